@@ -1,4 +1,4 @@
-"""Where a project is, what its files hold, the key of hashed fields: the only reader of the environment and files."""
+"""Configuration: project paths, environment variables, the key of hashed fields. The only reader of both."""
 
 from __future__ import annotations
 

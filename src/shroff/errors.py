@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree.
+"""Errors of shroff, as one tree.
 
     ShroffError
     ├── DefinitionError      the user's definition: names every problem with its place
@@ -77,7 +77,7 @@ class InputError(ShroffError):
 
 
 class UsageError(ShroffError):
-    """What was asked cannot be done as asked; the message says what can."""
+    """A request that cannot be done as asked; the message says what can."""
 
 
 class NotAllowedError(ShroffError):

@@ -1,1 +1,1 @@
-"""What binds a contract to an outside system: one file per system, named by contract and technology."""
+"""Adapters: bind a contract to an outside system, one file per system, named by contract and technology."""

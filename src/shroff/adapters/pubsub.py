@@ -1,4 +1,4 @@
-"""What the adapters of Google Pub/Sub share: names, the clients of Google's library, publishing, errors in our words.
+"""Shared code of the Google Pub/Sub adapters: names, clients of Google's library, publishing, errors.
 
 Credentials are those that Google's libraries find by themselves: of the machine, or of the file that
 GOOGLE_APPLICATION_CREDENTIALS names. PUBSUB_EMULATOR_HOST leads to an emulator, without any.

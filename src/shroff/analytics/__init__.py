@@ -1,1 +1,1 @@
-"""How many, of what, and when."""
+"""Analytics: counts of events by type and day, funnels, features of a key at a moment, summaries."""

@@ -23,7 +23,7 @@ _SIZE: Final = re.compile(r"[1-9][0-9]{0,5}(\.[0-9]+)?\s?([MG]i?B)", re.IGNORECA
 
 @dataclass(frozen=True, slots=True)
 class QueryLimits:
-    """What queries may use.
+    """Limits of a query.
 
     Args:
         memory: Such as `3GB`; what does not fit goes to the disk.

@@ -142,7 +142,7 @@ def facts_of(
 
 
 class _Probe:
-    """What is asked, checked, and the event type that stands for the moment."""
+    """A checked question, and the event type that represents the moment."""
 
     def __init__(self, definitions: Definitions, question: FactsQuestion) -> None:
         self.definitions, self.entity = definitions, question.entity

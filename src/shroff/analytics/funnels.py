@@ -143,7 +143,7 @@ def ask_funnel(
 
 
 class FunnelAnswer:
-    """What is made of the events of a funnel's steps."""
+    """Answer of a funnel, from the events of its steps."""
 
     def __init__(self, question: FunnelQuestion, starts_ms: Words, events: StepEvents) -> None:
         self._question, self._starts_ms, self._events = question, starts_ms, events

@@ -28,7 +28,7 @@ _PLACES: Final = 2  # that an average has beyond those of money
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
-    """What one row says of some events of a window.
+    """One row of a window's summary.
 
     Attributes:
         counts: Events by column and value, columns as in the settings, values sorted.
@@ -78,7 +78,7 @@ class Places(Protocol):
 
 
 class _Body(msgspec.Struct):
-    """What of a label's body is asked here."""
+    """The fields of a label's body that are read here."""
 
     event: str
     verdict: str

@@ -1,4 +1,4 @@
-"""Where in a log the events of each window stand: by ingest time from the times of its batches, else by reading it."""
+"""Sequence numbers of each window's events: from the ingest times of batches, else by reading the log."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ _SIMPLE: Final = (
 
 
 class Commit(NamedTuple):
-    """What one manifest of a lane wrote: the places (after, upto] of its log."""
+    """One manifest of a lane: the sequence numbers (after, upto] of its log."""
 
     lane: int
     number: int
@@ -65,7 +65,7 @@ class Commit(NamedTuple):
 
 @dataclass(slots=True)
 class WarehouseFiles:
-    """What was written.
+    """The files written.
 
     Args:
         files: How many files each table has got.
@@ -86,7 +86,7 @@ class WarehouseFiles:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be written: a format of `FORMATS`, and commits behind a manifest.
+    """The files to write: a format of `FORMATS`, and the commits after a manifest.
 
     Args:
         empty: The tables of the lake without rows, by folder (see `lake.rows.empty_tables`).

@@ -1,4 +1,4 @@
-"""What an opened project is asked about its decisions: why, the same again, the whole log again, features in tables."""
+"""Decision history of an opened project: explanations, replays, verification of the log, the key index."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class DecisionHistory:
     def cluster(
         self, backend: str, address: str | None = None, partitions: int | None = None
     ) -> AbstractContextManager[Cluster | None]:
-        """Where the batch engine answers (see `replay.clusters.cluster_of`)."""
+        """The backend on which the batch engine runs (see `replay.clusters.cluster_of`)."""
         from shroff.replay.clusters import cluster_of
 
         return cluster_of(backend, address, partitions, adapters())

@@ -1,4 +1,4 @@
-"""What an opened project says of its cases, and of its labels: those that wait, those that contradict each other."""
+"""Cases of an opened project: the store, the follower of the log, the backlog."""
 
 from __future__ import annotations
 

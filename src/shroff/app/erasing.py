@@ -38,7 +38,7 @@ Named = tuple[str, str]  # an event's type and id
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was found of a key: its events, late ones that are kept included, how many of them had personal values.
+    """Result of a search for a key: its events, late ones included, and how many had personal values.
 
     `quarantined` are the entries of quarantine in whose bytes the key stands, which nobody can tell from others that
     only mention it: people look at them. `mails` are the mails about these events that lay as files, `letters` those

@@ -224,7 +224,7 @@ class Lakes:
             yield tables
 
     def look(self, keep_ms: int | None) -> Finding:
-        """Whether the lake of shroff.yaml is in order, its tables and their catalog included."""
+        """Check the lake of shroff.yaml, its tables and their catalog included."""
         from shroff.monitoring.doctor import look_at_lake
 
         assert self._opened.systems.lake is not None

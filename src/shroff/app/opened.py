@@ -1,4 +1,4 @@
-"""What every part of a project works on: its definitions, its settings, its log, its clock, and who acts."""
+"""Opened project: the definitions, settings, log, clock and acting user that every part works on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an opened project gives as whole Arrow tables: the part of `shroff.open(...)` that notebooks ask most."""
+"""Arrow tables of an opened project: the calls of `shroff.open(...)` that notebooks use most."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Files = str | Path | Sequence[str | Path]
 
 @dataclass(frozen=True, slots=True)
 class FeatureReport:
-    """What `features` wrote."""
+    """Result of `features`."""
 
     rows: int
     columns: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What the log says of events that were let through: how many, what they say of declines, and what they cost so far."""
+"""Results of exploration in the log: how many events were approved, their precision, their cost so far."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ class BacktestFold:
 
 @dataclass(slots=True)
 class _Gathered:
-    """What is kept of the events of one type, piece by piece."""
+    """Columns kept of the events of one type, piece by piece."""
 
     amount: Node | None
     explore: Explore | None

@@ -65,7 +65,7 @@ NEAR: Final = 4_096  # places that are read one after the other when a moment is
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of a backtest.
+    """Result of a backtest.
 
     Args:
         draft: Names of what was laid over the project's files; none: the files as they are.

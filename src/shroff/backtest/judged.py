@@ -1,4 +1,4 @@
-"""What a draft would have decided, event by event, beside what was decided and what is known of each event."""
+"""Outcomes of a draft, event by event, beside the recorded outcomes and the labels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Codes = NDArray[np.int8]
 
 @dataclass(frozen=True, slots=True)
 class JudgedRange:
-    """What is judged: events at the places (after, upto], with what was known of them up to a moment."""
+    """Range of a backtest: events with sequence numbers (after, upto], and labels known up to a moment."""
 
     after: int
     upto: int
@@ -74,7 +74,7 @@ class JudgedEvents:
 
 @dataclass(frozen=True, slots=True)
 class DraftVerdicts:
-    """What a draft would have decided, by event type.
+    """Outcomes of a draft, by event type.
 
     Args:
         others: Events of types that get no decision and have rules.

@@ -1,4 +1,4 @@
-"""Which events of a backtest a model has learnt from: of those it knows the answer, so they are judged apart."""
+"""Events of a backtest that a model was trained on: they are evaluated apart, since it knows their answers."""
 
 from __future__ import annotations
 

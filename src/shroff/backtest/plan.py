@@ -1,4 +1,4 @@
-"""What a backtest has to compute: rules that mean what they meant keep the hits that the log has of them."""
+"""Plan of a backtest: rules that kept their meaning reuse the hits that the log has of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shroff.rules.definitions import Rule
 
 @dataclass(frozen=True, slots=True)
 class DraftComputation:
-    """What is computed of a draft: by columns over all of the log, and row by row in its order.
+    """Computation of a draft: by columns over all of the log, and row by row in its order.
 
     Args:
         by_columns: Conditions that no hit changes, scores, and what they read, each after what it reads.

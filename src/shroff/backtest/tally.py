@@ -1,4 +1,4 @@
-"""What a backtest comes to: counts and money by outcome and label, rule by rule, and in one sum."""
+"""Totals of a backtest: counts and money by outcome and label, by rule, and overall."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class RuleTally:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one side of a backtest did with the mature events: frauds that it reviewed or declined, and its price."""
+    """Totals of one side of a backtest over mature events: frauds reviewed or declined, and the cost."""
 
     frauds_stopped: int
     fraud_minor: int

@@ -1,4 +1,4 @@
-"""What is kept of cases: alerts, the case in which they gather, what was done with it, and what is about to be."""
+"""Records of cases: alerts, the case that groups them, its activity, and its pending changes."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class Happened(msgspec.Struct, frozen=True, gc=False):
 
 
 class Pending(msgspec.Struct, frozen=True, gc=False):
-    """What was done a moment ago and can be undone: a decision whose labels are not written, a snooze, a claim.
+    """A recent action that can be undone: a decision whose labels are not written, a snooze, a claim.
 
     `body` is JSON: for each case what it was before. `who_kind` and `role` say again later who that was.
     """
@@ -267,7 +267,7 @@ class Totals(msgspec.Struct, frozen=True, gc=False):
 
 
 class CaseActivity(msgspec.Struct, frozen=True, gc=False):
-    """What was done since a moment: alerts that were answered, cases closed and opened."""
+    """Activity since a moment: alerts that were decided, cases closed and opened."""
 
     answered: int
     closed: int
@@ -275,7 +275,7 @@ class CaseActivity(msgspec.Struct, frozen=True, gc=False):
 
 
 class Closer(msgspec.Struct, frozen=True, gc=False):
-    """Who closed cases: how many, and of those that were second looks how many said the same as the first."""
+    """Closed cases of one person: how many, and of second looks how many agreed with the first."""
 
     name: str
     closed: int

@@ -24,7 +24,7 @@ _DECODED: Final = msgspec.json.Decoder(dict[str, Any])
 
 @dataclass(frozen=True, slots=True)
 class CaseHistory:
-    """What holds of a case by what was done with it.
+    """State of a case, folded from its changes.
 
     Args:
         is_escalated: It was escalated, and not closed since.

@@ -41,7 +41,7 @@ _RESTORED: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Acted:
-    """What was done: the cases as they are now, and until when `undo` takes the number back."""
+    """Result of an action: the cases as they are now, and until when `undo` takes the number back."""
 
     cases: Sequence[Case]
     undo: int
@@ -58,7 +58,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What came of undoing: cases that are as they were, and those that somebody changed meanwhile."""
+    """Result of an undo: restored cases, and those that somebody changed meanwhile."""
 
     restored: Sequence[Case]
     changed: Sequence[Case]

@@ -1,4 +1,4 @@
-"""What all functions about cases work with; and what each of them checks, records and refuses."""
+"""Case desk: the store, settings and clock that all calls on cases share, with their checks and audit."""
 
 from __future__ import annotations
 

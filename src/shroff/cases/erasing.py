@@ -1,4 +1,4 @@
-"""What people wrote and attached in cases about events whose personal values are erased: found, removed if asked."""
+"""Notes and files in cases about events whose personal values are erased: found, and removed on request."""
 
 from __future__ import annotations
 

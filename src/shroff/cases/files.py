@@ -1,4 +1,4 @@
-"""Which files may be attached to a case: small ones of few kinds, whose bytes are what they say that they are."""
+"""Attachments of cases: small files of few types, whose content matches their type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How alerts gather: into the one case about their entity's key that is not closed, or into a new one."""
+"""Grouping of alerts: into the open case of their entity's key, or into a new case."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WOKE = "woke"  # what happened to a snoozed case about which another alert came,
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What came of alerts: new cases and changed ones as they are now, the alerts with the numbers of their cases."""
+    """Result of grouping alerts: new cases, changed cases, and the alerts with the numbers of their cases."""
 
     new: Sequence[Case]
     changed: Sequence[Case]

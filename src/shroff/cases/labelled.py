@@ -1,4 +1,4 @@
-"""What labels from anywhere mean for cases: what is settled is closed, and a customer's "no" wants somebody's eyes."""
+"""Effect of labels from any source on cases: settled cases close, and a customer's "no" needs review."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What labels say together: contradictions about one event, how long frauds take to become known, what came of whom."""
+"""Label statistics: conflicting labels, label delay, labels by source, agreement with stronger sources."""
 
 from __future__ import annotations
 

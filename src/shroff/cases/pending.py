@@ -1,4 +1,4 @@
-"""What is kept of something that can be undone, and what becomes of it when its case goes on."""
+"""Pending changes that can be undone, and their end when the case moves on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Undoable(msgspec.Struct):
 
 
 class Body(msgspec.Struct):
-    """What is kept of something that can be undone."""
+    """Stored content of an action that can be undone."""
 
     cases: list[Undoable]
     verdict: str = ""

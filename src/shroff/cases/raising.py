@@ -38,7 +38,7 @@ _NAMES_ALONE: Final = ("lists/", "tables/")  # files of which no alert is made, 
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """What was in force for a while, as far as alerts are made of it."""
+    """One active version, as far as alerts depend on it."""
 
     definitions: Definitions
     records: Records
@@ -64,14 +64,14 @@ class _Decided(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class _Raised:
-    """What raises alerts at one place: an outcome, hits of rules that notify, with the text of their keys."""
+    """Reasons for alerts at one sequence number: an outcome, hits of rules that notify, with their keys as text."""
 
     wants_review: bool = False
     told: list[HitRow] = field(default_factory=list)
 
 
 class ActiveVersions:
-    """What was in force at each place of a log, read when it is asked for.
+    """The active version at each sequence number of a log, read on demand.
 
     Of lists, tables and notices it keeps what names them, and not what they hold: no alert is made of that, and a list
     may have been changed a thousand times.

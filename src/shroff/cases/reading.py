@@ -1,4 +1,4 @@
-"""What cases are asked: the queue, one case with all that belongs to it, views with counts, how the day goes."""
+"""Queries of cases: the queue, one case with all its parts, views with counts, today's progress."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class ReviewCapacity:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What waits for people: cases that are not closed, and those of them whose time is over.
+    """Open work: cases that are not closed, and those of them that are overdue.
 
     Args:
         stake: What they have at stake together; None where none has an amount.

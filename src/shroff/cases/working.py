@@ -1,4 +1,4 @@
-"""What an analyst does with a case before it is answered: claim, release, assign, note, attach, escalate, reopen."""
+"""Work on a case before it is decided: claim, release, assign, note, attach, escalate, reopen."""
 
 from __future__ import annotations
 

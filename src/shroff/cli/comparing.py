@@ -1,4 +1,4 @@
-"""What `shroff models compare` shows."""
+"""Output of `shroff models compare`."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def _serve(session: Session, events: int, seed: int, port: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DemoProject:
-    """What the demo made. `going` is what comes behind it as time goes on; nothing where it is not served."""
+    """Result of the demo. `going` are the events that follow later; nothing where it is not served."""
 
     project: Project
     summary: DemoSummary
@@ -179,7 +179,7 @@ def run_demo(folder: Path, events: int, seed: int, progress: DemoProgress, *, is
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """What came of the stream: `reviewed` are the places of the newest decisions that want eyes."""
+    """Result of the stream: `reviewed` are the sequence numbers of the newest decisions that need review."""
 
     report: IngestReport
     tally: Tally

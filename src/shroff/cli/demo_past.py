@@ -1,4 +1,4 @@
-"""How the demo comes to its model: the past of another bank, decided by rules, labelled as labels come, learnt from."""
+"""Training data and model of the demo: another bank's past, decided by rules, with delayed labels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PARAMETERS: Final = "  parameters: { trees: 60, depth: 4, learning_rate: 0.1 }"
 
 @dataclass(frozen=True, slots=True)
 class DemoTraining:
-    """What came of the training. Shares are means of the folds; the cut-offs are of `shroff thresholds`.
+    """Result of the training. Shares are means of the folds; the cut-offs are of `shroff thresholds`.
 
     `why_not` says why the model is not in force; then rules alone decide.
     """

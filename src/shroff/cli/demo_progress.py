@@ -1,4 +1,4 @@
-"""What the demo shows while it runs: live on a terminal, a line each second on a pipe. All on standard error."""
+"""Progress of the demo on standard error: live on a terminal, a line each second on a pipe."""
 
 from __future__ import annotations
 

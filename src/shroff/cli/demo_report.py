@@ -43,7 +43,7 @@ REASONS_SHOWN: Final = 6  # of the model's, for people
 
 @dataclass(frozen=True, slots=True)
 class DemoSummary:
-    """What the demo did. `currency` and `policy` are the project's; `explained` is the tally's example.
+    """Summary of the demo. `currency` and `policy` are the project's; `explained` is the tally's example.
 
     Of one that is served `folder` is the project, `cases` are open, `asked` customers are asked by mail, and `url` is
     the address that lets somebody in, once it can be opened.

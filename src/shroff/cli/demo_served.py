@@ -1,4 +1,4 @@
-"""What the demo serves: a queue that is filled, customers to be asked, somebody to sign in as, payments that go on."""
+"""Service of the demo: a filled queue, customers to ask, users to sign in as, payments that go on."""
 
 from __future__ import annotations
 

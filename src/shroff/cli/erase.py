@@ -53,7 +53,7 @@ def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bo
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """What is asked for."""
+    """Arguments of the command."""
 
     entity: str
     key: str

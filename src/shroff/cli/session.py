@@ -1,4 +1,4 @@
-"""What every command shares: the project that was named, and the way answers, hints and progress reach their reader."""
+"""Session of a command: the opened project, and output of results, hints and progress."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Session:
 
 
 class Examples(click.Command):
-    """What is common to commands and groups: their help ends with examples."""
+    """Shared help of commands and groups: it ends with examples."""
 
     examples: Sequence[str] = ()
 

@@ -1,4 +1,4 @@
-"""What a long command does, stage by stage, on standard error: live on a terminal, else a plain line now and then."""
+"""Progress of a long command by stage, on standard error: live on a terminal, else a plain line now and then."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE_EVERY_S: Final = 3.0
 
 
 class Stages:
-    """What is done now, and how much of it. Told by the command, looked at by the thread that shows it."""
+    """Current stage and its progress, set by the command and read by the thread that displays it."""
 
     def __init__(self) -> None:
         self._lock = Lock()

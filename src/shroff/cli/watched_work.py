@@ -1,4 +1,4 @@
-"""How a worker is doing, while it works: a line that is drawn again on a terminal, else one in a while."""
+"""Progress of a running worker: a line redrawn on a terminal, else a plain line now and then."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SILENCE_MAX: Final = 120  # characters of why a sink takes nothing: the line is 
 
 
 class WorkFigures:
-    """What is told of a worker each time one looks: rates and latencies are those since the last look."""
+    """Figures of a worker at each display: rates and latencies are those since the last one."""
 
     def __init__(self, work: WorkerCounts) -> None:
         self._work = work

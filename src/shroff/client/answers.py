@@ -1,4 +1,4 @@
-"""What a service answers, as values and errors.
+"""Responses of a service, as values and errors.
 
 ClientError
 ├── RefusedError        the event or label: its id is taken, or it has mistakes; `errors` has the path of each
@@ -58,7 +58,7 @@ class TimedOutError(ClientError):
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """What is answered in a decision's place, since none came in time: the event is sent again, by the same id.
+    """Fallback where no decision came in time: send the event again, with the same id.
 
     `late` is the decision to come: a future of `concurrent.futures`, or a task of `asyncio` from the `AsyncClient`.
     """
@@ -70,7 +70,7 @@ class StandIn:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """What became of a label: `appended`, `pending` until its event comes, or `duplicate`."""
+    """Result of a label: `appended`, `pending` until its event comes, or `duplicate`."""
 
     label: str
     state: str

@@ -1,4 +1,4 @@
-"""What came of an event, as values for a program: a decision, that there is none, or why the event was refused."""
+"""Result of an event, for programs: a decision, undecided, or a refusal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Exploration:
-    """What a draw among would-be declines came to (`explore` in policy.yaml).
+    """Result of an exploration draw among declines (`explore` in policy.yaml).
 
     Args:
         explored: Whether the event was let through.

@@ -29,7 +29,7 @@ _LISTED: Final = ("definitions", "rules", "policy", "lists", "tables", "model")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What hits came to, for one event: the outcome, and the rules behind it sorted by id.
+    """Verdict of one event: the outcome, and the rules behind it sorted by id.
 
     `exploration` is what a draw among would-be declines came to, as canonical JSON; empty where there was none.
     """

@@ -1,4 +1,4 @@
-"""Who is let through of what the score declines: a draw by the event's own id, and a cap by its day.
+"""Exploration: a capped random share of declines is approved, drawn by the event's id, capped by day.
 
 The draw has no state, so every engine and every replay agrees on it. The cap counts those of
 a day in the order of the log; what was let through stands among the log's hits under a name
@@ -30,7 +30,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What came of a would-be decline: how probable it was that it is let through, and whether it was."""
+    """Result of an exploration draw: the probability of approval, and if it was approved."""
 
     propensity: float
     is_explored: bool

@@ -1,4 +1,4 @@
-"""What the log gives back, read: content that is not as it was written is told as damage, in words."""
+"""Stored decisions, decoded; content that was changed after it was written is reported as damage."""
 
 from __future__ import annotations
 

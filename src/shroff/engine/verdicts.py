@@ -1,4 +1,4 @@
-"""What hits come to: a verdict, flags and notices, and whether a would-be decline is let through."""
+"""Verdicts: from rule hits and score to outcome, flags and notices; exploration included."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(slots=True)
 class Effects:
-    """What came of a batch, in log order."""
+    """Effects of a batch, in log order."""
 
     decisions: list[DecisionRow] = field(default_factory=list)
     hits: list[HitRow] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What events.yaml declares: event types with their fields and mappings, entities, tables.
+"""Definitions of events.yaml: event types with their fields and mappings, entities, tables.
 
 `load_events` reads the file into values and adds every mistake to a list of problems.
 """
@@ -92,7 +92,7 @@ class EventType:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """Who features are about: for each event type the expressions that make its key."""
+    """The subject of features: for each event type the expressions that make its key."""
 
     name: str
     keys: MappingOf[str, tuple[Expression, ...]]

@@ -62,7 +62,7 @@ Take = Callable[[Line], Submission]
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What reads the lines of one source.
+    """Reader of one source's lines.
 
     `seals` is set where they come from quarantine. With `is_default` the type that is given is for those lines only
     that do not tell theirs. Lines that no type takes are quarantined where `keeps_untaken`.

@@ -1,4 +1,4 @@
-"""How a line of a file becomes the fields of an event: the mappings under `from`, and which type a line is.
+"""Field mapping: from a line of a file to event fields by the mappings under `from`, and its event type.
 
 A mapping is typed when the project is loaded; here its expressions are compiled once and
 asked line by line. What a mapping cannot make goes to validation as a `RefusedValue`, so that

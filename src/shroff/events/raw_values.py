@@ -57,7 +57,7 @@ class Exact:
 
 @dataclass(frozen=True, slots=True)
 class RefusedValue:
-    """What a mapping could not make, and why; validation reports it with the event's other mistakes."""
+    """A value that a mapping could not make, with the reason; validation reports it with the other mistakes."""
 
     words: str
 

@@ -1,4 +1,4 @@
-"""How a value that came in becomes a value of its field's type.
+"""Conversion of raw values to the type of their field.
 
 A reader takes a value that is there (not None, not empty text) and gives it as the core
 holds it, or raises ValueError with what was found. Exact values are read by their

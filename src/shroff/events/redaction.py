@@ -1,4 +1,4 @@
-"""What quarantine keeps in a project that hashes, and how that comes back to validation.
+"""Redaction of quarantined input in a project that hashes, and restoring it for validation.
 
 A line that was read is written again from its columns, with every value that a hashed
 field is made of replaced by its hash; so no spelling of a secret (an escape, a doubled
@@ -48,7 +48,7 @@ _TELLING: Final = re.compile(
 
 
 class RedactedValue(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a hashed field of a kept line holds: its hash, or nothing; or it was refused by itself.
+    """Content of a hashed field in a kept line: its hash, or nothing; or it was refused by itself.
 
     `of` is the expression that made it, as it was then; where the project has another one
     now, this says nothing.

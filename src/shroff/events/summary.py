@@ -43,7 +43,7 @@ class SummaryPart:
 
 @dataclass(frozen=True, slots=True)
 class EventSummary:
-    """What an event says to people.
+    """Summary of an event for people.
 
     Args:
         amount: Its amount as decimal text with all places (`1661.90`); empty without one.

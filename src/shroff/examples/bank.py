@@ -64,7 +64,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What somebody found out later: `event`, `verdict`, `source` and `known_at`, right or wrong."""
+    """A label: `event`, `verdict`, `source` and `known_at`, right or wrong."""
 
     event: dict[str, str]
 

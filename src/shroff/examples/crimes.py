@@ -1,4 +1,4 @@
-"""How the made-up bank's customers are robbed: six kinds of fraud.
+"""Fraud against the synthetic bank's customers: six kinds.
 
 Each is a story told by what the thief has and wants (a card, a number, a password,
 a terminal), never by what would be noticed: nothing here knows a rule, a feature or

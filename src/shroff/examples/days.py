@@ -49,7 +49,7 @@ class PaymentRow(NamedTuple):
 
 
 class Life:
-    """What changes from day to day: who is away, which devices there are.
+    """State that changes from day to day: who is away, which devices there are.
 
     Holds a few numbers for each customer, whatever the length of the stream.
     """

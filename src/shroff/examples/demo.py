@@ -57,7 +57,7 @@ class Fraud:
 
 @dataclass(slots=True)
 class Truth:
-    """What no event carries: the fraudulent payments by id. Filled while the stream is read."""
+    """Ground truth: the fraudulent payments by id. Filled while the stream is read."""
 
     frauds: dict[str, Fraud] = field(default_factory=dict)
 
@@ -141,7 +141,7 @@ class RuleFigures:
 
 @dataclass(slots=True)
 class DemoFigures:
-    """What one way to decide came to: rules with the model, or rules alone."""
+    """Figures of one way to decide: rules with the model, or rules alone."""
 
     frauds: Caught = field(default_factory=Caught)
     by_outcome: Counter[str] = field(default_factory=Counter)

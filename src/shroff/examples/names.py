@@ -1,4 +1,4 @@
-"""What people read about the synthetic bank's payments: names of merchants, customers, cards and devices.
+"""Names in the synthetic bank's payments: merchants, customers, cards and devices.
 
     for item in BankNames(events=100_000, seed=2).named(with_labels(payments, 2)):
         item.event  # {..., "merchant_name": "Corvane Markt", "city": "Leipzig", "card_label": "•••• 4821", ...}
@@ -85,7 +85,7 @@ _SCATTERED: Final = 2_654_435_761  # an odd prime: neighbors in number come far 
 
 
 class MerchantNames(NamedTuple):
-    """What people read of a merchant."""
+    """Texts about a merchant."""
 
     name: str
     category: str

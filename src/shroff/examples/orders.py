@@ -38,7 +38,7 @@ _DELAY_DAYS: Final = {  # the shortest and the longest until it is known, and wh
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What somebody found out about an order, right or wrong."""
+    """A label of an order, right or wrong."""
 
     known_at_ms: int
     order: str
@@ -103,7 +103,7 @@ def write_periods(folder: Path, count: int, orders: int, seed: int) -> list[Path
 
 @dataclass(frozen=True, slots=True)
 class GeneratedOrders:
-    """What was written: a file for each period, and one of all labels that were known at the end."""
+    """The files written: one for each period, and one of all labels known at the end."""
 
     files: tuple[Path, ...]
     labels_file: Path

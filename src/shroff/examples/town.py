@@ -1,4 +1,4 @@
-"""Who lives in the made-up bank's world: customers, merchants and their terminals.
+"""Population of the synthetic bank: customers, merchants and their terminals.
 
 A town is drawn once from a seed and never changes; what changes from day to day
 (journeys, new phones) is kept by `days`. Its size follows from the number of

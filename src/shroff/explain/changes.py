@@ -1,4 +1,4 @@
-"""What would have to change for another outcome: one feature or field at a time, all others as they were.
+"""Counterfactuals: the change of one feature or field that gives another outcome, all others as they were.
 
 A forest of trees gives another margin only where a value crosses one of its cuts, and a
 rule another answer only where it crosses what it is compared with. So every stretch of

@@ -1,4 +1,4 @@
-"""What the log knows of one key of an entity: its events, newest first, and the keys that it shares something with.
+"""Entity view: the events of one key, newest first, and the keys that share something with it.
 
 How far back it was looked is said, and the next question goes on from there.
 """

@@ -63,7 +63,7 @@ class RuleLine(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `explain` adds to a decision; `model` where one scored the event."""
+    """The explanation that `explain` adds to a decision; `model` where one scored the event."""
 
     features: list[FeatureLine]
     rules: list[RuleLine]

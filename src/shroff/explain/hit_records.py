@@ -1,4 +1,4 @@
-"""What rules hit in the newest part of the log, and what became of it: in memory, brought up to date when asked.
+"""Hits of rules in the newest part of the log, with their labels: in memory, updated on read.
 
 A look reads what came since the look before, and of what was there before the first as much as it has time for, the
 newest first. Hits stand in the log by place; what they are worth is read beside them, and what was found out about them
@@ -34,7 +34,7 @@ _MONEY: Final = "money"
 
 @dataclass(frozen=True, slots=True)
 class LabelOfHit:
-    """What a label says of an event."""
+    """Label of a hit's event."""
 
     standing: VerdictInForce
     reason: str | None
@@ -65,7 +65,7 @@ class HitEvent:
 
 @dataclass(frozen=True, slots=True)
 class RuleRecord:
-    """What a rule did since a moment. Precision counts mature hits: those without a label as genuine, unclear not.
+    """Record of a rule since a moment. Precision counts mature hits: those without a label as genuine, unclear not.
 
     `by_day` counts hits and frauds of each day, from `first_day` on, a number of days since 1970-01-01.
     """

@@ -1,4 +1,4 @@
-"""Where the events of a key stand in the log: an index beside it, made of it, which may be removed at any time.
+"""Key index: sequence numbers of each key's events, derived from the log and safe to delete.
 
 It knows hashes, so what it gives are places to look at, and may name one too many. What it covers it covers wholly;
 behind that the log is read. It stands for the entities as one version declares them: another version that declares

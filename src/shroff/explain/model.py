@@ -52,7 +52,7 @@ class InputPart(msgspec.Struct, frozen=True):
 
 
 class ModelReason(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a feature or field added to the margin. `inputs` where several inputs of the model are made of it.
+    """Contribution of a feature or field to the margin. `inputs` where several inputs of the model are made of it.
 
     What follows `kind` is for pages, and no part of the document: `text` in its parts, what is true and what is
     normal for whom; whether its value lies in that range; where they are numbers, the value and the range's ends.
@@ -91,7 +91,7 @@ class ChangeLine(msgspec.Struct, frozen=True):
 
 
 class PolicyLine(msgspec.Struct, frozen=True):
-    """How rules and score led to the outcome; cut-offs are None if policy.yaml has none."""
+    """The policy step: rules and score to outcome; cut-offs are None if policy.yaml has none."""
 
     review_at: float | None
     decline_at: float | None
@@ -375,7 +375,7 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """What is normal, in words; its ends where it is one of numbers; whether the value is in it."""
+    """Typical range, in words; its ends where it is numeric; and if the value is in it."""
 
     words: str = ""
     ends: tuple[float, float] | None = None

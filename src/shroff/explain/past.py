@@ -1,4 +1,4 @@
-"""What an event's entities did before it: their latest earlier decisions, with the events themselves.
+"""Earlier decisions of an event's entities, with their events.
 
 They are looked for backwards from the event, until every entity has enough (`finding_keys`).
 """

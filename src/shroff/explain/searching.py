@@ -29,7 +29,7 @@ _AMOUNT: Final = re.compile(r"[0-9]{1,15}([.][0-9]{1,6})?")
 
 @dataclass(frozen=True, slots=True)
 class PartFound:
-    """What was found: events whose id or amount it is, and keys with their entity and name; all newest first.
+    """Search results: events with this id or amount, and keys with their entity and name; all newest first.
 
     `looked_to` is the position after which all was searched; 0 where that was all of the log.
     """

@@ -1,4 +1,4 @@
-"""What an engine is asked to compute: features, and the conditions that rules add to them."""
+"""Computation request of an engine: features, and the conditions that rules add."""
 
 from __future__ import annotations
 

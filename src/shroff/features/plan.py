@@ -80,7 +80,7 @@ class SeriesKey:
 
 @dataclass(frozen=True, slots=True)
 class GroupKey:
-    """What aggregates must share to share a history."""
+    """Properties that aggregates must share to share window state."""
 
     entity: str
     event: str
@@ -191,7 +191,7 @@ def group_key(aggregate: Aggregate, stage: int, rule: str | None) -> GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is computed of events that nobody asks about any more, since state is made of it.
+    """Values of events that are computed only because state depends on them.
 
     Args:
         names: The features that aggregates read of the events that they take in.

@@ -1,1 +1,1 @@
-"""What runs in the background, and when: jobs with their states, and the due times of schedules."""
+"""Background jobs with their states, and the due times of schedules."""

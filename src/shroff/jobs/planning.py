@@ -1,4 +1,4 @@
-"""When schedules are due: due times after the last one that was seen to, and which of them are run.
+"""Due times of schedules since the last one handled, and which of them run.
 
 Pure: the caller gives the time, and keeps how far a schedule is in the transaction that queues its jobs. So each due
 time is seen to once, however many processes look.
@@ -30,7 +30,7 @@ class ScheduleMark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DuePlan:
-    """What becomes of the due times up to now.
+    """Due times up to now, and what happens to each.
 
     Args:
         run: Those that are run, oldest first.

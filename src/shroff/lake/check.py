@@ -22,7 +22,7 @@ from shroff.streams.log import Log
 
 @dataclass(slots=True)
 class LakeCheck:
-    """What a check looked at, and what is wrong, in sentences.
+    """Result of a check: what was read, and the problems as sentences.
 
     `unchecked` counts documents whose rows neither the lake nor the log has any more.
     """

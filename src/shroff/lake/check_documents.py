@@ -28,7 +28,7 @@ _Wanted = tuple[str, bytes, int]
 
 @dataclass(slots=True)
 class DocumentCheck:
-    """What was looked at, how many documents could not be, and what is wrong, in sentences."""
+    """Result of a check: documents read, documents that could not be read, and the problems as sentences."""
 
     documents: int = 0
     unchecked: int = 0

@@ -53,7 +53,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
-    """What every process is told: where the log is, and what is made of it. A value, which can be pickled.
+    """Arguments of every process: the location of the log and the computation. A value, which can be pickled.
 
     Args:
         name: Tells this from every other in a process that keeps what it loaded.
@@ -168,7 +168,7 @@ def _folds(found: Sequence[Definitions], lateness_ms: int) -> list[int]:
 
 
 class ReplayProcess:
-    """What a process needs to do its part: all of it is made when it is first asked for, and kept."""
+    """Resources of one process: each made at first use, and kept."""
 
     def __init__(self, replay: ReplayPlan) -> None:
         self.replay = replay

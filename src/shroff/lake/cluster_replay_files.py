@@ -63,7 +63,7 @@ class Streaming(Protocol):
 
 @dataclass(slots=True)
 class ReplayRun:
-    """What a run did: the places (after, upto], and how they compare with the recorded log."""
+    """Result of a run: the sequence numbers (after, upto], and how they compare with the recorded log."""
 
     after: int = 0
     upto: int = 0
@@ -73,7 +73,7 @@ class ReplayRun:
 
 
 class _Plan(msgspec.Struct):
-    """What the states in a folder were made of: see `ReplayPlan`. `log` is the hash of the log's first record."""
+    """Origin of the states in a folder: see `ReplayPlan`. `log` is the hash of the log's first record."""
 
     log: str
     partitions: int

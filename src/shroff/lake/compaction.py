@@ -27,7 +27,7 @@ GROUPS_MAX: Final = 64  # of one commit
 
 @dataclass(slots=True)
 class Compaction:
-    """What a compaction did; `damaged` files were left as they are."""
+    """Result of a compaction; `damaged` files were left as they are."""
 
     merged: int = 0
     made: int = 0

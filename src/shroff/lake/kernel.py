@@ -1,4 +1,4 @@
-"""Where the parts of recorded decisions stand in their documents, without decoding them; compiled."""
+"""Locations of a recorded decision's parts in its document, without decoding it; compiled."""
 
 from __future__ import annotations
 

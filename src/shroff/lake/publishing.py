@@ -29,7 +29,7 @@ from shroff.streams.lake_manifest import File, LakeState, Manifest, Write, read_
 
 @dataclass(slots=True)
 class Published:
-    """What a publication did.
+    """Result of a publication.
 
     Args:
         tables: What the tables are called.
@@ -55,7 +55,7 @@ class TablesAwayError(TransientError):
 
 
 class TableNote(msgspec.Struct, frozen=True):
-    """What each commit keeps for the next one: which columns the table has, and since which version.
+    """Note of a commit for the next one: the columns of the table, and their versions.
 
     Args:
         schemas: The marks of the files' schemas (`File.schema`) that the table's columns cover.
@@ -82,7 +82,7 @@ class TableHead:
 
 @dataclass(slots=True)
 class TableChange:
-    """What a commit does to a table.
+    """Change of a table by a commit.
 
     Args:
         number: The last manifest that it takes, planned at `at_ms`.

@@ -47,7 +47,7 @@ STEPS: Final = ("planned", "file", "document", "before finish", "finished", "che
 
 @dataclass(slots=True)
 class LakeReport:
-    """What was written.
+    """The rows and files written.
 
     Args:
         upto: The place up to which the lake has the log now.

@@ -21,7 +21,7 @@ State = Literal["counts", "events", "sums", "squares", "extremes", "ends", "valu
 
 @dataclass(frozen=True, slots=True)
 class WindowView:
-    """What an aggregate sees of a window."""
+    """A window as an aggregate sees it."""
 
     values: Sequence[Any]  # those of its argument that are there, in the order (time, place); without one the events
     events: int  # all of the window, those that a condition leaves out too

@@ -1,4 +1,4 @@
-"""What a call gives: how one value of each function is computed.
+"""Function calls: how one value of each function is computed.
 
 Each takes values that are there: a function of missing is missing, and so is never called
 then. It gives None where there is no result (the root of a negative number). A conversion

@@ -207,7 +207,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ModelScore:
-    """What one model says of the event being decided; no text can write it.
+    """Score of one model for the event being decided; no text can write it.
 
     `inputs` is what the model reads, in its order. `score` makes the column of scores
     from their columns, `score_of_one` one score from their values. Equal models, by id and

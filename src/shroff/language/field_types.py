@@ -1,4 +1,4 @@
-"""What stands behind a field in events.yaml: its type, its marks and the bounds of its values."""
+"""Field types of events.yaml: the type of a field, its marks and the bounds of its values."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class FieldType:
-    """What stands behind a field in events.yaml: a type, its marks and its bounds."""
+    """Type of a field in events.yaml, with its marks and bounds."""
 
     type: Type
     is_optional: bool = False

@@ -28,7 +28,7 @@ class SignatureError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """What is known of an argument when a call is checked."""
+    """An argument as known when a call is checked."""
 
     type: Type
     literal: str | int | float | bool | None = None

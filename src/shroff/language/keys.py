@@ -1,4 +1,4 @@
-"""What may stand in project files, declared once: the keys of a mapping, what each means, the shape of its value.
+"""Schema of project files, declared once: the keys of a mapping, their meaning, the shape of their values.
 
 Loaders check keys by these tables; the JSON Schema for editors and the pages of the
 reference are made from them. What only a loader can judge, such as an expression, a name

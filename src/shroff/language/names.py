@@ -1,4 +1,4 @@
-"""What names mean where an expression stands."""
+"""Scope of an expression: the names that it may use, with their types."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TableShape:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredNames:
-    """What a project declares, as far as expressions see it.
+    """The names that a project declares, as far as expressions see them.
 
     `events` has each event type with its fields; `entities` the event types that have a
     key of each entity; `decided` the types that get a decision (labels are theirs). `personal` are fields that no

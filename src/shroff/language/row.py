@@ -39,7 +39,7 @@ _NO_ENTRIES: Final[Mapping[str, int | None]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What expressions look things up in: lists (value to expiry, None for ever) and tables."""
+    """Reference data of expressions: lists (value to expiry, None without an end) and tables."""
 
     lists: Lists = field(default_factory=dict)
     tables: Tables = field(default_factory=dict)

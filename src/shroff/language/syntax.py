@@ -1,4 +1,4 @@
-"""What the parser gives: the expression as it was written, each part with its place.
+"""Syntax tree of an expression, as the parser gives it: each part with its position.
 
 `start` and `end` are character offsets in the expression's text, [start, end). Types are
 not known here; `checker` turns this tree into a typed one.

@@ -56,7 +56,7 @@ _SHORT_DIGITS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What stands around a value.
+    """Text around a value.
 
     `one` replaces `after` where the value is 1. A share is told in percent, a mean of money as money.
     """

@@ -1,1 +1,1 @@
-"""What the log holds, and how a batch is written to it."""
+"""The content of the log, and writing a batch to it."""

@@ -1,4 +1,4 @@
-"""Whether a version can come into force: what the log holds must mean the same to it.
+"""Check before a version becomes active: the log must mean the same to it.
 
 That stored bodies can be read is seen while they are folded (`log.history`). Here is
 what can be read and would mean something else; it is looked at before the fold.

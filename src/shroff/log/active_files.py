@@ -1,4 +1,4 @@
-"""Which version of a project's files is active, and what its files have that is not.
+"""Active version of a project's files, and the differences from the files on disk.
 
 What decides is active by control events. Notices, their texts and the settings of outside systems decide nothing, so no
 version has them: the process that writes the log keeps their texts, or what stands for a setting, among its offsets.

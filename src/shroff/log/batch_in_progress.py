@@ -38,7 +38,7 @@ LATE: Final = "late"  # and kept, beside the log
 
 
 class Answer(msgspec.Struct, gc=False):
-    """What became of one submission. `document` is the decision's bytes, where there is one.
+    """Result of one submission. `document` is the decision's bytes, where there is one.
 
     A label that came before its event is `waiting` whatever the batches; `seq` is its place
     where the event came in the same batch, and `reason` says then why it did not fit.

@@ -1,4 +1,4 @@
-"""How far a source was read, as the log has it, and parts of it that somebody had forgotten.
+"""Read positions of a source in the log, and parts that a user had removed.
 
 What is forgotten is read from its beginning again, or from where the settings say, as one that is new. The log keeps
 the part with an empty offset, set where it was, so that a worker that read on meanwhile is not undone; and beside it,

@@ -298,7 +298,7 @@ def changed_type(type_name: str, field_name: str, words: str) -> DefinitionError
 
 @dataclass(slots=True)
 class Control:
-    """What is in force: the files of a project as control events left them."""
+    """The active files of a project, as control events left them."""
 
     versions: dict[str, str] = field(default_factory=dict)
     _files: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What the log knows of unique fields, held against what a version declares: doubles found, values filled in."""
+"""Unique fields of a new version against the log: duplicates found, missing values filled in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is there already of a batch's submissions: asked of the log at once, before the batch is drafted.
+"""Lookup of a batch in the log: ids, unique values and labeled events that it already has, in one query.
 
 So a draft needs no log, and may be made while the batch before it is committed; what that
 one brings is known too.

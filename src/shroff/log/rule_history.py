@@ -1,4 +1,4 @@
-"""What a rule said at each time: the versions that the log has had in force, from its control events."""
+"""Versions of a rule by time, from the control events of the log."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ SECONDS_MAX: Final = 5.0  # for the tests of one rule that somebody waits for
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What `check` found. `definitions` is None where there are errors in the files themselves."""
+    """Result of `check`. `definitions` is None where there are errors in the files themselves."""
 
     definitions: Definitions | None = field(repr=False)
     errors: tuple[Problem, ...] = ()

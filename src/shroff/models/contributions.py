@@ -1,4 +1,4 @@
-"""What each input adds to a margin, by the libraries' own exact TreeSHAP; made when a person reads it.
+"""Contribution of each input to a margin, by the libraries' exact TreeSHAP; computed on read.
 
 Lundberg and others: From local explanations to global understanding with explainable AI for trees (2020).
 A row costs about half a millisecond for a hundred trees; the library is loaded with the first one.

@@ -1,4 +1,4 @@
-"""What model.yaml declares: what a model reads, how it is split, trained and gated."""
+"""Definitions of model.yaml: inputs, time split, training and gates."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class DailyCapacity:
 
 @dataclass(frozen=True, slots=True)
 class ModelGate:
-    """What a metric must hold before a model is promoted. None: not asked."""
+    """Limits of a metric for promotion. None: no limit."""
 
     metric: str
     at_least: float | None = None

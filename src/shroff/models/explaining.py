@@ -1,4 +1,4 @@
-"""What a model's contributions and cuts say: what moved a margin by how much, and where it would move again."""
+"""Explanation of a model: contributions to a margin, and the values at which it would move."""
 
 from __future__ import annotations
 

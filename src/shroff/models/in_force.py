@@ -1,4 +1,4 @@
-"""Which models are in force: models/in_force.json, read and written.
+"""Active models: reading and writing models/in_force.json.
 
 For each event type the champion, those before it, what is in shadow, and a challenger
 with its share of keys. `shroff models` writes the file; it is a file of the project like

@@ -1,4 +1,4 @@
-"""What a model reads, from what model.yaml lists: expressions typed, patterns resolved, what cannot be learnt refused.
+"""Inputs of a model from model.yaml: expressions typed, patterns resolved, unusable inputs refused.
 
 An input is named by its expression in one spelling, in which the event stands by its type's name; so each stands once
 however it was written.

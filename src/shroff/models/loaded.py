@@ -105,7 +105,7 @@ class LoadedModel:
 
 
 class _Body(Protocol):
-    """What the file of a format is made into."""
+    """A model's file, decoded."""
 
     @property
     def inputs(self) -> tuple[InputColumn, ...]: ...

@@ -62,7 +62,7 @@ _NEEDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ModelContext:
-    """What model.yaml is read against.
+    """Context in which model.yaml is read.
 
     Args:
         policies: For each event type the keys of its policy that stand, `review_at` and `missed_fraud` among them.

@@ -44,7 +44,7 @@ class InputColumn:
 
 
 class Model(Protocol):
-    """What every loaded model can do, whatever library made it.
+    """The interface of every loaded model, whatever library made it.
 
     `id` and `digest` name it: equal ones give equal scores. `manifest` is what stands in manifest.json.
     """

@@ -71,14 +71,14 @@ class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class _Run(msgspec.Struct, frozen=True):
-    """What of a manifest is another each time the same is learnt."""
+    """Fields of a manifest that differ each time the same model is trained."""
 
     made_at: str = ""
     files: dict[str, str] = {}
 
 
 class _Manifest(msgspec.Struct, frozen=True):
-    """What the registry reads of a manifest; all else in it is for others."""
+    """Fields of a manifest that the registry reads."""
 
     id: str
     event: str

@@ -89,7 +89,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class RecordedDecisions:
-    """What the system itself did with each event; codes are -1 where it did not decide.
+    """Recorded decision of each event; codes are -1 where there was none.
 
     Args:
         outcomes: Codes of the outcome in `project.policy.OUTCOMES`.

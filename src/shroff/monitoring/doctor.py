@@ -1,4 +1,4 @@
-"""What `doctor` looks at: each thing with how it stands, and what to do where it does not stand well."""
+"""Checks of `doctor`: each with its state and its fix."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class ExaminedProject:
-    """What `doctor` examines of a project.
+    """The project as `doctor` examines it.
 
     Args:
         unapplied: What its files have that is not active.
@@ -431,7 +431,7 @@ CHECKED_MS: Final = HOUR_MS  # after which a snapshot's bytes are read again: di
 
 @dataclass(slots=True)
 class EarlierFindings:
-    """What earlier looks of this process found, so that none reads again what has not changed. For one look at a time.
+    """Cache of earlier checks in this process, so that unchanged data is not read again. For one check at a time.
 
     A program that looks each minute would else read all labels and the whole newest snapshot each minute.
     """

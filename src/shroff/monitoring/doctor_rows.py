@@ -1,4 +1,4 @@
-"""What `doctor` looks at in the rows of the log: whether they are still what was written."""
+"""Check of `doctor` that the rows of the log are unchanged since they were written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `doctor` asks outside: each system of a project once, all at the same time, none for longer than a moment."""
+"""Checks of outside systems by `doctor`: each once, all at the same time, with a short timeout."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def within(limit_s: float, ask: Callable[[], Given], what: str) -> Given:
 
 
 class _Answer(Generic[Given]):
-    """What a call gives, on a thread that nobody waits for at the end."""
+    """Result of a call on a thread that is abandoned after the timeout."""
 
     def __init__(self, ask: Callable[[], Given]) -> None:
         self._ask = ask

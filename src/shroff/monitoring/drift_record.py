@@ -1,4 +1,4 @@
-"""What was last seen of drift, and the alerts about it: .shroff/drift.json, beside the log.
+"""Last drift results and their alerts: .shroff/drift.json, beside the log.
 
 `shroff drift` reads the log beside a process that writes it, and so has no transaction of
 its own to put figures in. The file is written whole or not at all, by one process at a time.

@@ -1,4 +1,4 @@
-"""What has drifted in a project: what a model reads, its score and how long labels take, recently against a reference.
+"""Drift of a project: model inputs, score and label delay, recent values against a reference.
 
 Both stretches come from one training set, so each value is what the model would have read
 then. Scores are those of the champion of today on both sides: recorded ones of two models
@@ -60,7 +60,7 @@ class DriftPeriod:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """What was compared, and how far each input, the score and the label delay have moved, the farthest first.
+    """Drift of each input, the score and the label delay, the largest first.
 
     Args:
         model: The champion, empty where none is in force that can be loaded.

@@ -1,4 +1,4 @@
-"""What a log has taken and decided lately, counted by minutes of event time: behind what the screen Live shows."""
+"""Live figures of a log: recent events and decisions by minute of event time, for the screen Live."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _Known: TypeAlias = "tuple[Minute, int, str]"  # where a place is counted, its t
 
 @dataclass(slots=True)
 class Minute:
-    """What happened in one minute of event time. Money by outcomes; hits by rules, those in shadow too."""
+    """Counts of one minute of event time. Money by outcomes; hits by rules, those in shadow too."""
 
     came: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)

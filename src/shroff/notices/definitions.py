@@ -34,7 +34,7 @@ RECEIPT: Final = "receipt"  # the text of a mail to whom the event names, where 
 
 @dataclass(frozen=True, slots=True)
 class FromEvent:
-    """What an event says: a field, which may be personal, or an expression."""
+    """A value from an event: a field, which may be personal, or an expression."""
 
     field: str = ""
     node: Expression | None = None

@@ -1,4 +1,4 @@
-"""What a notice may say of an event: read from the log when it is sent, money and cards as people may see them."""
+"""Facts of an event for a notice: read from the log when it is sent, with money formatted and cards masked."""
 
 from __future__ import annotations
 

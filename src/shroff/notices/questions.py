@@ -35,7 +35,7 @@ CUSTOMER: Final = Who("program", "customer", "a customer", Role.VIEWER, RIGHTS[R
 
 
 class State(StrEnum):
-    """What a link is worth."""
+    """Validity of a link."""
 
     OPEN = "open"
     ANSWERED = "answered"
@@ -45,7 +45,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LinkedQuestion:
-    """What stands behind a link. The question is there unless the link is forged."""
+    """The question of a link; present unless the link is forged."""
 
     state: State
     question: Question = _NOBODY
@@ -89,7 +89,7 @@ def _judged(key: bytes, question: Question | None, signature: bytes, now_ms: int
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What an answer does: whether it lets the event go, what is asked of the log, and which notification follows."""
+    """Effect of an answer: release of the event, the label to write, and the notification that follows."""
 
     is_released: bool
     kind: str  # of the request to the log

@@ -1,4 +1,4 @@
-"""What is raised to be told: flags from the log's outbox, decisions from the log, answers."""
+"""Triggers of notices: flags from the log's outbox, decisions from the log, customers' answers."""
 
 from __future__ import annotations
 

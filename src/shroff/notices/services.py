@@ -31,7 +31,7 @@ READ: Final = ("definitions", "policy", "lists", "tables")  # of a version, what
 
 
 class CaseBacklog(Protocol):
-    """What waits for people: cases that are not closed, money in smallest units, time in milliseconds."""
+    """Open work: cases that are not closed, money in smallest units, time in milliseconds."""
 
     @property
     def open(self) -> int: ...
@@ -50,7 +50,7 @@ class CaseBacklog(Protocol):
 
 
 class CountsFigures(Protocol):
-    """What counts figures for reports, over log and lake."""
+    """The interface that computes figures for reports, over log and lake."""
 
     def figures(self, figures: Mapping[str, Figure], day: date, zone: str) -> Mapping[str, FigureValues]:
         """The values of figures on a day, and on the days before it; one that is not available says why."""

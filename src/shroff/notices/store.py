@@ -1,4 +1,4 @@
-"""What is kept of notices, and the contract of a store for it: what is to be told, mails on their way, questions.
+"""Records of notices and the contract of their store: pending notices, letters, questions.
 
 No address is kept: an event's is looked up when its mail is made, and a keyed hash stands for it here. So whoever is
 forgotten (`shroff erase`) is forgotten here, too.
@@ -87,7 +87,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class QuestionCounts:
-    """What came of some questions: an answer, none until the link ended, or none yet."""
+    """Results of questions: answered, expired without an answer, or still open."""
 
     yes: int = 0
     no: int = 0

@@ -1,1 +1,1 @@
-"""Who may do what: users, sessions, keys, and the record of who did it."""
+"""Users, sessions, keys and roles, and the audit log."""

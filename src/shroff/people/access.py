@@ -1,4 +1,4 @@
-"""Who asks, and what each role may do. Refusal is the rule: a right that stands nowhere here is nobody's."""
+"""The caller, and the rights of each role. A right that is not listed here is denied."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Right(StrEnum):
 
 
 class Role(StrEnum):
-    """What somebody is here for. People have one of the first four; `service` is for programs."""
+    """Role of a user. People have one of the first four; `service` is for programs."""
 
     ADMIN = "admin"
     ANALYST = "analyst"

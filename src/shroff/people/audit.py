@@ -28,7 +28,7 @@ Seal = Callable[[int, bytes], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What somebody does to the log of a project, before it is known who.
+    """An action on the log of a project, before the user is known.
 
     Args:
         action: What, as `object.verb`: `label.add`, `list.change`.
@@ -45,7 +45,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What somebody does: to be recorded in the transaction that does it.
+    """An action, to be recorded in the transaction that performs it.
 
     Args:
         action: What, as `object.verb`: `user.add`, `label.add`, `list.change`.
@@ -89,7 +89,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found of the chain. `broken_at` is the first row that does not fit, 0 where all do."""
+    """Result of verifying the chain. `broken_at` is the first row that does not fit, 0 where all do."""
 
     rows: int
     broken_at: int

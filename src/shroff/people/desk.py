@@ -1,4 +1,4 @@
-"""What all functions about people work with, and how they make and hash credentials."""
+"""People desk: the store, clock, randomness and password hashing that all calls on people share."""
 
 from __future__ import annotations
 

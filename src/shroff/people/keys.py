@@ -143,7 +143,7 @@ def as_who(key: ApiKey) -> Who:
 
 @dataclass(slots=True)
 class _Known:
-    """What was read of a key, and when the reading began; None where there is none of this id."""
+    """Cached key, and when its reading began; None where there is none of this id."""
 
     key: ApiKey | None
     read_s: float

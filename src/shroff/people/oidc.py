@@ -33,7 +33,7 @@ _BACK: Final = re.compile(r"/(?![/\\])[\x21-\x7e]*")  # a path on this service, 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a provider says of somebody, checked: `subject` is theirs for ever, `values` those of the claim of roles."""
+    """Checked claims of a provider about a user: `subject` is permanent, `values` those of the claim of roles."""
 
     subject: str
     name: str

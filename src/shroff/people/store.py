@@ -1,4 +1,4 @@
-"""What is kept of people, and the contract of a store for it: users, sessions, keys, links, and the record of acts.
+"""Records of people and the contract of their store: users, sessions, keys, links, the audit log.
 
 Every credential is kept as a hash. Read access to the store lets nobody sign in as another user.
 """

@@ -178,7 +178,7 @@ def as_who(user: User) -> Who:
 
 
 class UserShown(TypedDict):
-    """What people and the audit may see of a user."""
+    """The fields of a user that people and the audit may see."""
 
     name: str
     display_name: str

@@ -1,4 +1,4 @@
-"""What the last check of a project's files found, kept beside the log: a change of a list's rows then reads no rules.
+"""Cache of the last check of a project's files, so that a changed list row re-reads no rules.
 
 It holds while every file but the lists has the contents that were checked. A list may have changed meanwhile: its rows
 are read, and what rule tests asked it must have the same answers. The file may be removed at any time.
@@ -58,7 +58,7 @@ def contents_of(files: Mapping[str, str]) -> Contents:
 
 @dataclass(frozen=True, slots=True)
 class ListRows:
-    """What a project is with some rows in its lists, for the control event that puts those in force."""
+    """A project with changed list rows, for the control event that makes them active."""
 
     versions: Versions
     files: Mapping[str, str]

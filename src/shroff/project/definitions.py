@@ -175,7 +175,7 @@ class Definitions:
 
 @dataclass(slots=True)
 class Loaded:
-    """What came of reading a project: its definitions, or the problems; and warnings.
+    """Result of loading a project: its definitions, or the problems; and warnings.
 
     `files` are those of a project that it was read of, None where that says nothing of the project itself.
     """

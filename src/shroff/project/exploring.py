@@ -71,7 +71,7 @@ EXPLORE: Final = Keys(
 
 @dataclass(frozen=True, slots=True)
 class Explore:
-    """Who may be let through, how many, and until when. The seed is shown nowhere.
+    """Settings of exploration: the events, their share, and the end. The seed is shown nowhere.
 
     Args:
         share: Of the events, in (0, 1]; the propensity of each.

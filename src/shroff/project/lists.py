@@ -45,7 +45,7 @@ class ListSummary:
 
 @dataclass(frozen=True, slots=True)
 class ListOutcome:
-    """What became of a list: `what` is ADDED, CHANGED, REMOVED or SAME.
+    """Result of a list change: `what` is ADDED, CHANGED, REMOVED or SAME.
 
     `in_force` says whether the log's events are decided by it from here on; `why_not` says what that waits for.
     `others` are the other files of the project that were changed before and came into force with it.

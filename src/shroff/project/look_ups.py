@@ -1,4 +1,4 @@
-"""What the lists and look-up tables of a project are asked about, and which of them running state is made of."""
+"""Lists and look-up tables that expressions read, and those that running state depends on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What expressions mean: all that they read, down to the fields of events, and a hash by which a change is noticed."""
+"""Meaning of an expression: everything it reads, down to event fields, and a hash that detects changes."""
 
 from __future__ import annotations
 

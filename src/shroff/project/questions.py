@@ -94,7 +94,7 @@ Asked = CountsAsked | FactsAsked | FlagsAsked | FunnelAsked | EventsAsked | Mail
 
 @dataclass(frozen=True, slots=True)
 class CallKind:
-    """What a call can ask for.
+    """A kind of question that a call can ask.
 
     Args:
         question: What it may say, each with its name.

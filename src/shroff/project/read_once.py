@@ -1,4 +1,4 @@
-"""What was read of the files of a project, kept while their texts stay: most of loading a project is reading YAML."""
+"""Cache of parsed project files by their text, since parsing YAML is most of loading a project."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ CONTRACT: Final = "backfill."  # before the names of backends among the adapters
 
 
 class Adapter(Protocol):
-    """What loads an adapter, as an entry point does."""
+    """Loader of an adapter, like an entry point."""
 
     def load(self) -> type[MadeBackend]:
         """The adapter, or an error of the import."""

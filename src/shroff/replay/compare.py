@@ -103,7 +103,7 @@ class Mismatch:
 
 @dataclass(slots=True)
 class Verification:
-    """What `verify` found. `events` are those of decided types that were compared.
+    """Result of `verify`. `events` are those of decided types that were compared.
 
     `unread` has in words which stretches of the log were not, since a model that decided
     them cannot be loaded.

@@ -1,4 +1,4 @@
-"""What the log holds, as lines or as tables, in log order."""
+"""Exports of the log, as lines or as tables, in log order."""
 
 from __future__ import annotations
 

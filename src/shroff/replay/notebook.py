@@ -1,4 +1,4 @@
-"""What the log holds as whole Arrow tables with typed columns, as it was known at a moment: for notebooks."""
+"""The log as whole Arrow tables with typed columns, as known at a moment: for notebooks."""
 
 from __future__ import annotations
 

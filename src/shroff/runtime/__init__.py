@@ -1,1 +1,1 @@
-"""What every long-running process needs: progress, whole files, pauses of the garbage collector, process priority."""
+"""Shared needs of long-running processes: progress, whole files, garbage collector, process priority."""

@@ -24,7 +24,7 @@ class Extent(Protocol):
 
 
 class SizedInput(Protocol):
-    """What is read, and knows its extent; None where that is not known, as of a pipe."""
+    """An input with its size; None where that is not known, as of a pipe."""
 
     @property
     def extent(self) -> Extent | None:

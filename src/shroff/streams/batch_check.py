@@ -1,4 +1,4 @@
-"""What every log refuses before it writes: a batch that does not follow, or contradicts itself.
+"""Checks of a batch before any log writes it: it must follow the last one and not contradict itself.
 
 Shared by all adapters, so that each of them refuses the same batches in the same words.
 """

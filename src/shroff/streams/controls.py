@@ -7,14 +7,14 @@ from typing import NamedTuple, Protocol
 
 
 class Message(NamedTuple):
-    """What a lane is told: its offset, and the version as `worker.lanes.work` reads it."""
+    """A message to a lane: its offset, and the version as `worker.lanes.work` reads it."""
 
     offset: str
     body: bytes
 
 
 class Controls(Protocol):
-    """What one lane is told by whoever changes the project, in its order.
+    """Messages to one lane about changes of the project, in order.
 
     How far it was read is kept in the lane's log, in the transaction of what came of it.
     """

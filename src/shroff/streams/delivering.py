@@ -54,7 +54,7 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 class DeliveryProgress(msgspec.Struct, frozen=True):
-    """What came of delivery since the store was last told. `before` is where the store had the sink then."""
+    """Progress of delivery since the last commit. `before` is the sink's position in the store then."""
 
     sink: str
     before: int
@@ -66,7 +66,7 @@ class DeliveryProgress(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SinkRoute:
-    """What goes to which sink: decisions, or flags, of some outcomes or of all.
+    """Route of decisions or flags to a sink, of some outcomes or of all.
 
     `from_now` begins a sink that the log does not know with what comes from then on, else it begins at the first place.
     `settings` are what `opened` opens it by: routes are equal where all else and these are.

@@ -1,4 +1,4 @@
-"""Where a lake's objects lie: the contract of a folder or bucket, and how to be patient with a network.
+"""Object store of a lake: the contract of a folder or bucket, and retries on network errors.
 
 A place of objects knows names and bytes, nothing of what they mean. What a lake rests on is that
 `put` never writes over an object, and that `replace` writes over what the caller has seen, and nothing else.
@@ -34,7 +34,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an object holds; `version` is another after each change."""
+    """Content of an object; `version` is another after each change."""
 
     data: bytes
     version: str

@@ -82,7 +82,7 @@ class DocumentFolder(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Layout(msgspec.Struct, frozen=True):
-    """What is written: rows as Parquet or not, and folders of documents by their names."""
+    """Layout of a lake: rows as Parquet or not, and folders of documents by their names."""
 
     parquet: bool = True
     documents: Mapping[str, DocumentFolder] = {}
@@ -134,7 +134,7 @@ class Replaced(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What the manifests up to a number come to."""
+    """Sum of the manifests up to a number."""
 
     format: int = FORMAT
     number: int

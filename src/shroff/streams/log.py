@@ -159,7 +159,7 @@ class LogReader(Protocol):
 
 
 class LogWriter(Protocol):
-    """What changes a log. Only who leads it may."""
+    """Writes to a log, by the active writer (leader) only."""
 
     def append(self, batch: Batch) -> None:
         """Commit a batch, durable on return.
@@ -223,7 +223,7 @@ class Quarantine(Protocol):
 
 
 class Outbox(Protocol):
-    """What still has to leave, what would not, and how far each source and sink is."""
+    """Outgoing rows, stuck rows, and the position of each source and sink."""
 
     def outbox(self, limit: int = 100) -> list[OutboxRow]:
         """What still has to leave, oldest first."""
@@ -247,7 +247,7 @@ class Outbox(Protocol):
 
 
 class Lead(Protocol):
-    """Who leads the log: one process at a time may write."""
+    """The active writer (leader) of a log: one process at a time."""
 
     @property
     def epoch(self) -> int:
@@ -258,7 +258,7 @@ class Lead(Protocol):
 
 
 class LogBeside(Protocol):
-    """What lies beside the records: waiting labels, personal values, late events, counts, the state of the store."""
+    """Data beside the records: waiting labels, personal values, late events, counts, the state of the store."""
 
     def waiting_for(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
         """Labels that wait for these events, in the order of their arrival; with a field, for its values."""

@@ -1,4 +1,4 @@
-"""What a log holds and takes: records, what came of them, what lies beside them, and a batch of all that."""
+"""Rows of a log: records, decisions, flags and hits, outbox, inbox, and a batch of all of them."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ class LateEvent:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What people should be told of the values that `asker`, a feature or a rule, is made of, and at how many events.
+    """A warning about the values that `asker`, a feature or a rule, is made of, and its number of events.
 
     Remarks of the same about the same add up: `first_` stays that of the first event, `last_` is that of the newest.
     """
@@ -228,7 +228,7 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What another process asks of the one that writes: its number in the inbox, its kind and its content, JSON.
+    """A request of another process to the writer: its number in the inbox, its kind and its content, JSON.
 
     `at_ms` is when it was asked, by that process.
     """
@@ -260,7 +260,7 @@ class Counts:
 
 @dataclass(slots=True)
 class Batch:
-    """What one transaction brings. Places of `records` follow the log's last one without a gap."""
+    """One transaction. Places of `records` follow the log's last one without a gap."""
 
     records: list[Record] = field(default_factory=list)
     decisions: list[DecisionRow] = field(default_factory=list)

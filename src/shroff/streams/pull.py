@@ -50,7 +50,7 @@ class NoArchives:
 
 @dataclass(frozen=True, slots=True)
 class PullPlace:
-    """What a pulled source is given beside its settings.
+    """Arguments of a pulled source beside its settings.
 
     Attributes:
         name: Of the source in shroff.yaml; empty for a place that a command names.

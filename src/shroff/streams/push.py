@@ -33,7 +33,7 @@ class PushRefusedError(InputError):
 
 
 class FetchNeededError(Exception):
-    """What verifies a request is not here yet: call `fetch` with this address, then ask again."""
+    """A request cannot be verified yet: call `fetch` with this address, then ask again."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -42,7 +42,7 @@ class FetchNeededError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """What a verified request brings.
+    """Content of a verified request.
 
     Attributes:
         kind: `message`; `subscribe`, whose sender wants to hear that we want its messages; `unsubscribe`.

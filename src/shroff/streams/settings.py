@@ -1,4 +1,4 @@
-"""What an adapter declares about itself: its settings in shroff.yaml, its addresses, and what shroff does for it.
+"""Declaration of an adapter: its settings in shroff.yaml, its addresses, and its needs.
 
 Reading a declaration costs next to nothing: the module that holds it imports no client library. So `shroff check`
 reads it whether or not that library is installed. A declaration is found by entry points, in one of two ways:
@@ -75,7 +75,7 @@ def _as_it_is(options: Mapping[str, Any], _folder: Path) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AdapterSettings:
-    """What shroff.yaml may say of one adapter. `meaning` and `shape` are enough for most.
+    """Settings of one adapter in shroff.yaml. `meaning` and `shape` are enough for most.
 
     Attributes:
         meaning: One sentence, for the reference and for editors: "Documents of a collection, replaced by id."

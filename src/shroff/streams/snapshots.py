@@ -34,7 +34,7 @@ _CHUNK_BYTES: Final = 1 << 20
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a snapshot says of itself.
+    """Header of a snapshot.
 
     `seq` is the last place whose event is in the state. `layout` is equal where the state
     can be taken up; `log` is equal for one and the same log up to this place.

@@ -28,7 +28,7 @@ _TARGET: Final = re.compile(r"/api/2/export\?start=(\d{8})T(\d\d)&end=(\d{8})T(\
 
 @dataclass
 class AmplitudeServer:
-    """What it has, and what it was asked.
+    """Its data, and the requests it received.
 
     Attributes:
         events: By the hour of their upload, such as `20260301T07`; bytes stand for a file as it is.

@@ -108,7 +108,7 @@ class CutoffsDocument(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Cutoffs:
-    """What cut-offs of a model's score come to.
+    """Cost and capacity of cut-offs of a model's score.
 
     Args:
         terms: What they are weighed by; `declared` is what policy.yaml says.

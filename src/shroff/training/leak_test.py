@@ -55,7 +55,7 @@ class LeakPart:
 
 @dataclass(frozen=True, slots=True)
 class LeakReport:
-    """What the leak test found, part by part."""
+    """Result of the leak test, part by part."""
 
     parts: tuple[LeakPart, ...]
 

@@ -1,4 +1,4 @@
-"""What was measured of a model, as JSON has it: rates as numbers, money as decimal strings."""
+"""Metrics of a model as JSON: rates as numbers, money as decimal strings."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReportFacts:
-    """What a report tells.
+    """Content of a report.
 
     Args:
         tested: The rows that it was judged on, as they are kept beside it (`judged_rows`).

@@ -1,4 +1,4 @@
-"""What each row of a training set is in one fold of its split: whether it trains, waits or tests, as what it counts."""
+"""Role of each row in one fold of a training set: train, delay or test, with its label and weight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What models score the events of a log, whether they decided them or not: models in shadow, and all that compares.
+"""Scores of models on the events of a log, shadow models included, for comparisons.
 
 Scores of models that do not decide are not kept. They are a function of the log, and the
 batch engine has them when somebody asks (docs/decisions/0015).

@@ -51,7 +51,7 @@ SINGLE_SCORES: Final = 2_000  # that are timed, for the latency
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Whom to tell how training goes on: events read, folds done, trials of a search; what is done from now on."""
+    """Callbacks on the progress of training: events read, folds done, trials of a search; the current step."""
 
     reading: Callable[[int], None] | None = None
     folds: Callable[[int, int], None] | None = None

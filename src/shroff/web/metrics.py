@@ -52,7 +52,7 @@ class Requests(Collector):
 
 
 class ServiceMetrics(Collector):
-    """What a service does now: its work, and the posts that wait for it."""
+    """Current state of a service: its work, and the posts that wait for it."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -80,7 +80,7 @@ Step: TypeAlias = "Callable[[Change, int], object]"  # is given the moment of th
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one who asks may ask for.
+    """Limits of one sender.
 
     Args:
         rate: Events a second of one key.
@@ -113,7 +113,7 @@ class ServiceOptions:
 
 @dataclass(frozen=True, slots=True)
 class _BySettings:
-    """What is made of the settings of shroff.yaml; made anew where others are active."""
+    """Objects derived from the settings of shroff.yaml; rebuilt when others become active."""
 
     systems: Systems
     address: Address
@@ -127,7 +127,7 @@ class _BySettings:
 
 
 class Service:
-    """What routes work with.
+    """The service that routes work with.
 
     Args:
         project: An opened project.

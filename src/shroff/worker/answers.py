@@ -1,4 +1,4 @@
-"""What is answered for one submission: the decision, that there is none, or the problem, as one JSON object."""
+"""Response to one submission as JSON: the decision, undecided, or the problem."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ Raw = msgspec.Raw
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """What an answer is made of."""
+    """The parts of an answer."""
 
     event: Event
     decision: Mapping[str, Raw]

@@ -38,7 +38,7 @@ class IngestCounts:
 
 @dataclass(slots=True)
 class IngestReport:
-    """What an ingest did. `events` and `labels` count apart; `untaken` lines fitted no event type.
+    """Result of an ingest. `events` and `labels` count apart; `untaken` lines fitted no event type.
 
     `unmatched` has the sources none of whose lines did.
 

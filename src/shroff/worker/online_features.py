@@ -198,7 +198,7 @@ class _Versions:
 
 
 class _Keys:
-    """What reads the keys of entities off the events of one version, and no more of these than that takes."""
+    """Reader of entity keys from the events of one version, limited to the expressions this needs."""
 
     def __init__(self, definitions: Definitions, wanted: Collection[str]) -> None:
         self._events, self._reference = definitions.events, definitions.reference
@@ -272,7 +272,7 @@ def _texts_of(type_: EventType) -> type[msgspec.Struct]:
 
 
 class _Shown(msgspec.Struct):
-    """What is read of a decision's document."""
+    """The fields read of a decision's document."""
 
     features: dict[str, msgspec.Raw]
     versions: dict[str, str]

@@ -1,4 +1,4 @@
-"""What is known of sinks, and what is asked of the process that writes the log about them: one request for all.
+"""State of sinks, and requests about them to the process that writes the log.
 
 Where sinks are, what is stuck and what is wrong stands in the store; only the log's writer changes it. So another
 process that delivers, or a person who puts a row back, asks it through the inbox.
@@ -24,7 +24,7 @@ KEYS_MAX: Final = 1_000  # in one request
 
 
 class _Asked(msgspec.Struct, omit_defaults=True):
-    """What is asked: sinks that begin, what came of delivery, rows that are put back, rows that go."""
+    """Content of a request: sinks that begin, delivery results, rows to retry, rows to drop."""
 
     begin: dict[str, bool] = {}
     moved: list[DeliveryProgress] = []

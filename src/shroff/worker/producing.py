@@ -39,7 +39,7 @@ Write = Callable[[Submission], bytes]
 
 @dataclass(slots=True)
 class Production:
-    """What was sent so far. `next_row` is the line to go on with where all before is there for certain.
+    """Progress of sending. `next_row` is the line to go on with where all before is there for certain.
 
     `refused` are lines that are no event, `words` the places and reasons of the first; `untaken` those that no event
     type takes. `failed` were refused where they were sent to. `behind` are events so long before one that was sent

@@ -33,7 +33,7 @@ Mistakes = Sequence[tuple[str, str]]  # path and words of each
 
 
 class TooMuchError(InputError):
-    """What was sent is more than one request may hold, or no list where one was announced."""
+    """A body that exceeds the limit of one request, or is no list where one was announced."""
 
     def __init__(self, words: str) -> None:
         super().__init__([("", words)])

@@ -35,7 +35,7 @@ _JSON_SOURCES: Final = frozenset(["-", "python", "shroff label"])  # what no fil
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """What became of one entry of quarantine. `reason` says why it stays."""
+    """Result of retrying one quarantine entry. `reason` says why it stays."""
 
     number: int
     source: str

@@ -1,4 +1,4 @@
-"""What a store of cases is asked, in SQLAlchemy's words."""
+"""Queries of the case store, in SQLAlchemy."""
 
 from __future__ import annotations
 

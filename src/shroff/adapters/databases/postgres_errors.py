@@ -1,4 +1,4 @@
-"""What a failure of PostgreSQL means, in words that say where it was and what to do."""
+"""Errors of PostgreSQL as errors of shroff, with the location and the fix."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where jobs are kept: the database of the log."""
+"""Job stores: the database of the log."""

@@ -1,4 +1,4 @@
-"""What all adapters of Kafka share: the client, topics, and the settings of a cluster in shroff.yaml."""
+"""Shared code of the Kafka adapters: the client, topics, and the settings of a cluster in shroff.yaml."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def library(what: str) -> Any:
 
 
 class KafkaCluster:
-    """What clients of one cluster share: how they are made, and what went wrong lately.
+    """Shared state of one cluster's clients: their settings, and recent errors.
 
     Args:
         system: Settings with `brokers` and, passed through, `client`.

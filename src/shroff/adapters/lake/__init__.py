@@ -1,4 +1,4 @@
-"""Where a lake's objects lie: a folder, or a bucket of S3, GCS or Azure. Here is what shroff.yaml may say of each."""
+"""Object stores of a lake: a folder, or a bucket of S3, GCS or Azure, and the settings of each in shroff.yaml."""
 
 from __future__ import annotations
 

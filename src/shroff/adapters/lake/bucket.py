@@ -37,7 +37,7 @@ _HERE: Final = "localhost,127.0.0.0/8,::1,169.254.0.0/16,metadata.google.interna
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """What tells one cloud from the others."""
+    """Differences between one cloud and the others."""
 
     title: str
     store: str  # of obstore

@@ -1,4 +1,4 @@
-"""Who leads a log on a server: a lease that is renewed by the server's clock, and an epoch that outlives it."""
+"""Writer lease of a log on a server: renewed by the server's clock, with an epoch that outlives it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a log in a database is asked: every question of the contract, for all databases that speak SQL."""
+"""Queries of a log in a database: every read of the contract, for all databases that speak SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a batch is as rows of tables, for all databases that speak SQL."""
+"""Rows of a batch by table, for all databases that speak SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a log on a server is asked and told beyond the questions that all databases have in common."""
+"""SQL of a log on a server, beyond the queries that all databases have in common."""
 
 # ruff: noqa: S608 - the names put into SQL are this module's own, or checked ones; values are always bound
 

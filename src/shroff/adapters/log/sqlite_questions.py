@@ -1,4 +1,4 @@
-"""What the log in one SQLite file is asked, and how its rows are checked; all in `log_questions` but what differs."""
+"""Queries of the log in one SQLite file, where they differ from `questions`, and the checks of its rows."""
 
 from __future__ import annotations
 

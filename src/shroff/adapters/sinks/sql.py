@@ -70,7 +70,7 @@ def _flag_columns() -> list[Column[Any]]:
 
 
 class _Decision(msgspec.Struct):
-    """What of a decision's document stands in columns of its own."""
+    """Fields of a decision's document that have columns of their own."""
 
     receipt: str = ""
     score: float | None = None

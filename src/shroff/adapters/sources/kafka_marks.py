@@ -1,4 +1,4 @@
-"""What an offset of Kafka is kept with: which topic it is of, and the epoch of the leader that gave the message before.
+"""Stored form of a Kafka offset: with its topic, and the leader epoch of the message before it.
 
 A number alone fits any topic of that name that has as many messages: one that was deleted and made anew, or one whose
 brokers lost messages and took others in their place. So what is stored is

@@ -1,4 +1,4 @@
-"""What the answers of a Redis stream mean: its entries, how far it was read, and what nobody can read any more."""
+"""Replies of a Redis stream, decoded: its entries, the position read, and trimmed entries that are lost."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class StreamEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PendingSummary:
-    """What a stream says of itself: entries that are there, entries ever added, and three ids."""
+    """State of a stream: its entries, entries ever added, and three ids."""
 
     length: int
     added: int

@@ -1,1 +1,1 @@
-"""Where summaries are kept: tables of PostgreSQL, MariaDB or SQLite."""
+"""Stores of summaries: tables of PostgreSQL, MariaDB or SQLite."""

@@ -136,7 +136,7 @@ def _about(connection: Any) -> BuiltMarts:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What is built from: the lake up to which place of each lane's log, and when."""
+    """Input of a build: the lake up to a sequence number of each lane's log, and the time."""
 
     lake: LakeFiles
     upto: Mapping[str, int]

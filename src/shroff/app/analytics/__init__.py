@@ -1,1 +1,1 @@
-"""What is asked of the log and lake of an opened project every morning."""
+"""Analytics of an opened project, over its log and lake."""

@@ -27,7 +27,7 @@ DAYS: Final = 7  # that are counted where nobody names any, up to the newest eve
 
 
 class CountLimits(TypedDict, total=False):
-    """What rows of event counts there are.
+    """Options of event counts that limit the rows.
 
     Args:
         zeros: Whether days without an event have a row.

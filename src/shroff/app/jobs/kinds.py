@@ -33,7 +33,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
 class JobParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a kind of job takes; a key that is not there is refused."""
+    """Parameters of a kind of job; an unknown key is refused."""
 
     @property
     def rights(self) -> tuple[Right, ...]:

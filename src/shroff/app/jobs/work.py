@@ -1,4 +1,4 @@
-"""What jobs do: each calls what the command of its name calls, tells how far it is, and gives plain values."""
+"""Functions of jobs: each makes the same calls as the command of its name, reports progress, returns plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs jobs: it queues what is due, and begins a process for each job. Any number may work for one project."""
+"""Job worker: queues jobs that are due, and starts a process for each. Any number may work for one project."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ WAITS: Final = "The files are unchanged; the process that writes the log makes t
 
 @dataclass(frozen=True, slots=True)
 class AppliedFiles:
-    """What was to become active, and where the log has it, 0 with several lanes.
+    """Files made active, and their sequence number in the log, 0 with several lanes.
 
     `why_not` says why it is not yet, and is empty else.
     """

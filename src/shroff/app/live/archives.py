@@ -1,4 +1,4 @@
-"""What pulled sources downloaded, kept as it came: in the lake under `raw/`, without a lake beside the log.
+"""Archive of downloads by pulled sources, unchanged: in the lake under `raw/`, without a lake beside the log.
 
 Each part has its SHA-256 in its name, and stays. A list beside them says which ones came last.
 """

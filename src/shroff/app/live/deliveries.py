@@ -1,4 +1,4 @@
-"""What a project sends on: its sinks, delivery beside the process that writes, delivery by hand, and what is stuck."""
+"""Sinks of an opened project: delivery beside the writer, delivery by hand, and rows that are stuck."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Telling(Protocol):
-    """What tells people beside the log."""
+    """The notifier that runs beside the log."""
 
     def tend(self, log: Log) -> None:
         """For the thread of the log, between two batches."""

@@ -65,7 +65,7 @@ class ReadOnError(Exception):
 
 
 class TakenFile(NamedTuple):
-    """What became of a file: how far it is, and what of it was appended now; None where that was before."""
+    """Progress of a file, and the rows appended now; None where that was before."""
 
     progress: Progress
     appended: IngestReport | None

@@ -1,4 +1,4 @@
-"""What an opened project adds to its log one by one: labels, quarantined input, changed files. Beside a writer too."""
+"""Single labels of an opened project: into its log, or into its inbox while another process writes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class LabelOptions(TypedDict, total=False):
-    """What `Labelling.add` takes by name."""
+    """Keyword arguments of `Labelling.add`."""
 
     source: str | None
     known_at: str | datetime | None

@@ -1,4 +1,4 @@
-"""What an opened project gives other services: features of a key as of its last decided event."""
+"""Online features of an opened project: the features of a key as of its last decided event."""
 
 from __future__ import annotations
 

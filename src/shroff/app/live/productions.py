@@ -1,4 +1,4 @@
-"""What an opened project sends: the events of a file to where its live source reads them."""
+"""Sending of a file's events to the live source of an opened project."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LABELS_TO_LANES: Final = (
 
 
 class SendingOptions(TypedDict, total=False):
-    """What `Productions.produce` takes by name of how events are sent, as `FileSending` has it."""
+    """Keyword arguments of `Productions.produce` on how events are sent, as in `FileSending`."""
 
     to: str | None
     pace: SendingPace | None

@@ -41,7 +41,7 @@ NOT_KEPT: Final = "not kept"
 
 @dataclass(frozen=True, slots=True)
 class SyncedFile:
-    """What became of a file.
+    """Result of a file.
 
     Args:
         state: DONE, ASIDE, BEING_WRITTEN or NOT_KEPT; `why` is the reason of one that is set aside or brought nothing.

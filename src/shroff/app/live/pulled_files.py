@@ -1,4 +1,4 @@
-"""How far the files of pulled sources are, as the log has it, and which of them need a look."""
+"""Progress of pulled files, as the log has it, and the files that need attention."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Subscription(msgspec.Struct):
 
 
 class SourceCounts(msgspec.Struct):
-    """What came of the messages of a source since its first one; of requests that were refused, by their reasons."""
+    """Counts of a source's messages since its first one; refused requests by reason."""
 
     appended: int = 0
     duplicates: int = 0
@@ -63,7 +63,7 @@ class SourceCounts(msgspec.Struct):
 
 
 class JudgedMessage(msgspec.Struct):
-    """What would become of a saved message.
+    """Result that a saved message would have.
 
     Attributes:
         type: What its sender calls it; empty where it is no message of this source.
@@ -81,7 +81,7 @@ class JudgedMessage(msgspec.Struct):
 
 
 class SourceFiles:
-    """What is kept of pushed sources beside the log, in `.shroff/sources/`."""
+    """Files about pushed sources beside the log, in `.shroff/sources/`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

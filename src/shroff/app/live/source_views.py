@@ -1,4 +1,4 @@
-"""What an opened project knows of its source: how far each part was read, and having one forgotten."""
+"""Read positions of an opened project's source, part by part, and forgetting a part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an opened project takes in many at a time: files, streams of lines, and events of a program."""
+"""Input of an opened project in bulk: files, streams of lines, and events of a program."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class IngestHooks(TypedDict, total=False):
-    """What `Taking.ingest` takes by name to report its progress, as `IngestProgress` has it."""
+    """Keyword arguments of `Taking.ingest` on progress, as in `IngestProgress`."""
 
     progress: Progress | None
     sorting: Progress | None
@@ -42,7 +42,7 @@ class IngestHooks(TypedDict, total=False):
 
 
 class IngestOptions(IngestHooks, total=False):
-    """What `Taking.ingest` takes by name."""
+    """Keyword arguments of `Taking.ingest`."""
 
     as_type: str | None
     labels: str | Path | None
@@ -224,7 +224,7 @@ class Taking:
         is_hashed: bool = False,
         restoring: Progress | None = None,
     ) -> list[tuple[str, Answer]]:
-        """What `answers` would give if these lines came now, one after the other; nothing is written.
+        """Preview the answers to lines that arrive now, one after the other. Nothing is written.
 
         It works beside a process that writes. Each event sees those before it. All answers are in memory at the end.
         """
@@ -250,14 +250,14 @@ class Taking:
     def score(
         self, events: Iterable[Mapping[str, Any]] | ArrowStream, *, as_type: str | None = None, is_hashed: bool = False
     ) -> list[Decision | Undecided | Refusal]:
-        """What `decide` would give; nothing is written, so no decision has a place and no refusal is in quarantine."""
+        """Preview the result of `decide`. Nothing is written: decisions have no `seq`, refusals no quarantine entry."""
         from shroff.worker.answers import answer_value
 
         found = self.foreseen(_lines_of(events), "python", as_type=as_type, is_hashed=is_hashed)
         return [_without_place(answer_value(answer, int(place))) for place, answer in found]
 
     def first_of(self, file: Path, as_type: str | None, count: int) -> list[Submission]:
-        """What the first lines of a file would be: events, labels, or the reason why not. Nothing is written.
+        """Preview the first lines of a file: events, labels, or the reason for a refusal. Nothing is written.
 
         Raises: UsageError where it cannot be read, or lacks a column that its type needs.
         """

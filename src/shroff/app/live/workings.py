@@ -49,7 +49,7 @@ NO_SOURCE: Final = (
 
 
 class EndOptions(TypedDict, total=False):
-    """What `LiveWork.worker` takes by name of its end, as `WorkEnd` has it."""
+    """Keyword arguments of `LiveWork.worker` on its end, as in `WorkEnd`."""
 
     until_idle_s: float | None
     limit: int | None
@@ -152,7 +152,7 @@ class LiveWork:
         tell: Callable[[str], None] = unheard,
         reads_source: bool = True,
     ) -> Iterator[RequestLeader]:
-        """What decides posts; `run` of it does the work, with all that a worker has beside it.
+        """The loop that decides posted events: `run` starts it, with all background tasks of a worker.
 
         Where the project has a live source, that is read between posts, as its log has no other writer.
 

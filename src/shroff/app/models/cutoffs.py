@@ -30,7 +30,7 @@ CUT: Final = "The cut-offs are written; they become active with the next command
 
 @dataclass(frozen=True, slots=True)
 class AppliedCutoffs:
-    """What became of new cut-offs: whether they are in force, and why they are not."""
+    """Result of applying cut-offs: active, or the reason why not."""
 
     in_force: bool
     why_not: str
@@ -125,7 +125,7 @@ class ScoreCutoffs:
         return text, with_costs(with_cutoffs(text, event, *cuts), event, costs)
 
     def costs(self, event: str, what_if: WhatIf) -> dict[str, str]:
-        """Those costs of a what-if that differ from policy.yaml, as it would spell them."""
+        """The costs of a what-if that differ from policy.yaml, in its notation."""
         from shroff.project.policy_text import costs_of
 
         there = costs_of(self._policy_text(), event)

@@ -65,7 +65,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What became of a file.
+    """Result of a file.
 
     Args:
         state: DONE or ASIDE; `why` is the reason of one that is set aside, or that no model was made for.

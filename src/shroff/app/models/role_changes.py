@@ -1,4 +1,4 @@
-"""What becomes of models/in_force.json when a model is promoted, rolled back, shadowed or challenged."""
+"""Changes of models/in_force.json by promote, rollback, shadow and challenge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an opened project writes as training sets, for whoever learns elsewhere; and the same made again."""
+"""Training sets of an opened project as files, for learning outside shroff; and the same set built again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an opened project trains: a model from its log or from files, and cut-offs for it."""
+"""Training of an opened project: a model from its log or from files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NO_EVENTS_IN_FILES: Final = "No line of the files gives an event to train on."
 
 
 class TrainOptions(FileOptions, total=False):
-    """What `Training.train` takes by name."""
+    """Keyword arguments of `Training.train`."""
 
     as_of: Moment | None
     promote: bool
@@ -49,7 +49,7 @@ class TrainOptions(FileOptions, total=False):
 
 
 class ImportOptions(TypedDict, total=False):
-    """What `Training.import_model` takes by name of what a model's file does not say, as `ModelImport` has it."""
+    """Keyword arguments of `Training.import_model` on facts missing from the file, as in `ModelImport`."""
 
     inputs: Inputs | None
     categories: Mapping[str, Sequence[str]] | None
@@ -61,7 +61,7 @@ class ImportOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelImport:
-    """What the file of a foreign model does not say.
+    """Facts about a foreign model that its file does not have.
 
     Args:
         inputs: What it reads, in the order of its features: expressions, one text with commas between them, or the

@@ -1,4 +1,4 @@
-"""What one person asked for and a second one has to approve, where shroff.yaml wants two: changes of lists, rules back.
+"""Approvals by a second person, where shroff.yaml asks for two: changes of lists, rules back.
 
 Whoever else signs in and asks for the very same approves it. Until then it lies in a file beside the log, and nothing
 of it is active.
@@ -28,7 +28,7 @@ KEPT: Final = 100  # the newest: each may be a whole list
 
 
 class PendingApproval(msgspec.Struct, frozen=True):
-    """What waits for a second person. `subject` is what it changes, `authors` are all who asked for it.
+    """A change that waits for a second person. `subject` is what it changes, `authors` are all who asked for it.
 
     `change` is how, as JSON; `says` the same in words.
     """

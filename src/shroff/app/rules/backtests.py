@@ -29,7 +29,7 @@ NO_DRAFTS: Final = ("shroff.yaml", "events.yaml", "model.yaml")
 
 
 class JudgedOptions(FileOptions, total=False):
-    """What `LogBacktests.run` takes by name of what is judged, as `JudgedInput` has it."""
+    """Keyword arguments of `LogBacktests.run` on the events to judge, as in `JudgedInput`."""
 
     as_type: str | None
     start: Moment | None
@@ -38,7 +38,7 @@ class JudgedOptions(FileOptions, total=False):
 
 
 class BacktestOptions(JudgedOptions, total=False):
-    """What `LogBacktests.run` takes by name."""
+    """Keyword arguments of `LogBacktests.run`."""
 
     rules: str | Path | None
     policy: str | Path | None

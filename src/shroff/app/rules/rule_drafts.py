@@ -47,7 +47,7 @@ class Author(msgspec.Struct, frozen=True):
 
 
 class Note(msgspec.Struct):
-    """What is known of a draft beside its text. `authors` are all who had a hand in it since it was begun."""
+    """Metadata of a draft beside its text. `authors` are all who worked on it since it was begun."""
 
     authors: list[Author] = []
     saved_at_ms: int = 0
@@ -76,7 +76,7 @@ class StoredDraft:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What is to be said of a draft's text. `elsewhere` are mistakes of other files, which keep it from being typed."""
+    """Findings about a draft's text. `elsewhere` are mistakes of other files, which keep it from being typed."""
 
     mistakes: Sequence[Problem]
     elsewhere: Sequence[Problem]

@@ -27,7 +27,7 @@ _IN_A_REASON: Final = 300  # characters of the original text
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of a file of rules.
+    """Result of importing a file of rules.
 
     `files` are those of a draft: rules, and features that they need; by their names, each loaded with the project. They
     are empty where no rule was carried over.

@@ -1,4 +1,4 @@
-"""Whether an event type can be read from what the writers of a schema send, and what is lost where it can."""
+"""Compatibility of an event type with a writer's Avro schema, and the fields that are lost."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Misfit:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What becomes of an event type under a schema. Without misfits it can be read; remarks say what is lost."""
+    """Compatibility of an event type with a schema. Without misfits it can be read; remarks say what is lost."""
 
     misfits: tuple[Misfit, ...]
     remarks: tuple[str, ...]

@@ -27,7 +27,7 @@ _PASSED_OVER: Final = ("doc", "aliases")  # what of a schema changes no message
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of an event type's schema: it stands under the subject with this id, or was refused."""
+    """Result of registering an event type's schema: its id under the subject, or the refusal."""
 
     type: str
     subject: str

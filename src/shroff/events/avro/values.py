@@ -32,7 +32,7 @@ class TrailingBytesError(ValueError):
 
 
 class Shape:
-    """What reads the records of one schema.
+    """Reader of one schema's records.
 
     Raises: ValueError, when it is made, for a schema that is not read; UsageError where the library is not installed.
     """

@@ -1,1 +1,1 @@
-"""How lines of files and messages of sources become values: CSV, JSON, Parquet, and columns of them."""
+"""Formats of files and messages: CSV, JSON and Parquet, decoded into values and columns."""

@@ -1,4 +1,4 @@
-"""How a whole Arrow column becomes the values of a field: the readers of `events.readers`, by columns.
+"""Conversion of whole Arrow columns to a field's type: the readers of `events.readers`, by columns.
 
 Each pair of a column's type and a field's type that has a proven short way is read by it,
 and each row that the short way is not sure of is marked: row validation reads that one. For
@@ -63,7 +63,7 @@ ColumnReader = Callable[[Any], Read]
 
 @dataclass(frozen=True, slots=True)
 class WantedField:
-    """What a field makes of a value. `hasher` is set where it is hashed."""
+    """Conversion of a field. `hasher` is set where it is hashed."""
 
     type: Type
     currency: str

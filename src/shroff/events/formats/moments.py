@@ -1,4 +1,4 @@
-"""When a line happened, before validation has read it: what lines of several parts are put in order by."""
+"""Event time of a line before validation, by which lines of several parts are ordered."""
 
 from __future__ import annotations
 

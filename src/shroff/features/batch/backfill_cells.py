@@ -168,7 +168,7 @@ def ranges_of(upto: Words, count: int) -> tuple[Span, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is kept of the series, in slots; `series` says which rows of the arrays are whose."""
+    """Stored values of the series, in slots; `series` says which rows of the arrays are whose."""
 
     series: Words
     maps: ProjectPaths

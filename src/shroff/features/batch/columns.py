@@ -1,4 +1,4 @@
-"""What the batch engine keeps of each event for a later round: the columns that are still read, small."""
+"""Columns that the batch engine keeps of each event for a later round."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Kept = Column | Coded
 
 @dataclass(frozen=True, slots=True)
 class ChunkFrame:
-    """What is kept of the events of one type in a stretch."""
+    """Columns kept of the events of one type in a chunk."""
 
     rows: NDArray[Any] | None  # its places in the stretch; None: all of them
     columns: dict[str, Kept]
@@ -34,7 +34,7 @@ class ChunkFrame:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What is kept of some events that follow each other in the log. `version` is that of lists and tables."""
+    """Data kept of consecutive events of the log. `version` is that of lists and tables."""
 
     size: int
     times: Words

@@ -1,4 +1,4 @@
-"""What the batch engine keeps for one group of aggregates until a `Backfill` takes it, and the answers of that."""
+"""Input of one group of aggregates in the batch engine until a `Backfill` takes it, and its answers."""
 
 from __future__ import annotations
 

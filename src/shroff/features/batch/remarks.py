@@ -1,4 +1,4 @@
-"""What people should be told of a batch: values that aggregates leave out, and sums that are missing for their size.
+"""Warnings of a batch: values that aggregates leave out, and sums that are missing because they are too large.
 
 Both are what the definition says, and neither stops anything; but whoever wrote the feature or
 the rule may not know that its values are so large.

@@ -30,7 +30,7 @@ One = TypeVar("One")
 
 
 class Waiting(Protocol[One]):
-    """What waits for a later round, in its order; `deque` is one."""
+    """A queue for a later round, in its order; `deque` is one."""
 
     def append(self, item: One, /) -> None:
         """Put one behind all others."""

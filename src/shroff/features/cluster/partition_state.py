@@ -42,7 +42,7 @@ WORD_BYTES: Final = 9  # of an answer: a number or the bits of a float, and whet
 
 @dataclass(frozen=True, slots=True)
 class EntityAnswer:
-    """What the aggregates of an entity are at one event, in the order of `PartitionPlan.asked`.
+    """Values of an entity's aggregates at one event, in the order of `PartitionPlan.asked`.
 
     Args:
         words: A 64-bit word for each, then a byte for each that says whether it is there.
@@ -54,7 +54,7 @@ class EntityAnswer:
 
 
 class PartitionPlan:
-    """What an entity's partitions have in common: the plan, and which partitions an event has to do with."""
+    """Shared plan of an entity's partitions, and the partitions that an event concerns."""
 
     def __init__(
         self, events: Events, computed: Sequence[Computed], reference: Reference, lateness_ms: int, entity: str

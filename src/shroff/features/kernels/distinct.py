@@ -1,4 +1,4 @@
-"""How many different values a window has: a table of values per key and series; compiled.
+"""Distinct counts of a window: a table of values per key and series; compiled.
 
 An entry counts, for each window, the cells with its value; a window's number of different
 values changes when such a counter leaves or reaches zero. An entry that nothing counts is

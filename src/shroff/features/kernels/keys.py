@@ -1,4 +1,4 @@
-"""What belongs to one key: its head, its chunk of cells, trimming and forgetting; compiled."""
+"""Storage of one key: its head, its chunk of cells, trimming and forgetting; compiled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where everything stands in the one array of a history: constants that Python and the kernels share.
+"""Memory layout of window state in one array: constants that Python and the kernels share.
 
 All state of a history is one array of signed 64-bit words, its *heap*:
 

@@ -31,7 +31,7 @@ OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False,
 
 
 class Later:
-    """What numba makes of a function, made when it is first needed: it takes half a second to be imported."""
+    """A numba function that is compiled at first use: importing numba takes half a second."""
 
     def __init__(self, make: Callable[[Any], Any], function: Callable[..., Any]) -> None:
         self._make, self._function = make, function

@@ -1,4 +1,4 @@
-"""What programs are made of: constants that Python and the kernels share."""
+"""Instructions of programs: constants that Python and the kernels share."""
 
 from __future__ import annotations
 

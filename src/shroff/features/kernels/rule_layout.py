@@ -1,4 +1,4 @@
-"""What the kernel of rules is told: constants that Python and the kernel share."""
+"""Arguments of the rule kernel: constants that Python and the kernel share."""
 
 from __future__ import annotations
 

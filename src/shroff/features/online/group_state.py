@@ -34,7 +34,7 @@ LookRows: TypeAlias = tuple[list[int], list[int], dict[int, dict[str, Value]], d
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """What a history is told of a batch: key codes of its events and of who asks, and its series."""
+    """Input of window state from a batch: key codes of events and of readers, and its series."""
 
     inserts: NDArray[np.int64]
     asks: NDArray[np.int64]

@@ -24,7 +24,7 @@ from shroff.language.row import Evaluate, Reference
 
 
 class RowEngine:
-    """What an engine computes, event by event; its groups and rules have the state.
+    """An engine for single events; its groups and rules have the state.
 
     Args:
         after: What the reasons of a rule that looks `since flag` show, by rule.

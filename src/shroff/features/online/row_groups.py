@@ -24,7 +24,7 @@ _NOBODY: Final = -1
 
 
 class Now:
-    """What is the same for all groups: the watermark before the event."""
+    """Values shared by all groups: the watermark before the event."""
 
     __slots__ = ("watermark_ms",)
 

@@ -1,4 +1,4 @@
-"""Where the values of one event stand while it is computed alone, and functions made once that read them.
+"""Access to the values of one event that is computed alone: functions compiled once per event type.
 
 A row is a list: the fields of the event, its time, its place in the batch, and behind them whatever is computed, each
 at a place of its own. So computing one event asks no dictionary and hashes no expression.

@@ -57,7 +57,7 @@ def _missing_without_this(node: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What the kernel is told of a batch, beside the rule."""
+    """Arguments of the kernel for a batch, beside the rule."""
 
     times: Words
     inserts: Words

@@ -41,7 +41,7 @@ Answers: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint8]]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What is kept of one argument under one condition: a value per event, or none.
+    """Values of one argument under one condition: a value per event, or none.
 
     Which of it an aggregate needs says `NEEDS`. With sums, values are at
     most 10**15 in size. `scale` is 10**places, by which mean and std divide. Values of a

@@ -58,7 +58,7 @@ Key = tuple[np.uint64, np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """What was read of a file at a time.
+    """A part of a file that is read at once.
 
     Args:
         admitted: The events of each type. `rows` are their places among all that was read.
@@ -189,7 +189,7 @@ class _Frames:
 
 
 class Arrivals:
-    """What becomes of the events that come, by their ids and times, in the order in which they come."""
+    """Result for each event that arrives, by id and time, in order of arrival."""
 
     def __init__(self, lateness_ms: int, key: Key) -> None:
         self._lateness_ms, self._key = lateness_ms, key

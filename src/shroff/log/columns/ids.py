@@ -1,4 +1,4 @@
-"""Which events of files are taken, and numbers for their texts, without a Python object for each; compiled.
+"""Selection of new events in files, and numbers for their texts, without a Python object each; compiled.
 
 Texts are known by hashes of 128 bits under a key that each process draws for itself
 (SipHash-1-3), so nobody can make two of them meet: among 10 million the chance that any

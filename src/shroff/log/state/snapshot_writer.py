@@ -29,7 +29,7 @@ _WORDS_MAX: Final = 65_536
 
 
 class _Told(msgspec.Struct):
-    """What the process that writes says at its end."""
+    """Final message of the process that writes."""
 
     file: str = ""
     bytes: int = 0

@@ -1,4 +1,4 @@
-"""What a model stands beside on the same rows: the champion, rules alone, the best single rule, approving all."""
+"""Baselines on the same rows: the champion, rules alone, the best single rule, approve all."""
 
 from __future__ import annotations
 

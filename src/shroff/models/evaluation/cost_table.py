@@ -1,4 +1,4 @@
-"""What two cut-offs of a score cost, for all pairs of them at once: running totals over events by falling score.
+"""Expected cost of all pairs of cut-offs at once: running totals over events by falling score.
 
 Events are put in the order of their scores, the highest first. Two cut-offs part them: the
 first are declined, the next are reviewed, the rest are approved. Each part costs what its
@@ -29,7 +29,7 @@ Cuts = tuple[float | None, float | None]  # where to review and where to decline
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """What rules have settled before the score is asked: it changes nothing of what they decline or allow.
+    """Events settled by rules before the score is read: it changes no decline and no allow.
 
     Args:
         declined: Rows that a rule declines.

@@ -1,4 +1,4 @@
-"""What people find who look at the highest scores of each day: events in a budget, keys of an entity at k.
+"""Daily review metrics: events found in a budget, precision of an entity's keys at k.
 
 Where only some rows or keys of one score still fit into a day, each of them is looked at in part,
 so that of that day the mean over all orders in which they could stand comes out.

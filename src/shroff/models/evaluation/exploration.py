@@ -1,4 +1,4 @@
-"""What events that were let through say of all that the score would have declined.
+"""Estimates from exploration for all events that the score would have declined.
 
 Each stands for 1 / propensity of them (Horvitz and Thompson, "A generalization of sampling
 without replacement from a finite universe", JASA 47, 1952). Sums of such weights are unbiased

@@ -1,4 +1,4 @@
-"""How far a number could have come out otherwise: intervals by drawing again, with replacement, what hangs together.
+"""Confidence intervals by bootstrap, with clusters of dependent rows resampled together.
 
 Rows of one card are not independent: a stolen card gives a burst of frauds. So whole keys
 are drawn, never single rows; and where a metric is one number a day, whole days.

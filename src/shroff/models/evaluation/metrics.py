@@ -1,4 +1,4 @@
-"""What scores are worth on rows whose verdict is known: one number for each metric, NaN where it says nothing.
+"""Metrics of scores on rows with known labels: one number each, NaN where it is undefined.
 
 Rows of equal score stand or fall together, so no metric depends on the order of rows: in a
 ranking they are one step, and where only some of them fit into a day's budget each of them

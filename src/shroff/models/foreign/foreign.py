@@ -1,4 +1,4 @@
-"""What the reader of each foreign format gives: the model, and what a damaged file is told apart by."""
+"""Result of a foreign format's reader: the model, and the error for a damaged file."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class _Tree:
 
 @dataclass(frozen=True, slots=True)
 class _Grower:
-    """What all trees of a forest share: the rows, which inputs are categories, the lots, and what a leaf weighs."""
+    """Shared state of a forest's trees: the rows, the categorical inputs, the random generator, the value of a leaf."""
 
     columns: tuple[Values, ...]
     is_category: tuple[bool, ...]

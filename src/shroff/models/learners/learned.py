@@ -1,4 +1,4 @@
-"""What the module of a learner gets, and what it gives back."""
+"""Arguments and result of a learner's module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shroff.models.sets import Floats
 
 @dataclass(frozen=True, slots=True)
 class TrainingRows:
-    """What a learner gets: a row for each event, a column for each input, by time.
+    """Input of a learner: a row for each event, a column for each input, by time.
 
     Args:
         columns: A column for each input, in memory or in a file.
@@ -49,7 +49,7 @@ class LearningPlan:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What the module of a learner gives back; `gains` has a number for each input."""
+    """Result of a learner; `gains` has a number for each input."""
 
     format: str
     files: dict[str, bytes]

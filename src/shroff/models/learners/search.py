@@ -91,7 +91,7 @@ Proposals = Generator[dict[str, str], Trial, None]  # parameters out, the trial 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What a search found.
+    """Result of a search.
 
     Args:
         parameters: The best, with those that stood before the search.

@@ -35,7 +35,7 @@ class LeakLine:
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """What a report shows where it is there.
+    """Optional parts of a report.
 
     Args:
         project, currency: Of the project.

@@ -34,7 +34,7 @@ LEAF: Final = -1  # as a left child: the node has none
 
 @dataclass(frozen=True, slots=True)
 class CategorySet:
-    """What a node asks of a category: members go to one side, all others that are known to the other."""
+    """Split on a category: members go to one side, all other known categories to the other."""
 
     members: Words
     are_left: bool

@@ -1,4 +1,4 @@
-"""How trees of every library lie in flat arrays: what `models.trees.forest` writes and `models.trees.walker` reads.
+"""Flat arrays of trees of every library: written by `models.trees.forest`, read by `models.trees.walker`.
 
 A node is two words. The first has the bits of its threshold: a row goes left where `value <= threshold`; of a node that
 asks for a set of categories it is the set's place in `sets`. The second is its link: from the top the place of its left

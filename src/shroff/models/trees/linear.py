@@ -19,7 +19,7 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What one input adds to a margin: `weight * ((value - mean) / scale)`, or of a category its own weight."""
+    """Contribution of one input to a margin: `weight * ((value - mean) / scale)`, or a weight per category."""
 
     mean: float
     scale: float

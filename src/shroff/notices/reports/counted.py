@@ -58,7 +58,7 @@ class CountedFunnel(msgspec.Struct, frozen=True):
 
 
 class CountedReport(msgspec.Struct, frozen=True):
-    """What a report counted. `newest_ms` is the time of the newest event then; None where there was none."""
+    """Figures of a report. `newest_ms` is the time of the newest event then; None where there was none."""
 
     figures: list[CountedFigure]
     funnels: list[CountedFunnel]

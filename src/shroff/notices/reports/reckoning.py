@@ -1,4 +1,4 @@
-"""What a daily report counts, reckoned when it is due: a mail that leaves later, or once more, says the same."""
+"""Figures of a daily report, computed once when it is due, so that a retry sends the same."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class _Told(msgspec.Struct):
-    """What the due of a report has beside. One that was kept by an earlier version has no figures.
+    """Stored content of a due report. One stored by an earlier version has no figures.
 
     `counted` are those that a notice names itself.
     """
@@ -206,7 +206,7 @@ def _decided(
 
 
 class _Label(msgspec.Struct):
-    """What is read of a stored label: `changes` says that another verdict was in force before."""
+    """The fields read of a stored label: `changes` says that another verdict was active before."""
 
     event: str
     verdict: str

@@ -1,4 +1,4 @@
-"""What a letter says: the texts of mails, and the documents of calls and of the lake, made when they leave."""
+"""Content of a letter: mail texts, and documents for webhooks and the lake, rendered when they are sent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLACES: Final = ("amount", "merchant", "card")  # of `show`, in the order of the
 
 @dataclass(frozen=True, slots=True)
 class LetterSender:
-    """Who a mail is from: the name that it shows, what one can do without a link, and where links lead.
+    """Sender of a mail: the name that it shows, what the reader can do without a link, and the target of links.
 
     Without `help` it is that of the language.
     """

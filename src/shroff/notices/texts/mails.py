@@ -23,7 +23,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 @dataclass(frozen=True, slots=True)
 class RenderedText:
-    """What a text came to. `trouble` says why another text stands here than the project's own."""
+    """A rendered text. `trouble` says why another text is used instead of the project's own."""
 
     subject: str
     text: str

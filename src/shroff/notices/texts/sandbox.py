@@ -1,4 +1,4 @@
-"""Where templates of a project run: they see their values, and can neither reach further nor grow without end."""
+"""Sandbox of a project's templates: they see their values only, with limits on time and size."""
 
 from __future__ import annotations
 

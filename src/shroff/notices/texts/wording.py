@@ -1,4 +1,4 @@
-"""How money, times and card numbers are written in each language, and what is never written."""
+"""Money, times and masked card numbers in each language."""
 
 from __future__ import annotations
 

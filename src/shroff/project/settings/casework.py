@@ -66,7 +66,7 @@ CASES: Final = Keys(
 
 @dataclass(frozen=True, slots=True)
 class CaseSettings:
-    """What `cases` says. `about` and `until` name entities and fields by event types; durations in milliseconds."""
+    """The key `cases`. `about` and `until` name entities and fields by event types; durations in milliseconds."""
 
     outcomes: tuple[str, ...] = ("review",)
     about: Mapping[str, str] = field(default_factory=dict)

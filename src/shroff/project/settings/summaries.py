@@ -81,7 +81,7 @@ SUMMARIES: Final = Keys(
 
 @dataclass(frozen=True, slots=True)
 class SummarySettings:
-    """What `summaries` says; durations in milliseconds. `columns` names fields by columns."""
+    """The key `summaries`; durations in milliseconds. `columns` names fields by columns."""
 
     url: str
     event: str

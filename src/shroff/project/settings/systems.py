@@ -1,4 +1,4 @@
-"""Where things are, by shroff.yaml: the outside systems that a project reads from and writes to.
+"""Outside systems of shroff.yaml: what a project reads from and writes to.
 
 None of it decides anything. So it is in no version and in no control event: the same project on one file and on a
 cluster gives the same receipts, and no address and no credential gets into the log.

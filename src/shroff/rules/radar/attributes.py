@@ -1,4 +1,4 @@
-"""What the attributes of Stripe Radar are in a project: expressions over its fields, features that must be declared.
+"""Attributes of Stripe Radar in a project: expressions over its fields, and features to declare.
 
 A mapping of the user's own comes first, then a field of that name, then what follows from others. What is left is
 refused with the field, entity or feature that is missing.
@@ -83,7 +83,7 @@ _AS_MAPPED: Final = "or say what it is in the mapping, under attributes"
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """What the user says of attributes: expressions over the event, names of entities, conditions of past charges.
+    """The user's mapping of attributes: expressions over the event, names of entities, conditions of past charges.
 
     `charges` says of an earlier payment that it was authorized, declined or blocked.
     """
@@ -96,7 +96,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What an attribute is here.
+    """Meaning of an attribute in a project.
 
     Args:
         text: An expression that can stand beside an operator.

@@ -71,7 +71,7 @@ class RefusedRule:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the rules of a file, each list in its order."""
+    """Result for the rules of a file, each list in its order."""
 
     carried: list[Carried] = field(default_factory=list)
     refused: list[RefusedRule] = field(default_factory=list)

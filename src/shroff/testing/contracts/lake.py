@@ -21,7 +21,7 @@ NAMES = ("a", "a.b", "a-b", "A", "Z9", "_", "-", "=2F", "date=2026-01-31/0-00000
 
 
 class ObjectsContract:
-    """What every place of objects must keep. Subclass it, say how one is made, and run it with pytest."""
+    """The contract of object stores. Subclass it, say how one is made, and run it with pytest."""
 
     @abstractmethod
     def make_objects(self, folder: Path) -> Callable[[], Objects]:

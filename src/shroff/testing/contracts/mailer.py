@@ -1,4 +1,4 @@
-"""What every mailer must keep, as tests: a mail arrives as it is, and what comes again is known by its id."""
+"""The contract of mailers, as tests: a mail arrives unchanged, and a repeated one has the same id."""
 
 from __future__ import annotations
 

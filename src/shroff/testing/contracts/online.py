@@ -1,4 +1,4 @@
-"""What every place of features for other services must keep, as tests: the newest row of each key, whole."""
+"""The contract of online feature stores, as tests: the newest row of each key, whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every pulled source must keep, as tests: each row comes, a file that is begun stays the same, changes show."""
+"""The contract of pulled sources, as tests: each row arrives, a started file is stable, changes are noticed."""
 
 from __future__ import annotations
 

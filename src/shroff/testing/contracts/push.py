@@ -1,4 +1,4 @@
-"""What every pushed source must keep, as tests: what is signed is accepted as it is, and nothing else."""
+"""The contract of pushed sources, as tests: a signed message is accepted unchanged, all others are refused."""
 
 from __future__ import annotations
 

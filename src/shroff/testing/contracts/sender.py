@@ -22,7 +22,7 @@ MANY: Final = 3_000
 
 
 class SenderContract(Contract):
-    """What every sender must keep. Subclass it, say where it sends to, and run it with pytest.
+    """The contract of senders. Subclass it, say where it sends to, and run it with pytest.
 
     A binding has a fixture `place`: the name of a place of its own, in which nothing is yet.
     """

@@ -1,4 +1,4 @@
-"""What every sink must keep, as tests: each row arrives, in order, and what comes again does no harm."""
+"""The contract of sinks, as tests: each row arrives, in order, and a repeated one does no harm."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ SECONDS_ENOUGH: Final = 20.0  # until the next message comes, on a machine with 
 
 
 class Outside(ABC):
-    """What a source reads, for a test of its own: at least two parts without a message, and a place for dead letters.
+    """The outside system of one test: at least two parts without a message, and a place for dead letters.
 
     `parts` are their names as `Taken.part` has them.
     """
@@ -59,7 +59,7 @@ class Outside(ABC):
 
 
 class SourceContract(Contract):
-    """What every source must keep. Subclass it, say what is read, and run it with pytest.
+    """The contract of sources. Subclass it, say what is read, and run it with pytest.
 
     `many` is how many messages of a part are many; fewer where what is outside is a slow stand-in.
     """

@@ -1,4 +1,4 @@
-"""What a model from elsewhere reads: its features in their order, each as an expression of the project."""
+"""Inputs of an imported model: its features in their order, each as an expression of the project."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class ForeignInputs:
-    """What a model reads, in the order of its features: as the project computes it, and as it goes to the model."""
+    """Inputs of a model, in the order of its features: as the project computes them, and as they go to the model."""
 
     inputs: tuple[ModelInput, ...]
     columns: tuple[InputColumn, ...]

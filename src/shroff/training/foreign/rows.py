@@ -49,7 +49,7 @@ class CheckRows:
 
 @dataclass(frozen=True, slots=True)
 class CheckedScores:
-    """What was shown: how many rows agree, the largest difference, and what they do not show, in sentences."""
+    """Result of the check: how many rows agree, the largest difference, and untested cases as sentences."""
 
     file: str
     rows: int

@@ -47,7 +47,7 @@ LABELS: Final = "labels.parquet"
 
 @dataclass(slots=True)
 class _Seen:
-    """What can be said of the rows when all are written."""
+    """Totals of the rows, complete when all are written."""
 
     first: int = 0
     last: int = 0

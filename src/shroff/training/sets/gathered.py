@@ -121,7 +121,7 @@ class _Inputs:
 
 
 class _Recorded:
-    """What was decided of each row."""
+    """Recorded decision of each row."""
 
     def __init__(self, count: int) -> None:
         self._outcomes = _Coded(np.empty(count, np.int32))

@@ -44,7 +44,7 @@ class SetFile(msgspec.Struct, frozen=True):
 
 
 class SetSource(msgspec.Struct, frozen=True):
-    """What a set was made of: the log up to and with a place, or files, with labels, sorted by time first or not."""
+    """Origin of a set: the log up to a sequence number, or files, with labels, sorted by time first or not."""
 
     log_seq: int | None = None
     files: tuple[SetFile, ...] = ()
@@ -53,7 +53,7 @@ class SetSource(msgspec.Struct, frozen=True):
 
 
 class SetManifest(msgspec.Struct, frozen=True):
-    """What a set is and what it was made of; no time of making, so that the same set has the same manifest.
+    """Content and origin of a set; no time of creation, so that the same set has the same manifest.
 
     Args:
         format: Of these files.

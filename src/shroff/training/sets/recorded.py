@@ -1,4 +1,4 @@
-"""What the log says that was decided of each row of a training set: outcome, score and the rules that hit."""
+"""Recorded decisions of a training set's rows: outcome, score and rule hits."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ _NO_WORDS: Final = np.zeros(0, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class SetShape:
-    """What a set is of, and its columns: inputs with their kinds, names of slices, the fold that roles are of."""
+    """Event type and columns of a set: inputs with their kinds, names of slices, the fold that roles are of."""
 
     event: str
     as_of_ms: int
@@ -130,7 +130,7 @@ def build_set(
 
 
 class _Maker:
-    """What is kept of each event of the type until its features are there."""
+    """Data kept of each event of the type until its features are there."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Where a training set comes from: a history that can be read again and again, of a log or of files."""
+"""Sources of a training set: a history of a log or of files that can be read repeatedly."""
 
 from __future__ import annotations
 

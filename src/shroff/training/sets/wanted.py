@@ -1,4 +1,4 @@
-"""What is computed for a training set, and for a model that reads the same: features, and inputs over them."""
+"""Features and inputs to compute for a training set, and for a model with the same inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _AMOUNT: Final = "cost of a missed fraud"
 
 @dataclass(frozen=True, slots=True)
 class SetContents:
-    """What is computed for a set: the features that are read, then inputs, slices and what a missed fraud costs."""
+    """Computed columns of a set: the features that are read, then inputs, slices and the cost of a missed fraud."""
 
     features: tuple[Computed, ...]
     inputs: tuple[Computed, ...]

@@ -1,4 +1,4 @@
-"""How the service and all it needs are: what `doctor` says, what is in quarantine, and bringing that back in."""
+"""Health of the service and its systems: `doctor`, sinks, drift, and the quarantine with retry."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ORDER: Final = {WRONG: 0, NOTE: 1}
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was found, and when. Findings stand with what is wrong first."""
+    """Findings, and when. Problems come first."""
 
     at_ms: int
     findings: Sequence[Finding]
@@ -133,7 +133,7 @@ class SinkHealth(TypedDict):
 
 
 class Health(TypedDict):
-    """What `doctor` found, the sinks, and the last drift check of each event type."""
+    """Findings of `doctor`, the sinks, and the last drift check of each event type."""
 
     at: TimeText
     ok: bool

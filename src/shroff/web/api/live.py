@@ -1,4 +1,4 @@
-"""What happens now: the figures of the screen Live, as JSON; and the board that counts them for everybody who looks."""
+"""Live figures: JSON for the screen Live, computed once for all viewers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """What the page looks back over, and in which steps it is drawn."""
+    """Period of the page, and its steps."""
 
     code: str
     name: str

@@ -1,4 +1,4 @@
-"""Which models are in force: promoting, going back, and putting in shadow, as who asks and with a reason."""
+"""Active models over HTTP: promote, roll back and shadow, with the user and a reason."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class MailPreview(TypedDict):
 
 
 class TestSent(TypedDict):
-    """Whether the mail server accepted a test, and what it refused."""
+    """Result of a test mail: accepted by the mail server, or the refused addresses."""
 
     sent: bool
     refused: list[str]

@@ -24,7 +24,7 @@ class Liveness(TypedDict):
 
 
 class Readiness(TypedDict):
-    """Whether the service accepts events, and its state."""
+    """Readiness: the state of the service, and if it accepts events."""
 
     ready: bool
     state: str

@@ -110,7 +110,7 @@ class AuditRows(TypedDict):
 
 
 class AuditCheck(TypedDict):
-    """Whether the audit log is whole."""
+    """Result of the audit log's integrity check."""
 
     ok: bool
     rows: int

@@ -1,4 +1,4 @@
-"""What was decided, why, and the same again."""
+"""Decisions over HTTP: a decision, its explanation and its replay."""
 
 from __future__ import annotations
 

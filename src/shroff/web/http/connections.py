@@ -10,7 +10,7 @@ OF_ADDRESS_MAX: Final = 1_000  # of an office or a program's pool there are some
 
 
 class Connection(Protocol):
-    """What can be closed at once, of somebody's address."""
+    """A connection of one address that can be closed at once."""
 
     network: str  # as `throttle.network_of`; empty for a proxy, which brings requests of many
 

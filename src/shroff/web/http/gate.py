@@ -1,4 +1,4 @@
-"""Who asks: by a key in the header, or by a session's cookie. Whoever is neither gets no further."""
+"""Authentication: by a key in the header, or by a session's cookie. All other callers are refused."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def gate_of(desk: Desk) -> Iterator[Gate]:
 
 @dataclass(slots=True)
 class _Bucket:
-    """What one sender may still send now."""
+    """Remaining allowance of one sender."""
 
     left: float
     at_s: float

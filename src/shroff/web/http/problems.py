@@ -1,4 +1,4 @@
-"""What is answered where a request cannot be carried out: problem documents (RFC 9457)."""
+"""Problem documents (RFC 9457): the responses to requests that fail."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Mistake(TypedDict):
 
 
 class ProblemMore(TypedDict, total=False):
-    """What some problem documents have beside what all have."""
+    """Additional fields of some problem documents."""
 
     errors: list[Mistake]
     instance: str

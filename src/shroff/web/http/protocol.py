@@ -411,7 +411,7 @@ class _Heard:
 
 
 class _Never:
-    """What nobody waits for."""
+    """An awaitable that is never awaited."""
 
     def set(self) -> None:
         """Do nothing."""

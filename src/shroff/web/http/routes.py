@@ -26,7 +26,7 @@ OPEN_BELOW: Final = ("health", "login", "confirm", "hooks", "static", "api/opena
 
 @dataclass(frozen=True, slots=True)
 class RouteDoc:
-    """What the OpenAPI document says of a route beside its path.
+    """The OpenAPI description of a route, beside its path.
 
     Args:
         meaning: Of the answer where all went well.

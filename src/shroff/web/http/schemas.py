@@ -101,7 +101,7 @@ class Label(TypedDict):
 
 
 class Adopted(TypedDict):
-    """Whether the log uses a change yet, and the reason if not."""
+    """State of a change: active in the log, or the reason why not yet."""
 
     in_force: bool
     why_not: str | None

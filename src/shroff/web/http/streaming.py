@@ -30,7 +30,7 @@ STUCK_S: Final = 30.0  # for which one who listens may take nothing
 
 
 class Streams:
-    """Who listens now, for one event loop."""
+    """Open event streams of one event loop."""
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()

@@ -60,7 +60,7 @@ class _Share(asyncio.Semaphore):
 
 @dataclass(slots=True)
 class _Turn:
-    """What one sender has asked for."""
+    """Requests of one sender."""
 
     count: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -1,1 +1,1 @@
-"""What people see of the service in a browser: pages made on the server."""
+"""Pages of the service for a browser, rendered on the server."""

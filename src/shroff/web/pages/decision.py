@@ -1,4 +1,4 @@
-"""What pages show of a decision: what was decided, why, and against what is normal."""
+"""Shared parts of decision pages: the outcome, its reasons, and the typical range of each value."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What the page shows of a decision; `fields` as the log stores them, without those that name and place it."""
+    """The page's view of a decision; `fields` as the log stores them, without those that name and place it."""
 
     explained: Explained
     at_ms: int

@@ -94,7 +94,7 @@ class KeyHead:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the log has of a key."""
+    """The log's data about a key."""
 
     timeline: Timeline
     flags: Sequence[FlagRow]

@@ -44,7 +44,7 @@ class SearchHit:
 
 @dataclass(frozen=True, slots=True)
 class SearchResults:
-    """What was found.
+    """Search results.
 
     Parts of texts of at least `text_min` characters are searched in the newest `places` of the log. Here they were
     behind `looked_to`: 0 where that is all of the log, None where nothing asked for it.

@@ -1,4 +1,4 @@
-"""How all is: what is wrong with what to do, what waits in quarantine, what leaves, and what has drifted."""
+"""Health: problems with their fixes, the quarantine, outgoing deliveries, and drift."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens now: the page, and the stream of its parts that changed."""
+"""Live: the page, and the stream of its changed parts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class RuleLine:
 
 @dataclass(frozen=True, slots=True)
 class LiveScreen:
-    """What templates show of a look."""
+    """Template values of the screen Live."""
 
     look: Look
     currency: str

@@ -52,7 +52,7 @@ class PreviewOf(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of a test mail: a note's kind and its words."""
+    """Result of a test mail: a note's kind and its words."""
 
     kind: str
     words: str

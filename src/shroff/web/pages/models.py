@@ -71,7 +71,7 @@ class ComparedModel:
 
 @dataclass(frozen=True, slots=True)
 class TrainedOn:
-    """What a model has learnt from."""
+    """Training data of a model."""
 
     start: str = ""
     end: str = ""

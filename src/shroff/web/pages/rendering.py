@@ -45,7 +45,7 @@ class Tab(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What every page shows: who looks, where they can go, and how far the log is. `csrf` goes back with each form."""
+    """Shared values of every page: the user, navigation, and the log's position. `csrf` goes back with each form."""
 
     who: str
     csrf: str

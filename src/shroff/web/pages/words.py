@@ -1,4 +1,4 @@
-"""How values are written on pages: one way for each kind of them."""
+"""Formats of values on pages: one for each kind."""
 
 from __future__ import annotations
 

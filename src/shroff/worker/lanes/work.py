@@ -1,4 +1,4 @@
-"""What the worker of one of several lanes does beside its source: it holds its partitions, and takes versions up.
+"""Lane worker: holds its partitions, and takes up new versions, beside reading its source.
 
 Whoever changes the project tells all lanes in one transaction (`streams.controls`), and each takes that up between two
 batches, at a place of its own. How far that was read moves in the transaction that has the version in force.

@@ -1,4 +1,4 @@
-"""What goes on beside a worker and never in its way: the lake, copies of snapshots, old events that move on.
+"""Background tasks of a worker: the lake, copies of snapshots, pruning of old events.
 
 All are done again when they fail, and told of. Nothing that a worker decides waits for them.
 """

@@ -1,4 +1,4 @@
-"""How a worker goes on, and how it is doing: what it has done since it began, how quickly, and what it waits for."""
+"""State and counts of a worker: its work so far, its speed, and what it waits for."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class WorkerOptions:
 
 @dataclass(slots=True)
 class WorkerCounts:
-    """What a worker has done so far; read it from any thread.
+    """Work of a worker so far; read it from any thread.
 
     Args:
         offsets: How far each part is read and durable.

@@ -17,7 +17,7 @@ TOLD_AFTER: Final = 2  # attempts that failed: one alone is nothing that somebod
 
 
 class Tended(Protocol):
-    """What goes on beside the work, and wants to write into the log now and then."""
+    """A background task that writes into the log from time to time."""
 
     def tend(self) -> None:
         """For the thread of the log, between two batches and while it is idle. Raises: as the log's `append`."""

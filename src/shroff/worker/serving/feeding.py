@@ -1,4 +1,4 @@
-"""What a service takes from the project's live source, between the requests of programs.
+"""Live source of a service, read between the requests of programs.
 
 The log has one writer, so whoever serves a project with a source reads that source, too: a batch of requests, then
 a batch of messages, each in a commit of its own. Messages carry how far the source was read and how far it was before,

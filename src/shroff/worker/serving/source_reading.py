@@ -1,4 +1,4 @@
-"""How a source is read by whoever leads a log: begun behind what is committed, and again when it was away."""
+"""Reading a source by the active writer: from the committed offset, and again after an outage."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class LogContract(
     LogStuckContract,
     LogUniqueContract,
 ):
-    """What every log must keep. Subclass it, say how logs are made, and run it with pytest."""
+    """The contract of logs. Subclass it, say how logs are made, and run it with pytest."""
 
     @abstractmethod
     def make_small_log(self, folder: Path) -> Log:

@@ -1,4 +1,4 @@
-"""What lies beside the events of a log, personal values and late events, as tests. A part of `contracts.log`."""
+"""Personal values and late events of a log, as tests. A part of `contracts.log`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shroff.testing.rows import ODD_IDS, contents, flag, late, payments, persona
 
 
 class LogBesideContract(Contract):
-    """What every log must keep of what lies beside its events."""
+    """The log contract: data beside its events."""
 
     @abstractmethod
     def make_log(self, folder: Path) -> Log:
@@ -102,7 +102,7 @@ class LogBesideContract(Contract):
 
 
 class LogFlagsContract(Contract):
-    """What every log must keep of flags and hits."""
+    """The log contract: flags and hits."""
 
     @abstractmethod
     def make_log(self, folder: Path) -> Log:

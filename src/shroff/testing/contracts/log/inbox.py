@@ -16,7 +16,7 @@ from shroff.testing.rows import NOW_MS, contents, everything, payments
 
 
 class LogInboxContract(Contract):
-    """What the inbox of every log must keep."""
+    """The log contract: the inbox."""
 
     @abstractmethod
     def make_log(self, folder: Path) -> Log:

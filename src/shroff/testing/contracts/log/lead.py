@@ -1,4 +1,4 @@
-"""Who leads a log, as tests: whoever was overtaken writes nothing more. A part of the contract in `contracts.log`."""
+"""The active writer (leader) of a log, as tests: an overtaken one writes nothing more. A part of `contracts.log`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPENERS = 4  # at once
 
 
 class LogLeadContract(Contract):
-    """What every log must keep where several processes believe that they lead it.
+    """The log contract: several processes that each believe to be the active writer (leader).
 
     `free_s`: within so many seconds the place of a killed owner is free. `overtaken_s`: within so many a frozen owner's
     is, in the middle of a transaction too.

@@ -17,7 +17,7 @@ from shroff.testing.rows import ODD_IDS, contents, decision, everything, payment
 
 
 class LogPruningContract(Contract):
-    """What every log must keep when old places leave it."""
+    """The log contract: pruning of old records."""
 
     @abstractmethod
     def make_log(self, folder: Path) -> Log:

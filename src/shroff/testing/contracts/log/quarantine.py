@@ -12,7 +12,7 @@ from shroff.testing.rows import NOW_MS, everything, label, refused
 
 
 class LogQuarantineContract(Contract):
-    """What the quarantine of every log must keep."""
+    """The log contract: the quarantine."""
 
     @abstractmethod
     def make_log(self, folder: Path) -> Log:

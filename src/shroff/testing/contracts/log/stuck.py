@@ -1,4 +1,4 @@
-"""What sinks would not take, kept in a log, as tests. A part of the contract in `contracts.log`."""
+"""Stuck rows of sinks in a log, as tests. A part of `contracts.log`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shroff.testing.rows import ODD_IDS, contents, payments, record, stuck
 
 
 class LogStuckContract(Contract):
-    """What every log must keep of rows that are stuck."""
+    """The log contract: rows that are stuck."""
 
     @abstractmethod
     def make_log(self, folder: Path) -> Log:

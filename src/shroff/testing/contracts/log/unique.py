@@ -14,7 +14,7 @@ from shroff.testing.rows import ODD_IDS, label, payments, record
 
 
 class LogUniqueContract(Contract):
-    """What every log must keep of unique fields."""
+    """The log contract: unique fields."""
 
     @abstractmethod
     def make_log(self, folder: Path) -> Log:

@@ -1,4 +1,4 @@
-"""What customers were asked about the events of cases: when, whether the mail left, and what they said."""
+"""Questions to customers about the events of a case: when, whether the mail left, and the answer."""
 
 from __future__ import annotations
 

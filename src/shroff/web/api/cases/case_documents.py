@@ -40,7 +40,7 @@ class Person(TypedDict):
 
 
 class CaseBase(TypedDict):
-    """What every document of a case has."""
+    """Shared fields of every document of a case."""
 
     id: int
     tag: _Tag

@@ -1,4 +1,4 @@
-"""What labels say together: what came of whom, how fast, what contradicts, what waits, and what customers answered."""
+"""Label statistics over HTTP: labels by source, delay, conflicts, customers' answers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _NOTHING: Final = Maturity(0, 0, 0, 0, ())
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """What all counted labels say. Conflicts are newest first; `came` is of all, by source."""
+    """Statistics of all counted labels. Conflicts are newest first; `came` is of all, by source."""
 
     events: int
     in_force: Mapping[str, int]
@@ -196,7 +196,7 @@ class MaturityPoint(TypedDict):
 
 
 class LabelMaturity(TypedDict):
-    """How fast frauds become known."""
+    """Label delay: the time until frauds become known."""
 
     frauds: int
     too_young: int
@@ -213,7 +213,7 @@ class HeldAnswers(TypedDict):
 
 
 class CustomerAnswers(TypedDict):
-    """What customers answered in the last seven days."""
+    """Customers' answers of the last seven days."""
 
     asked_7d: int
     yes: int

@@ -37,7 +37,7 @@ FAILED: Final = "failed"
 
 
 class Draft(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
-    """What is held against the log. `rules` are files by their names."""
+    """The draft of a backtest. `rules` are files by their names."""
 
     rules: dict[str, str] = {}
     policy: str | None = None

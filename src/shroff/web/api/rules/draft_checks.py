@@ -1,4 +1,4 @@
-"""What is to be said of a draft's text: mistakes with their places, tests, and the rule in words."""
+"""Check of a draft's text: mistakes with their positions, rule tests, and the rule in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rule may name, for completion: features, fields, functions, lists and tables, each with what it means."""
+"""Names for completion in a rule: features, fields, functions, lists and tables, each with its meaning."""
 
 from __future__ import annotations
 

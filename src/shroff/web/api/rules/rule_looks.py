@@ -1,4 +1,4 @@
-"""What is known of the project's rules: what each says, did, said before, and how far its draft is."""
+"""State of the project's rules: text, hits, versions, and the step of each draft."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ STATES: Final = (ACTIVE, SHADOW, DRAFT, OFF)
 
 @dataclass(slots=True)
 class RuleLooks:
-    """What is kept in memory between two looks at rules."""
+    """Cached state of rules between requests."""
 
     records: HitRecords = field(default_factory=HitRecords)
     histories: Histories = field(default_factory=Histories)

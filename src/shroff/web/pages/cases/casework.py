@@ -1,4 +1,4 @@
-"""What pages show of cases: a line of the queue, why one is looked at, what was just done and can be undone."""
+"""Shared parts of case pages: a line of the queue, the reason for review, actions that can be undone."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def _looked(service: Service, alert: Alert) -> Looked | None:
 
 @dataclass(frozen=True, slots=True)
 class Toast:
-    """What somebody did last, while it can be undone."""
+    """The user's last action, while it can be undone."""
 
     words: str
     then: str

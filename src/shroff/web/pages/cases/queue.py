@@ -61,7 +61,7 @@ IN_WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the page shows."""
+    """The page's view of the queue."""
 
     lines: Sequence[Line]
     count: int

@@ -52,7 +52,7 @@ class MatrixCell:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What became of the events that change in one way; `shares` are parts of 100 for the chart, in order."""
+    """Events that change in one way; `shares` are parts of 100 for the chart, in order."""
 
     old: str
     new: str
@@ -72,7 +72,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """What a backtest says about activating its draft; `advice` is empty where no money is known."""
+    """Value of activating a draft by its backtest; `advice` is empty where no money is known."""
 
     says: str
     kind: str = "good"

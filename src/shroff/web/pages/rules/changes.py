@@ -1,4 +1,4 @@
-"""What is only in the project's files: the difference from the active version, and the button that applies it."""
+"""Inactive file changes: the difference from the active version, and the button that applies it."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """What is in the editor: the text, the tag of the draft that it was made from, and that draft."""
+    """Content of the editor: the text, the tag of the draft that it was made from, and that draft."""
 
     text: str
     tag: str
@@ -78,7 +78,7 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class _LookedAt:
-    """What is found out about a text, on a thread: each of these reads it as YAML."""
+    """Findings about a text, computed on a thread: each of these reads it as YAML."""
 
     said: Mapping[str, Any]
     is_shadowed: bool

@@ -67,7 +67,7 @@ class Slider:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one pair of cut-offs comes to a day; `name` says which, `point` is None where there is none."""
+    """One pair of cut-offs per day; `name` says which, `point` is None where there is none."""
 
     name: str
     point: Point
