@@ -18,9 +18,10 @@ from shroff.models.definitions import Split
 from shroff.models.evaluation.windows import rows_of, windows_of
 from shroff.models.sets import FRAUD
 from shroff.training.leak_test import leak_test
-from shroff.training.sets.files import read_set, write_set
+from shroff.training.sets.files import write_set
 from shroff.training.sets.sources import log_source
 from tests.journeys.test_real_data import HANDBOOK, HANDBOOK_FILE
+from tests.support.written_sets import read_set
 
 FEATURES = """
 customer:

@@ -198,15 +198,6 @@ def renamed(text: str, id: str) -> str:
     return text[: _offset(text, found.line, found.column)] + id + text[_end(text, found) :]
 
 
-def id_in(text: str) -> str | None:
-    """The id of the one rule of a text; None where that is not one rule with an id."""
-    top = read(text, "", [])
-    if not isinstance(top, Sequence) or len(top.items) != 1:
-        return None
-    found = _value(top.items[0], "id")
-    return None if found is None else found.text
-
-
 def not_one_rule(text: str, id: str, file: str) -> list[Problem]:
     """What keeps a text, that can be read, from being the one rule of this id."""
     top = read(text, file, [])

@@ -19,12 +19,11 @@ from shroff.events.event import time_text
 from shroff.log.columns.tables import Way
 from shroff.models.columns import CATEGORY
 from shroff.models.definitions import ModelSettings
-from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, TrainingSet, labels_in_force
+from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, labels_in_force
 from shroff.project.definitions import Definitions
 from shroff.project.meaning import meaning_of
 from shroff.runtime.whole_files import GROUP_ROWS, unfinished, write_tables
 from shroff.training.roles import SetFold, wanted_fold
-from shroff.training.sets.gathered import gathered
 from shroff.training.sets.manifest import (
     FORMAT,
     MADE_WITH,
@@ -33,9 +32,8 @@ from shroff.training.sets.manifest import (
     SetInput,
     SetManifest,
     SetSource,
-    read_manifest,
 )
-from shroff.training.sets.rows import VERDICT_TEXTS, SetInProgress, SetShape, making
+from shroff.training.sets.rows import VERDICT_TEXTS, SetInProgress, making
 from shroff.training.sets.sources import HistorySource
 
 if TYPE_CHECKING:
@@ -103,28 +101,6 @@ def write_set(
     with unfinished(folder / MANIFEST) as part:
         part.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
     return manifest
-
-
-def read_set(folder: Path) -> TrainingSet:
-    """A set that was written. Raises: UsageError where there is none; StorageError where it was changed since."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    manifest = read_manifest(folder)
-    for name, digest in manifest.files.items():
-        if not (folder / name).is_file() or _sha256(folder / name) != digest:
-            words = f"{folder / name} is not as its manifest says"
-            raise StorageError(f"{words}, so nothing can be learned from it; make the set again")
-    shape = SetShape(
-        manifest.event,
-        manifest.as_of_ms,
-        tuple((one.name, one.kind) for one in manifest.inputs),
-        tuple(manifest.slices),
-    )
-    labels = _labels_of(pq.read_table(folder / LABELS))
-    with pq.ParquetFile(folder / ROWS) as rows:
-        tables = (pa.Table.from_batches([one]) for one in rows.iter_batches(GROUP_ROWS))
-        return gathered(shape, tables, manifest.rows, labels, folder)
 
 
 def _manifest(
@@ -213,21 +189,6 @@ def _labels_table(labels: Labels) -> pa.Table:
         "reason": pa.array(reasons, pa.string(), from_pandas=True),
     }
     return pa.table(columns)
-
-
-def _labels_of(table: pa.Table) -> Labels:
-    codes = {text: code for code, text in VERDICT_TEXTS.items()}
-    reasons = table["reason"].to_pylist()
-    texts = sorted({one for one in reasons if one is not None})
-    places: dict[str | None, int] = {text: place for place, text in enumerate(texts)}
-    return Labels(
-        table["row"].to_numpy(),
-        np.array([codes[text] for text in table["verdict"].to_pylist()], np.int8),
-        np.array([SOURCES.index(text) for text in table["source"].to_pylist()], np.int8),
-        table["known_at"].cast("int64").to_numpy(),
-        np.array([places.get(one, -1) for one in reasons], np.int64),
-        tuple(texts),
-    )
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,47 @@
+"""Training sets that were written as files, read back to compare them with those built in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shroff.events.definitions import SOURCES
+from shroff.models.sets import Labels, TrainingSet
+from shroff.runtime.whole_files import GROUP_ROWS
+from shroff.training.sets.files import LABELS, ROWS
+from shroff.training.sets.gathered import gathered
+from shroff.training.sets.manifest import read_manifest
+from shroff.training.sets.rows import VERDICT_TEXTS, SetShape
+
+
+def read_set(folder: Path) -> TrainingSet:
+    """A training set, read back from its files."""
+    manifest = read_manifest(folder)
+    shape = SetShape(
+        manifest.event,
+        manifest.as_of_ms,
+        tuple((one.name, one.kind) for one in manifest.inputs),
+        tuple(manifest.slices),
+    )
+    labels = _labels_of(pq.read_table(folder / LABELS))
+    with pq.ParquetFile(folder / ROWS) as rows:
+        tables = (pa.Table.from_batches([one]) for one in rows.iter_batches(GROUP_ROWS))
+        return gathered(shape, tables, manifest.rows, labels, folder)
+
+
+def _labels_of(table: pa.Table) -> Labels:
+    codes = {text: code for code, text in VERDICT_TEXTS.items()}
+    reasons = table["reason"].to_pylist()
+    texts = sorted({one for one in reasons if one is not None})
+    places: dict[str | None, int] = {text: place for place, text in enumerate(texts)}
+    return Labels(
+        table["row"].to_numpy(),
+        np.array([codes[text] for text in table["verdict"].to_pylist()], np.int8),
+        np.array([SOURCES.index(text) for text in table["source"].to_pylist()], np.int8),
+        table["known_at"].cast("int64").to_numpy(),
+        np.array([places.get(one, -1) for one in reasons], np.int64),
+        tuple(texts),
+    )
