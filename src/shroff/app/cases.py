@@ -37,7 +37,7 @@ class ProjectCases:
 
     @property
     def settings(self) -> CaseSettings:
-        """What the project says of cases. What is wrong with it is told with all else in its files."""
+        """The project's settings of cases. Mistakes in them are reported with the other files."""
         text = config.read_files(self._opened.places.folder, []).get(config.PROJECT_FILE, "")
         return load_case_settings(yamltext.read(text, config.PROJECT_FILE, []), [])
 

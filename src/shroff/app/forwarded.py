@@ -212,7 +212,7 @@ FORWARDED: Final[dict[str, str]] = {
 
 
 def old_name(project: object, name: str) -> object:
-    """What an old name of a project gives now. Raises: AttributeError where it never was one."""
+    """The value of a project's old name. Raises: AttributeError where it never was one."""
     if name not in FORWARDED:
         raise AttributeError(f"{type(project).__name__!r} object has no attribute {name!r}", name=name, obj=project)
     _warn(f"project.{name}", FORWARDED[name], stacklevel=4)  # past `__getattr__`

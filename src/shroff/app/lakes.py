@@ -65,7 +65,7 @@ class Lake:
 
     @property
     def state(self) -> LakeState:
-        """What is in it, by its manifests."""
+        """The lake's content, by its manifests."""
         from shroff.streams.lake_manifest import read_state
 
         return read_state(self.objects, self.lane)

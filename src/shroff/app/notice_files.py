@@ -87,7 +87,7 @@ class NoticeFiles:
 
 
 def with_notices(files: Mapping[str, str], loaded: Loaded) -> Loaded:
-    """What came of reading a project, with what is wrong with its notices and their texts."""
+    """A loaded project with the mistakes in its notices and their texts."""
     if loaded.definitions is None:
         return loaded
     from shroff.notices.definitions import load_notices

@@ -99,7 +99,7 @@ class Opened:
 
     @property
     def hasher(self) -> Callable[[str], str]:
-        """What stands for the clear values of hashed fields (see `hash_keys.hasher`).
+        """The hash function for clear values of hashed fields (see `hash_keys.hasher`).
 
         Asking it raises StorageError where the key is lost: a new one would not know the values that the log has.
         """

@@ -88,7 +88,7 @@ class Project(_Parts):
 
     @property
     def warnings(self) -> list[str]:
-        """What somebody should be told of calls that went well."""
+        """Warnings of calls that succeeded."""
         return self.opened.warnings
 
     def check(self, *, with_log: bool = True) -> CheckReport:

@@ -158,7 +158,7 @@ class Retention:
 
 
 def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> PruningPlan:
-    """What may go: all up to the first event that is not older than so long before the watermark.
+    """The prunable range: all up to the first event that is newer than this age, measured from the watermark.
 
     Labels go with the events among which they came, whenever they became known: a date that is wrong holds up nothing.
 

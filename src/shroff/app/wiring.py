@@ -58,7 +58,7 @@ class OutsideSystems:
         self._opened = opened
 
     def avro_decoder(self) -> AvroDecoder | None:
-        """What reads Avro messages of the project's live source; None where that has none."""
+        """The decoder of Avro messages of the project's live source; None where that has none."""
         source = self._opened.systems.source
         if source is None or source.text("format", "json") != "avro":
             return None
@@ -144,7 +144,7 @@ class OutsideSystems:
         return source
 
     def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
-        """What sends to a live source, and what makes its messages, by whether they name their type."""
+        """The sender to a live source, and the encoder of its messages, by whether they name their type."""
         definitions = self._opened.definitions
         settled = self._opened.systems.source_in(self._opened.places.folder, system)
         sender: Sender = load_adapter(f"sender.{system.kind}")(settled, project=definitions.settings.name)
@@ -153,7 +153,7 @@ class OutsideSystems:
         )
 
     def open_controls(self, lane: int) -> Controls:
-        """What tells a lane which version is in force, to be closed by the caller."""
+        """The channel that tells a lane the active version, to be closed by the caller."""
         from shroff.adapters.kafka.control import KafkaControls
 
         assert self._opened.systems.source is not None, "a project with lanes has a source"
@@ -162,7 +162,7 @@ class OutsideSystems:
         )
 
     def open_post(self) -> ControlTopic:
-        """What tells lanes."""
+        """The channel for messages to lanes."""
         from shroff.adapters.kafka.control import KafkaControl
 
         assert self._opened.systems.source is not None, "a project with lanes has a source"
@@ -247,7 +247,7 @@ def encoder_of(
     *,
     names_type: bool,
 ) -> Encoder:
-    """What makes the messages of a live source.
+    """The encoder of messages for a live source.
 
     Raises: UsageError where its messages are Avro and it names no registry.
     """

@@ -62,12 +62,12 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def about(self) -> bytes:
-        """What stands for entity and key, which may be long."""
+        """A short form of entity and key, which may be long."""
         return about_of(self.entity, self.key)
 
     @property
     def place(self) -> tuple[int, str]:
-        """What no other alert has: its place in the log, and the entity."""
+        """A unique name of the alert: its place in the log, and the entity."""
         return self.seq, self.entity
 
     @property
@@ -133,7 +133,7 @@ class Case(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def tag(self) -> str:
-        """What was seen of it: its version and its newest alert. Who acts on it sends it back."""
+        """Version tag: the version and the newest alert that the user has seen, sent back with each action."""
         return f"{self.version}.{self.last_seq}"
 
     @property

@@ -46,7 +46,7 @@ class CaseHistory:
 
     @property
     def freed(self) -> dict[str, Any]:
-        """What changes of a case that nobody holds any more and that is not put away any more."""
+        """Changes of a case that is released and no longer snoozed."""
         whose = {"assignee": self.assignee, "assignee_name": self.assignee_name, "lock_ms": None}
         return {"state": self.state, **whose, "snoozed_ms": None}
 
@@ -56,7 +56,7 @@ class CaseHistory:
 
 
 def past_of(look: CaseLook, case: Case, event: str = "") -> CaseHistory:
-    """What holds of a case, and of one of its events, as labels name it. Cost: a pass over its history."""
+    """State of a case and of one of its events, as labels name it. Cost: a pass over its history."""
     return told_by(look.history(case.number, ALL), event)
 
 

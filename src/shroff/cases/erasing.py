@@ -22,7 +22,7 @@ class WrittenNotes:
 
 
 def written_about(desk: CaseDesk, events: Sequence[str]) -> WrittenNotes:
-    """What stands in cases about these events, such as `payment/p-1`; it may be about other events of the case, too."""
+    """Notes and files in cases about these events, such as `payment/p-1`; other events of the case included."""
     cases, notes, files = [], 0, 0
     with desk.store.look() as look:
         named = [(type_, id_) for type_, _, id_ in (one.partition("/") for one in events)]

@@ -39,7 +39,7 @@ class FeedLabel:
 
     @property
     def standing(self) -> VerdictInForce:
-        """What decides whether it is in force."""
+        """The values that decide whether it is active."""
         return VerdictInForce(self.verdict, self.source, self.known_ms)
 
 
@@ -63,7 +63,7 @@ def heard(log: LogReader, after: int, upto: int) -> Iterator[FeedLabel]:
 
 
 def standings_before(log: LogReader, labels: Collection[FeedLabel], after: int) -> dict[str, VerdictInForce]:
-    """What is in force of the events of some labels before these, by the labels behind a place, by events.
+    """Active labels of the events of some labels before these, by the labels behind a place, by events.
 
     Events without a label before are left out. Cost: as `heard`, of all in between.
     """

@@ -220,7 +220,7 @@ class Came:
 
 
 def came_since(histories: Histories, since_ms: int) -> list[Came]:
-    """What each source said that became known after a moment, the strongest first; all of them, with nothing too."""
+    """Labels that became known after a moment, by source, the strongest first; sources without any included."""
     found = {source: Came(source) for source in SOURCES}
     for history in histories.values():
         for said in history.said:

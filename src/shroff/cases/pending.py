@@ -37,7 +37,7 @@ class Body(msgspec.Struct):
 
 
 def body_of(pending: Pending) -> Body:
-    """What can be undone, as it was kept. Raises: UsageError where that cannot be read."""
+    """The stored action that can be undone. Raises: UsageError where it cannot be read."""
     try:
         body = msgspec.json.decode(pending.body, type=Body)
     except ValueError as error:

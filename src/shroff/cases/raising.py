@@ -95,7 +95,7 @@ class ActiveVersions:
         self._read_to = max(self._read_to, upto)
 
     def at(self, seq: int) -> _Version:
-        """What was in force at a place. Raises: StorageError where it cannot be read any more."""
+        """The active version at a place. Raises: StorageError where it cannot be read any more."""
         before = bisect_left(self._files, seq, key=lambda one: one[0])
         files = self._files[max(0, before - 1)][1]
         if self._known is None or self._known[0] != files:

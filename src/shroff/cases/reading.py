@@ -105,7 +105,7 @@ class Backlog:
 
 
 def backlog(desk: CaseDesk) -> Backlog:
-    """What waits for people now. For what tells it; whoever asks for themselves asks `listed` and `capacity`."""
+    """Open work now, for notifications; for a user call `listed` and `capacity`."""
     now_ms = desk.now_ms()
     with desk.store.look() as look:
         waiting = look.totals(CaseFilter())
@@ -190,7 +190,7 @@ def _unsaid(alert: Alert) -> dict[str, Any]:
 
 
 def undoable(desk: CaseDesk, who: Who) -> Pending | None:
-    """What somebody did last and can still undo. Raises: NotAllowedError."""
+    """The user's last action that can still be undone. Raises: NotAllowedError."""
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
         own = [one for one in look.due(desk.now_ms() + UNDO_MS, PENDING_READ) if one.who == who.id]
@@ -273,7 +273,7 @@ def capacity(desk: CaseDesk, who: Who, day_start_ms: int | None = None) -> Revie
 
 
 def team(desk: CaseDesk, who: Who, start_ms: int) -> Sequence[Closer]:
-    """Who closed cases since a moment, most first. Raises: NotAllowedError."""
+    """Closed cases by person since a moment, most first. Raises: NotAllowedError."""
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
         return look.closers(start_ms)

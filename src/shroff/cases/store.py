@@ -64,10 +64,10 @@ class CaseLook(Protocol):
         """A file with its content."""
 
     def pending(self, number: int) -> Pending | None:
-        """What can be undone, by its number; None where it cannot any more."""
+        """The action with this number that can be undone; None where it cannot any more."""
 
     def due(self, now_ms: int, limit: int = 100) -> list[Pending]:
-        """What is to be carried out by now, that which was done first first."""
+        """Actions due by now, the oldest first."""
 
     def lapsed(self, now_ms: int, limit: int = 100) -> list[Case]:
         """Cases whose lock has ended, or that were snoozed until now."""
@@ -76,7 +76,7 @@ class CaseLook(Protocol):
         """Somebody's own views and those that all share, by name."""
 
     def done_since(self, start_ms: int) -> CaseActivity:
-        """What people answered and closed since a moment, by the clock, and what opened, by the time of events.
+        """Decisions and closed cases since a moment, by the clock, and opened cases, by the time of events.
 
         What was closed by labels from elsewhere does not count.
         """
@@ -85,7 +85,7 @@ class CaseLook(Protocol):
         """Whether somebody answered an alert since a moment, by the clock."""
 
     def closers(self, start_ms: int) -> Sequence[Closer]:
-        """Who closed cases since a moment, most first."""
+        """Closed cases by person since a moment, most first."""
 
     def agreement(self) -> Agreement:
         """How second looks came out."""

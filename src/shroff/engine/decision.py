@@ -100,7 +100,7 @@ class Refusal:
 
 
 def kind_of(document: bytes) -> type[Decision]:
-    """What kind of decision a document is: of few a lot was drawn."""
+    """Kind of a decision document: with an exploration draw, or without."""
     return DrawnDecision if _IS_DRAWN in document else Decision
 
 

@@ -148,7 +148,7 @@ def _versions(listed: dict[str, str]) -> _Versions:
 
 
 def exploration(propensity: float, would_be: str, *, is_explored: bool) -> str:
-    """What a draw among would-be declines came to, as canonical JSON."""
+    """Result of an exploration draw, as canonical JSON."""
     shown = canonical_real(propensity)
     return f'{{"explored":{str(is_explored).lower()},"propensity":{shown},"would_be":"{would_be}"}}'
 

@@ -213,7 +213,7 @@ class ReplayProcess:
         return self._keyed[stage]
 
     def engine(self, version: int) -> tuple[Engine, Answered]:
-        """What decides under a version, and where it is to be given the answers."""
+        """The engine of a version, and the input for the answers."""
         if version not in self._engines:
             of = self.definitions(version)
             online = Answered(of.events, computed_of(of), of.reference)
@@ -229,7 +229,7 @@ _WORK: Final[dict[str, ReplayProcess]] = {}
 
 
 def work_of(replay: ReplayPlan) -> ReplayProcess:
-    """What this process has for a spread log; it keeps that of one."""
+    """Resources of this process for a partitioned log; it keeps those of one."""
     if replay.name not in _WORK:
         _WORK.clear()
         _WORK[replay.name] = ReplayProcess(replay)
@@ -240,7 +240,7 @@ def work_of(replay: ReplayPlan) -> ReplayProcess:
 
 
 def rows_of(work: ReplayProcess, after: int, upto: int) -> Iterator[PartitionEvent]:
-    """What the partitions must see of the places (after, upto]."""
+    """Rows that the partitions must see of the places (after, upto]."""
     for records in work.reader(upto).records(after, upto, STEP):
         for fold, end in work.replay.ends.items():  # what came later its version need not be able to read
             yield from _rows(work, fold, [one for one in records if one.seq <= end])

@@ -126,7 +126,7 @@ class TableFormat(Protocol):
 
     @property
     def title(self) -> str:
-        """What its tables are called, for people."""
+        """Name of its tables, for people."""
 
     def head(self, table: str, known: int) -> TableHead:
         """The last commit of a table as it is now, where a version was seen before; -1 where none was."""
@@ -153,7 +153,7 @@ def partition_of(path: str) -> dict[str, str]:
 
 
 def application(state: LakeState) -> str:
-    """Who commits, as the transactions of a table name it: this lake's log and lane."""
+    """The committer's name in the transactions of a table: this lake's log and lane."""
     return f"shroff-lake-{state.log}-{state.lane}"
 
 

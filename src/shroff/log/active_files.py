@@ -62,7 +62,7 @@ class ActiveFilesInUse:
 
 
 def beside(files: Mapping[str, str], systems: Systems) -> dict[str, str]:
-    """What is kept of the files and settings that no version has; nothing of a setting that is left out."""
+    """Stored files and settings that belong to no version; nothing of a setting that is left out."""
     found = {name: text for name, text in files.items() if name.startswith(NOTICES)}
     if CALLS in files:
         found[CALLS] = _hash(files[CALLS].encode())
@@ -97,7 +97,7 @@ def renewed(systems: Systems, now: Systems, *kept: Mapping[str, str]) -> Systems
 
 
 def taken_up(log: Outbox, now: Mapping[str, str], *, is_running: bool) -> list[Offset]:
-    """What the log is to keep now that these are active; a service that goes on keeps what takes a restart."""
+    """State to store now that these are active; a running service keeps settings that take a restart."""
     before = log.offsets(ACTIVE)
     begun = [] if is_running or BEGUN in before else [Offset(ACTIVE, BEGUN, "1")]
     return begun + [
@@ -110,7 +110,7 @@ def taken_up(log: Outbox, now: Mapping[str, str], *, is_running: bool) -> list[O
 def changes(
     log: Log, definitions: Definitions, now: Mapping[str, str], load: Callable[[Mapping[str, str]], Definitions]
 ) -> list[FileDifference]:
-    """What the files of a project have that is not active, by their names.
+    """The inactive changes of a project's files, by their names.
 
     Args:
         now: What `beside` gives for the files.

@@ -49,7 +49,7 @@ class ComingBy:
             self._changes.append((seq, name))
 
     def offsets(self) -> list[Offset]:
-        """What is to be committed with the batch."""
+        """Offsets to commit with the batch."""
         if not self._changes:
             return []
         told = msgspec.json.encode(self._changes).decode()

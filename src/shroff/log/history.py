@@ -170,7 +170,7 @@ def label_id(label: LabelInput, money_places: int, event_id: str = "") -> str:
 
 
 def label_key(label: LabelInput) -> tuple[str, str, str]:
-    """What a label waits for: a type, a field of it and its value; without a field that is an id."""
+    """The key that a label waits for: a type, a field of it and its value; without a field that is an id."""
     type_ = label.event_type or ""
     return (type_, "", label.event_id) if label.event_id or not label.unique else (type_, *label.unique[0])
 
@@ -200,7 +200,7 @@ def is_said(log: Log, label: LabelInput, money_places: int) -> bool:
 
 
 def waiting_body(label: LabelInput, money_places: int) -> bytes:
-    """What the log keeps of a label that waits for its event."""
+    """The stored form of a label that waits for its event."""
     amount = None if label.amount is None else show_decimal(label.amount, money_places)
     known = (label.verdict, label.source, label.known_at_ms, label.reason)
     own = (label.event_type or "", label.event_id, *known, amount, dict(label.unique))
@@ -390,7 +390,7 @@ def control_of(control: Control, now: Definitions | ListRows, seq: int, now_ms: 
 
 
 def control_at(log: LogReader, seq: int | None = None) -> Control:
-    """What was in force at a place of a log, by default at its end; nothing where no version was yet.
+    """The active files at a place of a log, by default at its end; nothing where no version was yet.
 
     Raises: StorageError where a control event is damaged.
     """
@@ -415,7 +415,7 @@ def hits_by_place(log: LogReader, upto: int | None = None, after: int = 0) -> It
 
 
 def texts_of(log: LogReader, name: str) -> list[str]:
-    """What a file of the project has said in the versions of this log, each text once; empty where it was not there.
+    """The texts of a project file in the versions of this log, each once; empty where it was not there.
 
     Most versions change a line of a list, and reading YAML takes some milliseconds: so nothing is read for each.
     """

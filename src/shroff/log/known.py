@@ -45,7 +45,7 @@ def look_up(
     has_waiting: bool,
     has_late: bool,
 ) -> KnownRecords:
-    """What the log has, and what a batch brings that it does not have yet: some queries for each type.
+    """Records that the log has, and unique values that a batch adds: some queries for each type.
 
     Args:
         coming: A batch that nobody commits meanwhile, without waiting labels of its own.

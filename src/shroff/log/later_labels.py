@@ -27,7 +27,7 @@ class LaterLabel:
 
     @property
     def words(self) -> str:
-        """What of them is to be said."""
+        """The note about them."""
         one = "1 label says that it becomes known only after now, at"
         many = f"{self.count:,} labels say that they become known only after now, the last at"
         return f"{one if self.count == 1 else many} {time_text(self.last_ms)} ({self.event}); until then none counts"
@@ -93,5 +93,5 @@ def labels_after(log: Log, now_ms: int) -> LaterLabel:
 
 
 def told_of(later: LaterLabel) -> list[str]:
-    """What a training says of them; nothing where there are none."""
+    """The note of a training about them; nothing where there are none."""
     return [f"{later.words}. {CORRECT}"] if later.count else []

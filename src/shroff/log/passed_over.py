@@ -45,7 +45,7 @@ class PassingOver:
         self._before: dict[str, int | None] = {}  # lines passed over before this process; None where one was accepted
 
     def offsets(self, found: Iterable[Taken]) -> list[Offset]:
-        """What the log is to keep of the files that these lines, read by now, are from."""
+        """Offsets to store for the files of these lines, which were read by now."""
         now = {one.source: one.lines for one in self._intake.unmatched}
         offsets = {}
         for taken in found:

@@ -50,7 +50,7 @@ class Histories:
         return list(reversed(self.of.get(id, ())))
 
     def text_in_force(self, id: str) -> str:
-        """What the log has in force of a rule; empty where it has nothing."""
+        """The active text of a rule by the log; empty where it has none."""
         found = self.of.get(id)
         return found[-1].text if found else ""
 

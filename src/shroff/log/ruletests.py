@@ -45,7 +45,7 @@ class CheckReport:
 def check(
     loaded: Loaded, hasher: Hasher | None, read: ReadOnce | None = None, kept_at: Path | None = None
 ) -> CheckReport:
-    """What is wrong with a project that was read: its mistakes, or the rule tests that fail.
+    """Problems of a loaded project: its mistakes, or the rule tests that fail.
 
     `read` keeps which tests passed, for the next time; that all is well is kept in a file, for the next process.
     """
@@ -182,7 +182,7 @@ class _Runner:
         self._validator = EventValidator(definitions.events, definitions.settings, hasher)
 
     def run(self, rule: Rule, test: RuleTest, is_over: Callable[[], bool] = _never) -> Problem | None:
-        """What is wrong where it fails. Raises: _OverError as soon as the time is over."""
+        """The failure of a test, if any. Raises: _OverError as soon as the time is over."""
         definitions, name = self._definitions, rule.computed.name
         naive = Naive(definitions.events, needed(self._computed, [name]), self._reference)
         hits: list[bool] = []

@@ -224,7 +224,7 @@ class Writer:
         return all(not one.batch.waiting and not one.batch.joined for one in self._open)
 
     def look_up(self, submissions: Sequence[Submission]) -> KnownRecords:
-        """What the log and the open batch have already of these submissions.
+        """Records that the log and the open batch have already of these submissions.
 
         Not beside a commit: it asks the log. Where a batch is open, only if `looks_ahead`.
         """

@@ -37,7 +37,7 @@ _ANY: Final = re.compile(r"""[^\s<>()\[\]"',:;]+@[^\s<>()\[\]"',:;]+""")  # what
 
 
 def who_of(key: bytes, addresses: Sequence[str]) -> bytes:
-    """What stands for recipients where no address is kept: a keyed hash. Case does not matter."""
+    """Stand-in for recipients where no address is kept: a keyed hash. Case does not matter."""
     text = "\n".join(sorted(one.lower() for one in addresses))
     return hmac.new(key, f"shroff recipient 1\n{text}".encode(), hashlib.sha256).digest()
 

@@ -134,7 +134,7 @@ def value_text(value: Any) -> str:
 
 
 def sealing(key: bytes) -> Seal:
-    """What seals a head with a key: HMAC-SHA-256 over its number and hash."""
+    """The seal of a head with a key: HMAC-SHA-256 over its number and hash."""
 
     def seal(number: int, hash: bytes) -> bytes:
         return hmac.new(key, msgspec.json.encode([_FORM, number, hash.hex()]), hashlib.sha256).digest()

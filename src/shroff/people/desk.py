@@ -44,5 +44,5 @@ class Desk:
 
 
 def token_hash(token: str) -> bytes:
-    """What is kept of a token: its SHA-256. It is random, so nothing slower is needed."""
+    """The stored form of a token: its SHA-256. It is random, so nothing slower is needed."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -123,7 +123,7 @@ def _named(keys: list[ApiKey], text: str) -> ApiKey:
 
 
 def shown(key: ApiKey) -> dict[str, Any]:
-    """What people and the audit may see of a key."""
+    """The fields of a key that people and the audit may see."""
     return {"id": key.id, "name": key.name, "role": key.role.value, "scopes": [one.value for one in key.scopes]} | {
         "expires_at_ms": key.ends_at_ms,
         "revoked_at_ms": key.revoked_at_ms,
@@ -136,7 +136,7 @@ def key_of(who: Who) -> str:
 
 
 def as_who(key: ApiKey) -> Who:
-    """Who a program with this key is."""
+    """The caller who uses this key."""
     rights = RIGHTS[key.role]
     return Who("key", f"{_AS_WHO}{key.id}", key.name, key.role, rights & set(key.scopes) if key.scopes else rights)
 
@@ -165,7 +165,7 @@ class KeyRing:
         self._beside = ThreadPoolExecutor(1, "keys")
 
     def at_hand(self, text: str) -> Who | None:
-        """Who has this key, if that was read within the last second; None where `who` must be asked.
+        """The caller of this key, if that was read within the last second; None where `who` must be asked.
 
         Raises: SignInError where the key opens nothing.
         """
@@ -182,7 +182,7 @@ class KeyRing:
         return self._who(found, secret)
 
     def who(self, text: str) -> Who:
-        """Who has this key; asks the store where nothing fresh is known.
+        """The caller of this key; asks the store where nothing fresh is known.
 
         Raises: SignInError where the key opens nothing; TransientError, StorageError where the store cannot be asked.
         """

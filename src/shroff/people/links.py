@@ -113,7 +113,7 @@ def use(
 
 
 def signs_in(desk: Desk, token: str) -> User:
-    """Whom a link signs in. Changes nothing, as `asks_for`. Raises: SignInError where it does nothing."""
+    """The user whom a link signs in. Changes nothing, as `asks_for`. Raises: SignInError for a link that is invalid."""
     with desk.store.look() as look:
         link = look.link(_kept(ONCE, token))
         user = None if link is None or link.user is None else look.user(link.user)

@@ -57,7 +57,7 @@ class Provider(Protocol):
         """Where to send the browser. Raises: TransientError where the provider cannot be asked; UsageError."""
 
     def claims(self, *, code: str, redirect_uri: str, verifier: str, nonce: str) -> Claims:
-        """What the provider says of whoever brought this code, its signature, times and nonce checked.
+        """Claims of the provider for this code, its signature, times and nonce checked.
 
         Raises: SignInError where it is not for this visit; TransientError where the provider cannot be asked.
         """

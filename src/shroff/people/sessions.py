@@ -35,7 +35,7 @@ class SignedIn:
 
     @property
     def csrf(self) -> str:
-        """What a form of this session must carry."""
+        """The CSRF token that a form of this session must carry."""
         return hmac.new(self.token.encode(), b"shroff csrf 1", hashlib.sha256).hexdigest()
 
     def is_own(self, csrf: str) -> bool:
@@ -115,7 +115,7 @@ def open_session(
 
 
 def signed_in(desk: Desk, token: str, *, is_use: bool = True) -> SignedIn | None:
-    """Who has this token; None where nobody does any more. Cost: two questions to the store.
+    """The user of this token; None where it has expired. Cost: two queries of the store.
 
     What a page asks for by itself, such as live updates, is no use: else a forgotten one would never end.
     A session has ended where it was not used for the desk's `idle_ms`, is older than `lasts_ms` was when it began, or

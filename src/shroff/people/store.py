@@ -39,7 +39,7 @@ class User:
 
     @property
     def id(self) -> str:
-        """What the audit remembers."""
+        """The id in the audit log."""
         return f"user-{self.number}"
 
 
@@ -145,7 +145,7 @@ class PeopleQueries(Protocol):
         """The link of a token with this hash."""
 
     def attempts(self, hash: bytes) -> Attempts | None:
-        """What is known of attempts."""
+        """Stored sign-in attempts."""
 
     def answered(self, hash: bytes) -> str | None:
         """The outcome that was answered in the place of an event's decision; `hash` stands for the event."""
@@ -240,7 +240,7 @@ class PeopleStore(Protocol):
 
     @property
     def seal(self) -> Seal:
-        """What seals the head of the record."""
+        """The seal of the audit log's head."""
 
     def look(self) -> AbstractContextManager[PeopleQueries]:
         """Questions, each answered as of its own moment."""

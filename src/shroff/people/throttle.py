@@ -74,7 +74,7 @@ def _limits(name: str, address: str) -> tuple[tuple[AttemptLimit, str], tuple[At
 
 
 def network_of(address: str) -> str:
-    """What counts as one sender: of an IPv6 address its /64, since whoever has one address of it has all of them.
+    """Network that counts as one sender: of an IPv6 address its /64, which one subscriber has whole.
 
     >>> network_of("2001:db8::5:1"), network_of("::ffff:192.0.2.7"), network_of("192.0.2.7"), network_of("")
     ('2001:db8::/64', '192.0.2.7', '192.0.2.7', '')

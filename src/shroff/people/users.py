@@ -173,7 +173,7 @@ def check_here(user: User, what: str) -> None:
 
 
 def as_who(user: User) -> Who:
-    """Who this user is when they ask for something."""
+    """The caller that this user is."""
     return Who("user", user.id, user.name, user.role, RIGHTS[user.role])
 
 
@@ -189,7 +189,7 @@ class UserShown(TypedDict):
 
 
 def shown(user: User) -> UserShown:
-    """What people and the audit may see of a user."""
+    """The fields of a user that people and the audit may see."""
     return {
         "name": user.name,
         "display_name": user.display_name,

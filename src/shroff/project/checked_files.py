@@ -87,7 +87,7 @@ class CheckedFiles:
         return replace(self, texts={**self.texts, file: text}, _kept=msgspec.structs.replace(self._kept, lists=lists))
 
     def rows(self, in_force: Mapping[str, str], stands_for: Callable[[str], str]) -> ListRows:
-        """What comes into force with the lists: beside them, what the log has of files that say the same.
+        """The version that becomes active with the lists: beside them, unchanged files as the log has them.
 
         Args:
             stands_for: Gives what stands for a value of a list that is compared with a hashed field.
@@ -127,7 +127,7 @@ def keep_checked(
 
 
 def checked_files(path: Path, files: Mapping[str, str], stands_for: Callable[[str], str]) -> CheckedFiles | None:
-    """What is known of files; None where they are to be read and checked."""
+    """Cached state of files; None where they are to be read and checked."""
     try:
         kept = msgspec.json.decode(config.read_text(path), type=_Kept)
     except (UsageError, ValueError):

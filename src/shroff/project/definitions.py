@@ -108,7 +108,7 @@ class Definitions:
         return self.policies.get(event, Policy())
 
     def missed_fraud(self, event: str) -> Node | None:
-        """What a missed fraud costs: as the policy says, else the type's first money field."""
+        """Cost of a missed fraud: as the policy says, else the type's first money field."""
         said = self.policy(event).missed_fraud
         if said is not None:
             return said
@@ -132,17 +132,17 @@ class Definitions:
         return self.policy(event).has_score or self.reads_score(event)
 
     def unused_scores(self) -> dict[str, Problem]:
-        """What is wrong where a champion's score can change no decision, by the model's id."""
+        """Problems where a champion's score can change no decision, by the model's id."""
         unused = [one for one in self.scoring.values() if one.champion and not self.hangs_on_score(one.event)]
         return {one.champion.id: _unused_score(one.champion.id, one.event) for one in unused if one.champion}
 
     def remarks(self) -> list[str]:
-        """What somebody who decides by them should know, in sentences."""
+        """Warnings for users of these definitions, in sentences."""
         scorers = [one for scoring in self.scoring.values() for one in scoring.all if one.redefined]
         return [f"{redefined_words(one)}; 'shroff check' shows what to do." for one in scorers]
 
     def meanings(self, event: str, inputs: Iterable[ModelInput]) -> dict[str, str]:
-        """What each input of a model means, by name: a hash that changes with it."""
+        """Meaning of each input of a model, by name: a hash that changes with it."""
         return {one.name: meaning_of(one.node, event, self.events, self.features.get) for one in inputs}
 
     def redefined(self, event: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
@@ -468,7 +468,7 @@ def _hash(data: bytes) -> str:
 
 
 def computed_of(definitions: Definitions, also: str | None = None) -> list[Computed]:
-    """What an engine computes for a project: features where they are decided or asked for, then the rules.
+    """The computation of a project: features where they are decided or asked for, then the rules.
 
     With `also`, features at that event type too, though it is not decided.
     """

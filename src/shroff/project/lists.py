@@ -118,7 +118,7 @@ class Edited:
 
     @property
     def what(self) -> str:
-        """What became of the one value that was put in or taken out: ADDED, CHANGED, REMOVED or SAME."""
+        """Result for the value that was added or removed: ADDED, CHANGED, REMOVED or SAME."""
         return next((what for what in (ADDED, CHANGED, REMOVED) if self.counts[what]), SAME)
 
 

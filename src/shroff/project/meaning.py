@@ -49,7 +49,7 @@ class Reads:
 
 
 def read_by(nodes: Iterable[Node], find: FindFeature) -> Reads:
-    """What expressions read."""
+    """Everything that expressions read."""
     features: dict[str, Feature] = {}
     parts: list[Node] = []
     waiting = list(nodes)

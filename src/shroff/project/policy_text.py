@@ -76,7 +76,7 @@ def with_costs(text: str, event: str, costs: MappingOf[str, str]) -> str:
 
 
 def costs_of(text: str, event: str) -> dict[str, str]:
-    """What policy.yaml says of the costs of an event type, as it is written."""
+    """Costs of an event type in policy.yaml, as written."""
     costs = _meaning(_costs(_node(text), event))
     return {name: str(value) for name, value in costs.items()}
 

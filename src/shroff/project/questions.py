@@ -383,7 +383,7 @@ class _Loader:
 
 
 def paths_of(part: Part) -> Iterator[tuple[str, ...]]:
-    """What the expressions of a part read, by its path after `row`."""
+    """Paths that the expressions of a part read, after `row`."""
     if isinstance(part, Mapping):
         for one in part.values():
             yield from paths_of(one)

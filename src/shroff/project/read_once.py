@@ -43,7 +43,7 @@ class ReadOnce:
         return self._of("mapped", found.name, found, lambda _: found.mapped(change), [])
 
     def once(self, kind: str, given: object, make: Callable[[], Value]) -> Value:
-        """What is made of what is given, as long as that is equal to one of the last few that were given."""
+        """The cached result of a function, for one of the last few equal inputs."""
         made: tuple[tuple[object, Any], ...] = self.last(kind) or ()
         value: Value
         for at, (known, value) in enumerate(made):
@@ -56,7 +56,7 @@ class ReadOnce:
         return value
 
     def last(self, kind: str) -> Any:
-        """What was kept last of a kind; None where nothing was."""
+        """The newest cached value of a kind; None where there is none."""
         return self._kept.get((kind, ""), (None, None))[1]
 
     def keep(self, kind: str, value: object) -> None:

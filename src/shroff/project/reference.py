@@ -52,7 +52,7 @@ class ListFile:
 
 
 def answer_of(entries: Mapping[str, int | None], value: str) -> Answer:
-    """What a list says of a value."""
+    """The answer of a list for a value."""
     return value in entries, entries.get(value)
 
 

@@ -141,7 +141,7 @@ def _schedule(name: str, found: Mapping, problems: list[Problem]) -> Schedule:
 
 
 def plain_of(node: Node) -> Any:
-    """What stands there as plain values: texts, lists and mappings."""
+    """The node as plain values: texts, lists and mappings."""
     if isinstance(node, Mapping):
         return {key.text: plain_of(value) for key, value in node.entries}
     if isinstance(node, Sequence):

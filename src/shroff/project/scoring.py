@@ -76,7 +76,7 @@ class Scorer:
         return Column(scores if there.all() else np.where(there, scores, 0.0), there)
 
     def score_of_one(self) -> Callable[[Sequence[Value]], Value]:
-        """What gives the score for the values of its inputs at one event; it raises as `score` does."""
+        """The function from the values of a model's inputs at one event to the score; it raises as `score` does."""
         model = self.model
         if model is None:
             return self._unavailable
@@ -120,7 +120,7 @@ def unavailable(scorer: Scorer) -> StateError:
 
 
 def problems_of(unloaded: Sequence[Scorer]) -> list[Problem]:
-    """What `check` says of models in force that cannot be loaded."""
+    """Problems of active models that cannot be loaded, for `check`."""
     return [
         Problem(FILE, 0, 0, "", f"the active model {one.id} cannot be loaded: {one.failure.rstrip('.')}.")
         for one in unloaded
@@ -204,7 +204,7 @@ class _Loader:
         return scorer
 
     def input(self, event: str, place: str, id_: str, column: InputColumn) -> Node | None:
-        """What a model reads, typed as the project is now."""
+        """An input of a model, typed as the project is now."""
         scope = Scope(
             self.names,
             what=f"the model {id_}",
@@ -229,7 +229,7 @@ class _Loader:
 
 
 def computed_scores(scoring: Scoring, events: Events) -> list[Computed]:
-    """What is computed for the score of an event type, each after what it reads. Models in shadow are not: see 0015."""
+    """The computation of an event type's score, in order of dependency. Models in shadow are not: see 0015."""
     if scoring.champion is None:
         return []
     event = scoring.event

@@ -29,7 +29,7 @@ def rule_of(list_: str) -> str | None:
 
 
 def key_of(entities: Mapping[str, Entity], by: str, on: str) -> Node | None:
-    """What a rule's key is, where it can be silenced: one text. None where there is none, or it has several parts."""
+    """Key of a rule that can be silenced: one text. None where there is none, or it has several parts."""
     parts = entities[by].keys.get(on, ()) if by in entities else ()
     return parts[0] if len(parts) == 1 and parts[0].type.is_text else None
 

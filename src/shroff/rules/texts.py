@@ -199,7 +199,7 @@ def renamed(text: str, id: str) -> str:
 
 
 def not_one_rule(text: str, id: str, file: str) -> list[Problem]:
-    """What keeps a text, that can be read, from being the one rule of this id."""
+    """Problems of a text, that can be read, which is not the one rule of this id."""
     top = read(text, file, [])
     if top is None:
         return []
@@ -268,5 +268,5 @@ def _moved(line: str, by: int) -> str:
 
 
 def tag_of(text: str) -> str:
-    """What stands for a text, and changes with it."""
+    """Tag of a text: it changes with it."""
     return sha256(text.encode()).hexdigest()[:32]

@@ -60,7 +60,7 @@ _TURNED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": 
 
 
 def in_words(rule: Rule, teller: ValueWording) -> str:
-    """What a rule does, when, and to whom, in plain words; for whom it is silent stands elsewhere."""
+    """A rule in plain words: its action, its time, its entity; its silences are listed elsewhere."""
     when = _Speaker(rule, teller).said(without_silence(rule.when))
     words = f"When {_a(rule.on)} comes with {when}: {_DOES[rule.effect]}"
     words += "." if rule.effect == "allow" else f", and flag its {_words(rule.by)}."
@@ -183,7 +183,7 @@ def _words(name: str) -> str:
 
 
 def sentence(rule: Rule) -> str:
-    """What a rule does, when, and to whom, in one sentence or two."""
+    """A rule in one sentence or two: its action, its time, its entity."""
     condition = as_written(None if rule.place is None else rule.place.text, rule.when)
     article = "An" if rule.on[0] in "aeiou" else "A"
     words = f"{article} {rule.on} {_DONE[rule.effect]} when {condition}"

@@ -93,7 +93,7 @@ class DeliveryHealth:
 
 
 def first_offsets(log: Log, starts: Mapping[str, bool], token: Callable[[], str]) -> list[Offset]:
-    """What the store must have of sinks before anything is delivered, for those that the log does not know.
+    """Offsets to commit before the first delivery, for sinks that the log does not know.
 
     Args:
         starts: The sinks by name, and whether each begins from now.
@@ -106,7 +106,7 @@ def first_offsets(log: Log, starts: Mapping[str, bool], token: Callable[[], str]
 
 
 def moved_offsets(log: Outbox, moved: DeliveryProgress) -> list[Offset]:
-    """What changes of a sink's offsets; its place never goes back."""
+    """Changed offsets of a sink; its place never goes back."""
     source = source_of(moved.sink)
     known = log.offsets(source)
     through = str(max(moved.through, int(known.get(THROUGH, "0"))))
@@ -116,7 +116,7 @@ def moved_offsets(log: Outbox, moved: DeliveryProgress) -> list[Offset]:
 
 
 def trouble_of(offsets: Mapping[str, str]) -> Trouble | None:
-    """What the store has of a sink's trouble."""
+    """A sink's trouble, as stored."""
     text = offsets.get(TROUBLE, "")
     return msgspec.json.decode(text, type=Trouble) if text else None
 
@@ -189,7 +189,7 @@ class Courier:
         return DeliveryHealth(self.route.name, through, lag, self.sent, self.attempts, self.trouble)
 
     def moved(self) -> DeliveryProgress | None:
-        """What the store has to be told; None where there is nothing new. For any thread."""
+        """Progress to commit; None where there is nothing new. For any thread."""
         with self._lock:
             if self.through < 0 and self.trouble == self._told:
                 return None

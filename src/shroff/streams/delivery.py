@@ -149,7 +149,7 @@ def begin(routes: Sequence[SinkRoute], log: Log) -> None:
 def couriers_of(
     routes: Sequence[SinkRoute], log: Log, opened: Callable[[], Log], now_ms: Callable[[], int]
 ) -> list[Courier]:
-    """What carries by these routes, once the log knows where each begins.
+    """Couriers of these routes, once the log knows where each begins.
 
     Args:
         opened: Opens the same log to read; called on other threads.
@@ -185,7 +185,7 @@ def delivering(
 
 
 def batch_of(log: Outbox, moved: Sequence[DeliveryProgress]) -> Batch:
-    """What the store has to be told of a delivery, all of it in one batch."""
+    """The batch that commits the progress of a delivery."""
     batch = Batch()
     for one in moved:
         batch.offsets += moved_offsets(log, one)

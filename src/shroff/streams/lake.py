@@ -155,7 +155,7 @@ class RetriedObjects:
 
 
 def digest(data: bytes) -> str:
-    """What tells contents apart: their SHA-256."""
+    """Digest of an object's content: its SHA-256."""
     return sha256(data).hexdigest()
 
 

@@ -226,7 +226,7 @@ class Outbox(Protocol):
     """Outgoing rows, stuck rows, and the position of each source and sink."""
 
     def outbox(self, limit: int = 100) -> list[OutboxRow]:
-        """What still has to leave, oldest first."""
+        """Outgoing rows, oldest first."""
 
     def outbox_done(self, keys: Iterable[str]) -> None:
         """Mark outbox rows as delivered. Raises: OvertakenError if another process leads the log."""
@@ -234,7 +234,7 @@ class Outbox(Protocol):
     def stuck(
         self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
     ) -> list[StuckRow]:
-        """What sinks would not take, behind a key, in the order of keys (sinks by code points): of one sink, or of all.
+        """Stuck rows behind a key, in the order of keys (sinks by code points): of one sink, or of all.
 
         With `is_due` only what is to be tried again. Quick where nothing is stuck.
         """
@@ -285,10 +285,10 @@ class LogBeside(Protocol):
         """How much there is that may grow without end, without reading it."""
 
     def remarks(self) -> list[Remark]:
-        """What people should be told, added up; in the order of `what` and `asker`."""
+        """Warnings, added up; in the order of `what` and `asker`."""
 
     def damage(self, within_s: float) -> str:
-        """What is wrong with the tables under the log, in words; nothing where none was found in about so long."""
+        """Damage of the tables under the log, in words; empty where none was found in about this time."""
 
     def size_bytes(self) -> int:
         """Bytes on disk."""

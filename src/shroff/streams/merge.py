@@ -179,7 +179,7 @@ class Merge:
 
 
 def merge_of(events: Events, settings: Settings, format: str, wait_ms: int = 0) -> Merge:
-    """What puts the lines of a project's parts in order."""
+    """The merge that puts the lines of a project's parts in order."""
     return Merge(partial(moment_reader, events, settings, format=format), wait_ms / 1_000)
 
 

@@ -67,7 +67,7 @@ class PullPlace:
     archives: Archives = field(default_factory=NoArchives)
 
     def source_of(self, address: str) -> str:
-        """What the log calls the source: by its name in shroff.yaml, else by its address."""
+        """Name of the source in the log: its name in shroff.yaml, else its address."""
         return f"{PULLED}/{self.name}" if self.name else f"watched {address}"
 
 
@@ -93,7 +93,7 @@ class PulledSource(ABC):
         return True
 
     def stamp(self, name: str) -> Stamp | None:
-        """What shows that a file has changed; None where that cannot be seen (the default), or the file is gone."""
+        """Change marker of a file; None where that cannot be seen (the default), or the file is gone."""
         return None
 
     @abstractmethod

@@ -71,7 +71,7 @@ class PushSource(Protocol):
     id_name: str  # under which the envelope has the message's id
 
     def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
-        """What a request brings.
+        """Content of a request, after verification.
 
         Args:
             headers: By their names in lower case.

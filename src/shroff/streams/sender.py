@@ -33,7 +33,7 @@ class Sender(Protocol):
 
     @property
     def words(self) -> Sequence[str]:
-        """What somebody should be told, newest last."""
+        """Warnings, newest last."""
 
     def target(self, type: str) -> Target:
         """Where messages of an event type go, `label` for labels. Raises: UsageError where the settings name none."""

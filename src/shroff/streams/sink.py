@@ -43,7 +43,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def name(self) -> str:
-        """What the row is about for whoever keeps one of each: the event, of a flag the flag itself."""
+        """Identity of the row for sinks that keep one of each: the event, of a flag the flag itself."""
         return f"{self.event}/{self.id}" if self.kind != "flag" else f"{self.event}/{self.id}/{self.key}"
 
 

@@ -75,7 +75,7 @@ def _given(one: Submission, money_places: int, codecs: Mapping[str, Codec]) -> H
 
 
 def submissions(asked: Sequence[HandedLine], definitions: Definitions) -> list[Submission]:
-    """What is asked, for the version in force: it may lack a type, or have other fields or places of money.
+    """Submissions of a request, for the active version: it may lack a type, or have other fields or places of money.
 
     Raises: ValueError where it is nothing that `given` gave.
     """

@@ -166,7 +166,7 @@ def _awaited(log: Log, number: int) -> bytes | None:
 
 
 def result_of(reply: bytes) -> msgspec.Raw:
-    """What came of a request, by its reply. Raises: UsageError where it was refused."""
+    """Result of a request, by its reply. Raises: UsageError where it was refused."""
     found = msgspec.json.decode(reply, type=_Replied)
     if found.refusal:
         raise UsageError(found.refusal)
@@ -465,17 +465,17 @@ def _refusal(request: Request, words: str) -> Reply:
 
 
 def answers_of(result: msgspec.Raw) -> list[Answer]:
-    """What became of labels, by the reply."""
+    """Results of labels, by the reply."""
     return msgspec.json.decode(result, type=list[Answer])
 
 
 def taken_of(result: msgspec.Raw) -> list[Answer] | None:
-    """What became of lines, by the reply; None where somebody else read on."""
+    """Results of lines, by the reply; None where another process read on."""
     return msgspec.json.decode(result, type=list[Answer] | None)
 
 
 def retried_of(result: msgspec.Raw) -> list[Retried]:
-    """What became of entries of quarantine, by the reply."""
+    """Results of quarantine entries, by the reply."""
     return msgspec.json.decode(result, type=list[Retried])
 
 

@@ -100,7 +100,7 @@ def read_features(
 
 
 def origin_of(log: LogReader) -> str:
-    """What tells a log from every other one: a hash of its first record, which says when the log was begun."""
+    """Identity of a log: a hash of its first record, which says when the log was begun."""
     for records in log.read(0, 1):
         first = records[0]
         return sha256(b"%d %s %d %s" % (first.seq, first.id.encode(), first.time_ms, first.body)).hexdigest()[:16]

@@ -119,7 +119,7 @@ class TopicChooser:
 
     @property
     def names(self) -> list[str]:
-        """What a sender with the settings of `into` knows the topics by."""
+        """Topics of a sender with the settings of `into`."""
         return [f"{_TOPIC}{name}" for name in self.topics]
 
     def watched(self, lines: Lines, source: str) -> Lines:
@@ -134,7 +134,7 @@ class TopicChooser:
             yield line
 
     def target(self, one: Submission) -> str:
-        """What a sender sends an event by: the name of its topic, else its type."""
+        """Target of an event: the name of its topic, else its type."""
         number = line_and_row(one.place)[1] or 0
         chosen = self._chosen[number - 1] if 0 < number <= len(self._chosen) else 0
         return f"{_TOPIC}{self.topics[chosen - 1]}" if chosen else one.type
@@ -243,7 +243,7 @@ class MessageMaker:
 def keys_of(
     events: Events, settings: Settings, reference: Reference, field_name: str | None, entity: str = ""
 ) -> dict[str, Key]:
-    """What gives the key of an event, by its type: the first entity's that it has, or a field's.
+    """Function that gives the key of an event, by its type: the first entity's that it has, or a field's.
 
     With an entity it is that one's, since lanes are parted by it.
     Raises: UsageError where a field is named that no event type has, or that lanes are not parted by.

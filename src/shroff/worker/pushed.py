@@ -33,12 +33,12 @@ ID_NAMES: Final = {
 
 
 def part_of(name: str) -> str:
-    """What a pushed source is called in quarantine."""
+    """Name of a pushed source in quarantine."""
     return f"{HOOKS}/{name}"
 
 
 def own_types(systems: Systems, events: Events) -> dict[str, OwnTypes]:
-    """What each pushed and each pulled source brings."""
+    """Event types of each pushed and each pulled source."""
     named = {part_of(name): one for name, one in systems.sources.items()}
     named |= {f"{PULLED}/{name}": one for name, one in systems.pulled.items()}
     return {name: _own_of(one, events) for name, one in named.items()}
@@ -91,7 +91,7 @@ class PushReader:
         return found
 
     def found_in(self, source: NamedSource, push: Push) -> str:
-        """What the `when` of the source's first event type read in a message that none accepts: `row.x is 'y'`."""
+        """Values that the `when` of the source's first event type read in an unmatched message: `row.x is 'y'`."""
         events = self._own[part_of(source.name)].events
         dispatcher = self._dispatchers.setdefault(source.name, Dispatcher(events, "jsonl"))
         row = MappedRow("", 0, _line(push, source.system.kind).columns or {})

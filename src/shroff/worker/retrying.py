@@ -115,7 +115,7 @@ def submissions(
 
 
 def outcomes(entries: Iterable[Entry], answers: Iterable[Answer]) -> list[Retried]:
-    """What became of each entry."""
+    """Result of each entry."""
     found = []
     for (number, entry), answer in zip(entries, answers, strict=True):
         refused = answer.kind in {REFUSED, UNTAKEN}

@@ -71,7 +71,7 @@ def asking(submissions: Sequence[Submission]) -> Callable[[Writer, Log], CopyAns
 
 
 def answers_of(asked: CopyAnswers, count: int) -> list[Answer]:
-    """What would come of each; waits for it. Raises: TransientError where it does not come."""
+    """Preview of each answer; waits for it. Raises: TransientError where it does not come."""
     found = asked.answers(PATIENCE_S)
     if len(found) < count:
         raise TransientError(LATER)

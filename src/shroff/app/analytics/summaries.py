@@ -35,7 +35,7 @@ class Summaries:
 
     @property
     def settings(self) -> SummarySettings:
-        """What the project says of summaries. Raises: UsageError where it says nothing."""
+        """The project's settings of summaries. Raises: UsageError where there are none."""
         if (found := self.declared) is None:
             raise UsageError(f"this project has no summaries. Add them to {config.PROJECT_FILE}, as in '{EXAMPLE}'.")
         return found

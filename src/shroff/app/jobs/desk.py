@@ -279,5 +279,5 @@ def _text_of(who: Who) -> str:
 
 
 def who_of(job: Job) -> Who | None:
-    """Who asked for a job; None for a schedule."""
+    """The user who requested a job; None for a schedule."""
     return msgspec.json.decode(job.who, type=Who) if job.who else None

@@ -152,7 +152,7 @@ class JobKind:
 
     @property
     def meaning(self) -> str:
-        """What it does, in a sentence."""
+        """Its purpose, in a sentence."""
         return " ".join((self.params.__doc__ or "").split())
 
     @property
@@ -226,7 +226,7 @@ def kind_named(name: str) -> JobKind:
 
 
 def schedule_problems(tree: Node | None, schedules: Mapping[str, Schedule]) -> list[Problem]:
-    """What is wrong with the kinds and parameters of schedules."""
+    """Mistakes in the kinds and parameters of schedules."""
     problems = []
     for key, _ in tree.entries if isinstance(tree, YamlMapping) else ():
         if (one := schedules.get(key.text)) is not None:
@@ -238,7 +238,7 @@ def schedule_problems(tree: Node | None, schedules: Mapping[str, Schedule]) -> l
 
 
 def with_schedules(files: Mapping[str, str], loaded: Loaded) -> Loaded:
-    """What came of reading a project, with what is wrong with the jobs of its schedules."""
+    """A loaded project with the mistakes in the jobs of its schedules."""
     if loaded.definitions is None or FILE not in files:
         return loaded
     tree = yamltext.read(files[FILE], FILE, [])

@@ -48,7 +48,7 @@ class JobRun:
         self._seen: Seen = ("", 0, UNKNOWN, lines)
 
     def step(self, name: str, done: int = 0, total: int = UNKNOWN) -> None:
-        """What is done now, and how much of it; `total` 0 where nobody knows. A new step is a line of the log."""
+        """Set the current step and its size; `total` 0 where it is unknown. A new step is a line of the log."""
         with self._lock:
             before, _, _, lines = self._seen
             self._seen = (name, done, total, lines if name == before else cut((*lines, name)))
@@ -109,7 +109,7 @@ def train(project: Project, params: TrainParams, run: JobRun) -> Result:
 
 
 def trained(project: Project, run: JobRun, event: str | None, **how: Unpack[TrainOptions]) -> Result:
-    """What comes of training, by what `Project.train` takes."""
+    """Train with the arguments of `Project.train`, and give the result."""
     from shroff.training.train import Steps
 
     how["steps"] = Steps(run.count, trials=lambda _trial: run.count(1), stage=run.step)

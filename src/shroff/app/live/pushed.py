@@ -242,7 +242,7 @@ class ServedPushes:
         return named, source
 
     def reader(self, definitions: Definitions) -> PushReader:
-        """What reads messages by the definitions by which events are read now."""
+        """The reader of messages, by the current definitions of events."""
         before, systems = self._read_for
         if self._reader is None or before is not definitions or systems is not self._systems:
             opened = self._opened
@@ -324,7 +324,7 @@ def _type_in(body: bytes) -> str:
 
 
 def fetching(options: Mapping[str, Any]) -> Callable[[str], bytes]:
-    """What fetches by HTTPS, as `http:` of shroff.yaml says; redirects are not followed."""
+    """The HTTPS client by `http:` of shroff.yaml; redirects are not followed."""
     from shroff.adapters.http_calls import Calls, reason, target_of
 
     calls = Calls.of({**options, "timeout": options.get("timeout", FETCH_TIMEOUT)})

@@ -35,7 +35,7 @@ class WriterRequests:
             raise UsageError(ended(f"this project has no log yet, {why}"))
 
     def ask(self, kind: str, body: bytes, waits: Waits, action: Action | None = None) -> msgspec.Raw:
-        """What came of a request, carried out by the process that writes the log, or by this one where none does."""
+        """Result of a request, carried out by the process that writes the log, or by this one if there is none."""
         from shroff.worker.inbox import ask, staying
 
         now_ms = self._opened.now_ms()

@@ -28,7 +28,7 @@ class Routes:
         __call__ = called("routes", "all")
 
     def all(self) -> list[SinkRoute]:
-        """What goes to which sink, by shroff.yaml. Nothing outside is asked.
+        """Routes to the sinks of shroff.yaml. No outside system is contacted.
 
         Raises: UsageError where the settings of a sink contradict each other, or a variable is not set.
         """

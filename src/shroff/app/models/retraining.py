@@ -95,7 +95,7 @@ class Watch:
         self._files = FileTaking(self._opened, given, self._submissions, say, decide=options.decide)
 
     def reports(self) -> Iterator[FileReport]:
-        """What becomes of each file, as it comes."""
+        """Result of each file, as it comes."""
         waited = False
         while True:
             try:

@@ -321,7 +321,7 @@ def _check_readable(path: Path) -> None:
 
 
 def left_out(taken: IngestReport, log: Log) -> list[str]:
-    """What of files a model cannot have learnt from, in sentences.
+    """Columns of files that a model cannot have been trained on, in sentences.
 
     Args:
         log: What they were taken into.

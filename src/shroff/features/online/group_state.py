@@ -374,12 +374,12 @@ def this_fields(aggregate: Aggregate) -> list[ThisField]:
 
 
 def leaves_of_item(aggregate: Aggregate) -> list[Node]:
-    """What an aggregate reads of the events that it looks at."""
+    """Values that an aggregate reads of the events that it scans."""
     return [node for node in walk(aggregate) if isinstance(node, ItemField | ItemFeature)]
 
 
 def leaves_of_this(aggregate: Aggregate) -> list[Node]:
-    """What an aggregate reads of the event that asks."""
+    """Values that an aggregate reads of the current event."""
     return [node for node in walk(aggregate) if isinstance(node, ThisField)]
 
 

@@ -46,7 +46,7 @@ class RowGroup:
         self._time, self._insert, self._ask = (one.data for one in (self._times, self._inserts, self._asks))
 
     def step(self, reads: RowReads) -> Fill | None:
-        """What takes an event of this type into the history and puts its answers into the row; None: nothing to do.
+        """Function that adds an event of this type to the state and puts its answers into the row; None: nothing to do.
 
         The places of the answers are made here.
         """

@@ -21,7 +21,7 @@ Step: TypeAlias = Callable[[Row], None]
 
 
 def missing(row: Row) -> None:
-    """What is nowhere in a row."""
+    """The value of a field that a row does not have."""
 
 
 class RowReads:
@@ -51,7 +51,7 @@ class RowReads:
         return at
 
     def alias(self, name: str, at: int) -> None:
-        """What is computed by this name is what stands at that place already."""
+        """Give a name to a value that is in the row already."""
         self._places[name] = at
 
     def place_of(self, named: Aggregate | str) -> int | None:

@@ -128,7 +128,7 @@ def _answers(group: GroupState, seen: Sequence[Values]) -> list[list[Value]]:
 
 
 def values_at(group: GroupState, out: NDArray[np.int64], valid: NDArray[np.uint8], row: int) -> Values:
-    """What a kernel answered at a row, as values."""
+    """Answers of a kernel at a row, as values."""
     found: Values = {}
     for query, aggregate in enumerate(group.group.aggregates):
         there = valid[query, row : row + 1].astype(np.bool_)

@@ -203,14 +203,14 @@ class Arrivals:
         self._expected += count
 
     def hashes(self, type_name: str, ids: Any) -> NDArray[np.uint64]:
-        """What stands for ids of a type: the same id of two types is two."""
+        """Hashes of a type's ids: the same id of two types gives two."""
         if type_name not in self._keys:
             number = np.uint64(len(self._keys))
             self._keys[type_name] = self._key[0] ^ number, self._key[1]
         return _hashes(ids, self._keys[type_name])
 
     def take(self, hashes: NDArray[np.uint64], times: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """What becomes of the events of a batch: taken, doubled or too late, as `columnar_ids` names it."""
+        """Result for the events of a batch: taken, duplicate or too late, as `columnar_ids` names it."""
         # Loading kernels takes up to a second, in which the reading of the file goes on.
         from shroff.log.columns.ids import COUNT, take_events
 

@@ -87,7 +87,7 @@ def late_words(lateness_ms: int) -> str:
 
 
 def left_submission(one: Submission) -> tuple[str, Left]:
-    """What is counted of a line that is no event, and the line."""
+    """The count for a line that is no event, and the line."""
     if one.refusal is not None:
         return "refused", Left(one.source, one.place, one.refusal)
     words = "a label, and files are looked at for events" if one.label is not None else "no event type takes it"

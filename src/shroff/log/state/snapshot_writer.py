@@ -75,7 +75,7 @@ class SnapshotWriter:
         return bool(ready) or time.monotonic() - self._began_s > PATIENCE_S
 
     def result(self) -> Saved:
-        """What was written. Raises: StorageError where nothing was."""
+        """The snapshot written. Raises: StorageError where nothing was."""
         left_s = max(0.0, self._began_s + PATIENCE_S - time.monotonic())
         ready, _, _ = select.select([self._told], [], [], left_s)
         words = os.read(self._told, _WORDS_MAX) if ready else b""

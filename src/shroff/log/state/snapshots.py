@@ -63,7 +63,7 @@ def save(snapshots: Snapshots, log: LogReader, folded: Folded) -> Saved:
 
 
 def header_of(log: LogReader, folded: Folded) -> Header:
-    """What a snapshot of this state says of itself; it asks the log."""
+    """Header of a snapshot of this state; it asks the log."""
     return Header(folded.seq, layout(folded), mark(log, folded.seq))
 
 
@@ -114,7 +114,7 @@ def _kept_lists(definitions: Definitions) -> list[str]:
 
 
 def mark(log: LogReader, seq: int) -> str:
-    """What tells a log from any other up to a place: a hash of its first record, which has the time, and of this one.
+    """Identity of a log up to a place: a hash of its first record, which has the time, and of this one.
 
     The first one tells logs apart that began apart. Of two copies of one log that went on apart, one event more or
     less puts another record at this place; so both are equal only where what differs between them stands at the same

@@ -67,7 +67,7 @@ def kinds(contract: str, named: Iterable[str] | None = None) -> tuple[str, ...]:
 
 @cache
 def own_settings(contract: str) -> Mapping[str, AdapterSettings]:
-    """What shroff's own adapters of a contract declare, in the order of the reference."""
+    """Declarations of shroff's own adapters of a contract, in the order of the reference."""
     for one in _own():
         if one.group == SETTINGS and one.name == contract:
             declared: Mapping[str, AdapterSettings] = one.load()
@@ -81,7 +81,7 @@ def own_settings(contract: str) -> Mapping[str, AdapterSettings]:
 
 @cache
 def settings_of(contract: str, kind: str) -> AdapterSettings:
-    """What an adapter declares. Raises: UsageError where none is installed, or its declaration cannot be read."""
+    """Declaration of an adapter. Raises: UsageError where none is installed, or its declaration cannot be read."""
     if kind in (own := own_settings(contract)):
         return own[kind]
     found = adapters().get(f"{contract}.{kind}")

@@ -47,7 +47,7 @@ class NamedSource:
 
     @property
     def contract(self) -> str:
-        """What its adapter keeps: `push`, `pull` or `source`."""
+        """The contract of its adapter: `push`, `pull` or `source`."""
         kind = self.system.kind
         return next((one for one in ("push", "pull") if kind in kinds(one, [kind])), "source")
 

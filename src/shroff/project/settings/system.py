@@ -96,7 +96,7 @@ def single_of(found: Plain) -> tuple[str, Mapping[str, Any]]:
 
 
 def registry_mistake(settings: Mapping[str, str]) -> str:
-    """What is wrong with the settings of a schema registry, in words; nothing where all is well."""
+    """Mistakes in the settings of a schema registry, in words; empty where there are none."""
     if "key" in settings and "cert" not in settings:
         return "registry: key belongs to the certificate in cert:, which is missing."
     if len(settings) > 1 and settings.get("url", "").startswith("http://"):

@@ -98,7 +98,7 @@ class Systems:
         return System(source.kind, self.settled("source", source, folder))
 
     def beside(self, contract: str, system: System, folder: Path) -> dict[str, Any]:
-        """What an adapter that is opened by its address has declared beside that. Raises: as `settled`."""
+        """Settings of an adapter that is opened by its address, beside that. Raises: as `settled`."""
         kind = kind_at(contract, filled(system).text("url").partition(":")[0])
         names = {key.name for key in settings_of(contract, kind).keys} if kind else set()
         own = {name: value for name, value in system.options.items() if name in names}

@@ -303,7 +303,7 @@ def _with(shape: Shape, before: tuple[Key, ...] = (), behind: tuple[Key, ...] = 
 
 @cache
 def kind_shape(contract: str, kind: str) -> Shape:
-    """What stands under the name of a technology. Raises: UsageError where its declaration cannot be read."""
+    """Shape of the value below a technology's name. Raises: UsageError where its declaration cannot be read."""
     shape = settings_of(contract, kind).shape
     if contract == "sink":
         return _with(shape, before=SINK_KEYS)
@@ -311,7 +311,7 @@ def kind_shape(contract: str, kind: str) -> Shape:
 
 
 def default_of(contract: str, kind: str, name: str) -> str:
-    """What a setting of an adapter is where it is left out. Raises: UsageError as `kind_shape`."""
+    """Default of an adapter's setting. Raises: UsageError as `kind_shape`."""
     shape = kind_shape(contract, kind)
     assert isinstance(shape, Keys)
     return next(key.default for key in shape.keys if key.name == name)
@@ -332,19 +332,19 @@ def _late(contract: str, kind: str) -> Key:
 
 @cache
 def sinks(named: frozenset[str] | None = None) -> Keys:
-    """What stands under `sinks`."""
+    """Shape of `sinks`."""
     return own_names("where decisions and flags go, by names of your own", one_kind("sink", named))
 
 
 @cache
 def source(named: frozenset[str] | None = None) -> Shape:
-    """What stands under `source`."""
+    """Shape of `source`."""
     return Either((URL, one_kind("source", named)))
 
 
 @cache
 def sources(named: frozenset[str] | None = None) -> Keys:
-    """What stands under `sources`."""
+    """Shape of `sources`."""
     contracts = ("push", "pull", "source")
     ours = {kind: one for one in contracts for kind in own_settings(one)}
     keys = [
@@ -365,32 +365,32 @@ def _addressed(what: str, contract: str, keys: tuple[Key, ...], kind: str | None
 
 @cache
 def store(kind: str | None = None) -> Shape:
-    """What stands under `store`, of one technology or of all."""
+    """Shape of `store`, of one technology or of all."""
     return Either((STORE_URL, _addressed("a store with its URL", "log", STORE_KEYS, kind)))
 
 
 @cache
 def lake(kind: str | None = None) -> Shape:
-    """What stands under `lake`."""
+    """Shape of `lake`."""
     return Either((LAKE_PLACE, _addressed("a lake with its location", "lake", LAKE_KEYS, kind)))
 
 
 @cache
 def online(kind: str | None = None) -> Shape:
-    """What stands under `online`."""
+    """Shape of `online`."""
     what = "a Redis server with features"
     return Either((ADDRESS, _addressed(what, "features", ONLINE_KEYS, kind)))
 
 
 @cache
 def snapshots(kind: str | None = None) -> Shape:
-    """What stands under `snapshots`."""
+    """Shape of `snapshots`."""
     return _addressed("when state is saved, and where", "lake", SNAPSHOT_KEYS, kind)
 
 
 @cache
 def mail(named: frozenset[str] | None = None) -> Shape:
-    """What stands under `mail`: the settings of one mailer, and those of all mails."""
+    """Shape of `mail`: the settings of one mailer, and those of all mails."""
     own = own_settings("mailer")
     keys = [key for one in own.values() if one.is_flat for key in one.keys]
     if named is None:

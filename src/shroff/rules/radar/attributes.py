@@ -168,7 +168,7 @@ class Attributes:
         return [*self.target.features, *self.added]
 
     def meaning(self, attribute: Attribute) -> Meaning:
-        """What an attribute is. Raises: RadarError with what is missing."""
+        """Meaning of an attribute. Raises: RadarError with what is missing."""
         name = attribute.name
         mapped = self.target.mapped.attributes.get(name)
         if mapped is not None:

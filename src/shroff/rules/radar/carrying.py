@@ -184,7 +184,7 @@ class _Carrier:
 
     @property
     def notes(self) -> list[str]:
-        """What is to be known of features that the rules need."""
+        """Notes on features that the rules need."""
         return self._attributes.notes
 
     # ---- conditions

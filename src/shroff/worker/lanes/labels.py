@@ -59,10 +59,10 @@ class LaneLabels(Protocol):
         """The lanes."""
 
     def open_post(self) -> ControlTopic:
-        """What tells lanes."""
+        """The channel for messages to lanes."""
 
     def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
-        """What makes messages of the live source."""
+        """The encoder and sender of messages to the live source."""
 
 
 def send_labels(project: LaneLabels, labels: Sequence[Submission]) -> list[Answer]:

@@ -78,7 +78,7 @@ class Lane:
     tell: Callable[[str], None]
 
     def leading(self, log: Log, writer: Writer, inbox: InboxServer) -> LaneLead:
-        """What is done while this process leads the lane's log."""
+        """Work done while this process is the lane's active writer (leader)."""
         return LaneLead(self, log, writer, inbox)
 
 

@@ -79,7 +79,7 @@ class Feeding:
         return True
 
     def attend(self, now_s: float) -> None:
-        """What is due beside: how the source is doing, and dead letters. Raises: as the log's `append`."""
+        """Do what is due beside reading: the source's state, and dead letters. Raises: as the log's `append`."""
         self._reading.attend(now_s)
         if self._reading.letters.is_due:
             self._reading.send_letters()

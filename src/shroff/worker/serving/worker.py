@@ -46,7 +46,7 @@ class Workplace(FollowedProject, Protocol):
         """The validator, for the definitions that were given last."""
 
     def inbox(self, writer: Writer, log: Log) -> InboxServer:
-        """What other processes ask of the one that writes."""
+        """Requests of other processes to the writer."""
 
     def delivering(self, log: Log) -> AbstractContextManager[Tended]:
         """Deliver from this log to sinks, while this process writes it.
