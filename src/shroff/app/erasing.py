@@ -5,7 +5,6 @@ No event, no decision and no receipt changes, since none of them ever had these 
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,14 +13,13 @@ import msgspec
 from shroff.app.cases import ProjectCases
 from shroff.app.letters import SentLetters
 from shroff.app.live.requests import WriterRequests
-from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError
 from shroff.explain.finding_keys import KeyFinder
 from shroff.features.key_texts import key_of, stored_key
 from shroff.log.history import Records
 from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
-from shroff.streams.log import LateEvent, Log, Record, Request
+from shroff.streams.log import LateEvent, Log, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -107,23 +105,9 @@ class Erasing:
         )
 
     def _erase(self, named: Sequence[Named], waits: Waits, action: Action) -> None:
-        from shroff.worker.inbox import ERASE, ask, erase, staying
+        from shroff.worker.inbox import ERASE, erase
 
-        body, now_ms = msgspec.json.encode(named), self._opened.now_ms()
-
-        def put(log: Log) -> int:
-            return ProjectPeople(self._opened).put_request(log, ERASE, body, now_ms, action)
-
-        def alone(number: int | None) -> bytes:
-            with closing(self._opened.open_log(read_only=False)) as log:
-                if number is None:
-                    number = put(log)
-                    with staying():
-                        return erase(log, Request(number, ERASE, body, now_ms))
-                reply = log.reply_to(number)
-                return reply if reply is not None else erase(log, Request(number, ERASE, body, now_ms))
-
-        ask(put, alone, WriterRequests(self._opened).beside, waits, self._opened.waiting)
+        WriterRequests(self._opened).ask_of_log(ERASE, msgspec.json.encode(named), erase, waits, action)
 
 
 def _unnamed(hasher: Callable[[str], str], key: str) -> str:

@@ -23,12 +23,12 @@ from shroff.language.columns import column_of
 from shroff.language.expression import (
     Aggregate,
     Compare,
-    Convert,
     FeatureValue,
     Literal,
     Node,
     Score,
     ThisField,
+    unconverted,
     walk,
 )
 from shroff.language.types import Type
@@ -226,18 +226,12 @@ def _compared(nodes: Iterable[Node], variable: Variable) -> Iterator[float]:
         for part in walk(node):
             if isinstance(part, Compare):
                 for side, other in ((part.left, part.right), (part.right, part.left)):
-                    if _is(side, variable) and isinstance(bare := _bare(other), Literal):
+                    if _is(side, variable) and isinstance(bare := unconverted(other), Literal):
                         yield from _around(bare, variable.type)
 
 
-def _bare(node: Node) -> Node:
-    while isinstance(node, Convert):
-        node = node.operand
-    return node
-
-
 def _is(node: Node, variable: Variable) -> bool:
-    bare = _bare(node)
+    bare = unconverted(node)
     return isinstance(bare, FeatureValue | ThisField) and _plain(bare) == variable
 
 

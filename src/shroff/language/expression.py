@@ -106,6 +106,13 @@ class Convert:
     operand: Node
 
 
+def unconverted(node: Node) -> Node:
+    """The expression below its conversions."""
+    while isinstance(node, Convert):
+        node = node.operand
+    return node
+
+
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
     """`+ - *` of one type, or `/`. Exact sides of `/` have equally many places."""

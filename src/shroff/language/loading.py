@@ -7,11 +7,11 @@ of a project at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
+from typing import Final, TypeVar
 
 from shroff.errors import Problem, nearest
 from shroff.language.checker import check
@@ -25,6 +25,7 @@ from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, whole_tex
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 NAME_LENGTH_MAX: Final = 100
+_T = TypeVar("_T")
 
 
 def expression(
@@ -84,6 +85,33 @@ def scalar(node: Node | None, problems: list[Problem], what: str) -> Scalar | No
         problems.append(node.problem(f"{what} is empty"))
         return None
     return node
+
+
+def by_name(
+    node: Node | None, file: str, most: int, keys: Keys, load: Callable[[str, Mapping], _T], problems: list[Problem]
+) -> dict[str, _T]:
+    """The mappings of a file by their names; one with a mistake is left out, with a problem for each.
+
+    Args:
+        keys: Of each mapping; `what` of them is a noun, such as `a funnel`.
+        load: Reads one from its name and its mapping, and adds a problem for each mistake.
+    """
+    top, noun = mapping(node, problems, file), keys.what.removeprefix("a ")
+    found: dict[str, _T] = {}
+    if top is not None and len(top.entries) > most:
+        problems.append(top.problem(f"a project has at most {most} {noun}s, not {len(top.entries)}."))
+        return {}
+    for key, value in top.entries if top else ():
+        named, what = name(key, problems, keys.what), f"the {noun} {key.text}"
+        one = mapping(value, problems, what)
+        if named is None or one is None:
+            continue
+        before = len(problems)
+        check_keys(one, keys, problems, what)
+        loaded = load(named, one)
+        if len(problems) == before:
+            found[named] = loaded
+    return found
 
 
 def check_keys(found: Mapping, keys: Keys, problems: list[Problem], what: str) -> None:

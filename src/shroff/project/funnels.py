@@ -106,22 +106,7 @@ def load_funnels(
     node: YamlNode | None, events: Events, names: DeclaredNames, problems: list[Problem]
 ) -> dict[str, Funnel]:
     """Read funnels.yaml: each funnel by its name. What cannot be read is left out, with a problem for each mistake."""
-    top = loading.mapping(node, problems, FILE)
-    funnels: dict[str, Funnel] = {}
-    if top is not None and len(top.entries) > FUNNELS_MAX:
-        problems.append(top.problem(f"a project has at most {FUNNELS_MAX} funnels, not {len(top.entries)}."))
-        return {}
-    for key, value in top.entries if top else ():
-        name, what = loading.name(key, problems, "a funnel"), f"the funnel {key.text}"
-        found = loading.mapping(value, problems, what)
-        if name is None or found is None:
-            continue
-        before = len(problems)
-        loading.check_keys(found, FUNNEL, problems, what)
-        funnel = _FunnelLoader(events, names, problems).load(name, found)
-        if len(problems) == before:
-            funnels[name] = funnel
-    return funnels
+    return loading.by_name(node, FILE, FUNNELS_MAX, FUNNEL, _FunnelLoader(events, names, problems).load, problems)
 
 
 class _FunnelLoader:

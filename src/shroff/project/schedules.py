@@ -104,22 +104,9 @@ class Schedule:
 
 def load_schedules(node: Node | None, problems: list[Problem]) -> dict[str, Schedule]:
     """Read schedules.yaml: each by its name. What cannot be read is left out, with a problem for each mistake."""
-    top = loading.mapping(node, problems, FILE)
-    schedules: dict[str, Schedule] = {}
-    if top is not None and len(top.entries) > SCHEDULES_MAX:
-        problems.append(top.problem(f"a project has at most {SCHEDULES_MAX} schedules, not {len(top.entries)}."))
-        return {}
-    for key, value in top.entries if top else ():
-        name, what = loading.name(key, problems, "a schedule"), f"the schedule {key.text}"
-        found = loading.mapping(value, problems, what)
-        if name is None or found is None:
-            continue
-        before = len(problems)
-        loading.check_keys(found, SCHEDULE, problems, what)
-        schedule = _schedule(name, found, problems)
-        if len(problems) == before:
-            schedules[name] = schedule
-    return schedules
+    return loading.by_name(
+        node, FILE, SCHEDULES_MAX, SCHEDULE, lambda name, found: _schedule(name, found, problems), problems
+    )
 
 
 def _schedule(name: str, found: Mapping, problems: list[Problem]) -> Schedule:

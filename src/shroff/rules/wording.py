@@ -8,7 +8,6 @@ from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
     Aggregate,
     Compare,
-    Convert,
     FeatureValue,
     InList,
     InValues,
@@ -18,6 +17,7 @@ from shroff.language.expression import (
     Node,
     Not,
     ThisField,
+    unconverted,
 )
 from shroff.language.printing import as_written
 from shroff.language.values import show_time
@@ -106,7 +106,7 @@ class _Speaker:
                 return self._what(node)
 
     def _compared(self, node: Compare) -> str:
-        left, right, sign = _bare(node.left), _bare(node.right), node.operator
+        left, right, sign = unconverted(node.left), unconverted(node.right), node.operator
         if isinstance(left, Literal):
             left, right, sign = right, left, _TURNED[sign]
         so_many = self._so_many(left, right, sign)
@@ -132,12 +132,12 @@ class _Speaker:
             inner = self._teller.definition_of(node.name)
             if inner is None:
                 return None
-            node, seen = _bare(inner), seen + 1
+            node, seen = unconverted(inner), seen + 1
         return node if isinstance(node, Aggregate) and AGGREGATES[node.function].is_tally else None
 
     def _what(self, node: Node, article: str = "a") -> str:
         """`an amount`, `a new device of the card`: something that can be compared, as a noun."""
-        node = _bare(node)
+        node = unconverted(node)
         if isinstance(node, FeatureValue):
             if node.type.kind == "boolean":
                 noun = _words(node.name.partition(".")[2])
@@ -165,12 +165,6 @@ class _Speaker:
 def _is_truth(node: Node) -> bool:
     """Whether this is a feature that is true or false, and no condition by itself."""
     return isinstance(node, FeatureValue) and node.type.kind == "boolean"
-
-
-def _bare(node: Node) -> Node:
-    while isinstance(node, Convert):
-        node = node.operand
-    return node
 
 
 def _a(noun: str) -> str:

@@ -8,7 +8,7 @@ as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
@@ -58,6 +58,24 @@ class Undelivered(NamedTuple):
     row: Outgoing
     reason: str
     may_pass: bool = False
+
+
+def refused_by_halves(rows: Sequence[Outgoing], write: Callable[[Sequence[Outgoing]], str]) -> list[Undelivered]:
+    """The rows that are refused, where one refused row fails a whole write: halves are written until it is found.
+
+    `write` gives the reason why rows were refused; empty where they were written.
+    """
+    refused: list[Undelivered] = []
+    to_do = [rows] if rows else []
+    while to_do:
+        part = to_do.pop()
+        reason = write(part)
+        if reason and len(part) == 1:
+            refused.append(Undelivered(part[0], reason))
+        elif reason:
+            middle = len(part) // 2
+            to_do += [part[middle:], part[:middle]]
+    return refused
 
 
 class AwayError(TransientError):

@@ -22,7 +22,7 @@ from shroff.adapters.kafka.topics import prepared
 from shroff.adapters.sinks import route_mistake
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.project.settings.system import System
-from shroff.streams.sink import AwayError, Outgoing, Undelivered
+from shroff.streams.sink import AwayError, Outgoing, Undelivered, refused_by_halves
 
 try:
     from confluent_kafka import KafkaError, KafkaException, TopicPartition, libversion
@@ -211,18 +211,13 @@ class KafkaSink:
 
         Halves of them are sent in transactions that are aborted, until single rows are found.
         """
-        found: list[Undelivered] = []
-        to_do = [rows]
-        while to_do:
-            part = to_do.pop()
+
+        def aborted(part: Sequence[Outgoing]) -> str:
             failed = self._begun(part, {})
             self._producer.abort_transaction(COMMIT_S)
-            if failed and len(part) == 1:
-                found.append(Undelivered(part[0], failed))
-            elif failed:
-                middle = len(part) // 2
-                to_do += [part[middle:], part[:middle]]
-        return found
+            return failed
+
+        return refused_by_halves(rows, aborted)
 
     def _keep(self, mark: str, place: int) -> None:
         """Put the mark into the open transaction: as the metadata of an offset, which is a place of the log."""

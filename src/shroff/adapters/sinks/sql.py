@@ -33,7 +33,7 @@ from shroff.adapters.databases.sql_database import (
     value_column,
 )
 from shroff.errors import UsageError
-from shroff.streams.sink import Outgoing, Undelivered
+from shroff.streams.sink import Outgoing, Undelivered, refused_by_halves
 
 # Of columns that somebody chose; all others are texts.
 _CHOSEN: Final[Mapping[str, Any]] = {"event_time": MOMENT, "ingest_time": MOMENT, "fields": JSON, "features": JSON}
@@ -194,17 +194,7 @@ class SqlSink:
         if not self._has_table:
             self._database.make_table(self._table)
             self._has_table = True
-        refused: list[Undelivered] = []
-        to_do: list[Sequence[Outgoing]] = [rows] if rows else []
-        while to_do:
-            part = to_do.pop()
-            reason = self._write([self._values(row) for row in part])
-            if reason and len(part) == 1:
-                refused.append(Undelivered(part[0], reason))
-            elif reason:
-                middle = len(part) // 2
-                to_do += [part[middle:], part[:middle]]
-        return refused
+        return refused_by_halves(rows, lambda part: self._write([self._values(row) for row in part]))
 
     def close(self) -> None:
         """Let go of the connection. Closing twice does nothing."""

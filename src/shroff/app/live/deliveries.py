@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shroff import config
@@ -16,7 +16,7 @@ from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError
 from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
-from shroff.streams.log import Log, Request
+from shroff.streams.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -190,45 +190,39 @@ class Sinks:
 
         They leave again with the next delivery. Raises: UsageError for a key under which nothing is stuck.
         """
-        from shroff.worker.outbox import done_of, pages, retry_request
+        from shroff.worker.outbox import retry_request
 
-        WriterRequests(self._opened).needs_log("so nothing is stuck")
-        chosen = keys or [row.key for row in self.stuck(sink)]
-        action = Action("outbox.retry", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
-        ProjectPeople(self._opened).record(action)
-        return sum(int(done_of(self._ask_outbox(retry_request(page), waits))["retry"]) for page in pages(chosen))
+        return self._move_stuck("retry", retry_request, keys, sink, waits)
 
     def drop(self, keys: Sequence[StuckKey] = (), sink: str = "", waits: Waits = unheard) -> int:
-        """Drop stuck rows for good; as `outbox_retry`. They stay in the log."""
-        from shroff.worker.outbox import done_of, drop_request, pages
+        """Drop stuck rows for good; as `retry`. They stay in the log."""
+        from shroff.worker.outbox import drop_request
+
+        return self._move_stuck("drop", drop_request, keys, sink, waits)
+
+    def _move_stuck(
+        self,
+        what: str,
+        request_of: Callable[[Sequence[StuckKey]], bytes],
+        keys: Sequence[StuckKey],
+        sink: str,
+        waits: Waits,
+    ) -> int:
+        """Have stuck rows retried or dropped, page by page, by the writer of the log or here; gives their number."""
+        from shroff.worker.outbox import done_of, pages
 
         WriterRequests(self._opened).needs_log("so nothing is stuck")
         chosen = keys or [row.key for row in self.stuck(sink)]
-        action = Action("outbox.drop", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
+        action = Action(f"outbox.{what}", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
         ProjectPeople(self._opened).record(action)
-        return sum(int(done_of(self._ask_outbox(drop_request(page), waits))["drop"]) for page in pages(chosen))
-
-    def _reader(self) -> Log:
-        return self._opened.open_log(read_only=True)
+        return sum(int(done_of(self._ask_outbox(request_of(page), waits))[what]) for page in pages(chosen))
 
     def _ask_outbox(self, body: bytes, waits: Waits) -> msgspec.Raw:
         """Have a request about sinks carried out, by the process that writes the log, or here where none does."""
-        from shroff.worker.inbox import ask, staying, tend_outbox
+        from shroff.worker.inbox import tend_outbox
         from shroff.worker.outbox import OUTBOX
 
-        now_ms = self._opened.now_ms()
+        return WriterRequests(self._opened).ask_of_log(OUTBOX, body, tend_outbox, waits)
 
-        def put(log: Log) -> int:
-            return ProjectPeople(self._opened).put_request(log, OUTBOX, body, now_ms, None)
-
-        def alone(number: int | None) -> bytes:
-            """Without a writer: it would restore state, which nothing here needs."""
-            with closing(self._opened.open_log(read_only=False)) as log:
-                if number is None:
-                    number = put(log)
-                    with staying():
-                        return tend_outbox(log, Request(number, OUTBOX, body, now_ms))
-                reply = log.reply_to(number)
-                return reply if reply is not None else tend_outbox(log, Request(number, OUTBOX, body, now_ms))
-
-        return ask(put, alone, WriterRequests(self._opened).beside, waits, self._opened.waiting)
+    def _reader(self) -> Log:
+        return self._opened.open_log(read_only=True)

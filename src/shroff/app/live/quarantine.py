@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from shroff.app.live.requests import Waits, WriterRequests
-from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import format_by_name, read_lines
 from shroff.events.formats.lines import CsvHeader
 from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
-from shroff.streams.log import Log, Request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,31 +46,16 @@ class QuarantineEntries:
 
         Raises: UsageError where there is no log yet.
         """
-        from shroff.worker.inbox import DROP, ask, drop, drop_request, dropped_of, staying
+        from shroff.worker.inbox import DROP, drop, drop_request, dropped_of
 
         WriterRequests(self._opened).needs_log("so nothing is in quarantine")
         _check_numbers(numbers)
-        body, now_ms = drop_request(numbers), self._opened.now_ms()
+        body = drop_request(numbers)
         if not numbers:  # what comes in while the request waits stays
             with self._opened.reading() as log:
                 body = drop_request(log.refused_numbers(), is_all=True)
-
         action = Action("quarantine.drop", "quarantine", None, list(numbers) or "all")
-
-        def put(log: Log) -> int:
-            return ProjectPeople(self._opened).put_request(log, DROP, body, now_ms, action)
-
-        def alone(number: int | None) -> bytes:
-            """Without a writer: it would put the project's files in force, and they may have mistakes."""
-            with closing(self._opened.open_log(read_only=False)) as log:
-                if number is None:
-                    number = put(log)
-                    with staying():
-                        return drop(log, Request(number, DROP, body, now_ms))
-                reply = log.reply_to(number)
-                return reply if reply is not None else drop(log, Request(number, DROP, body, now_ms))
-
-        return dropped_of(ask(put, alone, WriterRequests(self._opened).beside, waits, self._opened.waiting))
+        return dropped_of(WriterRequests(self._opened).ask_of_log(DROP, body, drop, waits, action))
 
 
 def _check_numbers(numbers: Sequence[int]) -> None:

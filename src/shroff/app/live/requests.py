@@ -14,7 +14,7 @@ from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
 from shroff.people.audit import Action
 from shroff.project.definitions import HASHED
-from shroff.streams.log import Batch, Log
+from shroff.streams.log import Batch, Log, Request
 
 if TYPE_CHECKING:
     import msgspec
@@ -50,6 +50,31 @@ class WriterRequests:
                 number = put(log)
                 with staying():
                     return inbox.replied(number)
+
+        return ask(put, alone, self.beside, waits, self._opened.waiting)
+
+    def ask_of_log(
+        self, kind: str, body: bytes, carry_out: CarryOut, waits: Waits, action: Action | None = None
+    ) -> msgspec.Raw:
+        """Result of a request that needs the log alone: carried out by its writer, or here where no process writes.
+
+        Here no writer is made: it would restore state, and make the project's files active, which may have mistakes.
+        """
+        from shroff.worker.inbox import ask, staying
+
+        now_ms = self._opened.now_ms()
+
+        def put(log: Log) -> int:
+            return ProjectPeople(self._opened).put_request(log, kind, body, now_ms, action)
+
+        def alone(number: int | None) -> bytes:
+            with closing(self._opened.open_log(read_only=False)) as log:
+                if number is None:
+                    number = put(log)
+                    with staying():
+                        return carry_out(log, Request(number, kind, body, now_ms))
+                reply = log.reply_to(number)
+                return reply if reply is not None else carry_out(log, Request(number, kind, body, now_ms))
 
         return ask(put, alone, self.beside, waits, self._opened.waiting)
 
@@ -149,6 +174,7 @@ class WriterRequests:
 
 
 Waits = Callable[[str], None]
+CarryOut = Callable[[Log, Request], bytes]  # gives the reply
 
 
 FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."

@@ -72,10 +72,7 @@ class Labelled(TypedDict):
 async def post_events(service: Service, request: Request) -> Response:
     """One event, a list or JSON lines: decided, durable, answered."""
     reader = service.reader_now()
-    type_name = request.path_params["event"]
-    if type_name not in reader.definitions.events.types:
-        there = ", ".join(reader.types)
-        raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {there}")
+    type_name = _type_name(reader, request)
     answered = request.headers.get(ANSWERED, "")
     if answered and answered not in OUTCOMES:
         raise ProblemError(
@@ -88,6 +85,15 @@ async def post_events(service: Service, request: Request) -> Response:
     if is_explained and response.status_code == 200:
         return await _explained(service, response)
     return response
+
+
+def _type_name(reader: RequestReader, request: Request) -> str:
+    """The event type in the path. Raises: ProblemError 404 where there is none of this name."""
+    name = request.path_params["event"]
+    if name not in reader.definitions.events.types:
+        there = ", ".join(reader.types)
+        raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {there}")
+    return str(name)
 
 
 async def post_labels(service: Service, request: Request) -> Response:
@@ -147,10 +153,7 @@ def _labelled(one: LabelInput) -> str:
 async def score(service: Service, request: Request) -> Response:
     """What would be decided of one event or of each of a list, if it came alone now."""
     reader = service.reader_now()
-    type_name = request.path_params["event"]
-    if type_name not in reader.definitions.events.types:
-        there = ", ".join(reader.types)
-        raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {there}")
+    type_name = _type_name(reader, request)
     if is_explanation_asked(request):
         words = "omit explain=1: only decisions in the log can be explained"
         raise ProblemError(400, "bad-query", "A score cannot be explained", words)
