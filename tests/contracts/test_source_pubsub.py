@@ -297,6 +297,9 @@ def test_a_server_that_is_away_is_told_and_waited_for(outside, opened, monkeypat
         assert "Pub/Sub does not answer" in source.health().words[0]
         with pytest.raises(TransientError, match="does not answer"):
             opened(subscriptions={"payment": part}).start({})
+        began_s = time.monotonic()
+        source.close()
+        assert time.monotonic() - began_s < 3, "who stops a worker waits for a server that is away"
         desk.close()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Condition, Thread
@@ -78,13 +78,13 @@ class _Part:
         self.held.clear()
         self.acked = self.given = number
 
-    def end(self) -> list[str]:
+    def end(self, timeout_s: float) -> list[str]:
         """Pull no more; gives the ids of what is here and not acknowledged."""
         pulling, self.pulling = self.pulling, None
         if pulling is not None:
             pulling.cancel()
             with suppress(Exception):  # an end is an end, whatever the stream ended with
-                pulling.result(timeout=CLOSE_S)
+                pulling.result(timeout=timeout_s)
         left = [message.ack_id for message in (*self.held, *self.came)]
         self.held.clear()
         self.came.clear()
@@ -184,11 +184,13 @@ class PubsubPullSource:
 
     def close(self) -> None:
         for part in self._parts.values():
-            left = part.end()
+            left = part.end(0.0 if self._away else CLOSE_S)
             with suppress(api.GoogleAPICallError):  # their leases run out
                 self._send_again(part.name, () if self._away else left)
         client, self._client = self._client, None
-        if client is not None:
+        if client is not None and self._away:  # the library waits for up to 10 s between its tries to open a stream
+            Thread(target=client.close, name="pubsub close", daemon=True).start()
+        elif client is not None:
             client.close()
         self._letters.close()
 
@@ -199,8 +201,6 @@ class PubsubPullSource:
                 subscription=name,
                 ack_ids=ids[at : at + AT_ONCE],
                 ack_deadline_seconds=0,
-                retry=None,
-                timeout=ANSWER_S,
             )
 
     # ---- reading
@@ -223,6 +223,7 @@ class PubsubPullSource:
     def _opened(self) -> Any:
         if self._client is None:
             self._client = client_of(pubsub_v1.SubscriberClient)
+            self._client.modify_ack_deadline = _extending_once(self._client.modify_ack_deadline)
         return self._client
 
     def _probe(self) -> None:
@@ -298,6 +299,21 @@ class PubsubPullSource:
         with self._arrival:
             if self._trouble or not any(part.came for part in self._parts.values()):
                 self._arrival.wait(min(self._merge.pause_s(left_s), QUIET_S if self._merge.count else AGAIN_S))
+
+
+def _extending_once(extend: Callable[..., None]) -> Callable[..., None]:
+    """What extends leases, without tries for a minute, and never with an error that ends a thread of the library.
+
+    The library sends the next extension in a few seconds anyway.
+    """
+
+    def extending(*args: Any, **options: Any) -> None:
+        try:
+            extend(*args, **{"retry": None, "timeout": ANSWER_S} | options)
+        except ValueError as error:  # the channel was closed meanwhile
+            raise api.Cancelled(str(error)) from None
+
+    return extending
 
 
 def _line_of(decoder: Decoder, message: Any) -> Line:
