@@ -14,10 +14,12 @@ from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
 from shroff.cases.files import TYPES
 from shroff.cases.following import begin_behind
 from shroff.cases.label_feed import FeedLabel
+from shroff.cases.pending import Also
 from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.people.access import RIGHTS, Role
+from shroff.people.store import AuditFilter, rows_of
 from shroff.testing.rows import NOW_MS
 from tests.support.cased import ANN, BEN, VIEWER, alert, denial, services, user
 
@@ -157,7 +159,7 @@ def test_releasing_assigning_and_escalating_change_who_has_it(tmp_path):
 def test_an_answer_acts_at_once_and_its_labels_are_written_eight_seconds_later(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1), alert(2), alert(3, "c-2"), alert(4, id="p-1", event="login"))
-        done = deciding.decide(at.desk, ANN, 1, "fraud", tag=at.case().tag, reason="account_taken_over")
+        done = deciding.decide(at.desk, ANN, 1, "fraud", tag=at.case().tag, also=Also("account_taken_over"))
         assert (at.case().state, at.case().verdict, at.case().closed_by) == (CLOSED, "fraud", ANN.id)
         assert done.until_ms == NOW_MS + 8_000
         at.now_ms = NOW_MS + 7_999
@@ -169,6 +171,42 @@ def test_an_answer_acts_at_once_and_its_labels_are_written_eight_seconds_later(t
         assert at.labels() == [(event, "fraud", "analyst", NOW_MS) for event in named]
         assert (carry_out(at.desk), len(at.labels())) == (0, 3)
         assert at.acts() == ["case.decide", "label.add"]
+
+
+def test_a_refund_is_recorded_with_the_labels_of_its_answer_and_not_where_that_is_undone(tmp_path):
+    with services(tmp_path) as at:
+        at.raised(alert(1))
+        done = deciding.decide(at.desk, ANN, 1, "fraud", also=Also(refund=1_250))
+        deciding.undo(at.desk, ANN, done.undo)
+        at.now_ms += 8_000
+        carry_out(at.desk)
+        assert reading.refunded_by(reading.detail(at.desk, ANN, 1).history) == 0
+
+        deciding.decide(at.desk, ANN, 1, "fraud", also=Also(refund=1_250))
+        at.now_ms += 8_000
+        carry_out(at.desk)
+        found = reading.detail(at.desk, ANN, 1)
+        assert (reading.refunded_by(found.history), found.history[-1].words) == (1_250, "12.50 EUR")
+        assert at.acts()[-3:] == ["case.decide", "label.add", "refund.record"]
+        with pytest.raises(UsageError, match="above zero"):
+            deciding.decide(at.desk, ANN, 1, "fraud", also=Also(refund=-1))
+
+
+def test_an_event_of_no_case_is_answered_like_those_of_cases(tmp_path):
+    with services(tmp_path) as at:
+        undone = deciding.answer_event(at.desk, ANN, "payment", "p-1", "fraud", also=Also(refund=500))
+        assert deciding.undo(at.desk, ANN, undone.undo).restored == []
+        deciding.answer_event(at.desk, ANN, "payment", "p-2", "fraud", also=Also(refund=500))
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert at.labels() == [("payment/p-2", "fraud", "analyst", NOW_MS)]
+        rows = list(rows_of(at.people, AuditFilter(subject="payment/p-2")))
+        assert [(row.action, row.after) for row in rows if row.action == "refund.record"] == [
+            ("refund.record", '{"refund":"5.00 EUR"}')
+        ]
+        with pytest.raises(NotAllowedError):
+            deciding.answer_event(at.desk, VIEWER, "payment", "p-3", "fraud")
 
 
 def test_what_is_undone_in_time_is_as_it_was_and_writes_no_label(tmp_path):
@@ -319,7 +357,7 @@ def test_words_that_are_no_answer_are_refused(tmp_path):
         at.raised(alert(1))
         for verdict, reason in (("maybe", ""), ("fraud", "x" * 201), ("fraud", "a\nb")):
             with pytest.raises(UsageError):
-                deciding.decide(at.desk, ANN, 1, verdict, reason=reason)
+                deciding.decide(at.desk, ANN, 1, verdict, also=Also(reason))
         for tag in ("1", "x.1", "1.1.1", "-1.1"):
             with pytest.raises(UsageError, match="not a tag"):
                 deciding.decide(at.desk, ANN, 1, "fraud", tag=tag)

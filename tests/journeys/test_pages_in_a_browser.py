@@ -50,6 +50,7 @@ MORE = (
     "/labels?period=all",
     "/thresholds?review=9",
     "/lists/blocked_cards",
+    "/team",
     "/settings/users",
     "/settings/keys",
     "/find?q=none",
@@ -129,6 +130,14 @@ def test_every_screen_is_for_everybody_and_stays_within_its_screen(bank, page):
         looker.open(path)
         assert page.locator("h1").count() == 1 or path.startswith("/decisions/"), path
         looker.look()
+    looker.open("/labels")
+    page.fill("#csv", "event;verdict;source;known_at\npayment/p-7;FRAUD;chargeback;2026-02-01\npayment/p-8;maybe;;\n")
+    page.get_by_role("button", name="Check file").click()
+    expect(page.get_by_role("button", name="Record 1 label")).to_be_visible()
+    looker.look()
+    looker.open("/decisions/payment/p-8")
+    page.click(".also summary")
+    looker.look()
 
     assert not looker.mistakes, "\n".join(looker.mistakes)
 

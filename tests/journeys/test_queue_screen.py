@@ -9,12 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from httpx2 import Client
 from playwright.sync_api import Page
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people.access import Role
 from tests.journeys.test_cases import CASES, RULE, labels, raise_cases, until
+from tests.support.browsers import PHONE, Looker
 from tests.support.screens import PATIENCE_MS, signed_in
 from tests.support.served import Served, key_of, served
 
@@ -100,6 +102,11 @@ def _names(page: Page, selector: str) -> list[str]:
 
 def test_what_was_answered_is_taken_back_by_a_key_and_no_label_comes(at_work):
     service, page = at_work
+    for width in (1280, 390):
+        with service.client() as client:
+            blocks_a_card_and_takes_it_back(client, page, service.url, width)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"{service.url}/queue")
     number = answered(page, "f")
     page.keyboard.press("z")
     page.wait_for_selector(f"tr[data-number='{number}']")
@@ -112,6 +119,36 @@ def test_what_was_answered_is_taken_back_by_a_key_and_no_label_comes(at_work):
     with service.client() as client:
         events = [one["event"] for one in client.get(f"{CASES}/{another}").json()["alerts"]]
     assert sorted(one["event"] for one in written) == sorted(events)
+
+
+def blocks_a_card_and_takes_it_back(client: Client, page: Page, url: str, width: int) -> None:
+    """Answer case 1 with its card blocked for a week; one undo, and both are as before."""
+
+    def blocked() -> list[str]:
+        entries = client.get("/api/v1/lists/blocked_cards").json()["entries"]
+        return [f"{one['note']} {bool(one['expires_at'])}" for one in entries if one["added_by"] == "mira"]
+
+    looker = Looker(page, url)
+    looker.open("/cases/1")
+    page.set_viewport_size({"width": width, "height": 844})
+    page.click(".also summary")
+    if width == PHONE[0]:
+        looker.look()
+        page.set_viewport_size({"width": width, "height": 844})
+    page.check(".also input[type=checkbox]")
+    page.select_option("#also-lasts", "7d")
+    page.fill("#also-note", "third chargeback")
+    page.fill("#also-refund", "12.50")
+    page.keyboard.press("Enter")  # in a field it answers nothing
+    assert client.get(f"{CASES}/1").json()["state"] == "open"
+    page.click(".answers button[value=fraud]")
+    page.wait_for_selector(".toast:has-text('is added to blocked_cards. Refund 12.50 EUR.')")
+    assert blocked() == ["third chargeback True"]
+    assert client.get(f"{CASES}/1").json()["verdict"] == "fraud"
+    page.click(".toast button")
+    page.wait_for_selector(".toast", state="detached")
+    assert (client.get(f"{CASES}/1").json()["state"], blocked()) == ("open", [])
+    assert not looker.mistakes, "\n".join(looker.mistakes)
 
 
 def test_the_second_analyst_is_told_by_whom_and_nothing_of_theirs_is_saved(at_work):

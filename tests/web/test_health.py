@@ -20,6 +20,7 @@ from shroff.monitoring.doctor import OK, WRONG, Finding
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import AuditFilter
+from shroff.streams.log import Refused
 from shroff.web.api.health import HealthBoard, Known
 from tests.support.webs import PASSWORD, Answered, Asker, Browser, run
 
@@ -92,6 +93,57 @@ def test_what_is_wrong_stands_first_with_its_cure(bank, monkeypatch):
         assert not (await call(browser, "GET", "/api/v1/health")).json()["ok"]
 
     run(bank, steps)
+
+
+def test_an_entry_that_was_corrected_and_sent_again_is_shown_as_fixed(bank):
+    def sent(id_: str, amount: str = "1.50", **more: str) -> dict[str, str]:
+        known = {"payment_id": id_, "paid_at": "2026-01-05T08:30:00Z", "merchant": "m-1", "terminal": "t-1"}
+        return {**known, "card": "c-1", "country": "DE", "channel": "pos", "amount": amount, **more}
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        async def post(*events: object) -> None:
+            await call(browser, "POST", "/api/v1/events/payment", [*events])
+
+        await post(sent("known"))
+        await post(sent("known", "2.50"))  # the id was in the log before: this entry is another event
+        await post(sent("p-1", "1,50"), sent("p-2", "1,50"), sent("p-3", "1,50", country="p-4"))
+        other = {
+            "paid_at": "2026-01-06T08:30:00Z",
+            "merchant": "m-2",
+            "terminal": "t-2",
+            "card": "c-2",
+            "country": "FR",
+        }
+        await post(sent("p-1"), sent("p-4", **other, channel="web"))
+        entries = (await call(browser, "GET", "/api/v1/quarantine")).json()["entries"]
+        fixed = {msgspec.json.decode(one["raw"])["payment_id"]: one["fixed_by"] for one in entries}
+        assert fixed == {"known": None, "p-1": "payment/p-1", "p-2": None, "p-3": None}
+        page = (await browser.get("/checks")).body.decode()
+        assert "4 entries, newest first; 1 is fixed" in page
+        assert 'Accepted as <a href="/find?q=payment/p-1">payment p-1</a>' in page
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"p-1;2026-01-05T08:30:00Z;c-1;m-1;t-1;1,50;DE;pos\n",
+        b'p-1,2026-01-05T08:30:00Z,c-1,m-1,"t-1","1,50",DE,pos\n',
+        b"p-1,no time,c-1,m-1\n",
+    ],
+)
+def test_a_line_of_a_file_is_fixed_by_the_event_with_its_id_and_two_more_of_its_values(bank, raw):
+    project = app.open_exactly(bank)
+    fields = {"paid_at": "2026-01-05T08:30:00Z", "card": "c-1", "merchant": "m-1", "terminal": "t-1"}
+    entries = [
+        (number, Refused("march.csv", "3", "payment", "amount", cells, at_ms))
+        for number, (cells, at_ms) in enumerate([(raw, 0), (raw, 2**60), (b"p-1,c-1\n", 0), (b"", 0)])
+    ]
+    event = {"payment_id": "p-1", **fields, "amount": "1.50", "country": "DE", "channel": "pos"}
+    project.decide([event], as_type="payment")
+    with project.opened.reading() as log:
+        assert project.quarantine.fixed(log, entries) == {0: "payment/p-1"}
 
 
 def test_entries_of_quarantine_are_retried_and_dropped_by_their_numbers(bank):

@@ -16,7 +16,7 @@ from shroff.notices.store import Question
 from shroff.web.api.cases import labels
 from shroff.web.api.rules import thresholds
 from shroff.web.server import THREADS
-from tests.support.webs import Asker, Browser, run
+from tests.support.webs import Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow
 
@@ -195,5 +195,81 @@ def test_who_waits_for_a_long_look_keeps_nobody_from_another_page(bank, monkeypa
         finally:
             may_end.set()
         assert {one.status for one in await asyncio.gather(*waiting)} == {200}
+
+    run(bank, steps)
+
+
+FILE = """event;verdict;source;known_at
+payment/p-1;FRAUD;chargeback;2026-01-20
+payment/p-2;Genuine;Analyst;2026-01-20T10:00:00Z
+payment/nope;fraud;import;2026-01-20
+payment/p-3;maybe;import;2026-01-20
+<script>alert(1)</script>;fraud;import;2026-01-20
+"""
+
+
+async def sent(browser: Browser, path: str, **form: str) -> Answered:
+    return await browser.post(path, {"csrf": await browser.csrf(), **form})
+
+
+def test_a_file_is_looked_at_before_its_labels_are_recorded(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(browser, "/api/v1/events/payment", *(payment(number) for number in range(4)))
+        looked = (await sent(browser, "/labels/file", csv=FILE)).body.decode()
+        assert "<b>4</b> labels to record: 3 fraud, 1 genuine; 1 line refused." in looked
+        assert "expected one of fraud, genuine, unclear; found &#39;maybe&#39;" in looked
+        assert "not in the log yet" in looked
+        assert "<script>" not in looked
+        assert (await figures(browser))["events"] == 0, "nothing is recorded by looking"
+        done = await sent(browser, "/labels/file/record", csv=FILE)
+        assert done.headers["location"] == "/labels?recorded=2&unmatched=2&refused=1"
+        assert (
+            "Labels: 2 recorded, 2 unmatched, 1 refused." in (await browser.get(done.headers["location"])).body.decode()
+        )
+        assert (await figures(browser))["in_force"] == {"fraud": 1, "genuine": 1}
+        again = (await sent(browser, "/labels/file/record", csv=FILE)).headers["location"]
+        assert again == "/labels?already_recorded=4&refused=1"
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize(
+    ("csv", "says"),
+    [
+        ("", "The file is empty"),
+        ("event,verdict,source,known_at\n", "The file has no labels"),
+        ("a,b\n1,2\n", "lacks"),
+        (
+            "event,verdict,source,known_at\n" + "payment/p-1,fraud,import,2026-01-20\n" * 10_001,
+            "more than 10,000 labels",
+        ),
+    ],
+)
+def test_what_is_no_file_of_labels_is_refused_with_why(bank, csv, says):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        found = await sent(browser, "/labels/file", csv=csv)
+        assert found.status == 422
+        assert says in found.body.decode()
+        assert b"Record" not in found.body
+
+    run(bank, steps)
+
+
+def test_a_file_that_is_too_large_is_refused(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert (await sent(browser, "/labels/file", csv="x" * 1_100_000)).status == 413
+
+    run(bank, steps)
+
+
+def test_decided_events_without_a_label_are_counted_by_age(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        days = ("2026-01-05", "2026-03-01", "2026-03-20", "2026-04-09", "2026-04-10")
+        events = [{**payment(at), "paid_at": f"{day}T08:00:00Z"} for at, day in enumerate(days)]
+        await post(browser, "/api/v1/events/payment", *events)
+        assert [one["events"] for one in (await figures(browser))["without_label"]] == [2, 1, 1, 1]
+        await post(browser, "/api/v1/labels", said(0, "fraud", "analyst", 31))
+        assert [one["events"] for one in (await figures(browser))["without_label"]] == [2, 1, 1, 0]
+        assert "30 to 90 days" in (await browser.get("/labels")).body.decode()
 
     run(bank, steps)

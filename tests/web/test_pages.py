@@ -265,7 +265,7 @@ def test_pages_show_a_decision_and_its_entity(bank):
         assert "1 event, 1,234.50" in entity
         assert (await browser.get("/find?q=p%2F1+%3Cb%3E")).headers["location"] == path
         assert (await browser.get("/find?q=c-1")).headers["location"] == "/entities/card/c-1"
-        assert 'placeholder="Payment, card, case, rule"' in listed
+        assert 'placeholder="Search"' in listed
         for text, found in (
             ("payment/p/1 <b>", path),
             ("1 <b>", path),

@@ -16,6 +16,7 @@ SETTLED: Final = "settled"  # what happened to a case whose alerts all have labe
 DENIED: Final = "denied"  # to one of whose events a customer says that it was not them
 RAISING: Final = '{"raised":true}'  # what is told beside of a denial of an event that nobody had looked at
 SECOND_LOOK: Final = "second_look"  # that another analyst is to decide again
+REFUNDED: Final = "refunded"  # that money was returned to the customer: `more` has it in smallest units
 DISAGREED: Final = "disagreed"  # that a third person is to decide between two answers
 _UNDOABLE: Final = frozenset({"claimed", "snoozed", "decided"})
 _ASKING: Final = frozenset({"reopened", DENIED, SECOND_LOOK, DISAGREED})

@@ -25,10 +25,10 @@ from shroff.cases.desk import (
 )
 from shroff.cases.gathering import recounted
 from shroff.cases.labelled import settle_again
-from shroff.cases.pending import Body, Undoable, body_of, check_answer, follow
+from shroff.cases.pending import NOTHING_ELSE, Also, Body, ListAddition, Undoable, body_of, check_answer, follow
 from shroff.cases.working import FREED, claimed
 from shroff.errors import ShroffError, UsageError
-from shroff.people.access import Who
+from shroff.people.access import Right, Who
 
 BULK_MAX: Final = 500  # cases in one go
 SNOOZE_MS_MAX: Final = 90 * 86_400_000
@@ -58,10 +58,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """Result of an undo: restored cases, and those that somebody changed meanwhile."""
+    """Result of an undo: restored cases, and those that somebody changed meanwhile.
+
+    `listed` are the list entries of the answer; the caller removes them.
+    """
 
     restored: Sequence[Case]
     changed: Sequence[Case]
+    listed: Sequence[ListAddition] = ()
 
 
 def decide(
@@ -72,7 +76,7 @@ def decide(
     *,
     tag: str = "",
     event: str = "",
-    reason: str = "",
+    also: Also = NOTHING_ELSE,
 ) -> Acted:
     """Answer a case: all of its alerts that nobody answered yet, or that of one event.
 
@@ -82,17 +86,27 @@ def decide(
     Args:
         verdict: fraud, genuine or unclear.
         event: Answers only this one, such as `payment/p-1`.
-        reason: The label's reason, such as `friendly`.
+        also: What goes with the answer, such as the reason of its labels. The caller writes its entries of lists.
 
     Raises: NotAllowedError; NoCaseError; CaseChangedError where somebody else was first, and nothing is saved;
         UsageError for what is no verdict, or where there is nothing to answer.
     """
     require_work(who)
-    check_answer(verdict, reason)
+    check_answer(verdict, also)
     with desk.store.change() as change:
         hand = Hand(change, who, desk.now_ms())
-        done = _decided(hand, number, verdict, tag, event)
-        return _kept(hand, "decide", [done], verdict, reason, desk.undo_ms)
+        case, undoable = _decided(hand, number, verdict, tag, event)
+        return _kept(hand, "decide", [case], Body([undoable], verdict, also.reason.strip(), also), desk.undo_ms)
+
+
+def answer_event(desk: CaseDesk, who: Who, event: str, id_: str, verdict: str, *, also: Also = NOTHING_ELSE) -> Acted:
+    """Answer an event that is in no case; its label is written as those of a case. Raises: as `decide`."""
+    require_work(who)
+    who.require(Right.WRITE_LABELS)
+    check_answer(verdict, also)
+    with desk.store.change() as change:
+        body = Body([], verdict, also=also, events=[(event, id_)])
+        return _kept(Hand(change, who, desk.now_ms()), "decide", [], body, desk.undo_ms)
 
 
 def snooze(desk: CaseDesk, who: Who, number: int, until_ms: int, *, tag: str = "") -> Acted:
@@ -101,7 +115,8 @@ def snooze(desk: CaseDesk, who: Who, number: int, until_ms: int, *, tag: str = "
     with desk.store.change() as change:
         hand = Hand(change, who, desk.now_ms())
         _check_until(until_ms, hand.now_ms)
-        return _kept(hand, "snooze", [_snoozed(hand, number, until_ms, tag)])
+        case, undoable = _snoozed(hand, number, until_ms, tag)
+        return _kept(hand, "snooze", [case], Body([undoable]))
 
 
 def bulk(
@@ -134,7 +149,8 @@ def bulk(
                 done.append(one(number, tag))
             except UsageError as error:
                 failed.append(Failed(number, error))
-        return (_kept(hand, action, done, verdict, reason) if done else None), failed
+        body = Body([undoable for _, undoable in done], verdict, reason.strip())
+        return (_kept(hand, action, [case for case, _ in done], body) if done else None), failed
 
 
 def _one_of(
@@ -142,7 +158,7 @@ def _one_of(
 ) -> Callable[[int, str], tuple[Case, Undoable]]:
     """What is done with each case of many. Raises: UsageError where that cannot be done with any."""
     if action == "decide":
-        check_answer(verdict, reason)
+        check_answer(verdict, Also(reason))
         return lambda number, tag: _decided(hand, number, verdict, tag, "")
     if action == "snooze":
         _check_until(until_ms, hand.now_ms)
@@ -179,8 +195,10 @@ def undo(desk: CaseDesk, who: Who, number: int, case: int = 0) -> Undone:
                 restored.append(_restored(hand, now, one))
         change.end_pending(number)
         if left and pending.kind == "decide":  # somebody has gone on with it: what was decided is written
-            change.add_pending(replace(pending, body=msgspec.json.encode(Body(left, body.verdict, body.reason))))
-        return Undone(restored, list(change.cases([one.case for one in left]).values()))
+            body.cases = left
+            change.add_pending(replace(pending, body=msgspec.json.encode(body)))
+        listed = () if left else body.also.listed
+        return Undone(restored, list(change.cases([one.case for one in left]).values()), listed)
 
 
 def _restored(hand: Hand, case: Case, one: Undoable) -> Case:
@@ -269,15 +287,7 @@ def _undoable(before: Case, now: Case, alerts: Sequence[tuple[int, str]] = ()) -
     return Undoable(now.number, now.version, kept, list(alerts))
 
 
-def _kept(
-    hand: Hand,
-    kind: str,
-    done: Sequence[tuple[Case, Undoable]],
-    verdict: str = "",
-    reason: str = "",
-    undo_ms: int = UNDO_MS,
-) -> Acted:
-    body = Body([one for _, one in done], verdict, reason.strip())
+def _kept(hand: Hand, kind: str, cases: Sequence[Case], body: Body, undo_ms: int = UNDO_MS) -> Acted:
     until_ms, who = hand.now_ms + undo_ms, hand.who
     parts = (kind, who.id, who.name, who.kind, who.role.value, hand.now_ms, until_ms, msgspec.json.encode(body))
-    return Acted([case for case, _ in done], hand.change.add_pending(Pending(0, *parts)), until_ms)
+    return Acted(cases, hand.change.add_pending(Pending(0, *parts)), until_ms)

@@ -28,12 +28,38 @@ class Undoable(msgspec.Struct):
     alerts: list[tuple[int, str]] = []  # places and entities of those that were answered
 
 
+class ListAddition(msgspec.Struct, frozen=True):
+    """An entry of a list that is part of an answer; `is_asked` where a second person has to approve it."""
+
+    list: str
+    value: str
+    note: str = ""
+    expires_at: str = ""
+    is_asked: bool = False
+
+
+class Also(msgspec.Struct, frozen=True):
+    """What goes with an answer: the reason of its labels, a refund to the customer in smallest units, list entries.
+
+    The caller writes the entries at once; the refund is recorded with the labels.
+    """
+
+    reason: str = ""
+    refund: int = 0
+    listed: tuple[ListAddition, ...] = ()
+
+
+NOTHING_ELSE: Final = Also()
+
+
 class Body(msgspec.Struct):
-    """Stored content of an action that can be undone."""
+    """Stored content of an action that can be undone. `events` were answered outside of any case."""
 
     cases: list[Undoable]
     verdict: str = ""
     reason: str = ""
+    also: Also = NOTHING_ELSE
+    events: list[tuple[str, str]] = []
 
 
 def body_of(pending: Pending) -> Body:
@@ -43,7 +69,7 @@ def body_of(pending: Pending) -> Body:
     except ValueError as error:
         raise UsageError(f"the stored answer {pending.number} cannot be read: {error}") from None
     if pending.kind == "decide":
-        check_answer(body.verdict, body.reason)
+        check_answer(body.verdict, Also(body.reason))
     return body
 
 
@@ -84,9 +110,12 @@ def _of_case(change: CaseChange, case: int) -> Iterator[tuple[Pending, Body]]:
             yield pending, body
 
 
-def check_answer(verdict: str, reason: str) -> None:
-    """Raises: UsageError for what is no verdict, or no reason of a label."""
+def check_answer(verdict: str, also: Also) -> None:
+    """Raises: UsageError for what is no verdict, no reason of a label, or no refund."""
     if verdict not in VERDICTS:
         raise UsageError(f"{verdict[:40]!r} is not a verdict: {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}.")
+    reason = also.reason
     if reason and (len(text_of(reason, "a reason")) > REASON_MAX or not reason.isprintable()):
         raise UsageError(f"the reason of a label has at most {REASON_MAX} characters, on one line.")
+    if also.refund < 0:
+        raise UsageError("a refund is an amount above zero.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
 from shroff.cases.case import (
@@ -26,6 +27,7 @@ from shroff.cases.case import (
     View,
     urgency,
 )
+from shroff.cases.case_history import REFUNDED
 from shroff.cases.desk import UNDO_MS, CaseDesk, NoCaseError, NoViewError
 from shroff.cases.filters import BUILT_IN, order_of, query_of, query_text, queue_of, wanted_of
 from shroff.cases.store import Cursor
@@ -39,7 +41,7 @@ PACE_MS: Final = 2 * HOUR_MS  # over which the pace is measured
 PENDING_READ: Final = 1_000  # among which somebody's own are looked for
 VIEWS_MAX: Final = 50  # of one person
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
-_HIDDEN: Final = ("decided", "undone")  # of a case's history, while somebody else is to decide it again
+_HIDDEN: Final = ("decided", "undone", REFUNDED)  # of a case's history, while somebody else is to decide it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,11 @@ def _blind(found: Detail) -> Detail:
 
 def _unsaid(alert: Alert) -> dict[str, Any]:
     return {"label": "", "label_source": "", "label_ms": None} if alert.label_source == "analyst" else {}
+
+
+def refunded_by(history: Iterable[Happened]) -> int:
+    """Amount returned to the customer by the lines of a case's history, in smallest units."""
+    return sum(msgspec.json.decode(row.more)["refund"] for row in history if row.what == REFUNDED)
 
 
 def undoable(desk: CaseDesk, who: Who) -> Pending | None:

@@ -7,8 +7,8 @@ from typing import Any, Final, Literal, cast
 import msgspec
 from msgspec.structs import replace
 
-from shroff.cases.case import CLOSED, DISPUTED, DONE, ESCALATED, SECOND, Alert, Case, Pending
-from shroff.cases.case_history import ALL, DISAGREED, SECOND_LOOK
+from shroff.cases.case import CLOSED, DISPUTED, DONE, ESCALATED, SECOND, Case, Pending
+from shroff.cases.case_history import ALL, DISAGREED, REFUNDED, SECOND_LOOK
 from shroff.cases.desk import CaseDesk, Hand
 from shroff.cases.gathering import recounted
 from shroff.cases.pending import Body, body_of
@@ -18,6 +18,7 @@ from shroff.errors import UsageError
 from shroff.events.intake import Submission
 from shroff.events.mapping import LABEL
 from shroff.events.validation import LabelInput
+from shroff.language.values import show_decimal
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act
 from shroff.worker.inbox import LABELS, ROWS_MAX, labels_request
@@ -83,28 +84,32 @@ def _put_aside(desk: CaseDesk, change: CaseChange, pending: Pending, why: str) -
 def _write(desk: CaseDesk, change: CaseChange, pending: Pending, body: Body, who: Who) -> None:
     """Ask the log for the labels of an answer, and draw which of its cases are looked at again."""
     now_ms = desk.now_ms()
-    events: dict[tuple[str, str], Alert] = {}
+    found = dict.fromkeys(body.events)
     for one in body.cases:
         answered = {tuple(alert) for alert in one.alerts}
-        for alert in change.alerts(one.case, ALL):
-            if alert.place in answered:
-                events.setdefault((alert.event, alert.id), alert)
+        found |= {(alert.event, alert.id): None for alert in change.alerts(one.case, ALL) if alert.place in answered}
+    events = list(found)
     named = [f"{event}/{id_}" for event, id_ in events]
     for start in range(0, len(events), ROWS_MAX):
-        part = list(events)[start : start + ROWS_MAX]
-        request = labels_request([_label(events[one], body, pending) for one in part], desk.money_places)
+        part = events[start : start + ROWS_MAX]
+        request = labels_request([_label(*one, body, pending) for one in part], desk.money_places)
         change.people.ask(LABELS, request, now_ms)
     told = {"verdict": body.verdict, "events": len(named), "shown": named[:SHOWN]}
     cases = [one.case for one in body.cases]
-    subject = f"case {cases[0]}" if len(cases) == 1 else f"{len(cases)} cases"
+    subject = f"case {cases[0]}" if len(cases) == 1 else f"{len(cases)} cases" if cases else named[0]
     change.people.audit(Act(who, "label.add", subject, None, told), now_ms)
+    if body.also.refund:
+        money = f"{show_decimal(body.also.refund, desk.money_places)} {desk.currency}"
+        change.people.audit(Act(who, "refund.record", subject, None, {"refund": money}), now_ms)
+        for case in cases:
+            Hand(change, who, now_ms).happened(case, REFUNDED, money, {"refund": body.also.refund})
     _draw(desk, change, body, now_ms)
 
 
-def _label(alert: Alert, body: Body, pending: Pending) -> Submission:
+def _label(event: str, id_: str, body: Body, pending: Pending) -> Submission:
     more = body.reason or None
-    label = LabelInput(alert.event, alert.id, body.verdict, ANALYST, pending.at_ms, more, is_undated=True)
-    raw = msgspec.json.encode({"event": alert.named, "verdict": body.verdict, "source": ANALYST})
+    label = LabelInput(event, id_, body.verdict, ANALYST, pending.at_ms, more, is_undated=True)
+    raw = msgspec.json.encode({"event": f"{event}/{id_}", "verdict": body.verdict, "source": ANALYST})
     return Submission(SOURCE, pending.who, lambda: raw, LABEL, label=label)
 
 

@@ -106,11 +106,12 @@ def decide(session: Session, number: int, verdict: str, event: str, reason: str)
     The labels of its events are written at once. They cannot be undone, but the case can be reopened.
     """
     from shroff.cases import deciding, timers
+    from shroff.cases.pending import Also
     from shroff.web.api.cases import case_documents as documents
 
     with session.project.cases.open() as desk:
         at_once, who = replace(desk, undo_ms=0), session.project.opened.who
-        done = deciding.decide(at_once, who, number, verdict, event=event, reason=reason)
+        done = deciding.decide(at_once, who, number, verdict, event=event, also=Also(reason))
         timers.carry_out(desk)
         one = done.cases[0]
         document = {"case": documents.case(desk, one)}

@@ -30,20 +30,25 @@ quarantine.examples = ("shroff quarantine list", "shroff quarantine retry")
 
 @command("list", "shroff quarantine list", group=quarantine)
 def list_(session: Session) -> None:
-    """List refused input with the reason, oldest first."""
+    """List refused input with the reason, oldest first.
+
+    Input that was corrected and sent again is marked as fixed, with the accepted event.
+    """
     with session.project.opened.reading() as log:
         entries = log.refused_list()
-    documents = [_document(number, entry) for number, entry in entries]
+        fixed = session.project.quarantine.fixed(log, entries)
+    documents = [_document(number, entry) | {"fixed_by": fixed.get(number)} for number, entry in entries]
     shown = [
-        (str(number), f"{entry.source}:{entry.place}", entry.type or "?", _short(entry.reason))
+        (str(number), f"{entry.source}:{entry.place}", entry.type or "?", _reason(entry, fixed.get(number)))
         for number, entry in entries[:SHOWN_MAX]
     ]
-    text = many(len(entries), "entry is in quarantine.", "entries are in quarantine.")
+    text = many(len(entries), "entry is in quarantine", "entries are in quarantine")
+    text += f", {len(fixed):,} of them fixed." if fixed else "."
     if shown:
         text += "\n" + table(shown, ("number", "place", "type", "reason"))
     if len(entries) > SHOWN_MAX:
         text += f"\n  … and {len(entries) - SHOWN_MAX:,} more; --json has them all."
-    session.answer({"count": len(entries), "entries": documents}, text)
+    session.answer({"count": len(entries), "fixed": len(fixed), "entries": documents}, text)
     if entries:
         session.next(f"shroff quarantine show {entries[0][0]}", "shroff quarantine retry")
     else:
@@ -147,6 +152,10 @@ def _raw(raw: bytes) -> dict[str, str]:
         return {"raw": raw.decode()}
     except UnicodeDecodeError:
         return {"raw_base64": base64.b64encode(raw).decode()}
+
+
+def _reason(entry: Refused, fixed_by: str | None) -> str:
+    return f"fixed by {one_line(fixed_by)}" if fixed_by else _short(entry.reason)
 
 
 def _short(reason: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from shroff.app.live.requests import Waits, WriterRequests
 from shroff.errors import UsageError
@@ -16,7 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shroff.app.opened import Opened
+    from shroff.streams.log import LogReader, Refused
     from shroff.worker.retrying import Retried
+
+TEXTS_MAX: Final = 100  # values of one input that are looked for as ids
+SAME_MIN: Final = 2
 
 
 class QuarantineEntries:
@@ -41,6 +48,23 @@ class QuarantineEntries:
         action = Action("quarantine.retry", "quarantine", None, list(numbers) or "all")
         return retried_of(WriterRequests(self._opened).ask(RETRY, retry_request(numbers, headers), waits, action))
 
+    def fixed(self, log: LogReader, entries: Iterable[tuple[int, Refused]]) -> dict[int, str]:
+        """Find which entries were corrected and sent again: the accepted event of each, such as payment/p-1, by number.
+
+        That is an event of the entry's type whose id is in the refused input, accepted after it was refused, with
+        at least two more of its values (a file's name and line alone say little: files change).
+        """
+        found = dict[int, str]()
+        for number, entry in entries:
+            texts = _texts(entry.raw)
+            records = log.find(entry.type, [*texts][:TEXTS_MAX]) if entry.type and texts else {}
+            for record in records.values():
+                same = texts & {str(value) for value in msgspec.json.decode(record.body).values()}
+                times = log.ingested(record.seq - 1, record.seq)
+                if len(same - {record.id}) >= SAME_MIN and any((at_ms or 0) >= entry.at_ms for _, at_ms in times):
+                    found[number] = f"{record.type}/{record.id}"
+        return found
+
     def drop(self, numbers: Sequence[int], waits: Waits = unheard) -> int:
         """Drop quarantined entries for good, all of them without numbers; gives their number.
 
@@ -56,6 +80,19 @@ class QuarantineEntries:
                 body = drop_request(log.refused_numbers(), is_all=True)
         action = Action("quarantine.drop", "quarantine", None, list(numbers) or "all")
         return dropped_of(WriterRequests(self._opened).ask_of_log(DROP, body, drop, waits, action))
+
+
+def _texts(raw: bytes) -> set[str]:
+    """The values of an input: those of JSON, or the cells of a line of CSV."""
+    text = raw.decode("utf-8", "replace").strip()
+    try:
+        value = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        found = next(csv.reader([text], delimiter=";" if text.count(";") > text.count(",") else ","), [])
+        return {one.strip() for one in found} - {""}
+    return (
+        {str(one) for one in value.values() if isinstance(one, str | int | float)} if isinstance(value, dict) else set()
+    )
 
 
 def _check_numbers(numbers: Sequence[int]) -> None:

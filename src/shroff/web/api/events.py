@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict, Type
 import msgspec
 from starlette.responses import Response
 
-from shroff.events.event import time_text
 from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
 from shroff.events.readers import ID_LENGTH_MAX
@@ -130,17 +129,6 @@ async def taken_labels(service: Service, who: Who, submissions: Sequence[Submiss
     bodies = [labels_request(part, places) for part in batches(submissions, ROWS_MAX)]
     results = await service.asked_of_log(act, LABELS, bodies)
     return [answer for result in results for answer in answers_of(result)]
-
-
-async def label_event(service: Service, who: Who, event: str, id_: str, verdict: str) -> None:
-    """Label an event as an analyst, known from now on. Raises: ProblemError where that is refused."""
-    now = time_text(service.project.opened.now_ms())
-    given = {"event": f"{event}/{id_}", "verdict": verdict, "source": "analyst", "known_at": now}
-    raw, reader = msgspec.json.encode(given), service.label_reader()
-    submissions, _ = await _read(service, reader, LABEL, raw, who.id, is_list=False, are_lines=False)
-    for answer in await taken_labels(service, who, submissions):
-        if answer.kind in {REFUSED, UNTAKEN}:
-            raise ProblemError(422, "invalid-event", "The label was refused", answer.reason)
 
 
 def _labelled(one: LabelInput) -> str:

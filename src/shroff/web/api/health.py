@@ -70,12 +70,16 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An entry of quarantine; `raw` is empty where it may hold what is personal, and who looks may not see that."""
+    """An entry of quarantine; `raw` is empty where it may hold what is personal, and who looks may not see that.
+
+    `fixed_by` is the event that was accepted once it was corrected and sent again; empty where there is none.
+    """
 
     number: int
     entry: Refused
     raw: str
     is_withheld: bool
+    fixed_by: str
 
 
 class HealthBoard:
@@ -145,7 +149,10 @@ class Health(TypedDict):
 
 
 class QuarantineEntry(TypedDict):
-    """A refused input. `raw` is null if it may contain personal data that the caller may not see."""
+    """A refused input. `raw` is null if it may contain personal data that the caller may not see.
+
+    `fixed_by` is the event that was accepted after the input was corrected and sent again, such as payment/p-1.
+    """
 
     number: int
     source: str
@@ -154,6 +161,7 @@ class QuarantineEntry(TypedDict):
     reason: str
     at: TimeText
     raw: str | None
+    fixed_by: str | None
 
 
 class Quarantine(TypedDict):
@@ -227,6 +235,7 @@ async def quarantine(service: Service, request: Request) -> Json[Quarantine]:
             "reason": one.entry.reason,
             "at": time_text(one.entry.at_ms),
             "raw": None if one.is_withheld else one.raw,
+            "fixed_by": one.fixed_by or None,
         }
         for one in found
     ]
@@ -275,10 +284,17 @@ def entries(project: Project, who: Who, limit: int, before: int | None = None) -
         with project.opened.reading() as log:
             numbers = [one for one in log.refused_numbers() if before is None or one < before][-limit:]
             found = log.refused(numbers)
+            fixed = project.quarantine.fixed(log, found)
     except UsageError:  # there is no log yet
         return []
     return [
-        Kept(number, entry, "" if is_withheld else entry.raw[:RAW_SHOWN].decode("utf-8", "replace"), is_withheld)
+        Kept(
+            number,
+            entry,
+            "" if is_withheld else entry.raw[:RAW_SHOWN].decode("utf-8", "replace"),
+            is_withheld,
+            fixed.get(number, ""),
+        )
         for number, entry in reversed(found)
     ]
 

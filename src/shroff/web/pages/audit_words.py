@@ -46,6 +46,7 @@ _ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "backtest.begin": "Start backtest",
         "change.ask": "Request approval",
+        "change.withdraw": "Withdraw request",
         "confirmation.answer": "Customer answered",
         "confirmation.late": "Customer answered late",
         "event.answered": "Override decision",

@@ -19,6 +19,8 @@ from shroff.web.api.entities import FLAGS_SHOWN, known_entity
 from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.routes import Route
+from shroff.web.pages.cases.answers import offer
+from shroff.web.pages.cases.casework import Where, line_of
 from shroff.web.pages.charts.links import LinkedKey, LinkGraph, link_graph
 from shroff.web.pages.charts.windows import FeatureTexts, windows_of
 from shroff.web.pages.decision import decision_path, entity_path
@@ -116,13 +118,19 @@ async def show(service: Service, request: Request) -> Response:
     older = found.timeline.looked_to + 1 if found.timeline.is_cut else None
     if len(events) < len(found.timeline.events):
         older = events[-1].record.seq
+    head = await service.in_thread(_head, service, name, key, found, texts)
+    line = None if head.case is None else await service.in_thread(line_of, service.cases, request.who, head.case)
+    is_free = line is not None and request.who.may(Right.WORK_CASES) and not (line.is_held or line.is_own_look)
     return page(
         service,
         request,
         "entity.html",
         name=name,
         key=key,
-        head=await service.in_thread(_head, service, name, key, found, texts),
+        head=head,
+        to_answer=line if is_free else None,
+        where=Where(""),
+        offer=await service.in_thread(offer, service, request, [(name, key)], lists.NOTHING) if is_free else None,
         currency=project.definitions.settings.currency,
         events=[texts.line(one, name) for one in events],
         looked_to=found.timeline.looked_to,

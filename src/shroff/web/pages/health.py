@@ -80,6 +80,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         live=await look_live(service, period_of({})),
         state=service.state,
         entries=kept,
+        fixed=[one for one in kept if one.fixed_by],
         may_mend=may_mend,
         drift=[] if known.look is None else _drifted(known.look),
         said=_said(request),

@@ -10,7 +10,7 @@ from shroff.cases.case import DISPUTED, SCORE_PARTS, SECOND, STATES, VERDICTS, A
 from shroff.cases.case import Case as StoredCase
 from shroff.cases.deciding import Acted, Failed
 from shroff.cases.desk import CaseChangedError, CaseDesk
-from shroff.cases.reading import Counted, Detail
+from shroff.cases.reading import Counted, Detail, refunded_by
 from shroff.cases.reading import ReviewCapacity as Day
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import show_decimal
@@ -127,6 +127,7 @@ class CaseDetail(CaseBase):
 
     alerts: list[CaseAlert]
     alert_count: int
+    refunded: Money | None
     notes: list[CaseLine]
     history: list[CaseLine]
     files: list[CaseFile]
@@ -337,6 +338,7 @@ def detail(desk: CaseDesk, found: Detail) -> CaseDetail:
         **case(desk, found.case),
         "alerts": [alert(desk, one) for one in found.alerts],
         "alert_count": found.case.alerts,
+        "refunded": money(desk, refunded_by(found.history) or None),
         "notes": [happened(one) for one in found.history if one.what == "note"],
         "history": [happened(one) for one in found.history],
         "files": [attached(one) for one in found.files],

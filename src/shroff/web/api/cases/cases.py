@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -18,8 +18,10 @@ from shroff.events.event import TimeText, time_text
 from shroff.language.values import parse_time
 from shroff.people.access import Right
 from shroff.web.api.cases import case_documents as documents
+from shroff.web.api.cases.answering import CaseListEntry, also_of, listed, unlisted
 from shroff.web.api.cases.asked import asked_about, shown
 from shroff.web.api.cases.case_documents import Verdict
+from shroff.web.api.rules.lists import ListChange
 from shroff.web.http.messages import ANY, Json, Request, decoded, seen, tagged, tags_of
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.problems import ProblemError, ProblemMore
@@ -62,6 +64,17 @@ class CaseVerdict(msgspec.Struct, forbid_unknown_fields=True):
     verdict: Verdict
     event: Annotated[str, msgspec.Meta(description="Answer only this event of the case, such as payment/p-1.")] = ""
     reason: Annotated[str, msgspec.Meta(description="The reason to record with the labels.")] = ""
+    lists: Annotated[list[CaseListEntry], msgspec.Meta(description="Entries of lists to add with the answer.")] = []
+    refund: Annotated[str, msgspec.Meta(description="Amount returned to the customer, such as 12.50.")] = ""
+
+
+class CaseDecided(TypedDict):
+    """A case that was decided, the changes of lists with it, and the number that undoes all of it."""
+
+    case: documents.Case
+    lists: list[ListChange]
+    undo: int
+    undo_until: TimeText
 
 
 class CaseSnooze(msgspec.Struct, forbid_unknown_fields=True):
@@ -186,9 +199,10 @@ async def attach(service: Service, request: Request) -> Json[documents.CaseFile]
     return Json(documents.attached(found))
 
 
-async def decide(service: Service, request: Request) -> Json[documents.CaseActed]:
+async def decide(service: Service, request: Request) -> Json[CaseDecided]:
     """Answer it. The labels are written eight seconds later, unless `undo` comes before."""
     given, tag = await body_of(request, CaseVerdict), await _tag(service, request)
+    also = await service.in_thread(also_of, service, request.who, given.lists, given.refund, given.reason)
 
     def run() -> deciding.Acted:
         return deciding.decide(
@@ -198,10 +212,12 @@ async def decide(service: Service, request: Request) -> Json[documents.CaseActed
             given.verdict,
             tag=tag,
             event=given.event,
-            reason=given.reason,
+            also=also,
         )
 
-    return _acted(service, await done(service, run))
+    acted = await done(service, run)
+    changes = await listed(service, request, acted, also)
+    return Json({**documents.acted(service.cases, acted), "lists": changes}, headers=tagged(acted.cases[0].tag))
 
 
 async def snooze(service: Service, request: Request) -> Json[documents.CaseActed]:
@@ -223,6 +239,7 @@ async def undo(service: Service, request: Request) -> Json[documents.CasesUndone
     desk = service.cases
     case = number_of(request) if "id" in request.path_params else 0
     found = await done(service, deciding.undo, desk, request.who, given.undo, case)
+    await unlisted(service, request, found.listed)
     return Json(
         {
             "cases": [documents.case(desk, reading.shown(one)) for one in found.restored],

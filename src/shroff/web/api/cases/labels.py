@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ LOOK_BACK: Final = 500_000  # places of the log: some 200 MB where each has a la
 DAYS_MAX: Final = 3_650  # that are drawn
 LISTED_MAX: Final = 10_000  # waiting labels: of more the first are not looked for
 SHOWN: Final = 25
+AGES: Final = (0, 7, 30, 90)  # days since an event from which it stands in the next row of those without a label
 ASKED_MS: Final = 7 * DAY_MS
 CUSTOMER: Final = "customer"
 _NOTHING: Final = Maturity(0, 0, 0, 0, ())
@@ -55,6 +57,7 @@ class Together:
     conflicts: Sequence[Conflict]
     maturity: Maturity
     held: Sequence[Held]
+    labeled: Mapping[int, int] = field(default_factory=dict)  # of decided types, by the day of the event
 
 
 _NONE: Final = Together(0, {}, (), (), _NOTHING, ())
@@ -65,8 +68,8 @@ class LabelLook:
     """All that the screen shows. Labels behind place `counted_after` are counted, up to `counted_to`.
 
     `came` is what came in the `period_ms` up to the newest label; `by_day` counts labels and frauds of each of its
-    days, from `first_day` on. `asked` is what came of the questions of seven days, by the clock. `waits` may be more
-    than what is listed.
+    days, from `first_day` on. `without_label` counts the decided events that have none, by `AGES`. `asked` is what came
+    of the questions of seven days, by the clock. `waits` may be more than what is listed.
     """
 
     counted_after: int
@@ -76,6 +79,7 @@ class LabelLook:
     came: Sequence[Came]
     first_day: int
     by_day: Sequence[tuple[int, int]]
+    without_label: Sequence[int]
     asked: QuestionCounts
     waits: int
     waiting: Sequence[ListedWaiting]
@@ -87,6 +91,7 @@ class LabelBoard:
 
     project: Project
     _labels: LabelsInMemory | None = None
+    _decided: Counter[int] = field(default_factory=Counter)
     _known: Fresh[Together] = field(default_factory=Fresh)
     _lock: Lock = field(default_factory=Lock)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -109,7 +114,7 @@ class LabelBoard:
                 with self.project.notice_files.told() as store, store.look() as look:
                     asked = look.asked_between(now_ms - ASKED_MS, now_ms + 1, now_ms)
             except UsageError:  # there is no log yet
-                return LabelLook(0, 0, 0, _NONE, came_since({}, 0), 0, (), QuestionCounts(), 0, ())
+                return LabelLook(0, 0, 0, _NONE, came_since({}, 0), 0, (), (0,) * len(AGES), QuestionCounts(), 0, ())
             together = self._known.get(labels.count, lambda: self._together(labels, as_of_ms))
             newest_ms = max((one for one in labels.known_at_ms() if one <= as_of_ms), default=0)
             since_ms = -1 if period_ms is None else newest_ms - period_ms
@@ -120,6 +125,7 @@ class LabelBoard:
                 together,
                 came_since(labels.histories, since_ms),
                 *_days(labels, since_ms, newest_ms),
+                _without_label(self._decided, together.labeled, as_of_ms // DAY_MS),
                 asked,
                 waits,
                 [waiting_row(one) for one in rows],
@@ -128,12 +134,14 @@ class LabelBoard:
     def _followed(self, log: Log) -> LabelsInMemory:
         last = log.last_seq()
         if self._labels is None or last - self._labels.to > LOOK_BACK:
-            self._labels = LabelsInMemory(max(0, last - LOOK_BACK))
+            self._labels, self._decided = LabelsInMemory(max(0, last - LOOK_BACK)), Counter()
+        for records in log.read(max(self._labels.to, log.pruned_to()), last):
+            self._decided.update(one.time_ms // DAY_MS for one in records if one.decided)
         self._labels.follow(log, self.project.definitions)
         return self._labels
 
     def _together(self, labels: LabelsInMemory, as_of_ms: int) -> Together:
-        histories = labels.histories
+        histories, decided = labels.histories, self.project.definitions.events.decided
         friendly = {name: one.friendly_reasons for name, one in self.project.definitions.models.items()}
         return Together(
             len(histories),
@@ -142,6 +150,7 @@ class LabelBoard:
             conflicts_in(histories)[::-1],
             maturity_in(histories, as_of_ms, friendly=friendly),
             held_of(histories, CUSTOMER),
+            Counter(one.time_ms // DAY_MS for (type_, _), one in histories.items() if type_ in decided),
         )
 
 
@@ -159,6 +168,13 @@ def _days(labels: LabelsInMemory, since_ms: int, newest_ms: int) -> tuple[int, l
     last = max(every)
     first = max(min(every), last - DAYS_MAX)
     return first, [(every[day], frauds[day]) for day in range(first, last + 1)]
+
+
+def _without_label(decided: Mapping[int, int], labeled: Mapping[int, int], today: int) -> list[int]:
+    counts = [0] * len(AGES)
+    for day, count in decided.items():
+        counts[bisect_right(AGES, max(0, today - day)) - 1] += max(0, count - labeled.get(day, 0))
+    return counts
 
 
 class LabelsOfSource(TypedDict):
@@ -223,6 +239,13 @@ class CustomerAnswers(TypedDict):
     held: list[HeldAnswers]
 
 
+class EventsWithoutLabel(TypedDict):
+    """The number of decided events without a label, `days` old or older, up to the `days` of the next row."""
+
+    days: int
+    events: int
+
+
 class LabelsTogether(TypedDict):
     """Statistics of all labels of the log, from `counted_from` to `counted_to`."""
 
@@ -235,6 +258,7 @@ class LabelsTogether(TypedDict):
     newest_conflicts: list[LabelConflict]
     maturity: LabelMaturity
     waiting: int
+    without_label: list[EventsWithoutLabel]
     customers: CustomerAnswers
 
 
@@ -268,6 +292,9 @@ def document(found: LabelLook) -> LabelsTogether:
             "curve": [{"days": one.days, "share": one.share, "by_source": dict(one.by_source)} for one in curve.points],
         },
         "waiting": found.waits,
+        "without_label": [
+            {"days": days, "events": count} for days, count in zip(AGES, found.without_label, strict=True)
+        ],
         "customers": {
             "asked_7d": found.asked.count,
             "yes": found.asked.yes,

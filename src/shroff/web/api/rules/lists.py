@@ -165,11 +165,9 @@ async def _by_two(
     service: Service, request: Request, name: str, put: Sequence[Entry], out: Sequence[str], *, is_whole: bool
 ) -> ListChange:
     """Change a list if somebody else asked for the same; else keep that it is asked for."""
-    hashed_in, subject = service.project.lists.hashed, f"list {name}"
-    values = await service.in_thread(hashed_in, name, [one.value for one in put])
-    gone = await service.in_thread(hashed_in, name, out)
-    rows = [[value, one.note, one.expires_at] for value, one in zip(values, put, strict=True)]
-    wanted = {"put": rows, "out": gone, "is_whole": is_whole}
+    subject = f"list {name}"
+    wanted = await service.in_thread(wanted_of, service, name, put, out, is_whole)
+    values, gone = [row[0] for row in wanted["put"]], wanted["out"]
     parts = [f"put {len(put)} in" if len(put) != 1 else f"put {values[0]} in"] if put or is_whole else []
     parts += [f"take {', '.join(gone)} out"] if gone else []
     says = " and ".join(parts) + (", and nothing else is to be in it" if is_whole else "")
@@ -178,6 +176,20 @@ async def _by_two(
     told = await _changed(service, request, name, put, out, is_whole=is_whole)
     await service.in_thread(service.project.agreements.forget, subject, wanted)
     return told
+
+
+def wanted_of(
+    service: Service,
+    name: str,
+    put: Sequence[Entry],
+    out: Sequence[str] = (),
+    is_whole: bool = False,  # noqa: FBT001, FBT002 - run in a thread
+) -> dict[str, Any]:
+    """A change of a list as it waits for a second person. Raises: UsageError."""
+    hashed = service.project.lists.hashed
+    values = hashed(name, [one.value for one in put])
+    rows = [[value, one.note, one.expires_at] for value, one in zip(values, put, strict=True)]
+    return {"put": rows, "out": hashed(name, out), "is_whole": is_whole}
 
 
 async def _changed(

@@ -12,18 +12,22 @@ from starlette.responses import Response
 from shroff.cases import deciding, working
 from shroff.cases.desk import CaseChangedError
 from shroff.cases.files import TYPES
+from shroff.cases.reading import refunded_by
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import parse_duration
 from shroff.people.access import RIGHTS, Right
 from shroff.rules.silences import key_of
 from shroff.rules.wording import sentence
+from shroff.web.api.cases.answering import listed
 from shroff.web.api.cases.cases import number_of, tried
 from shroff.web.api.cases.silencing import WAITS, approve_for, end_for, pending_silences, silence_for, silences_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import API, Route
-from shroff.web.pages.cases.casework import Opened, Where, opened, toast, where_from, where_of
+from shroff.web.pages.cases.answers import also_from, offer
+from shroff.web.pages.cases.casework import Opened, Where, amount, opened, toast, where_from, where_of
 from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.rules.lists import NOTHING
 
 if TYPE_CHECKING:
     from shroff.app.rules.silence_requests import PendingSilence
@@ -42,22 +46,31 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def _page(
-    service: Service, request: Request, where: Where, changed: Case | None = None, why_not: str = ""
+    service: Service,
+    request: Request,
+    where: Where,
+    changed: Case | None = None,
+    why_not: str = "",
+    mistake: str = "",
 ) -> Response:
     number = number_of(request)
     found = await tried(service, opened, service, request.who, number)
+    form = await request.form() if mistake else NOTHING
     return page(
         service,
         request,
         "case.html",
-        409 if changed is not None else 200,
+        422 if mistake else 409 if changed is not None else 200,
         found=found,
         where=where,
         changed=changed,
         why_not=why_not,
+        mistake=mistake,
+        offer=await service.in_thread(offer, service, request, found.about, form),
         toast=await service.in_thread(toast, service.cases, request.who),
         people=await service.in_thread(_people, service),
         currency=service.cases.currency,
+        refunded=amount(service.cases, refunded_by(found.detail.history) or None),
         may_work=request.who.may(Right.WORK_CASES),
         snoozes=SNOOZES,
         silences=SILENCES,
@@ -112,23 +125,32 @@ def _people(service: Service) -> list[tuple[str, str]]:
 
 
 async def decide(service: Service, request: Request) -> Response:
-    """Answer it, or one of its events. Where that closes it, the queue is next."""
+    """Answer it, or one of its events, with what goes with that. Where that closes it, the queue is next."""
     form = await request.form()
-    event = form.get("event", "")
+    where, event = where_from(form), form.get("event", "")
+    try:
+        also = await service.in_thread(also_from, service, request, form)
+    except UsageError as error:
+        return await _page(service, request, where, mistake=str(error))
 
-    def run() -> Case:
-        acted = deciding.decide(
+    def run() -> deciding.Acted:
+        return deciding.decide(
             service.cases,
             request.who,
             number_of(request),
             form.get("verdict", ""),
             tag=form.get("tag", ""),
             event=event,
-            reason=form.get("reason", ""),
+            also=also,
         )
-        return acted.cases[0]
 
-    return await _done(service, request, run, stays=lambda case: case.is_open)
+    try:
+        acted = await tried(service, run)
+    except CaseChangedError as error:
+        return await _page(service, request, where, error.case)
+    await listed(service, request, acted, also)
+    case = acted.cases[0]
+    return see_other(where.case(case.number) if case.is_open else where.queue)
 
 
 async def snooze(service: Service, request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from shroff.cases import reading
 from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case
 from shroff.cases.filters import MEANINGS, query_of, query_text
-from shroff.cases.pending import body_of
+from shroff.cases.pending import Body, body_of
 from shroff.cases.raising import strength
 from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import NOTHING, EventSummary
@@ -20,6 +20,7 @@ from shroff.people.access import Who
 from shroff.web.api.cases.asked import Asked, asked_about, foremost
 from shroff.web.api.reading import summaries_of
 from shroff.web.pages.decision import Looked, decision_path, entity_path, looked
+from shroff.web.pages.words import sentence_case
 from shroff.web.work.reasons import WITHIN_S, FirstReason
 
 if TYPE_CHECKING:
@@ -218,6 +219,12 @@ class Opened:
         return types.pop().replace("_", " ") if len(types) == 1 else "event"
 
     @property
+    def about(self) -> list[tuple[str, str]]:
+        """The keys of entities that it is about, and that its most important event has."""
+        keys = [] if self.looked is None else [(one.entity, one.key) for one in self.looked.subjects]
+        return [(self.line.case.entity, self.line.case.key), *keys]
+
+    @property
     def summary(self) -> EventSummary:
         """What the event that counts most says to people."""
         return NOTHING if self.top is None else self.top.summary
@@ -290,11 +297,21 @@ def toast(desk: CaseDesk, who: Who) -> Toast | None:
     with desk.store.look() as look:
         found = look.cases([one.case for one in body.cases])
     cases = [found[one.case] for one in body.cases if one.case in found]
-    what = f"{len(cases)} cases" if len(cases) != 1 else f"Case {cases[0].number}"
-    words = f"{what} {_did(pending.kind, body.verdict, is_whole=all(case.state == CLOSED for case in cases))}."
-    labels = sum(len(one.alerts) for one in body.cases)
-    then = f"{labels} labels follow." if labels > 1 else "A label follows." if labels else ""
-    return Toast(words, then, pending.number, max(0, pending.due_ms - desk.now_ms()))
+    what = f"{len(cases)} cases" if len(cases) > 1 else f"Case {cases[0].number}" if cases else " ".join(body.events[0])
+    is_whole = bool(cases) and all(case.state == CLOSED for case in cases)
+    words = f"{sentence_case(what)} {_did(pending.kind, body.verdict, is_whole=is_whole)}."
+    return Toast(words, " ".join(_then(desk, body)), pending.number, max(0, pending.due_ms - desk.now_ms()))
+
+
+def _then(desk: CaseDesk, body: Body) -> Iterator[str]:
+    """What an answer does beside closing its cases."""
+    labels = sum(len(one.alerts) for one in body.cases) + len(body.events)
+    if labels:
+        yield f"{labels} labels follow." if labels > 1 else "A label follows."
+    for one in body.also.listed:
+        yield f"{one.value} {'waits for approval in' if one.is_asked else 'is added to'} {one.list}."
+    if body.also.refund:
+        yield f"Refund {amount(desk, body.also.refund)} {desk.currency}."
 
 
 def _did(kind: str, verdict: str, *, is_whole: bool) -> str:

@@ -7,23 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from starlette.responses import Response
 
 from shroff.cases import deciding
 from shroff.cases.desk import CaseChangedError
-from shroff.errors import ShroffError
+from shroff.cases.reading import refunded_by
+from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import PAID, EventSummary, summary_of
 from shroff.explain.entities import EntityLook, KeyEvent, fields_of
 from shroff.people.access import Right
+from shroff.people.store import AuditFilter
 from shroff.web.api import override
+from shroff.web.api.cases.answering import listed
 from shroff.web.api.cases.cases import tried
-from shroff.web.api.events import label_event
 from shroff.web.api.reading import row_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import API, Route
-from shroff.web.pages.cases.casework import Line, Where, line_of, toast
+from shroff.web.pages.cases.answers import also_from, offer
+from shroff.web.pages.cases.casework import Line, Where, amount, line_of, toast
 from shroff.web.pages.decision import Looked, Subject, decision_path, looked
 from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.rules.lists import NOTHING
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -73,16 +78,18 @@ async def show(service: Service, request: Request) -> Response:
     return await _page(service, request)
 
 
-async def _page(service: Service, request: Request, changed: Case | None = None) -> Response:
+async def _page(service: Service, request: Request, changed: Case | None = None, mistake: str = "") -> Response:
     row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
     found = await service.in_thread(looked, service.project, row.event, row.id)
     in_case = await service.in_thread(_case_of, service, request.who, row.event, row.id)
     together = await service.in_thread(_together, service.project, found, row)
+    form = await request.form() if mistake else NOTHING
+    about = [(one.entity, one.key) for one in found.subjects]
     return page(
         service,
         request,
         "decision.html",
-        200 if changed is None else 409,
+        422 if mistake else 200 if changed is None else 409,
         found=found,
         document=found.explained.document,
         row=row,
@@ -92,6 +99,10 @@ async def _page(service: Service, request: Request, changed: Case | None = None)
         in_case=in_case,
         together=together,
         changed=changed,
+        mistake=mistake,
+        offer=await service.in_thread(offer, service, request, about, form),
+        refunded=await service.in_thread(_refunded, service, in_case, row.event, row.id),
+        currency=service.cases.currency,
         where=Where(""),
         may_work=request.who.may(Right.WORK_CASES),
         toast=await service.in_thread(toast, service.cases, request.who),
@@ -109,6 +120,17 @@ def _case_of(service: Service, who: Who, event: str, id_: str) -> InCase | None:
         alert = max(alerts, key=lambda one: one.case)
         case = look.case(alert.case)
     return None if case is None else InCase(line_of(service.cases, who, case), alert)
+
+
+def _refunded(service: Service, in_case: InCase | None, event: str, id_: str) -> str:
+    """What was returned to the customer: with answers to its case, or to the event alone; empty for nothing."""
+    if in_case is not None:
+        with service.cases.store.look() as look:
+            return amount(service.cases, refunded_by(look.history(in_case.line.case.number)) or None) or ""
+    wanted = AuditFilter(action="refund.record", subject=f"{event}/{id_}")
+    with service.desk.store.look() as people:
+        rows = people.record(wanted)
+    return ", ".join(msgspec.json.decode(row.after)["refund"].partition(" ")[0] for row in rows)
 
 
 def _together(project: Project, found: Looked, row: DecisionRow) -> list[RelatedEvents]:
@@ -142,25 +164,28 @@ def _together(project: Project, found: Looked, row: DecisionRow) -> list[Related
 
 
 async def answer(service: Service, request: Request) -> Response:
-    """Answer the event: in its case, where it waits there; else by a label. Shows the decision again."""
+    """Answer the event, with what goes with that: in its case, where it waits there. Shows the decision again."""
     form = await request.form()
-    event, id_ = request.path_params["event"], request.path_params["id"]
-    verdict = form.get("verdict", "")
-    row = await service.in_thread(row_of, service.project, event, id_)
+    verdict, tag = form.get("verdict", ""), form.get("tag", "")
+    row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
     in_case = await service.in_thread(_case_of, service, request.who, row.event, row.id)
-    if in_case is None:
-        request.who.require(Right.WRITE_LABELS)
-        await label_event(service, request.who, row.event, row.id, verdict)
-        return see_other(decision_path(row.event, row.id))
-    number, tag = in_case.line.case.number, form.get("tag", "")
+    try:
+        also = await service.in_thread(also_from, service, request, form)
+    except UsageError as error:
+        return await _page(service, request, mistake=str(error))
 
-    def run() -> object:
-        return deciding.decide(service.cases, request.who, number, verdict, tag=tag, event=in_case.alert.named)
+    def run() -> deciding.Acted:
+        desk, who = service.cases, request.who
+        if in_case is None:
+            return deciding.answer_event(desk, who, row.event, row.id, verdict, also=also)
+        number = in_case.line.case.number
+        return deciding.decide(desk, who, number, verdict, tag=tag, event=in_case.alert.named, also=also)
 
     try:
-        await tried(service, run)
+        acted = await tried(service, run)
     except CaseChangedError as error:
         return await _page(service, request, error.case)
+    await listed(service, request, acted, also)
     return see_other(decision_path(row.event, row.id))
 
 

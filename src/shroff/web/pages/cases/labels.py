@@ -14,9 +14,10 @@ from shroff.language.values import DAY_MS
 from shroff.models.loading import LABEL_DELAY_MS
 from shroff.people.access import Right
 from shroff.web.api.cases.labels import ASKED_MS, SHOWN, LabelLook
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import FORM_BYTES_MAX, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
+from shroff.web.pages.cases.label_file import PATH, ROWS_MAX, said_of
 from shroff.web.pages.charts.bars import bars_of, day_text
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
 from shroff.web.pages.decision import decision_path
@@ -25,7 +26,6 @@ from shroff.web.pages.rendering import page
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-PATH: Final = "/labels"
 PERIODS: Final[Mapping[str, tuple[str, int | None]]] = {
     "7d": ("7 days", 7 * DAY_MS),
     "30d": ("30 days", 30 * DAY_MS),
@@ -34,6 +34,7 @@ PERIODS: Final[Mapping[str, tuple[str, int | None]]] = {
 FIRST: Final = "30d"
 HEIGHT: Final = 200
 DAYS_SHOWN: Final = 60
+AGE_WORDS: Final = ("less than 7 days", "7 to 30 days", "30 to 90 days", "90 days or more")  # as `AGES`
 VERDICTS: Final = ("fraud", "genuine", "unclear")
 TABLE_DAYS: Final = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
 LINES: Final = dict(zip(SOURCES, ("warn-line", "ref", "ref dash", "now dash"), strict=True))
@@ -84,6 +85,12 @@ async def show(service: Service, request: Request) -> Response:
         conflicts=[_row(one) for one in together.conflicts[:SHOWN]],
         held={one.verdict: one for one in together.held},
         asked_days=ASKED_MS // DAY_MS,
+        ages=list(zip(AGE_WORDS, found.without_label, strict=True)),
+        delay_days=-(-delay_ms // DAY_MS),
+        recorded=said_of(request),
+        may_write=request.who.may(Right.WRITE_LABELS),
+        rows_max=ROWS_MAX,
+        bytes_max=FORM_BYTES_MAX // 1_000,
         may_see_mails=request.who.may(Right.SEND_NOTICES),
         decision_path=decision_path,
         path=PATH,

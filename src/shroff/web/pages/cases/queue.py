@@ -15,6 +15,7 @@ from shroff.cases.case import STATES, CaseFilter
 from shroff.cases.filters import LARGEST, order_of, query_of, queue_of, wanted_of
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right
+from shroff.web.api.cases.answering import unlisted
 from shroff.web.api.cases.asked import EVENTS_MAX, asked_in, newest_alerts
 from shroff.web.api.cases.cases import done, number_of
 from shroff.web.http.messages import Request
@@ -220,7 +221,8 @@ def _picked(form: Mapping[str, str]) -> dict[int, str]:
 async def undo(service: Service, request: Request) -> Response:
     """Take back what was done a moment ago, and go on where one is."""
     form = await request.form()
-    await done(service, deciding.undo, service.cases, request.who, _whole(form.get("undo", "")))
+    found = await done(service, deciding.undo, service.cases, request.who, _whole(form.get("undo", "")))
+    await unlisted(service, request, found.listed)
     return see_other(where_from(form).queue)
 
 

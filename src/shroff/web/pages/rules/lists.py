@@ -14,11 +14,12 @@ from starlette.responses import Response
 from shroff.errors import DefinitionError, UsageError
 from shroff.events.event import time_text
 from shroff.language.expression import InList, ItemField, ThisField, walk
-from shroff.language.values import parse_duration, parse_time
+from shroff.language.values import parse_duration
 from shroff.people import oidc
 from shroff.people.access import Right
 from shroff.project.lists import Entry
 from shroff.rules.silences import rule_of
+from shroff.web.api.cases.answering import is_over
 from shroff.web.api.rules import list_csv
 from shroff.web.api.rules.drafts import WAITS
 from shroff.web.api.rules.lists import approve_for, change, known, make
@@ -112,7 +113,7 @@ async def add(service: Service, request: Request) -> Response:
     """An entry from a form: of the list's own page, or of the page of a key."""
     form, name = await request.form(), known(service, request)
     try:
-        told = await change(service, request, name, [_entry_of(service, request, form)])
+        told = await change(service, request, name, [entry_of(service, request, form)])
     except (UsageError, DefinitionError) as error:
         return await _list(service, request, mistake=_words(error), form=form)
     return _back(form, name, told)
@@ -149,7 +150,7 @@ async def approve(service: Service, request: Request) -> Response:
     return _back(form, name, told)
 
 
-def _entry_of(service: Service, request: Request, form: Mapping[str, str]) -> Entry:
+def entry_of(service: Service, request: Request, form: Mapping[str, str]) -> Entry:
     """An entry of a form. The page of a key says how long it lasts, and asks why. Raises: UsageError."""
     expires_at, note, lasts = instant(form.get("expires_at", "")), form.get("note", "").strip(), form.get("lasts")
     if lasts is not None and not note:
@@ -230,7 +231,7 @@ def _look(project: Project, name: str, text: str) -> Look:
     found = project.lists.entries(name)
     wanted = [one for one in found if text in f"{one.value}\n{one.note}\n{one.added_by}".lower()] if text else found
     lines = [
-        Line(one, _is_over(one, now_ms), entity_path(entity, one.value) if entity else "")
+        Line(one, is_over(one, now_ms), entity_path(entity, one.value) if entity else "")
         for one in islice(reversed(wanted), SHOWN)
     ]
     summary = next(one for one in project.lists.all() if one.name == name)
@@ -263,17 +264,16 @@ def said_of(request: Request) -> str:
     return ""
 
 
-def _is_over(entry: Entry, now_ms: int) -> bool:
-    return bool(entry.expires_at) and parse_time(entry.expires_at) <= now_ms
-
-
 # ---- lists and entities
 
 
 def standings(project: Project, entity: str, key: str) -> list[Standing]:
-    """The lists that keys of an entity are looked for in, each with the entry of this one."""
+    """The lists that keys of an entity are looked for in, each with the entry of this one that has not ended."""
     names = [name for name in lists_of(project.definitions, entity) if rule_of(name) is None]
-    there = project.lists.holding(key) if names else {}
+    now_ms = project.opened.now_ms()
+    there = {
+        name: one for name, one in (project.lists.holding(key) if names else {}).items() if not is_over(one, now_ms)
+    }
     return [Standing(name, there.get(name), _does(project.definitions, name)) for name in names]
 
 

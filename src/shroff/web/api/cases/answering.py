@@ -1,0 +1,96 @@
+"""What goes with an answer: entries of lists, such as a blocked card, and money returned to the customer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from shroff.cases import deciding
+from shroff.cases.pending import Also, ListAddition
+from shroff.errors import ShroffError, UsageError
+from shroff.language.values import parse_money, parse_time
+from shroff.people.access import Right, Who
+from shroff.people.audit import Act
+from shroff.project.lists import Entry
+from shroff.rules.silences import rule_of
+from shroff.web.api.rules.lists import ListChange, change, wanted_of
+from shroff.web.http.messages import Request
+from shroff.web.http.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+
+class CaseListEntry(msgspec.Struct, forbid_unknown_fields=True):
+    """An entry of a list to add with the answer, such as a blocked card."""
+
+    list: str
+    value: str
+    note: Annotated[str, msgspec.Meta(description="The reason, kept with the entry.")]
+    expires_at: Annotated[str, msgspec.Meta(description="When the entry ends. Empty: never.")] = ""
+
+
+def also_of(service: Service, who: Who, entries: Sequence[CaseListEntry], refund: str, reason: str = "") -> Also:
+    """What goes with an answer. Raises: NotAllowedError; UsageError for what it cannot do."""
+    lists = service.project.lists
+    if entries:
+        who.require(Right.EDIT_LISTS)
+    for one in entries:
+        if not one.note.strip():
+            raise UsageError(f"Adding {one.value[:100]!r} to a list needs a reason.")
+        if rule_of(one.list) is not None:
+            raise UsageError(f"{one.list} is a list of silences: silence a rule on the page of a case.")
+        lists.hashed(one.list, [one.value])  # there is such a list
+        there = lists.holding(one.value).get(one.list)
+        if there is not None and not is_over(there, service.cases.now_ms()):
+            raise UsageError(f"{one.value[:100]!r} is in the list {one.list} already.")
+    is_asked = lists.need_second_person
+    listed = [ListAddition(one.list, one.value, one.note.strip(), one.expires_at, is_asked) for one in entries]
+    return Also(reason, _units(refund.strip(), service.cases.money_places), tuple(listed))
+
+
+def is_over(entry: Entry, now_ms: int) -> bool:
+    """Whether an entry of a list holds for no event any more."""
+    return bool(entry.expires_at) and parse_time(entry.expires_at) <= now_ms
+
+
+def _units(refund: str, places: int) -> int:
+    try:
+        units = parse_money(refund, places) if refund else 0
+    except ValueError as error:
+        raise UsageError(f"refund: {error}.") from None
+    if refund and units <= 0:
+        raise UsageError("A refund is an amount above zero.")
+    return units
+
+
+async def listed(service: Service, request: Request, acted: deciding.Acted, also: Also) -> list[ListChange]:
+    """Write the entries of lists that go with an answer; where one cannot be written, the answer is undone, too."""
+    changes: list[ListChange] = []
+    for at, one in enumerate(also.listed):
+        entry = Entry(one.value, one.note, request.who.name, one.expires_at)
+        try:
+            changes.append(await change(service, request, one.list, [entry]))
+        except (ShroffError, ProblemError):
+            await service.in_thread(deciding.undo, service.cases, request.who, acted.undo)
+            await unlisted(service, request, also.listed[:at])
+            raise
+    return changes
+
+
+async def unlisted(service: Service, request: Request, entries: Sequence[ListAddition]) -> None:
+    """Take out the entries of an answer that was undone, and withdraw what was asked of a second person."""
+    project = service.project
+    for one in entries:
+        subject, entry = f"list {one.list}", Entry(one.value, one.note, "", one.expires_at)
+        wanted = await service.in_thread(wanted_of, service, one.list, [entry])
+        if one.is_asked:
+            await service.in_thread(project.agreements.forget, subject, wanted)
+            act = Act(request.who, "change.withdraw", subject, None, {"value": wanted["put"][0][0]})
+            await service.in_thread(service.record_now, act)
+        now = {each.value: each for each in await service.in_thread(project.lists.entries, one.list)}
+        there = now.get(wanted["put"][0][0])
+        if there is not None and (there.note, there.expires_at) == (one.note, one.expires_at):
+            await change(service, request, one.list, out=[one.value])

@@ -1,0 +1,79 @@
+"""What an answer may do beside its label, on the pages of a case, a decision and an entity: block, and refund."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from shroff.errors import UsageError
+from shroff.people.access import Right
+from shroff.web.api.cases.answering import CaseListEntry, also_of
+from shroff.web.http.messages import Request
+from shroff.web.pages.rules.lists import LASTS, entry_of, standings
+
+if TYPE_CHECKING:
+    from shroff.cases.pending import Also
+    from shroff.web.service import Service
+
+BLOCK: Final = "block-"  # what the fields of the keys to block begin with
+
+
+@dataclass(frozen=True, slots=True)
+class Blockable:
+    """A key that an answer can add to a list whose rules stop its events; `is_picked` in a form that was refused."""
+
+    list: str
+    entity: str
+    key: str
+    is_picked: bool
+
+    @property
+    def value(self) -> str:
+        """What the form sends."""
+        return f"{self.list}:{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the form of an answer offers beside the verdict, and what was filled in before a mistake."""
+
+    keys: list[Blockable]
+    currency: str
+    note: str
+    lasts: str
+    refund: str
+    is_open: bool
+    lasting: Mapping[str, str]
+
+
+def offer(service: Service, request: Request, about: Iterable[tuple[str, str]], form: Mapping[str, str]) -> Offer:
+    """What an answer about these keys of entities can do. Reads the lists of each."""
+    project, picked = service.project, _picked(form)
+    found = [
+        Blockable(one.name, entity, key, (one.name, key) in picked)
+        for entity, key in dict.fromkeys(about)
+        if entity in project.definitions.events.entities and request.who.may(Right.EDIT_LISTS)
+        for one in standings(project, entity, key)
+        if one.does == "Block" and one.entry is None
+    ]
+    lasts = form.get("lasts", "30d")
+    given = [form.get(name, "") for name in ("note", "refund")]
+    return Offer(found, service.cases.currency, given[0], lasts, given[1], bool(picked or any(given)), LASTS)
+
+
+def also_from(service: Service, request: Request, form: Mapping[str, str]) -> Also:
+    """What a form says that the answer does beside its label. Raises: as `also_of`; UsageError."""
+    entries = []
+    for name, value in _picked(form):
+        entry = entry_of(service, request, {"lasts": "30d", **form, "value": value})
+        if name not in service.project.definitions.reference.lists:
+            raise UsageError(f"There is no list {name}.")
+        entries.append(CaseListEntry(name, entry.value, entry.note, entry.expires_at))
+    return also_of(service, request.who, entries, form.get("refund", ""), form.get("reason", ""))
+
+
+def _picked(form: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The keys to block, each with its list."""
+    sent = [text.partition(":") for name, text in form.items() if name.startswith(BLOCK)]
+    return [(name, value) for name, _, value in sent]

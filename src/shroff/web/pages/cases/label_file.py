@@ -1,0 +1,126 @@
+"""A file of labels, such as chargebacks, uploaded on the page of labels: looked at before it is recorded."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from shroff.errors import UsageError
+from shroff.events.formats.encodings import read_stream
+from shroff.events.intake import Submission
+from shroff.events.mapping import LABEL
+from shroff.log.writer import DUPLICATE, TAKEN, WAITING
+from shroff.people.access import Right
+from shroff.web.api.events import taken_labels
+from shroff.web.http.messages import Request
+from shroff.web.http.routes import Route
+from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.words import count, sentence
+
+if TYPE_CHECKING:
+    from shroff.events.validation import LabelInput
+    from shroff.web.service import Service
+
+PATH: Final = "/labels"
+NAME: Final = "upload"
+ROWS_MAX: Final = 10_000
+SHOWN: Final = 50
+RESULTS: Final = {TAKEN: "recorded", WAITING: "unmatched", DUPLICATE: "already recorded"}
+
+
+async def look(service: Service, request: Request) -> Response:
+    """What of a file would be recorded and what is refused, with why; nothing is recorded yet."""
+    text = (await request.form()).get("csv", "")
+    return await service.in_thread(_page, service, request, text)
+
+
+async def record(service: Service, request: Request) -> Response:
+    """Record the labels of a file that was looked at; refused lines are left out."""
+    text = (await request.form()).get("csv", "")
+    rows = await service.in_thread(_rows, service, text)
+    answers = await taken_labels(service, request.who, [one for one in rows if one.label is not None])
+    kinds = Counter(RESULTS.get(one.kind, "refused") for one in answers)
+    kinds["refused"] += sum(one.label is None for one in rows)
+    return see_other(
+        f"{PATH}?{urlencode({word.replace(' ', '_'): number for word, number in kinds.items() if number})}"
+    )
+
+
+def said_of(request: Request) -> str:
+    """What became of a file, in words; empty where none was recorded."""
+    query = request.query_params
+    words = [*RESULTS.values(), "refused"]
+    texts = [(query.get(word.replace(" ", "_"), ""), word) for word in words]
+    said = [f"{count(int(text[:9]))} {word}" for text, word in texts if text.isdecimal()]
+    return f"Labels: {', '.join(said)}." if said else ""
+
+
+def _page(service: Service, request: Request, text: str) -> Response:
+    try:
+        rows, mistake = _rows(service, text), ""
+    except UsageError as error:
+        rows, mistake = [], sentence(str(error))
+    labels = [one for one in rows if one.label is not None]
+    there = _there(service, labels)
+    return page(
+        service,
+        request,
+        "label_file.html",
+        422 if mistake else 200,
+        mistake=mistake,
+        text=text,
+        count=len(labels),
+        verdicts=Counter(one.label.verdict for one in labels if one.label is not None),
+        unmatched=len(labels) - len(there),
+        labels=[(one.place, one.label, one.place in there) for one in labels[:SHOWN]],
+        refused_count=len(rows) - len(labels),
+        refused=[(one.place, sentence(one.refusal or "")) for one in rows if one.label is None][:SHOWN],
+        path=PATH,
+    )
+
+
+def _rows(service: Service, text: str) -> list[Submission]:
+    """The lines of a file as labels or refusals. Raises: UsageError for what is no file of labels."""
+    intake = service.project.taking.intake(keeps_hashes=True)
+    with read_stream(io.BytesIO(text.encode()), "csv", name="the file") as lines:
+        rows = list(islice(intake.submissions(lines, NAME, LABEL), ROWS_MAX + 1))
+    if not rows:
+        raise UsageError("The file has no labels. Its first line names the columns: event,verdict,source,known_at.")
+    if len(rows) > ROWS_MAX:
+        raise UsageError(
+            f"The file has more than {ROWS_MAX:,} labels. Split it, or record it with 'shroff label FILE'."
+        )
+    return rows
+
+
+def _there(service: Service, labels: Sequence[Submission]) -> set[str]:
+    """The places of the labels whose events are in the log."""
+    named: dict[tuple[str, str], dict[str, list[str]]] = {}  # by type and unique field, empty for the id: values
+    for one in labels:
+        type_, field, value = _name(one.label)
+        named.setdefault((type_, field), {}).setdefault(value, []).append(one.place)
+    found = set[str]()
+    with service.project.opened.reading() as log:
+        for (type_, field), places in named.items():
+            known = log.find_unique(type_, field, [*places]) if field else log.find(type_, [*places])
+            found.update(place for value in known for place in places[value])
+    return found
+
+
+def _name(label: LabelInput | None) -> tuple[str, str, str]:
+    assert label is not None
+    if label.event_id or not label.unique:
+        return label.event_type or "", "", label.event_id
+    return label.event_type or "", *label.unique[0]
+
+
+ROUTES: Final = (
+    Route("POST", f"{PATH}/file", Right.WRITE_LABELS, look, is_page=True),
+    Route("POST", f"{PATH}/file/record", Right.WRITE_LABELS, record, is_page=True),
+)

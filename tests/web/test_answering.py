@@ -1,0 +1,173 @@
+"""What goes with an answer: a card that is blocked, money that is returned, and one undo for all of it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+import pytest
+
+from shroff.language.values import DAY_MS, parse_time
+from shroff.people.store import AuditFilter, rows_of
+from shroff.project.lists import Entry
+from tests.support.webs import Answered, Asker, Browser
+from tests.support.webs import run as run_empty
+from tests.web.test_pages import EVIL, PAYMENT, RULE, TEMPLATE
+from tests.web.test_queue import form, run
+
+pytestmark = pytest.mark.slow
+
+LIST = "blocked_cards"
+CARD = f"c-0{EVIL}"
+DECIDE = "/api/v1/cases/1/decide"
+BLOCK = {"block-0": f"{LIST}:{CARD}", "note": "third chargeback", "lasts": "7d"}
+ENTRY = {"list": LIST, "value": CARD, "note": "third chargeback"}
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    (tmp_path / "bank" / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
+    return tmp_path / "bank"
+
+
+async def send(browser: Browser, path: str, body: object) -> Answered:
+    headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+    return await browser.send("POST", path, msgspec.json.encode(body), headers)
+
+
+async def undo(browser: Browser) -> None:
+    """Press Undo on the queue."""
+    token = re.search(r'name="undo" value="(\d+)"', (await browser.get("/queue")).body.decode())
+    assert token is not None
+    assert (await form(browser, "/queue/undo", undo=token[1]))[:2] == (303, "/queue")
+
+
+def blocked(asks: Asker) -> list[Entry]:
+    """The entries of the list but that of the template."""
+    return [one for one in asks.service.project.lists.entries(LIST) if one.added_by != "shroff"]
+
+
+def acts(asks: Asker, *kinds: str) -> list[str]:
+    rows = rows_of(asks.service.desk.store, AuditFilter())
+    return [one.action for one in rows if one.action.startswith(kinds)]
+
+
+async def state(browser: Browser) -> str:
+    return str((await browser.get("/api/v1/cases/1")).json()["state"])
+
+
+@pytest.mark.parametrize("page", ["/cases/1", f"/entities/card/{quote(CARD, safe='')}", "/decisions/payment/p-0"])
+def test_an_answer_blocks_a_card_and_one_undo_takes_both_back(bank, page):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        shown = (await browser.get(page)).body.decode()
+        assert "Also block or refund" in shown
+        assert "<script>alert" not in shown
+        path = f"{page}/answer" if page.startswith("/decisions") else "/cases/1/decide"
+        assert (await form(browser, path, page, verdict="fraud", refund="12.5", **BLOCK))[0] == 303
+        (entry,) = blocked(asks)
+        assert (entry.value, entry.note, entry.added_by) == (CARD, "third chargeback", "ann")
+        assert 6.9 < (parse_time(entry.expires_at) - asks.service.cases.now_ms()) / DAY_MS <= 7
+        assert await state(browser) == "closed"
+        queue = (await browser.get("/queue")).body.decode()
+        assert f"is added to {LIST}." in queue
+        assert "Refund 12.50 EUR." in queue
+
+        await undo(browser)
+        assert (await state(browser), blocked(asks)) == ("open", [])
+        assert acts(asks, "case.", "list.") == ["case.decide", "list.change", "case.undo", "list.change"]
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"note": " "}, "An entry needs a reason"),
+        ({"lasts": "9y"}, "An entry lasts"),
+        ({"refund": "a lot"}, "refund: "),
+        ({"refund": "-1"}, "A refund is an amount above zero"),
+        ({"block-0": "nothing:c-1"}, "There is no list nothing"),
+    ],
+)
+@pytest.mark.parametrize("page", ["/cases/1", "/decisions/payment/p-0"])
+def test_what_cannot_be_done_with_an_answer_is_said_and_keeps_the_form_and_the_case(bank, page, given, says):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        path = f"{page}/answer" if page.startswith("/decisions") else "/cases/1/decide"
+        status, _, body = await form(browser, path, page, **{"verdict": "fraud", **BLOCK, **given})
+        assert status == 422
+        assert f"<b>Not answered.</b> {says}" in body
+        assert '<details class="also" open>' in body
+        assert ('name="block-0" value="' in body) is True
+        assert (await state(browser), blocked(asks)) == ("open", [])
+
+    run(bank, steps)
+
+
+def test_programs_answer_with_an_entry_of_a_list_and_undo_both(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        for entry, status in (({"list": "nothing"}, 400), ({"note": ""}, 400), ({"expires_at": "soon"}, 422)):
+            refused = await send(browser, DECIDE, {"verdict": "fraud", "lists": [{**ENTRY, **entry}]})
+            assert refused.status == status, refused.body
+            assert await state(browser) == "open", "an entry that cannot be written takes the answer with it"
+        found = (await send(browser, DECIDE, {"verdict": "fraud", "lists": [ENTRY], "refund": "20"})).json()
+        assert [(one["list"], one["added"], one["in_force"]) for one in found["lists"]] == [(LIST, 1, True)]
+        again = await send(browser, "/api/v1/cases/2/decide", {"verdict": "fraud", "lists": [ENTRY]})
+        assert "is in the list blocked_cards already" in again.json()["detail"]
+        assert (await send(browser, "/api/v1/cases/1/undo", {"undo": found["undo"]})).status == 200
+        assert (await state(browser), blocked(asks)) == ("open", [])
+
+    run(bank, steps)
+
+
+def test_where_a_second_person_approves_lists_the_entry_waits_and_undo_withdraws_it(bank):
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("second_person: [lists]\n")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        def asked() -> list[str]:
+            return [one.by for one in asks.service.project.agreements.asked(f"list {LIST}")]
+
+        await form(browser, "/cases/1/decide", "/cases/1", verdict="fraud", **BLOCK)
+        assert (asked(), blocked(asks)) == (["ann"], [])
+        assert f"waits for approval in {LIST}" in (await browser.get("/queue")).body.decode()
+        await undo(browser)
+        assert (await state(browser), asked()) == ("open", [])
+        assert acts(asks, "change.") == ["change.ask", "change.withdraw"]
+
+    run(bank, steps)
+
+
+def test_an_entry_that_somebody_changed_since_stays_when_the_answer_is_undone(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await form(browser, "/cases/1/decide", "/cases/1", verdict="fraud", **BLOCK)
+        changed = {"value": CARD, "note": "stolen"}
+        assert (await send(browser, f"/api/v1/lists/{LIST}/entries", changed)).status == 200
+        await undo(browser)
+        assert (await state(browser), [one.note for one in blocked(asks)]) == ("open", ["stolen"])
+
+    run(bank, steps)
+
+
+def test_an_answer_outside_of_any_case_can_be_undone_too(bank):
+    (bank / "rules" / "any.yaml").unlink()
+    page = "/decisions/payment/p-0"
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        sent = await send(browser, "/api/v1/events/payment", {**PAYMENT, "payment_id": "p-0", "card": CARD})
+        assert sent.json()["outcome"] == "approve"
+        assert (await form(browser, f"{page}/answer", page, verdict="fraud", **BLOCK))[:2] == (303, page)
+        assert "Payment p-0 answered as fraud. A label follows." in shown_in(await browser.get(page))
+        assert len(blocked(asks)) == 1
+        await undo(browser)
+        assert (blocked(asks), acts(asks, "label.", "refund.")) == ([], [])
+
+    run_empty(bank, steps)
+
+
+def shown_in(found: Answered) -> str:
+    """The words of a page."""
+    return " ".join(re.sub("<[^>]+>", "", found.body.decode()).split())
