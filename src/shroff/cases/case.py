@@ -251,7 +251,7 @@ URGENT_STEP: Final = 10**13  # more than any money at risk
 
 
 def urgency(case: Case, soon_ms: int) -> int:
-    """Where a case stands in the order `urgent`, the least first: due before that moment, then denied by its customer,
+    """Sort key of a case in the order `urgent`, the least first: due before that moment, then denied by its customer,
     then by the money at risk, which is its stake times its score (without a score all of it).
     """
     rank = 2 * (case.due_ms >= soon_ms) + (case.customer != FRAUD)

@@ -78,7 +78,7 @@ def queue_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int)
 
 
 def order_of(query: Mapping[str, str], default: str = "due") -> str:
-    """In which order. Raises: UsageError."""
+    """The order that a request names, else `default`. Raises: UsageError for an unknown one."""
     return _one_of(query.get("order") or default, ORDERS, "order")
 
 
