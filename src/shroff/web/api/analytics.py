@@ -14,7 +14,7 @@ from shroff.people.access import Right
 from shroff.web.api.cases.cases import body_of
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -121,37 +121,19 @@ async def facts(service: Service, request: Request) -> Json[FactsDocument]:
 
 
 ROUTES: Final = (
-    Route(
-        "POST",
-        f"{API}/analytics/facts",
-        Right.READ_DECISIONS,
-        facts,
-        RouteDoc(
-            "Compute the features of one key of an entity at a point in time, from the key's events in the log.",
-            "The features by name. `events` is the number of events read, `left_out` names features without a value "
-            "between events, with the reason.",
-            KeyAtMoment,
-        ),
+    api("POST", "/analytics/facts", Right.READ_DECISIONS, facts)(
+        "Compute the features of one key of an entity at a point in time, from the key's events in the log.",
+        "The features by name. `events` is the number of events read, `left_out` names features without a value "
+        "between events, with the reason.",
+        KeyAtMoment,
     ),
-    Route(
-        "POST",
-        f"{API}/analytics/event-counts",
-        Right.READ_DECISIONS,
-        event_counts,
-        RouteDoc(
-            "Count the events of each type by day, each event once; by default for the last seven days.",
-            "The counts by day, type and value.",
-            CountQuestion,
-        ),
+    api("POST", "/analytics/event-counts", Right.READ_DECISIONS, event_counts)(
+        "Count the events of each type by day, each event once; by default for the last seven days.",
+        "The counts by day, type and value.",
+        CountQuestion,
     ),
-    Route(
-        "GET",
-        f"{API}/analytics/event-types",
-        Right.READ_DECISIONS,
-        event_types,
-        RouteDoc(
-            "List the event types, their fields for counts, and the sources of events.",
-            "The event types of events.yaml, and the sources by name.",
-        ),
+    api("GET", "/analytics/event-types", Right.READ_DECISIONS, event_types)(
+        "List the event types, their fields for counts, and the sources of events.",
+        "The event types of events.yaml, and the sources by name.",
     ),
 )

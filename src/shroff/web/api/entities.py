@@ -13,7 +13,7 @@ from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, PAGED, Route, RouteDoc
+from shroff.web.http.routes import PAGED, api
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -131,16 +131,10 @@ def _neighbour(one: Neighbour) -> EntityNeighbour:
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/entities/{{entity}}/{{key}}",
-        Right.READ_DECISIONS,
-        entity,
-        RouteDoc(
-            "Get one key of an entity: its events, features as of the last decision, flags, and related keys.",
-            "The view of the last million sequence numbers of the log; use `next` to read further back.",
-            problems={400: "", 404: ""},
-            query=PAGED,
-        ),
+    api("GET", "/entities/{entity}/{key}", Right.READ_DECISIONS, entity)(
+        "Get one key of an entity: its events, features as of the last decision, flags, and related keys.",
+        "The view of the last million sequence numbers of the log; use `next` to read further back.",
+        problems={400: "", 404: ""},
+        query=PAGED,
     ),
 )

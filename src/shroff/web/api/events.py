@@ -21,7 +21,7 @@ from shroff.web.api import override
 from shroff.web.http.messages import JSON, LINES, PROBLEM, Request
 from shroff.web.http.openapi import EVENT
 from shroff.web.http.problems import Problem, ProblemError, at_paths
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 from shroff.web.http.schemas import Decision, Label, Undecided
 from shroff.worker.answers import CONFLICT, UNPROCESSABLE, foreseen_json, problem_of
 from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
@@ -330,60 +330,41 @@ _SENT: Final = {
 }
 _DECIDED: Final = Decision | Undecided | Problem
 ROUTES: Final = (
-    Route(
-        "POST",
-        f"{API}/events/{{event}}",
-        Right.SUBMIT_EVENTS,
-        post_events,
-        RouteDoc(
-            "Send events and get decisions: one event, a list, or JSON lines. Each event is durable before the "
-            "response.",
-            "The decision. For several events, a list in the same order; each item is a decision or a problem.",
-            EVENT,
-            _SENT | {409: "The log has an event with this id and other content."},
-            {"explain": "1: include the model's reasons and the entity's typical ranges; only for a single event."},
-            {
-                "Shroff-Answered": "Override: the outcome that the sender already gave its customer, because the "
-                "decision came too late."
-            },
-            answer=_DECIDED,
-            is_many=True,
-            is_by_event=True,
-        ),
+    api("POST", "/events/{event}", Right.SUBMIT_EVENTS, post_events)(
+        "Send events and get decisions: one event, a list, or JSON lines. Each event is durable before the response.",
+        "The decision. For several events, a list in the same order; each item is a decision or a problem.",
+        EVENT,
+        _SENT | {409: "The log has an event with this id and other content."},
+        {"explain": "1: include the model's reasons and the entity's typical ranges; only for a single event."},
+        {
+            "Shroff-Answered": "Override: the outcome that the sender already gave its customer, because the "
+            "decision came too late."
+        },
+        answer=_DECIDED,
+        is_many=True,
+        is_by_event=True,
     ),
-    Route(
-        "POST",
-        f"{API}/score/{{event}}",
-        Right.SCORE,
-        score,
-        RouteDoc(
-            "Score an event, or each of a list, as if it arrived alone now. Nothing is written.",
-            "The decision, without a sequence number.",
-            EVENT,
-            _SENT | {409: "The log has an event with this id and other content."},
-            answer=_DECIDED,
-            is_many=True,
-            is_by_event=True,
-        ),
+    api("POST", "/score/{event}", Right.SCORE, score)(
+        "Score an event, or each of a list, as if it arrived alone now. Nothing is written.",
+        "The decision, without a sequence number.",
+        EVENT,
+        _SENT | {409: "The log has an event with this id and other content."},
+        answer=_DECIDED,
+        is_many=True,
+        is_by_event=True,
     ),
-    Route(
-        "POST",
-        f"{API}/labels",
-        Right.WRITE_LABELS,
-        post_labels,
-        RouteDoc(
-            "Send labels: one label, a list, or JSON lines.",
-            "The result; for several labels, a list in the same order.",
-            Label,
-            _SENT | {422: "The label is refused; the problem has the path of each error."},
-            headers={
-                "Shroff-Known-At": (
-                    "sent: known_at is the time of sending, because the actual time is unknown. It counts as known at "
-                    "the time of its event if that is later."
-                )
-            },
-            answer=Labelled | Problem,
-            is_many=True,
-        ),
+    api("POST", "/labels", Right.WRITE_LABELS, post_labels)(
+        "Send labels: one label, a list, or JSON lines.",
+        "The result; for several labels, a list in the same order.",
+        Label,
+        _SENT | {422: "The label is refused; the problem has the path of each error."},
+        headers={
+            "Shroff-Known-At": (
+                "sent: known_at is the time of sending, because the actual time is unknown. It counts as known at "
+                "the time of its event if that is later."
+            )
+        },
+        answer=Labelled | Problem,
+        is_many=True,
     ),
 )

@@ -15,7 +15,7 @@ from shroff.people.access import Right
 from shroff.web.api.cases.cases import body_of
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -137,29 +137,15 @@ async def _answered(service: Service, ask: Callable[[], Found]) -> Found:
 
 
 ROUTES: Final = (
-    Route(
-        "POST",
-        f"{API}/analytics/funnels",
-        Right.READ_DECISIONS,
-        funnels,
-        RouteDoc(
-            "Compute funnels: drop-off and recovery by day, users per step, and the time they took.",
-            "`rows` by day and step, `steps` over all days, and `trend` by the day of the first step.",
-            FunnelDays,
-        ),
+    api("POST", "/analytics/funnels", Right.READ_DECISIONS, funnels)(
+        "Compute funnels: drop-off and recovery by day, users per step, and the time they took.",
+        "`rows` by day and step, `steps` over all days, and `trend` by the day of the first step.",
+        FunnelDays,
     ),
-    Route(
-        "POST",
-        f"{API}/analytics/funnels/users",
-        Right.READ_DECISIONS,
-        users,
-        RouteDoc("List the users behind a number of a funnel.", "Up to 1,000 users, in order.", FunnelUsers),
+    api("POST", "/analytics/funnels/users", Right.READ_DECISIONS, users)(
+        "List the users behind a number of a funnel.", "Up to 1,000 users, in order.", FunnelUsers
     ),
-    Route(
-        "GET",
-        f"{API}/analytics/funnels",
-        Right.READ_DECISIONS,
-        declared,
-        RouteDoc("List the funnels of funnels.yaml.", "The funnels, with steps and fields."),
+    api("GET", "/analytics/funnels", Right.READ_DECISIONS, declared)(
+        "List the funnels of funnels.yaml.", "The funnels, with steps and fields."
     ),
 )

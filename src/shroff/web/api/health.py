@@ -20,7 +20,7 @@ from shroff.runtime.fresh import Fresh
 from shroff.streams.log import Refused
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
-from shroff.web.http.routes import API, PAGED, Route, RouteDoc
+from shroff.web.http.routes import PAGED, api
 from shroff.worker.inbox import DROP, RETRY, drop_request, dropped_of, retried_of, retry_request
 from shroff.worker.outbox import SinkState
 from shroff.worker.retrying import Retried, known_numbers
@@ -313,40 +313,20 @@ async def _numbers(request: Request) -> list[int]:
 _MENDED: Final = {400: "One of them does not exist."}
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/health",
-        Right.READ_METRICS,
-        health,
-        RouteDoc(
-            "Get the service's health: the findings of `shroff doctor`, at most a minute old, sinks, and drift.",
-            "Each finding, with its remedy.",
-        ),
+    api("GET", "/health", Right.READ_METRICS, health)(
+        "Get the service's health: the findings of `shroff doctor`, at most a minute old, sinks, and drift.",
+        "Each finding, with its remedy.",
     ),
-    Route(
-        "GET",
-        f"{API}/quarantine",
-        Right.MEND_INPUT,
-        quarantine,
-        RouteDoc(
-            "List quarantined input, newest first.",
-            "Each entry with its reason. Its bytes are included unless they may contain personal data.",
-            problems={400: ""},
-            query=PAGED,
-        ),
+    api("GET", "/quarantine", Right.MEND_INPUT, quarantine)(
+        "List quarantined input, newest first.",
+        "Each entry with its reason. Its bytes are included unless they may contain personal data.",
+        problems={400: ""},
+        query=PAGED,
     ),
-    Route(
-        "POST",
-        f"{API}/quarantine/retry",
-        Right.MEND_INPUT,
-        retry,
-        RouteDoc("Retry entries with the current project.", "The result for each entry.", QuarantineNumbers, _MENDED),
+    api("POST", "/quarantine/retry", Right.MEND_INPUT, retry)(
+        "Retry entries with the current project.", "The result for each entry.", QuarantineNumbers, _MENDED
     ),
-    Route(
-        "POST",
-        f"{API}/quarantine/drop",
-        Right.MEND_INPUT,
-        drop,
-        RouteDoc("Drop quarantined entries for good.", "The number of dropped entries.", QuarantineNumbers, _MENDED),
+    api("POST", "/quarantine/drop", Right.MEND_INPUT, drop)(
+        "Drop quarantined entries for good.", "The number of dropped entries.", QuarantineNumbers, _MENDED
     ),
 )

@@ -16,7 +16,7 @@ from shroff.project.schedules import RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX
 from shroff.web.api.cases.cases import body_of
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError, at_paths
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 
 if TYPE_CHECKING:
     from shroff.jobs.job import Job
@@ -157,69 +157,37 @@ async def asked(service: Service, ask: Callable[[], Found]) -> Found:
 
 _BUSY: Final = {403: "", 409: "A job of this kind already waits or runs; `url` and Location name it."}
 ROUTES: Final = (
-    Route(
-        "POST",
-        f"{API}/jobs",
-        Right.RUN_JOBS,
-        begin,
-        RouteDoc(
-            "Queue a job: features, train, backtest, lake, marts and others. Only one job of a kind can wait or run.",
-            "The queued job; the header Location has its URL.",
-            NewJob,
-            _BUSY,
-            status=202,
-        ),
+    api("POST", "/jobs", Right.RUN_JOBS, begin)(
+        "Queue a job: features, train, backtest, lake, marts and others. Only one job of a kind can wait or run.",
+        "The queued job; the header Location has its URL.",
+        NewJob,
+        _BUSY,
+        status=202,
     ),
-    Route(
-        "GET",
-        f"{API}/jobs",
-        Right.READ_DECISIONS,
-        jobs,
-        RouteDoc(
-            "List the newest jobs with their states and progress.",
-            "Jobs, newest first.",
-            problems={400: ""},
-            query={
-                "limit": f"Maximum number, 1 to {LISTED_MAX}. Default: {LISTED}.",
-                "before": "`next` of the previous page.",
-            },
-        ),
+    api("GET", "/jobs", Right.READ_DECISIONS, jobs)(
+        "List the newest jobs with their states and progress.",
+        "Jobs, newest first.",
+        problems={400: ""},
+        query={
+            "limit": f"Maximum number, 1 to {LISTED_MAX}. Default: {LISTED}.",
+            "before": "`next` of the previous page.",
+        },
     ),
-    Route(
-        "GET",
-        f"{API}/jobs/kinds",
-        Right.READ_DECISIONS,
-        kinds,
-        RouteDoc("List the kinds of jobs and their parameters.", "Kinds, each with the JSON Schema of its parameters."),
+    api("GET", "/jobs/kinds", Right.READ_DECISIONS, kinds)(
+        "List the kinds of jobs and their parameters.", "Kinds, each with the JSON Schema of its parameters."
     ),
-    Route(
-        "GET",
-        f"{API}/jobs/{{id}}",
-        Right.READ_DECISIONS,
-        job,
-        RouteDoc("Get a job: progress by step, log and result.", "The job.", problems={404: ""}),
+    api("GET", "/jobs/{id}", Right.READ_DECISIONS, job)(
+        "Get a job: progress by step, log and result.", "The job.", problems={404: ""}
     ),
-    Route(
-        "POST",
-        f"{API}/jobs/{{id}}/cancel",
-        Right.RUN_JOBS,
-        cancel,
-        RouteDoc("Cancel a job that waits or runs.", "The job; a running one stops soon.", problems={404: ""}),
+    api("POST", "/jobs/{id}/cancel", Right.RUN_JOBS, cancel)(
+        "Cancel a job that waits or runs.", "The job; a running one stops soon.", problems={404: ""}
     ),
-    Route(
-        "GET",
-        f"{API}/schedules",
-        Right.READ_DECISIONS,
-        schedules,
-        RouteDoc("List the schedules of schedules.yaml.", "Each schedule with its next due time and its last job."),
+    api("GET", "/schedules", Right.READ_DECISIONS, schedules)(
+        "List the schedules of schedules.yaml.", "Each schedule with its next due time and its last job."
     ),
     *(
-        Route(
-            "POST",
-            f"{API}/schedules/{{name}}/{verb}",
-            Right.RUN_JOBS,
-            handle,
-            RouteDoc(summary, meaning, problems={404: "", **more}, status=status),
+        api("POST", f"/schedules/{{name}}/{verb}", Right.RUN_JOBS, handle)(
+            summary, meaning, problems={404: "", **more}, status=status
         )
         for verb, handle, summary, meaning, more, status in (
             ("run", run_now, "Run the job of a schedule now.", "The queued job.", _BUSY, 202),

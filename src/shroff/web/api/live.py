@@ -20,7 +20,7 @@ from shroff.runtime.fresh import Fresh
 from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 from shroff.worker.serving.counts import Latencies, WorkerCounts
 
 if TYPE_CHECKING:
@@ -293,16 +293,10 @@ def document(found: Look) -> Live:
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/live",
-        Right.READ_DECISIONS,
-        live,
-        RouteDoc(
-            "Get live figures: events and decisions in a period up to the newest event, latency, and backlog.",
-            "The figures of the screen Live.",
-            problems={400: ""},
-            query={"period": "The period: 1h, 24h or 7d. Default: 24h."},
-        ),
+    api("GET", "/live", Right.READ_DECISIONS, live)(
+        "Get live figures: events and decisions in a period up to the newest event, latency, and backlog.",
+        "The figures of the screen Live.",
+        problems={400: ""},
+        query={"period": "The period: 1h, 24h or 7d. Default: 24h."},
     ),
 )

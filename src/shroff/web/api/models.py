@@ -15,7 +15,7 @@ from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -118,24 +118,14 @@ def _action(
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/models/{{id}}",
-        Right.READ_DEFINITIONS,
-        one_model,
-        RouteDoc("Get one model: its gates, metrics, promotions and manifest.", "The model.", problems={404: ""}),
+    api("GET", "/models/{id}", Right.READ_DEFINITIONS, one_model)(
+        "Get one model: its gates, metrics, promotions and manifest.", "The model.", problems={404: ""}
     ),
-    Route(
-        "POST",
-        f"{API}/models/{{id}}",
-        Right.PROMOTE_MODELS,
-        change_model,
-        RouteDoc(
-            "Promote a model, roll it back, put it in shadow or take it out; with a reason, which is recorded.",
-            "The result, and whether it is active in the log yet.",
-            ModelChange,
-            {404: ""},
-            others={409: ("The model fails gates that are not waived; the problem names them.", Deployment)},
-        ),
+    api("POST", "/models/{id}", Right.PROMOTE_MODELS, change_model)(
+        "Promote a model, roll it back, put it in shadow or take it out; with a reason, which is recorded.",
+        "The result, and whether it is active in the log yet.",
+        ModelChange,
+        {404: ""},
+        others={409: ("The model fails gates that are not waived; the problem names them.", Deployment)},
     ),
 )

@@ -16,7 +16,7 @@ from shroff.people.audit import Act
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -297,96 +297,52 @@ async def _known(service: Service, name: str) -> None:
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/notices",
-        Right.SEND_NOTICES,
-        all_notices,
-        RouteDoc("List the notices of the project.", "Each notice, without secrets."),
+    api("GET", "/notices", Right.SEND_NOTICES, all_notices)(
+        "List the notices of the project.", "Each notice, without secrets."
     ),
-    Route(
-        "GET",
-        f"{API}/notices/{{name}}/preview",
-        Right.SEND_NOTICES,
-        preview,
-        RouteDoc(
-            "Preview the mail of a notice. Nothing is sent, and the link in it does not work.",
-            "Subject, plain text and HTML.",
-            problems={400: "", 404: "No notice has this name."},
-            query={
-                "event": "The event, such as payment/p-1. Default: the newest that fits.",
-                "day": "The day of a report, such as 2026-03-01. Default: the last that was due.",
-            },
-        ),
+    api("GET", "/notices/{name}/preview", Right.SEND_NOTICES, preview)(
+        "Preview the mail of a notice. Nothing is sent, and the link in it does not work.",
+        "Subject, plain text and HTML.",
+        problems={400: "", 404: "No notice has this name."},
+        query={
+            "event": "The event, such as payment/p-1. Default: the newest that fits.",
+            "day": "The day of a report, such as 2026-03-01. Default: the last that was due.",
+        },
     ),
-    Route(
-        "POST",
-        f"{API}/notices/{{name}}/test",
-        Right.SEND_NOTICES,
-        test,
-        RouteDoc(
-            "Send the mail of a notice to an address, marked as a test.",
-            "Whether the mail server accepted it, or why not.",
-            NoticeTest,
-            {
-                404: "No notice has this name.",
-                422: "The body is refused.",
-            },
-        ),
+    api("POST", "/notices/{name}/test", Right.SEND_NOTICES, test)(
+        "Send the mail of a notice to an address, marked as a test.",
+        "Whether the mail server accepted it, or why not.",
+        NoticeTest,
+        {
+            404: "No notice has this name.",
+            422: "The body is refused.",
+        },
     ),
-    Route(
-        "GET",
-        f"{API}/outbox",
-        Right.SEND_NOTICES,
-        outbox,
-        RouteDoc(
-            "List the messages of notices in the outbox (letters): mails, calls and documents, newest first.",
-            "A page of letters, the number of pending notices, and what blocks all sending.",
-            problems={400: ""},
-            query={
-                "state": f"Only letters in these states, with commas: {OPEN}, {SENT}, {REFUSED}, {UNKNOWN}, dropped.",
-                "limit": "Maximum number, 1 to 500. Default: 50.",
-                "cursor": "`next` of the previous page.",
-            },
-        ),
+    api("GET", "/outbox", Right.SEND_NOTICES, outbox)(
+        "List the messages of notices in the outbox (letters): mails, calls and documents, newest first.",
+        "A page of letters, the number of pending notices, and what blocks all sending.",
+        problems={400: ""},
+        query={
+            "state": f"Only letters in these states, with commas: {OPEN}, {SENT}, {REFUSED}, {UNKNOWN}, dropped.",
+            "limit": "Maximum number, 1 to 500. Default: 50.",
+            "cursor": "`next` of the previous page.",
+        },
     ),
-    Route(
-        "POST",
-        f"{API}/outbox/{{id}}/retry",
-        Right.SEND_NOTICES,
-        retry,
-        RouteDoc(
-            "Send a letter again that was refused, or whose delivery is unknown.", "The letter.", problems={400: ""}
-        ),
+    api("POST", "/outbox/{id}/retry", Right.SEND_NOTICES, retry)(
+        "Send a letter again that was refused, or whose delivery is unknown.", "The letter.", problems={400: ""}
     ),
-    Route(
-        "GET",
-        f"{API}/mailbox",
-        Right.SEND_NOTICES,
-        mailbox,
-        RouteDoc(
-            "List the built-in mailbox: mails stored as files, if no mail server is set.",
-            "The newest mails, without their texts.",
-            problems={400: ""},
-            query={"limit": "Maximum number, 1 to 500. Default: 50."},
-        ),
+    api("GET", "/mailbox", Right.SEND_NOTICES, mailbox)(
+        "List the built-in mailbox: mails stored as files, if no mail server is set.",
+        "The newest mails, without their texts.",
+        problems={400: ""},
+        query={"limit": "Maximum number, 1 to 500. Default: 50."},
     ),
-    Route(
-        "GET",
-        f"{API}/mailbox/{{name}}",
-        Right.SEND_NOTICES,
-        mailbox_mail,
-        RouteDoc("Get one mail of the built-in mailbox.", "The mail with its texts.", problems={400: "", 404: ""}),
+    api("GET", "/mailbox/{name}", Right.SEND_NOTICES, mailbox_mail)(
+        "Get one mail of the built-in mailbox.", "The mail with its texts.", problems={400: "", 404: ""}
     ),
-    Route(
-        "GET",
-        f"{API}/decisions/{{event}}/{{id}}/questions",
-        Right.READ_DECISIONS,
-        questions,
-        RouteDoc(
-            "List the questions to customers about a decision, and their answers.",
-            "The questions, oldest first.",
-            problems={400: ""},
-        ),
+    api("GET", "/decisions/{event}/{id}/questions", Right.READ_DECISIONS, questions)(
+        "List the questions to customers about a decision, and their answers.",
+        "The questions, oldest first.",
+        problems={400: ""},
     ),
 )

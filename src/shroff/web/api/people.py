@@ -15,7 +15,7 @@ from shroff.people.desk import Desk
 from shroff.people.store import ApiKey, AuditFilter, User
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
-from shroff.web.http.routes import API, PAGED, Route, RouteDoc
+from shroff.web.http.routes import PAGED, api
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -267,100 +267,48 @@ def wanted_of(query: Mapping[str, str]) -> AuditFilter:
 _DONE: Final = {400: "Not found, or not allowed."}
 
 ROUTES: Final = (
-    Route("GET", f"{API}/users", Right.MANAGE_USERS, all_users, RouteDoc("List the users.", "Users with their roles.")),
-    Route(
-        "POST",
-        f"{API}/users",
-        Right.MANAGE_USERS,
-        add_user,
-        RouteDoc("Add a user.", "The user, and a one-time link to set the password, valid for three days.", NewUser),
+    api("GET", "/users", Right.MANAGE_USERS, all_users)("List the users.", "Users with their roles."),
+    api("POST", "/users", Right.MANAGE_USERS, add_user)(
+        "Add a user.", "The user, and a one-time link to set the password, valid for three days.", NewUser
     ),
-    Route(
-        "PATCH",
-        f"{API}/users/{{name}}",
-        Right.MANAGE_USERS,
-        change_user,
-        RouteDoc(
-            "Change a user. A changed role or a disabled sign-in ends the user's sessions.", "The user.", UserChange
-        ),
+    api("PATCH", "/users/{name}", Right.MANAGE_USERS, change_user)(
+        "Change a user. A changed role or a disabled sign-in ends the user's sessions.", "The user.", UserChange
     ),
-    Route(
-        "DELETE",
-        f"{API}/users/{{name}}",
-        Right.MANAGE_USERS,
-        delete_user,
-        RouteDoc("Remove a user; the audit log keeps the name.", "The removed user.", problems=_DONE),
+    api("DELETE", "/users/{name}", Right.MANAGE_USERS, delete_user)(
+        "Remove a user; the audit log keeps the name.", "The removed user.", problems=_DONE
     ),
-    Route(
-        "POST",
-        f"{API}/users/{{name}}/link",
-        Right.MANAGE_USERS,
-        link_user,
-        RouteDoc(
-            "Create a one-time link for a user to set the password, valid for three days.",
-            "The link's path and full URL.",
-            problems=_DONE,
-        ),
+    api("POST", "/users/{name}/link", Right.MANAGE_USERS, link_user)(
+        "Create a one-time link for a user to set the password, valid for three days.",
+        "The link's path and full URL.",
+        problems=_DONE,
     ),
-    Route(
-        "GET",
-        f"{API}/sessions",
-        Right.MANAGE_USERS,
-        all_sessions,
-        RouteDoc("List open sessions.", "The sessions, most recently used first."),
+    api("GET", "/sessions", Right.MANAGE_USERS, all_sessions)(
+        "List open sessions.", "The sessions, most recently used first."
     ),
-    Route(
-        "DELETE",
-        f"{API}/sessions/{{id}}",
-        Right.MANAGE_USERS,
-        end_session,
-        RouteDoc("End a session.", "The session's user.", problems=_DONE),
+    api("DELETE", "/sessions/{id}", Right.MANAGE_USERS, end_session)(
+        "End a session.", "The session's user.", problems=_DONE
     ),
-    Route(
-        "GET", f"{API}/keys", Right.MANAGE_KEYS, all_keys, RouteDoc("List the API keys.", "Keys without their text.")
+    api("GET", "/keys", Right.MANAGE_KEYS, all_keys)("List the API keys.", "Keys without their text."),
+    api("POST", "/keys", Right.MANAGE_KEYS, make_key)(
+        "Create an API key; it has at most the rights of its creator.",
+        "The key with its secret text, which is shown only once.",
+        NewKey,
     ),
-    Route(
-        "POST",
-        f"{API}/keys",
-        Right.MANAGE_KEYS,
-        make_key,
-        RouteDoc(
-            "Create an API key; it has at most the rights of its creator.",
-            "The key with its secret text, which is shown only once.",
-            NewKey,
-        ),
+    api("DELETE", "/keys/{id}", Right.MANAGE_KEYS, revoke_key)("Revoke an API key.", "The key.", problems=_DONE),
+    api("GET", "/audit", Right.READ_AUDIT, audit)(
+        "List the audit log, newest first: who did what, with old and new values.",
+        "A page of the audit log.",
+        problems={400: ""},
+        query={
+            "who": "The user or program: a name, or an id such as user-3.",
+            "action": "The action, such as user.role, or a prefix: user.",
+            "subject": "The object, such as user ann.",
+            "from": "From this time on.",
+            "to": "Before this time.",
+            **PAGED,
+        },
     ),
-    Route(
-        "DELETE",
-        f"{API}/keys/{{id}}",
-        Right.MANAGE_KEYS,
-        revoke_key,
-        RouteDoc("Revoke an API key.", "The key.", problems=_DONE),
-    ),
-    Route(
-        "GET",
-        f"{API}/audit",
-        Right.READ_AUDIT,
-        audit,
-        RouteDoc(
-            "List the audit log, newest first: who did what, with old and new values.",
-            "A page of the audit log.",
-            problems={400: ""},
-            query={
-                "who": "The user or program: a name, or an id such as user-3.",
-                "action": "The action, such as user.role, or a prefix: user.",
-                "subject": "The object, such as user ann.",
-                "from": "From this time on.",
-                "to": "Before this time.",
-                **PAGED,
-            },
-        ),
-    ),
-    Route(
-        "POST",
-        f"{API}/audit/verify",
-        Right.READ_AUDIT,
-        verify_audit,
-        RouteDoc("Verify the hash chain of the audit log.", "The result."),
+    api("POST", "/audit/verify", Right.READ_AUDIT, verify_audit)(
+        "Verify the hash chain of the audit log.", "The result."
     ),
 )

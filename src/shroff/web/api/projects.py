@@ -18,7 +18,7 @@ from shroff.people.audit import Act
 from shroff.web.api.rules.backtests import BacktestRun, BacktestRuns, Draft, Kept, act_of, computed, document, new_id
 from shroff.web.http.messages import Json, Request, decoded, seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import API, api
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
@@ -287,80 +287,46 @@ async def one_backtest(service: Service, request: Request) -> Json[BacktestRun]:
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/models",
-        Right.READ_DEFINITIONS,
-        models,
-        RouteDoc("List the models of the registry, newest first.", "Each model with its current state."),
+    api("GET", "/models", Right.READ_DEFINITIONS, models)(
+        "List the models of the registry, newest first.", "Each model with its current state."
     ),
-    Route(
-        "GET",
-        f"{API}/rules",
-        Right.READ_DEFINITIONS,
-        rules,
-        RouteDoc("List the rule files.", "Files with their rules."),
+    api("GET", "/rules", Right.READ_DEFINITIONS, rules)("List the rule files.", "Files with their rules."),
+    api("GET", "/rules/{file}", Right.READ_DEFINITIONS, rule_file)(
+        "Get one rule file with its text.", "The file; the header ETag has its tag.", problems={404: ""}
     ),
-    Route(
-        "GET",
-        f"{API}/rules/{{file}}",
-        Right.READ_DEFINITIONS,
-        rule_file,
-        RouteDoc("Get one rule file with its text.", "The file; the header ETag has its tag.", problems={404: ""}),
+    api("PUT", "/rules/{file}", Right.EDIT_RULES, put_rules)(
+        "Replace the text of a rule file: it is checked with its tests, written, and made active.",
+        "The file; `in_force` says whether it is active in the log yet.",
+        NewRuleFile,
+        {
+            409: "Changes of rules need a second person here: write a draft instead.",
+            412: "The file has been changed since.",
+            422: "The project would be invalid; each error has file, line and column.",
+            428: "If-Match is missing.",
+        },
+        headers={"If-Match": "The ETag of the version that you read.", "If-None-Match": "*: the file is new."},
     ),
-    Route(
-        "PUT",
-        f"{API}/rules/{{file}}",
-        Right.EDIT_RULES,
-        put_rules,
-        RouteDoc(
-            "Replace the text of a rule file: it is checked with its tests, written, and made active.",
-            "The file; `in_force` says whether it is active in the log yet.",
-            NewRuleFile,
-            {
-                409: "Changes of rules need a second person here: write a draft instead.",
-                412: "The file has been changed since.",
-                422: "The project would be invalid; each error has file, line and column.",
-                428: "If-Match is missing.",
-            },
-            headers={"If-Match": "The ETag of the version that you read.", "If-None-Match": "*: the file is new."},
-        ),
+    api("POST", "/backtests", Right.RUN_BACKTESTS, backtest)(
+        "Back-test a draft of rules, a policy or a model against the recorded decisions.",
+        "The report, as of `shroff backtest --json`.",
+        BacktestRequest,
+        {
+            404: "That rule has no draft.",
+            422: "The draft cannot be evaluated.",
+            503: "Another back-test is running, or this one takes too long.",
+        },
+        answer=ReportDocument,
+        others={
+            202: (
+                "The back-test has started: its progress. The header `Location` has the URL of its report.",
+                BacktestRun,
+            )
+        },
     ),
-    Route(
-        "POST",
-        f"{API}/backtests",
-        Right.RUN_BACKTESTS,
-        backtest,
-        RouteDoc(
-            "Back-test a draft of rules, a policy or a model against the recorded decisions.",
-            "The report, as of `shroff backtest --json`.",
-            BacktestRequest,
-            {
-                404: "That rule has no draft.",
-                422: "The draft cannot be evaluated.",
-                503: "Another back-test is running, or this one takes too long.",
-            },
-            answer=ReportDocument,
-            others={
-                202: (
-                    "The back-test has started: its progress. The header `Location` has the URL of its report.",
-                    BacktestRun,
-                )
-            },
-        ),
+    api("GET", "/backtests", Right.READ_DEFINITIONS, backtests)(
+        "List the back-tests that were started without waiting.", "Newest first, without their reports."
     ),
-    Route(
-        "GET",
-        f"{API}/backtests",
-        Right.READ_DEFINITIONS,
-        backtests,
-        RouteDoc("List the back-tests that were started without waiting.", "Newest first, without their reports."),
-    ),
-    Route(
-        "GET",
-        f"{API}/backtests/{{id}}",
-        Right.READ_DEFINITIONS,
-        one_backtest,
-        RouteDoc("Get the progress of a back-test, and its final report.", "The back-test.", problems={404: ""}),
+    api("GET", "/backtests/{id}", Right.READ_DEFINITIONS, one_backtest)(
+        "Get the progress of a back-test, and its final report.", "The back-test.", problems={404: ""}
     ),
 )

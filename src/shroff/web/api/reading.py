@@ -15,7 +15,7 @@ from shroff.web.api import override
 from shroff.web.api.events import is_explanation_asked
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 from shroff.web.http.schemas import Decision
 
 if TYPE_CHECKING:
@@ -92,38 +92,20 @@ def summaries_of(project: Project, events: Iterable[tuple[str, str]]) -> dict[tu
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/decisions/{{event}}/{{id}}",
-        Right.READ_DECISIONS,
-        decision,
-        RouteDoc(
-            "A decision.",
-            "The bytes of the original answer, and `answered` for an override.",
-            problems={400: "", 404: ""},
-            query={"explain": "1: with the explanation of `/explain`."},
-        ),
+    api("GET", "/decisions/{event}/{id}", Right.READ_DECISIONS, decision)(
+        "A decision.",
+        "The bytes of the original answer, and `answered` for an override.",
+        problems={400: "", 404: ""},
+        query={"explain": "1: with the explanation of `/explain`."},
     ),
-    Route(
-        "GET",
-        f"{API}/decisions/{{event}}/{{id}}/explain",
-        Right.READ_DECISIONS,
-        explain,
-        RouteDoc(
-            "Explain a decision: the model's reasons, its features beside earlier values, and its rules in words.",
-            "The decision with its `explanation`.",
-            problems={400: "", 404: ""},
-        ),
+    api("GET", "/decisions/{event}/{id}/explain", Right.READ_DECISIONS, explain)(
+        "Explain a decision: the model's reasons, its features beside earlier values, and its rules in words.",
+        "The decision with its `explanation`.",
+        problems={400: "", 404: ""},
     ),
-    Route(
-        "GET",
-        f"{API}/decisions/{{event}}/{{id}}/replay",
-        Right.READ_DECISIONS,
-        replay,
-        RouteDoc(
-            "Replay a decision: compute it again from the log and compare.",
-            "Whether every byte is equal.",
-            problems={400: "", 404: ""},
-        ),
+    api("GET", "/decisions/{event}/{id}/replay", Right.READ_DECISIONS, replay)(
+        "Replay a decision: compute it again from the log and compare.",
+        "Whether every byte is equal.",
+        problems={400: "", 404: ""},
     ),
 )

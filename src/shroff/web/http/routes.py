@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, get_args, get_origin, get_type_hints
 
 from starlette.responses import Response
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 Handle: TypeAlias = "Callable[[Service, Request], Awaitable[Response]]"
+
+_Doc = ParamSpec("_Doc")
 
 API: Final = "/api/v1"
 PAGED: Final = {"limit": "Page size, 1 to 500. Default: 50.", "cursor": "`next` of the previous page."}
@@ -103,6 +105,22 @@ class Route:
     @property
     def segments(self) -> list[str]:
         return self.path.split("/")[1:]
+
+
+def _documented(
+    doc: Callable[_Doc, RouteDoc],
+) -> Callable[[str, str, Right | None, Handle], Callable[_Doc, Route]]:
+    def api(method: str, path: str, right: Right | None, handle: Handle) -> Callable[_Doc, Route]:
+        def route(*args: _Doc.args, **more: _Doc.kwargs) -> Route:
+            return Route(method, API + path, right, handle, doc(*args, **more))
+
+        return route
+
+    return api
+
+
+# A route of the API: `api(method, path below API, right, handler)(summary, meaning, ...)`, last what `RouteDoc` takes.
+api: Final = _documented(RouteDoc)
 
 
 @cache

@@ -25,7 +25,7 @@ from shroff.web.api.rules.lists import ListChange
 from shroff.web.http.messages import ANY, Json, Request, decoded, seen, tagged, tags_of
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.problems import ProblemError, ProblemMore
-from shroff.web.http.routes import API, PAGED, Handle, Route, RouteDoc
+from shroff.web.http.routes import PAGED, Handle, Route, api
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -371,7 +371,7 @@ async def body_of(request: Request, type_: type[Body], *, may_be_empty: bool = F
     return decoded(raw, type_)
 
 
-_ONE: Final = f"{API}/cases/{{id}}"
+_ONE: Final = "/cases/{id}"
 _CHANGE: Final = {
     404: "",
     409: "Another user changed the case first; nothing was saved. The problem names the user and the time.",
@@ -381,65 +381,41 @@ _SEEN: Final = {"If-Match": "The ETag of the version that you read. Default: the
 
 def act(verb: str, handle: Handle, summary: str, body: type[Any]) -> Route:
     """Something that is done with one case."""
-    may_lack = body is NoBody
-    told = RouteDoc(summary, "The updated case.", body, _CHANGE, headers=_SEEN, may_lack_body=may_lack)
-    return Route("POST", f"{_ONE}/{verb}", Right.WORK_CASES, handle, told)
+    return api("POST", f"{_ONE}/{verb}", Right.WORK_CASES, handle)(
+        summary, "The updated case.", body, _CHANGE, headers=_SEEN, may_lack_body=body is NoBody
+    )
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/cases",
-        Right.READ_CASES,
-        cases,
-        RouteDoc(
-            "List the cases that match a filter (the queue), those due first at the top.",
-            "A page of cases, and the totals.",
-            problems={400: ""},
-            query={**MEANINGS, **PAGED},
-        ),
+    api("GET", "/cases", Right.READ_CASES, cases)(
+        "List the cases that match a filter (the queue), those due first at the top.",
+        "A page of cases, and the totals.",
+        problems={400: ""},
+        query={**MEANINGS, **PAGED},
     ),
-    Route(
-        "GET",
-        _ONE,
-        Right.READ_CASES,
-        case,
-        RouteDoc(
-            "Get one case with its alerts, notes, history and files.",
-            "The case; the header ETag has its tag.",
-            problems={400: "", 404: ""},
-        ),
+    api("GET", _ONE, Right.READ_CASES, case)(
+        "Get one case with its alerts, notes, history and files.",
+        "The case; the header ETag has its tag.",
+        problems={400: "", 404: ""},
     ),
-    Route(
-        "GET",
-        f"{_ONE}/files/{{file}}",
-        Right.READ_CASES,
-        file,
-        RouteDoc(
-            "Download a file of a case.",
-            "The file's bytes.",
-            problems={400: "", 404: ""},
-            media_type="application/octet-stream",
-        ),
+    api("GET", f"{_ONE}/files/{{file}}", Right.READ_CASES, file)(
+        "Download a file of a case.",
+        "The file's bytes.",
+        problems={400: "", 404: ""},
+        media_type="application/octet-stream",
     ),
     act("claim", claim, "Claim a case; it is locked for you until the lock expires.", NoBody),
     act("release", release, "Release a case.", NoBody),
     act("assign", assign, "Assign a case to a user by name, or to nobody.", CaseAssignment),
     act("note", note, "Add a note to a case.", CaseText),
-    Route(
-        "POST",
-        f"{_ONE}/attach",
-        Right.WORK_CASES,
-        attach,
-        RouteDoc(
-            "Attach a file to a case. The body is the file; only allowed file types are accepted.",
-            "The file's metadata.",
-            {"type": "string", "format": "binary"},
-            _CHANGE,
-            query={"name": "The file's name."},
-            required=("name",),
-            body_types=tuple(TYPES),
-        ),
+    api("POST", f"{_ONE}/attach", Right.WORK_CASES, attach)(
+        "Attach a file to a case. The body is the file; only allowed file types are accepted.",
+        "The file's metadata.",
+        {"type": "string", "format": "binary"},
+        _CHANGE,
+        query={"name": "The file's name."},
+        required=("name",),
+        body_types=tuple(TYPES),
     ),
     act(
         "decide",
@@ -451,45 +427,27 @@ ROUTES: Final = (
     act("snooze", snooze, "Snooze a case until a time.", CaseSnooze),
     act("reopen", reopen, "Reopen a closed case.", CaseText),
     act("undo", undo, "Undo a recent action, by its number.", CaseUndo),
-    Route(
-        "POST",
-        f"{API}/cases/claim-next",
-        Right.WORK_CASES,
-        claim_next,
-        RouteDoc(
-            "Claim the case that is due first, of those that match a filter and are free or already yours. Concurrent "
-            "calls never get the same case.",
-            "The case, or null if none matches.",
-            NoBody,
-            query={
-                **MEANINGS,
-                "state": f"{MEANINGS['state'].partition(' Default:')[0]} Of these, open, snoozed and escalated cases "
-                "can be claimed. Default: open.",
-            },
-            may_lack_body=True,
-        ),
+    api("POST", "/cases/claim-next", Right.WORK_CASES, claim_next)(
+        "Claim the case that is due first, of those that match a filter and are free or already yours. Concurrent "
+        "calls never get the same case.",
+        "The case, or null if none matches.",
+        NoBody,
+        query={
+            **MEANINGS,
+            "state": f"{MEANINGS['state'].partition(' Default:')[0]} Of these, open, snoozed and escalated cases "
+            "can be claimed. Default: open.",
+        },
+        may_lack_body=True,
     ),
-    Route(
-        "POST",
-        f"{API}/cases/bulk",
-        Right.WORK_CASES,
-        bulk,
-        RouteDoc(
-            "Decide, claim or snooze several cases. Cases that cannot be changed are reported; the others are changed.",
-            "The result for each case, and the number that undoes all changes.",
-            CasesAction,
-        ),
+    api("POST", "/cases/bulk", Right.WORK_CASES, bulk)(
+        "Decide, claim or snooze several cases. Cases that cannot be changed are reported; the others are changed.",
+        "The result for each case, and the number that undoes all changes.",
+        CasesAction,
     ),
-    Route(
-        "POST",
-        f"{API}/cases/undo",
-        Right.WORK_CASES,
-        undo,
-        RouteDoc(
-            "Undo a recent action on one or several cases.",
-            "The updated cases; cases that another user has changed since stay unchanged.",
-            CaseUndo,
-            _CHANGE,
-        ),
+    api("POST", "/cases/undo", Right.WORK_CASES, undo)(
+        "Undo a recent action on one or several cases.",
+        "The updated cases; cases that another user has changed since stay unchanged.",
+        CaseUndo,
+        _CHANGE,
     ),
 )

@@ -21,7 +21,7 @@ from shroff.web.api.events import label_shown
 from shroff.web.http.messages import PROBLEM, Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, PAGED, Route, RouteDoc
+from shroff.web.http.routes import PAGED, api
 from shroff.worker.inbox import LABELS, answers_of, labels_request
 
 if TYPE_CHECKING:
@@ -157,29 +157,17 @@ def _said_last(project: Project, row: FlagRow) -> Said | None:
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/flags",
-        Right.READ_DECISIONS,
-        flags,
-        RouteDoc(
-            "List the flags of one key of an entity, newest first.",
-            "A page of flags.",
-            problems={400: ""},
-            query={"entity": "The entity, such as card.", "key": "The key, such as c-1.", **PAGED},
-            required=("entity", "key"),
-        ),
+    api("GET", "/flags", Right.READ_DECISIONS, flags)(
+        "List the flags of one key of an entity, newest first.",
+        "A page of flags.",
+        problems={400: ""},
+        query={"entity": "The entity, such as card.", "key": "The key, such as c-1.", **PAGED},
+        required=("entity", "key"),
     ),
-    Route(
-        "PATCH",
-        f"{API}/flags/{{id}}",
-        Right.WRITE_LABELS,
-        judge,
-        RouteDoc(
-            "Record whether a flag was right. The answer becomes an analyst's label, fraud or genuine, of its event.",
-            "The flag.",
-            FlagJudgement,
-            {404: ""},
-        ),
+    api("PATCH", "/flags/{id}", Right.WRITE_LABELS, judge)(
+        "Record whether a flag was right. The answer becomes an analyst's label, fraud or genuine, of its event.",
+        "The flag.",
+        FlagJudgement,
+        {404: ""},
     ),
 )

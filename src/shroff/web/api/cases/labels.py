@@ -30,7 +30,7 @@ from shroff.notices.store import QuestionCounts
 from shroff.people.access import Right
 from shroff.runtime.fresh import Fresh
 from shroff.web.http.messages import Json, Request
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -324,14 +324,8 @@ def _conflict(one: Conflict) -> LabelConflict:
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/labels",
-        Right.READ_DECISIONS,
-        labels,
-        RouteDoc(
-            "Get statistics of labels: how many, how fast, conflicting, unmatched, and customers' answers.",
-            "The statistics, up to sequence number `counted_to` of the log.",
-        ),
+    api("GET", "/labels", Right.READ_DECISIONS, labels)(
+        "Get statistics of labels: how many, how fast, conflicting, unmatched, and customers' answers.",
+        "The statistics, up to sequence number `counted_to` of the log.",
     ),
 )

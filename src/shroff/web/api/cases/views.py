@@ -11,7 +11,7 @@ from shroff.people.access import Right
 from shroff.web.api.cases import case_documents as documents
 from shroff.web.api.cases.cases import body_of, done, time_of
 from shroff.web.http.messages import Json, Request
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -57,44 +57,22 @@ async def capacity(service: Service, request: Request) -> Json[documents.Capacit
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/views",
-        Right.READ_CASES,
-        views,
-        RouteDoc(
-            "List saved filters: built-in ones, your own, and those that others share.",
-            "The filters, each with its current number of cases.",
-        ),
+    api("GET", "/views", Right.READ_CASES, views)(
+        "List saved filters: built-in ones, your own, and those that others share.",
+        "The filters, each with its current number of cases.",
     ),
-    Route(
-        "PUT",
-        f"{API}/views/{{name}}",
-        Right.READ_CASES,
-        put_view,
-        RouteDoc(
-            "Save a filter under a name of your own; an existing one is replaced.",
-            "The filter, with its number of cases.",
-            ViewQuery,
-        ),
+    api("PUT", "/views/{name}", Right.READ_CASES, put_view)(
+        "Save a filter under a name of your own; an existing one is replaced.",
+        "The filter, with its number of cases.",
+        ViewQuery,
     ),
-    Route(
-        "DELETE",
-        f"{API}/views/{{name}}",
-        Right.READ_CASES,
-        remove_view,
-        RouteDoc("Delete one of your saved filters.", "The name of the filter.", problems={400: "", 404: ""}),
+    api("DELETE", "/views/{name}", Right.READ_CASES, remove_view)(
+        "Delete one of your saved filters.", "The name of the filter.", problems={400: "", 404: ""}
     ),
-    Route(
-        "GET",
-        f"{API}/capacity",
-        Right.READ_CASES,
-        capacity,
-        RouteDoc(
-            "Get today's review capacity: cases done, expected end of the queue, and second reviews.",
-            "The figures, by the clock of the service.",
-            problems={400: "", 422: "The query is invalid.", 500: "", 503: ""},
-            query={"since": "The start of the day. Default: midnight UTC."},
-        ),
+    api("GET", "/capacity", Right.READ_CASES, capacity)(
+        "Get today's review capacity: cases done, expected end of the queue, and second reviews.",
+        "The figures, by the clock of the service.",
+        problems={400: "", 422: "The query is invalid.", 500: "", 503: ""},
+        query={"since": "The start of the day. Default: midnight UTC."},
     ),
 )

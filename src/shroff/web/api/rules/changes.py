@@ -15,7 +15,7 @@ from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 from shroff.worker.inbox import ADOPT
 
 if TYPE_CHECKING:
@@ -137,35 +137,23 @@ def document(one: FileDifference) -> FileChange:
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/changes",
-        Right.READ_DEFINITIONS,
-        changes,
-        RouteDoc(
-            "List inactive changes in the project's files: files, and settings of shroff.yaml.",
-            "`takes` is `now` for changes that can be applied to a running service, else `restart`.",
-            problems={422: "The files are invalid; each error has file, line and column."},
-        ),
+    api("GET", "/changes", Right.READ_DEFINITIONS, changes)(
+        "List inactive changes in the project's files: files, and settings of shroff.yaml.",
+        "`takes` is `now` for changes that can be applied to a running service, else `restart`.",
+        problems={422: "The files are invalid; each error has file, line and column."},
     ),
-    Route(
-        "POST",
-        f"{API}/changes/apply",
-        Right.EDIT_RULES,
-        apply,
-        RouteDoc(
-            "Make the project's files the active version, from the next event on. Changes of policy, lists, models "
-            "and notices also need their own right; sinks need `mend:input`, and settings of sign-in and web need "
-            "`manage:users`.",
-            "The result, as of `shroff apply --json`.",
-            ChangesStep,
-            {
-                403: "Further rights or a second person are needed.",
-                412: "The files have been changed since.",
-                413: "The body is too long, or has too many items.",
-                422: "The files are invalid, or the body cannot be read.",
-            },
-        ),
+    api("POST", "/changes/apply", Right.EDIT_RULES, apply)(
+        "Make the project's files the active version, from the next event on. Changes of policy, lists, models "
+        "and notices also need their own right; sinks need `mend:input`, and settings of sign-in and web need "
+        "`manage:users`.",
+        "The result, as of `shroff apply --json`.",
+        ChangesStep,
+        {
+            403: "Further rights or a second person are needed.",
+            412: "The files have been changed since.",
+            413: "The body is too long, or has too many items.",
+            422: "The files are invalid, or the body cannot be read.",
+        },
     ),
 )
 

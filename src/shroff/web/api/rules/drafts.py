@@ -19,7 +19,7 @@ from shroff.web.api.rules.draft_checks import DraftCheck
 from shroff.web.api.rules.rule_looks import OFF, RuleLook, one_rule, subject_of
 from shroff.web.http.messages import Json, Request, decoded, seen, tagged, tags_of
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
@@ -344,10 +344,7 @@ def no_draft(id_: str) -> ProblemError:
     return ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {id_!r}")
 
 
-def _draft(method: str, path: str, handle: Any, told: RouteDoc, right: Right = Right.EDIT_RULES) -> Route:
-    return Route(method, f"{API}/rules/{{rule}}/draft{path}", right, handle, told)
-
-
+_DRAFT: Final = "/rules/{rule}/draft"
 _MATCH: Final = {"If-Match": "The ETag of the version that you read.", "If-None-Match": "*: the draft is new."}
 
 
@@ -359,81 +356,43 @@ _STEP: Final = {
 }
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/drafts",
-        Right.READ_DEFINITIONS,
-        drafts,
-        RouteDoc("List all rule drafts.", "The drafts, without their texts.", problems={404: ""}),
+    api("GET", "/drafts", Right.READ_DEFINITIONS, drafts)(
+        "List all rule drafts.", "The drafts, without their texts.", problems={404: ""}
     ),
-    _draft(
-        "GET",
-        "",
-        draft,
-        RouteDoc("Get one draft with its text.", "The draft; the header ETag has its tag.", problems={404: ""}),
-        Right.READ_DEFINITIONS,
+    api("GET", _DRAFT, Right.READ_DEFINITIONS, draft)(
+        "Get one draft with its text.", "The draft; the header ETag has its tag.", problems={404: ""}
     ),
-    _draft(
-        "PUT",
-        "",
-        put_draft,
-        RouteDoc(
-            "Save the draft of a rule, even if it has errors. Nothing becomes active.",
-            "The draft, its ETag, and its errors and warnings.",
-            DraftBody,
-            {412: "The draft has been changed since.", 428: "If-Match is missing."},
-            headers=_MATCH,
-        ),
+    api("PUT", _DRAFT, Right.EDIT_RULES, put_draft)(
+        "Save the draft of a rule, even if it has errors. Nothing becomes active.",
+        "The draft, its ETag, and its errors and warnings.",
+        DraftBody,
+        {412: "The draft has been changed since.", 428: "If-Match is missing."},
+        headers=_MATCH,
     ),
-    _draft(
-        "DELETE",
-        "",
-        delete_draft,
-        RouteDoc(
-            "Delete a draft and its trial.",
-            "The deleted draft's rule.",
-            problems={400: "", 404: "", 412: "The draft has been changed since.", 422: "", 428: "If-Match is missing."},
-            headers={"If-Match": "The ETag of the version that you read."},
-        ),
+    api("DELETE", _DRAFT, Right.EDIT_RULES, delete_draft)(
+        "Delete a draft and its trial.",
+        "The deleted draft's rule.",
+        problems={400: "", 404: "", 412: "The draft has been changed since.", 422: "", 428: "If-Match is missing."},
+        headers={"If-Match": "The ETag of the version that you read."},
     ),
-    _draft(
-        "POST",
-        "/check",
-        check,
-        RouteDoc(
-            "Check an unsaved text: errors with line and column, test results, and the rule in words.",
-            "`ok` says whether it could become active.",
-            DraftBody,
-        ),
-        Right.READ_DEFINITIONS,
+    api("POST", f"{_DRAFT}/check", Right.READ_DEFINITIONS, check)(
+        "Check an unsaved text: errors with line and column, test results, and the rule in words.",
+        "`ok` says whether it could become active.",
+        DraftBody,
     ),
-    _draft(
-        "POST",
-        "/shadow",
-        post_shadow,
-        RouteDoc(
-            "Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id.",
-            "Its file, and whether it is active in the log yet.",
-            DraftStep,
-            _STEP,
-        ),
+    api("POST", f"{_DRAFT}/shadow", Right.EDIT_RULES, post_shadow)(
+        "Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id.",
+        "Its file, and whether it is active in the log yet.",
+        DraftStep,
+        _STEP,
     ),
-    _draft(
-        "POST",
-        "/approve",
-        post_approve,
-        RouteDoc("Approve a draft that others wrote.", "The draft.", DraftStep, _STEP),
-        Right.APPROVE_RULES,
+    api("POST", f"{_DRAFT}/approve", Right.APPROVE_RULES, post_approve)(
+        "Approve a draft that others wrote.", "The draft.", DraftStep, _STEP
     ),
-    _draft(
-        "POST",
-        "/activate",
-        post_activate,
-        RouteDoc(
-            "Make a draft active; it replaces the rule and its trial.",
-            "Its file, and whether it is active in the log yet.",
-            DraftStep,
-            _STEP,
-        ),
+    api("POST", f"{_DRAFT}/activate", Right.EDIT_RULES, post_activate)(
+        "Make a draft active; it replaces the rule and its trial.",
+        "Its file, and whether it is active in the log yet.",
+        DraftStep,
+        _STEP,
     ),
 )

@@ -18,7 +18,7 @@ from shroff.web.api.rules import list_csv
 from shroff.web.api.rules.drafts import WAITS, ChangeAsked, agreed, asked_document
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
@@ -244,66 +244,34 @@ _SECOND: Final = "Silences need approval by a second person here."
 _WRITTEN: Final = {404: "", 409: _SECOND, 422: "The body or the resulting list is invalid."}
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/lists",
-        Right.READ_DEFINITIONS,
-        all_lists,
-        RouteDoc("List the lists that rules and features read.", "Each list with the rules and features that read it."),
+    api("GET", "/lists", Right.READ_DEFINITIONS, all_lists)(
+        "List the lists that rules and features read.", "Each list with the rules and features that read it."
     ),
-    Route(
-        "GET",
-        f"{API}/lists/{{list}}",
-        Right.READ_DEFINITIONS,
-        one_list,
-        RouteDoc("Get the entries of a list.", "The entries, in the order of its file.", problems={404: ""}),
+    api("GET", "/lists/{list}", Right.READ_DEFINITIONS, one_list)(
+        "Get the entries of a list.", "The entries, in the order of its file.", problems={404: ""}
     ),
-    Route(
-        "PUT",
-        f"{API}/lists/{{list}}",
-        Right.EDIT_LISTS,
-        put_sheet,
-        RouteDoc(
-            "Upload entries as CSV; entries with the same value are replaced. With `is_whole`, all other entries are "
-            "removed.",
-            "The numbers of added, changed and removed entries, and whether they are active in the log yet.",
-            ListSheet,
-            _WRITTEN,
-        ),
+    api("PUT", "/lists/{list}", Right.EDIT_LISTS, put_sheet)(
+        "Upload entries as CSV; entries with the same value are replaced. With `is_whole`, all other entries are "
+        "removed.",
+        "The numbers of added, changed and removed entries, and whether they are active in the log yet.",
+        ListSheet,
+        _WRITTEN,
     ),
-    Route(
-        "POST",
-        f"{API}/lists/{{list}}/entries",
-        Right.EDIT_LISTS,
-        put_entry,
-        RouteDoc(
-            "Add an entry to a list, or replace the one with the same value. The caller is recorded as its author.",
-            "The numbers of added and changed entries, and whether they are active in the log yet.",
-            NewListEntry,
-            _WRITTEN,
-        ),
+    api("POST", "/lists/{list}/entries", Right.EDIT_LISTS, put_entry)(
+        "Add an entry to a list, or replace the one with the same value. The caller is recorded as its author.",
+        "The numbers of added and changed entries, and whether they are active in the log yet.",
+        NewListEntry,
+        _WRITTEN,
     ),
-    Route(
-        "POST",
-        f"{API}/lists/{{list}}/approve",
-        Right.EDIT_LISTS,
-        approve,
-        RouteDoc(
-            "Approve, as the second person, a requested change of a list.",
-            "The numbers of added, changed and removed entries, and whether they are active in the log yet.",
-            ListApproval,
-            _WRITTEN | {403: "The caller requested the change, or is an API key.", 404: "No such change is requested."},
-        ),
+    api("POST", "/lists/{list}/approve", Right.EDIT_LISTS, approve)(
+        "Approve, as the second person, a requested change of a list.",
+        "The numbers of added, changed and removed entries, and whether they are active in the log yet.",
+        ListApproval,
+        _WRITTEN | {403: "The caller requested the change, or is an API key.", 404: "No such change is requested."},
     ),
-    Route(
-        "DELETE",
-        f"{API}/lists/{{list}}/entries/{{value}}",
-        Right.EDIT_LISTS,
-        remove_entry,
-        RouteDoc(
-            "Remove a value from a list.",
-            "The number of removed entries, and whether that is active in the log yet.",
-            problems={400: "The list has no such value.", 404: "", 409: _SECOND, 422: ""},
-        ),
+    api("DELETE", "/lists/{list}/entries/{value}", Right.EDIT_LISTS, remove_entry)(
+        "Remove a value from a list.",
+        "The number of removed entries, and whether that is active in the log yet.",
+        problems={400: "The list has no such value.", 404: "", 409: _SECOND, 422: ""},
     ),
 )

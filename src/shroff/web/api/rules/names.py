@@ -11,7 +11,7 @@ from shroff.people.access import Right
 from shroff.rules.keys import EFFECTS, RULE
 from shroff.web.api.rules.rule_looks import teller_of
 from shroff.web.http.messages import Json, Request
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -74,15 +74,8 @@ def _one(name: str, kind: str, says: str) -> Name:
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/names",
-        Right.READ_DEFINITIONS,
-        names,
-        RouteDoc(
-            "List the names that a rule's expressions can use: features, fields, functions, lists and tables, with "
-            "types.",
-            "Each name with its meaning.",
-        ),
+    api("GET", "/names", Right.READ_DEFINITIONS, names)(
+        "List the names that a rule's expressions can use: features, fields, functions, lists and tables, with types.",
+        "Each name with its meaning.",
     ),
 )

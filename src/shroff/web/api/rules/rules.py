@@ -14,7 +14,7 @@ from shroff.web.api.rules.drafts import AdoptedFile, ChangeAsked, asked_document
 from shroff.web.api.rules.rule_looks import RuleLook, all_rules, one_rule, reason_of, subject_of, who_changed
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
-from shroff.web.http.routes import API, PAGED, Route, RouteDoc
+from shroff.web.http.routes import PAGED, api
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -223,60 +223,32 @@ def _hit(one: HitEvent, rule: str, service: Service) -> RuleHit:
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/records",
-        Right.READ_DEFINITIONS,
-        records,
-        RouteDoc(
-            "List every rule with its state and its statistics over the newest part of the log.",
-            "The rules; removed ones come last.",
-        ),
+    api("GET", "/records", Right.READ_DEFINITIONS, records)(
+        "List every rule with its state and its statistics over the newest part of the log.",
+        "The rules; removed ones come last.",
     ),
-    Route(
-        "GET",
-        f"{API}/rules/{{rule}}/record",
-        Right.READ_DEFINITIONS,
-        record,
-        RouteDoc("Get one rule in words, with its statistics.", "The rule.", problems={404: ""}),
+    api("GET", "/rules/{rule}/record", Right.READ_DEFINITIONS, record)(
+        "Get one rule in words, with its statistics.", "The rule.", problems={404: ""}
     ),
-    Route(
-        "GET",
-        f"{API}/rules/{{rule}}/hits",
-        Right.READ_DECISIONS,
-        hits,
-        RouteDoc(
-            "List the newest events that a rule hit, with their labels.",
-            "A page of hits.",
-            problems={400: "", 404: ""},
-            query=PAGED,
-        ),
+    api("GET", "/rules/{rule}/hits", Right.READ_DECISIONS, hits)(
+        "List the newest events that a rule hit, with their labels.",
+        "A page of hits.",
+        problems={400: "", 404: ""},
+        query=PAGED,
     ),
-    Route(
-        "GET",
-        f"{API}/rules/{{rule}}/history",
-        Right.READ_DEFINITIONS,
-        history,
-        RouteDoc(
-            "List the versions of a rule, with their authors.",
-            "Newest first; the text is null if the rule was removed.",
-            problems={404: ""},
-        ),
+    api("GET", "/rules/{rule}/history", Right.READ_DEFINITIONS, history)(
+        "List the versions of a rule, with their authors.",
+        "Newest first; the text is null if the rule was removed.",
+        problems={404: ""},
     ),
-    Route(
-        "POST",
-        f"{API}/rules/{{rule}}/back",
-        Right.EDIT_RULES,
-        back,
-        RouteDoc(
-            "Restore a rule's version from a sequence number of the log; 0 removes the rule.",
-            "Its file, and whether it is active in the log yet.",
-            RuleReturn,
-            {
-                404: "",
-                409: "The rule is already removed.",
-                422: "The version does not fit the current project, or the reason is missing.",
-            },
-        ),
+    api("POST", "/rules/{rule}/back", Right.EDIT_RULES, back)(
+        "Restore a rule's version from a sequence number of the log; 0 removes the rule.",
+        "Its file, and whether it is active in the log yet.",
+        RuleReturn,
+        {
+            404: "",
+            409: "The rule is already removed.",
+            422: "The version does not fit the current project, or the reason is missing.",
+        },
     ),
 )

@@ -21,7 +21,7 @@ from shroff.training.cutoffs import AS_IT_IS, Cutoffs, CutoffsDocument, WhatIf
 from shroff.web.api.models import REASON_MAX, checked_reason
 from shroff.web.http.messages import Json, Request, decoded, seen, tagged
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import API, Route, RouteDoc
+from shroff.web.http.routes import api
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
@@ -271,39 +271,27 @@ def _unreadable(words: str) -> ProblemError:
 
 
 ROUTES: Final = (
-    Route(
-        "GET",
-        f"{API}/thresholds",
-        Right.READ_DEFINITIONS,
-        thresholds,
-        RouteDoc(
-            "Compute the cut-offs of the score with the lowest cost, as `shroff thresholds` does; other costs can be "
-            "tried.",
-            "Their cost, and the curve. The ETag is that of policy.yaml.",
-            problems={400: "There is no model, or policy.yaml has no costs.", 404: "", 500: "", 503: ""},
-            query={
-                "event": "The event type, if several have a champion.",
-                "model": "An inactive model.",
-                "missed": "Cost of a missed fraud, in percent of the value in policy.yaml.",
-                "false_decline": "Cost of a false decline.",
-                "review": "Cost of a review.",
-                "reviews_a_day": "Review capacity: reviews per day.",
-                "review_at": "A review cut-off to try.",
-                "decline_at": "A decline cut-off to try.",
-            },
-        ),
+    api("GET", "/thresholds", Right.READ_DEFINITIONS, thresholds)(
+        "Compute the cut-offs of the score with the lowest cost, as `shroff thresholds` does; other costs can be "
+        "tried.",
+        "Their cost, and the curve. The ETag is that of policy.yaml.",
+        problems={400: "There is no model, or policy.yaml has no costs.", 404: "", 500: "", 503: ""},
+        query={
+            "event": "The event type, if several have a champion.",
+            "model": "An inactive model.",
+            "missed": "Cost of a missed fraud, in percent of the value in policy.yaml.",
+            "false_decline": "Cost of a false decline.",
+            "review": "Cost of a review.",
+            "reviews_a_day": "Review capacity: reviews per day.",
+            "review_at": "A review cut-off to try.",
+            "decline_at": "A decline cut-off to try.",
+        },
     ),
-    Route(
-        "PUT",
-        f"{API}/thresholds/{{event}}",
-        Right.SET_THRESHOLDS,
-        put_thresholds,
-        RouteDoc(
-            "Write other cut-offs, and costs, of an event type into policy.yaml; with a reason, which is recorded.",
-            "Whether they are active in the log yet.",
-            NewCutoffs,
-            {404: "", 412: "policy.yaml has been changed since.", 428: "If-Match is missing."},
-            headers={"If-Match": "The ETag of the version that you read."},
-        ),
+    api("PUT", "/thresholds/{event}", Right.SET_THRESHOLDS, put_thresholds)(
+        "Write other cut-offs, and costs, of an event type into policy.yaml; with a reason, which is recorded.",
+        "Whether they are active in the log yet.",
+        NewCutoffs,
+        {404: "", 412: "policy.yaml has been changed since.", 428: "If-Match is missing."},
+        headers={"If-Match": "The ETag of the version that you read."},
     ),
 )
