@@ -119,7 +119,12 @@ def test_user_and_password_of_the_address_log_in_and_are_shown_nowhere():
 
 @pytest.mark.parametrize(
     "status, words",
-    [(401, "asks for a user and a password"), (403, "may not do this"), (404, "no such path"), (302, "Is it a schema")],
+    [
+        (401, "asks for a user and a password"),
+        (403, "lacks permission"),
+        (404, "no such path"),
+        (302, "Is it a schema"),
+    ],
 )
 def test_an_answer_that_says_nothing_of_schemas_is_the_registry_being_away(status, words):
     answer = (status, {"error_code": status}, ("Location", "http://127.0.0.1:1/"))
@@ -138,7 +143,7 @@ def test_nobody_at_the_address_is_said_with_the_address_and_a_cure():
     with answering() as (host, _):
         pass
 
-    with pytest.raises(SchemasAwayError, match=rf"http://{host} cannot be reached: .*refused\. Is it running"):
+    with pytest.raises(SchemasAwayError, match=rf"http://{host} cannot be reached: .*refused\. Check that it runs"):
         asked(f"http://reader:{SECRET[:4]}@{host}")
 
 

@@ -154,7 +154,7 @@ def test_a_server_that_has_too_much_to_do_loses_no_day(bank: Path, server: Ampli
 def test_a_wrong_key_is_told_without_it(bank: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AMPLITUDE_SECRET_KEY", "wrong-one")
 
-    with pytest.raises(UsageError, match=r"Amplitude refuses the export with 403\. Look at the keys") as raised:
+    with pytest.raises(UsageError, match=r"Amplitude refuses the export with 403\. Check the keys") as raised:
         sync(bank)
     assert "wrong-one" not in str(raised.value)
 

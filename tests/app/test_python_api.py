@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from html import escape
 
 import msgspec
 import numpy as np
@@ -17,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import shroff
+from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.replay.notebook import moment_ms
 from shroff.worker.answers import json_lines
@@ -122,6 +125,46 @@ def test_a_data_frame_is_decided_as_its_rows_are(project, kind):
     assert [one.id for one in project.decide(FRAMES[kind]())] == ["p1", "p2"]
 
 
+@pytest.mark.parametrize("kind", FRAMES)
+def test_features_and_labels_take_a_data_frame_as_their_rows(project, kind):
+    found = project.features("payment", FRAMES[kind]())
+
+    assert found.select(["id", "card.payments_1h"]).to_pylist() == [
+        {"id": "p1", "card.payments_1h": 0},
+        {"id": "p2", "card.payments_1h": 0},
+    ]
+    with pytest.raises(UsageError, match="either events or files"):
+        project.features("payment", ROWS, files="march.csv")
+
+    project.decide(ROWS)
+    rows = pa.table({"event": ["payment/p1", "p2", "p9"], "reason": ["called", None, None]})
+    given = rows if "arrow" in kind else rows.to_pandas() if kind == "pandas" else rows.to_pylist()
+    report = project.label(given, "fraud", source="chargeback", known_at="2026-03-02T00:00:00Z")
+    assert (report.labels.appended, report.waiting if hasattr(report, "waiting") else 1) == (2, 1)
+    assert project.labels().select(["id", "verdict", "source", "reason"]).to_pylist() == [
+        {"id": "p1", "verdict": "fraud", "source": "chargeback", "reason": "called"},
+        {"id": "p2", "verdict": "fraud", "source": "chargeback", "reason": None},
+    ]
+
+
+def test_one_label_needs_a_verdict(project):
+    with pytest.raises(UsageError, match="a label needs a verdict"):
+        project.label("payment/p1")
+
+
+def test_answers_are_a_list_and_a_frame_with_a_row_for_each(project):
+    answers = project.decide([payment(1), payment(2, amount=250), payment(3, amount="x")])
+    again = answers.to_arrow()
+
+    assert again.drop_columns("error").slice(0, 2).equals(project.decisions())
+    assert again["error"].to_pylist()[:2] == [None, None]
+    assert "amount: expected an amount in EUR" in again["error"].to_pylist()[2]
+    assert pytest.importorskip("pandas").isna(answers.to_pandas().outcome[2])
+    assert answers.to_polars()["outcome"].to_list() == ["approve", "review", None]
+    assert "<td>p2</td><td>review</td>" in answers._repr_html_()
+    assert (type(answers)()._repr_html_(), type(answers)().to_arrow().num_rows) == ("", 0)
+
+
 def test_a_notebook_completes_the_calls_and_few_parts(project):
     shown = dir(project)
 
@@ -224,7 +267,8 @@ def test_an_explanation_shows_itself_with_what_was_before(project):
     shown = project.explain("p2")._repr_html_()
 
     assert "<td>card.spent_1d</td><td>5.00</td><td>0.00</td><td>0.00</td><td>0.00</td><td>1</td>" in shown
-    assert "<td>large</td><td>hit</td><td>A payment goes to review when this.amount &gt; 100" in shown
+    words = "Send a payment to review and flag its card when the amount is above 100 EUR. Notify analysts."
+    assert f"<td>large</td><td>hit</td><td>{words}</td><td>this.amount &gt; 100</td>" in shown
 
 
 # ---- tables
@@ -557,9 +601,42 @@ def test_a_replay_says_whether_it_matches(project):
     assert not replayed._replace(computed=msgspec.structs.replace(replayed.computed, document=b"{}")).match
 
 
-def test_a_project_names_its_folder_and_a_check_its_counts(project):
-    assert repr(project) == f"<shroff project {project.opened.places.folder}>"
-    assert repr(project.check()) == "CheckReport(errors=(), warnings=(), tests=0)"
+REPORTS = {
+    "check": lambda project: project.check(),
+    "doctor": lambda project: project.health.doctor(),
+    "backtest": lambda project: project.backtest(rules=project.opened.places.folder / "draft"),
+}
+
+
+@pytest.mark.parametrize("command", REPORTS)
+def test_a_report_shows_itself_as_its_command_prints_it(project, command, capsys):
+    project.decide([payment(1), payment(2, amount=250)])
+    folder = project.opened.places.folder
+    (folder / "draft").mkdir()
+    (folder / "draft/large.yaml").write_text(projects.FILES["rules/large.yaml"].replace("> 100", "> 1"))
+
+    shown = REPORTS[command](project)
+    run(["-C", str(folder), command, *(["--rules", str(folder / "draft")] if command == "backtest" else [])])
+
+    printed = capsys.readouterr().out
+    assert without_seconds(repr(shown)) == without_seconds(printed.rstrip("\n"))
+    assert without_seconds(shown._repr_html_()) == f"<pre>{escape(without_seconds(repr(shown)))}</pre>"
+    assert len(repr(shown).splitlines()) > 3
+
+
+def without_seconds(text):
+    return re.sub(r"[\d.,]+ (s|bytes)\b|\d[\d:.]+Z", "N", text)
+
+
+def test_a_project_names_itself_its_folder_and_how_much_it_has(project):
+    folder = project.opened.places.folder
+    assert repr(project) == f"<shroff project small in {folder}: 3 features, 1 rule>"
+    assert project._repr_html_() == f"<pre>&lt;shroff project small in {folder}: 3 features, 1 rule&gt;</pre>"
+
+    (folder / "features.yaml").write_text("card: { a: coun(payment) over 1h, b: 1 + }")
+    broken = shroff.open(folder)
+    assert repr(broken).startswith(f"<shroff project {folder}: ")
+    assert "    card: { a: coun(payment) over 1h, b: 1 + }\n               ^\n" in repr(broken.check())
 
 
 @pytest.mark.parametrize("name", shroff.__all__)

@@ -17,9 +17,9 @@ from shroff.language.values import parse_time
 from shroff.log import adopting
 from shroff.project.definitions import load_definitions
 from shroff.project.lists import Entry
+from shroff.project.meaning import teller_of
 from shroff.rules.silences import rule_of
 from shroff.rules.wording import in_words
-from shroff.web.api.rules.rule_looks import teller_of
 from tests.support.projects import FILES, write_files
 
 NOW_MS = parse_time("2026-03-01T12:00:00Z")

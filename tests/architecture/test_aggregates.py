@@ -16,7 +16,6 @@ ALSO = {
     "shroff.language.wording": {"min"},
     "shroff.features.programs.compiler": {"min", "max"},
     "shroff.features.value_bounds": {"min", "max"},
-    "shroff.rules.wording": {"share"},
 }
 
 

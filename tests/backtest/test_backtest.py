@@ -21,9 +21,9 @@ import pytest
 
 from shroff.app import project as app
 from shroff.backtest.fold import RuleMatches
-from shroff.backtest.judge import UNKNOWABLE, JudgedPeriod, Report, backtest, first_place, write_changed
+from shroff.backtest.judge import JudgedPeriod, Report, backtest, first_place, write_changed
 from shroff.backtest.judged import outcomes_by_columns
-from shroff.backtest.report import page, sentence
+from shroff.backtest.report import UNKNOWABLE, page, sentence
 from shroff.backtest.tally import exact_sums
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError

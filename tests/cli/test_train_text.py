@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from shroff.cli.train import _best_rule_text
 from shroff.models.evaluation.baselines import best_rule
 from shroff.models.evaluation.estimates import estimate
 from shroff.models.evaluation.intervals import key_blocks
 from shroff.models.evaluation.metrics import RowsOfFold, Terms, judge
 from shroff.models.sets import Flags, RecordedDecisions
+from shroff.training.printed import _best_rule_text
 
 FRAUDS = np.arange(60) % 6 == 0
 

@@ -124,8 +124,8 @@ def test_who_has_the_password_and_the_certificate_sends_and_reads(secured):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"sasl.password": "wrong-horse"}, "do not let us in"),
-        ({"sasl.username": "somebody"}, "do not let us in"),
+        ({"sasl.password": "wrong-horse"}, "reject the sign-in"),
+        ({"sasl.username": "somebody"}, "reject the sign-in"),
         ({"ssl.ca.location": ""}, "no secure connection"),
         ({"security.protocol": "PLAINTEXT"}, "no answer from the brokers"),
     ],

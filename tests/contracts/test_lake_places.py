@@ -314,7 +314,7 @@ def test_without_credentials_it_says_how_to_give_some(scheme: str, monkeypatch: 
         monkeypatch.setenv(name, value)
     objects = BucketObjects(f"{scheme}://bucket/p", account="mybank" if scheme == "az" else "")
 
-    with pytest.raises(TransientError, match=r"p: there are no credentials for .* does not answer\. " + cure):
+    with pytest.raises(TransientError, match=r"p: no credentials for .* does not answer\. " + cure):
         objects.get("a")
 
 

@@ -219,7 +219,7 @@ class TestTable(PullContract):
         words = "'overlap' of n is a whole number, not 5m"
         with closing(self.opened([], overlap="5m")) as source, pytest.raises(UsageError, match=words):
             source.stamp("1~2")
-        words = "by another column than n: give the source another name"
+        words = "by another column than n: rename the source"
         with closing(self.opened(["~2026-03-01T12:01:40"])) as source, pytest.raises(UsageError, match=words):
             source.names()
 

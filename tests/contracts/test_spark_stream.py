@@ -234,7 +234,7 @@ def test_a_backend_without_state_and_a_micro_batch_without_places_are_refused(tm
 
     with pytest.raises(UsageError, match="keeps no state between events"):
         decide(made, HereBackend(), tmp_path / "out", 1, 100)
-    with pytest.raises(UsageError, match="a micro-batch has 1 place at least, not 0"):
+    with pytest.raises(UsageError, match="a micro-batch has at least 1 record, not 0"):
         decide(made, Idle(), tmp_path / "out", 1, 0)
 
 

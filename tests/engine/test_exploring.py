@@ -273,7 +273,7 @@ def test_explain_says_what_the_draw_came_to(load, tmp_path: Path, changes: dict[
     assert explained.explanation.model is not None
     policy_line = explained.explanation.model.policy
     assert policy_line.text.endswith(words)
-    assert (policy_line.by_score, "together decline" in policy_line.text) == ("decline", True)
+    assert (policy_line.by_score, "Together: decline" in policy_line.text) == ("decline", True)
     assert "exploration" in json.loads(explained.json())
 
 
@@ -368,8 +368,8 @@ def test_a_backtest_says_what_they_say_of_declines_and_what_they_cost(load):
     assert said == (
         "payment: 10 events that the score would have declined were explored (approved); 9 have labels by now, "
         "2 are frauds. So about "
-        f"22.2% of such declines are right, likely {one['low']:.1%} to {one['high']:.1%}: 2 frauds of 9. Letting them "
-        "through has cost 60.00 EUR by the labels so far."
+        f"22.2% of such declines are right (95 % confidence interval {one['low']:.1%} to {one['high']:.1%}): "
+        "2 frauds of 9. Approving them has cost 60.00 EUR by the labels so far."
     )
     assert "2 frauds of 9" in page(report)
 

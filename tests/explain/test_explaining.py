@@ -274,7 +274,7 @@ def test_a_change_says_what_it_takes_in_words(bank):
 
     assert f" instead of {change['now']}{unit} would give {change['outcome']}" in change["text"]
     assert change["text"].startswith(f"{change['code']} ")
-    assert "others of the same event would move with it" in part["note"]
+    assert "other values of the event may depend on it" in part["note"]
 
 
 def test_a_count_is_never_said_to_fall_below_none(bank):
@@ -292,7 +292,7 @@ def test_the_policys_part_says_what_rules_and_score_come_to(bank):
 
     assert (policy["review_at"], policy["decline_at"], policy["by_rules"]) == (0.5, 0.95, "review")
     assert policy["by_score"] == outcome([], POLICY, decision.score, has_model=True)
-    assert policy["text"].endswith(f"together {decision.outcome}.")
+    assert policy["text"].endswith(f"Together: {decision.outcome}.")
 
 
 def decide_in_force(bank):

@@ -126,7 +126,11 @@ def test_a_first_hour(bank, asked, printed):
     assert (spent["value"], spent["key"]) == ("780.00", "c1")
     assert spent["earlier"] == {"count": 5, "lowest": "130.00", "median": "390.00", "highest": "650.00"}
     (hit,) = [one for one in explained["explanation"]["rules"] if one["result"] == "hit"]
-    assert "goes to review when card.payments_1h >= 4 and card.spent_24h > 500" in hit["text"]
+    assert hit["condition"] == "card.payments_1h >= 4 and card.spent_24h > 500"
+    words = (
+        "Send a payment to review and flag its card when the card has 4 or more payments in 1 h, and the card has more"
+    )
+    assert hit["text"] == f"{words} than 500 EUR spent in 24 h."
 
     code, text, hints = printed("explain", "p-5")
     assert code == 0
@@ -140,7 +144,8 @@ def test_check_prices_features_and_reads_rules_back(bank, asked, printed):
     assert (code, found["ok"], found["rules"]) == (0, True, 9)
     assert found["tests"] > 8
     assert {"name": "card.spent_24h", "type": "money", "cost": "constant"} in found["features"]
-    assert "A payment is declined when this.card in lists.blocked_cards; its card is flagged." in printed("check")[1]
+    words = "    Decline a payment and flag its card when the card is on the list blocked_cards."
+    assert f"{words}\n    this.card in lists.blocked_cards\n" in printed("check")[1]
 
 
 def test_a_typo_in_a_rule_is_shown_with_its_place_its_line_and_the_right_name(bank, asked, printed):
@@ -549,8 +554,8 @@ def test_doctor_counts_one_as_one(bank, asked, printed):
 
     text = printed("doctor")[1]
     assert "1 waits for an event that is not in the log" in text
-    assert "answers: 1 place, " in text
-    assert "the next start reads the whole log, 1 place" in text
+    assert "answers: 1 record, " in text
+    assert "the next start reads the whole log, 1 record" in text
 
 
 def test_doctor_finds_a_log_that_is_none(bank, asked):
@@ -573,7 +578,7 @@ def test_a_log_that_was_changed_by_hand_is_found(bank, asked):
     changed.close()
 
     code, told = asked("verify")
-    assert (code, "sequence number 3 is not what was written there" in told["detail"]) == (3, True)
+    assert (code, "record at sequence number 3 differs from the one that was written" in told["detail"]) == (3, True)
 
     with sqlite3.connect(bank / ".shroff" / "log.db") as changed:
         changed.execute("UPDATE decisions SET crc = NULL WHERE seq = 3")  # as rows of older versions are

@@ -246,7 +246,7 @@ def test_a_customer_answers_by_the_link_of_a_mail_once(bank, opened):
     # no: at once a label, a hold, and a case that analysts see
     customer.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
     customer.locator("button[value=no]").tap()
-    expect(title).to_have_text("Thank you. We are on it.")
+    expect(title).to_have_text("Thank you. We are investigating.")
     assert customer.locator("form").count() == 0
     looker.look()
     until(lambda: said_of(bank, "p-c-no") == [("fraud", "customer")])
@@ -276,7 +276,7 @@ def test_a_customers_yes_is_a_weak_label_and_holds_nothing(bank, opened):
     customer.goto(question_of(desk, "c-yes"))
     customer.locator("button[value=yes]").click()
 
-    expect(customer.get_by_role("heading", level=1)).to_have_text("Thank you. That was all.")
+    expect(customer.get_by_role("heading", level=1)).to_have_text("Thank you. Nothing else is needed.")
     until(lambda: said_of(bank, "p-c-yes") == [("genuine", "customer")])
     assert decided(bank, "p-after-yes", "c-yes")["outcome"] == "approve"
 
@@ -286,7 +286,7 @@ def test_a_link_that_has_ended_or_is_not_ours_says_so_and_takes_no_answer(bank, 
     looker, title = Looker(customer, bank.url), customer.get_by_role("heading", level=1)
     late = question_of(desk, "c-late")
     forged = late[:-1] + ("A" if late[-1] != "A" else "B")
-    for path, status, words in ((late, 410, "This link has ended."), (forged, 404, "This link is not from us.")):
+    for path, status, words in ((late, 410, "This link has expired."), (forged, 404, "This link is not from us.")):
         assert gone_to(customer, path).status == status
         expect(title).to_have_text(words)
         assert customer.get_by_role("button").count() == 0

@@ -315,4 +315,4 @@ def test_the_command_tells_what_moved(bank):
     assert told["places"] == told["upto"] == pruned_to(bank)
     assert "is not old enough" in told["kept_by"]
     text = shroff(bank, "prune", "--dry-run").stdout
-    assert text.startswith("0 places would move to ")
+    assert text.startswith("0 records would move to ")

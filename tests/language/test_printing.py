@@ -9,8 +9,9 @@ from shroff.language.checker import check
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.printing import text_of
 from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, TIME, Type, money, number
+from shroff.language.wording import ValueWording
 from shroff.rules.definitions import Rule
-from shroff.rules.wording import sentence
+from shroff.rules.wording import condition, in_words
 from tests.laws.expressions import SCOPE, texts, typed
 from tests.support.effort import examples
 from tests.support.projects import definitions
@@ -32,7 +33,7 @@ RULE = Scope(
     what="a rule",
     this=("payment",),
     entity="card",
-    feature={"card.mean": REAL, "card.count": INTEGER}.get,
+    feature={"card.mean": REAL, "card.count": INTEGER, "card.is_new": BOOLEAN, "card.is_old": BOOLEAN}.get,
     reads_row=True,
     since_flag=True,
 )
@@ -98,7 +99,8 @@ WRITTEN = """
       and this.amount < 20_000
   effect: review
 """
-ALLOWED = "An order is allowed, whatever the score and weaker rules say, when this.points > 1."
+ALLOWED = "Allow an order, whatever the score and weaker rules say, when the points is above 1."
+TELLER = ValueWording(lambda name: None, "EUR", 2)
 
 
 def rule(effect, **more):
@@ -108,26 +110,73 @@ def rule(effect, **more):
 @pytest.mark.parametrize(
     "given, words",
     [
-        (rule("decline"), "An order is declined when this.points > 1; its card is flagged."),
+        (rule("decline"), "Decline an order and flag its card when the points is above 1."),
         (rule("allow"), ALLOWED),
         (
             rule("allow", is_shadow=True, rollout=0.25),
-            f"{ALLOWED} In shadow: recorded, without effect. For 25% of the keys of card.",
+            f"{ALLOWED} In shadow: recorded, without effect. Applies to 25 % of all card keys.",
         ),
         (
             rule("allow", expires_ms=86_400_000, notify="analysts"),
-            f"{ALLOWED} Until 1970-01-02T00:00:00Z. It tells analysts.",
+            f"{ALLOWED} Until 1970-01-02T00:00:00Z. Notify analysts.",
+        ),
+        (
+            rule("note", notify="customer"),
+            "Record a note on an order and flag its card when the points is above 1. Notify the customer.",
         ),
     ],
 )
 def test_a_rule_reads_as_a_sentence(given, words):
-    assert sentence(given) == words
+    assert in_words(given, TELLER) == words
 
 
-def test_a_condition_is_read_back_as_it_was_written():
+@pytest.mark.parametrize(
+    "when, words",
+    [
+        ("this.amount >= 1_000.5", "the amount is at least 1,000.50 EUR"),
+        ("2 < this.amount", "the amount is above 2 EUR"),
+        ("this.amount > 3 * card.mean", "the amount is above 3 times the card's mean"),
+        ("card.mean + 2 * card.mean > 4", "the card's mean plus 2 times the card's mean is above 4"),
+        ("(card.mean - 1) * 2 > 4", "(the card's mean minus 1) times 2 is above 4"),
+        (
+            "this.amount / (mean(payment.amount) over 7d) > 6",
+            "the amount is more than 6 times the card's mean amount in 7 days",
+        ),
+        ("count(payment) over 1h > 0", "the card has at least one payment in 1 h"),
+        ("count(payment) over 1h == 0", "the card has no payments in 1 h"),
+        ("count(payment) over 1h since flag >= 4", "the card has 4 or more payments in 1 h since its last flag"),
+        ("sum(payment.amount) over 24h <= 1", "the card has at most 1 EUR spent in 24 h"),
+        ("max(payment.amount) over 10m <= 2.50", "the card's largest amount in 10 min is at most 2.50 EUR"),
+        (
+            "share(payment where payment.points > 1) over 7d < 0.3",
+            "the card's share of payments in 7 days with points above 1 is below 30 %",
+        ),
+        ("this.at - (last(payment.at) over 7d) < 5m", "the time since the last payment in 7 days is below 5 min"),
+        ("this.channel in ['pos', 'web']", "the channel is pos or web"),
+        ("this.channel not in ['pos', 'web']", "the channel is not pos or web"),
+        ("this.card in lists.blocked", "the card is on the list blocked"),
+        ("not this.card is missing", "the card is not missing"),
+        ("card.is_new and not card.is_old", '"is new" is true for the card, and "is old" is false for the card'),
+        (
+            "not (this.points > 1 or this.points < 0)",
+            "it is not the case that either the points is above 1 or the points is below 0",
+        ),
+        (
+            "this.points == 1 or this.points == 2 or this.points == 3",
+            "either the points is 1 or the points is 2 or the points is 3",
+        ),
+    ],
+)
+def test_a_condition_is_read_back_in_the_fields_own_words(when, words):
+    given = Rule("r", "payment", "card", check(when, RULE, BOOLEAN), "allow")
+
+    assert in_words(given, TELLER) == f"Allow a payment, whatever the score and weaker rules say, when {words}."
+
+
+def test_a_condition_is_shown_as_it_was_written():
     project = definitions({"rules/large.yaml": WRITTEN})
 
-    assert [sentence(one) for one in project.rules] == [
-        "A payment goes to review when this.amount > 50_000; its card is flagged.",
-        "A payment goes to review when this.amount > 10_000.50 and this.amount < 20_000; its card is flagged.",
+    assert [condition(one) for one in project.rules] == [
+        "this.amount > 50_000",
+        "this.amount > 10_000.50 and this.amount < 20_000",
     ]

@@ -405,8 +405,8 @@ def test_a_folder_that_cannot_be_written_costs_the_snapshot_and_nothing_else(ban
 @pytest.mark.parametrize(
     "damage, state, said",
     [
-        (lambda file: file.unlink(), "ok", "none; the next start reads the whole log, 2 places"),
-        (lambda file: None, "ok", "is intact: state at sequence number 2, 0 places old"),
+        (lambda file: file.unlink(), "ok", "none; the next start reads the whole log, 2 records"),
+        (lambda file: None, "ok", "is intact: state at sequence number 2, 0 records old"),
         (lambda file: file.write_bytes(b""), "note", "its checksum does not fit"),
         (lambda file: file.rename(file.with_name("9.snapshot")), "ok", "is intact: state at sequence number 2"),
         (lambda file: file.write_bytes(b"SHROFFSN\x09\x00\x00\x00"), "note", "another version of shroff"),

@@ -285,7 +285,7 @@ def test_silence_is_told_where_a_digest_is_verbose(tmp_path):
     bank.tell(later_ms=HOUR_MS)
 
     assert subjects(bank) == ["small: nothing to tell"]
-    assert "Nothing came since the last of these mails." in text_of(bank.post.read[0])
+    assert "Nothing to report since the last of these mails." in text_of(bank.post.read[0])
 
 
 # ---- on the way
@@ -425,7 +425,10 @@ def test_a_question_whose_link_has_ended_does_not_leave(tmp_path):
 
 @pytest.mark.parametrize(
     ("on", "says"),
-    [("decision", "We are checking your payment before it goes through."), ("flag", "We noticed a payment of yours")],
+    [
+        ("decision", "We are checking your payment before it goes through."),
+        ("flag", "We noticed a payment that does not look"),
+    ],
 )
 def test_a_mail_to_whom_the_event_names_is_a_receipt_and_says_nothing_of_rules(tmp_path, on, says):
     text = f"on: {on}\nto: {{ field: email }}\nshow: {{ amount: this.amount, card: this.card }}\n"

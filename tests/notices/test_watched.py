@@ -180,7 +180,7 @@ def test_the_report_says_what_waits_for_people(tmp_path):
         deciding.decide(desk, bank.project.opened.who, 3, "genuine")
         working.escalate(desk, bank.project.opened.who, 2, "hard")
     shown = lines_of(text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS))
-    at = shown.index("What waits for people now")
+    at = shown.index("Open work")
 
     assert shown[at + 2 : at + 7] == [
         "open cases 2",
@@ -232,7 +232,7 @@ def test_a_rule_that_flags_far_more_than_usual_is_told_once_an_hour(tmp_path):
         bank.tell()
 
     assert [str(one["Subject"]) for one in bank.post.read] == ["small: large flags far more than usual"]
-    assert "large has 12 flags in an hour, where 1.0 are usual." in text_of(bank.post.read[0])
+    assert "large has 12 flags in an hour; 1.0 are usual." in text_of(bank.post.read[0])
 
 
 RULE = """

@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 from random import Random
 
+import numpy as np
+import pyarrow as pa
 import pytest
+from sklearn.inspection import permutation_importance
+from sklearn.metrics import roc_auc_score
 
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.training.train import NOT_DECIDED, Steps
-from tests.support.learnable import FILES, make_project, write_days
+from tests.support.learnable import A_DAY, FILES, make_project, write_days
 
 pytestmark = pytest.mark.slow  # its tests train models
 
@@ -280,3 +284,43 @@ def test_a_moment_before_all_events_is_told_when_they_begin(
 def test_the_reasons_of_folds_are_sentences(tmp_path: Path, days: Path):
     with pytest.raises(UsageError, match=r"no rows to test on; fold 2: there are no rows to test on\. The newest"):
         bank(tmp_path, days).train(as_of="2026-05-01")
+
+
+def test_a_model_scores_a_frame_as_it_scores_events_and_works_with_scikit_learn(tmp_path: Path, days: Path):
+    project = bank(tmp_path, days)
+    report = project.train(promote=True, by="ann")
+    project.ingest(write_days(tmp_path / "new.jsonl", [DAYS]))
+    recorded = project.decisions().slice(DAYS * A_DAY)["score"].to_pylist()
+    events, features = project.events("payment").slice(DAYS * A_DAY), project.features("payment").slice(DAYS * A_DAY)
+    columns = {f"payment.{name}": events[name] for name in ("amount", "channel")}
+    frame = pa.table({**columns, "card.payments_1d": features["card.payments_1d"], "other": events["card"]})
+    verdicts = dict(zip(*(project.labels()[name].to_pylist() for name in ("id", "verdict")), strict=True))
+    frauds = [verdicts[one] == "fraud" for one in events["id"].to_pylist()]
+
+    model = project.model(report.stored.id)
+    found = model.predict_proba(frame)
+
+    assert found.shape == (A_DAY, 2)
+    assert found[:, 1].tolist() == recorded
+    assert np.allclose(found.sum(axis=1), 1)
+    for one in (frame.to_pandas(), pytest.importorskip("polars").DataFrame(frame)):
+        assert np.array_equal(model.predict_proba(one), found)
+    assert [*model.feature_names_in_] == ["payment.amount", "payment.channel", "card.payments_1d"]
+    assert [*model.classes_] == [0, 1]
+    assert roc_auc_score(frauds, found[:, 1]) > 0.6
+    moved = permutation_importance(model, frame.to_pandas(), frauds, scoring="roc_auc", n_repeats=1, random_state=1)
+    assert moved.importances_mean.argmax() == 0, "the amounts tell frauds apart"
+
+    assert repr(report).startswith(f"{report.stored.id} scores payment: trained on ")
+    assert report._repr_html_().startswith(f"<pre>{report.stored.id} scores payment: trained on ")
+    for wrong, words in [
+        (frame.drop_columns("payment.amount"), "no column 'payment.amount', which m-"),
+        (frame.set_column(0, "payment.amount", events["card"]), "'payment.amount' should hold numbers"),
+        ([[1.0, 2.0]], r"shape \(n, 3\), found the shape \(1, 2\)"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            model.predict_proba(wrong)
+    with pytest.raises(UsageError, match="trained already"):
+        model.fit(frame, frauds)
+    with pytest.raises(UsageError, match="there is no model 'm-none'"):
+        project.model("m-none")

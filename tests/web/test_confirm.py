@@ -97,7 +97,8 @@ def test_what_is_wrong_with_the_project_is_no_news_for_customers(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "verdict", "words"), [("yes", "genuine", "Thank you. That was all."), ("no", "fraud", "We are on it.")]
+    ("said", "verdict", "words"),
+    [("yes", "genuine", "Thank you. Nothing else is needed."), ("no", "fraud", "We are investigating.")],
 )
 def test_an_answer_is_a_label_and_in_the_record(tmp_path, said, verdict, words):
     bank = Bank(tmp_path)
@@ -147,7 +148,7 @@ def test_a_link_that_has_ended_says_so_and_answers_nothing(tmp_path):
         answers = [await browser.post(path, {"answer": said}) for said in ("no", "yes", "no")]
         for found in (await browser.get(path), *answers):
             assert found.status == 410
-            assert "This link has ended. It was good until 29 May, 20:26." in says(found)
+            assert "This link has expired. It was valid until 29 May, 20:26." in says(found)
             assert "189.90" not in says(found)
         assert await settled(asks) == []
         with closing(asks.service.project.outside.open_people()) as people:

@@ -188,9 +188,7 @@ def test_a_failing_test_keeps_a_draft_from_going_on(bank):
         assert checked["mistakes"] == []
         assert [one["passed"] for one in checked["tests"]] == [False]
         assert "expected hits [true], found [false]" in checked["tests"][0]["problem"]
-        assert checked["says"] == (
-            "When a payment comes with an amount that is above 500 EUR: send it to review, and flag its card."
-        )
+        assert checked["says"] == ("Send a payment to review and flag its card when the amount is above 500 EUR.")
         assert (await asks.ask("POST", f"{DRAFT}/shadow", which)).status == 422
 
     run(bank, steps)
@@ -449,10 +447,10 @@ def test_a_rule_is_written_mended_and_put_in_force_without_scripts(bank):
 
             shown = await browser.get("/rules/dear_one")
             assert b"active" in shown.body
-            assert b"When a payment comes with" in shown.body.partition(b"<pre")[0], (
+            assert b"and flag its card when the" in shown.body.partition(b"<pre")[0], (
                 "what it does stands above its text"
             )
-            assert b"When a payment comes with" in (await browser.get("/rules")).body
+            assert b"and flag its card when the" in (await browser.get("/rules")).body
             without = await sent(browser, "/rules/dear_one/back", seq="0", reason=" ")
             assert without.status == 422
             assert b"A reason is missing" in without.body

@@ -295,7 +295,7 @@ def test_it_does_not_end_idle_while_nobody_says_that_there_is_nothing_more(place
             if self.looks == 4:
                 feed.send("payments/0", message(10))
             uncounted = Standing("subscription", None, is_counted=False)  # nobody ever says how much waits there
-            return [*super().look(offsets), uncounted, Standing("former/0", None, "it is not there any more")]
+            return [*super().look(offsets), uncounted, Standing("former/0", None, "it no longer exists")]
 
     feed, told = topic(10), list[str]()
     source = Silent(feed)

@@ -52,9 +52,9 @@ def told(error: Exception, where: str) -> ShroffError:
 
     words = f"{where}: {' '.join(str(getattr(error, 'message', '') or error).split())[:WORDS_MAX]}"
     if isinstance(error, api.NotFound):
-        return UsageError(f"{words}. It is not there: make it with gcloud, or name another one.")
+        return UsageError(f"{words}. It does not exist: create it with gcloud, or use another name.")
     if isinstance(error, (api.Forbidden, api.Unauthorized)):
-        return UsageError(f"{words}. Pub/Sub does not let us: give the service account the role for it.")
+        return UsageError(f"{words}. Pub/Sub denies access: grant the service account the role for it.")
     if isinstance(error, (api.InvalidArgument, api.FailedPrecondition)):
         return UsageError(f"{words}.")
     return TransientError(f"Pub/Sub does not answer for {words}")

@@ -125,7 +125,7 @@ def failed(error: Exception, address: str, what: str) -> ShroffError:
     words = str(error)
     is_passing = words.startswith(_PASSING) or type(error).__name__ in _PASSING_ERRORS
     if isinstance(error, exceptions.AuthenticationError) or words.startswith(_NOT_LET_IN):
-        return UsageError(f"{what}: Redis at {address} does not let us in. Look at user and password in its address.")
+        return UsageError(f"{what}: Redis at {address} rejects the sign-in. Check user and password in its address.")
     if isinstance(error, exceptions.ResponseError) and not is_passing:
         if type(error).__name__ in _OF_CLUSTERS:
             return UsageError(f"{what}: {address} is a Redis Cluster, and shroff needs one server with its replicas.")

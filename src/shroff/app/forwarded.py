@@ -32,7 +32,7 @@ _MOVED: Final = {
     "list_remove=remove lists_need_second_person=need_second_person make_list=make refuse_alone "
     "write_list=write",
     "live": "answerer run take_up_told worker",
-    "models": "challenge compare model=one promote rollback shadow unchallenge",
+    "models": "challenge compare promote rollback shadow unchallenge",
     "notice_files": "case_notices notice=one notices_beside=store_beside open_notices=open_store tells "
     "tells_cases=case_notices told",
     "notices": "begin_telling check_telling=check confirming inactive notice_routes=routes notice_states=states "

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from shroff.app.opened import Opened
     from shroff.log.active_files import FileDifference
-    from shroff.monitoring.doctor import EarlierFindings, Finding
+    from shroff.monitoring.doctor import EarlierFindings, Finding, Findings
     from shroff.monitoring.doctor_systems import Try
     from shroff.monitoring.drifting import DriftReport
     from shroff.project.definitions import Definitions
@@ -64,7 +64,7 @@ class HealthChecks:
         kind = self._opened.systems.lake.text("layout", "parquet")
         return [*found, SinkState("lake", kind, "log", through, max(last - through, 0), trouble, 0)]
 
-    def doctor(self, seen: EarlierFindings | None = None) -> list[Finding]:
+    def doctor(self, seen: EarlierFindings | None = None) -> Findings:
         """Run all checks of `doctor`. Something that cannot be read is a finding, not an error.
 
         Each system outside is asked once, for 5 seconds at most, and nothing is changed there; with several lanes
@@ -73,11 +73,13 @@ class HealthChecks:
         Args:
             seen: What earlier looks of this process found: the same is not read again, and what is found goes there.
         """
-        from shroff.monitoring.doctor import EarlierFindings, ExaminedProject, look
+        from shroff.monitoring.doctor import EarlierFindings, ExaminedProject, Findings, look
 
         seen = EarlierFindings() if seen is None else seen
         if self._opened.lanes.is_parted:
-            return _together([HealthChecks(one).doctor(seen.of(one.places.state)) for one in self._opened.lanes.each()])
+            return Findings(
+                _together([HealthChecks(one).doctor(seen.of(one.places.state)) for one in self._opened.lanes.each()])
+            )
         from shroff.monitoring.doctor_systems import LIMIT_S, asked, look_at_pushed, look_at_variables, within
         from shroff.monitoring.drift_record import findings
         from shroff.monitoring.live_order import look_at_order
@@ -123,7 +125,7 @@ class HealthChecks:
                 with self._opened.reading() as log:
                     found += look_at_order(log, definitions, systems.source)
         found += look_at_pushed(systems.sources, PushedSources(self._opened).troubles())
-        return [*found, *look_at_variables(systems), *findings(self._opened.places)]
+        return Findings([*found, *look_at_variables(systems), *findings(self._opened.places)])
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
         """What is to be asked outside; nothing of what reads a variable that is not set."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from shroff import config
@@ -18,7 +19,7 @@ from shroff.log.ruletests import CheckReport, check
 from shroff.models.registry import Registry
 from shroff.monitoring.live_order import warnings_of
 from shroff.project.definitions import Definitions, Loaded, load_definitions
-from shroff.project.loading import MadeOnce, files_of, systems_of
+from shroff.project.loading import MadeOnce, files_of, line_of, systems_of
 from shroff.project.read_once import ReadOnce
 from shroff.project.scoring import problems_of
 from shroff.project.settings.systems import Systems
@@ -150,6 +151,7 @@ class Opened:
         report = check(self.loaded, self.hasher, self.read_once)
         if report.definitions is not None:
             report = replace(report, errors=(*report.errors, *problems_of(report.definitions.unloaded())))
+        report = replace(report, source_line=partial(line_of, self.places.folder))
         return self.lanes.check_change(report) if with_log else report
 
     def checked(self) -> Definitions:

@@ -14,17 +14,20 @@ from shroff.app import forwarded
 from shroff.app.opened import Opened
 from shroff.app.parts import ProjectParts
 from shroff.engine.decision import Decision, Reason, Refusal, Undecided
-from shroff.errors import UsageError
+from shroff.errors import DefinitionError, ShroffError, UsageError
+from shroff.log.ruletests import counts_of
 from shroff.runtime.progress import Progress
+from shroff.runtime.texts import Printed, many
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from typing import Any, Unpack
+    from collections.abc import Sequence
+    from typing import Unpack
 
     import pyarrow as pa
 
     from shroff.app.live.labelling import LabelOptions
     from shroff.app.live.taking import IngestOptions
+    from shroff.app.models.classifying import Classifier
     from shroff.app.models.trainings import TrainOptions
     from shroff.app.rules.backtests import BacktestOptions
     from shroff.app.views import Files
@@ -35,12 +38,12 @@ if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.project.definitions import Definitions
     from shroff.replay.compare import Replayed, Verification
-    from shroff.replay.notebook import Moment
+    from shroff.replay.notebook import AnswerList, Moment
     from shroff.training.train import TrainReport
-    from shroff.worker.answers import ArrowStream
+    from shroff.worker.answers import Events
     from shroff.worker.ingest import IngestReport
 
-SHOWN_PARTS: Final = ("label_reports", "lists", "models", "quarantine", "rules")  # beside the calls, in `dir`
+SHOWN_PARTS: Final = ("label_reports", "lists", "model", "models", "quarantine", "rules")  # beside the calls, in `dir`
 TUTORIAL: Final = "tutorial"  # the folder of its files
 _NAME_LINE: Final = re.compile("^name: .*$", re.MULTILINE)
 _PLAIN: Final = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
@@ -60,12 +63,21 @@ class _Parts(ProjectParts):
         """Get one lane of the project: the same files with its own log. Raises: UsageError if there is none."""
         return Project(self.opened.lanes.one(number))
 
+    def model(self, id_: str) -> Classifier:
+        """Get a model of the registry for scikit-learn: `predict_proba`, of shape (n, 2), and `classes_`.
+
+        Raises: UsageError if there is none with this id; RegistryError if it is damaged.
+        """
+        from shroff.app.models.classifying import Classifier
+
+        return Classifier(self.opened.registry.load(id_))
+
     def acting_as(self, who: Who) -> Project:
         """The same project, whose actions are recorded as those of the person for whom a service does them."""
         return Project(replace(self.opened, asked_by=who))
 
 
-class Project(_Parts):
+class Project(Printed, _Parts):
     """One project folder, opened: a facade of parts, one for each subject, and the calls that programs make most.
 
     `opened` is what the parts share. Definitions are read when first needed, and once. A log is opened for each call
@@ -73,7 +85,14 @@ class Project(_Parts):
     """
 
     def __repr__(self) -> str:
-        return f"<shroff project {self.opened.places.folder}>"
+        folder = self.opened.places.folder
+        try:
+            found = self.definitions
+        except DefinitionError as error:
+            return f"<shroff project {folder}: {many(len(error.problems), 'mistake')}, which .check() shows>"
+        except ShroffError:
+            return f"<shroff project {folder}>"
+        return f"<shroff project {found.settings.name} in {folder}: {counts_of(found)}>"
 
     def __dir__(self) -> list[str]:
         """The calls of this class and a few parts, which a notebook completes. All other parts are there as well."""
@@ -106,9 +125,7 @@ class Project(_Parts):
         """
         return self.taking.ingest(files, **how)
 
-    def decide(
-        self, events: Iterable[Mapping[str, Any]] | ArrowStream, *, as_type: str | None = None, is_hashed: bool = False
-    ) -> list[Decision | Undecided | Refusal]:
+    def decide(self, events: Events, *, as_type: str | None = None, is_hashed: bool = False) -> AnswerList:
         """Decide events as `shroff decide` does; all are durable when this returns.
 
         Args:
@@ -116,36 +133,58 @@ class Project(_Parts):
                 or an Arrow table, with a column for each field. If there is one event type, it need not be named.
 
         Returns: For each event, in order: a `Decision`; `Undecided` if its type is not decided; or a `Refusal` if it
-        is quarantined.
+        is quarantined. The list has `to_arrow`, `to_pandas` and `to_polars`.
+        Raises: UsageError for events that are neither mappings nor a frame.
         """
         return self.taking.decide(events, as_type=as_type, is_hashed=is_hashed)
 
-    def score(
-        self, events: Iterable[Mapping[str, Any]] | ArrowStream, *, as_type: str | None = None, is_hashed: bool = False
-    ) -> list[Decision | Undecided | Refusal]:
+    def score(self, events: Events, *, as_type: str | None = None, is_hashed: bool = False) -> AnswerList:
         """Score events as `shroff score` does: what `decide` would give if they came now. Nothing is written.
 
         The decisions have no `seq`. Each event counts in the features of those after it.
         """
         return self.taking.score(events, as_type=as_type, is_hashed=is_hashed)
 
-    def label(self, event: str, verdict: str, **how: Unpack[LabelOptions]) -> Answer:
-        """Record one label of an event: `payment/p-1`, or `p-1` if only one type is decided.
+    def label(
+        self, event: str | Events, verdict: str | None = None, **how: Unpack[LabelOptions]
+    ) -> Answer | IngestReport:
+        """Record one label of an event, or a data frame of labels.
 
-        For the options see `labelling.add`: `source`, `known_at`, `reason` and `amount`.
+        Args:
+            event: `payment/p-1`, or `p-1` if only one type is decided. Or a data frame or list of mappings with the
+                column `event` and others named as the arguments, which count where a row has no value.
+            verdict: `fraud`, `genuine` or `unclear`.
+            how: `source`, `known_at`, `reason` and `amount`; see `labelling.add`.
+
+        Returns: The answer to one label; of a frame, how many were appended, were known already, or were refused.
+        Raises: UsageError for what is not a label and cannot be put into quarantine.
         """
+        if not isinstance(event, str):
+            return self.labelling.add_frame(event, verdict, **how)
+        if verdict is None:
+            raise UsageError("a label needs a verdict: fraud, genuine or unclear.")
         return self.labelling.add(event, verdict, **how)
 
     def features(
-        self, event: str, *, as_of: Moment | None = None, files: Files = (), engine: str = "batch"
+        self,
+        event: str,
+        events: Events | None = None,
+        *,
+        as_of: Moment | None = None,
+        files: Files = (),
+        engine: str = "batch",
     ) -> pa.Table:
         """Compute the features of one type's events, with columns `id`, `seq` and `entity.name`.
 
         Args:
+            events: Events to use instead of the log, in their order: a data frame, or mappings, as in `decide`.
             as_of: Only events up to this time; a day is its start in UTC. The values do not depend on it.
             files: Files to use instead of the log, in their order.
+
+        Returns: An Arrow table with a row for each event: money is decimal, durations are seconds, null is missing.
+        Raises: UsageError if there is no such type, or no log yet.
         """
-        return self.tables.features(event, as_of=as_of, files=files, engine=engine)
+        return self.tables.features(event, events, as_of=as_of, files=files, engine=engine)
 
     def events(self, event: str | None = None, *, as_of: Moment | None = None) -> pa.Table:
         """Get the events of one type, with columns `seq` and its fields; up to `as_of`, as in `features`.

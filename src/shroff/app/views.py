@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypedDict
 
 from shroff.errors import UsageError
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from shroff.log.columns.tables import Way
     from shroff.log.state.feature_events import LeftOut
     from shroff.replay.notebook import Moment
+    from shroff.worker.answers import Events
 
 Files = str | Path | Sequence[str | Path]
 
@@ -71,6 +74,18 @@ class InputFiles:
             raise UsageError("the log has its order; one by time is for files.")
 
 
+@contextmanager
+def as_file(events: Events) -> Iterator[Path]:
+    """Events of a program as a file of JSON lines, for what reads files. Raises: UsageError as `json_lines`."""
+    from shroff.worker.answers import json_lines
+
+    with TemporaryDirectory(prefix="shroff-") as folder:
+        file = Path(folder) / "frame.jsonl"
+        with file.open("wb") as out:
+            out.writelines(json_lines(events))
+        yield file
+
+
 class WholeTables:
     """Tables of a project. Each call reads the current log."""
 
@@ -78,14 +93,23 @@ class WholeTables:
         self._opened = opened
 
     def features(
-        self, event: str, *, as_of: Moment | None = None, files: Files = (), engine: str = "batch"
+        self,
+        event: str,
+        events: Events | None = None,
+        *,
+        as_of: Moment | None = None,
+        files: Files = (),
+        engine: str = "batch",
     ) -> pa.Table:
-        """Compute the features of one type's events, with columns `id`, `seq` and `entity.name`.
+        """Compute the features of one type's events (see `Project.features`).
 
-        Args:
-            as_of: Events up to this moment only; a day is its start in UTC. The values are the same with or without.
-            files: Compute over these files instead of the log, in their order.
+        Raises: UsageError where there is no such type, and for both events and files.
         """
+        if events is not None:
+            if files:
+                raise UsageError("name either events or files.")
+            with as_file(events) as file:
+                return self.features(event, as_of=as_of, files=file, engine=engine)
         from shroff.log.columns.tables import Way, feature_schema
         from shroff.replay.notebook import moment_ms, whole
 

@@ -118,10 +118,10 @@ def words_of(one: Explored, money_places: int, currency: str) -> str:
         f"{found.frauds:,} are frauds."
     )
     if found.precision is not None and found.low is not None and found.high is not None:
-        text += f" So about {found.precision:.1%} of such declines are right, likely {found.low:.1%} to "
-        text += f"{found.high:.1%}: {found.frauds_declined:,.0f} frauds of {found.declines:,.0f}."
+        text += f" So about {found.precision:.1%} of such declines are right (95 % confidence interval {found.low:.1%} "
+        text += f"to {found.high:.1%}): {found.frauds_declined:,.0f} frauds of {found.declines:,.0f}."
     cost = f"{show_decimal(one.cost_minor, money_places)} {currency}"
-    return f"{text} Letting them through has cost {cost} by the labels so far."
+    return f"{text} Approving them has cost {cost} by the labels so far."
 
 
 def _rounded(share: float | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +26,7 @@ from shroff.backtest.document import (
 from shroff.backtest.explored import Explored, explored_in, words_of
 from shroff.backtest.judged import LABELS, NONE, DraftVerdicts, JudgedEvents, JudgedRange, judge
 from shroff.backtest.learnt import Learnt, learnt_of, learnt_rows
+from shroff.backtest.report import UNKNOWABLE, text
 from shroff.backtest.tally import (
     SEED,
     Balance,
@@ -50,21 +51,17 @@ from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
+from shroff.runtime.texts import Printed
 from shroff.runtime.whole_files import csv_line, write_lines, write_tables
 from shroff.streams.log import Log, LogReader, Record
 
-UNKNOWABLE: Final = (
-    "We cannot know how customers would have reacted: a customer whom the draft declines keeps "
-    "the later payments of the log here, and whoever was declined then has none of those that an approval would have "
-    "brought. Declined events mostly get no label."
-)
 ROWS: Final = 20  # changed rows that are shown
 PIECE_ROWS: Final = 1 << 16  # changed rows that are written at a time
 NEAR: Final = 4_096  # places that are read one after the other when a moment is looked for
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+@dataclass(frozen=True, slots=True, repr=False)
+class Report(Printed):
     """Result of a backtest.
 
     Args:
@@ -78,19 +75,22 @@ class Report:
     """
 
     draft: tuple[str, ...]
-    definitions: Definitions = field(repr=False)
+    definitions: Definitions
     span: JudgedRange
     start_ms: int | None
     end_ms: int | None
-    verdicts: DraftVerdicts = field(repr=False)
+    verdicts: DraftVerdicts
     events: int
     seconds: float
-    matrix: tuple[TallyCell, ...] = field(repr=False)
-    rules: tuple[RuleTally, ...] = field(repr=False)
+    matrix: tuple[TallyCell, ...]
+    rules: tuple[RuleTally, ...]
     gone: Mapping[str, int]
-    balance: Balance = field(repr=False)
-    explored: tuple[Explored, ...] = field(default=(), repr=False)
-    learnt: Learnt | None = field(default=None, repr=False)
+    balance: Balance
+    explored: tuple[Explored, ...] = ()
+    learnt: Learnt | None = None
+
+    def __repr__(self) -> str:
+        return text(self)
 
     @property
     def remarks(self) -> list[str]:

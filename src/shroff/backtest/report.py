@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import date
 from html import escape
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.backtest.judge import UNKNOWABLE, Report
 from shroff.backtest.judged import LABELS
 from shroff.backtest.tally import Balance, TallyCell
 from shroff.events.event import time_text
 from shroff.models.reports import pages
 from shroff.models.reports.charts import ChartColumn, columns
 from shroff.project.policy import OUTCOMES
+from shroff.runtime.texts import many, one_line, table
+
+if TYPE_CHECKING:
+    from shroff.backtest.judge import Report
 
 MINUS: Final = "\u2212"
 SPACE: Final = "\u00a0"
 ROWS: Final = 50
+ROWS_PRINTED: Final = 20
+UNKNOWABLE: Final = (
+    "We cannot know how customers would have reacted: a customer whom the draft declines keeps "
+    "the later payments of the log here, and a customer who was declined then has none of the payments that would have "
+    "followed an approval. Declined events mostly get no label."
+)
 EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
@@ -41,6 +50,49 @@ def page(report: Report) -> str:
         pages.section("What cannot be known", f"<p>{escape(UNKNOWABLE)}</p>"),
     ]
     return pages.page(title, settings.name, parts)
+
+
+def text(report: Report, rows: int = ROWS_PRINTED) -> str:
+    """The answer of the command: the sentence, the matrix, the rules, some changed events."""
+    lines = [f"{many(report.events, 'event')} backtested in {report.seconds:.1f} s. {sentence(report)}"]
+    lines += [learnt_sentence(report)] if report.learnt is not None and report.learnt.events else []
+    lines += [f"NOTE: {one_line(text)}" for text in report.remarks]
+    counts = dict.fromkeys(((old, new) for old in OUTCOMES for new in OUTCOMES), 0)
+    for cell in report.matrix:
+        counts[cell.old, cell.new] += cell.count
+    matrix = [(old, *(counts[old, new] for new in OUTCOMES)) for old in OUTCOMES]
+    lines += ["", "Outcome as recorded, and by the draft:", table(matrix, ("", *OUTCOMES))]
+    tallies = [
+        (
+            one.rule.id,
+            one.old.count,
+            one.new.count,
+            one.new.by_label["fraud"],
+            "" if one.new.precision is None else round(100 * one.new.precision),
+            shown_money(report, one.new.fraud_minor),
+            one.only.by_label["fraud"],
+        )
+        for one in report.rules
+    ]
+    heads = (
+        "rule",
+        "hits then",
+        "hits",
+        "fraud",
+        "precision, %",
+        f"fraud, {report.definitions.settings.currency}",
+        "only it finds",
+    )
+    lines += ["", "Rules:", table(tallies, heads)] if tallies else []
+    changed = [
+        (f"{one['event']}/{one['id']}", one["old"], one["new"], one["label"], one["money"])
+        for one in report.changed(rows)
+    ]
+    if changed:
+        lines += ["", "Changed events:", table(changed, ("event", "then", "draft", "label", "money"))]
+    lines += ["", *report.explorations()] if report.explored else []
+    immature = f"{many(report.immature, 'event')} newer than the label delay are left out of this comparison."
+    return "\n".join([*lines, "", immature, UNKNOWABLE])
 
 
 def sentence(report: Report) -> str:

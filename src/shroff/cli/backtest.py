@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from shroff.cli import completion
 from shroff.cli.options import gathered
 from shroff.cli.progress import bars, said_if_compiling
-from shroff.cli.session import Session, argument, command, many, one_line, table
+from shroff.cli.session import Session, argument, command
 from shroff.errors import UsageError
-
-if TYPE_CHECKING:
-    from shroff.backtest.judge import Report
 
 _FILE = click.Path(path_type=Path)
 
@@ -82,6 +78,7 @@ def backtest(session: Session, files: tuple[Path, ...], options: BacktestArgumen
     """
     from shroff.backtest.judge import write_changed
     from shroff.backtest.report import page as written
+    from shroff.backtest.report import text
     from shroff.runtime.whole_files import write_lines
 
     if not files and (options.as_type or options.labels or options.order != "file"):
@@ -107,7 +104,7 @@ def backtest(session: Session, files: tuple[Path, ...], options: BacktestArgumen
         write_lines(options.page, [[written(report).encode()]])
     if options.out is not None:
         write_changed(report, options.out)
-    session.answer(report.document(options.rows), _text(report, options.rows))
+    session.answer(report.document(options.rows), text(report, options.rows))
     if options.page is None:
         draft = {"--rules": options.rules, "--policy": options.policy, "--model": options.model}
         span: dict[str, object] = {"--from": options.start, "--to": options.end, "--as-of": options.as_of}
@@ -115,50 +112,3 @@ def backtest(session: Session, files: tuple[Path, ...], options: BacktestArgumen
         span["--order"] = options.order if options.order != "file" else None
         given = [word for one in (draft | span).items() if one[1] is not None for word in one]
         session.next(" ".join(["shroff backtest", *map(argument, (*files, *given)), "--report backtest.html"]))
-
-
-def _text(report: Report, rows: int) -> str:
-    """The answer for people: the sentence, the matrix, the rules, some rows."""
-    from shroff.backtest.judge import UNKNOWABLE
-    from shroff.backtest.report import learnt_sentence, sentence, shown_money
-    from shroff.project.policy import OUTCOMES
-
-    lines = [f"{many(report.events, 'event')} backtested in {report.seconds:.1f} s. {sentence(report)}"]
-    lines += [learnt_sentence(report)] if report.learnt is not None and report.learnt.events else []
-    lines += [f"NOTE: {one_line(text)}" for text in report.remarks]
-    counts = dict.fromkeys(((old, new) for old in OUTCOMES for new in OUTCOMES), 0)
-    for cell in report.matrix:
-        counts[cell.old, cell.new] += cell.count
-    matrix = [(old, *(counts[old, new] for new in OUTCOMES)) for old in OUTCOMES]
-    lines += ["", "Outcome as recorded, and by the draft:", table(matrix, ("", *OUTCOMES))]
-    tallies = [
-        (
-            one.rule.id,
-            one.old.count,
-            one.new.count,
-            one.new.by_label["fraud"],
-            "" if one.new.precision is None else round(100 * one.new.precision),
-            shown_money(report, one.new.fraud_minor),
-            one.only.by_label["fraud"],
-        )
-        for one in report.rules
-    ]
-    heads = (
-        "rule",
-        "hits then",
-        "hits",
-        "fraud",
-        "precision, %",
-        f"fraud, {report.definitions.settings.currency}",
-        "only it finds",
-    )
-    lines += ["", "Rules:", table(tallies, heads)] if tallies else []
-    changed = [
-        (f"{one['event']}/{one['id']}", one["old"], one["new"], one["label"], one["money"])
-        for one in report.changed(rows)
-    ]
-    if changed:
-        lines += ["", "Changed events:", table(changed, ("event", "then", "draft", "label", "money"))]
-    lines += ["", *report.explorations()] if report.explored else []
-    immature = f"{many(report.immature, 'event')} newer than the label delay are left out of this comparison."
-    return "\n".join([*lines, "", immature, UNKNOWABLE])

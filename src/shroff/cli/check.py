@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from shroff.cli import completion
-from shroff.cli.failures import problem_entry, problem_text
+from shroff.cli.failures import problem_entry
 from shroff.cli.session import Session, command, many, one_line, table
 from shroff.events.event import time_text
 from shroff.language.values import show
@@ -47,7 +46,7 @@ def check(session: Session, file: Path | None, as_type: str | None) -> int:
     if as_type is not None and file is None:
         raise click.UsageError("--as is for the lines of a file: add --with FILE.")
     report = session.project.check()
-    document, text, refused = _document(report), _text(report, session), 0
+    document, text, refused = _document(report), repr(report), 0
     if file is not None and report.definitions is not None and report.is_ok:
         read = session.project.taking.first_of(file, as_type, LINES_READ)
         refused = sum(one.refusal is not None for one in read)
@@ -109,44 +108,5 @@ def _document(report: CheckReport) -> dict[str, Any]:
     }
 
 
-def _text(report: CheckReport, session: Session) -> str:
-    parts = []
-    found = report.definitions
-    if found is not None and report.is_ok:
-        if found.features:
-            rows = [(name, str(one.type), one.cost) for name, one in found.features.items()]
-            parts.append("Features\n" + table(rows))
-        if found.rules:
-            parts.append("Rules\n" + "\n".join(_rule(rule.id, _sentence(rule)) for rule in found.rules))
-        if found.models:
-            parts.append("Models\n" + "\n".join(_model(model) for model in found.models.values()))
-    if report.warnings:
-        parts.append("Warnings\n" + "\n".join(problem_text(problem, session) for problem in report.warnings))
-    if report.errors:
-        parts.append("\n\n".join(problem_text(problem, session) for problem in report.errors))
-        parts.append(f"{many(len(report.errors), 'mistake')} found.")
-    elif found is not None:
-        counts = many(len(found.features), "feature"), many(len(found.rules), "rule"), many(report.tests, "rule test")
-        parts.append(f"OK: {', '.join(counts[:2])}; {counts[2]} passed.")
-    return "\n\n".join(parts)
-
-
 def _model_entry(model: ModelSettings) -> dict[str, Any]:
     return {"event": model.event, "learner": model.learner, "inputs": [one.name for one in model.inputs]}
-
-
-def _model(model: ModelSettings) -> str:
-    """What a model is made from, with the inputs that its patterns found."""
-    names = ", ".join(one.name for one in model.inputs)
-    head = f"  {model.event}  {model.learner} on {many(len(model.inputs), 'input')}\n"
-    return head + textwrap.fill(names, 110, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
-
-
-def _sentence(rule: Any) -> str:
-    from shroff.rules.wording import sentence
-
-    return sentence(rule)
-
-
-def _rule(id_: str, words: str) -> str:
-    return f"  {id_}\n" + textwrap.fill(words, 110, initial_indent="    ", subsequent_indent="    ")

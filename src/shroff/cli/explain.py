@@ -56,7 +56,10 @@ def _text(found: Explained, durations: Collection[str]) -> str:
     if lines:
         heads = ("feature", "value", "of", "earlier: lowest", "median", "highest", "decisions")
         parts.append("Features\n" + table([_feature(line, line.name in durations) for line in lines], heads))
-    rules = [_filled(f"{line.id} ({line.result}): {line.text}") for line in found.explanation.rules]
+    rules = [
+        f"{_filled(f'{line.id} ({line.result}): {line.text}')}\n{_filled(line.condition, '    ')}"
+        for line in found.explanation.rules
+    ]
     if rules:
         parts.append("Rules\n" + "\n".join(rules))
     parts.append(f"receipt {document['receipt']}")
@@ -92,8 +95,8 @@ def _policy(model: ModelPart) -> str:
     return "\n".join([*lines, _filled(model.note)])
 
 
-def _filled(text: str) -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+def _filled(text: str, indent: str = "  ") -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent="    ")
 
 
 def _feature(line: FeatureLine, is_duration: bool) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from shroff.cli.session import Session, dump, one_line
+from shroff.cli.session import Session, dump
 from shroff.errors import (
     DefinitionError,
     InputError,
@@ -27,6 +27,7 @@ from shroff.errors import (
     TransientError,
     UsageError,
 )
+from shroff.runtime.texts import problem_text
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
@@ -103,20 +104,6 @@ def problem_entry(problem: Problem) -> dict[str, Any]:
     }
 
 
-def problem_text(problem: Problem, session: Session) -> str:
-    """One mistake for people: its place, what is wrong, the line itself with a mark under the place, what helps."""
-    place = problem.file if problem.line == 0 else f"{problem.file}:{problem.line}:{problem.column}"
-    lines = [f"{place}{' ' if problem.path else ''}{problem.path}: {problem.message}"]
-    source = session.opened.versions.source_line(problem) if session.opened is not None else ""
-    if source.strip():
-        plain = one_line(source.expandtabs(4))
-        before = len(one_line(source[: max(problem.column - 1, 0)].expandtabs(4)))
-        lines += [f"    {plain}", f"    {' ' * before}^"]
-    if problem.hint:
-        lines.append(problem.hint)
-    return "\n".join(lines)
-
-
 def _kind(error: BaseException) -> tuple[str, str, int]:
     for kind, type_, title, code in KINDS:
         if isinstance(error, kind):
@@ -126,7 +113,9 @@ def _kind(error: BaseException) -> tuple[str, str, int]:
 
 def _words(error: BaseException, session: Session) -> str:
     if isinstance(error, DefinitionError):
-        shown = [problem_text(problem, session) for problem in error.problems]
+        opened = session.opened
+        lines = ((one, opened.versions.source_line(one) if opened is not None else "") for one in error.problems)
+        shown = [problem_text(problem, line) for problem, line in lines]
         return "\n\n".join([*shown, "Nothing was done. Fix the errors, then run 'shroff check'."])
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
         return f"\nStopped. {session.stopped}".rstrip()

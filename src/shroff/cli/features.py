@@ -100,7 +100,7 @@ def _left_out(left: LeftOut) -> str:
     counts = f"{left.refused:,} refused, {left.too_late:,} too late, {left.doubled:,} duplicates"
     rows = [(f"{one.source}:{one.place}", one.reason) for one in left.first]
     more = f"\n  … and {left.count - len(rows):,} more." if left.count > len(rows) else ""
-    body = table(rows, ("place", "why"))
+    body = table(rows, ("line", "reason"))
     lines = many(left.count, "line gave", "lines gave")
     return f"\n{lines} no event: {counts}, {left.untaken:,} unmatched.\n{body}{more}"
 

@@ -232,7 +232,7 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
     verdict = verdict.strip().lower()
     _require_one_of(VERDICTS, verdict, "verdict")
     _require_one_of(SOURCES, fields.get("source", SOURCES[-1]), "source")
-    answer = session.project.label(reference, verdict, **fields, waits=session.waits)
+    answer = session.project.labelling.add(reference, verdict, **fields, waits=session.waits)
     event = one_line(reference)
     if answer.kind == REFUSED:
         session.answer(

@@ -18,7 +18,7 @@ def prune(session: Session, is_dry: bool) -> None:
     log. Each record is read back from the lake and compared before it leaves the store, and state is saved first. A
     worker prunes by itself about once an hour; if one runs, it does the work between two batches.
     """
-    with bars("writing the lake, places", "pruning, places") as (writing, pruning):
+    with bars("writing the lake, records", "pruning, records") as (writing, pruning):
         found = session.project.retention.prune(is_dry=is_dry, writing=writing, pruning=pruning, waits=session.waits)
     document = {
         "lake": found.lake,
@@ -29,7 +29,7 @@ def prune(session: Session, is_dry: bool) -> None:
         "dry_run": is_dry,
     }
     verb = "would move" if is_dry else "moved"
-    text = f"{many(found.places, 'place')} {verb} to {found.lake}."
-    text += f"\nThe store has places {found.upto + 1:,} to {found.last:,}: {found.kept_by}."
+    text = f"{many(found.places, 'record')} {verb} to {found.lake}."
+    text += f"\nThe store has the records {found.upto + 1:,} to {found.last:,}: {found.kept_by}."
     session.answer(document, text)
     session.next("shroff prune" if is_dry else "shroff verify")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from shroff.runtime.texts import cut, harmless, many, one_line, table
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
 
+__all__ = ["cut", "harmless", "many", "one_line", "table"]  # of texts, for all commands
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -173,70 +176,6 @@ def dump(document: object) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(", ", ": "))
 
 
-def harmless(text: str) -> str:
-    r"""The text with what would steer a terminal written out (`\x1b`), its line ends kept.
-
-    Ids and other texts of events hold any character. Everything that is written for people
-    goes through here on its way out; a text of an event that stands in a line goes through
-    `one_line` first, so that it cannot end that line.
-    """
-    return text.translate(_WRITTEN_OUT) if not text.isprintable() else text
-
-
-def one_line(text: object) -> str:
-    r"""The text on one line: its line ends are written out too (`\n`)."""
-    return harmless(str(text)).replace("\n", "\\n")
-
-
-def cut(text: object, most: int) -> str:
-    """The text on one line, of so many characters at most, for a table; what is left out is an ellipsis."""
-    line = one_line(text)
-    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
-
-
 def argument(text: object) -> str:
     """The text as one argument of a shell command, for hints."""
     return shlex.quote(str(text))
-
-
-def _written_out() -> dict[int, str]:
-    """Control characters (C0, DEL, C1), separators of lines and paragraphs, and what turns the direction of text."""
-    steering = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-    forms = {ord("\t"): "\\t", ord("\r"): "\\r", ord("\n"): "\n"}
-    return {code: forms.get(code, f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}") for code in steering}
-
-
-_WRITTEN_OUT: Final = _written_out()
-
-
-def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = (), indent: str = "  ") -> str:
-    """Rows under each other in columns; numbers to the right, all else to the left."""
-    body = [[_cell(value) for value in row] for row in rows]
-    lines = [list(heads), *body] if heads else body
-    if not lines:
-        return ""
-    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
-    right = [bool(body) and all(_is_number(row[at]) for row in body) for at in range(len(widths))]
-    shown = []
-    for line in lines:
-        cells = [
-            text.rjust(width) if to_right else text.ljust(width)
-            for text, width, to_right in zip(line, widths, right, strict=True)
-        ]
-        shown.append((indent + "  ".join(cells)).rstrip())
-    return "\n".join(shown)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return one_line(value)
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(",", "").replace(".", "").removeprefix("-").isdigit() or text in {"", "-"}
-
-
-def many(count: int, one: str, more: str = "") -> str:
-    """`1 event`, `2 events`, `1,200 entries`."""
-    return f"{count:,} {one if count == 1 else more or one + 's'}"

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from shroff.cli.ingest import QUARANTINED
 from shroff.cli.options import cluster_options, gathered, source_options
-from shroff.cli.session import Session, argument, command, many, one_line, table
+from shroff.cli.session import Session, argument, command
 from shroff.cli.stages import stages
 from shroff.errors import UsageError
 from shroff.events.event import time_text
@@ -19,20 +19,9 @@ from shroff.events.event import time_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shroff.models.evaluation.estimates import Estimate
-    from shroff.models.registry import GateResult
     from shroff.training.train import TrainReport
 
 FAILED: Final = 1
-SHOWN: Final = (  # of the metrics
-    "average_precision",
-    "auc_roc",
-    "card_precision_at_k",
-    "recall_at_budget",
-    "calibration_error",
-    "money_saved",
-    "cost_per_thousand",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +138,7 @@ def tell(session: Session, report: TrainReport, document: Mapping[str, Any] | No
         document: What JSON has of it beside.
         made: How it came about; how it was trained, where left out.
     """
-    session.answer({**document_of(report), **(document or {})}, _text(report, made))
+    session.answer({**document_of(report), **(document or {})}, report.printed(made))
     _hint(session, report)
 
 
@@ -176,85 +165,6 @@ def document_of(report: TrainReport) -> dict[str, Any]:
     }
     found: dict[str, Any] = plain(document)
     return found
-
-
-def _text(report: TrainReport, made: str) -> str:
-    stored = report.stored
-    folds = [one for one in report.evaluation.folds if not one.why]
-    learnt = f"trained on {many(report.rows, 'event')} with {many(report.fraud, 'fraud')} in {report.seconds:.1f} s"
-    lines = [
-        f"{stored.id} scores {stored.event}: {made or learnt}, tested on {many(len(folds), 'fold')}.",
-        "",
-        _metrics_text(report),
-        "",
-        table([_gate_row(one) for one in report.gates], ("gate", "value", "limit", "")),
-    ]
-    lines += ["", *(f"  {one_line(words)}" for words in report.remarks)] if report.remarks else []
-    return "\n".join([*lines, "", _state(report)])
-
-
-def _state(report: TrainReport) -> str:
-    """Whether it is in force, and why it is not; in the words of `shroff models promote`."""
-    if report.promoted:
-        return "It is active."
-    why = report.why_not.rstrip(".")
-    if report.is_champion:
-        return f"{report.stored.id} is the champion of {report.stored.event}. It is not active: {why}."
-    return f"It is not active: {why}."
-
-
-def _metrics_text(report: TrainReport) -> str:
-    """A line for each metric: the model's mean and interval, then what stands beside it on the same rows."""
-    from shroff.models.keys import metric_words
-
-    evaluation = report.evaluation
-    beside = {name.replace("_", " "): one.metrics for name, one in evaluation.compared.items() if one.metrics}
-    if evaluation.without_give_away:
-        beside = {"without give-away": evaluation.without_give_away, **beside}
-    rows = []
-    for name in SHOWN:
-        ours = evaluation.metrics.get(name)
-        if ours is None or ours.mean is None:
-            continue
-        best = "" if ours.best is None else f" of {_number(ours.best)}"
-        means = [_mean(metrics, name) for metrics in beside.values()]
-        rows.append((metric_words(name), _number(ours.mean) + best, _interval(ours), *means))
-    return "\n".join([table(rows, ("", "model", "95 %", *beside)), *_best_rule_text(report)])
-
-
-def _best_rule_text(report: TrainReport) -> list[str]:
-    """Which rule is the best one, and what its hits are worth."""
-    found = report.evaluation.compared.get("best_rule")
-    if found is None:
-        return []
-    precision, recall = (_mean(found.metrics, f"{name}_at_review") for name in ("precision", "recall"))
-    frauds = found.metrics.get("recall_at_review")
-    if frauds is not None and frauds.mean == 0:
-        return ["", "  No rule found a fraud among the tested events."]
-    return [
-        "",
-        f"  The best rule is {one_line(found.about).removeprefix('rule ')}: precision {precision}, recall {recall}.",
-    ]
-
-
-def _mean(metrics: Mapping[str, Estimate], name: str) -> str:
-    found = metrics.get(name)
-    return "-" if found is None or found.mean is None else _number(found.mean)
-
-
-def _interval(one: Estimate) -> str:
-    return "-" if one.low is None or one.high is None else f"{_number(one.low)} to {_number(one.high)}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
-
-
-def _gate_row(gate: GateResult) -> tuple[str, str, str, str]:
-    from shroff.models.evaluation.gates import value_text
-
-    note = f" ({one_line(gate.note)})" if gate.note else ""
-    return gate.name, value_text(gate), gate.limit, ("passed" if gate.passed else "failed") + note
 
 
 def _hint(session: Session, report: TrainReport) -> None:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from shroff.app.jobs.kinds import OrdersParams, PipelineParams
     from shroff.app.jobs.work import JobRun
     from shroff.app.project import Project
-    from shroff.app.views import FileOptions
     from shroff.examples.orders import GeneratedOrders
 
 EVENT: Final = "order"
@@ -52,10 +51,10 @@ def orders_pipeline(project: Project, params: PipelineParams, run: JobRun) -> Ma
     features = project.tables.write_features(EVENT, made.files, folder / "features.parquet", way)
     run.step("training set")
     shutil.rmtree(folder / SET, ignore_errors=True)
-    files: FileOptions = {"files": made.files, "labels": made.labels_file, "order": "time"}
     way = Way(reading=run.counting("training set, reading"), computing=run.counting("training set, computing"))
-    rows = project.training_sets.write(folder / SET, EVENT, way=way, **files)
-    model = trained(project, run, EVENT, promote=params.promote, **files)
+    given = made.files, made.labels_file
+    rows = project.training_sets.write(folder / SET, EVENT, way=way, files=given[0], labels=given[1], order="time")
+    model = trained(project, run, EVENT, promote=params.promote, files=given[0], labels=given[1], order="time")
     run.step("gates and publishing")
     run.say(f"{model['model']}: {'passed its gates' if model['passed'] else 'did not pass its gates'}")
     return {"generated": _told(made), "features": features.rows, "training_rows": rows.manifest.rows, **model}

@@ -26,8 +26,9 @@ from shroff.language.printing import as_written
 from shroff.language.values import key_text
 from shroff.log.history import Records, control_at
 from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.meaning import teller_of
 from shroff.project.scoring import LoadModel
-from shroff.rules.wording import sentence
+from shroff.rules.wording import condition, in_words
 from shroff.streams.log import DecisionRow, Log, LogReader
 
 KEPT: Final = 2  # versions of definitions
@@ -54,12 +55,13 @@ class FeatureLine(msgspec.Struct, frozen=True):
 
 
 class RuleLine(msgspec.Struct, frozen=True):
-    """One rule that checked the event. `result`: hit, hit in shadow, or no hit."""
+    """One rule that checked the event. `result`: hit, hit in shadow, or no hit; `condition`: as it is written."""
 
     id: str
     effect: str
     result: str
     text: str
+    condition: str
 
 
 class Explanation(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,11 +102,11 @@ class Explained:
 
     def _repr_html_(self) -> str:
         """How a notebook shows it: the outcome, what the model added, features beside earlier ones, rules in words."""
-        title = (
-            f"<b>{escape(self.row.outcome)}</b> {escape(self.row.event)} {escape(self.row.id)}, place {self.row.seq}"
-        )
+        named = f"{self.row.event} {self.row.id}, sequence number {self.row.seq:,}"
+        title = f"<b>{escape(self.row.outcome)}</b> {escape(named)}"
         rules = html_table(
-            ("rule", "result", "in words"), ((one.id, one.result, one.text) for one in self.explanation.rules)
+            ("rule", "result", "in words", "condition"),
+            ((one.id, one.result, one.text, one.condition) for one in self.explanation.rules),
         )
         heads = ("feature", "value", "lowest", "median", "highest", "earlier decisions")
         model = html_table(
@@ -234,7 +236,7 @@ def _loaded(files: tuple[tuple[str, str], ...], load_model: LoadModel | None) ->
 
 
 def _rules(definitions: Definitions, event: str, document: Mapping[str, Any]) -> list[RuleLine]:
-    lines = []
+    lines, teller = [], teller_of(definitions)
     for rule in definitions.rules:
         if rule.on == event:
             result = (
@@ -244,7 +246,7 @@ def _rules(definitions: Definitions, event: str, document: Mapping[str, Any]) ->
                 if rule.id in document["shadow_rules"]
                 else "no hit"
             )
-            lines.append(RuleLine(rule.id, rule.effect, result, sentence(rule)))
+            lines.append(RuleLine(rule.id, rule.effect, result, in_words(rule, teller), condition(rule)))
     return sorted(lines, key=lambda line: (line.result == "no hit", line.id))
 
 

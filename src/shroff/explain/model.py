@@ -28,6 +28,7 @@ from shroff.models.explaining import Share, shares, source_of
 from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, Explainable
 from shroff.project.definitions import Definitions
+from shroff.project.meaning import teller_of
 from shroff.project.policy import outcome
 from shroff.project.scoring import Scorer
 from shroff.rules.definitions import Rule
@@ -37,9 +38,9 @@ ENOUGH: Final = 5  # fewer earlier values of an entity say nothing of what is no
 _LOW, _HIGH = 5, 95  # percent of the earlier values that lie below the ends of the normal range
 _DIGITS: Final = 6  # places of contributions
 ONE_AT_A_TIME: Final = (
-    "Each line changes one thing and leaves all others as they were; others of the same event would move with it."
+    "Each line changes one value and keeps all others, although other values of the event may depend on it."
 )
-TREES_ONLY: Final = "The model is not a forest of trees, so only what rules compare was looked at."
+TREES_ONLY: Final = "The model is not a forest of trees, so only values that rules compare were varied."
 
 Earlier = Callable[[str], Sequence[PastDecision]]  # by entity
 
@@ -165,8 +166,10 @@ class Story:
         score = float(model.scores(columns)[0])
         problem = ""
         if score != self.document["score"]:
-            problem = f"from the values that the decision shows the score is {score:.6g}: "
-            problem += "it shows one with fewer places than the model read"
+            problem = (
+                f"recalculated from the values of the decision, the score is {score:.6g}, because the decision shows "
+            )
+            problem += "a value with fewer decimal places than the model read"
         found = model.contributions(columns)[0].tolist()
         reasons = list(self._reasons(model, scorer, found))
         note = ONE_AT_A_TIME if model.cuts() is not None else f"{TREES_ONLY} {ONE_AT_A_TIME}"
@@ -252,12 +255,7 @@ class Story:
 
     @property
     def _teller(self) -> ValueWording:
-        settings, features = self.definitions.settings, self.definitions.features
-
-        def definition_of(name: str) -> Node | None:
-            return features[name].node if name in features else None
-
-        return ValueWording(definition_of, settings.currency, settings.money_places)
+        return teller_of(self.definitions)
 
     # ---- reasons
 
@@ -340,11 +338,10 @@ class Story:
         by_rules, by_score = outcome(hit, policy, None, has_model=True), score_outcome(policy, self.document["score"])
         cuts = [("review", policy.review_at), ("decline", policy.decline_at)]
         named = ", ".join(f"{what} from {at:.4f}" for what, at in cuts if at is not None)
-        text = f"The score {self.document['score']:.4f} comes to {by_score} ({named or 'no cut-offs'}), "
+        text = f"The score {self.document['score']:.4f} alone gives {by_score} ({named or 'no cut-offs'}). "
         drawn = self.document.get("exploration")
-        text += (
-            f"rules alone to {by_rules}; together {self.document['outcome'] if drawn is None else drawn['would_be']}"
-        )
+        together = self.document["outcome"] if drawn is None else drawn["would_be"]
+        text += f"The rules alone give {by_rules}. Together: {together}"
         text += ", since a rule allows it." if "allow" in hit else "."
         text += "" if drawn is None else _drawn(drawn, self.document["outcome"])
         return PolicyLine(policy.review_at, policy.decline_at, by_rules, by_score, text)

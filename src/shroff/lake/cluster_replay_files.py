@@ -101,7 +101,7 @@ def decide_on_cluster(
         raise UsageError("this backend keeps no state between events: decide a log with --backend spark.")
     most = PLACES if places is None else places
     if most < 1:
-        raise UsageError(f"a micro-batch has 1 place at least, not {most}.")
+        raise UsageError(f"a micro-batch has at least 1 record, not {most}.")
     reader = LakeReader(objects)
     name = sha256(repr((objects.address, reader.state.number, str(out))).encode()).hexdigest()[:16]
     replay = replay_plan(name, opened, reader, models, cluster.partitions)

@@ -127,7 +127,7 @@ class ValueWording:
 
     def wording(self, node: Node) -> Wording:
         """What stands around a value of an expression."""
-        node = self._plain(node)
+        node = self.plain(node)
         if isinstance(node, Aggregate):
             return self._around(node)
         since = self._since(node)
@@ -143,7 +143,7 @@ class ValueWording:
             return False
         return all(one.type.kind == "money" or self.wording(one).is_money for one in (node.left, node.right))
 
-    def _plain(self, node: Node) -> Node:
+    def plain(self, node: Node) -> Node:
         """The expression of a feature, conversions aside."""
         seen = 0
         while isinstance(node, FeatureValue | Convert) and seen < 100:
@@ -180,7 +180,7 @@ class ValueWording:
         """`the last payment` of the time from that one to this."""
         if not (isinstance(node, Arithmetic) and node.operator == "-" and node.left.type.kind == "time"):
             return ""
-        past = self._plain(node.right)
+        past = self.plain(node.right)
         which = AGGREGATES[past.function].event_of_time if isinstance(past, Aggregate) else ""
         return f"the {which} {past.event}{self._where(past)}" if isinstance(past, Aggregate) and which else ""
 
@@ -246,7 +246,7 @@ class ValueWording:
         left, right, sign = self.noun(node.left), self.noun(node.right), _AT_LEAST[node.operator]
         if left == right:
             return f"the same {left}" if node.operator == "==" else f"{left} {sign} that of this one"
-        if node.operator == "==" and not isinstance(self._plain(node.right), Literal):
+        if node.operator == "==" and not isinstance(self.plain(node.right), Literal):
             sign = "the same as"
         return " ".join(part for part in (left, sign, right) if part)
 

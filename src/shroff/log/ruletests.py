@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -18,24 +20,39 @@ from shroff.language.printing import text_of
 from shroff.language.values import show
 from shroff.language.yaml.text import Scalar
 from shroff.log.history import standing_of
+from shroff.models.definitions import ModelSettings
 from shroff.project.checked_files import keep_checked
 from shroff.project.definitions import Definitions, Hasher, Loaded, computed_of
+from shroff.project.meaning import teller_of
 from shroff.project.read_once import ReadOnce
 from shroff.project.reference import Answer, answer_of
 from shroff.rules.definitions import Rule, RuleTest
 from shroff.rules.silences import rule_of
+from shroff.rules.wording import condition, in_words
+from shroff.runtime.texts import Printed, many, problem_text, table
 
 SECONDS_MAX: Final = 5.0  # for the tests of one rule that somebody waits for
 
 
-@dataclass(frozen=True, slots=True)
-class CheckReport:
-    """Result of `check`. `definitions` is None where there are errors in the files themselves."""
+def _no_line(_problem: Problem) -> str:
+    return ""
 
-    definitions: Definitions | None = field(repr=False)
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CheckReport(Printed):
+    """Result of `check`. `definitions` is None where there are errors in the files themselves.
+
+    `source_line` gives the line of a file that a problem is about, for its text.
+    """
+
+    definitions: Definitions | None
     errors: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     tests: int = 0
+    source_line: Callable[[Problem], str] = field(default=_no_line, compare=False)
+
+    def __repr__(self) -> str:
+        return _text(self)
 
     @property
     def is_ok(self) -> bool:
@@ -260,3 +277,47 @@ def _label(fields: Mapping[str, str], number: int, validator: EventValidator, hi
             changes = takes_over and (before is None or before.verdict != new.verdict)
             return LabelEvent(f"test-{number}", found.known_at_ms, values, event, changes)
     raise InputError([("event", f"no event {found.event_id!r} stands before this label")])
+
+
+def counts_of(definitions: Definitions) -> str:
+    """How much a project has: `16 features, 9 rules`."""
+    return f"{many(len(definitions.features), 'feature')}, {many(len(definitions.rules), 'rule')}"
+
+
+def _text(report: CheckReport) -> str:
+    """The answer for people: features, rules and models where all is well, and each mistake in its line."""
+    parts = []
+    found = report.definitions
+    warnings, errors = (
+        [problem_text(one, report.source_line(one)) for one in problems]
+        for problems in (report.warnings, report.errors)
+    )
+    if found is not None and report.is_ok:
+        if found.features:
+            rows = [(name, str(one.type), one.cost) for name, one in found.features.items()]
+            parts.append("Features\n" + table(rows))
+        if found.rules:
+            parts.append("Rules\n" + _rules(found))
+        if found.models:
+            parts.append("Models\n" + "\n".join(_model(model) for model in found.models.values()))
+    parts += ["Warnings\n" + "\n".join(warnings)] if warnings else []
+    if errors:
+        parts += [*errors, f"{many(len(errors), 'mistake')} found."]
+    elif found is not None:
+        parts.append(f"OK: {counts_of(found)}; {many(report.tests, 'rule test')} passed.")
+    return "\n\n".join(parts)
+
+
+def _model(model: ModelSettings) -> str:
+    """What a model is made from, with the inputs that its patterns found."""
+    names = ", ".join(one.name for one in model.inputs)
+    head = f"  {model.event}  {model.learner} on {many(len(model.inputs), 'input')}\n"
+    return head + textwrap.fill(names, 110, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+
+
+def _rules(found: Definitions) -> str:
+    """Each rule in words, then its condition as it is written."""
+    teller = teller_of(found)
+    told = [(rule.id, in_words(rule, teller), condition(rule)) for rule in found.rules]
+    filled = partial(textwrap.fill, width=110, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(f"  {id_}\n{filled(words)}\n{filled(written)}" for id_, words, written in told)

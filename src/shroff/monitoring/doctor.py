@@ -31,6 +31,7 @@ from shroff.monitoring.doctor_rows import read_rows
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import redefined_words
 from shroff.project.settings.system import System
+from shroff.runtime.texts import Printed, many, one_line, table
 from shroff.runtime.whole_files import UNFINISHED_S, unfinished_files
 from shroff.streams.log import Log, LogBeside, LogReader, Remark, Request
 from shroff.streams.snapshots import Header, Snapshots
@@ -77,6 +78,25 @@ class Finding:
     state: str
     words: str
     cure: str = ""
+
+
+class Findings(Printed, list[Finding]):
+    """All checks; shown as `shroff doctor` prints them."""
+
+    def of(self, state: str) -> list[Finding]:
+        """Those of one state."""
+        return [one for one in self if one.state == state]
+
+    def __repr__(self) -> str:
+        wrong = self.of(WRONG)
+        rows = [(one.state.upper() if one.state == WRONG else one.state, one.subject, one.words) for one in self]
+        cures = [one for one in (*wrong, *self.of(NOTE)) if one.cure]
+        parts = [
+            table(rows, indent=""),
+            *(f"{one.subject}: {one_line(one.words)}\n  {one_line(one.cure)}" for one in cures),
+        ]
+        end = many(len(wrong), "thing is wrong.", "things are wrong.") if wrong else "Nothing is wrong."
+        return "\n\n".join([*parts, end])
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,14 +230,14 @@ def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Fin
 def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: EarlierFindings) -> Iterator[Finding]:
     """The log: whether it answers, what it holds, what waits in it, and what it has in force."""
     yield Finding(
-        "log", OK, f"{log.place} answers: {_counted(log.last_seq(), 'place')}, {bytes_text(log.size_bytes())}"
+        "log", OK, f"{log.place} answers: {_counted(log.last_seq(), 'record')}, {bytes_text(log.size_bytes())}"
     )
     pruned = log.pruned_to()
     if pruned:
         ((first,),) = log.read(pruned, pruned + 1)
         words = (
             f"records up to sequence number {pruned:,} are in the lake, "
-            f"{_counted(log.last_seq() - pruned, 'place')} in the store"
+            f"{_counted(log.last_seq() - pruned, 'record')} in the store"
         )
         yield Finding("kept", OK, f"{words}, since {time_text(first.time_ms)}")
     yield _clock(log.watermark_ms(), now_ms)
@@ -264,7 +284,7 @@ def look_at_rows(log: Log, seed: int) -> Finding:
     found = read_rows(log, seed)
     if found.damage:
         return Finding("rows", WRONG, found.damage, RESTORE_ROWS)
-    words = f"{found.read:,} of {_counted(found.of, 'place')} checked; checksums and receipts are valid"
+    words = f"{found.read:,} of {_counted(found.of, 'record')} checked; checksums and receipts are valid"
     return Finding("rows", OK, words)
 
 
@@ -275,13 +295,13 @@ def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
         if one.trouble is not None:
             words = f"has been failing since {time_text(one.trouble.since_ms)}: {one.trouble.words}"
             cure = "'shroff serve' and 'shroff run' retry. If none runs, run 'shroff outbox deliver'."
-            yield Finding(subject, WRONG, f"{words}; {_counted(one.lag, 'place')} behind", cure)
+            yield Finding(subject, WRONG, f"{words}; {_counted(one.lag, 'record')} behind", cure)
         elif one.stuck:
             cure = "'shroff outbox list' shows why. Fix the sink, then run 'shroff outbox retry'."
             yield Finding(subject, WRONG, f"{_counted(one.stuck, 'row')} that it refused", cure)
         elif one.lag:
             cure = "'serve' and 'run' deliver while they run; where none runs, 'shroff outbox deliver' delivers once."
-            yield Finding(subject, NOTE, f"{_counted(one.lag, 'place')} behind", cure)
+            yield Finding(subject, NOTE, f"{_counted(one.lag, 'record')} behind", cure)
         else:
             yield Finding(subject, OK, "has everything")
 
@@ -366,7 +386,7 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: Ea
     """The newest snapshot: whether it is whole, and how much of the log came after it."""
     files = snapshots.files()
     if not files:
-        words = f"none; the next start reads the whole log, {_counted(last_seq, 'place')}"
+        words = f"none; the next start reads the whole log, {_counted(last_seq, 'record')}"
         return Finding("snapshots", OK, f"{words}. 'shroff snapshot' saves state" if last_seq > EVERY else words)
     name = files[0].name
     try:
@@ -377,7 +397,7 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: Ea
     if header is None or header.seq > last_seq:
         words = "written by another version of shroff" if header is None else "newer than the log"
         return Finding("snapshots", NOTE, f"{name} is {words}", "The next start ignores it.")
-    age = f"{_counted(last_seq - header.seq, 'place')} old, {bytes_text(files[0].stat().st_size)}"
+    age = f"{_counted(last_seq - header.seq, 'record')} old, {bytes_text(files[0].stat().st_size)}"
     whole = "is intact" if checked_ms == now_ms else f"was intact at {time_text(checked_ms)}, when it was read"
     return Finding("snapshots", OK, f"{name} {whole}: state at sequence number {header.seq:,}, {age}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -24,9 +24,21 @@ from shroff.language.expression import (
     walk,
 )
 from shroff.language.printing import text_of
+from shroff.language.wording import ValueWording
+
+if TYPE_CHECKING:
+    from shroff.project.definitions import Definitions
 
 MEANINGS: Final = "meanings"  # in the manifest of a model: what each input meant when it was trained
 FindFeature = Callable[[str], Feature | None]
+
+
+def teller_of(definitions: Definitions) -> ValueWording:
+    """What shows values of a project to people."""
+    features, settings = definitions.features, definitions.settings
+    return ValueWording(
+        lambda name: features[name].node if name in features else None, settings.currency, settings.money_places
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,13 +118,17 @@ def schema(kind: ExportKind) -> pa.Schema:
 
 def tables(log: Log, kind: ExportKind) -> Iterator[pa.Table]:
     """The rows as Arrow tables, batch by batch."""
-    import pyarrow as pa
-
     wanted = schema(kind)
     for batch in kind.batches(log):
-        rows = [kind.row(one) for one in batch]
-        arrays = [_array([row[name] for row in rows], wanted.field(name).type) for name in kind.columns]
-        yield pa.Table.from_arrays(arrays, schema=wanted)
+        yield table_of([kind.row(one) for one in batch], wanted)
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], wanted: pa.Schema) -> pa.Table:
+    """Rows with a value for each column; what is nested becomes JSON text."""
+    import pyarrow as pa
+
+    arrays = [_array([row[name] for row in rows], wanted.field(name).type) for name in wanted.names]
+    return pa.Table.from_arrays(arrays, schema=wanted)
 
 
 def _array(values: list[Any], type_: pa.DataType) -> pa.Array:

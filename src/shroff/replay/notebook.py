@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from shroff.engine.decision import html_table
 from shroff.errors import UsageError
 from shroff.events.definitions import Field
 from shroff.events.event import Event
@@ -23,9 +24,41 @@ from shroff.streams.log import Log, LogReader
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from shroff.engine.decision import Decision, Refusal, Undecided
+
 Moment = str | date | datetime
 _A_DAY: Final = "A day such as '2026-06-30' is its start, UTC."
 _LABEL_FIELDS: Final = ("verdict", "source", "known_at", "reason", "amount")
+
+
+class AnswerList(list["Decision | Undecided | Refusal"]):
+    """AnswerList to events, in their order; also as a data frame with a row for each event.
+
+    A frame has the columns of `Project.decisions` and `error`: why an event was refused.
+    """
+
+    def to_arrow(self) -> pa.Table:
+        """Get an Arrow table of shape (events, 14)."""
+        import pyarrow as pa
+
+        schema = exports.schema(exports.kind_of("decisions")).append(pa.field("error", pa.string()))
+        more = [getattr(one, "detail", None) for one in self]
+        rows = [{name: getattr(one, name, None) for name in schema.names} for one in self]
+        return exports.table_of([row | {"error": error} for row, error in zip(rows, more, strict=True)], schema)
+
+    def to_pandas(self) -> Any:
+        """Get a pandas data frame of shape (events, 14). Raises: ImportError where pandas is not installed."""
+        return self.to_arrow().to_pandas()
+
+    def to_polars(self) -> Any:
+        """Get a Polars data frame of shape (events, 14). Raises: ImportError where Polars is not installed."""
+        import polars as pl
+
+        return pl.from_arrow(self.to_arrow())
+
+    def _repr_html_(self) -> str:
+        rows = self.to_arrow().select(["event", "id", "outcome", "score", "rules", "error"]).to_pylist()
+        return html_table(rows[0], (row.values() for row in rows)) if rows else ""
 
 
 def moment_ms(moment: Moment | None, name: str = "as_of") -> int | None:

@@ -1,4 +1,4 @@
-"""Rules in words: as they are written, and as somebody would say them by how features and fields are declared."""
+"""Rules in words: what each does, and when, said by how features and fields are declared; and as they are written."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
     Aggregate,
+    Arithmetic,
     Compare,
     FeatureValue,
     InList,
@@ -16,29 +17,21 @@ from shroff.language.expression import (
     Logic,
     Node,
     Not,
-    ThisField,
     unconverted,
 )
 from shroff.language.printing import as_written
+from shroff.language.types import money
 from shroff.language.values import show_time
 from shroff.language.wording import ValueWording
 from shroff.rules.definitions import Rule
 from shroff.rules.silences import without_silence
 
-_DONE: Final = {
-    "decline": "is declined",
-    "challenge": "is challenged",
-    "review": "goes to review",
-    "allow": "is allowed, whatever the score and weaker rules say,",
-    "note": "is noted",
-}
-
 _DOES: Final = {
-    "decline": "decline it",
-    "challenge": "challenge it",
-    "review": "send it to review",
-    "allow": "allow it, whatever the score and weaker rules say",
-    "note": "note it",
+    "decline": "Decline {}",
+    "challenge": "Challenge {}",
+    "review": "Send {} to review",
+    "allow": "Allow {}, whatever the score and weaker rules say,",
+    "note": "Record a note on {}",
 }
 _SO_MANY: Final = {  # of what is counted or added up, before it
     ">": "more than {}",
@@ -56,23 +49,36 @@ _IS: Final = {
     "==": "is",
     "!=": "is not",
 }
+_FEW: Final[dict[tuple[str, object], str]] = {
+    (">", 0): "at least one",
+    (">=", 1): "at least one",
+    ("==", 0): "no",
+    ("<", 1): "no",
+}
+_BETWEEN: Final = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
 _TURNED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 
 
 def in_words(rule: Rule, teller: ValueWording) -> str:
-    """A rule in plain words: its action, its time, its entity; its silences are listed elsewhere."""
+    """What a rule does, when, and to whom, in plain words; silences are left out."""
     when = _Speaker(rule, teller).said(without_silence(rule.when))
-    words = f"When {_a(rule.on)} comes with {when}: {_DOES[rule.effect]}"
-    words += "." if rule.effect == "allow" else f", and flag its {_words(rule.by)}."
+    does = _DOES[rule.effect].format(_a(rule.on))
+    flags = "" if rule.effect == "allow" else f" and flag its {_words(rule.by)}"
+    words = f"{does}{flags} when {when}."
     if rule.is_shadow:
-        words += " In shadow: it is recorded, and has no effect."
+        words += " In shadow: recorded, without effect."
     if rule.rollout < 1.0:
-        words += f" For {100 * rule.rollout:.6g} % of all {_words(rule.by)} keys."
+        words += f" Applies to {100 * rule.rollout:.6g} % of all {_words(rule.by)} keys."
     if rule.expires_ms is not None:
         words += f" Until {show_time(rule.expires_ms)}."
     if rule.notify is not None:
-        words += f" Tell {'the customer' if rule.notify == 'customer' else rule.notify}."
+        words += f" Notify {'the customer' if rule.notify == 'customer' else rule.notify}."
     return words
+
+
+def condition(rule: Rule) -> str:
+    """The condition of a rule as its author wrote it, on one line."""
+    return as_written(None if rule.place is None else rule.place.text, rule.when)
 
 
 class _Speaker:
@@ -82,89 +88,116 @@ class _Speaker:
         self._rule, self._teller = rule, teller
 
     def said(self, node: Node) -> str:
+        """A condition as a clause: `the card has 5 or more payments in 10 min`."""
         match node:
             case Logic() if node.operator == "and":
-                return f"{self.said(node.left)}, and {self.said(node.right)}"
+                return ", and ".join(map(self.said, _sides(node)))
             case Logic():
-                return f"either {self.said(node.left)} or {self.said(node.right)}"
-            case Not() if _is_truth(node.operand):
-                return f"{self._what(node.operand)} that is false"
+                return f"either {' or '.join(map(self.said, _sides(node)))}"
             case Not():
-                return f"not {self.said(node.operand)}"
-            case FeatureValue() if _is_truth(node):
-                return f"{self._what(node)} that is true"
+                return self._said_if(node.operand, "is not", "false")
             case Compare():
                 return self._compared(node)
-            case IsMissing():
-                return f"{self._what(node.operand)} missing"
-            case InList():
-                return f"{self._what(node.operand)} on the list {node.list}"
-            case InValues():
-                options = " or ".join(self._teller.noun(one) for one in node.values)
-                return f"{self._what(node.operand)} that is {options}"
             case _:
-                return self._what(node)
+                return self._said_if(node, "is", "true")
+
+    def _said_if(self, node: Node, is_: str, truth: str) -> str:
+        match node:
+            case IsMissing():
+                return f"{self._what(node.operand)} {is_} missing"
+            case InList():
+                return f"{self._what(node.operand)} {is_} on the list {node.list}"
+            case InValues():
+                return f"{self._what(node.operand)} {is_} {' or '.join(self._teller.noun(one) for one in node.values)}"
+            case FeatureValue():
+                entity, _, name = node.name.partition(".")
+                return f'"{_words(name)}" is {truth} for the {_words(entity)}'
+            case Logic() | Compare() | Not():
+                return f"it is not the case that {self.said(node)}"
+            case _:
+                return f"{self._what(node)} is {truth}"
 
     def _compared(self, node: Compare) -> str:
         left, right, sign = unconverted(node.left), unconverted(node.right), node.operator
         if isinstance(left, Literal):
             left, right, sign = right, left, _TURNED[sign]
-        so_many = self._so_many(left, right, sign)
-        if so_many:
-            return so_many
-        what = self._teller.noun(right) if isinstance(right, Literal) else self._what(right, "the")
-        return f"{self._what(left)} that {_IS[sign]} {what}{self._unit(left, right)}"
+        entity = left.name.partition(".")[0] if isinstance(left, FeatureValue) else self._rule.by
+        plain, wording = self._teller.plain(left), self._teller.wording(left)
+        amount = self._amount(left, right, entity)
+        if not isinstance(right, Literal):
+            return f"{self._what(left)} {_IS[sign]} {amount}"
+        if (
+            isinstance(plain, Aggregate)
+            and AGGREGATES[plain.function].is_tally
+            and wording.after
+            and not wording.is_share
+        ):
+            many = "" if left.type.kind == "money" else _FEW.get((sign, right.value), "")
+            after = wording.one if many == "at least one" and wording.one else wording.after
+            return f"the {_words(entity)} has {many or _SO_MANY[sign].format(amount)}{after}{_since(plain)}"
+        if (
+            isinstance(plain, Arithmetic)
+            and plain.operator == "/"
+            and all(map(self._is_money, (plain.left, plain.right)))
+        ):
+            over, under = self._what(plain.left, entity), self._what(plain.right, entity)
+            return f"{over} is {_SO_MANY[sign].format(amount)} times {under}"
+        return f"{self._what(left)} {_IS[sign]} {amount}"
 
-    def _so_many(self, left: Node, right: Node, sign: str) -> str:
-        """`4 or more payments in 1 h of the card`; empty where the left side is nothing that is counted."""
-        counted = self._summed(left)
-        if counted is None or not isinstance(right, Literal):
-            return ""
-        amount = f"{self._teller.noun(right)}{self._unit(left, right)}"
-        wording = self._teller.wording(left)
-        if wording.before or wording.is_share:
-            return ""
-        return f"{_SO_MANY[sign].format(amount)}{wording.after}{self._whose(left)}"
-
-    def _summed(self, node: Node) -> Aggregate | None:
-        seen = 0
-        while isinstance(node, FeatureValue) and seen < 100:
-            inner = self._teller.definition_of(node.name)
-            if inner is None:
-                return None
-            node, seen = unconverted(inner), seen + 1
-        return node if isinstance(node, Aggregate) and AGGREGATES[node.function].is_tally else None
-
-    def _what(self, node: Node, article: str = "a") -> str:
-        """`an amount`, `a new device of the card`: something that can be compared, as a noun."""
+    def _is_money(self, node: Node) -> bool:
         node = unconverted(node)
-        if isinstance(node, FeatureValue):
-            if node.type.kind == "boolean":
-                noun = _words(node.name.partition(".")[2])
-            else:
-                wording = self._teller.wording(node)
-                noun = wording.noun
-                if wording.is_share or noun.startswith("since "):
-                    noun = f"{'share' if wording.is_share else 'time'} {noun}"
-            return f"{self._article(noun, article)}{self._whose(node)}"
-        if isinstance(node, ThisField | Aggregate):
-            return self._article(self._teller.noun(node), article)
-        return self._teller.noun(node)
+        return node.type.kind == "money" or self._teller.wording(node).is_money
 
-    def _article(self, noun: str, article: str) -> str:
-        return f"the {noun}" if article == "the" else _a(noun)
+    def _amount(self, left: Node, right: Node, entity: str) -> str:
+        """What a value is compared with: money with its currency, a share in percent."""
+        if not isinstance(right, Literal) or right.value is None:
+            return self._what(right, entity)
+        wording, exact = self._teller.wording(left), right.type.kind in {"integer", "number"}
+        if left.type.kind == "money" and exact:
+            whole = "." + "0" * self._teller.money_places
+            value = self._teller.value(money(right.type.places), right.value).removesuffix(whole)
+        elif wording.is_share and not isinstance(right.value, str | bool):
+            return f"{100 * float(self._teller.noun(right)):.6g} %"
+        elif right.type.kind in {"integer", "duration"}:
+            value = self._teller.value(right.type, right.value)
+        else:
+            value = self._teller.noun(right)
+        return f"{value}{self._teller.unit(left.type, wording)}"
 
-    def _whose(self, node: Node) -> str:
-        entity = node.name.partition(".")[0] if isinstance(node, FeatureValue) else self._rule.by
-        return f" of the {_words(entity)}"
+    def _what(self, node: Node, entity: str = "") -> str:
+        """`the amount`, `the card's mean amount in 30 days`: something that is compared, as a noun."""
+        node = unconverted(node)
+        noun = self._teller.noun(node)
+        match node:
+            case Literal():
+                return noun
+            case Arithmetic() if not noun.startswith("time since "):
+                return f"{self._side(node.left, entity)} {_BETWEEN[node.operator]} {self._side(node.right, entity)}"
+            case FeatureValue():
+                entity, _, name = node.name.partition(".")
+                noun = _words(name) if node.type.kind == "boolean" else noun
+            case Aggregate():
+                pass
+            case _:
+                return f"the {noun}"
+        share = "share " if self._teller.wording(node).is_share else ""
+        return f"the {_words(entity or self._rule.by)}'s {share}{noun}{_since(node)}"
 
-    def _unit(self, left: Node, right: Node) -> str:
-        return f" {self._teller.currency}" if isinstance(right, Literal) and left.type.kind == "money" else ""
+    def _side(self, node: Node, entity: str) -> str:
+        what, node = self._what(node, entity), unconverted(node)
+        return f"({what})" if isinstance(node, Arithmetic) and node.operator in "+-" else what
 
 
-def _is_truth(node: Node) -> bool:
-    """Whether this is a feature that is true or false, and no condition by itself."""
-    return isinstance(node, FeatureValue) and node.type.kind == "boolean"
+def _since(node: Node) -> str:
+    return " since its last flag" if isinstance(node, Aggregate) and node.since_flag else ""
+
+
+def _sides(node: Logic) -> list[Node]:
+    """What a chain of one operator joins."""
+    found: list[Node] = []
+    for side in (node.left, node.right):
+        found += _sides(side) if isinstance(side, Logic) and side.operator == node.operator else [side]
+    return found
 
 
 def _a(noun: str) -> str:
@@ -174,20 +207,3 @@ def _a(noun: str) -> str:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
-
-
-def sentence(rule: Rule) -> str:
-    """A rule in one sentence or two: its action, its time, its entity."""
-    condition = as_written(None if rule.place is None else rule.place.text, rule.when)
-    article = "An" if rule.on[0] in "aeiou" else "A"
-    words = f"{article} {rule.on} {_DONE[rule.effect]} when {condition}"
-    words += "." if rule.effect == "allow" else f"; its {rule.by} is flagged."
-    if rule.is_shadow:
-        words += " In shadow: recorded, without effect."
-    if rule.rollout < 1.0:
-        words += f" For {100 * rule.rollout:.6g}% of the keys of {rule.by}."
-    if rule.expires_ms is not None:
-        words += f" Until {show_time(rule.expires_ms)}."
-    if rule.notify is not None:
-        words += f" It tells {rule.notify}."
-    return words

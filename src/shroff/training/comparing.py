@@ -22,10 +22,12 @@ from shroff.models.evaluation.estimates import Estimates, difference, estimate
 from shroff.models.evaluation.intervals import key_blocks
 from shroff.models.evaluation.metrics import RowsOfFold, Terms, judge
 from shroff.models.evaluation.windows import known_rows
+from shroff.models.keys import metric_words
 from shroff.models.registry import Stored
 from shroff.models.sets import FRAUD, Floats, Words
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, Scoring
+from shroff.runtime.texts import Printed, many, one_line, table
 from shroff.streams.log import Log
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import log_source
@@ -68,8 +70,8 @@ class Paired:
         return "better" if self.low > 0 else "worse"
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Printed):
     """Two models on the same events.
 
     Args:
@@ -97,6 +99,9 @@ class Comparison:
     needs: str = ""
     drawn: str = ""
     money_places: int = 2
+
+    def __repr__(self) -> str:
+        return _text(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,3 +292,35 @@ def _needs(events: int, rows: int, frauds: int, young: int, settings: ModelSetti
         )
     missing = "fraud" if not frauds else "genuine event"
     return f"nothing to compare yet: of {rows:,} events that are old enough, none is known as a {missing}"
+
+
+def _text(found: Comparison) -> str:
+    """The answer of `shroff models compare`."""
+    where = "both scored" if found.on == "scored" else "folds of both were tested on"
+    behind = f" after sequence number {found.since_seq:,}" if found.since_seq else ""
+    known = f"{found.rows:,} of them with a verdict, {many(found.frauds, 'fraud')}"
+    lines = [
+        f"{found.challenger} against {found.champion} on {found.event}:",
+        f"  {many(found.events, 'event')} that {where}{behind}, {known};",
+        f"  {found.immature:,} are too young, {found.unclear:,} unclear.",
+    ]
+    if found.needs:
+        return "\n".join([*lines, "", f"  {one_line(found.needs)}."])
+    heads = ("", found.champion, found.challenger, "difference", "95 %", "", "seen from", "frauds wanted")
+    lines += ["", table([_row(one) for one in found.found], heads), ""]
+    lines.append("  `seen from`: the smallest difference that these labels detect with 80 % power.")
+    lines.append("  `frauds wanted`: known frauds needed to detect the measured difference.")
+    return "\n".join(lines)
+
+
+def _row(one: Paired) -> tuple[str, ...]:
+    interval = "-" if one.low is None or one.high is None else f"{_number(one.low)} to {_number(one.high)}"
+    wanted = "-" if one.frauds_wanted is None else f"{one.frauds_wanted:,}"
+    values = (_number(value) for value in (one.champion, one.challenger, one.mean))
+    return metric_words(one.name), *values, interval, one.why or one.verdict, _number(one.seen_from), wanted
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:,.2f}"

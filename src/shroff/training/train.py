@@ -36,8 +36,10 @@ from shroff.project.meaning import MEANINGS
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.project.scoring import unavailable
 from shroff.rules.keys import EFFECTS
+from shroff.runtime.texts import Printed
 from shroff.training.leak_test import LeakReport, leak_test
 from shroff.training.measured import metrics_document
+from shroff.training.printed import text
 from shroff.training.report import ReportFacts
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
@@ -97,8 +99,8 @@ class Maker:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class TrainReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class TrainReport(Printed):
     """A model that was trained, and all that is known of it.
 
     Args:
@@ -124,6 +126,13 @@ class TrainReport:
     why_not: str = ""
     is_incomplete: bool = False
     is_champion: bool = False
+
+    def __repr__(self) -> str:
+        return self.printed()
+
+    def printed(self, made: str = "") -> str:
+        """As `shroff train` prints it; `made` says how the model came about, where it was not trained here."""
+        return text(self, made)
 
     @property
     def passed(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -69,6 +69,9 @@ class ArrowStream(Protocol):
         """Give the stream, by the Arrow PyCapsule interface."""
 
 
+Events: TypeAlias = Iterable[Mapping[str, Any]] | ArrowStream  # of a program
+
+
 def rows_of(events: Any) -> Iterable[Any]:
     """The rows of a data frame or table that gives an Arrow stream (pandas, Polars, Arrow); all else as it is."""
     if not hasattr(events, "__arrow_c_stream__"):
@@ -78,7 +81,7 @@ def rows_of(events: Any) -> Iterable[Any]:
     return (row for batch in pa.table(events).to_batches() for row in batch.to_pylist())
 
 
-def json_lines(events: Iterable[Mapping[str, Any]] | ArrowStream) -> Iterator[bytes]:
+def json_lines(events: Events) -> Iterator[bytes]:
     """Events as lines of JSON, one at a time: mappings, or the rows of a data frame (`rows_of`).
 
     Floats are written by their shortest decimal, moments as RFC 3339, those without a zone in UTC, durations as

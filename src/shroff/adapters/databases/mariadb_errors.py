@@ -16,13 +16,13 @@ _LOCKED: Final = frozenset([1205, 1213])
 AWAY: Final = frozenset([1040, 1053, 1203, 1927, 2002, 2003, 2006, 2013, 2014, 4031])
 _WORDS: Final = {
     "there is no room on the server's disk. Make room there and start again": (3, 1021, 1030, 1114),
-    "the server does not let {user} in. Look at user and password in the address, and at the user's host there": (
+    "the server rejects the sign-in of {user}. Check user and password in the address, and the user's host there": (
         *(1044, 1045, 1130, 1698),
     ),
     "there is no such database. Make it with CREATE DATABASE, or name another one in the address": (1049,),
-    "{user} may not do this ({error}). Grant it all rights on this database": (1142, 1143, 1227, 1370),
-    "this server takes no writes, as a replica does not. Name the primary in the address": (1290, 1792, 1836),
-    "a row is larger than the server takes. Raise max_allowed_packet there and start again": (1153,),
+    "{user} lacks a permission ({error}). Grant it all rights on this database": (1142, 1143, 1227, 1370),
+    "this server is read-only, such as a replica. Use the address of the primary": (1290, 1792, 1836),
+    "a row is larger than the server accepts. Raise max_allowed_packet there and start again": (1153,),
     "the server reports damage ({error}). Do not write to it. Look at its log, and restore a backup": (
         *(126, 1034, 1194, 1877),
     ),

@@ -15,11 +15,11 @@ _LOCKED: Final = ("55P03", "40P01")
 _AWAY: Final = ("08", "57P", "53300", "25P03")
 _WORDS: Final = {
     "53100": "there is no room on the server's disk. Make room there and start again",
-    "53200": "the server has no memory left. Look at its settings and at what else runs there",
-    "28": "the server does not let {user} in. Look at user and password in the address, and at pg_hba.conf there",
+    "53200": "the server is out of memory. Check its settings and what else runs there",
+    "28": "the server rejects the sign-in of {user}. Check user and password in the address, and pg_hba.conf there",
     "3D000": "there is no such database. Make it with CREATE DATABASE, or name another one in the address",
-    "42501": "{user} may not do this ({error}). Grant it the right to create a schema and to use its tables",
-    "25006": "this server takes no writes, as a standby does not. Name the primary in the address",
+    "42501": "{user} lacks a permission ({error}). Grant it the right to create a schema and to use its tables",
+    "25006": "this server is read-only, such as a standby. Use the address of the primary",
     "XX": "the server reports damage ({error}). Do not write to it. Look at its log, and restore a backup",
 }
 # Words of libpq, which has no number for what goes wrong before a server answers.

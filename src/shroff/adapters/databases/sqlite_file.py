@@ -400,7 +400,7 @@ def _check_version(connection: sqlite3.Connection, path: Path, version: int, old
             f"{version}. Install that version or a newer one"
         )
     if found < OLDEST:
-        raise StorageError(f"{path} has tables of version {found}, which there never was. Restore a backup")
+        raise StorageError(f"{path} has tables of version {found}, which no release of shroff writes. Restore a backup")
     if found < oldest:
         raise StorageError(
             f"{path} has tables of version {found}, and this needs {oldest}: an older shroff writes it. End that "

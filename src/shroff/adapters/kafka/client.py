@@ -25,7 +25,7 @@ _OF_ONE: Final = re.compile(r"(?:\w+://)?([^/\s]+:\d+)/\w+: (.*)", re.DOTALL)  #
 TOLD_S: Final = 60.0  # an error counts as what is wrong now for so long
 _SECRET: Final = re.compile(r"password|secret|token|jaas|credential|oauthbearer\.config|\.pem$|^ssl\.key")
 _UNVERIFIED: Final = {"enable.ssl.certificate.verification": "false", "ssl.endpoint.identification.algorithm": "none"}
-_ONLY_STORE: Final = "how far was read moves with the store alone"
+_ONLY_STORE: Final = "shroff manages the offsets itself"
 _REFUSED: Final = {
     "bootstrap.servers": "name them under 'brokers'",
     "metadata.broker.list": "name them under 'brokers'",
@@ -34,9 +34,9 @@ _REFUSED: Final = {
     "enable.auto.offset.store": _ONLY_STORE,
     "auto.commit.interval.ms": _ONLY_STORE,
     "auto.offset.reset": "'start' says where a partition begins that was never read, and nothing is passed over later",
-    "isolation.level": "messages of transactions that were aborted are no events",
+    "isolation.level": "messages of aborted transactions are not events",
     "enable.partition.eof": "the source has to know where a partition ends",
-    "enable.idempotence": "without it a message that is sent again may be there twice",
+    "enable.idempotence": "without it, a retried message may be duplicated",
     "acks": "sent messages must survive the loss of a broker",
     "request.required.acks": "sent messages must survive the loss of a broker",
     "transactional.id": "nothing is sent in transactions",
@@ -159,11 +159,13 @@ class KafkaCluster:
             case "_ALL_BROKERS_DOWN" | "_TRANSPORT" | "_RESOLVE" | "_TIMED_OUT" | "_TIMED_OUT_QUEUE":
                 return f"no answer from the brokers ({self.brokers}): {said}"
             case "_AUTHENTICATION" | "SASL_AUTHENTICATION_FAILED":
-                return f"the brokers do not let us in; look at security.protocol and sasl.* under client: {said}"
+                return f"the brokers reject the sign-in; check security.protocol and sasl.* under client: {said}"
             case "_SSL":
-                return f"no secure connection to the brokers; look at security.protocol and ssl.* under client: {said}"
+                return (
+                    f"the TLS connection to the brokers failed; check security.protocol and ssl.* under client: {said}"
+                )
             case "TOPIC_AUTHORIZATION_FAILED" | "CLUSTER_AUTHORIZATION_FAILED" | "GROUP_AUTHORIZATION_FAILED":
-                return f"the brokers do not allow it to this user: {said}"
+                return f"the brokers deny this user the operation: {said}"
             case _:
                 return said
 

@@ -59,7 +59,7 @@ class KafkaDeadLetters:
                 told(number, error.args[0])
             except BufferError:
                 self._producer.flush(ANSWER_S)
-                raise TransientError(f"dead letters cannot be sent to {self.topic}: too many wait") from None
+                raise TransientError(f"dead letters cannot be sent to {self.topic}: the send queue is full") from None
         self._producer.flush(ANSWER_S * 2)
         if open_ones:
             raise TransientError(f"dead letters cannot be sent to {self.topic}: no answer for {len(open_ones):,}")

@@ -240,13 +240,13 @@ class BucketObjects:
             said = f"refuses ({number})" if number else "does not answer"
             kind = StorageError if is_final else TransientError
             return kind(
-                f"{self.address}: there are no credentials for {self._cloud.title}: the service that gives them "
+                f"{self.address}: no credentials for {self._cloud.title} were found: the service that gives them "
                 f"{said}. {self._cloud.credentials}"
             )
         if number in {401, 403}:
             why = f" ({code[1]})" if code else ""
             return StorageError(
-                f"{self.address} refuses {name}{why}. Look at the credentials in the environment, and whether they may "
+                f"{self.address} refuses {name}{why}. Check the credentials in the environment, and whether they may "
                 "read, write, list and delete there"
             )
         if is_final:
@@ -273,7 +273,7 @@ class BucketObjects:
             )
         if ca and "root_certificate" in words:
             return UsageError(f"{ca} cannot be read as certificates.")
-        return UsageError(f"{self.address} cannot be had by these settings: look at its endpoint and proxy.")
+        return UsageError(f"{self.address} cannot be opened with these settings: check its endpoint and proxy.")
 
 
 def _client(endpoint: str, proxy: str, ca: str) -> dict[str, Any]:

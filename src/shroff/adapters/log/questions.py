@@ -306,7 +306,9 @@ class LogQuestions(ABC):
                     begin = text.index(b"\n", begin) + 1
                 first = chain if is_pruned else 0
         if is_changed(memoryview(text)[begin:], first, chains.get(stop)):
-            raise self._damaged(f"what stands at the places {after + 1} to {stop} is not what was written there")
+            raise self._damaged(
+                f"the records at sequence numbers {after + 1} to {stop} differ from those that were written"
+            )
 
     # Below: how rows are asked for
 

@@ -16,7 +16,7 @@ from msgspec.structs import astuple
 from shroff.streams.log import FlagRow, HitRow, Record
 
 _PRIME: Final = 4_294_967_291  # so that no bit of a larger number is lost
-NOT_AS_WRITTEN: Final = "what stands at sequence number {} is not what was written there"
+NOT_AS_WRITTEN: Final = "the record at sequence number {} differs from the one that was written"
 
 
 def record_sum(seq: int, kind: str, type_: str, id_: str, time_ms: int, body: bytes, decided: int) -> int:

@@ -143,7 +143,7 @@ class SmtpMailer:
         except smtplib.SMTPAuthenticationError as error:
             if error.smtp_code < _FOR_GOOD:
                 raise AwayError(f"{self._where} answered {error.smtp_code} to the user and password") from None
-            words = f"{self._where} does not let this user in with this password ({error.smtp_code})"
+            words = f"{self._where} rejects this user or password ({error.smtp_code})"
             raise UsageError(f"{words}. Fix 'mail' in shroff.yaml") from None
         except (OSError, smtplib.SMTPException) as error:
             raise AwayError(f"{self._where}: {_words(error)}") from None
@@ -182,7 +182,7 @@ class SmtpMailer:
         try:
             found.login(self._user, self._password)
         except smtplib.SMTPNotSupportedError:
-            words = f"{self._where} takes no user and password"
+            words = f"{self._where} does not support sign-in"
             raise UsageError(f"{words}; leave them out of 'mail' in shroff.yaml") from None
 
     def _reset(self) -> None:

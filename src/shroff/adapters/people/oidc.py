@@ -32,7 +32,7 @@ KEYS_EVERY_S: Final = 10.0  # how often at most its keys are read anew for a key
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _TOO_MANY: Final = 429
 _FAILS_FROM: Final = 500
-_NOT_FOR_US: Final = "what the provider says of this person is not for this visit ({why}). Sign in again"
+_NOT_FOR_US: Final = "the response of the provider does not belong to this sign-in ({why}). Sign in again"
 
 
 class Clocks(NamedTuple):
@@ -126,7 +126,7 @@ class OidcProvider:
         if status != 200:
             error = _text(found.get("error"))[:100]
             if error in {"invalid_client", "unauthorized_client"}:
-                raise UsageError(f"{self.issuer} does not know client_id and client_secret of sign_in in shroff.yaml.")
+                raise UsageError(f"{self.issuer} rejects client_id and client_secret of sign_in in shroff.yaml.")
             raise SignInError(_NOT_FOR_US.format(why=error or f"status {status}"))
         return found
 
@@ -151,7 +151,7 @@ class OidcProvider:
             raise SignInError(_NOT_FOR_US.format(why=error.description or error.error)) from None
         audience, party = claims["aud"], claims.get("azp", self._client_id)
         if party != self._client_id or (isinstance(audience, list) and len(audience) > 1 and "azp" not in claims):
-            raise SignInError(_NOT_FOR_US.format(why="it was made for another party"))
+            raise SignInError(_NOT_FOR_US.format(why="it was issued for another client"))
         if not isinstance(claims["sub"], str) or not 0 < len(claims["sub"]) <= 255 or not claims["sub"].isprintable():
             raise SignInError(_NOT_FOR_US.format(why="its subject is not text"))
         return claims
@@ -172,7 +172,7 @@ class OidcProvider:
         try:
             return KeySet.import_key_set(found)  # type: ignore[arg-type]  # it looks at the shape itself
         except (JoseError, KeyError, TypeError, ValueError):
-            raise TransientError(f"{self.issuer} gives no keys (status {status}). Try again") from None
+            raise TransientError(f"{self.issuer} returned no keys (status {status}). Try again") from None
 
     def _user(self, access_token: str, subject: str) -> dict[str, Any]:
         """What the provider tells beside the ID token; nothing where it tells of somebody else, or not at all."""
@@ -189,7 +189,7 @@ class OidcProvider:
     def _read_metadata(self) -> dict[str, Any]:
         status, found = self._fetch("GET", f"{self.issuer.rstrip('/')}/.well-known/openid-configuration", {})
         if status != 200:
-            raise TransientError(f"{self.issuer} does not say what it offers (status {status}). Look at its address")
+            raise TransientError(f"{self.issuer} returned no discovery document (status {status}). Check its address")
         if found.get("issuer") != self.issuer:
             told = _text(found.get("issuer"))[:200]
             raise UsageError(f"sign_in: at {self.issuer} there is the issuer {told!r}. Write it as it calls itself.")
@@ -198,7 +198,7 @@ class OidcProvider:
     def _endpoint(self, name: str) -> str:
         url = _text(self._about().get(name))
         if not url:
-            raise UsageError(f"{self.issuer} has no {name}, and signing in needs it.")
+            raise UsageError(f"{self.issuer} has no {name}, which sign-in requires.")
         _check_secure(url)
         return url
 
@@ -246,4 +246,4 @@ def _check_secure(url: str) -> None:
     """Raises: UsageError for an address that anybody on the way could answer for."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
-        raise UsageError(f"sign_in: {url} is not https://, and only a provider on this machine does without.")
+        raise UsageError(f"sign_in: {url} is not https://. Only a provider on this machine may use http://.")

@@ -296,7 +296,7 @@ class _Changing(_Looking):
         """Raises: UsageError where another user has this name or subject."""
         named = self.user_named(user.name)
         if named is not None and named.number != own:
-            raise UsageError(f"there is a user {user.name!r} already. 'shroff users list' shows all.")
+            raise UsageError(f"the user {user.name!r} already exists. 'shroff users list' shows all.")
         known = self.user_known_as(user.subject) if user.subject else None
         if known is not None and known.number != own:
             raise UsageError(f"the user {known.name!r} is the same person at the OpenID provider.")

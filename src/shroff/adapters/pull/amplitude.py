@@ -142,7 +142,7 @@ class AmplitudeExport(PulledSource):
         except TimeoutError:
             raise _RangeError("no answer in time") from None
         except (OSError, HTTPException) as error:
-            raise TransientError(f"Amplitude cannot be asked: {reason(error)}") from None
+            raise TransientError(f"Amplitude cannot be reached: {reason(error)}") from None
         finally:
             connection.close()
 
@@ -154,9 +154,9 @@ class AmplitudeExport(PulledSource):
             if answer.status == TOO_LARGE:
                 raise _RangeError("it is larger than 4 GB, and cannot be asked for in parts")
             if answer.status == TOO_MANY or answer.status >= 500:
-                raise TransientError(f"Amplitude answers {answer.status}: it has too much to do, or does not work now")
+                raise TransientError(f"Amplitude answers {answer.status}: it is overloaded or unavailable")
             if answer.status != OK:
-                words = "Look at the keys, and whether 'region' is right"
+                words = "Check the keys and 'region'"
                 raise UsageError(f"Amplitude refuses the export with {answer.status}. {words}.")
             with private(path) as file:
                 _copy_answer(answer, file)

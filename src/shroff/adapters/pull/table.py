@@ -145,7 +145,7 @@ class TableRows(PulledSource):
             return read(lower) if lower else None, read(upper)
         except ValueError:
             raise UsageError(
-                f"the log knows rows of {self._name} by another column than {self._by}: give the source another name."
+                f"the log knows rows of {self._name} by another column than {self._by}: rename the source."
             ) from None
 
 

@@ -96,7 +96,7 @@ class PubsubSource:
             if self._clock_s() - self._fetched_s < KEYS_AGAIN_S:
                 return  # another thread was first, or nobody has this key
             if self._clock_s() - self._failed_s < FAILED_AGAIN_S:
-                raise TransientError("Google's keys could not be had a moment ago")
+                raise TransientError("Google's keys could not be fetched a moment ago")
             self._failed_s = self._clock_s()  # until they are here
             try:
                 found = msgspec.json.decode(self._fetch(url))

@@ -19,9 +19,9 @@ _NO_SCHEMA: Final = (40403, 40401)
 _REFUSED: Final = (409, 422)
 _CURES: Final = {
     401: "It asks for a user and a password: write them into the address as ${NAME}.",
-    403: "The user may not do this there.",
+    403: "The user lacks permission.",
     404: "It has no such path: does its address lack a part, such as /apis/ccompat/v7?",
-    429: "It has too many requests; it is asked again.",
+    429: "It has too many requests; shroff retries.",
 }
 
 
@@ -126,7 +126,7 @@ class HttpRegistry:
             found = self._client.call(method, f"{self._path}{path}", body, self._headers)
         except OSError as error:
             why = "it does not answer in time" if isinstance(error, TimeoutError) else reason(error)
-            cure = "Is it running, and the address right?"
+            cure = "Check that it runs, and its address."
             raise SchemasAwayError(f"the schema registry at {self.address} cannot be reached: {why}. {cure}") from None
         return found.status, found.body
 

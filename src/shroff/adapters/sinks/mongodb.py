@@ -64,7 +64,7 @@ class MongoSink:
                 str(options["collection"]), write_concern=WriteConcern(w="majority", wtimeout=ANSWER_MS)
             )
         except (PyMongoError, ValueError):  # whose words may hold the address
-            raise UsageError("the address of the sink is none that MongoDB reads, or a name in it is none.") from None
+            raise UsageError("the address of the sink, or a name in it, is not valid for MongoDB.") from None
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
         """Replace the documents of these rows, or add them.
@@ -146,7 +146,7 @@ def _nested(features: Mapping[str, Any]) -> dict[str, Any]:
 def _told(error: PyMongoError) -> ShroffError:
     """What went wrong, in words that hold no address."""
     if isinstance(error, ConfigurationError):
-        return UsageError("the address of the sink is none that MongoDB reads.")
+        return UsageError("the address of the sink is not valid for MongoDB.")
     if isinstance(error, BulkWriteError):
         told = [*error.details.get("writeErrors", []), *error.details.get("writeConcernErrors", [])]
         words = told[0].get("errmsg") if told else None

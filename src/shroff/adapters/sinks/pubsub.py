@@ -98,7 +98,7 @@ class PubsubSink:
         size = size_of(message)
         return (
             message,
-            "" if size <= MESSAGE_BYTES_MAX else f"the message has {size:,} bytes, which Pub/Sub does not take",
+            "" if size <= MESSAGE_BYTES_MAX else f"the message has {size:,} bytes, more than Pub/Sub accepts",
         )
 
     def _key(self, row: Outgoing) -> str:

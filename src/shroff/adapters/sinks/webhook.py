@@ -56,7 +56,7 @@ class WebhookSink:
         if url.scheme not in {"http", "https"} or not host:
             raise UsageError("the address of a webhook begins with http:// or https:// and a host.")
         if url.username or url.password:
-            raise UsageError("the address of a webhook holds no password: receivers know shroff by its signature.")
+            raise UsageError("the URL of a webhook must not contain a password: receivers verify the signature.")
         self._name, self._secret, self._now_s = name, str(options["secret"]), now_s
         webhooks.keys_of(self._secret)
         self._where = f"{url.scheme}://{host}" + (f":{port}" if port else "")  # for messages: paths may hold keys

@@ -88,7 +88,7 @@ def topic_ids(cluster: KafkaCluster, admin: Any, topics: Collection[str], within
             id_ = str(future.result().topic_id).translate(_AS_KAFKA)
         except confluent.KafkaException as error:
             if error.args[0].name() in _PASSES:
-                raise cluster.raised(error, f"the id of topic {topic} cannot be had") from None
+                raise cluster.raised(error, f"the id of topic {topic} cannot be read") from None
             continue
         if id_ != _NO_ID:
             found[topic] = id_

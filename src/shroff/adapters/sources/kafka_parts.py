@@ -23,7 +23,7 @@ AGAIN: Final = (
     "forget {}' begin that one "
     "anew: duplicates change nothing"
 )
-NOT_THERE: Final = "{} was read, and its topic has no such partition any more: it was made anew"
+NOT_THERE: Final = "{} was read, but its topic no longer has this partition: the topic was recreated"
 GROWN: Final = (
     "the topics have another number of partitions than when the lanes began ({}), so keys have moved from one lane to "
     "another, and what they did before is in another log. Begin a project anew with topics of that many partitions, "
@@ -250,7 +250,7 @@ class Partitions:
         try:
             begins, ends = (self._offsets(consumer, keys, moment, within_s) for moment in (BEGINNING, _END))
         except library("source").KafkaException as error:
-            raised = self._cluster.raised(error, "the offsets of its topics cannot be had", consumer)
+            raised = self._cluster.raised(error, "the offsets of its topics cannot be read", consumer)
             if is_needed:
                 raise raised from None
             return {}
@@ -285,8 +285,8 @@ class Partitions:
 def anew(name: str, read: KafkaMark) -> StateError:
     """The error for a partition whose topic is another one than was read."""
     return StateError(
-        f"{name} is not the partition that was read up to offset {read.offset}: its topic was deleted since, and one "
-        f"of that name made anew. Bring what is missing in with 'shroff ingest'. {AGAIN.format(name)}"
+        f"{name} is not the partition that was read up to offset {read.offset}: its topic was deleted and "
+        f"recreated. Add the missing messages with 'shroff ingest'. {AGAIN.format(name)}"
     )
 
 
@@ -297,12 +297,12 @@ def gone(part: KafkaPartition, begin: int, end: int) -> StateError:
         count = begin - part.next
         many = "1 message is" if count == 1 else f"{count:,} messages are"
         return StateError(
-            f"{part.name}: {many} gone that nobody here had read, offsets {part.next} to {begin - 1}: the topic keeps "
-            f"messages for too short a time. Bring them in from elsewhere with 'shroff ingest'. {again}"
+            f"{part.name}: {many} gone that shroff had not read, offsets {part.next} to {begin - 1}: the topic keeps "
+            f"messages for too short a time. Add them from another copy with 'shroff ingest'. {again}"
         )
     return StateError(
         f"{part.name} is not the partition that was read up to offset {part.next}: it ends at {end}. Its topic was "
-        f"made anew, or the brokers lost messages of it. Bring what is missing in with 'shroff ingest'. {again}"
+        f"recreated, or the brokers lost messages of it. Add the missing ones with 'shroff ingest'. {again}"
     )
 
 
@@ -314,7 +314,7 @@ def _check_there(found: Mapping[Key, str | None], offsets: Mapping[str, str]) ->
         topic = name.rpartition("/")[0]
         if topic in topics:
             raise StateError(
-                f"{name} was read, and topic {topic} has no such partition any more: it was made anew. "
+                f"{name} was read, but topic {topic} no longer has this partition: the topic was recreated. "
                 f"{AGAIN.format(name)}"
             )
 

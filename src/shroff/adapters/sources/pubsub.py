@@ -216,7 +216,7 @@ class PubsubPullSource:
                 raise told(error, name) from None
             if found.push_config.push_endpoint:
                 raise UsageError(
-                    f"{name} pushes its messages to {found.push_config.push_endpoint}. Make a subscription that is "
+                    f"{name} pushes its messages to {found.push_config.push_endpoint}. Create a subscription that is "
                     "pulled, or take what it pushes with the kind 'pubsub' under sources."
                 )
 

@@ -107,7 +107,7 @@ def check_read(
     if summary is None:
         if at.id == FIRST:
             return Position(FIRST, at.count or 0)
-        raise _not_the_one(stream, at, "it is not there any more")
+        raise _not_the_one(stream, at, "it no longer exists")
     if order_of(summary.last) < order_of(at.id):
         raise _not_the_one(stream, at, f"it ends at {summary.last}")
     is_untrimmed = summary.length and order_of(summary.first) <= order_of(at.id)
@@ -139,7 +139,7 @@ def _removed(stream: str, at: Position, count: int) -> StateError:
     many = "1 entry was" if count == 1 else f"{count:,} entries were"
     return StateError(
         f"stream {stream}: {many} removed behind {at.id} before anybody here had read them, by trimming or deletion. "
-        f"Bring them in from elsewhere with 'shroff ingest'. {AGAIN.format(stream)}. Nobody should trim ahead "
+        f"Add them from another copy with 'shroff ingest'. {AGAIN.format(stream)}. Nobody should trim ahead "
         f"of what was read: with 'trim: true' in the source shroff does it"
     )
 

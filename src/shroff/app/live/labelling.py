@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from shroff.app.live.requests import Waits, WriterRequests
 from shroff.app.live.taking import Taking
 from shroff.app.opened import intake_of
 from shroff.app.people import ProjectPeople
+from shroff.app.views import as_file
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import LogBusyError, UsageError
 from shroff.events.event import time_text
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from shroff.project.settings.systems import Systems
     from shroff.streams.controls import ControlTopic
     from shroff.streams.sender import Sender
+    from shroff.worker.answers import Events
     from shroff.worker.handed import HandedLines
     from shroff.worker.ingest import IngestReport
 
@@ -128,6 +130,20 @@ class Labelling:
         except LogBusyError:
             return self._label_file_beside(file, progress, waits)
 
+    def add_frame(self, labels: Events, verdict: str | None = None, **given: Unpack[LabelOptions]) -> IngestReport:
+        """Record labels of a program: `event` and the other fields of a label in each row, as `add_file` does.
+
+        `verdict`, `source`, `known_at`, `reason` and `amount` are for rows without a value of their own; without any,
+        a label is known from now on.
+        """
+        from shroff.worker.answers import rows_of
+
+        waits, now = given.pop("waits", unheard), time_text(self._opened.now_ms())
+        said = {name: value for name, value in {"verdict": verdict, **given}.items() if value is not None}
+        rows = ({"known_at": now, **said, **_given(row)} for row in rows_of(labels))
+        with as_file(rows) as file:
+            return self.add_file(file, waits=waits)
+
     def _label_file_beside(self, file: Path, progress: Progress | None, waits: Waits) -> IngestReport:
         from shroff.log.batch_in_progress import Prepared
         from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
@@ -178,6 +194,11 @@ class Labelling:
     # ---- state
 
     # ---- what comes into force
+
+
+def _given(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a row that are not missing; that of pandas is unlike itself."""
+    return {name: value for name, value in row.items() if value is not None and value == value}  # noqa: PLR0124 (that is how to know it)
 
 
 class LabelledLanes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from shroff.app.live.inboxes import Inboxes
 from shroff.app.opened import ScratchPaths, intake_of
@@ -19,15 +19,16 @@ from shroff.events.formats.encodings import read_lines
 from shroff.runtime.progress import Meter, Progress, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from shroff.app.opened import Opened
     from shroff.engine.decision import Decision, Undecided
     from shroff.events.formats.lines import Lines
     from shroff.events.intake import Intake, Submission
     from shroff.log.writer import Answer
+    from shroff.replay.notebook import AnswerList
     from shroff.streams.log import Log
-    from shroff.worker.answers import ArrowStream
+    from shroff.worker.answers import Events
     from shroff.worker.ingest import IngestReport
 
 
@@ -199,9 +200,7 @@ class Taking:
                 with inbox.turn():
                     log.maintain()
 
-    def decide(
-        self, events: Iterable[Mapping[str, Any]] | ArrowStream, *, as_type: str | None = None, is_hashed: bool = False
-    ) -> list[Decision | Undecided | Refusal]:
+    def decide(self, events: Events, *, as_type: str | None = None, is_hashed: bool = False) -> AnswerList:
         """Decide events as `shroff decide` does; all are durable when this returns.
 
         Args:
@@ -210,10 +209,11 @@ class Taking:
 
         Returns: A `Decision`; `Undecided` where the type is not decided; a `Refusal` for one that is quarantined.
         """
+        from shroff.replay.notebook import AnswerList
         from shroff.worker.answers import answer_value
 
         groups = self.answers(_lines_of(events), "python", as_type=as_type, is_hashed=is_hashed)
-        return [answer_value(answer, int(place)) for group in groups for place, answer in group]
+        return AnswerList(answer_value(answer, int(place)) for group in groups for place, answer in group)
 
     def foreseen(
         self,
@@ -247,14 +247,13 @@ class Taking:
         opened.warnings += [*writer.warnings, *definitions.remarks()]
         return [(one.place, answer) for one, answer in zip(rows, answers, strict=True)]
 
-    def score(
-        self, events: Iterable[Mapping[str, Any]] | ArrowStream, *, as_type: str | None = None, is_hashed: bool = False
-    ) -> list[Decision | Undecided | Refusal]:
+    def score(self, events: Events, *, as_type: str | None = None, is_hashed: bool = False) -> AnswerList:
         """Preview the result of `decide`. Nothing is written: decisions have no `seq`, refusals no quarantine entry."""
+        from shroff.replay.notebook import AnswerList
         from shroff.worker.answers import answer_value
 
         found = self.foreseen(_lines_of(events), "python", as_type=as_type, is_hashed=is_hashed)
-        return [_without_place(answer_value(answer, int(place))) for place, answer in found]
+        return AnswerList(_without_place(answer_value(answer, int(place))) for place, answer in found)
 
     def first_of(self, file: Path, as_type: str | None, count: int) -> list[Submission]:
         """Preview the first lines of a file: events, labels, or the reason for a refusal. Nothing is written.
@@ -306,7 +305,7 @@ def scratch_log(
             yield log, report
 
 
-def _lines_of(events: Iterable[Mapping[str, Any]] | ArrowStream) -> Lines:
+def _lines_of(events: Events) -> Lines:
     from shroff.events.formats.encodings import read_stream
     from shroff.worker.answers import json_lines
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from shroff.app.rules.rule_drafts import Checked
 from shroff.errors import Problem
+from shroff.project.meaning import teller_of
 from shroff.rules.texts import tag_of
 from shroff.rules.wording import in_words
-from shroff.web.api.rules.rule_looks import teller_of
 
 if TYPE_CHECKING:
     from shroff.app.project import Project

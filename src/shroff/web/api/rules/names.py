@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, TypedDict
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.functions import FUNCTIONS
 from shroff.people.access import Right
+from shroff.project.meaning import teller_of
 from shroff.rules.keys import EFFECTS, RULE
-from shroff.web.api.rules.rule_looks import teller_of
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import api
 

@@ -16,10 +16,10 @@ from shroff.app.rules.rule_drafts import StoredDraft
 from shroff.app.rules.rule_files import RuleLocation
 from shroff.errors import DefinitionError, UsageError
 from shroff.explain.hit_records import HitRecords, RuleRecord
-from shroff.language.wording import ValueWording
 from shroff.log.rule_history import Histories, VersionOfRule
 from shroff.log.ruletests import TestResult, run_tests_of
 from shroff.people.store import AuditFilter, rows_of
+from shroff.project.meaning import teller_of
 from shroff.rules.silences import trial_of
 from shroff.rules.wording import in_words
 from shroff.web.http.problems import ProblemError
@@ -174,14 +174,6 @@ def _look(
         record = RuleRecord()
     says = "" if rule is None else in_words(rule, teller_of(project.definitions))
     return RuleLook(id_, rule, standing, draft, record, looks.histories.versions(id_), says, has_all)
-
-
-def teller_of(definitions: Definitions) -> ValueWording:
-    """What tells values of a project to people."""
-    features, settings = definitions.features, definitions.settings
-    return ValueWording(
-        lambda name: features[name].node if name in features else None, settings.currency, settings.money_places
-    )
 
 
 def _rules(project: Project) -> Sequence[Rule]:

@@ -17,8 +17,9 @@ from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import parse_duration
 from shroff.people.access import RIGHTS, Right
+from shroff.project.meaning import teller_of
 from shroff.rules.silences import key_of
-from shroff.rules.wording import sentence
+from shroff.rules.wording import condition, in_words
 from shroff.web.api.cases.answering import listed
 from shroff.web.api.cases.cases import number_of, tried
 from shroff.web.api.cases.silencing import WAITS, approve_for, end_for, pending_silences, silence_for, silences_of
@@ -89,6 +90,7 @@ class RuleLine:
 
     id: str
     text: str
+    condition: str
     can_be_silent: bool
     silence: Silence | None
     pending: PendingSilence | None = None
@@ -99,11 +101,12 @@ def _rules(service: Service, found: Opened) -> list[RuleLine]:
     case, definitions = found.line.case, service.project.definitions
     raised = Counter(name for event in found.events for name in event.alert.rules)
     silent, pending = silences_of(service, case), pending_silences(service, case)
-    known = {rule.id: rule for rule in definitions.rules}
+    known, teller = {rule.id: rule for rule in definitions.rules}, teller_of(definitions)
     return [
         RuleLine(
             name,
-            sentence(rule),
+            in_words(rule, teller),
+            condition(rule),
             rule.by == case.entity and key_of(definitions.events.entities, rule.by, rule.on) is not None,
             silent.get(name),
             pending.get(name),

@@ -1,0 +1,96 @@
+"""Texts for people: lines that are safe for a terminal, tables, counts, mistakes, and results that show themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Final
+
+from shroff.errors import Problem
+
+
+class Printed:
+    """What `repr` shows as its command prints it, and a notebook, too."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        """The same text for a notebook, escaped."""
+        return f"<pre>{escape(repr(self))}</pre>"
+
+
+def harmless(text: str) -> str:
+    r"""The text with what would steer a terminal written out (`\x1b`), its line ends kept.
+
+    Ids and other texts of events hold any character. Everything that is written for people
+    goes through here on its way out; a text of an event that stands in a line goes through
+    `one_line` first, so that it cannot end that line.
+    """
+    return text.translate(_WRITTEN_OUT) if not text.isprintable() else text
+
+
+def one_line(text: object) -> str:
+    r"""The text on one line: its line ends are written out too (`\n`)."""
+    return harmless(str(text)).replace("\n", "\\n")
+
+
+def cut(text: object, most: int) -> str:
+    """The text on one line, of so many characters at most, for a table; what is left out is an ellipsis."""
+    line = one_line(text)
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+
+
+def _written_out() -> dict[int, str]:
+    """Control characters (C0, DEL, C1), separators of lines and paragraphs, and what turns the direction of text."""
+    steering = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    forms = {ord("\t"): "\\t", ord("\r"): "\\r", ord("\n"): "\n"}
+    return {code: forms.get(code, f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}") for code in steering}
+
+
+_WRITTEN_OUT: Final = _written_out()
+
+
+def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = (), indent: str = "  ") -> str:
+    """Rows under each other in columns; numbers to the right, all else to the left."""
+    body = [[_cell(value) for value in row] for row in rows]
+    lines = [list(heads), *body] if heads else body
+    if not lines:
+        return ""
+    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
+    right = [bool(body) and all(_is_number(row[at]) for row in body) for at in range(len(widths))]
+    shown = []
+    for line in lines:
+        cells = [
+            text.rjust(width) if to_right else text.ljust(width)
+            for text, width, to_right in zip(line, widths, right, strict=True)
+        ]
+        shown.append((indent + "  ".join(cells)).rstrip())
+    return "\n".join(shown)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return one_line(value)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(",", "").replace(".", "").removeprefix("-").isdigit() or text in {"", "-"}
+
+
+def many(count: int, one: str, more: str = "") -> str:
+    """`1 event`, `2 events`, `1,200 entries`."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def problem_text(problem: Problem, source: str) -> str:
+    """One mistake for people: its place, what is wrong, the line itself with a mark under the place, what helps."""
+    place = problem.file if problem.line == 0 else f"{problem.file}:{problem.line}:{problem.column}"
+    lines = [f"{place}{' ' if problem.path else ''}{problem.path}: {problem.message}"]
+    if source.strip():
+        plain = one_line(source.expandtabs(4))
+        before = len(one_line(source[: max(problem.column - 1, 0)].expandtabs(4)))
+        lines += [f"    {plain}", f"    {' ' * before}^"]
+    if problem.hint:
+        lines.append(problem.hint)
+    return "\n".join(lines)

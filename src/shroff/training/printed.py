@@ -1,0 +1,101 @@
+"""A trained model as `shroff train` prints it: its metrics beside rules and baselines, its gates, and its state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from shroff.models.evaluation.estimates import Estimate
+from shroff.models.evaluation.gates import value_text
+from shroff.models.keys import metric_words
+from shroff.models.registry import GateResult
+from shroff.runtime.texts import many, one_line, table
+
+if TYPE_CHECKING:
+    from shroff.training.train import TrainReport
+
+SHOWN: Final = (  # of the metrics
+    "average_precision",
+    "auc_roc",
+    "card_precision_at_k",
+    "recall_at_budget",
+    "calibration_error",
+    "money_saved",
+    "cost_per_thousand",
+)
+
+
+def text(report: TrainReport, made: str) -> str:
+    """What `TrainReport.printed` gives."""
+    stored = report.stored
+    folds = [one for one in report.evaluation.folds if not one.why]
+    learnt = f"trained on {many(report.rows, 'event')} with {many(report.fraud, 'fraud')} in {report.seconds:.1f} s"
+    lines = [
+        f"{stored.id} scores {stored.event}: {made or learnt}, tested on {many(len(folds), 'fold')}.",
+        "",
+        _metrics_text(report),
+        "",
+        table([_gate_row(one) for one in report.gates], ("gate", "value", "limit", "")),
+    ]
+    lines += ["", *(f"  {one_line(words)}" for words in report.remarks)] if report.remarks else []
+    return "\n".join([*lines, "", _state(report)])
+
+
+def _state(report: TrainReport) -> str:
+    """Whether it is active, and why not, as `shroff models promote` says it."""
+    if report.promoted:
+        return "It is active."
+    why = report.why_not.rstrip(".")
+    if report.is_champion:
+        return f"{report.stored.id} is the champion of {report.stored.event}. It is not active: {why}."
+    return f"It is not active: {why}."
+
+
+def _metrics_text(report: TrainReport) -> str:
+    """A line for each metric: the model's mean and interval, then what stands beside it on the same rows."""
+    evaluation = report.evaluation
+    beside = {name.replace("_", " "): one.metrics for name, one in evaluation.compared.items() if one.metrics}
+    if evaluation.without_give_away:
+        beside = {"without give-away": evaluation.without_give_away, **beside}
+    rows = []
+    for name in SHOWN:
+        ours = evaluation.metrics.get(name)
+        if ours is None or ours.mean is None:
+            continue
+        best = "" if ours.best is None else f" of {_number(ours.best)}"
+        means = [_mean(metrics, name) for metrics in beside.values()]
+        rows.append((metric_words(name), _number(ours.mean) + best, _interval(ours), *means))
+    return "\n".join([table(rows, ("", "model", "95 %", *beside)), *_best_rule_text(report)])
+
+
+def _best_rule_text(report: TrainReport) -> list[str]:
+    """Which rule is the best one, and what its hits are worth."""
+    found = report.evaluation.compared.get("best_rule")
+    if found is None:
+        return []
+    precision, recall = (_mean(found.metrics, f"{name}_at_review") for name in ("precision", "recall"))
+    frauds = found.metrics.get("recall_at_review")
+    if frauds is not None and frauds.mean == 0:
+        return ["", "  No rule found a fraud among the tested events."]
+    return [
+        "",
+        f"  The best rule is {one_line(found.about).removeprefix('rule ')}: precision {precision}, recall {recall}.",
+    ]
+
+
+def _mean(metrics: Mapping[str, Estimate], name: str) -> str:
+    found = metrics.get(name)
+    return "-" if found is None or found.mean is None else _number(found.mean)
+
+
+def _interval(one: Estimate) -> str:
+    return "-" if one.low is None or one.high is None else f"{_number(one.low)} to {_number(one.high)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
+
+
+def _gate_row(gate: GateResult) -> tuple[str, str, str, str]:
+    note = f" ({one_line(gate.note)})" if gate.note else ""
+    return gate.name, value_text(gate), gate.limit, ("passed" if gate.passed else "failed") + note
