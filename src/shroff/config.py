@@ -43,7 +43,7 @@ class ProjectPaths:
 
     @property
     def state(self) -> Path:
-        """What the program writes: the log and the key of hashed fields. Not for version control."""
+        """Folder of what the program writes: the log and the key of hashed fields. Not for version control."""
         return self.folder / STATE_FOLDER
 
     @property
@@ -78,7 +78,7 @@ class ProjectPaths:
 
     @property
     def drift(self) -> Path:
-        """What was last seen of drift, and the alerts about it."""
+        """File of the last drift results and their alerts."""
         return self.state / "drift.json"
 
     @property
@@ -97,7 +97,7 @@ class ProjectPaths:
 
     @property
     def marts(self) -> Path:
-        """What the project's SQL made of the lake (see `analytics.marts`); may be removed at any time."""
+        """Folder of the built marts (see `analytics.marts`); may be removed at any time."""
         return self.state / "marts"
 
     @property
@@ -157,7 +157,7 @@ def unset(text: str) -> list[str]:
 
 
 def completion_asked() -> str:
-    """What a shell asks of the program, such as `bash_complete`; nothing where a command is to be run."""
+    """Completion request of a shell, such as `bash_complete`; nothing where a command is to be run."""
     return os.environ.get(COMPLETION_VARIABLE, "")
 
 
@@ -231,7 +231,7 @@ def read_settings(folder: Path) -> str:
 
 
 def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
-    """What looks like a project file and is not read: mistakes, such as rules/velocity.yml, and what may be meant so.
+    """Files that look like project files and are not read: mistakes, such as rules/velocity.yml, with the likely name.
 
     A rule that nobody reads decides nothing, so where there can be no doubt it is a mistake, and not passed over.
     """
@@ -487,7 +487,7 @@ def copy_template(name: str, folder: Path) -> list[str]:
 
 
 def user_name() -> str:
-    """Who runs this process, by the operating system and not by what the environment says of them."""
+    """Name of the user who runs this process, by the operating system and not by the environment."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container may have a number and no name for it

@@ -133,7 +133,7 @@ class ReadOnlyError(StorageError):
 
 
 def refused(error: OSError, words: str) -> StorageError:
-    """What the operating system refused, in these words: by its rights, or since it failed."""
+    """Refusal by the operating system, in these words: by its rights, or since it failed."""
     kind = ReadOnlyError if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} else StorageError
     return kind(words)
 

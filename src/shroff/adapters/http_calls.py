@@ -200,7 +200,7 @@ class CallDeadline:
 
 
 def reason(error: Exception) -> str:
-    """What went wrong with a connection, in words without addresses."""
+    """Error of a connection, in words without addresses."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message})"
     if isinstance(error, OSError):
@@ -235,7 +235,7 @@ def basic(user: str, password: str) -> str:
 
 
 def target_of(parts: SplitResult) -> str:
-    """What of an address is asked for: its path and query."""
+    """Request target of an address: its path and query."""
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 

@@ -47,7 +47,7 @@ def client_of(make: Callable[[], Any]) -> Any:
 
 
 def told(error: Exception, where: str) -> ShroffError:
-    """What a call of Pub/Sub failed with, in words; UsageError where waiting alone will not mend it."""
+    """Our error for a failed call of Pub/Sub, in words; UsageError where waiting alone will not mend it."""
     from google.api_core import exceptions as api
 
     words = f"{where}: {' '.join(str(getattr(error, 'message', '') or error).split())[:WORDS_MAX]}"

@@ -80,7 +80,7 @@ def drop_offs(events: StepEvents, step: int, starts_ms: Words, *, is_ever: bool)
 
 
 def reached(events: StepEvents, count: int, start_ms: int, within_ms: int | None) -> Iterator[Reached]:
-    """Who reached each step, by an event of every step before it, in order and each within the time of the last.
+    """Users who reached each step, by an event of every step before it, in order and each within the time of the last.
 
     Cost: sorts the events by user, and looks at each once a step.
     """

@@ -17,7 +17,7 @@ _GAP: Final = (
 
 
 def places_by(settings: SummarySettings) -> Places:
-    """What finds the events of windows, by the time that the settings name."""
+    """Finder of the events of windows, by the time that the settings name."""
     return IngestPlaces(settings) if settings.by == INGEST_TIME else EventPlaces(settings)
 
 

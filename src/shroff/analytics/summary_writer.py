@@ -228,7 +228,7 @@ class SummaryWriter:
 
 
 def other_tables(settings: SummarySettings) -> str:
-    """What to do where tables hold something else."""
+    """The fix where tables hold something else, in words."""
     tables = (
         f"{settings.table}, {settings.fraud_table}, their views, and the row {settings.table!r} of {PROGRESS_TABLE}"
     )

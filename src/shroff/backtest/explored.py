@@ -62,7 +62,7 @@ class Explored:
 
 
 def explored_in(log: LogReader, judged: Sequence[JudgedEvents]) -> tuple[Explored, ...]:
-    """What was let through among events that a backtest judged, by event type; none where nothing was.
+    """Exploration among the events of a backtest, by event type; none where nothing was drawn.
 
     Raises: StorageError where a decision is damaged.
     Cost: reading the decisions of those events.
@@ -109,7 +109,7 @@ def propensities_of(log: LogReader, event: str, ids: Sequence[str]) -> Floats:
 
 
 def words_of(one: Explored, money_places: int, currency: str) -> str:
-    """What they say and what they cost, in sentences."""
+    """Results and cost of exploration, in sentences."""
     found = one.found
     that = "that the score would have declined"
     were = f"event {that} was" if one.count == 1 else f"events {that} were"

@@ -94,7 +94,7 @@ class Report(Printed):
 
     @property
     def remarks(self) -> list[str]:
-        """What has to be known before the figures are read."""
+        """Warnings about the figures."""
         found = [] if self.learnt is None else self.learnt.remarks()
         has_said = self.learnt is not None and self.learnt.events and not self.balance.mature
         if not (self.balance.is_known or has_said):
@@ -136,7 +136,7 @@ class Report(Printed):
         }
 
     def explorations(self) -> list[str]:
-        """What events that were let through say of declines, and what they cost, a text for each event type."""
+        """Results of exploration and their cost, a text for each event type."""
         settings = self.definitions.settings
         return [words_of(one, settings.money_places, settings.currency) for one in self.explored]
 

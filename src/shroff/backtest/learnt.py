@@ -39,7 +39,7 @@ class Learnt:
     balance: Balance
 
     def remarks(self) -> list[str]:
-        """What a reader has to know first, with the cure where nothing is left to judge by."""
+        """Warnings for the reader, with the fix where nothing is left to judge by."""
         names = ", ".join(self.models)
         until = time_text(self.until_ms)
         found = []
@@ -73,7 +73,7 @@ def learnt_rows(draft: Definitions, judged: Sequence[JudgedEvents]) -> list[Flag
 
 
 def learnt_of(draft: Definitions, judged: Sequence[JudgedEvents], rows: Sequence[Flags]) -> Learnt | None:
-    """What is judged apart; None where no outcome hangs on a score of a model.
+    """Events judged apart; None where no outcome depends on a model's score.
 
     Args:
         rows: What `learnt_rows` gives.

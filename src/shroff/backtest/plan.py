@@ -31,7 +31,7 @@ class DraftComputation:
 
 
 def work_of(draft: Definitions, versions: Iterable[Segment]) -> DraftComputation:
-    """What a draft needs computed, where these versions decided what it is held against."""
+    """Computation that a draft needs, where these versions decided what it is held against."""
     kept = kept_rules(draft, versions)
     changed = [rule for rule in draft.rules if rule.id not in kept]
     keys = {rule.id: _keys_of(rule, draft) for rule in changed if rule.rollout < 1}

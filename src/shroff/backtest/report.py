@@ -106,7 +106,7 @@ def sentence(report: Report) -> str:
 
 
 def learnt_sentence(report: Report) -> str:
-    """What the draft comes to on events that its models have learnt from; empty where there are none."""
+    """Result of the draft on events that its models were trained on; empty where there are none."""
     if report.learnt is None or not report.learnt.events:
         return ""
     begun = f"Learnt from, {report.learnt.events:,} events (no forecast): the draft would have "

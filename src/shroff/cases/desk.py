@@ -86,7 +86,7 @@ class CaseDesk:
 
     @property
     def seal(self) -> Seal:
-        """What nobody can foresee without the project's key."""
+        """Seal of unforeseeable values by the project's key."""
         return self.people.seal
 
 

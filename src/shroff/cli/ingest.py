@@ -140,7 +140,7 @@ def document_of(report: IngestReport) -> dict[str, Any]:
 
 
 def counts_text(counts: IngestCounts) -> str:
-    """What became of what was read."""
+    """Counts of an ingest, in words."""
     waiting = f"{counts.pending:,} waiting for their event, " if counts.pending else ""
     rest = f"{counts.duplicates:,} already in the log, {counts.quarantined:,} quarantined"
     return f"{counts.appended:,} appended, {waiting}{rest}"
@@ -164,7 +164,7 @@ def text_of(report: IngestReport) -> str:
 
 
 def next_steps(refused: int, report: IngestReport) -> list[str]:
-    """What to look at after an ingest that left something out."""
+    """Next commands after an ingest that left something out."""
     return [*(["shroff quarantine list"] if refused else []), *(["shroff check"] if report.unmatched else [])]
 
 

@@ -40,7 +40,7 @@ def cluster_options(words: str, names: Sequence[str] = ("local", "dask", "spark"
 
 
 def source_options(function: Function) -> Function:
-    """What is learnt from: FILEs with `--as`, `--labels` and `--order`, or the log; and `--as-of`."""
+    """Options of the training data: FILEs with `--as`, `--labels` and `--order`, or the log; and `--as-of`."""
     add = _with(
         click.argument("files", metavar="[FILE...]", nargs=-1, type=click.Path(path_type=Path)),
         click.option(

@@ -131,7 +131,7 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
 
 
 def work_document(work: WorkerCounts) -> dict[str, Any]:
-    """What a worker did, as JSON."""
+    """Work of a worker, as JSON."""
     from shroff.streams.source import shown
 
     counts = document_of(work.counts)

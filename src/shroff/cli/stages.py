@@ -35,7 +35,7 @@ class Stages:
             self._count += number
 
     def now(self) -> tuple[str, int]:
-        """What is done now, and how much of it is done; 0 where nobody counts."""
+        """Current stage and its progress; 0 where nobody counts."""
         with self._lock:
             return self._what, self._count
 

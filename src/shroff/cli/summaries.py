@@ -85,7 +85,7 @@ def run(session: Session, first: str | None, last: str | None) -> None:
 
 
 def document_of(built: Built) -> dict[str, int]:
-    """What was written, as JSON."""
+    """Windows and rows written, as JSON."""
     return built._asdict()
 
 

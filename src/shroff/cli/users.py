@@ -45,7 +45,7 @@ users.examples = (
 
 @contextmanager
 def at_desk(session: Session) -> Iterator[tuple[Desk, Who]]:
-    """What functions about people work with, and whoever runs this command."""
+    """People desk of the project, and the user who runs this command."""
     with session.project.people.open() as desk:
         yield desk, session.project.opened.who
 

@@ -25,7 +25,7 @@ QUARANTINED: Final = 4
 def watching_options(
     event: str | None, settled: str | None, poll: str | None, *, promote: bool, by: str, once: bool
 ) -> Options:
-    """What the command was told. Raises: UsageError for what is no length of time."""
+    """Options of the command. Raises: UsageError for what is no length of time."""
     from shroff.app.models.retraining import POLL_S, Options
     from shroff.streams.pull import SETTLED_MS
 
@@ -76,7 +76,7 @@ def watching(session: Session, place: str, options: Options) -> int:
 
 
 def document_of(report: FileReport) -> dict[str, Any]:
-    """What became of a file, as JSON."""
+    """Result of a file, as JSON."""
     from shroff.cli.ingest import document_of as counts_of
 
     return {

@@ -92,7 +92,7 @@ def answer_of(body: bytes) -> Answer:
 
 
 def place_of(body: bytes) -> Answer | RefusedError:
-    """What stands at one place of a list."""
+    """Value at one place of a list."""
     if body.startswith(b'{"type"'):
         found = msgspec.json.decode(body, type=dict[str, Any])
         return RefusedError(str(found.get("detail", "")), found)

@@ -166,7 +166,7 @@ class Events:
         return any(one.shape.is_hashed for type_ in self.types.values() for one in type_.fields)
 
     def names(self, lists: frozenset[str], money_places: int) -> DeclaredNames:
-        """What expressions see of it."""
+        """Names of it that expressions see."""
         types = {**self.types, "label": self.label}
         return DeclaredNames(
             events={name: {one.name: one.type for one in type_.fields} for name, type_ in types.items()},

@@ -193,7 +193,7 @@ def _stored_shape(event_type: EventType) -> type[msgspec.Struct]:
 
 
 def value_writer(type_: Type) -> Callable[[Any], Any] | None:
-    """What brings a value into the form the encoder takes; None where it already is."""
+    """Writer of a value for the encoder; None where it needs none."""
     match type_.kind:
         case "text" | "choice" | "boolean":
             return None
@@ -227,7 +227,7 @@ def _money_writer(places: int) -> Callable[[int], str]:
 
 
 def stored_reader(type_: Type) -> Callable[[Any], Any] | None:
-    """What reads a value of a body, or of a decision's document; None where it is what it stands for."""
+    """Reader of a value in a body or a decision's document; None where it needs none."""
     match type_.kind:
         case "integer":
             return lambda value: check_integer(int(value))
@@ -266,7 +266,7 @@ def _fragment_writer(type_: Type, money_places: int) -> Callable[[Value], str]:
 
 
 def value_text(type_: Type, money_places: int) -> Callable[[Any], str]:
-    """What writes a value that is there, as `canonical_value` does."""
+    """Writer of a value that is not missing, as `canonical_value` does."""
     match type_.kind:
         case "text" | "choice":
             return canonical_text

@@ -19,7 +19,7 @@ _KEY_BYTES_MIN: Final = 16
 
 
 def hasher(places: ProjectPaths, may_make: Callable[[], None] = lambda: None) -> Callable[[str], str]:
-    """What stands for the clear value of a hashed field: a keyed hash (HMAC-SHA-256) and the last four characters.
+    """Hash function of hashed fields: a keyed hash (HMAC-SHA-256) and the last four characters.
 
     The key is made on first use, readable by its owner only, and read once.
 

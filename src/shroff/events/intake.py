@@ -232,7 +232,7 @@ class Intake:
     def refused(
         self, mapped: EventType, columns: Mapping[str, object], *, source: str, place: str, raw: bytes, words: str
     ) -> Submission:
-        """What was read by a mapping of its own, that of `mapped`, and is refused for a reason that the caller has."""
+        """Submission of a line read by `mapped`, a mapping of its own, and refused for the caller's reason."""
         kept: Callable[[], bytes] = partial(bytes, raw)
         if self._hasher is not None:
             keeper = self._keeper_of_objects(mapped)

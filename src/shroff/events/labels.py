@@ -57,7 +57,7 @@ def in_force(standings: Iterable[VerdictInForce]) -> VerdictInForce | None:
 
 
 def counted_verdict(verdict: str, reason: str | None, friendly: Collection[str]) -> str:
-    """What a verdict counts as: fraud for a reason that the project calls friendly is no fraud of a stranger.
+    """Counted verdict: fraud for a reason that the project calls friendly is no fraud of a stranger.
 
     >>> counted_verdict("fraud", "friendly", {"friendly"}), counted_verdict("fraud", None, {"friendly"})
     ('genuine', 'fraud')

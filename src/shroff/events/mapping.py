@@ -124,7 +124,7 @@ class Mapper:
 
     @property
     def separator(self) -> str:
-        """What must stand between the columns of a CSV; empty where its header decides."""
+        """Required separator of a CSV's columns; empty where its header decides."""
         return self._mapping.separator
 
     @property
@@ -144,11 +144,11 @@ class Mapper:
 
     @property
     def condition_paths(self) -> frozenset[Path]:
-        """What `when` reads."""
+        """Paths that `when` reads."""
         return frozenset() if self._mapping.when is None else frozenset(_paths_of(self._mapping.when))
 
     def paths(self, name: str) -> frozenset[Path]:
-        """What a field reads of a line; several where an expression makes it."""
+        """Paths that a field reads of a line; several where an expression makes it."""
         node = self._mapping.fields.get(name)
         return frozenset({(name,)} if node is None else _paths_of(node))
 
@@ -163,7 +163,7 @@ class Mapper:
         return node is None or (isinstance(node, RowValue) and not _of_line(node))
 
     def reader_of(self, name: str) -> Read:
-        """What gives a field of a line, in a form for validation."""
+        """Reader of a field of a line, in a form for validation."""
         return next(read for field, read in self._plan if field == name)
 
     def _field_reader(self, name: str, wanted: Type) -> Read:
@@ -200,7 +200,7 @@ class Dispatcher:
         return bool(self._conditions)
 
     def asked(self, row: MappedRow, secret: Collection[Path]) -> list[UnmetCondition]:
-        """What each `when` is, and the values of a line that it reads; not those at secret paths."""
+        """Each `when`, and the values of a line that it reads; not those at secret paths."""
         found = []
         for name, type_ in self._all.items():
             when = type_.mappings.get(self._format, _NO_MAPPING).when
@@ -209,7 +209,7 @@ class Dispatcher:
         return found
 
     def first_found(self, row: MappedRow, secret: Collection[Path]) -> str | None:
-        """What the first `when` reads that finds anything in a line, as `row.kind is 'x'`; not at secret paths."""
+        """Values read by the first `when` that finds any in a line, as `row.kind is 'x'`; not at secret paths."""
         whens = (type_.mappings.get(self._format, _NO_MAPPING).when for type_ in self._all.values())
         found = next((list(_values(one, row, secret)) for one in whens if one is not None), [])
         return next((one for one in found if not one.endswith(_MISSING)), None)

@@ -232,7 +232,7 @@ def masked(raw: bytes, hasher: Callable[[str], str]) -> bytes:
 
 
 def unread(line: Line, hasher: Callable[[str], str], words: str = "") -> tuple[bytes, str]:
-    """What is kept of a line that could not be read, and the reason, which says so where parts were hashed.
+    """Stored form of a line that could not be read, and the reason, which says so where parts were hashed.
 
     `words` are the reason where that is not the line's own.
     """

@@ -62,7 +62,7 @@ class EventSummary:
 
     @property
     def payee(self) -> str:
-        """Who was paid: the first part whose field is named like one; empty without one."""
+        """Counterparty: the first part whose field is named like one; empty without one."""
         return next((one.text for one in self.parts if _kind(one.field, PAID) and not _kind(one.field, USUAL[1:])), "")
 
     @property
@@ -75,7 +75,7 @@ class EventSummary:
 
     @property
     def rest(self) -> tuple[str, ...]:
-        """What `title` does not say, such as `web`, `Germany`."""
+        """Parts that `title` leaves out, such as `web`, `Germany`."""
         to = self.payee
         shown = [one.says for one in self.parts if not to or one.text != to]
         return tuple(shown if self.amount or to else shown[1:])
@@ -142,7 +142,7 @@ def load_summary(
 
 
 def without_summaries(events: Node | None) -> Node | None:
-    """What of events.yaml decides: all but which fields describe an event to people."""
+    """Decisive part of events.yaml: all but which fields describe an event to people."""
     if not isinstance(events, Mapping):
         return events
     return replace(events, entries=tuple((key, _without_summary(key, of)) for key, of in events.entries))

@@ -66,7 +66,7 @@ class UniqueFields:
     def repeated(
         self, event: Event, find: Callable[[tuple[str, str, str]], Known | None], time_ms: Callable[[Known], int]
     ) -> Known | None:
-        """What an event repeats by a value that is unique within a duration, among what `find` gives of a text."""
+        """Earlier event with the same value, unique within a duration, among what `find` gives of a text."""
         for (name, text), within_ms in self.near(event):
             found = find((event.type, name, text))
             if found is not None and abs(time_ms(found) - event.time_ms) <= within_ms:
@@ -76,7 +76,7 @@ class UniqueFields:
 
 @cache
 def unique_text(type_: Type) -> Callable[[Any], str]:
-    """What gives the text of a value: as the log stores it, so that equal values have equal texts."""
+    """Writer of a value's text: as the log stores it, so that equal values have equal texts."""
     if type_.is_text:
         return str
     write = value_writer(type_)
@@ -84,6 +84,6 @@ def unique_text(type_: Type) -> Callable[[Any], str]:
 
 
 def form_of(type_: Type, within_ms: int = 0) -> str:
-    """What the texts of a type depend on: values of another form are not compared."""
+    """Form of a type's texts: values of another form are not compared."""
     form = f"{type_.kind}({type_.places})" if type_.kind in {"money", "number"} else type_.kind
     return f"{form} within {within_ms}" if within_ms else form

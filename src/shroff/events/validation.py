@@ -184,7 +184,7 @@ class EventValidator:
         return LabelInput(type_name, event_id, *known, tuple(unique), is_day=is_day)
 
     def hashed(self, type_name: str, name: str, value: object) -> str | None:
-        """What stands for the clear value of a hashed field, or for what a label names; None where it is missing.
+        """Hash of a hashed field's clear value, or of the value that a label names; None where it is missing.
 
         Raises: ValueError or InputError where validation refuses the value.
         """

@@ -161,7 +161,7 @@ class DemoFigures:
         return self.by_outcome.total() - self.by_outcome[APPROVE]
 
     def cost_minor(self, policy: Policy) -> int:
-        """What stopping cost by the policy: reviews, and honest payments declined. In cents."""
+        """Cost of stopping by the policy: reviews, and honest payments declined. In cents."""
         reviews = self.by_outcome[REVIEW] * (policy.review_minor or 0)
         return reviews + self.honest_declined * (policy.false_decline_minor or 0)
 

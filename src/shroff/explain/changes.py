@@ -211,7 +211,7 @@ class Changes:
 
 
 def score_outcome(policy: Policy, score: float | None) -> str:
-    """What the score alone comes to."""
+    """Outcome of the score alone."""
     return outcome((), policy, score, has_model=score is not None)
 
 

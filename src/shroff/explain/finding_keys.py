@@ -159,7 +159,7 @@ class _Cursor:
         return bool(self._held) and self._held[0] > after
 
     def take(self, after: int) -> Sequence[int]:
-        """What it holds of places behind one."""
+        """Its entries behind a place."""
         taken = [place for place in self._held if place > after]
         self._held = self._held[len(taken) :]
         return taken

@@ -40,7 +40,7 @@ class LabelOfHit:
     reason: str | None
 
     def later(self, other: LabelOfHit | None) -> LabelOfHit:
-        """What holds of the two, where `other` comes later in the log."""
+        """Sum of the two, where `other` comes later in the log."""
         return self if other is None or not self.standing.gives_way_to(other.standing) else other
 
 
@@ -149,7 +149,7 @@ class HitRecords:
             self._count_back(log, definitions, end_s)
 
     def record(self, rule: str, definitions: Definitions) -> RuleRecord:
-        """What one rule did."""
+        """Record of one rule."""
         with self._lock:
             if self._made_by is not definitions:
                 self._made.clear()

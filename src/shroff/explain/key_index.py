@@ -50,7 +50,7 @@ class KeyIndex:
         self._runs = KeyRuns(folder / self.form)
 
     def runs(self, log: Log) -> list[Run]:
-        """What there is of this log, in its order; empty where nothing can be used. Cost: one look into the log."""
+        """Runs of this log, in its order; empty where none can be used. Cost: one read of the log."""
         found = self._runs.cover()
         is_ours = not found or found[-1].upto <= log.pruned_to() or _mark(log, found[-1].upto) == found[-1].mark
         starts_in_time = not found or found[0].after <= log.pruned_to()
@@ -142,7 +142,7 @@ def _of_one_size(runs: Sequence[Run]) -> Sequence[Run] | None:
 
 
 def form_of(definitions: Definitions) -> str:
-    """What tells apart how keys are made."""
+    """Version tag of how keys are made."""
     entities = sorted((name, sorted(one.keys.items())) for name, one in definitions.events.entities.items())
     return sha256(f"{_VERSION}\n{entities!r}".encode()).hexdigest()[:16]
 

@@ -380,7 +380,7 @@ class _Range:
 
 
 def bare(node: Node) -> Node:
-    """What is rounded, without the rounding: it is of the same thing."""
+    """The expression below its rounding."""
     return node.arguments[0] if isinstance(node, Call) and node.function == "round" else node
 
 

@@ -42,7 +42,7 @@ class PartFound:
 
 
 def search_parts(log: Log, definitions: Definitions, text: str, upto: int | None = None) -> PartFound:
-    """What begins or ends so among the newest events up to a position, at most FOUND_MAX events and as many keys.
+    """Ids and keys with this beginning or end among the newest events, at most FOUND_MAX events and as many keys.
 
     Cost: at most PLACES positions and LASTS_S of processor time, plus one block, however long the log is.
     """

@@ -39,7 +39,7 @@ class Computed:
 
     @property
     def asker(self) -> str:
-        """Who asks, as people know it: `card.spent_24h`, `rule many_small`."""
+        """Name of the feature or rule for people: `card.spent_24h`, `rule many_small`."""
         return self.name if self.rule is None else f"rule {self.rule}"
 
     @property
@@ -53,7 +53,7 @@ class Computed:
 
 
 def needed(computed: Sequence[Computed], names: Collection[str]) -> list[Computed]:
-    """What has these names, with all that it reads."""
+    """Features with these names, with all that they read."""
     wanted, found = set(names), list[Computed]()
     for one in reversed(computed):
         if one.name not in wanted:

@@ -49,7 +49,7 @@ class Feature:
 
 
 def cost(node: Node) -> str:
-    """What an expression costs per event, in the three words of LANGUAGE.md."""
+    """Cost of an expression per event, in the three words of LANGUAGE.md."""
     found = list(aggregates(node))
     if any(looks_at_each(aggregate) for aggregate in found):
         return LOOK

@@ -178,7 +178,7 @@ class Naive:
 
 
 def aggregate_values(node: Aggregate, values: Sequence[Any], events: int) -> Value:
-    """What an aggregate makes of the values that are there, in the order (time, place), in a window of `events`."""
+    """Value of an aggregate over the values that are there, in the order (time, place), in a window of `events`."""
     scale = 1 if node.argument is None else 10**node.argument.type.places
     return AGGREGATES[node.function].of(WindowView(values, events, scale, node.rank or (0, 1)))
 

@@ -204,7 +204,7 @@ class Kept:
 
 
 def kept_of(plan: Plan) -> Kept:
-    """What of a plan state is made of."""
+    """The part of a plan that state depends on."""
     taken = chain.from_iterable(group.aggregates for group in plan.groups)
     names = {part.name for aggregate in taken for part in walk(aggregate) if isinstance(part, ItemFeature)}
     answers: set[Aggregate] = set()

@@ -65,7 +65,7 @@ def next_due_ms(schedule: Schedule, after_ms: int) -> int | None:
 
 
 def plan(schedule: Schedule, seen_ms: int, now_ms: int) -> DuePlan:
-    """What is to be done of the due times in (seen, now], by `catch_up`.
+    """Actions for the due times in (seen, now], by `catch_up`.
 
     Those that are at most a minute old are run. Of older ones `skip` runs none, `last` the newest where no younger one
     runs, `all` each, at most 100 in one transaction.

@@ -103,7 +103,7 @@ class ValueWording:
         return f"{wording.before}{shown}{self.unit(node.type, wording)}{after}"
 
     def unit(self, type_: Type, wording: Wording) -> str:
-        """What stands behind a value: the currency of money."""
+        """Unit behind a value: the currency of money."""
         return f" {self.currency}" if type_.kind == "money" or wording.is_money else ""
 
     def value(self, type_: Type, value: Value, wording: Wording | None = None) -> str:
@@ -126,7 +126,7 @@ class ValueWording:
     # ---- words around a value
 
     def wording(self, node: Node) -> Wording:
-        """What stands around a value of an expression."""
+        """Text around a value of an expression."""
         node = self.plain(node)
         if isinstance(node, Aggregate):
             return self._around(node)

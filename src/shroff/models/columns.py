@@ -53,7 +53,7 @@ def model_column(column: Column, type_: Type, categories: Sequence[str] | None =
 def model_numbers(
     types: Sequence[Type], categories: Sequence[Sequence[str]]
 ) -> Callable[[Sequence[Value]], list[float]]:
-    """What makes the values of one row, None where one is missing, the numbers that `model_column` makes of them."""
+    """Function from the values of one row, None where one is missing, to the numbers that `model_column` gives."""
     ways = [_way(type_, known) for type_, known in zip(types, categories, strict=True)]
 
     def numbers(values: Sequence[Any]) -> list[float]:

@@ -162,7 +162,7 @@ class NoticeServices:
 
     @property
     def letters(self) -> Letters:
-        """What writes letters."""
+        """The renderer of letters."""
         return Letters(self.definitions, self.texts, self.sender)
 
     def of_kind(self, on: str) -> list[Notice]:

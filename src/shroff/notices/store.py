@@ -107,10 +107,10 @@ class NoticeLook(Protocol):
         """The due of this key."""
 
     def dues(self, now_ms: int, limit: int = 500) -> list[Due]:
-        """What waits and is to be told by now, the longest waiting first."""
+        """Pending notices that are due by now, the longest waiting first."""
 
     def waiting(self, notice: str, limit: int = 500) -> list[Due]:
-        """What waits to be told by a notice, now or later, the longest waiting first."""
+        """Pending notices of a name, due now or later, the longest waiting first."""
 
     def count_waiting(self) -> int:
         """How much waits to become letters."""
@@ -145,7 +145,7 @@ class NoticeLook(Protocol):
         """The questions that were answered in [start, end)."""
 
     def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> QuestionCounts:
-        """What came by now of the questions that were asked in [start, end)."""
+        """Results so far of the questions asked in [start, end)."""
 
     def last_made_ms(self, notice: str) -> int:
         """When the newest letter of a notice was made; 0 where there is none."""
@@ -171,7 +171,7 @@ class NoticeChange(NoticeLook, Protocol):
         """Hold what waits back until then."""
 
     def take(self, keys: Sequence[str], letter: str) -> None:
-        """What waits leaves with this letter from now on."""
+        """Assign pending notices to this letter."""
 
     def put_letter(self, letter: Letter) -> None:
         """Keep a letter, new or changed."""

@@ -73,7 +73,7 @@ def _kept(path: str, token: str) -> bytes:
 
 
 def asks_for(desk: Desk, token: str) -> User | None:
-    """Whose password a link sets; None where it makes an admin. Changes nothing: what opens links is not always people.
+    """User whose password a link sets; None where it makes an admin. Changes nothing: mail scanners open links, too.
 
     Raises: SignInError where it does nothing.
     """

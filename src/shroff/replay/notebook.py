@@ -91,7 +91,7 @@ def whole(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def exported(log: Log, name: str) -> pa.Table:
-    """What can be exported under this name, as `shroff export --format parquet` writes it."""
+    """Table of the export with this name, as `shroff export --format parquet` writes it."""
     kind = exports.kind_of(name)
     return whole(exports.schema(kind), exports.tables(log, kind))
 

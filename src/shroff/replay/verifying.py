@@ -51,7 +51,7 @@ def verify(
 
 
 def verified_together(found: Iterable[Verification]) -> Verification:
-    """What came of several logs, as one."""
+    """Verifications of several logs, as one."""
     result = Verification()
     for one in found:
         result.events += one.events

@@ -65,7 +65,7 @@ class CopyAnswers:
             os.setpgid(self._process, self._process)
 
     def answers(self, patience_s: float) -> list[bytes]:
-        """What the copies said, in order; fewer than were asked where one of them failed or took too long."""
+        """Results of the copies, in order; fewer than were asked where one of them failed or took too long."""
         said, end_s = bytearray(), time.monotonic() + patience_s
         try:
             while select.select([self._told], [], [], max(0.0, end_s - time.monotonic()))[0]:

@@ -20,7 +20,7 @@ class Extent(Protocol):
 
     @property
     def read_bytes(self) -> Callable[[], int]:
-        """What was read so far."""
+        """Bytes read so far."""
 
 
 class SizedInput(Protocol):

@@ -122,7 +122,7 @@ def remove_unfinished(target: Path, now_s: float) -> None:
 
 
 def unfinished_files(folder: Path, name: str = "*") -> list[Path]:
-    """What lies in a folder of a file that is being written, or was by a process that was killed."""
+    """Files in a folder that are being written, or were by a process that was killed."""
     return sorted(folder.glob(f".{glob.escape(name) if name != '*' else name}.????????.{UNFINISHED}"))
 
 

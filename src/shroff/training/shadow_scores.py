@@ -58,7 +58,7 @@ def scores_of(
     after: int = 0,
     progress: Progress | None = None,
 ) -> Iterator[Scores]:
-    """What each of these models scores the events of a type behind a place, decided or not, in log order.
+    """Scores of each model for the events of a type behind a place, decided or not, in log order.
 
     Features are those of the definitions, as if they had stood from the start. Where an
     event was decided by one of these models and its features have not changed since, it

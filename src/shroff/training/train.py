@@ -310,7 +310,7 @@ def cut_offs_of(settings: ModelSettings | None) -> tuple[float, ...]:
 
 
 def rule_outcomes(definitions: Definitions, event: str, recorded: RecordedDecisions) -> NDArray[np.int8]:
-    """What the hits alone come to for each row by today's effects, those in shadow aside: codes of OUTCOMES.
+    """Outcome of the hits alone for each row by today's effects, those in shadow aside: codes of OUTCOMES.
 
     By a recorded hit it cannot be told whether the rule's rollout took in its key, so it counts as if.
     """
@@ -465,7 +465,7 @@ def _allowed(definitions: Definitions, given: TrainingSet) -> Flags:
 
 
 def plain_settings(definitions: Definitions, event: str, inputs: tuple[ModelInput, ...]) -> ModelSettings:
-    """What model.yaml says of an event type, with other inputs and without slices, to read a set and not to learn.
+    """Settings of model.yaml for an event type, with other inputs and without slices, to read a set and not to train.
 
     Of one that it does not name what it says where nothing stands.
     """

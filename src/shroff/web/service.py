@@ -304,7 +304,7 @@ class Service:
 
     @property
     def state(self) -> str:
-        """What it does: leading, standing by, restoring."""
+        """State of the service: leading, standing by, restoring."""
         return RESTORING if self._error is not None else self.work.state
 
     @property
@@ -316,25 +316,25 @@ class Service:
     # ---- for routes
 
     async def known(self, look: Callable[..., One], *arguments: object) -> One:
-        """What the gate says of whoever asks, on threads that nothing else can take."""
+        """The caller by the gate, on threads that nothing else can take."""
         return await self._identities.run(look, *arguments)
 
     async def checked(self, who: Who, function: Callable[..., One], *arguments: object) -> One:
-        """What a function gives that types drafts or runs their tests, one at a time for each who asks."""
+        """Result of a function that types drafts or runs their tests, one at a time for each caller."""
         return await self.checks.run(who.id, self._done, function, *arguments)
 
     async def in_thread(self, function: Callable[..., One], *arguments: object) -> One:
-        """What a function gives that waits for the log or computes for long."""
+        """Result of a function that waits for the log or computes for long."""
         return await self._threads.run(self._done, function, *arguments)
 
     async def read(self, function: Callable[..., One], *arguments: object) -> One:
-        """What a function gives that reads a long body. Raises: ProblemError with 429 where its sender has too many."""
+        """Result of a function that reads a long body. Raises: ProblemError with 429 where its sender has too many."""
         if self._long.count() >= READS_OF_SENDER_MAX:
             raise too_many(f"{READS_OF_SENDER_MAX} long requests from you are still being read")
         return await self._long.run(function, *arguments)
 
     async def written(self, function: Callable[..., One], *arguments: object) -> One:
-        """What a function gives that writes a long answer, to a request that was read."""
+        """Result of a function that writes a long response, to a request that was read."""
         return await self._long.run(function, *arguments)
 
     def _done(self, function: Callable[..., One], *arguments: object) -> One:
@@ -346,7 +346,7 @@ class Service:
                 _ = self.project.opened.loaded
 
     async def decided(self, submissions: Sequence[Submission], reader: RequestReader) -> list[Answer]:
-        """What became of these, once they are durable; if nobody waits for it any more, it is done all the same.
+        """Results of these submissions, once they are durable; they are done even if nobody waits any more.
 
         Raises: TurnedAwayError where nothing was taken; TransientError where nobody knows for now.
         """
@@ -368,13 +368,13 @@ class Service:
         return post.answers
 
     async def foreseen(self, submissions: Sequence[Submission]) -> list[Answer]:
-        """What would become of each of these if it came alone now. Raises: TransientError where that takes too long."""
+        """Preview of each submission if it came alone now. Raises: TransientError where that takes too long."""
         async with self._copies:
             asked = await self.run_writer_task(asking(submissions))
             return await self.in_thread(answers_of, asked, len(submissions))
 
     async def run_writer_task(self, task: Callable[[Writer, Log], One]) -> One:
-        """What comes of something that the thread of the log does between two batches.
+        """Result of a task that the thread of the log does between two batches.
 
         Raises: TurnedAwayError where this service does not lead the log; TransientError where it takes too long.
         """
@@ -389,13 +389,13 @@ class Service:
             raise TransientError(LATER) from None
 
     def reader_now(self) -> RequestReader:
-        """What reads what is posted. Raises: TurnedAwayError where this service has not led the log yet."""
+        """Reader of posted events. Raises: TurnedAwayError where this service has not led the log yet."""
         if self.reader is None:
             raise TurnedAwayError(self.queue.why_closed, is_overload=False)
         return self.reader
 
     def label_reader(self) -> RequestReader:
-        """What reads labels: values that look like hashes are ones, as decisions and exports show them."""
+        """Reader of labels: values that look like hashes are ones, as decisions and exports show them."""
         definitions = self.project.definitions
         if self._label_reader is None or self._label_reader.definitions is not definitions:
             self._label_reader = RequestReader(
@@ -404,7 +404,7 @@ class Service:
         return self._label_reader
 
     async def asked_of_log(self, act: Act | None, kind: str, bodies: Sequence[bytes]) -> list[msgspec.Raw]:
-        """What came of requests to whoever leads the log, recorded in the transaction that asks, where it is not yet.
+        """Results of requests to the active writer, recorded in the transaction that asks, where it is not yet.
 
         Raises: UsageError where one was refused; TransientError where it takes too long, and is done later.
         """

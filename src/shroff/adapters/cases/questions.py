@@ -275,7 +275,7 @@ def _parts(values: Collection[Any]) -> Iterator[list[Any]]:
 
 
 def event_hash(event: str, id_: str) -> bytes:
-    """What stands for an event where it is looked for: ids may be long."""
+    """Hash under which an event is searched: ids may be long."""
     return hashlib.sha256(f"{event}/{id_}".encode("utf-8", "surrogatepass")).digest()
 
 

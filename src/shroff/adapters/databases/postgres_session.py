@@ -303,7 +303,7 @@ def there_is_a_log(url: ServerUrl) -> bool:
 
 
 def parameters(url: ServerUrl) -> dict[str, Any]:
-    """What psycopg is told of a connection: how it is secured, and how a peer is noticed that has vanished."""
+    """Connection parameters of psycopg: TLS, and detection of a peer that has vanished."""
     files: dict[str, str] = {
         key: url.options[key] for key in ("sslrootcert", "sslcert", "sslkey") if key in url.options
     }

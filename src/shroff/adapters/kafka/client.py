@@ -105,7 +105,7 @@ class KafkaCluster:
         return self._made("Producer", {"acks": "all", "enable.idempotence": "true"} | settings)
 
     def admin(self) -> Any:
-        """What makes topics."""
+        """The admin client, which makes topics."""
         from confluent_kafka import admin
 
         return self._made("AdminClient", {}, admin)
@@ -125,7 +125,7 @@ class KafkaCluster:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What is wrong, as far as was told in the last minute, newest last; and what is not as it should be."""
+        """Errors of the last minute, newest last, and settings that are not as they should be."""
         since_s = time.monotonic() - TOLD_S
         lately = dict.fromkeys(words for at_s, words in self._told if at_s > since_s)
         open_ones = [name for name, value in _UNVERIFIED.items() if self._client.get(name, "").lower() == value]
@@ -176,7 +176,7 @@ class KafkaCluster:
         return words
 
     def raised(self, error: Any, doing: str, client: Any = None) -> ShroffError:
-        """What an exception of the library is for us: wrong settings where the brokers said so, else try again.
+        """Our error for an exception of the library: wrong settings where the brokers said so, else try again.
 
         Whoever was let in once has the right settings: then a refusal is theirs, and may pass. Where it may be the
         first answer, `client` is what heard the error.
@@ -237,7 +237,7 @@ def _is_unknown(found: Any) -> bool:
 
 
 def topic_error(cluster: KafkaCluster, topic: str, found: Any, known: Callable[[], list[str]]) -> ShroffError | None:
-    """What is wrong with the metadata of a topic that was asked for; None where it is there."""
+    """Error in the metadata of a topic; None where it exists."""
     from shroff.errors import nearest
 
     if found is not None and found.error is None:

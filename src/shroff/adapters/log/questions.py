@@ -188,7 +188,7 @@ class LogQuestions(ABC):
         return Counts(*self._ask(self.wording.counts, shape="iiiii")[0])
 
     def remarks(self) -> list[Remark]:
-        """What people should be told, added up; in the order of `what` and `asker`."""
+        """Warnings, added up; in the order of `what` and `asker`."""
         return [Remark(*row) for row in self._ask(self.wording.remarks, shape=REMARK_SHAPE)]
 
     def asked(self, limit: int = 1_000) -> list[Request]:
@@ -210,18 +210,18 @@ class LogQuestions(ABC):
         return dict(self._ask(self.wording.offsets, (source,), "tt"))
 
     def outbox(self, limit: int = 100) -> list[OutboxRow]:
-        """What still has to leave, oldest first."""
+        """Outgoing rows, oldest first."""
         return [OutboxRow(*row) for row in self._ask(self.wording.outbox, (limit,), OUTBOX_SHAPE)]
 
     def stuck(
         self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
     ) -> list[StuckRow]:
-        """What sinks would not take, behind a key, in the order of keys: of one sink, or of all."""
+        """Stuck rows behind a key, in the order of keys: of one sink, or of all."""
         rows = self._ask(self.wording.stuck, (*after, sink, sink, int(is_due), limit), STUCK_SHAPE)
         return [StuckRow(*(*row[:-1], bool(row[-1]))) for row in rows]
 
     def personal(self, type: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """What lies beside the events of one type with these ids, by id and field."""
+        """Personal values of the events of one type with these ids, by id and field."""
         found: dict[str, dict[str, str]] = {}
         for id_, name, value in self._with_ids(self.wording.personal, "ttt", ids, type):
             found.setdefault(id_, {})[name] = value
@@ -241,7 +241,7 @@ class LogQuestions(ABC):
         return self._ask(self.wording.ingested, (after + 1, end), "iI") if end > after and self._has_sums else []
 
     def damage(self, within_s: float) -> str:
-        """What is wrong with the tables under the log, in words."""
+        """Damage of the tables under the log, in words."""
         return ""
 
     def pruned_to(self) -> int:

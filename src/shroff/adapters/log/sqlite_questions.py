@@ -83,7 +83,7 @@ class SqliteQuestions(LogQuestions):
         return super().indexed() if self._tables >= UNIQUE_SINCE else []
 
     def remarks(self) -> list[Remark]:
-        """What people should be told, added up; in the order of `what` and `asker`."""
+        """Warnings, added up; in the order of `what` and `asker`."""
         return super().remarks() if self._tables >= INBOX_SINCE else []
 
     def asked(self, limit: int = 1_000) -> list[Request]:
@@ -97,11 +97,11 @@ class SqliteQuestions(LogQuestions):
     def stuck(
         self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
     ) -> list[StuckRow]:
-        """What sinks would not take, behind a key, in the order of keys: of one sink, or of all."""
+        """Stuck rows behind a key, in the order of keys: of one sink, or of all."""
         return super().stuck(sink, is_due=is_due, after=after, limit=limit) if self._tables >= STUCK_SINCE else []
 
     def personal(self, type: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """What lies beside the events of one type with these ids, by id and field."""
+        """Personal values of the events of one type with these ids, by id and field."""
         return super().personal(type, ids) if self._tables >= STUCK_SINCE else {}
 
     def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
@@ -125,7 +125,7 @@ class SqliteQuestions(LogQuestions):
         return super().unique_places(type, field, values) if self._tables >= UNIQUE_SINCE else {}
 
     def damage(self, within_s: float) -> str:
-        """What SQLite's own check finds wrong in the file: the form of its pages first, then what indexes say."""
+        """Damage that SQLite's own check finds in the file: the form of its pages first, then what indexes say."""
         end_s = time.monotonic() + within_s
         connection = self._usable()
         connection.set_progress_handler(lambda: time.monotonic() > end_s, _STEPS)

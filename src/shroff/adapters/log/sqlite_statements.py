@@ -198,7 +198,7 @@ EARLIER_WORDING: Final = _wording(replace(_DIALECT, has_sums=False))  # of files
 
 
 def misfit(rows: Sequence[Sequence[Any]], shape: str) -> str:
-    """What is wrong with the values that a damaged file gave, in words; nothing where they fit.
+    """Mistake in the values that a damaged file gave, in words; empty where they fit.
 
     Cost: 0.15 µs a row of seven columns.
     """

@@ -69,7 +69,7 @@ class Database(ABC):
 
     @abstractmethod
     def told(self, error: BaseException) -> ShroffError:
-        """What a driver's error means, in words."""
+        """Our error for a driver's error, in words."""
 
     @contextmanager
     def transaction(self, *, is_change: bool) -> Iterator[Connection]:

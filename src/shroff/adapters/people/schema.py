@@ -128,7 +128,7 @@ def tables_of(described: Mapping[str, str], prefix: str) -> dict[str, Table]:
 
 
 def statements(kind: str, prefix: str, found: int) -> Iterator[str]:
-    """What brings tables of a version, 0 for none, up to this one."""
+    """Statements that bring tables from a version, 0 for none, up to this one."""
     yield from scripted("migrations_people", VERSION, kind, prefix, found)
     yield from _GUARDS[kind] if found < 1 else ()
 

@@ -92,7 +92,7 @@ class SqlPeople:
 
 
 def connection_of(change: Change) -> Connection:
-    """What a change of our own store is made on, for those who keep more in the same transaction."""
+    """Connection of a change of our own store, for adapters that write more in the same transaction."""
     assert isinstance(change, _Changing), "what is kept beside people is beside our own store of them"
     return change.connection
 

@@ -32,7 +32,7 @@ _DOCUMENT: Final = Keys("names with expressions", named=EXPRESSION, pattern=r"^(
 
 
 def route_mistake(options: Mapping[str, Any]) -> str:
-    """What is wrong with how the topic of a Kafka sink is chosen, in words; nothing where all is well."""
+    """Mistake in the choice of a Kafka sink's topic, in words; empty where there is none."""
     by, topics, only = options.get("by"), options.get("topics"), options.get("topic")
     if bool(only) == bool(topics) or bool(by) != bool(topics):
         return "a Kafka sink has either topic:, or by: with topics:."
@@ -42,7 +42,7 @@ def route_mistake(options: Mapping[str, Any]) -> str:
 
 
 def outcomes_mistake(options: Mapping[str, Any]) -> str:
-    """What is wrong with the outcomes of a Pub/Sub sink, in words; nothing where all is well."""
+    """Mistake in the outcomes of a Pub/Sub sink, in words; empty where there is none."""
     take = options.get("take", "decisions")
     if take != "decisions" and ("outcomes" in options or options.get("ordering_key") == "outcome"):
         return f"{take} have no outcome. Name a field of the event, or take decisions."

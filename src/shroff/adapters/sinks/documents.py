@@ -21,12 +21,12 @@ Read = Callable[[MappedRow], Any]
 
 
 def document_readers(document: Mapping[str, str]) -> dict[str, Read]:
-    """What gives each value of a document. Raises: UsageError with the name whose expression is none."""
+    """Readers of each value of a document. Raises: UsageError with the name whose expression is none."""
     return {name: _reader(name, text) for name, text in document.items()}
 
 
 def document_mistake(options: Mapping[str, Any]) -> str:
-    """What is wrong with a document of `options`, in words; nothing where all is well."""
+    """Mistake in a document of `options`, in words; empty where there is none."""
     try:
         document_readers(options.get("document", {}))
     except UsageError as error:

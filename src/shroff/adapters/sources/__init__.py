@@ -55,7 +55,7 @@ def _pubsub_at(parts: SplitResult) -> dict[str, Any]:
 
 
 def pubsub_mistake(options: Mapping[str, Any]) -> str:
-    """What is wrong with the subscriptions of a source, in words; nothing where all is well."""
+    """Mistake in the subscriptions of a source, in words; empty where there is none."""
     named = [*options.get("subscriptions", {}).values(), *([options["labels"]] if "labels" in options else [])]
     is_twice = len(set(named)) < len(named)
     return "a subscription has one type of events. Name it once, under 'any' if it has several." if is_twice else ""

@@ -132,7 +132,7 @@ class _File:
         return not self._lines
 
     def reader(self, format: str | None) -> Lines:
-        """What gives the lines that were not read yet."""
+        """Reader of the lines that were not read yet."""
         if self._reader is None:
             self._reader = read_lines(self._path, format)
             deque(islice(self._reader, self._lines), maxlen=0)

@@ -70,7 +70,7 @@ class KafkaPartition:
         return self._partition_class(self.topic, self.partition, offset)
 
     def mark(self, offset: int, last: int | None = None, before: str = "") -> str:
-        """What is stored of how far it was read, with the last message that was given on, and what the merge gave.
+        """Stored position: how far it was read, with the last message that was given on, and what the merge gave.
 
         The epoch of that message says nothing of what lies between it and a later offset.
         """

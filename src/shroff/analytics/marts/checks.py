@@ -108,7 +108,7 @@ def tests_of(model: str, node: YamlMapping) -> Iterator[MartTest]:
 
 
 def check_columns(test: MartTest, columns: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
-    """What a test names and no model has."""
+    """Columns that a test names and no model has."""
     for model, column, node in test.columns:
         if model not in columns:
             yield node.problem(f"there is no model {model!r}.", nearest(model, columns))

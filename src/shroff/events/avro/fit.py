@@ -103,7 +103,7 @@ def exact_below(kind: str, places: int) -> str:
 
 
 def found_at(schema: Avro, path: Path) -> Avro | None:
-    """What stands at a path of a record; None where nothing does, or where that cannot be known (maps, texts)."""
+    """Type at a path of a record; None where there is none, or where that cannot be known (maps, texts)."""
     found = schema
     for key in path:
         records = [one for one in found.values if one.kind == "record" and key in one.fields]
@@ -114,7 +114,7 @@ def found_at(schema: Avro, path: Path) -> Avro | None:
 
 
 def our_words(type_: Type) -> str:
-    """What we would have a field sent as."""
+    """Expected form of a field, in words."""
     text = str(as_tree(avro_type(type_)))
     return text if text == type_.kind else f"{text} ({type_.kind})"
 

@@ -64,7 +64,7 @@ class Avro:
 
     @cached_property
     def values(self) -> tuple[Avro, ...]:
-        """What stands in its place when it is not null: a union's other branches, else itself."""
+        """Type of its values that are not null: a union's other branches, else itself."""
         branches = self.parts if self.kind == "union" else (self,)
         return tuple(one for one in branches if one.kind != "null")
 

@@ -113,7 +113,7 @@ def schema_name(line: Line) -> str:
 
 
 def conversion(one: Avro) -> Convert | None:
-    """What brings a value of this type, not null, into its form for validation; None where it has it."""
+    """Conversion of a value of this type, not null, for validation; None where it needs none."""
     match one.kind:
         case "union":
             return _of_union(one)

@@ -313,7 +313,7 @@ class _Text:
         return text
 
     def separator(self) -> str:
-        """What parts the columns of the header: the sign of SEPARATORS that is in its first line most often.
+        """Separator of the header's columns: the sign of SEPARATORS that is in its first line most often.
 
         Signs inside quotation marks do not count; where several are there equally often, it is the first of them.
         """

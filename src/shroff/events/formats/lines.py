@@ -75,7 +75,7 @@ class Line(msgspec.Struct, eq=False, gc=False):
 
 
 def line_and_row(place: str) -> tuple[str, int | None]:
-    """What `Line.place` says: the line that a person sees, and the number among data lines; None of any other place.
+    """Parts of `Line.place`: the line that a person sees, and the number among data lines; None of any other place.
 
     >>> line_and_row("9 (row 8)"), line_and_row("8"), line_and_row("payment/p-1")
     (('9', 8), ('8', 8), ('payment/p-1', None))

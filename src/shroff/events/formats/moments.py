@@ -21,7 +21,7 @@ Moment = Callable[[Line], int | None]
 
 
 def moment_reader(events: Events, settings: Settings, type_name: str | None, format: str) -> Moment:
-    """What gives the event time of a line in UTC milliseconds, of a label when it was known; None where it has none.
+    """Reader of a line's event time in UTC milliseconds, of a label when it was known; None where it has none.
 
     It has none where it cannot be read, or its time not: validation says so when its turn comes.
 

@@ -46,7 +46,7 @@ class SchemaRegistry(Protocol):
         """Why the registry would refuse this schema as the next version; nothing where it would take it."""
 
     def level(self, subject: str) -> str:
-        """What the registry asks of new versions of a subject: `BACKWARD`, `FULL`, `NONE` and others."""
+        """Compatibility level of a subject in the registry: `BACKWARD`, `FULL`, `NONE` and others."""
 
     def close(self) -> None:
         """Let connections go; a further call opens them again. Closing twice does nothing."""

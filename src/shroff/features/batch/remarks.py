@@ -44,7 +44,7 @@ class Remarks:
                 self._rows[SUM_OUTSIDE, one.asker].update(frame.rows[asked].tolist())
 
     def found(self) -> dict[tuple[str, str], list[int]]:
-        """What was noted, rows in order: an event counts once for whoever asked."""
+        """Warnings, rows in order: an event counts once for each feature or rule."""
         return {key: sorted(rows) for key, rows in sorted(self._rows.items()) if rows}
 
     def clear(self) -> None:

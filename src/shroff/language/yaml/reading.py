@@ -208,7 +208,7 @@ class Reading:
             raise _StoppedError
 
     def all_problems(self) -> list[Problem]:
-        """What was refused, and each edit that no node of its own has said."""
+        """All problems, and each edit that no node of its own has said."""
         silent = [edit for edit in self.draft.edits if edit not in self.said]
         places = [self.draft.line_and_column(edit.start) for edit in silent]
         return self.problems + [

@@ -68,7 +68,7 @@ def is_cut(plain: str) -> bool:
 
 
 def why_misread(raw: str, *, in_flow: bool) -> str:
-    """What YAML makes of the value, in the words of somebody who does not know YAML."""
+    """YAML's reading of the value, in plain words."""
     first = raw[0]
     if first in "[{":
         if _open_brackets(_TEXT.sub("", raw)) > 0:

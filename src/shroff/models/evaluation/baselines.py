@@ -48,7 +48,7 @@ def champion(scores: Floats, learnt_until_ms: int | None = None, about: str = ""
 
 
 def rules_only(outcomes: NDArray[np.int8], about: str = "") -> Baseline:
-    """What rules alone come to: the outcomes rank, approve lowest, and what was not decided counts as approved."""
+    """Baseline of rules alone: outcomes rank, approve lowest; undecided events count as approved."""
     strength = np.maximum(outcomes, 0)
     return Baseline(RULES_ONLY, strength.astype(np.float64), strength, are_probabilities=False, about=about)
 

@@ -60,7 +60,7 @@ class Calibration:
     probabilities: tuple[float, ...] = ()
 
     def as_manifest(self) -> dict[str, Any]:
-        """What stands under `calibration` in a manifest."""
+        """Value of `calibration` in a manifest."""
         if self.kind == PLATT:
             return {"kind": PLATT, "slope": self.slope, "intercept": self.intercept}
         if self.kind == ISOTONIC:
@@ -69,7 +69,7 @@ class Calibration:
 
 
 def calibration_of(manifest: Mapping[str, Any] | None) -> Calibration:
-    """What a manifest has under `calibration`; NONE where nothing stands there.
+    """Calibration of a manifest; NONE where there is none.
 
     Raises: RegistryError for what is no calibration.
     """
@@ -141,7 +141,7 @@ class CalibrationKernel:
 
 
 def scorer_of(calibration: Calibration, negatives_kept: float = 1.0) -> CalibrationKernel:
-    """What makes the scores of many margins at once.
+    """Function from many margins to their scores.
 
     Raises: RegistryError where the share is not within (0, 1].
     """
@@ -193,7 +193,7 @@ def fit_calibration(
 
 
 def uncalibrated(gives: str) -> Calibration:
-    """What makes scores of margins as the model gives them, which mean LOG_ODDS or PROBABILITY."""
+    """Function from margins to scores without calibration, which mean LOG_ODDS or PROBABILITY."""
     return Calibration(IDENTITY if gives == PROBABILITY else NONE)
 
 

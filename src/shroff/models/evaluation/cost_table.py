@@ -162,7 +162,7 @@ class CostTable:
         )
 
     def point(self, decline: int, review: int, days: float) -> Point:
-        """What two places come to, a day."""
+        """Totals per day of two places."""
         review, of = max(review, decline), self.totals
         missed = of["missed"][-1] - of["missed"][review] + of["missed_if_reviewed"][review]
         reviews = of["reviews_if_reviewed"][review] - of["reviews_if_reviewed"][decline]
@@ -189,7 +189,7 @@ class CostTable:
 
 
 def columns_of(weighed: Weighed, terms: Terms) -> dict[str, Floats]:
-    """What each row costs and counts where it is declined, reviewed or approved.
+    """Cost and count of each row where it is declined, reviewed or approved.
 
     An approved fraud costs what missing it costs, a declined genuine event the false decline, a review its time.
     A review finds out what the event is. What a rule declines or allows costs the same wherever its score falls.
@@ -233,7 +233,7 @@ def table_of(columns: Columns, steps: CutOffSteps, terms: Terms, weights: Floats
 
 
 def costs_at(columns: Columns, outcomes: NDArray[np.int8]) -> Floats:
-    """What each row costs by what cut-offs do with it (`Terms.outcomes`)."""
+    """Cost of each row by its outcome under cut-offs (`Terms.outcomes`)."""
     return _picked(columns["declined"], columns["reviewed"], columns["approved"], outcomes)
 
 

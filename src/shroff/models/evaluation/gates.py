@@ -76,7 +76,7 @@ def judge_gates(
 
 
 def value_text(gate: GateResult) -> str:
-    """What a gate was held against, for people: with its unit, and what is no number in words.
+    """Value of a gate for people: with its unit, and what is no number in words.
 
     >>> value_text(GateResult("latency_p99", 0.0066312, "at most 1 ms", passed=True))
     '0.00663 ms'

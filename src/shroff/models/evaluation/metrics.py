@@ -39,7 +39,7 @@ class Terms:
     cut_offs: tuple[float, ...] = ()  # others, at which gates ask
 
     def outcomes(self, scores: Floats) -> NDArray[np.int8]:
-        """What these cut-offs do at each score, rules aside."""
+        """Outcomes of these cut-offs at each score, rules aside."""
         found = np.zeros(len(scores), np.int8)
         if self.review_at is not None:
             found[scores >= self.review_at] = REVIEW

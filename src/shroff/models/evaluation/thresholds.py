@@ -139,7 +139,7 @@ def thresholds(weighed: Weighed, terms: Terms, *, seed: int) -> Thresholds:
 
 
 def point_at(weighed: Weighed, terms: Terms, cuts: Cuts) -> Point:
-    """What two cut-offs come to, a day, whatever people have time for."""
+    """Totals per day of two cut-offs, without a limit on reviews."""
     table = table_of(columns_of(weighed, terms), steps_of(weighed.scores), terms)
     review_at, decline_at = cuts
     days = _span(weighed.rows.days) * weighed.share

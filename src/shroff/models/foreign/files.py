@@ -56,7 +56,7 @@ _XGBOOST_GIVES: Final = {
 
 
 def read_foreign(name: str, data: bytes, rounds: int | None = None) -> Foreign:
-    """What a file holds.
+    """The model in a file.
 
     Args:
         name: Of the file, for words.

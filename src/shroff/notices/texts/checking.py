@@ -87,7 +87,7 @@ _NAMED: Final = {"event": "payment/p-1", "rule": "a_rule", "entity": "card", "ke
 
 
 def check_texts(texts: NoticeTemplates, notices: Mapping[str, Notice]) -> list[TextError]:
-    """What is wrong with the texts of a project, each mistake once."""
+    """Mistakes in the texts of a project, each once."""
     found, used = texts.check(), set[str]()
     broken = {error.name for error in found}
     for notice in notices.values():
@@ -102,7 +102,7 @@ def check_texts(texts: NoticeTemplates, notices: Mapping[str, Notice]) -> list[T
 
 
 def names_for(notice: Notice) -> frozenset[str]:
-    """What the text of a notice may name."""
+    """Names that the text of a notice may use."""
     return frozenset([*NAMES_OF[notice.text_kind], *notice.show])
 
 
@@ -120,7 +120,7 @@ def _of_notice(texts: NoticeTemplates, notice: Notice, used: set[str]) -> Iterat
 
 
 def unknown_in(texts: NoticeTemplates, name: str, known: Collection[str], what: str) -> Iterator[TextError]:
-    """What a text of the project names that it is not given."""
+    """Names in a text of the project that have no value."""
     for one, line in texts.named_in(name):
         if one not in known:
             words = f"{one!r} is nothing that {what} has. {nearest(one, known)}"

@@ -53,7 +53,7 @@ class Letters:
     def question_values(
         self, notice: Notice, told: NoticeEvent, question: Question, language: str = ""
     ) -> dict[str, Any]:
-        """What a question's mail and page show: nothing of it names a person, or a card beyond its end.
+        """Values of a question's mail and page: they name no person, and of a card only its end.
 
         In a language, or in that which the notice says.
         """
@@ -120,7 +120,7 @@ class Letters:
     # ---- documents
 
     def document(self, notice: Notice, due: Due, log: Log) -> tuple[str, bytes] | None:
-        """What a call or the lake gets: the event's id, and JSON. None where there is nothing of it any more."""
+        """Document of a webhook or the lake: the event's id, and JSON. None where the event is gone."""
         told = self._told(due, log)
         if due.event and told is None:
             return None

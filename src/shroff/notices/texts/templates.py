@@ -64,7 +64,7 @@ class NoticeTemplates:
     def render(
         self, names: tuple[str, ...], language: str, values: Mapping[str, Any], *, falls_back: bool = True
     ) -> RenderedText:
-        """What the first template that there is, of these names, makes of some values.
+        """Text of the first existing template of these names with some values.
 
         Where a project has only the plain text, there is no HTML: the words of another text would stand beside it.
         Where a template of the project fails, the text that comes with shroff, the last of these names, takes its
@@ -107,7 +107,7 @@ class NoticeTemplates:
         return [one for one in found if one in self._own]
 
     def named_in(self, name: str) -> list[tuple[str, int]]:
-        """What a template of the project names that it does not set itself, each with its first line."""
+        """Names that a template of the project reads and does not set itself, each with its first line."""
         tree = self._parsed(name, self._own[name])
         return [
             (one, min(part.lineno for part in tree.find_all(nodes.Name) if part.name == one))
@@ -121,7 +121,7 @@ class NoticeTemplates:
             return nodes.Template([], lineno=1)
 
     def check(self) -> list[TextError]:
-        """What is wrong with the project's own templates by themselves, whatever notice uses them."""
+        """Mistakes in the project's own templates by themselves, whatever notice uses them."""
         found = []
         for name in self.names:
             try:

@@ -85,7 +85,7 @@ def _at(at_ms: int, zone: str) -> datetime:
 
 
 def last_four(text: str) -> str:
-    """What may be shown of a card or an account: the last four characters.
+    """Visible part of a card or an account: the last four characters.
 
     >>> last_four("4000123412344417"), last_four("hashed:" + 32 * "a" + ":4417"), last_four("c-1")
     ('4417', '4417', 'c-1')

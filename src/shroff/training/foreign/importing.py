@@ -84,7 +84,7 @@ class ImportedModel:
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader of the report should know of it, in sentences."""
+        """Warnings in the report, in sentences."""
         origin = f"It was trained elsewhere and brought from {self.file}"
         if self.until_ms is None:
             told = f"{origin}. Test rows may have been in its training: it may do worse on what comes than is shown."
@@ -97,7 +97,7 @@ class ImportedModel:
         return found
 
     def as_manifest(self) -> dict[str, Any]:
-        """What the manifest says of where it comes from."""
+        """Origin of the model in its manifest."""
         return {
             "file": self.file,
             "sha256": self.digest,
@@ -193,7 +193,7 @@ def _model_of(foreign: Foreign, read: ForeignInputs, file: str) -> LoadedModel:
 
 
 def foreign_file(path: Path, rounds: int | None) -> tuple[Foreign, str]:
-    """What a file holds, and its SHA-256.
+    """The model in a file, and the file's SHA-256.
 
     Raises: UsageError where it cannot be read or brought.
     """
@@ -211,7 +211,7 @@ def foreign_file(path: Path, rounds: int | None) -> tuple[Foreign, str]:
 
 
 def settings_for(definitions: Definitions, event: str, read: ForeignInputs) -> tuple[ModelSettings, list[str]]:
-    """What model.yaml asks, of this model's inputs, and what cannot be asked of it."""
+    """Settings of model.yaml for this model's inputs, and those that do not apply."""
     settings = definitions.models.get(event) or plain_settings(definitions, event, read.inputs)
     names = {one.name for one in read.inputs}
     given_away = [name for name in settings.give_away if name in names]

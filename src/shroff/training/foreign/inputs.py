@@ -158,7 +158,7 @@ def read_by(
     listed: Sequence[Declared] | None,
     categories: Mapping[str, Sequence[str]],
 ) -> ForeignInputs:
-    """What a model reads, in the order of its features.
+    """Inputs of a model, in the order of its features.
 
     Args:
         file: Its name, for words.

@@ -99,7 +99,7 @@ def manifest_path(place: Path) -> Path:
 
 
 def read_manifest(place: Path) -> SetManifest:
-    """What a set is, by its folder or its manifest.
+    """Manifest of a set, by its folder or its file.
 
     Raises: UsageError where there is none; StorageError where it cannot be read.
     """

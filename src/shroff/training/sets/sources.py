@@ -56,7 +56,7 @@ class HistorySource:
 
 
 def log_source(log: Log, definitions: Definitions, event: str, upto: int | None = None) -> HistorySource:
-    """What a log has, up to and with a place."""
+    """History of a log, up to and with a place."""
     lateness_ms = lateness_of(log, definitions)
 
     def frames() -> Iterator[FeatureEvents]:
@@ -91,7 +91,7 @@ def file_source(
     hasher: Hasher | None = None,
     left: LeftOut | None = None,
 ) -> HistorySource:
-    """What files would give by columns: events in file order, and labels beside them, which no feature may read.
+    """History of files by columns: events in file order, and labels beside them, which no feature may read.
 
     Places count the events that are taken. `left` is told of the lines that give no event.
 

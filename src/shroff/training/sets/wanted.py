@@ -51,7 +51,7 @@ def settings_of(definitions: Definitions, event: str | None) -> ModelSettings:
 
 
 def wanted_of(definitions: Definitions, settings: ModelSettings) -> SetContents:
-    """What the settings of a model ask for."""
+    """Columns that the settings of a model ask for."""
     event = settings.event
     at = frozenset([event])
     inputs = _named(_INPUT, settings.inputs, at)

@@ -116,7 +116,7 @@ def known_entity(service: Service, request: Request) -> str:
 def looked(
     project: Project, name: str, key: str, before: int | None, limit: int
 ) -> tuple[Timeline, list[FlagRow], KeyLinks]:
-    """What the log has of a key; flags and neighbours with the first part only."""
+    """The log's data about a key; flags and neighbours with the first part only."""
     with project.opened.reading() as log:
         look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
         timeline = look.timeline(name, key, before=before, limit=limit)

@@ -118,7 +118,7 @@ def _is_known_as_sent(request: Request) -> bool:
 
 
 async def taken_labels(service: Service, who: Who, submissions: Sequence[Submission]) -> list[Answer]:
-    """What became of labels; that they were asked for is in the record."""
+    """Results of labels; the request is in the audit log."""
     if not submissions:
         return []
     named = [one.label for one in submissions if one.label is not None]
@@ -139,7 +139,7 @@ def _labelled(one: LabelInput) -> str:
 
 
 async def score(service: Service, request: Request) -> Response:
-    """What would be decided of one event or of each of a list, if it came alone now."""
+    """Preview the decision of one event or of each of a list, if it came alone now."""
     reader = service.reader_now()
     type_name = _type_name(reader, request)
     if is_explanation_asked(request):
@@ -207,7 +207,7 @@ async def _listed(
 
 
 async def read_one(service: Service, read: Callable[..., One], type_name: str, raw: bytes, *more: object) -> One:
-    """What reads one event gives, on a thread where the event is long."""
+    """Result of reading one event, on a thread where the event is long."""
     return read(type_name, raw, *more) if len(raw) <= READ_AT_ONCE else await service.read(read, type_name, raw, *more)
 
 
@@ -272,7 +272,7 @@ def shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
 
 
 def event_response(answer: Answer) -> Response:
-    """What the sender of one event, which was read without a mistake, is answered."""
+    """Response to the sender of one event that was read without a mistake."""
     return _response([shown(answer)], is_list=False, are_lines=False)
 
 

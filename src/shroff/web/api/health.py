@@ -96,7 +96,7 @@ class HealthBoard:
         self._beside: asyncio.Task[Look] | None = None
 
     async def known(self, in_thread: InThread, *, is_now: bool = False) -> Known:
-        """What is known at once; begins a look where that is old, and waits for it for a moment. In the event loop.
+        """Findings at hand; begins a new check where they are old, and waits for it for a moment. In the event loop.
 
         Raises: what a look raised.
         """
@@ -223,7 +223,7 @@ class QuarantineNumbers(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def quarantine(service: Service, request: Request) -> Json[Quarantine]:
-    """What was refused, the newest first."""
+    """Refused input, the newest first."""
     limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
     found, last = parted(await service.in_thread(entries, service.project, request.who, limit + 1, before), limit)
     shown: list[QuarantineEntry] = [

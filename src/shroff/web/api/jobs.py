@@ -107,7 +107,7 @@ async def kinds(service: Service, request: Request) -> Json[JobKinds]:
 
 
 async def schedules(service: Service, request: Request) -> Json[ScheduleList]:
-    """What runs by the clock."""
+    """The schedules of schedules.yaml."""
     return Json({"schedules": [schedule_document(one) for one in await asked(service, service.jobs.states)]})
 
 
@@ -138,7 +138,7 @@ def _queued(one: Job) -> Json[JobDocument]:
 
 
 async def asked(service: Service, ask: Callable[[], Found]) -> Found:
-    """What the desk of jobs says. Raises: ProblemError."""
+    """Result of a call of the job desk. Raises: ProblemError."""
     try:
         return await service.in_thread(ask)
     except NoJobError as error:

@@ -170,7 +170,7 @@ def period_of(query: Mapping[str, str]) -> Period:
 
 
 async def look(service: Service, period: Period) -> Look:
-    """What there is to see now."""
+    """Live figures now."""
     return await service.in_thread(service.board.look, period, service.queue.waiting, service.queue.age_s)
 
 

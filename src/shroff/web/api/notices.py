@@ -156,7 +156,7 @@ async def test(service: Service, request: Request) -> Json[TestSent]:
 
 
 async def outbox(service: Service, request: Request) -> Json[Outbox]:
-    """What waits to be told, and letters in a state."""
+    """Pending notices, and letters in a state."""
     query = request.query_params
     states = [one for one in query.get("state", "").split(",") if one]
     if any(one not in STATES for one in states):
@@ -199,7 +199,7 @@ async def mailbox_mail(service: Service, request: Request) -> Json[KeptMail]:
 
 
 async def questions(service: Service, request: Request) -> Json[Questions]:
-    """What customers were asked about a decision, and what they said."""
+    """Questions to customers about a decision, and their answers."""
     event = f"{request.path_params['event']}/{request.path_params['id']}"
     found = await service.in_thread(_questions, service.project, event)
     return Json({"questions": [question_shown(one) for one in found]})

@@ -47,7 +47,7 @@ def told(service: Service, event: str, id_: str, document: bytes) -> bytes:
 
 
 def answer(service: Service, event: str, id_: str) -> str | None:
-    """What was answered in the place of a decision; None where that came in time. May wait for the store."""
+    """The override of a decision; None where the decision came in time. May wait for the store."""
     with service.desk.store.look() as look:
         return look.answered(_hash(event, id_))
 

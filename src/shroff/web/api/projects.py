@@ -229,7 +229,7 @@ class BacktestRequest(Draft, forbid_unknown_fields=True, rename={"start": "from"
 
 
 async def backtest(service: Service, request: Request) -> Json[ReportDocument] | Json[BacktestRun]:
-    """What a draft would have decided, against what was decided: computed by a process of its own."""
+    """Back-test a draft against the recorded decisions, in a process of its own."""
     asked = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), BacktestRequest)
     kept = Kept(new_id(service.project.opened.now_ms()), "", request.who.name, service.project.opened.now_ms())
     if asked.rule is not None:

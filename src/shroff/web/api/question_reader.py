@@ -42,7 +42,7 @@ class QuestionReader:
         )
 
     def questions_of(self, raw: bytes) -> list[tuple[Columns, Asked]]:
-        """What a body asks, one or many. Raises: InputError with the path of each mistake."""
+        """Questions in a body, one or many. Raises: InputError with the path of each mistake."""
         columns, words = columns_of(raw)
         if columns is None:
             raise InputError([("", words.replace("the line", "it", 1))])
@@ -83,7 +83,7 @@ class QuestionReader:
             raise InputError([self._mistake(str(error))]) from None
 
     def answer(self, columns: Columns, found: Mapping[str, Any]) -> bytes:
-        """What is answered of what was found, as JSON. Raises: InputError where an expression cannot read a value."""
+        """Response for the values found, as JSON. Raises: InputError where an expression cannot read a value."""
         rows: Sequence[Columns] = found[KINDS[self.call.reads].rows] if self.call.is_of_rows else [found]
         texts = [self._write(MappedRow("", 0, {**row, REQUEST: columns})) for row in rows]
         text = f"[{','.join(texts)}]" if self.call.is_of_rows else texts[0]

@@ -78,7 +78,7 @@ def row_of(project: Project, event: str, id_: str) -> DecisionRow:
 
 
 def summaries_of(project: Project, events: Iterable[tuple[str, str]]) -> dict[tuple[str, str], EventSummary]:
-    """What events say to people, by type and id; those that the log does not have are left out."""
+    """Summaries of events for people, by type and id; those that the log does not have are left out."""
     ids: dict[str, list[str]] = {}
     for event, id_ in dict.fromkeys(events):
         ids.setdefault(event, []).append(id_)

@@ -175,7 +175,7 @@ async def _csrf(request: Request) -> str:
 
 
 def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> ProblemError:
-    """What a request to a route of this name is answered that ended in an error; what nobody meant is told."""
+    """Response to a request on a route that ended in an error; unexpected errors are logged."""
     match error:
         case ProblemError():
             return error

@@ -21,13 +21,13 @@ class Gate(Protocol):
     """Knows keys and sessions."""
 
     def at_hand(self, key: str) -> Who | None:
-        """Whose key this is, if that is known without asking; for the event loop. Raises: SignInError for nobody's."""
+        """Caller of this key, if known without a query; for the event loop. Raises: SignInError for an unknown key."""
 
     def who(self, key: str) -> Who:
         """The same, which may wait for a store. Raises: SignInError; TransientError, StorageError."""
 
     def signed_in(self, token: str, *, is_use: bool = True) -> SignedIn | None:
-        """Who is signed in by this token; None where nobody is any more. May wait for a store.
+        """User of this token; None where it has expired. May wait for a store.
 
         What a page asks for by itself is no use: a session that nobody uses ends, though a page of it stays open.
         """

@@ -85,12 +85,12 @@ class Request(requests.Request):
 
     @property
     def media_type(self) -> str:
-        """What the body says that it is, without its parameters, in lower case."""
+        """Media type of the body, without its parameters, in lower case."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
     def path_params(self) -> dict[str, str]:
-        """What the address has for the names in braces of its route: texts alone."""
+        """Values of the address for the names in braces of its route: texts alone."""
         return super().path_params
 
     @property
@@ -205,7 +205,7 @@ class Json(Response, Generic[Document]):
 
 
 def refused(error: ProblemError) -> Response:
-    """What a `ProblemError` is answered by."""
+    """Response to a `ProblemError`."""
     document = problem(error.status, error.code, error.title, error.detail, **error.more)
     return Json(document, error.status, error.headers, PROBLEM)
 

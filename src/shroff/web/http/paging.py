@@ -37,7 +37,7 @@ def cursor_of(query: Mapping[str, str], type_: type[One]) -> One | None:
 
 
 def parted(found: Sequence[One], limit: int) -> tuple[Sequence[One], One | None]:
-    """What is shown of up to one more than is wanted, and the last of it where there is more behind.
+    """One page of up to one row more than is wanted, and its last row where there is more behind.
 
     >>> parted([3, 2, 1], 2), parted([3, 2], 2)
     (([3, 2], 2), ([3, 2], None))

@@ -54,7 +54,7 @@ def static_files() -> dict[str, StaticFile]:
 
 @cache
 def version() -> str:
-    """What stands in the address of every file, and changes with any of them: so browsers may keep them for ever."""
+    """Version in the address of every file, which changes with any of them: so browsers may keep them."""
     whole = hashlib.sha256()
     for name, one in static_files().items():
         whole.update(name.encode() + b"\0" + hashlib.sha256(one.raw).digest())

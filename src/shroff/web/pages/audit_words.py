@@ -86,7 +86,7 @@ def action_words(action: str) -> str:
 
 
 def changes_of(row: AuditEntry, names: Mapping[str, str]) -> list[tuple[str, str, str]]:
-    """What an action changed: name, old and new value of each field that differs. `names` has users by id."""
+    """Changes of an action: name, old and new value of each field that differs. `names` has users by id."""
     before, after = msgspec.json.decode(row.before), msgspec.json.decode(row.after)
     if isinstance(before, dict) and isinstance(after, dict):
         changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]

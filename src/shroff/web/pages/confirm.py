@@ -36,7 +36,7 @@ HEADERS: Final = {
 
 
 async def show(service: Service, request: Request) -> Response:
-    """What a link shows. Changes nothing, so a program that opens links in mails harms nobody."""
+    """Page of a link. Changes nothing, so a program that opens links in mails harms nobody."""
     if _is_too_much(service, request):
         return _busy(request, 429)
     try:

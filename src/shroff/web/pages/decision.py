@@ -74,7 +74,7 @@ class Looked:
 
     @property
     def usual(self) -> list[Why]:
-        """What else the model read: inputs as they normally are, and the weakest of the others."""
+        """Other inputs of the model: those in their typical range, and the weakest of the others."""
         shown = self.whys
         return [one for one in self.all_whys if one not in shown]
 
@@ -88,7 +88,7 @@ class Looked:
 
 
 def looked(project: Project, event: str, id_: str) -> Looked:
-    """What the page shows of a decision. Raises: UsageError where there is none."""
+    """The page's view of a decision. Raises: UsageError where there is none."""
     explained = project.explain(f"{event}/{id_}")
     with project.opened.reading() as log:
         record = log.find(event, [id_])[id_]

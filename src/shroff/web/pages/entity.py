@@ -57,7 +57,7 @@ class EventLine:
 
     @property
     def rest(self) -> Sequence[str]:
-        """What its summary says beside the counterparty."""
+        """The summary's parts beside the counterparty."""
         rest = self.summary.rest
         return rest if self.summary.payee else [says for says in rest if says != self.who]
 

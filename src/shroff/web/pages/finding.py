@@ -57,7 +57,7 @@ class SearchResults:
 
 
 async def find(service: Service, request: Request) -> Response:
-    """What a text finds: the one thing there is, or all of them to choose from."""
+    """Results of a search: the one match, or all of them to choose from."""
     text, before = request.query_params.get("q", "").strip()[:TEXT_MAX], cursor_of(request.query_params, int)
     found = await service.in_thread(_found, service, request.who, text, before) if text else SearchResults([])
     if len(found.hits) == 1 and before is None:

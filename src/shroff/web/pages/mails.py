@@ -88,7 +88,7 @@ async def _kept(service: Service, request: Request) -> StoredMail:
 
 
 async def letters(service: Service, request: Request) -> Response:
-    """What left, waits or was refused, the newest first."""
+    """Letters that were sent, wait or were refused, the newest first."""
     state = request.query_params.get("state", "")
     if state and state not in STATES:
         raise ProblemError(400, "bad-query", "The query cannot be read", f"state: of {', '.join(STATES)}")
@@ -115,7 +115,7 @@ async def retry(service: Service, request: Request) -> Response:
 
 
 async def notices(service: Service, request: Request) -> Response:
-    """Who is told what."""
+    """Notices with their recipients."""
     found = await service.in_thread(lambda: service.project.notice_files.declared)
     return page(service, request, "notices.html", notices=[notice_shown(one) for one in found.values()])
 

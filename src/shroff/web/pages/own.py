@@ -31,7 +31,7 @@ async def first(service: Service, request: Request) -> Response:
 
 
 async def me(service: Service, request: Request) -> Response:
-    """Who is signed in, what they may do, and the way out."""
+    """The user's own page: name, rights, and the way out."""
     return _me(service, request)
 
 

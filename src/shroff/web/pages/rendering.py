@@ -101,7 +101,7 @@ def see_other(path: str) -> Response:
 
 
 def problem_page(service: Service, request: Request, error: ProblemError) -> Response:
-    """What cannot be done, for somebody who is signed in."""
+    """Error page for somebody who is signed in."""
     found = page(service, request, "problem.html", error.status, error=error, path=request.path)
     found.headers.update(error.headers or {})
     return found

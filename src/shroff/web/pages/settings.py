@@ -99,7 +99,7 @@ async def _audit(service: Service, request: Request, verified: Verified | None =
 
 
 async def show_users(service: Service, request: Request) -> Response:
-    """Who may sign in, and who is."""
+    """Page of the users and their sessions."""
     return await _users(service, request)
 
 
@@ -115,7 +115,7 @@ async def add_user(service: Service, request: Request) -> Response:
 
 
 async def change_user(service: Service, request: Request) -> Response:
-    """What a button beside a user does: another role, in or out, a new link, gone."""
+    """Action of a button beside a user: change the role, disable, enable, new link, delete."""
     form, name = await request.form(), request.path_params["name"]
     desk, who, link = service.desk, request.who, ""
     try:

@@ -74,7 +74,7 @@ async def sign_out(service: Service, request: Request) -> Response:
 
 
 async def show_link(service: Service, request: Request) -> Response:
-    """What a link that works once is for. Opening it changes nothing: what opens links is not always people."""
+    """Page of a link that works once. Opening it changes nothing: mail scanners open links, too."""
     return await _link_page(service, request.path_params["token"])
 
 
@@ -94,7 +94,7 @@ async def use_link(service: Service, request: Request) -> Response:
 
 
 async def show_once(service: Service, request: Request) -> Response:
-    """Whom a link signs in that works once; who came in by it before and is still there goes on."""
+    """Sign in by a link that works once; sessions that it opened before go on."""
     try:
         user = await service.in_thread(links.signs_in, service.desk, request.path_params["token"])
     except SignInError as error:

@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def judged(job: dict[str, str | None]) -> dict[str, Any]:
-    """What comes of it, for pages and programs."""
+    """Result of a back-test, for pages and programs."""
     from shroff.backtest.report import learnt_sentence, sentence
 
     project = app.open_exactly(Path(job["project"] or "."))
@@ -97,7 +97,7 @@ def weeks(report: Report) -> list[dict[str, Any]]:
 
 
 def costs(report: Report) -> dict[str, str | None]:
-    """What a review and a false decline cost, where all decided types agree on it."""
+    """Costs of a review and a false decline, where all decided types agree on them."""
     policies = [report.definitions.policy(event) for event in report.verdicts.types]
     found: dict[str, str | None] = {}
     for name in ("review_minor", "false_decline_minor"):

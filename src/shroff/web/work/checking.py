@@ -37,7 +37,7 @@ class Checkers:
         self._all: set[Process] = set()
 
     def check(self, id_: str, text: str) -> DraftCheck:
-        """What is to be said of a draft. Raises: ProblemError with 503 where that takes too much; as `check_of`."""
+        """Findings about a draft. Raises: ProblemError with 503 where that takes too much; as `check_of`."""
         process = self._taken()
         said = self._asked(process, json.dumps([id_, text]).encode() + b"\n")
         if not said.endswith(b"\n"):

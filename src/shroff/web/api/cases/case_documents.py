@@ -351,7 +351,7 @@ def acted(desk: CaseDesk, found: Acted) -> CaseActed:
 
 
 def many(desk: CaseDesk, found: Acted | None, failed: list[Failed]) -> CasesActed:
-    """What came of many cases."""
+    """Result of an action on many cases."""
     return {
         "cases": [case(desk, one) for one in (found.cases if found else ())],
         "failed": [

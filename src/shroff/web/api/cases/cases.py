@@ -297,7 +297,7 @@ def _acted(service: Service, found: deciding.Acted) -> Json[documents.CaseActed]
 
 
 async def done(service: Service, function: Callable[..., One], *arguments: object) -> One:
-    """What a function about cases gives. Raises: ProblemError for what it refuses."""
+    """Result of a function about cases. Raises: ProblemError for what it refuses."""
     try:
         return await tried(service, function, *arguments)
     except CaseChangedError as error:
@@ -364,7 +364,7 @@ def time_of(text: str, what: str) -> int:
 
 
 async def body_of(request: Request, type_: type[Body], *, may_be_empty: bool = False) -> Body:
-    """What was sent, as it is to be. Raises: ProblemError."""
+    """Body of the request, as this type. Raises: ProblemError."""
     raw = await request.body(BODY_BYTES_MAX)
     if may_be_empty and not raw.strip():
         raw = b"{}"

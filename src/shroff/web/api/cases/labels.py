@@ -97,12 +97,12 @@ class LabelBoard:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def asked(self, service: Service, period_ms: int | None) -> LabelLook:
-        """What there is now, as `look` has it; who waits for another's look waits in no thread."""
+        """Label statistics now, as by `look`; a request that waits for another's computation waits in no thread."""
         async with self._turn:
             return await service.in_thread(self.look, period_ms)
 
     def look(self, period_ms: int | None) -> LabelLook:
-        """What there is now, of a period up to the newest label or of all; from any thread."""
+        """Label statistics of a period up to the newest label or of all; from any thread."""
         with self._lock:
             try:
                 with self.project.opened.reading() as log:
@@ -268,7 +268,7 @@ async def labels(service: Service, request: Request) -> Json[LabelsTogether]:
 
 
 def document(found: LabelLook) -> LabelsTogether:
-    """What labels say, for programs."""
+    """Label statistics as JSON."""
     together, curve = found.together, found.together.maturity
     return {
         "counted_from": found.counted_after + 1,

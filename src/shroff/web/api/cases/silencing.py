@@ -164,7 +164,7 @@ async def _dropped(
 
 
 def pending_silences(service: Service, case: Case) -> dict[str, PendingSilence]:
-    """What was asked for, for whom a case is about, and waits for a second person: by the ids of the rules."""
+    """Silences of a case's entity that wait for a second person: by the ids of the rules."""
     whose = (case.entity, case.key)
     return {one.rule: one for one in service.project.silence_requests.all() if (one.entity, one.key) == whose}
 

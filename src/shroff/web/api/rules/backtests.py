@@ -163,7 +163,7 @@ class Backtests:
 
 
 def act_of(who: Who, kept: Kept, draft: Draft) -> Act:
-    """What the record has of one that somebody asks for: what is judged, and over which time."""
+    """Audit entry of a back-test: the draft, and its period."""
     of = {"rules": sorted(draft.rules), "policy": draft.policy is not None, "model": draft.model}
     over = {"from": draft.start, "to": draft.end, "as_of": draft.as_of}
     told = {name: value for name, value in (of | over).items() if value}
@@ -176,7 +176,7 @@ def new_id(now_ms: int) -> str:
 
 
 async def computed(service: Service, draft: Draft, kept: Kept) -> dict[str, Any]:
-    """What a process of its own gives. Raises: ProblemError."""
+    """Result of a process of its own. Raises: ProblemError."""
     with tempfile.TemporaryDirectory(prefix="shroff-backtest-") as folder:
         job = await asyncio.to_thread(_job, draft, Path(folder), service.project.opened.places.folder)
         process = await asyncio.create_subprocess_exec(

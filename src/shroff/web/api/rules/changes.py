@@ -43,7 +43,7 @@ class ChangesStep(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def tag_of(found: Sequence[FileDifference]) -> str:
-    """What stands for changes, and differs with them."""
+    """Tag of changes: it differs with them."""
     return sha256(msgspec.json.encode(found)).hexdigest()[:32]
 
 
@@ -108,7 +108,7 @@ class AppliedChanges(TypedDict):
 
 
 async def changes(service: Service, request: Request) -> Json[FileChanges]:
-    """What is only in files."""
+    """The inactive changes of the files."""
     found = await service.in_thread(service.project.versions.unapplied)
     return Json({"changes": [document(one) for one in found], "etag": tag_of(found)})
 

@@ -55,12 +55,12 @@ class DraftCheck(TypedDict):
 
 
 def check_of(project: Project, id_: str, text: str) -> DraftCheck:
-    """What is to be said of a text, checked now; see `RuleDrafts.check_draft` for what that costs."""
+    """Findings about a text, checked now; see `RuleDrafts.check_draft` for what that costs."""
     return checked_document(project.drafts.check(id_, text), text)
 
 
 def checked_document(checked: Checked, text: str) -> DraftCheck:
-    """What is to be said of a text; of very many mistakes and tests the first ones, and how many more there are."""
+    """Findings about a text; of very many mistakes and tests the first ones, and how many more there are."""
     lines = text.split("\n")
     lists: dict[str, Sequence[Any]] = {
         "mistakes": checked.mistakes,

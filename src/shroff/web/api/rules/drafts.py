@@ -132,7 +132,7 @@ async def delete_draft(service: Service, request: Request) -> Json[DroppedDraft]
 
 
 async def check(service: Service, request: Request) -> Json[DraftCheck]:
-    """What is to be said of a text that nobody kept yet: mistakes with their places, tests, and it read back."""
+    """Findings about a text that is not saved yet: mistakes with their places, tests, and the rule in words."""
     given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
     return Json(await service.checked(request.who, service.check_draft, request.path_params["rule"], given.text))
 
@@ -279,12 +279,12 @@ def file_for(look: RuleLook) -> str:
 
 
 def author_of(request: Request) -> Author:
-    """Who asks, as drafts remember them."""
+    """The caller's name in drafts."""
     return Author(request.who.id, request.who.name)
 
 
 async def authors_of(service: Service, request: Request, *, of_two: bool = False) -> list[Author]:
-    """Who asks, and where that is a key who made it: what somebody's program writes, they wrote.
+    """The caller, and for a key also its creator, who counts as an author of what it writes.
 
     Raises: NotAllowedError where it takes two people (`of_two`) and nobody knows whose key it is: whoever made it could
     approve what it wrote.
@@ -323,7 +323,7 @@ def may_edit(request: Request) -> bool:
 
 
 def asked_document(one: PendingApproval) -> ChangeAsked:
-    """What waits for a second person."""
+    """The change that waits for a second person."""
     return {"etag": one.tag, "says": one.says, "by": one.by, "at": time_text(one.at_ms)}
 
 

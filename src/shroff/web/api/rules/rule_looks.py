@@ -127,7 +127,7 @@ class RuleLook:
 
     @property
     def text(self) -> str:
-        """What it says now: in its file, else in its draft, else as it was last in force."""
+        """Current text: in its file, else in its draft, else as it was last active."""
         if self.standing is not None:
             return self.standing.text
         if self.draft is not None:
@@ -189,7 +189,7 @@ def reason_of(row: AuditEntry | None) -> str:
 
 
 def who_changed(desk: Desk, look: RuleLook) -> dict[int, AuditEntry]:
-    """Who put each version of a rule in force, by its place, where the record knows. May wait.
+    """User who made each version of a rule active, by its place, where the audit log has it. May wait.
 
     The same text may come into force twice, so each act stands for the newest version that has its text and no act yet.
     """

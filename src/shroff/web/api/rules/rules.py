@@ -151,7 +151,7 @@ async def hits(service: Service, request: Request) -> Json[RuleHits]:
 
 
 async def history(service: Service, request: Request) -> Json[RuleVersions]:
-    """What a rule said, newest first, and who put it in force, where that is in the record."""
+    """Versions of a rule, newest first, and who made each active, where that is in the audit log."""
     id_ = request.path_params["rule"]
     found = await service.in_thread(one_rule, service, id_)
     who = await service.in_thread(who_changed, service.desk, found)

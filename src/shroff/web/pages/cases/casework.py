@@ -108,7 +108,7 @@ class Line:
 
     @property
     def without_stake(self) -> str:
-        """What is said of an open case without a stake: what was approved has gone, anything else has no amount."""
+        """Text for an open case without a stake: what was approved has gone, anything else has no amount."""
         return "nothing" if self.case.outcome == "approve" else "no amount"
 
     @property
@@ -208,13 +208,13 @@ class Opened:
 
     @property
     def waiting_amount(self) -> str | None:
-        """What its events that want an answer come to together; None where none has an amount."""
+        """Sum of its events that want an answer; None where none has an amount."""
         amounts = [Decimal(one.amount) for one in self.events if not one.alert.verdict and one.amount is not None]
         return str(sum(amounts)) if amounts else None
 
     @property
     def noun(self) -> str:
-        """What its events are: their type where they have one and the same."""
+        """Noun for its events: their type where they have one and the same."""
         types = {one.alert.event for one in self.events}
         return types.pop().replace("_", " ") if len(types) == 1 else "event"
 
@@ -226,7 +226,7 @@ class Opened:
 
     @property
     def summary(self) -> EventSummary:
-        """What the event that counts most says to people."""
+        """Summary of its most important event."""
         return NOTHING if self.top is None else self.top.summary
 
 
@@ -286,7 +286,7 @@ class Toast:
 
 
 def toast(desk: CaseDesk, who: Who) -> Toast | None:
-    """What can be undone by who looks."""
+    """The user's last action that can be undone."""
     pending = reading.undoable(desk, who)
     if pending is None:
         return None

@@ -167,7 +167,7 @@ async def stream(service: Service, request: Request) -> Response:
 
 
 async def peek(service: Service, request: Request) -> Response:
-    """What the queue shows beside it of one case, to be put there."""
+    """Preview of one case, shown beside the queue."""
     where, number = where_of(request.query_params), number_of(request)
     found = await done(service, opened, service, request.who, number)
     currency, may_work = service.cases.currency, request.who.may(Right.WORK_CASES)

@@ -106,7 +106,7 @@ class FeatureTexts:
 
 
 def windows_of(events: Sequence[KeyEvent]) -> Windows | None:
-    """What the newest decisions of a key say of it; None where none was decided.
+    """Windows of the newest decisions of a key; None where none was decided.
 
     Time on the axis is that of the events; of those at one time the later one in the log is the later point.
     """

@@ -80,7 +80,7 @@ class Worth:
 
 
 def worth(kept: Kept) -> Worth | None:
-    """What is repeated where the draft can be activated; None while the backtest runs."""
+    """Summary shown where the draft can be activated; None while the backtest runs."""
     if kept.result is None:
         return None
     says, balance = kept.result["sentence"], kept.result["report"]["balance"]

@@ -26,7 +26,7 @@ class DiffLine:
 
 
 def diff(before: str, after: str) -> list[DiffLine]:
-    """What differs, with some lines around it; nothing for equal texts.
+    """Differences, with some lines around them; nothing for equal texts.
 
     Where too much is alike in two texts, or in two lines of them, to be told apart in good time, all that lies between
     what they begin with and what they end with is gone and new.

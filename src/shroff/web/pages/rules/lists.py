@@ -244,7 +244,7 @@ def added_to(request: Request) -> str:
 
 
 def said_of(request: Request) -> str:
-    """What the change before came to, in words; empty where there was none."""
+    """Result of the change before, in words; empty where there was none."""
     query = request.query_params
     counts = [f"{query[word]} {word}" for word in ("added", "changed", "removed") if query.get(word, "").isdecimal()]
     done = ", ".join(counts) or "nothing changed"

@@ -172,7 +172,7 @@ def rule_path(id_: str) -> str:
 
 
 async def common(service: Service, *, has_all_hits: bool) -> dict[str, Any]:
-    """What all of these pages show: since when hits are counted, whether that goes on, and how money is written."""
+    """Shared values of these pages: since when hits are counted, whether that goes on, and how money is written."""
     settings, looks = service.project.definitions.settings, service.rule_looks
     if not has_all_hits:
         looks.count_on(service.project, service.in_thread)

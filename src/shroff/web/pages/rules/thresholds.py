@@ -246,7 +246,7 @@ def _cut(form: Mapping[str, str], name: str) -> float | None:
 
 
 def shown_of(look: Look, which: Mapping[str, str]) -> Shown:
-    """What the page shows of cut-offs."""
+    """The page's view of cut-offs."""
     found, what_if = look.found, look.what_if
     sliders = sliders_of(found, _declared(found), found.terms, what_if.missed_share)
     best, now, tried = found.found.best, in_force(found), found.tried
@@ -273,7 +273,7 @@ def shown_of(look: Look, which: Mapping[str, str]) -> Shown:
 
 
 def in_force(found: Cutoffs) -> Point | None:
-    """What the cut-offs of policy.yaml come to, as they are written there: the next scores at or above are weighed."""
+    """Totals of policy.yaml's cut-offs, as they are written there: the next scores at or above are used."""
     now, declared = found.found.now, _declared(found)
     return None if now is None else replace(now, review_at=declared.review_at, decline_at=declared.decline_at)
 
