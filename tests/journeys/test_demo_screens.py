@@ -61,6 +61,15 @@ def test_from_the_printed_address_to_a_decided_case_and_a_customers_answer(tmp_p
         expect(page.locator(".note")).to_have_count(0)
         assert page.locator(f"tr[data-number='{number}']").count() == 0
 
+        # What a model and many events fill: the model, other thresholds, a card with its charts and links.
+        looker.open("/models")
+        model = page.locator("tbody th a").first.get_attribute("href")
+        card = page.request.get(f"{looker.url}/api/v1/cases").json()["cases"][0]
+        for path in (model, "/thresholds?review=0.01&decline=0.2", f"/entities/{card['entity']}/{card['key']}"):
+            looker.open(path)
+            looker.look()
+        page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+
         # The same address once more does not keep out who is in.
         page.goto(found["url"])
         page.wait_for_url("**/queue")
