@@ -478,7 +478,7 @@ def test_what_is_ahead_of_others_is_held_in_bounds(topics, opened, monkeypatch):
     most = 0
     while len(lines(found)) < 21_000:
         found += source.poll(100, 5.0)
-        most = max(most, source._merge.count)
+        most = max(most, source.merge.count)
 
     assert most <= 3 * (1_000 + 500)
     assert numbers(found, ahead) == list(range(12_000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -23,13 +24,15 @@ from shroff.project.definitions import Definitions
 from shroff.streams.merge import merge_of
 from shroff.worker.ingest import ingest
 from shroff.worker.serving import lead as working_lead
+from shroff.worker.serving import named_reader, several
 from shroff.worker.serving import worker as working
 from shroff.worker.serving.counts import WorkerOptions
+from shroff.worker.serving.several import SeveralSources
 from shroff.worker.serving.worker import Worker
 from tests.laws.projects import SEEDS
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import definitions
-from tests.support.source_memory import MemorySource, MemoryTopic
+from tests.support.source_memory import MemorySource, MemoryTopic, MergingMemorySource
 from tests.worker.test_working import Place, decisions
 
 NOON_MS = 1_772_366_400_000
@@ -78,6 +81,7 @@ def _no_pauses() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(working, "PAUSES_S", (0.0, 0.0))
         patch.setattr(working_lead, "IDLE_S", 0.0)
+        patch.setattr(named_reader, "PAUSES_S", (0.0, 0.0))
         yield
 
 
@@ -156,6 +160,24 @@ def taken(topic: MemoryTopic, drawn: Random, fails: float = 0.05, sizes: Sequenc
         return decisions(place.log)
 
 
+def taken_at_once(topics: Mapping[str, MemoryTopic], drawn: Random, fails: float = 0.05) -> Decisions:
+    """The same of workers that read several sources, some of which cannot be reached at times."""
+    failing = Random(drawn.random())
+    with TemporaryDirectory() as folder:
+        place = Bank(folder, lambda: failing.random() < fails)
+        for limit in (drawn.randrange(1, 20), None):
+            sources = {}
+            for name, topic in topics.items():
+                topic.away_for = drawn.choice((0, 0, 2))
+                merge = merge_of(made().events, made().settings, "jsonl")
+                sources[name] = MergingMemorySource(topic, "memory", merge, Random(drawn.random()))
+            options = WorkerOptions(drawn.choice((1, 3, 64)), until_idle_s=0.0, limit=limit)
+            with closing(SeveralSources(sources)) as source, pytest.MonkeyPatch.context() as patch:
+                patch.setattr(several, "ROUND_S", drawn.choice((0.0, 0.1)))  # at 0 each answer is late
+                Worker(place, source, options).run()
+        return decisions(place.log)
+
+
 @given(SEEDS)
 @settings(max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_what_waits_in_several_partitions_is_decided_as_one_file_in_order_of_time(seed):
@@ -178,3 +200,31 @@ def test_what_is_late_or_sent_again_is_decided_in_one_order_however_often_it_is_
     topic = MemoryTopic(late_or_again(backlog(drawn), drawn))
 
     assert taken(topic, drawn, 0.2, (1, 3)) == taken(topic, drawn, 0.0, (64,))
+
+
+@given(SEEDS)
+@settings(max_examples=15, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+def test_what_waits_in_several_sources_is_decided_as_one_file_in_order_of_time(seed):
+    drawn = Random(seed)
+    parts = backlog(drawn)
+    in_order = sorted(
+        (at_ms, int(name[2:]), place, message)
+        for name, lines in parts.items()
+        for place, (at_ms, message) in enumerate(lines)
+    )
+    topics: dict[str, MemoryTopic] = {}
+    for name, lines in parts.items():
+        topic = topics.setdefault(drawn.choice(("cards", "app", "branch")), MemoryTopic({}))
+        topic.parts[name] = [message for _, message in lines]
+
+    assert taken_at_once(topics, drawn) == ingested([message for *_, message in in_order])
+
+
+@given(SEEDS)
+@settings(max_examples=10, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+def test_what_is_late_in_several_sources_is_decided_in_one_order_however_often_they_are_begun_again(seed):
+    drawn = Random(seed)
+    sent = late_or_again(backlog(drawn), drawn)
+    topics = {name[2:]: MemoryTopic({name: lines}) for name, lines in sent.items()}
+
+    assert taken_at_once(topics, drawn, 0.2) == taken(MemoryTopic(sent), drawn, 0.0, (64,))

@@ -6,13 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from threading import Event
 from typing import Final
 
 from shroff.errors import SchemasAwayError, StateError, TransientError
 from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import Decoder, JsonDecoder
 from shroff.streams.log import Refused
-from shroff.streams.merge import Merge
+from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
 
 AWAY: Final = "the topic in memory cannot be reached"
@@ -55,7 +56,7 @@ class MemorySource:
         decoder: Decoder | None = None,
         merge: Merge | None = None,
     ) -> None:
-        self.name, self._topic, self._random, self._merge = name, topic, random, merge
+        self.name, self._topic, self._random, self.merge = name, topic, random, merge
         self._decoder = decoder or JsonDecoder()
         self._at: dict[str, int] = {}
         self._before: dict[str, str] = {}
@@ -75,8 +76,8 @@ class MemorySource:
                 raise StateError(trouble)
             self._at[part] = int(offset)
         self._opened.clear()
-        if self._merge is not None:
-            self._merge.clear()
+        if self.merge is not None:
+            self.merge.clear()
 
     def look(self, offsets: Mapping[str, str]) -> list[Standing]:
         self._reach()
@@ -108,7 +109,7 @@ class MemorySource:
 
     def health(self) -> Health:
         words = [*([AWAY] if self._topic.away_for else []), *([self._trouble] if self._trouble else [])]
-        waiting = 0 if self._merge is None else self._merge.count
+        waiting = 0 if self.merge is None else self.merge.count
         unread = sum(len(sent) - self._next(part) for part, sent in self._topic.parts.items())
         return Health(unread + waiting, words=words)
 
@@ -118,8 +119,9 @@ class MemorySource:
     def _polled(self, limit: int) -> list[Taken]:
         self._reach()
         self._trouble = ""
-        if self._merge is not None:
-            return self._merged(self._merge, limit)
+        if self.merge is not None:
+            self._fetch(self.merge, limit)
+            return self._given(self.merge.take(limit))
         found: list[Taken] = []
         for part in self._order():
             share = limit if self._random is None else min(limit, self._random.randrange(1, DRAWN_MAX))
@@ -132,8 +134,8 @@ class MemorySource:
                     break
         return found
 
-    def _merged(self, merge: Merge, limit: int) -> list[Taken]:
-        """What may go now of what is fetched of all parts."""
+    def _fetch(self, merge: Merge, limit: int) -> None:
+        """Have more of all parts in the merge."""
         for part in self._order():
             if part not in self._opened:
                 self._opened.add(part)
@@ -143,10 +145,12 @@ class MemorySource:
             merge.add(part, lines)
             if self._next(part) == len(self._topic.parts[part]):
                 merge.pass_by(part)
+
+    def _given(self, runs: Sequence[Run]) -> list[Taken]:
         format = self._decoder.format
         return [
             Taken(part, self._topic.type, format, lines, stored_offset(str(lines[-1].number + 1), before))
-            for part, lines, before in merge.take(limit)
+            for part, lines, before in runs
         ]
 
     def _lines(self, part: str, count: int) -> list[Line]:
@@ -174,3 +178,31 @@ class MemorySource:
         if self._topic.away_for:
             self._topic.away_for -= 1
             raise TransientError(AWAY)
+
+
+class MergingMemorySource(MergingSource, MemorySource):
+    """The same, for others to take from; `stuck` holds up whatever it does next until it is set."""
+
+    merge: Merge
+
+    def __init__(self, topic: MemoryTopic, name: str, merge: Merge, random: Random | None = None) -> None:
+        MemorySource.__init__(self, topic, name, random, merge=merge)
+        self.stuck = Event()
+        self.stuck.set()
+
+    def start(self, offsets: Mapping[str, str]) -> None:
+        self.stuck.wait()
+        super().start(offsets)
+
+    def fill(self, limit: int) -> list[Taken] | None:
+        self.stuck.wait()
+        self._reach()
+        self._trouble = ""
+        self._fetch(self.merge, limit)
+        return []
+
+    def taken(self, runs: Sequence[Run]) -> list[Taken]:
+        return self._given(runs)
+
+    def wait(self, wait_s: float) -> None:
+        time.sleep(min(LOOK_S, wait_s))

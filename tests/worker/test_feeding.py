@@ -18,7 +18,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.log.batch_in_progress import BatchInProgress
 from shroff.worker.request_queue import RequestQueue
-from shroff.worker.serving import source_reading
+from shroff.worker.serving import named_reader
 from tests.support.source_memory import MemorySource, MemoryTopic
 from tests.support.webs import Asker, asker
 
@@ -51,7 +51,7 @@ def messages(first: int, count: int) -> list[bytes]:
 def topic(monkeypatch: pytest.MonkeyPatch) -> MemoryTopic:
     found = MemoryTopic({part: [] for part in PARTS}, "payment")
     monkeypatch.setattr(OutsideSystems, "open_source", lambda *_: MemorySource(found, name="kafka"))
-    monkeypatch.setattr(source_reading, "PAUSES_S", (0.01, 0.1))
+    monkeypatch.setattr(named_reader, "PAUSES_S", (0.01, 0.1))
     return found
 
 

@@ -29,7 +29,7 @@ from shroff.streams.source import Standing, Taken
 from shroff.worker.inbox import LABELS, InboxServer, labels_request
 from shroff.worker.serving import delivery as working_delivery
 from shroff.worker.serving import lead as working_lead
-from shroff.worker.serving import source_reading
+from shroff.worker.serving import named_reader
 from shroff.worker.serving import worker as working
 from shroff.worker.serving.counts import Latencies, WorkerOptions
 from shroff.worker.serving.poison_messages import IN_A_ROW_MAX
@@ -118,7 +118,7 @@ def place(tmp_path: Path) -> Place:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(working, "PAUSES_S", (0.001, 0.002))
-    monkeypatch.setattr(source_reading, "PAUSES_S", (0.001, 0.002))
+    monkeypatch.setattr(named_reader, "PAUSES_S", (0.001, 0.002))
     monkeypatch.setattr(working_lead, "IDLE_S", 0.001)
 
 

@@ -13,6 +13,7 @@ from shroff.app.letters import SentLetters
 from shroff.app.live.deliveries import Sinks
 from shroff.app.live.pulled import PulledSources
 from shroff.app.live.pushed import PushedSources
+from shroff.app.live.source_views import SourceParts
 from shroff.app.live.versions import FileVersions
 from shroff.app.notices import NoticeViews
 from shroff.app.wiring import OutsideSystems
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from shroff.monitoring.drifting import DriftReport
     from shroff.project.definitions import Definitions
     from shroff.project.settings.system import System
+    from shroff.project.settings.systems import Systems
     from shroff.replay.notebook import Moment
     from shroff.streams.log import Log
     from shroff.worker.outbox import SinkState
@@ -123,7 +125,7 @@ class HealthChecks:
             found.append(SentLetters(self._opened).look_at_mail())
             if known.get("log") != "wrong":
                 with self._opened.reading() as log:
-                    found += look_at_order(log, definitions, systems.source)
+                    found += look_at_order(log, definitions, _widest(systems))
         found += look_at_pushed(systems.sources, PushedSources(self._opened).troubles())
         return Findings([*found, *look_at_variables(systems), *findings(self._opened.places)])
 
@@ -133,12 +135,14 @@ class HealthChecks:
         from shroff.monitoring.doctor_systems import LIMIT_S, Try, is_set
 
         systems, tries = self._opened.systems, list[Try]()
-        source, online = systems.source, systems.online
-        if source is not None and is_set(source):
-            if can_read:
-                tries.append(Try("source", lambda: self._look_at_source(source, has_log=has_log)))
-            if source.registry:
-                tries.append(Try("registry", lambda: self._look_at_registry(source)))
+        online, read = systems.online, systems.named_read
+        for _, source in systems.all_read:
+            name = next((name for name, one in read.items() if one is source), "")
+            if is_set(source) and can_read:
+                look = partial(self._look_at_source, name, source, has_log=has_log)
+                tries.append(Try(f"source {name}".strip(), look))
+            if is_set(source) and source.registry:
+                tries.append(Try("registry", partial(self._look_at_registry, source)))
         for name, named in systems.pulled.items():
             if is_set(named.system):
                 tries.append(Try(f"source {name}", partial(PulledSources(self._opened).look_at, name)))
@@ -164,10 +168,13 @@ class HealthChecks:
             )
         return tries
 
-    def _look_at_source(self, system: System, *, has_log: bool) -> Finding:
+    def _look_at_source(self, name: str, system: System, *, has_log: bool) -> Finding:
         from shroff.log.forgetting import known
         from shroff.monitoring.doctor_systems import source_finding
 
+        if name:
+            found = source_finding(system.kind, SourceParts(self._opened).look(name, system))
+            return replace(found, subject=f"source {name}")
         with closing(OutsideSystems(self._opened).open_source(system)) as source:
             offsets = {}
             if has_log:
@@ -256,6 +263,13 @@ class HealthChecks:
         except StorageError as error:
             self._opened.warnings.append(f"the result is not stored: {error}")
         return report
+
+
+def _widest(systems: Systems) -> System | None:
+    """Of the sources that are read the one whose messages may overtake others by most."""
+    from shroff.monitoring.live_order import bound_ms
+
+    return max((one for _, one in systems.all_read), key=bound_ms, default=None)
 
 
 def _together(found: Sequence[Sequence[Finding]]) -> list[Finding]:

@@ -45,10 +45,10 @@ def _unknown(tree: yamltext.Node | None, events: Events, systems: Systems) -> li
 
 def _names(events: Events, systems: Systems) -> _Found:
     types = {*events.types, LABEL}
-    if systems.source is not None:
-        setting = settings_of("source", systems.source.kind).types
-        for name in _mapping(systems.source.options.get(setting)):
-            yield ("source", systems.source.kind, setting, name), name, "not an event type", {*types, "any"}
+    for place, system in systems.all_read:
+        setting = settings_of("source", system.kind).types
+        for name in _mapping(system.options.get(setting)):
+            yield (*place, setting, name), name, "not an event type", {*types, "any"}
     for name, one in {**systems.sources, **systems.pulled}.items():
         known = types if one.events == (LABEL,) and one.contract == "pull" else set(events.types)
         for at, event in enumerate(one.events):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+from collections import defaultdict
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from shroff.project.settings.installed import (
     settings_of,
 )
 from shroff.project.settings.system import System, filled
+from shroff.runtime.progress import unheard
 from shroff.worker.lanes.lanes import in_lane, url_of_lane
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from shroff.streams.sink import Sink
     from shroff.streams.source import Source
     from shroff.worker.online_features import OnlineStore
+    from shroff.worker.serving.several import Note, SeveralSources
 
 
 NOT_THERE = (
@@ -59,10 +62,8 @@ class OutsideSystems:
 
     def avro_decoder(self) -> AvroDecoder | None:
         """The decoder of Avro messages of the project's live source; None where that has none."""
-        source = self._opened.systems.source
-        if source is None or source.text("format", "json") != "avro":
-            return None
-        return self._avro_of(source)
+        each = [one for _, one in self._opened.systems.all_read if one.text("format", "json") == "avro"]
+        return self._avro_of(each[0]) if each else None
 
     def _avro_of(self, system: System) -> AvroDecoder:
         from shroff.events.avro.wire import AvroDecoder
@@ -221,6 +222,39 @@ class OutsideSystems:
         make_state_folder(self._opened.places)
         if self._opened.definitions.events.has_hashed:
             self._opened.hasher("")
+
+
+def open_sources(
+    opened: Opened, systems: Mapping[str, System], tell: Callable[[str], None] = unheard, note: Note | None = None
+) -> SeveralSources:
+    """Sources that are read at once, by their names. Raises: as `OutsideSystems.open_source`."""
+    from shroff.worker.serving.several import SeveralSources
+
+    outside = OutsideSystems(opened)
+    with ExitStack() as held:
+        sources = {name: held.enter_context(closing(outside.open_source(one))) for name, one in systems.items()}
+        held.pop_all()
+    claims = {one.kind: _claims(one.kind, systems, opened.systems.source) for one in systems.values()}
+    return SeveralSources(sources, claims, tell, note)
+
+
+def _claims(kind: str, systems: Mapping[str, System], unnamed: System | None) -> dict[str, set[str]]:
+    """The topics of sources of a kind, with the names of those that read them.
+
+    What a source reads that has no name is its alone: the log has positions of that from before there were names.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    named = sorted((one is unnamed and name == kind, name) for name, one in systems.items() if one.kind == kind)
+    for is_unnamed, name in named:  # that one last
+        for topic in _topics_of(systems[name]):
+            found[topic] = {name} if is_unnamed else {*found[topic], name}
+    return found
+
+
+def _topics_of(system: System) -> list[str]:
+    named = system.options.get(settings_of("source", system.kind).types, {})
+    found = [one for topics in named.values() for one in ([topics] if isinstance(topics, str) else topics)]
+    return [*found, *([labels] if (labels := system.text("labels")) else [])]
 
 
 def make_state_folder(places: config.ProjectPaths) -> None:

@@ -16,7 +16,7 @@ from shroff.language.values import parse_time
 
 if TYPE_CHECKING:
     from shroff.app.live.pulled import PulledView, SyncedFile
-    from shroff.app.live.pushed import JudgedMessage, SourceCounts, Subscription
+    from shroff.app.live.pushed import JudgedMessage, ReadView, SourceCounts, Subscription
     from shroff.project.settings.sources import NamedSource
 
 REFUSED: Final = 1  # exit status: a message is refused, or something keeps messages away
@@ -41,13 +41,14 @@ sources.examples = (
 
 @command("list", "shroff sources list", "shroff sources list --json", group=sources)
 def list_(session: Session) -> None:
-    """List pushed and pulled sources: their last message or sync, and its results.
+    """List named sources: their last message or sync, its results, and which of them fail.
 
-    'shroff source list' lists sources that are read (Kafka, Redis).
+    'shroff source list' lists the read positions of sources that a worker reads (Kafka, Redis, Pub/Sub).
     """
-    found, pulled = session.project.pushed.all(), session.project.pulled.all()
+    found, pulled, read = session.project.pushed.all(), session.project.pulled.all(), session.project.source.named()
     document = [_document(*one) for one in found] + [_document_of_pulled(one) for one in pulled]
-    session.answer({"sources": document}, _text(found, pulled))
+    document += [_document_of_read(one) for one in read]
+    session.answer({"sources": document}, _text(found, pulled, read))
     session.next(f"shroff sources sync {pulled[0][0].name}" if pulled else "shroff sources check")
 
 
@@ -55,14 +56,15 @@ def list_(session: Session) -> None:
 def check(session: Session) -> int:
     """Check that each source can be opened and that nothing blocks its messages.
 
-    Exit status 1: a subscription is unconfirmed or ended, or a file is set aside or suspicious.
+    Exit status 1: a subscription is unconfirmed or ended, a file is set aside or suspicious, or a source that a worker
+    reads does not answer.
     """
     for one, _, _ in session.project.pushed.all():
         session.project.pushed.opened(one)
     for pulled in session.project.opened.systems.pulled:
         with closing(session.project.pulled.opened(pulled)) as source:
             source.names()
-    found = [*session.project.pushed.troubles(), *session.project.pulled.troubles()]
+    found = [*session.project.pushed.troubles(), *session.project.pulled.troubles(), *session.project.source.troubles()]
     troubles = [{"source": name, "since": time_text(at_ms), "message": words} for name, words, at_ms in found]
     text = "\n".join(f"{name}: {words}" for name, words, _ in found) or "All sources are healthy."
     session.answer({"ok": not found, "troubles": troubles}, text)
@@ -227,6 +229,28 @@ def _document_of_pulled(view: PulledView) -> dict[str, Any]:
     }
 
 
+def _document_of_read(view: ReadView) -> dict[str, Any]:
+    counts = view.counts
+    return {
+        "name": view.name,
+        "kind": view.system.kind,
+        "state": _state(counts),
+        "failing": None if not counts.failing else {"why": counts.failing, "since": _time(counts.failing_ms)},
+        "last_message": _time(counts.received_ms),
+        "last_event": _time(counts.event_ms),
+        "waiting": counts.waiting,
+        "appended": counts.appended,
+        "duplicates": counts.duplicates,
+        "quarantined": counts.quarantined,
+        "skipped": counts.skipped,
+    }
+
+
+def _state(counts: SourceCounts) -> str:
+    """Of a source that a worker reads."""
+    return "failing" if counts.failing else "not read yet" if counts.received_ms is None else "read"
+
+
 def _synced(one: SyncedFile) -> dict[str, Any]:
     from shroff.cli.ingest import document_of
 
@@ -262,13 +286,14 @@ def _refused(found: list[SyncedFile]) -> int:
 def _text(
     found: list[tuple[NamedSource, SourceCounts, list[Subscription]]],
     pulled: list[PulledView],
+    read: list[ReadView],
 ) -> str:
-    if not found and not pulled:
-        return "No pushed or pulled sources. Name one under 'sources:' in shroff.yaml."
+    if not found and not pulled and not read:
+        return "No named sources. Name one under 'sources:' in shroff.yaml."
     rows = [
         (
-            named.name,
-            named.system.kind,
+            name,
+            kind,
             _time(counts.received_ms) or "never",
             counts.appended,
             counts.duplicates,
@@ -276,7 +301,11 @@ def _text(
             sum(counts.skipped.values()),
             sum(counts.refused.values()),
         )
-        for named, counts in [(one[0], one[1]) for one in found] + [(one.source, one.counts) for one in pulled]
+        for name, kind, counts in [
+            *((one[0].name, one[0].system.kind, one[1]) for one in found),
+            *((one.source.name, one.source.system.kind, one.counts) for one in pulled),
+            *((one.name, one.system.kind, one.counts) for one in read),
+        ]
     ]
     heads = ("source", "kind", "last came", "new", "duplicates", "quarantined", "skipped", "refused")
     lines = [table(rows, heads)]
@@ -288,6 +317,12 @@ def _text(
     for named, _, aside, suspicious in pulled:
         lines += [f"{named.name}: {one_line(file)} is skipped: {one_line(one.why)}" for file, one in aside.items()]
         lines += [f"{named.name}: {file} is suspicious: {one_line(one.suspicious)}" for file, one in suspicious.items()]
+    for one in read:
+        if one.counts.failing:
+            since = _time(one.counts.failing_ms)
+            lines.append(f"{one.name}: failing since {since}: {one_line(one.counts.failing)}")
+        if one.counts.waiting:
+            lines.append(f"{one.name}: {many(one.counts.waiting, 'message')} waiting")
     return "\n".join(lines)
 
 

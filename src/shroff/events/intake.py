@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
@@ -22,6 +23,8 @@ from shroff.events.raw_values import Number, shown
 from shroff.events.redaction import LineRedactor, RedactedValues, keeping_hashed, masked, opened, unread
 from shroff.events.unique import Named
 from shroff.events.validation import EventValidator, LabelInput, OutOfBoundsError, secret_fields
+
+READ: Final = "read"  # before the names of sources that are read by their names, in the log
 
 
 class Submission(msgspec.Struct, frozen=True, gc=False):
@@ -192,7 +195,8 @@ class Intake:
                 self._events, self._keeping_validator, self._hasher, mappers, lines.format, separator=lines.separator
             )
         keeps_untaken = (self.settings.untaken if own is None else own.others) == "quarantine"
-        file = source if own is None else source.removeprefix(f"{_owner(source)}/")
+        is_owned = own is not None or source.startswith(f"{READ}/")
+        file = source.removeprefix(f"{_owner(source)}/") if is_owned else source
         reading = _Reading(source, file, lines.format, dispatcher, mappers, keeper, seals, is_default, keeps_untaken)
         return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
 

@@ -8,7 +8,7 @@ takes its state with it: see `log.writer`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -89,7 +89,8 @@ class BatchInProgress:
         known: What is there already of these submissions.
         decide: Whether events are decided, or only taken.
         coming: Notes by which source events came.
-        keeps_late: Events that are too late are kept beside the log; else they are refused.
+        keeps_late: Events that are too late are kept beside the log; else they are refused. Of several
+            sources: those of these (`read/cards`).
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class BatchInProgress:
         coming: ComingBy,
         *,
         decide: bool,
-        keeps_late: bool = False,
+        keeps_late: bool | Collection[str] = False,
     ) -> None:
         self._state, self._known, self._now_ms, self._decide = state, known, now_ms, decide
         self._coming = coming
@@ -170,7 +171,8 @@ class BatchInProgress:
         if watermark_ms is None or watermark_ms < time_ms:
             state.watermark_ms = time_ms
         elif watermark_ms - time_ms > self._lateness_ms:
-            if self._keeps_late:
+            kept = self._keeps_late
+            if kept if isinstance(kept, bool) else "/".join(one.source.split("/", 2)[:2]) in kept:
                 return self._keep(one, event, body)
             return self._refuse(one, self._lateness(event, watermark_ms))
         seq = self._seq = self._seq + 1

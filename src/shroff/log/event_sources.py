@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from shroff.events.intake import READ
 from shroff.streams.log import Offset, Outbox
 from shroff.streams.pull import PULLED
 from shroff.streams.push import HOOKS
@@ -32,7 +33,7 @@ class ComingBy:
 
     Args:
         newest: The source of the event before this batch.
-        by: That of events which were neither posted, nor pushed, nor pulled.
+        by: That of events which were neither posted, nor pushed, nor pulled, nor read by the name of their source.
     """
 
     def __init__(self, newest: str, by: str) -> None:
@@ -61,11 +62,13 @@ def source_at(where: str, by: str) -> str:
 
     >>> [source_at(where, "kafka") for where in ("hooks/partner", "pulled/app/2026-03-01", "payments/0", "http")]
     ['partner', 'app', 'kafka', 'api']
+    >>> source_at("read/eu/payments/0", "read")
+    'eu'
     """
     if where == POSTED:
         return API
     kind, _, rest = where.partition("/")
-    return rest.partition("/")[0] if kind in {HOOKS, PULLED} else by
+    return rest.partition("/")[0] if kind in {HOOKS, PULLED, READ} else by
 
 
 class EventSources(NamedTuple):

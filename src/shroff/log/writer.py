@@ -9,7 +9,7 @@ is committed; if that commit fails, both are thrown away with the state.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, cast
 
 from shroff.errors import StateError
@@ -48,6 +48,7 @@ __all__ = [
     "WAITING",
     "Answer",
     "Prepared",
+    "SnapshotWriter",
     "Writer",
     "unwritten",
 ]
@@ -81,7 +82,7 @@ class Writer:
     ) -> None:
         self._log, self.definitions, self._now_ms, self._snapshots = log, definitions, now_ms, snapshots
         self.warnings: list[str] = []
-        self.keeps_late = False  # what comes too late is stored beside the log, and not refused
+        self.keeps_late: bool | Collection[str] = False  # as `BatchInProgress` takes it
         self.by = FILES  # the source of events that were neither posted, nor pushed, nor pulled
         self._newest_source = log.offset(EVENT_SOURCES, NEWEST) or UNKNOWN
         self._saved_seq = 0

@@ -83,10 +83,11 @@ def _finding(one: Try, answer: _Answer[Finding], until_s: float, limit_s: float)
 
 def settings_of(systems: Systems) -> Iterator[tuple[str, System, Mapping[str, Any]]]:
     """Each outside system with the key of shroff.yaml under which it stands, and its settings."""
-    for name, system in (("source", systems.source), ("store", systems.store), ("lake", systems.lake)):
+    for place, source in systems.all_read:
+        yield ".".join(place), source, source.options
+    for name, system in (("store", systems.store), ("lake", systems.lake)):
         if system is not None:
-            is_kind = name == "source"
-            yield f"{name}.{system.kind}" if is_kind else name, system, system.options
+            yield name, system, system.options
     for name, one in {**systems.sources, **systems.pulled}.items():
         yield f"sources.{name}.{one.system.kind}", one.system, one.system.options
     for name, system in systems.sinks.items():

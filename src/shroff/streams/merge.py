@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,6 +22,7 @@ from shroff.events.definitions import Events, Settings
 from shroff.events.formats.lines import Line
 from shroff.events.formats.moments import Moment, moment_reader
 from shroff.events.mapping import LABEL
+from shroff.streams.source import Taken
 
 AHEAD: Final = 8  # lines behind one that say whether its clock is wrong
 WITNESSES: Final = 2  # of them at least must say so
@@ -61,11 +63,11 @@ class Merge:
         wait_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._moment, self._wait_s, self._clock = moment, wait_s, clock
-        self._parts: dict[str, _Part] = {}
+        self._moment, self.wait_s, self.clock = moment, wait_s, clock
+        self.parts: dict[str, _Part] = {}
         self.waits_for: list[str] = []
         self.count = self.overtaken = self.overtaken_ms = 0
-        self._reached_ms = EARLIEST  # the latest due time that was given
+        self.reached_ms = EARLIEST  # the latest due time that was given
 
     def open(self, part: str, type_name: str | None, before: str = "") -> None:
         """Count on a part, its lines of this type. Until it has lines enough, or until `pass_by`, all others wait.
@@ -75,107 +77,119 @@ class Merge:
 
         Raises: StateError where `before` is something else.
         """
-        self._parts[part] = _Part(part, self._moment(type_name), before, is_label=type_name == LABEL)
+        self.parts[part] = _Part(self, part, self._moment(type_name), before, is_label=type_name == LABEL)
 
     def clear(self) -> None:
         """Forget all parts and their lines; what was counted stays."""
-        self._parts.clear()
-        self.waits_for, self.count, self._reached_ms = [], 0, EARLIEST
+        self.parts.clear()
+        self.waits_for, self.count, self.reached_ms = [], 0, EARLIEST
 
     def add(self, part: str, lines: Sequence[Line], sent_ms: Sequence[int] = ()) -> None:
         """Further lines of a part, behind those it has, and when each was sent, where the source says so."""
-        one = self._parts[part]
+        one = self.parts[part]
         one.lines += lines
         one.sent += [one.first_sent_ms + at_ms for at_ms in sent_ms] or [one.first_sent_ms] * len(lines)
-        if self._wait_s:
-            one.came.append((one.gone + len(one.lines), self._clock()))
+        if self.wait_s:
+            one.came.append((one.gone + len(one.lines), self.clock()))
         one.is_passed = one.is_passed and not lines
         self.count += len(lines)
 
     def pass_by(self, part: str) -> None:
         """Do not wait for a part until it has lines, or until `doubt`: it has none outside, or for too long."""
-        self._parts[part].is_passed = True
+        self.parts[part].is_passed = True
 
     def doubt(self) -> None:
         """Wait again for all that were passed by."""
-        for one in self._parts.values():
+        for one in self.parts.values():
             one.is_passed = False
 
     def pause_s(self, at_most_s: float) -> float:
         """How long one may wait for further lines before `take` gives some of those that are here."""
-        return min(at_most_s, HELD_S) if self._wait_s and self.count else at_most_s
+        return min(at_most_s, HELD_S) if self.wait_s and self.count else at_most_s
 
     def lines(self, part: str) -> int:
         """How many lines of a part are here."""
-        return len(self._parts[part].lines)
+        return len(self.parts[part].lines)
 
     def needs(self, part: str) -> bool:
         """Whether the others wait for further lines of a part, unless it is passed by."""
-        return self._parts[part].is_short
+        return self.parts[part].is_short
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether no part has a line here, nor one outside, as far as is known."""
+        return not self.count and all(one.is_passed for one in self.parts.values())
 
     def take(self, limit: int) -> list[Run]:
         """At most so many lines, in runs of one part each; none while a part may have an earlier one.
 
         The last run of each part has the times of its last lines as text, which `open` takes; the others have nothing.
         """
-        parts = list(self._parts.values())
-        self.waits_for = [one.name for one in parts if one.lacks] if len(parts) > 1 else []
-        if self.waits_for or not self.count or limit <= 0:
-            return []
-        if len(parts) == 1:
-            runs: list[Run] = [(parts[0].name, parts[0].given(limit), "")]
-        else:
-            runs = self._merged([one for one in parts if one.lines], limit)
-        for one in parts:
-            self.count -= one.at
-            one.forget_given()
-        for part, at in {run[0]: at for at, run in enumerate(runs)}.items():
-            runs[at] = part, runs[at][1], self._parts[part].before
-        return runs
+        return [run for _, run in take_together([self], limit)]
 
-    def _merged(self, parts: Sequence[_Part], limit: int) -> list[Run]:
-        runs: list[Run] = []
-        until_s = self._clock() - self._wait_s
-        for one in parts:
-            one.find_due()
-        heap = [(one.due[0], one.sent[0], one.order, one) for one in parts]
-        heapq.heapify(heap)
-        while heap and limit > 0:
-            *_, order, first = heap[0]
-            next_ms, next_sent, next_order, _ = min(heap[1:3], default=(LATEST, 0, order, first))
-            begin, due, sent = first.at, first.due, first.sent
-            end = min(len(due), begin + limit)
-            if self._wait_s and len(heap) < len(self._parts):
-                end = min(end, first.came_until(until_s))
-                if end <= begin:
-                    break
-            at = begin + 1
-            while at < end and (
-                due[at] < next_ms or (due[at] == next_ms and (sent[at], order) < (next_sent, next_order))
-            ):
-                at += 1
-            self._note(first, due[begin:at])
-            runs.append((first.name, first.given(at - begin), ""))
-            limit -= at - begin
-            if first.lacks:
-                self.waits_for = [first.name]
+
+def take_together(merges: Sequence[Merge], limit: int) -> list[tuple[Merge, Run]]:
+    """As `Merge.take`, of the parts of several, as if one merge had them all; each run with the merge that it is of."""
+    parts = [one for merge in merges for one in merge.parts.values()]
+    for merge in merges:
+        merge.waits_for = [one.name for one in merge.parts.values() if one.lacks] if len(parts) > 1 else []
+    if limit <= 0 or not any(one.count for one in merges) or any(one.waits_for for one in merges):
+        return []
+    runs = [(parts[0], parts[0].given(limit))] if len(parts) == 1 else _merged(merges, parts, limit)
+    for one in parts:
+        one.of.count -= one.at
+        one.forget_given()
+    last = {part: at for at, (part, _) in enumerate(runs)}
+    return [
+        (part.of, (part.name, lines, part.before if last[part] == at else "")) for at, (part, lines) in enumerate(runs)
+    ]
+
+
+def _merged(merges: Sequence[Merge], all_parts: Sequence[_Part], limit: int) -> list[tuple[_Part, list[Line]]]:
+    runs: list[tuple[_Part, list[Line]]] = []
+    reached_ms = max(one.reached_ms for one in merges)
+    parts = [one for one in all_parts if one.lines]
+    for one in parts:
+        one.find_due()
+    heap = [(one.due[0], one.sent[0], one.order, at, one) for at, one in enumerate(parts)]
+    heapq.heapify(heap)
+    while heap and limit > 0:
+        _, _, order, number, first = heap[0]
+        next_ms, next_sent, next_order, *_ = min(heap[1:3], default=(LATEST, 0, order))
+        begin, due, sent = first.at, first.due, first.sent
+        end = min(len(due), begin + limit)
+        if first.of.wait_s and len(heap) < len(all_parts):
+            end = min(end, first.came_until(first.of.clock() - first.of.wait_s))
+            if end <= begin:
                 break
-            if at == len(due):
-                heapq.heappop(heap)
-            else:
-                heapq.heapreplace(heap, (due[at], sent[at], order, first))
-        return runs
+        at = begin + 1
+        while at < end and (due[at] < next_ms or (due[at] == next_ms and (sent[at], order) < (next_sent, next_order))):
+            at += 1
+        reached_ms = _noted(first, due[begin:at], reached_ms)
+        runs.append((first, first.given(at - begin)))
+        limit -= at - begin
+        if first.lacks:
+            first.of.waits_for = [first.name]
+            break
+        if at == len(due):
+            heapq.heappop(heap)
+        else:
+            heapq.heapreplace(heap, (due[at], sent[at], order, number, first))
+    for merge in merges:
+        merge.reached_ms = reached_ms
+    return runs
 
-    def _note(self, part: _Part, due: Sequence[int]) -> None:
-        """Take note that lines are given that are due then, and of those that others overtook."""
-        if max(part.reached_ms, due[0]) < self._reached_ms:
-            for at_ms in due:
-                part.reached_ms = max(part.reached_ms, at_ms)
-                if at_ms > EARLIEST and part.reached_ms < self._reached_ms:
-                    self.overtaken += 1
-                    self.overtaken_ms = max(self.overtaken_ms, self._reached_ms - part.reached_ms)
-        part.reached_ms = max(part.reached_ms, *due)
-        self._reached_ms = max(self._reached_ms, part.reached_ms)
+
+def _noted(part: _Part, due: Sequence[int], reached_ms: int) -> int:
+    """Take note that lines are given that are due then, and of those that others overtook; gives the latest of all."""
+    if max(part.reached_ms, due[0]) < reached_ms:
+        for at_ms in due:
+            part.reached_ms = max(part.reached_ms, at_ms)
+            if at_ms > EARLIEST and part.reached_ms < reached_ms:
+                part.of.overtaken += 1
+                part.of.overtaken_ms = max(part.of.overtaken_ms, reached_ms - part.reached_ms)
+    part.reached_ms = max(part.reached_ms, *due)
+    return max(reached_ms, part.reached_ms)
 
 
 def merge_of(events: Events, settings: Settings, format: str, wait_ms: int = 0) -> Merge:
@@ -183,8 +197,58 @@ def merge_of(events: Events, settings: Settings, format: str, wait_ms: int = 0) 
     return Merge(partial(moment_reader, events, settings, format=format), wait_ms / 1_000)
 
 
+class MergingSource(ABC):
+    """A live source that gives on what its merge gives, alone or in one order with others; one thread calls it at once.
+
+    It fills its merge, and is told which lines go. `poll` is that of `streams.source.Source`, for one that is alone.
+    """
+
+    merge: Merge
+
+    @abstractmethod
+    def fill(self, limit: int) -> list[Taken] | None:
+        """Put what is there into the merge, without waiting, so that up to so many lines can be taken.
+
+        Gives what is no line of the merge, such as where a new part begins; None where nothing may be taken now.
+        Raises: as `poll`.
+        """
+
+    @abstractmethod
+    def taken(self, runs: Sequence[Run]) -> list[Taken]:
+        """Runs that were taken from the merge, each as messages with the offset behind them."""
+
+    @abstractmethod
+    def wait(self, wait_s: float) -> None:
+        """Until a message comes, and at most for so long."""
+
+    def find_out(self) -> bool:
+        """See to the parts that the merge waits for: whether there is a reason to take again."""
+        return False
+
+    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+        """At most so many further messages, as `streams.source.Source` has it."""
+        until_s = time.monotonic() + timeout_s
+        while True:
+            found = self.fill(limit)
+            if found == []:
+                found = self.taken(self._runs(limit))
+            left_s = until_s - time.monotonic()
+            if found or left_s <= 0:
+                return found or []
+            self.wait(self.merge.pause_s(left_s))
+
+    def _runs(self, limit: int) -> list[Run]:
+        runs: list[Run] = []
+        while True:
+            some = self.merge.take(limit)
+            runs += some
+            limit -= sum(len(lines) for _, lines, _ in some)
+            if limit <= 0 or not self.merge.waits_for or not self.find_out():
+                return runs
+
+
 class _Part:
-    """The lines of one part; those before `at` were given in this `take`.
+    """The lines of one part of a merge; those before `at` were given in this `take`.
 
     `due` are the times at which lines are due, as many as can be told. `reached_ms` is the latest one that was given:
     what is late within the part itself counts as of then. `gone` lines were given before, and `came` says when how many
@@ -204,12 +268,14 @@ class _Part:
         "is_passed",
         "lines",
         "name",
+        "of",
         "order",
         "reached_ms",
         "sent",
     )
 
-    def __init__(self, name: str, moment: Moment, before: str, *, is_label: bool) -> None:
+    def __init__(self, of: Merge, name: str, moment: Moment, before: str, *, is_label: bool) -> None:
+        self.of = of
         self.name, self.order, self._moment = name, _order(name), moment
         self.first_sent_ms = EARLIEST if is_label else 0
         self.lines: list[Line] = []

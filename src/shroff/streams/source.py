@@ -53,6 +53,7 @@ class Health:
     words: Sequence[str] = field(default_factory=tuple)  # what somebody should be told, newest last
     overtaken: int = 0
     overtaken_ms: int = 0
+    failing: Mapping[str, str] = field(default_factory=dict)  # each of several sources, and why nothing comes of it
 
 
 class Standing(NamedTuple):
@@ -76,7 +77,10 @@ class Source(Protocol):
     """
 
     name: str  # of the source among the store's offsets
-    takes_refused: bool  # whether there is a place for dead letters
+
+    @property
+    def takes_refused(self) -> bool:
+        """Whether there is a place for dead letters."""
 
     def start(self, offsets: Mapping[str, str]) -> None:
         """Read on from these offsets; parts that are not among them begin where the settings say.

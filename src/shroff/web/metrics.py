@@ -91,6 +91,11 @@ class ServiceMetrics(Collector):
         yield _counter("shroff_source_overtaken_total", words, health.overtaken)
         words = "Largest overtaking in event time, since the start."
         yield _gauge("shroff_source_overtaken_seconds", words, health.overtaken_ms / 1_000)
+        words = "1 if a named source cannot be read now, by source."
+        failing = GaugeMetricFamily("shroff_source_failing", words, labels=("source",))
+        for name, reason in health.failing.items():
+            failing.add_metric((name,), float(bool(reason)))
+        yield failing
 
 
 def _gauge(name: str, meaning: str, value: float | None) -> Metric:

@@ -21,7 +21,7 @@ from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import Decoder
 from shroff.project.settings.system import System
 from shroff.streams.log import Refused
-from shroff.streams.merge import Merge, Run
+from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import CERTAIN_S, Health, Standing, Taken
 
 FETCHED: Final = 4_096  # messages that are taken over from the library at once
@@ -40,7 +40,7 @@ TOMBSTONE: Final = "the message has no value: it is a tombstone, which takes bac
 _GONE: Final = {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"}
 
 
-class KafkaSource:
+class KafkaSource(MergingSource):
     """Keeps every promise of `streams.source.Source` over the topics of one cluster.
 
     Messages that wait come in order of event time across partitions (`streams.merge`); what is ahead
@@ -56,7 +56,7 @@ class KafkaSource:
 
     def __init__(self, system: System, decoder: Decoder, *, project: str, merge: Merge) -> None:
         self._cluster = KafkaCluster(system, "source")
-        self._decoder, self._merge = decoder, merge
+        self._decoder, self.merge = decoder, merge
         self._partitions = Partitions(system, self._cluster, project)
         self._is_keyed = bool(system.text("lane"))
         self._letters = KafkaDeadLetters(self._cluster, system.text("dead_letters"))
@@ -65,7 +65,7 @@ class KafkaSource:
         self._parts: dict[tuple[str, int], KafkaPartition] = {}
         self._begun: list[Taken] = []
         self._pending: Sequence[Any] = ()  # messages whose schemas could not be had yet
-        self._rebalances = 0
+        self._rebalances, self._has_fetched = 0, False  # `_has_fetched`: since the merge was filled last
         self._looked_s = self._committed_s = 0.0
         self._vain_s = NEVER_S  # when brokers were asked last and did not answer
         self._hints: dict[str, str] = {}
@@ -89,7 +89,7 @@ class KafkaSource:
         found = self._partitions.found(self._consumer, ANSWER_S, self._letters.topic)
         ids = self._partitions.ids(found, ANSWER_S)
         parts = self._partitions.opened(self._consumer, found, offsets, ids)
-        self._merge.clear()
+        self.merge.clear()
         self._parts, self._begun, self._pending = {}, [], ()
         self._consumer.assign([part.position for part in parts])
         self._partitions.have_checked(self._consumer, parts)
@@ -105,20 +105,6 @@ class KafkaSource:
                 self._parts[key].ends_at(end, is_read=False)
         return seen
 
-    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
-        until_s = time.monotonic() + timeout_s
-        self._look_around()
-        if self._begun:
-            begun, self._begun = self._begun[:limit], self._begun[limit:]
-            return begun
-        while True:
-            self._fetch(limit)
-            found = self._merged(limit)
-            left_s = until_s - time.monotonic()
-            if found or left_s <= 0:
-                return found
-            self._wait(self._merge.pause_s(min(left_s, WAIT_S)))
-
     def passed(self, offsets: Mapping[str, str]) -> None:
         self._hints |= offsets
         if time.monotonic() - self._committed_s >= COMMIT_S:
@@ -131,7 +117,7 @@ class KafkaSource:
         is_known = self._parts and self._consumer is not None
         lag = sum(self._lag(part) for part in self._parts.values()) if is_known else None
         waiting = [f"{part.name}: {part.trouble}" for part in self._parts.values() if part.trouble]
-        words, merge = (*self._cluster.words, *waiting), self._merge
+        words, merge = (*self._cluster.words, *waiting), self.merge
         return Health(lag, self._cluster.errors, self._rebalances, words, merge.overtaken, merge.overtaken_ms)
 
     def close(self) -> None:
@@ -160,25 +146,35 @@ class KafkaSource:
         """Read these parts from now on."""
         for part in parts:
             self._parts[part.topic, part.partition] = part
-            self._merge.open(part.name, part.type, part.before)
+            self.merge.open(part.name, part.type, part.before)
             if part.is_new and part.next >= 0:
                 told = [Line(part.next, b"", None, part.gap, where=f"before {part.next}")] if part.gap else []
                 self._begun.append(Taken(part.name, part.type, self._decoder.format, told, part.mark(part.next)))
+
+    def fill(self, limit: int) -> list[Taken]:
+        self._look_around()
+        if self._begun:
+            begun, self._begun = self._begun[:limit], self._begun[limit:]
+            return begun
+        self.merge.doubt()
+        self._has_fetched = False
+        self._fetch(limit)
+        return []
 
     def _fetch(self, limit: int) -> None:
         """Take over what the library has, where more is wanted here."""
         if self._pending:
             self._take_in(self._pending)
-        elif self._merge.count < limit or self._merge.waits_for:
+        elif self.merge.count < limit or self.merge.waits_for:
             messages = self._consumer.consume(FETCHED, 0)
             if messages:
                 self._take_in(messages)
 
-    def _wait(self, wait_s: float) -> None:
+    def wait(self, wait_s: float) -> None:
         if self._pending:
             time.sleep(min(wait_s, AGAIN_S))
             return
-        message = self._consumer.poll(wait_s)
+        message = self._consumer.poll(min(wait_s, WAIT_S))
         if message is not None:
             self._take_in([message])
 
@@ -208,7 +204,7 @@ class KafkaSource:
             sent_ms.append(message.timestamp()[1])
         for part, (lines, sent_ms) in made.items():
             part.came()
-            self._merge.add(part.name, lines, sent_ms)
+            self.merge.add(part.name, lines, sent_ms)
             self._hold(part)
 
     def _take_error(self, message: Any) -> None:
@@ -240,9 +236,9 @@ class KafkaSource:
 
     def _hold(self, part: KafkaPartition) -> None:
         """Do not fetch a part that has enough here; fetch it again when half of that is gone, or the others need it."""
-        lines, n = self._merge.lines(part.name), len(self._parts)
+        lines, n = self.merge.lines(part.name), len(self._parts)
         share = max(lines * n / max(LINES_MAX, n * PART_LINES_MIN), part.bytes * n / max(BYTES_MAX, n * PART_BYTES_MIN))
-        is_needed = self._merge.needs(part.name)
+        is_needed = self.merge.needs(part.name)
         if share > 1 and not is_needed and not part.is_held:
             self._consumer.pause([part.position])
             part.is_held = True
@@ -252,28 +248,16 @@ class KafkaSource:
 
     # ---- giving on
 
-    def _merged(self, limit: int) -> list[Taken]:
-        """What may go now, the earliest first."""
-        now_s = time.monotonic()
-        self._merge.doubt()
-        runs: list[Run] = []
-        has_fetched = False
-        while limit > 0:
-            taken = self._merge.take(limit)
-            runs += taken
-            limit -= sum(len(lines) for _, lines, _ in taken)
-            if limit <= 0 or not self._merge.waits_for:
-                break
-            if not has_fetched:
-                has_fetched = True
-                self._fetch(limit)  # it may be here already
-            elif not self._passes(now_s):
-                break
-        return self._taken(runs)
+    def find_out(self) -> bool:
+        if self._has_fetched:
+            return self._passes(time.monotonic())
+        self._has_fetched = True
+        self._fetch(0)  # it may be here already
+        return True
 
-    def _taken(self, runs: Sequence[Run]) -> list[Taken]:
+    def taken(self, runs: Sequence[Run]) -> list[Taken]:
         """Lines whose turn it is, each run with the offset behind it; later ones of its part may wait here."""
-        left = {name: self._merge.lines(name) for name, _, _ in runs}
+        left = {name: self.merge.lines(name) for name, _, _ in runs}
         were = Counter(left)
         for name, lines, _ in runs:
             were[name] += len(lines)
@@ -292,7 +276,7 @@ class KafkaSource:
 
     def _passes(self, now_s: float) -> bool:
         """Whether all that others wait for can be passed by: they have nothing more, or gave nothing for too long."""
-        waits_for = [self._partitions.by_name[name] for name in self._merge.waits_for]
+        waits_for = [self._partitions.by_name[name] for name in self.merge.waits_for]
         unsure = [part for part in waits_for if part.next >= part.end and now_s - part.certain_s > CERTAIN_S]
         if unsure and now_s - self._vain_s > AWAY_S:
             ends = self._partitions.ends(self._consumer, unsure)
@@ -301,7 +285,7 @@ class KafkaSource:
                 self._parts[key].ends_at(end, is_read=False)
         passed = [part for part in waits_for if part.is_at_end or self._is_left(part, now_s)]
         for part in passed:
-            self._merge.pass_by(part.name)
+            self.merge.pass_by(part.name)
         return len(passed) == len(waits_for)
 
     def _is_left(self, part: KafkaPartition, now_s: float) -> bool:
@@ -347,7 +331,7 @@ class KafkaSource:
             self._partitions.commit(self._consumer, positions)
 
     def _lag(self, part: KafkaPartition) -> int:
-        waiting = self._merge.lines(part.name)
+        waiting = self.merge.lines(part.name)
         if part.is_at_end:
             return waiting
         end: int = self._consumer.get_watermark_offsets(part.position, cached=True)[1]

@@ -33,7 +33,7 @@ from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import Decoder
 from shroff.project.settings.system import System
 from shroff.streams.log import Refused
-from shroff.streams.merge import Merge
+from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
 
 try:
@@ -91,7 +91,7 @@ class _Part:
         return left
 
 
-class PubsubPullSource:
+class PubsubPullSource(MergingSource):
     """Keeps the promises of `streams.source.Source` over subscriptions, but those that need positions.
 
     A part is a subscription. Messages with an ordering key come in their order, one after the other: the library gives
@@ -108,7 +108,7 @@ class PubsubPullSource:
     name = "pubsub_pull"
 
     def __init__(self, system: System, decoder: Decoder, *, project: str, merge: Merge) -> None:
-        self._decoder, self._merge = decoder, merge
+        self._decoder, self.merge = decoder, merge
         self._parts = _parts(system)
         self._flow = pubsub_v1.types.FlowControl(
             max_messages=int(system.text("messages", "5000")),
@@ -137,30 +137,20 @@ class PubsubPullSource:
         read = {name: _number_of(offset) for name, (offset, _) in stored.items()}
         self._look()
         self._away, self._probed_s = "", time.monotonic()
-        self._merge.clear()
+        self.merge.clear()
         for name, part in self._parts.items():
             number, token = read[name]
             if token == self._token:
                 part.ack(number)  # it was committed, though nobody could say so at the time
             with self._arrival:
                 part.restart(number)
-            self._merge.open(name, part.type, stored[name][1])
+            self.merge.open(name, part.type, stored[name][1])
             if part.pulling is None:
                 self._pull(part)
 
     def look(self, offsets: Mapping[str, str]) -> list[Standing]:
         self._look()
         return [Standing(name, None, is_counted=False) for name in sorted(self._parts)]
-
-    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
-        until_s = time.monotonic() + timeout_s
-        while True:
-            self._mend()
-            found = self._polled(limit)
-            left_s = until_s - time.monotonic()
-            if found or left_s <= 0:
-                return found
-            self._wait(left_s)
 
     def passed(self, offsets: Mapping[str, str]) -> None:
         for name in self._parts.keys() & offsets.keys():
@@ -177,9 +167,9 @@ class PubsubPullSource:
             raise TransientError(str(error)) from None
 
     def health(self) -> Health:
-        here = sum(len(part.came) for part in self._parts.values()) + self._merge.count
+        here = sum(len(part.came) for part in self._parts.values()) + self.merge.count
         words = [self._away, self._trouble, *(part.trouble for part in self._parts.values())]
-        merge = self._merge  # Pub/Sub does not say how much waits there: what is here is the least
+        merge = self.merge  # Pub/Sub does not say how much waits there: what is here is the least
         return Health(here or None, self._errors, 0, [one for one in words if one], merge.overtaken, merge.overtaken_ms)
 
     def close(self) -> None:
@@ -267,14 +257,18 @@ class PubsubPullSource:
                 self._errors, part.trouble = self._errors + 1, str(told(error, part.name))
             self._pull(part)
 
-    def _polled(self, limit: int) -> list[Taken]:
+    def fill(self, limit: int) -> list[Taken]:
+        self._mend()
         self._trouble = ""
-        self._merge.doubt()
+        self.merge.doubt()
         for part in self._parts.values():
             self._take_in(part)
             if time.monotonic() - part.came_s > QUIET_S:
-                self._merge.pass_by(part.name)
-        return [self._taken(*run) for run in self._merge.take(limit)]
+                self.merge.pass_by(part.name)
+        return []
+
+    def taken(self, runs: Sequence[Run]) -> list[Taken]:
+        return [self._taken(*run) for run in runs]
 
     def _take_in(self, part: _Part) -> None:
         """Messages as lines that wait for their turn, up to the first whose schema is away."""
@@ -286,7 +280,7 @@ class PubsubPullSource:
                 self._errors, self._trouble = self._errors + 1, str(error)
                 break
             part.held.append(part.came.popleft())
-        self._merge.add(part.name, lines)
+        self.merge.add(part.name, lines)
 
     def _taken(self, name: str, lines: list[Line], before: str) -> Taken:
         part = self._parts[name]
@@ -294,11 +288,10 @@ class PubsubPullSource:
         offset = stored_offset(f"{part.given}@{self._token}", before)
         return Taken(name, part.type, self._decoder.format, lines, offset)
 
-    def _wait(self, left_s: float) -> None:
-        """Until a message comes, or for a while."""
+    def wait(self, wait_s: float) -> None:
         with self._arrival:
             if self._trouble or not any(part.came for part in self._parts.values()):
-                self._arrival.wait(min(self._merge.pause_s(left_s), QUIET_S if self._merge.count else AGAIN_S))
+                self._arrival.wait(min(wait_s, QUIET_S if self.merge.count else AGAIN_S))
 
 
 def _extending_once(extend: Callable[..., None]) -> Callable[..., None]:

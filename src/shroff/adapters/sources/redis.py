@@ -32,7 +32,7 @@ from shroff.events.formats.lines import Line, number_of_entry
 from shroff.events.formats.wire import Decoder
 from shroff.project.settings.system import System
 from shroff.streams.log import Refused
-from shroff.streams.merge import Merge, Run
+from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
 
 LEASE_MS: Final = 5_000
@@ -71,7 +71,7 @@ class _Part:
         self.count = min(self.count * 2 if len(came) == self.count else self.count, most, COUNT_MAX)
 
 
-class RedisSource:
+class RedisSource(MergingSource):
     """Keeps every promise of `streams.source.Source` over the streams of one server, Redis 7.0 or later.
 
     A part is a stream. Where many messages wait, they come in the order of event time across streams. Of several
@@ -90,7 +90,7 @@ class RedisSource:
 
     def __init__(self, system: System, decoder: Decoder, *, project: str, merge: Merge) -> None:
         self._server = RedisServer(system.text("url"), "source")
-        self._decoder, self._merge = decoder, merge
+        self._decoder, self.merge = decoder, merge
         self._field = system.text("field", "event").encode()
         self._dead_letters, self._trims = system.text("dead_letters"), system.text("trim", "false") == "true"
         self._parts = _parts(system)
@@ -109,11 +109,11 @@ class RedisSource:
     # ---- the contract
 
     def start(self, offsets: Mapping[str, str]) -> None:
-        self._merge.clear()
+        self.merge.clear()
         for part in self._parts.values():
             offset, before = split_offset(offsets.get(part.stream, FIRST))
             part.at, part.added = Position.parse(offset), None
-            self._merge.open(part.stream, part.type, before)
+            self.merge.open(part.stream, part.type, before)
         self._read(dict.fromkeys(self._parts, 0))
         self._leads()
 
@@ -129,25 +129,6 @@ class RedisSource:
             self._parts[stream].added = 0 if summary is None else summary.added
             found.append(_standing(stream, at, read, summary, is_there=bool(there)))
         return sorted(found)
-
-    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
-        until_s = time.monotonic() + timeout_s
-        while True:
-            try:
-                found = self._polled(limit)
-                left_s = until_s - time.monotonic()
-                if found or left_s <= 0:
-                    return found
-                if self._trouble:
-                    time.sleep(min(AGAIN_S, left_s))
-                else:
-                    self._wait(left_s)
-            except (TransientError, UsageError) as error:
-                self._fail(error)
-                left_s = until_s - time.monotonic()
-                if left_s <= 0:
-                    return []
-                time.sleep(min(AGAIN_S, left_s))
 
     def passed(self, offsets: Mapping[str, str]) -> None:
         """Nothing to tell: a stream knows nothing of its readers."""
@@ -181,8 +162,8 @@ class RedisSource:
             for part in self._parts.values()
             if part.added is not None and part.at.count is not None
         ]
-        lag = sum(behind) + self._merge.count if len(behind) == len(self._parts) else None
-        words, merge = (self._trouble,) if self._trouble else (), self._merge
+        lag = sum(behind) + self.merge.count if len(behind) == len(self._parts) else None
+        words, merge = (self._trouble,) if self._trouble else (), self.merge
         return Health(lag, self._errors, 0, words, merge.overtaken, merge.overtaken_ms)
 
     def close(self) -> None:
@@ -194,16 +175,20 @@ class RedisSource:
 
     # ---- reading
 
-    def _polled(self, limit: int) -> list[Taken]:
-        if not self._leads():
-            return []
-        self._merge.doubt()
-        parts = [one for one in self._parts.values() if one.wants(self._merge, limit)]
-        read = self._read({part.stream: part.count for part in parts})
+    def fill(self, limit: int) -> list[Taken] | None:
+        try:
+            if not self._leads():
+                return None
+            self.merge.doubt()
+            parts = [one for one in self._parts.values() if one.wants(self.merge, limit)]
+            read = self._read({part.stream: part.count for part in parts})
+        except (TransientError, UsageError) as error:
+            self._fail(error)
+            return None
         self._trouble = ""
         for part in parts:
             self._take_in(part, *read[part.stream])
-        return self._taken(self._merge.take(limit))
+        return []
 
     def _read(self, counts: Mapping[str, int]) -> dict[str, tuple[list[StreamEntry], Position]]:
         """The next entries of streams, and where each was read to then; seen in one moment with what the stream says.
@@ -241,15 +226,15 @@ class RedisSource:
                 break
             lines.append(line)
         part.at = to
-        self._merge.add(part.stream, lines, [order_of(line.where)[0] for line in lines])
+        self.merge.add(part.stream, lines, [order_of(line.where)[0] for line in lines])
         if came:
             part.learn(came)
         if is_all:
-            self._merge.pass_by(part.stream)  # it had nothing more a moment ago
+            self.merge.pass_by(part.stream)  # it had nothing more a moment ago
 
-    def _taken(self, runs: Sequence[Run]) -> list[Taken]:
+    def taken(self, runs: Sequence[Run]) -> list[Taken]:
         """Lines whose turn it is, with the offset behind each run of them; later ones of their part may wait here."""
-        left = {stream: self._merge.lines(stream) for stream, _, _ in runs}
+        left = {stream: self.merge.lines(stream) for stream, _, _ in runs}
         found = []
         for stream, lines, before in reversed(runs):
             part = self._parts[stream]
@@ -273,12 +258,17 @@ class RedisSource:
             return f"the entry has no field {wanted!r}, in which its message should be"
         return f"the entry has {len(fields) // 2} fields, and its message should be in {wanted!r} alone"
 
-    def _wait(self, left_s: float) -> None:
-        """Until something is there, or for a while."""
-        wait_ms = max(1, min(int(self._merge.pause_s(left_s) * 1_000), WAIT_MS))
+    def wait(self, wait_s: float) -> None:
+        if self._trouble:
+            time.sleep(min(AGAIN_S, wait_s))
+            return
+        wait_ms = max(1, min(int(wait_s * 1_000), WAIT_MS))
         streams = list(self._parts)
         ids = [self._parts[stream].at.id for stream in streams]
-        self._server.ask("XREAD", "COUNT", 1, "BLOCK", wait_ms, "STREAMS", *streams, *ids)
+        try:
+            self._server.ask("XREAD", "COUNT", 1, "BLOCK", wait_ms, "STREAMS", *streams, *ids)
+        except (TransientError, UsageError) as error:
+            self._fail(error)
 
     # ---- the lease
 

@@ -123,8 +123,13 @@ class Productions:
         definitions = self._opened.definitions
         events, settings = definitions.events, definitions.settings
         system = self._opened.systems.source
-        if sending.to is not None:
+        named = self._opened.systems.named_read
+        if sending.to is not None and sending.to in named:
+            system = named[sending.to]
+        elif sending.to is not None:
             system = source_at(sending.to, "--to", None if as_type == LABEL else as_type)
+        elif len(named) > 1:
+            raise UsageError(f"this project reads several sources: name one with --to {' or --to '.join(named)}.")
         if system is None:
             raise UsageError("this project has no live source to send to. Name one under 'source' in shroff.yaml.")
         topics = TopicChooser(sending.topic_by, settings.money_places) if sending.topic_by else None
@@ -171,8 +176,8 @@ class Productions:
         Raises: UsageError where one cannot be made; TransientError where nobody answers.
         """
         made: list[str] = []
-        events, system = self._opened.definitions.events, self._opened.systems.source
-        if system is not None:
+        events = self._opened.definitions.events
+        for _, system in self._opened.systems.all_read:
             sender, _ = OutsideSystems(self._opened).open_sender(system)
             with closing(sender):
                 made += sender.prepare(sorted(_read_by_a_worker(sender, events, system)), partitions)

@@ -6,7 +6,7 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shroff.app.opened import Opened
     from shroff.project.definitions import Definitions
     from shroff.project.settings.sources import NamedSource
+    from shroff.project.settings.system import System
     from shroff.project.settings.systems import Systems
 
 FETCHED_BYTES_MAX: Final = 64 * 1024  # of a certificate, or of the answer to a confirmation
@@ -55,11 +56,22 @@ class SourceCounts(msgspec.Struct):
     refused: dict[str, int] = {}
     received_ms: int | None = None  # when the last message came
     event_ms: int | None = None  # when the last new event happened
+    waiting: int | None = None  # messages that a source that is read has more, as far as that is known
+    failing: str = ""  # why nothing comes of it, and since when
+    failing_ms: int | None = None
 
     def add(self, by: dict[str, int], name: str) -> None:
         """Count under a name, or under `others` where there are many."""
         key = name if name in by or len(by) < REASONS_MAX else "others"
         by[key] = by.get(key, 0) + 1
+
+
+class ReadView(NamedTuple):
+    """A source that is read by its name, and what came of its messages on this machine."""
+
+    name: str
+    system: System
+    counts: SourceCounts
 
 
 class JudgedMessage(msgspec.Struct):

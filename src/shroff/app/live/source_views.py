@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from shroff.app.live.pushed import ReadView, SourceFiles
 from shroff.app.people import ProjectPeople
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import LogBusyError, TransientError, UsageError
+from shroff.events.intake import READ
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from shroff.app.opened import Opened
     from shroff.log.forgetting import PartRead
     from shroff.project.settings.system import System
     from shroff.streams.source import Standing
+    from shroff.worker.serving.several import Note, ReadNews
 
 FILES: Final = "files"  # the name of those that end, among a log's offsets
 LEADS: Final = "The active worker keeps its position in memory: stop it first, and its standby"
+
+
+def notes_of(opened: Opened) -> Note:
+    """What keeps news of sources that are read, for commands and the screen."""
+    files = SourceFiles(opened.places.state / "sources")
+
+    def note(name: str, news: ReadNews) -> None:
+        counts = files.counts(name)
+        counts.appended += news.appended
+        counts.duplicates += news.duplicates
+        counts.quarantined += news.quarantined
+        for words, count in news.skipped.items():
+            counts.skipped[words] = counts.skipped.get(words, 0) + count
+        counts.received_ms = opened.now_ms() if news.has_come else counts.received_ms
+        counts.event_ms = max((one for one in (counts.event_ms, news.event_ms) if one is not None), default=None)
+        counts.failing_ms = (counts.failing_ms or opened.now_ms()) if news.failing else None
+        counts.failing, counts.waiting = news.failing, news.waiting
+        with suppress(OSError):
+            files.keep_counts(name, counts)
+
+    return note
 
 
 class SourceParts:
@@ -28,10 +53,40 @@ class SourceParts:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
+    def named(self) -> list[ReadView]:
+        """List the sources that a worker reads by their names, with the results of their messages."""
+        files = SourceFiles(self._opened.places.state / "sources")
+        return [ReadView(name, one, files.counts(name)) for name, one in self._opened.systems.named_read.items()]
+
+    def troubles(self) -> Iterator[tuple[str, str, int]]:
+        """Ask each of them; list those that cannot be read, with the reason and since when."""
+        for name, system, counts in self.named():
+            failing = counts.failing
+            try:
+                lacking = [f"{one.part}: {one.trouble}" for one in self.look(name, system) if one.trouble]
+            except (TransientError, UsageError) as error:
+                lacking = [str(error)]
+            for words in lacking or ([failing] if failing else []):
+                yield name, words, counts.failing_ms or self._opened.now_ms()
+
+    def look(self, name: str, system: System) -> list[Standing]:
+        """How the parts of a source stand, by their own names. Raises: as `Source.look`."""
+        from shroff.log.forgetting import known
+
+        offsets: dict[str, str] = {}
+        begin = f"{READ}/{name}/"
+        if self._opened.has_log():
+            with self._opened.reading() as log:
+                own = {part: at for part, at in log.offsets(READ).items() if part.startswith(begin)}
+                offsets = known(log.offsets(system.kind)) | {part.removeprefix(begin): at for part, at in own.items()}
+        with closing(OutsideSystems(self._opened).open_source(system)) as source:
+            return source.look(known(offsets))
+
     def all(self) -> dict[str, list[PartRead]]:
         """List the parts of `kafka`, `redis` and `files` with their read position and number of waiting messages.
 
-        The source of shroff.yaml reports its backlog; if it does not answer, `warnings` says so.
+        Those of sources with names are under these. The sources of shroff.yaml report their backlog; if one does not
+        answer, `warnings` says so.
         """
         from shroff.log.forgetting import known, parts_read
 
@@ -40,16 +95,28 @@ class SourceParts:
             with self._opened.reading() as log:
                 found = {name: parts for name in self._source_names() if (parts := parts_read(log, name))}
         system = self._opened.systems.source
-        if system is not None:
+        named = {one.part: one for one in found.pop(READ, ())}
+        for name, one in self._opened.systems.named_read.items():
+            begin = f"{READ}/{name}/"
+            standings = self._answered(partial(self.look, name, one))
+            own = {part: read for part, read in named.items() if part.startswith(begin)}
+            found[name] = _joined(own, [each._replace(part=f"{begin}{each.part}") for each in standings])
+        if system is not None and not self._opened.systems.named_read:
             read = {one.part: one for one in found.get(system.kind, ())}
             standings = self._standings(system, known({name: one.offset for name, one in read.items()}))
             found[system.kind] = _joined(read, standings)
         return found
 
     def _standings(self, system: System, offsets: Mapping[str, str]) -> list[Standing]:
-        try:
+        def look() -> list[Standing]:
             with closing(OutsideSystems(self._opened).open_source(system)) as source:
                 return source.look(offsets)
+
+        return self._answered(look)
+
+    def _answered(self, look: Callable[[], list[Standing]]) -> list[Standing]:
+        try:
+            return look()
         except (TransientError, UsageError) as error:
             self._opened.warnings.append(f"the number of waiting messages is unknown: {error}")
             return []
@@ -85,7 +152,7 @@ class SourceParts:
         """The names that sources have among a log's offsets: those of installed adapters, and that of files."""
         from shroff.project.settings.installed import kinds
 
-        return (*kinds("source"), FILES)
+        return (READ, *kinds("source"), FILES)
 
 
 def _joined(read: Mapping[str, PartRead], standings: list[Standing]) -> list[PartRead]:

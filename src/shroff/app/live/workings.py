@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 from urllib.parse import urlsplit
@@ -13,9 +14,11 @@ from shroff.app.lakes import Lakes
 from shroff.app.live.deliveries import Sinks
 from shroff.app.live.inboxes import Inboxes
 from shroff.app.live.routes import Routes
+from shroff.app.live.source_views import notes_of
 from shroff.app.opened import intake_of
-from shroff.app.wiring import OutsideSystems
+from shroff.app.wiring import OutsideSystems, open_sources
 from shroff.errors import StorageError, TransientError, UsageError, nearest
+from shroff.events.intake import READ
 from shroff.monitoring.live_order import remarks
 from shroff.project.settings.installed import each_settings, kind_at
 from shroff.project.settings.system import System
@@ -24,7 +27,7 @@ from shroff.runtime.progress import unheard
 from shroff.streams.snapshots import KEPT, Snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from threading import Event
 
     from shroff.app.opened import Opened
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log
     from shroff.streams.snapshot_copies import SnapshotCopies
+    from shroff.streams.source import Source
     from shroff.worker.inbox import InboxServer
     from shroff.worker.request_loop import RequestLeader
     from shroff.worker.request_queue import RequestQueue
@@ -107,21 +111,25 @@ class LiveWork:
         self.take_up_told(sources, tell)
         definitions = self._opened.checked()  # a project with mistakes does not ask anybody outside
         files, system = self._chosen(sources, as_type, format)
-        for words in remarks(definitions, system):
+        several = self._opened.systems.named_read if system is not None and not sources else {}
+        for words in dict.fromkeys(chain(*(remarks(definitions, one) for one in several.values() or [system]))):
             tell(words)
         is_live = system is not None
-        opened = (
-            OutsideSystems(self._opened).open_files(files, as_type, format)
+        outside = OutsideSystems(self._opened)
+        opened: Source = (
+            outside.open_files(files, as_type, format)
             if system is None
-            else OutsideSystems(self._opened).open_source(system)
+            else open_sources(self._opened, several, tell, notes_of(self._opened))
+            if several
+            else outside.open_source(system)
         )
         with closing(opened) as source:
             Routes(self._opened).all()  # what is wrong with a sink is told before anything is taken
             OutsideSystems(self._opened).prepare_state()
             options = replace(
                 self._options(0.0 if end.until_idle_s is None and not is_live else end.until_idle_s, end.limit),
-                keeps_late=system is not None and system.text("late") == "keep",
-                source_name=self._opened.systems.name_of(system),
+                keeps_late=_late_kept(several) if several else system is not None and system.text("late") == "keep",
+                source_name=next((name for name, one in self._opened.systems.read.items() if one.system is system), ""),
                 stands_by=stands_by,
             )
             snapshots = self._snapshots()
@@ -172,16 +180,17 @@ class LiveWork:
         self._fetch_snapshot(snapshots, tell)
         place, options = _Workplace(self._opened, snapshots), replace(self._options(None, None), stands_by=stands_by)
         with ExitStack() as held:
-            feed = self._feed(place, held) if reads_source else None
-            for words in remarks(definitions, self._opened.systems.source if feed else None):
+            feed = self._feed(place, held, tell) if reads_source else None
+            read = [one for _, one in self._opened.systems.all_read] if feed else []
+            for words in dict.fromkeys(chain(*(remarks(definitions, one) for one in read))):
                 tell(words)
             hooks = ServiceHooks(begun, between)
             answerer = RequestLeader(place, posts, hooks, options, stop=stop, tell=tell, feed=feed)
             held.enter_context(Beside(self._chores(snapshots, answerer), tell))
             yield answerer
 
-    def _feed(self, place: _Workplace, held: ExitStack) -> SourceFeed | None:
-        """The live source of shroff.yaml, opened for as long as `held` is; None where there is none."""
+    def _feed(self, place: _Workplace, held: ExitStack, tell: Callable[[str], None]) -> SourceFeed | None:
+        """The live sources of shroff.yaml, opened for as long as `held` is; None where there is none."""
         from shroff.worker.serving.feeding import SourceFeed
         from shroff.worker.serving.lines import Inflow
 
@@ -192,9 +201,12 @@ class LiveWork:
         def opened(writer: Writer) -> Inflow:
             return Inflow(place.intake(), writer.definitions, place.now_ms, is_live=True)
 
-        source = held.enter_context(closing(OutsideSystems(self._opened).open_source(system)))
-        name = self._opened.systems.name_of(system)
-        return SourceFeed(source, opened, system.text("late") == "keep", name)
+        several, outside = self._opened.systems.named_read, OutsideSystems(self._opened)
+        if several:
+            readers = open_sources(self._opened, several, tell, notes_of(self._opened))
+            return SourceFeed(held.enter_context(closing(readers)), opened, _late_kept(several))
+        source = held.enter_context(closing(outside.open_source(system)))
+        return SourceFeed(source, opened, system.text("late") == "keep")
 
     def take_up_told(self, sources: Sequence[str | Path], tell: Callable[[str], None]) -> None:
         """In a lane: load the waiting version, so that the worker begins with it.
@@ -230,7 +242,7 @@ class LiveWork:
         if not sources and self._opened.systems.source is None:
             raise UsageError(NO_SOURCE)
         if len(sources) > 1:
-            raise UsageError("a worker reads one live source, or files. Use another project for another source.")
+            raise UsageError("--from takes one live source, or files. Name several under 'sources:' in shroff.yaml.")
         if format is not None:
             raise UsageError(
                 "--format is for files; an address says it as in kafka://localhost:9092/payments?format=avro."
@@ -347,6 +359,11 @@ class _Workplace:
 
     def now_ms(self) -> int:
         return self.project.now_ms()
+
+
+def _late_kept(several: Mapping[str, System]) -> frozenset[str]:
+    """Of which sources late events are kept."""
+    return frozenset(f"{READ}/{name}" for name, one in several.items() if one.text("late") == "keep")
 
 
 def _at_address(url: str, as_type: str | None) -> System:

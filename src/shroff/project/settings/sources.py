@@ -1,4 +1,4 @@
-"""Sources by shroff.yaml: the one that is read, those that call us, and those that are pulled, each under a name."""
+"""Sources by shroff.yaml: those that are read, those that call us, and those that are pulled, each under a name."""
 
 from __future__ import annotations
 
@@ -69,13 +69,14 @@ def _source(top: YamlMapping, problems: list[Problem]) -> System | None:
 
 
 def read_source(top: YamlMapping, named: Mapping[str, NamedSource], problems: list[Problem]) -> System | None:
-    """The one source that is read and does not call us, from `source` or `sources`."""
+    """The first source that is read and does not call us, from `source` or `sources`."""
     single, read = _source(top, problems), [one for one in named.values() if one.contract == "source"]
-    node = top.get("sources")
-    if node is not None and len(read) + (single is not None) > 1:
-        others = ", ".join(one.name for one in read)
-        problems.append(node.problem(f"only one source can be read, and this names several: {others}."))
-    return single or (read[0].system if read else None)
+    node, systems = top.get("sources"), [*([single] if single else []), *(one.system for one in read)]
+    if node is not None and len(systems) > 1 and any(one.lanes > 1 for one in systems):
+        problems.append(node.problem("lanes share the partitions of one source, and this project reads several."))
+    if node is not None and single is not None and single.kind in {one.name for one in read}:
+        problems.append(node.problem(f"'source:' has the name {single.kind} beside others. Give this one another."))
+    return next(iter(systems), None)
 
 
 def read_sources(top: YamlMapping, problems: list[Problem]) -> dict[str, NamedSource]:

@@ -78,7 +78,7 @@ class Systems:
     web: System = field(default_factory=lambda: System("web", {}))
     second_person: tuple[str, ...] = ()
     pulled: Mapping[str, NamedSource] = field(default_factory=dict)
-    read: Mapping[str, NamedSource] = field(default_factory=dict)  # the one that is read, where it has a name
+    read: Mapping[str, NamedSource] = field(default_factory=dict)  # those that are read and have a name
 
     def settled(self, contract: str, system: System, folder: Path) -> Mapping[str, Any]:
         """The settings of a system as its adapter takes them: filled, files by their whole paths.
@@ -89,9 +89,23 @@ class Systems:
         own = self.called(system, folder) if declared.is_called else filled(system)
         return declared.settled(own.options, folder)
 
-    def name_of(self, source: System | None) -> str:
-        """The name that shroff.yaml gives to a source that is read; empty where it gives none."""
-        return next((name for name, one in self.read.items() if one.system is source), "")
+    @property
+    def named_read(self) -> dict[str, System]:
+        """The sources that are read under their names; `source`, where it stands beside them, under its kind.
+
+        Empty where none has a name, and with lanes, each of which reads its share of one source.
+        """
+        named = {name: one.system for name, one in self.read.items()}
+        own = {} if self.source is None or self.source in named.values() else {self.source.kind: self.source}
+        return {} if not named or (self.source is not None and self.source.lanes > 1) else own | named
+
+    @property
+    def all_read(self) -> list[tuple[tuple[str, ...], System]]:
+        """The sources that are read, each with its place in shroff.yaml."""
+        named = [(("sources", name, one.system.kind), one.system) for name, one in self.read.items()]
+        if self.source is None or any(one is self.source for _, one in named):
+            return [*named]
+        return [(("source", self.source.kind), self.source), *named]
 
     def source_in(self, folder: Path, source: System) -> System:
         """The source as its adapter takes it. Raises: as `settled`."""

@@ -410,8 +410,8 @@ SYSTEMS: Final = (
     Key(
         "sources",
         "Several named sources. The service receives pushed ones (`sns`, `pubsub`, `webhook`) at `/hooks/NAME`; "
-        "`shroff sources sync NAME` reads pulled ones (`files`, `table`, `amplitude`). Only one streamed source "
-        "(`kafka`, `redis`) is allowed, here or in `source`.",
+        "`shroff sources sync NAME` reads pulled ones (`files`, `table`, `amplitude`). A worker reads all streamed "
+        "ones (`kafka`, `redis`, `pubsub_pull`) at once, in order of event time.",
         Late(sources),
         examples=("{ savings: { sns: { topics: ['arn:aws:sns:eu-west-1:123456789012:savings'] } } }",),
     ),

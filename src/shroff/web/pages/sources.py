@@ -50,6 +50,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         422 if mistake else 200,
         sources=found,
         pulled=await service.in_thread(service.project.pulled.all),
+        read=await service.in_thread(service.project.source.named),
         waiting=sum(one.state == "pending" for _, _, subscriptions in found for one in subscriptions),
         may_confirm=request.who.may(Right.MEND_INPUT),
         mistake=mistake,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -63,7 +63,7 @@ class WorkerOptions:
     Args:
         until_idle_s: It ends when nothing has come for so long; None for never.
         limit: It ends when so many messages are done.
-        keeps_late: What comes too late is kept beside the log, and not refused.
+        keeps_late: What comes too late is kept beside the log, and not refused; or of which of several sources.
         source_name: Of what it reads, in the event counts; that of its kind where it is empty.
         stands_by: It waits while another process leads the log, and folds along; else that is an error.
         snapshot_s: State is saved after so long, or after so many places of the log (`snapshot_places`).
@@ -72,7 +72,7 @@ class WorkerOptions:
     batch_size: int = 4_096
     until_idle_s: float | None = None
     limit: int | None = None
-    keeps_late: bool = False
+    keeps_late: bool | Collection[str] = False
     source_name: str = ""
     stands_by: bool = False
     snapshot_s: float = 600.0

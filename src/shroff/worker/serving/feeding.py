@@ -8,7 +8,7 @@ as a worker's do (docs/decisions/0028). A source that is away is tried again, an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,8 +30,7 @@ class SourceFeed:
 
     source: Source
     opened: Callable[[Writer], Inflow]
-    keeps_late: bool = False
-    name: str = ""  # in the event counts; that of its kind where it is empty
+    keeps_late: bool | Collection[str] = False
 
 
 class Feeding:
@@ -52,7 +51,7 @@ class Feeding:
         tell: Callable[[str], None],
     ) -> None:
         self._source, self._keeps_late = feed.source, feed.keeps_late
-        writer.by = feed.name or feed.source.name
+        writer.by = feed.source.name
         self._log, self._writer, self._work, self._poison = log, writer, work, careful
         self._inflow = feed.opened(writer)
         self._inflow.unwanted = careful.unwanted
@@ -81,7 +80,7 @@ class Feeding:
     def attend(self, now_s: float) -> None:
         """Do what is due beside reading: the source's state, and dead letters. Raises: as the log's `append`."""
         self._reading.attend(now_s)
-        if self._reading.letters.is_due:
+        if self._reading.has_letters:
             self._reading.send_letters()
 
     def end(self) -> None:

@@ -254,7 +254,7 @@ class SourceLoop:
             self._lane.attend(now_s, self._drain)
         self._outflow.attend(now_s)
         self._work.sinks = self._outflow.health
-        if self._reading.letters.is_due:
+        if self._reading.has_letters:
             self._drain()
             self._reading.send_letters()
         self._saving.attend(now_s, self._drain, is_searching=self._poison.is_on)

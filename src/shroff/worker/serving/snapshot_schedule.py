@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from shroff.errors import StorageError
-from shroff.log.state.snapshot_writer import SnapshotWriter
 from shroff.log.state.snapshots import EVERY
-from shroff.log.writer import Writer
+from shroff.log.writer import SnapshotWriter, Writer
 from shroff.streams.source import Trimming
 from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,9 +14,10 @@ from shroff.streams.log import Log, Offset
 from shroff.streams.source import Source, Taken
 from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.dead_letters import DeadLetters
+from shroff.worker.serving.named_reader import Backoff
+from shroff.worker.serving.several import SeveralSources
 
 HEALTH_S: Final = 0.25
-PAUSES_S: Final = (0.1, 5.0)  # before a source that is away is tried again: the first, and the longest
 
 
 @dataclass(slots=True)
@@ -51,20 +51,30 @@ class SourceReading:
 
     def __init__(self, source: Source, log: Log, work: WorkerCounts, tell: Callable[[str], None]) -> None:
         self._source, self._work, self._tell = source, work, tell
-        self.letters = DeadLetters(log, source, tell)
+        self._several = source if isinstance(source, SeveralSources) else None
+        if self._several is not None:
+            self._several.adopt(log)
+        each = [(f"{one.name}/", one) for one in self._several.readers] if self._several else [("", source)]
+        self._letters = [(begin, DeadLetters(log, one, tell)) for begin, one in each]
         self.reached = log.offsets(source.name)
         work.offsets = known(self.reached)
-        self.is_begun, self._next_try_s, self._pause_s, self._asked_s = False, 0.0, PAUSES_S[0], 0.0
+        self.is_begun, self._retry, self._asked_s = False, Backoff(), 0.0
 
     @property
     def is_due(self) -> bool:
         """Whether it is read, or to be begun now."""
-        return self.is_begun or time.monotonic() >= self._next_try_s
+        return self.is_begun or self._retry.is_due
+
+    @property
+    def has_letters(self) -> bool:
+        """Whether there may be dead letters that can be sent now."""
+        return any(one.is_due for _, one in self._letters)
 
     def begin(self) -> None:
         """Begin behind what was reached. Raises: as the source's `start`; `is_away` says then when it is due again."""
         self._source.start(known(self.reached))
-        self.is_begun, self._pause_s = True, PAUSES_S[0]
+        self.is_begun = True
+        self._retry.worked()
         self._work.waits_for = ""
 
     def is_away(self, error: ShroffError, *, is_lasting: bool = False) -> None:
@@ -74,10 +84,7 @@ class SourceReading:
             is_lasting: Waiting alone will not mend it, so it is not tried often.
         """
         self.is_begun = False
-        if is_lasting:
-            self._pause_s = PAUSES_S[1]
-        self._next_try_s = time.monotonic() + self._pause_s
-        self._pause_s = min(2 * self._pause_s, PAUSES_S[1])
+        self._retry.failed(is_lasting=is_lasting)
         words = f"waiting for the source: {error}"
         if words != self._work.waits_for:
             self._work.waits_for = words
@@ -103,7 +110,10 @@ class SourceReading:
             work.latencies.add(committed_s - came_s, count)
         work.offsets.update(offsets)
         self._source.passed(offsets)
-        self.letters.note(len(prepared.batch.refused))
+        for _, one in self._letters:
+            one.note(len(prepared.batch.refused))
+        if self._several is not None:
+            self._several.count(gathered.submissions, prepared.answers)
 
     def attend(self, now_s: float) -> None:
         """Look now and then how the source is doing."""
@@ -113,8 +123,14 @@ class SourceReading:
 
     def send_letters(self) -> None:
         """Send some dead letters, no batch being open. Raises: as the log's `append`."""
-        self.letters.send(self.reached.keys())
+        for begin, one in self._letters:
+            if one.is_due:
+                one.send(self._parts(begin))
 
     def end(self) -> None:
         """Send what there is of dead letters, no batch being open. Raises: as the log's `append`."""
-        self.letters.send_all(self.reached.keys())
+        for begin, one in self._letters:
+            one.send_all(self._parts(begin))
+
+    def _parts(self, begin: str) -> set[str]:
+        return {part for part in self.reached if part.startswith(begin)}
