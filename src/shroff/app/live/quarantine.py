@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shroff.app.opened import Opened
-    from shroff.streams.log import LogReader, Refused
+    from shroff.streams.log import LogReader, Record, Refused
     from shroff.worker.retrying import Retried
 
-TEXTS_MAX: Final = 100  # values of one input that are looked for as ids
+TOGETHER: Final = 500  # entries of quarantine whose values are looked for in one question to the log
 SAME_MIN: Final = 2
 
 
@@ -48,21 +48,22 @@ class QuarantineEntries:
         action = Action("quarantine.retry", "quarantine", None, list(numbers) or "all")
         return retried_of(WriterRequests(self._opened).ask(RETRY, retry_request(numbers, headers), waits, action))
 
-    def fixed(self, log: LogReader, entries: Iterable[tuple[int, Refused]]) -> dict[int, str]:
+    def fixed(self, log: LogReader, entries: Sequence[tuple[int, Refused]]) -> dict[int, str]:
         """Find which entries were corrected and sent again: the accepted event of each, such as payment/p-1, by number.
 
         That is an event of the entry's type whose id is in the refused input, accepted after it was refused, with
         at least two more of its values (a file's name and line alone say little: files change).
         """
         found = dict[int, str]()
-        for number, entry in entries:
-            texts = _texts(entry.raw)
-            records = log.find(entry.type, [*texts][:TEXTS_MAX]) if entry.type and texts else {}
-            for record in records.values():
-                same = texts & {str(value) for value in msgspec.json.decode(record.body).values()}
-                times = log.ingested(record.seq - 1, record.seq)
-                if len(same - {record.id}) >= SAME_MIN and any((at_ms or 0) >= entry.at_ms for _, at_ms in times):
-                    found[number] = f"{record.type}/{record.id}"
+        for at in range(0, len(entries), TOGETHER):
+            group = [(number, one, _texts(one.raw)) for number, one in entries[at : at + TOGETHER] if one.type]
+            for type_ in {one.type for _, one, _ in group}:
+                own = [(number, one, texts) for number, one, texts in group if one.type == type_]
+                records = log.find(type_, sorted(set().union(*(texts for _, _, texts in own))))
+                for number, entry, texts in own:
+                    for id_ in sorted(texts & records.keys()):
+                        if _is_sent_again(log, entry, records[id_], texts):
+                            found[number] = f"{type_}/{id_}"
         return found
 
     def drop(self, numbers: Sequence[int], waits: Waits = unheard) -> int:
@@ -80,6 +81,13 @@ class QuarantineEntries:
                 body = drop_request(log.refused_numbers(), is_all=True)
         action = Action("quarantine.drop", "quarantine", None, list(numbers) or "all")
         return dropped_of(WriterRequests(self._opened).ask_of_log(DROP, body, drop, waits, action))
+
+
+def _is_sent_again(log: LogReader, entry: Refused, record: Record, texts: set[str]) -> bool:
+    same = texts & {str(value) for value in msgspec.json.decode(record.body).values()}
+    if len(same - {record.id}) < SAME_MIN:
+        return False
+    return any((at_ms or 0) >= entry.at_ms for _, at_ms in log.ingested(record.seq - 1, record.seq))
 
 
 def _texts(raw: bytes) -> set[str]:
