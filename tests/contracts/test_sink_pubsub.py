@@ -139,7 +139,7 @@ def test_a_topic_that_is_not_there_is_told_before_and_while_rows_leave(desk):
     sink = PubsubSink("s", {"topic": f"{desk.project}/topics/none"})
     assert isinstance(sink, PreparedSink)
     for ask in (lambda: sink.prepare(None), lambda: sink.send([row(1)])):
-        with pytest.raises(UsageError, match=r"topics/none.*make it with gcloud"):
+        with pytest.raises(UsageError, match=r"topics/none.*create it with gcloud"):
             ask()
     assert PubsubSink("s", {"topic": desk.topic()}).prepare(None) == []
 
