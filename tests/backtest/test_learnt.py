@@ -97,12 +97,12 @@ def test_where_no_event_is_new_to_it_that_is_said_with_the_cure(learnt: tuple[Pa
     report = nothing_behind(*learnt)
     (remark,) = report.remarks
 
-    assert remark.startswith("NOTHING IS LEFT TO JUDGE BY")
+    assert remark.startswith("NO EVENT IS NEW TO THE MODEL")
     assert "shroff train --as-of" in remark
     assert "worth" not in sentence(report)
     assert "worth" in learnt_sentence(report)
     assert report.document()["balance"]["net"] is None
-    assert page(report).index("NOTHING IS LEFT") < page(report).index(learnt_sentence(report))
+    assert page(report).index("NO EVENT IS NEW") < page(report).index(learnt_sentence(report))
 
 
 def test_events_that_are_too_young_leave_nothing_to_judge_by_either(learnt: tuple[Path, str]):

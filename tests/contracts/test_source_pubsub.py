@@ -64,7 +64,7 @@ class TestPubsubPullSource(SourceContract):
         "counts what waits": "Pub/Sub tells no backlog but in Cloud Monitoring",
         "finds new parts": "subscriptions are named in the settings, one by one",
         "keeps the order of a part": "Pub/Sub keeps the order of an ordering key, not of a subscription",
-        "knows a part that was made anew": "there are no positions by which to know it",
+        "knows a part that was recreated": "there are no positions by which to know it",
         "puts parts in order of time": "a subscription is not in order itself",
         "reads on from any offset": "what was acknowledged is gone; what was not comes again, to one of all who pull",
         "tells of messages that are gone": "nothing is gone but what was acknowledged, or too old",

@@ -222,7 +222,7 @@ def test_a_snapshot_that_is_newer_than_the_log_is_removed(folder, store):
 
     (warning,) = again.warnings
     assert warning == (
-        "snapshot 000000000002.snapshot was removed: it is of place 2, and the log ends at 0. "
+        "snapshot 000000000002.snapshot was removed: it ends at sequence number 2, and the log at 0. "
         "What it held is read from the log again."
     )
     assert folder.files() == []
@@ -241,7 +241,7 @@ def test_a_snapshot_that_cannot_be_removed_is_said_to_stay(folder, store, monkey
 
     (warning,) = again.warnings
     assert warning == (
-        "snapshot 000000000002.snapshot cannot be used: it is of place 2, and the log ends at 0. "
+        "snapshot 000000000002.snapshot cannot be used: it ends at sequence number 2, and the log at 0. "
         f"The log is read instead, at each start, since {file} cannot be removed: Permission denied."
     )
     assert folder.files() == [file]

@@ -217,7 +217,7 @@ def test_cases_of_nobody_are_refused_and_those_of_a_user_without_any_are_none(ba
             (ann,) = look.users()
         for path in ("/queue?assignee={}", "/api/v1/cases?assignee={}"):
             found = await browser.get(path.format("xx"))
-            assert (found.status, b"is nobody here" in found.body) == (400, True)
+            assert (found.status, b"is not a user" in found.body) == (400, True)
             assert (await browser.get(path.format(ann.id))).status == 200
         assert (await browser.get("/queue?assignee=me")).status == 200
         assert (await browser.get("/queue?assignee=free")).status == 200
@@ -411,7 +411,7 @@ def test_a_silence_that_is_long_in_coming_into_force_stands_in_its_case_all_the_
         given = {"rule": "any_payment", "for": "7d", "text": "a wedding"}
         for path in ("/cases/1/silence", "/cases/1/end-silence"):
             status, _, page = await form(browser, path, "/cases/1", **given)
-            assert (status, "not in force yet.</b> the active writer has not run this request yet" in page) == (
+            assert (status, "not active yet.</b> the active writer has not run this request yet" in page) == (
                 200,
                 True,
             )

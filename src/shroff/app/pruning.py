@@ -199,8 +199,8 @@ def compare(log: Log, lake: LakeReader, after: int, upto: int) -> None:
         if wrong is not None:
             seq = min(one.seq for one in wrong if one is not None)
             raise StateError(
-                f"{lake.objects.address} does not have place {seq:,} as the log has it, so nothing from there on "
-                "leaves the store. 'shroff lake check' looks at the whole lake; write a new one into an empty place "
+                f"{lake.objects.address} differs from the log at sequence number {seq:,}, so records from there on "
+                "stay in the store. 'shroff lake check' checks the whole lake; write a new one into an empty folder "
                 "where it is damaged"
             )
 

@@ -46,9 +46,9 @@ class Learnt:
         if self.events and not self.mature:
             young = f" but {self.behind:,} that are younger than the label delay" if self.behind else ""
             found.append(
-                f"NOTHING IS LEFT TO JUDGE BY: {names} has learnt from what came before {until}, and knows the answers "
-                f"there; behind that lies no event{young}. Train as of an earlier moment ('shroff train --as-of TIME') "
-                "and judge what came after it, or wait for what is new to it."
+                f"NO EVENT IS NEW TO THE MODEL: {names} was trained on events before {until}, and knows their "
+                f"outcomes; there are no later events{young}. Train as of an earlier time ('shroff train --as-of T') "
+                "and backtest the events after it, or wait for new events."
             )
         elif self.events:
             found.append(

@@ -152,7 +152,7 @@ def _require_known(desk: CaseDesk, ids: Collection[str]) -> None:
     known = {*(one.id for one in users), *(one.id for one in keys)}
     for one in ids:
         if one not in known:
-            raise UsageError(f"assignee: {one[:40]!r} is nobody here; write me, free, or the id of a user.")
+            raise UsageError(f"assignee: {one[:40]!r} is not a user; write me, free, or the id of a user.")
 
 
 def _cursor(case: Case, order: str, soon_ms: int) -> Cursor:

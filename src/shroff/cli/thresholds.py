@@ -75,10 +75,10 @@ def _text(cutoffs: Cutoffs, applied: AppliedCutoffs | None) -> str:
         _curve(cutoffs),
     ]
     if applied is not None:
-        written = "policy.yaml is written, and in force from the next event on."
+        written = "policy.yaml is written, and active from the next event on."
         lines += [
             "",
-            written if applied.in_force else f"policy.yaml is written. It is not in force yet: {applied.why_not}.",
+            written if applied.in_force else f"policy.yaml is written. It is not active yet: {applied.why_not}.",
         ]
     return "\n".join(lines)
 

@@ -235,8 +235,8 @@ class WholeLog:
         if reader.last_seq < upto:
             raise StorageError(
                 f"{reader.objects.address} has the log up to sequence number {reader.last_seq:,} only, and "
-                "the store has let go "
-                f"of places up to {self._pruned():,}. Bring the lake back from a copy"
+                "the store no longer has "
+                f"the records up to {self._pruned():,}. Restore the lake from a copy"
             )
         return reader
 

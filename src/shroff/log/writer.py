@@ -206,7 +206,7 @@ class Writer:
             return []
         champions = [(event, one.champion.id) for event, one in read_in_force(before, []).items() if one.champion]
         return [
-            f"{FILE} is not there any more, so {id_} is no longer the champion of {event}, and no score counts. "
+            f"{FILE} no longer exists, so {id_} is no longer the champion of {event}, and no score counts. "
             f"Restore the file, or run 'shroff models promote {id_}'."
             for event, id_ in champions
         ]

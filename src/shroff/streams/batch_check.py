@@ -203,7 +203,7 @@ def _check_decisions(decisions: Sequence[DecisionRow], records: Sequence[Record]
                 f"the decision of {row.event}/{row.id} names place {row.seq}, where {record.type}/{record.id} stands"
             )
         if row.seq <= before:
-            raise StateError(f"the decision of {row.event}/{row.id} comes twice, or not in the order of places")
+            raise StateError(f"the decision of {row.event}/{row.id} is stored twice, or not in the order of the log")
         before = row.seq
 
 

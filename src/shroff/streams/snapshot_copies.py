@@ -119,7 +119,7 @@ class SnapshotCopies:
     def _parts(self, name: str) -> Iterator[bytes]:
         found = self.objects.get(f"{self.log}/{name}.json")
         if found is None:
-            raise _DamagedError("it is not there any more")
+            raise _DamagedError("it no longer exists")
         try:
             copy = msgspec.json.decode(found.data, type=Copy)
         except msgspec.DecodeError as error:

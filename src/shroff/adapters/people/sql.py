@@ -20,8 +20,8 @@ from shroff.people.audit import AuditEntry as AuditRow
 from shroff.people.store import ApiKey, Attempts, AuditFilter, Change, Link, PeopleQueries, Session, User, Visit
 
 _NO_HEAD: Final = (
-    "the head of the audit is gone from the database, so nothing can be recorded, and what cannot be recorded is not "
-    "done. 'shroff audit verify' says what is left; restore the table audit_head from a backup"
+    "the head of the audit log is missing from the database. No action is possible, because none could be recorded. "
+    "Run 'shroff audit verify', and restore the table audit_head from a backup"
 )
 
 
@@ -93,7 +93,7 @@ class SqlPeople:
 
 def connection_of(change: Change) -> Connection:
     """Connection of a change of our own store, for adapters that write more in the same transaction."""
-    assert isinstance(change, _Changing), "what is kept beside people is beside our own store of them"
+    assert isinstance(change, _Changing), "cases, jobs and notices are in the same database as users"
     return change.connection
 
 

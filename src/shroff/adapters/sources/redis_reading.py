@@ -138,9 +138,9 @@ def _counted_before(at: Position, read: int, summary: PendingSummary, *, is_all:
 def _removed(stream: str, at: Position, count: int) -> StateError:
     many = "1 entry was" if count == 1 else f"{count:,} entries were"
     return StateError(
-        f"stream {stream}: {many} removed behind {at.id} before anybody here had read them, by trimming or deletion. "
-        f"Add them from another copy with 'shroff ingest'. {AGAIN.format(stream)}. Nobody should trim ahead "
-        f"of what was read: with 'trim: true' in the source shroff does it"
+        f"stream {stream}: {many} removed after {at.id} before shroff read them, by trimming or deletion. "
+        f"Add them from another copy with 'shroff ingest'. {AGAIN.format(stream)}. Trim only entries "
+        f"that were read: 'trim: true' in the source does that"
     )
 
 

@@ -131,7 +131,7 @@ def _with_yaml(model: Model, text: str, problems: list[Problem]) -> Model:
     axes = None if chart is None else (chart.get("labels").text, chart.get("values").text)  # type: ignore[union-attr]  # by its shape
     day = "" if by_day is None else by_day.text  # type: ignore[union-attr]  # the same
     if day and model.kind == "view":
-        problems.append(node.problem("by_day is for tables: a view is made anew each time."))
+        problems.append(node.problem("by_day is for tables: a view is computed at each read."))
     return replace(model, tests=tuple(tests_of(model.name, node)), by_day=day, chart=axes)
 
 

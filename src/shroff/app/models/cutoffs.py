@@ -145,7 +145,7 @@ class ScoreCutoffs:
     def _champion(self, event: str) -> Stored:
         event = Promotions(self._opened).one_event(event, "so there is no score to choose cut-offs for")
         champion = Promotions(self._opened).in_force()[event].champion
-        assert champion is not None, "an event type that has a model in force"
+        assert champion is not None, "an event type with an active model"
         return self._opened.registry.read(champion.id, champion.digest)
 
 

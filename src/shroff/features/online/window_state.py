@@ -259,7 +259,7 @@ def check_plan(plan: HistoryPlan) -> None:
         assert 0 <= query.numerator <= query.denominator < 1 << 62
         assert query.denominator > 0
     for look in plan.looks:
-        assert not look.query.is_ever, "what is looked at one by one must come to an end"
+        assert not look.query.is_ever, "a window that is read event by event has an end"
         assert len(look.sources) == look.program.operands
 
 

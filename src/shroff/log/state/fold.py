@@ -231,9 +231,11 @@ def _stacked(aggregate: Aggregate, definitions: Definitions) -> list[Node]:
 def lacking(error: PrunedError, log: LogReader, definitions: Definitions) -> PrunedError:
     """The error for a version whose state cannot be computed, since older events are not to be had."""
     back_ms = reach_ms(definitions)
-    words = "This version's state is made of the whole log, so without the lake it cannot be computed"
+    words = "The state of this version needs the whole log, and cannot be computed without the lake"
     if back_ms is None:
-        return PrunedError(log.place, error.upto, f"{words}: some of it looks back for ever")
+        return PrunedError(log.place, error.upto, f"{words}: some windows have no end")
     ((first,),) = log.read(error.upto, error.upto + 1)
     day = time_text(first.time_ms + back_ms + DAY_MS - 1)[:10]
-    return PrunedError(log.place, error.upto, f"{words}; from what the store has it would be exact from {day} on")
+    return PrunedError(
+        log.place, error.upto, f"{words}; with the records of the store alone it would be exact from {day} on"
+    )

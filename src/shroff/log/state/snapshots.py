@@ -171,7 +171,7 @@ def _removed(snapshots: Snapshots, file: Path, why: str) -> str:
 def _check_log(header: Header, log: LogReader) -> None:
     """Raises: StateError where a snapshot is not one of this log's past."""
     if header.seq > log.last_seq():
-        raise StateError(f"it is of place {header.seq:,}, and the log ends at {log.last_seq():,}")
+        raise StateError(f"it ends at sequence number {header.seq:,}, and the log at {log.last_seq():,}")
     if header.log != mark(log, header.seq):
         raise StateError("it is of another log")
 

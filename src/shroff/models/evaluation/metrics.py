@@ -156,7 +156,7 @@ def why_not(judged: Judged, terms: Terms) -> dict[str, str]:
     reasons = {"auc_roc": no_fraud or no_genuine, "average_precision": no_fraud}
     for name, least, at in (("review", REVIEW, terms.review_at), ("decline", DECLINE, terms.decline_at)):
         no_cut = f"policy.yaml has no {name}_at" if at is None and judged.are_probabilities else ""
-        nobody = "" if (judged.outcomes >= least).any() else f"no test row comes to {name}"
+        nobody = "" if (judged.outcomes >= least).any() else f"no test row has the outcome {name}"
         reasons[f"precision_at_{name}"] = no_rows or no_cut or nobody
         reasons[f"recall_at_{name}"] = no_fraud or no_cut
     for at in terms.cut_offs:

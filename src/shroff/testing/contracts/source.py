@@ -294,7 +294,7 @@ class SourceContract(Contract):
         with pytest.raises(StateError, match=r"\b15\b.*(gone|removed)"):
             read_from(open(), {one.part: one.offset for one in some})
 
-    @promise("knows a part that was made anew")
+    @promise("knows a part that was recreated")
     def test_an_offset_behind_the_end_of_a_part_is_refused(self, outside: Outside, open: Callable[..., Source]) -> None:
         part = outside.parts[0]
         outside.put(part, [message(n) for n in range(10)])

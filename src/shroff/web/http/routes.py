@@ -142,7 +142,7 @@ class Table:
             for segment in route.segments:
                 node = node.setdefault("{}" if segment.startswith("{") else f"={segment}", {})
             found = node.setdefault(".", {})
-            assert route.method not in found, f"{route.method} {route.path} stands twice"
+            assert route.method not in found, f"{route.method} {route.path} is declared twice"
             found[route.method] = route
 
     def is_page(self, method: str, segments: Sequence[str]) -> bool:
