@@ -262,7 +262,7 @@ def test_a_wrong_key_is_refused_with_the_reason(azure: Kept):
     wrong = base64.b64encode(SECRET.encode()).decode()
     objects = bucket_of(azure)("x", account_key=wrong)
 
-    with pytest.raises(StorageError, match=r"refuses a \(AuthorizationFailure\)\. Look at the credentials") as raised:
+    with pytest.raises(StorageError, match=r"refuses a \(AuthorizationFailure\)\. Check the credentials") as raised:
         objects.put("a", b"1")
     assert wrong not in f"{raised.value!r} {objects!r}"
 
