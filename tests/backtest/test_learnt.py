@@ -109,7 +109,7 @@ def test_events_that_are_too_young_leave_nothing_to_judge_by_either(learnt: tupl
     folder, model = learnt
     (remark,) = app.open(folder).backtest(model=model, as_of=until_of(folder, model)).remarks
 
-    assert "behind that lies no event but" in remark
+    assert "there are no later events but" in remark
 
 
 @pytest.mark.slow
