@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,12 +19,13 @@ from numba.core.config import reload_config
 import shroff
 from shroff import config
 from shroff.cli import demo_kernels
+from shroff.features.kernels import native as kernel_native
 from shroff.features.kernels import numbers as kernel_numbers
 from shroff.features.kernels.native import Native
 from shroff.features.kernels.numbers import KERNEL_FILES, digest_of_kernels
 
 SOURCE = """
-from shroff.features.kernels.numbers import entry_point
+from shroff.features.kernels.native import entry_point
 
 
 @entry_point("int64(int64)")
@@ -79,17 +81,33 @@ def load(file: Path) -> Any:
 def test_what_was_made_from_other_kernels_is_compiled_anew_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     file = tmp_path / "some_kernels.py"
     file.write_text(SOURCE)
-    kept = {}
+    was_on_disk = []
     for digest in ("0" * 16, "0" * 16, "1" * 16):
         monkeypatch.setattr(kernel_numbers, "digest_of_kernels", lambda digest=digest: digest)
         one_more = load(file).one_more
-        kept[digest] = one_more.stats
         assert one_more(1) == 2
+        was_on_disk.append(one_more.was_on_disk)
 
-    assert kept["0" * 16].cache_hits
-    assert kept["1" * 16].cache_misses
+    assert was_on_disk == [False, True, False]
     names = {found.name.split("-")[0] for found in (tmp_path / "__pycache__").glob("*.nb?")}
     assert names == {f"some_kernels.one_more_{'1' * 16}"}
+
+
+def test_a_kernel_that_is_called_often_is_called_by_numba(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(kernel_native, "OFTEN", 3)
+    file = tmp_path / "some_kernels.py"
+    file.write_text(SOURCE)
+    one_more = load(file).one_more
+    assert [one_more(number) for number in range(2)] == [1, 2]
+    assert one_more.by_numba is None
+
+    assert one_more(2**40) == 2**40 + 1
+    for thread in threading.enumerate():
+        if thread.name == "numba one_more":
+            thread.join()
+
+    assert one_more.by_numba is not None
+    assert [one_more(number) for number in range(3)] == [1, 2, 3]
 
 
 # ---- machine code that is loaded without the compiler
@@ -253,7 +271,6 @@ def _beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 def test_all_that_the_demo_has_compiled_beside_it_is_there():
     assert all(isinstance(kernel, Native) for kernel in demo_kernels.natives())
-    assert all(importlib.util.find_spec(module) for module in demo_kernels.ENTRY_POINTS)
 
 
 def test_the_demo_waits_for_kernels_that_are_compiled_beside_it(beside: Callable[[str], Path], tmp_path: Path):

@@ -16,7 +16,6 @@ from typing import Final
 from shroff import config
 from shroff.features.kernels.native import Native
 
-ENTRY_POINTS: Final = ("shroff.models.trees.walker", "shroff.engine.fragments_kernel")  # importing compiles them
 # What `project.train` calls, the longest to compile first. One that is missing here is compiled when it is called.
 NATIVE: Final = (
     "shroff.features.batch.backfill_words:take_records",
@@ -27,6 +26,8 @@ NATIVE: Final = (
     "shroff.features.batch.backfill_kernels:count_keys scatter scatter_flags",
     "shroff.features.batch.backfill_values:link_values",
     "shroff.log.columns.ids:hash_texts code_texts",
+    "shroff.models.trees.walker:add_leaves make_scores",
+    "shroff.engine.fragments_kernel:write_objects find_numbers",
 )
 
 
@@ -41,8 +42,6 @@ def natives() -> list[Native]:
 
 def keep_kernels() -> None:
     """Compile all of them that are not on disk yet, and keep them there."""
-    for module in ENTRY_POINTS:
-        import_module(module)
     for kernel in natives():
         kernel.keep()
 

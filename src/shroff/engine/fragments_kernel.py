@@ -11,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.features.kernels.numbers import Word, compiled, entry_point
+from shroff.features.kernels.native import entry_point
+from shroff.features.kernels.numbers import Word, compiled
 
 INTEGER: Final = 0
 BOOLEAN: Final = 1

@@ -1,10 +1,10 @@
-"""Kernels for whole batches, as machine code on disk: loaded in a millisecond, without the compiler that made it.
+"""Kernels as machine code on disk: loaded in a millisecond, without the compiler that made it.
 
 numba takes half a second of a processor to be imported, and as long to load what it has kept. A
-command that computes once over a file would spend most of its time so. What is here is compiled
-by numba like every kernel; its machine code is kept, put into memory by LLVM alone and called by its
-address, which costs some ten microseconds a call: nothing for a batch, too much for one event, so kernels
-that are called for each event are `kernel_numbers.entry_point`s.
+command that computes once over a file, or decides a handful of events, would spend most of its time so. What is here
+is compiled by numba; its machine code is kept, put into memory by LLVM alone and called by its address, which costs
+some ten microseconds a call: nothing for a batch, too much for one event of thousands. So an `entry_point`, which is
+called for each event or batch of them, is called by numba once it was called often.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from types import FunctionType
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from shroff.runtime.whole_files import whole_file
 
 SUFFIX: Final = ".kernel"
 FOLDER_VARIABLE: Final = "NUMBA_CACHE_DIR"  # where numba keeps its own, if it is set
+OFTEN: Final = 20_000  # calls of an entry point, until it is worth to load numba
 RESULT_WORDS: Final = 2  # of which the results of a kernel have at most so many
 _IN_EVERY_PROCESS: Final = ctypes.CDLL(None)  # the functions of C and of Python
 _SIGNATURE: Final = re.compile(r"^(void|int64|UniTuple\(int64, 2\))\((.*)\)$")
@@ -162,10 +163,8 @@ class Native:
     def _compile(self) -> tuple[str, bytes]:
         """Compile it by numba; gives the name and the bytes of its machine code."""
         import llvmlite.binding as llvm
-        from numba import njit
 
-        settle(self.function)
-        made: Any = njit(self._signature, **OPTIONS | {"no_cpython_wrapper": True})(self.function)
+        made = self._made_by_numba()
         (signature,) = made.signatures
         symbol: str = made.overloads[signature].fndesc.llvm_func_name
         module = llvm.parse_assembly(made.inspect_llvm(signature))
@@ -173,11 +172,84 @@ class Native:
         expected = ["ptr", "ptr", *(word for one in self.parameters for word in one.words)]
         if found != expected:  # another version of numba that does it otherwise: nothing may be called so
             raise RuntimeError(f"numba passes {found} to {symbol}, and not {expected}")
+        machine = _machine()
+        _keep_only(module, symbol, machine)
         outside = {one.name for one in module.functions if one.is_declaration and not one.name.startswith("llvm.")}
         if lacking := sorted(name for name in outside if not hasattr(_IN_EVERY_PROCESS, name)):
             # Numba's own functions, for arrays that a kernel makes: LLVM ends the process where one is missing.
             raise RuntimeError(f"the kernel {self.__name__} calls {', '.join(lacking)}, which only numba has")
-        return symbol, _machine().emit_object(module)
+        return symbol, machine.emit_object(module)
+
+    def _made_by_numba(self) -> Any:
+        """What numba compiles it to, just for its address."""
+        from numba import njit
+
+        return njit(self._signature, **OPTIONS | {"no_cpython_wrapper": True})(settle(self.function))
+
+
+class EntryPoint(Native):
+    """A kernel for events, one or many: called by its address, and by numba, which is quicker, once it is called often.
+
+    Both call the same code. numba is loaded by a thread, so that no call waits for it.
+    """
+
+    def __init__(self, signature: str, function: FunctionType) -> None:
+        super().__init__(signature, function)
+        self.calls = 0
+        self.by_numba: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self.by_numba is not None:
+            return self.by_numba(*arguments)
+        self.calls += 1
+        if self.calls == OFTEN:
+            Thread(target=self.load_numba, name=f"numba {self.__name__}").start()
+        return super().__call__(*arguments)
+
+    def load_numba(self) -> None:
+        """From now on numba calls it."""
+        self.by_numba = self._made_by_numba()
+
+    def _made_by_numba(self) -> Any:
+        """What numba compiles it to, or has kept on disk.
+
+        The compiler itself looks only at the file that the function stands in; so the digest of all kernels is part of
+        the name that it is kept under.
+        """
+        from numba import njit
+
+        function: Any = settle(self.function)
+        file, name = Path(function.__code__.co_filename), self.__name__
+        function.__qualname__ = f"{name}_{kernel_numbers.digest_of_kernels()}"
+        try:
+            kept = njit(self._signature, cache=True, **OPTIONS)(function)
+        except RuntimeError:
+            # No folder to keep it in: a read-only installation of somebody without a home.
+            return njit(self._signature, **OPTIONS)(function)
+        if kept.stats.cache_misses and kept.stats.cache_path is not None:
+            _remove_stale(Path(kept.stats.cache_path), f"{file.stem}.{name}")
+        return kept
+
+
+def _keep_only(module: Any, symbol: str, machine: Any) -> None:
+    """Remove from a module what this function does not need, such as the one by which Python would call it."""
+    import llvmlite.binding as llvm
+
+    for one in (*module.functions, *module.global_variables):
+        if not one.is_declaration and one.name != symbol:
+            one.linkage = "internal"
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, llvm.create_pass_builder(machine, llvm.PipelineTuningOptions()))
+
+
+def _remove_stale(folder: Path, name: str) -> None:
+    """Remove what earlier kernels left on disk of an entry point that was compiled anew."""
+    digest = kernel_numbers.digest_of_kernels()
+    for file in folder.glob(f"{name}_{'[0-9a-f]' * kernel_numbers.DIGEST_LENGTH}-*.nb[ci]"):
+        if digest not in file.name:
+            with suppress(OSError):
+                file.unlink()
 
 
 def native(signature: str) -> Callable[[Callable[..., Any]], Native]:
@@ -186,6 +258,16 @@ def native(signature: str) -> Callable[[Callable[..., Any]], Native]:
     def decorate(function: Callable[..., Any]) -> Native:
         assert isinstance(function, FunctionType)
         return Native(signature, function)
+
+    return decorate
+
+
+def entry_point(signature: str) -> Callable[[Callable[..., Any]], EntryPoint]:
+    """Make a function a kernel for events, one or many; `signature` as numba has it."""
+
+    def decorate(function: Callable[..., Any]) -> EntryPoint:
+        assert isinstance(function, FunctionType)
+        return EntryPoint(signature, function)
 
     return decorate
 

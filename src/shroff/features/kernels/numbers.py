@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -98,39 +97,6 @@ def digest_of_kernels() -> str:
     package = Path(__file__).parents[2]
     files = [file for pattern in KERNEL_FILES for file in sorted(package.glob(pattern))]
     return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:DIGEST_LENGTH]
-
-
-def entry_point(signature: str) -> Callable[[Kernel], Kernel]:
-    """Compile what Python calls, at once and for one signature, or load it from disk.
-
-    The compiler itself looks only at the file that the function stands in; so the digest is part of the name that
-    it is kept under.
-    """
-
-    def compile_once(function: Kernel) -> Kernel:
-        from numba import njit
-
-        settle(function)
-        name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
-        function.__qualname__ += f"_{digest_of_kernels()}"
-        try:
-            kept = njit(signature, cache=True, **OPTIONS)(function)
-        except RuntimeError:
-            # No folder to keep it in: a read-only installation of somebody without a home.
-            return cast("Kernel", njit(signature, **OPTIONS)(function))
-        if kept.stats.cache_misses and kept.stats.cache_path is not None:
-            _remove_stale(Path(kept.stats.cache_path), name)
-        return cast("Kernel", kept)
-
-    return compile_once
-
-
-def _remove_stale(folder: Path, name: str) -> None:
-    """Remove what earlier kernels left on disk of an entry point that was compiled anew."""
-    for file in folder.glob(f"{name}_{'[0-9a-f]' * DIGEST_LENGTH}-*.nb[ci]"):
-        if digest_of_kernels() not in file.name:
-            with suppress(OSError):
-                file.unlink()
 
 
 def _bits_of(typing_context: Any, value: Any) -> Any:

@@ -57,6 +57,7 @@ from shroff.features.kernels.operations import (
 
 Words = NDArray[np.int64]
 
+_WORD_BELOW: Final = 2.0**-64
 _FLOAT_EXACT: Final = 1 << 53
 
 
@@ -217,5 +218,5 @@ def in_whole_units(units: Word, scale: Word) -> Word:
     # The last bit is far below what is rounded: one that is set says that something is left.
     if rest != np.uint64(0):
         part = part | np.uint64(1)
-    nearest = math.ldexp(rounded(np.uint64(0), whole, part), -64)
+    nearest = rounded(np.uint64(0), whole, part) * _WORD_BELOW
     return -nearest if units < 0 else nearest

@@ -11,15 +11,13 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
-from numba.np import arrayobj
 from numpy.typing import NDArray
 
 from shroff.features.kernels.cells import Words
 from shroff.features.kernels.keys import forget_key
 from shroff.features.kernels.layout import HEAD_WORDS, HEADS, HEADS_ROOM
-from shroff.features.kernels.numbers import Word, compiled, entry_point
+from shroff.features.kernels.native import entry_point
+from shroff.features.kernels.numbers import Word, compiled, intrinsic_of
 from shroff.features.kernels.operations import MISSING, OUTSIDE, REGISTER_WORDS, THERE
 from shroff.features.kernels.programs import evaluate
 from shroff.features.kernels.rule_layout import (
@@ -45,23 +43,26 @@ from shroff.features.kernels.rule_layout import (
 )
 from shroff.features.kernels.windows import row_step
 
-_ARRAY = types.Array(types.int64, 1, "C")
-
 
 def _words_at(typing_context: Any, address: Any, size: Any) -> Any:
+    from numba import types
+    from numba.np import arrayobj
+
+    kind = types.Array(types.int64, 1, "C")
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array: Any = arrayobj.make_array(_ARRAY)(context, builder)  # type: ignore[no-untyped-call]  # numba's own
+        array: Any = arrayobj.make_array(kind)(context, builder)  # type: ignore[no-untyped-call]  # numba's own
         eight = context.get_constant(types.intp, 8)
         pointer = builder.inttoptr(arguments[0], array.data.type)
         parts = {"data": pointer, "shape": [arguments[1]], "strides": [eight], "itemsize": eight, "meminfo": None}
         arrayobj.populate_array(array, **parts)  # type: ignore[no-untyped-call]  # numba's own
         return array._getvalue()  # noqa: SLF001 (how numba's own code takes the value of a struct)
 
-    return _ARRAY(types.int64, types.int64), generate
+    return kind(types.int64, types.int64), generate
 
 
 # The words at an address as an array. A kernel cannot take a list of arrays; who calls keeps them alive.
-words_at = cast("Callable[[Word, Word], Word]", intrinsic(_words_at))
+words_at = cast("Callable[[Word, Word], Word]", intrinsic_of(_words_at))
 
 
 @compiled

@@ -41,7 +41,8 @@ from shroff.features.kernels.layout import (
     TRACKS,
     UNREAD,
 )
-from shroff.features.kernels.numbers import Word, compiled, entry_point
+from shroff.features.kernels.native import entry_point
+from shroff.features.kernels.numbers import Word, compiled
 from shroff.features.kernels.order import feed_deque, insert_in_deque, room_in_deque
 from shroff.features.kernels.scan import look_step
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.features.kernels.numbers import Word, compiled, entry_point, float_of
+from shroff.features.kernels.native import entry_point
+from shroff.features.kernels.numbers import Word, compiled, float_of
 from shroff.models.trees import score as kernel_score
 from shroff.models.trees.layout import (
     ABSENT_LEFT,
@@ -137,8 +138,8 @@ def _staged(value: Word, way: Word, count: Word) -> Word:
 
 
 @entry_point(
-    "void(int64[:,::1], float64[::1], int64[:,::1], int64[::1], int64[:,::1], float64, float64, boolean, boolean,"
-    " float64[:,::1], float64[::1], float64[::1])"
+    "void(int64[:, ::1], float64[::1], int64[:, ::1], int64[::1], int64[:, ::1], float64, float64, int64, int64,"
+    " float64[:, ::1], float64[::1], float64[::1])"
 )
 def add_leaves(
     nodes: Words,
