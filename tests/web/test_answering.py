@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 from pathlib import Path
@@ -27,6 +28,14 @@ LIST = "blocked_cards"
 CARD = f"c-0{EVIL}"
 DECIDE = "/api/v1/cases/1/decide"
 BLOCK = {"block-0": f"{LIST}:{CARD}", "note": "third chargeback", "lasts": "7d"}
+PAYEES = """
+- id: blocked_merchant
+  on: payment
+  by: merchant
+  when: this.merchant in lists.blocked_merchants
+  reason: This merchant is blocked
+  effect: decline
+"""
 ENTRY = {"list": LIST, "value": CARD, "note": "third chargeback"}
 
 
@@ -82,6 +91,24 @@ def test_an_answer_blocks_a_card_and_one_undo_takes_both_back(bank, page):
         await undo(browser)
         assert (await state(browser), blocked(asks)) == ("open", [])
         assert acts(asks, "case.", "list.") == ["case.decide", "list.change", "case.undo", "list.change"]
+
+    run(bank, steps)
+
+
+def test_each_key_of_the_event_that_a_blocking_list_holds_can_be_blocked_in_one_answer(bank):
+    (bank / "lists" / "blocked_merchants.csv").write_text("value,note,added_by,expires_at\nm-9,fraud,ben,\n")
+    (bank / "rules" / "payees.yaml").write_text(PAYEES, encoding="utf-8")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        shown = (await browser.get("/cases/1")).body.decode()
+        offers = [html.unescape(one) for one in re.findall('name="block-[0-9]" value="([^"]*)"', shown)]
+        assert offers == [f"{LIST}:{CARD}", f"blocked_merchants:{EVIL}"]
+        both = {f"block-{at}": value for at, value in enumerate(offers)}
+        assert (await form(browser, "/cases/1/decide", "/cases/1", **{**BLOCK, **both, "verdict": "fraud"}))[0] == 303
+        payees = asks.service.project.lists.entries
+        assert [len(blocked(asks)), len(payees("blocked_merchants"))] == [1, 2]
+        await undo(browser)
+        assert (blocked(asks), [one.value for one in payees("blocked_merchants")]) == ([], ["m-9"])
 
     run(bank, steps)
 
