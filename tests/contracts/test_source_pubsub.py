@@ -251,7 +251,7 @@ def test_a_message_whose_schema_is_away_waits_and_is_told(outside, opened):
 def test_what_is_not_there_is_told_at_the_start_and_by_a_look(outside, opened):
     wrong = opened(subscriptions={"payment": f"{outside.desk.project}/subscriptions/none"})
     for ask in (wrong.start, wrong.look):
-        with pytest.raises(UsageError, match=r"subscriptions/none.*not there: make it with gcloud"):
+        with pytest.raises(UsageError, match=r"subscriptions/none.*It does not exist: create it with gcloud"):
             ask({})
     pushed = outside.desk.subscription(outside.letters, push_config={"push_endpoint": "http://127.0.0.1:9/hooks"})
     with pytest.raises(UsageError, match=r"pushes its messages to http://127\.0\.0\.1:9/hooks"):
@@ -272,7 +272,7 @@ def test_a_subscription_that_is_deleted_is_told_and_read_on_when_it_is_back(outs
     while not source.health().words and time.monotonic() < until_s:
         assert source.poll(10, 0.1) == []
     assert part in source.health().words[0]
-    assert "not there" in source.health().words[0]
+    assert "does not exist" in source.health().words[0]
     outside.desk.subscriber.create_subscription(name=part, topic=outside.topics[part])
     outside.put(part, [message(7)])
 
