@@ -190,6 +190,9 @@ class Project(Printed, _Parts):
         """Get the events of one type, with columns `seq` and its fields; up to `as_of`, as in `features`.
 
         Without a type: events of all types with their fields as JSON, as in `shroff export events --format parquet`.
+
+        Returns: A row for each event, in the order of the log. Money is decimal, times are UTC, null is missing.
+        Raises: UsageError if there is no such type, or no log yet.
         """
         return self.tables.events(event, as_of=as_of)
 
@@ -197,11 +200,18 @@ class Project(Printed, _Parts):
         """Get one row for each event with a label at `as_of`, with its verdict at that time.
 
         `event` and `id` name the event, as in `features` and `decisions`. A day is its start in UTC.
+
+        Returns: A table with 8 columns: `event`, `id`, `seq`, `verdict`, `source`, `known_at`, `reason` and `amount`.
+        Raises: UsageError if there is no log yet.
         """
         return self.tables.labels(as_of=as_of)
 
     def decisions(self) -> pa.Table:
-        """Get all decisions, as in `shroff export decisions --format parquet`."""
+        """Get all decisions, as in `shroff export decisions --format parquet`.
+
+        Returns: A row for each decision, in the order of the log, with 13 columns. `score` is a probability, or null
+        without a model; reasons, features and versions are JSON. Raises: UsageError if there is no log yet.
+        """
         return self.tables.decisions()
 
     def flags(self) -> pa.Table:
@@ -209,11 +219,14 @@ class Project(Printed, _Parts):
         return self.tables.flags()
 
     def explain(self, reference: str, progress: Progress | None = None) -> Explained:
-        """Explain a decision: its features beside the entity's earlier values, and its rules in words."""
+        """Explain a decision: its features beside the entity's earlier values, and its rules in words.
+
+        `reference` is `payment/p-1`, or `p-1` if one type is decided. Raises: UsageError if it was not decided.
+        """
         return self.history.explain(reference, progress)
 
     def replay(self, reference: str) -> Replayed:
-        """Replay a decision: the recorded one, and the same computed again from the log."""
+        """Replay a decision: the recorded one, and the same computed again from the log. Raises as `explain`."""
         return self.history.replay(reference)
 
     def verify(
@@ -229,6 +242,9 @@ class Project(Printed, _Parts):
         """Train a model with the labels known at `as_of`, evaluate it, and store it in the registry.
 
         For the options see `training.train`: `as_of`, `files`, `labels`, `order`, `promote`, `by` and more.
+
+        Returns: The model's id, metrics with 95 % confidence intervals, and gates; printed as `shroff train` does.
+        Raises: UsageError if there is too little history, which says how much is needed.
         """
         return self.training.train(event, **how)
 
@@ -236,6 +252,9 @@ class Project(Printed, _Parts):
         """Back-test a draft: compare its decisions with the recorded ones over the log.
 
         For the options see `backtests.run`: `rules`, `policy`, `model`, `start`, `end`, `as_of`, `files` and more.
+
+        Returns: Outcomes, rules and money of both, with the changed events; printed as `shroff backtest` does.
+        Raises: DefinitionError for mistakes in the draft; UsageError if there is nothing to compare.
         """
         return self.backtests.run(**how)
 
