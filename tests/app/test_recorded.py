@@ -145,7 +145,7 @@ def test_a_list_that_cannot_be_recorded_is_not_changed(shop):
         lambda: shop.lists.add("blocked_cards", Entry("c-2", "", "", "")),
         lambda: shop.lists.remove("blocked_cards", "c-1"),
     ):
-        with pytest.raises(StorageError, match="nothing can be recorded"):
+        with pytest.raises(StorageError, match="No action is possible"):
             change()
 
     assert files_of(shop) == before
@@ -166,7 +166,7 @@ def test_a_request_that_waits_is_there_with_its_row(project, monkeypatch):
 def test_what_cannot_be_recorded_is_not_asked(project):
     project.label("payment/p0", "fraud")
     unrecordable(project)
-    with pytest.raises(StorageError, match="nothing can be recorded"):
+    with pytest.raises(StorageError, match="No action is possible"):
         project.label("payment/p1", "fraud")
 
     assert waiting(project) == []
@@ -217,7 +217,7 @@ def test_models_and_cut_offs_that_cannot_be_recorded_are_not_in_force(modelled):
         lambda: modelled.models.challenge("m-2", 0.1, "card"),
         lambda: modelled.cutoffs.write("payment", (0.4, 0.8)),
     ):
-        with pytest.raises(StorageError, match="nothing can be recorded"):
+        with pytest.raises(StorageError, match="No action is possible"):
             change()
 
     assert files_of(modelled) == before

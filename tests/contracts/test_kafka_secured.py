@@ -126,7 +126,7 @@ def test_who_has_the_password_and_the_certificate_sends_and_reads(secured):
     [
         ({"sasl.password": "wrong-horse"}, "reject the sign-in"),
         ({"sasl.username": "somebody"}, "reject the sign-in"),
-        ({"ssl.ca.location": ""}, "no secure connection"),
+        ({"ssl.ca.location": ""}, "TLS connection to the brokers failed"),
         ({"security.protocol": "PLAINTEXT"}, "no answer from the brokers"),
     ],
 )
@@ -148,7 +148,7 @@ def test_a_certificate_for_another_name_is_refused_unless_that_is_asked_for(secu
     monkeypatch.setattr(source_kafka, "ANSWER_S", 4.0)
     brokers = secured.address.replace("127.0.0.1", "localhost")
     source = source_of(secured, secured.client, brokers)
-    with pytest.raises(UsageError, match="no secure connection"):
+    with pytest.raises(UsageError, match="TLS connection to the brokers failed"):
         source.start({})
     source.close()
     loose: dict[str, Any] = {"ssl.endpoint.identification.algorithm": "none"}

@@ -550,8 +550,8 @@ def test_tables_are_read_by_people(place):
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"password": SECRET}, StorageError, "does not let user shroff in"),
-        ({"user": "nobody", "password": SECRET}, StorageError, "does not let user nobody in"),
+        ({"password": SECRET}, StorageError, "rejects the sign-in of user shroff"),
+        ({"user": "nobody", "password": SECRET}, StorageError, "rejects the sign-in of user nobody"),
         ({"password": SECRET, "port": 1}, TransientError, "cannot be reached"),
         ({"database": "nowhere"}, StorageError, "there is no such database|rejects the sign-in|lacks a permission"),
     ],

@@ -88,7 +88,7 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
     expect(page.locator(".row.wrong mark")).to_have_text("card.payment_1h")
     expect(page.locator("[data-mistakes]")).to_contain_text("Line 4, column 31")
     page.get_by_role("button", name="Use card.payments_1h").click()
-    expect(page.locator("[data-says-back]")).to_contain_text("1 or more payments in 1 h of the card")
+    expect(page.locator("[data-says-back]")).to_contain_text("the card has at least one payment in 1 h")
     expect(page.locator(".mistake")).to_have_count(0)
 
     # names that fit are proposed, and taken by Tab
