@@ -323,7 +323,9 @@ def test_a_topic_that_was_made_anew_with_as_many_messages_is_not_the_one_that_wa
     topics.make_anew()
     topics.put(part, [message(n) for n in range(100, 106)])
 
-    with pytest.raises(StateError, match=rf"{part} is not .* 5: its topic was deleted and recreated.*source forget {part}'"):
+    with pytest.raises(
+        StateError, match=rf"{part} is not .* 5: its topic was deleted and recreated.*source forget {part}'"
+    ):
         opened().start({part: stored[part]})
     assert "deleted and recreated" in opened().look({part: stored[part]})[0].trouble
     skipping = opened(gone="skip")
