@@ -186,7 +186,7 @@ def test_a_changed_row_is_never_given_out(sql, name, tmp_path):
             log.append(everything(first))
         log._connection.execute(sql)
 
-        with pytest.raises(StorageError, match="differs? from (the one|those) that"):
+        with pytest.raises(StorageError, match=r"differs? from (the one|those) that"):
             list(getattr(log, name)())
 
 
