@@ -18,9 +18,10 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.log.batch_in_progress import BatchInProgress
 from shroff.worker.request_queue import RequestQueue
-from shroff.worker.serving import named_reader
+from shroff.worker.serving import named_reader, several
 from tests.support.source_memory import MemorySource, MemoryTopic
-from tests.support.webs import Asker, asker
+from tests.support.webs import Asker, Browser, asker
+from tests.support.webs import run as run_signed_in
 
 pytestmark = pytest.mark.slow
 
@@ -192,3 +193,35 @@ def test_a_source_is_left_where_that_was_asked_for(bank, topic, monkeypatch):
         assert answerer.work.offsets == {}
     with pytest.raises(UsageError, match="it was opened"), project.live.answerer(*asked):
         pass
+
+
+def test_a_service_reads_several_sources_and_its_screen_and_metrics_show_one_that_fails(bank, topic, monkeypatch):
+    monkeypatch.setattr(named_reader, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(several, "NOTED_S", 0.0)
+    away = MemoryTopic({"logins": []}, "payment", away_for=1_000_000)
+    found = {"kafka": MemorySource(topic, name="kafka"), "redis": MemorySource(away, name="redis")}
+    monkeypatch.setattr(OutsideSystems, "open_source", lambda _, system: found[system.kind])
+    text = (bank / "shroff.yaml").read_text().replace("source: kafka://127.0.0.1:9/payments\n", "")
+    read = "sources:\n  cards: { kafka: { brokers: 'b:9', topics: { payment: payments } } }\n"
+    read += "  app: { redis: { url: 'redis://r:9/0', streams: { payment: logins } } }\n"
+    (bank / "shroff.yaml").write_text(text + read)
+    topic.send(PARTS[0], *messages(0, 30))
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await reached(asks, 30)
+        views = asks.service.project.source.named
+        await until(asks, lambda: [bool(one.counts.failing) for one in views()] == [False, True])
+        page = (await browser.get("/sources")).body.decode()
+        assert "2 sources are read at once, in order of event time." in page
+        assert re.search(r"Failing since .*: The topic in memory cannot be reached\. It is retried", page)
+        measured = (await browser.get("/metrics")).body.decode()
+        assert 'shroff_source_failing{source="app"} 1.0' in measured
+        assert 'shroff_source_failing{source="cards"} 0.0' in measured
+        away.away_for = 0
+        await until(asks, lambda: not any(one.counts.failing for one in views()))
+        assert "Failing" not in (await browser.get("/sources")).body.decode()
+
+    run_signed_in(bank, steps)
+
+    with app.open_exactly(bank).opened.reading() as log:
+        assert log.offsets("read") == {f"read/cards/{PARTS[0]}": "30"}

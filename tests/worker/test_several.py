@@ -90,6 +90,8 @@ def test_events_of_all_come_in_order_of_time_and_each_by_its_source(place):
     news: News = {}
     with several(feed, news=news) as source:
         work = Worker(place, source, AT_END).run()
+    with several(feed) as source:
+        assert Worker(place, source, AT_END).run().taken == 0, "each is read on where it was read to"
 
     assert ids(place.log) == ["p1", "p2", "p3", "p4"]
     assert sources_of(place.log).of([2, 3, 4, 5]) == ["cards", "app", "cards", "app"]
