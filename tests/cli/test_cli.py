@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -132,6 +133,13 @@ def test_help_names_every_command(capsys):
 
     text = capsys.readouterr().out
     assert [name for name in COMMANDS if name not in text] == []
+
+
+def test_each_next_step_names_a_command_that_there_is():
+    sources = Path(str(main_module.__file__)).parent.glob("*.py")
+    named = {word for one in sources for word in re.findall(r'"shroff ([a-z][a-z-]+)[ "]', one.read_text(encoding="utf-8"))}
+
+    assert named - set(COMMANDS) == {"runs", "serves"}, "but for sentences, which begin so"
 
 
 def test_commands_are_listed_in_the_order_of_the_table():

@@ -117,7 +117,7 @@ def sync(session: Session, name: str, day: str, to: str, from_backup: bool, no_d
     session.answer({"source": name, "files": [_synced(one) for one in found]}, words)
     aside = any(one.state == "set aside" for one in found)
     session.next(
-        "shroff sources check" if aside else "shroff quarantine list" if _refused(taken) else "shroff decisions"
+        "shroff sources check" if aside else "shroff quarantine list" if _refused(taken) else "shroff export decisions"
     )
     if any(one.state == "not kept" for one in found):
         return REFUSED
