@@ -137,7 +137,9 @@ def test_help_names_every_command(capsys):
 
 def test_each_next_step_names_a_command_that_there_is():
     sources = Path(str(main_module.__file__)).parent.glob("*.py")
-    named = {word for one in sources for word in re.findall(r'"shroff ([a-z][a-z-]+)[ "]', one.read_text(encoding="utf-8"))}
+    named = {
+        word for one in sources for word in re.findall(r'"shroff ([a-z][a-z-]+)[ "]', one.read_text(encoding="utf-8"))
+    }
 
     assert named - set(COMMANDS) == {"runs", "serves"}, "but for sentences, which begin so"
 
