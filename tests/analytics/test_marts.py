@@ -170,6 +170,10 @@ def test_what_marts_need_is_said(bank, monkeypatch):
     project = shroff.open(bank)
     with pytest.raises(UsageError, match=r"not built yet. Run 'shroff marts build'"):
         project.marts.built()
+    write(bank, by_day=BY_DAY)
+    with pytest.raises(UsageError, match=r"this one has no events yet. Run 'shroff lake write'"):
+        project.marts.build()
+    (bank / "marts" / "by_day.sql").unlink()
     project = brought(bank, payment(1, 1))
     with pytest.raises(UsageError, match=r"there are no marts. Write one SELECT as marts/"):
         project.marts.build()

@@ -25,6 +25,7 @@ ROWS_MAX: Final = 100_000
 NO_LAKE: Final = (
     "marts read the lake, and this project has none. Add 'lake: ./lake' to shroff.yaml and run 'shroff lake write'."
 )
+NOT_WRITTEN: Final = "marts read the lake, and this one has no events yet. Run 'shroff lake write'."
 NO_MODELS: Final = (
     "there are no marts. Write one SELECT as marts/payments_by_day.sql, such as: "
     "SELECT date, count(*) AS payments FROM payment GROUP BY date"
@@ -77,7 +78,7 @@ class Marts:
             histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
             lakes = [lake for _, lake in histories if lake is not None]
             if len(lakes) < len(histories):
-                raise UsageError(NO_LAKE)
+                raise UsageError(NO_LAKE if self._opened.systems.lake is None else NOT_WRITTEN)
             held.enter_context(config.building_marts(self._opened.places))
             shutil.rmtree(self._files.work, ignore_errors=True)
             (self._files.work / "spill").mkdir(parents=True)
@@ -143,7 +144,7 @@ class Marts:
             lakes = [history_of(lane, held)[1] for lane in self._opened.lanes.each()]
             there = [one for one in lakes if one is not None]
             if len(there) < len(lakes):
-                raise UsageError(NO_LAKE)
+                raise UsageError(NO_LAKE if self._opened.systems.lake is None else NOT_WRITTEN)
             names = sorted(name for one in there for name in one.state.files)
             address = there[0].objects.address
         return sources_yml(self._opened.definitions.settings.name, address, self._recorded(names))
