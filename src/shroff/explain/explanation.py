@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from html import escape
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -24,14 +24,13 @@ from shroff.explain.past import Past, PastDecision
 from shroff.features.naive import Key
 from shroff.language.printing import as_written
 from shroff.language.values import key_text
+from shroff.log.active_files import kept_definitions
 from shroff.log.history import Records, control_at
-from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.definitions import Definitions
 from shroff.project.meaning import teller_of
 from shroff.project.scoring import LoadModel
 from shroff.rules.wording import condition, in_words
 from shroff.streams.log import DecisionRow, Log, LogReader
-
-KEPT: Final = 2  # versions of definitions
 
 
 class Usual(msgspec.Struct, frozen=True):
@@ -223,16 +222,7 @@ def definitions_at(log: LogReader, seq: int, load_model: LoadModel | None = None
     control = control_at(log, seq)
     if not control.files:
         raise ReplayError(f"the log has no definitions before place {seq}")
-    found = _loaded(tuple(sorted(control.files.items())), load_model)
-    if found.unloaded():
-        _loaded.cache_clear()  # somebody may bring the model back
-    return found
-
-
-@lru_cache(maxsize=KEPT)
-def _loaded(files: tuple[tuple[str, str], ...], load_model: LoadModel | None) -> Definitions:
-    """The definitions of these files: kept, since reading them takes ten times as long as explaining by them."""
-    return load_definitions(dict(files), load_model=load_model).or_raise()
+    return kept_definitions(control.files, load_model)
 
 
 def _rules(definitions: Definitions, event: str, document: Mapping[str, Any]) -> list[RuleLine]:

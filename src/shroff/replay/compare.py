@@ -15,6 +15,7 @@ from shroff.errors import ReplayError, StateError
 from shroff.events.event import canonical_value
 from shroff.features.naive import Naive
 from shroff.language.values import Value
+from shroff.log.active_files import kept_definitions
 from shroff.log.adopting import carried, means_the_same
 from shroff.log.history import Control
 from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of, placed_batches
@@ -342,7 +343,7 @@ def replay(log: LogReader, seq: int, load_model: LoadModel | None = None) -> Dec
     """
     for segment in segments(log, load_model):
         if segment.start < seq <= segment.end:
-            past = fold(log, segment.definitions, seq - 1)
+            past = fold(log, kept_definitions(segment.files, load_model), seq - 1)
             for effects in redecided(log, segment, seq, folded=past):
                 for row in effects.decisions:
                     return row
