@@ -171,6 +171,8 @@ def test_what_marts_need_is_said(bank, monkeypatch):
     with pytest.raises(UsageError, match=r"not built yet. Run 'shroff marts build'"):
         project.marts.built()
     write(bank, by_day=BY_DAY)
+    (bank / "first.jsonl").write_text(json.dumps(payment(1, 1)), encoding="utf-8")
+    project.ingest(bank / "first.jsonl")
     with pytest.raises(UsageError, match=r"this one has no events yet. Run 'shroff lake write'"):
         project.marts.build()
     (bank / "marts" / "by_day.sql").unlink()
