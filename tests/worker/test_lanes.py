@@ -9,6 +9,7 @@ import pytest
 
 from shroff import config
 from shroff.app import project as app
+from shroff.app.live.labelling import Labelling
 from shroff.app.wiring import OutsideSystems
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError
@@ -312,7 +313,7 @@ def test_a_label_of_a_lane_is_told_with_its_place_there(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    monkeypatch.setattr(app.Project, "label", lambda *_, **__: answer)
+    monkeypatch.setattr(Labelling, "add", lambda *_, **__: answer)
     run(["-C", str(project.opened.places.folder), "label", "payment/p-1", "fraud"])
 
     told = capsys.readouterr()
