@@ -263,11 +263,16 @@ def native(signature: str) -> Callable[[Callable[..., Any]], Native]:
 
 
 def entry_point(signature: str) -> Callable[[Callable[..., Any]], EntryPoint]:
-    """Make a function a kernel for events, one or many; `signature` as numba has it."""
+    """Make a function a kernel for events, one or many; `signature` as numba has it.
+
+    It is compiled, or taken from disk, at once: an event that arrives must not wait for the compiler.
+    """
 
     def decorate(function: Callable[..., Any]) -> EntryPoint:
         assert isinstance(function, FunctionType)
-        return EntryPoint(signature, function)
+        kernel = EntryPoint(signature, function)
+        kernel.keep()
+        return kernel
 
     return decorate
 
