@@ -21,6 +21,7 @@ from shroff import config
 from shroff.cli import demo_kernels
 from shroff.features.kernels import native as kernel_native
 from shroff.features.kernels import numbers as kernel_numbers
+from shroff.features.kernels import windows
 from shroff.features.kernels.native import Native
 from shroff.features.kernels.numbers import KERNEL_FILES, digest_of_kernels
 
@@ -108,6 +109,30 @@ def test_a_kernel_that_is_called_often_is_called_by_numba(tmp_path: Path, monkey
 
     assert one_more.by_numba is not None
     assert [one_more(number) for number in range(3)] == [1, 2, 3]
+
+
+def test_no_copy_of_the_process_is_made_while_a_thread_loads_numba(monkeypatch: pytest.MonkeyPatch):
+    loads, may_end = threading.Event(), threading.Event()
+
+    def load(_: object) -> None:
+        loads.set()
+        may_end.wait(10)
+
+    monkeypatch.setattr(kernel_native.EntryPoint, "_made_by_numba", load)
+    loading = threading.Thread(target=windows.tend.load_numba)
+    loading.start()
+    loads.wait(10)
+    made: list[int] = []
+    copying = threading.Thread(target=lambda: made.append(os.fork() or os._exit(0)))
+    copying.start()
+    copying.join(0.1)
+    assert made == []
+
+    may_end.set()
+    for one in (loading, copying):
+        one.join(10)
+    monkeypatch.setattr(windows.tend, "by_numba", None)
+    assert os.waitpid(made[0], 0)[1] == 0
 
 
 # ---- machine code that is loaded without the compiler

@@ -32,6 +32,9 @@ SUFFIX: Final = ".kernel"
 FOLDER_VARIABLE: Final = "NUMBA_CACHE_DIR"  # where numba keeps its own, if it is set
 OFTEN: Final = 20_000  # calls of an entry point, until it is worth to load numba
 RESULT_WORDS: Final = 2  # of which the results of a kernel have at most so many
+# Held while a thread loads numba: a copy of the process made meanwhile would wait for locks that nobody opens there.
+_LOADING: Final = Lock()
+os.register_at_fork(before=_LOADING.acquire, after_in_parent=_LOADING.release, after_in_child=_LOADING.release)
 _IN_EVERY_PROCESS: Final = ctypes.CDLL(None)  # the functions of C and of Python
 _SIGNATURE: Final = re.compile(r"^(void|int64|UniTuple\(int64, 2\))\((.*)\)$")
 _PARAMETER: Final = re.compile(r"Array\([^)]*\)|\w+(?:\[[^\]]*\])?")
@@ -208,7 +211,8 @@ class EntryPoint(Native):
 
     def load_numba(self) -> None:
         """From now on numba calls it."""
-        self.by_numba = self._made_by_numba()
+        with _LOADING:
+            self.by_numba = self._made_by_numba()
 
     def _made_by_numba(self) -> Any:
         """What numba compiles it to, or has kept on disk.
