@@ -207,7 +207,7 @@ def test_lines_are_held_against_their_sums_behind_what_was_pruned_and_what_has_n
             assert b"".join(log.lines(after, size=2)).splitlines(keepends=True) == whole[after:]
         log._connection.execute("UPDATE events SET body = replace(body, 'amount', 'amounu') WHERE seq = 11")
         for after in (8, 9, 10):
-            with pytest.raises(StorageError, match="not what was written"):
+            with pytest.raises(StorageError, match="differ from those that were written"):
                 list(log.lines(after))
         assert b"".join(log.lines(11)) == whole[11]
 
