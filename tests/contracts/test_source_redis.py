@@ -352,7 +352,7 @@ def test_entries_that_were_deleted_unread_are_told_once_the_rest_is_read(client,
     client.xdel(stream, ids[6], ids[8])
 
     source.start(offsets)
-    with pytest.raises(StateError, match=f"2 entries were removed behind {ids[3]}"):
+    with pytest.raises(StateError, match=f"2 entries were removed after {ids[3]}"):
         source.poll(100, 0)
 
 
