@@ -125,6 +125,9 @@ def test_an_entry_that_was_corrected_and_sent_again_is_shown_as_fixed(bank):
     run(bank, steps)
 
 
+ODD = (b"", b"a\rb", b'a,"b\rc', b"x" * 200_000, b"[1, 2]", b'{"payment_id": "p-\\u0000"}', b"\xff\x00;1")
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -138,7 +141,7 @@ def test_a_line_of_a_file_is_fixed_by_the_event_with_its_id_and_two_more_of_its_
     fields = {"paid_at": "2026-01-05T08:30:00Z", "card": "c-1", "merchant": "m-1", "terminal": "t-1"}
     entries = [
         (number, Refused("march.csv", "3", "payment", "amount", cells, at_ms))
-        for number, (cells, at_ms) in enumerate([(raw, 0), (raw, 2**60), (b"p-1,c-1\n", 0), (b"", 0)])
+        for number, (cells, at_ms) in enumerate([(raw, 0), (raw, 2**60), (b"p-1,c-1\n", 0), *((one, 0) for one in ODD)])
     ]
     event = {"payment_id": "p-1", **fields, "amount": "1.50", "country": "DE", "channel": "pos"}
     project.decide([event], as_type="payment")

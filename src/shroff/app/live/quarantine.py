@@ -12,6 +12,7 @@ from shroff.app.live.requests import Waits, WriterRequests
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import format_by_name, read_lines
 from shroff.events.formats.lines import CsvHeader
+from shroff.events.readers import ID_LENGTH_MAX
 from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 TOGETHER: Final = 500  # entries of quarantine whose values are looked for in one question to the log
 SAME_MIN: Final = 2
+VALUES_MAX: Final = 500  # of one input that are looked for
 
 
 class QuarantineEntries:
@@ -91,16 +93,20 @@ def _is_sent_again(log: LogReader, entry: Refused, record: Record, texts: set[st
 
 
 def _texts(raw: bytes) -> set[str]:
-    """The values of an input: those of JSON, or the cells of a line of CSV."""
+    """The first values of an input that could be ids: those of JSON, or the cells of a line of CSV."""
     text = raw.decode("utf-8", "replace").strip()
     try:
         value = msgspec.json.decode(text)
     except msgspec.DecodeError:
-        found = next(csv.reader([text], delimiter=";" if text.count(";") > text.count(",") else ","), [])
-        return {one.strip() for one in found} - {""}
-    return (
-        {str(one) for one in value.values() if isinstance(one, str | int | float)} if isinstance(value, dict) else set()
-    )
+        try:
+            cells = next(csv.reader([text], delimiter=";" if text.count(";") > text.count(",") else ","), [])
+        except csv.Error:  # such as a carriage return in a cell, or a cell above 131,072 characters
+            return set()
+        found = [one.strip() for one in cells if one.strip()]
+    else:
+        values = value.values() if isinstance(value, dict) else ()
+        found = [str(one) for one in values if isinstance(one, str | int | float)]
+    return {one for one in found[:VALUES_MAX] if len(one) <= ID_LENGTH_MAX and "\0" not in one}
 
 
 def _check_numbers(numbers: Sequence[int]) -> None:
