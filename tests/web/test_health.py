@@ -125,7 +125,17 @@ def test_an_entry_that_was_corrected_and_sent_again_is_shown_as_fixed(bank):
     run(bank, steps)
 
 
-ODD = (b"", b"a\rb", b'a,"b\rc', b"x" * 200_000, b"[1, 2]", b'{"payment_id": "p-\\u0000"}', b"\xff\x00;1")
+ODD = (
+    b"",
+    b"a\rb",
+    b'a,"b\rc',
+    b"x" * 200_000,
+    b"[1, 2]",
+    b'{"payment_id": "p-\\u0000"}',
+    b"\xff\x00;1",
+    b"[" * 9_000,
+    b'{"n": 1%s}' % (b"0" * 5_000),
+)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def _texts(raw: bytes) -> set[str]:
     text = raw.decode("utf-8", "replace").strip()
     try:
         value = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         try:
             cells = next(csv.reader([text], delimiter=";" if text.count(";") > text.count(",") else ","), [])
         except csv.Error:  # such as a carriage return in a cell, or a cell above 131,072 characters
@@ -105,7 +105,11 @@ def _texts(raw: bytes) -> set[str]:
         found = [one.strip() for one in cells if one.strip()]
     else:
         values = value.values() if isinstance(value, dict) else ()
-        found = [str(one) for one in values if isinstance(one, str | int | float)]
+        found = [
+            str(one)
+            for one in values
+            if isinstance(one, str | float) or (isinstance(one, int) and one.bit_length() <= 64)
+        ]
     return {one for one in found[:VALUES_MAX] if len(one) <= ID_LENGTH_MAX and "\0" not in one}
 
 
