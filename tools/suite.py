@@ -22,7 +22,8 @@ from tools.servers.process import DATA
 
 ROOT: Final = Path(__file__).parent.parent
 TIMES: Final = Path(".pytest_cache") / "times.jsonl"
-NOT_QUICK: Final = ("conformance", "examples", "journeys", "laws", "recovery")  # folders that `make check` leaves out
+# Folders that `make check` leaves out.
+NOT_QUICK: Final = ("conformance", "contracts", "examples", "journeys", "laws", "recovery")
 PATIENT: Final = ("slow", "server", "long")  # marks of tests that it leaves out
 MARKS: Final = {
     "quick": " and ".join(f"not {mark}" for mark in PATIENT),
@@ -30,7 +31,7 @@ MARKS: Final = {
     "long": "long or not long",
 }
 WORKERS: Final = 3  # on 2 cores: half of the time a test waits for a server, a browser or a process
-QUICK_WORKERS: Final = 2  # what is quick waits for nothing
+QUICK_WORKERS: Final = 2  # what is quick waits for little
 # What compiles the kernels, once and side by side; on a first run each worker would compile them again.
 KERNELS: Final = (
     "import shroff.features.kernels.windows, shroff.features.kernels.rules",

@@ -159,6 +159,7 @@ def fast_steps(rows: Sequence[Row], starts: Sequence[int], within: int | None) -
     ]
 
 
+@pytest.mark.slow
 def test_thousands_of_histories_are_counted_as_the_plain_definition_counts_them():
     for seed in range(times(2_000, 50_000)):
         random = Random(seed)
@@ -172,6 +173,7 @@ def test_thousands_of_histories_are_counted_as_the_plain_definition_counts_them(
             assert dropped == recovered | still, seed
 
 
+@pytest.mark.slow
 def test_sql_says_the_same_of_thousands_of_histories():
     for seed in range(times(8, 200)):
         random = Random(seed)
@@ -277,6 +279,7 @@ def starts_of(zone: str) -> list[int]:
     return [round(datetime.combine(day, time(), ZoneInfo(zone)).timestamp() * 1_000) for day in days]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["log", "lake", "both"])
 def test_funnels_are_those_of_the_definition_wherever_events_lie(shop: Path, where: str):
     events = lines(5)

@@ -128,6 +128,7 @@ def test_the_marts_of_paysim_give_the_known_figures_to_the_cent(file, expected, 
 # ---- the commands, from outside
 
 
+@pytest.mark.slow
 def test_marts_are_built_tested_and_shown_by_commands(bank, capsys):
     brought(bank, payment(1, 1), payment(2, 1, "2.20"), payment(3, 2))
     write(
@@ -149,6 +150,7 @@ def test_marts_are_built_tested_and_shown_by_commands(bank, capsys):
     assert "accepted_values: payments in 1, 3: 1 row, such as 2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_after_a_failed_test_the_last_good_build_stays(bank, capsys):
     brought(bank, payment(1, 1))
     write(bank, by_day=BY_DAY, by_day_yaml="accepted_values: {payments: ['1']}\n")
@@ -166,6 +168,7 @@ def test_after_a_failed_test_the_last_good_build_stays(bank, capsys):
         project.marts.built(failed=True)
 
 
+@pytest.mark.slow
 def test_what_marts_need_is_said(bank, monkeypatch):
     project = shroff.open(bank)
     with pytest.raises(UsageError, match=r"not built yet. Run 'shroff marts build'"):
@@ -199,6 +202,7 @@ def test_what_marts_need_is_said(bank, monkeypatch):
 # ---- each row of the lake once
 
 
+@pytest.mark.slow
 def test_built_day_by_day_marts_are_those_that_are_built_whole(bank):
     chance, all_of = random.Random(3), list[dict[str, Any]]()
     (bank / "marts" / "staging" / "shown.sql").write_text("SELECT date, amount FROM payment", encoding="utf-8")
@@ -236,6 +240,7 @@ def test_built_day_by_day_marts_are_those_that_are_built_whole(bank):
         ]
 
 
+@pytest.mark.slow
 def test_files_of_a_bucket_are_fetched_once_and_go_with_it(bank, monkeypatch):
     """A bucket is a lake without a folder here: its objects are fetched by name, and checked."""
     monkeypatch.setattr(Lakes, "folder", property(lambda self: None))
@@ -257,6 +262,7 @@ def test_files_of_a_bucket_are_fetched_once_and_go_with_it(bank, monkeypatch):
     assert {one.name for one in copies.rglob("*.parquet")} == counted
 
 
+@pytest.mark.slow
 def test_a_build_that_was_killed_leaves_the_last_one_and_nothing_else(bank):
     write(bank, by_day=BY_DAY)
     project = brought(bank, payment(1, 1))
@@ -270,6 +276,7 @@ def test_a_build_that_was_killed_leaves_the_last_one_and_nothing_else(bank):
     assert sorted(one.name for one in part.parent.parent.iterdir()) == ["build.lock", "marts.duckdb"]
 
 
+@pytest.mark.slow
 def test_days_without_new_files_are_copied_and_not_made_again(bank):
     write(bank, by_day=BY_DAY.replace("sum(amount)", "random()"), by_day_yaml="by_day: day\n")
     brought(bank, payment(1, 1), payment(2, 2)).marts.build()

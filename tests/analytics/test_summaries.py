@@ -71,6 +71,7 @@ def dying_at(number: int) -> Iterator[list[int]]:
         event.remove(Engine, "before_cursor_execute", count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("by", "seed"), [("ingest_time", 1), ("event_time", 2)])
 def test_every_window_of_a_week_has_the_row_of_the_definition(tmp_path: Path, by: str, seed: int, monkeypatch):
     monkeypatch.setattr(summaries, "READ", 17)
@@ -88,6 +89,7 @@ def test_every_window_of_a_week_has_the_row_of_the_definition(tmp_path: Path, by
     assert sum(row[1][2] for row in found) == sum(Decimal(one["amount"]) for one in bank.events)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("by", "seed"), [("ingest_time", 3), ("event_time", 4)])
 def test_a_run_with_pauses_and_restarts_misses_no_window_and_doubles_none(tmp_path: Path, by: str, seed: int):
     bank, chance = bank_in(tmp_path / "bank", by=by), random.Random(seed)
@@ -112,6 +114,7 @@ def test_a_run_with_pauses_and_restarts_misses_no_window_and_doubles_none(tmp_pa
     assert max(row["revision"] for row in rows_of(bank.address, bank.tables[0])) > 0
 
 
+@pytest.mark.slow
 def test_events_that_moved_to_the_lake_and_labels_of_them_are_counted(tmp_path: Path):
     bank = bank_in(tmp_path / "bank")
     with (bank.folder / "shroff.yaml").open("a", encoding="utf-8") as file:
@@ -168,6 +171,7 @@ def test_a_rebuild_leaves_every_row_as_it_is_and_a_correction_counts(tmp_path: P
     assert (changed["revision"], changed["created_at"]) == (1, bank.now_ms)
 
 
+@pytest.mark.slow
 def test_a_runner_that_is_killed_between_any_two_statements_does_no_harm(tmp_path: Path):
     bank = bank_in(tmp_path / "bank")
     minute = 60_000

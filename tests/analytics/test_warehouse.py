@@ -74,6 +74,7 @@ def once_each(rows: dict[str, list[dict[str, Any]]]) -> None:
     assert sum(Decimal(str(row["amount"])) for row in rows["user_behaviour"]) == 70_000_001 * 465
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["parquet", "ndjson"])
 def test_each_row_is_written_once_and_the_same_bytes_come_again_also_behind_a_compaction(format_, app, tmp_path):
     project = shroff.open(app)
@@ -94,6 +95,7 @@ def test_each_row_is_written_once_and_the_same_bytes_come_again_also_behind_a_co
     assert sum(Decimal(row["amount"]) for row in rows["saving"] + rows["withdrawal"]) == Decimal("7000.0001") * 465
 
 
+@pytest.mark.slow
 def test_the_published_tables_have_their_columns_and_modes(app, tmp_path):
     assert run(["-C", str(app), "export", "warehouse", "--out", str(tmp_path)]) == 0
 
@@ -112,6 +114,7 @@ def load(app: Path, out: Path, there: BigQueryStandIn, **more: Any) -> dict[str,
     return load_warehouse(opened, export_warehouse(opened, out), "parquet", "bank.fraud", there.url, **more)
 
 
+@pytest.mark.slow
 def test_a_load_that_is_disturbed_and_repeated_loads_each_row_once(app, tmp_path, monkeypatch):
     monkeypatch.setenv("BIGQUERY_TOKEN", TOKEN)
     monkeypatch.setattr("shroff.adapters.bigquery.WAITS_S", (0.0, 0.0))
@@ -205,6 +208,7 @@ def test_a_dataset_that_is_not_there_is_named_in_the_words_of_bigquery(tmp_path)
         assert there.jobs == {}
 
 
+@pytest.mark.slow
 def test_the_command_loads_and_says_how_much(app, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BIGQUERY_TOKEN", TOKEN)
     monkeypatch.setattr("shroff.adapters.bigquery.POLL_S", 0.0)

@@ -370,6 +370,7 @@ def test_tables_of_a_log_without_rows_have_their_columns(project):
     assert project.features("payment", as_of="2020-01-01").schema == project.features("payment").schema
 
 
+@pytest.mark.slow
 def test_the_accuracy_of_a_flag_follows_from_the_verdict_in_force_of_its_event(project):
     #  p1 … p6 are flagged   p1: nothing is said   p2: genuine   p3: fraud   p4: genuine, then fraud by the bank
     #  p5: fraud by the bank, which a later label of a weaker source does not touch   p6: fraud, then unclear

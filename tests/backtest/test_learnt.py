@@ -105,6 +105,7 @@ def test_where_no_event_is_new_to_it_that_is_said_with_the_cure(learnt: tuple[Pa
     assert page(report).index("NO EVENT IS NEW") < page(report).index(learnt_sentence(report))
 
 
+@pytest.mark.slow
 def test_events_that_are_too_young_leave_nothing_to_judge_by_either(learnt: tuple[Path, str]):
     folder, model = learnt
     (remark,) = app.open(folder).backtest(model=model, as_of=until_of(folder, model)).remarks

@@ -133,6 +133,7 @@ def test_in_batches_that_are_under_way_the_same_label_is_the_same(tmp_path):
     assert known_at(bank) == {"payment/p-1": time_text(NOW_MS + AHEAD_MS)}
 
 
+@pytest.mark.slow
 def test_over_http_flags_are_judged_and_labels_of_clients_taken_ahead_of_the_clock(tmp_path):
     bank_with(tmp_path, *(payment(f"p-{number}", at=NOW_MS + AHEAD_MS) for number in (1, 2, 3)))
     label = {"event": "payment/p-2", "verdict": "fraud", "known_at": time_text(NOW_MS)}

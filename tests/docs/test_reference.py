@@ -158,6 +158,7 @@ def test_every_schema_stands_on_the_page_about_editors():
     assert [file.kind for file in FILES if text.count(f"{file.schema_file}") < 3 or file.place not in text] == []
 
 
+@pytest.mark.slow
 def test_every_kind_of_error_of_commands_and_service_has_its_meaning_and_cure():
     of_service = made_errors.raised()
 

@@ -50,6 +50,7 @@ def test_sentences_end_at_points_paragraphs_and_cells():
     assert words_mean(text) == 4.4
 
 
+@pytest.mark.slow
 def test_messages_screens_and_mails_have_no_phrase_of_the_list():
     found, allowed = in_texts(), ALLOWANCE["texts"]
 

@@ -76,6 +76,7 @@ def test_the_job_make_orders_counts_weeks_and_stays_in_the_project(tmp_path):
             kind.load()(project, kind.read({"batches": 1, "size": 60, "out": out}), run)
 
 
+@pytest.mark.slow
 def test_the_pipeline_goes_through_its_steps_in_order_and_tells_what_it_made(tmp_path, monkeypatch):
     project, _ = app.make_project(tmp_path / "shop", "orders")
     told = {"model": "m-1", "passed": True, "promoted": True}

@@ -108,6 +108,7 @@ def rows_of(name: str, table: pa.Table) -> Counter[tuple[str, int, int]]:
 CAMPAIGN = [pytest.param("iceberg", seed, marks=pytest.mark.long) for seed in range(1, 9)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "seed"), [*(("delta", seed) for seed in range(5)), ("iceberg", 0), *CAMPAIGN])
 def test_a_reader_sees_each_row_once_whatever_is_written_compacted_and_killed(
     kind: str, seed: int, made: Callable[..., Published], monkeypatch: pytest.MonkeyPatch
@@ -162,6 +163,7 @@ def only_behind_checkpoints(objects: MemoryObjects) -> None:
 # ---- one commit
 
 
+@pytest.mark.slow
 def test_a_commit_says_the_manifest_as_its_transaction_and_is_made_once(published: Published):
     objects, log, tables = published.objects, small_log(), published.tables()
     lake_writer(objects, log, tables).write()
@@ -175,6 +177,7 @@ def test_a_commit_says_the_manifest_as_its_transaction_and_is_made_once(publishe
     assert published.transactions("events/type=payment") == {name: state.number, f"{name}-seq": state.upto}
 
 
+@pytest.mark.slow
 def test_one_that_was_behind_keeps_new_rows_and_compactions_apart(published: Published):
     objects, log, tables = published.objects, small_log(6), published.tables()
     lake_writer(objects, log, tables).write()
@@ -203,6 +206,7 @@ def test_of_two_publishers_the_second_finds_what_the_first_did(published: Publis
     assert {path for paths in published.active().values() for path in paths} == set(late.files)
 
 
+@pytest.mark.slow
 def test_a_commit_behind_a_head_that_is_no_longer_the_last_is_not_made(published: Published):
     objects, log, table = published.objects, small_log(), "events/type=payment"
     lake_writer(objects, log).write()
@@ -283,6 +287,7 @@ def test_a_column_of_another_type_stops_its_table_alone_and_new_columns_are_adde
 # ---- Delta alone
 
 
+@pytest.mark.slow
 def test_a_checkpoint_has_what_the_commits_come_to_and_the_next_one_goes_on_from_it(
     made: Callable[..., Published], monkeypatch: pytest.MonkeyPatch
 ):
@@ -343,6 +348,7 @@ def ingest(bank: Path, letter: str) -> None:
     app.open(bank).ingest(bank.parent / "events.jsonl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_setting_publishes_each_commit_and_the_command_catches_up(
     kind: str, bank: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

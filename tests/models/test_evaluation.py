@@ -74,6 +74,7 @@ def test_a_fold_is_judged_by_its_own_test_rows():
         assert np.array_equal(found.tested.rows[found.tested.folds == place], rows)
 
 
+@pytest.mark.slow
 def test_training_sees_only_what_was_known_before_the_test():
     given = noisy_set(3_000)
     told, seen = settings(), []
@@ -198,6 +199,7 @@ def test_equal_seeds_give_equal_evaluations():
     assert one["auc_roc"].low != other["auc_roc"].low
 
 
+@pytest.mark.slow
 def test_card_precision_stands_beside_the_best_possible():
     found = evaluate(noisy_set(3_000), settings(), TERMS, by_input()).metrics["card_precision_at_k"]
 
@@ -216,6 +218,7 @@ def test_without_capacity_or_costs_metrics_say_why_they_are_not_there():
 # ---- folds that give nothing
 
 
+@pytest.mark.slow
 def test_a_fold_that_cannot_be_learnt_leaves_the_others():
     given = noisy_set(3_000)
     first = windows_of(settings().split, settings().label_delay_ms, given.as_of_ms)[0]
@@ -241,6 +244,7 @@ def test_where_no_fold_can_be_learnt_the_reason_is_told(count):
         evaluate(noisy_set(count), settings(), TERMS, learn_by(settings(), {}))
 
 
+@pytest.mark.slow
 def test_a_test_without_a_fraud_gives_null_with_the_reason():
     given = noisy_set(3_000)
     none = replace(given, labels=replace(given.labels, verdicts=np.zeros(3_000, np.int8)))
@@ -331,6 +335,7 @@ def test_a_key_is_new_for_a_day():
 # ---- the page
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_that_needs_nothing_else(learnt):
     _, found = learnt
     page = report_page("A <model>", found, [], {"strong": 0.7, "weak": 0.3})

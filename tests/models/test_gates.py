@@ -80,6 +80,7 @@ def test_a_gate_at_a_cut_off_names_it_and_is_held_against_that_one_alone():
     assert "95 % interval" in limits[2].note
 
 
+@pytest.mark.slow
 def test_what_was_not_measured_does_not_pass():
     bare = evaluate(GIVEN, settings(capacity=None), Terms(), by_input())
     result = one(ModelGate("recall_at_review", at_least=0.0), bare)

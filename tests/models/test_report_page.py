@@ -161,6 +161,7 @@ def test_a_report_is_the_same_for_the_same_model(whole):
     assert pages_made[0] == pages_made[1]
 
 
+@pytest.mark.slow
 def test_what_a_model_does_not_have_is_left_out(whole):
     _, found, trained = whole
     page = report_page("m", found, [], trained.fitted.importance)

@@ -259,6 +259,7 @@ def part_of(given: Weighed, rows: np.ndarray) -> Weighed:
     )
 
 
+@pytest.mark.slow
 def test_scores_that_say_nothing_look_good_where_cut_offs_were_chosen_and_not_elsewhere():
     terms = Terms(false_decline=30, review=15)  # a tenth of 100 is at stake: nothing pays
     found = [thresholds(made_up(seed, count=150, folds=4, skill=0), terms, seed=1) for seed in range(12)]

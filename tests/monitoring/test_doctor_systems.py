@@ -95,6 +95,7 @@ def test_with_all_variables_set_nothing_is_said_of_them(tmp_path, monkeypatch, l
 # ---- systems
 
 
+@pytest.mark.slow
 def test_each_system_that_is_away_is_told_with_what_to_do_and_without_a_credential(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PASSWORD", SECRET)
     settings = """

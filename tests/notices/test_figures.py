@@ -100,6 +100,7 @@ def _message(data: bytes) -> EmailMessage:
     return message_from_bytes(data, policy=SMTP)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_counted_says_why_and_the_mail_leaves_all_the_same(tmp_path, monkeypatch):
     bank = bank_with(tmp_path, funnels=None)
 

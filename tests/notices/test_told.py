@@ -65,6 +65,7 @@ def test_what_was_there_before_is_told_from_a_place_on_where_somebody_says_so(tm
     assert sorted(text.partition("? ")[2][:6] for text in subjects(bank)) == ["222.00", "333.00"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_away", [False, True])
 def test_an_end_that_is_to_finish_all_tries_what_is_due_once(tmp_path, is_away):
     bank = Bank(tmp_path)
@@ -465,6 +466,7 @@ def test_a_message_that_was_sent_or_refused_can_be_recorded(tmp_path):
     assert "no such mailbox" in text_of(bank.post.read[0])
 
 
+@pytest.mark.slow
 def test_a_text_that_fails_gives_way_to_that_of_shroff_and_somebody_is_told(tmp_path):
     more = notice(f"{TEAM}on: failure\n", "trouble") | {
         "notices/customer.txt.j2": "Subject: x\n\n{% for one in facts %}{{ one.c if loop.index == 4 }}{% endfor %}"

@@ -347,6 +347,7 @@ def test_one_changes_ones_password_by_the_one_that_holds_and_is_signed_out_elsew
     assert ("ann", "user.password", "user ann") in told(desk)
 
 
+@pytest.mark.slow
 def test_a_password_that_was_changed_meanwhile_is_not_changed_again(desk, ann):
     here = signed(desk)
     users.set_password(desk, ROOT, "ann", OTHER)

@@ -124,6 +124,7 @@ def test_nothing_is_drawn_where_nobody_watches(monkeypatch):
     assert sys.stderr.getvalue() == ""
 
 
+@pytest.mark.slow
 def test_compiling_is_told_once_and_at_once(monkeypatch):
     from numba import njit
 

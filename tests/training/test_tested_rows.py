@@ -73,6 +73,7 @@ def test_a_file_of_an_older_program_has_no_keys(judged):
     assert thresholds(found, TERMS, seed=1).cost_low is not None
 
 
+@pytest.mark.slow
 def test_of_too_many_rows_a_share_is_kept_and_costs_as_much_a_day(judged, monkeypatch):
     whole = rows_of(*judged)
     monkeypatch.setattr(tested_rows, "ROWS_MAX", len(whole) // 2)

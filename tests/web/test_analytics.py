@@ -161,6 +161,7 @@ def app(root: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_funnels_are_asked_by_programs(app):
     async def steps(asks: Asker, browser: Browser) -> None:
         found = (await call(browser, "POST", FUNNELS, MARCH | {"funnel": "onboard_screen"})).json()
@@ -229,6 +230,7 @@ def test_the_screen_shows_a_funnel_and_gives_the_users_behind_each_number(app):
     run(app, steps)
 
 
+@pytest.mark.slow
 def test_marts_have_a_page_each_with_chart_rows_and_columns(bank):
     files = {
         "marts/by_channel.sql": "-- By channel.\n-- channel: <Where>.\n"

@@ -414,6 +414,7 @@ def test_one_that_waits_is_told_once_for_whom(desk, monkeypatch):
     assert told == ["waiting for process 7, which writes the log and runs this request between two batches."]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -359,6 +359,7 @@ def test_what_names_no_row_is_told(name):
         key_of(name)
 
 
+@pytest.mark.slow
 def test_people_see_how_far_each_sink_is_and_what_is_wrong(tmp_path, capsys, received):
     project = bank(tmp_path / "bank", SINKS + HOOK % "http://127.0.0.1:9/key-in-path")
     project.decide(events(1, 3), as_type="payment")

@@ -221,6 +221,7 @@ def test_a_position_that_may_be_of_either_source_is_nobodys(place):
         Worker(place, source, AT_END).run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 2, 5])
 def test_a_poll_gives_no_more_than_its_limit_also_of_sources_without_a_merge(limit):
     feed = topics(cards=[message(n) for n in range(9)], app=[message(n) for n in range(9, 18)])

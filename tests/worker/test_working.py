@@ -305,6 +305,7 @@ def test_it_does_not_end_idle_while_nobody_says_that_there_is_nothing_more(place
     assert (work.counts.decisions, source.looks >= 5) == (11, True)
 
 
+@pytest.mark.slow
 def test_the_time_that_is_told_ends_with_the_last_message(place):
     began_s = time.monotonic()
     work = Worker(place, MemorySource(topic(50)), WorkerOptions(until_idle_s=1.0)).run()
