@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shroff.app.analytics.summaries import Summaries
+from shroff.app.backups.keeping import finding
 from shroff.app.lakes import Lakes
 from shroff.app.letters import SentLetters
 from shroff.app.live.deliveries import Sinks
@@ -126,6 +127,8 @@ class HealthChecks:
             if known.get("log") != "wrong":
                 with self._opened.reading() as log:
                     found += look_at_order(log, definitions, _widest(systems))
+        if systems.backup is not None:
+            found.append(finding(self._opened))
         found += look_at_pushed(systems.sources, PushedSources(self._opened).troubles())
         return Findings([*found, *look_at_variables(systems), *findings(self._opened.places)])
 

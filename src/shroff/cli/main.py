@@ -66,6 +66,8 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "export": ("export", "export decisions, events, flags or labels in log order"),
     "lake": ("lake", "events, decisions and features as Parquet in a folder or bucket"),
     "prune": ("prune", "move old events from the store to the lake"),
+    "backup": ("backup", "back up the project, list, verify and remove backups"),
+    "restore": ("restore", "restore a project from its backups into a new folder"),
     "erase": ("erase", "erase personal fields of one entity's events"),
     "index": ("index", "index the log by key, for quick answers"),
     "snapshot": ("snapshot", "save the state, for a quicker start"),

@@ -33,6 +33,7 @@ from shroff.project.settings.systems_keys import (
     MAILS_KEPT,
     SYSTEMS,
     WEB,
+    backup,
     lake,
     mail,
     online,
@@ -79,6 +80,7 @@ class Systems:
     second_person: tuple[str, ...] = ()
     pulled: Mapping[str, NamedSource] = field(default_factory=dict)
     read: Mapping[str, NamedSource] = field(default_factory=dict)  # those that are read and have a name
+    backup: System | None = None
 
     def settled(self, contract: str, system: System, folder: Path) -> Mapping[str, Any]:
         """The settings of a system as its adapter takes them: filled, files by their whole paths.
@@ -159,9 +161,9 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
     """Read where things are from shroff.yaml."""
     keep = top.get("keep")
     kept = None if keep is None else read_shape(keep, _shape("keep"), problems, "keep")
-    lake = _lake(top, problems)
-    if keep is not None and (lake is None or lake.options.get("layout") == "json"):
-        problems.append(keep.problem(_NO_LAKE if lake is None else _NO_ROWS))
+    in_lake = _place("lake", lake, top, problems)
+    if keep is not None and (in_lake is None or in_lake.options.get("layout") == "json"):
+        problems.append(keep.problem(_NO_LAKE if in_lake is None else _NO_ROWS))
     for name in sorted(SYSTEM_KEYS):
         _warn_of_passwords(top.get(name), warnings)
     named = read_sources(top, problems)
@@ -169,7 +171,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         read_source(top, named, problems),
         {name: one for name, one in named.items() if one.contract == "push"},
         _store(top, problems),
-        lake,
+        in_lake,
         _sinks(top, problems),
         System("snapshots", _snapshots(top, problems)),
         parse_duration(kept) if isinstance(kept, str) else None,
@@ -182,6 +184,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         _second_person(top, problems),
         {name: one for name, one in named.items() if one.contract == "pull"},
         {name: one for name, one in named.items() if one.contract == "source"},
+        _place("backup", backup, top, problems),
     )
 
 
@@ -300,8 +303,9 @@ def _store(top: YamlMapping, problems: list[Problem]) -> System | None:
     return System(kind or "", options)  # the environment says which
 
 
-def _lake(top: YamlMapping, problems: list[Problem]) -> System | None:
-    options, _ = _read_addressed(top, "lake", ("lake", "to"), lake, problems)
+def _place(name: str, shape: Callable[[str | None], Any], top: YamlMapping, problems: list[Problem]) -> System | None:
+    """A folder or bucket."""
+    options, _ = _read_addressed(top, name, ("lake", "to"), shape, problems)
     if options is None:
         return None
     scheme, parted, _ = str(options.get("to", "")).partition("://")

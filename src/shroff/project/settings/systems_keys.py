@@ -280,6 +280,22 @@ SNAPSHOT_KEYS: Final = (
         One("a place", r"^\S+$"),
     ),
 )
+BACKUP_KEYS: Final = (
+    Key(
+        "to",
+        "Location of backups: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.",
+        One("a place", r"^\S+$"),
+        is_required=True,
+        examples=("s3://mybank-backups/shroff",),
+    ),
+    Key(
+        "key",
+        "File with the key that backups are encrypted with: 64 hexadecimal digits. By default, backups are not "
+        "encrypted.",
+        FILE,
+        examples=("/run/secrets/backup.key",),
+    ),
+)
 LAKE_PLACE: Final = One(
     "a folder, or an address such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix", r"^\S+$"
 )
@@ -389,6 +405,12 @@ def snapshots(kind: str | None = None) -> Shape:
 
 
 @cache
+def backup(kind: str | None = None) -> Shape:
+    """Shape of `backup`."""
+    return Either((LAKE_PLACE, _addressed("backups with their location", "lake", BACKUP_KEYS, kind)))
+
+
+@cache
 def mail(named: frozenset[str] | None = None) -> Shape:
     """Shape of `mail`: the settings of one mailer, and those of all mails."""
     own = own_settings("mailer")
@@ -470,6 +492,7 @@ SYSTEMS: Final = (
     Key(
         "snapshots", "When and where state snapshots are saved.", Late(snapshots), examples=("{ every: 10m, kept: 2 }",)
     ),
+    Key("backup", "Location of backups of the whole project.", Late(backup), examples=("s3://mybank-backups/shroff",)),
     Key(
         "keep",
         "Retention of events in the store. After a snapshot, older ones move to the lake; their ids stay known "

@@ -1,0 +1,263 @@
+"""Pages of a SQLite file beside its writers: a consistent copy, then what each later commit changed.
+
+Reads the formats that SQLite documents (sqlite.org/walformat.html): the write-ahead log has a page for each change, and
+its index says how many of them are committed. Works as Litestream does, on pages instead of rows, so every table of the
+file is copied, whoever writes it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from shroff.adapters.databases.sqlite_file import BUSY_S, begin_between, storage_error
+from shroff.errors import StorageError
+
+WAL_HEADER, FRAME_HEADER, INDEX_HEADER = 32, 24, 48  # bytes
+SALT: Final = 16  # where it stands in the header of the log
+RESTART_FRAMES: Final = 8_192  # 64 MB of write-ahead log, from which on it is begun again
+NO_LOG: Final = "0" * 16  # the salt where there is no write-ahead log
+CERTAIN_NS: Final = 2_000_000_000  # file systems note times of writes to 4 ms, old ones to 2 s
+INDEX_TRIES: Final = 1_000  # the index is written in microseconds, by one writer at a time
+
+
+class Position(NamedTuple):
+    """A commit in a write-ahead log: which log it is, its frames up to there, and their running checksum.
+
+    Where the log is empty, `check` says which state of the file this is.
+    """
+
+    salt: str
+    frames: int
+    check: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Pages of one commit that differ from an earlier one: where each stands in the write-ahead log.
+
+    `file` and `log` are descriptors of the reader.
+    """
+
+    file: int
+    log: int
+    at: Position
+    page_bytes: int
+    pages: int  # of the whole file at this commit
+    changed: dict[int, int]
+
+    def blocks(self, most: int) -> Iterator[dict[int, bytes]]:
+        """The changed pages by number, so many at a time. Valid until the reader's next call."""
+        numbers = sorted(self.changed)
+        for start in range(0, len(numbers), most):
+            yield {one: self._page(one) for one in numbers[start:][:most]}
+
+    def _page(self, number: int) -> bytes:
+        """One page. Where the log was begun again meanwhile, all of it stood in the file before, which waits for us."""
+        page = os.pread(self.log, self.page_bytes, self.changed[number])
+        if os.pread(self.log, 8, SALT).hex() != self.at.salt:
+            page = _at(self.file, (number - 1) * self.page_bytes, self.page_bytes)
+        return page
+
+
+class SqlitePages:
+    """Reads the pages of a SQLite file that other processes write.
+
+    From one call to the next it keeps a read transaction open, so that SQLite does not begin the write-ahead log again
+    before its pages were read. What proves that nothing was missed is the log's own salt and checksum.
+
+    POSIX drops all locks of a process on a file as soon as it closes any descriptor of it. So descriptors stay open as
+    long as the reader, and a process that has one should not have the file open by SQLite otherwise.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises: StorageError where the file cannot be read, or has no write-ahead log."""
+        self._path = path
+        self._held: sqlite3.Connection | None = None
+        self._last: Position | None = None
+        self._descriptors: dict[str, int] = {}
+
+    def changes(self, since: Position | None) -> Changes | None:
+        """What was committed since a position; None where that cannot be known, and the whole file must be read.
+
+        Without a position: all pages of the write-ahead log, which complete what `file_blocks` reads from now on.
+        """
+        opened = self._open()
+        try:
+            found = self._read(since)
+        except BaseException:
+            opened.close()
+            raise
+        self._hold(opened)
+        self._last = None if found is None else found.at
+        return found
+
+    def _read(self, since: Position | None) -> Changes | None:
+        salt, frames, pages, page_bytes, check = self._index()
+        is_held = self._held is not None and since == self._last
+        start = 0
+        if not frames:
+            check = self._file_mark()
+        if since is not None and salt != since.salt:
+            # A reader of ours was there all the time, so the log was begun again at most once, and at our position.
+            if not is_held or not _follows(since, salt):
+                return None
+        elif since is not None:
+            if salt == NO_LOG and not is_held and (not check or check != since.check):
+                return None
+            start = since.frames
+        changed = self._changed(salt, start, frames, page_bytes, since) if frames or start else {}
+        if changed is None:
+            return None
+        if not frames:  # nothing is in the log, so what the file says of itself holds
+            page_bytes = _page_bytes(int.from_bytes(_at(self._descriptor(""), 16, 2), "big"))
+            pages = self._path.stat().st_size // page_bytes
+        return Changes(
+            self._descriptor(""), self._descriptor("-wal"), Position(salt, frames, check), page_bytes, pages, changed
+        )
+
+    def _file_mark(self) -> str:
+        """What is another one after each write into the file; nothing where it was written a moment ago."""
+        state = self._path.stat()
+        is_certain = time.time_ns() - state.st_mtime_ns > CERTAIN_NS
+        return f"{state.st_mtime_ns:x}-{state.st_size:x}-{state.st_ino:x}" if is_certain else ""
+
+    def _hold(self, opened: sqlite3.Connection) -> None:
+        if self._held is not None:
+            self._held.close()
+        self._held = opened
+
+    def file_blocks(self, size: int) -> Iterator[bytes]:
+        """The bytes of the file, so many at a time; `changes` completes them, as pages may be of different commits."""
+        offset = 0
+        while block := os.pread(self._descriptor(""), size, offset):
+            yield block
+            offset += len(block)
+
+    def begin_again(self, since: Position) -> Changes | None:
+        """Let SQLite write its log from the beginning again, which our open transaction prevented.
+
+        Writers wait for about a millisecond. Gives what was committed meanwhile, as `changes` does.
+        """
+        with closing(self._connect("rw")) as writer, closing(self._connect("rw")) as beside:
+            for one in (writer, beside):
+                one.execute("PRAGMA wal_autocheckpoint = 0")
+                one.execute("PRAGMA busy_timeout = 0")
+            beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # the most of it, while others write
+            try:
+                begin_between(writer)
+                found = self.changes(since)
+                beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                self._hold(self._open())
+                writer.execute("ROLLBACK")
+            except sqlite3.OperationalError as error:
+                raise storage_error(error, self._path) from error
+            return found
+
+    def number(self, sql: str) -> int:
+        """The whole number that a query gives at the commit that was read; 0 for none."""
+        if self._held is None:
+            return 0
+        return int(self._held.execute(sql).fetchone()[0] or 0)
+
+    def close(self) -> None:
+        """End the read transaction. Closing twice does nothing."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+    def _descriptor(self, ending: str) -> int:
+        """The file, its write-ahead log or the index of that, open for reading while a transaction is."""
+        if ending not in self._descriptors:
+            path = self._path.with_name(f"{self._path.name}{ending}")
+            self._descriptors[ending] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return self._descriptors[ending]
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        address = f"file:{quote(str(self._path.absolute()))}?mode={mode}"
+        return sqlite3.connect(address, uri=True, isolation_level=None, timeout=BUSY_S, check_same_thread=False)
+
+    def _open(self) -> sqlite3.Connection:
+        """A read transaction at the last commit."""
+        try:
+            opened = self._connect("ro")
+        except sqlite3.Error as error:
+            raise storage_error(error, self._path) from error
+        try:
+            (mode,) = opened.execute("PRAGMA journal_mode").fetchone()
+            opened.execute("BEGIN")
+            opened.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            opened.close()
+            raise storage_error(error, self._path) from error
+        if mode != "wal":
+            opened.close()
+            raise StorageError(f"{self._path} has no write-ahead log. Open it once with 'shroff snapshot'")
+        return opened
+
+    def _index(self) -> tuple[str, int, int, int, str]:
+        """Salt, committed frames, pages of the file, bytes of a page, and checksum, by the index of the log."""
+        for _ in range(INDEX_TRIES):
+            head = _at(self._descriptor("-shm"), 0, 2 * INDEX_HEADER)
+            if head[:INDEX_HEADER] == head[INDEX_HEADER:] and head[12]:
+                page_bytes, frames, pages = struct.unpack_from("=HII", head, 14)
+                salt, check = head[32:40].hex(), head[24:32].hex()
+                return salt, frames, pages, _page_bytes(page_bytes), check
+        raise StorageError(f"{self._path}: the index of its write-ahead log changes without a pause. Try again")
+
+    def _changed(
+        self, salt: str, start: int, frames: int, page_bytes: int, since: Position | None
+    ) -> dict[int, int] | None:
+        """Where the last form of each page stands behind a frame; None where the log is not the one that was read."""
+        changed: dict[int, int] = {}
+        step = FRAME_HEADER + page_bytes
+        log = self._descriptor("-wal")
+        if start and since is not None:
+            before = _at(log, WAL_HEADER + (start - 1) * step, FRAME_HEADER) if start <= frames else b""
+            if before[8:16].hex() != salt or _check(log, before) != since.check:
+                return None
+        for number in range(start, frames):
+            offset = WAL_HEADER + number * step
+            head = _at(log, offset, FRAME_HEADER)
+            if head[8:16].hex() != salt:
+                raise StorageError(f"{self._path}-wal is damaged at frame {number + 1:,}. Run 'shroff doctor'")
+            changed[int.from_bytes(head[:4], "big")] = offset + FRAME_HEADER
+        return changed
+
+
+def _page_bytes(written: int) -> int:
+    return 65_536 if written == 1 else written
+
+
+def _check(log: int, frame: bytes) -> str:
+    """The running checksum of a frame as the index has it: numbers of this machine."""
+    return struct.pack("=II", *struct.unpack(">II", frame[16:24])).hex()
+
+
+def _follows(since: Position, salt: str) -> bool:
+    """Whether a log has the salt that SQLite gives it when it begins the last one again."""
+    first, second = int(since.salt[:8], 16), int(salt[:8], 16)
+    return not since.frames or (first + 1) & 0xFFFF_FFFF == second
+
+
+def _at(file: int, offset: int, size: int) -> bytes:
+    data = os.pread(file, size, offset)
+    if len(data) != size:
+        raise StorageError("the write-ahead log is shorter than its index says. Run 'shroff doctor'")
+    return data
+
+
+def apply_pages(file: int, page_bytes: int, pages: dict[int, bytes]) -> None:
+    """Write pages into a copy of the file."""
+    for number, page in pages.items():
+        os.pwrite(file, page, (number - 1) * page_bytes)

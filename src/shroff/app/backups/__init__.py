@@ -1,0 +1,1 @@
+"""Backups of a project: made beside its writers, verified, restored and removed."""

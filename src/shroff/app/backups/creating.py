@@ -1,0 +1,234 @@
+"""Makes backups beside a project's writers: full ones, and every few seconds what changed since (the tail)."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import msgspec
+
+import shroff
+from shroff import config
+from shroff.adapters.databases.sqlite_pages import RESTART_FRAMES, Changes, Position, SqlitePages
+from shroff.app.backups import project_files
+from shroff.app.backups.vault import Database, Point, Vault, new_id
+from shroff.errors import StorageError, UsageError
+from shroff.language.values import DAY_MS
+from shroff.runtime.whole_files import whole_file
+
+if TYPE_CHECKING:
+    from shroff.app.opened import Opened
+
+PIECE_PAGES: Final = 512  # of a piece: 4 MB
+FULL_MS: Final = DAY_MS  # after which the next backup is a full one
+
+
+class Note(msgspec.Struct, frozen=True):
+    """The last backup of this project, as this machine knows it: .shroff/backup.json."""
+
+    id: str
+    address: str = ""
+    number: int = 0
+    at_ms: int = 0
+
+
+class BackupWriter:
+    """Makes the backups of one project, one process at a time. Use it as a context manager."""
+
+    def __init__(self, opened: Opened, vault: Vault) -> None:
+        self._opened, self._vault, self._folder = opened, vault, opened.places.folder
+        self._pages: dict[str, SqlitePages] = {}
+        self._seen: dict[str, tuple[tuple[int, ...], tuple[int, list[str]]]] = {}
+        self._last: tuple[Point, str] | None = None
+        self._files: dict[str, tuple[int, list[str]]] = {}
+        self._full_ms = 0
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Raises: LogBusyError where another process makes backups; UsageError as `Vault.begin`."""
+        address = Path(self._vault.address)
+        if address.is_absolute() and address.resolve().is_relative_to(self._folder.resolve()):
+            raise UsageError(f"{address} is in the project's folder, and would be lost with it. Name another place.")
+        if self._opened.systems.store is not None:
+            raise UsageError(
+                "the log of this project is in a database server, which 'shroff backup' does not copy. Use the server's "
+                "own tools, pg_dump or mariadb-dump, and copy the project's folder beside."
+            )
+        state = self._opened.places.state
+        words = "another process, such as 'shroff backup create --follow', makes backups of this project"
+        self._open.enter_context(config.alone(state / "backup.lock", words))
+        try:
+            self._note = read_note(state) or Note(new_id())
+            self._vault.begin(self._note.id, self._folder.name)
+            self._write_note(self._note.number, self._note.at_ms)
+            if numbers := self._vault.numbers():
+                chain = list(self._vault.chain(numbers[-1]))
+                self._last = chain[0]
+                self._full_ms = chain[-1][0].at_ms
+                self._files = next(point.files for point, _ in chain if point.files is not None)
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self._pages.values():
+            one.close()
+        self._open.close()
+
+    def create(self, *, is_full: bool = False) -> Point | None:
+        """Make a backup: the tail where that is enough, else a full one. None where nothing changed.
+
+        Raises: StorageError, TransientError where a file or the place cannot be read or written.
+        """
+        now_ms = self._opened.now_ms()
+        last = None if self._last is None else self._last[0]
+        at_ms = now_ms if last is None else max(now_ms, last.at_ms)
+        if last is None or is_full or at_ms - self._full_ms >= FULL_MS:
+            return self._full(at_ms)
+        before = self._vault.stored
+        with config.editing(self._opened.places):
+            changes = self._tail_of(last)
+            found, secrets = self._scan({name: one for name, one in self._files.items() if _is_snapshot(name)})
+        if changes is None or changes.keys() != set(project_files.databases(self._folder)):
+            return self._full(at_ms)
+        if found == self._files and not any(one.changed for one in changes.values()):
+            self._write_note(last.number, at_ms)
+            return None
+        kept = {
+            name: self._stored(name, one, None, self._written(one.blocks(PIECE_PAGES))) for name, one in changes.items()
+        }
+        return self._add(at_ms, kept, None if found == self._files else found, secrets, before)
+
+    def _full(self, at_ms: int) -> Point:
+        before = self._vault.stored
+        saved = {name: self._file(name) for name in project_files.snapshots(self._folder)}
+        with config.editing(self._opened.places):
+            names = project_files.databases(self._folder)
+            changes = {name: self._reader(name).changes(None) for name in names}
+            found, secrets = self._scan({name: one for name, one in saved.items() if one is not None})
+        kept = {}
+        for name, one in changes.items():
+            if one is None:
+                raise StorageError(f"{name} cannot be read. Run 'shroff doctor'")
+            blocks = self._reader(name).file_blocks(PIECE_PAGES * one.page_bytes)
+            whole = [self._vault.put(block) for block in blocks]
+            kept[name] = self._stored(name, one, whole, self._written(one.blocks(PIECE_PAGES)))
+        self._full_ms = at_ms
+        return self._add(at_ms, kept, found, secrets, before, is_full=True)
+
+    def _tail_of(self, last: Point) -> dict[str, Changes] | None:
+        """What each database changed since a point; None where one has to be read as a whole."""
+        found = {}
+        for name, one in last.databases.items():
+            if not (self._folder / name).is_file():
+                return None
+            since, reader = Position(*one.read_to), self._reader(name)
+            changes = reader.begin_again(since) if since.frames > RESTART_FRAMES else reader.changes(since)
+            if changes is None:
+                return None
+            found[name] = changes
+        return found
+
+    def _reader(self, name: str) -> SqlitePages:
+        if name not in self._pages:
+            self._pages[name] = SqlitePages(self._folder / name)
+        return self._pages[name]
+
+    def _stored(self, name: str, one: Changes, whole: list[str] | None, changed: list[str]) -> Database:
+        last_seq = self._reader(name).number("SELECT max(seq) FROM events") if one.pages else 0
+        at = (one.at.salt, one.at.frames, one.at.check)
+        return Database(one.page_bytes, one.pages, at, whole, changed, last_seq)
+
+    def _written(self, blocks: Iterator[dict[int, bytes]]) -> list[str]:
+        return [self._vault.put(pages_bytes(block)) for block in blocks]
+
+    def _scan(self, found: dict[str, tuple[int, list[str]]]) -> tuple[dict[str, tuple[int, list[str]]], dict[str, str]]:
+        """The project's files, of which those that changed are stored; and the fingerprints of secrets."""
+        stored, secret = project_files.files(self._folder)
+        for name in stored:
+            if (kept := self._file(name)) is not None:
+                found[name] = kept
+        secrets = {}
+        for name in secret:
+            with suppress(FileNotFoundError):
+                secrets[name] = project_files.fingerprint(name, (self._folder / name).read_bytes())
+        return found, secrets
+
+    def _file(self, name: str) -> tuple[int, list[str]] | None:
+        """A file's permissions and pieces; None where it is gone. Read only where it is another one than before."""
+        path = self._folder / name
+        try:
+            with path.open("rb") as file:
+                state = os.fstat(file.fileno())
+                mark = (state.st_mtime_ns, state.st_size, state.st_ino, state.st_mode)
+                if name not in self._seen or self._seen[name][0] != mark:
+                    pieces = [self._vault.put(data) for data in iter(lambda: file.read(PIECE_PAGES * 8_192), b"")]
+                    self._seen[name] = mark, (stat.S_IMODE(state.st_mode), pieces)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+        return self._seen[name][1]
+
+    def _add(
+        self,
+        at_ms: int,
+        kept: dict[str, Database],
+        found: dict[str, tuple[int, list[str]]] | None,
+        secrets: dict[str, str],
+        before: int,
+        *,
+        is_full: bool = False,
+    ) -> Point:
+        number, digest = (0, "") if self._last is None else (self._last[0].number, self._last[1])
+        size = self._vault.stored - before
+        point = Point(number + 1, at_ms, is_full, digest, shroff.__version__, kept, found, secrets, size)
+        self._last = point, self._vault.add(point)
+        self._files = self._files if found is None else found
+        self._write_note(point.number, at_ms)
+        return point
+
+    def _write_note(self, number: int, at_ms: int) -> None:
+        self._note = Note(self._note.id, self._vault.address, number, at_ms)
+        write_note(self._opened.places.state, self._note)
+
+
+def pages_bytes(pages: dict[int, bytes]) -> bytes:
+    """Pages as one piece: how many, their numbers, and then each."""
+    numbers = sorted(pages)
+    return struct.pack(f"<{len(numbers) + 1}I", len(numbers), *numbers) + b"".join(pages[one] for one in numbers)
+
+
+def pages_of(data: bytes, page_bytes: int) -> dict[int, bytes]:
+    """The pages of a piece."""
+    (count,) = struct.unpack_from("<I", data)
+    numbers = struct.unpack_from(f"<{count}I", data, 4)
+    start = 4 * (count + 1)
+    return {one: data[start + place * page_bytes :][:page_bytes] for place, one in enumerate(numbers)}
+
+
+def read_note(state: Path) -> Note | None:
+    """The last backup that this machine made; None where it made none."""
+    try:
+        return msgspec.json.decode((state / project_files.NOTE).read_bytes(), type=Note)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise UsageError(
+            f"{state / project_files.NOTE} cannot be read: {error}. Remove it, and name an empty place for backups."
+        ) from None
+
+
+def write_note(state: Path, note: Note) -> None:
+    with whole_file(state / project_files.NOTE) as file:
+        file.write(msgspec.json.encode(note))
+
+
+def _is_snapshot(name: str) -> bool:
+    return project_files.SNAPSHOTS in name.split("/")[1:3]

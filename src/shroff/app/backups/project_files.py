@@ -1,0 +1,83 @@
+"""Which files of a project folder a backup has, and which it names only.
+
+A project is its definitions, its models, and the folder .shroff with the log. Secrets are named with a fingerprint and
+never stored. Files that the program makes again by itself are left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from shroff.config import STATE_FOLDER
+
+LOG: Final = "log.db"
+HASH_KEY: Final = f"{STATE_FOLDER}/hash.key"
+NOTE: Final = "backup.json"  # of the last backup, in .shroff
+SNAPSHOTS: Final = "snapshots"  # saved state: with full backups only, since it is large and only saves time
+_MADE_AGAIN: Final = frozenset({"checked.json", "downloads", "marts", "keys", "mail", "audit.head", NOTE, SNAPSHOTS})
+_SECRET_ENDINGS: Final = (".key", ".pem", ".p12", ".pfx", ".jks")
+_MARK: Final = b"PRIVATE KEY-----"
+_MARK_WITHIN: Final = 65_536  # bytes of a file in which a private key is looked for
+
+
+def databases(folder: Path) -> list[str]:
+    """The SQLite files of a project, one for each lane."""
+    return [one for one in _walk(folder) if one.startswith(f"{STATE_FOLDER}/") and one.rpartition("/")[2] == LOG]
+
+
+def files(folder: Path) -> tuple[list[str], list[str]]:
+    """The files to store, and those that are secret. Names are as `rules/velocity.yaml`."""
+    stored, secret = list[str](), list[str]()
+    for name in _walk(folder):
+        parts = name.split("/")
+        if parts[0] == STATE_FOLDER and (_is_made_again(parts) or parts[-1].startswith(LOG)):
+            continue
+        (secret if _is_secret(folder / name, parts) else stored).append(name)
+    return stored, secret
+
+
+def snapshots(folder: Path) -> list[str]:
+    """Files of saved state, of each lane."""
+    return [
+        one
+        for one in _walk(folder)
+        if one.startswith(f"{STATE_FOLDER}/") and SNAPSHOTS in one.split("/")[1:3] and not _is_passing(one)
+    ]
+
+
+def fingerprint(name: str, data: bytes) -> str:
+    """What tells the right key from another one; nothing for a secret that somebody could guess."""
+    return hashlib.sha256(b"shroff backup\n" + data.strip()).hexdigest()[:16] if name == HASH_KEY else ""
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    for place, folders, names in os.walk(folder):
+        here = Path(place)
+        is_top = here == folder
+        folders[:] = sorted(
+            one for one in folders if (is_top and one == STATE_FOLDER) or not one.startswith((".", "__pycache__"))
+        )
+        for name in sorted(names):
+            if (here / name).is_file():  # also behind a link; no pipe or socket
+                yield (here / name).relative_to(folder).as_posix()
+
+
+def _is_made_again(parts: list[str]) -> bool:
+    in_lane = 2 if len(parts) > 2 and parts[1].startswith("lane-") else 1
+    return parts[in_lane] in _MADE_AGAIN or _is_passing(parts[-1])
+
+
+def _is_passing(name: str) -> bool:
+    """Whether it is a lock, or a file that is being written."""
+    return name.endswith((".lock", ".unfinished", ".part")) or name.rpartition("/")[2].startswith(".")
+
+
+def _is_secret(path: Path, parts: list[str]) -> bool:
+    if parts[-1].startswith(".env") or parts[-1].endswith(_SECRET_ENDINGS) or parts[0] == "secrets":
+        return True
+    with path.open("rb") as file:
+        return _MARK in file.read(_MARK_WITHIN)

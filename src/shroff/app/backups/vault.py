@@ -1,0 +1,277 @@
+"""Where backups of one project are kept: a folder or a bucket of pieces, and points that name them.
+
+    shroff-backup         whose backups these are, and whether they are encrypted
+    pieces/3f/3f9c...     a piece of a file, compressed, under the hash of its content
+    points/000000000017   one moment: which pieces make each file; it names the point before by its hash
+
+A point is written last, so a backup that was interrupted leaves pieces that nothing names. A piece is stored once,
+however many points name it. No object is ever changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from shroff.errors import StorageError, UsageError
+from shroff.streams.lake import Objects
+
+FORMAT: Final = 1
+LABEL, PIECES, POINTS = "shroff-backup", "pieces", "points"
+KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12  # of AES-GCM
+PACKED: Final = 1  # of zlib: rows of a log take a quarter of their bytes, and 60 MB a second and core
+Read = TypeVar("Read")
+
+
+class Label(msgspec.Struct, frozen=True):
+    """Whose backups a place has. `proof` shows whether a key is the one they are encrypted with."""
+
+    shroff_backup: int
+    id: str
+    name: str
+    proof: str = ""
+
+
+class Database(msgspec.Struct, frozen=True):
+    """One SQLite file at a point: all of it, or the pages that changed since the point before.
+
+    `read_to` is the position in its write-ahead log (see `sqlite_pages.Position`).
+    """
+
+    page_bytes: int
+    pages: int
+    read_to: tuple[str, int, str]
+    whole: list[str] | None  # pieces of the file in order
+    changed: list[str]  # pieces of changed pages, in order
+    last_seq: int
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One moment of a project. A full point needs no other; a tail point needs those back to the last full one."""
+
+    number: int
+    at_ms: int
+    is_full: bool
+    before: str  # hash of the point before
+    program: str
+    databases: dict[str, Database]
+    files: dict[str, tuple[int, list[str]]] | None  # permissions and pieces; None as at the point before
+    secrets: dict[str, str]  # fingerprints of files that are never in a backup
+    bytes: int  # stored with this point
+
+
+class Vault:
+    """The backups of one project.
+
+    Args:
+        objects: Where they are.
+        key: 32 bytes; without one nothing is encrypted.
+    """
+
+    def __init__(self, objects: Objects, key: bytes | None = None) -> None:
+        self._objects, self._key = objects, key
+        self._seal = None if key is None else _sealing(key)
+        self.address = objects.address
+        self.label: Label | None = None
+        self._known: set[str] | None = None
+        self.stored = 0  # bytes, since this was opened
+
+    # Whose backups these are
+
+    def open(self, id: str = "") -> Label:
+        """Read the label. With an id, whose backups they must be.
+
+        Raises: UsageError where there are none, of another project, or with another key.
+        """
+        found = self._objects.get(LABEL)
+        if found is None:
+            raise UsageError(f"{self.address} has no backups of shroff. Make one with 'shroff backup create'.")
+        self.label = label = self._decoded(found.data, Label, LABEL)
+        if label.shroff_backup != FORMAT:
+            raise UsageError(
+                f"{self.address} has backups of format {label.shroff_backup}, and this program reads format {FORMAT}. "
+                "Use the program that made them."
+            )
+        if id and label.id != id:
+            raise UsageError(
+                f"{self.address} has the backups of another project, {label.name!r}. Name another place: each project "
+                "needs its own."
+            )
+        if bool(label.proof) != (self._key is not None):
+            needs = "are encrypted: name the key file" if label.proof else "are not encrypted: leave the key file out"
+            raise UsageError(f"the backups at {self.address} {needs} ('key' under 'backup:', or --key).")
+        if self._key is not None and not hmac.compare_digest(label.proof, _proof(self._key, label.id)):
+            raise UsageError(f"the backups at {self.address} were encrypted with another key.")
+        return label
+
+    def begin(self, id: str, name: str) -> Label:
+        """The label, which is made where there is none. Raises: as `open`."""
+        label = Label(FORMAT, id, name, "" if self._key is None else _proof(self._key, id))
+        if self._objects.get(LABEL) is None:
+            if any(True for _ in self._objects.list()):
+                raise UsageError(f"{self.address} has other files. Name an empty folder or prefix for backups.")
+            self._objects.put(LABEL, msgspec.json.encode(label))
+        return self.open(id)
+
+    # Pieces
+
+    def put(self, data: bytes) -> str:
+        """Store a piece, unless it is there; gives its name."""
+        name = self._name(data)
+        if self._known is None:
+            self._known = set(self.pieces())
+        if name not in self._known:
+            packed = self._closed(zlib.compress(data, PACKED), name)
+            self._objects.put(_piece(name), packed)
+            self.stored += len(packed)
+            self._known.add(name)
+        return name
+
+    def get(self, name: str) -> bytes:
+        """A piece. Raises: StorageError where it is missing, or not what was stored."""
+        found = self._objects.get(_piece(name))
+        if found is None:
+            raise StorageError(f"{self.address}: the piece {name} is missing, so this backup is incomplete. {_CURE}")
+        try:
+            data = zlib.decompress(self._opened(found.data, name))
+        except zlib.error:
+            raise self._altered(_piece(name)) from None
+        if self._name(data) != name:
+            raise self._altered(_piece(name))
+        return data
+
+    def pieces(self) -> dict[str, int]:
+        """All pieces with their bytes."""
+        return {one.name.rpartition("/")[2]: one.size for one in self._objects.list(PIECES)}
+
+    def remove_piece(self, name: str) -> None:
+        self._objects.delete(_piece(name))
+        if self._known is not None:
+            self._known.discard(name)
+
+    # Points
+
+    def numbers(self) -> list[int]:
+        """The points that are there, oldest first."""
+        return [int(one.name.rpartition("/")[2]) for one in self._objects.list(POINTS)]
+
+    def point(self, number: int) -> tuple[Point, str]:
+        """A point, and its hash. Raises: StorageError where it is missing or altered."""
+        found = self._objects.get(_point(number))
+        if found is None:
+            raise StorageError(f"{self.address}: the point {number} is missing. {_CURE}")
+        digest, _, body = self._opened(found.data, _point(number)).partition(b"\n")
+        if digest.decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
+            raise self._altered(_point(number))
+        point = self._decoded(body, Point, _point(number))
+        if point.number != number:
+            raise self._altered(_point(number))
+        return point, digest.decode()
+
+    def add(self, point: Point) -> str:
+        """Store a point; gives its hash. Raises: UsageError where another process stored one of this number."""
+        body = msgspec.json.encode(point)
+        digest = hashlib.sha256(body).hexdigest()
+        if not self._objects.put(
+            _point(point.number), self._closed(digest.encode() + b"\n" + body, _point(point.number))
+        ):
+            raise UsageError(
+                f"{self.address}: another process made the backup {point.number} meanwhile. Only one process may make "
+                "backups of a project; stop the other one, such as the project that this one was restored from."
+            )
+        return digest
+
+    def remove_point(self, number: int) -> None:
+        self._objects.delete(_point(number))
+
+    def chain(self, number: int) -> Iterator[tuple[Point, str]]:
+        """A point and those that it needs, newest first. Raises: StorageError where one is missing or altered."""
+        point, digest = self.point(number)
+        yield point, digest
+        while not point.is_full:
+            expected = point.before
+            point, digest = self.point(point.number - 1)
+            if digest != expected:
+                raise self._altered(_point(point.number))
+            yield point, digest
+
+    # Below: names, and encryption
+
+    def _name(self, data: bytes) -> str:
+        if self._key is None:
+            return hashlib.sha256(data).hexdigest()
+        return hmac.new(self._key, data, hashlib.sha256).hexdigest()  # so that names tell nothing of the content
+
+    def _closed(self, data: bytes, name: str) -> bytes:
+        if self._seal is None:
+            return data
+        nonce = os.urandom(NONCE_BYTES)
+        sealed: bytes = self._seal.encrypt(nonce, data, name.encode())
+        return nonce + sealed
+
+    def _opened(self, data: bytes, name: str) -> bytes:
+        if self._seal is None:
+            return data
+        try:
+            opened: bytes = self._seal.decrypt(data[:NONCE_BYTES], data[NONCE_BYTES:], name.encode())
+        except Exception:  # noqa: BLE001 - InvalidTag, and ValueError for what is too short
+            raise self._altered(name) from None
+        return opened
+
+    def _decoded(self, data: bytes, kind: type[Read], name: str) -> Read:
+        try:
+            return msgspec.json.decode(data, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise self._altered(name) from None
+
+    def _altered(self, name: str) -> StorageError:
+        return StorageError(f"{self.address}: {name} was truncated or altered. {_CURE}")
+
+
+_CURE: Final = "'shroff backup verify' shows which backups can be restored"
+
+
+def read_key(path: Path) -> bytes:
+    """The key of a file: 64 hexadecimal digits. Raises: UsageError where it has none."""
+    try:
+        key = bytes.fromhex(path.read_text("ascii").strip())
+    except OSError as error:
+        raise UsageError(f"the key file {path} cannot be read: {error.strerror}.") from None
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise UsageError(f"{path} holds no key: expected 64 hexadecimal digits, as 'openssl rand -hex 32' writes them.")
+    return key
+
+
+def new_id() -> str:
+    return token_hex(16)
+
+
+def _sealing(key: bytes) -> Any:
+    try:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    except ImportError:
+        raise UsageError("encrypted backups need cryptography: install shroff[backup].") from None
+    return AESGCM(key)
+
+
+def _proof(key: bytes, id: str) -> str:
+    return hmac.new(key, f"shroff backup {id}".encode(), hashlib.sha256).hexdigest()
+
+
+def _piece(name: str) -> str:
+    return f"{PIECES}/{name[:2]}/{name}"
+
+
+def _point(number: int) -> str:
+    return f"{POINTS}/{number:012d}"

@@ -1,0 +1,221 @@
+"""`shroff backup`: the whole project, copied beside its writers."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from shroff.cli.progress import bars
+from shroff.cli.session import ExampleGroup, Session, command, json_option, many, table
+from shroff.errors import TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shroff.app.backups.vault import Point
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+SHOWN: Final = 20
+TRIED_AGAIN_S: Final = 10.0  # after the place could not be reached
+
+
+@click.group("backup", cls=ExampleGroup, no_args_is_help=False)
+@json_option
+def backup() -> None:
+    """Back up the whole project: log, cases, users, audit log, models and project files.
+
+    Backups are in a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; 'backup:' in shroff.yaml
+    or --at names it. Secrets, such as .shroff/hash.key, are never in a backup: keep copies of them elsewhere.
+    'shroff restore' restores a project.
+    """
+
+
+backup.examples = ("shroff backup create --at /mnt/backups/mybank", "shroff backup list --json")
+
+
+def at(function: Function) -> Function:
+    """Add `--at` and `--key`."""
+    place = "Folder or bucket of the backups.  [default: 'backup' in shroff.yaml]"
+    key = "File with the encryption key: 64 hexadecimal digits.  [default: 'key' under 'backup' in shroff.yaml]"
+    add_key = click.option("--key", type=click.Path(path_type=Path), help=key)
+    return click.option("--at", "place", metavar="PLACE", help=place)(add_key(function))
+
+
+@command("create", "shroff backup create", "shroff backup create --follow --every 5", group=backup)
+@at
+@click.option("--full", "is_full", is_flag=True, help="Read everything again, also if the changes would suffice.")
+@click.option("--follow", is_flag=True, help="Continue until stopped: back up the changes every few seconds.")
+@click.option(
+    "--every",
+    "every_s",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    default=5.0,
+    show_default=True,
+    help="With --follow: the time between two backups. This much can be lost with the disk.",
+)
+def create(session: Session, place: str | None, key: Path | None, is_full: bool, follow: bool, every_s: float) -> None:
+    """Make a backup while other processes write the project: the changes since the last one, or a full one.
+
+    A backup is full if it is the first, a day after the last full one, or if changes since the last one cannot be
+    known, for example because no process was running. Equal pieces are stored once. With --follow, run it beside the
+    service, for example as a second systemd unit; it also removes old backups once an hour, as 'shroff backup prune'
+    does.
+    """
+    from shroff.app.backups.creating import BackupWriter
+    from shroff.app.backups.keeping import KeepRules, pruned, vault_of
+
+    opened = session.project.opened
+    with vault_of(opened, place, key) as vault, BackupWriter(opened, vault) as writer:
+        if follow:
+            with _stopped() as stop:
+                pruned_ms, wait_s = opened.now_ms(), every_s
+                while not stop.is_set():
+                    try:
+                        if (point := writer.create()) is not None:
+                            session.answer(_document(point), f"{_line(point)}")
+                            session.flush()
+                        if opened.now_ms() - pruned_ms >= 3_600_000:
+                            pruned(vault, KeepRules(), pruned_ms := opened.now_ms())
+                        wait_s = every_s
+                    except TransientError as error:
+                        session.say(f"shroff: {error} The next try is in {TRIED_AGAIN_S:.0f} s.")
+                        wait_s = TRIED_AGAIN_S
+                    stop.wait(wait_s)
+            return
+        made = writer.create(is_full=is_full)
+        if made is None:
+            session.answer({"number": None, "backups": vault.address}, f"{vault.address}: nothing changed.")
+        else:
+            session.answer({**_document(made), "backups": vault.address}, f"{vault.address}: {_line(made)}")
+            if made.secrets:
+                session.say(f"shroff: not in the backup, keep copies elsewhere: {', '.join(sorted(made.secrets))}")
+    session.next("shroff backup verify", "shroff backup list")
+
+
+@command("list", "shroff backup list", "shroff backup list --json", group=backup)
+@at
+def list_(session: Session, place: str | None, key: Path | None) -> None:
+    """List backups, oldest first: full ones, each with the tail that follows it."""
+    from shroff.app.backups.keeping import listed, vault_of
+
+    with vault_of(session.project.opened, place, key) as vault:
+        points, address = listed(vault), vault.address
+    groups: list[list[Point]] = []
+    for one in points:
+        groups += [[]] if one.is_full or not groups else []
+        groups[-1].append(one)
+    text = f"{address}: {many(len(points), 'backup')}."
+    if groups:
+        heads = ("number", "first", "last", "tails", "seq", "size")
+        text += "\n" + table([_row(one) for one in groups], heads)
+    session.answer({"backups": address, "points": [_document(one) for one in points]}, text)
+    session.next("shroff restore FOLDER --to TIME", "shroff backup verify")
+
+
+@command("verify", "shroff backup verify", "shroff backup verify --at s3://mybank-backups/shroff", group=backup)
+@at
+def verify(session: Session, place: str | None, key: Path | None) -> int:
+    """Read all backups and compare every byte with its hash.
+
+    Exit status 1 if a backup is truncated, altered or incomplete; the output names each and says why.
+    """
+    from shroff.app.backups.keeping import vault_of, verified
+    from shroff.monitoring.doctor import bytes_text
+
+    with vault_of(session.project.opened, place, key) as vault, bars("reading, pieces") as (progress,):
+        found, address = verified(vault, progress), vault.address
+    counts = f"{many(found.points, 'backup')}, {many(found.pieces, 'piece')}, {bytes_text(found.bytes)}"
+    text = f"{address}: {counts} read, {len(found.damaged):,} damaged."
+    lines = [f"  backup {number}: {why}" for number, why in found.damaged.items()]
+    document = {
+        "backups": address,
+        "points": found.points,
+        "pieces": found.pieces,
+        "bytes": found.bytes,
+        "damaged": [{"number": number, "why": why} for number, why in found.damaged.items()],
+    }
+    session.answer(document, "\n".join([text, *lines[:SHOWN]]))
+    session.next("shroff backup create --full" if found.damaged else "shroff restore FOLDER")
+    return 1 if found.damaged else 0
+
+
+@command("prune", "shroff backup prune", "shroff backup prune --keep 3d --days 14 --months 6 --dry-run", group=backup)
+@at
+@click.option("--keep", metavar="DURATION", default="7d", show_default=True, help="Keep every backup this long.")
+@click.option("--days", type=click.IntRange(min=0), default=30, show_default=True, help="Full backups: one a day.")
+@click.option("--months", type=click.IntRange(min=0), default=12, show_default=True, help="And one a month.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Show what would be removed; remove nothing.")
+def prune(
+    session: Session, place: str | None, key: Path | None, keep: str, days: int, months: int, is_dry: bool
+) -> None:
+    """Remove old backups. The newest full backup and its tail always stay."""
+    from shroff.app.backups.creating import BackupWriter
+    from shroff.app.backups.keeping import KeepRules, pruned, vault_of
+    from shroff.language.values import parse_duration
+    from shroff.monitoring.doctor import bytes_text
+
+    opened = session.project.opened
+    rules = replace(KeepRules(), all_ms=parse_duration(keep), days=days, months=months)
+    with vault_of(opened, place, key) as vault, BackupWriter(opened, vault):
+        gone, freed = pruned(vault, rules, opened.now_ms(), is_dry=is_dry)
+        address = vault.address
+    verb = "would be removed" if is_dry else "removed"
+    document = {"backups": address, "removed": [one.number for one in gone], "bytes": freed, "dry_run": is_dry}
+    session.answer(document, f"{address}: {many(len(gone), 'backup')} {verb}, {bytes_text(freed)} freed.")
+    session.next("shroff backup list")
+
+
+def _row(points: list[Point]) -> tuple[object, ...]:
+    from shroff.events.event import time_text
+    from shroff.monitoring.doctor import bytes_text
+
+    first, last = points[0], points[-1]
+    times = time_text(first.at_ms), time_text(last.at_ms)
+    return first.number, *times, len(points) - 1, f"{_seq(last):,}", bytes_text(sum(one.bytes for one in points))
+
+
+def _document(point: Point) -> dict[str, object]:
+    from shroff.events.event import time_text
+
+    return {
+        "number": point.number,
+        "kind": "full" if point.is_full else "tail",
+        "at": time_text(point.at_ms),
+        "seq": _seq(point),
+        "bytes": point.bytes,
+        "program": point.program,
+        "secrets": sorted(point.secrets),
+    }
+
+
+def _line(point: Point) -> str:
+    from shroff.events.event import time_text
+    from shroff.monitoring.doctor import bytes_text
+
+    kind = "full backup" if point.is_full else "tail"
+    size = bytes_text(point.bytes)
+    return f"{kind} {point.number} of {time_text(point.at_ms)}, up to seq {_seq(point):,}, {size} stored."
+
+
+def _seq(point: Point) -> int:
+    return max((one.last_seq for one in point.databases.values()), default=0)
+
+
+@contextmanager
+def _stopped() -> Iterator[threading.Event]:
+    """Set by Ctrl-C or SIGTERM, so that a backup that was begun is finished."""
+    stop = threading.Event()
+    kept = {one: signal.signal(one, lambda *_: stop.set()) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for one, handler in kept.items():
+            signal.signal(one, handler)

@@ -1,0 +1,305 @@
+"""Backups of a project: made, verified, restored elsewhere, refused where they were altered, and removed by rules."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+
+import pytest
+
+from shroff.adapters.lake.folder import FolderObjects
+from shroff.app import project as app
+from shroff.app.backups.creating import BackupWriter
+from shroff.app.backups.keeping import KeepRules, finding, listed, pruned, verified
+from shroff.app.backups.restoring import IN_DOUBT, restore
+from shroff.app.backups.vault import Point, Vault
+from shroff.cli.main import run
+from shroff.errors import LogBusyError, StorageError, UsageError
+from shroff.language.values import DAY_MS
+from shroff.notices.store import OPEN, UNKNOWN
+from shroff.people.audit import Action
+from tests.support.telling import NOW_MS, Bank, payment, token_in
+
+KEY = bytes(range(32))
+
+
+@contextmanager
+def backing_up(bank, place, key=None):
+    with BackupWriter(bank.project.opened, Vault(FolderObjects(str(place)), key)) as writer:
+        yield writer
+
+
+def vault(place, key=None):
+    return Vault(FolderObjects(str(place)), key)
+
+
+def add_setting(bank, text):
+    path = bank.folder / "shroff.yaml"
+    path.write_text(path.read_text() + text)
+
+
+def receipts(folder):
+    with app.open_exactly(folder).opened.reading() as log:
+        return [(row.seq, row.document) for rows in log.decisions_after() for row in rows]
+
+
+@pytest.fixture
+def bank(tmp_path):
+    found = Bank(tmp_path / "bank")
+    found.pay(payment())
+    return found
+
+
+@pytest.fixture
+def secrets(tmp_path):
+    return tmp_path / "bank" / ".shroff"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
+def test_a_project_is_restored_elsewhere_with_all_that_happened_in_it(bank, secrets, tmp_path, key):
+    with backing_up(bank, tmp_path / "vault", key) as writer:
+        assert writer.create().is_full
+        mails = bank.tell().read
+        bank.project.people.record(Action("list.change", "list blocked_cards"))
+        bank.pay(payment("p-2", card="c-2"))
+        assert not writer.create().is_full
+        assert writer.create() is None, "nothing changed"
+    found = restore(vault(tmp_path / "vault", key), tmp_path / "again", secrets=secrets)
+
+    assert len(mails) == 1
+    assert (found.number, found.missing) == (2, ())
+    assert receipts(tmp_path / "again") == receipts(bank.folder)
+    again = Bank(tmp_path / "again")
+    assert again.project.verify().mismatches == 0
+    assert again.project.people.verify_audit().is_whole
+    assert again.project.people.verify_audit().rows == 1
+    sent = again.tell()
+    assert [one["To"] for one in sent.read] == ["ann@customers.example"], "of p-2 alone; that of p-1 was sent"
+    confirming = again.project.notices.confirming()
+    assert confirming.answer(token_in(mails[0]), "no").kind == bank_page(bank, token_in(mails[0]))
+    confirming.close()
+
+
+def bank_page(bank, token):
+    """The page that the first project gives to the same answer."""
+    confirming = bank.project.notices.confirming()
+    try:
+        return confirming.answer(token, "no").kind
+    finally:
+        confirming.close()
+
+
+@pytest.mark.slow
+def test_a_project_is_restored_as_it_was_at_a_moment(bank, secrets, tmp_path):
+    seqs = []
+    with backing_up(bank, tmp_path / "vault") as writer:
+        for number in range(3):
+            seqs.append(writer.create().databases[".shroff/log.db"].last_seq)
+            bank.clock_ms += 60_000
+            bank.pay(payment(f"q-{number}"))
+
+    for number, seq in enumerate(seqs):
+        found = restore(
+            vault(tmp_path / "vault"),
+            tmp_path / f"again-{number}",
+            to_ms=NOW_MS + number * 60_000 + 59_999,
+            secrets=secrets,
+        )
+        assert (found.at_ms, found.last_seq) == (NOW_MS + number * 60_000, seq)
+        assert receipts(found.folder) == receipts(bank.folder)[: number + 1]
+    with pytest.raises(UsageError, match="has no backup at or before 2026-"):
+        restore(vault(tmp_path / "vault"), tmp_path / "x", to_ms=NOW_MS - 1)
+
+
+@pytest.mark.slow
+def test_a_letter_that_may_have_left_after_the_backup_waits_for_a_person(bank, secrets, tmp_path):
+    bank.post.failing = [OSError("the server went away")]
+    bank.tell(steps=2)
+    assert [one.state for one in bank.letters()] == [OPEN]
+    with backing_up(bank, tmp_path / "vault") as writer:
+        writer.create()
+    found = restore(vault(tmp_path / "vault"), tmp_path / "again", secrets=secrets)
+
+    again = Bank(tmp_path / "again")
+    assert found.held == 1
+    assert [(one.state, one.reason) for one in again.letters()] == [(UNKNOWN, IN_DOUBT)]
+    assert again.tell(later_ms=DAY_MS).mails == []
+
+
+@pytest.mark.slow
+def test_secrets_are_named_and_never_stored(bank, tmp_path):
+    bank.project.opened.hasher("a value")
+    own = {".shroff/hash.key", ".env", "certs/bank.pem", "tls.txt"}
+    (bank.folder / ".env").write_text("TOKEN=planted-secret-1\n")
+    (bank.folder / "certs").mkdir()
+    (bank.folder / "certs" / "bank.pem").write_text("planted-secret-2")
+    (bank.folder / "tls.txt").write_text("-----BEGIN PRIVATE KEY-----\nplanted-secret-3\n")
+    with backing_up(bank, tmp_path / "vault") as writer:
+        point = writer.create()
+    again = restore(vault(tmp_path / "vault"), tmp_path / "again")
+
+    assert set(point.secrets) == own == set(again.missing)
+    texts = [path.read_bytes() for path in again.folder.rglob("*") if path.is_file()]
+    key = (bank.folder / ".shroff" / "hash.key").read_bytes().strip()
+    assert not [one for one in texts for secret in (b"planted-secret", key) if secret in one]
+    (tmp_path / "hash.key").write_text("ab" * 32)
+    with pytest.raises(UsageError, match=r"is not the \.shroff/hash\.key of this backup"):
+        restore(vault(tmp_path / "vault"), tmp_path / "other", secrets=tmp_path)
+
+
+@pytest.mark.slow
+def test_what_was_truncated_altered_or_lost_is_refused_and_named(bank, tmp_path):
+    with backing_up(bank, tmp_path / "vault") as writer:
+        writer.create()
+        bank.pay(payment("p-2"))
+        newest = writer.create()
+    piece = newest.databases[".shroff/log.db"].changed[0]
+    of_piece, of_point = f"pieces/{piece[:2]}/{piece}", "points/000000000001"
+    other = Bank(tmp_path / "other")
+    other.pay(payment())
+
+    for name, damage, words in (
+        (of_piece, lambda data: data[:-7], "was truncated or altered"),
+        (of_piece, lambda data: data[:50] + bytes([data[50] ^ 1]) + data[51:], "was truncated or altered"),
+        (of_piece, None, "is missing"),
+        (of_point, lambda data: data.replace(b'"at_ms":1', b'"at_ms":2'), "was truncated or altered"),
+        (of_point, None, "the point 1 is missing"),
+    ):
+        copy = tmp_path / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(tmp_path / "vault", copy)
+        if damage is None:
+            (copy / name).unlink()
+        else:
+            (copy / name).write_bytes(damage((copy / name).read_bytes()))
+        with pytest.raises(StorageError, match=words):
+            restore(vault(copy), tmp_path / "again")
+        assert 2 in verified(vault(copy)).damaged
+        assert not (tmp_path / "again").exists()
+    assert verified(vault(tmp_path / "vault")).damaged == {}
+    with (
+        pytest.raises(UsageError, match="has the backups of another project, 'bank'"),
+        backing_up(other, tmp_path / "vault"),
+    ):
+        pass
+    with pytest.raises(UsageError, match="has no backups of shroff"):
+        restore(vault(tmp_path / "nowhere"), tmp_path / "again")
+    with pytest.raises(UsageError, match="are not encrypted: leave the key file out"):
+        restore(vault(tmp_path / "vault", KEY), tmp_path / "again")
+    with pytest.raises(UsageError, match="is not empty"):
+        restore(vault(tmp_path / "vault"), bank.folder)
+
+
+@pytest.mark.slow
+def test_an_encrypted_backup_shows_nothing_and_needs_its_key(bank, tmp_path):
+    with backing_up(bank, tmp_path / "vault", KEY) as writer:
+        writer.create()
+    stored = [path.read_bytes() for path in (tmp_path / "vault").rglob("*") if path.is_file()]
+
+    assert not [one for one in stored if b"rules" in one or one.startswith(b"x\x01")]
+    with pytest.raises(UsageError, match="are encrypted: name the key file"):
+        restore(vault(tmp_path / "vault"), tmp_path / "again")
+    with pytest.raises(UsageError, match="were encrypted with another key"):
+        restore(vault(tmp_path / "vault", bytes(32)), tmp_path / "again")
+
+
+@pytest.mark.slow
+def test_two_processes_never_write_the_same_backups(bank, tmp_path):
+    with backing_up(bank, tmp_path / "vault") as writer:
+        writer.create()
+        with pytest.raises(LogBusyError, match="makes backups of this project"), backing_up(bank, tmp_path / "vault"):
+            pass
+        restore(vault(tmp_path / "vault"), tmp_path / "again")
+        again = Bank(tmp_path / "again")
+        again.pay(payment("p-3"))
+        with backing_up(again, tmp_path / "vault") as other:
+            assert other.create().number == 2
+        assert vault(tmp_path / "vault").numbers() == [1, 2]
+        bank.pay(payment("p-4"))
+        with pytest.raises(UsageError, match="another process made the backup 2 meanwhile"):
+            writer.create()
+
+
+def test_backups_inside_the_project_are_refused(bank):
+    with pytest.raises(UsageError, match="would be lost with it"), backing_up(bank, bank.folder / "vault"):
+        pass
+
+
+def test_a_log_on_a_server_is_left_to_the_tools_of_the_server(bank, tmp_path):
+    add_setting(bank, "store: postgresql://shroff@localhost/shroff\n")
+    bank.project = app.open_exactly(bank.folder)
+    with pytest.raises(UsageError, match="pg_dump or mariadb-dump"), backing_up(bank, tmp_path / "vault"):
+        pass
+
+
+def full_and_tails(*days):
+    """Points of some days: a full one each, and two tails."""
+    points = []
+    for day in days:
+        for tail in range(3):
+            at_ms = day * DAY_MS + tail * 1_000
+            points.append(Point(len(points) + 1, at_ms, tail == 0, "", "1", {}, {}, {}, 0))
+    return points
+
+
+@pytest.mark.parametrize(
+    ("rules", "left"),
+    [
+        (KeepRules(all_ms=0, days=0, months=0), [13, 14, 15]),
+        (KeepRules(all_ms=2 * DAY_MS, days=0, months=0), [7, 8, 9, 10, 11, 12, 13, 14, 15]),
+        (KeepRules(all_ms=0, days=3, months=0), [7, 10, 13, 14, 15]),
+        (KeepRules(all_ms=0, days=0, months=2), [4, 13, 14, 15]),
+    ],
+    ids=["the newest", "some days", "one a day", "one a month"],
+)
+def test_old_backups_are_removed_by_rules(tmp_path, rules, left):
+    place = vault(tmp_path / "vault")
+    place.begin("id", "bank")
+    for point in full_and_tails(20_000, 20_001, 20_060, 20_061, 20_062):  # the third is of another month
+        place.add(point)
+    spare = place.put(b"a piece that a killed process left")
+
+    assert pruned(place, rules, 20_062 * DAY_MS + 5_000, is_dry=True)[0]
+    assert len(listed(place)) == 15
+    pruned(place, rules, 20_062 * DAY_MS + 5_000)
+    assert place.numbers() == left
+    assert spare not in place.pieces()
+
+
+@pytest.mark.slow
+def test_doctor_says_how_old_the_newest_backup_is(bank, tmp_path):
+    assert finding(bank.project.opened).words == "this project was never backed up"
+    with backing_up(bank, tmp_path / "vault") as writer:
+        writer.create()
+    bank.clock_ms += 3_600_000
+    assert (found := finding(bank.project.opened)).state == "ok"
+    assert "1h ago" in found.words
+
+    bank.clock_ms += 2 * DAY_MS
+    assert finding(bank.project.opened).state == "note"
+    assert not [one for one in bank.project.health.doctor() if one.subject == "backup"], "nobody asked for backups"
+    add_setting(bank, f"backup: {tmp_path / 'vault'}\n")
+    assert [one.state for one in app.open_exactly(bank.folder).health.doctor() if one.subject == "backup"]
+
+
+@pytest.mark.slow
+def test_the_commands_do_the_same(bank, tmp_path, capfd):
+    add_setting(bank, f"backup: {{ to: '{tmp_path / 'vault'}', key: ../backup.key }}\n")
+    (tmp_path / "backup.key").write_text("7f" * 32 + "\n")
+    os.utime(bank.folder / ".shroff" / "log.db", (1, 1))  # else it may have been written since, at the same time
+    of_bank = ["-C", str(bank.folder), "backup"]
+    for words in (["create"], ["create"], ["list"], ["verify"], ["prune", "--dry-run"]):
+        assert run([*of_bank, *words]) == 0
+    out = capfd.readouterr().out
+    for words in ("full backup 1 of ", "nothing changed", "1 backup.", "0 damaged", "0 backups would be removed"):
+        assert words in out
+    key, place = str(tmp_path / "backup.key"), str(tmp_path / "vault")
+
+    assert run(["restore", str(tmp_path / "again"), "--from", place, "--key", key]) == 0
+    assert receipts(tmp_path / "again") == receipts(bank.folder)
+    piece = next(one for one in (tmp_path / "vault" / "pieces").rglob("*") if one.is_file())
+    piece.write_bytes(piece.read_bytes()[:-1])
+    assert run([*of_bank, "verify"]) == 1
+    assert "backup 1: " in capfd.readouterr().out

@@ -1,0 +1,122 @@
+"""Backups under SIGKILL: an old state or a new one, and a lost disk that costs the tail at most."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from shroff.adapters.lake.folder import STEPS, FolderObjects
+from shroff.app import project as app
+from shroff.app.backups.creating import BackupWriter
+from shroff.app.backups.keeping import KeepRules, pruned, verified
+from shroff.app.backups.restoring import restore
+from shroff.app.backups.vault import Vault
+from tests.support.effort import times
+from tests.support.forks import SHROFF
+from tests.support.kill import KillSwitch
+
+from .harness import contents, ended, forked, in_a_process, ingest_in_a_process, make_project, write_events
+
+EVERY_S = 0.2
+KILLS = times(6, 100)
+
+
+def backed_up(project: Path, place: Path, switch: KillSwitch | None = None) -> None:
+    objects = FolderObjects(str(place)) if switch is None else FolderObjects(str(place), on_step=switch)
+    with BackupWriter(app.open_exactly(project).opened, Vault(objects)) as writer:
+        writer.create(is_full=switch is None)
+
+
+def vault(place: Path) -> Vault:
+    return Vault(FolderObjects(str(place)))
+
+
+@pytest.mark.slow
+def test_a_lost_disk_costs_the_tail_at_most(tmp_path: Path) -> None:
+    events, bank, place = write_events(tmp_path / "events.jsonl", 600, seed=5), tmp_path / "bank", tmp_path / "vault"
+    whole, secrets = make_project(tmp_path / "whole"), tmp_path / "secrets"
+    assert ingest_in_a_process(whole, events) == 0
+    make_project(bank)
+    first = tmp_path / "first.jsonl"
+    first.write_bytes(b"\n".join(events.read_bytes().split(b"\n")[:100]) + b"\n")
+    assert ingest_in_a_process(bank, first) == 0
+    project = app.open_exactly(bank)
+    project.opened.hasher("a value")
+    project.people.verify_audit()
+    shutil.copytree(bank / ".shroff", secrets, ignore=lambda _, names: [one for one in names if one != "hash.key"])
+    follower = subprocess.Popen(
+        [SHROFF, "-C", bank, "backup", "create", "--follow", "--every", str(EVERY_S), "--at", place, "--json"],
+        stdout=subprocess.PIPE,
+    )
+    assert follower.stdout is not None
+    assert b'"kind": "full"' in follower.stdout.readline()
+    writer = forked(lambda: app.open_exactly(bank).ingest([events]), after_s=None)
+    assert b'"kind": "tail"' in follower.stdout.readline()
+    os.kill(writer, signal.SIGKILL)
+    follower.kill()
+    assert ended(writer) == signal.SIGKILL
+    follower.wait()
+    follower.stdout.close()
+    had = contents(bank)
+    shutil.rmtree(bank)
+    again = restore(vault(place), tmp_path / "again", secrets=secrets).folder
+
+    kept, everything = contents(again), contents(whole)
+    assert 0 < len(kept["decisions"]) <= len(had["decisions"])
+    assert kept["decisions"] == had["decisions"][: len(kept["decisions"])]
+    found = app.open_exactly(again)
+    assert found.verify().mismatches == 0
+    assert found.people.verify_audit().is_whole
+    assert ingest_in_a_process(again, events) == 0
+    assert contents(again)["decisions"] == everything["decisions"]
+
+
+@pytest.mark.slow
+def test_kills_of_a_backup_leave_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+    events, bank, place = write_events(tmp_path / "events.jsonl", 80, seed=6), tmp_path / "bank", tmp_path / "vault"
+    make_project(bank)
+    assert ingest_in_a_process(bank, events) == 0
+    backed_up(bank, place)
+    draw = random.Random(7)
+    for number in range(KILLS):
+        (bank / "rules" / "drawn.yaml").write_text(f"# {number}\n[]\n")
+        before = vault(place).numbers()[-1]
+        switch = KillSwitch(draw.choice(STEPS), count=draw.randrange(1, 6))
+        in_a_process(lambda: backed_up(bank, place, switch))  # noqa: B023 - it runs at once
+        after = vault(place).numbers()[-1]
+
+        assert after in {before, before + 1}
+        shutil.rmtree(tmp_path / "again", ignore_errors=True)
+        folder = restore(vault(place), tmp_path / "again").folder
+        rule = folder / "rules" / "drawn.yaml"
+        assert after == before or rule.read_text() == f"# {number}\n[]\n"
+        assert contents(folder) == contents(bank)
+    assert verified(vault(place)).damaged == {}
+    pruned(vault(place), KeepRules(0, 0, 0), time.time_ns() // 1_000_000)
+    assert verified(vault(place)).damaged == {}
+
+
+@pytest.mark.slow
+def test_kills_of_a_restore_leave_nothing_or_the_whole_project(tmp_path: Path) -> None:
+    events, bank, place = write_events(tmp_path / "events.jsonl", 80, seed=6), tmp_path / "bank", tmp_path / "vault"
+    make_project(bank)
+    assert ingest_in_a_process(bank, events) == 0
+    backed_up(bank, place)
+    steps = list[str]()
+    expected = contents(restore(vault(place), tmp_path / "timed", on_step=steps.append).folder)
+    draw, target = random.Random(8), tmp_path / "again"
+    for _ in range(KILLS):
+        switch = KillSwitch(draw.choice(steps))
+        assert in_a_process(lambda: restore(vault(place), target, on_step=switch)) == signal.SIGKILL  # noqa: B023
+
+        assert not target.exists()
+    folder = restore(vault(place), target).folder
+    assert contents(folder) == expected == contents(bank)
+    assert not list(tmp_path.glob(".again*"))
