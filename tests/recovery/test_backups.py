@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -22,7 +21,7 @@ from tests.support.effort import times
 from tests.support.forks import SHROFF
 from tests.support.kill import KillSwitch
 
-from .harness import contents, ended, forked, in_a_process, ingest_in_a_process, make_project, write_events
+from .harness import contents, in_a_process, ingest_in_a_process, make_project, write_events
 
 EVERY_S = 0.2
 KILLS = times(6, 100)
@@ -57,11 +56,9 @@ def test_a_lost_disk_costs_the_tail_at_most(tmp_path: Path) -> None:
     )
     assert follower.stdout is not None
     assert b'"kind": "full"' in follower.stdout.readline()
-    writer = forked(lambda: app.open_exactly(bank).ingest([events]), after_s=None)
+    assert ingest_in_a_process(bank, events, KillSwitch("after commit", 5)) == signal.SIGKILL
     assert b'"kind": "tail"' in follower.stdout.readline()
-    os.kill(writer, signal.SIGKILL)
     follower.kill()
-    assert ended(writer) == signal.SIGKILL
     follower.wait()
     follower.stdout.close()
     had = contents(bank)

@@ -56,7 +56,7 @@ class BackupWriter:
             raise UsageError(f"{address} is in the project's folder, and would be lost with it. Name another place.")
         if self._opened.systems.store is not None:
             raise UsageError(
-                "the log of this project is in a database server, which 'shroff backup' does not copy. Use the server's "
+                "the log of this project is in a database server, which 'shroff backup' does not copy. Use its "
                 "own tools, pg_dump or mariadb-dump, and copy the project's folder beside."
             )
         state = self._opened.places.state
