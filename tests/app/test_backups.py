@@ -13,7 +13,7 @@ from shroff.app import project as app
 from shroff.app.backups.creating import BackupWriter
 from shroff.app.backups.keeping import KeepRules, finding, listed, pruned, verified
 from shroff.app.backups.restoring import IN_DOUBT, restore
-from shroff.app.backups.vault import Point, Vault
+from shroff.app.backups.vault import BackupPoint, Vault
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.language.values import DAY_MS
@@ -240,7 +240,7 @@ def full_and_tails(*days):
     for day in days:
         for tail in range(3):
             at_ms = day * DAY_MS + tail * 1_000
-            points.append(Point(len(points) + 1, at_ms, tail == 0, "", "1", {}, {}, {}, 0))
+            points.append(BackupPoint(len(points) + 1, at_ms, tail == 0, "", "1", {}, {}, {}, 0))
     return points
 
 

@@ -135,6 +135,12 @@ snapshots:
   account: bank
   endpoint: http://localhost:9000
   region: eu-central-1
+backup:
+  to: az://backups/bank
+  key: secrets/backup.key
+  account: bank
+  endpoint: http://localhost:9000
+  region: eu-central-1
 keep: 400d
 second_person: [rules, silences]
 cases:

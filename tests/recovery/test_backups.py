@@ -86,7 +86,7 @@ def test_kills_of_a_backup_leave_the_old_one_or_the_new_one(tmp_path: Path) -> N
         (bank / "rules" / "drawn.yaml").write_text(f"# {number}\n[]\n")
         before = vault(place).numbers()[-1]
         switch = KillSwitch(draw.choice(STEPS), count=draw.randrange(1, 6))
-        in_a_process(lambda: backed_up(bank, place, switch))  # noqa: B023 - it runs at once
+        in_a_process(lambda: backed_up(bank, place, switch))  # noqa: B023 - the child runs at once
         after = vault(place).numbers()[-1]
 
         assert after in {before, before + 1}
@@ -111,7 +111,7 @@ def test_kills_of_a_restore_leave_nothing_or_the_whole_project(tmp_path: Path) -
     draw, target = random.Random(8), tmp_path / "again"
     for _ in range(KILLS):
         switch = KillSwitch(draw.choice(steps))
-        assert in_a_process(lambda: restore(vault(place), target, on_step=switch)) == signal.SIGKILL  # noqa: B023
+        assert in_a_process(lambda: restore(vault(place), target, on_step=switch)) == signal.SIGKILL  # noqa: B023 - the child runs at once
 
         assert not target.exists()
     folder = restore(vault(place), target).folder

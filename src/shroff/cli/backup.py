@@ -19,7 +19,7 @@ from shroff.errors import TransientError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shroff.app.backups.vault import Point
+    from shroff.app.backups.vault import BackupPoint
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 SHOWN: Final = 20
@@ -108,7 +108,7 @@ def list_(session: Session, place: str | None, key: Path | None) -> None:
 
     with vault_of(session.project.opened, place, key) as vault:
         points, address = listed(vault), vault.address
-    groups: list[list[Point]] = []
+    groups: list[list[BackupPoint]] = []
     for one in points:
         groups += [[]] if one.is_full or not groups else []
         groups[-1].append(one)
@@ -173,7 +173,7 @@ def prune(
     session.next("shroff backup list")
 
 
-def _row(points: list[Point]) -> tuple[object, ...]:
+def _row(points: list[BackupPoint]) -> tuple[object, ...]:
     from shroff.events.event import time_text
     from shroff.monitoring.doctor import bytes_text
 
@@ -182,7 +182,7 @@ def _row(points: list[Point]) -> tuple[object, ...]:
     return first.number, *times, len(points) - 1, f"{_seq(last):,}", bytes_text(sum(one.bytes for one in points))
 
 
-def _document(point: Point) -> dict[str, object]:
+def _document(point: BackupPoint) -> dict[str, object]:
     from shroff.events.event import time_text
 
     return {
@@ -196,7 +196,7 @@ def _document(point: Point) -> dict[str, object]:
     }
 
 
-def _line(point: Point) -> str:
+def _line(point: BackupPoint) -> str:
     from shroff.events.event import time_text
     from shroff.monitoring.doctor import bytes_text
 
@@ -205,7 +205,7 @@ def _line(point: Point) -> str:
     return f"{kind} {point.number} of {time_text(point.at_ms)}, up to seq {_seq(point):,}, {size} stored."
 
 
-def _seq(point: Point) -> int:
+def _seq(point: BackupPoint) -> int:
     return max((one.last_seq for one in point.databases.values()), default=0)
 
 

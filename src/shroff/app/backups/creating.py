@@ -14,9 +14,9 @@ import msgspec
 
 import shroff
 from shroff import config
-from shroff.adapters.databases.sqlite_pages import RESTART_FRAMES, Changes, Position, SqlitePages
 from shroff.app.backups import project_files
-from shroff.app.backups.vault import Database, Point, Vault, new_id
+from shroff.app.backups.sqlite_pages import RESTART_FRAMES, PageChanges, PagePosition, SqlitePages
+from shroff.app.backups.vault import BackedUpDatabase, BackupPoint, Vault, new_id
 from shroff.errors import StorageError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.runtime.whole_files import whole_file
@@ -28,7 +28,7 @@ PIECE_PAGES: Final = 512  # of a piece: 4 MB
 FULL_MS: Final = DAY_MS  # after which the next backup is a full one
 
 
-class Note(msgspec.Struct, frozen=True):
+class BackupNote(msgspec.Struct, frozen=True):
     """The last backup of this project, as this machine knows it: .shroff/backup.json."""
 
     id: str
@@ -44,7 +44,7 @@ class BackupWriter:
         self._opened, self._vault, self._folder = opened, vault, opened.places.folder
         self._pages: dict[str, SqlitePages] = {}
         self._seen: dict[str, tuple[tuple[int, ...], tuple[int, list[str]]]] = {}
-        self._last: tuple[Point, str] | None = None
+        self._last: tuple[BackupPoint, str] | None = None
         self._files: dict[str, tuple[int, list[str]]] = {}
         self._full_ms = 0
         self._open = ExitStack()
@@ -63,7 +63,7 @@ class BackupWriter:
         words = "another process, such as 'shroff backup create --follow', makes backups of this project"
         self._open.enter_context(config.alone(state / "backup.lock", words))
         try:
-            self._note = read_note(state) or Note(new_id())
+            self._note = read_note(state) or BackupNote(new_id())
             self._vault.begin(self._note.id, self._folder.name)
             self._write_note(self._note.number, self._note.at_ms)
             if numbers := self._vault.numbers():
@@ -81,7 +81,7 @@ class BackupWriter:
             one.close()
         self._open.close()
 
-    def create(self, *, is_full: bool = False) -> Point | None:
+    def create(self, *, is_full: bool = False) -> BackupPoint | None:
         """Make a backup: the tail where that is enough, else a full one. None where nothing changed.
 
         Raises: StorageError, TransientError where a file or the place cannot be read or written.
@@ -105,7 +105,7 @@ class BackupWriter:
         }
         return self._add(at_ms, kept, None if found == self._files else found, secrets, before)
 
-    def _full(self, at_ms: int) -> Point:
+    def _full(self, at_ms: int) -> BackupPoint:
         before = self._vault.stored
         saved = {name: self._file(name) for name in project_files.snapshots(self._folder)}
         with config.editing(self._opened.places):
@@ -122,13 +122,13 @@ class BackupWriter:
         self._full_ms = at_ms
         return self._add(at_ms, kept, found, secrets, before, is_full=True)
 
-    def _tail_of(self, last: Point) -> dict[str, Changes] | None:
+    def _tail_of(self, last: BackupPoint) -> dict[str, PageChanges] | None:
         """What each database changed since a point; None where one has to be read as a whole."""
         found = {}
         for name, one in last.databases.items():
             if not (self._folder / name).is_file():
                 return None
-            since, reader = Position(*one.read_to), self._reader(name)
+            since, reader = PagePosition(*one.read_to), self._reader(name)
             changes = reader.begin_again(since) if since.frames > RESTART_FRAMES else reader.changes(since)
             if changes is None:
                 return None
@@ -140,10 +140,10 @@ class BackupWriter:
             self._pages[name] = SqlitePages(self._folder / name)
         return self._pages[name]
 
-    def _stored(self, name: str, one: Changes, whole: list[str] | None, changed: list[str]) -> Database:
+    def _stored(self, name: str, one: PageChanges, whole: list[str] | None, changed: list[str]) -> BackedUpDatabase:
         last_seq = self._reader(name).number("SELECT max(seq) FROM events") if one.pages else 0
         at = (one.at.salt, one.at.frames, one.at.check)
-        return Database(one.page_bytes, one.pages, at, whole, changed, last_seq)
+        return BackedUpDatabase(one.page_bytes, one.pages, at, whole, changed, last_seq)
 
     def _written(self, blocks: Iterator[dict[int, bytes]]) -> list[str]:
         return [self._vault.put(pages_bytes(block)) for block in blocks]
@@ -179,23 +179,23 @@ class BackupWriter:
     def _add(
         self,
         at_ms: int,
-        kept: dict[str, Database],
+        kept: dict[str, BackedUpDatabase],
         found: dict[str, tuple[int, list[str]]] | None,
         secrets: dict[str, str],
         before: int,
         *,
         is_full: bool = False,
-    ) -> Point:
+    ) -> BackupPoint:
         number, digest = (0, "") if self._last is None else (self._last[0].number, self._last[1])
         size = self._vault.stored - before
-        point = Point(number + 1, at_ms, is_full, digest, shroff.__version__, kept, found, secrets, size)
+        point = BackupPoint(number + 1, at_ms, is_full, digest, shroff.__version__, kept, found, secrets, size)
         self._last = point, self._vault.add(point)
         self._files = self._files if found is None else found
         self._write_note(point.number, at_ms)
         return point
 
     def _write_note(self, number: int, at_ms: int) -> None:
-        self._note = Note(self._note.id, self._vault.address, number, at_ms)
+        self._note = BackupNote(self._note.id, self._vault.address, number, at_ms)
         write_note(self._opened.places.state, self._note)
 
 
@@ -213,10 +213,10 @@ def pages_of(data: bytes, page_bytes: int) -> dict[int, bytes]:
     return {one: data[start + place * page_bytes :][:page_bytes] for place, one in enumerate(numbers)}
 
 
-def read_note(state: Path) -> Note | None:
+def read_note(state: Path) -> BackupNote | None:
     """The last backup that this machine made; None where it made none."""
     try:
-        return msgspec.json.decode((state / project_files.NOTE).read_bytes(), type=Note)
+        return msgspec.json.decode((state / project_files.NOTE).read_bytes(), type=BackupNote)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
@@ -225,7 +225,7 @@ def read_note(state: Path) -> Note | None:
         ) from None
 
 
-def write_note(state: Path, note: Note) -> None:
+def write_note(state: Path, note: BackupNote) -> None:
     with whole_file(state / project_files.NOTE) as file:
         file.write(msgspec.json.encode(note))
 

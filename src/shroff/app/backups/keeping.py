@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
 from shroff.app.backups.creating import read_note
-from shroff.app.backups.vault import Point, Vault, read_key
+from shroff.app.backups.vault import BackupPoint, Vault, read_key
 from shroff.app.lakes import Lakes
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
@@ -61,7 +61,7 @@ def vault_of(opened: Opened, to: str | None = None, key: Path | None = None) -> 
         yield Vault(objects, None if key is None else read_key(key))
 
 
-def listed(vault: Vault) -> list[Point]:
+def listed(vault: Vault) -> list[BackupPoint]:
     """All backups, oldest first. Raises: as `Vault.open` and `Vault.point`."""
     vault.open()
     return [vault.point(one)[0] for one in vault.numbers()]
@@ -101,7 +101,7 @@ def _mistake(vault: Vault, name: str) -> str:
     return ""
 
 
-def pruned(vault: Vault, rules: KeepRules, now_ms: int, *, is_dry: bool = False) -> tuple[list[Point], int]:
+def pruned(vault: Vault, rules: KeepRules, now_ms: int, *, is_dry: bool = False) -> tuple[list[BackupPoint], int]:
     """Remove backups by rules; gives those, and the bytes of pieces that nothing needs any more.
 
     The newest full backup and all behind it stay. Points go before pieces, the newest first, so that whatever is left
@@ -120,7 +120,7 @@ def pruned(vault: Vault, rules: KeepRules, now_ms: int, *, is_dry: bool = False)
     return gone, sum(spare.values())
 
 
-def _gone(points: list[Point], rules: KeepRules, now_ms: int) -> list[Point]:
+def _gone(points: list[BackupPoint], rules: KeepRules, now_ms: int) -> list[BackupPoint]:
     """The backups that no rule keeps, oldest first."""
     full = [one for one in points if one.is_full]
     if not full:
@@ -150,6 +150,6 @@ def finding(opened: Opened) -> Finding:
     return Finding("backup", OK, words) if age_ms <= OLD_MS else Finding("backup", NOTE, words, cure)
 
 
-def _pieces(point: Point) -> set[str]:
+def _pieces(point: BackupPoint) -> set[str]:
     found = {name for one in point.databases.values() for name in (*(one.whole or ()), *one.changed)}
     return found | {name for _, pieces in (point.files or {}).values() for name in pieces}

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.adapters.databases.sqlite_pages import apply_pages
-from shroff.app.backups.creating import Note, pages_of, write_note
+from shroff.app.backups.creating import BackupNote, pages_of, write_note
 from shroff.app.backups.project_files import HASH_KEY, fingerprint
-from shroff.app.backups.vault import Database, Point, Vault
+from shroff.app.backups.sqlite_pages import apply_pages
+from shroff.app.backups.vault import BackedUpDatabase, BackupPoint, Vault
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.runtime.progress import Progress
@@ -99,7 +99,7 @@ def restore(
         if HASH_KEY not in given:  # a new one would not know the values that the log has
             (part / HASH_KEY).unlink(missing_ok=True)
         _inside(part, f"{config.STATE_FOLDER}/x")  # a project without a log has the folder, too
-        write_note(part / config.STATE_FOLDER, Note(label.id, vault.address, last.number, last.at_ms))
+        write_note(part / config.STATE_FOLDER, BackupNote(label.id, vault.address, last.number, last.at_ms))
         _sync(part)
         on_step("written")
         part.replace(folder)
@@ -114,7 +114,7 @@ def restore(
     return RestoredProject(folder, last.number, last.at_ms, seq, len(files), missing, held)
 
 
-def _given(point: Point, folder: Path | None) -> dict[str, bytes]:
+def _given(point: BackupPoint, folder: Path | None) -> dict[str, bytes]:
     """The secrets of a point that a folder has, under their names or their last parts."""
     found = {}
     for name, mark in point.secrets.items():
@@ -144,7 +144,7 @@ def _write(path: Path, mode: int, pieces: object) -> None:
     path.chmod(mode)
 
 
-def _write_database(vault: Vault, path: Path, points: list[Database], progress: Progress) -> None:
+def _write_database(vault: Vault, path: Path, points: list[BackedUpDatabase], progress: Progress) -> None:
     """Write the whole file of the full point, then the changed pages of each later one, oldest first."""
     with config.private(path) as file:
         for one in points:

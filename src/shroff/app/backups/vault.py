@@ -32,7 +32,7 @@ PACKED: Final = 1  # of zlib: rows of a log take a quarter of their bytes, and 6
 Read = TypeVar("Read")
 
 
-class Label(msgspec.Struct, frozen=True):
+class BackupLabel(msgspec.Struct, frozen=True):
     """Whose backups a place has. `proof` shows whether a key is the one they are encrypted with."""
 
     shroff_backup: int
@@ -41,10 +41,10 @@ class Label(msgspec.Struct, frozen=True):
     proof: str = ""
 
 
-class Database(msgspec.Struct, frozen=True):
+class BackedUpDatabase(msgspec.Struct, frozen=True):
     """One SQLite file at a point: all of it, or the pages that changed since the point before.
 
-    `read_to` is the position in its write-ahead log (see `sqlite_pages.Position`).
+    `read_to` is the position in its write-ahead log (see `sqlite_pages.PagePosition`).
     """
 
     page_bytes: int
@@ -55,7 +55,7 @@ class Database(msgspec.Struct, frozen=True):
     last_seq: int
 
 
-class Point(msgspec.Struct, frozen=True):
+class BackupPoint(msgspec.Struct, frozen=True):
     """One moment of a project. A full point needs no other; a tail point needs those back to the last full one."""
 
     number: int
@@ -63,7 +63,7 @@ class Point(msgspec.Struct, frozen=True):
     is_full: bool
     before: str  # hash of the point before
     program: str
-    databases: dict[str, Database]
+    databases: dict[str, BackedUpDatabase]
     files: dict[str, tuple[int, list[str]]] | None  # permissions and pieces; None as at the point before
     secrets: dict[str, str]  # fingerprints of files that are never in a backup
     bytes: int  # stored with this point
@@ -81,13 +81,13 @@ class Vault:
         self._objects, self._key = objects, key
         self._seal = None if key is None else _sealing(key)
         self.address = objects.address
-        self.label: Label | None = None
+        self.label: BackupLabel | None = None
         self._known: set[str] | None = None
         self.stored = 0  # bytes, since this was opened
 
     # Whose backups these are
 
-    def open(self, id: str = "") -> Label:
+    def open(self, id: str = "") -> BackupLabel:
         """Read the label. With an id, whose backups they must be.
 
         Raises: UsageError where there are none, of another project, or with another key.
@@ -95,7 +95,7 @@ class Vault:
         found = self._objects.get(LABEL)
         if found is None:
             raise UsageError(f"{self.address} has no backups of shroff. Make one with 'shroff backup create'.")
-        self.label = label = self._decoded(found.data, Label, LABEL)
+        self.label = label = self._decoded(found.data, BackupLabel, LABEL)
         if label.shroff_backup != FORMAT:
             raise UsageError(
                 f"{self.address} has backups of format {label.shroff_backup}, and this program reads format {FORMAT}. "
@@ -113,9 +113,9 @@ class Vault:
             raise UsageError(f"the backups at {self.address} were encrypted with another key.")
         return label
 
-    def begin(self, id: str, name: str) -> Label:
+    def begin(self, id: str, name: str) -> BackupLabel:
         """The label, which is made where there is none. Raises: as `open`."""
-        label = Label(FORMAT, id, name, "" if self._key is None else _proof(self._key, id))
+        label = BackupLabel(FORMAT, id, name, "" if self._key is None else _proof(self._key, id))
         if self._objects.get(LABEL) is None:
             if any(True for _ in self._objects.list()):
                 raise UsageError(f"{self.address} has other files. Name an empty folder or prefix for backups.")
@@ -164,7 +164,7 @@ class Vault:
         """The points that are there, oldest first."""
         return [int(one.name.rpartition("/")[2]) for one in self._objects.list(POINTS)]
 
-    def point(self, number: int) -> tuple[Point, str]:
+    def point(self, number: int) -> tuple[BackupPoint, str]:
         """A point, and its hash. Raises: StorageError where it is missing or altered."""
         found = self._objects.get(_point(number))
         if found is None:
@@ -172,12 +172,12 @@ class Vault:
         digest, _, body = self._opened(found.data, _point(number)).partition(b"\n")
         if digest.decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
             raise self._altered(_point(number))
-        point = self._decoded(body, Point, _point(number))
+        point = self._decoded(body, BackupPoint, _point(number))
         if point.number != number:
             raise self._altered(_point(number))
         return point, digest.decode()
 
-    def add(self, point: Point) -> str:
+    def add(self, point: BackupPoint) -> str:
         """Store a point; gives its hash. Raises: UsageError where another process stored one of this number."""
         body = msgspec.json.encode(point)
         digest = hashlib.sha256(body).hexdigest()
@@ -193,7 +193,7 @@ class Vault:
     def remove_point(self, number: int) -> None:
         self._objects.delete(_point(number))
 
-    def chain(self, number: int) -> Iterator[tuple[Point, str]]:
+    def chain(self, number: int) -> Iterator[tuple[BackupPoint, str]]:
         """A point and those that it needs, newest first. Raises: StorageError where one is missing or altered."""
         point, digest = self.point(number)
         yield point, digest

@@ -286,15 +286,8 @@ BACKUP_KEYS: Final = (
         "Location of backups: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.",
         One("a place", r"^\S+$"),
         is_required=True,
-        examples=("s3://mybank-backups/shroff",),
     ),
-    Key(
-        "key",
-        "File with the key that backups are encrypted with: 64 hexadecimal digits. By default, backups are not "
-        "encrypted.",
-        FILE,
-        examples=("/run/secrets/backup.key",),
-    ),
+    Key("key", "File with the encryption key, 64 hexadecimal digits. By default, backups are not encrypted.", FILE),
 )
 LAKE_PLACE: Final = One(
     "a folder, or an address such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix", r"^\S+$"

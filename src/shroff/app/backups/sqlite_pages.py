@@ -29,7 +29,7 @@ CERTAIN_NS: Final = 2_000_000_000  # file systems note times of writes to 4 ms, 
 INDEX_TRIES: Final = 1_000  # the index is written in microseconds, by one writer at a time
 
 
-class Position(NamedTuple):
+class PagePosition(NamedTuple):
     """A commit in a write-ahead log: which log it is, its frames up to there, and their running checksum.
 
     Where the log is empty, `check` says which state of the file this is.
@@ -41,7 +41,7 @@ class Position(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class PageChanges:
     """Pages of one commit that differ from an earlier one: where each stands in the write-ahead log.
 
     `file` and `log` are descriptors of the reader.
@@ -49,7 +49,7 @@ class Changes:
 
     file: int
     log: int
-    at: Position
+    at: PagePosition
     page_bytes: int
     pages: int  # of the whole file at this commit
     changed: dict[int, int]
@@ -82,10 +82,10 @@ class SqlitePages:
         """Raises: StorageError where the file cannot be read, or has no write-ahead log."""
         self._path = path
         self._held: sqlite3.Connection | None = None
-        self._last: Position | None = None
+        self._last: PagePosition | None = None
         self._descriptors: dict[str, int] = {}
 
-    def changes(self, since: Position | None) -> Changes | None:
+    def changes(self, since: PagePosition | None) -> PageChanges | None:
         """What was committed since a position; None where that cannot be known, and the whole file must be read.
 
         Without a position: all pages of the write-ahead log, which complete what `file_blocks` reads from now on.
@@ -100,7 +100,7 @@ class SqlitePages:
         self._last = None if found is None else found.at
         return found
 
-    def _read(self, since: Position | None) -> Changes | None:
+    def _read(self, since: PagePosition | None) -> PageChanges | None:
         salt, frames, pages, page_bytes, check = self._index()
         is_held = self._held is not None and since == self._last
         start = 0
@@ -120,8 +120,13 @@ class SqlitePages:
         if not frames:  # nothing is in the log, so what the file says of itself holds
             page_bytes = _page_bytes(int.from_bytes(_at(self._descriptor(""), 16, 2), "big"))
             pages = self._path.stat().st_size // page_bytes
-        return Changes(
-            self._descriptor(""), self._descriptor("-wal"), Position(salt, frames, check), page_bytes, pages, changed
+        return PageChanges(
+            self._descriptor(""),
+            self._descriptor("-wal"),
+            PagePosition(salt, frames, check),
+            page_bytes,
+            pages,
+            changed,
         )
 
     def _file_mark(self) -> str:
@@ -142,7 +147,7 @@ class SqlitePages:
             yield block
             offset += len(block)
 
-    def begin_again(self, since: Position) -> Changes | None:
+    def begin_again(self, since: PagePosition) -> PageChanges | None:
         """Let SQLite write its log from the beginning again, which our open transaction prevented.
 
         Writers wait for about a millisecond. Gives what was committed meanwhile, as `changes` does.
@@ -216,7 +221,7 @@ class SqlitePages:
         raise StorageError(f"{self._path}: the index of its write-ahead log changes without a pause. Try again")
 
     def _changed(
-        self, salt: str, start: int, frames: int, page_bytes: int, since: Position | None
+        self, salt: str, start: int, frames: int, page_bytes: int, since: PagePosition | None
     ) -> dict[int, int] | None:
         """Where the last form of each page stands behind a frame; None where the log is not the one that was read."""
         changed: dict[int, int] = {}
@@ -244,7 +249,7 @@ def _check(log: int, frame: bytes) -> str:
     return struct.pack("=II", *struct.unpack(">II", frame[16:24])).hex()
 
 
-def _follows(since: Position, salt: str) -> bool:
+def _follows(since: PagePosition, salt: str) -> bool:
     """Whether a log has the salt that SQLite gives it when it begins the last one again."""
     first, second = int(since.salt[:8], 16), int(salt[:8], 16)
     return not since.frames or (first + 1) & 0xFFFF_FFFF == second

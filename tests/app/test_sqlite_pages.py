@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.databases.sqlite_pages import Changes, Position, SqlitePages, apply_pages
+from shroff.app.backups.sqlite_pages import PageChanges, PagePosition, SqlitePages, apply_pages
 from shroff.errors import StorageError
 from tests.support.effort import times
 
@@ -36,7 +36,7 @@ class Copy:
 
     def __init__(self, source: Path, path: Path) -> None:
         self.source, self.path = source, path
-        self.pages, self.at, self.fulls = SqlitePages(source), Position("", 0, ""), 0
+        self.pages, self.at, self.fulls = SqlitePages(source), PagePosition("", 0, ""), 0
 
     def follow(self, draw: random.Random, writer: sqlite3.Connection) -> None:
         found = None
@@ -53,7 +53,7 @@ class Copy:
             write(draw, writer)  # before the log is read
         self.apply(found)
 
-    def apply(self, found: Changes) -> None:
+    def apply(self, found: PageChanges) -> None:
         with self.path.open("r+b") as file:
             for block in found.blocks(7):
                 apply_pages(file.fileno(), found.page_bytes, block)
