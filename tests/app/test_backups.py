@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +16,7 @@ from shroff.app.backups.creating import BackupWriter
 from shroff.app.backups.keeping import KeepRules, finding, listed, pruned, verified
 from shroff.app.backups.restoring import IN_DOUBT, restore
 from shroff.app.backups.vault import BackupPoint, Vault
+from shroff.app.notice_files import NoticeFiles
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.language.values import DAY_MS
@@ -118,13 +121,16 @@ def test_a_letter_that_may_have_left_after_the_backup_waits_for_a_person(bank, s
     bank.post.failing = [OSError("the server went away")]
     bank.tell(steps=2)
     assert [one.state for one in bank.letters()] == [OPEN]
+    with NoticeFiles(bank.project.opened).told() as store, store.change() as change:
+        for number in range(100):
+            change.put_letter(replace(bank.letters()[0], id=f"more-{number}"))
     with backing_up(bank, tmp_path / "vault") as writer:
         writer.create()
     found = restore(vault(tmp_path / "vault"), tmp_path / "again", secrets=secrets)
 
     again = Bank(tmp_path / "again")
-    assert found.held == 1
-    assert [(one.state, one.reason) for one in again.letters()] == [(UNKNOWN, IN_DOUBT)]
+    assert found.held == 101
+    assert {(one.state, one.reason) for one in again.letters()} == {(UNKNOWN, IN_DOUBT)}
     assert again.tell(later_ms=DAY_MS).mails == []
 
 
@@ -136,11 +142,15 @@ def test_secrets_are_named_and_never_stored(bank, tmp_path):
     (bank.folder / "certs").mkdir()
     (bank.folder / "certs" / "bank.pem").write_text("planted-secret-2")
     (bank.folder / "tls.txt").write_text("-----BEGIN PRIVATE KEY-----\nplanted-secret-3\n")
+    (bank.folder / "shroff.yaml").write_text("name: [")  # a restore needs no project that is right
+    (bank.folder / "run.sh").touch(0o755)
+    (bank.folder / "run.sh").chmod(0o4755)
     with backing_up(bank, tmp_path / "vault") as writer:
         point = writer.create()
     again = restore(vault(tmp_path / "vault"), tmp_path / "again")
 
     assert set(point.secrets) == own == set(again.missing)
+    assert stat.S_IMODE((again.folder / "run.sh").stat().st_mode) == 0o755
     texts = [path.read_bytes() for path in again.folder.rglob("*") if path.is_file()]
     key = (bank.folder / ".shroff" / "hash.key").read_bytes().strip()
     assert not [one for one in texts for secret in (b"planted-secret", key) if secret in one]
@@ -150,7 +160,7 @@ def test_secrets_are_named_and_never_stored(bank, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_was_truncated_altered_or_lost_is_refused_and_named(bank, tmp_path):
+def test_what_was_truncated_altered_or_lost_is_refused_and_named(bank, tmp_path, monkeypatch):
     with backing_up(bank, tmp_path / "vault") as writer:
         writer.create()
         bank.pay(payment("p-2"))
@@ -178,7 +188,11 @@ def test_what_was_truncated_altered_or_lost_is_refused_and_named(bank, tmp_path)
             restore(vault(copy), tmp_path / "again")
         assert 2 in verified(vault(copy)).damaged
         assert not (tmp_path / "again").exists()
+    (tmp_path / "vault" / "points" / "notes.txt").write_text("of somebody else")
     assert verified(vault(tmp_path / "vault")).damaged == {}
+    monkeypatch.setattr("shroff.app.backups.vault.PIECE_BYTES_MAX", 10)
+    with pytest.raises(StorageError, match="was truncated or altered"):
+        vault(tmp_path / "vault").get(piece)
     with (
         pytest.raises(UsageError, match="has the backups of another project, 'bank'"),
         backing_up(other, tmp_path / "vault"),
@@ -190,6 +204,73 @@ def test_what_was_truncated_altered_or_lost_is_refused_and_named(bank, tmp_path)
         restore(vault(tmp_path / "vault", KEY), tmp_path / "again")
     with pytest.raises(UsageError, match="is not empty"):
         restore(vault(tmp_path / "vault"), bank.folder)
+
+
+@pytest.mark.slow
+def test_a_backup_of_another_project_with_the_same_key_is_refused(bank, tmp_path):
+    other = Bank(tmp_path / "other")
+    other.pay(payment())
+    for one in (bank, other):
+        with backing_up(one, tmp_path / f"of-{one.folder.name}", KEY) as writer:
+            writer.create()
+    shutil.copytree(tmp_path / "of-other", tmp_path / "of-bank", dirs_exist_ok=True, ignore=_label)
+
+    with pytest.raises(StorageError, match="000000000001 is of another project"):
+        restore(vault(tmp_path / "of-bank", KEY), tmp_path / "again")
+
+
+def _label(_folder, names):
+    return [one for one in names if one == "shroff-backup"]
+
+
+@pytest.mark.slow
+def test_a_full_backup_mends_what_was_damaged(bank, tmp_path):
+    with backing_up(bank, tmp_path / "vault") as writer:
+        point = writer.create()
+        pieces = tmp_path / "vault" / "pieces"
+        for name in (point.databases[".shroff/log.db"].whole[0], point.files["shroff.yaml"][1][0]):
+            (pieces / name[:2] / name).write_bytes(b"damaged")
+        assert verified(vault(tmp_path / "vault")).damaged.keys() == {1}
+        writer.create(is_full=True)
+    assert verified(vault(tmp_path / "vault")).damaged == {}
+
+    (tmp_path / "vault" / "points" / "000000000002").write_bytes(b"damaged")
+    with backing_up(bank, tmp_path / "vault") as writer:
+        assert (found := writer.create()).is_full
+    assert found.number == 3
+    assert restore(vault(tmp_path / "vault"), tmp_path / "again").number == 3
+
+
+@pytest.mark.slow
+def test_files_behind_links_and_quick_changes_are_in_the_backup(bank, tmp_path):
+    (tmp_path / "shared").mkdir()
+    (rule := tmp_path / "shared" / "note.txt").write_text("a")
+    (bank.folder / "docs").symlink_to(tmp_path / "shared")
+    (tmp_path / "shared" / "back").symlink_to(bank.folder)
+    with backing_up(bank, tmp_path / "vault") as writer:
+        assert "docs/note.txt" in writer.create().files
+        at = rule.stat().st_mtime_ns
+        rule.write_text("b")
+        os.utime(rule, ns=(at, at))
+        assert "docs/note.txt" in writer.create().files
+
+    assert (restore(vault(tmp_path / "vault"), tmp_path / "again").folder / "docs" / "note.txt").read_text() == "b"
+
+
+@pytest.mark.slow
+def test_of_two_restores_into_a_folder_one_is_refused_and_the_other_is_whole(bank, tmp_path):
+    with backing_up(bank, tmp_path / "vault") as writer:
+        writer.create()
+    target = tmp_path / "again"
+
+    def second(step):
+        if step == "written":
+            restore(vault(tmp_path / "vault"), target)
+
+    with pytest.raises(StorageError, match="cannot be restored"):
+        restore(vault(tmp_path / "vault"), target, on_step=second)
+    assert receipts(target) == receipts(bank.folder)
+    assert not list(tmp_path.glob(".again*"))
 
 
 @pytest.mark.slow
@@ -240,7 +321,7 @@ def full_and_tails(*days):
     for day in days:
         for tail in range(3):
             at_ms = day * DAY_MS + tail * 1_000
-            points.append(BackupPoint(len(points) + 1, at_ms, tail == 0, "", "1", {}, {}, {}, 0))
+            points.append(BackupPoint("id", len(points) + 1, at_ms, tail == 0, "", "1", {}, {}, {}, 0))
     return points
 
 

@@ -152,3 +152,16 @@ def test_a_file_without_a_write_ahead_log_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match="has no write-ahead log"):
         SqlitePages(tmp_path / "a.db").changes(None)
+
+
+def test_a_file_that_was_replaced_is_refused(tmp_path: Path) -> None:
+    for name in ("log.db", "other.db"):
+        with closing(connected(tmp_path / name)) as writer:
+            writer.execute("CREATE TABLE t (k INTEGER PRIMARY KEY)")
+    pages = SqlitePages(tmp_path / "log.db")
+    assert pages.changes(None) is not None
+    (tmp_path / "other.db").replace(tmp_path / "log.db")
+
+    with pytest.raises(StorageError, match="is another file than before"):
+        pages.changes(PagePosition("", 0, ""))
+    pages.close()

@@ -80,6 +80,10 @@ def test_kills_of_a_backup_leave_the_old_one_or_the_new_one(tmp_path: Path) -> N
     events, bank, place = write_events(tmp_path / "events.jsonl", 80, seed=6), tmp_path / "bank", tmp_path / "vault"
     make_project(bank)
     assert ingest_in_a_process(bank, events) == 0
+    for count in (1, 2):  # of the first backup: with its label, with a piece
+        switch = KillSwitch("named", count)
+        assert in_a_process(lambda: backed_up(bank, place, switch)) == signal.SIGKILL  # noqa: B023 - the child runs at once
+        assert vault(place).numbers() == []
     backed_up(bank, place)
     draw = random.Random(7)
     for number in range(KILLS):

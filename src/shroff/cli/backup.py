@@ -66,8 +66,8 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
 
     A backup is full if it is the first, a day after the last full one, or if changes since the last one cannot be
     known, for example because no process was running. Equal pieces are stored once. With --follow, run it beside the
-    service, for example as a second systemd unit; it also removes old backups once an hour, as 'shroff backup prune'
-    does.
+    service, for example as a second systemd unit; after each full backup it also removes old ones, as 'shroff backup
+    prune' does.
     """
     from shroff.app.backups.creating import BackupWriter
     from shroff.app.backups.keeping import KeepRules, pruned, vault_of
@@ -76,14 +76,14 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
     with vault_of(opened, place, key) as vault, BackupWriter(opened, vault) as writer:
         if follow:
             with _stopped() as stop:
-                pruned_ms, wait_s = opened.now_ms(), every_s
+                wait_s = every_s
                 while not stop.is_set():
                     try:
                         if (point := writer.create()) is not None:
                             session.answer(_document(point), f"{_line(point)}")
                             session.flush()
-                        if opened.now_ms() - pruned_ms >= 3_600_000:
-                            pruned(vault, KeepRules(), pruned_ms := opened.now_ms())
+                            if point.is_full:  # once a day, as it reads every point
+                                pruned(vault, KeepRules(), opened.now_ms())
                         wait_s = every_s
                     except TransientError as error:
                         session.say(f"shroff: {error} The next try is in {TRIED_AGAIN_S:.0f} s.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ import msgspec
 import shroff
 from shroff import config
 from shroff.app.backups import project_files
-from shroff.app.backups.sqlite_pages import RESTART_FRAMES, PageChanges, PagePosition, SqlitePages
+from shroff.app.backups.sqlite_pages import CERTAIN_NS, RESTART_FRAMES, PageChanges, PagePosition, SqlitePages
 from shroff.app.backups.vault import BackedUpDatabase, BackupPoint, Vault, new_id
 from shroff.errors import StorageError, UsageError
 from shroff.language.values import DAY_MS
@@ -46,7 +47,7 @@ class BackupWriter:
         self._seen: dict[str, tuple[tuple[int, ...], tuple[int, list[str]]]] = {}
         self._last: tuple[BackupPoint, str] | None = None
         self._files: dict[str, tuple[int, list[str]]] = {}
-        self._full_ms = 0
+        self._full_ms = self._number = 0
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -63,14 +64,16 @@ class BackupWriter:
         words = "another process, such as 'shroff backup create --follow', makes backups of this project"
         self._open.enter_context(config.alone(state / "backup.lock", words))
         try:
-            self._note = read_note(state) or BackupNote(new_id())
-            self._vault.begin(self._note.id, self._folder.name)
-            self._write_note(self._note.number, self._note.at_ms)
+            if (note := read_note(state)) is None:  # known before the place is marked with it
+                write_note(state, note := BackupNote(new_id()))
+            self._id = note.id
+            self._vault.begin(note.id, self._folder.name)
             if numbers := self._vault.numbers():
-                chain = list(self._vault.chain(numbers[-1]))
-                self._last = chain[0]
-                self._full_ms = chain[-1][0].at_ms
-                self._files = next(point.files for point, _ in chain if point.files is not None)
+                self._number = numbers[-1]
+                with suppress(StorageError):  # a tail cannot follow what is damaged: the next backup is a full one
+                    chain = list(self._vault.chain(self._number))
+                    self._files = next(point.files for point, _ in chain if point.files is not None)
+                    self._full_ms, self._last = chain[-1][0].at_ms, chain[0]
         except BaseException:
             self._open.close()
             raise
@@ -84,11 +87,16 @@ class BackupWriter:
     def create(self, *, is_full: bool = False) -> BackupPoint | None:
         """Make a backup: the tail where that is enough, else a full one. None where nothing changed.
 
+        A full one that is asked for trusts nothing: files are read again, and damaged pieces are stored anew.
+
         Raises: StorageError, TransientError where a file or the place cannot be read or written.
         """
         now_ms = self._opened.now_ms()
         last = None if self._last is None else self._last[0]
         at_ms = now_ms if last is None else max(now_ms, last.at_ms)
+        if is_full:
+            self._seen.clear()
+        self._vault.is_distrusting = is_full
         if last is None or is_full or at_ms - self._full_ms >= FULL_MS:
             return self._full(at_ms)
         before = self._vault.stored
@@ -167,14 +175,18 @@ class BackupWriter:
             with path.open("rb") as file:
                 state = os.fstat(file.fileno())
                 mark = (state.st_mtime_ns, state.st_size, state.st_ino, state.st_mode)
-                if name not in self._seen or self._seen[name][0] != mark:
-                    pieces = [self._vault.put(data) for data in iter(lambda: file.read(PIECE_PAGES * 8_192), b"")]
-                    self._seen[name] = mark, (stat.S_IMODE(state.st_mode), pieces)
+                if name in self._seen and self._seen[name][0] == mark:
+                    return self._seen[name][1]
+                is_certain = time.time_ns() - state.st_mtime_ns > CERTAIN_NS
+                pieces = [self._vault.put(data) for data in iter(lambda: file.read(PIECE_PAGES * 8_192), b"")]
+                found = stat.S_IMODE(state.st_mode), pieces
+                if is_certain:  # else it may be written again, with the same times
+                    self._seen[name] = mark, found
+                return found
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror}") from None
-        return self._seen[name][1]
 
     def _add(
         self,
@@ -186,17 +198,16 @@ class BackupWriter:
         *,
         is_full: bool = False,
     ) -> BackupPoint:
-        number, digest = (0, "") if self._last is None else (self._last[0].number, self._last[1])
-        size = self._vault.stored - before
-        point = BackupPoint(number + 1, at_ms, is_full, digest, shroff.__version__, kept, found, secrets, size)
-        self._last = point, self._vault.add(point)
+        digest, size = "" if self._last is None else self._last[1], self._vault.stored - before
+        number = self._number + 1
+        point = BackupPoint(self._id, number, at_ms, is_full, digest, shroff.__version__, kept, found, secrets, size)
+        self._last, self._number = (point, self._vault.add(point)), number
         self._files = self._files if found is None else found
         self._write_note(point.number, at_ms)
         return point
 
     def _write_note(self, number: int, at_ms: int) -> None:
-        self._note = BackupNote(self._note.id, self._vault.address, number, at_ms)
-        write_note(self._opened.places.state, self._note)
+        write_note(self._opened.places.state, BackupNote(self._id, self._vault.address, number, at_ms))
 
 
 def pages_bytes(pages: dict[int, bytes]) -> bytes:

@@ -64,7 +64,7 @@ def vault_of(opened: Opened, to: str | None = None, key: Path | None = None) -> 
 def listed(vault: Vault) -> list[BackupPoint]:
     """All backups, oldest first. Raises: as `Vault.open` and `Vault.point`."""
     vault.open()
-    return [vault.point(one)[0] for one in vault.numbers()]
+    return [point for point, _ in vault.points(vault.numbers())]
 
 
 def verified(vault: Vault, progress: Progress = lambda _: None) -> VerifiedBackups:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from shroff.config import STATE_FOLDER
+from shroff.errors import StorageError
 
 LOG: Final = "log.db"
 HASH_KEY: Final = f"{STATE_FOLDER}/hash.key"
@@ -55,8 +56,14 @@ def fingerprint(name: str, data: bytes) -> str:
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    for place, folders, names in os.walk(folder):
+    """The files of a folder, also behind links. Raises: StorageError where a folder in it cannot be read."""
+    seen = set[Path]()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_unreadable):
         here = Path(place)
+        if (real := here.resolve()) in seen:  # a link to a folder around it
+            folders.clear()
+            continue
+        seen.add(real)
         is_top = here == folder
         folders[:] = sorted(
             one for one in folders if (is_top and one == STATE_FOLDER) or not one.startswith((".", "__pycache__"))
@@ -64,6 +71,11 @@ def _walk(folder: Path) -> Iterator[str]:
         for name in sorted(names):
             if (here / name).is_file():  # also behind a link; no pipe or socket
                 yield (here / name).relative_to(folder).as_posix()
+
+
+def _unreadable(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):  # removed since
+        raise StorageError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
 def _is_made_again(parts: list[str]) -> bool:
@@ -79,5 +91,8 @@ def _is_passing(name: str) -> bool:
 def _is_secret(path: Path, parts: list[str]) -> bool:
     if parts[-1].startswith(".env") or parts[-1].endswith(_SECRET_ENDINGS) or parts[0] == "secrets":
         return True
-    with path.open("rb") as file:
-        return _MARK in file.read(_MARK_WITHIN)
+    try:
+        with path.open("rb") as file:
+            return _MARK in file.read(_MARK_WITHIN)
+    except OSError:  # gone since, or unreadable, which whoever stores it finds out
+        return False

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import sqlite3
 from bisect import bisect_right
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from tempfile import mkdtemp
+from typing import Final
 
 from shroff import config
 from shroff.app.backups.creating import BackupNote, pages_of, write_note
-from shroff.app.backups.project_files import HASH_KEY, fingerprint
+from shroff.app.backups.project_files import fingerprint
 from shroff.app.backups.sqlite_pages import apply_pages
 from shroff.app.backups.vault import BackedUpDatabase, BackupPoint, Vault
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
+from shroff.notices.store import OPEN, UNKNOWN
 from shroff.runtime.progress import Progress
 from shroff.runtime.whole_files import sync_folder
-
-if TYPE_CHECKING:
-    from shroff.notices.store import Letter
 
 IN_DOUBT: Final = "the project was restored from a backup: it may have been sent after that"
 
@@ -80,47 +82,72 @@ def restore(
     last = chain[0][0]
     files = next(point.files for point, _ in chain if point.files is not None)
     given = _given(last, secrets)
-    part = folder.with_name(f".{folder.name}.restoring")
-    shutil.rmtree(part, ignore_errors=True)
+    held = 0
     try:
-        part.mkdir(parents=True, mode=0o750)
-        on_step("begun")
-        for name, (mode, pieces) in files.items():
-            _write(_inside(part, name), mode, (vault.get(one) for one in pieces))
-            on_step(name)
-        for name in last.databases:
-            _write_database(
-                vault, _inside(part, name), [point.databases[name] for point, _ in reversed(chain)], progress
-            )
-            on_step(name)
-        for name, data in given.items():
-            _write(_inside(part, name), 0o600, iter((data,)))
-        held = _hold_letters(part) if last.databases else 0
-        if HASH_KEY not in given:  # a new one would not know the values that the log has
-            (part / HASH_KEY).unlink(missing_ok=True)
-        _inside(part, f"{config.STATE_FOLDER}/x")  # a project without a log has the folder, too
-        write_note(part / config.STATE_FOLDER, BackupNote(label.id, vault.address, last.number, last.at_ms))
-        _sync(part)
-        on_step("written")
-        part.replace(folder)
-        sync_folder(folder.parent)
+        with _unnamed(folder) as part:
+            on_step("begun")
+            for name, (mode, pieces) in files.items():
+                _write(_inside(part, name), mode & 0o777, vault.contents(pieces))
+                on_step(name)
+            for name in last.databases:
+                path = _inside(part, name)
+                _write_database(vault, path, [point.databases[name] for point, _ in reversed(chain)], progress)
+                held += _hold_letters(path)
+                on_step(name)
+            for name, data in given.items():
+                _write(_inside(part, name), 0o600, (data,))
+            _inside(part, f"{config.STATE_FOLDER}/x")  # a project without a log has the folder, too
+            write_note(part / config.STATE_FOLDER, BackupNote(label.id, vault.address, last.number, last.at_ms))
+            _sync(part)
+            on_step("written")
+            part.replace(folder)
+            sync_folder(folder.parent)
     except OSError as error:
         raise StorageError(f"{folder} cannot be restored: {error.strerror or error}. Nothing is left of it") from None
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(part, ignore_errors=True)
     missing = tuple(sorted(last.secrets.keys() - given.keys()))
     seq = max((one.last_seq for one in last.databases.values()), default=0)
     return RestoredProject(folder, last.number, last.at_ms, seq, len(files), missing, held)
 
 
+@contextmanager
+def _unnamed(folder: Path) -> Iterator[Path]:
+    """A folder beside the one to make, which is removed in the end, and so are those that killed processes left."""
+    prefix = f".{folder.name}.restoring-"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for one in folder.parent.iterdir():
+        if one.name.startswith(prefix):
+            with suppress(OSError), _locked(one):
+                shutil.rmtree(one)
+    part = Path(mkdtemp(prefix=prefix, dir=folder.parent))
+    try:
+        with _locked(part):
+            part.chmod(config.FOLDER_MODE)
+            yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Raises: OSError where another process has it; a killed one has nothing."""
+    file = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(file)
+
+
 def _given(point: BackupPoint, folder: Path | None) -> dict[str, bytes]:
-    """The secrets of a point that a folder has, under their names or their last parts."""
+    """The secrets of a point that a folder has, under their names; or under their last parts, which tell them apart."""
     found = {}
+    last_parts = Counter(Path(name).name for name in point.secrets)
     for name, mark in point.secrets.items():
         if folder is None:
             break
-        path = next((one for one in (folder / name, folder / Path(name).name) if one.is_file()), None)
+        short = Path(name).name
+        named = (folder / name, folder / short) if last_parts[short] == 1 else (folder / name,)
+        path = next((one for one in named if one.is_file()), None)
         if path is not None:
             data = path.read_bytes()
             if mark and fingerprint(name, data) != mark:
@@ -138,7 +165,7 @@ def _inside(folder: Path, name: str) -> Path:
     return path
 
 
-def _write(path: Path, mode: int, pieces: object) -> None:
+def _write(path: Path, mode: int, pieces: Iterable[bytes]) -> None:
     with config.private(path) as file:
         file.writelines(pieces)
     path.chmod(mode)
@@ -146,32 +173,25 @@ def _write(path: Path, mode: int, pieces: object) -> None:
 
 def _write_database(vault: Vault, path: Path, points: list[BackedUpDatabase], progress: Progress) -> None:
     """Write the whole file of the full point, then the changed pages of each later one, oldest first."""
+    page_bytes = points[-1].page_bytes
     with config.private(path) as file:
-        for one in points:
-            for name in one.whole or ():
-                file.write(vault.get(name))
-                progress(1)
-            file.flush()
-            for name in one.changed:
-                apply_pages(file.fileno(), one.page_bytes, pages_of(vault.get(name), one.page_bytes))
-                progress(1)
-        file.truncate(points[-1].pages * points[-1].page_bytes)
+        for data in vault.contents(points[0].whole or ()):
+            file.write(data)
+            progress(1)
+        file.flush()
+        for data in vault.contents(name for one in points for name in one.changed):
+            apply_pages(file.fileno(), page_bytes, pages_of(data, page_bytes))
+            progress(1)
+        file.truncate(points[-1].pages * page_bytes)
 
 
-def _hold_letters(folder: Path) -> int:
+def _hold_letters(database: Path) -> int:
     """Hold open letters for a person to decide: whoever lost the project may have sent them after the backup."""
-    from shroff.app.notice_files import NoticeFiles
-    from shroff.app.project import open_exactly
-    from shroff.notices.store import OPEN, UNKNOWN
-
-    with NoticeFiles(open_exactly(folder).opened).told() as store:
-        with store.look() as look:
-            letters: list[Letter] = look.letters([OPEN])
-        if letters:
-            with store.change() as change:
-                for one in letters:
-                    change.put_letter(replace(one, state=UNKNOWN, reason=IN_DOUBT))
-    return len(letters)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'notice_letters'").fetchone():
+            return 0
+        hold = "UPDATE notice_letters SET state = ?, reason = ?, claimed_ms = 0 WHERE state = ?"
+        return connection.execute(hold, (UNKNOWN, IN_DOUBT, OPEN)).rowcount
 
 
 def _sync(folder: Path) -> None:

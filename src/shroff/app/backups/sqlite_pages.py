@@ -101,6 +101,8 @@ class SqlitePages:
         return found
 
     def _read(self, since: PagePosition | None) -> PageChanges | None:
+        if os.fstat(self._descriptor("")).st_ino != self._path.stat().st_ino:
+            raise StorageError(f"{self._path} is another file than before. Start the backup again")
         salt, frames, pages, page_bytes, check = self._index()
         is_held = self._held is not None and since == self._last
         start = 0
@@ -171,7 +173,10 @@ class SqlitePages:
         """The whole number that a query gives at the commit that was read; 0 for none."""
         if self._held is None:
             return 0
-        return int(self._held.execute(sql).fetchone()[0] or 0)
+        try:
+            return int(self._held.execute(sql).fetchone()[0] or 0)
+        except sqlite3.OperationalError:  # a process was ended before it made the tables
+            return 0
 
     def close(self) -> None:
         """End the read transaction. Closing twice does nothing."""
