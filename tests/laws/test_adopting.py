@@ -173,3 +173,37 @@ def test_a_list_that_a_feature_counts_by_needs_the_log(made: Made, cuts: Cuts):
     old, new = (listing("x", kept, "", keeps=True) for kept in "xy")
 
     assert everything(swapped(old, new, history, cuts, must=False)) == everything(restarted(old, new, history, cuts))
+
+
+SEEN = """
+card:
+  seen: count(payment) over 20ms
+"""
+MORE = """
+- { id: more, on: payment, by: card, effect: review, when: card.seen >= 2 and this.country == 'DE' }
+"""
+NEW_WINDOW = """
+- { id: more, on: payment, by: card, effect: review, when: count(payment) over 30ms >= 2 }
+"""
+SINCE_FLAG = """
+- { id: more, on: payment, by: card, effect: review, when: count(payment) over 20ms since flag >= 2 }
+"""
+
+
+def ruled(rules: str) -> Definitions:
+    """A project with these rules beside two, and a feature that they may read."""
+    files = {"shroff.yaml": SHROFF, "events.yaml": EVENTS + TABLES, "features.yaml": SEEN}
+    lists = {"lists/asked.csv": "value\nx\n", "lists/blocked.csv": BLOCKED, "tables/places.csv": PLACES}
+    return load_definitions(files | lists | {"rules/lists.yaml": LISTS + rules}).or_raise()
+
+
+@pytest.mark.parametrize(("rule", "must"), [(MORE, True), (NEW_WINDOW, False), (SINCE_FLAG, False)])
+@QUICK
+@given(made=histories(), cuts=CUTS, is_removed=st.booleans())
+def test_a_rule_that_aggregates_nothing_new_comes_and_goes_without_a_fold(
+    rule: str, must: bool, made: Made, cuts: Cuts, is_removed: bool
+):
+    history = history_of(*made)
+    old, new = (ruled(rules) for rules in ((rule, "") if is_removed else ("", rule)))
+
+    assert everything(swapped(old, new, history, cuts, must=must)) == everything(restarted(old, new, history, cuts))

@@ -98,10 +98,10 @@ class Adoption:
 def carried(folded: Folded, definitions: Definitions) -> Folded | None:
     """The same state for another version, without reading the log; None where it would mean something else to it.
 
-    It holds where types, entities and all that is computed are the same, and lists and
-    tables are the same to what is kept: a change of the policy, of a rule's effect or words,
-    of a list that rules ask about the event being decided, of a model that reads what is
-    computed anyhow.
+    It holds where types, entities, features and all aggregates are the same, and lists and
+    tables are the same to what is kept: a change of the policy, of a rule that aggregates
+    nothing new, of a list that rules ask about the event being decided, of a model that
+    reads what is computed anyhow.
 
     Args:
         folded: State at the end of the log; of no use once its successor has taken a batch.
@@ -135,13 +135,17 @@ def means_the_same(before: Definitions, definitions: Definitions) -> bool:
 
 
 def _kept_up(definitions: Definitions) -> list[Computed]:
-    """What is computed of each event that state may be made of: scores are not.
+    """What is computed of each event and kept: features, and rules that look since their flag.
 
-    Nor is for whom a rule is silent: what it aggregates is the same, and hits of the past, since which one may look,
-    are those that the log has.
+    State has nothing else of rules: their aggregates are compared by the layout, and which hits there were is in the
+    log. Nor has it scores, or for whom a rule is silent: what the rule aggregates is the same.
     """
-    computed = (one for one in computed_of(definitions) if not one.is_score)
-    return [replace(one, node=without_silence(one.node)) if one.is_condition else one for one in computed]
+    computed = (one for one in computed_of(definitions) if one.rule is None or one.looks_since_flag)
+    return [
+        replace(one, node=without_silence(one.node)) if one.is_condition else one
+        for one in computed
+        if not one.is_score
+    ]
 
 
 def _changed(before: Definitions, now: Definitions) -> frozenset[tuple[str, str]]:
