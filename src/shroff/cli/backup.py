@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from shroff.cli.progress import bars
-from shroff.cli.session import ExampleGroup, Session, command, json_option, many, table
+from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many, table
 from shroff.errors import TransientError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
             session.answer({**_document(made), "backups": vault.address}, f"{vault.address}: {_line(made)}")
             if made.secrets:
                 session.say(f"shroff: not in the backup, keep copies elsewhere: {', '.join(sorted(made.secrets))}")
-    session.next("shroff backup verify", "shroff backup list")
+    session.next(f"shroff backup verify{_at(place)}", f"shroff backup list{_at(place)}")
 
 
 @command("list", "shroff backup list", "shroff backup list --json", group=backup)
@@ -117,7 +117,7 @@ def list_(session: Session, place: str | None, key: Path | None) -> None:
         heads = ("number", "first", "last", "tails", "seq", "size")
         text += "\n" + table([_row(one) for one in groups], heads)
     session.answer({"backups": address, "points": [_document(one) for one in points]}, text)
-    session.next("shroff restore FOLDER --to TIME", "shroff backup verify")
+    session.next(f"shroff restore FOLDER{_at(place, '--from')} --to TIME", f"shroff backup verify{_at(place)}")
 
 
 @command("verify", "shroff backup verify", "shroff backup verify --at s3://mybank-backups/shroff", group=backup)
@@ -143,7 +143,9 @@ def verify(session: Session, place: str | None, key: Path | None) -> int:
         "damaged": [{"number": number, "why": why} for number, why in found.damaged.items()],
     }
     session.answer(document, "\n".join([text, *lines[:SHOWN]]))
-    session.next("shroff backup create --full" if found.damaged else "shroff restore FOLDER")
+    session.next(
+        f"shroff backup create --full{_at(place)}" if found.damaged else f"shroff restore FOLDER{_at(place, '--from')}"
+    )
     return 1 if found.damaged else 0
 
 
@@ -170,7 +172,12 @@ def prune(
     verb = "would be removed" if is_dry else "removed"
     document = {"backups": address, "removed": [one.number for one in gone], "bytes": freed, "dry_run": is_dry}
     session.answer(document, f"{address}: {many(len(gone), 'backup')} {verb}, {bytes_text(freed)} freed.")
-    session.next("shroff backup list")
+    session.next(f"shroff backup list{_at(place)}")
+
+
+def _at(place: str | None, option: str = "--at") -> str:
+    """The place for the next command, where the settings may not name it."""
+    return "" if place is None else f" {option} {argument(place)}"
 
 
 def _row(points: list[BackupPoint]) -> tuple[object, ...]:
