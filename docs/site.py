@@ -27,6 +27,7 @@ ITEM: Final = re.compile(r"\[[^\]]*\]\(([\w./-]+\.md)\)")
 SECTIONS: Final = ("tutorial", "howto", "reference", "explain")
 MORE: Final = (
     "examples/README.md",
+    "deploy/README.md",
     "docs/glossary.md",
     "CHANGELOG.md",
     "docs/roadmap.md",

@@ -13,14 +13,18 @@ from pathlib import Path
 from tools.wheels import program
 
 ROOT = Path(__file__).resolve().parent.parent
+# What the image of deploy/image has beside the core: all that a setting of shroff.yaml may name on a server.
+IMAGE = "analytics jobs kafka mariadb mongo objects postgres pubsub redis sns sso"
 OPTIONS = ("--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url", "--upgrade", "--quiet")
 
 
 def main() -> int:
-    """Write the locks; dev.txt takes the versions of core.txt, build.txt those of dev.txt."""
+    """Write the locks; dev.txt takes the versions of core.txt, build.txt and image.txt those of dev.txt."""
     lock("core.txt", "pyproject.toml")
     lock("dev.txt", "pyproject.toml", "requirements/dev.in", "-c", "requirements/core.txt")
     lock("build.txt", "requirements/build.in", "-c", "requirements/dev.txt")
+    extras = [f"--extra={name}" for name in IMAGE.split()]
+    lock("image.txt", "pyproject.toml", *extras, "-c", "requirements/dev.txt")
     return 0
 
 

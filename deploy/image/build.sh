@@ -1,0 +1,47 @@
+#!/bin/sh
+# The steps of the image. Each runs as any user, needs Python 3.11 or newer, and reads no setting of the user's.
+#
+#   build.sh wheel SOURCE OUT              build the wheel of SOURCE in OUT, with the locked build tools
+#   build.sh install SOURCE OUT TARGET     make the environment TARGET: the locked packages, then the wheel in OUT
+#   build.sh kernels TARGET                compile the kernels of TARGET to machine code
+set -eu
+
+python=${PYTHON:-python3}
+pip_options="--quiet --disable-pip-version-check --no-cache-dir --only-binary=:all:"
+
+wheel() {
+    source=$1 out=$2
+    mkdir -p "$out"
+    "$python" -m venv "$out/tools"
+    # shellcheck disable=SC2086  # several options
+    "$out/tools/bin/python" -m pip install $pip_options --require-hashes -r "$source/requirements/build.txt"
+    cd "$source"
+    "$out/tools/bin/hatchling" build -t wheel -d "$out"
+    rm -r "$out/tools"
+}
+
+install() {
+    source=$1 out=$2 target=$3
+    "$python" -m venv "$target"
+    # shellcheck disable=SC2086
+    "$target/bin/python" -m pip install $pip_options --require-hashes -r "$source/${LOCK:-requirements/image.txt}"
+    # shellcheck disable=SC2086
+    "$target/bin/python" -m pip install $pip_options --no-deps --no-index "$out"/shroff-*.whl
+    "$target/bin/python" -m pip uninstall --quiet --yes pip setuptools
+}
+
+kernels() {
+    target=$1
+    "$target/bin/python" -c "import shroff.features.kernels.windows, shroff.features.kernels.rules"
+    "$target/bin/python" -c "from shroff.cli.demo_kernels import keep_kernels; keep_kernels()"
+}
+
+step=$1
+shift
+case $step in
+wheel | install | kernels) "$step" "$@" ;;
+*)
+    echo "build.sh: there is no step '$step'; steps: wheel, install, kernels" >&2
+    exit 2
+    ;;
+esac

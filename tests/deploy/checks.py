@@ -1,0 +1,464 @@
+"""The checks of deploy/: each takes the folder and gives the faults it finds, as texts that begin with a file.
+
+`test_faults.py` plants faults in a copy of the folder and expects each to be found here.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from shroff.cli.main import program as shroff_cli
+from shroff.cli.session import Session
+from shroff.web.api.operating import ROUTES
+from shroff.web.http.messages import BODY_BYTES_MAX
+from tools.servers.errors import UnavailableError
+from tools.servers.fetching import cache, from_debian, libraries
+from tools.servers.fetching import program as found_program
+from tools.servers.kafka import KAFKA
+from tools.servers.registry import VERSION as REGISTRY
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+IMAGE, COMPOSE, UNIT = "image/Dockerfile", "compose/compose.yaml", "systemd/shroff.service"
+SCHEMA = Path(__file__).with_name("compose-spec.json")  # of github.com/compose-spec/compose-go v2.16.2, schema/
+PACKAGES = {name: (name, [name]) for name in ("caddy", "shellcheck")} | {
+    name: ("prometheus", ["prometheus", "prometheus-alertmanager"]) for name in ("promtool", "amtool")
+}
+PROFILES = {"core", "stream", "cards", "lake", "watch"}
+EXPOSURE_MAX = 16  # of `systemd-analyze security`, in tenths; 100 is a unit without any protection
+# What the systems of compose.yaml listen on, by their own documentation; shroff's port is read from the program.
+PORTS = {
+    **{key: {9092, 9093} for key in ("kafka1", "kafka2", "kafka3")},
+    "registry": {8080},
+    "redis": {6379},
+    "mongo": {27017},
+    "mariadb": {3306},
+    "s3": {9000, 9001},
+    "mail": {1025, 8025},
+    "prometheus": {9090},
+    "alertmanager": {9093},
+    "kafka-ui": {8080},
+    "grafana": {3000},
+}
+UNCHECKED = {"summaries"}  # long-running without a health check: it has no port
+
+
+def tool(name: str) -> tuple[str, Mapping[str, str]]:
+    """A checker and its environment: of `make setup`, of the path or of Debian. Without it a test fails in CI."""
+    if here := found_program(name, [Path(sys.executable).parent]):
+        return str(here), os.environ
+    why = f"{name} is neither in .venv (make setup) nor on the path."
+    try:
+        root = from_debian(*PACKAGES[name]) if name in PACKAGES else None
+    except UnavailableError as error:
+        root, why = None, str(error)
+    if root is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{name} must be there in CI: {why}")
+        pytest.skip(reason=f"{name} cannot be had here: {why}")
+    return str(root / "usr" / "bin" / name), {**os.environ, **libraries(root)}
+
+
+def judged(file: str, command: Sequence[str], *, quiet: bool = False, cwd: Path | None = None) -> list[str]:
+    """What a checker says against a file; one that must be `quiet` exits with 0 on some mistakes, but names them."""
+    path, env = tool(command[0])
+    done = subprocess.run([path, *command[1:]], capture_output=True, text=True, env=env, cwd=cwd, check=False)
+    said = (done.stderr + done.stdout).strip()
+    return [f"{file}: {command[0]}: {said}"] if done.returncode or (quiet and done.stderr.strip()) else []
+
+
+@functools.cache
+def serve_port() -> int:
+    """The port of `shroff serve` by its own default."""
+    context = shroff_cli.make_context("shroff", ["serve"], obj=Session())
+    command = shroff_cli.get_command(context, "serve")
+    assert command
+    (port,) = [one.default for one in command.params if one.name == "port"]
+    assert isinstance(port, int)
+    return port
+
+
+def refused_command(words: Sequence[str]) -> str:
+    """Why the program does not take a command; empty where it does. Nothing is run."""
+    group: click.Command = shroff_cli
+    rest, parent = list(words), None
+    try:
+        while True:
+            context = group.make_context(rest[0] if rest else "shroff", list(rest), parent=parent, obj=Session())
+            if not isinstance(group, click.Group):
+                return ""
+            name, found, rest = group.resolve_command(context, [*context._protected_args, *context.args])
+            if found is None:
+                return f"no command {name}"
+            group, parent = found, context
+    except click.ClickException as error:
+        return error.format_message()
+    except click.exceptions.Exit:  # --help
+        return ""
+
+
+def commands(file: str, found: Sequence[Sequence[str]]) -> Iterator[str]:
+    for words in found:
+        if why := refused_command(words):
+            yield f"{file}: `shroff {shlex.join(words)}`: {why}"
+
+
+# --- the image
+
+
+def image(deploy: Path) -> list[str]:
+    """Faults of the Dockerfile."""
+    path = deploy / IMAGE
+    text = path.read_text(encoding="utf-8")
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
+    steps = [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]
+    last = dict(steps)
+    found = judged(IMAGE, ["hadolint", str(path)])
+    bases = [rest for word, rest in steps if word == "ARG" and rest.startswith("BASE=")]
+    if not bases or not all(
+        re.fullmatch(r"BASE=[\w./-]+:\d+\.\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}", one) for one in bases
+    ):
+        found.append(f"{IMAGE}: the base is not pinned by version and digest: {bases}")
+    if [rest.split()[0] for word, rest in steps if word == "FROM"] != ["${BASE}", "${BASE}"]:
+        found.append(f"{IMAGE}: it must have two stages, both FROM ${{BASE}}")
+    if not re.fullmatch(r"[1-9]\d*:[1-9]\d*", last.get("USER", "")):
+        found.append(f"{IMAGE}: USER must be a number other than root's: {last.get('USER')}")
+    if [rest for word, rest in steps if word == "VOLUME"] != ["/data"]:
+        found.append(f"{IMAGE}: it must have the one volume /data")
+    if last.get("EXPOSE") != str(serve_port()):
+        found.append(f"{IMAGE}: EXPOSE {last.get('EXPOSE')}, but shroff serves on {serve_port()}")
+    if "HEALTHCHECK" not in last:
+        found.append(f"{IMAGE}: no HEALTHCHECK")
+    for word, rest in steps:
+        if word == "COPY" and "--from" not in rest and rest != ". .":
+            found += [
+                f"{IMAGE}: COPY {one}: no such file" for one in rest.split()[:-1] if not (deploy.parent / one).exists()
+            ]
+        if word in {"ARG", "ENV"} and re.search(r"(?i)password|secret|token|api_?key", rest):
+            found.append(f"{IMAGE}: {word} {rest}: a secret does not belong into an image")
+    for line in re.findall(r"deploy/image/build\.sh (\w+)", text):
+        if f"\n{line}() {{" not in (deploy / "image/build.sh").read_text(encoding="utf-8"):
+            found.append(f"{IMAGE}: build.sh has no step {line}")
+    found += commands(IMAGE, [json.loads(last["CMD"])])
+    return found + health(deploy)
+
+
+def health(deploy: Path) -> list[str]:
+    """Faults of the health check: its port, and the routes that are asked for."""
+    found = []
+    (port,) = re.findall(r"^PORT = (\d+)", (deploy / "image/health.py").read_text(encoding="utf-8"), re.MULTILINE)
+    if int(port) != serve_port():
+        found.append(f"image/health.py: port {port}, but shroff serves on {serve_port()}")
+    known = {route.path for route in ROUTES}
+    for file in (IMAGE, COMPOSE, "systemd/Caddyfile"):
+        text = (deploy / file).read_text(encoding="utf-8")
+        asked = re.findall(r'health\.py["\']?, "?(\w+)', text)
+        asked = [f"/health/{one}" for one in asked] + re.findall(r"health_uri (\S+)", text)
+        found += [f"{file}: the program has no {one}" for one in asked if one not in known]
+    return found
+
+
+def scripts(deploy: Path) -> list[str]:
+    """Faults of the shell scripts."""
+    files = sorted(deploy.rglob("*.sh"))
+    found = [f"{one.relative_to(deploy)}: it cannot be executed" for one in files if not os.access(one, os.X_OK)]
+    return found + judged("*.sh", ["shellcheck", *map(str, files)])
+
+
+# --- Compose
+
+
+def merged(deploy: Path) -> dict[str, Any]:
+    """compose.yaml with its anchors merged."""
+    read: dict[str, Any] = yaml.safe_load((deploy / COMPOSE).read_text(encoding="utf-8"))
+    return read
+
+
+def compose(deploy: Path) -> list[str]:
+    """Faults of compose.yaml and of the files that its containers read."""
+    import jsonschema
+
+    given = merged(deploy)
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(given)
+    found = [f"{COMPOSE}: {'.'.join(map(str, one.absolute_path))}: {one.message[:200]}" for one in errors]
+    if found:
+        return found
+    services = given["services"]
+    for name, one in services.items():
+        found += [f"{COMPOSE}: {name}: {fault}" for fault in service_faults(name, one, given, deploy)]
+    if {profile for one in services.values() for profile in one.get("profiles", ())} != PROFILES:
+        found.append(f"{COMPOSE}: its profiles are not {sorted(PROFILES)}")
+    ours = [one["command"] for one in services.values() if "SHROFF_IMAGE" in one["image"]]
+    return [*found, *commands(COMPOSE, ours), *addresses(deploy, services), *variables(deploy, services)]
+
+
+def service_faults(name: str, one: dict[str, Any], given: dict[str, Any], deploy: Path) -> Iterator[str]:
+    services, once = given["services"], one.get("restart") == "no"
+    image_name, is_ours = one["image"], "SHROFF_IMAGE" in one["image"]
+    if not is_ours and not re.search(r":[\w.-]*\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?$|:RELEASE\.\d{4}-", image_name):
+        yield f"the image {image_name} is not pinned to one release"
+    user = re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(one.get("user", "")))
+    if not re.fullmatch(r"[1-9]\d*:\d+", user):
+        yield f"user {user or 'of the image'}: must be a number other than root's"
+    if one.get("cap_drop") != ["ALL"] or "no-new-privileges:true" not in one.get("security_opt", ()):
+        yield "it must drop all capabilities and gain none"
+    if one.get("privileged") or one.get("network_mode") == "host" or "docker.sock" in json.dumps(one):
+        yield "it must not have the rights of the host"
+    if is_ours and not one.get("read_only"):
+        yield "its root must be read-only"
+    limits = one.get("deploy", {}).get("resources", {}).get("limits", {})
+    yield from (f"no limit of {kind}" for kind in ("cpus", "memory", "pids") if kind not in limits)
+    has_health = "test" in one.get("healthcheck", {}) and not one["healthcheck"].get("disable")
+    if not has_health and not once and name not in UNCHECKED:
+        yield "no health check"
+    if one.get("logging", {}).get("options", {}).get("max-size") is None:
+        yield "its log is not rotated"
+    for port in one.get("ports", ()):
+        host, *_, inside = str(port).split(":")
+        if host != "127.0.0.1":
+            yield f"port {port} is open to other machines"
+        if int(inside) not in listening(name, one):
+            yield f"port {port}: it does not listen on {inside}"
+    for variable, value in (one.get("environment") or {}).items():
+        if re.search(r"(?i)password|secret|token|api_?key", variable) and not re.search("_FILE$|RANDOM", variable):
+            yield f"{variable}: a literal secret; name a file"
+        if variable.endswith("_FILE") and (secret := str(value).removeprefix("/run/secrets/")) not in one.get(
+            "secrets", ()
+        ):
+            yield f"{variable}: the secret {secret} is not given to it"
+    yield from (
+        f"the secret {secret} is not declared" for secret in one.get("secrets", ()) if secret not in given["secrets"]
+    )
+    for volume in one.get("volumes", ()):
+        source = re.sub(r"\$\{\w+:-(.*)\}", r"\1", volume.rpartition(":/")[0].partition(":/")[0])
+        if source.startswith("./") and not (deploy / "compose" / source).is_file():
+            yield f"{source}: no such file"
+        if not source.startswith("./") and source not in given["volumes"]:
+            yield f"the volume {source} is not declared"
+    for other, how in one.get("depends_on", {}).items():
+        if other not in services:
+            yield f"it depends on {other}, which is no service"
+        elif how.get("required", True) and not set(one["profiles"]) <= set(services[other]["profiles"]):
+            yield f"it depends on {other}, which another profile starts"
+
+
+def listening(name: str, one: dict[str, Any]) -> set[int]:
+    own = (one.get("environment") or {}).get("KAFKA_LISTENERS", "")
+    by_setting = {int(port) for port in re.findall(r"//:(\d+)", own)}
+    return by_setting or ({serve_port()} if name == "shroff" else PORTS.get(name, set()))
+
+
+def addresses(deploy: Path, services: dict[str, Any]) -> Iterator[str]:
+    """Addresses of services, wherever one stands, name a service and a port that it has."""
+    for path in sorted((deploy / "compose").glob("*.*")):
+        text = "\n".join(
+            line for line in path.read_text(encoding="utf-8").splitlines() if not line.strip().startswith("#")
+        )
+        for host, port in re.findall(r"(?<![\w.{$])([a-z][a-z0-9-]*):(\d{4,5})(?![\d:.-])", text):
+            if host not in services:
+                yield f"compose/{path.name}: {host}:{port}: there is no service {host}"
+            elif int(port) not in listening(host, services[host]):
+                yield f"compose/{path.name}: {host}:{port}: {host} does not listen on {port}"
+
+
+def variables(deploy: Path, services: dict[str, Any]) -> Iterator[str]:
+    """Variables that shroff.yaml reads are set, and those that are set are read somewhere."""
+    own = services["shroff"]["environment"]
+    given = {name.removesuffix("_FILE") for name in own}
+    text = (deploy / "compose/shroff.yaml").read_text(encoding="utf-8")
+    needed = set(re.findall(r"\$\{(\w+)\}", re.sub("(?m)^#.*", "", text)))
+    for name in sorted(needed - given):
+        yield f"{COMPOSE}: shroff.yaml reads ${{{name}}}, which shroff does not get"
+    documented = "\n".join(path.read_text(encoding="utf-8") for path in elsewhere())
+    for name in sorted(given - needed):
+        if not re.search(rf"\$\{{{name}\}}|`{name}`", documented):
+            yield f"{COMPOSE}: {name}: no setting, example or page knows this variable"
+    topics = yaml.safe_load(text)["source"]["kafka"]
+    wanted = {*topics["topics"].values(), topics["dead_letters"]}
+    if set(services["topics"]["environment"]["TOPICS"].split()) != wanted:
+        yield f"{COMPOSE}: topics: shroff.yaml needs {sorted(wanted)}"
+
+
+@functools.cache
+def elsewhere() -> tuple[Path, ...]:
+    """Pages and example projects in which a variable of the environment can be named."""
+    return (*(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*/shroff.yaml"))
+
+
+def versions(deploy: Path) -> list[str]:
+    """Images whose program the tests start as well have its version, in the same number."""
+    services = merged(deploy)["services"]
+    kafka = dict.fromkeys(("kafka1", "kafka2", "kafka3"), f"apache/kafka:{KAFKA}")
+    wanted = {"registry": f"apicurio/apicurio-registry-mem:{REGISTRY}"} | kafka
+    return [
+        f"{COMPOSE}: {name} is not {one}, as in the tests"
+        for name, one in wanted.items()
+        if services[name]["image"] != one
+    ]
+
+
+def secrets(deploy: Path) -> list[str]:
+    """Secrets that secrets.sh does not make, or makes anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(shutil.copy(deploy / "compose/secrets.sh", folder))
+        made = script.parent / "secrets"
+        for _ in range(2):
+            subprocess.run(["/bin/sh", script], check=True, env={"PATH": "/usr/bin:/bin"})
+            texts = {one.name: one.read_text(encoding="utf-8") for one in made.iterdir()}
+            first = locals().get("first", texts)
+        found = [
+            f"{COMPOSE}: secrets.sh does not make {name}" for name in merged(deploy)["secrets"] if name not in texts
+        ]
+        if first != texts:
+            found.append("compose/secrets.sh: a second run changes secrets")
+        if texts["mongo_login"] != f"shroff:{texts['mongo_password']}@mongo:27017":
+            found.append("compose/secrets.sh: mongo_login is not the login of MongoDB")
+        if made.stat().st_mode & 0o077:
+            found.append("compose/secrets.sh: others can open the folder")
+    return found
+
+
+def watch(deploy: Path) -> list[str]:
+    """Faults of what Prometheus and Alertmanager read."""
+    folder = deploy / "compose"
+    found = judged(
+        "compose/prometheus.yaml", ["promtool", "check", "config", "--syntax-only", str(folder / "prometheus.yaml")]
+    )
+    found += judged("compose/alertmanager.yaml", ["amtool", "check-config", str(folder / "alertmanager.yaml")])
+    with tempfile.TemporaryDirectory() as made:
+        for file in (folder / "alerts.yaml", Path(__file__).with_name("alerts_test.yaml")):
+            shutil.copy(file, made)
+        found += judged("compose/alerts.yaml", ["promtool", "test", "rules", "alerts_test.yaml"], cwd=Path(made))
+    rules = [
+        rule for group in yaml.safe_load((folder / "alerts.yaml").read_text())["groups"] for rule in group["rules"]
+    ]
+    known = (ROOT / "src/shroff/web/metrics.py").read_text(encoding="utf-8")
+    tried = Path(__file__).with_name("alerts_test.yaml").read_text(encoding="utf-8")
+    for rule in rules:
+        named = re.findall(r"shroff_\w+", rule["expr"])
+        found += [f"compose/alerts.yaml: the program has no metric {one}" for one in named if f'"{one}"' not in known]
+        if tried.count(f"alertname: {rule['alert']}") < 3:
+            found.append(f"compose/alerts.yaml: {rule['alert']} has no test that it fires, is silent and resolves")
+    return found
+
+
+# --- one machine
+
+
+def unit(deploy: Path) -> list[str]:
+    """Faults of the systemd unit, of its user and of the rotation of its log."""
+    path = deploy / UNIT
+    text = path.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder) / path.name  # its program is at hand elsewhere
+        here.write_text(
+            text.replace("/opt/shroff/bin/shroff ", f"{Path(sys.executable).parent}/shroff "), encoding="utf-8"
+        )
+        found = judged(UNIT, ["systemd-analyze", "verify", "--man=no", str(here)], quiet=True)
+        limit = f"--threshold={EXPOSURE_MAX}"
+        found += judged(UNIT, ["systemd-analyze", "security", "--offline=yes", "--no-pager", limit, str(here)])
+    (line,) = re.findall(r"^ExecStart=/opt/shroff/bin/shroff (.*)$", text, re.MULTILINE)
+    words = shlex.split(line)
+    found += commands(UNIT, [words])
+    if f"--port {serve_port()}" not in line:
+        found.append(f"{UNIT}: it must serve on {serve_port()}, where the proxy sends requests")
+    for key in ("MemoryMax", "TasksMax", "LimitNOFILE", "TimeoutStopSec"):
+        if not re.search(rf"^{key}=\S+$", text, re.MULTILINE):
+            found.append(f"{UNIT}: no {key}")
+    user = re.search(r"^User=(.*)$", text, re.MULTILINE)
+    users = (deploy / "systemd/shroff.sysusers").read_text(encoding="utf-8")
+    if not user or user[1] == "root" or not re.search(rf"^u {user[1]} ", users, re.MULTILINE):
+        found.append(f"{UNIT}: its user must be the one of shroff.sysusers")
+    found += judged(
+        "systemd/shroff.sysusers", ["systemd-sysusers", "--dry-run", str(deploy / "systemd/shroff.sysusers")]
+    )
+    return found + journal(deploy, text)
+
+
+def journal(deploy: Path, unit_text: str) -> list[str]:
+    """Faults of the rotation: journald has no check of its own, so keys are those of its commented defaults."""
+    (space,) = re.findall(r"^LogNamespace=(.*)$", unit_text, re.MULTILINE) or [""]
+    file = f"systemd/journald@{space}.conf"
+    if not (deploy / file).is_file():
+        return [f"{UNIT}: its log's namespace {space!r} has no {file}"]
+    known = set(re.findall(r"^#?(\w+)=", Path("/etc/systemd/journald.conf").read_text(encoding="utf-8"), re.MULTILINE))
+    given = dict(re.findall(r"^(\w+)=(.*)$", (deploy / file).read_text(encoding="utf-8"), re.MULTILINE))
+    found = [f"{file}: journald does not know {key}" for key in given if key not in known]
+    found += [f"{file}: no {key}: the log grows" for key in ("SystemMaxUse", "MaxRetentionSec") if key not in given]
+    spans = [value for key, value in given.items() if key.endswith("Sec")]
+    return found + judged(file, ["systemd-analyze", "timespan", *spans])
+
+
+def proxy(deploy: Path) -> list[str]:
+    """Faults of the Caddyfile."""
+    file = "systemd/Caddyfile"
+    path = deploy / file
+    text = path.read_text(encoding="utf-8")
+    found = judged(file, ["caddy", "validate", "--adapter", "caddyfile", "--config", str(path)], cwd=cache())
+    (target,) = re.findall(r"reverse_proxy \S+:(\d+)", text) or ["none"]
+    if target != str(serve_port()):
+        found.append(f"{file}: requests go to port {target}, but shroff serves on {serve_port()}")
+    (size,) = re.findall(r"max_size (\d+)MiB", text) or ["0"]
+    if int(size) << 20 != BODY_BYTES_MAX:
+        found.append(f"{file}: bodies up to {size} MiB, but shroff takes {BODY_BYTES_MAX >> 20} MiB")
+    if "/metrics" not in text:
+        found.append(f"{file}: /metrics can be reached from outside")
+    if "roll_size" not in text:
+        found.append(f"{file}: its log is not rotated")
+    return found
+
+
+# --- the page
+
+
+def readme(deploy: Path) -> list[str]:
+    """Commands of README.md that cannot work: of the program, of Compose, with files that are not there."""
+    text = (deploy / "README.md").read_text(encoding="utf-8")
+    services = merged(deploy)["services"]
+    lines = [
+        line for block in re.findall(r"(?s)```sh\n(.*?)```", text) for line in block.replace("\\\n", " ").splitlines()
+    ]
+    found = []
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words[:2] == ["docker", "compose"]:
+            profiles = [after for before, after in itertools.pairwise(words) if before == "--profile"]
+            found += [f"README.md: there is no profile {one}" for one in profiles if one not in PROFILES]
+            action = next((at for at, one in enumerate(words) if one in {"run", "exec"}), 0)
+            if action:
+                called = [one for one in words[action + 1 :] if one not in {"--rm", "-T"}]
+                if called[0] not in services:
+                    found.append(f"README.md: there is no service {called[0]}")
+                rest = called[1:] if words[action] == "run" else called[2:]
+                found += commands("README.md", [rest[: rest.index(">")] if ">" in rest else rest])
+        elif ours := [at for at, one in enumerate(words) if one == "/opt/shroff/bin/shroff"]:
+            found += commands("README.md", [words[ours[0] + 1 :]])
+        named = [one for one in words if one.startswith("deploy/")]
+        found += [f"README.md: {one}: no such file" for one in named if not (deploy.parent / one).exists()]
+    kept = {
+        str(path.relative_to(deploy)) for path in deploy.rglob("*") if path.is_file() and "secrets/" not in str(path)
+    }
+    table = text.partition("| file |")[2].partition("\n| --- ")[2]
+    listed = {one for line in table.splitlines()[1:] for one in re.findall(r"`([^`]+)`", line.split("|")[1])}
+    found += [f"README.md: the table lacks {one}" for one in sorted(kept - listed - {"README.md"})]
+    return found + [f"README.md: the table names {one}, which is not there" for one in sorted(listed - kept)]
+
+
+CHECKS = (image, scripts, compose, versions, secrets, watch, unit, proxy, readme)

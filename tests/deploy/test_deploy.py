@@ -1,0 +1,273 @@
+"""deploy/ as it is: no check finds a fault, and its scripts do what they say. `test_faults.py` tries the checks."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from tests.deploy import checks
+from tests.support.forks import SHROFF
+from tools.servers.ports import Port
+from tools.servers.process import Child
+from tools.servers.web import listens
+
+BUILD = checks.DEPLOY / "image/build.sh"
+ENTRY = checks.DEPLOY / "image/entrypoint.sh"
+HEALTH = checks.DEPLOY / "image/health.py"
+# What a machine needs to reach its package index at all; nothing else of ours reaches the scripts.
+REACHES = ("PIP_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE")
+NO_INDEX = re.compile("No matching distribution|Could not find a version|Max retries|Connection")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
+def test_no_fault_is_found(check):
+    assert check(checks.DEPLOY) == []
+
+
+# --- the steps of the image
+
+
+@functools.cache
+def python_of_all() -> str | None:
+    """A Python that every user of this machine may run, new enough; ours may lie in a folder that is closed."""
+    found = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
+    asks = "import ensurepip, sys; sys.exit(sys.version_info < (3, 11))"
+    return found if found and subprocess.run([found, "-c", asks], check=False).returncode == 0 else None
+
+
+def as_another(command: list[object], home: Path) -> str:
+    """Run a command as another user where we can, in an environment that has nothing of ours."""
+    env = {name: value for name, value in os.environ.items() if name.startswith(REACHES)}
+    env |= {"PATH": "/usr/bin:/bin", "HOME": str(home), "PYTHON": python_of_all() or sys.executable}
+    user = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 and python_of_all() else None
+    words = [str(word) for word in command]
+    done = subprocess.run(words, env=env, cwd=home, user=user, group=user, capture_output=True, text=True, check=False)
+    if done.returncode and "CI" not in os.environ and NO_INDEX.search(done.stderr):
+        pytest.skip(reason=f"the package index cannot be reached: {done.stderr[-300:]}")
+
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A folder that every user may reach and write, with the sources that the image is built from."""
+    with tempfile.TemporaryDirectory(prefix="shroff-image-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        ignored = (checks.DEPLOY / "image/Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+        for line in ignored:
+            if line.startswith("!"):
+                source, target = checks.ROOT / line[1:], folder / "src" / line[1:]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if source.is_dir():
+                    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".shroff"))
+                else:
+                    shutil.copy(source, target)
+        yield folder
+
+
+@pytest.mark.slow
+def test_what_enters_the_build_is_enough_for_the_wheel(home):
+    as_another(["/bin/sh", BUILD, "wheel", home / "src", home / "build"], home)
+
+    (wheel,) = (home / "build").iterdir()
+    names = zipfile.ZipFile(wheel).namelist()
+    assert re.fullmatch(r"shroff-[\d.]+-py3-none-any\.whl", wheel.name)
+    assert {"shroff/__main__.py", "shroff/templates/payments/shroff.yaml"} <= set(names)
+    assert [name for name in names if not name.startswith("shroff")] == []
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_the_three_steps_make_a_program_that_another_user_runs(home):
+    opt = home / "opt"
+    as_another(["/bin/sh", BUILD, "wheel", home / "src", home / "build"], home)
+    as_another(["/bin/sh", BUILD, "install", home / "src", home / "build", opt], home)
+    as_another(["/bin/sh", BUILD, "kernels", opt], home)
+    empty = home / "empty"
+    empty.mkdir(mode=0o777)
+    empty.chmod(0o777)
+    as_another([opt / "bin/shroff", "init", "bank", "--template", "payments"], empty)
+    said = as_another([opt / "bin/shroff", "-C", "bank", "check"], empty)
+    lacking = "from shroff.cli.demo_kernels import natives; print([one.is_lacking for one in natives()].count(True))"
+
+    assert "\nOK: " in said
+    assert as_another([opt / "bin/python", "-c", lacking], empty) == "0\n"
+    assert not list((opt / "bin").glob("pip*"))
+
+
+def test_a_step_that_there_is_not_is_refused():
+    done = subprocess.run(["/bin/sh", BUILD, "kernel"], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, "there is no step 'kernel'" in done.stderr) == (2, True)
+
+
+# --- the start of a container
+
+
+@pytest.fixture
+def container(tmp_path):
+    """Runs the entry point with a `shroff` that shows its arguments and its environment."""
+    secrets, programs = tmp_path / "secrets", tmp_path / "bin"
+    secrets.mkdir()
+    programs.mkdir()
+    shown = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)]))"
+    (programs / "shroff").write_text(f"#!{sys.executable} -S\n{shown}\n")
+    (programs / "shroff").chmod(0o755)
+
+    def start(files, *words, **env):
+        for name, text in files.items():
+            (secrets / name).write_text(text)
+        given = {"PATH": f"{programs}:/usr/bin:/bin", "SECRETS_FOLDER": str(secrets)}
+        given |= {name: value.replace("SECRETS", str(secrets)) for name, value in env.items()}
+        return subprocess.run([ENTRY, *words], env=given, capture_output=True, text=True, check=False)
+
+    return start
+
+
+def test_a_secret_of_a_file_is_a_variable_of_the_program(container):
+    files = {"redis": "p w$'\"\n", "lines": "a\nB_FILE=b\n"}
+    done = container(files, "serve", "--port", "8080", REDIS_FILE="SECRETS/redis", PEM_FILE="SECRETS/lines")
+    words, env = json.loads(done.stdout)
+
+    assert words == ["serve", "--port", "8080"]
+    assert (env["REDIS"], env["PEM"]) == ("p w$'\"", "a\nB_FILE=b")
+    assert "REDIS_FILE" not in env
+
+
+def test_a_variable_that_names_another_file_stays(container):
+    _, env = json.loads(container({}, SSL_CERT_FILE="/etc/ssl/ca.pem").stdout)
+
+    assert (env["SSL_CERT_FILE"], "SSL_CERT" in env) == ("/etc/ssl/ca.pem", False)
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"A_FILE": "SECRETS/a", "A": "known"}, "both A and A_FILE are set"),
+        ({"B_FILE": "SECRETS/b"}, "B_FILE names"),
+    ],
+)
+def test_a_secret_that_is_unclear_or_missing_stops_the_start(container, env, words):
+    done = container({"a": "secret"}, "serve", **env)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert "secret\n" not in done.stderr
+
+
+class Answers(BaseHTTPRequestHandler):
+    """A service that is ready or not, and keeps what it was asked."""
+
+    asked: ClassVar[list[tuple[str, str]]] = []
+    is_ready = True
+
+    def do_GET(self) -> None:
+        self.asked.append((self.path, self.headers.get("x-forwarded-for", "")))
+        self.send_response(200 if self.is_ready or self.path == "/health/live" else 503)
+        self.end_headers()
+        self.wfile.write(b"served")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def service(monkeypatch):
+    monkeypatch.setattr(Answers, "asked", [])
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def is_healthy(port, what, monkeypatch):
+    text = HEALTH.read_text().replace(f"PORT = {checks.serve_port()}", f"PORT = {port}")
+    monkeypatch.setattr(sys, "argv", ["health.py", what])
+    try:
+        exec(compile(text, HEALTH, "exec"), {})
+    except SystemExit as left:
+        return not left.code
+    return True
+
+
+def test_a_container_is_healthy_while_its_service_answers_so(service, monkeypatch):
+    healthy = [is_healthy(service, what, monkeypatch) for what in ("live", "ready")]
+    monkeypatch.setattr(Answers, "is_ready", False)
+    starting = [is_healthy(service, what, monkeypatch) for what in ("live", "ready")]
+
+    assert (healthy, starting) == ([True, True], [True, False])
+    assert not is_healthy(1, "live", monkeypatch)  # nobody listens
+
+
+# --- the proxy
+
+
+@pytest.mark.slow
+def test_the_proxy_closes_metrics_passes_the_client_on_and_keeps_links_secret(service, tmp_path):
+    held, log = Port(), tmp_path / "access.log"
+    port = held.number
+    text = (checks.DEPLOY / "systemd/Caddyfile").read_text()
+    text = text.replace("fraud.example.com {", f"{{\n\tauto_https off\n\tadmin off\n}}\nhttp://127.0.0.1:{port} {{")
+    text = text.replace(f":{checks.serve_port()} {{", f":{service} {{").replace("/var/log/caddy/shroff.log", str(log))
+    (tmp_path / "Caddyfile").write_text(text)
+    path, env = checks.tool("caddy")
+    env = {**env, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    command = [path, "run", "--adapter", "caddyfile", "--config", str(tmp_path / "Caddyfile")]
+    caddy = Child("Caddy", command, tmp_path / "caddy.log", env=env)
+    caddy.start(lambda: listens(port))
+    try:
+        seen = {one: status(f"http://127.0.0.1:{port}{one}") for one in ("/", "/confirm/tok3n?a=tok3n", "/metrics")}
+    finally:
+        caddy.stop()
+        held.close()
+    written = log.read_text()
+
+    assert seen == {"/": 200, "/confirm/tok3n?a=tok3n": 200, "/metrics": 404}
+    assert ("/confirm/tok3n?a=tok3n", "127.0.0.1") in Answers.asked
+    assert "/metrics" not in [path for path, _ in Answers.asked]
+    assert "/confirm/-" in written
+    assert "tok3n" not in written
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+# --- the project of Compose
+
+
+@pytest.mark.slow
+def test_the_program_takes_the_settings_for_the_systems_of_compose(tmp_path):
+    bank = tmp_path / "bank"
+    shutil.copytree(checks.ROOT / "src/shroff/templates/payments", bank)
+    shutil.copy(checks.DEPLOY / "compose/shroff.yaml", bank)
+    right = subprocess.run([SHROFF, "-C", bank, "check"], capture_output=True, text=True, check=False)
+    (bank / "shroff.yaml").write_text((bank / "shroff.yaml").read_text().replace("dead_letters", "dead_leters"))
+    wrong = subprocess.run([SHROFF, "-C", bank, "check"], capture_output=True, text=True, check=False)
+
+    assert (right.returncode, "\nOK: " in right.stdout) == (0, True), right.stdout + right.stderr
+    assert (wrong.returncode, "dead_leters" in wrong.stdout + wrong.stderr) == (1, True)

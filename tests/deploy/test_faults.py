@@ -1,0 +1,148 @@
+"""Faults planted in deploy/, and the words by which each is found: a check that finds nothing proves nothing."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from _pytest.outcomes import Failed, Skipped
+
+from tests.deploy import checks
+from tools.servers.errors import UnavailableError
+
+IMAGE, COMPOSE, UNIT = checks.IMAGE, checks.COMPOSE, checks.UNIT
+PROXY, JOURNAL, ALERTS = "systemd/Caddyfile", "systemd/journald@shroff.conf", "compose/alerts.yaml"
+
+FAULTS = [  # (a check, a file, a text in it, what stands there instead, words of what is found)
+    # the image
+    (checks.image, IMAGE, "USER 10001:10001", "USER root", "USER must be"),
+    (checks.image, IMAGE, "USER 10001:10001\n", "", "USER must be"),
+    (checks.image, IMAGE, "3.11.13-slim-bookworm@sha256", "latest@sha256", "not pinned"),
+    (checks.image, IMAGE, "@sha256:86adf8d", "@sha256:86adf8", "not pinned"),
+    (checks.image, IMAGE, "FROM ${BASE} AS build", "FROM debian AS build", "two stages"),
+    (checks.image, IMAGE, "EXPOSE 8080", "EXPOSE 8000", "EXPOSE 8000"),
+    (checks.image, IMAGE, '"/opt/health.py", "live"', '"/opt/health.py", "alive"', "no /health/alive"),
+    (checks.image, IMAGE, "HEALTHCHECK --interval=10s", "LABEL health=", "no HEALTHCHECK"),
+    (checks.image, IMAGE, '"--host"', '"--hosts"', "--hosts"),
+    (checks.image, IMAGE, "build.sh kernels", "build.sh kernel", "no step kernel"),
+    (checks.image, IMAGE, "WORKDIR /src", "WORKDIR src", "hadolint"),
+    (checks.image, IMAGE, "ENV HOME=/data", "ENV API_KEY=abc HOME=/data", "a secret"),
+    (checks.image, IMAGE, "image/health.py /opt/", "image/healthy.py /opt/", "no such file"),
+    (checks.image, "image/health.py", "PORT = 8080", "PORT = 8000", "port 8000"),
+    (checks.scripts, "image/entrypoint.sh", 'exec shroff "$@"', "exec shroff $@", "shellcheck"),
+    # Compose
+    (checks.compose, COMPOSE, "stop_grace_period:", "stop_grace:", "stop_grace"),
+    (checks.compose, COMPOSE, 'user: "999:999"', 'user: "0:0"', "redis: user 0:0"),
+    (checks.compose, COMPOSE, '  user: "${SHROFF_USER:-10001:10001}"\n', "", "shroff: user of the image"),
+    (checks.compose, COMPOSE, "redis:7.0.15-bookworm", "redis:latest", "redis:latest is not pinned"),
+    (checks.compose, COMPOSE, "redis:7.0.15-bookworm", "redis", "the image redis is not pinned"),
+    (checks.compose, COMPOSE, "memory: 4G, pids: 512", "pids: 512", "shroff: no limit of memory"),
+    (checks.compose, COMPOSE, "  cap_drop: [ALL]\n", "", "drop all capabilities"),
+    (checks.compose, COMPOSE, "  read_only: true\n", "", "root must be read-only"),
+    (checks.compose, COMPOSE, '"127.0.0.1:8080:8080"', '"8080:8080"', "open to other machines"),
+    (checks.compose, COMPOSE, '"127.0.0.1:8080:8080"', '"127.0.0.1:8080:8000"', "does not listen on 8000"),
+    (checks.compose, COMPOSE, "KAFKA_BROKERS: kafka1:9092", "KAFKA_BROKER: kafka1:9092", "reads ${KAFKA_BROKERS}"),
+    (checks.compose, COMPOSE, "KAFKA_BROKERS: kafka1:9092", "KAFKA_BROKERS: kafka1:9095", "does not listen on 9095"),
+    (checks.compose, COMPOSE, "    REGISTRY: ", "    REGISTER: ", "REGISTER: no setting"),
+    (checks.compose, COMPOSE, "REGISTRY: registry:8080", "REGISTRY: registrar:8080", "no service registrar"),
+    (
+        checks.compose,
+        COMPOSE,
+        "REDIS_PASSWORD_FILE: /run/secrets/redis_password",
+        "REDIS_PASSWORD: abc",
+        "a literal secret",
+    ),
+    (checks.compose, COMPOSE, "secrets: [mongo_password]", "secrets: []", "mongo_password is not given"),
+    (checks.compose, COMPOSE, "command: [summaries, run]", "command: [summary, run]", "summary"),
+    (checks.compose, COMPOSE, "[serve, --host", "[serve, --hots", "--hots"),
+    (checks.compose, COMPOSE, "./alerts.yaml:", "./alarms.yaml:", "alarms.yaml: no such file"),
+    (checks.compose, COMPOSE, "redis:/data", "rediss:/data", "rediss is not declared"),
+    (
+        checks.compose,
+        COMPOSE,
+        "healthcheck: { test: [CMD, mc, ready, local], interval: 10s, timeout: 5s, retries: 6 }",
+        "",
+        "s3: no health",
+    ),
+    (
+        checks.compose,
+        COMPOSE,
+        "mongo: { condition: service_healthy, required: false }",
+        "mongo: { condition: service_healthy }",
+        "another profile",
+    ),
+    (checks.compose, COMPOSE, "TOPICS: payments payments.refused", "TOPICS: payments", "shroff.yaml needs"),
+    (checks.health, COMPOSE, "health.py, ready]", "health.py, readier]", "no /health/readier"),
+    (checks.compose, "compose/prometheus.yaml", "shroff:8080", "shroff:9100", "does not listen on 9100"),
+    (checks.compose, "compose/shroff.yaml", "smtp://mail:1025", "smtp://mail:2525", "does not listen on 2525"),
+    (checks.versions, COMPOSE, "apache/kafka:4.1.1", "apache/kafka:4.1.0", "as in the tests"),
+    (checks.secrets, "compose/secrets.sh", "mariadb_password s3", "s3", "does not make mariadb_password"),
+    (checks.secrets, "compose/secrets.sh", '[ -s "$folder/$1" ] || ', "", "changes secrets"),
+    (checks.secrets, "compose/secrets.sh", "chmod 0700", "chmod 0755", "others can open"),
+    (checks.watch, "compose/prometheus.yaml", "scrape_configs:", "scrape_config:", "promtool"),
+    (checks.watch, "compose/alertmanager.yaml", "receiver: operators", "receiver: operator", "amtool"),
+    (checks.watch, ALERTS, "shroff_ready == 0", "shroff_readiness == 0", "no metric shroff_readiness"),
+    (checks.watch, ALERTS, "for: 2m", "for: 1m", "promtool"),
+    (checks.watch, ALERTS, "alert: ShroffNotReady", "alert: ShroffUnready", "ShroffUnready has no test"),
+    # one machine
+    (checks.unit, UNIT, "NoNewPrivileges=yes", "NoNewPrivilege=yes", "Unknown key"),
+    (checks.unit, UNIT, "User=shroff", "User=root", "must be the one of shroff.sysusers"),
+    (checks.unit, UNIT, "User=shroff", "User=shrof", "shroff.sysusers"),
+    (checks.unit, UNIT, "SystemCallFilter=@system-service\n", "", "Overall exposure"),
+    (checks.unit, UNIT, "MemoryMax=8G\n", "", "no MemoryMax"),
+    (checks.unit, UNIT, "serve --host", "server --host", "server"),
+    (checks.unit, UNIT, "--port 8080", "--port 8000", "must serve on 8080"),
+    (checks.unit, UNIT, "LogNamespace=shroff", "LogNamespace=other", "no systemd/journald@other.conf"),
+    (checks.unit, JOURNAL, "SystemMaxUse=", "SystemMaxUsage=", "does not know SystemMaxUsage"),
+    (checks.unit, JOURNAL, "MaxRetentionSec=30day", "MaxRetentionSec=30dais", "Failed to parse"),
+    (checks.unit, "systemd/shroff.sysusers", "u shroff - ", "u shroff ", "systemd-sysusers"),
+    (checks.proxy, PROXY, "reverse_proxy 127.0.0.1:8080", "reverse_proxy 127.0.0.1:8000", "port 8000"),
+    (checks.proxy, PROXY, "encode zstd gzip", "encodes zstd gzip", "caddy"),
+    (checks.proxy, PROXY, "max_size 16MiB", "max_size 1MiB", "up to 1 MiB"),
+    (checks.proxy, PROXY, "path /metrics", "path /metric_s", "/metrics can be reached"),
+    (checks.proxy, PROXY, "			roll_size 50MiB\n", "", "not rotated"),
+    (checks.health, PROXY, "health_uri /health/ready", "health_uri /healthz", "no /healthz"),
+    # the page
+    (checks.readme, "README.md", "keys create till --role service", "keys create till --rolle service", "--rolle"),
+    (checks.readme, "README.md", "--profile watch up", "--profile watches up", "no profile watches"),
+    (checks.readme, "README.md", "cp deploy/systemd/Caddyfile", "cp deploy/systemd/caddyfile", "no such file"),
+    (
+        checks.readme,
+        "README.md",
+        "| `compose/secrets.sh` |",
+        "| `compose/secret.sh` |",
+        "the table lacks compose/secrets.sh",
+    ),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("check", "file", "old", "new", "words"), FAULTS, ids=lambda value: None)
+def test_a_planted_fault_is_found(tmp_path, check, file, old, new, words):
+    planted = tmp_path / "deploy"
+    shutil.copytree(checks.DEPLOY, planted, ignore=shutil.ignore_patterns("secrets"))
+    text = (planted / file).read_text(encoding="utf-8")
+    assert old in text, "the text has changed; plant the fault in what is there now"
+    (planted / file).write_text(text.replace(old, new), encoding="utf-8")
+    found = "\n".join(check(planted))
+
+    assert words in found, found
+
+
+def test_a_fault_is_planted_for_each_check():
+    assert {check for check, *_ in FAULTS} == {*checks.CHECKS, checks.health}
+
+
+def unavailable(*_: object) -> None:
+    raise UnavailableError("no mirror answers")
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", Failed), ("", Skipped)])
+@pytest.mark.parametrize(("name", "words"), [("caddy", "no mirror answers"), ("promtol", "neither in .venv")])
+def test_a_checker_that_is_missing_fails_in_ci(monkeypatch, ci, outcome, name, words):
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr(checks, "found_program", lambda *_: None)
+    monkeypatch.setattr(checks, "from_debian", unavailable)
+
+    with pytest.raises(outcome, match=words):
+        checks.tool(name)
