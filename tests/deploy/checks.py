@@ -255,6 +255,10 @@ def service_faults(name: str, one: dict[str, Any], given: dict[str, Any], deploy
     for other, how in one.get("depends_on", {}).items():
         if other not in services:
             yield f"it depends on {other}, which is no service"
+        elif how["condition"] == "service_healthy" and "test" not in services[other].get("healthcheck", {}):
+            yield f"it waits for the health of {other}, which has no check"
+        elif how["condition"] == "service_completed_successfully" and services[other].get("restart") != "no":
+            yield f"it waits for the end of {other}, which starts again"
         elif how.get("required", True) and not set(one["profiles"]) <= set(services[other]["profiles"]):
             yield f"it depends on {other}, which another profile starts"
 
