@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import pytest
@@ -41,6 +41,7 @@ PACKAGES = {name: (name, [name]) for name in ("caddy", "shellcheck")} | {
     name: ("prometheus", ["prometheus", "prometheus-alertmanager"]) for name in ("promtool", "amtool")
 }
 PROFILES = {"core", "stream", "cards", "lake", "watch"}
+JOURNALD = (Path("/etc/systemd/journald.conf"), Path("/usr/lib/systemd/journald.conf"))
 EXPOSURE_MAX = 16  # of `systemd-analyze security`, in tenths; 100 is a unit without any protection
 # What the systems of compose.yaml listen on, by their own documentation; shroff's port is read from the program.
 PORTS = {
@@ -63,16 +64,20 @@ def tool(name: str) -> tuple[str, Mapping[str, str]]:
     """A checker and its environment: of `make setup`, of the path or of Debian. Without it a test fails in CI."""
     if here := found_program(name, [Path(sys.executable).parent]):
         return str(here), os.environ
-    why = f"{name} is neither in .venv (make setup) nor on the path."
+    why = "it is neither in .venv (make setup) nor on the path."
     try:
         root = from_debian(*PACKAGES[name]) if name in PACKAGES else None
     except UnavailableError as error:
         root, why = None, str(error)
     if root is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{name} must be there in CI: {why}")
-        pytest.skip(reason=f"{name} cannot be had here: {why}")
+        missing(name, why)
     return str(root / "usr" / "bin" / name), {**os.environ, **libraries(root)}
+
+
+def missing(name: str, why: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(f"{name} must be there in CI: {why}")
+    pytest.skip(reason=f"{name} cannot be had here: {why}")
 
 
 def judged(file: str, command: Sequence[str], *, quiet: bool = False, cwd: Path | None = None) -> list[str]:
@@ -402,7 +407,8 @@ def journal(deploy: Path, unit_text: str) -> list[str]:
     file = f"systemd/journald@{space}.conf"
     if not (deploy / file).is_file():
         return [f"{UNIT}: its log's namespace {space!r} has no {file}"]
-    known = set(re.findall(r"^#?(\w+)=", Path("/etc/systemd/journald.conf").read_text(encoding="utf-8"), re.MULTILINE))
+    shipped = [one for one in JOURNALD if one.is_file()] or missing(JOURNALD[0].name, "no systemd with its defaults.")
+    known = set(re.findall(r"^#?(\w+)=", shipped[0].read_text(encoding="utf-8"), re.MULTILINE))
     given = dict(re.findall(r"^(\w+)=(.*)$", (deploy / file).read_text(encoding="utf-8"), re.MULTILINE))
     found = [f"{file}: journald does not know {key}" for key in given if key not in known]
     found += [f"{file}: no {key}: the log grows" for key in ("SystemMaxUse", "MaxRetentionSec") if key not in given]

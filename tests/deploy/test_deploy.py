@@ -87,7 +87,7 @@ def home() -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_what_enters_the_build_is_enough_for_the_wheel(home):
-    as_another(["/bin/sh", BUILD, "wheel", home / "src", home / "build"], home)
+    as_another(["/bin/sh", home / "src/deploy/image/build.sh", "wheel", home / "src", home / "build"], home)
 
     (wheel,) = (home / "build").iterdir()
     names = zipfile.ZipFile(wheel).namelist()
@@ -100,9 +100,9 @@ def test_what_enters_the_build_is_enough_for_the_wheel(home):
 @pytest.mark.slow
 def test_the_three_steps_make_a_program_that_another_user_runs(home):
     opt = home / "opt"
-    as_another(["/bin/sh", BUILD, "wheel", home / "src", home / "build"], home)
-    as_another(["/bin/sh", BUILD, "install", home / "src", home / "build", opt], home)
-    as_another(["/bin/sh", BUILD, "kernels", opt], home)
+    as_another(["/bin/sh", home / "src/deploy/image/build.sh", "wheel", home / "src", home / "build"], home)
+    as_another(["/bin/sh", home / "src/deploy/image/build.sh", "install", home / "src", home / "build", opt], home)
+    as_another(["/bin/sh", home / "src/deploy/image/build.sh", "kernels", opt], home)
     empty = home / "empty"
     empty.mkdir(mode=0o777)
     empty.chmod(0o777)

@@ -152,7 +152,7 @@ def unavailable(*_: object) -> None:
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", Failed), ("", Skipped)])
-@pytest.mark.parametrize(("name", "words"), [("caddy", "no mirror answers"), ("promtol", "neither in .venv")])
+@pytest.mark.parametrize(("name", "words"), [("caddy", "no mirror answers"), ("promtol", "is neither in .venv")])
 def test_a_checker_that_is_missing_fails_in_ci(monkeypatch, ci, outcome, name, words):
     monkeypatch.setenv("CI", ci)
     monkeypatch.setattr(checks, "found_program", lambda *_: None)
