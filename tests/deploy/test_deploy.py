@@ -67,7 +67,7 @@ def as_another(command: list[object], home: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
     """A folder that every user may reach and write, with the sources that the image is built from."""
     with tempfile.TemporaryDirectory(prefix="shroff-image-") as name:
@@ -96,15 +96,21 @@ def test_what_enters_the_build_is_enough_for_the_wheel(home):
     assert [name for name in names if not name.startswith("shroff")] == []
 
 
+@pytest.fixture(scope="module")
+def opt(home):
+    """The environment that the three steps make."""
+    script, target = home / "src/deploy/image/build.sh", home / "opt"
+    as_another(["/bin/sh", script, "wheel", home / "src", home / "built"], home)
+    as_another(["/bin/sh", script, "install", home / "src", home / "built", target], home)
+    as_another(["/bin/sh", script, "kernels", target], home)
+    return target
+
+
 @pytest.mark.long
 @pytest.mark.slow
-def test_the_three_steps_make_a_program_that_another_user_runs(home):
-    opt = home / "opt"
-    as_another(["/bin/sh", home / "src/deploy/image/build.sh", "wheel", home / "src", home / "build"], home)
-    as_another(["/bin/sh", home / "src/deploy/image/build.sh", "install", home / "src", home / "build", opt], home)
-    as_another(["/bin/sh", home / "src/deploy/image/build.sh", "kernels", opt], home)
+def test_the_three_steps_make_a_program_that_another_user_runs(home, opt):
     empty = home / "empty"
-    empty.mkdir(mode=0o777)
+    empty.mkdir()
     empty.chmod(0o777)
     as_another([opt / "bin/shroff", "init", "bank", "--template", "payments"], empty)
     said = as_another([opt / "bin/shroff", "-C", "bank", "check"], empty)
@@ -113,6 +119,23 @@ def test_the_three_steps_make_a_program_that_another_user_runs(home):
     assert "\nOK: " in said
     assert as_another([opt / "bin/python", "-c", lacking], empty) == "0\n"
     assert not list((opt / "bin").glob("pip*"))
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_it_serves_with_a_read_only_root_and_without_capabilities(home, opt):
+    if os.geteuid() != 0:
+        pytest.skip(reason="only root can mount: this is what Docker does with the image")
+    (home / "data/project").mkdir(parents=True)
+    port = Port()
+    command = ["unshare", "-m", "sh", Path(__file__).with_name("container.sh"), home, str(port.number)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    port.close()
+    said = (home / "data/log").read_text()
+
+    assert done.stdout.splitlines()[-2:] == ["ready", "ended"], done.stdout + done.stderr + said
+    assert "Read-only file system" in done.stdout + done.stderr
+    assert f"at http://127.0.0.1:{port.number}" in said
 
 
 def test_a_step_that_there_is_not_is_refused():
