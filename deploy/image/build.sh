@@ -3,7 +3,7 @@
 #
 #   build.sh wheel SOURCE OUT              build the wheel of SOURCE in OUT, with the locked build tools
 #   build.sh install SOURCE OUT TARGET     make the environment TARGET: the locked packages, then the wheel in OUT
-#   build.sh kernels TARGET                compile the kernels of TARGET to machine code
+#   build.sh kernels TARGET                compile the kernels of TARGET to machine code, in TARGET/kernels
 set -eu
 
 python=${PYTHON:-python3}
@@ -32,8 +32,13 @@ install() {
 
 kernels() {
     target=$1
+    # The compiler compares the time of a source, of which the layers of an image keep whole seconds.
+    "$target/bin/python" -c "import os, pathlib, shroff
+for path in pathlib.Path(shroff.__file__).parent.rglob('*.py'): os.utime(path, (int(path.stat().st_mtime),) * 2)"
+    export NUMBA_CACHE_DIR="$target/kernels"
     "$target/bin/python" -c "import shroff.features.kernels.windows, shroff.features.kernels.rules"
     "$target/bin/python" -c "from shroff.cli.demo_kernels import keep_kernels; keep_kernels()"
+    chmod -R a+rX "$NUMBA_CACHE_DIR" # its files are their owner's alone
 }
 
 step=$1

@@ -18,4 +18,9 @@ for name in $(env | sed -n "s|^\([A-Za-z_][A-Za-z0-9_]*\)_FILE=$secrets/.*|\1|p"
     export "$name=$value"
     unset "${name}_FILE"
 done
+# Kernels of the image: the compiler takes them only from a folder that it can write.
+if [ -d "${KERNELS:-/opt/shroff/kernels}" ]; then
+    mkdir -p "$NUMBA_CACHE_DIR"
+    cp -Ru "${KERNELS:-/opt/shroff/kernels}/." "$NUMBA_CACHE_DIR"
+fi
 exec shroff "$@"

@@ -22,4 +22,5 @@ kill -TERM \$!
 wait \$! && echo ended
 EOF
 chroot "$home/root" setpriv --reuid=10001 --regid=10001 --clear-groups --bounding-set=-all --no-new-privs \
-    env -i HOME="$home/data" PATH="$home/opt/bin:/usr/bin:/bin" PYTHONDONTWRITEBYTECODE=1 sh "$home/inside.sh"
+    env -i HOME="$home/data" KERNELS="$home/opt/kernels" NUMBA_CACHE_DIR="$home/data/.cache/kernels" \
+    PATH="$home/opt/bin:/usr/bin:/bin" PYTHONDONTWRITEBYTECODE=1 sh "$home/inside.sh"

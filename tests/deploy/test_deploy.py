@@ -114,7 +114,10 @@ def test_the_three_steps_make_a_program_that_another_user_runs(home, opt):
     empty.chmod(0o777)
     as_another([opt / "bin/shroff", "init", "bank", "--template", "payments"], empty)
     said = as_another([opt / "bin/shroff", "-C", "bank", "check"], empty)
-    lacking = "from shroff.cli.demo_kernels import natives; print([one.is_lacking for one in natives()].count(True))"
+    lacking = (
+        f"import os; os.environ['NUMBA_CACHE_DIR'] = '{opt}/kernels'; from shroff.cli.demo_kernels import natives; "
+    )
+    lacking += "print([one.is_lacking for one in natives()].count(True))"
 
     assert "\nOK: " in said
     assert as_another([opt / "bin/python", "-c", lacking], empty) == "0\n"
@@ -136,6 +139,11 @@ def test_it_serves_with_a_read_only_root_and_without_capabilities(home, opt):
     assert done.stdout.splitlines()[-2:] == ["ready", "ended"], done.stdout + done.stderr + said
     assert "Read-only file system" in done.stdout + done.stderr
     assert f"at http://127.0.0.1:{port.number}" in said
+    assert names(home / "data/.cache/kernels") == names(opt / "kernels")  # nothing was compiled
+
+
+def names(folder: Path) -> set[str]:
+    return {one.name for one in folder.rglob("*")}
 
 
 def test_a_step_that_there_is_not_is_refused():
@@ -196,6 +204,19 @@ def test_a_secret_that_is_unclear_or_missing_stops_the_start(container, env, wor
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
     assert "secret\n" not in done.stderr
+
+
+def test_kernels_of_the_image_are_copied_and_those_compiled_since_stay(container, tmp_path):
+    made, kept = tmp_path / "made", tmp_path / "kept"
+    (made / "rules").mkdir(parents=True)
+    for name in ("a", "b"):
+        (made / "rules" / name).write_text("of the image")
+    os.utime(made / "rules/b", (0, 0))
+    container({}, KERNELS=str(made), NUMBA_CACHE_DIR=str(kept))
+    (kept / "rules/b").write_text("compiled here")
+    container({}, KERNELS=str(made), NUMBA_CACHE_DIR=str(kept))
+
+    assert [(kept / "rules" / name).read_text() for name in ("a", "b")] == ["of the image", "compiled here"]
 
 
 class Answers(BaseHTTPRequestHandler):
