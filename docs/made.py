@@ -16,6 +16,7 @@ from docs.made_api import api_page
 from docs.made_errors import errors_page
 from docs.made_files import MADE, REFERENCE, made_file_pages, markdown_table
 from docs.made_limits import limits_page
+from docs.made_metrics import metrics_page
 from shroff.cli.main import COMMANDS, CommandGroup, program
 from shroff.events.validation import EventValidator
 from shroff.features.definitions import cost
@@ -58,6 +59,7 @@ def made_pages() -> dict[Path, str]:
         REFERENCE / "api.md": api_page(),
         REFERENCE / "errors.md": errors_page(),
         REFERENCE / "limits.md": limits_page(),
+        REFERENCE / "metrics.md": metrics_page(),
         **made_file_pages(),
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 from docs.made_files import MADE, markdown_table
@@ -12,9 +11,7 @@ from shroff.client import Client
 from shroff.people.access import RIGHTS, Right
 from shroff.web.http.openapi import kind_of, schema_of, shapes
 from shroff.web.http.routes import OPEN_BELOW, Route
-from shroff.web.metrics import Requests, ServiceMetrics
 from shroff.web.table import ROUTES
-from shroff.worker.serving.counts import WorkerCounts
 
 INTRODUCTION = (
     "The routes of `shroff serve`. A running service has this reference with the schemas of its own event types: "
@@ -26,11 +23,11 @@ INTRODUCTION = (
     "a right may answer 401, 403, 500 and 503. All routes with a body may answer 400, 408 (the body arrived too "
     "slowly), 413 (too long) and 422 (invalid). Each route below lists only further statuses and special meanings.\n"
 )
-LIMITS = "\nFor rate limits and other limits of a client see [limits](limits.md).\n"
+LIMITS = "\nFor rate limits and other limits of a client see [limits](limits.md); for metrics, [metrics](metrics.md).\n"
 
 
 def api_page() -> str:
-    """Routes, shapes and metrics."""
+    """Routes and shapes."""
     open_below = ", ".join(f"`/{one}`" for one in OPEN_BELOW)
     told = [route for route in ROUTES if route.told is not None]
     parts = [MADE, "# HTTP API\n\n", INTRODUCTION.format(open=open_below), *(_route(one) for one in told)]
@@ -40,8 +37,6 @@ def api_page() -> str:
         LIMITS,
         "\n## Rights\n\n",
         _rights(),
-        "\n## Metrics\n\n",
-        _metrics(),
         "\n## Schemas\n",
         *_shapes(),
     ]
@@ -96,15 +91,6 @@ def _rights() -> str:
     roles = list(RIGHTS)
     rows = [(f"`{right.value}`", *("yes" if right in RIGHTS[role] else "" for role in roles)) for right in Right]
     return markdown_table(("right", *(role.value for role in roles)), rows)
-
-
-def _metrics() -> str:
-    idle: Any = SimpleNamespace(
-        work=WorkerCounts(), queue=SimpleNamespace(waiting=0, age_s=0.0, turned_away=0), is_ready=False
-    )
-    families = (*Requests().collect(), *ServiceMetrics(idle).collect())
-    rows = [(f"`{one.name}{'_total' * (one.type == 'counter')}`", one.type, one.documentation) for one in families]
-    return markdown_table(("name", "kind", "meaning"), rows)
 
 
 def _shapes() -> Iterator[str]:

@@ -141,6 +141,10 @@ backup:
   account: bank
   endpoint: http://localhost:9000
   region: eu-central-1
+metrics:
+  port: 8000
+  host: 10.0.0.7
+  earlier_names: { transaction_type: kind, country: card }
 keep: 400d
 second_person: [rules, silences]
 cases:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from docs.made_metrics import collectors_of_page, shown_name
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StorageError
@@ -24,11 +25,11 @@ from shroff.people.access import RIGHTS, Role
 from shroff.people.desk import TOKEN_LENGTH
 from shroff.web.http.asgi import is_open
 from shroff.web.http.routes import OPEN_BELOW
-from shroff.web.metrics import BOUNDS_S
 from shroff.web.service import Limits, Service
 from shroff.web.table import PAGES, ROUTES
 from shroff.worker import request_loop
 from shroff.worker.request_bodies import RequestReader
+from shroff.worker.serving.counts import SECONDS
 from tests.support.webs import Answered, Asker, asker
 
 pytestmark = pytest.mark.slow
@@ -448,8 +449,12 @@ def test_health_and_metrics_say_how_it_is(bank):
         assert "shroff_log_place 2.0\n" in text
         assert "# TYPE shroff_http_requests_total counter\n" in text
         timed = re.findall(r'_seconds_bucket\{le="(.*)",route="/api/v1/events/\{event\}"\} (.*)\n', text)
-        assert [bound for bound, _ in timed] == [*map(str, BOUNDS_S), "+Inf"]
+        assert [bound for bound, _ in timed] == [*map(str, SECONDS), "+Inf"]
         assert timed[-1][1] == "2.0"
+        families = [one for group in collectors_of_page()[:4] for made in group for one in made.collect()]
+        assert set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE)) == {shown_name(one) for one in families}
+        assert 'shroff_decided_amount_total{event="payment",outcome="approve"} ' in text
+        assert "shroff_unreconciled_events 0.0\n" in text
 
         label = {"event": "payment/p-1", "verdict": "fraud", "source": "analyst", "known_at": "2026-02-01T08:30:00Z"}
         assert (await asks.ask("POST", "/api/v1/labels", label)).status == 200

@@ -260,10 +260,14 @@ def urgency(case: Case, soon_ms: int) -> int:
 
 
 class Totals(msgspec.Struct, frozen=True, gc=False):
-    """How many cases there are, and what they have at stake together; None where none has an amount."""
+    """How many cases there are, and what they have at stake together; None where none has an amount.
+
+    `oldest_ms` is the time of the first event of the oldest.
+    """
 
     count: int
     stake: int | None
+    oldest_ms: int | None = None
 
 
 class CaseActivity(msgspec.Struct, frozen=True, gc=False):

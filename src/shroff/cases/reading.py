@@ -97,6 +97,7 @@ class Backlog:
         stake: What they have at stake together; None where none has an amount.
         left_ms: How long the next one may wait; below 0 where it is late, None where nothing waits.
         escalated: How many wait for those who decide what is hard.
+        oldest_ms: The time of the first event of the oldest; None where there is none.
     """
 
     open: int
@@ -104,6 +105,7 @@ class Backlog:
     escalated: int
     stake: int | None
     left_ms: int | None
+    oldest_ms: int | None
 
 
 def backlog(desk: CaseDesk) -> Backlog:
@@ -115,7 +117,7 @@ def backlog(desk: CaseDesk) -> Backlog:
         escalated = look.totals(CaseFilter(states=(ESCALATED,)))
         first = look.queue(CaseFilter(), "due", limit=1)
     left_ms = first[0].due_ms - now_ms if first else None
-    return Backlog(waiting.count, late.count, escalated.count, waiting.stake, left_ms)
+    return Backlog(waiting.count, late.count, escalated.count, waiting.stake, left_ms, waiting.oldest_ms)
 
 
 def listed(

@@ -39,6 +39,7 @@ class RunArguments:
     stands_by: bool
     until_idle: str | None
     limit: int | None
+    metrics_port: int | None
     ends_with: int | None
 
 
@@ -79,6 +80,13 @@ class RunArguments:
 )
 @click.option("--until-idle", metavar="DURATION", help="Stop after this time without messages, such as 5s.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Stop after this many messages.")
+@click.option(
+    "--metrics-port",
+    metavar="PORT",
+    type=click.IntRange(0, 65_535),
+    help="Serve /metrics, /health/live and /health/ready at this port; 0 for any free one.  [default: 'metrics:' of "
+    "shroff.yaml]",
+)
 @click.option("--ends-with", type=int, hidden=True, help="A pipe of the process that started this one.")
 @gathered(RunArguments)
 def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> int:
@@ -98,11 +106,14 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
         ends = [
             *(["--until-idle", options.until_idle] if options.until_idle else []),
             *(["--standby"] if options.stands_by else []),
+            *(["--metrics-port", str(options.metrics_port)] if options.metrics_port is not None else []),
         ]
         for name, value in (("--as", options.as_type), ("--format", options.format_), ("--limit", options.limit)):
             if value is not None:
                 raise UsageError(f"{name} is for one lane: name it with --lane.")
         return run_lanes(session, ends)
+    from shroff.web.metrics_port import worker_port
+
     stop = Event()
     if options.ends_with is not None:
         end_with(options.ends_with)
@@ -118,8 +129,11 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
             stop=stop,
             tell=lambda words: session.say(f"shroff: {one_line(words)}"),
         ) as worker,
+        worker_port(session.project, worker.work, options.metrics_port) as measured,
         watched(worker.work, session),
     ):
+        if measured:
+            session.say(f"shroff: metrics at {measured}")
         work = worker.run()
     sinks, unsent = _sinks(session), _unsent(session)
     document = work_document(work) | {"sinks": _documents(sinks), "unsent": {"count": unsent[0], "reason": unsent[1]}}

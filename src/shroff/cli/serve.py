@@ -54,8 +54,7 @@ def serve(
     from shroff.people.keys import all_keys
     from shroff.streams.source import shown
     from shroff.web.http.gate import gate_of
-    from shroff.web.server import At, bound, serve
-    from shroff.web.service import Limits, ServiceOptions
+    from shroff.web.server import At, Limits, ServiceOptions, bound, serve
 
     project = session.project
     project.opened.checked()

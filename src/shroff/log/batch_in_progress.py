@@ -65,11 +65,16 @@ class Prepared:
 
     `met` has the labels that had waited, in the log or in this batch, and whose event has
     come: their places by their ids, 0 for one that did not fit its event and was refused.
+    `placed` are the events and labels of its records. `decide_s` and `commit_s` say how long deciding and the commit
+    took.
     """
 
     batch: Batch
     answers: list[Answer]
     met: Mapping[str, int] = field(default_factory=dict)
+    placed: Sequence[Placed] = ()
+    decide_s: float = 0.0
+    commit_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ class BatchInProgress:
         batch.remarks = effects.remarks
         batch.waiting = [early.waiting for early in self._early.values()]
         self._fill(answers, effects)
-        return Prepared(batch, answers, self._met)
+        return Prepared(batch, answers, self._met, self._placed)
 
     # ---- one submission
 

@@ -1,114 +1,220 @@
-"""Metrics of the service, in the families of prometheus-client. The hot path only adds to plain counters."""
+"""Metrics of a service and of a worker, in the families of prometheus-client.
+
+The hot path only adds to plain counters. Each family stands here once, with its meaning and its labels: the reference
+page is made from these collectors (docs/reference/metrics.md), and a scrape shows the same families.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import platform
+import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from itertools import accumulate
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector, generate_latest
+from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from shroff import __version__
+from shroff.project.policy import OUTCOMES
+from shroff.web.metrics_store import StoreMetrics, counter, counters, gauge, gauges, histograms, look_at_store
+from shroff.worker.serving.counts import LEADING, RESTORING, SECONDS, STANDING_BY, BatchTally, Buckets, WorkerCounts
+
 if TYPE_CHECKING:
+    from shroff.app.project import Project
     from shroff.web.service import Service
 
-BOUNDS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 METHODS: Final = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
-QUANTILES: Final = (0.5, 0.99, 0.999)
 
 
 class Requests(Collector):
-    """Requests by route and status, and how long they took by route. For one thread."""
+    """Requests by route and status, and how long they took by route. One thread counts, any reads."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, str, int]] = Counter()
-        self._buckets: dict[str, list[int]] = defaultdict(lambda: [0] * (len(BOUNDS_S) + 1))
-        self._seconds: dict[str, float] = defaultdict(float)
+        self._timed: dict[str, Buckets] = defaultdict(lambda: Buckets(SECONDS))
 
     def add(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one that is answered. Methods that nobody defined are counted together."""
         method = method if method in METHODS else "other"
         self.counts[method, route, status] += 1
-        self._buckets[route][bisect_left(BOUNDS_S, seconds)] += 1
-        self._seconds[route] += seconds
+        self._timed[route].add(seconds)
 
     def collect(self) -> Iterator[Metric]:
-        words = "Answered requests, by method, route and status."
-        counted = CounterMetricFamily("shroff_http_requests_total", words, labels=("method", "route", "status"))
-        for (method, route, status), count in sorted(self.counts.items()):
-            counted.add_metric((method, route, str(status)), count)
-        yield counted
+        labels = ("method", "route", "status")
+        counted = {(method, route, str(status)): count for (method, route, status), count in self.counts.copy().items()}
+        yield counters("shroff_http_requests_total", "Answered requests, by method, route and status.", labels, counted)
         words = "Time from the request's headers to the end of the response, by route."
-        timed = HistogramMetricFamily("shroff_http_request_seconds", words, labels=("route",))
-        for route, buckets in sorted(self._buckets.items()):
-            so_far = accumulate(buckets)
-            bounds = [(str(bound), count) for bound, count in zip((*BOUNDS_S, "+Inf"), so_far, strict=True)]
-            timed.add_metric((route,), bounds, self._seconds[route])
-        yield timed
+        timed = {(route,): buckets for route, buckets in self._timed.copy().items()}
+        yield histograms("shroff_http_request_seconds", words, ("route",), timed)
 
 
-class ServiceMetrics(Collector):
-    """Current state of a service: its work, and the posts that wait for it."""
+class QueueMetrics(Collector):
+    """Requests of a service that wait for their decision."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     def collect(self) -> Iterator[Metric]:
-        work, queue, health = self._service.work, self._service.queue, self._service.work.health
-        yield _gauge("shroff_ready", "1 if the service accepts events (readiness).", self._service.is_ready)
-        yield _gauge("shroff_waiting", "Events that wait for their decision.", queue.waiting)
-        yield _gauge("shroff_waiting_age_seconds", "Waiting time of the oldest of these events.", queue.age_s)
+        queue = self._service.queue
+        yield gauge("shroff_waiting", "Events that wait for their decision.", queue.waiting)
+        yield gauge("shroff_waiting_age_seconds", "Waiting time of the oldest of these events.", queue.age_s)
         words = "Requests rejected because they would have waited too long."
-        yield _counter("shroff_turned_away_total", words, queue.turned_away)
-        yield _counter("shroff_batches_total", "Commits with events.", work.batches)
-        decided = CounterMetricFamily("shroff_decisions_total", "Decisions, by outcome.", labels=("outcome",))
-        for outcome, count in sorted(work.counts.by_outcome.copy().items()):
-            decided.add_metric((outcome,), count)
-        yield decided
-        words = "Posted events, by kind and result."
-        taken = CounterMetricFamily("shroff_taken_total", words, labels=("kind", "became"))
-        for kind, one in (("event", work.counts.events), ("label", work.counts.labels)):
-            taken.add_metric((kind, "appended"), one.appended)
-            taken.add_metric((kind, "duplicate"), one.duplicates)
-            taken.add_metric((kind, "quarantined"), one.quarantined)
-        yield taken
-        words = "Time from the arrival of a request to its commit since the start, by quantile."
-        commits = GaugeMetricFamily("shroff_commit_seconds", words, labels=("quantile",))
-        for share in QUANTILES:
-            if (ms := work.latencies.quantile_ms(share)) is not None:
-                commits.add_metric((str(share),), ms / 1_000)
-        yield commits
-        yield _gauge("shroff_log_place", "The last sequence number of the log that this process wrote.", work.seq)
-        yield _counter("shroff_restored_total", "Restores of the state after a failure.", work.restored)
-        yield _counter("shroff_snapshots_total", "Saved snapshots.", work.snapshots)
-        words = "Backlog of the live source in messages, if known."
-        yield _gauge("shroff_source_waiting", words, health.lag)
-        words = "Messages of the live source decided after later messages of other partitions."
-        yield _counter("shroff_source_overtaken_total", words, health.overtaken)
-        words = "Largest overtaking in event time, since the start."
-        yield _gauge("shroff_source_overtaken_seconds", words, health.overtaken_ms / 1_000)
-        words = "1 if a named source cannot be read now, by source."
-        failing = GaugeMetricFamily("shroff_source_failing", words, labels=("source",))
-        for name, reason in health.failing.items():
-            failing.add_metric((name,), float(bool(reason)))
-        yield failing
+        yield counter("shroff_turned_away_total", words, queue.turned_away)
 
 
-def _gauge(name: str, meaning: str, value: float | None) -> Metric:
-    return GaugeMetricFamily(name, meaning, value=value)
+class WorkMetrics(Collector):
+    """Work of the process that leads a log, or stands by.
+
+    Args:
+        work: Gives its counts.
+        is_ready: Says whether it is ready.
+    """
+
+    def __init__(self, work: Callable[[], WorkerCounts], is_ready: Callable[[], bool]) -> None:
+        self._work, self._is_ready = work, is_ready
+
+    def collect(self) -> Iterator[Metric]:
+        work = self._work()
+        words = "1 if the process is ready: a service accepts events, a worker decides them or is on standby."
+        yield gauge("shroff_ready", words, self._is_ready())
+        states = {(state,): float(work.state == state) for state in (LEADING, STANDING_BY, RESTORING)}
+        yield gauges("shroff_state", "1 for the current state of the process.", ("state",), states)
+        yield from self._decided(work)
+        yield from _of_source(work)
+        yield counter("shroff_restored_total", "Restores of the state after a failure.", work.restored)
+        yield counter("shroff_snapshots_total", "Saved snapshots.", work.snapshots)
+        words = "Messages quarantined because of a bug in shroff."
+        yield counter("shroff_unbearable_total", words, work.unbearable)
+        sent = {(one.name,): float(one.sent) for one in work.sinks}
+        yield counters("shroff_delivered_rows_total", "Rows that a sink accepted, by sink.", ("sink",), sent)
+        attempts = {(one.name,): float(one.attempts) for one in work.sinks}
+        words = "Failed attempts in a row to deliver to a sink, by sink."
+        yield gauges("shroff_delivery_failed_attempts", words, ("sink",), attempts)
+        yield from _of_batches(work.counts.tally or BatchTally())
+
+    def _decided(self, work: WorkerCounts) -> Iterator[Metric]:
+        yield counter("shroff_batches_total", "Commits with events.", work.batches)
+        decided = {(outcome,): float(work.counts.by_outcome[outcome]) for outcome in OUTCOMES}
+        yield counters("shroff_decisions_total", "Decisions, by outcome.", ("outcome",), decided)
+        taken = {
+            (kind, became): float(count)
+            for kind, one in (("event", work.counts.events), ("label", work.counts.labels))
+            for became, count in (
+                ("appended", one.appended),
+                ("duplicate", one.duplicates),
+                ("quarantined", one.quarantined),
+                ("late", one.late),
+                ("waiting", one.pending),
+            )
+        }
+        yield counters(
+            "shroff_taken_total", "Received events and labels, by kind and result.", ("kind", "became"), taken
+        )
+        yield counter("shroff_unmatched_total", "Input that no event type accepts.", work.counts.untaken)
+        timed = HistogramMetricFamily("shroff_decision_seconds", "Time from the arrival of an event to its commit.")
+        within = [*work.latencies.within(SECONDS), sum(work.latencies.counts)]
+        bounds = [(str(bound), count) for bound, count in zip((*SECONDS, "+Inf"), within, strict=True)]
+        timed.add_metric((), bounds, work.latencies.sum_s)
+        yield timed
+        yield gauge("shroff_log_place", "The last sequence number of the log that this process wrote.", work.seq)
 
 
-def _counter(name: str, meaning: str, value: float) -> Metric:
-    return CounterMetricFamily(name, meaning, value=value)
+def _of_source(work: WorkerCounts) -> Iterator[Metric]:
+    health = work.health
+    yield gauge("shroff_source_waiting", "Backlog of the live source in messages, if known.", health.lag)
+    words = "Messages of the live source decided after later messages of other partitions."
+    yield counter("shroff_source_overtaken_total", words, health.overtaken)
+    words = "Largest overtaking in event time, since the start."
+    yield gauge("shroff_source_overtaken_seconds", words, health.overtaken_ms / 1_000)
+    yield counter("shroff_source_errors_total", "Errors of the live source.", health.errors)
+    yield counter(
+        "shroff_source_rebalances_total", "Rebalances of the partitions of the live source.", health.rebalances
+    )
+    failing = {(name,): float(bool(reason)) for name, reason in health.failing.items()}
+    words = "1 if a named source cannot be read now, by source."
+    yield gauges("shroff_source_failing", words, ("source",), failing)
+    words = "1 if the process waits for its source or its log."
+    yield gauge("shroff_waits", words, bool(work.waits_for))
+
+
+def _of_batches(tally: BatchTally) -> Iterator[Metric]:
+    """What is counted of committed batches."""
+    hits = {(rule, "shadow" if is_shadow else "active"): n for (rule, is_shadow), n in tally.all_hits().items()}
+    yield counters("shroff_rule_hits_total", "Rule hits, by rule and mode.", ("rule", "mode"), hits)
+    scores = {(event,): one for event, one in tally.scores.copy().items()}
+    yield histograms("shroff_score", "Scores of decided events, by event type.", ("event",), scores)
+    words = "Amount of decided events in the project's currency, by event type and outcome: their first money field."
+    yield counters("shroff_decided_amount_total", words, ("event", "outcome"), tally.money.copy())
+    words = "Time from an event to its label, by verdict."
+    delays = {(verdict,): one for verdict, one in tally.label_s.copy().items()}
+    yield histograms("shroff_label_delay_seconds", words, ("verdict",), delays)
+    words = "Time to decide a batch, without reading its input."
+    yield histograms("shroff_batch_decide_seconds", words, (), {(): tally.decide_s})
+    yield histograms("shroff_log_commit_seconds", "Time of a commit to the log.", (), {(): tally.commit_s})
+    yield histograms("shroff_log_commit_records", "Records of a commit to the log.", (), {(): tally.records})
+    words = "Events received minus those decided, taken, quarantined or known before: 0, or shroff has lost events."
+    yield gauge("shroff_unreconciled_events", words, tally.unreconciled)
+
+
+class EarlierMetrics(Collector):
+    """The metrics of earlier dashboards, under their names; only where `metrics: earlier_names` is set."""
+
+    def __init__(self, work: Callable[[], WorkerCounts]) -> None:
+        self._work = work
+
+    def collect(self) -> Iterator[Metric]:
+        tally, labels = self._work().counts.tally or BatchTally(), ("transaction_type", "country")
+        found, declined = tally.earlier.copy(), Counter[tuple[str]]()
+        for (_, country), one in found.items():
+            declined[(country,)] += one.declined
+        decided = {key: float(sum(one.counts)) for key, one in found.items()}
+        yield counters("transactions_total", "Decided events, by transaction type and country.", labels, decided)
+        yield counters("fraudulent_transactions_total", "Declined events, by country.", ("country",), declined)
+        words = "Amounts of decided events, by transaction type and country."
+        yield histograms("transaction_amount", words, labels, found)
+
+
+class BuildMetrics(Collector):
+    """Version of the program and of Python, and the clock of this machine."""
+
+    def collect(self) -> Iterator[Metric]:
+        words = "1, with the version of shroff and of Python."
+        versions = {(__version__, platform.python_version()): 1.0}
+        yield gauges("shroff_build_info", words, ("version", "python"), versions)
+        yield gauge("shroff_clock_seconds", "Time by the clock of this machine, since 1970.", time.time())
+
+
+# ---- all collectors of a process
+
+
+def of_process(project: Project, work: Callable[[], WorkerCounts], is_ready: Callable[[], bool]) -> list[Collector]:
+    """Collectors that every process has: its work, the store, the build; and the earlier names where they are set."""
+    found: list[Collector] = [WorkMetrics(work, is_ready), StoreMetrics(lambda: look_at_store(project)), BuildMetrics()]
+    if project.opened.systems.metrics.options.get("earlier_names"):
+        found.append(EarlierMetrics(work))
+    return found
+
+
+def of_service(service: Service) -> list[Collector]:
+    """The same of a service, with its requests."""
+    every = of_process(service.project, lambda: service.work, lambda: service.is_ready)
+    return [service.requests, QueueMetrics(service), *every]
+
+
+def tally_of(project: Project) -> BatchTally:
+    """What counts batches for these metrics."""
+    named = project.opened.systems.metrics.options.get("earlier_names") or {}
+    return BatchTally([str(named[one]) for one in ("transaction_type", "country") if one in named])
 
 
 def text(*collectors: Collector) -> bytes:
-    """All their metrics in the text format of Prometheus."""
+    """All their metrics, and those of the process, in the text format of Prometheus."""
     registry = CollectorRegistry()
     for one in collectors:
         registry.register(one)
+    ProcessCollector(registry=registry)
+    GCCollector(registry=registry)
     return generate_latest(registry)

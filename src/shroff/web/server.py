@@ -24,7 +24,8 @@ from shroff.web.http.asgi import Application
 from shroff.web.http.connections import CONNECTIONS_MAX
 from shroff.web.http.gate import Gate
 from shroff.web.http.protocol import Patient
-from shroff.web.service import THREADS, Service, ServiceOptions
+from shroff.web.metrics_port import service_port
+from shroff.web.service import THREADS, Limits, Service, ServiceOptions
 from shroff.web.table import table
 from shroff.web.work.checking import Checkers
 from shroff.web.work.keepers import keep_indexed
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.people.desk import Desk
 
+__all__ = ["At", "Limits", "ServiceOptions", "bound", "serve"]
 KEPT_S: Final = 75.0  # for which a connection may be idle between two requests
 END_S: Final = 20.0  # for which answers are waited for at the end
 HAND_OVER_S: Final = 2.0  # after which the log is let go of, though somebody may still be sending or listening
@@ -149,7 +151,8 @@ async def _serve(
         chores = [asyncio.create_task(keep_indexed(service))]
         chores += [asyncio.create_task(keep_applied(service))] if options.watches else []
         try:
-            await server.serve([listening])
+            with service_port(service):
+                await server.serve([listening])
         finally:
             for chore in chores:
                 chore.cancel()

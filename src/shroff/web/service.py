@@ -30,7 +30,7 @@ from shroff.web.http.gate import Gate, Pace
 from shroff.web.http.proxies import Proxies, proxies_of
 from shroff.web.http.streaming import Streams
 from shroff.web.http.turns import Shares, Turns, too_many
-from shroff.web.metrics import Requests
+from shroff.web.metrics import Requests, of_service, tally_of
 from shroff.web.work.checking import SECONDS_MAX as CHECK_S_MAX
 from shroff.web.work.keepers import CaseKeeper
 from shroff.web.work.reasons import FirstReasons
@@ -175,6 +175,7 @@ class Service:
         self.reader: RequestReader | None = None
         self._label_reader: RequestReader | None = None
         self.work = WorkerCounts()
+        self.measured = of_service(self)
         self.streams, self.verdicts = Streams(), VerdictsInForce()
         self.health, self.reasons = HealthBoard(project), FirstReasons(project)
         self.board = Board(project, lambda: self.work, self.cases)
@@ -244,6 +245,7 @@ class Service:
             )
         )
         self.work = answerer.work
+        self.work.counts.tally = tally_of(self.project)
 
         def lead() -> None:
             try:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from shroff.events.intake import Submission
 from shroff.events.mapping import Unmatched
@@ -17,6 +17,9 @@ from shroff.log.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITI
 from shroff.runtime.process_wide import ProcessWide, calm_collector
 from shroff.streams.log import Offset
 from shroff.worker.inbox import InboxServer
+
+if TYPE_CHECKING:
+    from shroff.worker.serving.counts import BatchTally
 
 BATCH_SIZE: Final = 4_096
 TURN_S: Final = 0.0002  # at the usual 5 ms a commit waited longer for its turns than deciding the next batch takes
@@ -52,15 +55,18 @@ class IngestReport:
     unmatched: list[Unmatched] = field(default_factory=list)
     by_outcome: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
+    tally: BatchTally | None = None  # where metrics are served
     _pending: set[str] = field(default_factory=set)
 
     @property
     def decisions(self) -> int:
         return sum(self.by_outcome.values())
 
-    def add(self, prepared: Prepared) -> None:
-        """Count a batch that is durable."""
+    def add(self, prepared: Prepared, received: int | None = None) -> None:
+        """Count a batch that is durable, of so many submissions; by default as many as it has answers."""
         kinds = Counter([(answer.kind, answer.is_label, answer.outcome) for answer in prepared.answers])
+        if self.tally is not None:
+            self.tally.add(prepared, kinds, len(prepared.answers) if received is None else received)
         for (kind, is_label, outcome), count in kinds.items():
             self._count(kind, outcome, count, is_label=is_label)
             if kind == WAITING:

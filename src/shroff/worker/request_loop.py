@@ -136,6 +136,7 @@ class RequestLoop:
                 with unmeant_as(RequestError):
                     self._inbox.serve()
             self._outflow.attend(now_s)
+            self._work.sinks = self._outflow.health
             if self._feeding is not None:
                 self._feeding.attend(now_s)
             self._saving.attend(now_s, _nothing, is_searching=self._poison.is_on)

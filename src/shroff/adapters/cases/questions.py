@@ -105,9 +105,9 @@ class CaseLooking:
 
     def totals(self, wanted: CaseFilter) -> Totals:
         table = self._tables.cases
-        asked = select(func.count(), func.sum(table.c.stake)).select_from(table).where(*self._conditions(wanted))
-        ((count, stake),) = self._rows(asked)
-        return Totals(int(count), None if stake is None else int(stake))
+        figures = func.count(), func.sum(table.c.stake), func.min(table.c.opened_ms)
+        ((count, stake, oldest_ms),) = self._rows(select(*figures).select_from(table).where(*self._conditions(wanted)))
+        return Totals(int(count), None if stake is None else int(stake), oldest_ms)
 
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
         table = self._tables.cases

@@ -23,7 +23,7 @@ from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node, Scalar
 from shroff.project.settings.installed import first_schemes, kind_at, online_mistake, own_settings, settings_of
-from shroff.project.settings.sign_in_keys import SESSIONS, SIGN_IN
+from shroff.project.settings.service_keys import METRICS, SESSIONS, SIGN_IN
 from shroff.project.settings.sources import NamedSource, read_source, read_sources
 from shroff.project.settings.system import System, filled, look_for_mistakes, mapping_of, names_of, single_of
 from shroff.project.settings.systems_keys import (
@@ -81,6 +81,7 @@ class Systems:
     pulled: Mapping[str, NamedSource] = field(default_factory=dict)
     read: Mapping[str, NamedSource] = field(default_factory=dict)  # those that are read and have a name
     backup: System | None = None
+    metrics: System = field(default_factory=lambda: System("metrics", {}))
 
     def settled(self, contract: str, system: System, folder: Path) -> Mapping[str, Any]:
         """The settings of a system as its adapter takes them: filled, files by their whole paths.
@@ -185,6 +186,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         {name: one for name, one in named.items() if one.contract == "pull"},
         {name: one for name, one in named.items() if one.contract == "source"},
         _place("backup", backup, top, problems),
+        System("metrics", mapping_of(_read(top, "metrics", METRICS, problems))),
     )
 
 

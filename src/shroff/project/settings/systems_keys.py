@@ -28,7 +28,7 @@ from shroff.language.keys import (
     own_names,
 )
 from shroff.project.settings.installed import each_settings, kinds, own_settings, settings_of
-from shroff.project.settings.sign_in_keys import SESSIONS, SIGN_IN
+from shroff.project.settings.service_keys import METRICS, SESSIONS, SIGN_IN
 from shroff.streams.settings import (
     ADDRESS,
     ALONE,
@@ -482,6 +482,7 @@ SYSTEMS: Final = (
         Many("a list of changes that need approval: rules, lists, silences", choice("rules", "lists", "silences")),
         examples=("[rules, lists, silences]",),
     ),
+    Key("metrics", "Where metrics are served to Prometheus.", METRICS, examples=("{ port: 8000 }",)),
     Key(
         "snapshots", "When and where state snapshots are saved.", Late(snapshots), examples=("{ every: 10m, kept: 2 }",)
     ),

@@ -10,7 +10,7 @@ from shroff.people.access import Right
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, RouteDoc
-from shroff.web.metrics import TEXT, ServiceMetrics, text
+from shroff.web.metrics import TEXT, text
 from shroff.worker.request_queue import RETRY_S
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def ready(service: Service, request: Request) -> Json[Readiness]:
 
 async def metrics(service: Service, request: Request) -> Response:
     """All that is counted, in Prometheus' text form."""
-    return Response(text(service.requests, ServiceMetrics(service)), media_type=TEXT)
+    return Response(await service.in_thread(text, *service.measured), media_type=TEXT)
 
 
 ROUTES: Final = (

@@ -1,16 +1,40 @@
-"""State and counts of a worker: its work so far, its speed, and what it waits for."""
+"""State and counts of a worker: its work so far, its speed, and what it waits for; of committed batches, for metrics.
+
+What `BatchTally` counts is read from batches that are in the log, so what a metric says is what was stored. Only a
+process that serves metrics has one: it costs 0.3 µs an event, 0.8 with the names of earlier dashboards.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import accumulate
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from shroff.events.labels import LabelEvent
+from shroff.log.writer import DECIDED, REFUSED, Prepared
 from shroff.streams.delivering import DeliveryHealth
 from shroff.streams.source import Health
 from shroff.worker.ingest import IngestReport
 
+if TYPE_CHECKING:
+    from shroff.engine.step import Placed
+    from shroff.project.definitions import Definitions
+    from shroff.streams.log import Batch, DecisionRow
+
+SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+RECORDS: Final = (1, 4, 16, 64, 256, 1_024, 4_096)
+SCORES: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 1.0)
+AMOUNTS: Final = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000)
+VALUES_MAX: Final = 200  # of one label; further values are counted together as
+OTHER: Final = "other"
+KEPT_MAX: Final = 10_000  # values of events whose labels are remembered
+DELAYS_S: Final = tuple(3_600.0 * hours for hours in (1, 6, 24, 72, 168, 336, 720, 1_440, 2_160, 4_320))
+_SCORE: Final = b'","score":'  # stands in no text of a document, in which quotation marks are escaped
 STEPS: Final = 16  # buckets for each doubling: a quantile is at most 4.5 % above the true one
 SHORTEST_S: Final = 0.000_01
 LAST: Final = 30 * STEPS  # ten microseconds doubled thirty times are three hours
@@ -31,11 +55,18 @@ class Latencies:
 
     def __init__(self, counts: Sequence[int] = ()) -> None:
         self.counts = list(counts) or [0] * (LAST + 1)  # by buckets
+        self.sum_s = 0.0
 
     def add(self, seconds: float, count: int) -> None:
         """Count messages that took so long."""
         bucket = math.ceil(STEPS * math.log2(max(seconds, SHORTEST_S) / SHORTEST_S))
         self.counts[min(bucket, LAST)] += count
+        self.sum_s += seconds * count
+
+    def within(self, bounds_s: Sequence[float]) -> list[int]:
+        """How many took at most so long, by each bound; near a bound the buckets decide."""
+        so_far = list(accumulate(self.counts))
+        return [so_far[min(math.floor(STEPS * math.log2(one / SHORTEST_S)), LAST)] for one in bounds_s]
 
     def quantile_ms(self, share: float) -> float | None:
         """Within so many milliseconds were this share of them; None where there were none."""
@@ -90,8 +121,8 @@ class WorkerCounts:
         unbearable: Messages that the program itself failed at, all of them in quarantine.
         restored: How often state was thrown away and restored.
         read_back: So many events of the log were read to restore it.
-        batches: Commits of a service.
-        seq: The last place of the log that a service knows of.
+        batches: Commits with events.
+        seq: The last place of the log that this process knows of.
         done_s: When the last batch was committed, by the clock that never goes back; None before the first.
         sinks: How delivery is doing; those that take nothing have their trouble.
     """
@@ -121,3 +152,168 @@ class WorkerCounts:
     @property
     def quarantined(self) -> int:
         return self.counts.events.quarantined + self.counts.labels.quarantined
+
+
+# ---- of committed batches, for metrics
+
+
+class Buckets:
+    """A histogram: how many values were at most each bound, and their sum."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds, self.counts, self.sum = bounds, [0] * (len(bounds) + 1), 0.0
+
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def shown(self) -> list[tuple[str, float]]:
+        """Counts up to each bound, as Prometheus has them."""
+        return list(zip([*map(str, map(float, self.bounds)), "+Inf"], accumulate(self.counts), strict=True))
+
+
+class EarlierAmounts(Buckets):
+    """Amounts of decided events of one type of transaction and country, and how many of these were declined."""
+
+    declined: int = 0
+
+
+class BatchTally:
+    """Counts of one process since its start; written by the thread that decides, read by any.
+
+    Args:
+        named: The fields of an event type that label the earlier metrics: its type of transaction and its country.
+    """
+
+    def __init__(self, named: Sequence[str] = ()) -> None:
+        self.named = tuple(named)
+        self.hits: Counter[tuple[str, bool]] = Counter()
+        self.scores: dict[str, Buckets] = {}
+        self.money: defaultdict[tuple[str, str], float] = defaultdict(float)  # by event type and outcome
+        self.label_s: dict[str, Buckets] = {}  # by verdict
+        self.decide_s, self.commit_s, self.records = Buckets(SECONDS), Buckets(SECONDS), Buckets(RECORDS)
+        self.unreconciled = 0
+        self.earlier: dict[tuple[str, str], EarlierAmounts] = {}  # by type of transaction and country
+        self._earlier_of: dict[tuple[object, ...], EarlierAmounts] = {}  # by the values of an event
+        self._values: list[set[str]] = [set(), set()]
+        self._definitions: Callable[[], Definitions] | None = None
+        self._types: dict[str, _Type] = {}
+        self._of: Definitions | None = None
+
+    def follow(self, definitions: Callable[[], Definitions]) -> None:
+        """Read events by these definitions from now on: those that are active when a batch is counted."""
+        self._definitions = definitions
+
+    def add(self, prepared: Prepared, answered: Mapping[tuple[str, bool, str], int], received: int) -> None:
+        """Count a batch that is in the log, of so many submissions; `answered` counts answers by kind."""
+        batch = prepared.batch
+        self.decide_s.add(prepared.decide_s)
+        self.commit_s.add(prepared.commit_s)
+        self.records.add(len(batch.records))
+        self.unreconciled += received - _accounted(batch, answered)
+        if batch.hits:
+            self.hits.update([(hit.rule, hit.shadow) for hit in batch.hits])
+        if batch.decisions and self._definitions is not None:
+            self._add_decisions(batch.decisions, prepared.placed, self._definitions())
+        if len(prepared.placed) > len(batch.decisions):
+            self._add_labels(prepared.placed)
+
+    def all_hits(self) -> Counter[tuple[str, bool]]:
+        """Hits by rule and whether in shadow; 0 for rules that had none."""
+        found = Counter[tuple[str, bool]]()
+        if self._definitions is not None:
+            found.update({(rule.id, rule.is_shadow): 0 for rule in self._definitions().rules})
+        found.update(self.hits.copy())
+        return found
+
+    def _add_labels(self, placed: Sequence[Placed]) -> None:
+        for label in [one.event for one in placed if isinstance(one.event, LabelEvent)]:
+            verdict = str(label.values[1])
+            if verdict not in self.label_s:
+                self.label_s[verdict] = Buckets(DELAYS_S)
+            self.label_s[verdict].add((label.time_ms - label.of.time_ms) / 1_000)
+
+    def _add_decisions(self, rows: Sequence[DecisionRow], placed: Sequence[Placed], definitions: Definitions) -> None:
+        if definitions is not self._of:
+            self._of, self._types = definitions, {}
+        types, first, money = self._types, placed[0].seq, self.money
+        for row in rows:
+            if row.event not in types:
+                types[row.event] = _type_of(definitions, row.event, self.named)
+            type_ = types[row.event]
+            if type_.has_score:
+                self._add_score(row)
+            if type_.money_at is not None:
+                event = placed[row.seq - first].event
+                amount = (event.values[type_.money_at] or 0) / type_.unit  # type: ignore[operator]  # money: a number
+                money[row.event, row.outcome] += amount
+                if type_.named is not None:
+                    self._add_earlier(row, type_.named(event.values), amount)
+
+    def _add_score(self, row: DecisionRow) -> None:
+        at = row.document.find(_SCORE) + len(_SCORE)
+        text = row.document[at : row.document.index(b",", at)]
+        if text != b"null":
+            if row.event not in self.scores:
+                self.scores[row.event] = Buckets(SCORES)
+            self.scores[row.event].add(float(text))
+
+    def _add_earlier(self, row: DecisionRow, named: tuple[object, ...], amount: float) -> None:
+        found = self._earlier_of.get(named)
+        if found is None:
+            type_, country = (self._bounded(label, one) for label, one in enumerate(named))
+            found = self.earlier.setdefault((type_, country), EarlierAmounts(AMOUNTS))
+            if len(self._earlier_of) < KEPT_MAX:
+                self._earlier_of[named] = found
+        found.counts[bisect_left(AMOUNTS, amount)] += 1  # as `add` does, in half the time
+        found.sum += amount
+        if row.outcome == "decline":
+            found.declined += 1
+
+    def _bounded(self, label: int, value: object) -> str:
+        """The value of a label, as long as there are not too many."""
+        text, known = "" if value is None else str(value), self._values[label]
+        if text not in known:
+            if len(known) >= VALUES_MAX:
+                return OTHER
+            known.add(text)
+        return text
+
+
+class _Type(NamedTuple):
+    """Where an event type has its first field of money, and the fields that are labels; None for one it has not."""
+
+    money_at: int | None
+    unit: int
+    named: Callable[[tuple[object, ...]], tuple[object, ...]] | None
+    has_score: bool
+
+
+def _type_of(definitions: Definitions, event: str, named: Sequence[str]) -> _Type:
+    fields = definitions.events.types[event].fields
+    shown = {one.name: at for at, one in enumerate(fields) if not one.shape.is_hashed}
+    return _Type(
+        next((at for at, one in enumerate(fields) if one.type.kind == "money"), None),
+        10**definitions.settings.money_places,
+        _named(*(shown.get(one) for one in named)) if named else None,
+        bool(definitions.scoring_of(event).deciding),
+    )
+
+
+def _named(type_at: int | None, country_at: int | None) -> Callable[[tuple[object, ...]], tuple[object, ...]]:
+    """Gives the two values of an event that are labels; None for one that its type does not have."""
+    if type_at is None or country_at is None:
+        return lambda values: (
+            None if type_at is None else values[type_at],
+            None if country_at is None else values[country_at],
+        )
+    return itemgetter(type_at, country_at)
+
+
+def _accounted(batch: Batch, answered: Mapping[tuple[str, bool, str], int]) -> int:
+    """Of how many submissions the result is known: of decisions and quarantined events by the rows that were stored."""
+    others = sum(
+        count for (kind, is_label, _), count in answered.items() if kind != DECIDED and (is_label or kind != REFUSED)
+    )
+    return len(batch.decisions) + sum(one.type != "label" for one in batch.refused) + others

@@ -234,7 +234,9 @@ class SourceLoop:
     def _done(self, prepared: Prepared) -> None:
         """A batch is durable."""
         done = self._rounds.popleft()
-        self._work.counts.add(prepared)
+        self._work.counts.add(prepared, len(done.submissions))
+        self._work.batches += 1
+        self._work.seq += len(prepared.batch.records)
         self._reading.done(done, prepared, self._committed_s)
         self._poison.passed(done.submissions, has_taken=bool(prepared.batch.records))
 
@@ -250,6 +252,7 @@ class SourceLoop:
                 self._drain()
                 with unmeant_as(RequestError):
                     self._inbox.serve()
+                self._work.seq = self._writer.seq
         if self._lane is not None:
             self._lane.attend(now_s, self._drain)
         self._outflow.attend(now_s)

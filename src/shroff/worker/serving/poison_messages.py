@@ -96,7 +96,7 @@ class PoisonSearch:
         with unmeant_as(partial(SuspectError, submissions)):
             prepared = writer.prepare(submissions, offsets=offsets, known=writer.look_up(submissions))
             writer.commit(prepared)
-        work.counts.add(prepared)
+        work.counts.add(prepared, len(submissions))
         work.batches += 1
         work.seq += len(prepared.batch.records)
         self.passed(submissions, has_taken=bool(prepared.batch.records))

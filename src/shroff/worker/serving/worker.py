@@ -175,6 +175,9 @@ class Leader(ABC):
             place = self._place
             writer = Writer(log, definitions, place.now_ms, self._restoring, place.snapshots, start)
             writer.keeps_late = self._options.keeps_late
+            self.work.seq = writer.seq
+            if self.work.counts.tally is not None:
+                self.work.counts.tally.follow(lambda: writer.definitions)
             for words in (*writer.warnings, *definitions.remarks()):
                 self._tell(words)
             with closing(place.inbox(writer, log)) as inbox:

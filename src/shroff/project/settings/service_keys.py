@@ -1,11 +1,11 @@
-"""The keys of shroff.yaml for how people sign in to the service, and how long they stay (see `language.keys`)."""
+"""The keys of shroff.yaml for how people sign in to the service, how long they stay, and where metrics are served."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from shroff.language.keys import ANY, DURATION, Key, Keys, One, choice, own_names
-from shroff.streams.settings import CALLS, HTTP, VARIABLE
+from shroff.language.keys import ANY, DURATION, WHOLE, Key, Keys, One, choice, own_names
+from shroff.streams.settings import CALLS, HTTP, OUTSIDE_NAME, VARIABLE
 
 SIGN_IN: Final = Keys(
     "sign-in with an identity provider, in addition to passwords",
@@ -64,5 +64,49 @@ SESSIONS: Final = Keys(
             examples=("15m",),
         ),
         Key("lasts", "Maximum lifetime of a session; at least `idle`.", DURATION, default="12h", examples=("8h",)),
+    ),
+)
+METRICS: Final = Keys(
+    "metrics for Prometheus",
+    (
+        Key(
+            "port",
+            "The port of `/metrics` and `/health` of a worker (`shroff run`), and of a service in addition to its own "
+            "port. With lanes, each worker adds the number of its lane.",
+            WHOLE,
+            examples=("8000",),
+        ),
+        Key(
+            "host",
+            "The address to listen on; 0.0.0.0 for all. This port asks for no key: let only Prometheus reach it.",
+            OUTSIDE_NAME,
+            default="127.0.0.1",
+            examples=("10.0.0.7",),
+        ),
+        Key(
+            "earlier_names",
+            "The event fields behind the labels of `transactions_total`, `fraudulent_transactions_total` and "
+            "`transaction_amount`, the names of earlier dashboards. By default, these three are not served.",
+            Keys(
+                "the event fields of the two labels",
+                (
+                    Key(
+                        "transaction_type",
+                        "The field of the label `transaction_type`.",
+                        OUTSIDE_NAME,
+                        is_required=True,
+                        examples=("channel",),
+                    ),
+                    Key(
+                        "country",
+                        "The field of the label `country`.",
+                        OUTSIDE_NAME,
+                        is_required=True,
+                        examples=("country",),
+                    ),
+                ),
+            ),
+            examples=("{ transaction_type: channel, country: country }",),
+        ),
     ),
 )

@@ -1,0 +1,258 @@
+"""Metrics of what the store, the project's files and this machine hold; and how families are made of plain counts."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from shroff.app.backups.creating import read_note
+from shroff.errors import ShroffError
+from shroff.language.values import parse_time
+from shroff.models.in_force import FILE, read_in_force
+from shroff.monitoring.drift_record import read_record
+from shroff.runtime.fresh import Fresh
+from shroff.worker.serving.counts import Buckets
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.worker.outbox import SinkState
+
+SERIES_MAX: Final = 500  # of one family: rules, models and sinks beyond are left out
+FRESH_S: Final = 15.0  # for which what was read from the store is served again
+Samples = Mapping[Any, float]  # by the values of their labels
+PLAIN: Final = {  # each one value
+    "shroff_quarantine_entries": "Entries in quarantine.",
+    "shroff_labels_waiting": "Labels whose event has not arrived.",
+    "shroff_outbox_rows": "Messages in the outbox that have not been sent.",
+    "shroff_stuck_rows": "Rows that a sink rejected, of all sinks (dead letters).",
+    "shroff_late_events": "Late events kept without a decision.",
+    "shroff_newest_event_age_seconds": "Time since the newest event, in event time.",
+    "shroff_log_size_bytes": "Size of the log on disk.",
+    "shroff_disk_free_bytes": "Free space on the disk of the state folder.",
+    "shroff_disk_size_bytes": "Size of that disk.",
+    "shroff_snapshot_age_seconds": "Time since the newest snapshot of the state.",
+    "shroff_backup_age_seconds": "Time since the newest backup that this machine made.",
+    "shroff_cases_open": "Cases that are not closed.",
+    "shroff_cases_overdue": "Open cases that are overdue.",
+    "shroff_cases_escalated": "Open cases that are escalated.",
+    "shroff_case_age_seconds": "Time since the first event of the oldest open case.",
+    "shroff_case_due_seconds": "Time until the next open case is due; below 0 when it is overdue.",
+}
+
+
+@dataclass(slots=True)
+class StoreLook:
+    """What the store, the project's files and this machine said: values by metric (`PLAIN`), and those with labels.
+
+    `failed` says of each part if it could not be read; its values are missing then. `files` has, of each pulled source,
+    the time since it brought something and how many of its files are skipped; `gates` what the newest model failed.
+    """
+
+    values: dict[str, float | None] = field(default_factory=dict)
+    failed: dict[str, bool] = field(default_factory=dict)
+    deliveries: list[SinkState] = field(default_factory=list)
+    files: dict[str, tuple[float | None, int]] = field(default_factory=dict)
+    models: dict[tuple[str, str], float] = field(default_factory=dict)
+    gates: dict[tuple[str, str], float] = field(default_factory=dict)
+    drift: dict[str, tuple[float, int, float]] = field(default_factory=dict)
+    at_s: float = field(default_factory=time.monotonic)
+
+
+class StoreMetrics(Collector):
+    """State of the log, deliveries, sources of files, cases, models and drift.
+
+    Only the first scrape waits for the store. Later ones show what is known, and have what is older than 15 seconds
+    read again on a thread of its own: a slow store delays no scrape, and the age of what is shown is a metric.
+    """
+
+    def __init__(self, look: Callable[[], StoreLook]) -> None:
+        self._look, self._kept = look, Fresh[StoreLook]()
+        self._reading: Thread | None = None
+
+    def _found(self) -> StoreLook:
+        found = self._kept.peek("", math.inf)
+        if found is None:
+            return self._kept.get("", self._look)
+        is_old = self._kept.peek("", FRESH_S) is None
+        if is_old and (self._reading is None or not self._reading.is_alive()):
+            self._reading = Thread(target=self._kept.get, args=("", self._look, FRESH_S), name="metrics", daemon=True)
+            self._reading.start()
+        return found
+
+    def collect(self) -> Iterator[Metric]:
+        found = self._found()
+        words = "Time since the store was read for these metrics."
+        yield gauge("shroff_store_read_age_seconds", words, time.monotonic() - found.at_s)
+        failed = {(part,): float(is_failed) for part, is_failed in found.failed.items()}
+        yield gauges(
+            "shroff_store_read_failed", "1 if a part of these metrics cannot be read now, by part.", ("part",), failed
+        )
+        for name, words in PLAIN.items():
+            yield gauge(name, words, found.values.get(name))
+        yield from _of_deliveries(found.deliveries)
+        words = "Time since a pulled source last brought events, by source."
+        ages = {(name,): age_s for name, (age_s, _) in found.files.items() if age_s is not None}
+        yield gauges("shroff_pull_age_seconds", words, ("source",), ages)
+        words = "Files of a pulled source that are skipped, by source."
+        skipped = {(name,): float(count) for name, (_, count) in found.files.items()}
+        yield gauges("shroff_pull_skipped_files", words, ("source",), skipped)
+        words = "Time since the promotion of the champion, by event type and model."
+        yield gauges("shroff_model_age_seconds", words, ("event", "model"), found.models)
+        words = "Gates that the newest model failed, by event type and model."
+        yield gauges("shroff_model_failed_gates", words, ("event", "model"), found.gates)
+        names = ("shroff_drift_psi_max", "shroff_drift_inputs", "shroff_drift_check_age_seconds")
+        meanings = (
+            "Largest population stability index (PSI) at the last drift check, by event type.",
+            "Inputs, score and label delay that drifted at the last check, by event type.",
+            "Time since the last drift check, by event type.",
+        )
+        for at, (name, words) in enumerate(zip(names, meanings, strict=True)):
+            yield gauges(name, words, ("event",), {(event,): one[at] for event, one in found.drift.items()})
+
+
+def _of_deliveries(deliveries: Sequence[SinkState]) -> Iterator[Metric]:
+    lag = {(one.name,): float(one.lag) for one in deliveries}
+    words = "Records that a sink is behind the log, by sink; for notices: messages that wait."
+    yield gauges("shroff_delivery_lag", words, ("sink",), lag)
+    stuck = {(one.name,): float(one.stuck) for one in deliveries}
+    yield gauges("shroff_delivery_stuck", "Rows that a sink rejected, by sink.", ("sink",), stuck)
+    failing = {(one.name,): float(one.trouble is not None) for one in deliveries}
+    yield gauges("shroff_delivery_failing", "1 if a sink accepts no rows now, by sink.", ("sink",), failing)
+
+
+def look_at_store(project: Project) -> StoreLook:
+    """Read the state of a project's store; a part that cannot be read is missing, and named."""
+    found, now_ms, has_log = StoreLook(), project.opened.now_ms(), False
+    parts = {"host": _host, "backup": _backup, "models": _models, "drift": _drift, "store": _log}
+    with suppress(ShroffError, OSError):
+        has_log = project.opened.has_log()
+        if has_log:
+            parts |= {"deliveries": _deliveries, "files": _files, "cases": _cases}
+        else:
+            del parts["store"]
+    for name, read in parts.items():
+        try:
+            read(project, found, now_ms)
+            found.failed[name] = False
+        except (ShroffError, OSError):
+            found.failed[name] = True
+    return found
+
+
+def _log(project: Project, found: StoreLook, now_ms: int) -> None:
+    with project.opened.reading() as log:
+        counts, newest_ms = log.counts(), log.watermark_ms()
+        found.values |= {
+            "shroff_quarantine_entries": counts.refused,
+            "shroff_labels_waiting": counts.waiting,
+            "shroff_outbox_rows": counts.outbox,
+            "shroff_stuck_rows": counts.stuck,
+            "shroff_late_events": counts.late,
+            "shroff_newest_event_age_seconds": None if newest_ms is None else (now_ms - newest_ms) / 1_000,
+            "shroff_log_size_bytes": log.size_bytes(),
+        }
+
+
+def _host(project: Project, found: StoreLook, now_ms: int) -> None:
+    places = project.opened.places
+    disk = shutil.disk_usage(places.state if places.state.exists() else places.folder)
+    found.values |= {"shroff_disk_free_bytes": disk.free, "shroff_disk_size_bytes": disk.total}
+    saved_s = [path.stat().st_mtime for path in places.snapshots.glob("*.snapshot")]
+    found.values["shroff_snapshot_age_seconds"] = now_ms / 1_000 - max(saved_s) if saved_s else None
+
+
+def _backup(project: Project, found: StoreLook, now_ms: int) -> None:
+    note = read_note(project.opened.places.state)
+    found.values["shroff_backup_age_seconds"] = (now_ms - note.at_ms) / 1_000 if note and note.at_ms else None
+
+
+def _deliveries(project: Project, found: StoreLook, now_ms: int) -> None:
+    found.deliveries += [*project.sinks.states(), *project.notices.states()]
+
+
+def _files(project: Project, found: StoreLook, now_ms: int) -> None:
+    for one in project.pulled.all():
+        came_ms = one.counts.received_ms
+        found.files[one.source.name] = None if came_ms is None else (now_ms - came_ms) / 1_000, len(one.aside)
+
+
+def _cases(project: Project, found: StoreLook, now_ms: int) -> None:
+    from shroff.cases.reading import backlog
+
+    with project.people.open() as people:
+        waiting = backlog(project.cases.desk(people))
+    found.values |= {
+        "shroff_cases_open": waiting.open,
+        "shroff_cases_overdue": waiting.late,
+        "shroff_cases_escalated": waiting.escalated,
+        "shroff_case_age_seconds": None if waiting.oldest_ms is None else (now_ms - waiting.oldest_ms) / 1_000,
+        "shroff_case_due_seconds": None if waiting.left_ms is None else waiting.left_ms / 1_000,
+    }
+
+
+def _models(project: Project, found: StoreLook, now_ms: int) -> None:
+    for event, one in read_in_force(project.definitions.files.get(FILE), []).items():
+        if one.champion is not None and one.champion.at:
+            found.models[event, one.champion.id] = (now_ms - parse_time(one.champion.at)) / 1_000
+    registry = project.opened.registry
+    if ids := registry.ids():
+        newest = registry.read(max(ids, key=lambda id_: (registry.folder / id_).stat().st_mtime))
+        found.gates[newest.event, newest.id] = len(newest.failed)
+
+
+def _drift(project: Project, found: StoreLook, now_ms: int) -> None:
+    for event, look in read_record(project.opened.places).looks.items():
+        worst = max((one.psi for one in look.figures), default=0.0)
+        moved = sum(one.has_moved for one in look.figures)
+        found.drift[event] = worst, moved, (now_ms - parse_time(look.looked_at)) / 1_000
+
+
+# ---- families of prometheus-client
+
+
+def gauge(name: str, meaning: str, value: float | None) -> Metric:
+    """One value; none where it is not known."""
+    return GaugeMetricFamily(name, meaning, value=value)
+
+
+def counter(name: str, meaning: str, value: float) -> Metric:
+    """One count since the start."""
+    return CounterMetricFamily(name, meaning, value=value)
+
+
+def gauges(name: str, meaning: str, labels: Sequence[str], samples: Samples) -> Metric:
+    """A value for each set of labels."""
+    return _labelled(GaugeMetricFamily(name, meaning, labels=labels), samples)
+
+
+def counters(name: str, meaning: str, labels: Sequence[str], samples: Samples) -> Metric:
+    """A count for each set of labels."""
+    return _labelled(CounterMetricFamily(name, meaning, labels=labels), samples)
+
+
+def histograms(name: str, meaning: str, labels: Sequence[str], found: Mapping[Any, Buckets]) -> Metric:
+    """A histogram for each set of labels."""
+    family = HistogramMetricFamily(name, meaning, labels=labels)
+    for values, one in _first(found):
+        family.add_metric(values, one.shown(), one.sum)
+    return family
+
+
+def _labelled(family: Any, samples: Samples) -> Metric:
+    for values, value in _first(samples):
+        family.add_metric(values, value)
+    return family  # type: ignore[no-any-return]  # a metric, whose kinds share no class with `add_metric`
+
+
+def _first(samples: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
+    return sorted(samples.items(), key=lambda one: one[0])[:SERIES_MAX]

@@ -1,0 +1,181 @@
+"""Metrics of a worker: a port for Prometheus and for probes, what the store says, and limits of a page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from docs.made_metrics import collectors_of_page, shown_name
+from shroff.app import project as app
+from shroff.app.backups.creating import BackupNote, write_note
+from shroff.config import TEMPLATE_FOLDER
+from shroff.errors import StorageError, UsageError
+from shroff.web import metrics_store
+from shroff.web.metrics import EarlierMetrics, Requests, WorkMetrics, text
+from shroff.web.metrics_port import worker_port
+from shroff.web.metrics_store import SERIES_MAX, StoreLook, StoreMetrics, look_at_store
+from shroff.worker.serving.counts import AMOUNTS, LEADING, SCORES, BatchTally, Buckets, EarlierAmounts, WorkerCounts
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE_FOLDER / "payments", tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+def asked(address: str, path: str = "/metrics") -> tuple[int, str]:
+    connection = HTTPConnection(urlsplit(address).netloc, timeout=10)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def names_of_page(*groups: int) -> set[str]:
+    return {shown_name(one) for at in groups for collector in collectors_of_page()[at] for one in collector.collect()}
+
+
+def test_a_worker_has_metrics_and_says_whether_it_lives_and_is_ready(bank):
+    work, project = WorkerCounts(), app.open_exactly(bank)
+    with worker_port(project, work, 0) as address:
+        assert asked(address, "/health/live") == (200, '{"live": true}')
+        assert asked(address, "/health/ready") == (503, '{"ready": false}')
+        work.state = LEADING
+        assert asked(address, "/health/ready?at=1") == (200, '{"ready": true}')
+        work.waits_for = "the log is away"
+        assert asked(address, "/health/ready")[0] == 503
+        assert asked(address, "/health")[0] == 404
+        status, page = asked(address)
+
+    assert status == 200
+    assert set(re.findall(r"^# TYPE (\S+) ", page, re.MULTILINE)) == names_of_page(1, 2, 3)
+    assert 'shroff_state{state="leading"} 1.0' in page
+    assert 'shroff_decisions_total{outcome="decline"} 0.0' in page
+    with pytest.raises(ConnectionRefusedError):
+        asked(address)
+
+
+def test_without_a_port_nobody_listens_and_nothing_is_counted(bank):
+    work = WorkerCounts()
+    with worker_port(app.open_exactly(bank), work) as address:
+        assert (address, work.counts.tally) == ("", None)
+
+
+def test_the_port_of_the_settings_is_used_and_each_lane_has_its_own(bank):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        earlier = f"metrics: {{ port: {port}, earlier_names: {{ transaction_type: channel, country: country }} }}\n"
+        with (bank / "shroff.yaml").open("a") as file:
+            file.write(earlier)
+        project = app.open_exactly(bank)
+        with pytest.raises(UsageError, match=f"port {port} for metrics on 127.0.0.1 is not available"):
+            worker_port(project, WorkerCounts()).__enter__()
+    with worker_port(project, WorkerCounts()) as address:
+        assert address == f"http://127.0.0.1:{port}/metrics"
+        assert set(re.findall(r"^# TYPE (\S+) ", asked(address)[1], re.MULTILINE)) == names_of_page(1, 2, 3, 4)
+    lane: Any = SimpleNamespace(opened=SimpleNamespace(systems=project.opened.systems, places=SimpleNamespace(lane=2)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shroff.web.metrics_port.of_process", lambda *_: [])
+        with worker_port(lane, WorkerCounts(), port) as address:
+            assert urlsplit(address).port == port + 2
+
+
+# ---- the store
+
+
+def test_what_cannot_be_read_is_missing_and_named(bank, monkeypatch):
+    project = app.open_exactly(bank)
+    before = look_at_store(project)
+    (bank / "payments.jsonl").write_text(
+        '{"payment_id": "p-1", "paid_at": "2026-01-05T08:00:00Z", "card": "c-1", "merchant": "m-1", "terminal": "t-1", '
+        '"amount": "24.90", "country": "DE", "channel": "pos"}\n'
+    )
+    project.ingest(bank / "payments.jsonl")
+    write_note(bank / ".shroff", BackupNote("b", at_ms=project.opened.now_ms() - 60_000))
+    monkeypatch.setattr(metrics_store, "read_record", _away)
+    found = look_at_store(project)
+
+    assert before.failed == dict.fromkeys(("host", "backup", "models", "drift"), False)
+    parts = (*before.failed, "store", "deliveries", "files", "cases")
+    assert found.failed == {name: name == "drift" for name in parts}
+    assert found.values["shroff_quarantine_entries"] == 0
+    assert found.values["shroff_cases_open"] == 0
+    assert (found.values["shroff_log_size_bytes"] or 0) > 1_000
+    assert 60 <= (found.values["shroff_backup_age_seconds"] or 0) < 3_600
+    assert found.values["shroff_snapshot_age_seconds"] is None
+    shown = text(StoreMetrics(lambda: found)).decode()
+    assert 'shroff_store_read_failed{part="drift"} 1.0\n' in shown
+
+
+def _away(*_: object) -> object:
+    raise StorageError("drift.json is damaged")
+
+
+def test_a_slow_store_delays_no_scrape_but_the_first(monkeypatch):
+    monkeypatch.setattr(metrics_store, "FRESH_S", 0.0)
+    slow, goes_on, looks = Event(), Event(), list[StoreLook]()
+
+    def look() -> StoreLook:
+        if looks:
+            slow.set()
+            assert goes_on.wait(10)
+        looks.append(StoreLook({"shroff_cases_open": float(len(looks))}))
+        return looks[-1]
+
+    store = StoreMetrics(look)
+    pages = [text(store).decode() for _ in range(3)]
+    assert slow.wait(10)
+    goes_on.set()
+    reading = store._reading
+    assert reading is not None
+    reading.join(10)
+
+    assert all("shroff_cases_open 0.0\n" in page for page in pages)
+    assert len(looks) == 2
+    assert "shroff_cases_open 1.0\n" in text(store).decode()
+
+
+# ---- a page at its limits
+
+
+def crowded() -> Iterator[Any]:
+    """Collectors with more series than a family may have."""
+    tally = BatchTally()
+    for number in range(2 * SERIES_MAX):
+        tally.hits[f"rule_{number:04d}", False] = number
+        tally.earlier[f"type {number:04d}", "DE"] = EarlierAmounts(AMOUNTS)
+    for number in range(20):
+        tally.scores[f"event_{number}"] = Buckets(SCORES)
+    work, requests = WorkerCounts(), Requests()
+    work.counts.tally = tally
+    for number in range(200):
+        requests.add("GET", f"/api/v1/route/{number}", 200, 0.01)
+    return iter((requests, WorkMetrics(lambda: work, lambda: True), EarlierMetrics(lambda: work)))
+
+
+def test_a_page_has_at_most_2_mb_however_many_names_there_are():
+    page = text(*crowded())
+
+    assert page.count(b"\nshroff_rule_hits_total{") == SERIES_MAX
+    assert 500_000 < len(page) < 2_000_000
+
+
+def test_each_metric_has_a_name_of_its_own_with_a_unit_of_prometheus():
+    families = [one for group in collectors_of_page() for collector in group for one in collector.collect()]
+    names = [one.name for one in families]
+
+    assert len(set(names)) == len(names)
+    for one in families:
+        assert re.fullmatch(r"(shroff|process|python)_[a-z0-9_]+|(fraudulent_)?transactions?(_amount)?", one.name)
+        assert not re.search(r"_(ms|minutes|hours|days|kb|mb|percent)$", one.name)
+        assert one.documentation
