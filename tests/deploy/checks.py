@@ -134,7 +134,7 @@ def image(deploy: Path) -> list[str]:
     lines = [line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
     steps = [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines)]
     last = dict(steps)
-    found = judged(IMAGE, ["hadolint", str(path)])
+    found = judged(IMAGE, ["hadolint", *map(str, sorted(path.parent.glob("*Dockerfile")))])
     bases = [rest for word, rest in steps if word == "ARG" and rest.startswith("BASE=")]
     if not bases or not all(
         re.fullmatch(r"BASE=[\w./-]+:\d+\.\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}", one) for one in bases
@@ -466,7 +466,10 @@ def readme(deploy: Path) -> list[str]:
         str(path.relative_to(deploy)) for path in deploy.rglob("*") if path.is_file() and "secrets/" not in str(path)
     }
     table = text.partition("| file |")[2].partition("\n| --- ")[2]
-    listed = {one for line in table.splitlines()[1:] for one in re.findall(r"`([^`]+)`", line.split("|")[1])}
+    named = {one for line in table.splitlines()[1:] for one in re.findall(r"`([^`]+)`", line.split("|")[1])}
+    listed = {str(path.relative_to(deploy)) for one in named for path in deploy.glob(one)} | {
+        one for one in named if not [*deploy.glob(one)]
+    }
     found += [f"README.md: the table lacks {one}" for one in sorted(kept - listed - {"README.md"})]
     return found + [f"README.md: the table names {one}, which is not there" for one in sorted(listed - kept)]
 

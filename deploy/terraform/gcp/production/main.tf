@@ -1,0 +1,70 @@
+# Production: a project of Google Cloud of its own, with its own state. Names in capital letters are yours.
+terraform {
+  backend "gcs" {
+    bucket = "TERRAFORM-STATE-PRODUCTION" # with versioning; only those who deploy may read it
+    prefix = "shroff/production"
+  }
+}
+
+provider "google" {
+  project               = var.project
+  region                = var.region
+  billing_project       = var.project
+  user_project_override = true
+}
+
+variable "project" {
+  type        = string
+  description = "The project of production."
+}
+
+variable "region" {
+  type    = string
+  default = "europe-west1"
+}
+
+variable "image" {
+  type        = string
+  description = "The image with the project's files, by tag or digest."
+}
+
+variable "service_instances" {
+  type    = number
+  default = 1
+}
+
+variable "billing_account" {
+  type = string
+}
+
+module "shroff" {
+  source            = "../module"
+  project           = var.project
+  environment       = "production"
+  region            = var.region
+  image             = var.image
+  service_instances = var.service_instances
+  service_size      = { cpu = "4", memory = "8Gi" }
+  training_size     = { cpu = "8", memory = "32Gi" }
+  database_tier     = "db-custom-4-15360"
+  database_standby  = true
+  smtp_host         = "smtp.bank.example"
+  amplitude_from    = "2026-01-01"
+  zone              = "Europe/Berlin"
+  schemas           = "${path.root}/../schemas/payments"
+  operators         = "operators@bank.example"
+  billing_account   = var.billing_account
+  budget            = { currency = "EUR", units = "2500" }
+}
+
+output "url" {
+  value = module.shroff.url
+}
+
+output "images" {
+  value = module.shroff.images
+}
+
+output "payments" {
+  value = module.shroff.payments
+}

@@ -1,0 +1,250 @@
+"""Checks of deploy/terraform for both clouds: references, environments, and what is compared with the program.
+
+Neither cloud's provider can be had where tests run, so nothing here knows whether a provider takes an argument.
+`python -m tests.deploy.terraform` renews what the program generates.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cronsim import CronSim
+
+import shroff
+from shroff import config
+from shroff.analytics.marts.models import load_models
+from shroff.analytics.marts.views import LakeFiles
+from shroff.analytics.warehouse import Wanted, write_warehouse
+from shroff.errors import ShroffError
+from shroff.lake.rows import empty_tables
+from shroff.web.api.operating import ROUTES
+from tests.deploy import hcl
+from tests.deploy.checks import DEPLOY, IMAGE, commands, serve_port
+
+TERRAFORM = "terraform"
+ENVIRONMENTS = ("staging", "production")
+TEMPLATES = ("payments", "savings")  # whose tables are in terraform/gcp/schemas
+BUILT_IN = {"var", "local", "module", "each", "count", "path", "self", "data", "ephemeral"}
+RESOURCE = re.compile(r"(?<![\w.\"])((?:data\.|ephemeral\.)?(?:google|aws|random|archive)_\w+)\.(\w+)")
+
+
+def module(deploy: Path, cloud: str) -> hcl.Module:
+    return hcl.read(deploy / TERRAFORM / cloud / "module")
+
+
+def _code(text: str) -> str:
+    """Without comments, and with texts only where they have expressions."""
+    return re.sub(r"(?m)(^|\s)#.*$", "", text)
+
+
+# --- Terraform by itself
+
+
+def references(deploy: Path, cloud: str) -> list[str]:
+    """Names that are used and not declared, or declared and not used; variables that an environment does not give."""
+    found, place = [], f"{TERRAFORM}/{cloud}"
+    try:
+        main = module(deploy, cloud)
+        roots = {name: hcl.read(deploy / place / name) for name in ENVIRONMENTS}
+    except hcl.HclError as error:
+        return [f"{place}: {error}"]
+    for name, one in {"module": main, **roots}.items():
+        text = _code(one.text)
+        for kind, known in (("var", one.variables), ("local", one.locals), ("module", one.modules)):
+            used = set(re.findall(rf"\b{kind}\.(\w+)", text))
+            found += [f"{place}/{name}: {kind}.{lost} is not declared" for lost in sorted(used - set(known))]
+            found += [f"{place}/{name}: {kind}.{idle} is not used" for idle in sorted(set(known) - used)]
+        for kind, label in RESOURCE.findall(text):
+            if (kind, label) not in one.resources:
+                found.append(f"{place}/{name}: {kind}.{label} is not declared")
+        found += [f"{place}/{name}: variable {at} has no type" for at, of in one.variables.items() if "type" not in of]
+    found += [
+        f"{place}/module: variable {at} has no description"
+        for at, of in main.variables.items()
+        if "description" not in of
+    ]
+    for name, root in roots.items():
+        found += [f"{place}/{name}: {fault}" for fault in _called(root, main, name)]
+    given = [set(root.modules.get("shroff", {})) for root in roots.values()]
+    if given[0] != given[1]:
+        found.append(f"{place}: the environments give different variables: {sorted(given[0] ^ given[1])}")
+    return found
+
+
+def _called(root: hcl.Module, main: hcl.Module, name: str) -> Iterator[str]:
+    """Faults of the call of the module: its variables, its outputs, its state."""
+    call = root.modules.get("shroff", {})
+    given = set(call) - {"source", "providers"}
+    if call.get("source") != "../module":
+        yield f"it does not use ../module, but {call.get('source')}"
+    if call.get("environment") != name:
+        yield f"its environment is {call.get('environment')}"
+    needed = {at for at, of in main.variables.items() if "default" not in of}
+    yield from (f"variable {lost} of the module is not given" for lost in sorted(needed - given))
+    yield from (f"the module has no variable {odd}" for odd in sorted(given - set(main.variables)))
+    used = set(re.findall(r"module\.shroff\.(\w+)", root.text))
+    yield from (f"the module has no output {odd}" for odd in sorted(used - set(main.outputs)))
+    backends = [one for part in root.terraform for one in part.get("backend", ())]
+    text = json.dumps(backends)
+    if len(backends) != 1 or name not in text or any(other in text for other in ENVIRONMENTS if other != name):
+        yield f"its state must be its own: {text}"
+
+
+def page(deploy: Path, cloud: str) -> list[str]:
+    """Commands of README.md that Terraform would refuse: their folders, targets, variables and outputs."""
+    text = (deploy / "README.md").read_text(encoding="utf-8")
+    section = text.partition(f"deploy/{TERRAFORM}/{cloud}/")[2].partition("\n## ")[0]
+    main, root = module(deploy, cloud), hcl.read(deploy / TERRAFORM / cloud / ENVIRONMENTS[0])
+    known = {
+        "target": {".".join(one) for one in main.resources},
+        "var": set(root.variables),
+        "output": set(root.outputs),
+    }
+    used = {
+        "target": re.findall(r"-target=module\.shroff\.([\w.]+)", section),
+        "var": re.findall(r"(?:-var |TF_VAR_)(\w+)", section),
+        "output": re.findall(r"terraform output (?:-raw )?(\w+)", section),
+    }
+    found = [] if used["var"] and used["output"] else [f"README.md: no commands for {cloud}"]
+    return found + [
+        f"README.md: {cloud}: there is no {kind} {one}"
+        for kind, names in used.items()
+        for one in names
+        if one not in known[kind]
+    ]
+
+
+def layout(deploy: Path, cloud: str) -> list[str]:
+    """Lines that `terraform fmt` would change: tabs, blanks at the end, indentation, `=` that are not in one column."""
+    found = []
+    for path in sorted((deploy / TERRAFORM / cloud).rglob("*.tf")):
+        file = path.relative_to(deploy)
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, 1):
+            if line != line.rstrip() or "\t" in line:
+                found.append(f"{file}:{number}: blanks at the end, or a tab")
+            if (len(line) - len(line.lstrip())) % 2:
+                found.append(f"{file}:{number}: indentation")
+        for at, group in _columns(lines):
+            if len({column for _, column in group}) > 1:
+                found.append(f"{file}:{at}: the = of {', '.join(name for name, _ in group)} are not in one column")
+    return found
+
+
+def _columns(lines: list[str]) -> Iterator[tuple[int, list[tuple[str, int]]]]:
+    """Runs of arguments on one line each, of one block, with the columns of their `=`."""
+
+    def key(pair: tuple[int, str]) -> str | None:
+        match = re.match(r"(\s*)[\w-]+\s+= ", pair[1])
+        return match[1] if match and not pair[1].rstrip().endswith(("{", "[", "(")) else None
+
+    for indent, run in itertools.groupby(enumerate(lines, 1), key):
+        if indent is not None:
+            rows = list(run)
+            yield rows[0][0], [(line.split()[0], line.index("=")) for _, line in rows]
+
+
+# --- what the program says
+
+
+def shell(text: str) -> list[list[str]]:
+    """The commands of shroff inside a line of the shell; expressions of Terraform and of the shell are `x`."""
+    text = re.sub(r"\$\{[^}]*\}", "x", text)
+    text = re.sub(r"\$\([^()]*(\([^()]*\)[^()]*)*\)", "x", text)
+    found = []
+    for part in re.split(r"&&|\|\||[|;\n]", text):
+        words = shlex.split(part, comments=True)
+        while words and ("=" in words[0].partition("/")[0] or words[0] in {"if", "then", "do", "until", "while", "!"}):
+            words = words[1:]
+        if words[:1] == ["shroff"]:
+            found.append([one for one in words[1:] if one not in {">", "2>&1"}])
+    return found
+
+
+def settings(file: str, deploy: Path, given: set[str]) -> list[str]:
+    """Differences between the `${NAME}` of a shroff.yaml and the variables that containers get; and its own faults."""
+    text = (deploy / file).read_text(encoding="utf-8")
+    used = set(re.findall(r"\$\{(\w+)\}", re.sub(r"(?m)^#.*$", "", text)))
+    found = [f"{file}: no container has ${{{name}}}" for name in sorted(used - given)]
+    found += [f"{file}: nothing reads ${{{name}}}" for name in sorted(given - used)]
+    return found + ([f"{file}: {why}"] if (why := refused_settings(text)) else [])
+
+
+@functools.cache
+def refused_settings(text: str) -> str:
+    """Why the program does not take a shroff.yaml in a project of payments; empty where it does."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        shutil.copytree(config.TEMPLATE_FOLDER / "payments", project)
+        (project / config.PROJECT_FILE).write_text(text, encoding="utf-8")
+        try:
+            shroff.open(project).definitions  # noqa: B018 - it reads the files
+        except ShroffError as error:
+            return str(error)
+    return ""
+
+
+def due_hours(schedule: str) -> tuple[int, ...]:
+    """The hours of the first day of a month at which a schedule is due, by the library that reads schedules.yaml."""
+    begin = datetime(2026, 3, 1, tzinfo=UTC)
+    due = itertools.takewhile(
+        lambda one: one <= begin + timedelta(days=1), CronSim(schedule, begin - timedelta(seconds=1))
+    )
+    return tuple(one.hour for one in due)
+
+
+def served(place: str, arguments: list[str], port: Any, routes: set[str]) -> list[str]:
+    """Faults of how the service is started and asked: its command, its port, and the health routes."""
+    found = list(commands(place, [arguments]))
+    if port != serve_port():
+        found.append(f"{place}: port {port}, but shroff serves on {serve_port()}")
+    known = {route.path for route in ROUTES}
+    found += [f"{place}: the program has no {route}" for route in sorted(routes - known)]
+    if "--standby" not in arguments:
+        found.append(f"{place}: without --standby a new container ends while the old one has the log")
+    return found
+
+
+def image_folder(deploy: Path) -> str:
+    """The working folder of the image."""
+    return re.findall(r"^WORKDIR (\S+)$", (deploy / IMAGE).read_text(encoding="utf-8"), re.MULTILINE)[-1]
+
+
+# --- what the program generates
+
+
+def schemas_of(template: str) -> dict[str, list[dict[str, str]]]:
+    """The tables of a template's warehouse."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        shutil.copytree(config.TEMPLATE_FOLDER / template, project)
+        empty = empty_tables(shroff.open(project).definitions)
+        texts = config.read_sql(project, "warehouse")
+        models = load_models(texts, LakeFiles({}, empty).views) if texts else []
+        return write_warehouse([], Wanted(Path(folder) / "out", "parquet", 0, empty, models)).schemas
+
+
+@functools.cache
+def schema_files(template: str) -> dict[str, str]:
+    """Each file of terraform/gcp/schemas for a template, with its text."""
+    place = f"{TERRAFORM}/gcp/schemas/{template}"
+    return {f"{place}/{name}.json": json.dumps(one, indent=2) + "\n" for name, one in schemas_of(template).items()}
+
+
+if __name__ == "__main__":
+    for template in TEMPLATES:
+        for file, text in schema_files(template).items():
+            (DEPLOY / file).parent.mkdir(parents=True, exist_ok=True)
+            (DEPLOY / file).write_text(text, encoding="utf-8")
+            sys.stdout.write(f"{file}\n")

@@ -1,0 +1,294 @@
+"""Checks of deploy/terraform/gcp: each takes the folder deploy/ and gives the faults it finds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from shroff.adapters.pull import AMPLITUDE
+from shroff.language.values import parse_duration
+from tests.deploy import hcl, terraform
+from tests.deploy.checks import ROOT, commands
+from tools.servers.kafka import KAFKA
+
+PLACE = "terraform/gcp"
+MODULE = f"{PLACE}/module"
+# Which roles may be given at all. Those of the whole project are the exceptions, with their reasons.
+ROLES = {
+    "roles/secretmanager.secretAccessor",
+    "roles/storage.objectUser",
+    "roles/pubsub.subscriber",
+    "roles/pubsub.viewer",
+    "roles/pubsub.publisher",
+    "roles/bigquery.dataEditor",
+    "roles/run.invoker",
+}
+PROJECT_ROLES = {
+    "roles/bigquery.jobUser": "a load job belongs to a project, not to a dataset",
+    "roles/logging.logWriter": "logs belong to a project; only the Kafka machine writes them itself",
+}
+SCHEDULES = {  # days (day of the month, month, day of the week) and hours of each, and its command
+    "amplitude": ("* * *", (3,), ["sources", "sync"]),
+    "mails": ("* * *", (5,), ["jobs", "run", "report"]),
+    "training-set": ("* * *", tuple(range(0, 24, 2)), ["training-set"]),
+    "training": ("1 * *", (1,), ["train"]),
+    "warehouse": ("* * *", (4,), ["lake", "write"]),
+}
+
+
+def references(deploy: Path) -> list[str]:
+    return terraform.references(deploy, "gcp")
+
+
+def layout(deploy: Path) -> list[str]:
+    return terraform.layout(deploy, "gcp")
+
+
+def page(deploy: Path) -> list[str]:
+    return terraform.page(deploy, "gcp")
+
+
+def _module(deploy: Path) -> hcl.Module:
+    return terraform.module(deploy, "gcp")
+
+
+def service(deploy: Path) -> list[str]:
+    """Faults of what runs: the service and the jobs."""
+    main = _module(deploy)
+    (template,) = main.one("google_cloud_run_v2_service.service")["template"]
+    (container,) = template["containers"]
+    routes = {
+        probe["http_get"][0]["path"] for key in ("startup_probe", "liveness_probe") for probe in container.get(key, ())
+    }
+    routes.add(main.one("google_monitoring_uptime_check_config.ready")["http_check"][0]["path"])
+    arguments = [str(main.locals["port"]) if "local.port" in one else one for one in container["args"]]
+    found = terraform.served(f"{MODULE}/run.tf", arguments, main.locals["port"], routes)
+    if main.locals["folder"] != terraform.image_folder(deploy):
+        found.append(f"{MODULE}/main.tf: folder {main.locals['folder']}, but the image works in another one")
+    if "startup_probe" not in container or "/health/ready" in str(container["startup_probe"]):
+        found.append(f"{MODULE}/run.tf: the start must wait for /health/live: a standby is not ready")
+    if container["resources"][0].get("cpu_idle") is not False:
+        found.append(f"{MODULE}/run.tf: without a processor between requests, nothing reads Pub/Sub")
+    if (
+        main.one("google_cloud_run_v2_service.service")["scaling"]
+        != [{"scaling_mode": "MANUAL", "manual_instance_count": "${var.service_instances}"}]
+        or "contains([0, 1], var.service_instances)" not in main.text
+    ):
+        found.append(f"{MODULE}/run.tf: a log has one writer, so there is one instance")
+    for name, job in main.locals["jobs"].items():
+        found += commands(f"{MODULE}/run.tf", terraform.shell(job["command"]))
+        found += [
+            f"{MODULE}/run.tf: {name}: there is no secret {one}"
+            for one in job["secrets"]
+            if one not in main.locals["secrets"].values()
+        ]
+        image = job.get("image", "")
+        if image and not re.search(r":\d+\.\d+\.\d+$", image):
+            found.append(f"{MODULE}/run.tf: {name}: {image} is not pinned")
+    if 'endswith(var.image, ":latest")' not in main.text:
+        found.append(f"{MODULE}/variables.tf: the image could be latest")
+    given = set(main.locals["settings"]) | set(main.locals["secrets"])
+    return found + terraform.settings(f"{PLACE}/shroff.yaml", deploy, given)
+
+
+def schedules(deploy: Path) -> list[str]:
+    """Faults of the times: other ones than promised, or Amplitude's day before the program thinks it complete."""
+    main = _module(deploy)
+    jobs = main.locals["jobs"]
+    timed = {name: job["schedule"] for name, job in jobs.items() if job["schedule"]}
+    odd = sorted(set(timed) ^ set(SCHEDULES))
+    found = [f"{MODULE}/run.tf: the schedule {name} is not one of {sorted(SCHEDULES)}, or is missing" for name in odd]
+    for name, (days, hours, words) in SCHEDULES.items():
+        if name not in timed:
+            continue
+        due = terraform.due_hours(timed[name])
+        if due != hours or timed[name].split(maxsplit=2)[2] != days:
+            found.append(f"{MODULE}/run.tf: {name} is due at {timed[name]}, and not on {days} at {hours}")
+        if not any(one[: len(words)] == words for one in terraform.shell(jobs[name]["command"])):
+            found.append(f"{MODULE}/run.tf: {name} does not run shroff {' '.join(words)}")
+    settled_h = (
+        parse_duration(str(next(one.default for one in AMPLITUDE.shape.keys if one.name == "settled"))) / 3_600_000
+    )
+    if "amplitude" in timed and min(terraform.due_hours(timed["amplitude"])) < settled_h:
+        found.append(f"{MODULE}/run.tf: Amplitude's day is complete {settled_h} h after its end, not earlier")
+    report = yaml.safe_load((ROOT / "examples/app-funnels/notices/daily_figures.yaml").read_text(encoding="utf-8"))
+    if "mails" in timed and f"{int(report['at'][3:])} {int(report['at'][:2])} * * *" != timed["mails"]:
+        found.append(
+            f"{MODULE}/run.tf: mails are due at {timed['mails']}, but the report of the example at {report['at']}"
+        )
+    source = jobs["amplitude"]["command"].split()[-1]
+    text = (deploy / PLACE / "shroff.yaml").read_text(encoding="utf-8")
+    if "amplitude" not in yaml.safe_load(text)["sources"].get(source, {}):
+        found.append(f"{MODULE}/run.tf: shroff.yaml has no source {source} of Amplitude")
+    return found
+
+
+def schemas(deploy: Path) -> list[str]:
+    """Schemas of BigQuery that the program would write otherwise."""
+    wanted = {file: text for template in terraform.TEMPLATES for file, text in terraform.schema_files(template).items()}
+    there = {
+        str(path.relative_to(deploy)): path.read_text(encoding="utf-8")
+        for path in (deploy / PLACE / "schemas").rglob("*.json")
+    }
+    renew = "renew it: python -m tests.deploy.terraform"
+    found = [
+        f"{file}: it differs from what the program writes; {renew}"
+        for file in sorted(wanted.keys() | there.keys())
+        if wanted.get(file) != there.get(file)
+    ]
+    table = _module(deploy).one("google_bigquery_table.table")
+    if 'fileset(var.schemas, "*.json")' not in table["for_each"] or table["schema"] != "${each.value}":
+        found.append(f"{MODULE}/data.tf: tables are not made from the schemas")
+    return found
+
+
+def network(deploy: Path) -> list[str]:
+    """What could be reached from outside, other than the service by TLS."""
+    main = _module(deploy)
+    found = []
+    for name, one in main.of("google_compute_firewall").items():
+        if "allow" in one and (
+            one.get("direction") != "INGRESS"
+            or one.get("source_ranges") != ["${google_compute_subnetwork.net.ip_cidr_range}"]
+        ):
+            found.append(f"{MODULE}: {name}: open to {one.get('source_ranges')}")
+        ports = [rule.get("ports") for rule in one.get("allow", ())]
+        if "allow" in one and ports != [["${tostring(local.kafka_port)}"]]:
+            found.append(f"{MODULE}: {name}: it opens {ports}, and not Kafka's port alone")
+    if not any(one.get("deny") == [{"protocol": "all"}] for one in main.of("google_compute_firewall").values()):
+        found.append(f"{MODULE}: no firewall closes everything else")
+    if "access_config" in str(main.of("google_compute_instance")):
+        found.append(f"{MODULE}/kafka.tf: the machine has a public address")
+    (of,) = main.one("google_sql_database_instance.log")["settings"]
+    (ip,) = of["ip_configuration"]
+    if ip.get("ipv4_enabled") is not False or "authorized_networks" in ip:
+        found.append(f"{MODULE}/data.tf: the database has a public address")
+    (share,) = main.one("google_filestore_instance.project")["file_shares"]
+    if [one["ip_ranges"] for one in share.get("nfs_export_options", ())] != [
+        ["${google_compute_subnetwork.net.ip_cidr_range}"]
+    ]:
+        found.append(f"{MODULE}/data.tf: the project's folder is open to other addresses")
+    return found
+
+
+def protection(deploy: Path) -> list[str]:
+    """What is not encrypted on its way, can be deleted by one command, or could become public."""
+    main = _module(deploy)
+    log = main.one("google_sql_database_instance.log")
+    (of,) = log["settings"]
+    found = []
+    if of["ip_configuration"][0].get("ssl_mode") != "ENCRYPTED_ONLY":
+        found.append(f"{MODULE}/data.tf: the database takes connections without encryption")
+    if not (of.get("backup_configuration") or [{}])[0].get("point_in_time_recovery_enabled"):
+        found.append(f"{MODULE}/data.tf: the database has no backups to a point in time")
+    kept = ("google_sql_database_instance.log", "google_bigquery_table.table", "google_cloud_run_v2_service.service")
+    found += [
+        f"{MODULE}: {name} can be deleted by mistake"
+        for name in kept
+        if main.one(name).get("deletion_protection") is not True
+    ]
+    for name, one in main.of("google_storage_bucket").items():
+        if one.get("public_access_prevention") != "enforced" or one.get("uniform_bucket_level_access") is not True:
+            found.append(f"{MODULE}: {name} could become public")
+        if one.get("versioning") != [{"enabled": True}]:
+            found.append(f"{MODULE}: {name} keeps no old versions")
+    for name, one in main.resources.items():
+        passwords = {
+            key for key in one if re.search(r"(?i)password|secret_data", key) and not re.search("_wo(_version)?$", key)
+        }
+        found += [f"{MODULE}: {'.'.join(name)}: {key} would stand in the state" for key in sorted(passwords)]
+    if (
+        "google_storage_bucket_iam_policy" in main.text
+        or "allUsers" in main.text
+        or "allAuthenticatedUsers" in main.text
+    ):
+        found.append(f"{MODULE}: a right for everybody")
+    return found
+
+
+def rights(deploy: Path) -> list[str]:
+    """Roles that are too wide, or given to an account that is not the part's own."""
+    main = _module(deploy)
+    found = []
+    for (kind, name), one in main.resources.items():
+        if not kind.endswith(("_iam_member", "_iam_binding", "_iam_policy")):
+            continue
+        if not kind.endswith("_iam_member"):
+            found.append(f"{MODULE}: {kind}.{name}: rights are given one by one, by iam_member")
+        loop = str(one.get("for_each", ""))
+        roles = re.findall(r"roles/[\w.]+", loop) if one.get("role") == "${each.key}" else [one.get("role", "")]
+        allowed = PROJECT_ROLES.keys() if kind == "google_project_iam_member" else ROLES
+        found += [f"{MODULE}: {kind}.{name}: {role} is too wide" for role in roles if role not in allowed]
+        if not re.fullmatch(
+            r'\$\{google_service_account\.part\[("[\w-]+"|each\.value\.part)\]\.member\}', str(one.get("member"))
+        ):
+            found.append(f"{MODULE}: {kind}.{name}: it is given to {one.get('member')}")
+    accounts = {str(one.get("service_account")) for one in hcl_containers(main)}
+    if accounts != {
+        '${google_service_account.part["service"].email}',
+        "${google_service_account.part[each.key].email}",
+    }:
+        found.append(f"{MODULE}/run.tf: parts share an account: {sorted(accounts)}")
+    return found
+
+
+def hcl_containers(main: hcl.Module) -> list[dict[str, Any]]:
+    return [
+        *main.one("google_cloud_run_v2_service.service")["template"],
+        *main.one("google_cloud_run_v2_job.job")["template"][0]["template"],
+    ]
+
+
+def alerts(deploy: Path) -> list[str]:
+    """Alerts that nobody is told of, or that look at what there is not."""
+    main = _module(deploy)
+    policy = main.one("google_monitoring_alert_policy.alert")
+    channel = "${google_monitoring_notification_channel.operators.id}"
+    found = []
+    if policy.get("notification_channels") != [channel]:
+        found.append(f"{MODULE}/watch.tf: nobody is notified of alerts")
+    if main.one("google_billing_budget.month").get("all_updates_rule") != [
+        {"monitoring_notification_channels": [channel]}
+    ]:
+        found.append(f"{MODULE}/watch.tf: nobody is notified of the budget")
+    for name, one in main.locals["alerts"].items():
+        if not re.search(r'metric\.type="[\w./]+" AND resource\.type="\w+"', one["filter"]):
+            found.append(f"{MODULE}/watch.tf: {name}: a filter needs metric.type and resource.type")
+        if one["compare"] not in {"COMPARISON_GT", "COMPARISON_LT"} or not re.fullmatch(r"\d+s", one["duration"]):
+            found.append(f"{MODULE}/watch.tf: {name}: comparison or duration")
+    return found
+
+
+def kafka(deploy: Path) -> list[str]:
+    """Faults of the small Kafka: its release, its port, its disk."""
+    main = _module(deploy)
+    text = (deploy / MODULE / "kafka.yaml").read_text(encoding="utf-8")
+    given = yaml.safe_load(text.replace("${port}", "9092").replace("${host}", "kafka"))
+    files = {one["path"]: one["content"] for one in given["write_files"]}
+    found = []
+    if f"apache/kafka:{KAFKA}\n" not in files["/etc/systemd/system/kafka.service"]:
+        found.append(f"{MODULE}/kafka.yaml: Kafka is not {KAFKA}, as in the tests")
+    if "KAFKA_LISTENERS=PLAINTEXT://:${port}," not in text or main.locals["kafka_port"] != 9092:
+        found.append(f"{MODULE}/kafka.yaml: it does not listen on the port that the firewall opens")
+    disk = main.one("google_compute_instance.kafka")["attached_disk"][0].get("device_name")
+    if f"/dev/disk/by-id/google-{disk}" not in text:
+        found.append(f"{MODULE}/kafka.yaml: it does not use the disk {disk}")
+    return found
+
+
+CHECKS = (
+    references,
+    page,
+    layout,
+    service,
+    schedules,
+    schemas,
+    network,
+    protection,
+    rights,
+    alerts,
+    kafka,
+)
