@@ -68,6 +68,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "prune": ("prune", "move old events from the store to the lake"),
     "backup": ("backup", "back up the project, list, verify and remove backups"),
     "restore": ("restore", "restore a project from its backups into a new folder"),
+    "migrate": ("migrate", "back up, then bring the tables up to this version"),
     "erase": ("erase", "erase personal fields of one entity's events"),
     "index": ("index", "index the log by key, for quick answers"),
     "snapshot": ("snapshot", "save the state, for a quicker start"),

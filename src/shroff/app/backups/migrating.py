@@ -1,0 +1,115 @@
+"""Brings the tables of a project up to this program's version: planned first, backed up before, whole after a kill."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from shroff.adapters.databases.sqlite_file import APPLICATION_ID, WriterLock, storage_error
+from shroff.adapters.jobs import sql as jobs
+from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
+from shroff.adapters.notices import sql as notices
+from shroff.adapters.people.schema import VERSION as PEOPLE_VERSION
+from shroff.app.backups import project_files
+from shroff.app.backups.creating import BackupWriter
+from shroff.app.notice_files import NoticeFiles
+from shroff.app.wiring import OutsideSystems
+from shroff.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shroff.app.backups.vault import Vault
+    from shroff.app.opened import Opened
+
+LOG: Final = "log"
+KNOWN: Final = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": notices.VERSION, "jobs": jobs.VERSION}
+
+
+@dataclass(frozen=True, slots=True)
+class TableVersion:
+    """Tables of one database that belong together: their version, and the one that this program writes."""
+
+    database: str
+    part: str
+    found: int
+    known: int
+
+    @property
+    def action(self) -> str:
+        """`none`, `migrate`, or `refuse` for tables of a newer program."""
+        return "none" if self.found == self.known else "migrate" if self.found < self.known else "refuse"
+
+
+def plan(opened: Opened) -> list[TableVersion]:
+    """The versions of all tables that a project has; nothing is changed.
+
+    Raises: UsageError where the log is in a database server; DefinitionError where this program does not take the
+        project's files; StorageError where a database cannot be read.
+    """
+    if opened.systems.store is not None:
+        raise UsageError(
+            "the log of this project is in a database server, which 'shroff migrate' does not change. Back it up with "
+            "pg_dump or mariadb-dump; the first worker of the new version then migrates the tables."
+        )
+    opened.checked()
+    folder = opened.places.folder
+    return [one for name in project_files.databases(folder) for one in _versions(folder / name, name)]
+
+
+def apply(opened: Opened, vault: Vault, planned: list[TableVersion]) -> int | None:
+    """Back up, then migrate; gives the number of the backup, None where nothing was due.
+
+    Each set of tables is migrated in a transaction of its own. A killed call leaves each old or new, and the next call
+    migrates the rest.
+
+    Raises: StorageError where tables are of a newer program; LogBusyError while a worker or service runs; as `plan`
+        and `BackupWriter`. Nothing is changed then.
+    """
+    newer = [f"{one.database}: {one.part} version {one.found}" for one in planned if one.action == "refuse"]
+    if newer:
+        raise StorageError(
+            f"a newer shroff wrote these tables: {', '.join(newer)}. Install that version or a newer one, or restore "
+            "a backup from before it with 'shroff restore'"
+        )
+    due = {one.part for one in planned if one.action == "migrate"}
+    if not due:
+        return None
+    folder = opened.places.folder
+    with ExitStack() as held:
+        for name in project_files.databases(folder):
+            held.callback(WriterLock((folder / name).with_suffix(".lock"), guards=folder / name).release)
+        with BackupWriter(opened, vault) as writer:
+            writer.create()
+    for one in opened.lanes.each() if opened.lanes.is_parted else [opened]:
+        one.open_log(read_only=False).close()
+    with closing(OutsideSystems(opened).open_people()) as people:
+        looks: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+            "people": people.look,
+            "notices": NoticeFiles(opened).store_beside(people).look,
+            "jobs": jobs.beside(people).look,
+        }
+        for part in sorted(looks.keys() & due):
+            with looks[part]():
+                pass
+    return vault.numbers()[-1]
+
+
+def _versions(path: Path, name: str) -> list[TableVersion]:
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as connection:
+            (owner,) = connection.execute("PRAGMA application_id").fetchone()
+            if owner != APPLICATION_ID:
+                raise StorageError(f"{path} is a database, and not a log of shroff")
+            found = {LOG: connection.execute("PRAGMA user_version").fetchone()[0]}
+            for part in KNOWN.keys() - {LOG}:
+                table = f"{part}_version"
+                if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+                    found[part] = connection.execute(f"SELECT max(number) FROM {table}").fetchone()[0] or 0  # noqa: S608 - ours
+    except sqlite3.Error as error:
+        raise storage_error(error, path) from error
+    return [TableVersion(name, part, found[part], known) for part, known in KNOWN.items() if part in found]

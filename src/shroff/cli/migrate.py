@@ -1,0 +1,54 @@
+"""`shroff migrate`: the tables of a project brought up to this version, after a backup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from shroff.cli.backup import at
+from shroff.cli.session import Session, command, table
+
+
+@command("migrate", "shroff migrate --plan", "shroff migrate --apply --at /mnt/backups/mybank")
+@click.option("--plan/--apply", "is_plan", default=True, help="Show what would be migrated, or do it.  [default: plan]")
+@at
+def migrate(session: Session, is_plan: bool, place: str | None, key: Path | None) -> int:
+    """Back up a project, then bring its tables up to this version of shroff.
+
+    --plan checks the project's files with this version and shows the version of each set of tables. Exit status 1 if
+    a newer shroff wrote some of them.
+
+    --apply needs a place for the backup and stops if a worker or service runs. After a kill, run it again: each set of
+    tables is either old or new. To go back, restore the backup with 'shroff restore' and use the old version.
+    """
+    import shroff
+    from shroff.app.backups.keeping import vault_of
+    from shroff.app.backups.migrating import apply, plan
+
+    opened = session.project.opened
+    planned = plan(opened)
+    number = None
+    if not is_plan:
+        with vault_of(opened, place, key) as vault:
+            number = apply(opened, vault, planned)
+        planned = plan(opened)
+    rows = [(one.database, one.part, one.found, one.known, one.action) for one in planned]
+    keys = ("database", "tables", "found", "known", "action")
+    document = {
+        "program": shroff.__version__,
+        "backup": number,
+        "tables": [dict(zip(keys, row, strict=True)) for row in rows],
+    }
+    actions = {one.action for one in planned}
+    said = f"Backup {number} made, tables migrated." if number else "Nothing to migrate."
+    if is_plan and actions - {"none"}:
+        said = "A newer shroff wrote these tables." if "refuse" in actions else "Tables of an older version."
+    text = f"shroff {shroff.__version__}. {said}"
+    heads = ("database", "tables", "version", "this program", "action")
+    session.answer(document, f"{text}\n{table(rows, heads)}" if rows else text)
+    is_newer = "refuse" in actions
+    session.next(
+        "shroff backup list" if is_newer else "shroff migrate --apply" if "migrate" in actions else "shroff verify"
+    )
+    return 1 if is_newer else 0

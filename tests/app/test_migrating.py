@@ -1,0 +1,134 @@
+"""`shroff migrate`: what it would do, a backup before, and what it refuses; also what an older program refuses."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from shroff.adapters.databases.sqlite_file import WriterLock
+from shroff.adapters.lake.folder import FolderObjects
+from shroff.adapters.log.sqlite import VERSION
+from shroff.app import project as app
+from shroff.app.backups.migrating import KNOWN, apply, plan
+from shroff.app.backups.restoring import restore
+from shroff.app.backups.vault import Vault
+from shroff.app.opened import Opened
+from shroff.cli.main import run
+from shroff.errors import DefinitionError, LogBusyError, StorageError, UsageError
+
+SCRIPT = Path(__file__).parents[1] / "adapters" / "log_version_1.sql"
+
+
+def versions(folder: Path) -> dict[str, int]:
+    return {one.part: one.found for one in plan(app.open_exactly(folder).opened)}
+
+
+def old_project(folder: Path) -> Path:
+    """A project whose log is of version 1, and people's tables too."""
+    app.make_project(folder, "payments")
+    (folder / ".shroff").mkdir(exist_ok=True)
+    with shell(folder) as database:
+        database.executescript(SCRIPT.read_text(encoding="utf-8"))
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("CREATE TABLE people_version (number BIGINT NOT NULL)")
+        database.execute("INSERT INTO people_version VALUES (0)")
+        database.commit()
+    return folder
+
+
+@contextmanager
+def shell(folder: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(folder / ".shroff" / "log.db")) as connection:
+        yield connection
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    return old_project(tmp_path / "bank")
+
+
+def vault(place: Path) -> Vault:
+    return Vault(FolderObjects(str(place)))
+
+
+def applied(folder: Path, place: Path) -> int | None:
+    opened = app.open_exactly(folder).opened
+    return apply(opened, vault(place), plan(opened))
+
+
+def test_an_old_project_is_backed_up_and_migrated(old, tmp_path):
+    assert versions(old) == {"log": 1, "people": 0}
+    assert applied(old, tmp_path / "vault") == 1
+    assert versions(old) == {"log": VERSION, "people": KNOWN["people"]}
+    assert applied(old, tmp_path / "vault") is None, "nothing is due"
+    assert vault(tmp_path / "vault").numbers() == [1]
+
+    again = restore(vault(tmp_path / "vault"), tmp_path / "again").folder
+    assert versions(again) == {"log": 1, "people": 0}
+
+
+@pytest.mark.parametrize("part", ["log", "people"])
+def test_a_newer_store_is_refused_and_stays_as_it_is(old, tmp_path, part, capfd):
+    applied(old, tmp_path / "first")
+    newer = f"PRAGMA user_version = {VERSION + 1}" if part == "log" else "INSERT INTO people_version VALUES (99)"
+    with shell(old) as database:
+        database.execute(newer)
+        database.commit()
+
+    assert run(["-C", str(old), "migrate", "--plan"]) == 1
+    assert "refuse" in capfd.readouterr().out
+    assert run(["-C", str(old), "migrate", "--apply", "--at", str(tmp_path / "vault")]) == 3
+    assert f"a newer shroff wrote these tables: .shroff/log.db: {part} version" in capfd.readouterr().err
+    assert not (tmp_path / "vault").exists()
+    with pytest.raises(StorageError, match=r"newer|Install the version of shroff that wrote them"):
+        used(app.open_exactly(old).opened)
+
+
+def used(opened: Opened) -> None:
+    """What each command does first: the log, and people."""
+    with opened.reading():
+        pass
+    app.Project(opened).people.verify_audit()
+
+
+def test_nothing_begins_while_a_worker_runs(old, tmp_path):
+    log = old / ".shroff" / "log.db"
+    lock = WriterLock(log.with_suffix(".lock"), guards=log)
+    with pytest.raises(LogBusyError):
+        applied(old, tmp_path / "vault")
+    lock.release()
+
+    assert not (tmp_path / "vault").exists()
+
+
+def test_what_this_program_does_not_take_is_refused(old, tmp_path):
+    (old / "rules" / "broken.yaml").write_text(
+        "- id: x\n  on: payment\n  by: card\n  effect: review\n  when: no.such_feature > 1\n"
+    )
+    with pytest.raises(DefinitionError, match=r"no\.such_feature"):
+        applied(old, tmp_path / "vault")
+    (old / "rules" / "broken.yaml").unlink()
+    (old / ".shroff" / "log.db").unlink()
+    with shell(old) as database:
+        database.execute("CREATE TABLE of_somebody_else (n)")
+    with pytest.raises(StorageError, match="is a database, and not a log of shroff"):
+        versions(old)
+    settings = old / "shroff.yaml"
+    settings.write_text(settings.read_text() + "store: postgresql://shroff@localhost/shroff\n")
+    with pytest.raises(UsageError, match="pg_dump or mariadb-dump"):
+        versions(old)
+
+
+def test_the_command_shows_a_plan_and_does_it(old, tmp_path, capfd):
+    assert run(["-C", str(old), "migrate"]) == 0
+    assert "Tables of an older version." in capfd.readouterr().out
+    assert run(["-C", str(old), "migrate", "--apply"]) == 2
+    assert "does not say where its backups are" in capfd.readouterr().err
+    assert run(["-C", str(old), "migrate", "--apply", "--at", str(tmp_path / "vault")]) == 0
+    assert "Backup 1 made, tables migrated." in capfd.readouterr().out
+    assert run(["-C", str(old), "migrate", "--plan", "--json"]) == 0
+    assert '"action":"none"' in capfd.readouterr().out.replace(" ", "")
