@@ -20,14 +20,16 @@ from shroff.app.notices import NoticeViews
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import ShroffError, StorageError, UsageError
 from shroff.events.event import time_text
-from shroff.language.values import parse_duration
+from shroff.language.values import DAY_MS, parse_duration
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from shroff.app.capacity import CapacityEstimate
     from shroff.app.opened import Opened
+    from shroff.app.views import Files
     from shroff.log.active_files import FileDifference
     from shroff.monitoring.doctor import EarlierFindings, Finding, Findings
     from shroff.monitoring.doctor_systems import Try
@@ -266,6 +268,25 @@ class HealthChecks:
         except StorageError as error:
             self._opened.warnings.append(f"the result is not stored: {error}")
         return report
+
+    def capacity(
+        self, per_day: float, peak: float, *, keep: str | None = None, files: Files = (), as_type: str | None = None
+    ) -> CapacityEstimate:
+        """Estimate the machine for a rate of events, from a sample that is decided in a scratch log.
+
+        Args:
+            per_day: Events per day.
+            peak: Events per second at the busiest time.
+            keep: How long events stay in the log; by default as shroff.yaml says, else 400d.
+            files: Events to decide; by default the newest 20,000 of the log.
+
+        Raises: UsageError for rates that cannot be, and for fewer than 1,000 events.
+        """
+        from shroff.app.capacity import CapacityEstimate, EventRate, measure
+
+        default_ms = self._opened.systems.keep_ms or 400 * DAY_MS
+        rate = EventRate(per_day, peak, (default_ms if keep is None else _length("keep", keep)) / DAY_MS)
+        return CapacityEstimate.of(measure(self._opened, files, as_type), rate)
 
 
 def _widest(systems: Systems) -> System | None:

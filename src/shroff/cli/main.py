@@ -78,6 +78,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "keys": ("keys", "API keys of programs"),
     "audit": ("audit", "show and verify the audit log"),
     "doctor": ("doctor", "find problems and show their remedies"),
+    "capacity": ("capacity", "estimate the machine that a rate of events needs"),
     "notebook": ("notebook", "write a notebook about the project"),
     "schema": ("schema", "Avro schemas of messages; JSON Schema of project files for editors"),
     "completion": ("completion", "shell completion of commands, event types and files"),

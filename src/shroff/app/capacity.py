@@ -1,0 +1,149 @@
+"""Capacity of a project: how large a machine its events need, from events that are decided here and now."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from shroff.app.live.taking import Taking
+from shroff.app.opened import ScratchPaths
+from shroff.app.views import paths
+from shroff.errors import UsageError
+from shroff.language.values import DAY_MS
+from shroff.runtime.texts import many
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from shroff.app.opened import Opened
+    from shroff.app.views import Files
+
+SAMPLE: Final = 20_000  # events
+LEAST: Final = 1_000  # fewer say little: a file of SQLite grows by pages, a state by blocks
+BUSY: Final = 0.6  # of what a process decides at most: beyond that events wait for each other
+PROCESS_BYTES: Final = 400 << 20  # of a process without state (bench/results/ingest.md)
+CORES: Final = 2  # of a process: one decides, the other reads, writes and answers
+SNAPSHOTS: Final = 3  # two are kept, and a third is being written
+SPARE: Final = 1.25  # of disk and memory, for write-ahead log, indexes and the system
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredEvents:
+    """What a sample of events took on this machine.
+
+    Attributes:
+        rate: Events decided per second by one process, durable.
+        log_bytes: Bytes on disk for each event, its decision and its flags.
+        state_bytes: Bytes of window state for each event.
+        reach_days: The longest window, in days; None where one has no end.
+    """
+
+    events: int
+    rate: float
+    log_bytes: float
+    state_bytes: float
+    reach_days: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRate:
+    """Events per day, events per second at the peak, and days that events stay in the log.
+
+    Raises: UsageError where a number is not above 0, or the peak is below the mean.
+    """
+
+    per_day: float
+    peak: float
+    keep_days: float
+
+    def __post_init__(self) -> None:
+        if min(self.per_day, self.peak, self.keep_days) <= 0:
+            raise UsageError("events per day, events per second and days must be above 0.")
+        if self.peak * DAY_MS / 1_000 < self.per_day:
+            least = math.ceil(self.per_day / (DAY_MS / 1_000))
+            raise UsageError(
+                f"{self.per_day:,.0f} events a day are {least:,} a second on average; the peak is above that."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityEstimate:
+    """The machine for a rate of events, and what it was computed from.
+
+    State is counted as if each event within the longest window had its own; keys that return need less. `processes`
+    above 1 are lanes, with a log and cores each, that are busy up to 60 % at the peak.
+    """
+
+    measured: MeasuredEvents
+    rate: EventRate
+    processes: int
+    cores: int
+    memory_bytes: int
+    disk_bytes: int
+
+    @classmethod
+    def of(cls, measured: MeasuredEvents, rate: EventRate) -> CapacityEstimate:
+        """The machine for this rate of such events."""
+        processes = math.ceil(rate.peak / (BUSY * measured.rate))
+        held_days = rate.keep_days if measured.reach_days is None else min(measured.reach_days, rate.keep_days)
+        state = measured.state_bytes * rate.per_day * held_days
+        memory = (processes * PROCESS_BYTES + state) * SPARE
+        disk = (measured.log_bytes * rate.per_day * rate.keep_days + SNAPSHOTS * state) * SPARE
+        return cls(measured, rate, processes, CORES * processes, math.ceil(memory), math.ceil(disk))
+
+
+def measure(opened: Opened, files: Files = (), as_type: str | None = None) -> MeasuredEvents:
+    """Decide a sample of events in a scratch log: those of files, else the newest ones of the project's log.
+
+    Raises: UsageError for fewer than LEAST events; what `ingest` raises.
+    """
+    from shroff.log.state.fold import fold, reach_ms
+
+    definitions = opened.checked()
+
+    def decided(given: Sequence[Path]) -> MeasuredEvents:
+        with TemporaryDirectory(prefix="shroff-") as folder:
+            held = opened.at(ScratchPaths(opened.places.folder, Path(folder)))
+            began_s = time.perf_counter()
+            report = Taking(held).ingest(given, as_type=as_type, order="file", is_hashed=not paths(files))
+            took_s, events = time.perf_counter() - began_s, report.events.appended
+            refused = report.events.quarantined + report.untaken
+            if events < LEAST:
+                cure = f"{refused:,} were refused ('shroff check --with FILE' shows why). " if refused else ""
+                raise UsageError(
+                    f"{many(events, 'event')} say little about capacity. {cure}Name a file with {LEAST:,} or more."
+                )
+            reach = reach_ms(definitions)
+            with held.reading() as log:
+                state = fold(log, definitions).engine.online.memory_bytes
+                return MeasuredEvents(
+                    events,
+                    events / took_s,
+                    log.size_bytes() / events,
+                    state / events,
+                    None if reach is None else reach / DAY_MS,
+                )
+
+    with ExitStack() as stack:
+        given = paths(files) or [stack.enter_context(_newest(opened))]
+        decided(given)  # loads what the second one shall find loaded
+        return decided(given)
+
+
+@contextmanager
+def _newest(opened: Opened) -> Iterator[Path]:
+    """The newest events of the log as a file, with hashes where they have them."""
+    from shroff.replay.exports import kind_of
+
+    line = kind_of("events").line
+    with TemporaryDirectory(prefix="shroff-") as folder, opened.reading() as log:
+        file, last = Path(folder) / "newest.jsonl", log.last_seq()
+        with file.open("wb") as out:
+            for records in log.read(max(log.pruned_to(), last - SAMPLE), last):
+                out.writelines(line(one) + b"\n" for one in records if one.kind == "event" and one.type != "label")
+        yield file
