@@ -23,6 +23,7 @@ from typing import ClassVar
 import pytest
 
 from tests.deploy import checks
+from tests.deploy.watching import WATCHING
 from tests.support.forks import SHROFF
 from tools.servers.ports import Port
 from tools.servers.process import Child
@@ -37,7 +38,7 @@ NO_INDEX = re.compile("No matching distribution|Could not find a version|Max ret
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*checks.CHECKS, *WATCHING], ids=lambda check: check.__name__)
 def test_no_fault_is_found(check):
     assert check(checks.DEPLOY) == []
 

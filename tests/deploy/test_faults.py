@@ -8,10 +8,11 @@ import pytest
 from _pytest.outcomes import Failed, Skipped
 
 from tests.deploy import checks
+from tests.deploy.watching import two_tried, watch
 from tools.servers.errors import UnavailableError
 
 IMAGE, COMPOSE, UNIT = checks.IMAGE, checks.COMPOSE, checks.UNIT
-PROXY, JOURNAL, ALERTS = "systemd/Caddyfile", "systemd/journald@shroff.conf", "compose/alerts.yaml"
+PROXY, JOURNAL, ALERTS = "systemd/Caddyfile", "systemd/journald@shroff.conf", "prometheus/rules.yaml"
 
 FAULTS = [  # (a check, a file, a text in it, what stands there instead, words of what is found)
     # the image
@@ -55,7 +56,7 @@ FAULTS = [  # (a check, a file, a text in it, what stands there instead, words o
     (checks.compose, COMPOSE, "secrets: [mongo_password]", "secrets: []", "mongo_password is not given"),
     (checks.compose, COMPOSE, "command: [summaries, run]", "command: [summary, run]", "summary"),
     (checks.compose, COMPOSE, "[serve, --host", "[serve, --hots", "--hots"),
-    (checks.compose, COMPOSE, "./alerts.yaml:", "./alarms.yaml:", "alarms.yaml: no such file"),
+    (checks.compose, COMPOSE, "../prometheus/rules.yaml:", "../prometheus/rule.yaml:", "rule.yaml: no such file"),
     (checks.compose, COMPOSE, "redis:/data", "rediss:/data", "rediss is not declared"),
     (
         checks.compose,
@@ -93,11 +94,16 @@ FAULTS = [  # (a check, a file, a text in it, what stands there instead, words o
     (checks.secrets, "compose/secrets.sh", "mariadb_password s3", "s3", "does not make mariadb_password"),
     (checks.secrets, "compose/secrets.sh", '[ -s "$folder/$1" ] || ', "", "changes secrets"),
     (checks.secrets, "compose/secrets.sh", "chmod 0700", "chmod 0755", "others can open"),
-    (checks.watch, "compose/prometheus.yaml", "scrape_configs:", "scrape_config:", "promtool"),
-    (checks.watch, "compose/alertmanager.yaml", "receiver: operators", "receiver: operator", "amtool"),
-    (checks.watch, ALERTS, "shroff_ready == 0", "shroff_readiness == 0", "no metric shroff_readiness"),
-    (checks.watch, ALERTS, "for: 2m", "for: 1m", "promtool"),
-    (checks.watch, ALERTS, "alert: ShroffNotReady", "alert: ShroffUnready", "ShroffUnready has no test"),
+    (watch, "compose/prometheus.yaml", "scrape_configs:", "scrape_config:", "promtool"),
+    (watch, "compose/prometheus.yaml", "/rules.yaml]", "/rule.yaml]", "does not read"),
+    (watch, "compose/alertmanager.yaml", "receiver: operators", "receiver: operator", "amtool"),
+    (watch, "compose/alertmanager.yaml", 'alertname="ShroffDown"', 'alertname="ShroffGone"', "no alert ShroffGone"),
+    (watch, ALERTS, "shroff_ready == 0", "shroff_readiness == 0", "no metric shroff_readiness"),
+    (watch, ALERTS, 'shroff_state{state="leading"}', 'shroff_state{stat="leading"}', "shroff_state has no label stat"),
+    (watch, ALERTS, "shroff:slo_burn:5m > 14.4", "shroff:slo_burns:5m > 14.4", "no rule records shroff:slo_burns:5m"),
+    (watch, ALERTS, "for: 2m", "for: 1m", "differs"),
+    (two_tried, ALERTS, "for: 2m", "for: 1m", "promtool"),
+    (two_tried, ALERTS, "shroff_waits == 1", "shroff_waits >= 0", "ShroffWaits"),
     # one machine
     (checks.unit, UNIT, "NoNewPrivileges=yes", "NoNewPrivilege=yes", "Unknown key"),
     (checks.unit, UNIT, "User=shroff", "User=root", "must be the one of shroff.sysusers"),
@@ -144,7 +150,7 @@ def test_a_planted_fault_is_found(tmp_path, check, file, old, new, words):
 
 
 def test_a_fault_is_planted_for_each_check():
-    assert {check for check, *_ in FAULTS} == {*checks.CHECKS, checks.health}
+    assert {check for check, *_ in FAULTS} == {*checks.CHECKS, checks.health, watch, two_tried}
 
 
 def unavailable(*_: object) -> None:

@@ -1,0 +1,93 @@
+"""The checks of what watches shroff: each takes the folder deploy/ and gives the faults it finds, as in `checks.py`."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from docs.made_metrics import collectors_of_page, labels_of, shown_name
+from tests.deploy.checks import judged
+from tests.deploy.trials import write_trials
+from tools.watch.__main__ import MADE
+
+RULES = "prometheus/rules.yaml"
+NAMED = r"\b((?:shroff|process|python)_\w+|(?:fraudulent_)?transactions?_\w+)(?:\{([^}]*)\})?"
+OF_SCRAPE = {"job", "instance", "le"}
+
+
+@functools.cache
+def metrics() -> dict[str, tuple[str, set[str]]]:
+    """The family and the labels of each series that the program can have, by the series' name."""
+    found = {}
+    for family in (one for group in collectors_of_page() for collector in group for one in collector.collect()):
+        name, labels = shown_name(family), set(labels_of(family))
+        ends = ("_bucket", "_sum", "_count") if family.type == "histogram" else ("",)
+        found |= {f"{name}{end}": (name, labels) for end in ends}
+    return found
+
+
+def rules_of(deploy: Path) -> list[dict[str, Any]]:
+    groups = yaml.safe_load((deploy / RULES).read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def unknown(file: str, expr: str, recorded: set[str]) -> Iterator[str]:
+    """Metrics and labels of an expression that the program does not have."""
+    for name, matchers in re.findall(NAMED, expr):
+        if name not in metrics():
+            yield f"{file}: the program has no metric {name}"
+            continue
+        labels = set(re.findall(r"(\w+)\s*(?:=~|!=|!~|=)", matchers)) - OF_SCRAPE - metrics()[name][1]
+        yield from (f"{file}: {name} has no label {label}" for label in sorted(labels))
+    yield from (
+        f"{file}: no rule records {name}" for name in re.findall(r"\bshroff:[\w:]+", expr) if name not in recorded
+    )
+
+
+def watch(deploy: Path) -> list[str]:
+    """Faults of what Prometheus and Alertmanager read."""
+    compose = deploy / "compose"
+    found = judged(
+        "compose/prometheus.yaml", ["promtool", "check", "config", "--syntax-only", str(compose / "prometheus.yaml")]
+    )
+    found += judged("compose/alertmanager.yaml", ["amtool", "check-config", str(compose / "alertmanager.yaml")])
+    found += judged(RULES, ["promtool", "check", "rules", str(deploy / RULES)])
+    if "rule_files: [/etc/prometheus/rules.yaml]" not in (compose / "prometheus.yaml").read_text(encoding="utf-8"):
+        found.append("compose/prometheus.yaml: it does not read the rules")
+    rules = rules_of(deploy)
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    found += [fault for rule in rules for fault in unknown(RULES, rule["expr"], recorded)]
+    known = {rule["alert"] for rule in rules if "alert" in rule}
+    for pattern in re.findall(r'alertname=~?"([^"]*)"', (compose / "alertmanager.yaml").read_text(encoding="utf-8")):
+        found += [
+            f"compose/alertmanager.yaml: no alert {one}"
+            for one in pattern.split("|")
+            if not any(re.fullmatch(one, alert) for alert in known)
+        ]
+    return found + [
+        f"{path}: it differs from what `python -m tools.watch` writes"
+        for path, made in MADE.items()
+        if (deploy / path).read_text(encoding="utf-8") != made()
+    ]
+
+
+def tried(deploy: Path, only: Collection[str] = ()) -> list[str]:
+    """Alerts that do not fire in their trial, or do when they must not; of some alerts only where they are named."""
+    rules = yaml.safe_load((deploy / RULES).read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as made:
+        names = write_trials(rules, Path(made), only)
+        return judged(RULES, ["promtool", "test", "rules", *names], cwd=Path(made))
+
+
+def two_tried(deploy: Path) -> list[str]:
+    """The same of two alerts, for planted faults."""
+    return tried(deploy, {"ShroffWaits", "ShroffNotReady"})
+
+
+WATCHING = (watch, tried)
