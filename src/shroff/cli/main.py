@@ -77,6 +77,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "users": ("users", "people who may sign in, and their roles"),
     "keys": ("keys", "API keys of programs"),
     "audit": ("audit", "show and verify the audit log"),
+    "status": ("status", "events, cases, deliveries and the machine on one screen"),
     "doctor": ("doctor", "find problems and show their remedies"),
     "capacity": ("capacity", "estimate the machine that a rate of events needs"),
     "notebook": ("notebook", "write a notebook about the project"),

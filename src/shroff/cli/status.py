@@ -1,0 +1,190 @@
+"""`shroff status`: events, cases, deliveries and the machine, on one screen."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from shroff.cli.session import Session, command, many, table
+from shroff.errors import UsageError
+from shroff.language.values import parse_duration
+from shroff.monitoring.pulse import HOUR_MS, LiveFigures, Pulse
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.web.metrics_store import StoreLook
+
+LOOKS: Final = 20  # blocks of 5,000 log records that are counted for the last hour, about a second
+RULES_SHOWN: Final = 3
+LITTLE_DISK: Final = 0.1
+UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (0, "s"))
+CLEAR: Final = "\x1b[H\x1b[2J"
+Row = tuple[str, str, str]
+
+
+@command("status", "shroff status", "shroff status --watch 5s", "shroff -C mybank status --json")
+@click.option("--watch", metavar="DURATION", help="Show it again and again, so often, until Ctrl-C.")
+def status(session: Session, watch: str | None) -> None:
+    """Show events, cases, deliveries, models and the machine on one screen.
+
+    A line that needs attention begins with '!'. Other systems are not asked: 'shroff doctor' does that. The last hour
+    is that of event time, up to the newest event.
+    """
+    from shroff.web.metrics_store import look_at_store
+
+    if watch is None:
+        found, hour = look_at_store(session.project), _last_hour(session.project)
+        session.answer(_document(found, hour), _text(session.project, found, hour))
+        session.next("shroff doctor")
+        return
+    if session.is_json:
+        raise UsageError("--watch is for people; call 'shroff status --json' as often as you need it.")
+    every_s = _seconds(watch)
+    project, pulse = session.project, Pulse()
+    while True:
+        text = _text(project, look_at_store(project), _last_hour(project, pulse))
+        session.show(text)
+        session.flush()
+        time.sleep(every_s)
+        if sys.stdout.isatty():
+            session.write(CLEAR.encode())
+
+
+def _seconds(watch: str) -> float:
+    try:
+        found = parse_duration(watch) / 1_000
+    except ValueError as error:
+        raise UsageError(f"--watch: {error}.") from None
+    if found < 1:
+        raise UsageError("--watch: one second is the least.")
+    return found
+
+
+def _last_hour(project: Project, pulse: Pulse | None = None) -> LiveFigures | None:
+    """Figures of the last hour; None before the first event."""
+    if not project.opened.has_log():
+        return None
+    pulse = pulse or Pulse()
+    with project.opened.reading() as log:
+        for _ in range(LOOKS):
+            if not pulse.follow(log, project.definitions) or pulse.figures(HOUR_MS, HOUR_MS).is_whole:
+                break
+    return pulse.figures(HOUR_MS, HOUR_MS)
+
+
+def _document(found: StoreLook, hour: LiveFigures | None) -> dict[str, Any]:
+    """The same for programs, under the names of the metrics."""
+    return {
+        "last_hour": None if hour is None else {"outcomes": dict(hour.outcomes), "is_whole": hour.is_whole},
+        "metrics": found.values,
+        "deliveries": {
+            one.name: {
+                "lag": one.lag,
+                "stuck": one.stuck,
+                "trouble": None if one.trouble is None else one.trouble.words,
+            }
+            for one in found.deliveries
+        },
+        "models": {event: {"id": id_, "age_seconds": age_s} for (event, id_), age_s in found.models.items()},
+        "drift": {event: {"psi_max": psi, "inputs": inputs} for event, (psi, inputs, _) in found.drift.items()},
+        "unread": sorted(part for part, is_failed in found.failed.items() if is_failed),
+    }
+
+
+def _text(project: Project, found: StoreLook, hour: LiveFigures | None) -> str:
+    from shroff.events.event import time_text
+
+    head = f"{project.definitions.settings.name}, {time_text(project.opened.now_ms())}"
+    rows = [*_events(found, hour), *_cases(found), *_deliveries(found), *_models(found), *_machine(found)]
+    rows += [("! unread", part, "see 'shroff doctor'") for part, is_failed in found.failed.items() if is_failed]
+    return f"{head}\n{table(rows)}"
+
+
+def _events(found: StoreLook, hour: LiveFigures | None) -> list[Row]:
+    age_s = found.values.get("shroff_newest_event_age_seconds")
+    if hour is None or age_s is None:
+        return [("events", "none yet", "'shroff ingest FILE' or 'shroff serve' brings the first ones")]
+    outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(hour.outcomes.items()))
+    least = "" if hour.is_whole else "at least "
+    rows = [("newest event", f"{_span(age_s)} ago", ""), ("last hour", f"{least}{hour.decided:,} decided", outcomes)]
+    for one in [rule for rule in hour.rules if rule.hits][:RULES_SHOWN]:
+        mode = "in shadow" if one.is_shadow else ""
+        rows.append(
+            (
+                f"{'! ' * one.is_spike}rule {one.rule}",
+                many(one.hits, "hit"),
+                "far more than usual" * one.is_spike or mode,
+            )
+        )
+    refused = int(found.values["shroff_quarantine_entries"] or 0)
+    rows.append(
+        (f"{'! ' * bool(refused)}quarantine", f"{refused:,}", "'shroff quarantine' shows why" if refused else "")
+    )
+    for name, words in (("shroff_labels_waiting", "labels waiting"), ("shroff_late_events", "late events")):
+        if count := int(found.values[name] or 0):
+            rows.append((words, f"{count:,}", ""))
+    return rows
+
+
+def _cases(found: StoreLook) -> list[Row]:
+    count = found.values.get("shroff_cases_open")
+    if count is None:
+        return []
+    overdue, due_s = int(found.values["shroff_cases_overdue"] or 0), found.values["shroff_case_due_seconds"]
+    parts = [f"{overdue:,} overdue"] if overdue else []
+    parts += [f"next due in {_span(due_s)}"] if due_s is not None and due_s > 0 else []
+    return [(f"{'! ' * bool(overdue)}cases", f"{int(count):,} open", ", ".join(parts))]
+
+
+def _deliveries(found: StoreLook) -> list[Row]:
+    rows = []
+    for one in found.deliveries:
+        notes = [f"{one.stuck:,} rejected"] if one.stuck else []
+        notes += [one.trouble.words] if one.trouble is not None else []
+        rows.append((f"{'! ' * bool(notes)}{one.name}", f"{one.lag:,} behind", ", ".join(notes)))
+    for name, (age_s, skipped) in found.files.items():
+        notes = [f"{skipped:,} skipped"] if skipped else []
+        rows.append(
+            (f"{'! ' * bool(notes)}{name}", "nothing yet" if age_s is None else f"{_span(age_s)} ago", ", ".join(notes))
+        )
+    return rows
+
+
+def _models(found: StoreLook) -> list[Row]:
+    rows = [(f"model of {event}", id_, f"champion for {_span(age_s)}") for (event, id_), age_s in found.models.items()]
+    for event, (psi, inputs, age_s) in found.drift.items():
+        drifted = f"{many(inputs, 'input')} drifted, " if inputs else ""
+        rows.append(
+            (f"{'! ' * bool(inputs)}drift of {event}", f"PSI {psi:.2f}", f"{drifted}checked {_span(age_s)} ago")
+        )
+    return rows
+
+
+def _machine(found: StoreLook) -> list[Row]:
+    from shroff.monitoring.doctor import bytes_text
+
+    rows, values = [], found.values
+    if (size := values.get("shroff_log_size_bytes")) is not None:
+        rows.append(("log", bytes_text(int(size)), ""))
+    for name in ("snapshot", "backup"):
+        age_s = values.get(f"shroff_{name}_age_seconds")
+        rows.append((name, "none" if age_s is None else f"{_span(age_s)} ago", ""))
+    free, size = values.get("shroff_disk_free_bytes"), values.get("shroff_disk_size_bytes")
+    if free is not None and size:
+        rows.append(
+            (
+                f"{'! ' * (free < LITTLE_DISK * size)}disk",
+                f"{bytes_text(int(free))} free",
+                f"of {bytes_text(int(size))}",
+            )
+        )
+    return rows
+
+
+def _span(seconds: float) -> str:
+    """A length of time in its largest unit: `3 h`."""
+    unit, name = next((unit, name) for unit, name in UNITS if abs(seconds) >= unit)
+    return f"{seconds / max(unit, 1):,.0f} {name}"

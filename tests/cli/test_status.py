@@ -1,0 +1,101 @@
+"""`shroff status`: what one screen shows, and what it marks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import shroff
+from shroff.cli import status
+from shroff.cli.main import run
+from tests.support.projects import FILES, write_files
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return write_files(tmp_path / "small", FILES)
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = run(list(words))
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def decide(folder: Path, count: int) -> None:
+    events = [
+        {"id": f"p{n}", "at": f"2026-01-05T10:00:{n:02}Z", "card": "c1", "amount": "150.00" if n % 2 else "1.00"}
+        for n in range(count)
+    ]
+    shroff.open(folder).decide([*events, {"id": "bad", "at": "never", "card": "c1", "amount": "1"}], as_type="payment")
+
+
+def test_a_project_without_a_log_says_how_to_begin(small: Path, capsys: pytest.CaptureFixture[str]):
+    code, out, err = shown(capsys, "-C", str(small), "status")
+
+    assert code == 0
+    assert "none yet" in out
+    assert "shroff ingest FILE" in out
+    assert "doctor" in err
+
+
+def test_what_needs_attention_is_marked(small: Path, capsys: pytest.CaptureFixture[str]):
+    decide(small, 10)
+    _, out, _ = shown(capsys, "-C", str(small), "status")
+    _, document, _ = shown(capsys, "-C", str(small), "status", "--json")
+    rows = {line[:20].strip(): line for line in out.splitlines()}
+    found = json.loads(document)
+
+    assert out.startswith("small, 20")
+    assert "10 decided" in out
+    assert "5 approve, 5 review" in out
+    assert "rule large" in out
+    assert any(name.startswith("! quarantine") for name in rows)
+    assert not any(name.startswith(("! disk", "! cases")) for name in rows)
+    assert found["last_hour"] == {"outcomes": {"approve": 5, "review": 5}, "is_whole": True}
+    assert found["metrics"]["shroff_quarantine_entries"] == 1
+    assert found["unread"] == []
+
+
+def test_a_store_that_cannot_be_read_is_named(small: Path, capsys: pytest.CaptureFixture[str]):
+    decide(small, 2)
+    (small / ".shroff" / "drift.json").write_bytes(b"no JSON")
+    _, out, _ = shown(capsys, "-C", str(small), "status")
+
+    assert "! unread" in out
+    assert "drift" in out
+
+
+def test_watching_repeats_until_it_is_ended(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        asked.append(seconds)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(status.time, "sleep", sleep)
+    code, out, _ = shown(capsys, "-C", str(small), "status", "--watch", "5s")
+
+    assert (code, asked, out.count("none yet")) == (130, [5, 5], 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--watch", "5s", "--json"), "for people"),
+        (("--watch", "soon"), "not a duration"),
+        (("--watch", "10ms"), "one second"),
+    ],
+)
+def test_a_watch_that_cannot_be_is_refused(
+    small: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
+):
+    code, out, err = shown(capsys, "-C", str(small), "status", *words)
+
+    assert code == 2
+    assert said in out + err
