@@ -14,20 +14,22 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from cronsim import CronSim
 
 import shroff
 from shroff import config
 from shroff.analytics.marts.models import load_models
-from shroff.analytics.marts.views import LakeFiles
+from shroff.analytics.marts.views import LakeFiles, view_name
 from shroff.analytics.warehouse import Wanted, write_warehouse
 from shroff.errors import ShroffError
 from shroff.lake.rows import empty_tables
+from shroff.project.definitions import Definitions
 from shroff.web.api.operating import ROUTES
 from tests.deploy import hcl
 from tests.deploy.checks import DEPLOY, IMAGE, commands, serve_port
@@ -221,30 +223,86 @@ def image_folder(deploy: Path) -> str:
     return re.findall(r"^WORKDIR (\S+)$", (deploy / IMAGE).read_text(encoding="utf-8"), re.MULTILINE)[-1]
 
 
+def kept_in_state(main: hcl.Module, place: str) -> list[str]:
+    """Passwords that would stand in Terraform's state: only arguments that are written and not kept may have them."""
+    return [
+        f"{place}: {kind}.{name}: {key} would stand in the state"
+        for (kind, name), one in main.resources.items()
+        for key in one
+        if re.search(r"(?i)password|secret_(data|string)", key) and not re.search("_wo(_version)?$", key)
+    ]
+
+
 # --- what the program generates
 
 
-def schemas_of(template: str) -> dict[str, list[dict[str, str]]]:
-    """The tables of a template's warehouse."""
-    with tempfile.TemporaryDirectory() as folder:
-        project = Path(folder) / "project"
-        shutil.copytree(config.TEMPLATE_FOLDER / template, project)
-        empty = empty_tables(shroff.open(project).definitions)
-        texts = config.read_sql(project, "warehouse")
-        models = load_models(texts, LakeFiles({}, empty).views) if texts else []
-        return write_warehouse([], Wanted(Path(folder) / "out", "parquet", 0, empty, models)).schemas
+def generated(deploy: Path, place: str, files_of: Callable[[str], Mapping[str, str]]) -> list[str]:
+    """Files below a folder that the program would write otherwise."""
+    wanted = {file: text for template in TEMPLATES for file, text in files_of(template).items()}
+    paths = (deploy / place).rglob("*.json")
+    there = {str(path.relative_to(deploy)): path.read_text(encoding="utf-8") for path in paths}
+    renew = "renew it: python -m tests.deploy.terraform"
+    return [
+        f"{file}: it differs from what the program writes; {renew}"
+        for file in sorted(wanted.keys() | there.keys())
+        if wanted.get(file) != there.get(file)
+    ]
+
+
+def _template(template: str, folder: str) -> Definitions:
+    shutil.copytree(config.TEMPLATE_FOLDER / template, folder)
+    return shroff.open(folder).definitions
 
 
 @functools.cache
 def schema_files(template: str) -> dict[str, str]:
-    """Each file of terraform/gcp/schemas for a template, with its text."""
+    """Each file of terraform/gcp/schemas for a template, with its text: the tables of its warehouse."""
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        empty = empty_tables(_template(template, str(project)))
+        texts = config.read_sql(project, "warehouse")
+        models = load_models(texts, LakeFiles({}, empty).views) if texts else []
+        found = write_warehouse([], Wanted(Path(folder) / "out", "parquet", 0, empty, models)).schemas
     place = f"{TERRAFORM}/gcp/schemas/{template}"
-    return {f"{place}/{name}.json": json.dumps(one, indent=2) + "\n" for name, one in schemas_of(template).items()}
+    return {f"{place}/{name}.json": json.dumps(one, indent=2) + "\n" for name, one in found.items()}
+
+
+@functools.cache
+def table_files(template: str) -> dict[str, str]:
+    """Each file of terraform/aws/tables for a template, with its text: a folder of the lake and its columns."""
+    with tempfile.TemporaryDirectory() as folder:
+        empty = empty_tables(_template(template, f"{folder}/project"))
+    place, found = f"{TERRAFORM}/aws/tables/{template}", {}
+    for name, table in empty.items():
+        columns = [{"name": one.name, "type": hive(one.type)} for one in table.schema]
+        text = json.dumps({"folder": name, "columns": columns}, indent=2) + "\n"
+        found[f"{place}/{view_name(name)}.json"] = text
+    return found
+
+
+def hive(type_: pa.DataType) -> str:
+    """A type of Parquet as the Glue catalog names it."""
+    if pa.types.is_list(type_):
+        return f"array<{hive(type_.value_type)}>"
+    if pa.types.is_decimal(type_):
+        return f"decimal({type_.precision},{type_.scale})"
+    kinds = {
+        "string": "string",
+        "bool": "boolean",
+        "double": "double",
+        "timestamp[ms, tz=UTC]": "timestamp",
+        "date32[day]": "date",
+    }
+    if pa.types.is_integer(type_):
+        return "bigint" if type_.bit_width > 32 else "int"
+    if pa.types.is_binary(type_) or pa.types.is_fixed_size_binary(type_):
+        return "binary"
+    return kinds[str(type_)]
 
 
 if __name__ == "__main__":
     for template in TEMPLATES:
-        for file, text in schema_files(template).items():
+        for file, text in (schema_files(template) | table_files(template)).items():
             (DEPLOY / file).parent.mkdir(parents=True, exist_ok=True)
             (DEPLOY / file).write_text(text, encoding="utf-8")
             sys.stdout.write(f"{file}\n")

@@ -128,17 +128,7 @@ def schedules(deploy: Path) -> list[str]:
 
 def schemas(deploy: Path) -> list[str]:
     """Schemas of BigQuery that the program would write otherwise."""
-    wanted = {file: text for template in terraform.TEMPLATES for file, text in terraform.schema_files(template).items()}
-    there = {
-        str(path.relative_to(deploy)): path.read_text(encoding="utf-8")
-        for path in (deploy / PLACE / "schemas").rglob("*.json")
-    }
-    renew = "renew it: python -m tests.deploy.terraform"
-    found = [
-        f"{file}: it differs from what the program writes; {renew}"
-        for file in sorted(wanted.keys() | there.keys())
-        if wanted.get(file) != there.get(file)
-    ]
+    found = terraform.generated(deploy, f"{PLACE}/schemas", terraform.schema_files)
     table = _module(deploy).one("google_bigquery_table.table")
     if 'fileset(var.schemas, "*.json")' not in table["for_each"] or table["schema"] != "${each.value}":
         found.append(f"{MODULE}/data.tf: tables are not made from the schemas")
@@ -195,11 +185,7 @@ def protection(deploy: Path) -> list[str]:
             found.append(f"{MODULE}: {name} could become public")
         if one.get("versioning") != [{"enabled": True}]:
             found.append(f"{MODULE}: {name} keeps no old versions")
-    for name, one in main.resources.items():
-        passwords = {
-            key for key in one if re.search(r"(?i)password|secret_data", key) and not re.search("_wo(_version)?$", key)
-        }
-        found += [f"{MODULE}: {'.'.join(name)}: {key} would stand in the state" for key in sorted(passwords)]
+    found += terraform.kept_in_state(main, MODULE)
     if (
         "google_storage_bucket_iam_policy" in main.text
         or "allUsers" in main.text

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from tests.deploy import checks, terraform
+from tests.deploy import terraform_aws as aws
 from tests.deploy import terraform_gcp as gcp
 
 RUN, MAIN, DATA = "gcp/module/run.tf", "gcp/module/main.tf", "gcp/module/data.tf"
@@ -147,7 +148,233 @@ GCP_FAULTS = [
         'type=\\"run.googleapis.com/request_count\\"',
     ),
 ]
-CLOUDS = {"gcp": (gcp.CHECKS, GCP_FAULTS)}
+ROLES, NET, TRIGGER = "aws/module/roles.tf", "aws/module/network.tf", "aws/module/trigger.tf"
+AWS_RUN, AWS_MAIN, AWS_DATA, AWS_WATCH = (f"aws/module/{one}.tf" for one in ("run", "main", "data", "watch"))
+HANDLER, TRAIN = "../aws/trigger/handler.py", "aws/module/train.sh"
+AWS_FAULTS = [
+    # Terraform by itself; what both clouds share is above
+    (aws.references, "aws_kms_key.keys is not declared", AWS_DATA, "aws_kms_key.key.arn", "aws_kms_key.keys.arn"),
+    (
+        aws.references,
+        "variable smtp_host of the module is not given",
+        "aws/staging/main.tf",
+        "  smtp_host  ",
+        "  smtp_hosts ",
+    ),
+    (aws.references, "its state must be its own", "aws/staging/main.tf", "staging.tfstate", "production.tfstate"),
+    (aws.page, "no output balance", "../README.md", "terraform output balancer", "terraform output balance"),
+    (aws.layout, "are not in one column", AWS_DATA, "  storage_encrypted               =", "  storage_encrypted ="),
+    # rights
+    (aws.rights, "trigger: too wide: the action s3:*", ROLES, '"s3:GetObjectVersion"]', '"s3:*"]'),
+    (aws.rights, "trigger: too wide: the resource *", ROLES, '[aws_ecs_task_definition.part["train"].arn]', '["*"]'),
+    (
+        aws.rights,
+        "train: too wide: the resource arn:aws:s3:::*",
+        ROLES,
+        '${aws_s3_bucket.bucket["models"].arn}/models/*',
+        "arn:aws:s3:::*",
+    ),
+    (
+        aws.rights,
+        "trigger: too wide: the resource arn:aws:iam::",
+        ROLES,
+        '[aws_iam_role.part["train"].arn, ',
+        '["arn:aws:iam::111122223333:role/*", ',
+    ),
+    (aws.rights, "passed to any service", ROLES, '"iam:PassedToService"', '"aws:SourceAccount"'),
+    (aws.rights, "everybody may do it", AWS_MAIN, '["arn:aws:iam::${local.account}:root"]', '["*"]'),
+    (aws.rights, "key: too wide: the action kms:*", AWS_MAIN, '"kms:CancelKeyDeletion"', '"kms:*"'),
+    (aws.rights, "each part has one role", ROLES, "    trail    = data", "    trial    = data"),
+    (
+        aws.rights,
+        "share a policy",
+        ROLES,
+        "= data.aws_iam_policy_document.workers.json",
+        "= data.aws_iam_policy_document.service.json",
+    ),
+    (aws.rights, "tasks share a role", AWS_RUN, "aws_iam_role.part[each.key].arn", 'aws_iam_role.part["service"].arn'),
+    # compared with the program
+    (aws.service, "port 8000, but shroff serves on 8080", AWS_MAIN, "= 8080 ", "= 8000 "),
+    (aws.service, "user 10002, but the image runs as 10001", AWS_MAIN, "= 10001 ", "= 10002 "),
+    (aws.service, "No such option", AWS_RUN, '"--watch"', '"--watches"'),
+    (aws.service, "No such command 'works'", AWS_RUN, '["jobs", "work"]', '["jobs", "works"]'),
+    (aws.service, "No such option", TRAIN, "--once", "--one"),
+    (aws.service, "must ask /health/ready", NET, "/health/ready", "/health/live"),
+    (aws.service, "the program has no /health/lives", AWS_RUN, '"live"]', '"lives"]'),
+    (
+        aws.service,
+        "a log has one writer, so there is one",
+        AWS_RUN,
+        "desired_count                      = var.service_count",
+        "desired_count                      = 2",
+    ),
+    (
+        aws.service,
+        "after the old one has ended",
+        AWS_RUN,
+        "deployment_maximum_percent         = 100",
+        "deployment_maximum_percent         = 200",
+    ),
+    (aws.service, "only the workers", AWS_RUN, "/${aws_ecs_service.workers.name}", "/${aws_ecs_service.service.name}"),
+    (aws.service, "no container has ${SNS_TOPIC}", AWS_MAIN, "SNS_TOPIC  ", "SNS_TOPICS "),
+    (aws.service, "there is no secret SMTP_PASSWORDS", AWS_RUN, '"SMTP_PASSWORD"]', '"SMTP_PASSWORDS"]'),
+    (
+        aws.service,
+        "a container must have readonly",
+        AWS_RUN,
+        "readonlyRootFilesystem = true",
+        "readonlyRootFilesystem = false",
+    ),
+    (aws.service, "the image could be latest", "aws/module/variables.tf", '":latest"', '":newest"'),
+    (aws.trigger, "the function has no ALARMS", TRIGGER, "ALARMS   ", "ALARM    "),
+    (aws.trigger, "does not read ALARM", TRIGGER, "ALARMS   ", "ALARM    "),
+    (aws.trigger, "other events", TRIGGER, '["Object Created"]', '["Object Deleted"]'),
+    (
+        aws.trigger,
+        "only objects of the raw bucket",
+        TRIGGER,
+        "object = { key = [{ prefix = local.incoming }] }",
+        "object = {}",
+    ),
+    (aws.trigger, "it does not watch new/", TRIGGER, '= "incoming/"', '= "new/"'),
+    (aws.trigger, "there is no handler.main", TRIGGER, '"handler.handler"', '"handler.main"'),
+    (aws.trigger, "sends no events", AWS_DATA, "eventbridge = true", "eventbridge = false"),
+    (aws.trigger, "counts as left behind", TRIGGER, "= 60\n", "= 600\n"),
+    (aws.hook, "no source payment of SNS", AWS_WATCH, "/hooks/payments", "/hooks/payment"),
+    (
+        aws.hook,
+        "messages must be signed",
+        AWS_WATCH,
+        '  protocol               = "https"',
+        '  protocol               = "http"',
+    ),
+    (aws.hook, "the load balancer's subnets", "aws/shroff.yaml", "10.30.0.0/23", "10.0.0.0/8"),
+    (aws.tables, "flags.json: it differs", "aws/tables/payments/flags.json", "bigint", "string"),
+    # closed, encrypted, watched
+    (
+        aws.network,
+        "port 5432 of database is open",
+        NET,
+        'to = "database", from = "tasks"',
+        'to = "database", from = null',
+    ),
+    (aws.network, "port 22 of balancer is open", NET, "from = null, port = 80 ", "from = null, port = 22 "),
+    (
+        aws.network,
+        "not in the table of ways",
+        NET,
+        'resource "aws_vpc_security_group_egress_rule" "tasks"',
+        'resource "aws_vpc_security_group_ingress_rule" "tasks"',
+    ),
+    (
+        aws.network,
+        "not reached on its port",
+        NET,
+        'from = "balancer", port = local.port',
+        'from = "balancer", port = 8081',
+    ),
+    (
+        aws.network,
+        "the database has a public address",
+        AWS_DATA,
+        "publicly_accessible             = false",
+        "publicly_accessible             = true",
+    ),
+    (aws.network, "not in the private subnets", AWS_RUN, "assign_public_ip = false", "assign_public_ip = true"),
+    (aws.network, "would have a public address", HANDLER, '"DISABLED"', '"ENABLED"'),
+    (aws.network, "must use TLS 1.2", NET, "ELBSecurityPolicy-TLS13-1-2-2021-06", "ELBSecurityPolicy-2016-08"),
+    (aws.network, "there is only the redirect", NET, 'type = "redirect"', 'type = "forward"'),
+    (aws.network, "/metrics can be reached", NET, '["/metrics"]', '["/metric"]'),
+    (
+        aws.protection,
+        "aws_db_instance.log is not encrypted",
+        AWS_DATA,
+        "storage_encrypted               = true",
+        "storage_encrypted               = false",
+    ),
+    (
+        aws.protection,
+        "aws_efs_file_system.project is not encrypted",
+        AWS_DATA,
+        "encrypted       = true",
+        "encrypted       = false",
+    ),
+    (
+        aws.protection,
+        "aws_sns_topic.topic is not encrypted",
+        AWS_WATCH,
+        "  kms_master_key_id = aws_kms_key.key.arn\n  signature",
+        "  signature",
+    ),
+    (aws.protection, "buckets are not encrypted", AWS_DATA, '"aws:kms"', '"AES256"'),
+    (
+        aws.protection,
+        "a bucket could become public",
+        AWS_DATA,
+        "restrict_public_buckets = true",
+        "restrict_public_buckets = false",
+    ),
+    (
+        aws.protection,
+        "keeps no old versions",
+        AWS_DATA,
+        'status = "Enabled"\n  }\n}\n\nresource "aws_s3_bucket_server_side_encryption_configuration" "bucket"',
+        'status = "Suspended"\n  }\n}\n\nresource "aws_s3_bucket_server_side_encryption_configuration" "bucket"',
+    ),
+    (aws.protection, "requests without TLS", AWS_DATA, 'values   = ["false"]', 'values   = ["true"]'),
+    (
+        aws.protection,
+        "the log can be deleted",
+        AWS_DATA,
+        "skip_final_snapshot             = false",
+        "skip_final_snapshot             = true",
+    ),
+    (
+        aws.protection,
+        "no backups of a week",
+        AWS_DATA,
+        "backup_retention_period         = 14",
+        "backup_retention_period         = 1",
+    ),
+    (aws.protection, "connections without TLS", AWS_DATA, '"rds.force_ssl"', '"rds.logical_replication"'),
+    (
+        aws.protection,
+        "the folder is read without TLS",
+        AWS_RUN,
+        'transit_encryption = "ENABLED"',
+        'transit_encryption = "DISABLED"',
+    ),
+    (
+        aws.protection,
+        "the key is not rotated",
+        AWS_MAIN,
+        "enable_key_rotation     = true",
+        "enable_key_rotation     = false",
+    ),
+    (
+        aws.protection,
+        "the trail can be changed",
+        AWS_WATCH,
+        "enable_log_file_validation    = true",
+        "enable_log_file_validation    = false",
+    ),
+    (
+        aws.protection,
+        "password would stand in the state",
+        AWS_DATA,
+        "password_wo                     =",
+        "password                        =",
+    ),
+    (aws.protection, "the buckets are raw", AWS_DATA, "    archive   = ", "    archives  = "),
+    (aws.alarms, "nobody is notified", AWS_WATCH, "  alarm_actions       = [aws", "  alarm_actions       = [] # [aws"),
+    (aws.alarms, "nobody reads the topic", AWS_WATCH, "= var.operators", '= "nobody@bank.example"'),
+    (aws.alarms, "without data", AWS_WATCH, 'minutes = 3, missing = "breaching"', 'minutes = 3, missing = "ignore"'),
+    (aws.alarms, "errors: [", AWS_WATCH, '["GreaterThanThreshold", 5]', '["MoreThanThreshold", 5]'),
+    (aws.alarms, "not on the dashboard", AWS_WATCH, "keys(local.alarms)", '["errors"]'),
+    (aws.alarms, "a part has no log", AWS_WATCH, '["trigger", "network", "trail"]', '["trigger", "network"]'),
+    (aws.alarms, "less than a year", AWS_WATCH, "retention_in_days = 365", "retention_in_days = 30"),
+]
+CLOUDS = {"gcp": (gcp.CHECKS, GCP_FAULTS), "aws": (aws.CHECKS, AWS_FAULTS)}
 
 
 @pytest.mark.slow

@@ -1,0 +1,42 @@
+"""What is too wide in a policy: any `*` but these, each with its reason. The tests and verify_iam_roles.py use it."""
+
+import re
+from typing import Any
+
+# What a resource may be, by the actions of its statement or by its own form.
+ANY_RESOURCE = {
+    "ecr:GetAuthorizationToken": "a token is for the registry of the account; AWS knows no resource for it",
+}
+ENDINGS = {
+    r"arn:aws:s3:::[^*/]+/([^*]+/)?\*": "objects that come later: one bucket, and one prefix where there is one",
+    r"arn:aws:logs:[^*]+:log-group:[^*]+:\*": "the streams of one log group",
+}
+# A policy that belongs to one key: its resource is that key, which AWS writes as *.
+OF_ITSELF = {"kms": "the policy of a key"}
+
+
+def wide(statement: dict[str, Any], *, of_itself: str = "") -> list[str]:
+    """Why a statement is too wide, in words; empty where it is not. What it denies may be as wide as it wants.
+
+    Args:
+        of_itself: The service whose key or queue the policy belongs to.
+    """
+    if statement.get("Effect") == "Deny":
+        return []
+    actions, resources = listed(statement.get("Action")), listed(statement.get("Resource"))
+    found = [f"the action {one}" for one in actions if "*" in one]
+    found += [
+        f"everything but {one}" for one in listed(statement.get("NotAction")) + listed(statement.get("NotResource"))
+    ]
+    for one in resources:
+        if one == "*" and of_itself in OF_ITSELF:
+            continue
+        if one == "*" and actions and all(action in ANY_RESOURCE for action in actions):
+            continue
+        if "*" in one and not any(re.fullmatch(ending, one) for ending in ENDINGS):
+            found.append(f"the resource {one}")
+    return found
+
+
+def listed(value: Any) -> list[str]:
+    return [] if value is None else [value] if isinstance(value, str) else list(value)

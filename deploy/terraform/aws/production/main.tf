@@ -1,0 +1,76 @@
+# Production: an account of its own, with its own state. Names in capital letters are yours.
+terraform {
+  backend "s3" {
+    bucket       = "TERRAFORM-STATE-PRODUCTION" # with versioning; only those who deploy may read it
+    key          = "shroff/production.tfstate"
+    region       = "eu-central-1"
+    encrypt      = true
+    use_lockfile = true
+  }
+}
+
+provider "aws" {
+  region = var.region
+  default_tags {
+    tags = { project = "shroff", environment = "production" }
+  }
+}
+
+variable "region" {
+  type    = string
+  default = "eu-central-1"
+}
+
+variable "image" {
+  type        = string
+  description = "The image with the project's files, by tag or digest."
+}
+
+variable "service_count" {
+  type    = number
+  default = 1
+}
+
+variable "domain" {
+  type = string
+}
+
+variable "certificate" {
+  type = string
+}
+
+module "shroff" {
+  source           = "../module"
+  environment      = "production"
+  image            = var.image
+  service_count    = var.service_count
+  domain           = var.domain
+  certificate      = var.certificate
+  service_size     = { cpu = 4096, memory = 8192 }
+  training_size    = { cpu = 8192, memory = 32768 }
+  database_class   = "db.m7g.large"
+  database_standby = true
+  smtp_host        = "smtp.bank.example"
+  operators        = "operators@bank.example"
+  tables           = "${path.root}/../tables/payments"
+}
+
+output "images" {
+  value = module.shroff.images
+}
+
+output "balancer" {
+  value = module.shroff.balancer
+}
+
+output "incoming" {
+  value = module.shroff.incoming
+}
+
+output "payments" {
+  value = module.shroff.payments
+}
+
+output "network" {
+  value = module.shroff.network
+}
