@@ -24,7 +24,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 SITE: Final = ROOT / "dist" / "site"
 LINK: Final = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)")
 ITEM: Final = re.compile(r"\[[^\]]*\]\(([\w./-]+\.md)\)")
-SECTIONS: Final = ("tutorial", "howto", "reference", "explain")
+SECTIONS: Final = ("tutorial", "howto", "reference", "explain", "runbooks")
 MORE: Final = (
     "examples/README.md",
     "deploy/README.md",

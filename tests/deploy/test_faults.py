@@ -8,7 +8,7 @@ import pytest
 from _pytest.outcomes import Failed, Skipped
 
 from tests.deploy import checks
-from tests.deploy.watching import two_tried, watch
+from tests.deploy.watching import runbooks, two_tried, watch
 from tools.servers.errors import UnavailableError
 
 IMAGE, COMPOSE, UNIT = checks.IMAGE, checks.COMPOSE, checks.UNIT
@@ -102,6 +102,12 @@ FAULTS = [  # (a check, a file, a text in it, what stands there instead, words o
     (watch, ALERTS, 'shroff_state{state="leading"}', 'shroff_state{stat="leading"}', "shroff_state has no label stat"),
     (watch, ALERTS, "shroff:slo_burn:5m > 14.4", "shroff:slo_burns:5m > 14.4", "no rule records shroff:slo_burns:5m"),
     (watch, ALERTS, "for: 2m", "for: 1m", "differs"),
+    (runbooks, ALERTS, "service.md#shroffdown", "service.md#shroffgone", "no runbook service.md#shroffgone"),
+    (runbooks, ALERTS, "alert: ShroffDown", "alert: ShroffGone", "no alert ShroffDown"),
+    (runbooks, "../docs/runbooks/service.md", "**Verify**", "**Then**", "no Verify"),
+    (runbooks, "../docs/runbooks/store.md", "`shroff prune --dry-run`", "`shroff prune --dry`", "--dry"),
+    (runbooks, "../docs/runbooks/store.md", "`shroff_unreconciled_events`", "`shroff_lost`", "no metric shroff_lost"),
+    (runbooks, "../docs/runbooks/objectives.md", "| 99.9 % | Req", "| 99.99 % | Req", "no | `availability`"),
     (two_tried, ALERTS, "for: 2m", "for: 1m", "promtool"),
     (two_tried, ALERTS, "shroff_waits == 1", "shroff_waits >= 0", "ShroffWaits"),
     # one machine
@@ -141,6 +147,7 @@ FAULTS = [  # (a check, a file, a text in it, what stands there instead, words o
 def test_a_planted_fault_is_found(tmp_path, check, file, old, new, words):
     planted = tmp_path / "deploy"
     shutil.copytree(checks.DEPLOY, planted, ignore=shutil.ignore_patterns("secrets"))
+    shutil.copytree(checks.ROOT / "docs/runbooks", tmp_path / "docs/runbooks")
     text = (planted / file).read_text(encoding="utf-8")
     assert old in text, "the text has changed; plant the fault in what is there now"
     (planted / file).write_text(text.replace(old, new), encoding="utf-8")
@@ -150,7 +157,7 @@ def test_a_planted_fault_is_found(tmp_path, check, file, old, new, words):
 
 
 def test_a_fault_is_planted_for_each_check():
-    assert {check for check, *_ in FAULTS} == {*checks.CHECKS, checks.health, watch, two_tried}
+    assert {check for check, *_ in FAULTS} == {*checks.CHECKS, checks.health, runbooks, watch, two_tried}
 
 
 def unavailable(*_: object) -> None:

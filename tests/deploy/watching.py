@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shlex
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Any
 import yaml
 
 from docs.made_metrics import collectors_of_page, labels_of, shown_name
-from tests.deploy.checks import judged
+from tests.deploy.checks import commands, judged
 from tests.deploy.trials import write_trials
 from tools.watch.__main__ import MADE
+from tools.watch.objectives import OBJECTIVES
 
 RULES = "prometheus/rules.yaml"
 NAMED = r"\b((?:shroff|process|python)_\w+|(?:fraudulent_)?transactions?_\w+)(?:\{([^}]*)\})?"
+PARTS = ("Meaning", "Impact", "Check", "Fix", "Verify")
 OF_SCRAPE = {"job", "instance", "le"}
 
 
@@ -77,6 +80,31 @@ def watch(deploy: Path) -> list[str]:
     ]
 
 
+def runbooks(deploy: Path) -> list[str]:
+    """Alerts without a whole runbook where they link to, runbooks without an alert, and commands that cannot work."""
+    docs = deploy.parent / "docs/runbooks"
+    pages = {page.name: page.read_text(encoding="utf-8") for page in docs.glob("*.md")}
+    found, linked = [], set()
+    for rule in rules_of(deploy):
+        if "alert" in rule:
+            page, _, anchor = rule["annotations"]["runbook_url"].rpartition("/docs/runbooks/")[2].partition("#")
+            section = re.search(rf"(?sm)^## {rule['alert']}$(.*?)(?=^## |\Z)", pages.get(page, ""))
+            if section is None or anchor != rule["alert"].lower():
+                found.append(f"{RULES}: {rule['alert']}: there is no runbook {page}#{anchor}")
+            else:
+                found += [f"{page}: {anchor}: no {part}" for part in PARTS if f"**{part}**" not in section[1]]
+            linked.add(rule["alert"])
+    for page, text in pages.items():
+        found += [f"{page}: no alert {one}" for one in re.findall(r"(?m)^## (Shroff\w+)$", text) if one not in linked]
+        called = [shlex.split(one) for one in re.findall(r"`shroff ([^`]+)`", text)]
+        found += commands(page, called)
+        known = {*metrics(), *(family for family, _ in metrics().values())}
+        named = [one for one in re.findall(r"\bshroff_\w+", text) if one not in known]
+        found += [f"{page}: the program has no metric {one}" for one in named]
+    objectives = [f"| `{one.name}` | {100 * one.share:g} % | {one.meaning} |" for one in OBJECTIVES]
+    return found + [f"objectives.md: no {row}" for row in objectives if row not in pages["objectives.md"]]
+
+
 def tried(deploy: Path, only: Collection[str] = ()) -> list[str]:
     """Alerts that do not fire in their trial, or do when they must not; of some alerts only where they are named."""
     rules = yaml.safe_load((deploy / RULES).read_text(encoding="utf-8"))
@@ -90,4 +118,4 @@ def two_tried(deploy: Path) -> list[str]:
     return tried(deploy, {"ShroffWaits", "ShroffNotReady"})
 
 
-WATCHING = (watch, tried)
+WATCHING = (watch, runbooks, tried)
