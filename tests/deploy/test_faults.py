@@ -130,6 +130,8 @@ FAULTS = [  # (a check, a file, a text in it, what stands there instead, words o
     (checks.health, PROXY, "health_uri /health/ready", "health_uri /healthz", "no /healthz"),
     # the page
     (checks.readme, "README.md", "keys create till --role service", "keys create till --rolle service", "--rolle"),
+    (checks.readme, "README.md", "entrypoint.sh keys create", "entrypoint.sh key create", "no command 'key'"),
+    (checks.readme, "README.md", "`helm/values/*` |", "`helm/value/*` |", "helm/value/*, which is not there"),
     (checks.readme, "README.md", "--profile watch up", "--profile watches up", "no profile watches"),
     (checks.readme, "README.md", "cp deploy/systemd/Caddyfile", "cp deploy/systemd/caddyfile", "no such file"),
     (

