@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
 
 from shroff.cli.session import ExampleGroup, Session, command, cut, json_option, many, table
 from shroff.cli.users import moment_text
-from shroff.errors import LogBusyError
+from shroff.errors import LogBusyError, UsageError
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -95,29 +95,61 @@ def show(session: Session, number: int) -> None:
     session.next(f"shroff cases decide {number} fraud")
 
 
-@command("decide", "shroff cases decide 12 genuine", "shroff cases decide 12 fraud --event payment/p-1", group=cases)
+@command(
+    "decide",
+    "shroff cases decide 12 genuine",
+    "shroff cases decide 12 fraud --event payment/p-1",
+    "shroff cases decide 12 fraud --block blocked_cards=c-7 --refund 40.00 --reason 'stolen card'",
+    group=cases,
+)
 @click.argument("number", type=click.IntRange(min=1))
 @click.argument("verdict", type=click.Choice(["fraud", "genuine", "unclear"]))
 @click.option("--event", default="", help="Answer only this event of the case, such as payment/p-1.")
-@click.option("--reason", default="", help="The reason to record with the labels.")
-def decide(session: Session, number: int, verdict: str, event: str, reason: str) -> None:
+@click.option("--reason", default="", help="The reason to record with the labels, and with --block.")
+@click.option("--block", "blocks", metavar="LIST=VALUE", multiple=True, help="Add a value to a list. May be repeated.")
+@click.option("--refund", metavar="AMOUNT", default="", help="Record an amount returned to the customer.")
+def decide(
+    session: Session, number: int, verdict: str, event: str, reason: str, blocks: tuple[str, ...], refund: str
+) -> None:
     """Answer a case: fraud, genuine or unclear.
 
-    The labels of its events are written at once. They cannot be undone, but the case can be reopened.
+    The labels of its events are written at once. They cannot be undone, but the case can be reopened. Entries of
+    lists are written first: where one cannot be, the case stays as it is.
     """
-    from shroff.cases import deciding, timers
-    from shroff.cases.pending import Also
+    from shroff.cases import deciding, reading, timers
+    from shroff.cases.pending import Also, refund_units
+    from shroff.project.lists import Entry
     from shroff.web.api.cases import case_documents as documents
 
     with session.project.cases.open() as desk:
         at_once, who = replace(desk, undo_ms=0), session.project.opened.who
-        done = deciding.decide(at_once, who, number, verdict, event=event, also=Also(reason))
+        also = Also(reason, refund_units(refund, desk.money_places))
+        pairs = [_pair(one, reason) for one in blocks]
+        reading.detail(desk, who, number)  # there is such a case
+        listed = [
+            session.project.lists.add(name, Entry(value, reason, who.name), session.waits) for name, value in pairs
+        ]
+        done = deciding.decide(at_once, who, number, verdict, event=event, also=also)
         timers.carry_out(desk)
         one = done.cases[0]
-        document = {"case": documents.case(desk, one)}
+        document = {"case": documents.case(desk, one), "lists": [asdict(change) for change in listed]}
     _write_now(session.project)
-    session.answer(document, f"Case {number} is {one.state}{f' as {one.verdict}' if one.verdict else ''}.")
+    text = f"Case {number} is {one.state}{f' as {one.verdict}' if one.verdict else ''}."
+    text += "".join(f" {change.value} is in {change.list}." for change in listed)
+    session.answer(
+        document, f"{text} A refund of {refund.strip()} {desk.currency} is recorded." if also.refund else text
+    )
     session.next("shroff cases list")
+
+
+def _pair(block: str, reason: str) -> tuple[str, str]:
+    """List and value of `--block`. Raises: UsageError."""
+    name, _, value = block.partition("=")
+    if not (name and value):
+        raise UsageError(f"--block {block}: write LIST=VALUE, such as blocked_cards=c-7.")
+    if not reason.strip():
+        raise UsageError("--block needs --reason, which is kept with the entry of the list.")
+    return name, value
 
 
 def _write_now(project: Project) -> None:

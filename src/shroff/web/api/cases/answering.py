@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from shroff.cases import deciding
-from shroff.cases.pending import Also, ListAddition
+from shroff.cases.pending import Also, ListAddition, refund_units
 from shroff.errors import ShroffError, UsageError
-from shroff.language.values import parse_money, parse_time
+from shroff.language.values import parse_time
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.project.lists import Entry
@@ -48,22 +48,12 @@ def also_of(service: Service, who: Who, entries: Sequence[CaseListEntry], refund
             raise UsageError(f"{one.value[:100]!r} is in the list {one.list} already.")
     is_asked = lists.need_second_person
     listed = [ListAddition(one.list, one.value, one.note.strip(), one.expires_at, is_asked) for one in entries]
-    return Also(reason, _units(refund.strip(), service.cases.money_places), tuple(listed))
+    return Also(reason, refund_units(refund, service.cases.money_places), tuple(listed))
 
 
 def is_over(entry: Entry, now_ms: int) -> bool:
     """Whether an entry of a list holds for no event any more."""
     return bool(entry.expires_at) and parse_time(entry.expires_at) <= now_ms
-
-
-def _units(refund: str, places: int) -> int:
-    try:
-        units = parse_money(refund, places) if refund else 0
-    except ValueError as error:
-        raise UsageError(f"refund: {error}.") from None
-    if refund and units <= 0:
-        raise UsageError("A refund is an amount above zero.")
-    return units
 
 
 async def listed(service: Service, request: Request, acted: deciding.Acted, also: Also) -> list[ListChange]:
