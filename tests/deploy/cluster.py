@@ -325,6 +325,95 @@ def proxy(deploy: Path) -> Iterator[str]:
     yield from (f"{file}: the program has no {one}" for one in asked if one not in {route.path for route in ROUTES})
 
 
+# --- Argo CD
+
+
+def filled(text: str, element: Manifest) -> Manifest:
+    """A template of an ApplicationSet for one element, by Helm: both fill templates of Go with the same functions."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder)
+        (made / "templates").mkdir()
+        (made / "Chart.yaml").write_text("{apiVersion: v2, name: filled, version: 0.0.0}", encoding="utf-8")
+        (made / "templates/made.yaml").write_text("{{ tpl .Values.text .Values.element }}", encoding="utf-8")
+        (made / "values.yaml").write_text(json.dumps({"text": text, "element": element}), encoding="utf-8")
+        done = helm("template", "filled", made)
+    if done.returncode:
+        raise ValueError(done.stderr)
+    return yaml.safe_load(done.stdout) or {}
+
+
+def merged(one: Manifest, patch: Manifest) -> Manifest:
+    """A manifest with a patch over it."""
+    both = {key: merged(one[key], value) if isinstance(one.get(key), dict) else value for key, value in patch.items()}
+    return {**one, **both}
+
+
+def applications(deploy: Path) -> Iterator[tuple[Manifest, Manifest]]:
+    """Each element of the ApplicationSet, with the application that Argo CD makes of it."""
+    spec = yaml.safe_load((deploy / "argocd/applications.yaml").read_text(encoding="utf-8"))["spec"]
+    for element in spec["generators"][0]["list"]["elements"]:
+        made = filled(yaml.safe_dump(spec["template"]), element)
+        made = merged(made, filled(spec.get("templatePatch", ""), element))
+        yield element, {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", **made}
+
+
+def argo(deploy: Path) -> list[str]:
+    """Faults of the project and of the applications: their schemas, wide rights, names that lead nowhere."""
+    project, given = (
+        yaml.safe_load((deploy / "argocd" / name).read_text(encoding="utf-8"))
+        for name in ("project.yaml", "applications.yaml")
+    )
+    found = [*schema_faults("argocd/project.yaml", project), *schema_faults("argocd/applications.yaml", given)]
+    if found:
+        return found
+    rights = project["spec"]
+    if "*" in json.dumps(
+        [rights[key] for key in ("sourceRepos", "destinations", "namespaceResourceWhitelist", "roles")]
+    ):
+        found.append("argocd/project.yaml: a right without limits: *")
+    if rights["clusterResourceWhitelist"]:
+        found.append("argocd/project.yaml: it may change resources of the cluster")
+    try:
+        made = list(applications(deploy))
+    except ValueError as error:
+        return [*found, f"argocd/applications.yaml: {error}"]
+    kinds = set()
+    for element, one in made:
+        name, spec = one["metadata"]["name"], one["spec"]
+        found += schema_faults(f"argocd/applications.yaml: {name}", one)
+        found += [f"argocd/applications.yaml: {name}: {fault}" for fault in application_faults(deploy, spec, project)]
+        kinds |= kinds_of(deploy, element["environment"])
+        is_automatic = "automated" in spec.get("syncPolicy", {})
+        windows = [part for part in rights.get("syncWindows", ()) if name in part["applications"]]
+        if element["environment"] == "production" and (is_automatic or not windows):
+            found.append(f"argocd/applications.yaml: {name} must be synchronized by hand, in a window")
+        if element["environment"] == "staging" and not is_automatic:
+            found.append(f"argocd/applications.yaml: {name} must follow by itself")
+    allowed = {(one["group"], one["kind"]) for one in rights["namespaceResourceWhitelist"]}
+    found += [f"argocd/project.yaml: the chart makes {one}, which is not allowed" for one in sorted(kinds - allowed)]
+    return found + [f"argocd/project.yaml: {one} is allowed, and not needed" for one in sorted(allowed - kinds)]
+
+
+def application_faults(deploy: Path, spec: Manifest, project: Manifest) -> Iterator[str]:
+    source, rights = spec["source"], project["spec"]
+    folder = (
+        deploy.parent / source["path"] if deploy == checks.DEPLOY else deploy / source["path"].removeprefix("deploy/")
+    )
+    if not (folder / "Chart.yaml").is_file():
+        yield f"{source['path']}: no chart"
+    yield from (f"{one}: no such file" for one in source["helm"]["valueFiles"] if not (folder / one).is_file())
+    if spec["project"] != project["metadata"]["name"] or source["repoURL"] not in rights["sourceRepos"]:
+        yield "the project does not allow its source"
+    if {key: spec["destination"].get(key) for key in ("name", "namespace")} not in rights["destinations"]:
+        yield "the project does not allow its destination"
+
+
+def kinds_of(deploy: Path, name: str) -> set[tuple[str, str]]:
+    """The groups and kinds of an environment; a project with files has a ConfigMap, too."""
+    given = manifests(deploy, name) if (deploy / VALUES / f"{name}.yaml").is_file() else []
+    return {(one["apiVersion"].rpartition("/")[0], one["kind"]) for one in given} | {("", "ConfigMap")}
+
+
 CHECKS = (chart, schemas, policies, program)
 
 

@@ -21,7 +21,7 @@ MONITORING, SERVICE = f"{CHART}/templates/monitoring.yaml", f"{CHART}/templates/
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", cluster.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*cluster.CHECKS, cluster.argo], ids=lambda check: check.__name__)
 def test_no_fault_is_found(check):
     assert check(checks.DEPLOY) == []
 
@@ -158,6 +158,49 @@ def test_a_planted_fault_is_found(tmp_path, check, name, file, old, new, words):
     found = "\n".join(check(planted, [name]))
 
     assert words in found, found
+
+
+PROJECT_OF_ARGO, APPLICATIONS = "argocd/project.yaml", "argocd/applications.yaml"
+OF_ARGO = [
+    (PROJECT_OF_ARGO, "syncWindows:", "syncWindow:", "syncWindow"),
+    (PROJECT_OF_ARGO, '"https://shroff.example/shroff.git"', '"*"', "without limits"),
+    (
+        PROJECT_OF_ARGO,
+        "clusterResourceWhitelist: []",
+        "clusterResourceWhitelist: [{ group: '', kind: Node }]",
+        "cluster",
+    ),
+    (PROJECT_OF_ARGO, "    - { group: batch, kind: CronJob }\n", "", "makes ('batch', 'CronJob')"),
+    (PROJECT_OF_ARGO, "kind: CronJob }", "kind: CronJob }\n    - { group: '', kind: Secret }", "not needed"),
+    (PROJECT_OF_ARGO, "[shroff-production]", "[shroff-prod]", "by hand, in a window"),
+    (PROJECT_OF_ARGO, "name: eu-production", "name: eu-other", "does not allow its destination"),
+    (APPLICATIONS, "targetRevision:", "targetRevison:", "targetRevison"),
+    (APPLICATIONS, "cluster: eu-production, automated: false", "cluster: eu-production, automated: true", "by hand"),
+    (APPLICATIONS, "automated: { prune", "automatic: { prune", "automatic"),
+    (APPLICATIONS, "{{ .cluster }}", "{{ .clusters }}", "does not allow its destination"),
+    (APPLICATIONS, "path: deploy/helm/shroff", "path: deploy/helm/shrof", "no chart"),
+    (APPLICATIONS, "../values/", "../value/", "no such file"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "old", "new", "words"), OF_ARGO, ids=lambda value: None)
+def test_a_fault_planted_for_argo_cd_is_found(tmp_path, file, old, new, words):
+    test_a_planted_fault_is_found(tmp_path, lambda planted, _: cluster.argo(planted), "", file, old, new, words)
+
+
+def test_files_of_the_project_come_before_the_service_and_the_service_before_its_proxy():
+    given = yaml.safe_load_all((cluster.GOLDEN / "production.yaml").read_text())
+    waves = {
+        (one["kind"], one["metadata"]["name"]): one["metadata"]
+        .get("annotations", {})
+        .get("argocd.argoproj.io/sync-wave", "0")
+        for one in given
+        if one
+    }
+
+    assert (waves["StatefulSet", "shroff"], waves["Deployment", "shroff-proxy"]) == ("0", "1")
+    assert 'argocd.argoproj.io/sync-wave: "-1"' in (checks.DEPLOY / CHART / "templates/project.yaml").read_text()
 
 
 REFUSED = [  # (values beside those of the defaults, what is said)
