@@ -43,7 +43,7 @@ COMMANDS: Final[Texts] = {
     "stopped": ("You pressed Ctrl-C.", "Repeat the command. Committed events are kept."),
     "internal-error": (
         "A bug in shroff.",
-        "Repeat it as `shroff --traceback ...`, and report the bug with the output.",
+        "Report the bug with the file that `shroff doctor --bundle FILE` writes.",
     ),
 }
 

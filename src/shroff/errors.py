@@ -178,11 +178,22 @@ def trace_of(error: BaseException) -> str:
 
     Its own words are left out: they may hold something of what was sent.
     """
+    told, seen = list[str](), set[int]()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:  # an error may be among those before it
+        seen.add(id(one))
+        told.append(f"{type(one).__name__} at {' > '.join(stack_of(one))}")
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return "; after ".join(told)
+
+
+def stack_of(error: BaseException) -> list[str]:
+    """The frames of an error, the outermost first: file, line and function, without any value."""
     frames, traced = list[str](), error.__traceback__
     while traced is not None:
-        frame = traced.tb_frame
-        frames.append(f"{frame.f_globals.get('__name__')}:{traced.tb_lineno} {frame.f_code.co_name}")
+        code, name = traced.tb_frame.f_code, str(traced.tb_frame.f_globals.get("__name__"))
+        parts = code.co_filename.split("/")
+        count = name.count(".") + 1 + (parts[-1] == "__init__.py")  # not the folders that this machine has it in
+        frames.append(f"{'/'.join(parts[-count:])}:{traced.tb_lineno} {code.co_name}")
         traced = traced.tb_next
-    told = f"{type(error).__name__} at {' > '.join(frames[-FRAMES_MAX:])}"
-    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return told if before is None else f"{told}; after {trace_of(before)}"
+    return frames[-FRAMES_MAX:]

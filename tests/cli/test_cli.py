@@ -102,7 +102,7 @@ from {module} import {function}
 
 def test_ctrl_c_that_a_library_makes_an_import_error_of_is_ctrl_c(nowhere, monkeypatch, capsys):
     #  as numpy does where the signal comes while its compiled part is imported
-    def broken():
+    def broken(*_, **__):
         try:
             signal.raise_signal(signal.SIGINT)
         except KeyboardInterrupt:

@@ -254,7 +254,7 @@ def test_a_mistake_of_the_program_is_told_and_leaves_the_others_their_answers(ba
         id_ = msgspec.json.decode(body)["instance"].rpartition(":")[2]
         assert status == 500
         assert told.startswith(f"error {id_}: {short._ROUTE}: RuntimeError at ")
-        assert re.search(r"shroff\.web\.http\.short:\d+ answer > \S+:\d+ failing$", told)
+        assert re.search(r"shroff/web/http/short\.py:\d+ answer > \S+:\d+ failing$", told)
         assert b"in words" not in body + told.encode()  # what failed may hold something of what was sent
 
     run(bank, steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,6 +26,8 @@ from shroff.streams.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from shroff.app.capacity import CapacityEstimate
     from shroff.app.opened import Opened
@@ -68,6 +70,15 @@ class HealthChecks:
             through, trouble = 0, Trouble(str(error), self._opened.now_ms())
         kind = self._opened.systems.lake.text("layout", "parquet")
         return [*found, SinkState("lake", kind, "log", through, max(last - through, 0), trouble, 0)]
+
+    def bug_report(self, findings: Findings, file: Path) -> list[str]:
+        """Write a bug report with these findings to a file; gives its parts. See `bug_report.write_bug_report`."""
+        from shroff.monitoring.bug_report import write_bug_report
+
+        def log() -> AbstractContextManager[Log | None]:
+            return self._opened.reading() if self._opened.has_log() else nullcontext()
+
+        return write_bug_report(self._opened.places, log, findings, file)
 
     def doctor(self, seen: EarlierFindings | None = None) -> Findings:
         """Run all checks of `doctor`. Something that cannot be read is a finding, not an error.

@@ -98,8 +98,7 @@ def serve_bank(
     Args:
         begun: Told the address that signs in, once, when it can be opened.
     """
-    from shroff.web.http.gate import gate_of
-    from shroff.web.server import serve
+    from shroff.web.server import gate_of, serve
 
     host, port = listening.getsockname()[:2]
     project.opened.served_at = f"http://{host}:{port}"

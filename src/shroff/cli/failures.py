@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import traceback
+from logging import ERROR
 from typing import Any, Final
 
 import click
@@ -27,6 +28,7 @@ from shroff.errors import (
     TransientError,
     UsageError,
 )
+from shroff.runtime.logs import failure
 from shroff.runtime.texts import problem_text
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
@@ -69,13 +71,15 @@ def report(error: BaseException, session: Session) -> int:
     if isinstance(error, BrokenPipeError):
         return _leave_quietly()
     type_, title, code = _kind(error)
+    if code == MISTAKE:
+        session.mistake = failure("a command", error)
     try:
         if session.is_json and not session.has_written:
             session.line(dump(problem_document(error, type_, title, session)))
         elif session.is_json:
-            session.complain(dump(problem_document(error, type_, title, session)))
+            session.complain(dump(problem_document(error, type_, title, session)), ERROR)
         else:
-            session.say(_words(error, session))
+            session.say(_words(error, session), ERROR)
         if session.shows_traceback:
             session.say("".join(traceback.format_exception(error)))
         session.flush()
@@ -87,6 +91,8 @@ def report(error: BaseException, session: Session) -> int:
 def problem_document(error: BaseException, type_: str, title: str, session: Session) -> dict[str, Any]:
     """The problem document (RFC 9457) of an error."""
     found: dict[str, Any] = {"type": type_, "title": title, "detail": _detail(error, session)}
+    if session.mistake is not None:
+        found["instance"] = f"urn:shroff:error:{session.mistake.fields['error_id']}"
     if isinstance(error, DefinitionError):
         found["errors"] = [problem_entry(problem) for problem in error.problems]
     return found
@@ -146,8 +152,8 @@ def _detail(error: BaseException, session: Session) -> str:
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
         return f"stopped before the end. {session.stopped}".rstrip()
     return (
-        f"this is a bug in shroff, not in your files ({type(error).__name__}: {error}). No answered "
-        "event is lost. Run 'shroff --traceback COMMAND' and report what it prints."
+        f"this is a bug in shroff, not in your files. No answered event is lost. Report this line, or the file that "
+        f"'shroff doctor --bundle FILE' writes: {session.mistake or type(error).__name__}"
     )
 
 

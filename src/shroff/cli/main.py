@@ -22,6 +22,7 @@ from shroff import config
 from shroff.cli.failures import report
 from shroff.cli.session import Session
 from shroff.errors import nearest
+from shroff.runtime import logs
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -182,6 +183,7 @@ def run(arguments: list[str]) -> int:
     """Run one command; gives its exit code."""
     session = Session(is_json="--json" in arguments)
     try:
+        logs.begin(session.log, *logs.settings())
         code = _invoke(arguments, session)
         session.warn()
         session.flush()

@@ -19,6 +19,7 @@ from shroff.cli.session import Session, command, many, one_line
 from shroff.cli.watched_work import watched
 from shroff.errors import ShroffError, UsageError
 from shroff.language.values import parse_duration
+from shroff.runtime import logs
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -127,7 +128,7 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
             limit=options.limit,
             stands_by=options.stands_by,
             stop=stop,
-            tell=lambda words: session.say(f"shroff: {one_line(words)}"),
+            tell=logs.tell,
         ) as worker,
         worker_port(session.project, worker.work, options.metrics_port) as measured,
         watched(worker.work, session),

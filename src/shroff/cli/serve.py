@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from shroff.cli.session import Session, command, many, one_line
+from shroff.runtime import logs
 
 HOST = "127.0.0.1"
 PORT = 8080
@@ -53,8 +54,7 @@ def serve(
     from shroff.people.access import Role
     from shroff.people.keys import all_keys
     from shroff.streams.source import shown
-    from shroff.web.http.gate import gate_of
-    from shroff.web.server import At, Limits, ServiceOptions, bound, serve
+    from shroff.web.server import At, Limits, ServiceOptions, bound, gate_of, serve
 
     project = session.project
     project.opened.checked()
@@ -66,18 +66,17 @@ def serve(
 
         def begun() -> None:
             session.say(f"shroff serves {one_line(project.opened.places.folder)} at {where}")
-            if (link := links.first(desk, project.opened.who)) is not None:
+            if logs.is_json():  # which others read: no link stands there that makes an admin
+                session.say("A first admin is created with 'shroff users add NAME --role admin' if there is none.")
+            elif (link := links.first(desk, project.opened.who)) is not None:
                 session.say(
                     f"No user exists yet. Open this link within one hour to create the first admin: {public}{link}"
                 )
             if not all_keys(desk):
                 session.say(f"No API key exists yet. Create one: shroff keys create NAME --role {Role.SERVICE}")
 
-        def tell(words: str) -> None:
-            session.say(f"shroff: {one_line(words)}")
-
         options = ServiceOptions(Limits(rate=rate), stands_by=stands_by, reads_source=reads_source, watches=watches)
-        service = serve(project, gate, desk, listening, options, tell=tell, begun=begun)
+        service = serve(project, gate, desk, listening, options, tell=logs.tell, begun=begun)
     work, requests = service.work, sum(service.requests.counts.values())
     document = {
         "url": where,

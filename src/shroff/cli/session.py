@@ -7,15 +7,18 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from logging import INFO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from shroff.runtime import logs
 from shroff.runtime.texts import cut, harmless, many, one_line, table
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
+    from shroff.runtime.logs import Told
 
 __all__ = ["cut", "harmless", "many", "one_line", "table"]  # of texts, for all commands
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -36,6 +39,7 @@ class Session:
     has_written: bool = False
     has_said_for_whom: bool = False
     stopped: str = ""  # what Ctrl-C leaves behind, in words
+    mistake: Told | None = None  # of the program, which ends this call
     _project: Project | None = None
 
     @property
@@ -48,6 +52,7 @@ class Session:
             if self.lane is not None:
                 self._project = self._project.lane(self.lane)
             self._project.opened.waiting, self._project.opened.via = self.lasts, "command"
+            logs.keep_errors_in(self._project.opened.places.state)
         return self._project
 
     @property
@@ -78,12 +83,19 @@ class Session:
     def flush(self) -> None:
         sys.stdout.flush()
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, level: int = INFO) -> None:
         """Write lines for people to standard error, safe for a terminal (see `harmless`)."""
-        self.complain(harmless(text))
+        self.complain(harmless(text), level)
 
-    def complain(self, text: str) -> None:
-        """Write a line to standard error, as it is: in one piece, since several threads may have something to say."""
+    def complain(self, text: str, level: int = INFO) -> None:
+        """Write a line to standard error, as it is; where logs are JSON, as one of them."""
+        if logs.is_json():
+            logs.say(level, text.strip().removeprefix("shroff: "))
+        else:
+            self.log(text)
+
+    def log(self, text: str) -> None:
+        """Write a line of the log: in one piece, since several threads may have something to say."""
         sys.stdout.flush()
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.cli.progress import drawing
 from shroff.cli.session import Session, cut, one_line
+from shroff.runtime import logs
 from shroff.worker.serving.counts import RESTORING, STANDING_BY
 from shroff.worker.serving.delivery import silence_words
 
@@ -72,7 +73,7 @@ def watched(work: WorkerCounts, session: Session) -> Iterator[None]:
         while not done.wait(SAID_S):
             session.say(f"shroff: {look.words()}")
 
-    watcher = Thread(target=draw if sys.stderr.isatty() else say, name="watch", daemon=True)
+    watcher = Thread(target=draw if sys.stderr.isatty() and not logs.is_json() else say, name="watch", daemon=True)
     watcher.start()
     try:
         yield

@@ -10,6 +10,7 @@ import platform
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from logging import DEBUG
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector, generate_latest
@@ -18,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from shroff import __version__
 from shroff.project.policy import OUTCOMES
+from shroff.runtime.logs import LOG, say
 from shroff.web.metrics_store import StoreMetrics, counter, counters, gauge, gauges, histograms, look_at_store
 from shroff.worker.serving.counts import LEADING, RESTORING, SECONDS, STANDING_BY, BatchTally, Buckets, WorkerCounts
 
@@ -40,6 +42,8 @@ class Requests(Collector):
         """Count one that is answered. Methods that nobody defined are counted together."""
         method = method if method in METHODS else "other"
         self.counts[method, route, status] += 1
+        if LOG.isEnabledFor(DEBUG):
+            say(DEBUG, "request answered", method=method, route=route, status=status, ms=round(1_000 * seconds, 1))
         self._timed[route].add(seconds)
 
     def collect(self) -> Iterator[Metric]:

@@ -18,11 +18,12 @@ import uvicorn
 import uvloop
 
 from shroff.app.jobs.worker import JobWorker, command_of
-from shroff.errors import UsageError, trace_of
+from shroff.errors import UsageError
+from shroff.runtime.logs import failure
 from shroff.web.api.rules.changes import keep_applied
 from shroff.web.http.asgi import Application
 from shroff.web.http.connections import CONNECTIONS_MAX
-from shroff.web.http.gate import Gate
+from shroff.web.http.gate import Gate, gate_of
 from shroff.web.http.protocol import Patient
 from shroff.web.metrics_port import service_port
 from shroff.web.service import THREADS, Limits, Service, ServiceOptions
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.people.desk import Desk
 
-__all__ = ["At", "Limits", "ServiceOptions", "bound", "serve"]
+__all__ = ["At", "Limits", "ServiceOptions", "bound", "gate_of", "serve"]
 KEPT_S: Final = 75.0  # for which a connection may be idle between two requests
 END_S: Final = 20.0  # for which answers are waited for at the end
 HAND_OVER_S: Final = 2.0  # after which the log is let go of, though somebody may still be sending or listening
@@ -137,7 +138,7 @@ async def _serve(
 
         def told(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
             error = context.get("exception")
-            tell(f"{context['message']}: {trace_of(error)}" if error is not None else context["message"])
+            tell(context["message"] if error is None else failure(context["message"], error))
 
         loop.set_exception_handler(told)
         for one in (signal.SIGINT, signal.SIGTERM):

@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from logging import DEBUG
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from shroff.events.intake import Submission
 from shroff.events.mapping import Unmatched
 from shroff.log.batch_in_progress import LATE
 from shroff.log.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
+from shroff.runtime.logs import LOG, say
 from shroff.runtime.process_wide import ProcessWide, calm_collector
 from shroff.streams.log import Offset
 from shroff.worker.inbox import InboxServer
@@ -67,6 +69,9 @@ class IngestReport:
         kinds = Counter([(answer.kind, answer.is_label, answer.outcome) for answer in prepared.answers])
         if self.tally is not None:
             self.tally.add(prepared, kinds, len(prepared.answers) if received is None else received)
+        if LOG.isEnabledFor(DEBUG):
+            for row in prepared.batch.decisions:
+                say(DEBUG, "event decided", event=row.event, event_id=row.id, seq=row.seq, outcome=row.outcome)
         for (kind, is_label, outcome), count in kinds.items():
             self._count(kind, outcome, count, is_label=is_label)
             if kind == WAITING:

@@ -23,9 +23,10 @@ from shroff.app import project as app
 from shroff.app.jobs.desk import who_of
 from shroff.app.jobs.kinds import JobKind, kind_named
 from shroff.app.jobs.work import JobRun
-from shroff.errors import DefinitionError, NotAllowedError, ShroffError, UsageError, trace_of
+from shroff.errors import DefinitionError, NotAllowedError, ShroffError, UsageError
 from shroff.jobs.job import CANCELLED, DONE, FAILED, LEASE_MS, RENEW_MS, Job, ended, failed, lost
 from shroff.language.values import show_duration
+from shroff.runtime.logs import failure
 from shroff.runtime.process_wide import give_way
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class JobProcess:
         except (ShroffError, OSError, MemoryError) as error:
             return partial(failed, why=str(error) or type(error).__name__, may_help=True)
         except Exception as error:  # noqa: BLE001 - the outermost of this process
-            return partial(failed, why=f"{trace_of(error)}; please report that", may_help=True)
+            return partial(failed, why=f"{failure('a job', error)}; please report that", may_help=True)
 
     def _keep(self, end: End) -> None:
         """Keep the end, for as long as the lease lasts."""

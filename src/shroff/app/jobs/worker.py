@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.errors import DefinitionError, ShroffError, trace_of
 from shroff.jobs.job import Job, lost
+from shroff.runtime.logs import failure
 
 if TYPE_CHECKING:
     from shroff.app.jobs.desk import JobDesk
@@ -72,7 +73,7 @@ class JobWorker:
         except (ShroffError, OSError) as error:
             self._failed(str(error))
         except Exception as error:  # noqa: BLE001 - the outermost loop of this thread: the service goes on
-            self._failed(f"{trace_of(error)}; please report that")
+            self._failed(trace_of(error), error)
         else:
             return True
         return False
@@ -122,7 +123,7 @@ class JobWorker:
         with suppress(ShroffError):
             self._look_after()
 
-    def _failed(self, words: str) -> None:
+    def _failed(self, words: str, unexpected: Exception | None = None) -> None:
         if words != self._told:
             self._told = words
-            self._tell(f"jobs wait: {words}")
+            self._tell(f"jobs wait: {words}" if unexpected is None else failure("jobs wait", unexpected))

@@ -374,12 +374,12 @@ def without_systems(text: str, tree: YamlMapping) -> str:
     if not any(key.text in SYSTEM_KEYS for key, _ in tree.entries):
         return text
     kept = [(key.text, value) for key, value in tree.entries if key.text not in SYSTEM_KEYS]
-    return "".join(f"{name}: {msgspec.json.encode(_plain(value)).decode()}\n" for name, value in kept)
+    return "".join(f"{name}: {msgspec.json.encode(plain(value)).decode()}\n" for name, value in kept)
 
 
-def _plain(node: Node) -> Any:
+def plain(node: Node) -> Any:
     if isinstance(node, Scalar):
         return node.text
     if isinstance(node, YamlMapping):
-        return {key.text: _plain(value) for key, value in node.entries}
-    return [_plain(item) for item in node.items]
+        return {key.text: plain(value) for key, value in node.entries}
+    return [plain(item) for item in node.items]

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from secrets import token_hex
 from typing import Final, TypeVar
 from urllib.parse import unquote
 
@@ -16,10 +15,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from shroff.errors import ShroffError, SignInError, trace_of
+from shroff.errors import ShroffError, SignInError
 from shroff.people.access import Who
 from shroff.people.desk import TOKEN_LENGTH
 from shroff.people.throttle import network_of
+from shroff.runtime.logs import IDS, failure, ids_of
 from shroff.web.http.connections import Connections
 from shroff.web.http.gate import COOKIE
 from shroff.web.http.messages import FORM, FORM_BYTES_MAX, Request, refused
@@ -66,13 +66,14 @@ class Application:
         try:
             await self._answer(scope, receive, send)
         except Exception as error:
-            self.tell(f"{scope['method']}: {trace_of(error)}")
+            self.tell(failure(scope["method"], error))
             raise
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began_s = time.perf_counter()
         request = Request(scope, receive, self.service.proxies)
         name = "none"
+        IDS.set(ids_of(request.headers))  # of this task, which answers one request
         try:
             route = await self._route(request)
             name = route.path
@@ -188,9 +189,9 @@ def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> Prob
             words = str(error)
         case _:
             words = "an internal error occurred"
-    id_ = token_hex(6)
-    known = f"{error}; " if isinstance(error, ShroffError) else ""
-    tell(f"error {id_}: {name}: {known}{trace_of(error)}")
+    told = failure(f"{name}: {error}" if isinstance(error, ShroffError) else name, error)
+    tell(told)
+    id_ = told.fields["error_id"]
     words = f"{words.rstrip('.')}; its log has more under error {id_}"
     return ProblemError(500, "broken", "The service failed", words, instance=f"urn:shroff:error:{id_}")
 

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from shroff.errors import SignInError, TransientError
 from shroff.people.access import Right
+from shroff.runtime.logs import IDS, ids_of
 from shroff.web.api.events import JSON_TYPES, READ_AT_ONCE, event_response
 from shroff.web.http.asgi import problem_of, with_standing
 from shroff.web.http.messages import refused
@@ -63,7 +64,7 @@ class ShortWay:
         one = reader.one(name, body, who.id)
         if one.event is None or service.pace.wait_s(who, 1) > 0:
             return False
-        waiting = _Waiting(self._application, told, began_s)
+        waiting = _Waiting(self._application, told, began_s, headers)
         post = PendingRequest((one,), reader, waiting.answer)
         waiting.post = post
         try:
@@ -98,10 +99,10 @@ class ShortWay:
 class _Waiting:
     """A request that waits for its answer."""
 
-    __slots__ = ("_application", "_began_s", "_told", "late", "post")
+    __slots__ = ("_application", "_began_s", "_headers", "_told", "late", "post")
 
-    def __init__(self, application: Application, told: RouteDoc, began_s: float) -> None:
-        self._application, self._told, self._began_s = application, told, began_s
+    def __init__(self, application: Application, told: RouteDoc, began_s: float, headers: Headers) -> None:
+        self._application, self._told, self._began_s, self._headers = application, told, began_s, headers
         self.late: asyncio.TimerHandle | None = None
         self.post: PendingRequest | None = None
 
@@ -125,7 +126,9 @@ class _Waiting:
     def refuse(self, error: Exception) -> None:
         """Say why there is no decision."""
         self.post = None
+        token = IDS.set(ids_of({name.decode("latin-1"): value.decode("latin-1") for name, value in self._headers}))
         self._say(refused(problem_of(error, _ROUTE, self._application.tell)))
+        IDS.reset(token)
 
     def _say(self, response: Response) -> None:
         seconds = time.perf_counter() - self._began_s

@@ -15,7 +15,8 @@ from typing import Final
 import msgspec
 
 from shroff.app import project as app
-from shroff.errors import ShroffError, trace_of
+from shroff.errors import ShroffError
+from shroff.runtime import logs
 from shroff.runtime.process_wide import give_way
 from shroff.web.api.rules.draft_checks import check_of
 
@@ -43,9 +44,14 @@ def main() -> int:
     except BrokenPipeError:  # the service is gone
         return 0
     except Exception as error:  # noqa: BLE001 - the outermost of this process: its words may hold what was sent
-        sys.stderr.write(f"shroff: a check of a draft: {trace_of(error)}\n")
+        logs.begin(_write, *logs.settings())
+        logs.tell(logs.failure("a check of a draft", error))
         return BROKEN
     return 0
+
+
+def _write(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from shroff.cases.timers import carry_out
 from shroff.errors import ShroffError, trace_of
 from shroff.explain.key_index import PLACES
+from shroff.runtime.logs import failure
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -71,7 +72,7 @@ class CaseKeeper:
                 self._failed(str(error))
                 pause_s = AFTER_FAILURE_S
             except Exception as error:  # noqa: BLE001 - the outermost loop of this thread: the service goes on
-                self._failed(f"{trace_of(error)}; please report that")
+                self._failed(trace_of(error), error)
                 pause_s = AFTER_FAILURE_S
         self._let_go()
 
@@ -89,11 +90,11 @@ class CaseKeeper:
             self._follower = self._project.cases.follower(self._desk, self._log)
         return self._follower.step()
 
-    def _failed(self, words: str) -> None:
+    def _failed(self, words: str, unexpected: Exception | None = None) -> None:
         self._let_go()
         if words != self._told:
             self._told = words
-            self._tell(f"cases wait: {words}")
+            self._tell(f"cases wait: {words}" if unexpected is None else failure("cases wait", unexpected))
 
     def _let_go(self) -> None:
         log, self._log, self._follower = self._log, None, None

@@ -14,6 +14,7 @@ from typing import Final
 from shroff.errors import ShroffError
 from shroff.events.intake import Submission
 from shroff.log.writer import Prepared, Writer
+from shroff.runtime.logs import failure
 from shroff.streams.log import Offset
 from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.lines import reason_of
@@ -79,15 +80,15 @@ class PoisonSearch:
         count = len(suspect.submissions)
         if count == 0 or (count == 1 and self._in_a_row >= IN_A_ROW_MAX):
             raise suspect.error
-        reason = reason_of(suspect.error, shows_words=shows_words)
         if count > 1:
             self._size, self._left = max(1, count // SHARE), count
-            return f"one of {count:,} messages: {reason}. Searching for it"
+            return failure(f"shroff cannot process one of {count:,} messages, and searches for it", suspect.error)
         (one,) = suspect.submissions
-        self.unwanted[one.source, one.place] = reason
+        self.unwanted[one.source, one.place] = reason_of(suspect.error, shows_words=shows_words)
         self._in_a_row += 1
         self.found += 1
-        return f"{one.source}, {one.place}: {reason}. It is quarantined; the others continue"
+        what = f"{one.source}, {one.place}: shroff cannot process it. It is quarantined; the others continue"
+        return failure(what, suspect.error)
 
     def take(
         self, writer: Writer, work: WorkerCounts, submissions: Sequence[Submission], offsets: Sequence[Offset] = ()

@@ -1,0 +1,135 @@
+"""A bug report: one file with all that helps to find a mistake, and without secrets or data of events."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import sqlite3
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff import __version__, config
+from shroff.errors import ShroffError
+from shroff.events.event import time_text
+from shroff.language.yaml import text as yamltext
+from shroff.project.settings.systems import plain
+from shroff.runtime.logs import COVERED, kept_errors, scrubbed
+from shroff.runtime.whole_files import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+
+    from shroff.config import ProjectPaths
+    from shroff.monitoring.doctor import Finding
+    from shroff.streams.log import Log
+
+    OpenLog = Callable[[], AbstractContextManager[Log | None]]
+
+_SECRET: Final = re.compile(
+    r"(?i)secret|passw|token|credential|private|auth|^key$|api_?key|user|account|email|^from$|^to$"
+)
+_REFERENCE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|[0-9]+[a-z%]*|true|false|[a-z]+://[^\s@?]*")
+_QUERY: Final = re.compile(r"(?<=\?)\S+")
+
+
+def write_bug_report(places: ProjectPaths, log: OpenLog, findings: Sequence[Finding], file: Path) -> list[str]:
+    """Write the report as a ZIP file, whole or not at all, which only its owner may read; gives its parts.
+
+    It has versions, settings without secrets, counts, the last unexpected errors, findings of `doctor`, and of each
+    project file the size and the hash. It has no events, lists, users or models. `log` gives the log, if there is one.
+    """
+    parts = {
+        "versions.json": _versions(),
+        "settings.json": _settings(places.folder),
+        "files.json": _files(places.folder),
+        "counts.json": _counts(log),
+        "errors.json": [_clean(one) for one in kept_errors(places.state)],
+        "findings.json": [_clean(asdict(one)) for one in findings],
+    }
+    with whole_file(file) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in parts.items():
+            packed.writestr(name, json.dumps(content, indent=2, ensure_ascii=False))
+    file.chmod(0o600)
+    return list(parts)
+
+
+def redacted(settings: Any, key: str = "") -> Any:
+    """Settings with a mark in place of what is secret or may be: names of variables (`${NAME}`) stay.
+
+    >>> redacted({"store": "postgresql://shroff:pw@db/shroff", "smtp_password": "x", "keep": "7d"})
+    {'store': 'postgresql://[covered]@db/shroff', 'smtp_password': '[covered]', 'keep': '7d'}
+    """
+    if isinstance(settings, Mapping):
+        return {name: redacted(one, name) for name, one in settings.items()}
+    if isinstance(settings, list):
+        return [redacted(one, key) for one in settings]
+    text = str(settings)
+    if _SECRET.search(key) and not _REFERENCE.fullmatch(text):
+        return COVERED
+    return _QUERY.sub(COVERED, scrubbed(text))
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _clean(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_clean(one) for one in value]
+    return scrubbed(value) if isinstance(value, str) else value
+
+
+def _versions() -> dict[str, Any]:
+    needed = sorted({re.split(r"[^A-Za-z0-9._-]", one)[0] for one in metadata.requires("shroff") or ()})
+    found = {}
+    for name in needed:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "shroff": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "sqlite": sqlite3.sqlite_version,
+        "packages": found,
+        "variables": sorted(name for name in os.environ if name.startswith(("SHROFF_", "PYTHON", "LC_", "TZ"))),
+    }
+
+
+def _settings(folder: Path) -> Any:
+    text = config.read_files(folder, [], (config.PROJECT_FILE,)).get(config.PROJECT_FILE, "")
+    top = yamltext.read(text, config.PROJECT_FILE, [])
+    return redacted(plain(top)) if isinstance(top, yamltext.Mapping) else "cannot be read"
+
+
+def _files(folder: Path) -> dict[str, dict[str, Any]]:
+    found = {}
+    for name in config.read_files(folder, []):
+        data = (folder / name).read_bytes()
+        found[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    return found
+
+
+def _counts(log: OpenLog) -> dict[str, Any]:
+    try:
+        with log() as found:
+            if found is None:
+                return {"log": "none yet"}
+            newest_ms = found.watermark_ms()
+            newest = None if newest_ms is None else time_text(newest_ms)
+            return {
+                "records": found.last_seq(),
+                "newest_event": newest,
+                "bytes": found.size_bytes(),
+                **asdict(found.counts()),
+            }
+    except ShroffError as error:
+        return {"error": scrubbed(str(error))}

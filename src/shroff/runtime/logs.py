@@ -1,0 +1,224 @@
+"""What a process logs: readable lines or JSON, to standard error; and errors that nobody expected, kept for a report.
+
+Who has something to say calls a `tell` with words, such as those of `failure`, which carry a level and fields. Nothing
+of an event belongs into a log. As a second line of defence, what looks like a card number, a mail address, a password
+in an address or a key is covered in all that is written.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final, Self
+
+from shroff.errors import UsageError, stack_of, trace_of
+from shroff.runtime.texts import one_line
+
+LOG: Final = logging.getLogger("shroff")
+LEVELS: Final = ("debug", "info", "warning", "error")
+FORMATS: Final = ("text", "json")
+ERRORS_FILE: Final = "errors.jsonl"  # in the state folder: the last unexpected errors
+ERRORS_BYTES_MAX: Final = 256 * 1024
+REPEAT_S: Final = 60.0  # for which the same words are not said again
+REPEATS_MAX: Final = 1_000  # words that are remembered
+IDS: Final[ContextVar[Mapping[str, str]]] = ContextVar("ids", default={})  # noqa: B039  # of the request, never changed
+COVERED: Final = "[covered]"
+_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/@]+(?=@)")
+_MAIL: Final = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
+_KEY: Final = re.compile(r"(?i)(?<=bearer )\S+|(?<=/login/link/)\S+|(?<=/login/once/)\S+|(?<=/confirm/)\S+")
+_DIGITS: Final = re.compile(r"\d(?:[ -]?\d){12,18}(?!\d)")
+
+
+class Told(str):
+    """Words for a log, with their level and fields; for who does not know of these they are words."""
+
+    __slots__ = ("fields", "level")
+    level: int
+    fields: Mapping[str, Any]
+
+    def __new__(cls, words: str, level: int = logging.WARNING, fields: Mapping[str, Any] | None = None) -> Self:
+        made = super().__new__(cls, words)
+        made.level, made.fields = level, fields or {}
+        return made
+
+
+class _Kept:
+    """Where the unexpected errors of this process are kept, and which stacks were logged whole: id by stack."""
+
+    folder: Path | None = None
+    seen: Final[dict[str, str]] = {}
+
+
+def keep_errors_in(folder: Path) -> None:
+    """Keep unexpected errors in the state folder of a project from now on; nothing is made where it does not exist."""
+    _Kept.folder = folder
+
+
+def failure(what: str, error: BaseException, **fields: str) -> Told:
+    """Words about an error that nobody expected, and its id among the fields; kept for `doctor --bundle`.
+
+    `what` names what failed. The stack says file, line and function; the error's own words are left out, because they
+    may hold something of what was sent. A stack that was told before is told by the id that it had then.
+    """
+    id_, trace = token_hex(6), trace_of(error)
+    first = _Kept.seen.setdefault(trace, id_)
+    if len(_Kept.seen) > REPEATS_MAX:
+        _Kept.seen.clear()
+    known = {"error_id": id_, "error": type(error).__name__, **IDS.get(), **fields}
+    stack = {"stack": stack_of(error)} if first == id_ else {"same_as": first}
+    _keep({"time": _moment(time.time()), "what": what, **known, **stack})
+    words = f"error {id_}: {what}: {trace if first == id_ else f'{type(error).__name__}, again as error {first}'}"
+    return Told(words, logging.ERROR, known | stack)
+
+
+def kept_errors(folder: Path) -> list[dict[str, Any]]:
+    """The last unexpected errors of a project, the oldest first."""
+    found = []
+    with suppress(OSError):
+        for line in (folder / ERRORS_FILE).read_bytes().splitlines():
+            with suppress(ValueError):
+                found.append(json.loads(line))
+    return [one for one in found if isinstance(one, dict)]
+
+
+def _keep(entry: Mapping[str, Any]) -> None:
+    if _Kept.folder is None or not _Kept.folder.is_dir():
+        return
+    path, line = _Kept.folder / ERRORS_FILE, json.dumps(entry).encode() + b"\n"
+    with suppress(OSError):
+        if path.exists() and path.stat().st_size > ERRORS_BYTES_MAX:
+            path.write_bytes(path.read_bytes()[-ERRORS_BYTES_MAX // 2 :].partition(b"\n")[2])
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        try:
+            os.write(file, line)
+        finally:
+            os.close(file)
+
+
+def ids_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """The ids of a request that a log shows: of X-Request-Id and of a W3C `traceparent`, where they are well formed."""
+    found = {}
+    if _ID.fullmatch(request := headers.get("x-request-id", "")):
+        found["request_id"] = request
+    if trace := _TRACE.fullmatch(headers.get("traceparent", "")):
+        found["trace_id"] = trace[1]
+    return found
+
+
+def tell(words: str) -> None:
+    """Log words; those of no level are a warning."""
+    if isinstance(words, Told):
+        LOG.log(words.level, "%s", one_line(words), extra={"fields": words.fields})
+    else:
+        LOG.warning("%s", one_line(words))
+
+
+def say(level: int, words: str, **fields: object) -> None:
+    """Log words with fields, such as the id of an event."""
+    LOG.log(level, "%s", words, extra={"fields": fields})
+
+
+def scrubbed(text: str) -> str:
+    """The text without what looks like a secret or like personal data.
+
+    >>> scrubbed("redis://u:pw@h/0 told ann@bank.example of 4111 1111 1111 1111, order 4111111111111112")
+    'redis://[covered]@h/0 told [covered] of [covered], order 4111111111111112'
+    """
+    text = _MAIL.sub(COVERED, _KEY.sub(COVERED, _CREDENTIALS.sub(COVERED, text)))
+    return _DIGITS.sub(lambda found: COVERED if _is_card(found[0]) else found[0], text)
+
+
+def _is_card(text: str) -> bool:
+    """Whether digits are a card number by their check digit (Luhn)."""
+    digits = [int(one) for one in reversed(text) if one.isdigit()]
+    doubled = [sum(divmod(2 * one, 10)) for one in digits[1::2]]
+    return (sum(digits[::2]) + sum(doubled)) % 10 == 0
+
+
+# ---- how it is written
+
+
+def settings() -> tuple[str, str]:
+    """Format and level, by SHROFF_LOG_FORMAT and SHROFF_LOG_LEVEL. Raises: UsageError for unknown ones."""
+    found = []
+    for name, known, default in (("SHROFF_LOG_FORMAT", FORMATS, "text"), ("SHROFF_LOG_LEVEL", LEVELS, "info")):
+        value = os.environ.get(name) or default
+        if value not in known:
+            raise UsageError(f"{name} is one of {', '.join(known)}, not {value!r}.")
+        found.append(value)
+    return found[0], found[1]
+
+
+def begin(write: Callable[[str], None], format_: str, level: str, **fields: object) -> None:
+    """Write what is logged from now on, line by line. `fields` stand in each line of JSON."""
+    handler = _Handler(write, is_json=format_ == "json", fields=fields)
+    LOG.handlers[:], LOG.propagate = [handler], False
+    LOG.setLevel(level.upper())
+    logging.root.handlers[:] = [handler]  # libraries: what they say is written in the same form
+    logging.root.setLevel(logging.WARNING)
+
+
+def is_json() -> bool:
+    """Whether JSON is written."""
+    return any(isinstance(one, _Handler) and one.is_json for one in LOG.handlers)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, write: Callable[[str], None], *, is_json: bool, fields: Mapping[str, object]) -> None:
+        super().__init__()
+        self.is_json, self._fields, self._write = is_json, fields, write
+        self._said: dict[tuple[int, str], tuple[float, int]] = {}  # when, and how often since
+
+    def emit(self, record: logging.LogRecord) -> None:
+        words = scrubbed(_words(record))
+        times = self._times(record.levelno, words, record.created) if record.levelno > logging.INFO else 1
+        if not times:
+            return
+        fields = {**IDS.get(), **getattr(record, "fields", {})}
+        if times > 1:
+            fields["times"] = times
+        self._write(self._json(record, words, fields) if self.is_json else _text(record, words, fields))
+
+    def _times(self, level: int, words: str, now_s: float) -> int:
+        """How often this was to be said since it was written last; 0 where it was written a short time ago."""
+        at_s, count = self._said.get((level, words), (0.0, 0))
+        if now_s - at_s < REPEAT_S:
+            self._said[level, words] = at_s, count + 1
+            return 0
+        if len(self._said) >= REPEATS_MAX:
+            self._said.clear()
+        self._said[level, words] = now_s, 0
+        return count + 1
+
+    def _json(self, record: logging.LogRecord, words: str, fields: Mapping[str, Any]) -> str:
+        told = {"time": _moment(record.created), "level": record.levelname.lower(), "message": words}
+        shown = {name: scrubbed(value) if isinstance(value, str) else value for name, value in fields.items()}
+        return json.dumps({**told, "pid": record.process, **self._fields, **shown})
+
+
+def _words(record: logging.LogRecord) -> str:
+    """What is said; of a library only the name and the text without the values, which may be anything."""
+    if record.name.partition(".")[0] == LOG.name:
+        return record.getMessage()
+    return f"{record.name}: {record.msg}"
+
+
+def _text(record: logging.LogRecord, words: str, fields: Mapping[str, Any]) -> str:
+    shown = [f"{name}={one_line(value)}" for name, value in fields.items() if not isinstance(value, list)]
+    more = f" ({', '.join(shown)})" if shown and (record.levelno < logging.INFO or "times" in fields) else ""
+    return f"shroff: {words}{scrubbed(more)}"
+
+
+def _moment(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
