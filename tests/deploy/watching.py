@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 import shlex
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from docs.made_metrics import collectors_of_page, labels_of, shown_name
-from tests.deploy.checks import commands, judged
+from tests.deploy.checks import COMPOSE, commands, judged
 from tests.deploy.trials import write_trials
 from tools.watch.__main__ import MADE
+from tools.watch.dashboards import UNSHOWN
 from tools.watch.objectives import OBJECTIVES
+from tools.watch.rules import quoted
 
 RULES = "prometheus/rules.yaml"
-NAMED = r"\b((?:shroff|process|python)_\w+|(?:fraudulent_)?transactions?_\w+)(?:\{([^}]*)\})?"
+NAMED = r"\b((?:shroff|process|python)_\w+|(?:fraudulent_)?transactions_total|transaction_amount\w*)(?:\{([^}]*)\})?"
 PARTS = ("Meaning", "Impact", "Check", "Fix", "Verify")
 OF_SCRAPE = {"job", "instance", "le"}
 
@@ -105,6 +108,52 @@ def runbooks(deploy: Path) -> list[str]:
     return found + [f"objectives.md: no {row}" for row in objectives if row not in pages["objectives.md"]]
 
 
+def dashboards(deploy: Path) -> list[str]:
+    """Faults of the dashboards: what no Prometheus can answer, and metrics that nobody sees."""
+    recorded = {rule["record"] for rule in rules_of(deploy) if "record" in rule}
+    found, shown, uids = [], set(), set()
+    lines = []
+    for path in sorted((deploy / "grafana").glob("*.json")):
+        file, board = f"grafana/{path.name}", json.loads(path.read_text(encoding="utf-8"))
+        found += [f"{file}: another one has its uid"] * (board["uid"] in uids)
+        uids.add(board["uid"])
+        for query in [*queries(board), *variables(board).values()]:
+            found += unknown(file, query, recorded)
+            shown |= {metrics()[name][0] for name, _ in re.findall(NAMED, query) if name in metrics()}
+        lines += [
+            f"      - {{ record: 'x{len(lines) + at}', expr: {quoted(one)} }}" for at, one in enumerate(queries(board))
+        ]
+    with tempfile.TemporaryDirectory() as made:
+        text = "\n".join(["groups:", "  - name: panels", "    rules:", *lines])
+        (Path(made) / "panels.yaml").write_text(text, encoding="utf-8")
+        found += judged("grafana", ["promtool", "check", "rules", "--lint=none", "panels.yaml"], cwd=Path(made))
+    families = {family for family, _ in metrics().values()}
+    found += [f"grafana: no panel shows {one}" for one in sorted(families - shown - set(UNSHOWN))]
+    found += [
+        f"grafana: {one} is shown, or is no metric" for one in sorted(set(UNSHOWN) & shown | set(UNSHOWN) - families)
+    ]
+    folder = re.findall(r"path: (\S+)", (deploy / "compose/dashboards.yaml").read_text(encoding="utf-8"))
+    if f"../grafana:{folder[0]}:ro" not in (deploy / COMPOSE).read_text(encoding="utf-8"):
+        found.append(f"{COMPOSE}: Grafana does not get the dashboards in {folder[0]}")
+    return found
+
+
+def queries(board: Mapping[str, Any]) -> list[str]:
+    """The queries of a dashboard's panels in PromQL, for everything that can be chosen."""
+    found = [target["expr"] for panel in board["panels"] for target in panel["targets"] if "expr" in target]
+    return [chosen(one) for one in found]
+
+
+def variables(board: Mapping[str, Any]) -> dict[str, str]:
+    """The queries of a dashboard's variables, by name."""
+    return {one["name"]: chosen(one["query"]) for one in board["templating"]["list"] if one["type"] == "query"}
+
+
+def chosen(query: str) -> str:
+    """A query as Grafana sends it if all is chosen."""
+    return re.sub(r"\$(?!__)\w+", ".+", query.replace("$__rate_interval", "10s"))
+
+
 def tried(deploy: Path, only: Collection[str] = ()) -> list[str]:
     """Alerts that do not fire in their trial, or do when they must not; of some alerts only where they are named."""
     rules = yaml.safe_load((deploy / RULES).read_text(encoding="utf-8"))
@@ -118,4 +167,4 @@ def two_tried(deploy: Path) -> list[str]:
     return tried(deploy, {"ShroffWaits", "ShroffNotReady"})
 
 
-WATCHING = (watch, runbooks, tried)
+WATCHING = (watch, runbooks, dashboards, tried)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from tools.watch.dashboards import DASHBOARDS
+from tools.watch.grafana import dashboard_text
 from tools.watch.rules import ROOT, RULES, rules_text
 
-MADE = {RULES: rules_text}
+MADE: Final[dict[Path, Callable[[], str]]] = {RULES: rules_text} | {
+    Path(f"grafana/{one.name}.json"): partial(dashboard_text, one) for one in DASHBOARDS
+}
 
 if __name__ == "__main__":
     for path, made in MADE.items():
