@@ -8,11 +8,18 @@ import re
 import shlex
 import shutil
 import subprocess
+import threading
 import time
+from email import message_from_bytes
+from email.policy import default
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pymysql
 import pytest
+import yaml
 
 from shroff.web.metrics_port import listening
 from tests.deploy import checks, watchers, watching
@@ -106,3 +113,95 @@ def test_a_metric_that_is_renamed_is_missed_by_alerts_and_dashboards(monkeypatch
 
     assert "prometheus/rules.yaml: the program has no metric shroff_waits" in watching.watch(checks.DEPLOY)
     assert "grafana/overview.json: the program has no metric shroff_waits" in watching.dashboards(checks.DEPLOY)
+
+
+# --- Alertmanager
+
+
+def settings_of_alertmanager() -> dict[str, Any]:
+    return yaml.safe_load((checks.DEPLOY / "compose/alertmanager.yaml").read_text())
+
+
+def labels_of(matchers: list[str]) -> list[dict[str, str]]:
+    """An alert for each name of a rule's matchers."""
+    ((names,),) = [re.findall(r'^alertname=~?"(.*)"$', one) for one in matchers]
+    return [{"alertname": name.replace(".*", "BurnsFast")} for name in names.split("|")]
+
+
+@pytest.mark.slow
+def test_alertmanager_hides_what_another_alert_explains_in_the_same_process(tmp_path):
+    settings = settings_of_alertmanager()
+    settings["route"]["group_wait"] = "1h"
+    pairs = [
+        (number, rule["equal"], source, target)
+        for number, rule in enumerate(settings["inhibit_rules"])
+        for source in labels_of(rule["source_matchers"])
+        for target in labels_of(rule["target_matchers"])
+    ]
+    alerts, hidden = [], set()
+    for number, equal, source, target in pairs:
+        place = {name: f"{name} {number} {source['alertname']}" for name in equal}
+        elsewhere = {equal[-1]: f"beside {number} {source['alertname']} {target['alertname']}"}
+        alerts += [source | place, target | place, target | place | elsewhere]
+        hidden.add(frozenset((target | place).items()))
+    with watchers.alertmanager(tmp_path, settings) as address:
+        watchers.posted(address, "/api/v2/alerts", [{"labels": one} for one in alerts])
+        shown = watchers.asked(address, "/api/v2/alerts")
+    found = {frozenset(one["labels"].items()) for one in shown if one["status"]["inhibitedBy"]}
+
+    assert found == hidden
+    assert len(pairs) > 10
+
+
+@pytest.mark.slow
+def test_a_fault_is_mailed_and_posted_and_so_is_its_end(tmp_path, mail):
+    posts, settings = [], settings_of_alertmanager()
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing of a request."""
+
+    hook = HTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=hook.serve_forever, daemon=True).start()
+    settings["global"]["smtp_smarthost"] = urlsplit(mail.address).netloc
+    settings["route"] |= {"group_wait": "0s", "group_interval": "1s"}
+    (receiver,) = settings["receivers"]
+    receiver["webhook_configs"] = [{"url": f"http://127.0.0.1:{hook.server_port}/", "send_resolved": True}]
+    for folder in ("prometheus", "alertmanager"):
+        (tmp_path / folder).mkdir()
+    collectors, work = watchers.everything()
+
+    def arrived(state: str) -> float:
+        """Seconds until a mail and a post say so."""
+        began = time.monotonic()
+        while time.monotonic() < began + 60:
+            mails = [one.read_bytes() for one in Path(mail.details["mails"]).iterdir()]
+            subjects = [message_from_bytes(one, policy=default)["Subject"] for one in mails]
+            mailed = any(one.startswith(f"[{state.upper()}") and "ShroffWaits" in one for one in subjects)
+            named = [one for post in posts for one in post["alerts"] if one["labels"]["alertname"] == "ShroffWaits"]
+            if mailed and any(one["status"] == state for one in named):
+                return time.monotonic() - began
+            time.sleep(0.2)
+        raise AssertionError((state, subjects, posts))
+
+    with (
+        listening("127.0.0.1", 0, collectors, lambda: True) as scraped,
+        watchers.alertmanager(tmp_path / "alertmanager", settings) as manager,
+        watchers.prometheus(tmp_path / "prometheus", scraped.split("/")[2], manager, fast=True),
+    ):
+        work.waits_for = "the log is away"
+        firing_s = arrived("firing")
+        work.waits_for = ""
+        resolved_s = arrived("resolved")
+    hook.shutdown()
+    hook.server_close()
+    (one, *_) = [one for post in posts for one in post["alerts"] if one["labels"]["alertname"] == "ShroffWaits"]
+
+    assert max(firing_s, resolved_s) < 60
+    assert one["annotations"]["summary"].endswith("waits for its source or its log")
+    assert one["annotations"]["runbook_url"].endswith("/docs/runbooks/service.md#shroffwaits")

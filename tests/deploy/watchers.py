@@ -26,8 +26,9 @@ from tools.servers.ports import Port
 from tools.servers.process import Child
 from tools.servers.web import answers
 
-DEFAULT = b"/usr/share/prometheus/alertmanager/default.tmpl"  # of Debian's Alertmanager, which nothing installs here
-HERE = b"/proc/self/cwd/" + b"./" * 10 + b"default.tmpl"
+# Debian's Alertmanager reads its own templates here, and nothing is installed: a copy looks in its own folder.
+TEMPLATES = b"/usr/share/prometheus/alertmanager"
+HERE = b"/proc/self/cwd/" + b"./" * 9 + b"."
 
 
 def everything() -> tuple[list[Collector], WorkerCounts]:
@@ -85,9 +86,10 @@ def alertmanager(folder: Path, settings: Mapping[str, Any]) -> Iterator[str]:
     """An Alertmanager with these settings; gives its address."""
     path, env = checks.tool("prometheus-alertmanager")
     program = folder / "alertmanager"
-    program.write_bytes(Path(path).read_bytes().replace(DEFAULT, HERE))
+    program.write_bytes(Path(path).read_bytes().replace(TEMPLATES, HERE))
     program.chmod(0o755)
-    shutil.copy(Path(path).parents[2] / DEFAULT.decode().lstrip("/"), folder)
+    for template in (Path(path).parents[2] / TEMPLATES.decode().lstrip("/")).glob("*.tmpl"):
+        shutil.copy(template, folder)
     (folder / "alertmanager.yaml").write_text(json.dumps(settings), encoding="utf-8")
     options = [
         f"--config.file={folder}/alertmanager.yaml",
