@@ -35,6 +35,7 @@ from tests.deploy import hcl
 from tests.deploy.checks import DEPLOY, IMAGE, commands, serve_port
 
 TERRAFORM = "terraform"
+ENTRYPOINT = "/opt/entrypoint.sh"  # of the image, which ends with `exec shroff`
 ENVIRONMENTS = ("staging", "production")
 TEMPLATES = ("payments", "savings")  # whose tables are in terraform/gcp/schemas
 BUILT_IN = {"var", "local", "module", "each", "count", "path", "self", "data", "ephemeral"}
@@ -162,6 +163,7 @@ def _columns(lines: list[str]) -> Iterator[tuple[int, list[tuple[str, int]]]]:
 
 def shell(text: str) -> list[list[str]]:
     """The commands of shroff inside a line of the shell; expressions of Terraform and of the shell are `x`."""
+    text = re.sub(r"\"\$\{SHROFF:-[^}]*\}\"", "shroff", text).replace(ENTRYPOINT, "shroff")
     text = re.sub(r"\$\{[^}]*\}", "x", text)
     text = re.sub(r"\$\([^()]*(\([^()]*\)[^()]*)*\)", "x", text)
     found = []

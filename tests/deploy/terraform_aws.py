@@ -16,7 +16,7 @@ from tests.deploy.checks import DEPLOY, IMAGE, commands
 
 PLACE = "terraform/aws"
 MODULE = f"{PLACE}/module"
-ACCOUNT, REGION, NAME = "111122223333", "eu-central-1", "shroff-staging"
+ACCOUNT, REGION, NAME = "123456789012", "us-east-1", "shroff-staging"  # the account is the one of moto's server
 ARNS = {  # of what others refer to, by type; {} is the key or the name of the resource
     "aws_s3_bucket": f"arn:aws:s3:::{NAME}-{ACCOUNT}-{{}}",
     "aws_kms_key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{{}}",

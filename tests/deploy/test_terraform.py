@@ -73,7 +73,7 @@ GCP_FAULTS = [
     (gcp.schedules, "the report of the example at 05:00", RUN, '"0 5 * * *"', '"0 6 * * *"'),
     (gcp.schedules, "training-set is due at", RUN, '"30 */2 * * *"', '"30 */3 * * *"'),
     (gcp.schedules, "training is due at", RUN, '"0 1 1 * *"', '"0 1 * * 1"'),
-    (gcp.schedules, "training does not run shroff train", RUN, "shroff train --promote", "shroff drift --promote"),
+    (gcp.schedules, "training does not run shroff train", RUN, "train --promote", "drift --promote"),
     (gcp.schemas, "decisions.json: it differs", "gcp/schemas/payments/decisions.json", "FLOAT", "STRING"),
     (gcp.kafka, "Kafka is not", "gcp/module/kafka.yaml", "apache/kafka:4", "apache/kafka:3"),
     (gcp.kafka, "does not listen on the port", KAFKA, "= 9092", "= 9093"),

@@ -222,7 +222,12 @@ def trained(monkeypatch: pytest.MonkeyPatch, s3: Any, folder: Path, shroff: str)
     (folder / "bin/shroff").chmod(0o755)
     (folder / "bin/python3").symlink_to(sys.executable)
     env = {"PATH": f"{folder / 'bin'}:/usr/bin:/bin", "MODELS_BUCKET": account.bucket("models"), "WAIT_S": "0"}
-    env |= {"AWS_ALLOW_HTTP": "true", "TRIES": "3", "PYTHONPATH": str(Path(obstore.__file__).parents[1])}
+    env |= {
+        "AWS_ALLOW_HTTP": "true",
+        "SHROFF": "shroff",
+        "TRIES": "3",
+        "PYTHONPATH": str(Path(obstore.__file__).parents[1]),
+    }
     return run(folder, account.env | env), account
 
 
@@ -285,7 +290,7 @@ def test_objects_of_any_name_train_a_model_that_is_copied(monkeypatch, tmp_path,
     (shop / "bin/shroff").chmod(0o755)
     (shop / "bin/python3").symlink_to(sys.executable)
     env = {**os.environ, **account.env, "PATH": f"{shop / 'bin'}:/usr/bin:/bin", "AWS_ALLOW_HTTP": "true"}
-    env |= {"MODELS_BUCKET": account.bucket("models"), "WAIT_S": "0", "TRIES": "1"}
+    env |= {"MODELS_BUCKET": account.bucket("models"), "SHROFF": "shroff", "WAIT_S": "0", "TRIES": "1"}
     env |= {"PYTHONPATH": str(Path(obstore.__file__).parents[1])}
     first = run(shop, env)
     models = account.there("models")

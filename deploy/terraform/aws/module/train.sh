@@ -6,7 +6,7 @@ set -eu
 status=3
 for _ in $(seq "${TRIES:-120}"); do
     status=0
-    shroff train --watch "s3://$RAW_BUCKET/incoming" --once --promote --by trigger || status=$?
+    "${SHROFF:-/opt/entrypoint.sh}" train --watch "s3://$RAW_BUCKET/incoming" --once --promote --by trigger || status=$?
     [ "$status" -eq 3 ] || break
     sleep "${WAIT_S:-30}"
 done

@@ -1,7 +1,7 @@
 # What runs: the service, and jobs that Cloud Scheduler starts. Each has a service account for itself alone.
 
 locals {
-  # Times are UTC, except those of the mails. tests/deploy compares commands with the program, and times with its settings.
+  # /opt/entrypoint.sh is shroff with the image's compiled kernels: for what computes features. Times are UTC, except those of the mails. tests/deploy compares commands with the program, and times with its settings.
   jobs = {
     amplitude = { # yesterday's export, three hours after the end of the day
       schedule = "0 3 * * *"
@@ -12,7 +12,7 @@ locals {
     }
     warehouse = { # new commits of the lake, then the lake into BigQuery; a commit is loaded once
       schedule = "0 4 * * *"
-      command  = "shroff lake write && BIGQUERY_TOKEN=$(python3 -c \"${local.token}\") shroff export warehouse --out /tmp/warehouse --load ${var.project}.${google_bigquery_dataset.fraud.dataset_id}"
+      command  = "/opt/entrypoint.sh lake write && BIGQUERY_TOKEN=$(python3 -c \"${local.token}\") shroff export warehouse --out /tmp/warehouse --load ${var.project}.${google_bigquery_dataset.fraud.dataset_id}"
       secrets  = ["database-password"]
       buckets  = ["lake"]
       size     = var.training_size
@@ -26,14 +26,14 @@ locals {
     }
     training-set = { # the newest 12 are kept
       schedule = "30 */2 * * *"
-      command  = "mkdir -p training-sets && shroff training-set --out training-sets/$(date -u +%Y%m%dT%H%M%S) && ls -d training-sets/* | head -n -12 | xargs -r rm -r"
+      command  = "mkdir -p training-sets && /opt/entrypoint.sh training-set --out training-sets/$(date -u +%Y%m%dT%H%M%S) && ls -d training-sets/* | head -n -12 | xargs -r rm -r"
       secrets  = ["database-password"]
       buckets  = []
       size     = var.training_size
     }
     training = {
       schedule = "0 1 1 * *"
-      command  = "shroff train --promote --by schedule"
+      command  = "/opt/entrypoint.sh train --promote --by schedule"
       secrets  = ["database-password"]
       buckets  = []
       size     = var.training_size
