@@ -23,9 +23,12 @@ TEMPLATE_FOLDER: Final = Path(__file__).parent / "templates"
 STATE_FOLDER: Final = ".shroff"
 FILE_BYTES_MAX: Final = 256 * 1024 * 1024
 COMPLETION_VARIABLE: Final = "_SHROFF_COMPLETE"  # set by the scripts of `shroff completion`, empty otherwise
+CREDENTIALS: Final = (  # what clients of S3 and Azure read by themselves
+    *map("AWS_{}".format, "ACCESS_KEY_ID SECRET_ACCESS_KEY SESSION_TOKEN".split()),
+    *map("AZURE_{}".format, "STORAGE_ACCOUNT_KEY CLIENT_SECRET".split()),
+)
 FILE_MODE: Final = 0o640  # of what the program keeps: keys of entities stand in it in clear
 FOLDER_MODE: Final = 0o750
-_WAITING: Final = "OMP_WAIT_POLICY"
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"), ("notices", ".j2"))
@@ -110,50 +113,46 @@ class ProjectPaths:
         return self.state / "hash.key"
 
 
-def calm_libraries() -> None:
-    """Keep libraries that are not loaded yet from busy threads; what the user has set stays. For a process of our own.
-
-    OpenBLAS makes a thread for each core as it is loaded, and they spin for work that never comes. How many there are
-    is for the owner of the process to say: in a notebook nothing but `threads_asleep` is done.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault(_WAITING, "passive")
-
-
-@contextmanager
-def threads_asleep() -> Iterator[None]:
-    """Libraries that are loaded inside let threads sleep that have nothing to do; what the user has set stays.
-
-    Those of OpenMP, in which XGBoost learns, spin between two trees: on a busy machine that took three times the
-    processor's time. OpenMP reads the environment once, as it is loaded; afterwards that is as it was.
-    """
-    if _WAITING in os.environ:
-        yield
-        return
-    os.environ[_WAITING] = "passive"
-    try:
-        yield
-    finally:
-        os.environ.pop(_WAITING, None)
-
-
 def filled(text: str, what: str) -> str:
-    """A setting with each `${NAME}` in it replaced by that variable of the environment.
+    """A setting with each `${NAME}` in it replaced by that variable of the environment, or by the file of `NAME_FILE`.
 
-    Raises: UsageError where one is not set; the error shows its name, and nothing of the setting.
+    Raises: UsageError where one is not set or its file cannot be read; it shows its name, and nothing of the setting.
     """
 
     def value(found: re.Match[str]) -> str:
-        if found[1] not in os.environ:
+        if (given := _variable(found[1])) is None:
             raise UsageError(f"{what} in {PROJECT_FILE} reads ${{{found[1]}}}, and that variable is not set.")
-        return os.environ[found[1]]
+        return given
 
     return _VARIABLE.sub(value, text)
 
 
 def unset(text: str) -> list[str]:
     """The variables of `${NAME}` in a setting that the environment does not have, in order."""
-    return [name for name in dict.fromkeys(_VARIABLE.findall(text)) if name not in os.environ]
+    names = dict.fromkeys(_VARIABLE.findall(text))
+    return [name for name in names if name not in os.environ and f"{name}_FILE" not in os.environ]
+
+
+def share_credentials() -> None:
+    """Set variables that libraries of clouds read by themselves from the files of `NAME_FILE`. Raises: UsageError."""
+    for name in CREDENTIALS:
+        if f"{name}_FILE" in os.environ:
+            os.environ[name] = _variable(name) or ""
+            del os.environ[f"{name}_FILE"]
+
+
+def _variable(name: str) -> str | None:
+    """A variable of the environment, or what the file of `NAME_FILE` has now, as containers are given secrets."""
+    file = os.environ.get(f"{name}_FILE")
+    if file is None:
+        return os.environ.get(name)
+    if name in os.environ:
+        raise UsageError(f"both {name} and {name}_FILE are set in the environment; remove one of them.")
+    try:
+        return Path(file).read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", "it is not UTF-8 text")
+        raise UsageError(f"{name}_FILE names {file}, which cannot be read: {why}.") from None
 
 
 def completion_asked() -> str:

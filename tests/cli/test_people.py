@@ -137,6 +137,11 @@ def test_a_key_is_shown_once_and_opens_until_it_is_revoked(project, capsys):
     shown = capsys.readouterr().out
     assert told["id"] in shown
     assert told["key"].rpartition("_")[2] not in shown
+    rotated = answer(capsys, "keys", "rotate", "till", "--overlap", "1h")
+    assert rotated["key"] != told["key"]
+    assert (rotated["name"], rotated["scopes"], rotated["old"]["id"]) == ("till", ["score"], told["id"])
+    assert rotated["old"]["expires_at"] < told["expires_at"]
+    answer(capsys, "keys", "revoke", rotated["id"])
     assert answer(capsys, "keys", "revoke", "till")["revoked_at"] is not None
     assert answer(capsys, "keys", "list")["keys"][0]["revoked_at"] is not None
 

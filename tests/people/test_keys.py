@@ -193,6 +193,42 @@ def test_a_key_is_revoked_by_its_id_its_name_or_its_text(desk, by):
     assert [row.action for row in rows_of(desk.store)] == ["key.create", "key.revoke"]
 
 
+def test_a_rotated_key_is_valid_until_its_overlap_ends(desk, ring, clocks):
+    id_, text = made(desk)
+    clocks.pass_s(10)
+    new, new_text, old = keys.rotate(desk, ROOT, "till", overlap_ms=60_000)
+
+    assert (new.name, new.role, new.scopes, new.ends_at_ms) == (old.name, old.role, old.scopes, None)
+    assert (old.id, old.ends_at_ms) == (id_, NOW_MS + 70_000)
+    assert ring.who(text).name == ring.who(new_text).name == "till"
+    with pytest.raises(UsageError, match="2 keys"):
+        keys.rotate(desk, ROOT, "till", overlap_ms=60_000)
+    clocks.pass_s(60)
+    with pytest.raises(SignInError):
+        ring.who(text)
+    assert ring.who(new_text)
+    assert [row.action for row in rows_of(desk.store)] == ["key.create", "key.create", "key.rotate"]
+    assert keys.rotate(desk, ROOT, "till", overlap_ms=1).old.id == new.id, "the name is that of the valid one"
+    with pytest.raises(UsageError, match="is not valid any more"):
+        keys.rotate(desk, ROOT, id_, overlap_ms=1)
+
+
+def test_a_rotated_key_lasts_as_long_as_the_old_one_and_never_makes_that_last_longer(desk, clocks):
+    key, _ = keys.create(desk, ROOT, "till", Role.SERVICE, lasts_ms=100_000)
+    clocks.pass_s(90)
+    new, _, old = keys.rotate(desk, ROOT, key.id, overlap_ms=60_000)
+
+    assert (new.ends_at_ms, old.ends_at_ms) == (NOW_MS + 190_000, NOW_MS + 100_000)
+    assert keys.rotate(desk, ROOT, new.id, overlap_ms=1, lasts_ms=5).key.ends_at_ms == NOW_MS + 90_005
+
+
+def test_only_who_manages_keys_may_rotate_them(desk):
+    id_, _ = made(desk)
+    viewer = Who("user", "1", "ann", Role.VIEWER, RIGHTS[Role.VIEWER])
+    with pytest.raises(NotAllowedError):
+        keys.rotate(desk, viewer, id_, overlap_ms=1)
+
+
 def test_which_key_is_meant_is_asked_where_a_name_is_two_keys(desk):
     made(desk)
     id_, _ = made(desk)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 import shroff
 from shroff import config
 from shroff.app.system_names import name_problems
+from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.project.definitions import load_definitions
 from shroff.project.settings.system import System
@@ -156,6 +159,44 @@ def test_variables_are_filled_in_when_something_is_opened(monkeypatch):
         config.filled("postgresql://secret:${NO_SUCH_VARIABLE}@h", "store")
     assert "NO_SUCH_VARIABLE" in str(raised.value)
     assert "secret" not in str(raised.value)
+
+
+def test_a_variable_may_be_the_content_of_a_file(tmp_path, monkeypatch):
+    file = tmp_path / "login"
+    file.write_text("a p w$'\"\n\n")
+    monkeypatch.setenv("LOGIN_FILE", str(file))
+    assert config.filled("redis://${LOGIN}@h", "online") == "redis://a p w$'\"@h"
+    assert config.unset("${LOGIN} ${NO_SUCH_VARIABLE}") == ["NO_SUCH_VARIABLE"]
+    file.write_text("renewed")
+    assert config.filled("${LOGIN}", "online") == "renewed"
+
+    monkeypatch.setenv("LOGIN", "secret")
+    with pytest.raises(UsageError, match="both LOGIN and LOGIN_FILE are set") as raised:
+        config.filled("${LOGIN}", "online")
+    assert "secret" not in str(raised.value)
+    monkeypatch.delenv("LOGIN")
+    file.write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="it is not UTF-8 text"):
+        config.filled("${LOGIN}", "online")
+    file.unlink()
+    with pytest.raises(UsageError, match=r"LOGIN_FILE names .*login, which cannot be read: No such file"):
+        config.filled("${LOGIN}", "online")
+
+
+def test_credentials_that_clouds_read_themselves_come_from_files_too(tmp_path, monkeypatch):
+    (tmp_path / "key").write_text("of s3\n")
+    given = {"AWS_SECRET_ACCESS_KEY_FILE": str(tmp_path / "key"), "SSL_CERT_FILE": "/etc/ssl/ca.pem"}
+    monkeypatch.setattr(os, "environ", dict(given))
+    config.share_credentials()
+
+    assert os.environ == {"AWS_SECRET_ACCESS_KEY": "of s3", "SSL_CERT_FILE": "/etc/ssl/ca.pem"}
+
+
+def test_a_credential_that_cannot_be_read_stops_every_command(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY_FILE", str(tmp_path / "none"))
+
+    assert run(["-C", str(tmp_path), "check"]) == 2
+    assert "AWS_SECRET_ACCESS_KEY_FILE names" in capfd.readouterr().err
 
 
 def test_a_variable_may_stand_for_a_whole_address(tmp_path, monkeypatch):

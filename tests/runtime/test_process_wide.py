@@ -12,9 +12,8 @@ from threading import Event, Thread
 
 import pytest
 
-from shroff.config import threads_asleep
 from shroff.runtime import process_wide as collector
-from shroff.runtime.process_wide import SHORT, THRESHOLDS, ProcessWide, calm_collector, short_collector
+from shroff.runtime.process_wide import SHORT, THRESHOLDS, ProcessWide, calm_collector, short_collector, threads_asleep
 from shroff.worker.ingest import TURN_S, short_turns
 
 

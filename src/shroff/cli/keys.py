@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def keys(context: click.Context) -> None:
-    """Show, create and revoke API keys of programs.
+    """Show, create, rotate and revoke API keys of programs.
 
     A program sends its key with each call: 'Authorization: Bearer KEY'. The key is shown once, when it is created;
     only its hash is stored. Each change is in the audit log ('shroff audit list --action key').
@@ -32,6 +32,7 @@ keys.examples = (
     "shroff keys",
     "shroff keys create till --role service",
     "shroff keys create dashboard --role viewer --scope read:decisions --expires 90d",
+    "shroff keys rotate till --overlap 1h",
     "shroff keys revoke till",
 )
 
@@ -100,23 +101,48 @@ def create(session: Session, name: str, role: str, expires: str, scopes: tuple[s
 
     with at_desk(session) as (desk, who):
         wanted = [people.known_scope(one) for one in scopes]
-        lasts_ms = _duration_ms(expires) if expires else None
+        lasts_ms = _duration_ms(expires, "--expires") if expires else None
         key, text = people.create(desk, who, name, people.known_role(role), scopes=wanted, lasts_ms=lasts_ms)
     told = {**document(key), "key": text}
     session.answer(told, f"{text}\nThis is the key of {key.name}, role {key.role.value}. It is not shown again.")
     session.next("shroff keys list", f"shroff keys revoke {key.id}")
 
 
-def _duration_ms(text: str) -> int:
+def _duration_ms(text: str, option: str) -> int:
     from shroff.language.values import parse_duration
 
     try:
         found = parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"--expires: {error}.") from None
+        raise UsageError(f"{option}: {error}.") from None
     if found <= 0:
-        raise UsageError("--expires must be a duration above zero, such as 90d.")
+        raise UsageError(f"{option} must be a duration above zero, such as 90d.")
     return found
+
+
+@command("rotate", "shroff keys rotate till", "shroff keys rotate till --overlap 1h --expires 90d", group=keys)
+@click.argument("key")
+@click.option(
+    "--overlap", metavar="DURATION", default="24h", show_default=True, help="How long the old key stays valid."
+)
+@click.option("--expires", metavar="DURATION", default="", help="Expire after this time.  [default: as the old key]")
+def rotate(session: Session, key: str, overlap: str, expires: str) -> None:
+    """Create the successor of an API key and show it, this one time. Both are valid during the overlap.
+
+    The new key has the name, role and scopes of the old one. Give it to the program before the overlap ends.
+    """
+    from shroff.people import keys as people
+
+    with at_desk(session) as (desk, who):
+        overlap_ms = _duration_ms(overlap, "--overlap")
+        lasts_ms = _duration_ms(expires, "--expires") if expires else None
+        new, text, old = people.rotate(desk, who, key, overlap_ms=overlap_ms, lasts_ms=lasts_ms)
+    session.answer(
+        {**document(new), "key": text, "old": document(old)},
+        f"{text}\nThis is the new key of {new.name}, role {new.role.value}. It is not shown again. The old key "
+        f"({old.id}) is valid until {moment_text(old.ends_at_ms or 0)}.",
+    )
+    session.next("shroff keys list", f"shroff keys revoke {old.id}")
 
 
 @command("revoke", "shroff keys revoke till", "shroff keys revoke k7m2q9x4ab1c", group=keys)

@@ -23,6 +23,7 @@ from shroff.cli.failures import report
 from shroff.cli.session import Session
 from shroff.errors import nearest
 from shroff.runtime import logs
+from shroff.runtime.process_wide import calm_libraries
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -174,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         from shroff.cli.completion import complete
 
         sys.exit(complete(program, asked))
-    config.calm_libraries()
+    calm_libraries()
     gc.set_threshold(*STARTING)
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
@@ -184,6 +185,7 @@ def run(arguments: list[str]) -> int:
     session = Session(is_json="--json" in arguments)
     try:
         logs.begin(session.log, *logs.settings())
+        config.share_credentials()
         code = _invoke(arguments, session)
         session.warn()
         session.flush()

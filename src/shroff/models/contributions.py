@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from shroff.config import threads_asleep
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
 from shroff.models.model import Floats, InputColumn
+from shroff.runtime.process_wide import threads_asleep
 
 _LARGEST: Final = float(np.finfo(np.float32).max)
 

@@ -92,7 +92,7 @@ def settings_of(systems: Systems) -> Iterator[tuple[str, System, Mapping[str, An
         yield f"sources.{name}.{one.system.kind}", one.system, one.system.options
     for name, system in systems.sinks.items():
         yield f"sinks.{name}.{system.kind}", system, system.options
-    for name, system in (("online", systems.online), ("snapshots", systems.snapshots)):
+    for name, system in (("online", systems.online), ("snapshots", systems.snapshots), ("backup", systems.backup)):
         if system is not None:
             yield name, system, system.options
 

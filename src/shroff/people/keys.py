@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from shroff.errors import NotAllowedError, ShroffError, SignInError, UsageError, nearest
 from shroff.people.access import RIGHTS, Right, Role, Who
@@ -31,6 +31,14 @@ _NAME_MAX: Final = 100
 _AS_WHO: Final = "key-"  # before its id, where it stands beside ids of users
 
 
+class Rotated(NamedTuple):
+    """A key that replaces another one, its text, and the old one with the time at which it ends."""
+
+    key: ApiKey
+    text: str
+    old: ApiKey
+
+
 def create(
     desk: Desk, who: Who, name: str, role: Role, *, scopes: Collection[Right] = (), lasts_ms: int | None = None
 ) -> tuple[ApiKey, str]:
@@ -44,15 +52,52 @@ def create(
         the role, or the name will not do.
     """
     who.require(Right.MANAGE_KEYS)
+    key, text = _new(desk, who, name, role, scopes=scopes, lasts_ms=lasts_ms)
+    with desk.store.change() as change:
+        change.put_key(key)
+        change.audit(Act(who, "key.create", f"key {key.id}", None, shown(key)), desk.now_ms())
+    return key, text
+
+
+def rotate(desk: Desk, who: Who, id_or_name: str, *, overlap_ms: int, lasts_ms: int | None = None) -> Rotated:
+    """Make the successor of a key, with its name and rights; the old one is valid for some more time.
+
+    Args:
+        overlap_ms: How long both are valid, unless the old one expires before.
+        lasts_ms: After which the new one expires; by default it lasts as long as the old one was made for.
+
+    Raises: NotAllowedError; UsageError where there is no such key, or it is not valid any more.
+    """
+    who.require(Right.MANAGE_KEYS)
+    with desk.store.change() as change:
+        now_ms = desk.now_ms()
+        old = _named(change.keys(), id_or_name, now_ms)
+        if not _is_valid(old, now_ms):
+            raise UsageError(
+                f"the key {old.name} ({old.id}) is not valid any more. Create one with 'shroff keys create'."
+            )
+        if lasts_ms is None and old.ends_at_ms is not None:
+            lasts_ms = old.ends_at_ms - old.made_at_ms
+        key, text = _new(desk, who, old.name, old.role, scopes=old.scopes, lasts_ms=lasts_ms)
+        ends_at_ms = now_ms + overlap_ms
+        ending = replace(old, ends_at_ms=min(ends_at_ms, old.ends_at_ms or ends_at_ms))
+        for one in (key, ending):
+            change.put_key(one)
+        change.audit(Act(who, "key.create", f"key {key.id}", None, shown(key)), now_ms)
+        change.audit(Act(who, "key.rotate", f"key {old.id}", shown(old), shown(ending)), now_ms)
+    return Rotated(key, text, ending)
+
+
+def _new(
+    desk: Desk, who: Who, name: str, role: Role, *, scopes: Collection[Right], lasts_ms: int | None
+) -> tuple[ApiKey, str]:
+    """A key that is not kept yet, and its text. Raises: as `create`."""
     _check(who, name, role, scopes)
     id_ = "".join(_LETTERS[byte % len(_LETTERS)] for byte in desk.bytes_of(12))
     secret, now_ms = desk.token(), desk.now_ms()
     ends_at_ms = None if lasts_ms is None else now_ms + lasts_ms
     made_by = f"key {who.name}" if who.kind == "key" else who.name  # no user is called so
     key = ApiKey(id_, name.strip(), token_hash(secret), role, tuple(sorted(set(scopes))), now_ms, made_by, ends_at_ms)
-    with desk.store.change() as change:
-        change.put_key(key)
-        change.audit(Act(who, "key.create", f"key {key.id}", None, shown(key)), now_ms)
     return key, f"shroff_{key.id}_{secret}"
 
 
@@ -98,7 +143,7 @@ def revoke(desk: Desk, who: Who, id_or_name: str) -> ApiKey:
     """End a key, named by its id, its name, or its whole text. Raises: NotAllowedError, UsageError."""
     who.require(Right.MANAGE_KEYS)
     with desk.store.change() as change:
-        key = _named(change.keys(), id_or_name)
+        key = _named(change.keys(), id_or_name, desk.now_ms())
         if key.revoked_at_ms is not None:
             return key
         now = replace(key, revoked_at_ms=desk.now_ms())
@@ -107,11 +152,16 @@ def revoke(desk: Desk, who: Who, id_or_name: str) -> ApiKey:
     return now
 
 
-def _named(keys: list[ApiKey], text: str) -> ApiKey:
+def _is_valid(key: ApiKey, now_ms: int) -> bool:
+    return key.revoked_at_ms is None and (key.ends_at_ms is None or key.ends_at_ms > now_ms)
+
+
+def _named(keys: list[ApiKey], text: str, now_ms: int) -> ApiKey:
     whole = PATTERN.fullmatch(text)
     wanted = whole[1] if whole else text
     by_id = [key for key in keys if key.id == wanted]
-    found = by_id or [key for key in keys if key.name == wanted and key.revoked_at_ms is None]
+    by_name = [key for key in keys if key.name == wanted and key.revoked_at_ms is None]
+    found = by_id or [key for key in by_name if _is_valid(key, now_ms)] or by_name
     if not found:
         shown_as = "this key" if whole else repr(text)
         raise UsageError(f"there is no key {shown_as}. 'shroff keys list' shows all.")

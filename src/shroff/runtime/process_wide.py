@@ -11,6 +11,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
+_WAITING: Final = "OMP_WAIT_POLICY"
+
 
 class ProcessWide:
     """A setting that the first who wants it changes and the last one puts back, on whatever threads they are.
@@ -110,3 +112,30 @@ def give_way(niceness: int = LOWEST) -> None:
         with suppress(OSError):  # another system, or one without it
             Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
     os.nice(niceness)
+
+
+def calm_libraries() -> None:
+    """Keep libraries that are not loaded yet from busy threads; what the user has set stays. For a process of our own.
+
+    OpenBLAS makes a thread for each core as it is loaded, and they spin for work that never comes. How many there are
+    is for the owner of the process to say: in a notebook nothing but `threads_asleep` is done.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault(_WAITING, "passive")
+
+
+@contextmanager
+def threads_asleep() -> Iterator[None]:
+    """Libraries that are loaded inside let threads sleep that have nothing to do; what the user has set stays.
+
+    Those of OpenMP, in which XGBoost learns, spin between two trees: on a busy machine that took three times the
+    processor's time. OpenMP reads the environment once, as it is loaded; afterwards that is as it was.
+    """
+    if _WAITING in os.environ:
+        yield
+        return
+    os.environ[_WAITING] = "passive"
+    try:
+        yield
+    finally:
+        os.environ.pop(_WAITING, None)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.config import threads_asleep
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
 from shroff.models.definitions import LEARNERS
@@ -22,6 +21,7 @@ from shroff.models.learners.filed import Filed, Values, coded_by
 from shroff.models.learners.learned import Fitted, Learned, LearningPlan, TrainingRows
 from shroff.models.model import InputColumn
 from shroff.models.sets import FRAUD, GENUINE, Floats, Input
+from shroff.runtime.process_wide import threads_asleep
 
 if TYPE_CHECKING:
     from shroff.models.learners.cluster import Growing
