@@ -19,10 +19,14 @@ OPTIONS = ("--universal", "--python-version=3.11", "--generate-hashes", "--no-em
 
 
 def main() -> int:
-    """Write the locks; dev.txt takes the versions of core.txt, build.txt and image.txt those of dev.txt."""
+    """Write the locks; dev.txt takes the versions of core.txt, build.txt and image.txt those of dev.txt.
+
+    checkers.txt is apart: checkov pins what it needs, in older versions than ours.
+    """
     lock("core.txt", "pyproject.toml")
     lock("dev.txt", "pyproject.toml", "requirements/dev.in", "-c", "requirements/core.txt")
     lock("build.txt", "requirements/build.in", "-c", "requirements/dev.txt")
+    lock("checkers.txt", "requirements/checkers.in")
     extras = [f"--extra={name}" for name in IMAGE.split()]
     lock("image.txt", "pyproject.toml", *extras, "-c", "requirements/dev.txt")
     return 0

