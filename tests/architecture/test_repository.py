@@ -84,6 +84,8 @@ DISTRIBUTIONS = {
     "google.cloud": "google-cloud-pubsub",
     "google.protobuf": "protobuf",
     "google.pubsub_v1": "google-cloud-pubsub",
+    "opentelemetry": "opentelemetry-sdk",
+    "opentelemetry.exporter": "opentelemetry-exporter-otlp-proto-http",
     "ruamel": "ruamel-yaml",
     "sklearn": "scikit-learn",
     "xgboost": "xgboost-cpu",

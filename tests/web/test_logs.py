@@ -75,7 +75,7 @@ def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, 
         raise KeyError(f"{NAME} {MAIL}")
 
     monkeypatch.setattr(BatchInProgress, "_event", fails)
-    monkeypatch.setattr(operating, "text", breaks)
+    monkeypatch.setattr(operating, "page", breaks)
     logs.keep_errors_in(bank / ".shroff")
 
     async def steps(asks: Asker) -> None:

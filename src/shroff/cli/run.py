@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shroff import __version__
 from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, document_of, next_steps, text_of
 from shroff.cli.options import gathered
@@ -19,7 +20,7 @@ from shroff.cli.session import Session, command, many, one_line
 from shroff.cli.watched_work import watched
 from shroff.errors import ShroffError, UsageError
 from shroff.language.values import parse_duration
-from shroff.runtime import logs
+from shroff.runtime import logs, traces
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -119,6 +120,7 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
     if options.ends_with is not None:
         end_with(options.ends_with)
     with (
+        traces.exporting(__version__),
         _ended_cleanly(stop),
         session.project.live.worker(
             sources,

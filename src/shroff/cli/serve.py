@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from shroff import __version__
 from shroff.cli.session import Session, command, many, one_line
-from shroff.runtime import logs
+from shroff.runtime import logs, traces
 
 HOST = "127.0.0.1"
 PORT = 8080
@@ -76,7 +77,8 @@ def serve(
                 session.say(f"No API key exists yet. Create one: shroff keys create NAME --role {Role.SERVICE}")
 
         options = ServiceOptions(Limits(rate=rate), stands_by=stands_by, reads_source=reads_source, watches=watches)
-        service = serve(project, gate, desk, listening, options, tell=logs.tell, begun=begun)
+        with traces.exporting(__version__):
+            service = serve(project, gate, desk, listening, options, tell=logs.tell, begun=begun)
     work, requests = service.work, sum(service.requests.counts.values())
     document = {
         "url": where,

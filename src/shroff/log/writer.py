@@ -260,7 +260,7 @@ class Writer:
             known = self.look_up(submissions)
         if known.seq != self._seq or len(self._open) > 1:
             raise StateError("these submissions were looked up at another place of the log; look them up again")
-        began_s = time.perf_counter()
+        began_s = time.monotonic()
         state, self._state = self._drafted(), None
         coming = ComingBy(self._newest_source, self.by if by is None else by)
         draft = BatchInProgress(state, known, self._now_ms, coming, decide=decide, keeps_late=self.keeps_late)
@@ -269,7 +269,8 @@ class Writer:
         self._seq += len(prepared.batch.records)
         self._has_waiting = self._has_waiting or bool(prepared.batch.waiting)
         self._has_late = self._has_late or bool(prepared.batch.late)
-        prepared.decide_s = time.perf_counter() - began_s
+        prepared.decided_at_s = time.monotonic()
+        prepared.decide_s = prepared.decided_at_s - began_s
         self._open.append(prepared)
         self._state = state  # last, so that an interruption before leaves no state
         return prepared
@@ -283,9 +284,9 @@ class Writer:
         try:
             if not prepared.batch.is_empty():
                 prepared.batch.at_ms = self._now_ms()
-                began_s = time.perf_counter()
+                began_s = time.monotonic()
                 self._log.append(prepared.batch)
-                prepared.commit_s = time.perf_counter() - began_s
+                prepared.commit_s = time.monotonic() - began_s
         except BaseException:
             self._is_lost = True
             raise

@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from shroff.errors import ShroffError, TransientError
+from shroff.runtime import traces
 from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, with_fields
 from shroff.streams.log import Log, Offset, Outbox, StuckKey, StuckRow
 from shroff.streams.sink import AwayError, MarkedSink, Outgoing, Sink, Undelivered
@@ -266,9 +267,10 @@ class Courier:
         return self._sink
 
     def _send(self, sink: Sink, rows: Sequence[Outgoing], through: int) -> list[Undelivered]:
-        if isinstance(sink, MarkedSink):
-            return sink.send_marked(rows, f"{self._origin} {through}")
-        return sink.send(rows)
+        with traces.delivering(self.route.name, [one.seq for one in rows] if traces.is_on() else ()):
+            if isinstance(sink, MarkedSink):
+                return sink.send_marked(rows, f"{self._origin} {through}")
+            return sink.send(rows)
 
     def _refused(self, sink: Sink, part: list[Outgoing], through: int) -> tuple[list[StuckRow], list[Outgoing]]:
         """Deliver a part; gives the rows that are stuck from now on, and those that are still to be sent.

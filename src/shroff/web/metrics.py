@@ -6,16 +6,19 @@ page is made from these collectors (docs/reference/metrics.md), and a scrape sho
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from logging import DEBUG
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector
 from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from shroff import __version__
 from shroff.project.policy import OUTCOMES
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 METHODS: Final = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
-TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Requests(Collector):
@@ -120,7 +122,13 @@ class WorkMetrics(Collector):
         yield counter("shroff_unmatched_total", "Input that no event type accepts.", work.counts.untaken)
         timed = HistogramMetricFamily("shroff_decision_seconds", "Time from the arrival of an event to its commit.")
         within = [*work.latencies.within(SECONDS), sum(work.latencies.counts)]
-        bounds = [(str(bound), count) for bound, count in zip((*SECONDS, "+Inf"), within, strict=True)]
+        found = work.latencies.exemplars.copy()
+        bounds = [
+            (_bound(bound), count, Exemplar({"trace_id": found[bound][0]}, *found[bound][1:]))
+            if bound in found
+            else (_bound(bound), count)
+            for bound, count in zip((*SECONDS, math.inf), within, strict=True)
+        ]
         timed.add_metric((), bounds, work.latencies.sum_s)
         yield timed
         yield gauge("shroff_log_place", "The last sequence number of the log that this process wrote.", work.seq)
@@ -214,11 +222,23 @@ def tally_of(project: Project) -> BatchTally:
     return BatchTally([str(named[one]) for one in ("transaction_type", "country") if one in named])
 
 
+def _bound(at_most: float) -> str:
+    return "+Inf" if at_most == math.inf else str(at_most)
+
+
 def text(*collectors: Collector) -> bytes:
     """All their metrics, and those of the process, in the text format of Prometheus."""
+    return page(collectors)[0]
+
+
+def page(collectors: Sequence[Collector], accept: str = "") -> tuple[bytes, str]:
+    """All their metrics, and those of the process, and their media type: Prometheus' text format, or OpenMetrics, which
+    has examples of traces, for who accepts it.
+    """
     registry = CollectorRegistry()
     for one in collectors:
         registry.register(one)
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
-    return generate_latest(registry)
+    write, media_type = choose_encoder(accept)
+    return write(registry), media_type

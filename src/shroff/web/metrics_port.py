@@ -13,7 +13,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from shroff.errors import UsageError
-from shroff.web.metrics import TEXT, of_process, tally_of, text
+from shroff.web.metrics import of_process, page, tally_of
 from shroff.worker.serving.counts import LEADING, STANDING_BY, WorkerCounts
 
 if TYPE_CHECKING:
@@ -72,9 +72,10 @@ def _place(project: Project, port: int | None) -> tuple[str, int] | None:
 def listening(host: str, port: int, collectors: Sequence[Collector], is_ready: Callable[[], bool]) -> Iterator[str]:
     """Answer on this port while this lasts; gives the address. Raises: UsageError where it is not available."""
 
-    def answer(path: str) -> Answer:
+    def answer(path: str, accept: str) -> Answer:
         if path == "/metrics":
-            return 200, TEXT, text(*collectors)
+            body, media_type = page(collectors, accept)
+            return 200, media_type, body
         if path == "/health/live":
             return 200, JSON, b'{"live": true}'
         if path == "/health/ready":
@@ -85,7 +86,7 @@ def listening(host: str, port: int, collectors: Sequence[Collector], is_ready: C
         timeout = PATIENCE_S
 
         def do_GET(self) -> None:
-            status, kind, body = answer(self.path.partition("?")[0])
+            status, kind, body = answer(self.path.partition("?")[0], self.headers.get("accept", ""))
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))

@@ -15,13 +15,15 @@ from typing import Final, NamedTuple
 import msgspec
 
 from shroff.events.intake import Submission
-from shroff.log.writer import Writer
+from shroff.log.writer import Prepared, Writer
+from shroff.runtime import traces
 from shroff.runtime.process_wide import short_collector
 from shroff.runtime.progress import unheard
+from shroff.runtime.traces import TracedEvent
 from shroff.streams.log import Log
 from shroff.worker.ingest import short_turns
 from shroff.worker.request_queue import Part, RequestQueue
-from shroff.worker.serving.counts import WorkerOptions
+from shroff.worker.serving.counts import WorkerOptions, trace_batch
 from shroff.worker.serving.delivery import Outflow
 from shroff.worker.serving.feeding import Feeding, SourceFeed
 from shroff.worker.serving.lead import LeaderTerm
@@ -115,8 +117,18 @@ class RequestLoop:
         self._queue.answer(parts, prepared.answers)
         for request, start, stop in parts:
             self._work.latencies.add(committed_s - request.arrived_s, stop - start)
+        if traces.is_on():
+            self._trace(parts, prepared, committed_s)
         self._log.maintain()
         return True
+
+    def _trace(self, parts: Sequence[Part], prepared: Prepared, committed_s: float) -> None:
+        found, number = list[TracedEvent](), 0
+        for request, start, stop in parts:
+            if request.trace and not start:  # of a long one the first part
+                found.append(TracedEvent(number, request.trace, request.arrived_s))
+            number += stop - start
+        trace_batch(self._work, prepared, found, parts[0][0].arrived_s, committed_s)
 
     def _submissions(self, parts: Sequence[Part]) -> list[Submission]:
         """What the parts hold; the one that is looked for, refused."""

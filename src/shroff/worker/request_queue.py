@@ -16,6 +16,7 @@ from typing import Final
 from shroff.errors import TransientError
 from shroff.events.intake import Submission
 from shroff.log.writer import Answer
+from shroff.runtime import traces
 
 WAITING_MAX: Final = 20_000  # submissions; at 40,000 a second they are half a second
 AGE_S_MAX: Final = 0.5  # of the first request in line
@@ -40,13 +41,14 @@ class PendingRequest:
     `failure` says, in their place, why there are none: what was sent may be in the log or not.
     """
 
-    __slots__ = ("answers", "arrived_s", "failure", "reader", "submissions", "told")
+    __slots__ = ("answers", "arrived_s", "failure", "reader", "submissions", "told", "trace")
 
     def __init__(self, submissions: Sequence[Submission], reader: object, told: Callable[[], None]) -> None:
         self.submissions, self.reader, self.told = submissions, reader, told
         self.answers: list[Answer] = []
         self.failure = ""
         self.arrived_s = time.monotonic()
+        self.trace = traces.PARENT.get()  # its `traceparent`
 
     @property
     def is_long(self) -> bool:

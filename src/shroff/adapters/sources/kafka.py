@@ -20,6 +20,7 @@ from shroff.errors import SchemasAwayError, ShroffError, StateError, TransientEr
 from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import Decoder
 from shroff.project.settings.system import System
+from shroff.runtime import traces
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import CERTAIN_S, Health, Standing, Taken
@@ -196,6 +197,8 @@ class KafkaSource(MergingSource):
                 break
             if self._is_keyed:
                 line.key = message.key()
+                if traces.is_on():
+                    line.trace = traces.parent_in(message.headers())
             part.next = offset + 1
             part.epochs.came(offset, message.leader_epoch())
             part.bytes += 0 if value is None else len(value)

@@ -25,7 +25,7 @@ class Line(msgspec.Struct, eq=False, gc=False):
     (Parquet, one JSON list) these are 0 and the canonical JSON of the row, made when it is
     asked for. With `read` the columns are read from the bytes when they are first asked for.
     `where` is its place in a source whose places are no numbers, such as the id of a stream's entry. `key` is that of
-    its message, where somebody asks for it.
+    its message, where somebody asks for it; `trace` its `traceparent`, where spans are made.
     """
 
     number: int
@@ -36,6 +36,7 @@ class Line(msgspec.Struct, eq=False, gc=False):
     line: int = 0
     where: str = ""
     key: bytes | None = None
+    trace: str = ""
 
     @property
     def place(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from starlette.responses import Response
@@ -10,7 +11,7 @@ from shroff.people.access import Right
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, RouteDoc
-from shroff.web.metrics import TEXT, text
+from shroff.web.metrics import page
 from shroff.worker.request_queue import RETRY_S
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ async def ready(service: Service, request: Request) -> Json[Readiness]:
 
 async def metrics(service: Service, request: Request) -> Response:
     """All that is counted, in Prometheus' text form."""
-    return Response(await service.in_thread(text, *service.measured), media_type=TEXT)
+    accept = request.headers.get("accept", "")
+    body, media_type = await service.in_thread(partial(page, service.measured, accept))
+    return Response(body, media_type=media_type)
 
 
 ROUTES: Final = (
@@ -70,6 +73,10 @@ ROUTES: Final = (
         "/metrics",
         Right.READ_METRICS,
         metrics,
-        RouteDoc("Get all metrics for Prometheus.", "The metrics in Prometheus text format."),
+        RouteDoc(
+            "Get all metrics for Prometheus.",
+            "The metrics in Prometheus text format; in OpenMetrics, with example traces, if the request accepts it.",
+            media_type="text/plain or application/openmetrics-text",
+        ),
     ),
 )

@@ -19,6 +19,7 @@ from shroff.errors import ShroffError, SignInError
 from shroff.people.access import Who
 from shroff.people.desk import TOKEN_LENGTH
 from shroff.people.throttle import network_of
+from shroff.runtime import traces
 from shroff.runtime.logs import IDS, failure, ids_of
 from shroff.web.http.connections import Connections
 from shroff.web.http.gate import COOKIE
@@ -74,6 +75,8 @@ class Application:
         request = Request(scope, receive, self.service.proxies)
         name = "none"
         IDS.set(ids_of(request.headers))  # of this task, which answers one request
+        if traces.is_on():
+            traces.PARENT.set(request.headers.get(traces.HEADER, ""))
         try:
             route = await self._route(request)
             name = route.path

@@ -195,7 +195,7 @@ def _answer(status: int, route: Route, event: str) -> dict[str, Any]:
     if status == told.status:
         answer = route.answer
         content = (
-            {told.media_type: {"schema": {"type": "string"}}}
+            {kind: {"schema": {"type": "string"}} for kind in told.media_type.split(" or ")}
             if answer is None
             else _content(schema_of(answer), event, is_many=told.is_many)
         )

@@ -42,7 +42,7 @@ class RouteDoc:
         is_by_event: There is a path for each event type, with its schema.
         body_types: What the body may be where it is no JSON.
         answer: Its type, or its schema where only the project knows it. Left out, it is what the handler returns: the
-            type of its `Json`, else a text of `media_type`.
+            type of its `Json`, else a text of `media_type`, or of one `or` another.
         others: What each further status means that is no problem, and the type of its answer.
     """
 

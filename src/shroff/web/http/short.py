@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from shroff.errors import SignInError, TransientError
 from shroff.people.access import Right
+from shroff.runtime import traces
 from shroff.runtime.logs import IDS, ids_of
 from shroff.web.api.events import JSON_TYPES, READ_AT_ONCE, event_response
 from shroff.web.http.asgi import problem_of, with_standing
@@ -67,6 +68,8 @@ class ShortWay:
         waiting = _Waiting(self._application, told, began_s, headers)
         post = PendingRequest((one,), reader, waiting.answer)
         waiting.post = post
+        if traces.is_on():
+            post.trace = traces.parent_in([(name.decode("latin-1"), value) for name, value in headers])
         try:
             service.queue.put(post)
         except TurnedAwayError as error:

@@ -7,6 +7,7 @@ process that serves metrics has one: it costs 0.3 µs an event, 0.8 with the nam
 from __future__ import annotations
 
 import math
+import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shroff.events.labels import LabelEvent
 from shroff.log.writer import DECIDED, REFUSED, Prepared
+from shroff.runtime import traces
 from shroff.streams.delivering import DeliveryHealth
 from shroff.streams.source import Health
 from shroff.worker.ingest import IngestReport
@@ -24,6 +26,7 @@ from shroff.worker.ingest import IngestReport
 if TYPE_CHECKING:
     from shroff.engine.step import Placed
     from shroff.project.definitions import Definitions
+    from shroff.runtime.traces import TracedEvent
     from shroff.streams.log import Batch, DecisionRow
 
 SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -56,12 +59,18 @@ class Latencies:
     def __init__(self, counts: Sequence[int] = ()) -> None:
         self.counts = list(counts) or [0] * (LAST + 1)  # by buckets
         self.sum_s = 0.0
+        self.exemplars: dict[float, tuple[str, float, float]] = {}  # by bound: trace id, seconds, moment
 
     def add(self, seconds: float, count: int) -> None:
         """Count messages that took so long."""
         bucket = math.ceil(STEPS * math.log2(max(seconds, SHORTEST_S) / SHORTEST_S))
         self.counts[min(bucket, LAST)] += count
         self.sum_s += seconds * count
+
+    def exemplify(self, seconds: float, trace_id: str) -> None:
+        """Show this trace as an example of messages that took so long."""
+        bound = next((one for one in SECONDS if seconds <= one), math.inf)
+        self.exemplars[bound] = trace_id, seconds, time.time()
 
     def within(self, bounds_s: Sequence[float]) -> list[int]:
         """How many took at most so long, by each bound; near a bound the buckets decide."""
@@ -152,6 +161,17 @@ class WorkerCounts:
     @property
     def quarantined(self) -> int:
         return self.counts.events.quarantined + self.counts.labels.quarantined
+
+
+def trace_batch(
+    work: WorkerCounts, prepared: Prepared, traced: Sequence[TracedEvent], arrived_s: float, committed_s: float
+) -> None:
+    """Make the spans of a batch that is committed, and show its traces as examples of latencies."""
+    places = [one.seq for one in prepared.answers]
+    timed = prepared.decided_at_s, prepared.decide_s, committed_s, prepared.commit_s
+    for trace_id, seconds in traces.batch(traces.TracedBatch(arrived_s, *timed, places), traced):
+        if trace_id:
+            work.latencies.exemplify(seconds, trace_id)
 
 
 # ---- of committed batches, for metrics

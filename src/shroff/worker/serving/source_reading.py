@@ -10,9 +10,11 @@ from shroff.errors import ShroffError
 from shroff.events.intake import Submission
 from shroff.log.forgetting import known
 from shroff.log.writer import Prepared
+from shroff.runtime import traces
+from shroff.runtime.traces import TracedEvent
 from shroff.streams.log import Log, Offset
 from shroff.streams.source import Source, Taken
-from shroff.worker.serving.counts import WorkerCounts
+from shroff.worker.serving.counts import WorkerCounts, trace_batch
 from shroff.worker.serving.dead_letters import DeadLetters
 from shroff.worker.serving.named_reader import Backoff
 from shroff.worker.serving.several import SeveralSources
@@ -31,6 +33,7 @@ class SourceBatch:
     offsets: dict[str, Offset] = field(default_factory=dict)
     passed_over: dict[str, Offset] = field(default_factory=dict)
     arrived: list[tuple[float, int]] = field(default_factory=list)
+    traced: list[TracedEvent] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.submissions or self.offsets)
@@ -94,6 +97,10 @@ class SourceReading:
         self, gathered: SourceBatch, found: Sequence[Taken], submissions: Sequence[Submission], came_s: float
     ) -> None:
         """Add messages to a batch: how far parts are read with them, and how far they were before it."""
+        if traces.is_on():
+            lines = (line for taken in found for line in taken.lines)
+            numbered = enumerate(lines, len(gathered.submissions))
+            gathered.traced += [TracedEvent(number, line.trace, came_s) for number, line in numbered if line.trace]
         gathered.submissions += submissions
         gathered.arrived.append((came_s, len(submissions)))
         for part, offset in {taken.part: taken.offset for taken in found}.items():
@@ -108,6 +115,8 @@ class SourceReading:
         work.done_s = committed_s
         for came_s, count in gathered.arrived:
             work.latencies.add(committed_s - came_s, count)
+        if traces.is_on() and gathered.arrived:
+            trace_batch(work, prepared, gathered.traced, gathered.arrived[0][0], committed_s)
         work.offsets.update(offsets)
         self._source.passed(offsets)
         for _, one in self._letters:

@@ -1,0 +1,172 @@
+"""Traces by OpenTelemetry (extra `otel`): spans of ingest, decide, commit and deliver. Off unless it is configured.
+
+The standard variables say where spans go: OTEL_EXPORTER_OTLP_ENDPOINT switches it on, OTEL_SERVICE_NAME and
+OTEL_TRACES_SAMPLER are read by the SDK. An event that came with a W3C `traceparent` has its spans in that trace; the
+others of a batch share one of their own. Spans have counts and sequence numbers, and nothing of an event.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, NamedTuple
+
+from shroff.errors import UsageError
+
+ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+HEADER: Final = "traceparent"
+PARENT: Final[ContextVar[str]] = ContextVar("traceparent", default="")  # of the request that is answered
+EACH_MAX: Final = 32  # events of a batch that have spans of their own
+RECENT_MAX: Final = 1_000  # commits whose delivery is shown
+
+
+class TracedEvent(NamedTuple):
+    """An event of a batch that came with a trace: its place among the submissions, its `traceparent`, its arrival."""
+
+    number: int
+    parent: str
+    arrived_s: float
+
+
+class TracedBatch(NamedTuple):
+    """A batch that is committed. Moments are of the clock that never goes back.
+
+    Args:
+        places: The sequence number of each submission, 0 for none.
+    """
+
+    arrived_s: float
+    decided_s: float
+    decide_s: float
+    committed_s: float
+    commit_s: float
+    places: Sequence[int]
+
+
+class _Commit(NamedTuple):
+    """Which places a span brought into the log."""
+
+    first: int
+    last: int
+    context: Any
+
+
+class _State:
+    tracer: Any = None
+    end: Callable[[], None] | None = None
+    recent: Final[deque[_Commit]] = deque(maxlen=RECENT_MAX)
+
+
+def is_on() -> bool:
+    """Whether spans are made."""
+    return _State.tracer is not None
+
+
+@contextmanager
+def exporting(version: str) -> Iterator[None]:
+    """Make spans while this lasts, if the environment says where they go. Raises: UsageError without the extra."""
+    _begin(version)
+    try:
+        yield
+    finally:
+        if _State.end is not None:
+            _State.end()  # which sends what is left
+        _State.tracer = _State.end = None
+        _State.recent.clear()
+
+
+def _begin(version: str) -> None:
+    if not any(os.environ.get(name) for name in ENDPOINTS):
+        return
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        words = f"{ENDPOINTS[0]} is set, and traces need the extra 'otel'"
+        raise UsageError(f"{words}: pip install 'shroff[otel]'. Or unset it.") from None
+    named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "shroff"}
+    provider = TracerProvider(resource=Resource.create({"service.version": version, **named}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    _State.tracer, _State.end = provider.get_tracer("shroff", version), provider.shutdown
+
+
+def parent_in(headers: Sequence[tuple[str, bytes | None]] | None) -> str:
+    """The `traceparent` among the headers of a message; empty where there is none."""
+    found = next((value for name, value in headers or () if name == HEADER and value), b"")
+    return (found or b"").decode("latin-1")
+
+
+def batch(found: TracedBatch, traced: Sequence[TracedEvent]) -> list[tuple[str, float]]:
+    """Make the spans of a batch: for each event with a trace, else one set for all; gives trace ids and latencies."""
+    given = traced[:EACH_MAX] or [TracedEvent(-1, "", found.arrived_s)]
+    return [_spans(found, one) for one in given]
+
+
+def _spans(found: TracedBatch, one: TracedEvent) -> tuple[str, float]:
+    from opentelemetry.trace import SpanKind, set_span_in_context
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    places = [seq for seq in (found.places if one.number < 0 else found.places[one.number : one.number + 1]) if seq]
+    told: Mapping[str, Any] = {"shroff.batch.size": len(found.places)}
+    if places:
+        told = {**told, "shroff.seq.first": min(places), "shroff.seq.last": max(places)}
+    parent = TraceContextTextMapPropagator().extract({HEADER: one.parent}) if one.parent else None
+    at_ns = _at_ns()
+    span = _State.tracer.start_span(
+        "ingest", context=parent, kind=SpanKind.CONSUMER, attributes=told, start_time=at_ns(one.arrived_s)
+    )
+    inside = set_span_in_context(span)
+    for name, end_s, seconds in (
+        ("decide", found.decided_s, found.decide_s),
+        ("commit", found.committed_s, found.commit_s),
+    ):
+        part = _State.tracer.start_span(name, context=inside, start_time=at_ns(end_s - seconds))
+        part.end(at_ns(end_s))
+    span.end(at_ns(found.committed_s))
+    context = span.get_span_context()
+    if places and context.trace_flags.sampled:
+        _State.recent.append(_Commit(min(places), max(places), context))
+    return (f"{context.trace_id:032x}" if context.trace_flags.sampled else ""), found.committed_s - one.arrived_s
+
+
+@contextmanager
+def delivering(sink: str, places: Sequence[int]) -> Iterator[None]:
+    """Make spans of a delivery of the records at these places, in the traces of their commits."""
+    if _State.tracer is None or not places:
+        yield
+        return
+    from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode, set_span_in_context
+
+    first, last = min(places), max(places)
+    commits = [one for one in list(_State.recent) if one.first <= last and one.last >= first][:EACH_MAX]
+    told = {"shroff.sink": sink, "shroff.rows": len(places)}
+    spans = [
+        _State.tracer.start_span(
+            "deliver",
+            context=set_span_in_context(NonRecordingSpan(one.context)),
+            kind=SpanKind.PRODUCER,
+            attributes=told,
+        )
+        for one in commits
+    ]
+    try:
+        yield
+    except BaseException as error:
+        for one in spans:
+            one.set_status(Status(StatusCode.ERROR, type(error).__name__))  # its words may hold values
+        raise
+    finally:
+        for one in spans:
+            one.end()
+
+
+def _at_ns() -> Callable[[float], int]:
+    """Turns moments of the clock that never goes back into nanoseconds since 1970."""
+    offset = time.time() - time.monotonic()
+    return lambda at_s: int((at_s + offset) * 1e9)
