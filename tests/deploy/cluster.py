@@ -214,6 +214,11 @@ def program(deploy: Path, names: Sequence[str] = TRIED) -> list[str]:
             rules = yaml.safe_load((deploy / "prometheus/rules.yaml").read_text(encoding="utf-8"))
             if one["kind"] == "PrometheusRule" and one["spec"] != rules:
                 found.append(f"{file}: its rules are not those of prometheus/rules.yaml")
+        if any(one["kind"] == "PrometheusRule" for one in given):
+            boards = {name: text for one in given if one["kind"] == "ConfigMap" for name, text in one["data"].items()}
+            for path in sorted((deploy / "grafana").glob("*.json")):
+                if boards.get(path.name) != path.read_text(encoding="utf-8"):
+                    found.append(f"{file}: its dashboard {path.name} is not that of grafana/")
     return found
 
 
@@ -418,9 +423,10 @@ CHECKS = (chart, schemas, policies, program)
 
 
 def recorded(deploy: Path, name: str) -> str:
-    """The manifests without the alerts, which `program` compares with their file."""
+    """The manifests without alerts and dashboards, which `program` compares with their files."""
     parts = rendered(deploy, name).split("---\n")
-    return "---\n".join(one for one in parts if "kind: PrometheusRule\n" not in one)
+    watching = ("kind: PrometheusRule\n", "grafana_dashboard:")
+    return "---\n".join(one for one in parts if not any(words in one for words in watching))
 
 
 def main() -> None:

@@ -125,6 +125,7 @@ FAULTS = [  # (a check, the values it is tried with, a file, a text in it, what 
         '"files/rules.yaml" | replace "critical" "info" |',
         "its rules",
     ),
+    (cluster.program, "staging", MONITORING, "dashboards/*.json", "dashboards/o*.json", "its dashboard cases.json"),
     (
         cluster.program,
         "production",

@@ -628,10 +628,10 @@ DECISIONS: Final = (
         Trial(
             {
                 _at("shroff_decided_amount_total", event="payment", outcome="approve"): (Count(9_000), Count(8_000)),
-                _at("shroff_decided_amount_total", event="payment", outcome="decline"): (Count(1_000), Count(2_000)),
+                _at("shroff_decided_amount_total", event="payment", outcome="decline"): (None, Count(2_000)),
                 _at("shroff_decisions_total", outcome="approve"): (Count(10), Count(10)),
             },
-            "The declined share of the amount of shroff is 9.891% away from its week",
+            "The declined share of the amount of shroff is 19.79% away from its week",
             labels=JOB,
             delay=60,
             back=90,

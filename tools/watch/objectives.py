@@ -86,7 +86,8 @@ RECORDED: Final = {
     "shroff:decisions:1h": "sum by (job) (increase(shroff_decisions_total[1h]))",
     "shroff:declined_events:ratio1h": 'sum by (job) (rate(shroff_decisions_total{outcome="decline"}[1h]))'
     " / sum by (job) (rate(shroff_decisions_total[1h]))",
-    "shroff:declined_amount:ratio1h": 'sum by (job) (rate(shroff_decided_amount_total{outcome="decline"}[1h]))'
+    "shroff:declined_amount:ratio1h": '(sum by (job) (rate(shroff_decided_amount_total{outcome="decline"}[1h]))'
+    " or 0 * sum by (job) (rate(shroff_decided_amount_total[1h])))"
     " / sum by (job) (rate(shroff_decided_amount_total[1h]))",
     "shroff:rule_hits:1h": 'sum by (job, rule) (increase(shroff_rule_hits_total{mode="active"}[1h]))',
     "shroff:rule_hits:ratio1h": "shroff:rule_hits:1h / on (job) group_left () shroff:decisions:1h",
