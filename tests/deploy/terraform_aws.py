@@ -179,6 +179,8 @@ def service(deploy: Path) -> list[str]:
     one = main.one("aws_ecs_service.service")
     if (one.get("deployment_maximum_percent"), one.get("deployment_minimum_healthy_percent")) != (100, 0):
         found.append(f"{place}: a new task must start after the old one has ended: a log has one writer")
+    if one.get("health_check_grace_period_seconds", 0) < 1_800:
+        found.append(f"{place}: a start that reads a long log would be ended")
     if one.get("desired_count") != "${var.service_count}" or "contains([0, 1], var.service_count)" not in main.text:
         found.append(f"{place}: a log has one writer, so there is one task")
     if (

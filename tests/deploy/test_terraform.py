@@ -217,6 +217,7 @@ AWS_FAULTS = [
     ),
     (aws.service, "only the workers", AWS_RUN, "/${aws_ecs_service.workers.name}", "/${aws_ecs_service.service.name}"),
     (aws.service, "no container has ${SNS_TOPIC}", AWS_MAIN, "SNS_TOPIC  ", "SNS_TOPICS "),
+    (aws.service, "a long log would be ended", AWS_RUN, "= 1800", "= 180"),
     (aws.service, "there is no secret SMTP_PASSWORDS", AWS_RUN, '"SMTP_PASSWORD"]', '"SMTP_PASSWORDS"]'),
     (
         aws.service,

@@ -107,7 +107,7 @@ resource "aws_ecs_service" "service" {
   desired_count                      = var.service_count
   deployment_minimum_healthy_percent = 0
   deployment_maximum_percent         = 100
-  health_check_grace_period_seconds  = 180
+  health_check_grace_period_seconds  = 1800 # a start reads the log from the newest snapshot on
   propagate_tags                     = "SERVICE"
   deployment_circuit_breaker {
     enable   = true

@@ -36,6 +36,12 @@ variable "service_count" {
   }
 }
 
+variable "is_subscribed" {
+  type        = bool
+  default     = true
+  description = "Whether SNS posts payments to the service; false until the host name leads to it."
+}
+
 variable "service_size" {
   type        = object({ cpu = number, memory = number })
   description = "CPU units (1024 are one processor) and MiB of the service."

@@ -13,7 +13,8 @@ resource "aws_sns_topic" "topic" {
   signature_version = 2 # SHA-256
 }
 
-resource "aws_sns_topic_subscription" "hook" {
+resource "aws_sns_topic_subscription" "hook" { # AWS waits a minute for the service to confirm it
+  count                  = var.is_subscribed ? 1 : 0
   topic_arn              = aws_sns_topic.topic["payments"].arn
   protocol               = "https"
   endpoint               = local.hook

@@ -31,6 +31,11 @@ variable "service_count" {
   default = 1
 }
 
+variable "is_subscribed" {
+  type    = bool
+  default = true
+}
+
 variable "domain" {
   type = string
 }
@@ -44,6 +49,7 @@ module "shroff" {
   environment      = "staging"
   image            = var.image
   service_count    = var.service_count
+  is_subscribed    = var.is_subscribed
   domain           = var.domain
   certificate      = var.certificate
   service_size     = { cpu = 512, memory = 2048 }
