@@ -242,6 +242,19 @@ def test_a_full_backup_mends_what_was_damaged(bank, tmp_path):
 
 
 @pytest.mark.slow
+def test_after_long_tails_the_next_backup_is_full_so_that_a_restore_stays_quick(bank, tmp_path, monkeypatch):
+    monkeypatch.setattr("shroff.app.backups.creating.TAILS_BYTES", 0)
+    kinds = []
+    with backing_up(bank, tmp_path / "vault") as writer:
+        for number in range(24):
+            bank.pay(payment(f"q-{number}"))
+            kinds.append(writer.create().is_full)
+
+    assert kinds[:2] == [True, False]
+    assert 0 < sum(kinds[1:]) < 12
+
+
+@pytest.mark.slow
 def test_files_behind_links_and_quick_changes_are_in_the_backup(bank, tmp_path):
     (tmp_path / "shared").mkdir()
     (rule := tmp_path / "shared" / "note.txt").write_text("a")

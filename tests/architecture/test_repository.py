@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.sources import ROOT, SRC, Module, all_modules, imports
+from tests.architecture.test_secrets import leaks
 
 LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 NAMES_A_MACHINE = re.compile(r"://|--(extra-)?index-url|--find-links|--trusted-host|(?<![\w.])/\w|file:")
@@ -162,9 +163,11 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
         (shown,) = (archive.read(name).decode() for name in packed if name.endswith("/METADATA"))
+        found = [f"{name}, {one}" for name in packed for one in leaks(archive.read(name))]
     sources = {path.relative_to(SRC).as_posix() for path in (SRC / "shroff").rglob("*") if path.is_file()}
 
     assert {name for name in sources if "__pycache__" not in name} - packed == set()
+    assert found == []
     assert "shroff/py.typed" in packed
     assert re.search(r"\n!\[[^\]]+\]\(https://\S+\.webp\)\n", shown)
     assert re.findall(r"\]\((?!https://)[^)]*\)", shown) == []

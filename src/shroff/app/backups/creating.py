@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PIECE_PAGES: Final = 512  # of a piece: 4 MB
 FULL_MS: Final = DAY_MS  # after which the next backup is a full one
+TAILS_BYTES: Final = 256 * 1024 * 1024  # which are read in seconds, however small the log is
 
 
 class BackupNote(msgspec.Struct, frozen=True):
@@ -47,7 +48,7 @@ class BackupWriter:
         self._seen: dict[str, tuple[tuple[int, ...], tuple[int, list[str]]]] = {}
         self._last: tuple[BackupPoint, str] | None = None
         self._files: dict[str, tuple[int, list[str]]] = {}
-        self._full_ms = self._number = 0
+        self._full_ms = self._number = self._tails_bytes = 0
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -73,6 +74,7 @@ class BackupWriter:
                 with suppress(StorageError):  # a tail cannot follow what is damaged: the next backup is a full one
                     chain = list(self._vault.chain(self._number))
                     self._files = next(point.files for point, _ in chain if point.files is not None)
+                    self._tails_bytes = sum(point.bytes for point, _ in chain[:-1])
                     self._full_ms, self._last = chain[-1][0].at_ms, chain[0]
         except BaseException:
             self._open.close()
@@ -97,7 +99,7 @@ class BackupWriter:
         if is_full:
             self._seen.clear()
         self._vault.is_distrusting = is_full
-        if last is None or is_full or at_ms - self._full_ms >= FULL_MS:
+        if last is None or is_full or at_ms - self._full_ms >= FULL_MS or self._are_tails_long(last):
             return self._full(at_ms)
         before = self._vault.stored
         with config.editing(self._opened.places):
@@ -125,7 +127,7 @@ class BackupWriter:
             if one is None:
                 raise StorageError(f"{name} cannot be read. Run 'shroff doctor'")
             blocks = self._reader(name).file_blocks(PIECE_PAGES * one.page_bytes)
-            whole = [self._vault.put(block) for block in blocks]
+            whole = self._vault.put_all(blocks)
             kept[name] = self._stored(name, one, whole, self._written(one.blocks(PIECE_PAGES)))
         self._full_ms = at_ms
         return self._add(at_ms, kept, found, secrets, before, is_full=True)
@@ -142,6 +144,11 @@ class BackupWriter:
                 return None
             found[name] = changes
         return found
+
+    def _are_tails_long(self, last: BackupPoint) -> bool:
+        """Whether a restore would read more of tails than of the full backup, which is about a quarter of the log."""
+        log_bytes = sum(one.pages * one.page_bytes for one in last.databases.values())
+        return self._tails_bytes > max(TAILS_BYTES, log_bytes // 4)
 
     def _reader(self, name: str) -> SqlitePages:
         if name not in self._pages:
@@ -202,6 +209,7 @@ class BackupWriter:
         number = self._number + 1
         point = BackupPoint(self._id, number, at_ms, is_full, digest, shroff.__version__, kept, found, secrets, size)
         self._last, self._number = (point, self._vault.add(point)), number
+        self._tails_bytes = 0 if is_full else self._tails_bytes + size
         self._files = self._files if found is None else found
         self._write_note(point.number, at_ms)
         return point
