@@ -35,6 +35,7 @@ from shroff.errors import (
     TransientError,
     UsageError,
 )
+from shroff.runtime import logs
 
 LEAVES = [(name,) for name in COMMANDS] + [("quarantine", name) for name in "list show retry drop".split()]
 
@@ -426,3 +427,20 @@ def hashing(copy):
         return files
 
     return changed
+
+
+@pytest.mark.parametrize("is_json", [True, False])
+def test_a_mistake_of_the_program_has_an_id_and_a_stack_and_none_of_its_words(nowhere, monkeypatch, capfd, is_json):
+    def broken(*_, **__):
+        int("Zebedee")
+
+    monkeypatch.setattr(logs._Kept, "seen", {})  # a stack is told once
+    monkeypatch.setattr("shroff.cli.doctor.doctor.callback", broken)
+    assert run(["doctor", *(["--json"] if is_json else [])]) == 70
+    out, err = capfd.readouterr()
+
+    told = json.loads(out)["detail"] if is_json else err
+    (id_,) = re.findall(r"error ([0-9a-f]{12}): a command: ValueError at \S+", told)
+    assert re.search(r"tests/cli/test_cli\.py:\d+ broken$", told.strip())
+    assert not is_json or json.loads(out)["instance"] == f"urn:shroff:error:{id_}"
+    assert "Zebedee" not in out + err

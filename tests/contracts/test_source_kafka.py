@@ -18,6 +18,7 @@ from shroff.adapters.sources.kafka_marks import KafkaMark
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.events.formats.wire import Decoder, JsonDecoder
 from shroff.project.settings.system import System
+from shroff.runtime import traces
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import shown
@@ -170,6 +171,18 @@ def test_topics_have_lines_of_their_types_and_labels_theirs(topics, opened):
     }
     assert source.takes_refused
     topics.admin.delete_topics(made)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_a_message_brings_the_trace_of_who_sent_it_where_spans_are_made(topics, opened, monkeypatch, is_on):
+    parent = f"00-{'a' * 32}-{'1' * 16}-01"
+    monkeypatch.setattr(traces, "is_on", lambda: is_on)
+    topics.producer.produce(topics.topic, message(1), partition=1, headers={"traceparent": parent, "x": b"1"})
+    topics.put(topics.parts[1], [message(2)])
+    source = opened()
+    source.start({})
+
+    assert [one.trace for one in lines(read(source, 2))] == [parent if is_on else "", ""]
 
 
 def test_the_topic_of_labels_is_that_of_the_project_where_there_is_one(topics, opened, monkeypatch):

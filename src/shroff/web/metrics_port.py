@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.errors import UsageError
 from shroff.web.metrics import of_process, page, tally_of
+from shroff.web.metrics_store import StoreMetrics
 from shroff.worker.serving.counts import LEADING, STANDING_BY, WorkerCounts
 
 if TYPE_CHECKING:
@@ -102,6 +103,9 @@ def listening(host: str, port: int, collectors: Sequence[Collector], is_ready: C
         words = f"port {port} for metrics on {host} is not available: {getattr(error, 'strerror', None) or error}."
         raise UsageError(f"{words} Choose another with --metrics-port, or 'metrics: port' in shroff.yaml.") from None
     server.daemon_threads = True
+    for one in collectors:
+        if isinstance(one, StoreMetrics):
+            one.begin()  # so that no scrape waits for it
     thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:

@@ -71,22 +71,27 @@ class StoreLook:
 class StoreMetrics(Collector):
     """State of the log, deliveries, sources of files, cases, models and drift.
 
-    Only the first scrape waits for the store. Later ones show what is known, and have what is older than 15 seconds
-    read again on a thread of its own: a slow store delays no scrape, and the age of what is shown is a metric.
+    Only a first scrape waits for the store, unless `begin` had it read before. Later ones show what is known, and have
+    what is older than 15 seconds read again on a thread of its own: a slow store delays no scrape, and the age of what
+    is shown is a metric.
     """
 
     def __init__(self, look: Callable[[], StoreLook]) -> None:
         self._look, self._kept = look, Fresh[StoreLook]()
         self._reading: Thread | None = None
 
+    def begin(self) -> None:
+        """Read the store, on a thread of its own, if none reads it now."""
+        if self._reading is None or not self._reading.is_alive():
+            self._reading = Thread(target=self._kept.get, args=("", self._look, FRESH_S), name="metrics", daemon=True)
+            self._reading.start()
+
     def _found(self) -> StoreLook:
         found = self._kept.peek("", math.inf)
         if found is None:
             return self._kept.get("", self._look)
-        is_old = self._kept.peek("", FRESH_S) is None
-        if is_old and (self._reading is None or not self._reading.is_alive()):
-            self._reading = Thread(target=self._kept.get, args=("", self._look, FRESH_S), name="metrics", daemon=True)
-            self._reading.start()
+        if self._kept.peek("", FRESH_S) is None:
+            self.begin()
         return found
 
     def collect(self) -> Iterator[Metric]:

@@ -197,8 +197,8 @@ class KafkaSource(MergingSource):
                 break
             if self._is_keyed:
                 line.key = message.key()
-                if traces.is_on():
-                    line.trace = traces.parent_in(message.headers())
+            if traces.is_on():
+                line.trace = traces.parent_in(message.headers())
             part.next = offset + 1
             part.epochs.came(offset, message.leader_epoch())
             part.bytes += 0 if value is None else len(value)
