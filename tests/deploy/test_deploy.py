@@ -30,6 +30,7 @@ from tools.servers.ports import Port
 from tools.servers.process import Child
 from tools.servers.web import listens
 
+BOARD = "shroff/monitoring/dashboards/overview.json"
 BUILD = checks.DEPLOY / "image/build.sh"
 ENTRY = checks.DEPLOY / "image/entrypoint.sh"
 HEALTH = checks.DEPLOY / "image/health.py"
@@ -94,7 +95,7 @@ def test_what_enters_the_build_is_enough_for_the_wheel(home):
     (wheel,) = (home / "build").iterdir()
     names = zipfile.ZipFile(wheel).namelist()
     assert re.fullmatch(r"shroff-[\d.]+-py3-none-any\.whl", wheel.name)
-    assert {"shroff/__main__.py", "shroff/templates/payments/shroff.yaml"} <= set(names)
+    assert {"shroff/__main__.py", "shroff/templates/payments/shroff.yaml", BOARD} <= set(names)
     assert [name for name in names if not name.startswith("shroff")] == []
 
 

@@ -82,6 +82,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "status": ("status", "events, cases, deliveries and the machine on one screen"),
     "doctor": ("doctor", "find problems and show their remedies"),
     "capacity": ("capacity", "estimate the machine that a rate of events needs"),
+    "dashboards": ("dashboards", "write Grafana dashboards of the project's metrics"),
     "notebook": ("notebook", "write a notebook about the project"),
     "schema": ("schema", "Avro schemas of messages; JSON Schema of project files for editors"),
     "completion": ("completion", "shell completion of commands, event types and files"),

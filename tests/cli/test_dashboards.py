@@ -1,0 +1,50 @@
+"""`shroff dashboards export`: dashboards under a project's name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from shroff.cli.main import run
+from shroff.config import TEMPLATE_FOLDER
+from tests.support.forks import ROOT
+
+
+def exported(tmp_path, template, change=("", "")):
+    bank = tmp_path / template
+    shutil.copytree(TEMPLATE_FOLDER / template, bank)
+    settings = (bank / "shroff.yaml").read_text()
+    (bank / "shroff.yaml").write_text(settings.replace(*change))
+    assert run(["-C", str(bank), "dashboards", "export", str(tmp_path / "made/grafana")]) == 0
+    return {path.name: json.loads(path.read_text()) for path in (tmp_path / "made/grafana").iterdir()}
+
+
+def test_dashboards_have_the_name_of_the_project_and_nothing_else_differs(tmp_path):
+    found = exported(tmp_path, "payments")
+    (name,) = {one["title"].partition(":")[0] for one in found.values()}
+    shipped = {path.name: json.loads(path.read_text()) for path in (ROOT / "deploy/grafana").glob("*.json")}
+
+    assert set(found) == set(shipped) - {"cards.json"}
+    for file, one in found.items():
+        assert one["uid"] == f"{name}-{file.removesuffix('.json')}"
+        assert one["panels"] == shipped[file]["panels"]
+
+
+@pytest.mark.parametrize(
+    ("change", "table"),
+    [
+        (("    bank: bank\n", ""), None),
+        (("summaries.db", "summaries.db\n  table: rows\n  fraud_table: fraud_rows"), "rows"),
+        (("", ""), "transaction_summaries"),
+    ],
+    ids=["without a column", "own tables", "as it is"],
+)
+def test_card_transactions_are_read_from_the_tables_that_the_project_writes(tmp_path, change, table):
+    found = exported(tmp_path, "cards", change)
+    queries = [one["targets"][0]["rawSql"] for one in found.get("cards.json", {"panels": []})["panels"]]
+
+    assert bool(queries) == (table is not None)
+    assert all(f" FROM {table}" in one or " FROM fraud_" in one for one in queries)
+    assert sum(" FROM fraud_rows " in one for one in queries) == (table == "rows")
