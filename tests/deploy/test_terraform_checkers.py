@@ -1,6 +1,6 @@
-"""What checkov and parliament say of deploy/terraform: nothing but what is listed here, each with its reason.
+"""What checkov, parliament and the schemas of the providers say of deploy/terraform.
 
-Both pin what they need, so they have an environment of their own (requirements/checkers.txt), and run at night only:
+They pin what they need, so they have an environment of their own (requirements/checkers.txt), and run at night only:
 checkov takes a quarter of a minute of a processor.
 """
 
@@ -10,12 +10,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.deploy import checks
+from tests.deploy import checks, hcl, providers, terraform
 from tests.deploy import terraform_aws as aws
 from tools.servers.errors import UnavailableError
 from tools.servers.fetching import from_pypi
@@ -100,6 +101,35 @@ def test_checkov_finds_nothing_but_what_is_listed_with_its_reason(tmp_path):
     data.write_text(text.replace("storage_encrypted               = true", "storage_encrypted               = false"))
 
     assert "CKV_AWS_16" in {one["check_id"] for one in checkov(planted)["results"]["failed_checks"]}
+
+
+PROVIDER_FAULTS = [
+    ("aws", "data.tf", "publicly_accessible ", "public_accessible ", "does not know public_accessible"),
+    ("aws", "trigger.tf", "  log_format = ", "  log_form = ", "does not know log_form"),
+    ("aws", "run.tf", "  min_capacity       = var.service_count\n", "", "needs min_capacity"),
+    ("aws", "network.tf", 'resource "aws_eip" "out"', 'resource "aws_ip" "out"', "no such resource"),
+    ("gcp", "run.tf", "startup_cpu_boost", "startup_boost", "does not know startup_boost"),
+    ("gcp", "data.tf", '  database_version    = "POSTGRES_17"\n', "", "needs database_version"),
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_the_providers_know_every_argument_and_get_all_that_they_need(tmp_path, cloud):
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = Path(checker("python")).parents[1] / "lib" / version / "site-packages"
+
+    assert [*providers.unknown(terraform.module(checks.DEPLOY, cloud), site)] == []
+
+    shutil.copytree(checks.DEPLOY / terraform.TERRAFORM / cloud / "module", tmp_path / "module")
+    for _, file, old, new, words in (one for one in PROVIDER_FAULTS if one[0] == cloud):
+        path = tmp_path / "module" / file
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(old, new))
+        found = "\n".join(providers.unknown(hcl.read(tmp_path / "module"), site))
+        path.write_text(text)
+
+        assert words in found, found
 
 
 @pytest.mark.long
