@@ -165,3 +165,19 @@ def test_a_file_that_was_replaced_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="is another file than before"):
         pages.changes(PagePosition("", 0, ""))
     pages.close()
+
+
+def test_a_file_that_is_no_longer_young_is_no_reason_to_read_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    with closing(connected(path)) as writer:
+        writer.execute("CREATE TABLE t (k INTEGER PRIMARY KEY)")
+    pages = SqlitePages(path)
+    found = pages.changes(None)
+    assert found is not None
+    os.utime(path, (1, 1))
+
+    for _ in range(2):
+        again = pages.changes(found.at)
+        assert again is not None
+        assert not again.changed
+    pages.close()

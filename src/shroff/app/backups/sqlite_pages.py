@@ -104,7 +104,9 @@ class SqlitePages:
         if os.fstat(self._descriptor("")).st_ino != self._path.stat().st_ino:
             raise StorageError(f"{self._path} is another file than before. Start the backup again")
         salt, frames, pages, page_bytes, check = self._index()
-        is_held = self._held is not None and since == self._last
+        # Without the check: that of a file which was just written becomes known later, with nothing changed.
+        last = None if self._held is None or self._last is None else self._last[:2]
+        is_held = since is not None and since[:2] == last
         start = 0
         if not frames:
             check = self._file_mark()
