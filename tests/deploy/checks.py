@@ -60,7 +60,12 @@ def actionlint() -> Path:
     return from_go("actionlint", "github.com/rhysd/actionlint", "v1.7.12", "./cmd/actionlint")
 
 
-BUILT = {"helm": helm_4, "actionlint": actionlint}
+def caddy_2() -> Path:
+    """The Caddy of deploy/helm, newer than Debian's. Cost: some minutes of both cores, the first time."""
+    return from_go("caddy-2.10.2", "github.com/caddyserver/caddy/v2", "v2.10.2", "./cmd/caddy")
+
+
+BUILT = {"helm": helm_4, "actionlint": actionlint, "caddy-2": caddy_2}
 
 PROFILES = {"core", "stream", "cards", "lake", "watch"}
 JOURNALD = (Path("/etc/systemd/journald.conf"), Path("/usr/lib/systemd/journald.conf"))

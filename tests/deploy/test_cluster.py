@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import threading
+import urllib.request
 from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import yaml
 
 from tests.deploy import checks, cluster
 from tests.support.forks import SHROFF
+from tools.servers.ports import Port
+from tools.servers.process import Child
+from tools.servers.web import listens
 
 CHART, VALUES = cluster.CHART, cluster.VALUES
 WORKLOAD, HELPERS = f"{CHART}/templates/workload.yaml", f"{CHART}/templates/_helpers.tpl"
@@ -235,6 +241,76 @@ def test_values_that_cannot_work_are_refused(tmp_path, values, words):
 
     assert done.returncode == 1
     assert words in done.stderr
+
+
+# --- the proxy in front of a pair
+
+
+class One(BaseHTTPRequestHandler):
+    """One of a pair: it takes posts while it is the active one, and counts them."""
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.answer()
+
+    def answer(self) -> None:
+        self.send_response(200 if self.server.is_active else 503)
+        self.end_headers()
+        self.wfile.write(self.server.name)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def pair():
+    """Two services of which the first one is active."""
+    servers = [HTTPServer(("127.0.0.1", 0), One) for _ in range(2)]
+    for server, name in zip(servers, (b"first", b"second"), strict=True):
+        server.name, server.is_active = name, name == b"first"
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield servers
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_a_post_that_comes_while_the_active_service_changes_waits_for_the_next_one(tmp_path, pair):
+    given = yaml.safe_load_all((cluster.GOLDEN / "production.yaml").read_text())
+    (text,) = [one["data"]["Caddyfile"] for one in given if one and "Caddyfile" in one.get("data", ())]
+    held = Port()
+    text = text.replace(":8080 {", f"http://127.0.0.1:{held.number} {{", 1)
+    for number, server in enumerate(pair):
+        text = text.replace(f"shroff-{number}.shroff-pods:8080", f"127.0.0.1:{server.server_port}")
+    (tmp_path / "Caddyfile").write_text(text)
+    path, env = checks.tool("caddy-2")
+    env = {**env, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    command = [path, "run", "--adapter", "caddyfile", "--config", str(tmp_path / "Caddyfile")]
+    caddy = Child("Caddy", command, tmp_path / "caddy.log", env=env)
+    caddy.start(lambda: listens(held.number))
+    first, second = pair
+
+    def post() -> bytes:
+        asked = urllib.request.Request(f"http://127.0.0.1:{held.number}/api/v1/events/payment", b"{}")
+        with urllib.request.urlopen(asked, timeout=20) as answer:
+            return bytes(answer.read())
+
+    try:
+        before = post()
+        first.shutdown()
+        first.server_close()
+        threading.Timer(1.5, setattr, (second, "is_active", True)).start()
+        after = post()
+    finally:
+        caddy.stop()
+        held.close()
+
+    assert (before, after) == (b"first", b"second")
 
 
 # --- the project of a pod
