@@ -236,6 +236,26 @@ def test_the_scripts_find_nothing_in_the_account_of_the_files_and_each_fault_in_
     assert not lost, found
 
 
+class Empty:
+    """An account without the service; and the one question that is asked of it."""
+
+    name, url = aws.NAME, ""
+
+    def client(self, _service: str) -> Empty:
+        return self
+
+    def describe_services(self, **_: Any) -> dict[str, list[Any]]:
+        return {"services": []}
+
+
+@pytest.mark.slow
+def test_an_account_without_the_service_is_told_of(verify):
+    assert [*verify.verify_api.check(Empty())] == [
+        (False, f"the cluster {aws.NAME} has no service"),
+        (False, "the service was not asked: add --url https://YOUR-HOST"),
+    ]
+
+
 @pytest.mark.long
 def test_a_real_service_answers_strangers_as_the_script_wants(verify, tmp_path):
     shutil.copytree(checks.ROOT / "src/shroff/templates/payments", tmp_path / "bank")

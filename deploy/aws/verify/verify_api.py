@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import sys
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from account import Account, Finding, main
@@ -15,17 +16,24 @@ CLOSED = ("/api/v1/flags?entity=card&key=1", "/api/v1/jobs")  # nobody gets thes
 
 def check(account: Account) -> Iterator[Finding]:
     ecs = account.client("ecs")
-    (service,) = ecs.describe_services(cluster=account.name, services=["service"])["services"]
+    for service in ecs.describe_services(cluster=account.name, services=["service"])["services"]:
+        yield from task(service)
+        break
+    else:
+        yield False, f"the cluster {account.name} has no service"
+    if account.url:
+        yield from asked(account.url)
+    else:
+        yield False, "the service was not asked: add --url https://YOUR-HOST"
+
+
+def task(service: dict[str, Any]) -> Iterator[Finding]:
     desired, running = service["desiredCount"], service["runningCount"]
     yield desired == 1, f"the service wants {desired} tasks; a log has one writer"
     yield running == desired, f"{running} of {desired} tasks run"
     rolling = service.get("deploymentConfiguration", {})
     pair = rolling.get("minimumHealthyPercent"), rolling.get("maximumPercent")
     yield pair == (0, 100), f"a new task starts after the old one has ended: {pair}"
-    if account.url:
-        yield from asked(account.url)
-    else:
-        yield False, "the service was not asked: add --url https://YOUR-HOST"
 
 
 def asked(url: str) -> Iterator[Finding]:
