@@ -111,6 +111,18 @@ def test_a_kernel_that_is_called_often_is_called_by_numba(tmp_path: Path, monkey
     assert [one_more(number) for number in range(3)] == [1, 2, 3]
 
 
+def test_machine_code_is_made_anew_where_only_the_cache_of_numba_is_left(tmp_path: Path):
+    file = tmp_path / "some_kernels.py"
+    file.write_text(SOURCE)
+    assert load(file).one_more(1) == 2
+    for kept in (tmp_path / "__pycache__").glob(f"*{kernel_native.SUFFIX}"):
+        kept.unlink()
+    one_more = load(file).one_more
+
+    assert one_more(1) == 2
+    assert not one_more.was_on_disk
+
+
 def test_no_copy_of_the_process_is_made_while_a_thread_loads_numba(monkeypatch: pytest.MonkeyPatch):
     loads, may_end = threading.Event(), threading.Event()
 

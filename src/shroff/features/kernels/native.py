@@ -168,6 +168,8 @@ class Native:
         import llvmlite.binding as llvm
 
         made = self._made_by_numba()
+        if made.stats.cache_hits:  # another process was quicker; what numba loads from disk has no code to look at
+            made = Native._made_by_numba(self)
         (signature,) = made.signatures
         symbol: str = made.overloads[signature].fndesc.llvm_func_name
         module = llvm.parse_assembly(made.inspect_llvm(signature))
