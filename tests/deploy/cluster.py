@@ -11,7 +11,7 @@ import json
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def rendered(deploy: Path, name: str) -> str:
 
 
 def manifests(deploy: Path, name: str) -> list[Manifest]:
-    return [one for one in yaml.safe_load_all(rendered(deploy, name)) if one]
+    return [one for one in yaml.load_all(rendered(deploy, name), yaml.CSafeLoader) if one]
 
 
 def each(deploy: Path, names: Sequence[str]) -> Iterator[tuple[str, list[Manifest], list[str]]]:
@@ -80,11 +80,18 @@ def crds() -> dict[str, Any]:
     return known
 
 
+@functools.cache
+def read_once(read: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that reads a schema, with what it has read kept: it is read for each manifest anew."""
+    return read if hasattr(read, "cache_info") else functools.cache(read)
+
+
 def schema_faults(file: str, one: Manifest, versions: Sequence[str] = VERSIONS) -> Iterator[str]:
     """What the schema of its kind has against a manifest; unknown fields are faults."""
     import jsonschema
     import kubernetes_validate
 
+    kubernetes_validate.utils.schema_contents = read_once(kubernetes_validate.utils.schema_contents)
     kind = f"{one['apiVersion']}/{one['kind']}"
     if kind in crds():
         for error in jsonschema.Draft202012Validator(crds()[kind]).iter_errors(one):
@@ -211,8 +218,8 @@ def program(deploy: Path, names: Sequence[str] = TRIED) -> list[str]:
             found += [f"{file}: {name}: {fault}" for fault in named_faults(deploy, file, template["spec"], given)]
         found += [f"{file}: {fault}" for fault in targets(given)]
         for one in given:
-            rules = yaml.safe_load((deploy / "prometheus/rules.yaml").read_text(encoding="utf-8"))
-            if one["kind"] == "PrometheusRule" and one["spec"] != rules:
+            rules = (deploy / "prometheus/rules.yaml").read_text(encoding="utf-8")
+            if one["kind"] == "PrometheusRule" and one["spec"] != yaml.load(rules, yaml.CSafeLoader):
                 found.append(f"{file}: its rules are not those of prometheus/rules.yaml")
         if any(one["kind"] == "PrometheusRule" for one in given):
             boards = {name: text for one in given if one["kind"] == "ConfigMap" for name, text in one["data"].items()}
