@@ -27,6 +27,7 @@ SMALLEST = {
     "online": "--events 500 --peer-events 200 --rounds 1",
     "online_features": "--events 500 --runs 1",
     "restart": "--events 500 --runs 1",
+    "restore": "--events 500 --tails 2 --tail-events 50",
     "scoring": "--rounds 1",
     "summaries": "--events 500 --runs 1",
 }
