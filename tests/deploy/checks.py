@@ -472,7 +472,9 @@ def readme(deploy: Path) -> list[str]:
         named = [one for one in words if one.startswith("deploy/")]
         found += [f"README.md: {one}: no such file" for one in named if not (deploy.parent / one).exists()]
     kept = {
-        str(path.relative_to(deploy)) for path in deploy.rglob("*") if path.is_file() and "secrets/" not in str(path)
+        str(path.relative_to(deploy))
+        for path in deploy.rglob("*")
+        if path.is_file() and {"secrets", "__pycache__"}.isdisjoint(path.parts)
     }
     table = text.partition("| file |")[2].partition("\n| --- ")[2]
     named = {one for line in table.splitlines()[1:] for one in re.findall(r"`([^`]+)`", line.split("|")[1])}
