@@ -127,6 +127,7 @@ def test_a_writer_at_work_is_read_beside_where_only_it_may_write(folder):
     log.close()
 
 
+@pytest.mark.slow
 def test_batches_that_are_not_in_the_file_yet_are_told_and_not_passed_over(folder):
     log = SqliteLog(folder / "log.db")
     log.append(payments(1, 3))

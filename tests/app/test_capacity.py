@@ -68,6 +68,7 @@ def payments(path: Path, count: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_sample_of_a_file_or_of_the_log_is_decided_and_the_log_stays_as_it_is(small: Path, tmp_path: Path):
     file = payments(tmp_path / "payments.jsonl", 1_500)
     by_file = measure(shroff.open(small).opened, file, "payment")

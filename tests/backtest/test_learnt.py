@@ -71,6 +71,7 @@ def test_the_answer_counts_only_events_that_are_new_to_the_model(learnt: tuple[P
     assert after.remarks == []
 
 
+@pytest.mark.slow
 def test_both_are_told_in_text_json_and_html(learnt: tuple[Path, str], capsys: pytest.CaptureFixture[str]):
     folder, model = learnt
     report = app.open(folder).backtest(model=model)

@@ -259,6 +259,7 @@ def greedy(n):
 """
 
 
+@pytest.mark.slow
 def test_a_kernel_that_needs_the_compiler_when_it_runs_is_refused(tmp_path: Path):
     file = tmp_path / "greedy.py"
     file.write_text(GREEDY)

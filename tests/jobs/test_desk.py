@@ -36,6 +36,7 @@ def finish(desk: JobDesk, job: jobs.Job, state: str = jobs.DONE) -> None:
 # ---- due times
 
 
+@pytest.mark.slow
 def test_each_due_time_runs_once_however_many_look(desks, monkeypatch):
     monkeypatch.setattr(jobs, "LEASE_MS", 10**9)  # as if it were renewed
     desks.schedule("a: { kind: marts, cron: '* * * * *', overlap: queue, catch_up: all }\n"

@@ -206,6 +206,7 @@ def test_card_precision_stands_beside_the_best_possible():
     assert 0 < found.mean <= found.best <= 1
 
 
+@pytest.mark.slow
 def test_without_capacity_or_costs_metrics_say_why_they_are_not_there():
     found = evaluate(noisy_set(3_000, keys=np.full(3_000, -1)), settings(capacity=None), Terms(), by_input())
 

@@ -128,6 +128,7 @@ def test_figures_are_named_in_words_and_have_units(whole):
     assert "1.0000" not in shown[: shown.index("<h2>Metrics")]
 
 
+@pytest.mark.slow
 def test_metrics_without_a_value_are_one_line_with_the_reason(whole):
     _, found, _ = whole
     lost = Estimate(None, None, None, None, (None, None), why="policy.yaml has no review_at")

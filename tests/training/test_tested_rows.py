@@ -64,6 +64,7 @@ def test_what_is_kept_is_weighed_as_what_was_measured(judged):
     assert stored_rows(replace(kept(b""), files={})) is None
 
 
+@pytest.mark.slow
 def test_a_file_of_an_older_program_has_no_keys(judged):
     table = rows_of(*judged).drop_columns(["key"])
     found = weighed_of(table, 2, "card")

@@ -75,6 +75,7 @@ def test_counts_are_asked_by_programs_and_on_the_screen(bank):
     run(bank, steps)
 
 
+@pytest.mark.slow
 def test_facts_are_asked_by_programs(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await fill(browser)

@@ -70,6 +70,7 @@ def test_without_a_port_nobody_listens_and_nothing_is_counted(bank):
         assert (address, work.counts.tally) == ("", None)
 
 
+@pytest.mark.slow
 def test_the_port_of_the_settings_is_used_and_each_lane_has_its_own(bank):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
