@@ -23,7 +23,7 @@ from tools.servers.process import DATA
 ROOT: Final = Path(__file__).parent.parent
 TIMES: Final = Path(".pytest_cache") / "times.jsonl"
 # Folders that `make check` leaves out.
-NOT_QUICK: Final = ("conformance", "contracts", "examples", "journeys", "laws", "recovery")
+NOT_QUICK: Final = ("analytics", "conformance", "contracts", "examples", "journeys", "lake", "laws", "recovery")
 PATIENT: Final = ("slow", "server", "long")  # marks of tests that it leaves out
 MARKS: Final = {
     "quick": " and ".join(f"not {mark}" for mark in PATIENT),
@@ -31,7 +31,6 @@ MARKS: Final = {
     "long": "long or not long",
 }
 WORKERS: Final = 3  # on 2 cores: half of the time a test waits for a server, a browser or a process
-QUICK_WORKERS: Final = 2  # what is quick waits for little
 # What compiles the kernels, once and side by side; on a first run each worker would compile them again.
 KERNELS: Final = (
     "import shroff.features.kernels.windows, shroff.features.kernels.rules",
@@ -57,7 +56,7 @@ def main() -> int:
     again = f" --{asked.size}" if asked.size else ""
     print(f"The order of this run: python -m tools.suite{again} --seed {asked.seed}", flush=True)
     began_s = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "-n", str(QUICK_WORKERS if asked.size == "quick" else WORKERS)]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(WORKERS)]
     command += ["--dist", "worksteal", f"--randomly-seed={asked.seed}", "-m", MARKS[asked.size], *asked.paths]
     if asked.size == "quick" and not asked.paths:
         command += [f"--ignore=tests/{name}" for name in NOT_QUICK]
