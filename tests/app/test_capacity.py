@@ -100,6 +100,6 @@ def test_the_command_needs_enough_events_and_prints_the_machine(
     said = capsys.readouterr()
 
     assert statuses == [2, 2, 0]
-    assert "20 events say little about capacity" in said.err
+    assert "a sample of 20 events says little" in said.err
     assert "'2y' is not a duration" in said.err
     assert json.loads(said.out)["processes"] == 1

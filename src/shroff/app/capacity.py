@@ -104,19 +104,19 @@ def measure(opened: Opened, files: Files = (), as_type: str | None = None) -> Me
     """
     from shroff.log.state.fold import fold, reach_ms
 
-    definitions = opened.checked()
+    definitions, named = opened.checked(), paths(files)
 
     def decided(given: Sequence[Path]) -> MeasuredEvents:
         with TemporaryDirectory(prefix="shroff-") as folder:
             held = opened.at(ScratchPaths(opened.places.folder, Path(folder)))
             began_s = time.perf_counter()
-            report = Taking(held).ingest(given, as_type=as_type, order="file", is_hashed=not paths(files))
+            report = Taking(held).ingest(given, as_type=as_type, order="file", is_hashed=not named)
             took_s, events = time.perf_counter() - began_s, report.events.appended
             refused = report.events.quarantined + report.untaken
             if events < LEAST:
                 cure = f"{refused:,} were refused ('shroff check --with FILE' shows why). " if refused else ""
                 raise UsageError(
-                    f"{many(events, 'event')} say little about capacity. {cure}Name a file with {LEAST:,} or more."
+                    f"a sample of {many(events, 'event')} says little. {cure}Name a file with {LEAST:,} or more."
                 )
             reach = reach_ms(definitions)
             with held.reading() as log:
@@ -130,7 +130,7 @@ def measure(opened: Opened, files: Files = (), as_type: str | None = None) -> Me
                 )
 
     with ExitStack() as stack:
-        given = paths(files) or [stack.enter_context(_newest(opened))]
+        given = named or [stack.enter_context(_newest(opened))]
         decided(given)  # loads what the second one shall find loaded
         return decided(given)
 

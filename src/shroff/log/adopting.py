@@ -140,11 +140,10 @@ def _kept_up(definitions: Definitions) -> list[Computed]:
     State has nothing else of rules: their aggregates are compared by the layout, and which hits there were is in the
     log. Nor has it scores, or for whom a rule is silent: what the rule aggregates is the same.
     """
-    computed = (one for one in computed_of(definitions) if one.rule is None or one.looks_since_flag)
     return [
         replace(one, node=without_silence(one.node)) if one.is_condition else one
-        for one in computed
-        if not one.is_score
+        for one in computed_of(definitions)
+        if not one.is_score and (one.rule is None or one.looks_since_flag)
     ]
 
 

@@ -1,6 +1,6 @@
 """A port for Prometheus and for probes: `/metrics`, `/health/live` and `/health/ready`, of a worker or a service.
 
-It needs no key, since none of it is personal; so it listens on this machine alone unless another address is named.
+No key is needed, because metrics have no personal data. By default only this machine can connect.
 """
 
 from __future__ import annotations

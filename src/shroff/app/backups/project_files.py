@@ -94,5 +94,5 @@ def _is_secret(path: Path, parts: list[str]) -> bool:
     try:
         with path.open("rb") as file:
             return _MARK in file.read(_MARK_WITHIN)
-    except OSError:  # gone since, or unreadable, which whoever stores it finds out
+    except OSError:  # deleted meanwhile, or unreadable: storing it reports that
         return False

@@ -186,7 +186,7 @@ def _write_database(vault: Vault, path: Path, points: list[BackedUpDatabase], pr
 
 
 def _hold_letters(database: Path) -> int:
-    """Hold open letters for a person to decide: whoever lost the project may have sent them after the backup."""
+    """Hold open letters for a person to decide: they may have been sent after the backup."""
     with closing(sqlite3.connect(database)) as connection, connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'notice_letters'").fetchone():
             return 0

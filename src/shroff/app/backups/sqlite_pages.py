@@ -1,8 +1,8 @@
 """Pages of a SQLite file beside its writers: a consistent copy, then what each later commit changed.
 
 Reads the formats that SQLite documents (sqlite.org/walformat.html): the write-ahead log has a page for each change, and
-its index says how many of them are committed. Works as Litestream does, on pages instead of rows, so every table of the
-file is copied, whoever writes it.
+its index says how many of them are committed. Works as Litestream does, on pages instead of rows: the copy has every
+table of the file, and what every process wrote.
 """
 
 from __future__ import annotations
