@@ -37,6 +37,11 @@ def killed(world: PipeWorld) -> None:
     world.signal(signal.SIGKILL)
 
 
+def killed_by_itself(world: PipeWorld) -> None:
+    """Lines flow until it is gone: for a program that was broken so that it kills itself between two commits."""
+    world.flow_until_it_ends()
+
+
 def killed_at_a_step(world: PipeWorld) -> None:
     world.surroundings.kill_at_step(world.chance.randrange(1, 120))
     world.flow_until_it_ends()

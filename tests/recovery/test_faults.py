@@ -10,7 +10,7 @@ import pytest
 from tests.support.effort import times
 
 from .faults_embedded import FAULTS as ON_A_PIPE
-from .faults_embedded import killed
+from .faults_embedded import killed, killed_by_itself
 from .faults_files import FAULTS as ON_FILES
 from .faults_files import FileWorld
 from .faults_process import Stable
@@ -54,20 +54,22 @@ def test_a_file_that_is_given_until_it_is_taken_is_taken_once(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("broken", "seen"),
+    ("broken", "struck", "seen"),
     [
-        ("answers_first", "lost"),
-        ("effects_apart", "lost"),
-        ("effects_again", "doubled"),
-        ("state_forgotten", "changed"),
+        ("answers_first", killed, "lost"),
+        ("effects_apart", killed_by_itself, "lost"),
+        ("effects_again", killed, "doubled"),
+        ("state_forgotten", killed, "changed"),
     ],
 )
-def test_a_promise_that_is_broken_is_seen(broken: str, seen: str, tmp_path: Path, stable: Stable) -> None:
+def test_a_promise_that_is_broken_is_seen(
+    broken: str, struck: Callable[[PipeWorld], None], seen: str, tmp_path: Path, stable: Stable
+) -> None:
     world = PipeWorld(tmp_path / "world", "broken", stable, broken)
     world.begin_settled()
     rows: list[Row] = []
     with pytest.raises(AssertionError, match=f"\n{seen}: "):
-        strike_all(world, [Fault("killed", killed, frozenset({-9}))] * TRIES, rows)
+        strike_all(world, [Fault("killed", struck, frozenset({-9}))] * TRIES, rows)
 
     assert getattr(rows[-1], seen) > 0
     world.close()
