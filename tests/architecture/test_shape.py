@@ -19,7 +19,12 @@ MODULES_MAX = 20  # of a folder
 METHODS_MAX, BASES_MAX = 20, 5  # of a class
 PARAMETERS_MAX = 7  # of a function outside kernels
 SHORT = 60  # lines: a shorter module has to say why it does not stand in its only user
-KERNELS = ("shroff.features.kernels.", "shroff.features.batch.backfill", "shroff.models.trees.")
+KERNELS = (
+    "shroff.features.kernels.",
+    "shroff.features.batch.backfill",
+    "shroff.models.trees.",
+    "shroff.engine.kernels.",
+)
 
 
 def full_folders(modules: list[Module]) -> list[str]:

@@ -41,7 +41,11 @@ def test_a_project_without_a_log_says_how_to_begin(small: Path, capsys: pytest.C
     assert "doctor" in err
 
 
-def test_what_needs_attention_is_marked(small: Path, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("little_disk", [0.0, 1.0])
+def test_what_needs_attention_is_marked(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, little_disk: float
+):
+    monkeypatch.setattr(status, "LITTLE_DISK", little_disk)  # of whatever disk this is
     decide(small, 10)
     _, out, _ = shown(capsys, "-C", str(small), "status")
     _, document, _ = shown(capsys, "-C", str(small), "status", "--json")
@@ -53,7 +57,8 @@ def test_what_needs_attention_is_marked(small: Path, capsys: pytest.CaptureFixtu
     assert "5 approve, 5 review" in out
     assert "rule large" in out
     assert any(name.startswith("! quarantine") for name in rows)
-    assert not any(name.startswith(("! disk", "! cases")) for name in rows)
+    assert any(name.startswith("! disk") for name in rows) == bool(little_disk)
+    assert not any(name.startswith("! cases") for name in rows)
     assert found["last_hour"] == {"outcomes": {"approve": 5, "review": 5}, "is_whole": True}
     assert found["metrics"]["shroff_quarantine_entries"] == 1
     assert found["unread"] == []

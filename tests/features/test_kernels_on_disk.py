@@ -42,7 +42,8 @@ PACKAGE = Path(shroff.__file__).parent
     "name",
     [f"features/kernels/{name}.py" for name in ("answers", "distinct")]
     + [f"features/batch/{name}.py" for name in ("backfill", "backfill_plan")]
-    + [f"models/trees/{name}.py" for name in ("score", "layout", "walker")],
+    + [f"models/trees/{name}.py" for name in ("score", "layout", "walker")]
+    + [f"engine/kernels/{name}.py" for name in ("reals", "rows")],
 )
 def test_a_change_in_any_file_of_kernels_makes_all_of_them_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -63,7 +64,7 @@ def test_a_change_in_any_file_of_kernels_makes_all_of_them_stale(
 
 def test_all_that_is_compiled_is_in_a_file_that_makes_it_stale():
     stale = {file for pattern in KERNEL_FILES for file in PACKAGE.glob(pattern)}
-    shared = (file for room in ("features", "models") for file in PACKAGE.glob(f"{room}/**/*.py"))
+    shared = (file for room in ("features", "models", "engine") for file in PACKAGE.glob(f"{room}/**/*.py"))
     compiled = {file for file in shared if "\n@compiled\n" in file.read_text(encoding="utf-8")}
 
     assert len(compiled) > 10

@@ -27,7 +27,7 @@ NATIVE: Final = (
     "shroff.features.batch.backfill_values:link_values",
     "shroff.log.columns.ids:hash_texts code_texts",
     "shroff.models.trees.walker:add_leaves make_scores",
-    "shroff.engine.fragments_kernel:write_objects find_numbers",
+    "shroff.engine.kernels.rows:write_rows join_slices",
 )
 
 

@@ -7,24 +7,30 @@ in the log nor the wording of reasons is part of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import astuple, dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
+import numpy as np
 
-from shroff.engine.fragments import ObjectWriter, RowWriter
+from shroff.engine.fragments import ColumnWriter, RowWriter, Slices, TextPool, object_writer
+from shroff.engine.kernels.sha256 import hash_slices
 from shroff.engine.stored import stored
 from shroff.events.event import canonical_bytes, canonical_real, canonical_text
 from shroff.features.frames import Frame
+from shroff.language.columns import Array, Column
+from shroff.language.types import INTEGER, REAL
 from shroff.language.values import Value
 from shroff.project.definitions import Definitions, Versions
 from shroff.streams.log import DecisionRow
 
+_Value = TypeVar("_Value")
 NO_SCORE: Final = b"null"
 _SEALED: Final = ("event", "id", "outcome", "score", "rules", "shadow_rules", "features", "exploration")
 _LISTED: Final = ("definitions", "rules", "policy", "lists", "tables", "model")
+_HEX: Final = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)  # two digits a byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,11 @@ class DocumentWriter:
 
     def __init__(self, event: str, definitions: Definitions) -> None:
         self._fields = [(name, definitions.features[name].type) for name in definitions.feature_names(event)]
-        self._objects = ObjectWriter(self._fields, definitions.settings.money_places)
-        self._row = RowWriter(self._fields, definitions.settings.money_places)
+        places = definitions.settings.money_places
+        self._texts, self._objects = TextPool(), object_writer(self._fields, places)
+        self._places = ColumnWriter([',"seq":', ',"as_of_seq":', ","], [INTEGER, INTEGER], places)
+        self._scores = ColumnWriter(["", ""], [REAL], places)
+        self._row = RowWriter(self._fields, places)
         self._models = ["", *(one.id for one in definitions.scoring_of(event).deciding)]
         self.show(definitions.versions)
         self._head = f'{{"event":"{event}","id":'.encode()
@@ -63,11 +72,16 @@ class DocumentWriter:
         listed = {name: getattr(versions, name) for name in _LISTED}
         self._versions = {model: _versions(listed | {"model": model}) for model in self._models}
 
-    def features(self, frame: Frame) -> Sequence[bytes | memoryview]:
+    def features(self, frame: Frame) -> Sequence[memoryview]:
         """The features of each event as a JSON object, names sorted; of use until the next call."""
-        if not self._fields:
-            return [b"{}"] * len(frame)
-        return self._objects.write([frame.computed.get(name) for name, _ in self._fields], len(frame))
+        self._texts.clear()
+        found, shown = self._objects_of(frame, slice(None), len(frame)), self._texts.bytes.data
+        return [shown[start:stop] for start, stop in zip(found.starts.tolist(), found.stops.tolist(), strict=True)]
+
+    def _objects_of(self, frame: Frame, rows: Array | slice, count: int) -> Slices:
+        columns = [frame.computed.get(name) for name, _ in self._fields]
+        chosen = [None if one is None else Column(one.values[rows], one.valid[rows]) for one in columns]
+        return self._objects.write(self._texts, chosen, count)
 
     def features_of(self, values: Sequence[Value]) -> bytes:
         """The features of one event as a JSON object, from their values in the order of names."""
@@ -98,6 +112,33 @@ class DocumentWriter:
         shown = pieces.shown_head, score, pieces.shown_tail, features, versions.shown
         return b"".join((self._head, id_json, place, *shown, sealed_by, pieces.shown_end)), receipt.digest()
 
+    def write_all(self, frame: Frame, decided: DecidedBatch) -> tuple[list[bytes], list[bytes]]:
+        """The documents and receipts of a batch, which are those that `write` gives one by one."""
+        texts, count = self._texts, len(decided.rows)
+        texts.clear()
+        features = self._objects_of(frame, slice(None) if count == len(frame) else decided.rows, count)
+        everywhere = np.ones(count, np.bool_)
+        places = [Column(decided.seqs - behind, everywhere) for behind in (0, 1)]
+        place = self._places.write(texts, places, count)
+        scores = None if decided.scores is None else Column(np.array(decided.scores, np.float64), everywhere)
+        score = self._scores.write(texts, [scores], count)
+        id_ = texts.add_all([canonical_bytes(one) for one in decided.ids])
+        content, _ = _hashed(texts, texts.add_all(decided.bodies))
+        verdicts, verdict_of = _distinct(list(map(id, decided.verdicts)), decided.verdicts)
+        pieces = zip(*(astuple(self._pieces(one)) for one in verdicts), strict=True)
+        middle, *sealed, shown_head, shown_tail, shown_end = (texts.add_all(one).take(verdict_of) for one in pieces)
+        models, model_of = _distinct(decided.models, decided.models)
+        version = [self._versions[one] for one in models]
+        versions = texts.add_all([one.sealed for one in version]).take(model_of)
+
+        head, event, named = (texts.add_all([one]) for one in (b'{"content":"', self._sealed_event, b',"id":'))
+        sealed_parts = head, content, event, middle, features, named, id_, sealed[0], score, sealed[1], versions
+        receipt, receipts = _hashed(texts, texts.join(sealed_parts, count))
+
+        head, versions = texts.add_all([self._head]), texts.add_all([one.shown for one in version]).take(model_of)
+        parts = head, id_, place, shown_head, score, shown_tail, features, versions, receipt, shown_end
+        return texts.cut(texts.join(parts, count)), receipts
+
     def _pieces(self, verdict: Verdict) -> _Pieces:
         """What a verdict gives to both texts; most events share one of a few without rules, which are kept."""
         is_plain = not verdict.rules and not verdict.shadow_rules and not verdict.exploration
@@ -116,6 +157,40 @@ class DocumentWriter:
         if is_plain:
             self._plain[verdict.outcome] = found
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedBatch:
+    """What is decided of a batch of events, as columns.
+
+    Args:
+        rows: Where they stand in the frame of their features.
+        scores: None where no model scores them; then `models` are empty texts.
+    """
+
+    rows: Array
+    seqs: Array
+    ids: Sequence[str]
+    bodies: Sequence[bytes]
+    verdicts: Sequence[Verdict]
+    scores: Sequence[float] | None
+    models: Sequence[str]
+
+
+def _hashed(texts: TextPool, slices: Slices) -> tuple[Slices, list[bytes]]:
+    """The SHA-256 of texts, added as hexadecimal digits, and as bytes."""
+    digests = hash_slices(texts.bytes, slices.starts, slices.stops)
+    size, all_of = digests.shape[1], digests.tobytes()
+    start = texts.add(_HEX.take(digests).tobytes())
+    shown = Slices.behind(start, np.arange(1, len(digests) + 1) * 2 * size)
+    return shown, [all_of[at : at + size] for at in range(0, len(all_of), size)]
+
+
+def _distinct(names: Sequence[Hashable], values: Sequence[_Value]) -> tuple[list[_Value], Array]:
+    """The values of different names, and which of these each one is."""
+    found = dict(zip(names, values, strict=True))
+    codes = {name: code for code, name in enumerate(found)}
+    return list(found.values()), np.fromiter(map(codes.__getitem__, names), np.int64, len(names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
-"""JSON objects of whole columns of values, each value as `canonical_value` gives it.
+"""TextPool of whole columns of values, each value as `canonical_value` gives it, and texts joined of others.
 
-Every decision shows all its features, so this is on the path of every event. Numbers are
-written by a compiled kernel; what it cannot write comes to it as text.
+Every decision shows all its features, so this is on the path of every event. Compiled kernels write numbers and copy
+texts; what they cannot write comes to them as text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -22,103 +23,160 @@ _FLOAT_EXACT: Final = 2**53
 _AS_REALS: Final = frozenset(["real", "duration"])
 
 
-class ObjectWriter:
-    """Writes JSON objects with these names, in this order.
+class TextPool:
+    """TextPool of a batch in one array of bytes, each told by where it starts and stops.
 
-    Args:
-        fields: Names and types. The names are plain text that JSON shows as it is.
-        money_places: As the project's currency has them.
-
-    Cost: 2 µs an object of 40 numbers in batches of thousands, 40 µs alone.
+    TextPool are only added; what was added stays where it is until `clear`.
     """
 
-    def __init__(self, fields: Sequence[tuple[str, Type]], money_places: int) -> None:
-        # Loading the kernel takes up to seconds where it is to be compiled, which a mere import must not.
-        from shroff.engine import fragments_kernel
+    def __init__(self) -> None:
+        self.bytes, self.used = np.empty(1 << 16, np.uint8), 0
 
-        self._kernel = fragments_kernel
-        self._types = [type_ for _, type_ in fields]
-        self._money_places = money_places
-        pieces = [f'{"," if at else "{"}"{name}":'.encode() for at, (name, _) in enumerate(fields)]
-        self._name_ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
-        self._names = np.frombuffer(b"".join([*pieces, b"}"]), np.uint8)
-        self._out = np.empty(0, np.uint8)
+    def clear(self) -> None:
+        """Forget all of them; the room is used again."""
+        self.used = 0
 
-    def write(self, columns: Sequence[Column | None], count: int) -> list[memoryview]:
-        """The object of each row; None for a column of which no value is there.
+    def reserve(self, size: int) -> None:
+        """Make room for so many bytes more, and for what a kernel copies too far."""
+        needed = self.used + size + _slack()
+        if needed > len(self.bytes):
+            room = np.empty(max(needed, 2 * len(self.bytes)), np.uint8)
+            room[: self.used] = self.bytes[: self.used]
+            self.bytes = room
 
-        What it gives shows one place in memory, which the next call writes over.
-        """
-        if not count:
+    def add(self, text: bytes) -> int:
+        """Take a text; gives where it starts."""
+        start = self.used
+        self.reserve(len(text))
+        self.bytes[start : start + len(text)] = np.frombuffer(text, np.uint8)
+        self.used += len(text)
+        return start
+
+    def add_all(self, texts: Sequence[bytes]) -> Slices:
+        """Take texts one behind the other."""
+        stops = np.fromiter(map(len, texts), np.int64, len(texts)).cumsum()
+        return Slices.behind(self.add(b"".join(texts)), stops)
+
+    def cut(self, slices: Slices) -> list[bytes]:
+        """The texts of slices that stand one behind the other."""
+        if not len(slices.starts):
             return []
+        start, stops = int(slices.starts[0]), slices.stops - slices.starts[0]
+        whole, ends = self.bytes[start : slices.stops[-1]].tobytes(), stops.tolist()
+        return [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def join(self, parts: Sequence[Slices], count: int) -> Slices:
+        """Add a text for each row, of its slices one behind the other; of a single slice in all rows."""
+        from shroff.engine.kernels import rows
+
+        shape = count, len(parts)
+        starts, stops, ends = np.empty(shape, np.int64), np.empty(shape, np.int64), np.empty(count, np.int64)
+        for at, part in enumerate(parts):
+            starts[:, at], stops[:, at] = part.starts, part.stops
+        self.reserve(int((stops - starts).sum()))
+        start = self.used
+        self.used = rows.join_slices(self.bytes, start, starts, stops, ends)
+        return Slices.behind(start, ends - start)
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Where the texts of some rows start and stop, of one for each row or one for all."""
+
+    starts: Array
+    stops: Array
+
+    @classmethod
+    def behind(cls, start: int, ends: Array) -> Slices:
+        """TextPool one behind the other from a place on, which end so far behind it."""
+        stops = ends + start
+        starts = np.empty_like(stops)
+        starts[:1] = start
+        starts[1:] = stops[:-1]
+        return cls(starts, stops)
+
+    def take(self, rows: Array) -> Slices:
+        """The slices of these rows."""
+        return Slices(self.starts[rows], self.stops[rows])
+
+
+def _slack() -> int:
+    from shroff.engine.kernels import rows
+
+    return rows.SLACK_BYTES
+
+
+class ColumnWriter:
+    """Writes the JSON of the values of columns, row by row.
+
+    Args:
+        between: What stands before the value of each column, and behind the last.
+        types: Of the columns.
+        money_places: As the project's currency has them.
+
+    Cost: 2 µs a row of 40 numbers in batches of thousands, 40 µs alone.
+    """
+
+    def __init__(self, between: Sequence[str], types: Sequence[Type], money_places: int) -> None:
+        # Loading the kernel takes up to seconds where it is to be compiled, which a mere import must not.
+        from shroff.engine.kernels import rows
+
+        self._kernel, self._types, self._money_places = rows, types, money_places
+        pieces = [piece.encode() for piece in between]
+        self._between_ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
+        self._between = np.frombuffer(b"".join([*pieces, bytes(rows.SLACK_BYTES)]), np.uint8)
+
+    def write(self, texts: TextPool, columns: Sequence[Column | None], count: int) -> Slices:
+        """Add the text of each row; None for a column of which no value is there."""
         shape = len(columns), count
         kinds = np.zeros((len(columns), 2), np.int64)
         words, stops, valid = np.zeros(shape, np.int64), np.empty(shape, np.int64), np.zeros(shape, np.uint8)
-        texts, reals = _Texts(words, stops), dict[int, Array]()
         for at, (column, type_) in enumerate(zip(columns, self._types, strict=True)):
             if column is None:
                 continue
             valid[at] = column.valid
-            kind = self._kind(column, type_)
-            if kind is not None:
-                kinds[at], words[at] = kind, column.values
+            found = self._numbers(column, type_)
+            if found is not None:
+                *kinds[at], words[at] = found
                 continue
             kinds[at, 0] = self._kernel.TEXT
-            floats = _floats(column, type_)
-            if floats is not None:
-                reals[at] = floats
-            else:
-                values = values_of(column)
-                texts.add(at, [canonical_value(value, type_, self._money_places).encode() for value in values])
-        if reals:
-            self._add_reals(texts, reals)
-        pool = b"".join(texts.parts)
-        room = count * (len(self._names) + self._kernel.NUMBER_BYTES * len(columns)) + len(pool)
-        if room > len(self._out):
-            self._out = np.empty(room, np.uint8)
-        ends = np.empty(count, np.int64)
-        self._kernel.write_objects(
-            self._out, ends, self._names, self._name_ends, kinds, words, stops, valid, np.frombuffer(pool, np.uint8)
+            values = values_of(column)
+            written = texts.add_all([canonical_value(value, type_, self._money_places).encode() for value in values])
+            words[at], stops[at] = written.starts, written.stops
+        longest = int(np.where(kinds[:, :1] == self._kernel.TEXT, stops - words, self._kernel.NUMBER_BYTES).sum())
+        texts.reserve(count * len(self._between) + longest)
+        start, ends = texts.used, np.empty(count, np.int64)
+        texts.used = self._kernel.write_rows(
+            texts.bytes, start, ends, self._between, self._between_ends, kinds, words, stops, valid
         )
-        shown, listed = self._out.data, ends.tolist()
-        return [shown[start:end] for start, end in zip([0, *listed], listed, strict=False)]
+        return Slices.behind(start, ends - start)
 
-    def _kind(self, column: Column, type_: Type) -> tuple[int, int] | None:
-        """How the kernel writes a column, and the places of money; None where it cannot."""
-        if column.values.dtype == object:
+    def _numbers(self, column: Column, type_: Type) -> tuple[int, int, Array] | None:
+        """How the kernel writes a column, the places of money, and its numbers; None where it cannot."""
+        values = column.values
+        if values.dtype == object:
             return None
         if type_.kind == "integer":
-            return self._kernel.INTEGER, 0
+            return self._kernel.INTEGER, 0, values
         if type_.kind == "boolean":
-            return self._kernel.BOOLEAN, 0
+            return self._kernel.BOOLEAN, 0, values
         if type_.kind == "money" and type_.places == self._money_places:
-            return self._kernel.MONEY, type_.places
+            return self._kernel.MONEY, type_.places, values
+        if type_.kind == "real":
+            return self._kernel.REAL, 0, np.ascontiguousarray(values, np.float64).view(np.int64)
+        if type_.kind == "duration" and bool((np.abs(values) <= _FLOAT_EXACT).all()):
+            return self._kernel.REAL, 0, (values / 1_000).view(np.int64)
         return None
 
-    def _add_reals(self, texts: _Texts, columns: dict[int, Array]) -> None:
-        """Add columns of reals as RFC 8785 has them.
 
-        The encoder writes the shortest digits too, but whole numbers as `1.0` and with exponents of its own; of
-        the first the kernel leaves the end away, and those it would write otherwise are written one by one.
-        """
-        rows = list(columns)
-        values = np.concatenate(list(columns.values())) + 0.0  # -0.0 becomes 0.0
-        listed = msgspec.json.encode(values.tolist())
-        starts, stops = np.empty(len(values), np.int64), np.empty(len(values), np.int64)
-        self._kernel.find_numbers(np.frombuffer(listed, np.uint8), starts, stops)
-        start = texts.write(listed)
-        starts += start
-        stops += start
-        sizes = np.abs(values)
-        for at in np.flatnonzero(((sizes < PLAIN_MIN) & (sizes > 0)) | (sizes >= PLAIN_MAX)).tolist():
-            text = canonical_real(float(values[at])).encode()
-            starts[at] = texts.write(text)
-            stops[at] = starts[at] + len(text)
-        texts.words[rows], texts.stops[rows] = starts.reshape(len(rows), -1), stops.reshape(len(rows), -1)
+def object_writer(fields: Sequence[tuple[str, Type]], money_places: int) -> ColumnWriter:
+    """Writes JSON objects with these names, in this order; they are plain text that JSON shows as it is."""
+    names = [f'{"," if at else "{"}"{name}":' for at, (name, _) in enumerate(fields)]
+    return ColumnWriter([*names, "}" if names else "{}"], [type_ for _, type_ in fields], money_places)
 
 
 class RowWriter:
-    """Writes the JSON object of one row, as `ObjectWriter` writes those of many.
+    """Writes the JSON object of one row, as `object_writer` writes those of many.
 
     Cost: 12 µs an object of 40 numbers.
     """
@@ -149,39 +207,7 @@ class RowWriter:
 
 
 def _canonical(value: float, text: str) -> str:
-    """The canonical text of a float, from that of the encoder: see `ObjectWriter`."""
+    """The canonical text of a float from that of the encoder, which has `1.0` and exponents of its own."""
     if value and not PLAIN_MIN <= abs(value) < PLAIN_MAX:
         return canonical_real(value)
     return text.removesuffix(".0")
-
-
-class _Texts:
-    """JSON that was written beforehand, and where that of each value stands in it."""
-
-    def __init__(self, words: Array, stops: Array) -> None:
-        self.words, self.stops = words, stops
-        self.parts: list[bytes] = []
-        self._size = 0
-
-    def write(self, text: bytes) -> int:
-        """Take text; gives where it begins."""
-        start = self._size
-        self.parts.append(text)
-        self._size += len(text)
-        return start
-
-    def add(self, column: int, fragments: Sequence[bytes]) -> None:
-        """Take the JSON of each value of a column."""
-        sizes = np.fromiter(map(len, fragments), np.int64, len(fragments))
-        stops = sizes.cumsum() + self.write(b"".join(fragments))
-        self.words[column], self.stops[column] = stops - sizes, stops
-
-
-def _floats(column: Column, type_: Type) -> Array | None:
-    """The values of a column whose JSON is a float's: reals, and durations as seconds."""
-    if type_.kind == "real":
-        return column.values
-    if type_.kind == "duration" and column.values.dtype == np.int64:
-        seconds: Array = column.values / 1_000
-        return seconds if bool((np.abs(column.values) <= _FLOAT_EXACT).all()) else None
-    return None

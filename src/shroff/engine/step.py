@@ -7,12 +7,14 @@ batches of any size and a replay give the same bytes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import repeat
 
 import numpy as np
 
-from shroff.engine.documents import NO_SCORE, DocumentWriter, Verdict
+from shroff.engine.documents import DecidedBatch, DocumentWriter, Verdict
 from shroff.engine.let_through import LET_THROUGH, LetThrough, explorable
 from shroff.engine.row_decider import RowDecider
 from shroff.engine.verdicts import Effects, Hit, Placed, Verdicts, explored, is_rolled_out, record_hits
@@ -127,25 +129,38 @@ class Engine:
             record_hits(placed[row], found, effects)
         if not self.definitions.events.types[name].is_decided:
             return
-        writer, scores = self._writers[name], scored(frame, self.definitions.scoring_of(name))
-        shown_scores = [NO_SCORE] * len(placed) if scores is None else scores.shown()
-        verdicts = self._verdicts[name]
-        drawn = self._explorations(name, frame, hits, effects)
-        for row, (one, shown) in enumerate(zip(placed, writer.features(frame), strict=True)):
-            if one.past_hits is not None:
-                continue
-            verdict, id_ = verdicts.of(hits.get(row), None if scores is None else scores.values[row]), one.event.id
-            by = shown_scores[row], "" if scores is None else scores.models[row]
-            verdict = drawn(row, one, verdict)
-            document, receipt = writer.write(id_, one.seq, one.body, shown, verdict, *by)
-            effects.decisions.append(DecisionRow(one.seq, name, id_, verdict.outcome, receipt, document))
+        scores, of = scored(frame, self.definitions.scoring_of(name)), self._verdicts[name].of
+        rows = [row for row, one in enumerate(placed) if one.past_hits is None]
+        given = None if scores is None else [scores.values[row] for row in rows]
+        verdicts = list(map(of, map(hits.get, rows), given or repeat(None)))
+        if name in self._explored:
+            verdicts = self._explored_ones(name, frame, rows, placed, verdicts, hits, effects)
+        events = [placed[row] for row in rows]
+        decided = DecidedBatch(
+            np.array(rows),
+            np.array([one.seq for one in events]),
+            [one.event.id for one in events],
+            [one.body for one in events],
+            verdicts,
+            given,
+            [""] * len(rows) if scores is None else [scores.models[row] for row in rows],
+        )
+        for one, verdict, document, receipt in zip(
+            events, verdicts, *self._writers[name].write_all(frame, decided), strict=True
+        ):
+            effects.decisions.append(DecisionRow(one.seq, name, one.event.id, verdict.outcome, receipt, document))
 
-    def _explorations(
-        self, name: str, frame: Frame, hits: Mapping[int, list[Hit]], effects: Effects
-    ) -> Callable[[int, Placed, Verdict], Verdict]:
-        """What draws among would-be declines, event by event in log order."""
-        if name not in self._explored:
-            return lambda row, one, verdict: verdict
+    def _explored_ones(
+        self,
+        name: str,
+        frame: Frame,
+        rows: Sequence[int],
+        placed: Sequence[Placed],
+        verdicts: Sequence[Verdict],
+        hits: Mapping[int, list[Hit]],
+        effects: Effects,
+    ) -> list[Verdict]:
+        """The verdicts after the draws among would-be declines, event by event in log order."""
         (explore, node), small = self._explored[name], list[bool]()
         places = self.definitions.settings.money_places
 
@@ -154,10 +169,12 @@ class Engine:
                 small.extend(explorable(explore, frame.evaluate(node), node.type, places, frame.times).tolist())
             return small[row]
 
-        def drawn(row: int, one: Placed, verdict: Verdict) -> Verdict:
-            return explored(explore, self.let_through, one, verdict, hits.get(row, ()), lambda: is_small(row), effects)
-
-        return drawn
+        return [
+            explored(
+                explore, self.let_through, placed[row], verdict, hits.get(row, ()), partial(is_small, row), effects
+            )
+            for row, verdict in zip(rows, verdicts, strict=True)
+        ]
 
     def _hits(self, name: str, frame: Frame, placed: Sequence[Placed]) -> dict[int, list[Hit]]:
         """For each event that a rule hit: the hits, by rule id."""

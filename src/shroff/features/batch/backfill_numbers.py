@@ -6,18 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from shroff.features.kernels.numbers import Word, compiled, intrinsic_of
-
-
-def _high_product(typing_context: Any, a: Any, b: Any) -> Any:
-    from numba import types
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        wide = context.get_value_type(types.uint64).__class__(128)
-        left, right = (builder.zext(argument, wide) for argument in arguments)
-        return builder.trunc(builder.lshr(builder.mul(left, right), wide(64)), arguments[0].type)
-
-    return types.uint64(types.uint64, types.uint64), generate
+from shroff.features.kernels.numbers import Word, compiled, high_product, intrinsic_of
 
 
 def _leading_zeros(typing_context: Any, value: Any) -> Any:
@@ -39,8 +28,6 @@ def _float_of(typing_context: Any, value: Any) -> Any:
     return types.float64(types.uint64), generate
 
 
-# The upper word of a product of two words: one instruction of the machine.
-high_product = intrinsic_of(_high_product)
 # Zeros before the first one of a word's bits; 64 for zero.
 leading_zeros = intrinsic_of(_leading_zeros)
 # The float that has these bits.

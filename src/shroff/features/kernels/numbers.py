@@ -21,7 +21,12 @@ Word: TypeAlias = Any
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 DIGEST_LENGTH: Final = 16
 # What the shared kernels are made from, below the package. A kernel of another room adds its own file.
-KERNEL_FILES: Final = ("features/kernels/*.py", "features/batch/backfill*.py", "models/trees/*.py")
+KERNEL_FILES: Final = (
+    "features/kernels/*.py",
+    "features/batch/backfill*.py",
+    "models/trees/*.py",
+    "engine/kernels/*.py",
+)
 
 
 # Nothing here allocates, so numba need not count references: its locked instructions took
@@ -125,17 +130,26 @@ def _float_of(typing_context: Any, value: Any) -> Any:
 float_of = intrinsic_of(_float_of)
 
 
+def _high_product_of(typing_context: Any, a: Any, b: Any) -> Any:
+    from llvmlite import ir
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide = ir.IntType(128)
+        both = builder.mul(*(builder.zext(argument, wide) for argument in arguments))
+        return builder.trunc(builder.lshr(both, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+# The upper 64 of the 128 bits of a * b, both unsigned.
+high_product = intrinsic_of(_high_product_of)
+
+
 @compiled
 def product(a: Word, b: Word) -> tuple[Word, Word]:
     """The 128 bits of a * b: (high, low)."""
-    mask = np.uint64(0xFFFFFFFF)
-    half = np.uint64(32)
-    low = (a & mask) * (b & mask)
-    cross = (a & mask) * (b >> half)
-    other = (a >> half) * (b & mask)
-    middle = (low >> half) + (cross & mask) + (other & mask)
-    high = (a >> half) * (b >> half) + (cross >> half) + (other >> half) + (middle >> half)
-    return high, (middle << half) | (low & mask)
+    return high_product(a, b), a * b
 
 
 @compiled

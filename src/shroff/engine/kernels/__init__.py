@@ -1,0 +1,1 @@
+"""Kernels that write the text of decisions and hash it, for whole batches."""
