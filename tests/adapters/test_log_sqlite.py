@@ -8,13 +8,14 @@ import sqlite3
 import subprocess
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import msgspec
 import pytest
 
 from shroff.adapters.databases import sqlite_file
 from shroff.adapters.databases.sqlite_file import storage_error
+from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
 from shroff.streams.log import Batch, PersonalValue
@@ -412,6 +413,72 @@ def test_tables_are_read_by_people(path):
     assert {"events", "decisions", "flags", "hits", "quarantine", "waiting_labels", "outbox", "offsets"} < tables
     assert amounts == [("event", "payment", f"p-{seq}", seq) for seq in (1, 2, 3)]
     assert documents == [("approve", 1), ("approve", 2), ("approve", 3)]
+
+
+def test_people_read_the_decisions_of_large_batches_among_the_others(path):
+    batches = [payments(1, 2), payments(3, 600), payments(603, 1)]
+    logged(path, *batches)
+    expected = [one for batch in batches for one in batch.decisions]
+    with closing(SqliteLog(path, read_only=True)) as log, closing(log.sql_connection()) as shell:
+        rows = shell.execute("SELECT seq, outcome, receipt, document FROM decisions ORDER BY seq").fetchall()
+        (seqs,) = shell.execute("SELECT sum(json_extract(document, '$.seq')) FROM decisions").fetchone()
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            shell.execute("DELETE FROM events")
+
+    assert rows == [(one.seq, one.outcome, one.receipt, one.document.decode()) for one in expected]
+    assert seqs == sum(range(604))
+
+
+def test_decisions_of_small_batches_come_into_frames_but_for_the_newest(path):
+    log = SqliteLog(path)
+    for first in range(1, 5_000, 100):
+        log.append(payments(first, 100))
+        log.maintain()
+    log.close()
+    count = "SELECT count(*) FROM "
+    with closing(sqlite3.connect(path)) as shell:
+        (rows,), (frames,) = (shell.execute(count + table).fetchone() for table in ("decisions", "decision_frames"))
+    with closing(SqliteLog(path, read_only=True)) as reader:
+        found = [one for part in reader.decisions_after() for one in part]
+
+    assert found == payments(1, 5_000).decisions
+    assert rows == 5_000 - frames * FRAME_ROWS
+    assert ROWS_KEPT <= rows < ROWS_KEPT + FRAME_ROWS
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "data = CAST(substr(data, 1, 900) || x'00' || substr(data, 902) AS BLOB)",
+        "outcomes = CAST(outcomes || x'00' AS BLOB)",
+        "data = substr(data, 1, length(data) - 9)",
+        "first_seq = 2",
+        "seq = 299",
+    ],
+)
+def test_a_frame_that_has_changed_is_told_by_its_places(path, change):
+    logged(path, payments(1, 300), payments(301, 300))
+    with closing(sqlite3.connect(path, isolation_level=None)) as shell:
+        shell.execute(f"UPDATE decision_frames SET {change} WHERE seq = 300")
+
+    with closing(SqliteLog(path, read_only=True)) as log:
+        with pytest.raises(StorageError, match=r"decisions at sequence numbers [12] to (299|300) differ from those"):
+            list(log.decisions_after())
+        with pytest.raises(StorageError, match=r"sequence numbers [12] to (299|300) differ"):
+            log.decisions("payment", ["p-7"])
+        assert log.decisions("payment", ["p-301"]) == {"p-301": payments(301, 1).decisions[0]}
+
+
+def test_a_frame_whose_event_is_gone_is_told(path):
+    logged(path, payments(1, 300))
+    with closing(sqlite3.connect(path, isolation_level=None)) as shell:
+        shell.execute("DELETE FROM events WHERE seq = 7")
+
+    with (
+        closing(SqliteLog(path, read_only=True)) as log,
+        pytest.raises(StorageError, match="the event at sequence number 7 is missing"),
+    ):
+        list(log.decisions_after())
 
 
 def test_a_commit_is_flushed_and_the_log_is_checkpointed_between_batches_only(path):

@@ -79,7 +79,9 @@ def test_every_dependency_is_locked():
 # What an import is called on the package index, where that is another name.
 DISTRIBUTIONS = {
     "argon2": "argon2-cffi",
+    "backports": "backports-zstd",
     "bson": "pymongo",
+    "compression": "backports-zstd",  # what Python 3.14 calls it
     "google.api_core": "google-cloud-pubsub",
     "google.auth": "google-cloud-pubsub",
     "google.cloud": "google-cloud-pubsub",

@@ -494,6 +494,21 @@ class PrunesOneMore(MemoryLog):
         return super().prune(min(upto + 1, self.last_seq() - 1), places)
 
 
+class PrunesWholeFrames(MemoryLog):
+    def prune(self, upto: int, places: int = 2_048) -> int:
+        stop = super().prune(upto, places)
+        for seq in range(stop, stop // 300 * 300 + 300):
+            self.store.decisions.pop(seq, None)
+        return stop
+
+
+class LosesOneBetweenFrames(MemoryLog):
+    def append(self, batch: Batch) -> None:
+        super().append(batch)
+        if len(batch.decisions) > 256:
+            del self.store.decisions[batch.decisions[256].seq]
+
+
 class PrunesIngestTimes(MemoryLog):
     def prune(self, upto: int, places: int = 2_048) -> int:
         self.store.batches[:] = [one for one in self.store.batches if one[0] > upto]
@@ -584,6 +599,8 @@ class ForgetsWhereFlagsEnded(MemoryLog):
 BROKEN = {
     ForgetsWhereFlagsEnded: "test_flags_of_a_key_come_newest_first_and_go_on_where_they_ended",
     PrunesOneMore: "test_what_is_behind_a_pruned_place_reads_as_before",
+    PrunesWholeFrames: "test_a_large_batch_is_pruned_at_any_place",
+    LosesOneBetweenFrames: "test_decisions_of_large_batches_read_as_those_of_small_ones",
     PrunesIngestTimes: "test_the_ingest_time_of_each_batch_is_kept_beyond_its_records",
     PrunesFlags: "test_what_is_no_record_and_no_decision_stays",
     BeginsLater: "test_reading_from_a_pruned_place_is_refused",

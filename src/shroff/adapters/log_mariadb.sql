@@ -1,4 +1,4 @@
--- The tables of a log in a MariaDB database, version 2 (table `version`), each behind a prefix. A log of an older version
+-- The tables of a log in a MariaDB database, version 3 (table `version`), each behind a prefix. A log of an older version
 -- comes to the same tables by the scripts in migrations_mariadb/.
 -- They are those of `log_sqlite.sql`, which says what they hold, and as there meant to be read by people too: JSON_VALUE
 -- works on `body` and `document`. Texts compare code point by code point, also by their spaces at the end; ids are bytes,
@@ -56,6 +56,14 @@ CREATE TABLE IF NOT EXISTS `{prefix}decisions` (
     `receipt` VARBINARY(64) NOT NULL,
     `document` LONGTEXT NOT NULL,
     `crc` BIGINT
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+
+CREATE TABLE IF NOT EXISTS `{prefix}decision_frames` (
+    `seq` BIGINT NOT NULL PRIMARY KEY,
+    `first_seq` BIGINT NOT NULL,
+    `outcomes` LONGBLOB NOT NULL,
+    `data` LONGBLOB NOT NULL,
+    `crc` BIGINT NOT NULL
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 
 CREATE TABLE IF NOT EXISTS `{prefix}flags` (

@@ -1,4 +1,4 @@
--- The tables of a log in one schema of a PostgreSQL database, version 2 (table `version`). A log of an older version
+-- The tables of a log in one schema of a PostgreSQL database, version 3 (table `version`). A log of an older version
 -- comes to the same tables by the scripts in migrations_postgres/.
 -- They are those of `log_sqlite.sql`, which says what they hold, and as there meant to be read by people too: cast `body`
 -- and `document` to jsonb. Texts compare byte by byte. PostgreSQL holds no NUL in a text: one stands as U+001A 0, and
@@ -50,6 +50,14 @@ CREATE TABLE decisions (
     receipt  bytea  NOT NULL,
     document text   COLLATE "C" NOT NULL,
     crc      bigint
+);
+
+CREATE TABLE decision_frames (
+    seq       bigint NOT NULL PRIMARY KEY,
+    first_seq bigint NOT NULL,
+    outcomes  bytea  NOT NULL,
+    data      bytea  NOT NULL,
+    crc       bigint NOT NULL
 );
 
 CREATE TABLE flags (

@@ -1,6 +1,7 @@
--- The tables of a log in one SQLite file, version 6 (PRAGMA user_version; see log_sqlite.py). A file of an older
+-- The tables of a log in one SQLite file, version 7 (PRAGMA user_version; see log_sqlite.py). A file of an older
 -- version comes to the same tables by the scripts in migrations/.
--- They are meant to be read by people too: `body` and `document` are JSON text, so json_extract works.
+-- They are meant to be read by people too: `body` and `document` are JSON text, so json_extract works; `Project.sql()`
+-- shows decisions in frames among the others.
 -- `crc` is a sum of a row's values and `chain` one of all lines up to it, by which a row that has changed is found; NULL
 -- in rows that an older version wrote.
 -- No STRICT: Python 3.11 is still found with SQLite 3.34, which lacks it.
@@ -56,6 +57,16 @@ CREATE TABLE decisions (
     receipt  BLOB NOT NULL,
     document TEXT NOT NULL,
     crc      INTEGER
+);
+
+-- Decisions of a large batch, 256 or more together, in place of their rows: those at places from `first_seq` to `seq`,
+-- compressed. `outcomes` has a line for each with its place and outcome; adapters/log/frames.py says what `data` is.
+CREATE TABLE decision_frames (
+    seq       INTEGER PRIMARY KEY,
+    first_seq INTEGER NOT NULL,
+    outcomes  BLOB    NOT NULL,
+    data      BLOB    NOT NULL,
+    crc       INTEGER NOT NULL
 );
 
 -- `number` is the order within the batch.

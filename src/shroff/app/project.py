@@ -20,6 +20,7 @@ from shroff.runtime.progress import Progress
 from shroff.runtime.texts import Printed, many
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
     from typing import Unpack
 
@@ -71,6 +72,18 @@ class _Parts(ProjectParts):
         from shroff.app.models.classifying import Classifier
 
         return Classifier(self.opened.registry.load(id_))
+
+    def sql(self) -> sqlite3.Connection:
+        """Read the log by SQL, its tables as docs/howto/read-the-log-with-sql.md has them; close it in the end.
+
+        Raises: UsageError where there is no log yet, or it is in a database, which is asked by its own programs.
+        """
+        with self.opened.reading() as log:
+            connect = getattr(log, "sql_connection", None)  # of logs in a file
+            if connect is None:
+                raise UsageError(f"{log.place} is a database: connect to it with a client of its own")
+            connection: sqlite3.Connection = connect()
+            return connection
 
     def acting_as(self, who: Who) -> Project:
         """The same project, whose actions are recorded as those of the person for whom a service does them."""

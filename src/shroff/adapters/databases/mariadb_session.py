@@ -25,7 +25,7 @@ from shroff.adapters.log.session import Session
 from shroff.adapters.log.wording import Dialect
 from shroff.errors import LogBusyError, ShroffError, StorageError
 
-VERSION: Final = 2  # of the tables
+VERSION: Final = 3  # of the tables
 OLDEST: Final = (10, 6)  # of servers: INSERT ... RETURNING, and columns named `offset`
 FOLDER: Final = resources.files("shroff.adapters")
 MIGRATIONS: Final = FOLDER.joinpath("migrations_mariadb")

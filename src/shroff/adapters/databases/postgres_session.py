@@ -26,7 +26,7 @@ from shroff.adapters.log.session import Session
 from shroff.adapters.log.wording import Dialect
 from shroff.errors import ShroffError, StorageError
 
-VERSION: Final = 2  # of the tables
+VERSION: Final = 3  # of the tables
 FOLDER: Final = resources.files("shroff.adapters")
 MIGRATIONS: Final = FOLDER.joinpath("migrations_postgres")
 _DIALECT: Final = Dialect(mark="%s", quote='"', as_bytes="convert_to({}, 'UTF8')")

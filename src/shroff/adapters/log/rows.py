@@ -44,6 +44,7 @@ _LATE: Final = ("type", "id", "time_ms", "body", "at_ms")
 
 _of_flag = attrgetter(*_FLAG)
 _of_hit = attrgetter(*_HIT)
+of_frame = attrgetter("seq", "first", "outcomes", "data", "crc")
 of_waiting = attrgetter(*_WAITING)
 of_unique = attrgetter(*_UNIQUE)
 of_indexed = attrgetter(*_INDEXED)
@@ -173,6 +174,7 @@ def _of_offset(row: Offset) -> tuple[Any, ...]:
 
 EVENTS: Final = RowTable("events", (*_RECORD, "crc", "chain"), "itttijiii", tuple)
 DECISIONS: Final = RowTable("decisions", (*_DECISION, "crc"), "itbji", of_decision)
+FRAMES: Final = RowTable("decision_frames", ("seq", "first_seq", "outcomes", "data", "crc"), "iibbi", of_frame)
 FLAGS: Final = RowTable("flags", (*_FLAG, "crc", "number"), "itttttitii", of_flag)
 HITS: Final = RowTable("hits", (*_HIT, "crc", "number"), "itTiii", of_hit)
 REFUSED: Final = RowTable(

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from shroff.adapters.log.frames import FRAME_SHAPE, DecisionFrame, framed
 from shroff.adapters.log.lease import Heart, Lease
-from shroff.adapters.log.questions import LogQuestions
+from shroff.adapters.log.questions import NUMBER_MAX, LogQuestions
 from shroff.adapters.log.rows import (
     APPEND_STEPS,
     DECISIONS,
@@ -19,6 +20,7 @@ from shroff.adapters.log.rows import (
     ERASED,
     EVENTS,
     FLAGS,
+    FRAMES,
     HITS,
     INDEXED,
     JOINED,
@@ -60,7 +62,8 @@ from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Repl
 _Given = TypeVar("_Given")
 STEPS: Final = APPEND_STEPS
 LEASE_S: Final = 3.0
-SUMS_SINCE: Final = 2  # version of the tables
+SUMS_SINCE: Final = 2  # versions of the tables
+FRAMES_SINCE: Final = 3
 _IDS_AT_ONCE: Final = 4_096
 _LINES_AT_ONCE: Final = 8_192
 
@@ -93,7 +96,8 @@ class ServerLog(LogQuestions):
         self._heart: Heart | None = None
         self._session: Session | None = connect()
         self.wording = self._session.wording
-        self._has_sums = (self._session.version() or version) >= SUMS_SINCE or not read_only
+        tables = version if not read_only else self._session.version() or version
+        self._has_sums, self._has_frames = tables >= SUMS_SINCE, tables >= FRAMES_SINCE
         if not self._has_sums:
             self.wording = self._session.earlier_wording
         self._lease = Lease(place, self.wording, self._session.now_ms, int(lease_s * 1_000))
@@ -168,8 +172,10 @@ class ServerLog(LogQuestions):
             rows = session.ask(self.wording.ids_between, (pruned, stop), "itt")
             session.put(PRUNED, [(id_digest(type_, id_), seq) for seq, type_, id_ in rows])
             self._on_step("ids")
+            rows = session.ask(self.wording.frames, (stop, stop, NUMBER_MAX), FRAME_SHAPE)
             for sql in self.wording.prune:
                 session.do(sql, (pruned, stop))
+            session.put(FRAMES, self._shrunk([DecisionFrame(*row) for row in rows], stop))
             session.do(self.wording.move_pruned, (stop,))
             session.flush()
             self._on_step("rows")
@@ -203,7 +209,7 @@ class ServerLog(LogQuestions):
         for start in range(after, end, size):
             lines = self._joined(self.wording.outcome_lines, start, min(start + size, end))
             self._check_pruned(start)
-            yield b"".join(lines)
+            yield self._with_framed_outcomes(b"".join(lines), start, min(start + size, end))
 
     def _joined(self, sql: str, start: int, stop: int) -> list[bytes]:
         """The lines of so many places, asked for in pieces, since a driver holds all that it was given twice."""
@@ -272,7 +278,9 @@ class ServerLog(LogQuestions):
         session.put(UNIQUE, batch.unique)
         session.put(INDEXED, batch.indexed)
         self._on_step("unique")
-        session.put(DECISIONS, batch.decisions)
+        frames, few = framed(batch.decisions)
+        session.put(FRAMES, frames)
+        session.put(DECISIONS, few)
         self._on_step("decisions")
         session.put(FLAGS, numbered(batch.flags))
         session.put(HITS, numbered(batch.hits))

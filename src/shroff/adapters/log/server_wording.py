@@ -75,6 +75,7 @@ def server_wording(
         ids_between=f"SELECT seq, type, id FROM {events} WHERE seq > %s AND seq <= %s AND kind <> 'control'",
         prune=(
             f"DELETE FROM {table('decisions')} WHERE seq > %s AND seq <= %s",
+            f"DELETE FROM {table('decision_frames')} WHERE seq > %s AND first_seq <= %s",
             f"DELETE FROM {events} WHERE seq > %s AND seq <= %s AND kind <> 'control'",
         ),
         move_pruned=f"UPDATE {table('pruned')} SET seq = %s",
@@ -117,6 +118,7 @@ def _about_ids(dialect: Dialect, listed: str, by_id: str) -> dict[str, Any]:
             "e.id",
             " AND e.type = %s",
         ),
+        "find_places": about(f"SELECT id, seq FROM {events}{by_id}", "id", " AND type = %s"),
         "personal": about(f"SELECT id, field, value FROM {table('personal')}", "id", " AND type = %s"),
         "late": about(f"SELECT {late_columns(dialect)} FROM {table('late_events')}", "id", " AND type = %s"),
         "pruned_places": about(f"SELECT digest, seq FROM {table('pruned_ids')}", "digest", kind="b"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,7 @@ from threading import Lock
 from typing import Any, Final
 
 from shroff.adapters.databases.sqlite_file import NO_UTF8, damaged, storage_error
+from shroff.adapters.log.frames import DecisionFrame
 from shroff.adapters.log.questions import LogQuestions
 from shroff.adapters.log.sqlite_statements import (
     EARLIER_COUNTS,
@@ -23,13 +25,20 @@ from shroff.adapters.log.sqlite_statements import (
 )
 from shroff.adapters.log.wording import SqlWording
 from shroff.errors import StorageError
-from shroff.streams.log import Counts, Indexed, LateEvent, Record, Remark, Request, StuckKey, StuckRow
+from shroff.streams.log import Counts
 
-INBOX_SINCE: Final = 2  # versions of the tables
-UNIQUE_SINCE: Final = 3
-STUCK_SINCE: Final = 5
+STUCK_SINCE: Final = 5  # versions of the tables
 SUMS_SINCE: Final = 6
+FRAMES_SINCE: Final = 7
 _STEPS: Final = 10_000  # of SQLite between two looks at the clock: some 0.1 ms
+
+
+_VIEW: Final = """CREATE TEMP VIEW decisions AS
+    SELECT seq, outcome, receipt, document, crc FROM main.decisions
+    UNION ALL
+    SELECT json_extract(one.value, '$[0]'), json_extract(one.value, '$[1]'), from_hex(json_extract(one.value, '$[2]')),
+        json_extract(one.value, '$[3]'), NULL
+    FROM decision_frames, json_each(framed_decisions(seq, first_seq, outcomes, data, crc)) one"""
 
 
 class SqliteQuestions(LogQuestions):
@@ -40,7 +49,8 @@ class SqliteQuestions(LogQuestions):
     _connection: sqlite3.Connection
     _asking: Lock
     _unusable: str
-    _tables: int  # their version: to a reader, tables that came with a later one are empty
+    _tables: int  # their version
+    _is_earlier = False  # read as they are: tables that came with a later version are empty
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """The same as text, a line each: SQLite puts it together, without a Python object for each.
@@ -70,59 +80,34 @@ class SqliteQuestions(LogQuestions):
         for start in range(after, end, size):
             ((found,),) = self._ask(OUTCOME_LINES, (start, min(start + size, end)), "j")
             self._check_pruned(start)
-            yield found
+            yield self._with_framed_outcomes(found, start, min(start + size, end))
+
+    def sql_connection(self) -> sqlite3.Connection:
+        """Connect to the file for questions in SQL, to which `decisions` has those in frames, too.
+
+        Cost: 15 µs a decision in a frame.
+        """
+
+        def shown(*row: Any) -> str:
+            rows = self._unpacked(DecisionFrame(*row))
+            return json.dumps([(seq, outcome, receipt.hex(), text.decode()) for seq, outcome, receipt, text in rows])
+
+        connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
+        connection.create_function("from_hex", 1, bytes.fromhex, deterministic=True)
+        connection.create_function("framed_decisions", 5, shown, deterministic=True)
+        if self._has_frames:
+            connection.execute(_VIEW)
+        return connection
 
     # What tables of older versions do not have
-
-    def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
-        """The records of one type that a unique field's values name, by the texts of those; others are left out."""
-        return super().find_unique(type, field, values) if self._tables >= UNIQUE_SINCE else {}
-
-    def indexed(self) -> list[Indexed]:
-        """The unique fields whose values the log knows, of all its events, in the order of type and field."""
-        return super().indexed() if self._tables >= UNIQUE_SINCE else []
-
-    def remarks(self) -> list[Remark]:
-        """Warnings, added up; in the order of `what` and `asker`."""
-        return super().remarks() if self._tables >= INBOX_SINCE else []
-
-    def asked(self, limit: int = 1_000) -> list[Request]:
-        """The requests that wait, in the order of their arrival. Cost: 10 µs where none does."""
-        return super().asked(limit) if self._tables >= INBOX_SINCE else []
 
     def counts(self) -> Counts:
         """How much is in quarantine, waits, has to leave, and is stuck or came too late, counted without reading."""
         return super().counts() if self._tables >= STUCK_SINCE else Counts(*self._ask(EARLIER_COUNTS, shape="iii")[0])
 
-    def stuck(
-        self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
-    ) -> list[StuckRow]:
-        """Stuck rows behind a key, in the order of keys: of one sink, or of all."""
-        return super().stuck(sink, is_due=is_due, after=after, limit=limit) if self._tables >= STUCK_SINCE else []
-
-    def personal(self, type: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Personal values of the events of one type with these ids, by id and field."""
-        return super().personal(type, ids) if self._tables >= STUCK_SINCE else {}
-
-    def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
-        """The events of one type with these ids that came too late and are kept."""
-        return super().late(type, ids) if self._tables >= STUCK_SINCE else {}
-
-    def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
-        """The kept late events behind this one, in the order of type and id."""
-        return super().late_after(type, id, limit) if self._tables >= STUCK_SINCE else []
-
     def pruned_to(self) -> int:
         """The last place that was pruned, 0 where none was."""
         return super().pruned_to() if self._tables >= STUCK_SINCE else 0
-
-    def pruned_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        """Where the pruned records of one type with these ids stood. Cost: 4 µs an id."""
-        return super().pruned_places(type, ids) if self._tables >= STUCK_SINCE else {}
-
-    def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
-        """The places of the events that a unique field's values name, pruned or not, by the texts of those."""
-        return super().unique_places(type, field, values) if self._tables >= UNIQUE_SINCE else {}
 
     def damage(self, within_s: float) -> str:
         """Damage that SQLite's own check finds in the file: the form of its pages first, then what indexes say."""
@@ -162,6 +147,8 @@ class SqliteQuestions(LogQuestions):
         except UnicodeDecodeError:
             raise damaged(self.path, NO_UTF8) from None
         except sqlite3.Error as error:
+            if self._is_earlier and str(error).startswith("no such table"):
+                return []
             raise storage_error(error, self.path) from error
         wrong = misfit(rows, shape) if shape and rows else ""
         if wrong:

@@ -54,6 +54,9 @@ INDEXED: Final = Statement("INSERT INTO unique_fields (type, field, form) VALUES
 DECISIONS: Final = Statement(
     "INSERT INTO decisions (seq, outcome, receipt, document, crc) VALUES ", "(?, ?, ?, CAST(? AS TEXT), ?)"
 )
+FRAMES: Final = Statement(
+    "INSERT INTO decision_frames (seq, first_seq, outcomes, data, crc) VALUES ", "(?, ?, ?, ?, ?)"
+)
 FLAGS: Final = Statement(
     "INSERT INTO flags (seq, rule, entity, key, event, reason, time_ms, accuracy, crc, number) VALUES ",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -96,8 +99,11 @@ LATE: Final = Statement(
 PRUNED: Final = Statement("INSERT INTO pruned_ids (digest, seq) VALUES ", "(?, ?)")
 PRUNE: Final = (
     "DELETE FROM decisions WHERE seq > ? AND seq <= ?",
+    "DELETE FROM decision_frames WHERE seq > ? AND first_seq <= ?",
     "DELETE FROM events WHERE seq > ? AND seq <= ? AND kind <> 'control'",
 )
+LAST_FRAME: Final = "SELECT max(seq) FROM decision_frames"
+FRAMED: Final = "DELETE FROM decisions WHERE seq > ? AND seq <= ?"
 IDS_BETWEEN: Final = "SELECT seq, type, id FROM events WHERE seq > ? AND seq <= ? AND kind <> 'control' ORDER BY seq"
 OUTBOX_DONE: Final = Statement("DELETE FROM outbox WHERE (seq, number) IN (VALUES ", "(?, ?)", ")")
 
@@ -186,6 +192,11 @@ def _wording(dialect: Dialect) -> SqlWording:
             "(?)",
             f") SELECT {decision} FROM wanted CROSS JOIN events e ON e.type = ? AND e.id = wanted_id "
             f"CROSS JOIN decisions d ON d.seq = e.seq",
+        ),
+        find_places=Statement(
+            "WITH wanted (wanted_id) AS (VALUES ",
+            "(?)",
+            ") SELECT id, seq FROM wanted CROSS JOIN events ON type = ? AND id = wanted_id",
         ),
         waiting_for=_WAITING_FOR,
         waiting_with=_WAITING_WITH,

@@ -47,6 +47,10 @@ class SqlWording:
     controls: str
     labels: str
     decisions: str
+    frames: str
+    frame_outcomes: str
+    frame_at: str
+    named: str
     flags: str
     flags_of: str
     hits: str
@@ -71,6 +75,7 @@ class SqlWording:
     find: Any
     find_unique: Any
     find_decisions: Any
+    find_places: Any
     personal: Any
     late: Any
     pruned_places: Any
@@ -96,6 +101,7 @@ def waiting_columns(dialect: Dialect) -> str:
     return f"number, event_type, event_id, id, {dialect.bytes_of('body')}, source, place, raw, field"
 
 
+FRAME_COLUMNS = "seq, first_seq, outcomes, data, crc"
 REFUSED_COLUMNS = "number, source, place, type, reason, raw, at_ms"
 
 
@@ -109,7 +115,7 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
     table, mark, quote, as_bytes = dialect.table, dialect.mark, dialect.quote, dialect.bytes_of
     events, decisions, inbox = table("events"), table("decisions"), table("inbox")
     quarantine, waiting, outbox, stuck = (table(one) for one in ("quarantine", "waiting_labels", "outbox", "stuck"))
-    late = table("late_events")
+    late, frames = table("late_events"), table("decision_frames")
     crc = dialect.crc()
     columns, between = event_columns(dialect), f"seq > {mark} AND seq <= {mark}"
     # The first condition alone is one that every database finds its place in the index by.
@@ -127,6 +133,12 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         labels=f"SELECT {columns} FROM {events} WHERE {between} AND kind = 'label' ORDER BY seq LIMIT {mark}",
         decisions=f"SELECT {decision_columns(dialect)} FROM {decisions} d {dialect.join} {events} e ON e.seq = d.seq "
         f"WHERE d.seq > {mark} AND d.seq <= {mark} ORDER BY d.seq LIMIT {mark}",
+        frames=f"SELECT {FRAME_COLUMNS} FROM {frames} WHERE seq > {mark} AND first_seq <= {mark} ORDER BY seq "
+        f"LIMIT {mark}",
+        frame_outcomes=f"SELECT seq, first_seq, outcomes FROM {frames} WHERE seq > {mark} AND first_seq <= {mark} "
+        "ORDER BY seq",
+        frame_at=f"SELECT {FRAME_COLUMNS} FROM {frames} WHERE seq >= {mark} ORDER BY seq LIMIT 1",
+        named=f"SELECT seq, type, id FROM {events} WHERE {between} AND kind = 'event'",
         flags=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, {crc}, number "
         f"FROM {table('flags')} WHERE {numbered}",
         flags_of=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, {crc} "

@@ -27,6 +27,7 @@ from shroff.streams.log import (
 )
 from shroff.testing.contracts.log.beside import LogBesideContract, LogFlagsContract
 from shroff.testing.contracts.log.inbox import LogInboxContract
+from shroff.testing.contracts.log.large_batches import LogLargeBatchContract
 from shroff.testing.contracts.log.lead import LogLeadContract
 from shroff.testing.contracts.log.pruning import LogPruningContract
 from shroff.testing.contracts.log.quarantine import LogQuarantineContract
@@ -53,6 +54,7 @@ class LogContract(
     LogInboxContract,
     LogLeadContract,
     LogPruningContract,
+    LogLargeBatchContract,
     LogQuarantineContract,
     LogStuckContract,
     LogUniqueContract,
