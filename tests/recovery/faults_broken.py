@@ -1,5 +1,7 @@
 """Promises of the program, broken on purpose in a worker: a harness that cannot fail proves nothing.
 
+`small_frames` breaks none.
+
 Each function changes the process that it is called in, which is about to run a command.
 """
 
@@ -11,6 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+from shroff.adapters.log import frames, questions
 from shroff.adapters.log import server as log_server
 from shroff.adapters.log import sqlite as log_sqlite
 from shroff.adapters.log.sqlite import SqliteLog
@@ -101,6 +104,30 @@ def state_forgotten() -> None:
         return folded, place, warnings
 
     writer.restore = nothing
+
+
+def small_frames() -> None:
+    """Four decisions make a frame and the newest eight stay rows, so that faults strike while rows move."""
+    for module in (frames, log_sqlite, questions):
+        for name, size in (("FRAME_ROWS", 4), ("ROWS_KEPT", 8)):
+            if hasattr(module, name):
+                setattr(module, name, size)
+
+
+def frames_apart() -> None:
+    """Rows are gone before the frame that has them is there; some are killed between."""
+    small_frames()
+    run = SqliteLog._run
+
+    def between(self: SqliteLog, statement: Any, rows: Any) -> int:
+        if statement is log_sqlite.FRAMES and rows and self._rows > 8:
+            first, last = rows[0][1], rows[0][0]
+            self._connection.execute(log_sqlite.FRAMED, (first - 1, last))
+            self._connection.execute("COMMIT")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return run(self, statement, rows)
+
+    SqliteLog._run = between
 
 
 def offsets_first() -> None:

@@ -132,7 +132,12 @@ class World(ABC):
         if not self.broken and self.chance.random() < 0.03:
             return started_as_users_do(given, self.surroundings, stdin=stdin, stdout=stdout, stderr=self.errors)
         return self.stable.start(
-            given, self.surroundings, stdin=stdin, stdout=stdout, stderr=self.errors, broken=self.broken
+            given,
+            self.surroundings,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=self.errors,
+            broken=self.broken or "small_frames",
         )
 
     def signal(self, number: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,9 @@ def test_a_worker_on_a_pipe_suffers_everything_and_loses_nothing(
     world.begin_settled()
 
     strikes(world, planned(ON_A_PIPE, seed(), PIPE_FAULTS, PIPE_WORLDS)[part])
+    with closing(sqlite3.connect(world.log)) as shell:
+        ((frames, rows),) = shell.execute("SELECT (SELECT count(*) FROM decision_frames), count(*) FROM decisions")
+    assert frames > 10, f"{rows} decisions moved into {frames} frames"
 
 
 @pytest.mark.slow
@@ -58,6 +63,7 @@ def test_a_file_that_is_given_until_it_is_taken_is_taken_once(
     [
         ("answers_first", killed, "lost"),
         ("effects_apart", killed_by_itself, "lost"),
+        ("frames_apart", killed_by_itself, "lost"),
         ("effects_again", killed, "doubled"),
         ("state_forgotten", killed, "changed"),
     ],
