@@ -136,7 +136,7 @@ def watch(log: Path, before: int, total: int, start: float, process: int, seen: 
     reader = sqlite3.connect(f"file:{log}?mode=ro", uri=True)
     decided, next_sample, moved = 0, start, start
     while decided < total:
-        (last,) = reader.execute("SELECT max(seq) FROM decisions").fetchone()
+        (last,) = reader.execute("SELECT max(seq) FROM events").fetchone()
         now = time.perf_counter()
         found = min(max((last or before) - before, decided), total)
         minute = max(int((now - start) // 60), 0)

@@ -121,7 +121,7 @@ class Watcher:
     def _watch(self, log: Path, before: int, count: int) -> None:
         reader, seen = sqlite3.connect(f"file:{log}?mode=ro", uri=True), self.seen
         while len(seen) < count:
-            (last,) = reader.execute("SELECT max(seq) FROM decisions").fetchone()
+            (last,) = reader.execute("SELECT max(seq) FROM events").fetchone()
             now = time.perf_counter()
             seen += [now] * (min(max(last or before, before) - before, count) - len(seen))
             time.sleep(WATCHED_EVERY_S)

@@ -15,6 +15,7 @@ import pytest
 
 from shroff.adapters.databases import sqlite_file
 from shroff.adapters.databases.sqlite_file import storage_error
+from shroff.adapters.log import sqlite
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
@@ -444,6 +445,21 @@ def test_decisions_of_small_batches_come_into_frames_but_for_the_newest(path):
     assert found == payments(1, 5_000).decisions
     assert rows == 5_000 - frames * FRAME_ROWS
     assert ROWS_KEPT <= rows < ROWS_KEPT + FRAME_ROWS
+
+
+def test_rows_of_older_versions_are_put_into_frames_oldest_first_and_none_is_lost(path, monkeypatch):
+    monkeypatch.setattr(sqlite, "ROWS_KEPT", 100)
+    logged(path, *(payments(first, 90) for first in range(1, 901, 90)), payments(901, 300), payments(1_201, 200))
+    expected = payments(1, 1_400).decisions
+    with closing(SqliteLog(path)) as log:
+        moved = list(log.repack())
+        assert [one for part in log.decisions_after() for one in part] == expected
+        assert list(log.repack()) == []
+        assert log.decisions("payment", ["p-900", "p-901", "p-1400"]).keys() == {"p-900", "p-901", "p-1400"}
+
+    assert moved == [256, 256, 256, 132, 200]  # 132 before the frame of the batch of 300
+    with closing(sqlite3.connect(path, isolation_level=None)) as shell:
+        assert shell.execute("SELECT count(*) FROM decisions").fetchone() == (0,)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ import pytest
 
 from shroff.adapters.databases.sqlite_file import WriterLock
 from shroff.adapters.lake.folder import FolderObjects
+from shroff.adapters.log import sqlite
 from shroff.adapters.log.sqlite import VERSION
 from shroff.app import project as app
+from shroff.app.backups import migrating
 from shroff.app.backups.migrating import KNOWN, apply, plan
 from shroff.app.backups.restoring import restore
 from shroff.app.backups.vault import Vault
@@ -20,6 +22,7 @@ from shroff.app.opened import Opened
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, LogBusyError, StorageError, UsageError
 
+TABLES = "decision_frames", "decisions"
 SCRIPT = Path(__file__).parents[1] / "adapters" / "log_version_1.sql"
 
 
@@ -69,6 +72,29 @@ def test_an_old_project_is_backed_up_and_migrated(old, tmp_path):
 
     again = restore(vault(tmp_path / "vault"), tmp_path / "again").folder
     assert versions(again) == {"log": 1, "people": 0}
+
+
+def test_decisions_of_an_older_version_are_repacked(old, tmp_path, monkeypatch, capfd):
+    for module in (migrating, sqlite):
+        monkeypatch.setattr(module, "ROWS_KEPT", 0)
+    applied(old, tmp_path / "vault")
+    with shell(old) as database:
+        (frames,), (rows,) = (database.execute(f"SELECT count(*) FROM {name}").fetchone() for name in TABLES)
+    assert (frames, rows) == (1, 0)
+
+    monkeypatch.setattr(migrating, "ROWS_KEPT", 1)
+    with shell(old) as database:
+        body = database.execute("SELECT data FROM decision_frames").fetchone()
+        database.execute("DELETE FROM decision_frames")
+        database.executemany("INSERT INTO decisions VALUES (?, 'approve', x'00', '{}', NULL)", [(1,), (2,), (3,)])
+        database.commit()
+    assert body
+    assert run(["-C", str(old), "migrate"]) == 0
+    assert "Decisions of an older version, which take six times the space." in capfd.readouterr().out
+    assert run(["-C", str(old), "migrate", "--apply", "--at", str(tmp_path / "vault")]) == 0
+    assert "Backup 2 made" in capfd.readouterr().out
+    assert run(["-C", str(old), "migrate"]) == 0
+    assert "Nothing to migrate." in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("part", ["log", "people"])

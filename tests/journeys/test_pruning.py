@@ -13,9 +13,11 @@ from threading import Event, Thread
 
 import pytest
 
+from shroff.adapters.log.frames import DecisionFrame, pack, unpack
 from shroff.adapters.log.sqlite import PRUNE_STEPS, SqliteLog
 from shroff.app import project as app
 from shroff.errors import PrunedError, StateError, UsageError
+from shroff.streams.log import DecisionRow
 from shroff.worker.serving import beside as working_beside
 from tests.support import forks
 
@@ -156,7 +158,14 @@ def test_a_lake_that_has_something_else_keeps_everything_in_the_store(bank):
         lake.write()
     with closing(project.opened.open_log(read_only=False)) as log:
         connection = log._store._connection
-        connection.execute("UPDATE decisions SET outcome = 'decline', crc = NULL WHERE seq = 77")
+        columns = "SELECT seq, first_seq, outcomes, data, crc FROM decision_frames ORDER BY seq LIMIT 1"
+        frame = DecisionFrame(*connection.execute(columns).fetchone())
+        rows = [
+            DecisionRow(seq, "", "", "decline" if seq == 77 else found, *more) for seq, found, *more in unpack(frame)
+        ]
+        changed = pack(rows)
+        values = changed.outcomes, changed.data, changed.crc, frame.seq
+        connection.execute("UPDATE decision_frames SET outcomes = ?, data = ?, crc = ? WHERE seq = ?", values)
     with pytest.raises(StateError, match="differs from the log at sequence number 77"):
         project.retention.prune()
 

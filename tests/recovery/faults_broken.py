@@ -16,6 +16,7 @@ from typing import Any
 from shroff.adapters.log import frames, questions
 from shroff.adapters.log import server as log_server
 from shroff.adapters.log import sqlite as log_sqlite
+from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.log import writer
 from shroff.log.state import snapshots
@@ -120,9 +121,9 @@ def frames_apart() -> None:
     run = SqliteLog._run
 
     def between(self: SqliteLog, statement: Any, rows: Any) -> int:
-        if statement is log_sqlite.FRAMES and rows and self._rows > 8:
+        if statement is statements.FRAMES and rows and self._rows > 8:
             first, last = rows[0][1], rows[0][0]
-            self._connection.execute(log_sqlite.FRAMED, (first - 1, last))
+            self._connection.execute(statements.FRAMED, (first, last))
             self._connection.execute("COMMIT")
             os.kill(os.getpid(), signal.SIGKILL)
         return run(self, statement, rows)

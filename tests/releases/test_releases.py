@@ -133,6 +133,8 @@ def test_what_a_release_wrote_is_backed_up_and_restored(release: Path) -> None:
     with BackupWriter(app.open_exactly(release / "bank").opened, vault) as writer:
         writer.create()
     again = restore(vault, release / "again", secrets=release / "bank" / ".shroff").folder
+    restored = app.open_exactly(again).opened
+    apply(restored, vault, plan(restored))
 
     assert msgspec.json.decode(msgspec.json.encode(said(again))) == expected(release)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from shroff.cli.backup import at
+from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, table
 
 
@@ -30,8 +31,8 @@ def migrate(session: Session, is_plan: bool, place: str | None, key: Path | None
     planned = plan(opened)
     number = None
     if not is_plan:
-        with vault_of(opened, place, key) as vault:
-            number = apply(opened, vault, planned)
+        with vault_of(opened, place, key) as vault, bars("repacking, decisions") as (progress,):
+            number = apply(opened, vault, planned, progress)
         planned = plan(opened)
     rows = [(one.database, one.part, one.found, one.known, one.action) for one in planned]
     keys = ("database", "tables", "found", "known", "action")
@@ -42,13 +43,18 @@ def migrate(session: Session, is_plan: bool, place: str | None, key: Path | None
     }
     actions = {one.action for one in planned}
     said = f"Backup {number} made, tables migrated." if number else "Nothing to migrate."
-    if is_plan and actions - {"none"}:
-        said = "A newer shroff wrote these tables." if "refuse" in actions else "Tables of an older version."
+    if is_plan:
+        told = {
+            "refuse": "A newer shroff wrote these tables.",
+            "migrate": "Tables of an older version.",
+            "repack": "Decisions of an older version, which take six times the space.",
+        }
+        said = next((words for action, words in told.items() if action in actions), said)
     text = f"shroff {shroff.__version__}. {said}"
     heads = ("database", "tables", "version", "this program", "action")
     session.answer(document, f"{text}\n{table(rows, heads)}" if rows else text)
     is_newer = "refuse" in actions
     session.next(
-        "shroff backup list" if is_newer else "shroff migrate --apply" if "migrate" in actions else "shroff verify"
+        "shroff backup list" if is_newer else "shroff migrate --apply" if actions - {"none"} else "shroff verify"
     )
     return 1 if is_newer else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
@@ -24,6 +24,7 @@ from shroff.adapters.databases.sqlite_file import (
     turn_of,
     write_between,
 )
+from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, framed, pack
 from shroff.adapters.log.questions import DECISION_SHAPE, NUMBER_MAX
 from shroff.adapters.log.rows import (
@@ -48,43 +49,6 @@ from shroff.adapters.log.rows import (
     of_waiting,
 )
 from shroff.adapters.log.sqlite_questions import FRAMES_SINCE, SUMS_SINCE, SqliteQuestions
-from shroff.adapters.log.sqlite_statements import (
-    ASK,
-    BATCH,
-    DECISIONS,
-    EARLIER_WAITING,
-    EARLIER_WORDING,
-    ERASED,
-    EVENTS,
-    FLAGS,
-    FRAMED,
-    FRAMES,
-    HITS,
-    IDS_BETWEEN,
-    INDEXED,
-    JOINED,
-    LAST_FRAME,
-    LATE,
-    LEAD_AND_END,
-    OFFSETS,
-    OUTBOX,
-    OUTBOX_DONE,
-    PERSONAL,
-    PRUNE,
-    PRUNED,
-    QUARANTINE_DROP,
-    REFUSED,
-    REMARKS,
-    REPLY,
-    STUCK,
-    UNINDEXED,
-    UNIQUE,
-    UNSTUCK,
-    WAITING,
-    Statement,
-    parts,
-    text,
-)
 from shroff.adapters.log.sums import chained
 from shroff.errors import ShroffError, StateError, StorageError
 from shroff.streams.batch_check import check_batch, check_epoch, check_offsets, check_pruned, next_pruned, no_request
@@ -156,12 +120,12 @@ class SqliteLog(SqliteQuestions):
                 self._connection.execute(f"PRAGMA wal_autocheckpoint = {_EMERGENCY_PAGES}")
                 self._connection.execute("PRAGMA busy_timeout = 0")  # `begin_between` waits
             (self._tables,) = self._one("PRAGMA user_version")
-            if self._tables in EARLIER_WAITING:
-                self._connection.execute(EARLIER_WAITING[self._tables])
+            if self._tables in statements.EARLIER_WAITING:
+                self._connection.execute(statements.EARLIER_WAITING[self._tables])
             self._is_earlier = self._tables < VERSION
             self._has_sums, self._has_frames = self._tables >= SUMS_SINCE, self._tables >= FRAMES_SINCE
             if not self._has_sums:
-                self.wording = EARLIER_WORDING
+                self.wording = statements.EARLIER_WORDING
             self._pruned = 0  # the writer's; nobody else moves it
             if not read_only:
                 self.epoch, self._pruned = self._lead(), self.pruned_to()
@@ -232,7 +196,7 @@ class SqliteLog(SqliteQuestions):
         3 ms, once for its 256 decisions.
         """
         if self._rows >= ROWS_KEPT + FRAME_ROWS:
-            self._rows -= self._transact(self._frame_rows)
+            self._rows -= self._transact(self._frame_rows) or self._rows
         beside, pages = self._beside, self._pages
         if pages < _BESIDE_PAGES:
             return
@@ -244,6 +208,15 @@ class SqliteLog(SqliteQuestions):
         self._ask("PRAGMA wal_checkpoint(PASSIVE)")
         self._pages = 0
 
+    def repack(self) -> Iterator[int]:
+        """Put all decisions but the newest into frames, each in a transaction of its own; gives how many each time.
+
+        Cost: 8 µs a decision, and what the disk takes. The file does not become smaller; its pages are used again.
+        """
+        for (newest,) in self._ask(statements.NEWEST_ROWS, (ROWS_KEPT,), "i"):
+            while (self._ask(statements.OLDEST_ROW, shape="I")[0][0] or NUMBER_MAX) <= newest:
+                yield self._transact(self._frame_rows)
+
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
         """Put a request into the inbox, durable on return; gives its number. Readers may, on a connection for it alone.
 
@@ -252,17 +225,17 @@ class SqliteLog(SqliteQuestions):
         """
         try:
             if not self._read_only:
-                return self._usable().execute(ASK, (kind, body, at_ms)).lastrowid or 0
+                return self._usable().execute(statements.ASK, (kind, body, at_ms)).lastrowid or 0
             self._usable()
             with closing(connect_beside(self.path, VERSION)) as connection:
-                return write_between(connection, ASK, (kind, body, at_ms))
+                return write_between(connection, statements.ASK, (kind, body, at_ms))
         except sqlite3.Error as error:
             raise storage_error(error, self.path) from error
 
     def outbox_done(self, keys: Iterable[str]) -> None:
         """Take delivered rows out of the outbox."""
         rows = [(int(seq), int(number)) for seq, _, number in (key.partition("-") for key in keys)]
-        self._transact(partial(self._run, OUTBOX_DONE, rows))
+        self._transact(partial(self._run, statements.OUTBOX_DONE, rows))
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
         """Let go of events, labels and decisions up to a place; gives the place that it came to.
@@ -306,9 +279,9 @@ class SqliteLog(SqliteQuestions):
         check_offsets(batch.offsets, self.offsets)
         if self._pruned:
             check_pruned(batch.records, self.pruned_places)
-        self._run(EVENTS, list(chained(batch.records, chain)))
+        self._run(statements.EVENTS, list(chained(batch.records, chain)))
         if batch.records:
-            self._connection.execute(BATCH, (last_seq + 1, batch.at_ms))
+            self._connection.execute(statements.BATCH, (last_seq + 1, batch.at_ms))
         times = [record.time_ms for record in batch.records if record.kind == "event"]
         if times:
             newest = max(times)
@@ -318,25 +291,25 @@ class SqliteLog(SqliteQuestions):
         self._insert_unique(batch)
         self._on_step("unique")
         frames, few = framed(batch.decisions)
-        self._run(FRAMES, list(map(of_frame, frames)))
-        self._run(DECISIONS, list(map(of_decision, few)))
+        self._run(statements.FRAMES, list(map(of_frame, frames)))
+        self._run(statements.DECISIONS, list(map(of_decision, few)))
         self._on_step("decisions")
-        self._run(FLAGS, list(map(of_flag, numbered(batch.flags))))
-        self._run(HITS, list(map(of_hit, numbered(batch.hits))))
+        self._run(statements.FLAGS, list(map(of_flag, numbered(batch.flags))))
+        self._run(statements.HITS, list(map(of_hit, numbered(batch.hits))))
         self._on_step("flags")
-        self._run(REFUSED, [of_refused(refused) for refused in batch.refused])
-        self._run(WAITING, list(map(of_waiting, batch.waiting)))
-        self._run(JOINED, [(id_,) for id_ in batch.joined])
+        self._run(statements.REFUSED, [of_refused(refused) for refused in batch.refused])
+        self._run(statements.WAITING, list(map(of_waiting, batch.waiting)))
+        self._run(statements.JOINED, [(id_,) for id_ in batch.joined])
         self._on_step("refused")
-        self._run(OUTBOX, list(map(of_outbox, batch.outbox)))
-        self._run(OFFSETS, list(map(of_offset, last_offsets(batch.offsets))))
-        self._run(REMARKS, list(map(of_remark, batch.remarks)))
-        self._run(QUARANTINE_DROP, [(number,) for number in batch.dropped])
-        self._run(UNSTUCK, batch.unstuck)
-        self._run(STUCK, list(map(of_stuck, batch.stuck)))
-        self._run(ERASED, batch.erased)
-        self._run(PERSONAL, list(map(of_personal, batch.personal)))
-        self._run(LATE, list(map(of_late, batch.late)))
+        self._run(statements.OUTBOX, list(map(of_outbox, batch.outbox)))
+        self._run(statements.OFFSETS, list(map(of_offset, last_offsets(batch.offsets))))
+        self._run(statements.REMARKS, list(map(of_remark, batch.remarks)))
+        self._run(statements.QUARANTINE_DROP, [(number,) for number in batch.dropped])
+        self._run(statements.UNSTUCK, batch.unstuck)
+        self._run(statements.STUCK, list(map(of_stuck, batch.stuck)))
+        self._run(statements.ERASED, batch.erased)
+        self._run(statements.PERSONAL, list(map(of_personal, batch.personal)))
+        self._run(statements.LATE, list(map(of_late, batch.late)))
         self._on_step("offsets")
         if batch.replies:
             self._reply(batch.replies)
@@ -345,50 +318,59 @@ class SqliteLog(SqliteQuestions):
     def _insert_unique(self, batch: Batch) -> None:
         """Write what the batch says of unique fields."""
         for type_and_field in batch.unindexed:
-            for sql in UNINDEXED:
+            for sql in statements.UNINDEXED:
                 self._connection.execute(sql, type_and_field)
-        self._run(UNIQUE, list(map(of_unique, batch.unique)))
-        self._run(INDEXED, list(map(of_indexed, batch.indexed)))
+        self._run(statements.UNIQUE, list(map(of_unique, batch.unique)))
+        self._run(statements.INDEXED, list(map(of_indexed, batch.indexed)))
 
     def _reply(self, replies: Sequence[Reply]) -> None:
         """Answer requests inside the open transaction, and let old replies go."""
-        if self._connection.executemany(REPLY, map(of_reply, replies)).rowcount != len(replies):
+        if self._connection.executemany(statements.REPLY, map(of_reply, replies)).rowcount != len(replies):
             raise no_request(replies, self.asked(limit=NUMBER_MAX))
         oldest = max(reply.number for reply in replies) - REPLIES_KEPT
         self._connection.execute("DELETE FROM inbox WHERE number <= ? AND reply IS NOT NULL", (oldest,))
 
-    def _run(self, statement: Statement, rows: Sequence[tuple[Any, ...]]) -> int:
+    def _run(self, statement: statements.Statement, rows: Sequence[tuple[Any, ...]]) -> int:
         """Run the statement over all rows; gives how many rows of the table it touched."""
         if not rows:
             return 0
         return sum(
-            self._connection.execute(text(statement, len(part)), list(chain.from_iterable(part))).rowcount
-            for part in parts(rows)
+            self._connection.execute(statements.text(statement, len(part)), list(chain.from_iterable(part))).rowcount
+            for part in statements.parts(rows)
         )
 
     def _prune_to(self, stop: int) -> None:
         """Take the places (pruned, stop] out, inside the open transaction."""
         sql, between = self._connection, (self._pruned, stop)
         self._on_step("pruning")
-        self._run(PRUNED, [(id_digest(type_, id_), seq) for seq, type_, id_ in self._ask(IDS_BETWEEN, between, "itt")])
+        self._run(
+            statements.PRUNED,
+            [(id_digest(type_, id_), seq) for seq, type_, id_ in self._ask(statements.IDS_BETWEEN, between, "itt")],
+        )
         self._on_step("ids")
         frames = self._frames(stop, stop)
-        for statement in PRUNE:
+        for statement in statements.PRUNE:
             sql.execute(statement, between)
-        self._run(FRAMES, list(map(of_frame, self._shrunk(frames, stop))))
+        self._run(statements.FRAMES, list(map(of_frame, self._shrunk(frames, stop))))
         sql.execute("UPDATE pruned SET seq = ?", (stop,))
         self._on_step("rows")
 
     def _frame_rows(self) -> int:
-        """Put the oldest decisions behind the last frame into one of their own; gives how many."""
-        ((last,),) = self._ask(LAST_FRAME, shape="I")
-        found = list(
-            map(self._decision, self._ask(self.wording.decisions, (last or 0, NUMBER_MAX, FRAME_ROWS), DECISION_SHAPE))
-        )
-        if found:
-            self._run(FRAMES, [of_frame(pack(found))])
-            self._connection.execute(FRAMED, (last or 0, found[-1].seq))
-        return max(len(found), 1)
+        """Put the oldest decisions that are rows into a frame; gives how many.
+
+        Raises: StorageError where one is not what it was, and nothing is changed.
+        """
+        rows = self._ask(self.wording.decisions, (0, NUMBER_MAX, FRAME_ROWS), DECISION_SHAPE)
+        if not rows:
+            return 0
+        ((next_frame,),) = self._ask(statements.NEXT_FRAME, (rows[0][0],), "I")
+        found = [self._decision(row) for row in rows if next_frame is None or row[0] < next_frame]
+        frame = pack(found)
+        if self._unpacked(frame) != [(one.seq, one.outcome, one.receipt, one.document) for one in found]:
+            raise self._damaged(f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame")
+        self._run(statements.FRAMES, [of_frame(frame)])
+        self._connection.execute(statements.FRAMED, (frame.first, frame.seq))
+        return len(found)
 
     def _transact(self, write: Callable[[], _Given]) -> _Given:
         """Write something in a transaction of its own."""
@@ -424,7 +406,7 @@ class SqliteLog(SqliteQuestions):
 
     def _led_end(self) -> tuple[int, int]:
         """The last place and the sum of all lines, where this process still leads: one question for every commit."""
-        rows = self._ask(LEAD_AND_END, shape="iii")
+        rows = self._ask(statements.LEAD_AND_END, shape="iii")
         if not rows:
             raise damaged(self.path, "a row that every log has is not there")
         ((epoch, last_seq, chain),) = rows

@@ -102,8 +102,10 @@ PRUNE: Final = (
     "DELETE FROM decision_frames WHERE seq > ? AND first_seq <= ?",
     "DELETE FROM events WHERE seq > ? AND seq <= ? AND kind <> 'control'",
 )
-LAST_FRAME: Final = "SELECT max(seq) FROM decision_frames"
-FRAMED: Final = "DELETE FROM decisions WHERE seq > ? AND seq <= ?"
+NEXT_FRAME: Final = "SELECT min(first_seq) FROM decision_frames WHERE seq > ?"
+FRAMED: Final = "DELETE FROM decisions WHERE seq >= ? AND seq <= ?"
+NEWEST_ROWS: Final = "SELECT seq FROM decisions ORDER BY seq DESC LIMIT 1 OFFSET ?"
+OLDEST_ROW: Final = "SELECT min(seq) FROM decisions"
 IDS_BETWEEN: Final = "SELECT seq, type, id FROM events WHERE seq > ? AND seq <= ? AND kind <> 'control' ORDER BY seq"
 OUTBOX_DONE: Final = Statement("DELETE FROM outbox WHERE (seq, number) IN (VALUES ", "(?, ?)", ")")
 

@@ -11,7 +11,9 @@ from urllib.parse import quote
 
 from shroff.adapters.databases.sqlite_file import APPLICATION_ID, WriterLock, storage_error
 from shroff.adapters.jobs import sql as jobs
+from shroff.adapters.log.frames import ROWS_KEPT
 from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.notices import sql as notices
 from shroff.adapters.people.schema import VERSION as PEOPLE_VERSION
 from shroff.app.backups import project_files
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from shroff.app.backups.vault import Vault
     from shroff.app.opened import Opened
+    from shroff.runtime.progress import Progress
 
 LOG: Final = "log"
 KNOWN: Final = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": notices.VERSION, "jobs": jobs.VERSION}
@@ -32,17 +35,24 @@ KNOWN: Final = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": notices.V
 
 @dataclass(frozen=True, slots=True)
 class TableVersion:
-    """Tables of one database that belong together: their version, and the one that this program writes."""
+    """Tables of one database that belong together: their version, and the one that this program writes.
+
+    Args:
+        is_loose: Many decisions of earlier versions stand as rows, which take six times the space.
+    """
 
     database: str
     part: str
     found: int
     known: int
+    is_loose: bool = False
 
     @property
     def action(self) -> str:
-        """`none`, `migrate`, or `refuse` for tables of a newer program."""
-        return "none" if self.found == self.known else "migrate" if self.found < self.known else "refuse"
+        """`none`, `migrate`, `repack` for decisions that stand as rows, or `refuse` for tables of a newer program."""
+        if self.found == self.known:
+            return "repack" if self.is_loose else "none"
+        return "migrate" if self.found < self.known else "refuse"
 
 
 def plan(opened: Opened) -> list[TableVersion]:
@@ -61,11 +71,12 @@ def plan(opened: Opened) -> list[TableVersion]:
     return [one for name in project_files.databases(folder) for one in _versions(folder / name, name)]
 
 
-def apply(opened: Opened, vault: Vault, planned: list[TableVersion]) -> int | None:
+def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: Progress | None = None) -> int | None:
     """Back up, then migrate; gives the number of the backup, None where nothing was due.
 
     Each set of tables is migrated in a transaction of its own. A killed call leaves each old or new, and the next call
-    migrates the rest.
+    migrates the rest. Then decisions that stand as rows are repacked, some hundred at a time; `progress` is told of
+    these.
 
     Raises: StorageError where tables are of a newer program; LogBusyError while a worker or service runs; as `plan`
         and `BackupWriter`. Nothing is changed then.
@@ -76,7 +87,7 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion]) -> int | No
             f"a newer shroff wrote these tables: {', '.join(newer)}. Install that version or a newer one, or restore "
             "a backup from before it with 'shroff restore'"
         )
-    due = {one.part for one in planned if one.action == "migrate"}
+    due = {one.part for one in planned if one.action in {"migrate", "repack"}}
     if not due:
         return None
     folder = opened.places.folder
@@ -86,7 +97,11 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion]) -> int | No
         with BackupWriter(opened, vault) as writer:
             writer.create()
     for one in opened.lanes.each() if opened.lanes.is_parted else [opened]:
-        one.open_log(read_only=False).close()
+        with closing(one.open_log(read_only=False)) as log:
+            assert isinstance(log, SqliteLog), "a log on a server is refused by `plan`"
+            for count in log.repack():
+                if progress is not None:
+                    progress(count)
     with closing(OutsideSystems(opened).open_people()) as people:
         looks: dict[str, Callable[[], AbstractContextManager[Any]]] = {
             "people": people.look,
@@ -106,10 +121,16 @@ def _versions(path: Path, name: str) -> list[TableVersion]:
             if owner != APPLICATION_ID:
                 raise StorageError(f"{path} is a database, and not a log of shroff")
             found = {LOG: connection.execute("PRAGMA user_version").fetchone()[0]}
+            rows = connection.execute("SELECT 1 FROM decisions LIMIT 1 OFFSET ?", (2 * ROWS_KEPT,)).fetchone()
+            is_loose = rows is not None
             for part in KNOWN.keys() - {LOG}:
                 table = f"{part}_version"
                 if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
                     found[part] = connection.execute(f"SELECT max(number) FROM {table}").fetchone()[0] or 0  # noqa: S608 - ours
     except sqlite3.Error as error:
         raise storage_error(error, path) from error
-    return [TableVersion(name, part, found[part], known) for part, known in KNOWN.items() if part in found]
+    return [
+        TableVersion(name, part, found[part], known, is_loose and part == LOG)
+        for part, known in KNOWN.items()
+        if part in found
+    ]
