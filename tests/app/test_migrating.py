@@ -75,14 +75,13 @@ def test_an_old_project_is_backed_up_and_migrated(old, tmp_path):
 
 
 def test_decisions_of_an_older_version_are_repacked(old, tmp_path, monkeypatch, capfd):
-    for module in (migrating, sqlite):
-        monkeypatch.setattr(module, "ROWS_KEPT", 0)
+    monkeypatch.setattr(sqlite, "ROWS_KEPT", 0)
     applied(old, tmp_path / "vault")
     with shell(old) as database:
         (frames,), (rows,) = (database.execute(f"SELECT count(*) FROM {name}").fetchone() for name in TABLES)
     assert (frames, rows) == (1, 0)
 
-    monkeypatch.setattr(migrating, "ROWS_KEPT", 1)
+    monkeypatch.setattr(migrating, "MANY_ROWS", 2)
     with shell(old) as database:
         body = database.execute("SELECT data FROM decision_frames").fetchone()
         database.execute("DELETE FROM decision_frames")

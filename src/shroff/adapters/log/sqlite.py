@@ -56,6 +56,7 @@ from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Reply
 
 VERSION: Final = 7  # of the tables; PRAGMA user_version
 STEPS: Final = APPEND_STEPS
+MANY_ROWS: Final = 2 * ROWS_KEPT  # of decisions: more are of older versions, and should be repacked
 
 PRUNE_STEPS: Final = ("pruning", "ids", "rows", "after commit")
 

@@ -11,9 +11,8 @@ from urllib.parse import quote
 
 from shroff.adapters.databases.sqlite_file import APPLICATION_ID, WriterLock, storage_error
 from shroff.adapters.jobs import sql as jobs
-from shroff.adapters.log.frames import ROWS_KEPT
+from shroff.adapters.log.sqlite import MANY_ROWS, SqliteLog
 from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
-from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.notices import sql as notices
 from shroff.adapters.people.schema import VERSION as PEOPLE_VERSION
 from shroff.app.backups import project_files
@@ -121,7 +120,7 @@ def _versions(path: Path, name: str) -> list[TableVersion]:
             if owner != APPLICATION_ID:
                 raise StorageError(f"{path} is a database, and not a log of shroff")
             found = {LOG: connection.execute("PRAGMA user_version").fetchone()[0]}
-            rows = connection.execute("SELECT 1 FROM decisions LIMIT 1 OFFSET ?", (2 * ROWS_KEPT,)).fetchone()
+            rows = connection.execute("SELECT 1 FROM decisions LIMIT 1 OFFSET ?", (MANY_ROWS,)).fetchone()
             is_loose = rows is not None
             for part in KNOWN.keys() - {LOG}:
                 table = f"{part}_version"
