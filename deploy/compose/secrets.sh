@@ -15,5 +15,8 @@ for name in redis_password mongo_password mariadb_password s3_password grafana_p
     keep "$name" "$(random)"
 done
 keep mongo_login "shroff:$(cat "$folder/mongo_password")@mongo:27017"
-# The API key with which Prometheus reads metrics; `shroff keys create` makes it once the service runs.
-[ -e "$folder/prometheus_key" ] || : >"$folder/prometheus_key"
+# The API keys with which Prometheus reads metrics and Alertmanager posts alerts; `shroff keys create` makes them once
+# the service runs.
+for name in prometheus_key alertmanager_key; do
+    [ -e "$folder/$name" ] || : >"$folder/$name"
+done

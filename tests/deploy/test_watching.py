@@ -8,11 +8,9 @@ import re
 import shlex
 import shutil
 import subprocess
-import threading
 import time
 from email import message_from_bytes
 from email.policy import default
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,9 +19,14 @@ import pymysql
 import pytest
 import yaml
 
+from shroff.app import project as app
+from shroff.people import keys
+from shroff.people.access import Right, Role
+from shroff.web.api.operator_alerts import ENDS_AFTER_MS
 from shroff.web.metrics_port import listening
 from tests.deploy import checks, watchers, watching
 from tests.support.forks import SHROFF
+from tests.support.served import ME, served
 
 # What a runbook's command says where a project has no such thing: it was understood and looked.
 NOTHING = re.compile(r"there is no |no active model|does not say where its backups are")
@@ -154,54 +157,56 @@ def test_alertmanager_hides_what_another_alert_explains_in_the_same_process(tmp_
 
 
 @pytest.mark.slow
-def test_a_fault_is_mailed_and_posted_and_so_is_its_end(tmp_path, mail):
-    posts, settings = [], settings_of_alertmanager()
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing of a request."""
-
-    hook = HTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=hook.serve_forever, daemon=True).start()
+def test_a_fault_is_mailed_and_on_health_and_so_is_its_end(tmp_path, mail):
+    shutil.copytree(checks.ROOT / "src/shroff/templates/payments", tmp_path / "bank")
+    with app.open_exactly(tmp_path / "bank").people.open() as desk:
+        key = keys.create(desk, ME, "alertmanager", Role.SERVICE, scopes=[Right.POST_ALERTS])[1]
+    (tmp_path / "key").write_text(key)
+    settings = settings_of_alertmanager()
     settings["global"]["smtp_smarthost"] = urlsplit(mail.address).netloc
     settings["route"] |= {"group_wait": "0s", "group_interval": "1s"}
-    (receiver,) = settings["receivers"]
-    receiver["webhook_configs"] = [{"url": f"http://127.0.0.1:{hook.server_port}/", "send_resolved": True}]
     for folder in ("prometheus", "alertmanager"):
         (tmp_path / folder).mkdir()
     collectors, work = watchers.everything()
 
     def arrived(state: str) -> float:
-        """Seconds until a mail and a post say so."""
+        """Seconds until a mail says so, and Health does."""
         began = time.monotonic()
         while time.monotonic() < began + 60:
             mails = [one.read_bytes() for one in Path(mail.details["mails"]).iterdir()]
             subjects = [message_from_bytes(one, policy=default)["Subject"] for one in mails]
             mailed = any(one.startswith(f"[{state.upper()}") and "ShroffWaits" in one for one in subjects)
-            named = [one for post in posts for one in post["alerts"] if one["labels"]["alertname"] == "ShroffWaits"]
-            if mailed and any(one["status"] == state for one in named):
+            health = asker.get("/api/v1/health").json()["alerts"]
+            shown.update({one["name"]: one for one in health})
+            if mailed and any(one["name"] == "ShroffWaits" for one in health) == (state == "firing"):
                 return time.monotonic() - began
             time.sleep(0.2)
-        raise AssertionError((state, subjects, posts))
+        raise AssertionError((state, subjects, health))
 
-    with (
-        listening("127.0.0.1", 0, collectors, lambda: True) as scraped,
-        watchers.alertmanager(tmp_path / "alertmanager", settings) as manager,
-        watchers.prometheus(tmp_path / "prometheus", scraped.split("/")[2], manager, fast=True),
-    ):
-        work.waits_for = "the log is away"
-        firing_s = arrived("firing")
-        work.waits_for = ""
-        resolved_s = arrived("resolved")
-    hook.shutdown()
-    hook.server_close()
-    (one, *_) = [one for post in posts for one in post["alerts"] if one["labels"]["alertname"] == "ShroffWaits"]
+    with served(tmp_path / "bank") as service, service.client() as asker:
+        (hook,) = next(one for one in settings["receivers"] if one["name"] == "health")["webhook_configs"]
+        hook["url"] = hook["url"].replace("http://shroff:8080", service.url)
+        hook["http_config"]["authorization"]["credentials_file"] = str(tmp_path / "key")
+        shown: dict[str, Any] = {}
+        with (
+            listening("127.0.0.1", 0, collectors, lambda: True) as scraped,
+            watchers.alertmanager(tmp_path / "alertmanager", settings) as manager,
+            watchers.prometheus(tmp_path / "prometheus", scraped.split("/")[2], manager, fast=True),
+        ):
+            work.waits_for = "the log is away"
+            firing_s = arrived("firing")
+            work.waits_for = ""
+            resolved_s = arrived("resolved")
 
     assert max(firing_s, resolved_s) < 60
-    assert one["annotations"]["summary"].endswith("waits for its source or its log")
-    assert one["annotations"]["runbook_url"].endswith("/docs/runbooks/service.md#shroffwaits")
+    assert shown["ShroffWaits"]["severity"] == "critical"
+    assert shown["ShroffWaits"]["summary"].endswith("waits for its source or its log")
+    assert shown["ShroffWaits"]["runbook_url"].endswith("/docs/runbooks/service.md#shroffwaits")
+
+
+def test_alertmanager_repeats_alerts_before_health_ends_them():
+    route = settings_of_alertmanager()["route"]
+    (repeats,) = [one["repeat_interval"] for one in route["routes"] if one["receiver"] == "health"]
+    minutes = [int(text.removesuffix("m")) for text in (repeats, route["group_interval"])]
+
+    assert 2 * sum(minutes) * 60_000 < ENDS_AFTER_MS

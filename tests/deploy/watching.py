@@ -10,10 +10,12 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
 from docs.made_metrics import collectors_of_page, labels_of, shown_name
+from shroff.web.api import operator_alerts
 from tests.deploy.checks import COMPOSE, commands, judged
 from tests.deploy.trials import write_trials
 from tools.watch.__main__ import MADE
@@ -66,6 +68,7 @@ def watch(deploy: Path) -> list[str]:
     found += judged(RULES, ["promtool", "check", "rules", str(deploy / RULES)])
     if "rule_files: [/etc/prometheus/rules.yaml]" not in (compose / "prometheus.yaml").read_text(encoding="utf-8"):
         found.append("compose/prometheus.yaml: it does not read the rules")
+    found += posting(deploy)
     rules = rules_of(deploy)
     recorded = {rule["record"] for rule in rules if "record" in rule}
     found += [fault for rule in rules for fault in unknown(RULES, rule["expr"], recorded)]
@@ -81,6 +84,19 @@ def watch(deploy: Path) -> list[str]:
         for path, made in MADE.items()
         if (deploy / path).read_text(encoding="utf-8") != made()
     ]
+
+
+def posting(deploy: Path) -> Iterator[str]:
+    """Faults of the webhooks with which Alertmanager posts alerts to the service."""
+    file = "compose/alertmanager.yaml"
+    receivers = yaml.safe_load((deploy / file).read_text(encoding="utf-8"))["receivers"]
+    secrets = yaml.safe_load((deploy / COMPOSE).read_text(encoding="utf-8"))["services"]["alertmanager"]["secrets"]
+    for hook in (one for receiver in receivers for one in receiver.get("webhook_configs", ())):
+        path, key = urlsplit(hook["url"]).path, hook["http_config"]["authorization"]["credentials_file"]
+        if not any((one.method, one.path) == ("POST", path) for one in operator_alerts.ROUTES):
+            yield f"{file}: the program has no POST {path}"
+        if Path(key).name not in secrets:
+            yield f"{file}: it gets no secret {Path(key).name}"
 
 
 def runbooks(deploy: Path) -> list[str]:

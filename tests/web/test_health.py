@@ -22,7 +22,15 @@ from shroff.people.access import Role
 from shroff.people.store import AuditFilter
 from shroff.streams.log import Refused
 from shroff.web.api.health import HealthBoard, Known
-from tests.support.webs import PASSWORD, Answered, Asker, Browser, run
+from shroff.web.api.operator_alerts import (
+    ALERTS_MAX,
+    ENDS_AFTER_MS,
+    TEXT_MAX,
+    OperatorAlert,
+    OperatorAlerts,
+    PostedAlert,
+)
+from tests.support.webs import PASSWORD, Answered, Asker, Browser, asker, run
 
 pytestmark = pytest.mark.slow
 
@@ -296,3 +304,95 @@ def test_what_is_known_of_drift_is_shown_furthest_first(bank):
         assert "Drifted" in page
 
     run(bank, steps)
+
+
+# ---- alerts for operators
+
+
+def posted(**changes: Any) -> dict[str, Any]:
+    """An alert as Alertmanager posts it."""
+    return {
+        "status": "firing",
+        "labels": {"alertname": "ShroffWaits", "severity": "warning", "instance": "shroff:8080"},
+        "annotations": {"summary": f"it waits {EVIL}", "runbook_url": "https://docs.test/service.md#shroffwaits"},
+        "startsAt": "2026-01-05T08:30:00.123456789Z",
+        "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "http://prometheus:9090/graph",
+        "fingerprint": "f-1",
+    } | changes
+
+
+async def post_alerts(asks: Asker, *alerts: object, key: str) -> Answered:
+    webhook = {"version": "4", "status": "firing", "receiver": "health", "alerts": alerts, "truncatedAlerts": 0}
+    return await asks.ask("POST", "/api/v1/health/alerts", webhook, key=key)
+
+
+def test_alerts_that_alertmanager_posts_are_shown_until_they_are_resolved(bank, monkeypatch):
+    monkeypatch.setattr(HealthChecks, "doctor", lambda self, seen: [])
+    down = {"labels": {"alertname": "ShroffDown", "severity": "critical"}, "annotations": {}, "fingerprint": "f-2"}
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        made = {"name": "alertmanager", "role": "service", "scopes": ["post:alerts"]}
+        key = (await call(browser, "POST", "/api/v1/keys", made)).json()["key"]
+        assert "No alert fires" in await looked(browser)
+        assert (await post_alerts(asks, posted(), posted(**down), key=key)).json() == {"firing": 2}
+        found = (await call(browser, "GET", "/api/v1/health")).json()["alerts"]
+        assert [(one["name"], one["severity"], one["instance"]) for one in found] == [
+            ("ShroffDown", "critical", None),
+            ("ShroffWaits", "warning", "shroff:8080"),
+        ]
+        assert found[1]["since"] == "2026-01-05T08:30:00.123Z"
+        page = await looked(browser)
+        assert "2 Prometheus alerts" in page
+        assert '<a href="https://docs.test/service.md#shroffwaits"' in page
+        assert "it waits &lt;script&gt;" in page
+        assert EVIL not in page
+        assert (await post_alerts(asks, posted(status="resolved"), key=key)).json() == {"firing": 1}
+        page = await looked(browser)
+        assert "ShroffWaits" not in page
+        assert "ShroffDown" in page
+
+    run(bank, steps)
+
+
+def test_only_webhooks_of_alertmanager_with_a_key_that_may_post_alerts_are_taken(bank):
+    wrong = ({"status": "odd"}, {"startsAt": "today"}, {"fingerprint": "f" * 65}, {"labels": {"severity": 1}})
+
+    async def steps() -> None:
+        async with asker(bank) as asks:
+            for key, status in {"": 401, "viewer": 403, "nothing": 403, "author": 403}.items():
+                assert (await post_alerts(asks, posted(), key=key)).status == status
+            for one in wrong:
+                assert (await post_alerts(asks, posted(), posted(**one), key="service")).status == 422
+            assert (await post_alerts(asks, *[posted()] * (ALERTS_MAX + 1), key="service")).status == 422
+            long = posted(annotations={"summary": "x" * 512 * 1024})
+            assert (await post_alerts(asks, long, key="service")).status == 413
+            assert (await post_alerts(asks, key="service")).json() == {"firing": 0}
+
+    asyncio.run(steps())
+
+
+def alerts_of(*changes: dict[str, Any]) -> list[PostedAlert]:
+    return [msgspec.convert(posted(**one), PostedAlert) for one in changes]
+
+
+def test_an_alert_ends_without_a_repeat():
+    alerts, now_ms = OperatorAlerts(), 1_800_000_000_000
+    alerts.take(alerts_of({}, {"fingerprint": "f-2"}), now_ms)
+    alerts.take(alerts_of({}), now_ms + 60_000)
+
+    assert len(alerts.firing(now_ms + ENDS_AFTER_MS - 1)) == 2
+    assert [one.seen_ms for one in alerts.firing(now_ms + ENDS_AFTER_MS)] == [now_ms + 60_000]
+    assert alerts.firing(now_ms + ENDS_AFTER_MS + 60_000) == []
+
+
+def test_of_too_many_alerts_the_most_severe_are_kept_and_long_texts_are_cut():
+    alerts, now_ms = OperatorAlerts(), 1_800_000_000_000
+    alerts.take(alerts_of(*({"fingerprint": f"f-{at}"} for at in range(ALERTS_MAX))), now_ms)
+    critical = {"alertname": "a" * 5_000, "severity": "critical"}
+    odd = {"startsAt": "0001-01-01T00:00:00Z", "annotations": {"runbook_url": "javascript:alert(1)"}}
+    alerts.take(alerts_of({"fingerprint": "new", "labels": critical} | odd), now_ms)
+    first, *others = alerts.firing(now_ms)
+
+    assert first == OperatorAlert("a" * TEXT_MAX, "critical", "", "", "", 0, now_ms)
+    assert len(others) == ALERTS_MAX - 1

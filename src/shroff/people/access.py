@@ -37,6 +37,7 @@ class Right(StrEnum):
     MANAGE_KEYS = "manage:keys"
     READ_AUDIT = "read:audit"
     READ_METRICS = "read:metrics"
+    POST_ALERTS = "post:alerts"  # alerts of Prometheus for operators, which Health shows
 
 
 class Role(StrEnum):
@@ -71,7 +72,14 @@ _WRITE_RULES: Final = _LOOK | {
     Right.READ_METRICS,
 }
 _SERVE: Final = frozenset(
-    [Right.SUBMIT_EVENTS, Right.SCORE, Right.READ_DECISIONS, Right.WRITE_LABELS, Right.READ_METRICS]
+    [
+        Right.SUBMIT_EVENTS,
+        Right.SCORE,
+        Right.READ_DECISIONS,
+        Right.WRITE_LABELS,
+        Right.READ_METRICS,
+        Right.POST_ALERTS,
+    ]
 )
 
 RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(

@@ -21,6 +21,7 @@ from shroff.runtime.progress import unheard
 from shroff.web.api.cases.labels import LabelBoard
 from shroff.web.api.health import HealthBoard
 from shroff.web.api.live import Board
+from shroff.web.api.operator_alerts import OperatorAlerts
 from shroff.web.api.rules.backtests import Backtests
 from shroff.web.api.rules.draft_checks import DraftCheck, check_of
 from shroff.web.api.rules.rule_looks import RuleLooks
@@ -178,6 +179,7 @@ class Service:
         self.measured = of_service(self)
         self.streams, self.verdicts = Streams(), VerdictsInForce()
         self.health, self.reasons = HealthBoard(project), FirstReasons(project)
+        self.operator_alerts = OperatorAlerts()
         self.board = Board(project, lambda: self.work, self.cases)
         self.weighings, self.label_board = Weighings(project), LabelBoard(project)
         self.is_ending = False

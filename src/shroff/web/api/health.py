@@ -18,6 +18,7 @@ from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.runtime.fresh import Fresh
 from shroff.streams.log import Refused
+from shroff.web.api.operator_alerts import FiringAlert, shown
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import PAGED, api
@@ -137,7 +138,7 @@ class SinkHealth(TypedDict):
 
 
 class Health(TypedDict):
-    """Findings of `doctor`, the sinks, and the last drift check of each event type."""
+    """Findings of `doctor`, the sinks, the last drift check of each event type, and alerts that Alertmanager posted."""
 
     at: TimeText
     ok: bool
@@ -146,6 +147,7 @@ class Health(TypedDict):
     findings: list[Finding]
     sinks: list[SinkHealth]
     drift: dict[str, DriftLook]
+    alerts: list[FiringAlert]
 
 
 class QuarantineEntry(TypedDict):
@@ -209,6 +211,7 @@ async def health(service: Service, request: Request) -> Json[Health]:
                 for one in found.sinks
             ],
             "drift": found.drift.looks,
+            "alerts": [shown(one) for one in service.operator_alerts.firing(service.project.opened.now_ms())],
         }
     )
 
@@ -314,7 +317,8 @@ _MENDED: Final = {400: "One of them does not exist."}
 
 ROUTES: Final = (
     api("GET", "/health", Right.READ_METRICS, health)(
-        "Get the service's health: the findings of `shroff doctor`, at most a minute old, sinks, and drift.",
+        "Get the service's health: the findings of `shroff doctor`, at most a minute old, sinks, drift, and alerts of "
+        "Prometheus that fire.",
         "Each finding, with its remedy.",
     ),
     api("GET", "/quarantine", Right.MEND_INPUT, quarantine)(

@@ -40,6 +40,7 @@ RIGHT_WORDS: Final[Mapping[Right, str]] = MappingProxyType(
         Right.MANAGE_KEYS: "Manage API keys",
         Right.READ_AUDIT: "View the audit log",
         Right.READ_METRICS: "Read metrics",
+        Right.POST_ALERTS: "Post alerts for operators",
     }
 )
 _ACTIONS: Final[Mapping[str, str]] = MappingProxyType(

@@ -1,4 +1,4 @@
-"""Health: problems with their fixes, the quarantine, outgoing deliveries, and drift."""
+"""Health: problems with their fixes, alerts for operators, the quarantine, outgoing deliveries, and drift."""
 
 from __future__ import annotations
 
@@ -82,6 +82,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         entries=kept,
         fixed=[one for one in kept if one.fixed_by],
         may_mend=may_mend,
+        alerts=service.operator_alerts.firing(service.project.opened.now_ms()),
         drift=[] if known.look is None else _drifted(known.look),
         said=_said(request),
         mistake=mistake,

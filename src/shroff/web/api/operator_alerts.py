@@ -1,0 +1,142 @@
+"""Alerts for operators: Alertmanager posts them, and *Health* shows those that fire now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypedDict
+
+import msgspec
+
+from shroff.events.event import TimeText, time_text
+from shroff.people.access import Right
+from shroff.web.http.messages import Json, Request, decoded
+from shroff.web.http.routes import api
+
+if TYPE_CHECKING:
+    from shroff.web.service import Service
+
+BODY_BYTES_MAX: Final = 512 * 1024
+ALERTS_MAX: Final = 200  # kept at once, and posted at once; the most severe ones of those that are kept
+TEXT_MAX: Final = 500  # characters of each text that is kept
+ENDS_AFTER_MS: Final = 15 * 60 * 1_000  # without a repeat; the receiver of deploy/ repeats every 5 minutes
+_ORDER: Final = {"critical": 0, "warning": 1}
+
+
+class PostedAlert(msgspec.Struct, frozen=True):
+    """One alert of a webhook of Alertmanager; fields that are not used here are ignored."""
+
+    status: Literal["firing", "resolved"]
+    fingerprint: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    startsAt: Annotated[datetime, msgspec.Meta(tz=True)]  # noqa: N815 - the name in Alertmanager's webhooks
+    labels: dict[str, str]
+    annotations: dict[str, str] = {}
+
+
+class PostedAlerts(msgspec.Struct, frozen=True):
+    """A webhook of Alertmanager, format version 4."""
+
+    alerts: Annotated[list[PostedAlert], msgspec.Meta(max_length=ALERTS_MAX)]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAlert:
+    """An alert that fires. `runbook_url` is empty where the alert names no web page."""
+
+    name: str
+    severity: str
+    summary: str
+    instance: str
+    runbook_url: str
+    since_ms: int
+    seen_ms: int
+
+
+class FiringAlert(TypedDict):
+    """An alert of Prometheus that fires now; null for what it does not say."""
+
+    name: str
+    severity: str | None
+    summary: str | None
+    instance: str | None
+    runbook_url: str | None
+    since: TimeText
+
+
+class AlertCount(TypedDict):
+    """The number of alerts that fire now."""
+
+    firing: int
+
+
+class OperatorAlerts:
+    """Alerts that fire, by fingerprint. They are in memory only: Alertmanager repeats them. For the event loop."""
+
+    def __init__(self) -> None:
+        self._firing: dict[str, OperatorAlert] = {}
+
+    def take(self, posted: Sequence[PostedAlert], now_ms: int) -> None:
+        """Keep what fires, and remove what is resolved."""
+        for one in posted:
+            self._firing.pop(one.fingerprint, None)
+            if one.status == "firing":
+                self._firing[one.fingerprint] = _alert(one, now_ms)
+        self._firing = dict(sorted(self._firing.items(), key=lambda item: _urgency(item[1]))[:ALERTS_MAX])
+
+    def firing(self, now_ms: int) -> list[OperatorAlert]:
+        """Alerts that were repeated within the last 15 minutes: the most severe first, then the longest."""
+        self._firing = {key: one for key, one in self._firing.items() if now_ms - one.seen_ms < ENDS_AFTER_MS}
+        return sorted(self._firing.values(), key=_urgency)
+
+
+def _urgency(one: OperatorAlert) -> tuple[int, int, str]:
+    return _ORDER.get(one.severity, len(_ORDER)), one.since_ms, one.name
+
+
+def _alert(one: PostedAlert, now_ms: int) -> OperatorAlert:
+    def text(values: dict[str, str], name: str) -> str:
+        return values.get(name, "")[:TEXT_MAX]
+
+    runbook_url = text(one.annotations, "runbook_url")
+    return OperatorAlert(
+        text(one.labels, "alertname") or "unnamed alert",
+        text(one.labels, "severity"),
+        text(one.annotations, "summary") or text(one.annotations, "description"),
+        text(one.labels, "instance"),
+        runbook_url if runbook_url.startswith(("https://", "http://")) else "",
+        min(max(int(one.startsAt.timestamp() * 1_000), 0), now_ms),
+        now_ms,
+    )
+
+
+def shown(one: OperatorAlert) -> FiringAlert:
+    """An alert as programs get it."""
+    return {
+        "name": one.name,
+        "severity": one.severity or None,
+        "summary": one.summary or None,
+        "instance": one.instance or None,
+        "runbook_url": one.runbook_url or None,
+        "since": time_text(one.since_ms),
+    }
+
+
+async def receive(service: Service, request: Request) -> Json[AlertCount]:
+    """Take a webhook of Alertmanager."""
+    posted = decoded(await request.body(BODY_BYTES_MAX), PostedAlerts)
+    now_ms = service.project.opened.now_ms()
+    service.operator_alerts.take(posted.alerts, now_ms)
+    return Json({"firing": len(service.operator_alerts.firing(now_ms))})
+
+
+ROUTES: Final = (
+    api("POST", "/health/alerts", Right.POST_ALERTS, receive)(
+        "Receive alerts of Prometheus from Alertmanager (a `webhook_configs` receiver). `GET /api/v1/health` and the "
+        f"screen *Health* show those that fire, at most {ALERTS_MAX}. An alert ends when it is resolved, or "
+        f"{ENDS_AFTER_MS // 60_000} minutes after its last repeat.",
+        "The number of alerts that fire now.",
+        PostedAlerts,
+        {413: f"The body has more than {BODY_BYTES_MAX:,} bytes."},
+    ),
+)
