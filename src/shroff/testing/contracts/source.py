@@ -520,13 +520,13 @@ def places(found: Sequence[Taken]) -> list[tuple[str, int]]:
 
 
 def read(source: Source, count: int, limit: int = 4_096, *, is_all: bool = True) -> list[Taken]:
-    """Poll until so many lines came; with `is_all` there must be no more of them."""
+    """Poll until so many lines came, and no more of them; with `is_all` the source must have no more."""
     found: list[Taken] = []
     came = 0
     until_s = time.monotonic() + SECONDS_ENOUGH
     while came < count:
         assert time.monotonic() < until_s, f"{came} of {count} messages came: {source.health()}"
-        if taken := source.poll(limit, 1.0):
+        if taken := source.poll(limit if is_all else min(limit, count - came), 1.0):
             found += taken
             came += len(lines(taken))
             until_s = time.monotonic() + SECONDS_ENOUGH
