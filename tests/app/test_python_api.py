@@ -21,6 +21,7 @@ import pytest
 import shroff
 from shroff.cli.main import run
 from shroff.errors import UsageError
+from shroff.explain import looked_back
 from shroff.replay.notebook import moment_ms
 from shroff.worker.answers import json_lines
 from tests.support import forks, projects
@@ -600,6 +601,17 @@ def test_a_replay_says_whether_it_matches(project):
     assert replayed.match
     assert replayed.receipt == decision.receipt
     assert not replayed._replace(computed=msgspec.structs.replace(replayed.computed, document=b"{}")).match
+
+
+def test_a_replay_reads_the_whole_log_where_the_events_of_the_keys_do_not_give_the_bytes(project, monkeypatch):
+    project.decide([payment(number) for number in range(1, 6)], as_type="payment")
+    asked: list[int] = []
+    monkeypatch.setattr(looked_back, "looked_back", lambda _log, _definitions, seq, _index: asked.append(seq) or [])
+
+    is_match = project.replay("p5").match, project.replay("p5", is_full=True).match
+
+    assert is_match == (True, True)
+    assert len(asked) == 1
 
 
 REPORTS = {

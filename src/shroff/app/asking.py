@@ -27,16 +27,27 @@ class DecisionHistory:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
-    def replay(self, reference: str) -> Replayed:
-        """Replay a decision: the recorded one, and the same computed again from the log."""
+    def replay(self, reference: str, *, is_full: bool = False) -> Replayed:
+        """Replay a decision: the recorded one, and the same computed again from the log.
+
+        It reads the records that the decision can depend on. If these are unknown, if they do not give the recorded
+        bytes, or with `is_full`, it reads the whole log before the event.
+        """
+        from shroff.explain.looked_back import looked_back
         from shroff.log.history import find
         from shroff.replay.compare import Replayed, replay
 
         if self._opened.lanes.is_parted:
-            return DecisionHistory(self._opened.lanes.of(reference)).replay(reference)
+            return DecisionHistory(self._opened.lanes.of(reference)).replay(reference, is_full=is_full)
         with self._opened.reading() as log:
             row = find(log, self._opened.definitions.events, reference)
-            return Replayed(row, replay(log, row.seq, self._opened.registry.load))
+            load = self._opened.registry.load
+            if not is_full:
+                past = lambda definitions: looked_back(log, definitions, row.seq, self.key_index(definitions))  # noqa: E731
+                found = Replayed(row, replay(log, row.seq, load, past))
+                if found.match:
+                    return found
+            return Replayed(row, replay(log, row.seq, load))
 
     def explain(self, reference: str, progress: Progress | None = None) -> Explained:
         """Explain a decision: its features beside the entity's earlier values, and its rules in words."""

@@ -238,9 +238,13 @@ class Project(Printed, _Parts):
         """
         return self.history.explain(reference, progress)
 
-    def replay(self, reference: str) -> Replayed:
-        """Replay a decision: the recorded one, and the same computed again from the log. Raises as `explain`."""
-        return self.history.replay(reference)
+    def replay(self, reference: str, *, is_full: bool = False) -> Replayed:
+        """Replay a decision: the recorded one, and the same computed again from the log.
+
+        It reads the earlier events of the event's keys. If these do not give the recorded bytes, or with `is_full`, it
+        reads the whole log before the event. Raises as `explain`.
+        """
+        return self.history.replay(reference, is_full=is_full)
 
     def verify(
         self,

@@ -57,6 +57,14 @@ class KeyFinder:
         event = self._records.decode(record)
         return event is not None and self._naive.key(entity, event) == key
 
+    def has_label(self, record: Record, entity: str, key: Key) -> bool:
+        """Whether a record of a label is of an event with this key."""
+        types = self._definitions.events.entities[entity].keys
+        if not any(all(one in record.body for one in self.needles(entity, event, key)) for event in types):
+            return False
+        event = self._records.decode(record)
+        return event is not None and self._naive.key(entity, event) == key
+
 
 class KeyEvents:
     """Finds the events of keys in one log, for one version of a project.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from shroff.engine.step import Engine, Placed
@@ -59,8 +60,12 @@ def lateness_of(log: LogReader, definitions: Definitions) -> int:
     An event that an older version let in must still find what it looks back at, though
     the version that computes it would refuse it.
     """
-    earlier = (load_settings(yamltext.read(text, "shroff.yaml", []), []) for text in texts_of(log, "shroff.yaml"))
-    return max([definitions.settings.lateness_ms, *(one.lateness_ms for one in earlier)])
+    return max([definitions.settings.lateness_ms, *map(_lateness_ms, texts_of(log, "shroff.yaml"))])
+
+
+@lru_cache(maxsize=64)  # a replay asks for each version that the log ever had
+def _lateness_ms(text: str) -> int:
+    return load_settings(yamltext.read(text, "shroff.yaml", []), []).lateness_ms
 
 
 def fold(
