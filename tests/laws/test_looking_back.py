@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from shroff.explain import finding_keys
-from shroff.explain.looked_back import looked_back
+from shroff.explain.finding_keys import looked_back
 from shroff.project.definitions import Definitions
 from shroff.replay.compare import replay
 from shroff.streams.log import Log, Record

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.replay.compare import Replayed, Verification
     from shroff.runtime.progress import Progress
+    from shroff.streams.log import Log, Record
 
 
 class DecisionHistory:
@@ -33,7 +34,6 @@ class DecisionHistory:
         It reads the records that the decision can depend on. If these are unknown, if they do not give the recorded
         bytes, or with `is_full`, it reads the whole log before the event.
         """
-        from shroff.explain.looked_back import looked_back
         from shroff.log.history import find
         from shroff.replay.compare import Replayed, replay
 
@@ -43,8 +43,7 @@ class DecisionHistory:
             row = find(log, self._opened.definitions.events, reference)
             load = self._opened.registry.load
             if not is_full:
-                past = lambda definitions: looked_back(log, definitions, row.seq, self.key_index(definitions))  # noqa: E731
-                found = Replayed(row, replay(log, row.seq, load, past))
+                found = Replayed(row, replay(log, row.seq, load, lambda one: self._looked_back(log, one, row.seq)))
                 if found.match:
                     return found
             return Replayed(row, replay(log, row.seq, load))
@@ -107,6 +106,11 @@ class DecisionHistory:
             )
         with self._opened.reading() as log:
             return verify(log, names, sample, progress, self._opened.registry.load)
+
+    def _looked_back(self, log: Log, definitions: Definitions, seq: int) -> Sequence[Record] | None:
+        from shroff.explain.finding_keys import looked_back
+
+        return looked_back(log, definitions, seq, self.key_index(definitions))
 
     def key_index(self, definitions: Definitions) -> KeyIndex:
         from shroff.explain.key_index import KeyIndex, form_of
