@@ -281,8 +281,10 @@ def test_features_are_those_that_the_command_writes(project, tmp_path):
 
     project.tables.write_features("payment", [], out)
 
-    assert project.features("payment").equals(pq.read_table(out))
-    assert project.features("payment")["card.payments_1h"].to_pylist() == [0, 1, 2, 3, 4]
+    found, written = project.features("payment"), pq.read_table(out)
+    assert written.schema.field("card.spent_1d").type == pa.decimal128(18, 2)
+    assert found.equals(written.cast(found.schema))
+    assert found["card.payments_1h"].to_pylist() == [0, 1, 2, 3, 4]
 
 
 def test_features_are_written_under_names_that_are_text(project, tmp_path):

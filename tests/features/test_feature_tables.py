@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -208,5 +209,34 @@ def test_what_memory_does_not_hold_goes_through_the_folder_of_the_output(
 
     project.tables.write_features("payment", [], folder / "out.parquet")
 
-    assert pq.read_table(folder / "out.parquet").equals(expected)
+    assert pq.read_table(folder / "out.parquet").cast(expected.schema).equals(expected)
     assert [file.name for file in folder.iterdir()] == ["out.parquet"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_decimal_has_64_bits_in_a_file_where_all_its_values_have_18_digits(
+    project: Project, tmp_path: Path, engine: str
+):
+    """The greatest amount has 16 digits; a thousand of it one too many, and so has the least but one number."""
+    (tmp_path / "features.yaml").write_text(
+        "card:\n  most: max(payment.amount)\n  last: 999 * max(payment.amount)\n"
+        "  over: 1000 * max(payment.amount)\n  below: -1000 * max(payment.amount)\n"
+    )
+    payments = [("a", "1.00"), ("a", "10000000000000.00"), ("b", "2.50"), ("a", "3.00"), (None, "4.00")]
+    (tmp_path / "in.jsonl").write_bytes(
+        b"\n".join(
+            msgspec.json.encode({"id": f"e{n}", "at": f"2026-03-01T10:{n:02d}:00Z", "card": card, "amount": amount})
+            for n, (card, amount) in enumerate(payments)
+        )
+    )
+    project = shroff.open(tmp_path)
+
+    project.tables.write_features("payment", tmp_path / "in.jsonl", tmp_path / "out.parquet", Way(engine))
+
+    found = pq.read_table(tmp_path / "out.parquet")
+    expected = project.features("payment", files=tmp_path / "in.jsonl", engine=engine)
+    digits = {name: found.schema.field(f"card.{name}").type.precision for name in ("most", "last", "over", "below")}
+    assert digits == {"most": 18, "last": 18, "over": 38, "below": 38}
+    assert {str(one.type) for one in list(expected.schema)[2:]} == {"decimal128(38, 2)"}
+    assert found.cast(expected.schema).equals(expected)
+    assert expected["card.over"].to_pylist()[3] == 10**16

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from threading import Thread
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from shroff.errors import StorageError, UsageError
+from shroff.runtime import whole_files
 from shroff.runtime.whole_files import whole_file, write_lines, write_tables
 
 BATCHES = [[b"one\n", b"two\n"], [b"three\n"]]
@@ -90,6 +93,22 @@ def test_lines_go_straight_into_a_device(tmp_path):
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+def test_a_decimal_that_becomes_wider_is_so_in_the_whole_file(tmp_path, monkeypatch):
+    """Row groups are written by then, and others wait; the other column stays narrow, with its missing value."""
+    monkeypatch.setattr(whole_files, "GROUP_ROWS", 3)
+    narrow = pa.schema([("id", pa.string()), ("a", pa.decimal64(18, 2)), ("b", pa.decimal64(18, 2))])
+    wide = narrow.set(1, pa.field("a", pa.decimal128(38, 2)))
+    rows = [{"id": str(n), "a": Decimal(n), "b": None if n == 2 else Decimal(-n)} for n in range(9)]
+    rows[6]["a"] = Decimal(10**17)
+    tables = [pa.Table.from_pylist(rows[n : n + 2], wide if n == 6 else narrow) for n in range(0, 9, 2)]
+
+    assert write_tables(tmp_path / "out.parquet", narrow, tables) == len(rows)
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert [str(one.type) for one in found.schema] == ["string", "decimal128(38, 2)", "decimal128(18, 2)"]
+    assert found.to_pylist() == rows
+    assert [one.name for one in tmp_path.iterdir()] == ["out.parquet"]
 
 
 def test_tables_are_not_written_into_a_pipe(tmp_path, pipe):

@@ -127,8 +127,8 @@ class WholeTables:
         check_out(out, given)
         check_parquet(out)
         started = time.monotonic()
-        schema = feature_schema(self._opened.definitions, event)
-        way = replace(way or Way(), spill=out.parent)
+        schema = feature_schema(self._opened.definitions, event, is_narrow=True)
+        way = replace(way or Way(), spill=out.parent, is_narrow=True)
         with calm_collector():
             rows = write_tables(out, schema, self.feature_parts(event, given, way, left=left))
         return FeatureReport(rows, tuple(schema.names), time.monotonic() - started, left)

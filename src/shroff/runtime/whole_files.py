@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -187,57 +187,95 @@ def _unwritten(out: Path, error: OSError, rest: str) -> StorageError:
 def write_tables(out: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
     """Write Arrow tables into one Parquet file, one while the next is made; gives the number of rows.
 
-    Small tables are gathered, so that a row group is as large as a reader wants it.
+    Small tables are gathered, so that a row group is as large as a reader wants it. A column that the schema has as
+    decimal64 may be decimal128 in some table: then it is in the whole file, and what was written before is rewritten.
     """
     from concurrent.futures import ThreadPoolExecutor
-
-    import pyarrow.parquet as pq
 
     rows = 0
     written: Future[None] | None = None
     with (
         unfinished(out) as part,
-        pq.ParquetWriter(part, schema, **_layout(schema)) as writer,
+        ExitStack() as opened,
         ThreadPoolExecutor(1, thread_name_prefix="write") as pool,
     ):
-        for table in _gathered(tables):
+        writer = opened.enter_context(_writer(part, schema))
+        for table in _gathered(tables, schema):
             rows += table.num_rows
             if written is not None:
                 written.result()
+            if table.schema != writer.schema:
+                writer.close()
+                writer = opened.enter_context(_rewritten(part, table.schema))
             written = pool.submit(writer.write_table, table)
         if written is not None:
             written.result()
     return rows
 
 
-def _layout(schema: pa.Schema) -> dict[str, Any]:
-    """How columns are written: whole numbers by their differences, texts coded but ids, with the range of places only.
+def _writer(part: Path, schema: pa.Schema) -> Any:
+    """A Parquet writer: whole numbers by their differences, texts coded but ids, with the range of places only.
 
-    That halves what writing costs, and the file is smaller; every reader of Parquet has these encodings.
+    That halves what writing costs, and the file is smaller; every reader of Parquet has these encodings. Decimals of 64
+    bits are whole numbers too, and read as decimal128 of 18 digits.
     """
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
+    narrow = [field.name for field in schema if pa.types.is_decimal64(field.type)]
     whole = [field.name for field in schema if pa.types.is_int64(field.type)]
-    return {
-        "compression": "snappy",
-        "use_dictionary": [one.name for one in schema if pa.types.is_string(one.type) and one.name != "id"],
-        "column_encoding": dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
-        "write_statistics": [one for one in whole if one == "seq"],
-    }
+    return pq.ParquetWriter(
+        part,
+        schema,
+        compression="snappy",
+        use_dictionary=[one.name for one in schema if pa.types.is_string(one.type) and one.name != "id"],
+        column_encoding=dict.fromkeys(whole + narrow, "DELTA_BINARY_PACKED"),
+        write_statistics=[one for one in whole if one == "seq"],
+        store_decimal_as_integer=bool(narrow),
+        store_schema=not narrow,  # it would name decimal64, which not every reader knows
+    )
 
 
-def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of at least so many, but the last."""
+def _rewritten(part: Path, schema: pa.Schema) -> Any:
+    """A writer that has written the rows of the file anew, by a schema with wider decimals."""
+    import pyarrow.parquet as pq
+
+    with tempfile.TemporaryFile(dir=part.parent) as narrow:
+        with part.open("rb") as file:
+            shutil.copyfileobj(file, narrow)
+        before, writer = pq.ParquetFile(narrow), _writer(part, schema)
+        for at in range(before.num_row_groups):
+            writer.write_table(before.read_row_group(at).cast(schema))
+    return writer
+
+
+def _gathered(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The same rows in tables of at least so many, but the last and those before a decimal becomes wider."""
     import pyarrow as pa
 
     waiting: list[pa.Table] = []
     for table in tables:
-        waiting.append(table)
+        wider = _wider(schema, table.schema)
+        if wider != schema and waiting:
+            yield pa.concat_tables(waiting)
+            waiting = []
+        schema = wider
+        waiting.append(table if table.schema == schema else table.cast(schema))
         if sum(one.num_rows for one in waiting) >= GROUP_ROWS:
             yield pa.concat_tables(waiting)
             waiting = []
     if waiting:
         yield pa.concat_tables(waiting)
+
+
+def _wider(schema: pa.Schema, found: pa.Schema) -> pa.Schema:
+    """The schema with decimals of 128 bits where a table has such."""
+    import pyarrow as pa
+
+    for at, field in enumerate(schema):
+        if pa.types.is_decimal64(field.type) and pa.types.is_decimal128(found.field(at).type):
+            schema = schema.set(at, found.field(at))
+    return schema
 
 
 def write_lines(out: Path, batches: Iterable[Iterable[bytes]]) -> None:

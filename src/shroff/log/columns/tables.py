@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+DIGITS: Final = 38  # of a decimal of 128 bits
+NARROW_DIGITS: Final = 18  # and of one of 64
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """How features are computed.
@@ -41,6 +45,7 @@ class Way:
         computing: Is told how many of them the batch engine has answers for, in its second pass.
         spill: A folder for what memory does not hold; without it the system's own.
         cluster: Where the batch engine answers; without one in this process.
+        is_narrow: Whether a decimal column is decimal64 in each table where its values have at most 18 digits.
     """
 
     engine: str = "batch"
@@ -48,6 +53,7 @@ class Way:
     computing: Progress | None = None
     spill: Path | None = None
     cluster: Cluster | None = None
+    is_narrow: bool = False
 
 
 def rounds_of(definitions: Definitions, computed: Sequence[Computed], lateness_ms: int, event: str, way: Way) -> Rounds:
@@ -73,8 +79,8 @@ def known_type(definitions: Definitions, event: str) -> None:
         raise UsageError(f"{event!r} is not an event type. {hint}")
 
 
-def feature_schema(definitions: Definitions, event: str) -> pa.Schema:
-    """The columns of a feature table: `id`, `seq`, then `entity.name` by name.
+def feature_schema(definitions: Definitions, event: str, *, is_narrow: bool = False) -> pa.Schema:
+    """The columns of a feature table: `id`, `seq`, then `entity.name` by name; decimals of 128 bits, or all of 64.
 
     Raises: UsageError where there is no such event type.
     """
@@ -83,10 +89,18 @@ def feature_schema(definitions: Definitions, event: str) -> pa.Schema:
     known_type(definitions, event)
     places = definitions.settings.money_places
     fields = [pa.field("id", pa.string()), pa.field("seq", pa.int64())]
-    fields += [
-        pa.field(name, arrow_type(definitions.features[name].type, places)) for name in definitions.feature_names(event)
-    ]
+    for name in definitions.feature_names(event):
+        type_ = arrow_type(definitions.features[name].type, places)
+        fields.append(pa.field(name, _narrow(type_) if is_narrow else type_))
     return pa.schema(fields)
+
+
+def _narrow(type_: pa.DataType) -> pa.DataType:
+    """The decimal type of 64 bits in place of one of 128; nothing else changes, nor what has too many places."""
+    import pyarrow as pa
+
+    is_wide = pa.types.is_decimal128(type_) and type_.scale <= NARROW_DIGITS
+    return pa.decimal64(NARROW_DIGITS, type_.scale) if is_wide else type_
 
 
 def arrow_type(type_: Type, money_places: int) -> pa.DataType:
@@ -99,8 +113,8 @@ def arrow_type(type_: Type, money_places: int) -> pa.DataType:
         "duration": pa.float64(),
         "boolean": pa.bool_(),
         "time": pa.timestamp("ms", tz="UTC"),
-        "money": pa.decimal128(38, money_places),
-        "number": pa.decimal128(38, type_.places),
+        "money": pa.decimal128(DIGITS, money_places),
+        "number": pa.decimal128(DIGITS, type_.places),
     }
     return kinds.get(type_.kind, pa.string())
 
@@ -118,7 +132,7 @@ def feature_tables(
     """
     known_way(way)
     if way.engine == "naive":
-        yield from _by_definition(definitions, event, batched(history, way.reading))
+        yield from _by_definition(definitions, event, batched(history, way.reading), way)
         return
     yield from tables_of(definitions, event, taken(history, definitions, event), lateness_ms, way)
 
@@ -137,7 +151,7 @@ def tables_of(
     for one in history:
         online.take(one.frames, one.size)
         if len(one.seqs):
-            yield _table(definitions, event, one.ids, one.seqs, one.frames.get(event))
+            yield _table(definitions, event, one.ids, one.seqs, one.frames.get(event), way)
 
 
 def _computed(definitions: Definitions, event: str) -> list[Computed]:
@@ -169,12 +183,12 @@ def _by_batch(
             while sum(len(part) for part in ids) < len(frame):  # a piece has whole batches
                 for parts, part in zip((ids, seqs), named.popleft(), strict=True):
                     parts.append(part)
-            yield _table(definitions, event, pa.concat_arrays(ids), np.concatenate(seqs), frame)
+            yield _table(definitions, event, pa.concat_arrays(ids), np.concatenate(seqs), frame, way)
             if way.computing is not None:
                 way.computing(len(frame))
 
 
-def _by_definition(definitions: Definitions, event: str, history: WindowState) -> Iterator[pa.Table]:
+def _by_definition(definitions: Definitions, event: str, history: WindowState, way: Way) -> Iterator[pa.Table]:
     naive = Naive(definitions.events, _computed(definitions, event), definitions.reference)
     for batch in history:
         values = [naive.add(one) for _, one in batch]
@@ -184,16 +198,16 @@ def _by_definition(definitions: Definitions, event: str, history: WindowState) -
             for name in definitions.feature_names(event):
                 listed = [values[row].get(name) for row in frame.rows.tolist()]
                 frame.computed[name] = column_of(listed, definitions.features[name].type)
-        yield _table(definitions, event, one.ids, one.seqs, frame)
+        yield _table(definitions, event, one.ids, one.seqs, frame, way)
 
 
 def _table(
-    definitions: Definitions, event: str, ids: pa.Array, seqs: NDArray[np.int64], frame: Frame | None
+    definitions: Definitions, event: str, ids: pa.Array, seqs: NDArray[np.int64], frame: Frame | None, way: Way
 ) -> pa.Table:
     """The rows of a frame; null where a feature was not computed."""
     import pyarrow as pa
 
-    schema = feature_schema(definitions, event)
+    schema = feature_schema(definitions, event, is_narrow=way.is_narrow)
     arrays: list[Any] = [ids, pa.array(seqs)]
     for name in definitions.feature_names(event):
         column = frame.computed.get(name) if frame is not None else None
@@ -201,11 +215,11 @@ def _table(
         arrays.append(
             pa.nulls(len(seqs), wanted) if column is None else array_of(column, definitions.features[name].type, wanted)
         )
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return pa.Table.from_arrays(arrays, names=schema.names)
 
 
 def array_of(column: Column, type_: Type, wanted: pa.DataType) -> pa.Array:
-    """One column in Arrow; an integer beyond 64 bits is missing there."""
+    """One column in Arrow; an integer beyond 64 bits is missing there, a decimal64 that does not fit is decimal128."""
     import pyarrow as pa
 
     missing = None if column.valid.all() else ~column.valid
@@ -228,16 +242,23 @@ def array_of(column: Column, type_: Type, wanted: pa.DataType) -> pa.Array:
 
 
 def _decimals(column: Column, places: int, wanted: Any) -> pa.Array:
-    """Scaled integers as decimal128, without a Python object each where they have 64 bits."""
+    """Scaled integers as decimals, without a Python object each where they have 64 bits."""
     import pyarrow as pa
 
-    words = np.empty((len(column), 2), np.int64)
-    if column.values.dtype == object or places != wanted.scale:
-        units = [rescale_half_even(value, places, wanted.scale) for value in column.values.tolist()]
-        words[:, 0] = np.array([unit & (2**64 - 1) for unit in units], np.uint64).view(np.int64)
-        words[:, 1] = [unit >> 64 for unit in units]
-    else:
-        words[:, 0] = column.values
-        np.right_shift(words[:, 0], 63, out=words[:, 1])
+    values: NDArray[Any] = column.values
+    if values.dtype == object or places != wanted.scale:
+        values = np.array([rescale_half_even(value, places, wanted.scale) for value in values.tolist()], object)
     valid = None if column.valid.all() else pa.py_buffer(np.packbits(column.valid, bitorder="little"))
+    if pa.types.is_decimal64(wanted):
+        if not len(values) or -(10**NARROW_DIGITS) < values.min() <= values.max() < 10**NARROW_DIGITS:
+            words = np.ascontiguousarray(values, np.int64)
+            return pa.Array.from_buffers(wanted, len(words), [valid, pa.py_buffer(words)])
+        wanted = pa.decimal128(DIGITS, wanted.scale)
+    words = np.empty((len(values), 2), np.int64)
+    if values.dtype == object:
+        words[:, 0] = np.array([unit & (2**64 - 1) for unit in values], np.uint64).view(np.int64)
+        words[:, 1] = [unit >> 64 for unit in values]
+    else:
+        words[:, 0] = values
+        np.right_shift(words[:, 0], 63, out=words[:, 1])
     return pa.Array.from_buffers(wanted, len(words), [valid, pa.py_buffer(words)])
