@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +14,9 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from shroff.analytics import summaries
+from shroff.adapters.databases.sql_database import SqlDatabase
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.analytics import summaries, summary_writer
 from shroff.analytics.summary_writer import SummaryWriter
 from shroff.app.wiring import open_summaries
 from shroff.errors import UsageError
@@ -265,3 +268,65 @@ def test_doctor_says_how_far_summaries_are_behind(tmp_path: Path):
     bank.now_ms += 3 * EVERY_MS
     found = bank.project.summaries.finding()
     assert (found.state, found.words) == ("note", "written up to 2026-03-28T22:00:00Z, 3 windows behind")
+
+
+# ---- compared with the log
+
+
+def moment(at_ms: int) -> str:
+    """A moment in a table of SQLite, as a pattern."""
+    return datetime.fromtimestamp(at_ms / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S%%")
+
+
+def test_rows_that_differ_from_the_log_are_counted_window_by_window(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(summary_writer, "_BACK", 2)
+    bank, times = bank_in(tmp_path / "bank"), [FIRST_MS + n * EVERY_MS for n in range(6)]
+    bank.write([(at, [payment(f"{at}-{n}", at) for n in range(2)]) for at in times[:5]])
+    summaries = bank.project.summaries
+    before = summaries.unreconciled()
+    bank.now_ms = times[5] + 10_000
+    once(bank)
+    found = [summaries.unreconciled()]
+
+    def change(statement: str) -> None:
+        with closing(SqlDatabase(bank.address, "a test")) as database, database.begun() as connection:
+            connection.exec_driver_sql(statement)
+        found.append(summaries.unreconciled())
+
+    column = "transaction_count"
+    change(f"UPDATE {bank.tables[0]} SET {column} = {column} + 3 WHERE window_start LIKE '{moment(times[4])}'")
+    change(f"UPDATE {bank.tables[0]} SET {column} = {column} - 1 WHERE window_start LIKE '{moment(times[3])}'")
+    change(f"DELETE FROM {bank.tables[0]} WHERE window_start LIKE '{moment(times[2])}'")
+    change(f"DELETE FROM {bank.tables[0]} WHERE window_start LIKE '{moment(times[0])}'")  # before the first comparison
+
+    assert before is None
+    assert found == [0, 3, 4, 6, 6]
+
+
+def test_windows_that_are_written_later_and_events_that_were_committed_late_are_compared(tmp_path: Path, monkeypatch):
+    bank = bank_in(tmp_path / "bank")
+    bank.write([(FIRST_MS, [payment("a", FIRST_MS), label("a", FIRST_MS)])])
+    summaries = bank.project.summaries
+    bank.now_ms = FIRST_MS + EVERY_MS + 10_000
+    once(bank)
+    found = [summaries.unreconciled()]
+    bank.write([(FIRST_MS + 1, [payment("b", FIRST_MS)]), (FIRST_MS + EVERY_MS, [payment("c", FIRST_MS)])])
+    found.append(summaries.unreconciled())
+    bank.now_ms = FIRST_MS + 2 * EVERY_MS + 10_000
+    once(bank)
+    found.append(bank.project.summaries.unreconciled())
+    read: list[int] = []
+    monkeypatch.setattr(SqliteLog, "lines", lambda log, after, upto, size: read.append(upto - after) or [])
+    found.append(summaries.unreconciled())
+
+    assert found == [0, 1, 0, 1]
+    assert read == [1]  # the window that is new
+
+
+def test_summaries_by_event_time_are_not_compared(tmp_path: Path):
+    bank = bank_in(tmp_path / "bank", by="event_time")
+    bank.write([(FIRST_MS, [payment("a", FIRST_MS)])])
+    bank.now_ms = FIRST_MS + EVERY_MS + 10_000
+    once(bank)
+
+    assert bank.project.summaries.unreconciled() is None

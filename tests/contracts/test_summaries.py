@@ -63,6 +63,10 @@ def test_rows_and_views_are_the_same_in_every_database(address: str, settings: S
             START_MS,
             START_MS + EVERY_MS,
         ]
+        assert store.counts([START_MS, START_MS + EVERY_MS, START_MS + 2 * EVERY_MS]) == {
+            START_MS: 2,
+            START_MS + EVERY_MS: 0,
+        }
         assert store.followed() == ((7,), START_MS + 2 * EVERY_MS)
     one, none = rows_of(address, settings.table)
     assert one == {

@@ -102,13 +102,18 @@ def test_what_cannot_be_read_is_missing_and_named(bank, monkeypatch):
         '"amount": "24.90", "country": "DE", "channel": "pos"}\n'
     )
     project.ingest(bank / "payments.jsonl")
+    never = look_at_store(project, is_quick=True)
     write_note(bank / ".shroff", BackupNote("b", at_ms=project.opened.now_ms() - 60_000))
     monkeypatch.setattr(metrics_store, "read_record", _away)
     found = look_at_store(project)
 
     assert before.failed == dict.fromkeys(("host", "backup", "models", "drift"), False)
     parts = (*before.failed, "store", "deliveries", "files", "cases")
-    assert found.failed == {name: name == "drift" for name in parts}
+    assert never.failed == dict.fromkeys(parts, False)
+    assert found.failed == {name: name == "drift" for name in (*parts, "summaries")}
+    assert 0 <= (never.values["shroff_backup_missing_seconds"] or -1) < 60
+    assert "shroff_backup_missing_seconds" not in {**before.values, **found.values}
+    assert "shroff_backup_age_seconds" not in never.values
     assert found.values["shroff_quarantine_entries"] == 0
     assert found.values["shroff_cases_open"] == 0
     assert (found.values["shroff_log_size_bytes"] or 0) > 1_000

@@ -571,6 +571,30 @@ STORE: Final = (
         Trial({_at("shroff_backup_age_seconds"): (93_600, 180_000)}, "a:8080: the newest backup is 2d 2h 0m 0s old"),
     ),
     Alert(
+        "ShroffBackupMissing",
+        "store",
+        WARNING,
+        10,
+        "shroff_backup_missing_seconds > 26 * 3600",
+        f"{WHO}: no backup was made since its log began {SPAN} ago",
+        Trial(
+            {_at("shroff_backup_missing_seconds"): (93_600, 180_000)},
+            "a:8080: no backup was made since its log began 2d 2h 0m 0s ago",
+        ),
+    ),
+    Alert(
+        "ShroffSummariesDiffer",
+        "store",
+        WARNING,
+        15,
+        "shroff_unreconciled_summary_events != 0",
+        f"{WHO}: summaries of the last day differ from the log by {NUMBER} events",
+        Trial(
+            {_at("shroff_unreconciled_summary_events"): (0, 3)},
+            "a:8080: summaries of the last day differ from the log by 3 events",
+        ),
+    ),
+    Alert(
         "ShroffStoreUnread",
         "store",
         WARNING,

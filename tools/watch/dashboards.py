@@ -90,8 +90,9 @@ OVERVIEW: Final = Dashboard(
         Panel("Time since the newest event", top("shroff_newest_event_age_seconds", "event time"), "s"),
         Panel(
             "Unreconciled events",
-            plain("shroff_unreconciled_events"),
-            meaning="Received, but neither decided nor quarantined: always 0.",
+            plain("shroff_unreconciled_events")
+            | plain("shroff_unreconciled_summary_events", "summaries of {{instance}}"),
+            meaning="Received, but neither decided nor quarantined; or different in summaries and log: always 0.",
             limit=1,
         ),
         Panel(
@@ -333,7 +334,12 @@ STORE: Final = Dashboard(
             limit=-0.1,
         ),
         Panel("Age of the newest snapshot", top("shroff_snapshot_age_seconds", "age"), "s", limit=7_200),
-        Panel("Age of the newest backup", top("shroff_backup_age_seconds", "age"), "s", limit=93_600),
+        Panel(
+            "Age of the newest backup",
+            top("shroff_backup_age_seconds", "age") | top("shroff_backup_missing_seconds", "no backup since"),
+            "s",
+            limit=93_600,
+        ),
         Panel("Snapshots in an hour", {"increase(shroff_snapshots_total{$HERE}[1h])": "{{instance}}"}),
         Panel(
             "Metrics of the store",

@@ -24,10 +24,10 @@ def places_by(settings: SummarySettings) -> Places:
 class _Ranges:
     """Runs of places by window."""
 
-    def __init__(self, settings: SummarySettings) -> None:
+    def __init__(self, settings: SummarySettings, after: int = 0) -> None:
         self._every_ms, self._type = settings.every_ms, settings.event
         self._runs: dict[int, list[tuple[int, int]]] = {}
-        self._followed = 0
+        self._followed = after
 
     def first_start(self) -> int | None:
         return min(self._runs, default=None)

@@ -1,14 +1,15 @@
-"""Summaries written: a range of windows, or each when it is complete; and the contract of where they are kept."""
+"""Summaries written, a range of windows or each when it is complete; compared; and the contract of where they are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from shroff.analytics.summaries import Places, Tallies, WindowSummary, confirmed_frauds, relabelled, window_of
-from shroff.analytics.summary_places import places_by
+from shroff.analytics.summary_places import IngestPlaces, places_by
 from shroff.errors import UsageError
 from shroff.events.event import time_text
+from shroff.language.values import DAY_MS
 from shroff.project.settings.summaries import SummarySettings
 from shroff.runtime.progress import Progress
 from shroff.streams.log import LogReader
@@ -17,6 +18,9 @@ WINDOWS_MAX: Final = 1_000_000  # of one build: nine years
 COMPUTED: Final = 1_000  # windows that are summed in one reading of the log
 WRITTEN: Final = 100  # windows of one transaction
 PROGRESS_TABLE: Final = "summaries_followed"
+FIRST_WINDOWS: Final = 3  # written last, which the first comparison reads at once
+_BACK: Final = 100_000  # sequence numbers that a search for a moment steps over
+_LINES: Final = 8_192  # records at once: some megabytes
 Position = tuple[int, ...]  # a sequence number of each lane
 
 
@@ -65,6 +69,9 @@ class SummaryStore(Protocol):
 
     def written(self, starts: Collection[int]) -> list[int]:
         """Which of these windows have a row, in order."""
+
+    def counts(self, starts: Collection[int]) -> dict[int, int]:
+        """The number of events in the rows of these windows; windows without a row are left out."""
 
     def close(self) -> None:
         """Let go of the connection. Closing twice does nothing."""
@@ -227,6 +234,41 @@ class SummaryWriter:
         return tallies.rows()
 
 
+class CountedWindows:
+    """Events of the windows by ingest time, of the logs of all lanes. Each event is read once.
+
+    Args:
+        since_ms: The first window.
+    """
+
+    def __init__(self, settings: SummarySettings, since_ms: int) -> None:
+        self.settings, self._since_ms = settings, since_ms
+        self._places: list[tuple[IngestPlaces, dict[int, int]]] = []
+        self._followed: list[int] = []
+
+    def starts(self, next_ms: int) -> range:
+        """The windows to compare, of those before `next_ms`: at most a day."""
+        return range(max(self._since_ms, next_ms - DAY_MS), next_ms, self.settings.every_ms)
+
+    def difference(self, logs: Sequence[LogReader], starts: range, written: Mapping[int, int]) -> int:
+        """The sum of what each window's row has more or fewer than the logs. Cost: 0.4 µs a new event."""
+        if len(self._places) != len(logs):
+            self._followed = [_last_before(log, self._since_ms) for log in logs]
+            self._places = [(IngestPlaces(self.settings, after), {}) for after in self._followed]
+        found = dict.fromkeys(starts, 0)
+        for at, ((places, counts), log) in enumerate(zip(self._places, logs, strict=True)):
+            last = log.last_seq()
+            for start in places.follow(log, last, self._followed[at]):
+                counts.pop(start, None)
+            self._followed[at] = last
+            for start in starts:
+                if start not in counts:
+                    runs = places.of([start])
+                    counts[start] = sum(_events(log, self.settings.event, run.first - 1, run.last) for run in runs)
+                found[start] += counts[start]
+        return sum(abs(written.get(start, 0) - count) for start, count in found.items())
+
+
 def other_tables(settings: SummarySettings) -> str:
     """The fix where tables hold something else, in words."""
     tables = (
@@ -242,3 +284,22 @@ def _last_of(logs: Sequence[LogReader]) -> Position:
 def _pieces(rows: Sequence[WindowSummary], length: int) -> Iterator[Sequence[WindowSummary]]:
     for begin in range(0, len(rows), length):
         yield rows[begin : begin + length]
+
+
+def _events(log: LogReader, type: str, after: int, upto: int) -> int:
+    """The number of events of a type with `after < seq <= upto`."""
+    heads = [f"e{is_decided}{type} ".encode() for is_decided in (0, 1)]
+    return sum(
+        text.startswith(head) + text.count(b"\n" + head) for text in log.lines(after, upto, _LINES) for head in heads
+    )
+
+
+def _last_before(log: LogReader, at_ms: int) -> int:
+    """A sequence number behind which all events are that a log took from a moment on."""
+    end = log.last_seq()
+    while end:
+        begin = max(end - _BACK, 0)
+        if all(taken_ms is not None and taken_ms < at_ms for _, taken_ms in log.ingested(begin, end)):
+            return end
+        end = begin
+    return 0

@@ -36,7 +36,7 @@ def status(session: Session, watch: str | None) -> None:
     from shroff.web.metrics_store import look_at_store
 
     if watch is None:
-        found, hour = look_at_store(session.project), _last_hour(session.project)
+        found, hour = look_at_store(session.project, is_quick=True), _last_hour(session.project)
         session.answer(_document(found, hour), _text(session.project, found, hour))
         session.next("shroff doctor")
         return
@@ -45,7 +45,7 @@ def status(session: Session, watch: str | None) -> None:
     every_s = _seconds(watch)
     project, pulse = session.project, Pulse()
     while True:
-        text = _text(project, look_at_store(project), _last_hour(project, pulse))
+        text = _text(project, look_at_store(project, is_quick=True), _last_hour(project, pulse))
         session.show(text)
         session.flush()
         time.sleep(every_s)

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from shroff.app.backups.creating import read_note
+from shroff.config import STATE_FOLDER
 from shroff.errors import ShroffError
 from shroff.language.values import parse_time
 from shroff.models.in_force import FILE, read_in_force
@@ -42,6 +43,11 @@ PLAIN: Final = {  # each one value
     "shroff_disk_size_bytes": "Size of that disk.",
     "shroff_snapshot_age_seconds": "Time since the newest snapshot of the state.",
     "shroff_backup_age_seconds": "Time since the newest backup that this machine made.",
+    "shroff_backup_missing_seconds": "Time since the start of a log in SQLite of which this machine made no backup.",
+    "shroff_unreconciled_summary_events": (
+        "Events by which the summaries of the last day differ from the log. Only with `by: ingest_time`, and from the "
+        "15 minutes before the start of the process on."
+    ),
     "shroff_cases_open": "Cases that are not closed.",
     "shroff_cases_overdue": "Open cases that are overdue.",
     "shroff_cases_escalated": "Open cases that are escalated.",
@@ -135,14 +141,19 @@ def _of_deliveries(deliveries: Sequence[SinkState]) -> Iterator[Metric]:
     yield gauges("shroff_delivery_failing", "1 if a sink accepts no rows now, by sink.", ("sink",), failing)
 
 
-def look_at_store(project: Project) -> StoreLook:
-    """Read the state of a project's store; a part that cannot be read is missing, and named."""
+def look_at_store(project: Project, *, is_quick: bool = False) -> StoreLook:
+    """Read the state of a project's store; a part that cannot be read is missing, and named.
+
+    Args:
+        is_quick: Events are not counted.
+    """
     found, now_ms, has_log = StoreLook(), project.opened.now_ms(), False
     parts = {"host": _host, "backup": _backup, "models": _models, "drift": _drift, "store": _log}
     with suppress(ShroffError, OSError):
         has_log = project.opened.has_log()
         if has_log:
             parts |= {"deliveries": _deliveries, "files": _files, "cases": _cases}
+            parts |= {} if is_quick else {"summaries": _summaries}
         else:
             del parts["store"]
     for name, read in parts.items():
@@ -177,8 +188,19 @@ def _host(project: Project, found: StoreLook, now_ms: int) -> None:
 
 
 def _backup(project: Project, found: StoreLook, now_ms: int) -> None:
-    note = read_note(project.opened.places.state)
-    found.values["shroff_backup_age_seconds"] = (now_ms - note.at_ms) / 1_000 if note and note.at_ms else None
+    opened = project.opened
+    note = read_note(opened.places.folder / STATE_FOLDER)  # of all lanes
+    if note is not None and note.at_ms:
+        found.values["shroff_backup_age_seconds"] = (now_ms - note.at_ms) / 1_000
+    elif opened.systems.store is None and opened.has_log():
+        with opened.reading() as log:
+            for _, began_ms in log.ingested(0, 1):
+                missing_s = None if began_ms is None else (now_ms - began_ms) / 1_000
+                found.values["shroff_backup_missing_seconds"] = missing_s
+
+
+def _summaries(project: Project, found: StoreLook, now_ms: int) -> None:
+    found.values["shroff_unreconciled_summary_events"] = project.summaries.unreconciled()
 
 
 def _deliveries(project: Project, found: StoreLook, now_ms: int) -> None:

@@ -196,13 +196,22 @@ class SqlSummaries:
         with self._begun() as connection:
             return self._written(connection, starts)
 
+    def counts(self, starts: Collection[int]) -> dict[int, int]:
+        with self._begun() as connection:
+            return self._counts(connection, starts)
+
     def _written(self, connection: Connection, starts: Collection[int]) -> list[int]:
-        key = self._tables[0].c.window_start
-        ordered, found = sorted(starts), list[int]()
+        return sorted(self._counts(connection, starts))
+
+    def _counts(self, connection: Connection, starts: Collection[int]) -> dict[int, int]:
+        columns = self._tables[0].c
+        asked = select(columns.window_start, columns.transaction_count)
+        ordered, found = sorted(starts), dict[int, int]()
         for begin in range(0, len(ordered), _AT_ONCE):
             some = [_moment(one) for one in ordered[begin : begin + _AT_ONCE]]
-            found += [_known_ms(one) for (one,) in connection.execute(select(key).where(key.in_(some)))]
-        return sorted(found)
+            rows = connection.execute(asked.where(columns.window_start.in_(some)))
+            found |= {_known_ms(start): count for start, count in rows}
+        return found
 
     def close(self) -> None:
         self._database.close()

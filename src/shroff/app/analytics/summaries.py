@@ -11,11 +11,11 @@ from shroff import config
 from shroff.errors import TransientError, UsageError
 from shroff.events.event import time_text
 from shroff.language.yaml import text as yamltext
-from shroff.project.settings.summaries import SummarySettings, load_summary_settings
+from shroff.project.settings.summaries import INGEST_TIME, SummarySettings, load_summary_settings
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
-    from shroff.analytics.summary_writer import Built, SummaryWriter
+    from shroff.analytics.summary_writer import Built, CountedWindows, SummaryWriter
     from shroff.app.opened import Opened
     from shroff.monitoring.doctor import Finding
     from shroff.replay.notebook import Moment
@@ -32,6 +32,7 @@ class Summaries:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
+        self._counted: CountedWindows | None = None
 
     @property
     def settings(self) -> SummarySettings:
@@ -120,6 +121,30 @@ class Summaries:
             return Finding("summaries", OK, words)
         cure = "Start 'shroff summaries run' again: it writes those first, in order."
         return Finding("summaries", NOTE, f"{words}, {behind:,} windows behind", cure)
+
+    def unreconciled(self) -> int | None:
+        """Count the events by which the summaries of the last day differ from the log.
+
+        The first call looks at the last windows only; further ones add those that were written since. None without
+        summaries, before the first window is written, and by event time. Raises: as `build`.
+        """
+        from shroff.analytics.summary_writer import FIRST_WINDOWS, CountedWindows
+        from shroff.app.wiring import open_summaries
+
+        settings = self.declared
+        if settings is None or settings.by != INGEST_TIME:
+            return None
+        with closing(open_summaries(self._opened, settings)) as store:
+            found = store.followed()
+            if found is None or found.next_ms is None:
+                return None
+            if self._counted is None or self._counted.settings != settings:
+                last = range(found.next_ms - FIRST_WINDOWS * settings.every_ms, found.next_ms, settings.every_ms)
+                self._counted = CountedWindows(settings, min(store.counts(last), default=found.next_ms))
+            starts = self._counted.starts(found.next_ms)
+            written = store.counts(starts)
+        with self._logs() as logs:
+            return self._counted.difference(logs, starts, written)
 
     @contextmanager
     def _writer(self) -> Iterator[SummaryWriter]:
