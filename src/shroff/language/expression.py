@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, get_args
 
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.types import Type
@@ -269,21 +269,26 @@ Node = (
 )
 
 
+_FIELDS: Final[dict[type, tuple[str, ...]]] = {kind: tuple(one.name for one in fields(kind)) for kind in get_args(Node)}
+
+
 def children(node: Node) -> Iterator[Node]:
     """The parts of a node, left to right; an aggregate's argument and condition too."""
-    for one in fields(node):
-        value = getattr(node, one.name)
-        if isinstance(value, Node):
+    for name in _FIELDS[type(node)]:
+        value = getattr(node, name)
+        if type(value) in _FIELDS:
             yield value
-        elif isinstance(value, tuple):
-            yield from (item for item in value if isinstance(item, Node))
+        elif type(value) is tuple:
+            yield from (item for item in value if type(item) in _FIELDS)
 
 
 def walk(node: Node) -> Iterator[Node]:
     """The node and everything inside it."""
-    yield node
-    for child in children(node):
-        yield from walk(child)
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += reversed([*children(node)])
 
 
 def aggregates(node: Node) -> Iterator[Aggregate]:
