@@ -74,7 +74,7 @@ class _Lines:
                 items.append(self._mapping(number, column, inner, depth + 1))
             else:
                 self._at += 1
-                items.append(self._value(rest, number, at, inner, lines[self._at][1] > indent, depth))
+                items.append(self._value(rest, number, at, inner, depth, is_below=lines[self._at][1] > indent))
         return Sequence(tuple(items), first, indent + 1, path, self._file)
 
     def _mapping(self, first: int, indent: int, path: str, depth: int) -> Mapping:
@@ -89,12 +89,12 @@ class _Lines:
             name = Scalar(key, number, indent + 1, inner, self._file, "plain", None, key)
             _, below, dash, _, _, _ = lines[self._at]
             is_below = below > indent or (below == indent and bool(dash) and (not rest or rest[0] == "#"))
-            entries.append((name, self._value(rest, number, at, inner, is_below, depth)))
+            entries.append((name, self._value(rest, number, at, inner, depth, is_below=is_below)))
         if not entries:
             raise _OddError
         return Mapping(tuple(entries), first, indent + 1, path, self._file)
 
-    def _value(self, rest: str, number: int, at: int, path: str, is_below: bool, depth: int) -> Node:  # noqa: FBT001
+    def _value(self, rest: str, number: int, at: int, path: str, depth: int, *, is_below: bool) -> Node:
         """The value behind a dash or a key: on its line, or on those below."""
         if (not rest or rest[0] == "#") != is_below:  # empty, or on several lines
             raise _OddError
