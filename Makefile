@@ -1,6 +1,6 @@
 # What a developer calls; CI calls the same names. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint secure quick check test test-long fix docs demo example bench faults servers lock wheels build clean
+.PHONY: help setup lint secure quick check test test-long fix docs demo example bench faults drills servers lock wheels build clean
 
 # The first Python on the path that runs and is new enough. Another one: make setup PYTHON=/path/to/python
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -71,6 +71,9 @@ bench: $(READY)  ## measure ingest; writes a table with machine, commit and inpu
 
 faults: $(READY)  ## 500 faults on the log, brokers and stores; writes the table to bench/results. Fewer: make faults COUNT=100
 	$(BIN)/python -m tools.faults $(COUNT)
+
+drills: $(READY)  ## a service under load, its faults and their alerts; writes the table to bench/results
+	$(BIN)/python -m tools.drills
 
 servers: $(READY)  ## real servers on loopback until Ctrl-C: Kafka, PostgreSQL, ...; some only: make servers KINDS="kafka s3"
 	@$(BIN)/python -m tools.servers $(KINDS)

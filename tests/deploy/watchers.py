@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,11 +58,14 @@ def everything() -> tuple[list[Collector], WorkerCounts]:
 
 
 @contextmanager
-def prometheus(folder: Path, scraped: str, alertmanager: str = "", *, fast: bool = False) -> Iterator[str]:
-    """A Prometheus with the rules of deploy/ that reads one address of metrics; gives its own address.
+def prometheus(
+    folder: Path, scraped: str | Sequence[str], alertmanager: str = "", *, fast: bool = False, key: str = ""
+) -> Iterator[str]:
+    """A Prometheus with the rules of deploy/ that reads one address of metrics, or several; gives its own address.
 
     Args:
         fast: Each alert fires after a second.
+        key: With which metrics are read.
     """
     text = (checks.DEPLOY / "prometheus/rules.yaml").read_text(encoding="utf-8")
     text = re.sub(r"for: \d+m", "for: 1s", text) if fast else text
@@ -70,7 +73,13 @@ def prometheus(folder: Path, scraped: str, alertmanager: str = "", *, fast: bool
     settings = {
         "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
         "rule_files": ["rules.yaml"],
-        "scrape_configs": [{"job_name": "shroff", "static_configs": [{"targets": [scraped]}]}],
+        "scrape_configs": [
+            {
+                "job_name": "shroff",
+                "static_configs": [{"targets": [scraped] if isinstance(scraped, str) else [*scraped]}],
+                **({"authorization": {"credentials": key}} if key else {}),
+            }
+        ],
     }
     if alertmanager:
         settings["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}]}
