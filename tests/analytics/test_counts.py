@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,34 @@ def test_counts_are_those_of_the_definition_wherever_events_lie(bank: Path, seed
             if field == "retry":
                 wanted = Counter({key: count for key, count in wanted.items() if key[1] == "payment"})
             assert counted(project, first, last, zone=zone, by=field) == wanted, field
+
+
+def test_a_project_that_counts_again_reads_what_has_come_since(bank: Path, monkeypatch: pytest.MonkeyPatch):
+    events, days = lines(3), (date(2026, 3, 28), date(2026, 3, 31))
+    (bank / "shroff.yaml").write_text(f"{SETTINGS}lake: ./lake\n", encoding="utf-8")
+    project, read = shroff.open(bank), list[int]()
+    monkeypatch.setattr(counts.DayTally, "extended", reading(counts.DayTally.extended, read))
+    for part in range(4):
+        ingest(bank, events[100 * part : 100 * part + 100])
+        if part == 2:
+            shroff.open(bank).lake.write()
+        for types in ((), ("login",)):
+            wanted = by_definition(events[: 100 * part + 100], *days, "UTC")
+            wanted = Counter({one: count for one, count in wanted.items() if not types or one[1] in types})
+            assert counted(project, *days, types=types) == wanted
+
+    assert read == [101, 0, 100, 0, 0, 0, 100, 0]  # the first place is that of the project's files
+
+
+def reading(extended: Callable[..., counts.DayTally], read: list[int]) -> Callable[..., counts.DayTally]:
+    """The same; keeps how many places were read."""
+
+    def noted(tally: counts.DayTally, log: Any) -> counts.DayTally:
+        found = extended(tally, log)
+        read.append(found.upto - tally.upto)
+        return found
+
+    return noted
 
 
 WHERE = {"app": "pulled/app/2026-03-01", "partner": "hooks/partner", "api": "http", "kafka": "payments/0"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NotRequired, TypedDict
 from zoneinfo import ZoneInfo
@@ -121,23 +121,42 @@ def rows_of(found: Sequence[EventCount], by: str) -> CountRows:
     return {"rows": rows, "total": sum(one.count for one in found)}
 
 
+@dataclass(frozen=True, slots=True)
+class DayTally:
+    """How many events of each type a log has on each day in UTC, at the places in (after, upto]."""
+
+    after: int
+    upto: int
+    days: Counter[tuple[int, str]] = field(default_factory=Counter)
+
+    def extended(self, log: LogReader) -> DayTally:
+        """The same up to the end of the log. Cost: 3 µs an event."""
+        days, upto = self.days.copy(), self.upto
+        for records in log.read(upto):
+            days.update((one.time_ms // DAY_MS, one.type) for one in records if one.kind == "event")
+            upto = records[-1].seq
+        return DayTally(self.after, upto, days)
+
+
 def count_events(
     question: EventCounts,
     definitions: Definitions,
     histories: Sequence[tuple[Log, LakeReader | None]],
     most: int | None = None,
+    tallies: dict[str, DayTally] | None = None,
 ) -> list[EventCount]:
     """Count events.
 
     Args:
         histories: The log of each lane, and the lake where it has one.
         most: So many events are read at most; what the lake's list of files answers is not read.
+        tallies: What was read before of each log, by its place, so that it is not read again; it is moved on.
 
     Returns: Counts by day, type and value, in this order; rows of 0 only where they are asked for.
     Raises: UsageError for types, fields, zones or days that cannot be counted.
-    Cost: 5 to 8 µs an event that only the log has.
+    Cost: 3 to 8 µs an event that only the log has and `tallies` do not.
     """
-    asked = _Asked(question, definitions)
+    asked = _Asked(question, definitions, {} if tallies is None else tallies)
     reads = sum(asked.reads(log, lake) for log, lake in histories)
     if most is not None and reads > most:
         raise UsageError(
@@ -156,7 +175,8 @@ def count_events(
 class _Asked:
     """A question that was checked, and what its answer is made of."""
 
-    def __init__(self, question: EventCounts, definitions: Definitions) -> None:
+    def __init__(self, question: EventCounts, definitions: Definitions, tallies: dict[str, DayTally]) -> None:
+        self._tallies = tallies
         for name in question.types:
             known_type(definitions, name)
         declared = definitions.events.types
@@ -178,9 +198,17 @@ class _Asked:
 
     def reads(self, log: LogReader, lake: LakeReader | None) -> int:
         """How many events are read, of log and lake, and not counted by the lake's list of files."""
-        if lake is None:
-            return log.last_seq()
-        return log.last_seq() - lake.last_seq + sum(file.rows for file in self._files(lake) if self._is_read)
+        after = 0 if lake is None else lake.last_seq
+        files = () if lake is None or not self._is_read else self._files(lake)
+        return (
+            log.last_seq() - (after if self._is_read else self._tally(log, after).upto) + sum(one.rows for one in files)
+        )
+
+    def _tally(self, log: LogReader, after: int) -> DayTally:
+        """What was read before of a log behind a place."""
+        found = self._tallies.get(log.place)
+        is_usable = found is not None and found.after == after and found.upto <= log.last_seq()
+        return found if found is not None and is_usable else DayTally(after, after)
 
     def open(self, log: Log) -> None:
         """Look up by which source the events of a log came, which is its lake's too, where that is asked for."""
@@ -221,6 +249,12 @@ class _Asked:
 
     def add_log(self, found: Tally, log: LogReader, after: int) -> None:
         """Count what the log has behind a place."""
+        if not self._is_read:
+            tally = self._tallies[log.place] = self._tally(log, after).extended(log)
+            for (day, name), count in tally.days.items():
+                if name in self._columns:
+                    self._add(found, day + _EPOCH.toordinal() - self._first, name, None, count)
+            return
         for records in log.read(after):
             some = [one for one in records if one.kind == "event" and one.type in self._columns]
             names_of = None if self._sources is None else self._sources.of([one.seq for one in some])

@@ -13,7 +13,7 @@ from shroff.errors import UsageError, nearest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shroff.analytics.counts import CountedType, EventCount
+    from shroff.analytics.counts import CountedType, DayTally, EventCount
     from shroff.analytics.facts import KeyFacts
     from shroff.analytics.funnels import FunnelDocument
     from shroff.app.opened import Opened
@@ -45,6 +45,7 @@ class Analytics:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
+        self._tallies: dict[str, DayTally] = {}
 
     def event_counts(
         self,
@@ -80,7 +81,7 @@ class Analytics:
             if source is not None:
                 self._check_source(source, [log for log, _ in histories])
             question = EventCounts(begin, end, tuple(types), by, zone, limits.get("zeros", False), source)
-            return count_events(question, definitions, histories, limits.get("most"))
+            return count_events(question, definitions, histories, limits.get("most"), self._tallies)
 
     def event_sources(self) -> list[str]:
         """The names of the sources by which events came, and of those that shroff.yaml names."""
