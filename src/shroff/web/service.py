@@ -293,6 +293,7 @@ class Service:
         self.confirming.close()
         for threads in (self._askers, self._readers):
             threads.shutdown(wait=False, cancel_futures=True)
+        self.reasons.end()
         self.checks.end()
         self.signing.end()
         if self._error is not None:

@@ -5,9 +5,9 @@ Apart from its users, which are pages, since it lives as long as the service and
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
 
 KEPT: Final = 5_000  # a few hundred bytes each
-WITHIN_S: Final = 0.25  # for which a page waits for reasons that nobody asked for before
+WITHIN_S: Final = 0.1  # for which a page waits for reasons that nobody asked for before
+WAITING_MAX: Final = 200
 
 Named = tuple[str, str]  # the type and id of an event
 
@@ -33,27 +34,58 @@ class FirstReason:
 
 
 class FirstReasons:
-    """The first reasons of a project's decisions."""
+    """The first reasons of a project's decisions.
+
+    Those that a page has no time to wait for are told meanwhile, on one thread, for its next visit.
+    """
 
     def __init__(self, project: Project) -> None:
         self._project = project
         self._kept: OrderedDict[Named, FirstReason | None] = OrderedDict()
+        self._asked: dict[Named, Future[FirstReason | None]] = {}
         self._lock = Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reasons")
 
-    def of(self, events: Iterable[Named], within_s: float = WITHIN_S) -> dict[Named, FirstReason | None]:
+    def of(self, events: Iterable[Named], within_s: float | None = WITHIN_S) -> dict[Named, FirstReason | None]:
         """The reasons of these events, in their order, as far as they are known or can be told in time.
 
-        None for an event of which nothing can be said; what there was no time for is left out. Cost: 50 ms each.
+        None for an event of which nothing can be said; what there was no time for is left out. Without a time they are
+        told at once, before what others asked for. Cost: 50 ms each.
         """
-        until, found = time.monotonic() + within_s, dict[Named, FirstReason | None]()
-        for named in events:
-            with self._lock:
-                if is_kept := named in self._kept:
+        names = list(dict.fromkeys(events))
+        with self._lock:
+            unknown = [named for named in names if named not in self._kept]
+        if within_s is None:
+            found = {named: self._told(named) for named in unknown}
+        else:
+            asked = self._ask(unknown)
+            wait(asked.values(), within_s)
+            found = {named: one.result() for named, one in asked.items() if one.done() and not one.cancelled()}
+        with self._lock:
+            for named in names:
+                if named in self._kept:
                     self._kept.move_to_end(named)
                     found[named] = self._kept[named]
-            if not is_kept and time.monotonic() < until:
-                found[named] = self._told(named)
-        return found
+        return {named: found[named] for named in names if named in found}
+
+    def end(self) -> None:
+        """Tell nothing more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, names: Iterable[Named]) -> dict[Named, Future[FirstReason | None]]:
+        """Have reasons told on the thread, except where too many wait there already."""
+        with self._lock:
+            for named in names:
+                if named not in self._asked and len(self._asked) < WAITING_MAX:
+                    self._asked[named] = self._thread.submit(self._told_of, named)
+            return {named: self._asked[named] for named in names if named in self._asked}
+
+    def _told_of(self, named: Named) -> FirstReason | None:
+        try:
+            return self._told(named)
+        finally:
+            with self._lock:
+                del self._asked[named]
 
     def _told(self, named: Named) -> FirstReason | None:
         try:

@@ -163,7 +163,7 @@ class Event:
         return None if self.alert.score is None else self.alert.score / SCORE_PARTS
 
 
-def events_of(service: Service, alerts: Sequence[Alert], within_s: float = WITHIN_S) -> list[Event]:
+def events_of(service: Service, alerts: Sequence[Alert], within_s: float | None = WITHIN_S) -> list[Event]:
     """Events of cases as pages show them, in the order of their alerts."""
     names = [(alert.event, alert.id) for alert in alerts]
     summaries = summaries_of(service.project, names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -192,7 +191,7 @@ async def answer(service: Service, request: Request) -> Response:
 async def why(service: Service, request: Request) -> Response:
     """Its first reason, to be put into a list of decisions."""
     row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
-    found = await service.in_thread(service.reasons.of, [(row.event, row.id)], math.inf)
+    found = await service.in_thread(service.reasons.of, [(row.event, row.id)], None)
     stored = "" if row.outcome == "approve" else "by its score"
     return page(service, request, "row_why.html", why=found.get((row.event, row.id)), stored=stored)
 

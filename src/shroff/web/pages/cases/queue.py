@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -179,7 +178,7 @@ async def why(service: Service, request: Request) -> Response:
     number = number_of(request)
     detail = await done(service, reading.detail, service.cases, request.who, number)
     top = top_of(detail.alerts[-EVENTS_MAX:])
-    found = await service.in_thread(events_of, service, [] if top is None else [top], math.inf)
+    found = await service.in_thread(events_of, service, [] if top is None else [top], None)
     return page(service, request, "row_why.html", why=found[0].why if found else None, stored=detail.case.reason)
 
 
