@@ -40,7 +40,7 @@ def teller() -> Teller:
 
 @pytest.fixture
 def first_reasons(teller: Teller) -> Iterator[FirstReasons]:
-    found: Any = FirstReasons(SimpleNamespace(history=teller))  # type: ignore[arg-type] # all that it asks of a project
+    found = FirstReasons(SimpleNamespace(history=teller))
     yield found
     teller.may.set()
     found.end()
