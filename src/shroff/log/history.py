@@ -20,6 +20,7 @@ from shroff.events.validation import LabelInput
 from shroff.features.key_texts import Hits
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
 from shroff.language.yaml import text as yamltext
+from shroff.project.long_texts import edit_of
 from shroff.streams.log import DecisionRow, Log, LogReader, Record, WaitingLabel
 
 if TYPE_CHECKING:
@@ -352,26 +353,8 @@ class Control:
 
 
 def _edit_of(before: str, after: str) -> _Edit:
-    """What changed between two texts, from the first character that differs to the last. Cost: 2 ms a megabyte."""
-    most = min(len(before), len(after))
-    start = most if after.startswith(before) else _same(before, after, most)
-    end = _same(before, after, most - start, from_end=True)
-    return _Edit(start, len(before) - end - start, len(before), after[start : len(after) - end])
-
-
-def _same(one: str, other: str, most: int, *, from_end: bool = False) -> int:
-    """How many of the first characters of two texts are the same, or of the last; at most so many."""
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        part, beside = (
-            text[len(text) - middle : len(text) - low] if from_end else text[low:middle] for text in (one, other)
-        )
-        if part == beside:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    found = edit_of(before, after)
+    return _Edit(found.at, len(found.gone), len(before), found.text)
 
 
 def changed_by(record: Record) -> set[str]:

@@ -70,8 +70,8 @@ def check(
         return CheckReport(None, tuple(loaded.problems), tuple(loaded.warnings))
     tests, failed = run_rule_tests(loaded.definitions, hasher, read)
     asked = None if read is None or failed else _asked_by_tests(loaded.definitions, read)
-    if kept_at is not None and loaded.files is not None and asked is not None:
-        keep_checked(kept_at, loaded.files, loaded.definitions, asked)
+    if kept_at is not None and loaded.files is not None and asked is not None and read is not None:
+        keep_checked(kept_at, loaded.files, loaded.definitions, asked, read)
     return CheckReport(loaded.definitions, tuple(failed), tuple(loaded.warnings), tests)
 
 

@@ -20,14 +20,15 @@ import msgspec
 import shroff
 from shroff import config
 from shroff.errors import Problem, StorageError, UsageError
-from shroff.project.definitions import Definitions, Versions, is_list, text_version
+from shroff.project.definitions import Definitions, Versions, is_list
 from shroff.project.look_ups import LookUps
+from shroff.project.read_once import LISTS, ReadOnce
 from shroff.project.reference import LIST_COLUMNS, Answer, ListFile, answer_of, load_list
 
 if TYPE_CHECKING:
     from shroff.project.lists import Edited
 
-FORM: Final = 1  # another one where what is kept, or what a check finds, is another
+FORM: Final = 2  # another one where what is kept, or what a check finds, is another
 
 
 class _Kept(msgspec.Struct, frozen=True):
@@ -49,9 +50,9 @@ class Contents:
     lists: Mapping[str, str]
 
 
-def contents_of(files: Mapping[str, str]) -> Contents:
-    """The hashes of these files. Cost: 1 ms a megabyte."""
-    lists = {name: sha256(files[name].encode()).hexdigest() for name in files if is_list(name)}
+def contents_of(files: Mapping[str, str], read: ReadOnce) -> Contents:
+    """The hashes of these files. Cost: 1 ms a megabyte; of a list that `read` knows, of what is new of it."""
+    lists = {name: read.version(name, {name: files[name]}) for name in files if is_list(name)}
     rest = {name: text for name, text in files.items() if name not in lists}
     return Contents(_hash([shroff.__version__, FORM, sorted(lists), sorted(rest.items())]), lists)
 
@@ -72,6 +73,7 @@ class CheckedFiles:
     texts: Mapping[str, str]
     look_ups: LookUps
     _kept: _Kept
+    _read: ReadOnce
 
     def allows(self, file: str, found: Edited, stands_for: Callable[[str], str]) -> bool:
         """Whether a list is well with this edit too, by its new rows alone; False where all is to be checked again."""
@@ -83,7 +85,7 @@ class CheckedFiles:
 
     def edited(self, file: str, text: str) -> CheckedFiles:
         """The same with another text of a list."""
-        lists = {**self._kept.lists, file: sha256(text.encode()).hexdigest()}
+        lists = {**self._kept.lists, file: self._read.version(file, {file: text})}
         return replace(self, texts={**self.texts, file: text}, _kept=msgspec.structs.replace(self._kept, lists=lists))
 
     def rows(self, in_force: Mapping[str, str], stands_for: Callable[[str], str]) -> ListRows:
@@ -97,7 +99,7 @@ class CheckedFiles:
             is_hashed = _name(file) in self.look_ups.hashed
             read = load_list(file, text, []) if is_hashed else ListFile(_name(file), text.removeprefix("\ufeff"), {})
             texts[file] = (read.mapped(stands_for) if is_hashed else read).text
-        versions = Versions(**{**self._kept.versions, "lists": text_version(texts)})
+        versions = Versions(**{**self._kept.versions, "lists": self._read.version(LISTS, texts)})
         return ListRows(
             versions, {**{name: in_force[name] for name in in_force if not is_list(name)}, **texts}, self.look_ups
         )
@@ -108,7 +110,11 @@ class CheckedFiles:
 
 
 def keep_checked(
-    path: Path, files: Mapping[str, str], definitions: Definitions, asked: Mapping[str, Mapping[str, Answer]]
+    path: Path,
+    files: Mapping[str, str],
+    definitions: Definitions,
+    asked: Mapping[str, Mapping[str, Answer]],
+    read: ReadOnce,
 ) -> None:
     """Keep that files were checked and are well; nothing where there is no folder for it.
 
@@ -116,7 +122,7 @@ def keep_checked(
         definitions: What came of the files.
         asked: What rule tests asked each list, with its answers.
     """
-    look_ups, contents = definitions.look_ups, contents_of(files)
+    look_ups, contents = definitions.look_ups, contents_of(files, read)
     lists, answers = dict(contents.lists), {name: dict(one) for name, one in asked.items() if one}
     _write(
         path,
@@ -126,33 +132,35 @@ def keep_checked(
     )
 
 
-def checked_files(path: Path, files: Mapping[str, str], stands_for: Callable[[str], str]) -> CheckedFiles | None:
+def checked_files(
+    path: Path, files: Mapping[str, str], stands_for: Callable[[str], str], read: ReadOnce
+) -> CheckedFiles | None:
     """Cached state of files; None where they are to be read and checked."""
     try:
         kept = msgspec.json.decode(config.read_text(path), type=_Kept)
     except (UsageError, ValueError):
         return None
-    contents, texts = contents_of(files), {name: text for name, text in files.items() if is_list(name)}
+    contents, texts = contents_of(files, read), {name: text for name, text in files.items() if is_list(name)}
     if kept.of != contents.of:
         return None
     for file, text in texts.items():
         if kept.lists.get(file) == contents.lists[file]:
             continue
         problems: list[Problem] = []
-        read = load_list(file, text, problems)
-        read = read.mapped(stands_for) if read.name in kept.hashed and not problems else read
-        asked = kept.asked.get(read.name, {})
-        if problems or any(answer_of(read.entries, value) != answer for value, answer in asked.items()):
+        found = read.list_file(file, text, problems)
+        found = read.mapped(found, stands_for) if found.name in kept.hashed and not problems else found
+        asked = kept.asked.get(found.name, {})
+        if problems or any(answer_of(found.entries, value) != answer for value, answer in asked.items()):
             return None
     look_ups = LookUps(frozenset(kept.hashed), frozenset(kept.kept))
-    return CheckedFiles(texts, look_ups, msgspec.structs.replace(kept, lists=dict(contents.lists)))
+    return CheckedFiles(texts, look_ups, msgspec.structs.replace(kept, lists=dict(contents.lists)), read)
 
 
 def _write(path: Path, kept: _Kept) -> None:
     text = msgspec.json.encode(kept, order="deterministic").decode()
     with suppress(StorageError, UsageError, OSError):  # it spares time, and no more
         if path.parent.is_dir() and not (path.exists() and config.read_text(path) == text):
-            config.write_text(path, text)
+            config.write_text(path, text, is_durable=False)
 
 
 def _csv(rows: list[list[str]]) -> str:

@@ -37,10 +37,11 @@ from shroff.models.loading import ModelContext, load_models
 from shroff.project.calls import Call, load_calls
 from shroff.project.funnels import load_funnels
 from shroff.project.laid_over import DraftFile, laid_over
+from shroff.project.long_texts import text_version
 from shroff.project.look_ups import LookUps, look_ups
 from shroff.project.meaning import meaning_of, read_by, redefined
 from shroff.project.policy import Policy, load_policy
-from shroff.project.read_once import ReadOnce
+from shroff.project.read_once import LISTS, ReadOnce
 from shroff.project.reference import ListFile, load_table
 from shroff.project.schedules import load_schedules
 from shroff.project.scoring import (
@@ -249,7 +250,7 @@ def load_definitions(
         declared.policies,
         declared.models,
         Reference({one.name: one.entries for one in lists.values()}, declared.tables),
-        replace(declared.versions, lists=text_version(texts)),
+        replace(declared.versions, lists=read.version(LISTS, texts)),
         {**declared.files, **texts},
         scoring,
         declared.calls,
@@ -456,11 +457,6 @@ def _plain(node: yamltext.Node, without: Collection[str] = ()) -> object:
     if isinstance(node, YamlMapping):
         return [[key.text, _plain(value)] for key, value in node.entries if key.text not in without]
     return [_plain(item) for item in node.items]
-
-
-def text_version(files: Mapping[str, str]) -> str:
-    """The version of lists or tables, by the texts of their files."""
-    return _hash(msgspec.json.encode(sorted(files.items()))) if files else ""
 
 
 def _hash(data: bytes) -> str:

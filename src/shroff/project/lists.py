@@ -13,7 +13,7 @@ from shroff.config import lines_ended
 from shroff.errors import UsageError, nearest
 from shroff.language.expression import InList, Node, walk
 from shroff.project.definitions import Definitions
-from shroff.project.reference import LIST_COLUMNS
+from shroff.project.reference import LIST_COLUMNS, ListFile
 
 ADDED: Final = "added"
 CHANGED: Final = "changed"
@@ -123,20 +123,29 @@ class Edited:
 
 
 def edited(
-    text: str, put: Sequence[Entry], out: Collection[str], stands_for: Callable[[str], str], *, is_whole: bool = False
+    text: str,
+    put: Sequence[Entry],
+    out: Collection[str],
+    stands_for: Callable[[str], str],
+    *,
+    is_whole: bool = False,
+    known: ListFile | None = None,
 ) -> Edited:
-    """Many entries at once, every other line left as it is. Cost: one look at each line.
+    """Many entries at once, every other line left as it is. Cost: one look at each line; of one value 1 ms a megabyte.
 
     Args:
         put: Entries that are to be there, in place of those of the same value; of two of one value the later. One
             that differs only by who added it stays as it was. Who did is written where the list has a column for it.
         out: Values that are to be there no more.
         is_whole: Whatever else is there goes.
+        known: The list as it was read before, where it was: that spares most looks.
 
     Raises: UsageError where the list lacks a column that an entry fills.
     """
-    if len(put) == 1 and not out and not is_whole and stands_for is str and (found := _appended(text, put[0])):
-        return found
+    if len(put) + len(out) == 1 and not is_whole and stands_for is str:
+        found = _of_one_value(text, put, out, known)
+        if found is not None:
+            return found
     sheet = _Sheet(text)
     wanted = {stands_for(one.value): one for one in put}
     filled = {name for one in wanted.values() for name in _FILLED if getattr(one, name)}
@@ -177,17 +186,38 @@ def edited(
     return Edited(text, tuple(before), (*after, *wanted.values()), counts, total + len(wanted))
 
 
-def _appended(text: str, entry: Entry) -> Edited | None:
-    """The edit by a new entry, where a look at the text as a whole is enough; else None. Cost: 1 ms a megabyte."""
-    header, _, rows = text.partition("\n")
-    is_plain = header == EMPTY.rstrip() and rows.endswith("\n") and '"' not in text and "\r" not in text
-    behind = f"\n{rows}"
-    if not is_plain or "\n\n" in behind or "\n," in behind or re.search(r'[,"\s]', entry.value):
+def _of_one_value(text: str, put: Sequence[Entry], out: Collection[str], known: ListFile | None) -> Edited | None:
+    """The edit of one value, where a look at the text as a whole is enough; else None. Cost: 0.6 ms a megabyte.
+
+    Args:
+        known: The list as it was read before, where it was: else what it knows costs 2 ms a megabyte more.
+    """
+    (value,) = (one.value for one in put) if put else out
+    known = known if known is not None and known.text == text else None
+    is_plain = text.startswith(EMPTY) and text.endswith("\n") and not any(sign in text for sign in '"\r\0')
+    if not (is_plain and value) or re.search(r'[,"\s]', value):
         return None
-    if f"\n{entry.value}," in behind or f"\n{entry.value}\n" in behind:
+    if known is None and ("\n\n" in text or "\n," in text):
         return None
-    counts, sheet = {ADDED: 1, CHANGED: 0, REMOVED: 0}, _Sheet(EMPTY)
-    return Edited(text + sheet.line(entry, "\n"), (), (entry,), counts, rows.count("\n") + 1)
+    total = text.count("\n") - 1 if known is None else known.rows
+    sheet, spans = _Sheet(EMPTY), list[tuple[int, int]]()
+    for line in (f"\n{value},", f"\n{value}\n") if known is None or value in known.entries else ():
+        at = len(EMPTY) - 1
+        while (at := text.find(line, at)) >= 0:
+            spans.append((at + 1, text.index("\n", at + 1) + 1))
+            at += 1
+    spans.sort()
+    if put and len(spans) > 1:
+        return None
+    was = [sheet.entry(text[start : end - 1].split(",")) for start, end in spans]
+    now, counts = tuple(put), {ADDED: 0, CHANGED: 0, REMOVED: 0}
+    counts[ADDED if not was else CHANGED if put else REMOVED] = len(was or put)
+    if put and was and (put[0].note, put[0].expires_at) == (was[0].note, was[0].expires_at):
+        return Edited(text, (), (), dict.fromkeys(counts, 0), total)
+    line = sheet.line(put[0], "\n") if put else ""
+    for start, end in reversed(spans):
+        text = text[:start] + line + text[end:]
+    return Edited(text if was else text + line, tuple(was), now, counts, total + len(now) - len(was))
 
 
 class _Sheet:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from shroff.errors import Problem
 from shroff.language.yaml import text as yamltext
-from shroff.project.reference import ListFile, load_list, with_more
+from shroff.project.long_texts import TextsVersion
+from shroff.project.reference import ListFile, load_list, remapped, reread
 
 Value = TypeVar("Value")
+LISTS: Final = "lists"  # the texts of all lists, as a version has them
 MADE_KEPT: Final = 3  # the project's files, those that the log has in force, and what is being changed
 
 
@@ -19,9 +21,10 @@ class ReadOnce:
     What it gives is shared: nobody changes it.
     """
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_kept", "_versions")
 
     def __init__(self) -> None:
+        self._versions: dict[str, TextsVersion] = {}
         self._kept: dict[tuple[str, str], tuple[object, Any, tuple[Problem, ...]]] = {}
 
     def tree(self, name: str, text: str, problems: list[Problem]) -> yamltext.Node | None:
@@ -30,17 +33,35 @@ class ReadOnce:
 
     def list_file(self, name: str, text: str, problems: list[Problem]) -> ListFile:
         """A file as a list."""
-        kept = self._kept.get(("list", name))
-        known = None if kept is None or kept[2] else kept[1]
+        known = self.list_known(name[len("lists/") : -len(".csv")])
 
         def read(found: list[Problem]) -> ListFile:
-            return (known and with_more(known, text)) or load_list(name, text, found)
+            return (known and reread(known, text)) or load_list(name, text, found)
 
         return self._of("list", name, text, read, problems)
 
+    def list_known(self, name: str) -> ListFile | None:
+        """A list as it was read last; None where it was not, or has mistakes."""
+        kept = self._kept.get(("list", f"lists/{name}.csv"))
+        return None if kept is None or kept[2] else kept[1]
+
     def mapped(self, found: ListFile, change: Callable[[str], str]) -> ListFile:
         """A list with each value changed, where that is one and the same change for each list at all times."""
-        return self._of("mapped", found.name, found, lambda _: found.mapped(change), [])
+        was: tuple[ListFile, ListFile] | None = self.last(f"mapped {found.name}")
+
+        def mapped() -> ListFile:
+            if was is None or (text := remapped(was[0].text, was[1].text, found.text, change)) is None:
+                return found.mapped(change)
+            return reread(was[1], text) or load_list(f"lists/{found.name}.csv", text, [])
+
+        if was is not None and was[0] is found:
+            return was[1]
+        self.keep(f"mapped {found.name}", (found, made := mapped()))
+        return made
+
+    def version(self, kind: str, texts: Mapping[str, str]) -> str:
+        """The version of texts (see `TextsVersion`), which goes on from that of the texts of this kind before."""
+        return self._versions.setdefault(kind, TextsVersion()).of(texts)
 
     def once(self, kind: str, given: object, make: Callable[[], Value]) -> Value:
         """The cached result of a function, for one of the last few equal inputs."""

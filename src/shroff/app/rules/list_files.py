@@ -174,7 +174,9 @@ class ListFiles:
             asked, text = self._known(name, makes=makes) if known is None else (known.look_ups, self._list_text(name))
             stands_for = self._stands_for(name, asked)
             hashed = [replace(one, value=stands_for(one.value)) for one in put]
-            found = edited(text, hashed, out, stands_for, is_whole=is_whole)
+            found = edited(
+                text, hashed, out, stands_for, is_whole=is_whole, known=self._opened.read_once.list_known(name)
+            )
             gone = {stands_for(one.value) for one in found.before} if out else set()
             for value in out:
                 if stands_for(value) not in gone:
@@ -209,7 +211,9 @@ class ListFiles:
         return (
             None
             if problems
-            else checked_files(self._opened.places.checked, files, WriterRequests(self._opened).hashing())
+            else checked_files(
+                self._opened.places.checked, files, WriterRequests(self._opened).hashing(), self._opened.read_once
+            )
         )
 
     def hashed(self, name: str, values: Sequence[str]) -> list[str]:
