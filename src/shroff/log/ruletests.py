@@ -191,9 +191,7 @@ class _Runner:
     def __init__(self, definitions: Definitions, hasher: Hasher | None) -> None:
         self._definitions = definitions
         # Without the models in force: a test holds whichever of them is promoted, so `score` is missing in it.
-        computed = [one for one in computed_of(definitions) if not one.is_score]
-        self._features = [one for one in computed if one.rule is None]
-        self._conditions = {one.name: one for one in computed if one.is_condition}
+        self._features = [one for one in computed_of(definitions) if one.rule is None and not one.is_score]
         # Nor with silences: a test holds whoever's card it is that somebody has silenced a rule for.
         spoken = ((name, one) for name, one in definitions.reference.lists.items() if rule_of(name) is None)
         self.lists = {name: _Watched(one) for name, one in spoken}
@@ -203,7 +201,7 @@ class _Runner:
     def run(self, rule: Rule, test: RuleTest, is_over: Callable[[], bool] = _never) -> Problem | None:
         """The failure of a test, if any. Raises: _OverError as soon as the time is over."""
         definitions, name = self._definitions, rule.computed.name
-        naive = Naive(definitions.events, needed([*self._features, self._conditions[name]], [name]), self._reference)
+        naive = Naive(definitions.events, needed([*self._features, rule.computed], [name]), self._reference)
         hits: list[bool] = []
         first_wrong: tuple[Scalar, str] | None = None
         for number, (type_name, fields) in enumerate(test.events, start=1):
