@@ -20,7 +20,7 @@ from shroff.events.validation import LabelInput
 from shroff.features.key_texts import Hits
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
 from shroff.language.yaml import text as yamltext
-from shroff.project.long_texts import edit_of
+from shroff.runtime.texts import edit_of
 from shroff.streams.log import DecisionRow, Log, LogReader, Record, WaitingLabel
 
 if TYPE_CHECKING:

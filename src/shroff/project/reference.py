@@ -21,7 +21,7 @@ from shroff.language.values import (
     parse_real,
     parse_time,
 )
-from shroff.project.long_texts import line_edit_of
+from shroff.runtime.texts import line_edit_of
 
 LIST_COLUMNS: Final = ("value", "note", "added_by", "expires_at")
 _CELL_MAX: Final = csv.field_size_limit()

@@ -1,8 +1,9 @@
-"""Texts for people: lines that are safe for a terminal, tables, counts, mistakes, and results that show themselves."""
+"""Texts: lines that are safe for a terminal, tables, counts, mistakes, results that show themselves; what two differ in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Final
 
@@ -94,3 +95,51 @@ def problem_text(problem: Problem, source: str) -> str:
     if problem.hint:
         lines.append(problem.hint)
     return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class TextEdit:
+    """A change of a text: from `at` on, `gone` is replaced by `text`."""
+
+    at: int
+    gone: str
+    text: str
+
+
+def edit_of(before: str, after: str) -> TextEdit:
+    """What changed between two texts, from the first character that differs to the last. Cost: 2 ms a megabyte."""
+    most = min(len(before), len(after))
+    start = most if after.startswith(before) else _same(before, after, most)
+    end = _same(before, after, most - start, from_end=True)
+    return TextEdit(start, before[start : len(before) - end], after[start : len(after) - end])
+
+
+def line_edit_of(before: str, after: str) -> TextEdit:
+    r"""The same in whole lines, each with its `\n`, but a last one that has none. Cost: as `edit_of`."""
+    found = edit_of(before, after)
+    start = before.rfind("\n", 0, found.at) + 1
+    end, new_end = found.at + len(found.gone), found.at + len(found.text)
+    while end < len(before) and not (_ends_line(before, start, end) and _ends_line(after, start, new_end)):
+        more = before.find("\n", end) + 1 - end
+        more = more if more > 0 else len(before) - end
+        end, new_end = end + more, new_end + more
+    return TextEdit(start, before[start:end], after[start:new_end])
+
+
+def _ends_line(text: str, start: int, end: int) -> bool:
+    return end == start or text[end - 1] == "\n"
+
+
+def _same(one: str, other: str, most: int, *, from_end: bool = False) -> int:
+    """How many of the first characters of two texts are the same, or of the last; at most so many."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        part, beside = (
+            text[len(text) - middle : len(text) - low] if from_end else text[low:middle] for text in (one, other)
+        )
+        if part == beside:
+            low = middle
+        else:
+            high = middle - 1
+    return low
