@@ -1,4 +1,4 @@
-"""Texts: lines that are safe for a terminal, tables, counts, mistakes, results that show themselves; what two differ in."""
+"""Texts: safe lines for a terminal, tables, counts, mistakes, results that show themselves, what two differ in."""
 
 from __future__ import annotations
 
