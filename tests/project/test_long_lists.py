@@ -14,8 +14,7 @@ from shroff.app import project as app
 from shroff.errors import Problem, UsageError
 from shroff.project import reference
 from shroff.project.lists import EMPTY, Entry, edited, entries
-from shroff.project.long_texts import TextsVersion, text_version
-from shroff.project.read_once import LISTS, ReadOnce
+from shroff.project.read_once import LISTS, ReadOnce, TextsVersion, text_version
 from shroff.project.reference import load_list
 from shroff.runtime.texts import line_edit_of
 from tests.support.effort import examples

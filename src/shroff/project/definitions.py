@@ -37,11 +37,10 @@ from shroff.models.loading import ModelContext, load_models
 from shroff.project.calls import Call, load_calls
 from shroff.project.funnels import load_funnels
 from shroff.project.laid_over import DraftFile, laid_over
-from shroff.project.long_texts import text_version
 from shroff.project.look_ups import LookUps, look_ups
 from shroff.project.meaning import meaning_of, read_by, redefined
 from shroff.project.policy import Policy, load_policy
-from shroff.project.read_once import LISTS, ReadOnce
+from shroff.project.read_once import LISTS, ReadOnce, text_version
 from shroff.project.reference import ListFile, load_table
 from shroff.project.schedules import load_schedules
 from shroff.project.scoring import (
