@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -240,3 +242,17 @@ def test_a_decimal_has_64_bits_in_a_file_where_all_its_values_have_18_digits(
     assert {str(one.type) for one in list(expected.schema)[2:]} == {"decimal128(38, 2)"}
     assert found.cast(expected.schema).equals(expected)
     assert expected["card.over"].to_pylist()[3] == 10**16
+
+
+def test_the_command_loads_no_pandas(project: Project, tmp_path: Path):
+    """pyarrow would, where it is installed; afterwards it can be loaded as ever."""
+    filled(project)
+    code = (
+        "import sys; from shroff.cli.main import run\n"
+        "assert run(sys.argv[1:]) == 0 and 'pandas' not in sys.modules\n"
+        "import pyarrow; assert list(pyarrow.table({'a': [1]}).to_pandas()['a']) == [1]"
+    )
+    words = ["-C", str(tmp_path), "features", "--as", "payment", "--out", str(tmp_path / "out.parquet")]
+
+    subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True)
+    assert pq.read_metadata(tmp_path / "out.parquet").num_rows

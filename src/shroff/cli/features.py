@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,9 +69,11 @@ def features(session: Session, files: tuple[Path, ...], options: FeaturesArgumen
     import pyarrow as pa
 
     from shroff.log.columns.tables import Way
+    from shroff.runtime.process_wide import without_pandas
 
     pa.set_memory_pool(pa.system_memory_pool())  # the others give pages back, which the system clears anew
     with (
+        without_pandas() if options.backend == "local" else nullcontext(),
         session.project.history.cluster(options.backend, options.cluster, options.partitions) as processes,
         bars("reading, events", "computing, events") as (progress, computing),
     ):

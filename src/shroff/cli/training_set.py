@@ -70,9 +70,10 @@ def training_set(session: Session, files: tuple[Path, ...], options: TrainingSet
     import pyarrow as pa
 
     from shroff.log.columns.tables import Way
+    from shroff.runtime.process_wide import without_pandas
 
     pa.set_memory_pool(pa.system_memory_pool())  # the others give pages back, which the system clears anew
-    with bars("reading, events", "computing, events") as (reading, computing):
+    with without_pandas(), bars("reading, events", "computing, events") as (reading, computing):
         way = Way(reading=reading, computing=computing)
         if options.again is not None:
             if options.order != "file" or any(one is not None for one in (options.event, options.as_of, options.fold)):

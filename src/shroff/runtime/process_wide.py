@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -122,6 +123,25 @@ def calm_libraries() -> None:
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault(_WAITING, "passive")
+
+
+class _NoPandas:
+    """A finder of modules that says there is no pandas; of others it knows nothing."""
+
+    @staticmethod
+    def find_spec(name: str, _path: object = None, _target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(f"{name} is not wanted in this process", name=name)
+
+
+def _hide_pandas() -> Callable[[], None]:
+    sys.meta_path.insert(0, _NoPandas)
+    return partial(sys.meta_path.remove, _NoPandas)
+
+
+# pyarrow loads pandas, where it is installed, at the first array that it makes or turns into another: 0.15 s of a
+# command that has no use for it. Whoever loaded it before keeps it.
+without_pandas: Final = ProcessWide(_hide_pandas)
 
 
 @contextmanager
