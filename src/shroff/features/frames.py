@@ -101,9 +101,18 @@ class Codes:
         values = coded.dictionary.values
         found = self._translated.get(coded.dictionary, np.full(1, -1, np.int64))
         if len(found) <= len(values):
-            new = self.of(values[len(found) - 1 :])
+            new = self._of_different(values[len(found) - 1 :])
             found = self._translated[coded.dictionary] = np.concatenate([found[:-1], new, found[-1:]])
         return found.take(coded.codes)
+
+    def _of_different(self, values: list[Any]) -> NDArray[np.int64]:
+        """The codes of values that differ from each other: in one go where none is known, as is usual of keys."""
+        if not self.known.keys().isdisjoint(values):
+            return self.of(values)
+        codes = range(len(self.values), len(self.values) + len(values))
+        self.known.update(zip(values, codes, strict=True))
+        self.values.extend(values)
+        return np.arange(codes.start, codes.stop)
 
     def forget_columns(self) -> None:
         """Let go of what `of_coded` has learnt of other dictionaries, and so of them: no more of theirs will come."""
