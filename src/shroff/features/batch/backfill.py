@@ -117,11 +117,12 @@ class Backfill:
         out = np.empty((len(self._plan.queries), end - begin), np.int64)
         valid = np.empty((len(self._plan.queries), end - begin), np.uint8)
         most = min(ROWS_TOGETHER, end - begin) + self._ranges + 1
-        room = np.empty((most, self._tables.words), np.int64)
+        if len(self._records) < most:  # kept from piece to piece, as the system clears what is new
+            self._records = np.empty((most, self._tables.words), np.int64)
         with on_threads(self._threads) as run:
             for first in range(begin, end, ROWS_TOGETHER):
                 last = min(first + ROWS_TOGETHER, end)
-                self._answer_in_order(run, (first, last), first - begin, room, out, valid)
+                self._answer_in_order(run, (first, last), first - begin, out, valid)
             run(self._late_keys.answer, [(part, begin, end, out, valid) for part in self._late_keys.parts])
         self._done = end
         return out, valid
@@ -145,6 +146,7 @@ class Backfill:
         self._come = np.zeros(self._keys, np.int64)  # cells of late keys that stand in the order of time
         self._numbers = np.full(self._keys, -1, np.int32)  # of the keys in a piece, see `number_keys`
         self._has_late = bool(self._late.any())
+        self._records = np.empty((0, self._tables.words), np.int64)
 
     @property
     def _needs_history(self) -> bool:
@@ -160,11 +162,11 @@ class Backfill:
         put_by_slot(run, order, times, placed, self._threads)
         return placed
 
-    def _answer_in_order(self, run: Run, rows: Span, shift: int, records: Words, out: Words, valid: Flags) -> None:
+    def _answer_in_order(self, run: Run, rows: Span, shift: int, out: Words, valid: Flags) -> None:
         """Answer a few rows, which stand from `shift` on in the results; those of late keys get anything."""
         from shroff.features.batch.backfill_answers import STRIDE, answer_rows
 
-        begin, end = rows
+        (begin, end), records = rows, self._records
         if self._ask_themselves and end - begin == len(self._times):
             times = self._cell_times.copy() if self._has_late else self._cell_times
             asked = Asked(self._cells, times, self._late, self._cells.starts, self._cells.ends, self._come)
