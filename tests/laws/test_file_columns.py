@@ -284,6 +284,42 @@ def test_codes_stay_what_they_are_when_the_table_grows():
     assert coder.dictionary.values == texts
 
 
+@given(
+    st.lists(
+        st.one_of(
+            st.lists(st.one_of(st.none(), st.text("12-", max_size=2), st.just(str(-(2**63)))), max_size=30).map(
+                lambda one: pa.array(one, pa.string())
+            ),
+            st.lists(st.integers(-3, 12), max_size=30).map(lambda one: pa.array(one, pa.int8())),
+            st.lists(st.sampled_from([-(2**63), -1, 0, 1, 2**63 - 1]), max_size=30).map(
+                lambda one: pa.array(one, pa.int64())
+            ),
+            st.lists(st.one_of(st.none(), st.integers(0, 3)), max_size=30).map(lambda one: pa.array(one, pa.uint64())),
+        ),
+        max_size=6,
+    )
+)
+def test_integers_have_the_codes_of_their_digits(batches: list[Any]) -> None:
+    """Texts and integers of several widths in turn, with missing ones or without."""
+    coder = Coder(KEY)
+    found = [(coder.code(batch), batch) for batch in batches]
+
+    values = coder.dictionary.values
+    assert len(set(values)) == len(values)
+    for coded, batch in found:
+        truth = batch.cast(pa.string()).to_pylist()
+        assert [None if code < 0 else values[code] for code in coded.codes.tolist()] == truth
+
+
+def test_codes_of_integers_stay_what_they_are_when_the_table_grows():
+    coder, numbers = Coder(KEY), np.arange(20_000) * 2**40
+    for first in range(0, 20_000, 1_000):
+        coder.code(pa.array(numbers[first : first + 1_000]))
+
+    assert coder.code(pa.array(numbers)).codes.tolist() == list(range(20_000))
+    assert coder.dictionary.values == [str(number) for number in numbers.tolist()]
+
+
 class Read(list[str]):
     """Texts that count how many of them were read."""
 

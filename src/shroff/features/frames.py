@@ -211,8 +211,11 @@ class Frame:
     def key_codes(self, entity: str, codes: Codes) -> NDArray[np.int64]:
         """The codes of the entity's keys; -1 where a part is missing."""
         if (entity, id(codes)) not in self._key_codes:
-            self._key_codes[entity, id(codes)] = codes.of(self.key_values(entity))
+            self._key_codes[entity, id(codes)] = self._coded_keys(entity, codes)
         return self._key_codes[entity, id(codes)]
+
+    def _coded_keys(self, entity: str, codes: Codes) -> NDArray[np.int64]:
+        return codes.of(self.key_values(entity))
 
     def has_key(self, entity: str) -> NDArray[np.bool_]:
         """Whether each event has a key of the entity."""
@@ -263,14 +266,14 @@ class ColumnFrame(Frame):
                 self._fields[name] = found.column() if isinstance(found, Coded) else found
         return self._fields[name]
 
-    def key_codes(self, entity: str, codes: Codes) -> NDArray[np.int64]:
+    def _coded_keys(self, entity: str, codes: Codes) -> NDArray[np.int64]:
         parts = self._project.entities[entity].keys.get(self.type.name, ())
         if len(parts) == 1:
             return self.value_codes(parts[0], codes)
         fields = [part.name for part in parts if isinstance(part, ThisField | ItemField)]
         coded = [found for name in fields if (found := self.coded(name)) is not None]
         if not coded or len(coded) < len(parts):
-            return super().key_codes(entity, codes)
+            return super()._coded_keys(entity, codes)
         return _codes_of_tuples(coded, codes)
 
     def has_key(self, entity: str) -> NDArray[np.bool_]:

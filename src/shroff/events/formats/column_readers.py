@@ -37,8 +37,8 @@ class Read:
     """The values of a column. None for flags stands for: all of them.
 
     Args:
-        values: As `language.columns` holds them, of a text field an Arrow array. Where a value is not
-            there, or not sure, anything may stand.
+        values: As `language.columns` holds them, of a text field an Arrow array: texts, or integers that stand for
+            their digits. Where a value is not there, or not sure, anything may stand.
         there: Which are not missing, those that are not sure among them.
         sure: Which of them row validation would give as well; others it may refuse or read differently.
     """
@@ -54,7 +54,8 @@ class Read:
         elif pa.types.is_dictionary(self.values.type):
             values = self.values.take(pa.array(places))
         else:
-            values = pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), self.values)
+            texts = self.values.cast(pa.string()) if pa.types.is_integer(self.values.type) else self.values
+            values = pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), texts)
         return Read(values, *(None if flags is None else flags[places] for flags in (self.there, self.sure)))
 
 
@@ -114,10 +115,8 @@ def _text_reader(found: Any, type_: Type, *, is_id: bool) -> ColumnReader | None
 
 
 def _digits(column: Any) -> Read:
-    """Integers by their digits, each different one written once."""
-    coded = column.dictionary_encode()
-    texts = pa.DictionaryArray.from_arrays(coded.indices, coded.dictionary.cast(pa.string()))
-    return Read(texts, _there(column), None)
+    """Integers, which stay such: what numbers them writes each different one once."""
+    return Read(column, _there(column), None)
 
 
 def _texts(column: Any, type_: Type, *, is_id: bool) -> Read:

@@ -34,7 +34,8 @@ class Admitted:
 
     Args:
         rows: Their places in the batch.
-        columns: One for each field, by name. A text is an Arrow array of strings, coded or not, null where missing.
+        columns: One for each field, by name. A text is an Arrow array of strings, coded or not, or of integers for
+            their digits, null where missing.
         refused: Places and words of the others.
     """
 

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from shroff.events.definitions import Events
 from shroff.events.event import Event
 from shroff.events.formats.columns import Admitted, ColumnValidator, admitted
 from shroff.events.formats.encodings import file_format, read_lines
@@ -62,12 +63,14 @@ class FilePart:
 
     Args:
         admitted: The events of each type. `rows` are their places among all that was read.
+        hashes: Of the ids of each type.
         size: How many lines that was.
         place: Where the line of a place stands in the file.
         left: What gave no event.
     """
 
     admitted: Mapping[str, Admitted]
+    hashes: Mapping[str, NDArray[np.uint64]]
     size: int
     source: str
     place: Callable[[int], str]
@@ -102,7 +105,7 @@ def file_columns(
     keeping = None if hasher is None else keeping_hashed(hasher)  # files may be exports, whose values are hashed
     frames = _Frames(definitions, Arrivals(definitions.settings.lateness_ms, _key()), left)
     for path in files:
-        with closing(ahead(_read(path, definitions, keeping, event, frames.arrivals.expect))) as read:
+        with closing(ahead(_read(path, definitions, keeping, event, frames.arrivals))) as read:
             for one in read:
                 found = frames.taken(one, event, as_of_ms)
                 if found is not None:
@@ -163,7 +166,7 @@ class _Frames:
         given = [(name, one) for name, one in part.admitted.items() if len(one.rows)]
         at = [one.rows for _, one in given]
         times = [one.columns[types[name].time_field].values for name, one in given]
-        hashes = [self.arrivals.hashes(name, one.columns[types[name].id_field]) for name, one in given]
+        hashes = [part.hashes[name] for name, _ in given]
         if len(given) == 1:
             order, when, fates = at[0], times[0], self.arrivals.take(hashes[0], times[0])
         else:
@@ -202,6 +205,10 @@ class Arrivals:
         """Have room for so many ids at once, where it is known that they come."""
         self._expected += count
 
+    def hashed(self, given: Mapping[str, Admitted], events: Events) -> dict[str, NDArray[np.uint64]]:
+        """Hashes of the ids of events by type: for the thread that reads, as it has time left."""
+        return {name: self.hashes(name, one.columns[events.types[name].id_field]) for name, one in given.items()}
+
     def hashes(self, type_name: str, ids: Any) -> NDArray[np.uint64]:
         """Hashes of a type's ids: the same id of two types gives two."""
         if type_name not in self._keys:
@@ -230,22 +237,53 @@ class Coder:
         self.dictionary = Dictionary()
         self._key = key
         self._slots, self._numbers = np.zeros((0, 2), np.uint64), np.zeros(0, np.int32)
+        self._integers, self._count = np.zeros((0, 2), np.int64), 0  # each with its code and 1, 0 where a slot is free
 
     def code(self, texts: Any) -> Coded:
-        """The column as places in the dictionary, which takes in the texts that are new."""
+        """The column, texts or integers for their digits, as places in the dictionary, which takes in what is new."""
+        if pa.types.is_integer(texts.type) and texts.type != pa.uint64() and not texts.null_count:
+            return Coded(self._code_integers(texts.cast(pa.int64()).to_numpy()), self.dictionary)
+        coded = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
+        codes = np.append(self._code_different(coded.dictionary.cast(pa.string())), np.int32(-1))
+        places = coded.indices.cast(pa.int64()).fill_null(len(coded.dictionary)).to_numpy(zero_copy_only=False)
+        return Coded(codes[places], self.dictionary)
+
+    def _code_different(self, values: Any) -> NDArray[np.int32]:
+        """The codes of texts that are all there."""
         from shroff.log.columns.ids import code_texts
 
-        coded = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
-        values, known = coded.dictionary, self.dictionary.values
-        hashes = _hashes(values, self._key)
+        known, hashes = self.dictionary.values, _hashes(values, self._key)
         if _is_full(self._slots, len(known) + len(hashes)):
             self._slots, self._numbers = _grown(self._slots, self._numbers, len(known) + len(hashes))
-        codes, is_new = np.empty(len(values) + 1, np.int32), np.empty(len(values), np.uint8)
+        codes, is_new = np.empty(len(values), np.int32), np.empty(len(values), np.uint8)
         code_texts(hashes, self._slots, self._numbers, len(known), codes, is_new)
-        codes[-1] = -1
         known.extend(values.filter(pa.array(is_new.astype(np.bool_))).to_pylist())
-        places = coded.indices.cast(pa.int64()).fill_null(len(values)).to_numpy(zero_copy_only=False)
-        return Coded(codes[places], self.dictionary)
+        return codes
+
+    def _code_integers(self, integers: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The codes of integers: those of their digits, which are written where one is new."""
+        most = self._count + len(integers)
+        if _is_full(self._integers, most):
+            used = self._integers[self._integers[:, 1] != 0]
+            self._integers = np.zeros((_size_for(most), 2), np.int64)
+            _, slots = self._looked_up(used[:, 0].copy())
+            self._integers[slots, 1] = used[:, 1]
+        codes, new = self._looked_up(integers)
+        if len(new):
+            self._count += len(new)
+            written = self._code_different(pa.array(self._integers[new, 0]).cast(pa.string()))
+            self._integers[new, 1] = written + 1
+            rows = np.flatnonzero(codes < 0)
+            codes[rows] = written[-1 - codes[rows]] + 1
+        return codes - np.int32(1)
+
+    def _looked_up(self, integers: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """What the table has of integers, and the slots of those that are new to it (see `code_integers`)."""
+        from shroff.log.columns.ids import code_integers
+
+        codes, new = np.empty(len(integers), np.int32), np.empty(len(integers), np.int64)
+        count = code_integers(integers, self._key[0], self._integers, codes, new)
+        return codes, new[:count]
 
 
 class FileColumns(Mapping[str, Column | Coded]):
@@ -290,27 +328,28 @@ def _read(
     definitions: Definitions,
     hasher: Callable[[str], str] | None,
     event: str,
-    expect: Callable[[int], None],
+    arrivals: Arrivals,
 ) -> Iterator[FilePart]:
-    """What validation makes of a file, part by part. `expect` is told how many rows there are, where the file says."""
+    """What validation makes of a file, part by part. `arrivals` is told how many rows there are, if the file says."""
     events, settings = definitions.events, definitions.settings
     lines = read_lines(path)
     if lines.format != "parquet" or Dispatcher(events, lines.format).has_conditions:
         submissions = Intake(events, settings, hasher).submissions(lines, path.name, event, is_default=True)
         while batch := list(islice(submissions, EVENTS)):
-            yield _part(batch, definitions, path.name)
+            yield _part(batch, definitions, path.name, arrivals)
         return
     lines.close()
     file = open_parquet(path)
     validator = ColumnValidator(events, settings, hasher, event, file.schema_arrow, path.name)
     rows = EVENTS if validator.is_by_rows else _rows_of_a_batch(file.metadata)
-    expect(file.metadata.num_rows)
+    arrivals.expect(file.metadata.num_rows)
     before = 0
     for batch in read_batches(file, path, rows, validator.columns):
         found = validator.admit(batch, before)
         place = partial(_row_number, before)
         left = [("refused", Left(path.name, place(at), words)) for at, words in found.refused]
-        yield FilePart({event: found}, batch.num_rows, path.name, place, left)
+        made = {event: found}
+        yield FilePart(made, arrivals.hashed(made, events), batch.num_rows, path.name, place, left)
         before += batch.num_rows
 
 
@@ -318,7 +357,7 @@ def _row_number(before: int, at: int) -> str:
     return str(before + at + 1)
 
 
-def _part(submissions: Sequence[Submission], definitions: Definitions, source: str) -> FilePart:
+def _part(submissions: Sequence[Submission], definitions: Definitions, source: str, arrivals: Arrivals) -> FilePart:
     """Submissions of a file as columns of each type."""
     by_type: dict[str, dict[int, Event]] = {}
     left: list[tuple[str, Left]] = []
@@ -328,7 +367,8 @@ def _part(submissions: Sequence[Submission], definitions: Definitions, source: s
         else:
             by_type.setdefault(one.type, {})[at] = one.event
     found = {name: admitted(events, definitions.events.types[name]) for name, events in by_type.items()}
-    return FilePart(found, len(submissions), source, lambda at: submissions[at].place, left)
+    hashes = arrivals.hashed(found, definitions.events)
+    return FilePart(found, hashes, len(submissions), source, lambda at: submissions[at].place, left)
 
 
 def _rows_of_a_batch(metadata: Any) -> int:
@@ -391,9 +431,17 @@ def _hashes(texts: Any, key: Key) -> NDArray[np.uint64]:
     return hashes
 
 
-def _is_full(slots: NDArray[np.uint64], count: int) -> bool:
+def _is_full(slots: NDArray[Any], count: int) -> bool:
     """Whether so many hashes would fill the table too far."""
     return count > len(slots) * FULLEST
+
+
+def _size_for(count: int) -> int:
+    """The slots of a table with room for so many."""
+    size = SMALLEST
+    while count > size * FULLEST:
+        size *= 2
+    return size
 
 
 def _grown(
@@ -402,9 +450,7 @@ def _grown(
     """A table with room for so many hashes, and the number of each; with those of a smaller table in it."""
     from shroff.log.columns.ids import code_texts
 
-    size = SMALLEST
-    while count > size * FULLEST:
-        size *= 2
+    size = _size_for(count)
     used = np.flatnonzero(slots[:, 1])
     in_order = used[np.argsort(numbers[used], kind="stable")]
     larger, larger_numbers = np.zeros((size, 2), np.uint64), np.zeros(size, np.int32)

@@ -20,6 +20,7 @@ V0, V1, V2, V3 = (  # the words "somepseudorandomlygeneratedbytes" of SipHash
 U0, U1, U8, U13, U16, U17, U21, U32, U56, U64, U255 = (
     np.uint64(number) for number in (0, 1, 8, 13, 16, 17, 21, 32, 56, 64, 255)
 )
+MIX0, MIX1 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)  # of MurmurHash3, which mixes all bits
 UEE, UDD = np.uint64(0xEE), np.uint64(0xDD)
 WATERMARK: Final = 0  # words of the state of `take_events`
 IS_THERE: Final = 1
@@ -129,4 +130,27 @@ def code_texts(hashes: Any, slots: Any, numbers: Any, count: Word, codes: Any, i
             is_new[i] = 1
             count += 1
         codes[i] = numbers[at]
+    return count
+
+
+@native("int64(Array(int64, 1, 'C', readonly=True), uint64, int64[:, ::1], int32[::1], int64[::1])")
+def code_integers(integers: Any, key: Word, slots: Any, codes: Any, new: Any) -> Word:
+    """Give each integer the code that its slot has, which is above 0; a new one gets -1, the next new one -2, ...
+
+    Returns how many are new; `new` has their slots. `slots` has room for all.
+    """
+    count = np.int64(0)
+    mask = np.uint64(len(slots) - 1)
+    for i in range(len(integers)):
+        mixed = (np.uint64(integers[i]) ^ key) * MIX0
+        mixed = (mixed ^ (mixed >> U32)) * MIX1
+        at = (mixed ^ (mixed >> U32)) & mask
+        while slots[at, 1] != 0 and slots[at, 0] != integers[i]:
+            at = (at + U1) & mask
+        if slots[at, 1] == 0:
+            new[count] = at
+            count += 1
+            slots[at, 0] = integers[i]
+            slots[at, 1] = -count
+        codes[i] = slots[at, 1]
     return count
