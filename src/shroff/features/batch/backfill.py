@@ -146,7 +146,7 @@ class Backfill:
         self._come = np.zeros(self._keys, np.int64)  # cells of late keys that stand in the order of time
         self._numbers = np.full(self._keys, -1, np.int32)  # of the keys in a piece, see `number_keys`
         self._has_late = bool(self._late.any())
-        self._records = np.empty((0, self._tables.words), np.int64)
+        self._records: Words = np.empty((0, self._tables.words), np.int64)
 
     @property
     def _needs_history(self) -> bool:
