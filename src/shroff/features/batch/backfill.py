@@ -98,6 +98,7 @@ class Backfill:
         self._ask_themselves = query_keys is insert_keys or np.array_equal(self._inserts, self._asks)
         self._keys = 1 + max(int(self._inserts.max(initial=-1)), int(self._asks.max(initial=-1)))
         self._done = 0
+        self._records: Words = np.empty((0, 0), np.int64)
         self._ranges = 1 if threads == 1 else threads * TASKS_PER_THREAD
         with on_threads(threads) as run:
             self._prepare(run)
@@ -146,7 +147,6 @@ class Backfill:
         self._come = np.zeros(self._keys, np.int64)  # cells of late keys that stand in the order of time
         self._numbers = np.full(self._keys, -1, np.int32)  # of the keys in a piece, see `number_keys`
         self._has_late = bool(self._late.any())
-        self._records: Words = np.empty((0, self._tables.words), np.int64)
 
     @property
     def _needs_history(self) -> bool:
