@@ -11,7 +11,7 @@ from typing import Final
 COLUMNS_MAX: Final = 60
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _GAP: Final = 0.25  # of a column's place
-_STEPS: Final = (1, 2, 5)
+_STEPS: Final = (1, 2, 3, 4, 6, 8)
 _NUMBERS: Final = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
 
 
@@ -117,7 +117,7 @@ def day_text(day: int) -> str:
 
 
 def _ceiling(value: int) -> int:
-    """The least of 1, 2, 5, 10, 20 and so on that is not below a value."""
+    """The least of 1, 2, 3, 4, 6, 8, 10, 20 and so on that is not below a value."""
     scale = 1
     while True:
         for step in _STEPS:
