@@ -178,7 +178,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(complete(program, asked))
     calm_libraries()
     gc.set_threshold(*STARTING)
-    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+    code = run(list(sys.argv[1:] if arguments is None else arguments))
+    gc.freeze()  # nothing is collected once more, module by module, from a process that ends
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
