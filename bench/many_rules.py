@@ -1,17 +1,20 @@
-"""Many rules: what a project of a thousand rule files and a list of a hundred thousand values costs its people.
+"""Many rules: what a project of two thousand rule files and a list of a million values costs its people.
 
 Makes the project in a folder of its own, then takes the processor's and the clock's seconds of what somebody waits for:
-reading it first, running its rule tests, a row into its list (in a process that has read it, as a service has, and by
-the command, a whole process), some events, and `verify` with its peak memory. Prints a table and writes it to
-`bench/results/many_rules.md`; with other sizes than the usual it only prints.
+`check` (reading all files, typing all rules, running their tests), some events, then by HTTP in a running service a row
+into the list, one out of it, and an edit of one rule file until it is active; a row by the command, a whole process;
+and `verify` with its peak memory. Prints a table and writes it to `bench/results/many_rules.md`; with other sizes than
+the usual it only prints. Of what a service does five times it shows the median.
 
-    python -m bench.many_rules [--rules 1000] [--entries 100000] [--events 2000]
+    python -m bench.many_rules [--rules 2000] [--entries 1000000] [--events 100]
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,16 +23,25 @@ from collections.abc import Callable
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 
+import httpx2
+
 from bench.machine import describe, write_result
 from shroff.app import project as app
-from shroff.project.lists import Entry
+from shroff.people import keys
+from shroff.people.access import RIGHTS, Role, Who
 
-USUAL = (1_000, 100_000, 2_000)
+USUAL = (2_000, 1_000_000, 100)
 PROGRAM = "from shroff.cli.main import main; main()"
-ADD = "a row into the list, in a process that has read the project"
+ADD = "a row into the list, over HTTP"
+REMOVE = "a row out of the list, over HTTP"
+EDIT = "an edit of one rule, from the saved file until it is active, over HTTP"
 COMMAND = "a row into the list, by the command"
 SMALL = "the same in a project of the template alone"  # what the program takes to start
-LIMITS = {"check": 3.0, ADD: 0.3, COMMAND: 1.5}  # processor seconds
+LIMITS = {"check": 3.0, ADD: 0.1, EDIT: 0.3}  # processor seconds
+TIMES = 5
+ME = Who("command", "os-bench", "bench", Role.ADMIN, RIGHTS[Role.ADMIN])
+SHROFF = Path(sys.executable).parent / "shroff"
+_ADDRESS = re.compile(r"at (http://127.0.0.1:\d+)")
 CONDITIONS = (
     "this.amount > {number} and this.country == 'DE'",
     "card.payments_1h >= 3 and this.amount > {number}",
@@ -77,14 +89,61 @@ def measured(folder: Path, rules: int, entries: int, events: int) -> dict[str, t
     project = app.open(folder)
     found = {"check": timed(project.check)}
     found[f"{events:,} events"] = timed(lambda: project.decide(list(map(payment, range(events))), as_type="payment"))
-    project.lists.add("many", Entry("first"))  # what the first change loads of the program
-    found[ADD] = timed(lambda: project.lists.add("many", Entry("c-1", "found by hand")))
+    found |= served(folder)
     line = (sys.executable, "-c", PROGRAM, "-C", str(folder))
     found[COMMAND] = timed(lambda: run(*line, "lists", "add", "many", "c-2"), RUSAGE_CHILDREN)
     found[SMALL] = timed(lambda: small(folder.with_name("small")), RUSAGE_CHILDREN)
     processor, clock, _ = timed(lambda: run(*line, "verify"), RUSAGE_CHILDREN)
     found["verify"] = processor, clock, f"{getrusage(RUSAGE_CHILDREN).ru_maxrss / 2**20:.2f} GiB at its peak"
     return found
+
+
+def served(folder: Path) -> dict[str, tuple[float, float, str]]:
+    """The same of what a running service does, as the median of some times; the first is left out."""
+    with app.open_exactly(folder).people.open() as desk:
+        key = keys.create(desk, ME, "bench", Role.ADMIN)[1]
+    rule, said = folder / "rules" / "made_0.yaml", folder.parent / "said"
+    command = [str(SHROFF), "-C", str(folder), "serve", "--port", "0"]
+    with said.open("w") as into, subprocess.Popen(command, stdout=into, stderr=into) as process:
+        try:
+            while (address := _ADDRESS.search(said.read_text())) is None:
+                assert process.poll() is None, said.read_text()
+                time.sleep(0.05)
+            while httpx2.get(f"{address[1]}/health/ready").status_code != 200:
+                time.sleep(0.05)
+            head = {"authorization": f"Bearer {key}"}
+            with httpx2.Client(base_url=f"{address[1]}/api/v1", timeout=600, headers=head) as client:
+
+                def edit(number: int) -> httpx2.Response:
+                    rule.write_text(re.sub(r"amount > \d+", f"amount > {number + 1_000}", rule.read_text()))
+                    etag = client.get("/changes").json()["etag"]
+                    return client.post("/changes/apply", json={"etag": etag})
+
+                steps = {
+                    ADD: lambda number: client.post("/lists/many/entries", json={"value": f"c-{number}"}),
+                    REMOVE: lambda number: client.delete(f"/lists/many/entries/c-{number}"),
+                    EDIT: edit,
+                }
+                return {name: median_of(step, process.pid) for name, step in steps.items()}
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def median_of(step: Callable[[int], httpx2.Response], process: int) -> tuple[float, float, str]:
+    """The median of a step's seconds, of the processor of a process and of the clock."""
+    found = []
+    for number in range(TIMES + 1):
+        before, began = processor_s(process), time.perf_counter()
+        step(number).raise_for_status()
+        found.append((processor_s(process) - before, time.perf_counter() - began))
+    return statistics.median(one for one, _ in found[1:]), statistics.median(one for _, one in found[1:]), ""
+
+
+def processor_s(process: int) -> float:
+    """The processor's seconds that a process took so far, all its threads together."""
+    tasks = Path(f"/proc/{process}/task").glob("*/schedstat")
+    return sum(int(one.read_text().split()[0]) for one in tasks) / 1e9
 
 
 def small(folder: Path) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shroff.app import project as app
 from shroff.language.yaml import text as yamltext
+from shroff.log import ruletests
 from shroff.project import read_once
+from shroff.project.definitions import load_definitions
+from shroff.rules.definitions import RuleLoader
+from tests.support.effort import examples
 from tests.support.projects import FILES, write_files
 
 RULE = "- {{ id: small, on: payment, by: card, when: this.amount > {amount}, effect: review }}\n"
@@ -31,7 +38,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(name)
         return name
 
-    monkeypatch.setattr(read_once.yamltext, "read", lambda text, name, found: tree(text, counted(name), found))
+    reader = SimpleNamespace(read=lambda text, name, found: tree(text, counted(name), found))
+    monkeypatch.setattr(read_once, "yamltext", reader)  # here alone: drafts are read by others, each time
     monkeypatch.setattr(read_once, "load_list", lambda name, text, found: list_(counted(name), text, found))
     return names
 
@@ -75,3 +83,58 @@ def test_a_list_of_hashed_values_is_hashed_again_only_where_it_was_changed(proje
 
     assert first is again
     assert [one.startswith("hashed:") for one in project.definitions.reference.lists["blocked"]] == [True, True]
+
+
+TEXTS = {
+    "rules/a.yaml": (
+        RULE.format(amount=1),
+        RULE.format(amount=2),
+        "- { id: large, on: payment, by: card, when: this.amount > 3, effect: review }\n",
+        "- { id: small, on: payment, by: card, when: this.amuont > 3, effect: review }\n",
+        "- { id: small, on: payment, by: card, when: this.card in lists.blocked, effect: review, notify: desk }\n",
+        "- { id: s, on: payment, by: card, effect: note, when: count(label where label.source == 'b') over 7d > 0 }\n",
+        None,
+    ),
+    "rules/b.yaml": (RULE.format(amount=4), "- { id: x }\n", "- a: [\n", None),
+    "features.yaml": (FILES["features.yaml"], FILES["features.yaml"].replace("payments", "paid"), "card:\n  n: 1 +\n"),
+    "events.yaml": (FILES["events.yaml"], FILES["events.yaml"].replace("card: text?", "card: text? hashed")),
+    LIST: ("value\nc-1\n", "value\nc-1\nc-2\n", "value,x\n", None),
+    "notices/desk.yaml": ("to: a@b.c\n", None),
+}
+EDITS = st.lists(
+    st.sampled_from([(name, text) for name, texts in TEXTS.items() for text in texts]), min_size=1, max_size=5
+)
+
+
+@settings(max_examples=examples(500, usual=40))
+@given(EDITS)
+def test_after_any_edits_a_project_is_what_reading_it_from_scratch_gives(edits):
+    files, read = {**FILES, LIST: "value\nc-1\n"}, read_once.ReadOnce()
+    for name, text in edits:
+        files = {**files, name: text} if text is not None else {one: files[one] for one in files if one != name}
+        found, new = load_definitions(files, str.upper, read=read), load_definitions(files, str.upper)
+
+        assert found == new
+        assert found.definitions is None or found.definitions.versions == new.definitions.versions
+
+
+def test_an_edit_of_a_rule_types_that_rule_alone_and_runs_its_tests_alone(project, monkeypatch):
+    folder, typed, tested = project.opened.places.folder, list[str](), list[str]()
+    event = "{ payment: { at: 2026-03-01T12:00:00Z, card: c1, amount: 1.00 } }"
+    rule = "- id: ID\n  on: payment\n  by: card\n  when: this.amount > AMOUNT\n  effect: review\n"
+    rule += f"  tests: [{{ name: t, events: [{event}], hits: [false] }}]\n"
+    for number in range(3):
+        (folder / "rules" / f"r{number}.yaml").write_text(rule.replace("ID", f"r{number}").replace("AMOUNT", "5"))
+    assert project.check().is_ok
+    load, run = RuleLoader._rule, ruletests._Runner.run
+    monkeypatch.setattr(RuleLoader, "_rule", lambda self, node: typed.append(node) or load(self, node))
+    monkeypatch.setattr(
+        ruletests._Runner, "run", lambda self, rule, *more: tested.append(rule.id) or run(self, rule, *more)
+    )
+    for amount, is_ok in (("6", True), ("0", False), ("7", True)):
+        (folder / "rules" / "r1.yaml").write_text(rule.replace("ID", "r1").replace("AMOUNT", amount))
+        project.opened.reload()
+        assert project.check().is_ok is is_ok
+
+    assert [node.get("id").text for node in typed] == ["r1"] * 3
+    assert tested == ["r1"] * 3

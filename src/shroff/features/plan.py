@@ -123,7 +123,9 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
     placed: list[tuple[int, Computed]] = []
     bounds: dict[str, Bounds | None] = {}
     for one in computed:
-        wanted = replace(one, node=_shares_as_quotients(one.node))
+        wanted = one
+        if any(AGGREGATES[part.function].state == "events" for part in aggregates(one.node)):
+            wanted = replace(one, node=_shares_as_quotients(one.node))
         read = [part.name for part in walk(wanted.node) if isinstance(part, FeatureValue)]
         if any(isinstance(part, Score) for part in walk(wanted.node)):
             read += [score_name(event) for event in wanted.events]
@@ -236,13 +238,14 @@ class KernelPlan:
 def kernel_plan(group: Group) -> KernelPlan:
     """Turn the aggregates of a group into queries over as few series as they need."""
     needs: dict[SeriesKey, set[str]] = {}
+    numbers: dict[SeriesKey, int] = {}
     queries: list[Query] = []
     for aggregate in group.aggregates:
         series = series_of(aggregate)
         number = -1
         if series is not None:
             needs.setdefault(series, set()).update(NEEDS[AGGREGATES[aggregate.function].state])
-            number = list(needs).index(series)
+            number = numbers.setdefault(series, len(numbers))
         queries.append(query_of(aggregate, number))
     return KernelPlan(
         HistoryPlan(tuple(_series(key, found) for key, found in needs.items()), tuple(queries)), tuple(needs)

@@ -131,7 +131,14 @@ def means_the_same(before: Definitions, definitions: Definitions) -> bool:
     """Whether state that one version folds is, laid out alike, what the other would fold (see `carried`)."""
     if before.events != definitions.events or before.settings != definitions.settings:
         return False
-    return _kept_up(before) == _kept_up(definitions) and not _changed(before, definitions) & definitions.look_ups.kept
+    if _changed(before, definitions) & definitions.look_ups.kept:
+        return False
+    edited = [at for at, (old, new) in enumerate(zip(before.rules, definitions.rules, strict=False)) if old is not new]
+    if len(before.rules) == len(definitions.rules) and len(edited) < len(before.rules):
+        both = [replace(one, rules=tuple(one.rules[at] for at in edited)) for one in (before, definitions)]
+        if _kept_up(both[0]) == _kept_up(both[1]):  # so with the other rules, which are the same
+            return True
+    return _kept_up(before) == _kept_up(definitions)
 
 
 def _kept_up(definitions: Definitions) -> list[Computed]:

@@ -85,19 +85,21 @@ def run_rule_tests(
     """
     count = sum(len(rule.tests) for rule in definitions.rules)
     passed = None if read is None else read.last("tests")
+    rules, answers = definitions.rules, dict[str, Mapping[str, Answer]]()
     if isinstance(passed, _Passed) and passed.holds(definitions):
-        return count, []
-    runner = _Runner(definitions, hasher)
-    problems = [one for rule in definitions.rules for test in rule.tests if (one := runner.run(rule, test)) is not None]
+        rules, answers = passed.others(definitions), {**passed.answers}
+    runner = _Runner(replace(definitions, rules=rules), hasher)
+    problems = [one for rule in rules for test in rule.tests if (one := runner.run(rule, test)) is not None]
     if read is not None and not problems:
-        read.keep("tests", _Passed(definitions, {name: one.answers for name, one in runner.lists.items()}))
+        new = {name: {**answers.get(name, {}), **one.answers} for name, one in runner.lists.items()}
+        read.keep("tests", _Passed(definitions, {**answers, **new}))
     return count, problems
 
 
 def _asked_by_tests(definitions: Definitions, read: ReadOnce) -> Mapping[str, Mapping[str, Answer]] | None:
     """What rule tests asked each list, with its answers; None where they were not seen to pass."""
     passed = read.last("tests")
-    return passed.answers if isinstance(passed, _Passed) and passed.holds(definitions) else None
+    return passed.answers if isinstance(passed, _Passed) and passed.definitions is definitions else None
 
 
 class _Watched(Mapping[str, int | None]):
@@ -129,11 +131,15 @@ class _Passed:
     definitions: Definitions
     answers: Mapping[str, Mapping[str, Answer]]
 
+    def others(self, now: Definitions) -> tuple[Rule, ...]:
+        """The rules that are not among those whose tests passed."""
+        known = {id(rule) for rule in self.definitions.rules}
+        return tuple(rule for rule in now.rules if id(rule) not in known)
+
     def holds(self, now: Definitions) -> bool:
-        """Whether they would pass again: all that they read is what it was then."""
+        """Whether they would pass again: all that they read beside their rules is what it was then."""
         was, lists = self.definitions, now.reference.lists
         both = (
-            (was.rules, now.rules),
             (was.features, now.features),
             (was.events, now.events),
             (was.settings, now.settings),
@@ -161,7 +167,7 @@ def run_tests_of(
     rule: Rule, definitions: Definitions, hasher: Hasher | None = None, seconds_max: float = SECONDS_MAX
 ) -> list[TestResult]:
     """Run the tests of one rule; those that are not done within so many seconds, all of them together, fail."""
-    runner, end_s = _Runner(definitions, hasher), time.monotonic() + seconds_max
+    runner, end_s = _Runner(replace(definitions, rules=(rule,)), hasher), time.monotonic() + seconds_max
 
     def is_over() -> bool:
         return time.monotonic() > end_s

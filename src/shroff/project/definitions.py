@@ -17,16 +17,15 @@ import msgspec
 
 from shroff.errors import DefinitionError, Problem, nearest
 from shroff.events import redaction
-from shroff.events.definitions import Events, Settings, load_events
+from shroff.events.definitions import Events, Settings
 from shroff.events.summary import without_summaries
 from shroff.features.computed import Computed
-from shroff.features.definitions import Feature, FeatureTypes, load_features, stacked, wanted_features
+from shroff.features.definitions import Feature, FeatureTypes, stacked, wanted_features
 from shroff.language.checker import check
-from shroff.language.expression import ItemField, Node, ThisField, aggregates, walk
+from shroff.language.expression import Node, ThisField
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.row import Reference, Tables
 from shroff.language.syntax import ExpressionError
-from shroff.language.values import Value
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Scalar
@@ -41,7 +40,8 @@ from shroff.project.look_ups import LookUps, look_ups
 from shroff.project.meaning import meaning_of, read_by, redefined
 from shroff.project.policy import Policy, load_policy
 from shroff.project.read_once import LISTS, ReadOnce, text_version
-from shroff.project.reference import ListFile, load_table
+from shroff.project.reference import ListFile
+from shroff.project.rule_context import RuleContext, source_warnings
 from shroff.project.schedules import load_schedules
 from shroff.project.scoring import (
     LoadModel,
@@ -53,7 +53,6 @@ from shroff.project.scoring import (
     unavailable,
 )
 from shroff.project.settings.casework import load_case_settings
-from shroff.project.settings.loading import load_settings
 from shroff.project.settings.summaries import load_summary_settings
 from shroff.project.settings.systems import SYSTEM_KEYS, load_systems, without_systems
 from shroff.rules.definitions import Rule, RuleLoader
@@ -292,14 +291,16 @@ def _declared(
     if draft:
         trees = laid_over(trees, draft, problems)
         rule_files = sorted(name for name in trees if name.startswith("rules/"))
-    top = trees.get("shroff.yaml")
-    settings = load_settings(top, problems)
-    events = load_events(trees.get("events.yaml"), list_names, settings.money_places, problems)
-    names = events.names(list_names, settings.money_places)
-    tables = _tables(files, events, settings, problems)
-    features, types = load_features(trees.get("features.yaml"), events, names, problems)
     notices = _notices(files)
-    rules = _rules(rule_files, trees, RuleLoader(events, names, types, problems, warnings, notices))
+    tables = {name: files[name] for name in sorted(files) if _is(name, "tables")}
+    top, types_tree, features_tree = (trees.get(f"{name}.yaml") for name in ("shroff", "events", "features"))
+    given = top, types_tree, features_tree, list_names, tuple(tables.items()), tuple(notices)
+    typed = read.of_same("typed", given, partial(RuleContext.read, top, types_tree, features_tree, list_names, tables))
+    settings, events, names, features, types = typed.settings, typed.events, typed.names, typed.features, typed.types
+    problems += typed.problems
+    loader = RuleLoader(events, names, types, problems, warnings, notices, typed.rule_files)
+    loaded = {name: loader.load(trees[name]) for name in rule_files}
+    rules = tuple(rule for each in loaded.values() for rule in each)
     warnings += _idle_silences(list_names, rules)
     policies = load_policy(trees.get("policy.yaml"), events, names, problems)
     known = ModelContext(events, types, names, {event: policy.given for event, policy in policies.items()})
@@ -309,22 +310,29 @@ def _declared(
     load_funnels(trees.get("funnels.yaml"), events, names, problems)  # for its mistakes: it is read when it is asked
     load_schedules(trees.get("schedules.yaml"), problems)  # as well
     _warn_of_names(events, warnings)
-    _warn_of_sources(features, rules, warnings)
-    nodes = [feature.node for feature in features.values()] + [node for rule in rules for node in _nodes(rule)]
+    warnings += source_warnings(features.values(), ())
+    for name, each in loaded.items():
+        warnings += read.of("sources", name, each, partial(source_warnings, (), each))
+    nodes = [feature.node for feature in features.values()]
     nodes += [one.node for model in models.values() for one in (*model.inputs, *model.slices)]
     versions = Versions(
         _version([_deciding(top), without_summaries(trees.get("events.yaml")), trees.get("features.yaml")]),
-        _rules_version(trees[name] for name in rule_files),
+        _rules_version({name: trees[name] for name in rule_files}, read),
         _version([trees.get("policy.yaml")]),
-        tables=text_version({name: files[name] for name in files if _is(name, "tables")}),
+        tables=text_version(tables),
         model=in_force.version_of(named),
     )
     carried = {
         **{name: _carried(name, files[name], trees) for name in files if _counts(name)},
         **{f"notices/{rule.notify}.yaml": "" for rule in rules if rule.notify in notices},
     }
-    asked = LookUps() if problems else look_ups(nodes, events, features)
-    found = top, settings, events, names, features, types, tables, rules, policies, models, named, calls, asked
+    asked = LookUps()
+    if not problems:
+        asked = look_ups(nodes, events, features)
+        for name, each in loaded.items():
+            nodes = [node for rule in each for node in _nodes(rule)]
+            asked |= read.of("look-ups", name, each, partial(look_ups, nodes, events, features))
+    found = top, settings, events, names, features, types, typed.tables, rules, policies, models, named, calls, asked
     return _Declared(*found, versions, carried, tuple(problems), tuple(warnings))
 
 
@@ -365,29 +373,6 @@ def _carried(name: str, text: str, trees: Mapping[str, yamltext.Node | None]) ->
     return without_systems(text, tree) if name == "shroff.yaml" and isinstance(tree, YamlMapping) else text
 
 
-def _tables(files: Mapping[str, str], events: Events, settings: Settings, problems: list[Problem]) -> Tables:
-    tables: dict[str, Mapping[Value, Mapping[str, Value]]] = {}
-    for name, shape in events.tables.items():
-        file = f"tables/{name}.csv"
-        if file not in files:
-            words = f"table {name} is declared, but {file} is missing."
-            problems.append(Problem("events.yaml", 0, 0, f"tables.{name}", words))
-            continue
-        tables[name] = load_table(file, files[file], shape, events.table_keys[name], settings.money_places, problems)
-    problems += [
-        Problem(file, 0, 0, "", "no table of this name is declared under tables in events.yaml.")
-        for file in sorted(files)
-        if _is(file, "tables") and file[len("tables/") : -len(".csv")] not in events.tables
-    ]
-    return tables
-
-
-def _rules(
-    rule_files: Iterable[str], trees: Mapping[str, yamltext.Node | None], loader: RuleLoader
-) -> tuple[Rule, ...]:
-    return tuple(rule for name in rule_files for rule in loader.load(trees[name]))
-
-
 def _idle_silences(lists: Iterable[str], rules: Iterable[Rule]) -> list[Problem]:
     """What is said of lists that would silence rules that are not there."""
     known = {rule.id for rule in rules}
@@ -414,22 +399,6 @@ def _warn_of_names(events: Events, warnings: list[Problem]) -> None:
         warnings.append(Problem("events.yaml", 0, 0, name, words))
 
 
-def _warn_of_sources(features: Mapping[str, Feature], rules: Iterable[Rule], warnings: list[Problem]) -> None:
-    """Say where what a source said is counted only as far as it changed the verdict in force."""
-    asked = [
-        *((f"feature {one.name}", one.node, one.place) for one in features.values()),
-        *((f"rule {one.id}", one.when, one.place) for one in rules),
-    ]
-    for what, node, place in asked:
-        for part in aggregates(node):
-            if place is None or part.event != "label" or part.each_source or part.condition is None:
-                continue
-            if any(isinstance(leaf, ItemField) and leaf.name == "source" for leaf in walk(part.condition)):
-                words = f"{what} filters by source, so it ignores labels that did not change the active verdict: "
-                more = "a customer's word where there was a fraud label before, or where an analyst has answered."
-                warnings.append(place.problem(words + more, "Write 'of each source' behind it to count them too."))
-
-
 def _hash_values(found: ListFile, hashed: frozenset[str], hasher: Hasher | None, read: ReadOnce) -> ListFile:
     if found.name not in hashed or hasher is None:
         return found
@@ -441,12 +410,16 @@ def _version(trees: Iterable[yamltext.Node | None]) -> str:
     return _hash(msgspec.json.encode(plain)) if plain else ""
 
 
-def _rules_version(trees: Iterable[yamltext.Node | None]) -> str:
+def _rules_version(trees: Mapping[str, yamltext.Node | None], read: ReadOnce) -> str:
     """The version of rule files; the tests inside rules are no part of it."""
-    plain = [
-        [_plain(rule, without={"tests"}) for rule in tree.items] for tree in trees if isinstance(tree, YamlSequence)
-    ]
-    return _hash(msgspec.json.encode(plain)) if plain else ""
+    plain = [read.of("plain", name, tree, partial(_plain_rules, tree)) for name, tree in trees.items()]
+    return _hash(b"[" + b",".join(filter(None, plain)) + b"]") if any(plain) else ""
+
+
+def _plain_rules(tree: yamltext.Node | None) -> bytes:
+    if not isinstance(tree, YamlSequence):
+        return b""
+    return msgspec.json.encode([_plain(rule, without={"tests"}) for rule in tree.items])
 
 
 def _plain(node: yamltext.Node, without: Collection[str] = ()) -> object:

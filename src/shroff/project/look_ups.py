@@ -39,6 +39,10 @@ class LookUps:
     hashed: frozenset[str] = frozenset()
     kept: frozenset[tuple[str, str]] = frozenset()
 
+    def __or__(self, other: LookUps) -> LookUps:
+        """Those of both."""
+        return LookUps(self.hashed | other.hashed, self.kept | other.kept)
+
 
 def look_ups(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]) -> LookUps:
     """How these expressions use lists and tables. Cost: 3 us a node of them."""

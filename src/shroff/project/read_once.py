@@ -81,6 +81,22 @@ class ReadOnce:
         self.keep(kind, ((given, value), *made[: MADE_KEPT - 1]))
         return value
 
+    def of(self, kind: str, name: str, given: object, make: Callable[[], Value]) -> Value:
+        """The newest result of a function for a name, where it is given the same thing, and not only an equal one."""
+        return self._of(kind, name, given, lambda _: make(), [])
+
+    def of_same(self, kind: str, given: tuple[object, ...], make: Callable[[], Value]) -> Value:
+        """The newest result of a function, where all that is given is the same, or equal and no tree."""
+        kept: tuple[tuple[object, ...], Value] | None = self.last(kind)
+        if kept is not None and all(
+            one is other or (isinstance(one, str | frozenset | tuple) and one == other)
+            for one, other in zip(kept[0], given, strict=True)
+        ):
+            return kept[1]
+        value = make()
+        self.keep(kind, (given, value))
+        return value
+
     def last(self, kind: str) -> Any:
         """The newest cached value of a kind; None where there is none."""
         return self._kept.get((kind, ""), (None, None))[1]

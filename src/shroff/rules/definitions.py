@@ -82,8 +82,18 @@ class Rule:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """A rule file that was read without a mistake: its rules, their ids as written, and warnings."""
+
+    node: yamltext.Node
+    rules: tuple[Rule, ...]
+    ids: Mapping[str, Scalar]
+    warnings: tuple[Problem, ...]
+
+
 class RuleLoader:
-    """Reads rule files; ids are unique in all of them."""
+    """Reads rule files; ids are unique in all of them. What `kept` has of the same types is not read again."""
 
     def __init__(
         self,
@@ -93,16 +103,28 @@ class RuleLoader:
         problems: list[Problem],
         warnings: list[Problem],
         notices: Iterable[str] = (),
+        kept: dict[str, LoadedFile] | None = None,
     ) -> None:
         self._events, self._names, self._features = events, names, features
         self._problems, self._warnings = problems, warnings
         self._told = tuple(dict.fromkeys((*TOLD, *notices)))
         self._seen: dict[str, Scalar] = {}
+        self._ids: dict[str, Scalar] = {}  # of one file
+        self._kept = {} if kept is None else kept
 
-    def load(self, node: yamltext.Node | None) -> list[Rule]:
+    def load(self, node: yamltext.Node | None) -> tuple[Rule, ...]:
         """The rules of one file."""
+        known = self._kept.get(node.file) if node is not None else None
+        if known is not None and known.node is node and not known.ids.keys() & self._seen.keys():
+            self._seen.update(known.ids)
+            self._warnings += known.warnings
+            return known.rules
+        problems, warnings, self._ids = len(self._problems), len(self._warnings), {}
         top = loading.sequence(node, self._problems, "a rule file")
-        return [rule for item in (top.items if top else ()) if (rule := self._rule(item)) is not None]
+        rules = tuple(rule for item in (top.items if top else ()) if (rule := self._rule(item)) is not None)
+        if node is not None and len(self._problems) == problems:
+            self._kept[node.file] = LoadedFile(node, rules, self._ids, tuple(self._warnings[warnings:]))
+        return rules
 
     def _rule(self, node: yamltext.Node) -> Rule | None:
         found = loading.mapping(node, self._problems, "a rule")
@@ -151,6 +173,7 @@ class RuleLoader:
             )
             return None
         first = self._seen.setdefault(found.text, found)
+        self._ids[found.text] = found
         if first is not found:
             self._problems.append(
                 found.problem(f"rule {found.text!r} is declared twice, first in {first.file}:{first.line}.")

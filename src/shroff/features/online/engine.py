@@ -68,10 +68,13 @@ class Online:
             if one.is_reason and one.looks_since_flag and one.rule is not None:
                 self._after.setdefault(one.rule, []).append(one)
         self._has_scores = any(one.is_score for _, one in self._plan.computed)
+        of_rules: dict[str | None, list[GroupState]] = {}
+        for group in self.groups:
+            of_rules.setdefault(group.key.rule, []).append(group)
         self.rules = [
             SinceFlag(wanted, groups, events.entities[wanted.entity], is_told=wanted.rule in self._after)
             for _, wanted in self._plan.computed
-            if wanted.is_condition and (groups := [one for one in self.groups if one.key.rule == wanted.rule])
+            if wanted.is_condition and (groups := of_rules.get(wanted.rule, []))
         ]
         self._by_row = {rule.wanted.name for rule in self.rules}
         self._by_row |= {one.name for found in self._after.values() for one in found}

@@ -1,0 +1,85 @@
+"""What rules are typed by: event types, features, lists, tables; made again only where one of their files differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from shroff.errors import Problem
+from shroff.events.definitions import Events, Settings, load_events
+from shroff.features.definitions import Feature, FeatureTypes, load_features
+from shroff.language.expression import ItemField, aggregates, walk
+from shroff.language.names import DeclaredNames
+from shroff.language.row import Tables
+from shroff.language.values import Value
+from shroff.language.yaml.text import Node
+from shroff.project.reference import load_table
+from shroff.project.settings.loading import load_settings
+from shroff.rules.definitions import LoadedFile, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class RuleContext:
+    """Settings, types, names, tables and features of a project, their mistakes, and the rule files read by them."""
+
+    settings: Settings
+    events: Events
+    names: DeclaredNames
+    tables: Tables
+    features: Mapping[str, Feature]
+    types: FeatureTypes
+    problems: Sequence[Problem]
+    rule_files: dict[str, LoadedFile] = field(default_factory=dict)
+
+    @classmethod
+    def read(
+        cls,
+        top: Node | None,
+        types_tree: Node | None,
+        features_tree: Node | None,
+        list_names: frozenset[str],
+        table_files: Mapping[str, str],
+    ) -> RuleContext:
+        """The same of shroff.yaml, events.yaml and features.yaml; a part of it where there are mistakes."""
+        problems: list[Problem] = []
+        settings = load_settings(top, problems)
+        events = load_events(types_tree, list_names, settings.money_places, problems)
+        names = events.names(list_names, settings.money_places)
+        tables = _tables(table_files, events, settings, problems)
+        features, types = load_features(features_tree, events, names, problems)
+        return cls(settings, events, names, tables, features, types, problems)
+
+
+def _tables(files: Mapping[str, str], events: Events, settings: Settings, problems: list[Problem]) -> Tables:
+    tables: dict[str, Mapping[Value, Mapping[str, Value]]] = {}
+    for name, shape in events.tables.items():
+        file = f"tables/{name}.csv"
+        if file not in files:
+            words = f"table {name} is declared, but {file} is missing."
+            problems.append(Problem("events.yaml", 0, 0, f"tables.{name}", words))
+            continue
+        tables[name] = load_table(file, files[file], shape, events.table_keys[name], settings.money_places, problems)
+    problems += [
+        Problem(file, 0, 0, "", "no table of this name is declared under tables in events.yaml.")
+        for file in sorted(files)
+        if file[len("tables/") : -len(".csv")] not in events.tables
+    ]
+    return tables
+
+
+def source_warnings(features: Iterable[Feature], rules: Iterable[Rule]) -> list[Problem]:
+    """What is said where that which a source said is counted only as far as it changed the verdict in force."""
+    warnings: list[Problem] = []
+    asked = [
+        *((f"feature {one.name}", one.node, one.place) for one in features),
+        *((f"rule {one.id}", one.when, one.place) for one in rules),
+    ]
+    for what, node, place in asked:
+        for part in aggregates(node):
+            if place is None or part.event != "label" or part.each_source or part.condition is None:
+                continue
+            if any(isinstance(leaf, ItemField) and leaf.name == "source" for leaf in walk(part.condition)):
+                words = f"{what} filters by source, so it ignores labels that did not change the active verdict: "
+                more = "a customer's word where there was a fraud label before, or where an analyst has answered."
+                warnings.append(place.problem(words + more, "Write 'of each source' behind it to count them too."))
+    return warnings
