@@ -157,7 +157,7 @@ def sources_checked() -> list[Path]:
     return [
         path
         for path in sorted((ROOT / "src/shroff").rglob("*"))
-        if path.suffix in {".py", ".html", ".txt"} and "__pycache__" not in path.parts
+        if path.suffix in {".py", ".html", ".txt", ".j2"} and "__pycache__" not in path.parts
     ]
 
 

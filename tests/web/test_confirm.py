@@ -171,7 +171,7 @@ def test_a_forged_link_shows_nothing_of_anything(tmp_path):
                 assert found.status == 404
                 assert "This link is not from us." in says(found)
         german = await browser.get(flipped, **{"accept-language": "de-DE,de;q=0.9"})
-        assert "Dieser Link ist nicht von uns." in says(german)
+        assert "Dieser Link stammt nicht von uns." in says(german)
         assert await settled(asks) == []
 
     run(bank, steps)
