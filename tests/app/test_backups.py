@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
+import sqlite3
 import stat
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
 
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.app import project as app
+from shroff.app.backups import creating
 from shroff.app.backups.creating import BackupWriter
 from shroff.app.backups.keeping import KeepRules, finding, listed, pruned, verified
 from shroff.app.backups.restoring import IN_DOUBT, restore
@@ -35,6 +38,13 @@ def backing_up(bank, place, key=None):
 
 def vault(place, key=None):
     return Vault(FolderObjects(str(place)), key)
+
+
+def up_to(place, number):
+    """Its backups up to one of them."""
+    found = vault(place)
+    found.numbers = lambda: list(range(1, number + 1))
+    return found
 
 
 def add_setting(bank, text):
@@ -252,6 +262,80 @@ def test_after_long_tails_the_next_backup_is_full_so_that_a_restore_stays_quick(
 
     assert kinds[:2] == [True, False]
     assert 0 < sum(kinds[1:]) < 12
+
+
+def pay_while_it_reads(bank, monkeypatch):
+    """Let a payment come behind every two pages that a full backup reads, nine times, and behind the last ones."""
+    paid = []
+
+    def for_a_while(blocks, seconds):
+        if seconds is None:
+            yield from blocks
+            return
+        yield from (read := list(itertools.islice(blocks, 1)))
+        if len(paid) < 9 or not read:
+            bank.clock_ms += 60_000
+            bank.pay(payment(f"m-{len(paid)}"))
+            paid.append(bank.clock_ms)
+            with closing(sqlite3.connect(bank.folder / ".shroff/log.db", isolation_level=None)) as beside:
+                if len(paid) == 5:  # a page that was read, and that nothing else changes
+                    beside.execute("INSERT INTO unique_values VALUES ('payment', 'f', 'v', 1)")
+                beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # pages change in the file that is read
+
+    monkeypatch.setattr(creating, "_for_a_while", for_a_while)
+    monkeypatch.setattr(creating, "PIECE_PAGES", 2)
+    return paid
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("restart_frames", [creating.RESTART_FRAMES, 8])
+def test_tails_are_made_while_a_full_backup_reads_the_log(bank, secrets, tmp_path, monkeypatch, restart_frames):
+    place, tails = tmp_path / "vault", []
+    monkeypatch.setattr(creating, "RESTART_FRAMES", restart_frames)
+    logged = BackupWriter._logged
+
+    def logged_after_a_payment(*of, **more):  # which may begin the write-ahead log again
+        bank.pay(payment("early"))
+        return logged(*of, **more)
+
+    with backing_up(bank, place) as writer:
+        first = writer.create()
+        paid = pay_while_it_reads(bank, monkeypatch)
+        monkeypatch.setattr(BackupWriter, "_logged", logged_after_a_payment)
+        full = writer.create(is_full=True, tail_every_s=5, made=tails.append)
+        bank.pay(payment("last"))
+        last = writer.create()
+    known = receipts(bank.folder)
+
+    assert [one.is_full for one in (first, *tails, full, last)] == [True, *[False] * len(tails), True, False]
+    assert [one.number for one in (first, *tails, full, last)] == list(range(1, len(tails) + 4))
+    assert [one.at_ms for one in (*tails, full)] == paid
+    assert len(paid) == 10
+    assert sum(one.bytes for one in (first, *tails, full, last)) == sum(vault(place).pieces().values())
+    assert verified(vault(place)).damaged == {}
+    for count, one in {7: tails[4], 11: tails[8], 13: last}.items():
+        found = restore(up_to(place, one.number), tmp_path / f"again-{count}", secrets=secrets)
+        assert receipts(found.folder) == known[:count]
+    whole = restore(up_to(place, full.number), tmp_path / "whole", secrets=secrets)
+    assert receipts(whole.folder) == known[:12]
+    with closing(sqlite3.connect(whole.folder / ".shroff/log.db")) as found:
+        assert found.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert found.execute("SELECT count(*) FROM unique_values").fetchone() == (1,)
+    assert app.open_exactly(whole.folder).verify().mismatches == 0
+
+
+@pytest.mark.slow
+def test_a_full_backup_is_made_without_tails_where_these_cannot_follow(bank, secrets, tmp_path, monkeypatch):
+    place, known, unknown = tmp_path / "vault", BackupWriter._tail_of, iter([False, True, True])
+    with backing_up(bank, place) as writer:
+        writer.create()
+        pay_while_it_reads(bank, monkeypatch)
+        monkeypatch.setattr(BackupWriter, "_tail_of", lambda *of: None if next(unknown, False) else known(*of))
+        full = writer.create(is_full=True, tail_every_s=5, made=lambda tail: pytest.fail(f"{tail}"))
+    found = restore(vault(place), tmp_path / "again", secrets=secrets)
+
+    assert (full.is_full, full.number) == (True, 2)
+    assert receipts(found.folder) == receipts(bank.folder)
 
 
 @pytest.mark.slow

@@ -66,11 +66,15 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
 
     A backup is full if it is the first, a day after the last full one, or if changes since the last one cannot be
     known, for example because no process was running. Equal pieces are stored once. With --follow, run it beside the
-    service, for example as a second systemd unit; after each full backup it also removes old ones, as 'shroff backup
-    prune' does.
+    service, for example as a second systemd unit. It backs up changes also while it makes a full backup, and after each
+    full one it removes old ones, as 'shroff backup prune' does.
     """
     from shroff.app.backups.creating import BackupWriter
     from shroff.app.backups.keeping import KeepRules, pruned, vault_of
+
+    def say(point: BackupPoint) -> None:
+        session.answer(_document(point), _line(point))
+        session.flush()
 
     opened = session.project.opened
     with vault_of(opened, place, key) as vault, BackupWriter(opened, vault) as writer:
@@ -79,9 +83,8 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
                 wait_s = every_s
                 while not stop.is_set():
                     try:
-                        if (point := writer.create()) is not None:
-                            session.answer(_document(point), f"{_line(point)}")
-                            session.flush()
+                        if (point := writer.create(tail_every_s=every_s, made=say)) is not None:
+                            say(point)
                             if point.is_full:  # once a day, as it reads every point
                                 pruned(vault, KeepRules(), opened.now_ms())
                         wait_s = every_s

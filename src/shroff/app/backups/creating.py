@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
+from msgspec import structs
 
 import shroff
 from shroff import config
@@ -26,8 +28,12 @@ if TYPE_CHECKING:
     from shroff.app.opened import Opened
 
 PIECE_PAGES: Final = 512  # of a piece: 4 MB
+TRIES: Final = 3  # of a full backup
 FULL_MS: Final = DAY_MS  # after which the next backup is a full one
 TAILS_BYTES: Final = 256 * 1024 * 1024  # which are read in seconds, however small the log is
+
+
+StoredFile = tuple[int, list[str]]  # permissions and pieces
 
 
 class BackupNote(msgspec.Struct, frozen=True):
@@ -39,15 +45,24 @@ class BackupNote(msgspec.Struct, frozen=True):
     at_ms: int = 0
 
 
+class _Now(NamedTuple):
+    """A project at a moment, stored; `files` with their snapshots."""
+
+    at_ms: int
+    databases: dict[str, BackedUpDatabase]
+    files: dict[str, StoredFile]
+    secrets: dict[str, str]
+
+
 class BackupWriter:
     """Makes the backups of one project, one process at a time. Use it as a context manager."""
 
     def __init__(self, opened: Opened, vault: Vault) -> None:
         self._opened, self._vault, self._folder = opened, vault, opened.places.folder
         self._pages: dict[str, SqlitePages] = {}
-        self._seen: dict[str, tuple[tuple[int, ...], tuple[int, list[str]]]] = {}
+        self._seen: dict[str, tuple[tuple[int, ...], StoredFile]] = {}
         self._last: tuple[BackupPoint, str] | None = None
-        self._files: dict[str, tuple[int, list[str]]] = {}
+        self._files: dict[str, StoredFile] = {}
         self._full_ms = self._number = self._tails_bytes = 0
         self._open = ExitStack()
 
@@ -86,59 +101,125 @@ class BackupWriter:
             one.close()
         self._open.close()
 
-    def create(self, *, is_full: bool = False) -> BackupPoint | None:
+    def create(
+        self,
+        *,
+        is_full: bool = False,
+        tail_every_s: float | None = None,
+        made: Callable[[BackupPoint], object] = lambda _: None,
+    ) -> BackupPoint | None:
         """Make a backup: the tail where that is enough, else a full one. None where nothing changed.
 
         A full one that is asked for trusts nothing: files are read again, and damaged pieces are stored anew.
 
+        Args:
+            tail_every_s: While a full one reads the log, make a tail so often; None for no tails.
+            made: Told of each of these.
+
         Raises: StorageError, TransientError where a file or the place cannot be read or written.
         """
-        now_ms = self._opened.now_ms()
         last = None if self._last is None else self._last[0]
-        at_ms = now_ms if last is None else max(now_ms, last.at_ms)
         if is_full:
             self._seen.clear()
         self._vault.is_distrusting = is_full
-        if last is None or is_full or at_ms - self._full_ms >= FULL_MS or self._are_tails_long(last):
-            return self._full(at_ms)
+        is_due = last is None or is_full or self._moment_ms() - self._full_ms >= FULL_MS or self._are_tails_long(last)
+        if last is not None and not is_due:
+            is_known, point = self._tail(last)
+            if is_known:
+                return point
+        for _ in range(TRIES):
+            if (full := self._full(tail_every_s, made)) is not None:
+                return full
+            tail_every_s = None
+        raise StorageError(f"{self._folder} changes in ways that a backup cannot follow. Try again")
+
+    def _moment_ms(self) -> int:
+        """Now, and not before the last point."""
+        now_ms = self._opened.now_ms()
+        return now_ms if self._last is None else max(now_ms, self._last[0].at_ms)
+
+    def _tail(self, last: BackupPoint) -> tuple[bool, BackupPoint | None]:
+        """Whether it is known what changed since the last point; and the tail, None where nothing changed."""
         before = self._vault.stored
-        with config.editing(self._opened.places):
-            changes = self._tail_of(last)
-            found, secrets = self._scan({name: one for name, one in self._files.items() if _is_snapshot(name)})
-        if changes is None or changes.keys() != set(project_files.databases(self._folder)):
-            return self._full(at_ms)
-        if found == self._files and not any(one.changed for one in changes.values()):
-            self._write_note(last.number, at_ms)
+        snapshots = {name: one for name, one in self._files.items() if _is_snapshot(name)}
+        now = self._since(_positions(last.databases), snapshots)
+        if now is None:
+            return False, None
+        if now.files == self._files and not any(one.changed for one in now.databases.values()):
+            self._write_note(last.number, self._moment_ms())
+            return True, None
+        return True, self._add(now, self._vault.stored - before)
+
+    def _full(self, tail_every_s: float | None, made: Callable[[BackupPoint], object]) -> BackupPoint | None:
+        """Read each database as a whole; what changes meanwhile completes it, so that it is as of its end.
+
+        None where that cannot be known.
+        """
+        began, tails = self._vault.stored, 0  # bytes of tails made meanwhile
+
+        def follow() -> BackupPoint | None:
+            """The next tail, where one can follow."""
+            nonlocal tail_every_s, tails
+            if tail_every_s is None or self._last is None:
+                return None
+            is_known, tail = self._tail(self._last[0])
+            if not is_known:
+                tail_every_s = None
+            elif tail is not None:
+                made(tail)
+                tails += tail.bytes
+            return tail
+
+        follow()
+        found = {name: self._file(name, tail_every_s, follow) for name in project_files.snapshots(self._folder)}
+        snapshots = {name: one for name, one in found.items() if one is not None}
+        is_followed = tail_every_s is not None and self._last is not None
+        logged = {name: self._logged(name, is_followed=is_followed) for name in project_files.databases(self._folder)}
+        whole, changed = {name: list[str]() for name in logged}, {name: one.changed for name, one in logged.items()}
+        positions = _positions(self._last[0].databases if is_followed and self._last is not None else logged)
+        for name, log in logged.items():
+            blocks = self._reader(name).file_blocks(PIECE_PAGES * log.page_bytes)
+            while some := self._vault.put_all(_for_a_while(blocks, tail_every_s)):
+                whole[name] += some
+                if (tail := follow()) is not None:
+                    positions = _positions(tail.databases)
+                    for lane, its_last in tail.databases.items():
+                        changed[lane] += its_last.changed
+        now = self._since(positions, snapshots)
+        if now is None:
             return None
-        kept = {
-            name: self._stored(name, one, None, self._written(one.blocks(PIECE_PAGES))) for name, one in changes.items()
-        }
-        return self._add(at_ms, kept, None if found == self._files else found, secrets, before)
+        for name, last in now.databases.items():
+            now.databases[name] = structs.replace(last, whole=whole[name], changed=changed[name] + last.changed)
+        return self._add(now, self._vault.stored - began - tails, is_full=True)
 
-    def _full(self, at_ms: int) -> BackupPoint:
-        before = self._vault.stored
-        saved = {name: self._file(name) for name in project_files.snapshots(self._folder)}
+    def _logged(self, name: str, *, is_followed: bool) -> BackedUpDatabase:
+        """The pages in a write-ahead log, stored: the file that is read from now on may lack them."""
+        reader = self._reader(name)
+        one = reader.logged() if is_followed else reader.changes(None)
+        if one is None:
+            raise StorageError(f"{name} cannot be read. Run 'shroff doctor'")
+        return self._stored(name, one, self._written(one.blocks(PIECE_PAGES)))
+
+    def _since(self, positions: Mapping[str, PagePosition], snapshots: dict[str, StoredFile]) -> _Now | None:
+        """The project, with the pages that changed since these positions stored; None where they cannot be known."""
+        at_ms = self._moment_ms()
         with config.editing(self._opened.places):
-            names = project_files.databases(self._folder)
-            changes = {name: self._reader(name).changes(None) for name in names}
-            found, secrets = self._scan({name: one for name, one in saved.items() if one is not None})
-        kept = {}
-        for name, one in changes.items():
-            if one is None:
-                raise StorageError(f"{name} cannot be read. Run 'shroff doctor'")
-            blocks = self._reader(name).file_blocks(PIECE_PAGES * one.page_bytes)
-            whole = self._vault.put_all(blocks)
-            kept[name] = self._stored(name, one, whole, self._written(one.blocks(PIECE_PAGES)))
-        self._full_ms = at_ms
-        return self._add(at_ms, kept, found, secrets, before, is_full=True)
+            changes = self._tail_of(positions)
+            if changes is None or changes.keys() != set(project_files.databases(self._folder)):
+                return None
+            files, secrets = self._scan(snapshots)
+        databases = {
+            name: self._stored(name, one, self._written(one.blocks(PIECE_PAGES))) for name, one in changes.items()
+        }
+        return _Now(at_ms, databases, files, secrets)
 
-    def _tail_of(self, last: BackupPoint) -> dict[str, PageChanges] | None:
-        """What each database changed since a point; None where one has to be read as a whole."""
+    def _tail_of(self, positions: Mapping[str, PagePosition]) -> dict[str, PageChanges] | None:
+        """What each database changed since a position; None where one has to be read as a whole."""
         found = {}
-        for name, one in last.databases.items():
+        for name, since in positions.items():
             if not (self._folder / name).is_file():
                 return None
-            since, reader = PagePosition(*one.read_to), self._reader(name)
+            reader = self._reader(name)
             changes = reader.begin_again(since) if since.frames > RESTART_FRAMES else reader.changes(since)
             if changes is None:
                 return None
@@ -155,15 +236,15 @@ class BackupWriter:
             self._pages[name] = SqlitePages(self._folder / name)
         return self._pages[name]
 
-    def _stored(self, name: str, one: PageChanges, whole: list[str] | None, changed: list[str]) -> BackedUpDatabase:
+    def _stored(self, name: str, one: PageChanges, changed: list[str]) -> BackedUpDatabase:
         last_seq = self._reader(name).number("SELECT max(seq) FROM events") if one.pages else 0
         at = (one.at.salt, one.at.frames, one.at.check)
-        return BackedUpDatabase(one.page_bytes, one.pages, at, whole, changed, last_seq)
+        return BackedUpDatabase(one.page_bytes, one.pages, at, None, changed, last_seq)
 
     def _written(self, blocks: Iterator[dict[int, bytes]]) -> list[str]:
-        return [self._vault.put(pages_bytes(block)) for block in blocks]
+        return self._vault.put_all(pages_bytes(block) for block in blocks)
 
-    def _scan(self, found: dict[str, tuple[int, list[str]]]) -> tuple[dict[str, tuple[int, list[str]]], dict[str, str]]:
+    def _scan(self, found: dict[str, StoredFile]) -> tuple[dict[str, StoredFile], dict[str, str]]:
         """The project's files, of which those that changed are stored; and the fingerprints of secrets."""
         stored, secret = project_files.files(self._folder)
         for name in stored:
@@ -175,8 +256,14 @@ class BackupWriter:
                 secrets[name] = project_files.fingerprint(name, (self._folder / name).read_bytes())
         return found, secrets
 
-    def _file(self, name: str) -> tuple[int, list[str]] | None:
-        """A file's permissions and pieces; None where it is gone. Read only where it is another one than before."""
+    def _file(
+        self, name: str, pause_s: float | None = None, pause: Callable[[], object] = lambda: None
+    ) -> StoredFile | None:
+        """A file's permissions and pieces; None where it is gone. Read only where it is another one than before.
+
+        Args:
+            pause_s: Between two calls of `pause`; None for none.
+        """
         path = self._folder / name
         try:
             with path.open("rb") as file:
@@ -185,7 +272,10 @@ class BackupWriter:
                 if name in self._seen and self._seen[name][0] == mark:
                     return self._seen[name][1]
                 is_certain = time.time_ns() - state.st_mtime_ns > CERTAIN_NS
-                pieces = [self._vault.put(data) for data in iter(lambda: file.read(PIECE_PAGES * 8_192), b"")]
+                blocks, pieces = iter(lambda: file.read(PIECE_PAGES * 8_192), b""), list[str]()
+                while some := self._vault.put_all(_for_a_while(blocks, pause_s)):
+                    pieces += some
+                    pause()
                 found = stat.S_IMODE(state.st_mode), pieces
                 if is_certain:  # else it may be written again, with the same times
                     self._seen[name] = mark, found
@@ -195,27 +285,36 @@ class BackupWriter:
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror}") from None
 
-    def _add(
-        self,
-        at_ms: int,
-        kept: dict[str, BackedUpDatabase],
-        found: dict[str, tuple[int, list[str]]] | None,
-        secrets: dict[str, str],
-        before: int,
-        *,
-        is_full: bool = False,
-    ) -> BackupPoint:
-        digest, size = "" if self._last is None else self._last[1], self._vault.stored - before
-        number = self._number + 1
-        point = BackupPoint(self._id, number, at_ms, is_full, digest, shroff.__version__, kept, found, secrets, size)
+    def _add(self, now: _Now, size: int, *, is_full: bool = False) -> BackupPoint:
+        """Make a point of what was stored; `size` is its bytes."""
+        digest, number = "" if self._last is None else self._last[1], self._number + 1
+        files = None if now.files == self._files and not is_full else now.files
+        program = shroff.__version__
+        point = BackupPoint(
+            self._id, number, now.at_ms, is_full, digest, program, now.databases, files, now.secrets, size
+        )
         self._last, self._number = (point, self._vault.add(point)), number
         self._tails_bytes = 0 if is_full else self._tails_bytes + size
-        self._files = self._files if found is None else found
-        self._write_note(point.number, at_ms)
+        self._full_ms = now.at_ms if is_full else self._full_ms
+        self._files = now.files
+        self._write_note(point.number, now.at_ms)
         return point
 
     def _write_note(self, number: int, at_ms: int) -> None:
         write_note(self._opened.places.state, BackupNote(self._id, self._vault.address, number, at_ms))
+
+
+def _positions(databases: Mapping[str, BackedUpDatabase]) -> dict[str, PagePosition]:
+    return {name: PagePosition(*one.read_to) for name, one in databases.items()}
+
+
+def _for_a_while(blocks: Iterator[bytes], seconds: float | None) -> Iterator[bytes]:
+    """The next blocks: at least one, and all where no time is given."""
+    end_s = math.inf if seconds is None else time.monotonic() + seconds
+    for block in blocks:
+        yield block
+        if time.monotonic() >= end_s:
+            return
 
 
 def pages_bytes(pages: dict[int, bytes]) -> bytes:

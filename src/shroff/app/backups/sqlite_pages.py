@@ -82,6 +82,7 @@ class SqlitePages:
         """Raises: StorageError where the file cannot be read, or has no write-ahead log."""
         self._path = path
         self._held: sqlite3.Connection | None = None
+        self._beside: sqlite3.Connection | None = None
         self._last: PagePosition | None = None
         self._descriptors: dict[str, int] = {}
 
@@ -98,6 +99,17 @@ class SqlitePages:
             raise
         self._hold(opened)
         self._last = None if found is None else found.at
+        return found
+
+    def logged(self) -> PageChanges | None:
+        """All pages of the write-ahead log, as `changes` without a position, which then goes on from its last one."""
+        opened = self._open()
+        try:
+            found = self._read(None)
+        except BaseException:
+            opened.close()
+            raise
+        self._beside = opened  # until the next call: its pages stay where they are
         return found
 
     def _read(self, since: PagePosition | None) -> PageChanges | None:
@@ -139,10 +151,11 @@ class SqlitePages:
         is_certain = time.time_ns() - state.st_mtime_ns > CERTAIN_NS
         return f"{state.st_mtime_ns:x}-{state.st_size:x}-{state.st_ino:x}" if is_certain else ""
 
-    def _hold(self, opened: sqlite3.Connection) -> None:
-        if self._held is not None:
-            self._held.close()
-        self._held = opened
+    def _hold(self, opened: sqlite3.Connection | None) -> None:
+        for one in (self._held, self._beside):
+            if one is not None:
+                one.close()
+        self._held, self._beside = opened, None
 
     def file_blocks(self, size: int) -> Iterator[bytes]:
         """The bytes of the file, so many at a time; `changes` completes them, as pages may be of different commits."""
@@ -182,9 +195,7 @@ class SqlitePages:
 
     def close(self) -> None:
         """End the read transaction. Closing twice does nothing."""
-        if self._held is not None:
-            self._held.close()
-            self._held = None
+        self._hold(None)
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
 
