@@ -251,7 +251,7 @@ class CountedWindows:
         return range(max(self._since_ms, next_ms - DAY_MS), next_ms, self.settings.every_ms)
 
     def difference(self, logs: Sequence[LogReader], starts: range, written: Mapping[int, int]) -> int:
-        """The sum of what each window's row has more or fewer than the logs. Cost: 0.4 µs a new event."""
+        """The sum of what each window's row has more or fewer than the logs. Cost: 1.2 µs a new event."""
         if len(self._places) != len(logs):
             self._followed = [_last_before(log, self._since_ms) for log in logs]
             self._places = [(IngestPlaces(self.settings, after), {}) for after in self._followed]
