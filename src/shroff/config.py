@@ -8,6 +8,7 @@ import pwd
 import re
 import shutil
 import stat
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ CREDENTIALS: Final = (  # what clients of S3 and Azure read by themselves
 )
 FILE_MODE: Final = 0o640  # of what the program keeps: keys of entities stand in it in clear
 FOLDER_MODE: Final = 0o750
+_SETTLED_NS: Final = 2_000_000_000  # the coarsest times of file systems in use
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"), ("notices", ".j2"))
@@ -177,16 +179,47 @@ def find_project(start: Path) -> ProjectPaths:
     )
 
 
-def read_files(folder: Path, problems: list[Problem], only: tuple[str, ...] = ("",)) -> dict[str, str]:
+class KeptTexts:
+    """Texts of project files as they were read, for as long as a file's inode, size and both times stay what they are.
+
+    A file that had been changed less than two seconds before it was read is not kept: a file system may give two
+    changes one time.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[tuple[int, ...], str]] = {}
+
+    def text(self, path: str, name: str, problems: list[Problem]) -> str:
+        """The text of a file, as `read_files` gives it. Raises: UsageError where it cannot be read."""
+        try:
+            found = os.stat(path)  # noqa: PTH116 (a thousand times)
+        except OSError:
+            return _text(_bytes(path), name, problems)
+        stamp = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        kept = self._kept.get(path)
+        if kept is not None and kept[0] == stamp:
+            return kept[1]
+        before, now_ns = len(problems), time.time_ns()
+        text = _text(_bytes(path), name, problems)
+        if len(problems) == before and max(stamp[2:]) < now_ns - _SETTLED_NS:
+            self._kept[path] = stamp, text
+        return text
+
+
+def read_files(
+    folder: Path, problems: list[Problem], only: tuple[str, ...] = ("",), kept: KeptTexts | None = None
+) -> dict[str, str]:
     """The text of every project file that begins so, by its name inside the folder (`rules/velocity.yaml`).
 
     A file that is not UTF-8 is a problem, and is given with a mark for what cannot be read,
-    so that all else in it and in the others can still be looked at.
+    so that all else in it and in the others can still be looked at. `kept` spares reading what is as it was.
 
     Raises: UsageError where a file cannot be read.
     """
-    names = [name for name in _names(folder) if name.startswith(only)]
-    return {name: _text(_bytes(f"{folder}/{name}"), name, problems) for name in names}
+    kept = KeptTexts() if kept is None else kept
+    return {name: kept.text(f"{folder}/{name}", name, problems) for name in _names(folder) if name.startswith(only)}
 
 
 def read_sql(folder: Path, room: str) -> dict[str, str]:

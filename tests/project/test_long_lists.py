@@ -10,13 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shroff import config
 from shroff.app import project as app
 from shroff.errors import Problem, UsageError
+from shroff.log.history import control_at, followed
 from shroff.project import reference
 from shroff.project.lists import EMPTY, Entry, edited, entries
 from shroff.project.read_once import LISTS, ReadOnce, TextsVersion, text_version
 from shroff.project.reference import load_list
 from shroff.runtime.texts import line_edit_of
+from shroff.streams.log import Record
 from tests.support.effort import examples
 from tests.support.projects import FILES, write_files
 
@@ -179,3 +182,59 @@ def test_versions_of_a_list_are_those_of_its_texts():
     for number in range(20):
         text += f'c-{number},"é\t",,\n'
         assert read.version(LISTS, {FILE: text}) == text_version({FILE: text})
+
+
+class SomeLog:
+    """The control events of a log, and how many were asked for."""
+
+    place = "log.db"
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.given = 0
+
+    def take(self, files: dict[str, str]) -> None:
+        seq = len(self.records) + 1
+        body = control_at(self).change_to(files, {"lists": str(seq)})
+        self.records.append(Record(seq, "control", "control", str(seq), 0, body, decided=False))
+
+    def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
+        found = [one for one in self.records if after < one.seq <= (upto or len(self.records))]
+        self.given += len(found)
+        return found
+
+
+def test_what_is_active_is_followed_and_another_log_in_the_same_place_is_read_from_its_start():
+    read, logs = ReadOnce(), (SomeLog(), SomeLog())
+    for at in (0, 1, 0):
+        log = logs[at]
+        for number in range(4):
+            log.take({FILE: EMPTY + 900 * f"b{at},,,\n" + number * "a,,,\n", "rules/a.yaml": f"{at} {number}"})
+            control, seq = followed(log, read)
+            whole = control_at(log)
+
+            assert (control.files, control.versions, seq) == (whole.files, whole.versions, len(log.records))
+    logs[0].given = 0
+    followed(logs[0], read)
+
+    assert logs[0].given == 1
+
+
+def test_a_text_is_kept_while_its_file_is_as_it_was_and_was_not_just_changed(tmp_path, monkeypatch):
+    kept, path, read = config.KeptTexts(), tmp_path / "a.yaml", list[str]()
+    bytes_of = config._bytes
+    monkeypatch.setattr(config, "_bytes", lambda one: read.append(str(one)) or bytes_of(one))
+
+    def texts(*contents: str) -> list[str]:
+        found = []
+        for content in contents:
+            if not path.exists() or path.read_text() != content:
+                path.write_text(content)
+            found.append(kept.text(str(path), "a.yaml", []))
+        return found
+
+    assert texts("a: 1", "a: 1") == ["a: 1", "a: 1"]
+    assert len(read) == 2  # it was changed a moment ago
+    monkeypatch.setattr(config, "_SETTLED_NS", -(10**12))
+    assert texts("a: 1", "a: 1", "a: 12", "a: 12") == ["a: 1", "a: 1", "a: 12", "a: 12"]
+    assert len(read) == 4

@@ -17,11 +17,11 @@ import msgspec
 from shroff.config import PROJECT_FILE
 from shroff.errors import ShroffError, UsageError
 from shroff.log.adopting import check_inputs_unchanged
-from shroff.log.history import control_at
+from shroff.log.history import Control
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.scoring import LoadModel
 from shroff.project.settings.systems import Systems
-from shroff.streams.log import Log, LogReader, Offset, Outbox
+from shroff.streams.log import Log, Offset, Outbox
 
 ACTIVE: Final = "active"  # among the sources of offsets
 BEGUN: Final = "begun"  # among those, where a process noted what it began with, be it nothing
@@ -126,15 +126,20 @@ def taken_up(log: Outbox, now: Mapping[str, str], *, is_running: bool) -> list[O
 
 
 def changes(
-    log: Log, definitions: Definitions, now: Mapping[str, str], load: Callable[[Mapping[str, str]], Definitions]
+    log: Log,
+    control: Control,
+    definitions: Definitions,
+    now: Mapping[str, str],
+    load: Callable[[Mapping[str, str]], Definitions],
 ) -> list[FileDifference]:
     """The inactive changes of a project's files, by their names.
 
     Args:
+        control: The active files at the end of the log.
         now: What `beside` gives for the files.
         load: Gives the definitions of files that were active.
     """
-    control, found = control_at(log), list[FileDifference]()
+    found: list[FileDifference] = []
     if control.versions != asdict(definitions.versions):
         before, after = (
             {name: text for name, text in one.items() if not name.startswith(NOTICES)}
@@ -151,11 +156,6 @@ def changes(
             for one in _compared(known, now, RESTART)
         ]
     return found
-
-
-def active_seq(log: LogReader) -> int:
-    """The sequence number of the version that decides now; 0 where none does."""
-    return max((record.seq for record in log.controls()), default=0)
 
 
 def _by_meaning(

@@ -58,10 +58,12 @@ class MadeOnce(Generic[Value]):
             self._turn += 1
 
 
-def files_of(folder: Path, of_lane: Mapping[str, str] | None) -> tuple[Mapping[str, str], list[Problem], list[Problem]]:
+def files_of(
+    folder: Path, of_lane: Mapping[str, str] | None, kept: config.KeptTexts
+) -> tuple[Mapping[str, str], list[Problem], list[Problem]]:
     """The files of a project, or those that its lane is told of; mistakes, and what may be one."""
     unreadable: list[Problem] = []
-    files = config.read_files(folder, unreadable) if of_lane is None else of_lane
+    files = config.read_files(folder, unreadable, kept=kept) if of_lane is None else of_lane
     mistakes, warnings = config.look_alikes(folder)
     return files, [*unreadable, *mistakes], warnings
 

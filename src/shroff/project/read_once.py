@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
+from shroff.config import KeptTexts
 from shroff.errors import Problem
 from shroff.language.yaml import text as yamltext
 from shroff.project.reference import ListFile, load_list, remapped, reread
@@ -26,9 +27,10 @@ class ReadOnce:
     What it gives is shared: nobody changes it.
     """
 
-    __slots__ = ("_kept", "_versions")
+    __slots__ = ("_kept", "_versions", "texts")
 
     def __init__(self) -> None:
+        self.texts = KeptTexts()
         self._versions: dict[str, TextsVersion] = {}
         self._kept: dict[tuple[str, str], tuple[object, Any, tuple[Problem, ...]]] = {}
 

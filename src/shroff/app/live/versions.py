@@ -8,10 +8,10 @@ from shroff import config
 from shroff.log.active_files import (
     BESIDE,
     FileDifference,
-    active_seq,
     beside,
     changes,
 )
+from shroff.log.history import followed
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.loading import line_of
 from shroff.streams.log import Log
@@ -52,7 +52,8 @@ class FileVersions:
 
     def changes_in(self, log: Log, definitions: Definitions) -> list[FileDifference]:
         """List the changes in these definitions, and the files beside them, that are not active."""
-        return changes(log, definitions, self.beside(), self.load_active)
+        control, _ = followed(log, self._opened.read_once)
+        return changes(log, control, definitions, self.beside(), self.load_active)
 
     def file_stamps(self) -> list[tuple[str, int, int]]:
         """Get stamps that show whether a file of the project has changed."""
@@ -71,7 +72,7 @@ class FileVersions:
         if self._opened.lanes.is_parted:
             return 0
         with self._opened.reading() as log:
-            return active_seq(log)
+            return followed(log, self._opened.read_once)[1]
 
     def source_line(self, problem: Problem) -> str:
         """Get the source line of a problem; empty if it has none."""
