@@ -8,8 +8,7 @@ import pwd
 import re
 import shutil
 import stat
-import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +29,9 @@ CREDENTIALS: Final = (  # what clients of S3 and Azure read by themselves
 )
 FILE_MODE: Final = 0o640  # of what the program keeps: keys of entities stand in it in clear
 FOLDER_MODE: Final = 0o750
-_SETTLED_NS: Final = 2_000_000_000  # the coarsest times of file systems in use
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+TextReader = Callable[[str, str, list[Problem]], str]  # gives the text of a file, by its path and its name
 _FOLDERS: Final = (("rules", ".yaml"), ("lists", ".csv"), ("tables", ".csv"), ("notices", ".yaml"), ("notices", ".j2"))
 _FILES: Final = (
     *map("{}.yaml".format, "shroff events features policy model calls funnels schedules".split()),
@@ -179,47 +178,17 @@ def find_project(start: Path) -> ProjectPaths:
     )
 
 
-class KeptTexts:
-    """Texts of project files as they were read, for as long as a file's inode, size and both times stay what they are.
-
-    A file that had been changed less than two seconds before it was read is not kept: a file system may give two
-    changes one time.
-    """
-
-    __slots__ = ("_kept",)
-
-    def __init__(self) -> None:
-        self._kept: dict[str, tuple[tuple[int, ...], str]] = {}
-
-    def text(self, path: str, name: str, problems: list[Problem]) -> str:
-        """The text of a file, as `read_files` gives it. Raises: UsageError where it cannot be read."""
-        try:
-            found = os.stat(path)  # noqa: PTH116 (a thousand times)
-        except OSError:
-            return _text(_bytes(path), name, problems)
-        stamp = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-        kept = self._kept.get(path)
-        if kept is not None and kept[0] == stamp:
-            return kept[1]
-        before, now_ns = len(problems), time.time_ns()
-        text = _text(_bytes(path), name, problems)
-        if len(problems) == before and max(stamp[2:]) < now_ns - _SETTLED_NS:
-            self._kept[path] = stamp, text
-        return text
-
-
 def read_files(
-    folder: Path, problems: list[Problem], only: tuple[str, ...] = ("",), kept: KeptTexts | None = None
+    folder: Path, problems: list[Problem], only: tuple[str, ...] = ("",), text: TextReader | None = None
 ) -> dict[str, str]:
     """The text of every project file that begins so, by its name inside the folder (`rules/velocity.yaml`).
 
     A file that is not UTF-8 is a problem, and is given with a mark for what cannot be read,
-    so that all else in it and in the others can still be looked at. `kept` spares reading what is as it was.
-
+    so that all else in it and in the others can still be looked at. `text` reads each.
     Raises: UsageError where a file cannot be read.
     """
-    kept = KeptTexts() if kept is None else kept
-    return {name: kept.text(f"{folder}/{name}", name, problems) for name in _names(folder) if name.startswith(only)}
+    text = text or (lambda path, name, problems: text_of(bytes_of(path), name, problems))
+    return {name: text(f"{folder}/{name}", name, problems) for name in _names(folder) if name.startswith(only)}
 
 
 def read_sql(folder: Path, room: str) -> dict[str, str]:
@@ -231,7 +200,7 @@ def read_sql(folder: Path, room: str) -> dict[str, str]:
     endings = {".sql", ".yaml", ".yml"}
     paths = sorted(one for one in (folder / room).rglob("*") if one.suffix in endings and one.is_file())
     names = {one.relative_to(folder).as_posix(): one for one in paths if not one.name.startswith(".")}
-    found = {name: _text(_bytes(path), name, problems) for name, path in names.items()}
+    found = {name: text_of(bytes_of(path), name, problems) for name, path in names.items()}
     if problems:
         raise DefinitionError(problems)
     return found
@@ -259,7 +228,7 @@ def _names(folder: Path) -> list[str]:
 def read_settings(folder: Path) -> str:
     """The text of shroff.yaml; empty where there is none. Raises: UsageError where it cannot be read."""
     path = folder / PROJECT_FILE
-    return _text(_bytes(path), PROJECT_FILE, []) if path.is_file() else ""
+    return text_of(bytes_of(path), PROJECT_FILE, []) if path.is_file() else ""
 
 
 def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
@@ -324,7 +293,7 @@ def _unread(name: str, meant: str) -> Problem:
     return Problem(name, 0, 0, "", words, f"Rename it to {meant}, or move it out of the project.")
 
 
-def _bytes(path: Path | str) -> bytes:
+def bytes_of(path: Path | str) -> bytes:
     try:
         if os.stat(path).st_size > FILE_BYTES_MAX:  # noqa: PTH116 (a thousand times)
             raise UsageError(f"{path} is larger than {FILE_BYTES_MAX // 2**20} MiB")
@@ -334,7 +303,7 @@ def _bytes(path: Path | str) -> bytes:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _text(data: bytes, name: str, problems: list[Problem]) -> str:
+def text_of(data: bytes, name: str, problems: list[Problem]) -> str:
     """The text of a file, its lines ended as Python ends them."""
     try:
         text = data.decode()
@@ -358,7 +327,7 @@ def lines_ended(text: str) -> str:
 def read_text(path: Path) -> str:
     """A project file as it is, line ends and all. Raises: UsageError where it cannot be read."""
     try:
-        return _bytes(path).decode()
+        return bytes_of(path).decode()
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8. Save it as UTF-8.") from None
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from shroff import config
 from shroff.app import project as app
 from shroff.errors import Problem, UsageError
-from shroff.log.history import control_at, followed
-from shroff.project import reference
+from shroff.log.active_files import followed
+from shroff.log.history import control_at
+from shroff.project import read_once, reference
 from shroff.project.lists import EMPTY, Entry, edited, entries
 from shroff.project.read_once import LISTS, ReadOnce, TextsVersion, text_version
 from shroff.project.reference import load_list
@@ -221,9 +222,9 @@ def test_what_is_active_is_followed_and_another_log_in_the_same_place_is_read_fr
 
 
 def test_a_text_is_kept_while_its_file_is_as_it_was_and_was_not_just_changed(tmp_path, monkeypatch):
-    kept, path, read = config.KeptTexts(), tmp_path / "a.yaml", list[str]()
-    bytes_of = config._bytes
-    monkeypatch.setattr(config, "_bytes", lambda one: read.append(str(one)) or bytes_of(one))
+    kept, path, read = read_once.KeptTexts(), tmp_path / "a.yaml", list[str]()
+    bytes_of = config.bytes_of
+    monkeypatch.setattr(config, "bytes_of", lambda one: read.append(str(one)) or bytes_of(one))
 
     def texts(*contents: str) -> list[str]:
         found = []
@@ -235,6 +236,6 @@ def test_a_text_is_kept_while_its_file_is_as_it_was_and_was_not_just_changed(tmp
 
     assert texts("a: 1", "a: 1") == ["a: 1", "a: 1"]
     assert len(read) == 2  # it was changed a moment ago
-    monkeypatch.setattr(config, "_SETTLED_NS", -(10**12))
+    monkeypatch.setattr(read_once, "SETTLED_NS", -(10**12))
     assert texts("a: 1", "a: 1", "a: 12", "a: 12") == ["a: 1", "a: 1", "a: 12", "a: 12"]
     assert len(read) == 4

@@ -77,7 +77,7 @@ class Opened:
         from shroff.app.jobs.kinds import with_schedules
         from shroff.app.notice_files import with_notices
 
-        files, problems, warnings = files_of(self.places.folder, self.lanes.files(), self.read_once.texts)
+        files, problems, warnings = files_of(self.places.folder, self.lanes.files(), self.read_once.texts.text)
         loaded = with_notices(files, load_definitions(files, self.hasher, self.registry.load, read=self.read_once))
         loaded = with_schedules(files, loaded)
         if loaded.definitions is not None and not self.places.is_elsewhere:
@@ -121,7 +121,7 @@ class Opened:
     def check_with(self, changes: Mapping[str, str], without: Collection[str] = ()) -> Definitions:
         """The definitions with these texts, and without some files. Raises: DefinitionError for mistakes in them."""
         changed = {name: config.lines_ended(text) for name, text in changes.items()}
-        there = config.read_files(self.places.folder, [], kept=self.read_once.texts)
+        there = config.read_files(self.places.folder, [], text=self.read_once.texts.text)
         files = {name: text for name, text in there.items() if name not in without}
         loaded = load_definitions(files | changed, self.hasher, self.registry.load, read=self.read_once)
         return replace(self, files_read=MadeOnce(loaded)).checked()

@@ -19,9 +19,10 @@ from shroff.errors import ShroffError, UsageError
 from shroff.log.adopting import check_inputs_unchanged
 from shroff.log.history import Control
 from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.read_once import ReadOnce
 from shroff.project.scoring import LoadModel
 from shroff.project.settings.systems import Systems
-from shroff.streams.log import Log, Offset, Outbox
+from shroff.streams.log import Log, LogReader, Offset, Outbox, Record
 
 ACTIVE: Final = "active"  # among the sources of offsets
 BEGUN: Final = "begun"  # among those, where a process noted what it began with, be it nothing
@@ -123,6 +124,27 @@ def taken_up(log: Outbox, now: Mapping[str, str], *, is_running: bool) -> list[O
         for name in sorted({*now, *before} - {BEGUN})
         if now.get(name, "") != before.get(name, "") and (not is_running or is_live(name, before, now))
     ]
+
+
+def followed(log: LogReader, read: ReadOnce) -> tuple[Control, int]:
+    """The active files at the end of a log, not to be changed, and the sequence number of the last control event; or 0.
+
+    What was read of this log before is not read again, if its last control event is still there.
+    """
+    kept: tuple[Control, Record] | None = read.last(f"control {log.place}")
+    control, records = Control(), log.controls(kept[1].seq - 1) if kept else []
+    if kept and records and records[0] == kept[1]:
+        if len(records) == 1:
+            return kept[0], kept[1].seq
+        control, records = Control(kept[0].versions, dict(kept[0].files)), records[1:]
+    else:  # none was read, or another log has its place
+        records = log.controls()
+    for record in records:
+        control.take(record)
+    if records:
+        _ = control.files  # joined here, where no other thread has it
+        read.keep(f"control {log.place}", (control, records[-1]))
+    return control, records[-1].seq if records else 0
 
 
 def changes(

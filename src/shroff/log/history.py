@@ -26,7 +26,6 @@ from shroff.streams.log import DecisionRow, Log, LogReader, Record, WaitingLabel
 if TYPE_CHECKING:
     from shroff.project.checked_files import ListRows
     from shroff.project.definitions import Definitions
-    from shroff.project.read_once import ReadOnce
 
 _Verdict = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(VERDICTS)})$")]
 _SAVED_MIN: Final = 4_096  # characters by which an edit is shorter than the text; what is shorter stays easy to read
@@ -382,27 +381,6 @@ def control_at(log: LogReader, seq: int | None = None) -> Control:
     for record in log.controls(upto=seq):
         control.take(record)
     return control
-
-
-def followed(log: LogReader, read: ReadOnce) -> tuple[Control, int]:
-    """The active files at the end of a log, not to be changed, and the sequence number of the last control event; or 0.
-
-    What was read of this log before is not read again, if its last control event is still there.
-    """
-    kept: tuple[Control, Record] | None = read.last(f"control {log.place}")
-    control, records = Control(), log.controls(kept[1].seq - 1) if kept else []
-    if kept and records and records[0] == kept[1]:
-        if len(records) == 1:
-            return kept[0], kept[1].seq
-        control, records = Control(kept[0].versions, dict(kept[0].files)), records[1:]
-    else:  # none was read, or another log has its place
-        records = log.controls()
-    for record in records:
-        control.take(record)
-    if records:
-        _ = control.files  # joined here, where no other thread has it
-        read.keep(f"control {log.place}", (control, records[-1]))
-    return control, records[-1].seq if records else 0
 
 
 def hits_by_place(log: LogReader, upto: int | None = None, after: int = 0) -> Iterator[tuple[int, Hits]]:

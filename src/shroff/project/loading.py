@@ -59,11 +59,11 @@ class MadeOnce(Generic[Value]):
 
 
 def files_of(
-    folder: Path, of_lane: Mapping[str, str] | None, kept: config.KeptTexts
+    folder: Path, of_lane: Mapping[str, str] | None, text: config.TextReader
 ) -> tuple[Mapping[str, str], list[Problem], list[Problem]]:
     """The files of a project, or those that its lane is told of; mistakes, and what may be one."""
     unreadable: list[Problem] = []
-    files = config.read_files(folder, unreadable, kept=kept) if of_lane is None else of_lane
+    files = config.read_files(folder, unreadable, text=text) if of_lane is None else of_lane
     mistakes, warnings = config.look_alikes(folder)
     return files, [*unreadable, *mistakes], warnings
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from shroff.config import KeptTexts
+from shroff import config
 from shroff.errors import Problem
 from shroff.language.yaml import text as yamltext
 from shroff.project.reference import ListFile, load_list, remapped, reread
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 LISTS: Final = "lists"  # the texts of all lists, as a version has them
+SETTLED_NS: Final = 2_000_000_000  # the coarsest times of file systems in use
 MADE_KEPT: Final = 3  # the project's files, those that the log has in force, and what is being changed
 
 
@@ -120,6 +123,35 @@ class ReadOnce:
         self._kept[kind, name] = given, value, tuple(found)
         problems += found
         return value
+
+
+class KeptTexts:
+    """Texts of project files as they were read, for as long as a file's inode, size and both times stay what they are.
+
+    A file that had been changed less than two seconds before it was read is not kept: a file system may give two
+    changes one time.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[tuple[int, ...], str]] = {}
+
+    def text(self, path: str, name: str, problems: list[Problem]) -> str:
+        """The text of a file, as `read_files` gives it. Raises: UsageError where it cannot be read."""
+        try:
+            found = os.stat(path)  # noqa: PTH116 (a thousand times)
+        except OSError:
+            return config.text_of(config.bytes_of(path), name, problems)
+        stamp = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        kept = self._kept.get(path)
+        if kept is not None and kept[0] == stamp:
+            return kept[1]
+        before, now_ns = len(problems), time.time_ns()
+        text = config.text_of(config.bytes_of(path), name, problems)
+        if len(problems) == before and max(stamp[2:]) < now_ns - SETTLED_NS:
+            self._kept[path] = stamp, text
+        return text
 
 
 class TextsVersion:

@@ -10,8 +10,8 @@ from shroff.log.active_files import (
     FileDifference,
     beside,
     changes,
+    followed,
 )
-from shroff.log.history import followed
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.loading import line_of
 from shroff.streams.log import Log

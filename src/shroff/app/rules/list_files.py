@@ -203,7 +203,7 @@ class ListFiles:
 
         if self._opened.lanes.is_parted or self._opened.places.lane is not None or self._opened.places.is_elsewhere:
             return None
-        files, problems, _ = files_of(self._opened.places.folder, None, self._opened.read_once.texts)
+        files, problems, _ = files_of(self._opened.places.folder, None, self._opened.read_once.texts.text)
         top = yamltext.read(files.get(config.PROJECT_FILE, ""), config.PROJECT_FILE, problems)
         if file_of(name) not in files or not isinstance(top, yamltext.Mapping):
             return None

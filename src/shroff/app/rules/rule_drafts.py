@@ -194,7 +194,7 @@ class RuleDraftFiles:
         _require_short(text)
         name = f"{DRAFTS}/{id}.yaml"
         text = config.lines_ended(text)
-        files = config.read_files(self._opened.places.folder, [], kept=self._opened.read_once.texts)
+        files = config.read_files(self._opened.places.folder, [], text=self._opened.read_once.texts.text)
         draft = [DraftFile(RULES, name, text)]
         loaded = load_definitions(files, self._opened.hasher, self._opened.registry.load, draft, self._opened.read_once)
         mine = [one for one in loaded.problems if one.file == name]
