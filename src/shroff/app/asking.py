@@ -123,6 +123,7 @@ class DecisionHistory:
         self, backend: str, address: str | None = None, partitions: int | None = None
     ) -> AbstractContextManager[Cluster | None]:
         """The backend on which the batch engine runs (see `replay.clusters.cluster_of`)."""
-        from shroff.replay.clusters import cluster_of
+        from shroff.replay.clusters import LOCAL, cluster_of
 
-        return cluster_of(backend, address, partitions, adapters())
+        found = {} if backend == LOCAL else adapters()  # which looks through all installed packages
+        return cluster_of(backend, address, partitions, found)
