@@ -18,6 +18,7 @@ from shroff.app.backups import creating
 from shroff.app.backups.creating import BackupWriter
 from shroff.app.backups.keeping import KeepRules, finding, listed, pruned, verified
 from shroff.app.backups.restoring import IN_DOUBT, restore
+from shroff.app.backups.server_logs import writer_of
 from shroff.app.backups.vault import BackupPoint, Vault
 from shroff.app.notice_files import NoticeFiles
 from shroff.cli.main import run
@@ -405,11 +406,14 @@ def test_backups_inside_the_project_are_refused(bank):
         pass
 
 
-def test_a_log_on_a_server_is_left_to_the_tools_of_the_server(bank, tmp_path):
-    add_setting(bank, "store: postgresql://shroff@localhost/shroff\n")
-    bank.project = app.open_exactly(bank.folder)
-    with pytest.raises(UsageError, match="pg_dump or mariadb-dump"), backing_up(bank, tmp_path / "vault"):
-        pass
+def test_a_log_in_mariadb_is_left_to_the_tools_of_the_server(bank, tmp_path):
+    add_setting(bank, "store: mariadb://shroff@localhost/shroff\n")
+    opened = app.open_exactly(bank.folder).opened
+    with (
+        pytest.raises(UsageError, match="does not copy. Use its own program, such as mariadb-dump"),
+        writer_of(opened, vault(tmp_path / "vault")) as writer,
+    ):
+        writer.create()
 
 
 def full_and_tails(*days):

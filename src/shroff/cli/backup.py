@@ -68,16 +68,21 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
     known, for example because no process was running. Equal pieces are stored once. With --follow, run it beside the
     service, for example as a second systemd unit. It backs up changes also while it makes a full backup, and after each
     full one it removes old ones, as 'shroff backup prune' does.
+
+    A log in PostgreSQL is backed up by its own pg_dump, in full each time. It has no --follow: use PostgreSQL's WAL
+    archiving for the changes in between.
     """
-    from shroff.app.backups.creating import BackupWriter
     from shroff.app.backups.keeping import KeepRules, pruned, vault_of
+    from shroff.app.backups.server_logs import check_follows, writer_of
 
     def say(point: BackupPoint) -> None:
         session.answer(_document(point), _line(point))
         session.flush()
 
     opened = session.project.opened
-    with vault_of(opened, place, key) as vault, BackupWriter(opened, vault) as writer:
+    if follow:
+        check_follows(opened)
+    with vault_of(opened, place, key) as vault, writer_of(opened, vault) as writer:
         if follow:
             with _stopped() as stop:
                 wait_s = every_s
@@ -162,14 +167,14 @@ def prune(
     session: Session, place: str | None, key: Path | None, keep: str, days: int, months: int, is_dry: bool
 ) -> None:
     """Remove old backups. The newest full backup and its tail always stay."""
-    from shroff.app.backups.creating import BackupWriter
     from shroff.app.backups.keeping import KeepRules, pruned, vault_of
+    from shroff.app.backups.server_logs import writer_of
     from shroff.language.values import parse_duration
     from shroff.monitoring.doctor import bytes_text
 
     opened = session.project.opened
     rules = replace(KeepRules(), all_ms=parse_duration(keep), days=days, months=months)
-    with vault_of(opened, place, key) as vault, BackupWriter(opened, vault):
+    with vault_of(opened, place, key) as vault, writer_of(opened, vault):
         gone, freed = pruned(vault, rules, opened.now_ms(), is_dry=is_dry)
         address = vault.address
     verb = "would be removed" if is_dry else "removed"

@@ -25,8 +25,19 @@ from shroff.cli.session import Session, argument, command, many
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder with the files that are never in a backup, such as hash.key.",
 )
+@click.option(
+    "--store",
+    metavar="URL",
+    help="Empty PostgreSQL database; ${NAME} is read from the environment.  [default: 'store' in its shroff.yaml]",
+)
 def restore(
-    session: Session, folder: Path, place: str | None, to: str | None, key: Path | None, secrets: Path | None
+    session: Session,
+    folder: Path,
+    place: str | None,
+    to: str | None,
+    key: Path | None,
+    secrets: Path | None,
+    store: str | None,
 ) -> int:
     """Restore a project into FOLDER, which must be empty or new. It appears there as a whole or not at all.
 
@@ -35,6 +46,9 @@ def restore(
     Every piece is compared with its hash; backups that were truncated or altered are refused. Notifications that had
     not been sent at that moment are held, because they may have been sent later: 'shroff notices letters' lists them.
     Stop the lost project for good before you start the restored one: both would write the same backups.
+
+    A log in PostgreSQL is restored by pg_restore, in one transaction, before FOLDER appears. After --store, set 'store'
+    in the shroff.yaml of FOLDER to the same database.
     """
     from shroff import config
     from shroff.app.backups.keeping import vault_of
@@ -46,7 +60,9 @@ def restore(
     opened = session.project.opened if place is None else Opened(config.ProjectPaths(session.folder or Path.cwd()))
     began, to_ms = time.monotonic(), moment_ms(to, "to")
     with vault_of(opened, place, key) as vault, bars("restoring, pieces") as (progress,):
-        found = restored(vault, folder.absolute(), to_ms=to_ms, secrets=secrets, progress=progress)
+        found = restored(
+            vault, folder.absolute(), to_ms=to_ms, secrets=secrets, opened=opened, store=store, progress=progress
+        )
     seconds = time.monotonic() - began
     document = {
         "folder": str(folder),
@@ -64,6 +80,8 @@ def restore(
         text += f"\n{many(found.held, 'notification')} held, because sending after the backup is unknown."
     if found.missing:
         text += f"\nMissing secrets, copy them into {folder}: {', '.join(found.missing)}."
+    if store is not None:
+        text += f"\nNow set 'store' in {folder / 'shroff.yaml'} to the database of --store."
     session.answer(document, text)
     there = f"shroff -C {argument(folder)}"
     session.next(f"{there} verify", f"{there} audit verify")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from shroff.adapters.databases.server_url import ServerUrl, server_url
 from shroff.adapters.log.server import LEASE_S, STEPS, ServerLog, no_step
@@ -14,6 +15,9 @@ try:
     from shroff.adapters.databases.postgres_session import VERSION, PostgresSession, there_is_a_log
 except ModuleNotFoundError:
     raise UsageError("PostgreSQL needs the extra 'postgres': pip install 'shroff[postgres]'.") from None
+
+if TYPE_CHECKING:
+    from shroff.adapters.databases.postgres_dump import PostgresDump
 
 __all__ = ["STEPS", "VERSION", "PostgresLog"]
 
@@ -62,6 +66,13 @@ class PostgresLog(ServerLog):
     def is_there(url: str) -> bool:
         """Whether there is a log to read at this address. Raises: as the constructor."""
         return there_is_a_log(_read(url))
+
+    @staticmethod
+    def dump_tool(url: str, tools: Path | None) -> PostgresDump:
+        """What backs up and restores the log at this address; `tools` is the folder of the programs."""
+        from shroff.adapters.databases.postgres_dump import PostgresDump
+
+        return PostgresDump(_read(url), tools)
 
 
 def _read(url: str) -> ServerUrl:

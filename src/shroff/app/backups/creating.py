@@ -19,7 +19,7 @@ import shroff
 from shroff import config
 from shroff.app.backups import project_files
 from shroff.app.backups.sqlite_pages import CERTAIN_NS, RESTART_FRAMES, PageChanges, PagePosition, SqlitePages
-from shroff.app.backups.vault import BackedUpDatabase, BackupPoint, Vault, new_id
+from shroff.app.backups.vault import FILE_FORMAT, BackedUpDatabase, BackupPoint, Vault, new_id
 from shroff.errors import StorageError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.runtime.whole_files import whole_file
@@ -45,7 +45,7 @@ class BackupNote(msgspec.Struct, frozen=True):
     at_ms: int = 0
 
 
-class _Now(NamedTuple):
+class StoredNow(NamedTuple):
     """A project at a moment, stored; `files` with their snapshots."""
 
     at_ms: int
@@ -56,6 +56,8 @@ class _Now(NamedTuple):
 
 class BackupWriter:
     """Makes the backups of one project, one process at a time. Use it as a context manager."""
+
+    format = FILE_FORMAT
 
     def __init__(self, opened: Opened, vault: Vault) -> None:
         self._opened, self._vault, self._folder = opened, vault, opened.places.folder
@@ -71,11 +73,6 @@ class BackupWriter:
         address = Path(self._vault.address)
         if address.is_absolute() and address.resolve().is_relative_to(self._folder.resolve()):
             raise UsageError(f"{address} is in the project's folder, and would be lost with it. Name another place.")
-        if self._opened.systems.store is not None:
-            raise UsageError(
-                "the log of this project is in a database server, which 'shroff backup' does not copy. Use its "
-                "own tools, pg_dump or mariadb-dump, and copy the project's folder beside."
-            )
         state = self._opened.places.state
         words = "another process, such as 'shroff backup create --follow', makes backups of this project"
         self._open.enter_context(config.alone(state / "backup.lock", words))
@@ -83,7 +80,7 @@ class BackupWriter:
             if (note := read_note(state)) is None:  # known before the place is marked with it
                 write_note(state, note := BackupNote(new_id()))
             self._id = note.id
-            self._vault.begin(note.id, self._folder.name)
+            self._vault.begin(note.id, self._folder.name, self.format)
             if numbers := self._vault.numbers():
                 self._number = numbers[-1]
                 with suppress(StorageError):  # a tail cannot follow what is damaged: the next backup is a full one
@@ -200,7 +197,7 @@ class BackupWriter:
             raise StorageError(f"{name} cannot be read. Run 'shroff doctor'")
         return self._stored(name, one, self._written(one.blocks(PIECE_PAGES)))
 
-    def _since(self, positions: Mapping[str, PagePosition], snapshots: dict[str, StoredFile]) -> _Now | None:
+    def _since(self, positions: Mapping[str, PagePosition], snapshots: dict[str, StoredFile]) -> StoredNow | None:
         """The project, with the pages that changed since these positions stored; None where they cannot be known."""
         at_ms = self._moment_ms()
         with config.editing(self._opened.places):
@@ -211,7 +208,7 @@ class BackupWriter:
         databases = {
             name: self._stored(name, one, self._written(one.blocks(PIECE_PAGES))) for name, one in changes.items()
         }
-        return _Now(at_ms, databases, files, secrets)
+        return StoredNow(at_ms, databases, files, secrets)
 
     def _tail_of(self, positions: Mapping[str, PagePosition]) -> dict[str, PageChanges] | None:
         """What each database changed since a position; None where one has to be read as a whole."""
@@ -285,7 +282,7 @@ class BackupWriter:
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror}") from None
 
-    def _add(self, now: _Now, size: int, *, is_full: bool = False) -> BackupPoint:
+    def _add(self, now: StoredNow, size: int, *, is_full: bool = False) -> BackupPoint:
         """Make a point of what was stored; `size` is its bytes."""
         digest, number = "" if self._last is None else self._last[1], self._number + 1
         files = None if now.files == self._files and not is_full else now.files

@@ -55,6 +55,7 @@ def vault_of(opened: Opened, to: str | None = None, key: Path | None = None) -> 
         )
     options: dict[str, Any] = {} if settings is None else dict(settings.options)
     named = str(options.pop("key", ""))
+    options.pop("tools", None)
     if key is None and named and to is None:
         key = opened.places.folder / config.filled(named, "backup")
     with Lakes(opened).objects_at(options, to) as objects:

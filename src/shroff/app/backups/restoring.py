@@ -18,8 +18,10 @@ from typing import Final
 from shroff import config
 from shroff.app.backups.creating import BackupNote, pages_of, write_note
 from shroff.app.backups.project_files import fingerprint
+from shroff.app.backups.server_logs import restore_log, restored_tools
 from shroff.app.backups.sqlite_pages import apply_pages
-from shroff.app.backups.vault import BackedUpDatabase, BackupPoint, Vault
+from shroff.app.backups.vault import SERVER_FORMAT, BackedUpDatabase, BackupPoint, Vault
+from shroff.app.opened import Opened
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.notices.store import OPEN, UNKNOWN
@@ -62,6 +64,8 @@ def restore(
     *,
     to_ms: int | None = None,
     secrets: Path | None = None,
+    opened: Opened | None = None,
+    store: str | None = None,
     progress: Progress = lambda _: None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> RestoredProject:
@@ -70,6 +74,8 @@ def restore(
     Args:
         to_ms: As it was at this moment, by the last backup before it; by default the last backup.
         secrets: A folder with the files that are never in a backup, such as `.shroff/hash.key`.
+        opened: The project whose settings name the programs of a database server; by default the restored one.
+        store: The empty database of a log in a server; by default the one that the restored project's settings name.
         on_step: Told `begun`, each file, and `written`, so that tests can stop there.
 
     Raises: UsageError where the folder is not empty, there is no such backup, or a secret is the one of another
@@ -82,14 +88,21 @@ def restore(
     last = chain[0][0]
     files = next(point.files for point, _ in chain if point.files is not None)
     given = _given(last, secrets)
-    held = 0
+    held, left = 0, "Nothing is left of it"
     try:
         with _unnamed(folder) as part:
             on_step("begun")
             for name, (mode, pieces) in files.items():
                 _write(_inside(part, name), mode & 0o777, vault.contents(pieces))
                 on_step(name)
-            for name in last.databases:
+            tools = {}
+            if label.shroff_backup == SERVER_FORMAT or store is not None:
+                tools = restored_tools(last, opened or Opened(config.ProjectPaths(part)), part, store)
+            for name, tool in tools.items():
+                held += restore_log(tool, vault, last.databases[name], IN_DOUBT, progress)
+                left = f"Its log is in {tool.place}: remove the tables there before you try again"
+                on_step(name)
+            for name in last.databases.keys() - tools.keys():
                 path = _inside(part, name)
                 _write_database(vault, path, [point.databases[name] for point, _ in reversed(chain)], progress)
                 held += _hold_letters(path)
@@ -103,7 +116,7 @@ def restore(
             part.replace(folder)
             sync_folder(folder.parent)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be restored: {error.strerror or error}. Nothing is left of it") from None
+        raise StorageError(f"{folder} cannot be restored: {error.strerror or error}. {left}") from None
     missing = tuple(sorted(last.secrets.keys() - given.keys()))
     seq = max((one.last_seq for one in last.databases.values()), default=0)
     return RestoredProject(folder, last.number, last.at_ms, seq, len(files), missing, held)

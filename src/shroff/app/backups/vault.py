@@ -28,7 +28,8 @@ from shroff.config import FOLDER_MODE
 from shroff.errors import StorageError, UsageError
 from shroff.streams.lake import Objects
 
-FORMAT: Final = 1
+FILE_FORMAT: Final = 1  # logs in files
+SERVER_FORMAT: Final = 2  # logs in database servers, which an earlier program does not restore
 LABEL, PIECES, POINTS = "shroff-backup", "pieces", "points"
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12  # of AES-GCM
@@ -50,8 +51,18 @@ class BackupLabel(msgspec.Struct, frozen=True):
     proof: str = ""
 
 
+class DumpedLog(msgspec.Struct, frozen=True):
+    """A log in a database server: its kind, its schema or prefix, and the program that wrote it out."""
+
+    kind: str
+    tables: str
+    made_by: str
+
+
 class BackedUpDatabase(msgspec.Struct, frozen=True):
     """One SQLite file at a point: all of it, or the pages that changed since the point before.
+
+    Of a log in a server it is what its program wrote: all of it, as `whole`.
 
     `read_to` is the position in its write-ahead log (see `sqlite_pages.PagePosition`).
     """
@@ -62,6 +73,7 @@ class BackedUpDatabase(msgspec.Struct, frozen=True):
     whole: list[str] | None  # pieces of the file in order
     changed: list[str]  # pieces of changed pages, in order
     last_seq: int
+    dump: DumpedLog | None = None
 
 
 class BackupPoint(msgspec.Struct, frozen=True):
@@ -108,10 +120,10 @@ class Vault:
         if found is None:
             raise UsageError(f"{self.address} has no backups of shroff. Make one with 'shroff backup create'.")
         self.label = label = self._decoded(found.data, BackupLabel, LABEL)
-        if label.shroff_backup != FORMAT:
+        if label.shroff_backup not in {FILE_FORMAT, SERVER_FORMAT}:
             raise UsageError(
-                f"{self.address} has backups of format {label.shroff_backup}, and this program reads format {FORMAT}. "
-                "Use the program that made them."
+                f"{self.address} has backups of format {label.shroff_backup}, and this program reads formats "
+                f"{FILE_FORMAT} and {SERVER_FORMAT}. Use the program that made them."
             )
         if id and label.id != id:
             raise UsageError(
@@ -125,16 +137,19 @@ class Vault:
             raise UsageError(f"the backups at {self.address} were encrypted with another key.")
         return label
 
-    def begin(self, id: str, name: str) -> BackupLabel:
+    def begin(self, id: str, name: str, format: int = FILE_FORMAT) -> BackupLabel:
         """The label, which is made where there is none. Raises: as `open`."""
-        label = BackupLabel(FORMAT, id, name, "" if self._key is None else _proof(self._key, id))
+        label = BackupLabel(format, id, name, "" if self._key is None else _proof(self._key, id))
         if self._objects.get(LABEL) is None:
             if any(True for _ in self._objects.list()):
                 raise UsageError(f"{self.address} has other files. Name an empty folder or prefix for backups.")
             if Path(self.address).is_absolute():  # keys of entities stand in backups in clear
                 Path(self.address).mkdir(FOLDER_MODE, parents=True, exist_ok=True)
             self._objects.put(LABEL, msgspec.json.encode(label))
-        return self.open(id)
+        if (found := self.open(id)).shroff_backup != format:
+            where = "files" if found.shroff_backup == FILE_FORMAT else "a database server"
+            raise UsageError(f"{self.address} has backups of this project's log in {where}. Name another place.")
+        return found
 
     # Pieces
 

@@ -288,6 +288,7 @@ BACKUP_KEYS: Final = (
         is_required=True,
     ),
     Key("key", "File with the encryption key, 64 hexadecimal digits. By default, backups are not encrypted.", FILE),
+    Key("tools", "Folder of the database's backup programs, such as pg_dump. By default, they are on PATH.", FILE),
 )
 LAKE_PLACE: Final = One(
     "a folder, or an address such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix", r"^\S+$"

@@ -1,0 +1,105 @@
+"""The backup programs of a database server, such as `pg_dump`: found, started, and read or fed as a stream.
+
+What they need to sign in is in their environment, never in their arguments.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, Final
+
+from shroff.errors import StorageError, UsageError
+
+PIECE_BYTES: Final = 4 * 1024 * 1024
+_VERSION: Final = re.compile(r"(\d+)\.\d+")
+_SAID_MAX: Final = 2_000  # characters of what a program says of its failure
+
+
+def tool_path(name: str, folder: Path | None, package: str) -> str:
+    """The path of a program. Raises: UsageError where it is missing."""
+    path = shutil.which(name, path=None if folder is None else str(folder))
+    if path is None:
+        where = "on PATH" if folder is None else f"in {folder}"
+        raise UsageError(
+            f"{name} is not {where}. Install {package}, or set 'tools' under 'backup:' in shroff.yaml to its folder."
+        )
+    return path
+
+
+def tool_version(path: str) -> tuple[int, str]:
+    """The major version of a program, and its version as it prints it. Raises: UsageError where it prints none."""
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - a program that the settings name
+    except OSError as error:
+        raise UsageError(f"{path} cannot be started: {error.strerror}.") from None
+    found = _VERSION.search(said)
+    if found is None:
+        raise UsageError(f"{path} --version prints no version. Is it the program of the database?")
+    return int(found[1]), said
+
+
+def dumped(words: Sequence[str], variables: Mapping[str, str], secret: str) -> Iterator[bytes]:
+    """What a program writes, in pieces of 4 MB. Raises: StorageError where it fails, also after the last piece."""
+    with _running(words, variables, secret, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        yield from iter(lambda: _read(process.stdout), b"")
+
+
+def feed(words: Sequence[str], variables: Mapping[str, str], secret: str, pieces: Iterable[bytes]) -> None:
+    """Let a program read these pieces. Raises: StorageError where it fails; as `pieces`, and it is ended first."""
+    with _running(words, variables, secret, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        for data in pieces:
+            try:
+                process.stdin.write(data)
+            except BrokenPipeError:  # it says why
+                break
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+
+
+@contextmanager
+def _running(
+    words: Sequence[str],
+    variables: Mapping[str, str],
+    secret: str,
+    *,
+    stdin: int | None = None,
+    stdout: int | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    with TemporaryFile() as said:
+        process = subprocess.Popen(  # noqa: S603 - a program that the settings name
+            words,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
+            stdout=subprocess.DEVNULL if stdout is None else stdout,
+            stderr=said,
+            env={**os.environ, **variables},
+            start_new_session=True,  # Ctrl-C is for us, who end it
+        )
+        try:
+            yield process
+            code = process.wait()
+        finally:
+            process.kill()  # nothing, where it has ended
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with suppress(BrokenPipeError):
+                        pipe.close()
+            process.wait()
+        if code:
+            said.seek(0)
+            text = said.read(_SAID_MAX).decode("utf-8", "replace").strip()
+            text = text.replace(secret, "***") if secret else text
+            raise StorageError(f"{Path(words[0]).name} ended with {code}: {text or 'it did not say why'}")
+
+
+def _read(stream: IO[bytes] | None) -> bytes:
+    assert stream is not None
+    return stream.read(PIECE_BYTES)

@@ -1,0 +1,125 @@
+"""A log in PostgreSQL as a stream of bytes, by `pg_dump` and `pg_restore`."""
+
+# ruff: noqa: S608 - the name put into SQL is a checked one
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from shroff.adapters.databases.dump_tools import dumped, feed, tool_path, tool_version
+from shroff.adapters.databases.postgres_errors import postgres_error
+from shroff.adapters.databases.postgres_session import parameters
+from shroff.adapters.databases.server_url import ServerUrl
+from shroff.errors import StorageError, UsageError
+
+_PACKAGE: Final = "PostgreSQL's client programs (Debian: postgresql-client)"
+# As the connection parameters of psycopg, so that the programs sign in as the log does.
+_VARIABLES: Final = {
+    "host": "PGHOST",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "user": "PGUSER",
+    "password": "PGPASSWORD",
+    "sslmode": "PGSSLMODE",
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+}
+
+
+class PostgresDump:
+    """Keeps the promises of `app.backups.server_logs.DumpTool`.
+
+    Args:
+        tools: The folder of `pg_dump` and `pg_restore`; by default they are found on PATH.
+    """
+
+    kind = "postgresql"
+    others = "WAL archiving (archive_command, pg_receivewal)"
+
+    def __init__(self, url: ServerUrl, tools: Path | None) -> None:
+        self._url, self._tools = url, tools
+        self.place, self.tables = url.place, url.name("schema", "shroff")
+        given = parameters(url)
+        self._variables = {name: str(given[key]) for key, name in _VARIABLES.items() if key in given}
+
+    @contextmanager
+    def dump(self) -> Iterator[tuple[int, str, Iterator[bytes]]]:
+        with self._connected() as connection:
+            path, made_by = self._tool("pg_dump", connection)
+            with self._failing():
+                connection.execute("SET idle_in_transaction_session_timeout = 0")
+                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                (snapshot,) = _row(connection, "SELECT pg_export_snapshot()")
+                (seq,) = _row(connection, f"SELECT coalesce(max(seq), 0) FROM {self.tables}.events")
+            words = [path, "--format=custom", "--compress=0", "--no-owner", "--no-privileges", "--no-password"]
+            words += [f"--schema={self.tables}", f"--snapshot={snapshot}", "--lock-wait-timeout=60000"]
+            yield seq, made_by, dumped(words, self._variables, self._url.password)
+
+    def check_empty(self) -> None:
+        with self._connected() as connection, self._failing():
+            self._tool("pg_restore", connection)
+            sql = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s"
+            if _row(connection, sql, (self.tables,))[0]:
+                raise UsageError(
+                    f"{self.place}: the schema {self.tables} is not empty, so nothing is restored into it. Name an "
+                    f"empty database. If an interrupted restore left these tables, remove them with "
+                    f"'DROP SCHEMA {self.tables} CASCADE' and run it again."
+                )
+
+    def load(self, pieces: Iterable[bytes], holds: Sequence[object]) -> int:
+        with self._connected() as connection:
+            path, _ = self._tool("pg_restore", connection)
+            with self._failing():
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.tables}")
+            database = self._url.database.replace("\\", "\\\\").replace("'", "\\'")
+            words = [path, "--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--no-password"]
+            words += [f"--schema={self.tables}", f"--dbname=dbname='{database}'"]
+            feed(words, self._variables, self._url.password, pieces)
+            with self._failing():
+                (letters,) = _row(connection, "SELECT to_regclass(%s)", (f"{self.tables}.notice_letters",))
+                if letters is None:
+                    return 0
+                hold = f"UPDATE {self.tables}.notice_letters SET state = %s, reason = %s, claimed_ms = 0"
+                return int(connection.execute(f"{hold} WHERE state = %s", holds).rowcount)
+
+    def _tool(self, name: str, connection: psycopg.Connection[Any]) -> tuple[str, str]:
+        """The path and version of a program. Raises: UsageError where it is missing, or older than the server."""
+        path = tool_path(name, self._tools, _PACKAGE)
+        major, said = tool_version(path)
+        server = connection.info.server_version // 10_000
+        if major < server:
+            raise UsageError(
+                f"{said} is older than the server at {self.place}, which is PostgreSQL {server}. Install "
+                f"postgresql-client-{server}, or set 'tools' under 'backup:' in shroff.yaml to its folder."
+            )
+        return path, said
+
+    @contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection[Any]]:
+        with self._failing():
+            connection = psycopg.connect(**parameters(self._url))
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            raise postgres_error(error, self._url.place, self._url.user) from error
+
+
+def _row(connection: psycopg.Connection[Any], sql: Any, values: Sequence[object] = ()) -> Any:
+    found = connection.execute(sql, values or None).fetchone()
+    if found is None:
+        raise StorageError("the server answered nothing")
+    return found

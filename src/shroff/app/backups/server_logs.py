@@ -1,0 +1,166 @@
+"""Backups of projects whose log is in a database server: by the server's own program, always full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlsplit
+
+from shroff import config
+from shroff.app.backups.creating import BackupWriter, StoredNow
+from shroff.app.backups.vault import SERVER_FORMAT, BackedUpDatabase, BackupPoint, DumpedLog, Vault
+from shroff.app.wiring import store_adapter
+from shroff.errors import UsageError
+from shroff.notices.store import OPEN, UNKNOWN
+from shroff.runtime.progress import Progress
+from shroff.worker.lanes.lanes import url_of_lane
+
+if TYPE_CHECKING:
+    from shroff.app.opened import Opened
+
+LOG: Final = "log"
+_LANE: Final = "log of lane "
+
+
+class DumpTool(Protocol):
+    """The backup programs of a database server, for the tables of one log.
+
+    `kind` is the kind of log, `place` its address without credentials, `tables` its schema or prefix, and `others`
+    names the server's own means to ship changes.
+    """
+
+    kind: str
+    place: str
+    tables: str
+    others: str
+
+    def dump(self) -> AbstractContextManager[tuple[int, str, Iterator[bytes]]]:
+        """One moment of the log: its last `seq`, the program's version, and the bytes, which are still to be read.
+
+        Raises: UsageError where the program is missing, or older than the server; StorageError where it fails, also
+            after the last byte.
+        """
+
+    def check_empty(self) -> None:
+        """Raises: UsageError where the log's tables, or others, are there; as `dump`."""
+
+    def load(self, pieces: Iterable[bytes], holds: Sequence[object]) -> int:
+        """Restore a log whole or not at all, then hold open letters; gives how many.
+
+        Args:
+            holds: State and reason of held letters, and the state of open ones.
+        """
+
+
+class ServerBackupWriter(BackupWriter):
+    """Makes the backups of a project whose log is in a database server. Each is a full one."""
+
+    format = SERVER_FORMAT
+
+    def _tail(self, last: BackupPoint) -> tuple[bool, BackupPoint | None]:
+        return False, None  # what changed is not known
+
+    def _full(self, tail_every_s: float | None, made: Callable[[BackupPoint], object]) -> BackupPoint:
+        """The log as it is when this begins, with the project's files of that moment.
+
+        Raises: as `BackupWriter.create` and `DumpTool.dump`.
+        """
+        at_ms, before, kept = self._moment_ms(), self._vault.stored, {}
+        with ExitStack() as held:
+            with config.editing(self._opened.places):
+                tools = dump_tools(self._opened)
+                begun = {name: held.enter_context(tool.dump()) for name, tool in tools.items()}
+                files, secrets = self._scan({})
+            for name, (last_seq, made_by, pieces) in begun.items():
+                dump = DumpedLog(tools[name].kind, tools[name].tables, made_by)
+                kept[name] = BackedUpDatabase(0, 0, ("", 0, ""), self._vault.put_all(pieces), [], last_seq, dump)
+        return self._add(StoredNow(at_ms, kept, files, secrets), self._vault.stored - before, is_full=True)
+
+
+def writer_of(opened: Opened, vault: Vault) -> BackupWriter:
+    """What makes the backups of a project, by where its log is."""
+    return (BackupWriter if opened.systems.store is None else ServerBackupWriter)(opened, vault)
+
+
+def check_follows(opened: Opened) -> None:
+    """Raises: UsageError where the log is in a server, which ships changes by its own means."""
+    if opened.systems.store is not None:
+        others = next(iter(dump_tools(opened).values())).others
+        raise UsageError(
+            f"--follow ships the changes of a log in a file. The log of this project is in a database server: use its "
+            f"own {others}, and run 'shroff backup create' on a schedule."
+        )
+
+
+def dump_tools(opened: Opened) -> dict[str, DumpTool]:
+    """The programs for each log of a project. Raises: UsageError where there are none for its kind."""
+    assert opened.systems.store is not None, "asked for a log in a server"
+    url = config.filled(opened.systems.store.text("url"), "store")
+    lanes = [one.places.lane for one in opened.lanes.each()] if opened.lanes.is_parted else [None]
+    names = {LOG if lane is None else f"{_LANE}{lane}": lane for lane in lanes}
+    return {name: _tool(opened, url, lane) for name, lane in names.items()}
+
+
+def restored_tools(point: BackupPoint, opened: Opened, folder: Path, url: str | None) -> dict[str, DumpTool]:
+    """The programs that restore the logs of a point, whose databases are empty.
+
+    Args:
+        opened: The project whose settings name the programs' folder.
+        folder: The project's files, whose `store` is the default.
+        url: The database, with `${NAME}` for what the environment has to say.
+
+    Raises: UsageError where no database is named, it is of another kind, or not empty.
+    """
+    from shroff.app.opened import Opened
+
+    if url is None:
+        store = Opened(config.ProjectPaths(folder)).systems.store
+        url = None if store is None else store.text("url")
+    dumps = {name: one.dump for name, one in point.databases.items() if one.dump is not None}
+    if not dumps or url is None:
+        raise UsageError(
+            "this backup is of a log in a file, which needs no --store."
+            if url is not None and not dumps
+            else "this backup is of a log in a database server. Name an empty database with --store."
+        )
+    if urlsplit(url).password and "${" not in (urlsplit(url).password or ""):
+        raise UsageError("--store has a password. Write ${NAME} instead, and set that environment variable.")
+    filled, found = config.filled(url, "store"), dict[str, DumpTool]()
+    for name, dump in dumps.items():
+        lane = int(name.removeprefix(_LANE)) if name.startswith(_LANE) else None
+        found[name] = tool = _tool(opened, filled, lane)
+        if (tool.kind, tool.tables) != (dump.kind, dump.tables):
+            raise UsageError(
+                f"the backup is of tables {dump.tables} in {dump.kind}, and {tool.place} is of tables {tool.tables} "
+                f"in {tool.kind}. Name a database of that kind, with the same schema or prefix."
+            )
+        tool.check_empty()
+    return found
+
+
+def restore_log(tool: DumpTool, vault: Vault, one: BackedUpDatabase, reason: str, progress: Progress) -> int:
+    """Restore one log; gives how many letters are held."""
+
+    def pieces() -> Iterator[bytes]:
+        for data in vault.contents(one.whole or ()):
+            yield data
+            progress(1)
+
+    return tool.load(pieces(), (UNKNOWN, reason, OPEN))
+
+
+def _tool(opened: Opened, url: str, lane: int | None) -> DumpTool:
+    settings = opened.systems.backup
+    named = "" if settings is None else settings.text("tools")
+    tools = opened.places.folder / config.filled(named, "backup") if named else None
+    adapter = store_adapter(url)
+    make = getattr(adapter, "dump_tool", None)
+    if make is None:
+        raise UsageError(
+            "the log of this project is in a database server that 'shroff backup' does not copy. Use its own program, "
+            "such as mariadb-dump, and copy the project's folder beside."
+        )
+    found: DumpTool = make(url if lane is None else url_of_lane(url, lane), tools)
+    return found
