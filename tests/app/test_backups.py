@@ -410,7 +410,7 @@ def test_a_log_in_mariadb_is_left_to_the_tools_of_the_server(bank, tmp_path):
     add_setting(bank, "store: mariadb://shroff@localhost/shroff\n")
     opened = app.open_exactly(bank.folder).opened
     with (
-        pytest.raises(UsageError, match="does not copy. Use its own program, such as mariadb-dump"),
+        pytest.raises(UsageError, match=r"does not copy\. Use its own program, such as mariadb-dump"),
         writer_of(opened, vault(tmp_path / "vault")) as writer,
     ):
         writer.create()

@@ -144,7 +144,7 @@ def test_what_this_program_does_not_take_is_refused(old, tmp_path):
         versions(old)
     settings = old / "shroff.yaml"
     settings.write_text(settings.read_text() + "store: postgresql://shroff@localhost/shroff\n")
-    with pytest.raises(UsageError, match="shroff backup create.*mariadb-dump"):
+    with pytest.raises(UsageError, match=r"shroff backup create.*mariadb-dump"):
         versions(old)
 
 

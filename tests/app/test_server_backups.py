@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,11 +13,13 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from shroff.adapters.lake.folder import FolderObjects
 from shroff.app import project as app
 from shroff.app.backups.creating import BackupWriter
 from shroff.app.backups.keeping import verified
 from shroff.app.backups.restoring import IN_DOUBT, restore
 from shroff.app.backups.server_logs import LOG, writer_of
+from shroff.app.backups.vault import Vault
 from shroff.cli.main import run
 from shroff.errors import StorageError, UsageError
 from shroff.notices.store import OPEN, UNKNOWN
@@ -175,15 +178,46 @@ def test_a_damaged_piece_leaves_the_database_empty(bank, databases, tmp_path):
     assert not (tmp_path / "again").exists()
 
 
-def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases, tmp_path):
+def wait_for_sessions(url: str) -> None:
+    """Wait until nobody else is in a database."""
+    with psycopg.connect(url, autocommit=True) as shell:
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        while shell.execute(sql).fetchone() != (0,):
+            time.sleep(0.01)
+
+
+def test_a_killed_backup_leaves_the_one_before(bank, tmp_path):
+    backed_up(bank, tmp_path / "vault")
+    bank.pay(payment("p-2"))
+
+    def backed_up_by(switch):
+        place = Vault(FolderObjects(str(tmp_path / "vault"), on_step=switch))
+        with writer_of(app.open_exactly(bank.folder).opened, place) as writer:
+            writer.create()
+
+    assert in_a_process(lambda: backed_up_by(KillSwitch("named", 1))) == signal.SIGKILL
+    assert vault(tmp_path / "vault").numbers() == [1]
+    assert verified(vault(tmp_path / "vault")).damaged == {}
+    backed_up(bank, tmp_path / "vault")
+    assert restore(vault(tmp_path / "vault"), tmp_path / "again", store=OTHER).number == 2
+
+
+def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases, tmp_path, monkeypatch):
+    monkeypatch.setattr("shroff.adapters.databases.dump_tools.PIECE_BYTES", 4_096)
+    bank.pay(*(payment(f"q-{number}") for number in range(100)))
     backed_up(bank, tmp_path / "vault")
 
-    def killed(step):
-        switch = KillSwitch(step)
-        return in_a_process(lambda: restore(vault(tmp_path / "vault"), tmp_path / "again", store=OTHER, on_step=switch))
+    def killed(step, count=1):
+        switch = KillSwitch(step, count)
+        place, folder = vault(tmp_path / "vault"), tmp_path / "again"
+        told = {"on_step": switch, "progress": lambda _: switch("piece")}
+        return in_a_process(lambda: restore(place, folder, store=OTHER, **told))
 
-    assert killed("shroff.yaml") == signal.SIGKILL
-    assert (tables(databases[1]), (tmp_path / "again").exists()) == (0, False)
+    pieces = len(vault(tmp_path / "vault").point(1)[0].databases[LOG].whole)
+    for step, count in (("shroff.yaml", 1), ("piece", 1), ("piece", pieces - 1)):  # the tables stand before the rows
+        assert killed(step, count) == signal.SIGKILL
+        wait_for_sessions(databases[1])
+        assert (tables(databases[1]), (tmp_path / "again").exists()) == (0, False)
     assert killed(LOG) == signal.SIGKILL
     assert (tables(databases[1]) > 0, (tmp_path / "again").exists()) == (True, False)
     with pytest.raises(UsageError, match=f"DROP SCHEMA {SCHEMA} CASCADE"):
@@ -205,7 +239,7 @@ def test_a_program_that_is_missing_old_or_fails_is_named_with_its_cure(bank, tmp
     settings = bank.folder / "shroff.yaml"
     known = settings.read_text()
     fails = """test "$1" = --version && echo "pg_dump (PostgreSQL) 99.1" && exit
-        echo some; echo "no: $PGPASSWORD" >&2; exit 3"""
+        echo some; echo "$*" >"$0.arguments"; echo "no: $PGPASSWORD" >&2; exit 3"""
     (tmp_path / "empty").mkdir()
     for folder, error, words in (
         (tmp_path / "empty", UsageError, r"pg_dump is not in .*Install PostgreSQL's client programs"),
@@ -218,6 +252,9 @@ def test_a_program_that_is_missing_old_or_fails_is_named_with_its_cure(bank, tmp
             writer.create()
         assert password not in str(found.value)
         assert vault(tmp_path / "vault").numbers() == []
+    words = (tmp_path / "fails" / "pg_dump.arguments").read_text()
+    assert f"--schema={SCHEMA}" in words
+    assert password not in words
 
 
 def test_the_commands_back_up_and_restore_a_log_in_postgresql(bank, databases, tmp_path, capfd):

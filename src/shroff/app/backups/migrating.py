@@ -63,7 +63,8 @@ def plan(opened: Opened) -> list[TableVersion]:
     if opened.systems.store is not None:
         raise UsageError(
             "the log of this project is in a database server, which 'shroff migrate' does not change. Back it up with "
-            "'shroff backup create', or MariaDB with mariadb-dump; the first worker of the new version then migrates the tables."
+            "'shroff backup create', or MariaDB with mariadb-dump; the first worker of the new version then "
+            "migrates the tables."
         )
     opened.checked()
     folder = opened.places.folder
