@@ -16,9 +16,8 @@ from shroff.adapters.lake.folder import FolderObjects
 from shroff.app import project as app
 from shroff.app.backups import creating
 from shroff.app.backups.creating import BackupWriter
-from shroff.app.backups.keeping import KeepRules, finding, listed, pruned, verified
+from shroff.app.backups.keeping import KeepRules, finding, listed, pruned, verified, writer_of
 from shroff.app.backups.restoring import IN_DOUBT, restore
-from shroff.app.backups.server_logs import writer_of
 from shroff.app.backups.vault import BackupPoint, Vault
 from shroff.app.notice_files import NoticeFiles
 from shroff.cli.main import run

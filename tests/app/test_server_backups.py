@@ -16,9 +16,9 @@ import pytest
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.app import project as app
 from shroff.app.backups.creating import BackupWriter
-from shroff.app.backups.keeping import verified
-from shroff.app.backups.restoring import IN_DOUBT, restore
-from shroff.app.backups.server_logs import LOG, writer_of
+from shroff.app.backups.keeping import verified, writer_of
+from shroff.app.backups.restoring import IN_DOUBT, ServerTarget, restore
+from shroff.app.backups.server_logs import LOG
 from shroff.app.backups.vault import Vault
 from shroff.cli.main import run
 from shroff.errors import StorageError, UsageError
@@ -101,7 +101,9 @@ def test_a_log_in_postgresql_is_restored_into_another_database(bank, databases, 
     assert not [one for one in pieces if password in one]
     assert verified(vault(tmp_path / "vault", key)).damaged == {}
 
-    found = restore(vault(tmp_path / "vault", key), tmp_path / "again", secrets=bank.folder / ".shroff", store=OTHER)
+    found = restore(
+        vault(tmp_path / "vault", key), tmp_path / "again", secrets=bank.folder / ".shroff", into=ServerTarget(OTHER)
+    )
     monkeypatch.setenv("BANK_STORE", os.environ["OTHER_STORE"])
     again = Bank(tmp_path / "again", SETTINGS)
 
@@ -125,7 +127,7 @@ def test_a_backup_is_of_the_moment_at_which_it_began(bank, tmp_path, monkeypatch
     with writer_of(bank.project.opened, vault(tmp_path / "vault")) as writer:
         point = writer.create()
     known = point.databases[LOG].last_seq
-    found = restore(vault(tmp_path / "vault"), tmp_path / "again", store=OTHER)
+    found = restore(vault(tmp_path / "vault"), tmp_path / "again", into=ServerTarget(OTHER))
 
     assert paid == [1]
     assert (found.last_seq, point.databases[LOG].dump.kind, point.databases[LOG].dump.tables) == (
@@ -152,10 +154,10 @@ def test_what_is_not_empty_or_of_another_kind_is_refused(bank, databases, tmp_pa
         (f"postgresql://me:literal@localhost/x?schema={SCHEMA}", "--store has a password"),
     ):
         with pytest.raises(UsageError, match=words):
-            restore(vault(place), tmp_path / "again", store=store)
+            restore(vault(place), tmp_path / "again", into=ServerTarget(store))
         assert not (tmp_path / "again").exists()
     with pytest.raises(UsageError, match="needs no --store"):
-        restore(vault(tmp_path / "of-files"), tmp_path / "again", store=OTHER)
+        restore(vault(tmp_path / "of-files"), tmp_path / "again", into=ServerTarget(OTHER))
     assert tables(databases[1]) == 0
     settings = bank.folder / "shroff.yaml"
     settings.write_text(FILES["shroff.yaml"])
@@ -173,7 +175,7 @@ def test_a_damaged_piece_leaves_the_database_empty(bank, databases, tmp_path):
     path.write_bytes(path.read_bytes()[:-7])
 
     with pytest.raises(StorageError, match="was truncated or altered"):
-        restore(vault(tmp_path / "vault"), tmp_path / "again", store=OTHER)
+        restore(vault(tmp_path / "vault"), tmp_path / "again", into=ServerTarget(OTHER))
     assert tables(databases[1]) == 0
     assert not (tmp_path / "again").exists()
 
@@ -199,7 +201,7 @@ def test_a_killed_backup_leaves_the_one_before(bank, tmp_path):
     assert vault(tmp_path / "vault").numbers() == [1]
     assert verified(vault(tmp_path / "vault")).damaged == {}
     backed_up(bank, tmp_path / "vault")
-    assert restore(vault(tmp_path / "vault"), tmp_path / "again", store=OTHER).number == 2
+    assert restore(vault(tmp_path / "vault"), tmp_path / "again", into=ServerTarget(OTHER)).number == 2
 
 
 def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases, tmp_path, monkeypatch):
@@ -211,7 +213,7 @@ def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases,
         switch = KillSwitch(step, count)
         place, folder = vault(tmp_path / "vault"), tmp_path / "again"
         told = {"on_step": switch, "progress": lambda _: switch("piece")}
-        return in_a_process(lambda: restore(place, folder, store=OTHER, **told))
+        return in_a_process(lambda: restore(place, folder, into=ServerTarget(OTHER), **told))
 
     pieces = len(vault(tmp_path / "vault").point(1)[0].databases[LOG].whole)
     for step, count in (("shroff.yaml", 1), ("piece", 1), ("piece", pieces - 1)):  # the tables stand before the rows
@@ -221,9 +223,9 @@ def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases,
     assert killed(LOG) == signal.SIGKILL
     assert (tables(databases[1]) > 0, (tmp_path / "again").exists()) == (True, False)
     with pytest.raises(UsageError, match=f"DROP SCHEMA {SCHEMA} CASCADE"):
-        restore(vault(tmp_path / "vault"), tmp_path / "again", store=OTHER)
+        restore(vault(tmp_path / "vault"), tmp_path / "again", into=ServerTarget(OTHER))
     emptied(databases[1])
-    assert restore(vault(tmp_path / "vault"), tmp_path / "again", store=OTHER).number == 1
+    assert restore(vault(tmp_path / "vault"), tmp_path / "again", into=ServerTarget(OTHER)).number == 1
 
 
 def program(folder: Path, text: str) -> Path:

@@ -72,8 +72,7 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
     A log in PostgreSQL is backed up by its own pg_dump, in full each time. It has no --follow: use PostgreSQL's WAL
     archiving for the changes in between.
     """
-    from shroff.app.backups.keeping import KeepRules, pruned, vault_of
-    from shroff.app.backups.server_logs import check_follows, writer_of
+    from shroff.app.backups.keeping import KeepRules, check_follows, pruned, vault_of, writer_of
 
     def say(point: BackupPoint) -> None:
         session.answer(_document(point), _line(point))
@@ -167,8 +166,7 @@ def prune(
     session: Session, place: str | None, key: Path | None, keep: str, days: int, months: int, is_dry: bool
 ) -> None:
     """Remove old backups. The newest full backup and its tail always stay."""
-    from shroff.app.backups.keeping import KeepRules, pruned, vault_of
-    from shroff.app.backups.server_logs import writer_of
+    from shroff.app.backups.keeping import KeepRules, pruned, vault_of, writer_of
     from shroff.language.values import parse_duration
     from shroff.monitoring.doctor import bytes_text
 

@@ -52,6 +52,7 @@ def restore(
     """
     from shroff import config
     from shroff.app.backups.keeping import vault_of
+    from shroff.app.backups.restoring import ServerTarget
     from shroff.app.backups.restoring import restore as restored
     from shroff.app.opened import Opened
     from shroff.events.event import time_text
@@ -60,9 +61,8 @@ def restore(
     opened = session.project.opened if place is None else Opened(config.ProjectPaths(session.folder or Path.cwd()))
     began, to_ms = time.monotonic(), moment_ms(to, "to")
     with vault_of(opened, place, key) as vault, bars("restoring, pieces") as (progress,):
-        found = restored(
-            vault, folder.absolute(), to_ms=to_ms, secrets=secrets, opened=opened, store=store, progress=progress
-        )
+        into = ServerTarget.named(store, opened)
+        found = restored(vault, folder.absolute(), to_ms=to_ms, secrets=secrets, into=into, progress=progress)
     seconds = time.monotonic() - began
     document = {
         "folder": str(folder),

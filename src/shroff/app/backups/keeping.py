@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
-from shroff.app.backups.creating import read_note
+from shroff.app.backups.creating import BackupWriter, read_note
+from shroff.app.backups.server_logs import ServerBackupWriter, dump_tools
 from shroff.app.backups.vault import BackupPoint, Vault, read_key
 from shroff.app.lakes import Lakes
 from shroff.errors import StorageError, UsageError
@@ -60,6 +61,21 @@ def vault_of(opened: Opened, to: str | None = None, key: Path | None = None) -> 
         key = opened.places.folder / config.filled(named, "backup")
     with Lakes(opened).objects_at(options, to) as objects:
         yield Vault(objects, None if key is None else read_key(key))
+
+
+def writer_of(opened: Opened, vault: Vault) -> BackupWriter:
+    """What makes the backups of a project, by where its log is."""
+    return (BackupWriter if opened.systems.store is None else ServerBackupWriter)(opened, vault)
+
+
+def check_follows(opened: Opened) -> None:
+    """Raises: UsageError where the log is in a server, which ships changes by its own means."""
+    if opened.systems.store is not None:
+        others = next(iter(dump_tools(opened).values())).others
+        raise UsageError(
+            f"--follow ships the changes of a log in a file. The log of this project is in a database server: use its "
+            f"own {others}, and run 'shroff backup create' on a schedule."
+        )
 
 
 def listed(vault: Vault) -> list[BackupPoint]:

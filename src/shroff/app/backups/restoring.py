@@ -13,22 +13,40 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.app.backups.creating import BackupNote, pages_of, write_note
 from shroff.app.backups.project_files import fingerprint
-from shroff.app.backups.server_logs import restore_log, restored_tools
+from shroff.app.backups.server_logs import restore_log, restored_tools, tools_folder
 from shroff.app.backups.sqlite_pages import apply_pages
 from shroff.app.backups.vault import SERVER_FORMAT, BackedUpDatabase, BackupPoint, Vault
-from shroff.app.opened import Opened
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.runtime.progress import Progress
 from shroff.runtime.whole_files import sync_folder
 
+if TYPE_CHECKING:
+    from shroff.app.opened import Opened
+
 IN_DOUBT: Final = "the project was restored from a backup: it may have been sent after that"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTarget:
+    """The database for a log, and the folder of its programs; by default as the backed-up settings name them."""
+
+    url: str | None = None
+    tools: Path | None = None
+
+    @classmethod
+    def named(cls, url: str | None, opened: Opened) -> ServerTarget:
+        """With the programs' folder of a project's settings."""
+        return cls(url, tools_folder(opened))
+
+
+BY_SETTINGS: Final = ServerTarget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +82,7 @@ def restore(
     *,
     to_ms: int | None = None,
     secrets: Path | None = None,
-    opened: Opened | None = None,
-    store: str | None = None,
+    into: ServerTarget = BY_SETTINGS,
     progress: Progress = lambda _: None,
     on_step: Callable[[str], None] = lambda _: None,
 ) -> RestoredProject:
@@ -74,8 +91,7 @@ def restore(
     Args:
         to_ms: As it was at this moment, by the last backup before it; by default the last backup.
         secrets: A folder with the files that are never in a backup, such as `.shroff/hash.key`.
-        opened: The project whose settings name the programs of a database server; by default the restored one.
-        store: The empty database of a log in a server; by default the one that the restored project's settings name.
+        into: The empty database of a log in a server.
         on_step: Told `begun`, each file, and `written`, so that tests can stop there.
 
     Raises: UsageError where the folder is not empty, there is no such backup, or a secret is the one of another
@@ -96,8 +112,8 @@ def restore(
                 _write(_inside(part, name), mode & 0o777, vault.contents(pieces))
                 on_step(name)
             tools = {}
-            if label.shroff_backup == SERVER_FORMAT or store is not None:
-                tools = restored_tools(last, opened or Opened(config.ProjectPaths(part)), part, store)
+            if label.shroff_backup == SERVER_FORMAT or into.url is not None:
+                tools = restored_tools(last, part, into.url, into.tools)
             for name, tool in tools.items():
                 held += restore_log(tool, vault, last.databases[name], IN_DOUBT, progress)
                 left = f"Its log is in {tool.place}: remove the tables there before you try again"

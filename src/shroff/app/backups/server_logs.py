@@ -79,44 +79,30 @@ class ServerBackupWriter(BackupWriter):
         return self._add(StoredNow(at_ms, kept, files, secrets), self._vault.stored - before, is_full=True)
 
 
-def writer_of(opened: Opened, vault: Vault) -> BackupWriter:
-    """What makes the backups of a project, by where its log is."""
-    return (BackupWriter if opened.systems.store is None else ServerBackupWriter)(opened, vault)
-
-
-def check_follows(opened: Opened) -> None:
-    """Raises: UsageError where the log is in a server, which ships changes by its own means."""
-    if opened.systems.store is not None:
-        others = next(iter(dump_tools(opened).values())).others
-        raise UsageError(
-            f"--follow ships the changes of a log in a file. The log of this project is in a database server: use its "
-            f"own {others}, and run 'shroff backup create' on a schedule."
-        )
-
-
 def dump_tools(opened: Opened) -> dict[str, DumpTool]:
     """The programs for each log of a project. Raises: UsageError where there are none for its kind."""
     assert opened.systems.store is not None, "asked for a log in a server"
     url = config.filled(opened.systems.store.text("url"), "store")
     lanes = [one.places.lane for one in opened.lanes.each()] if opened.lanes.is_parted else [None]
     names = {LOG if lane is None else f"{_LANE}{lane}": lane for lane in lanes}
-    return {name: _tool(opened, url, lane) for name, lane in names.items()}
+    return {name: _tool(url, lane, tools_folder(opened)) for name, lane in names.items()}
 
 
-def restored_tools(point: BackupPoint, opened: Opened, folder: Path, url: str | None) -> dict[str, DumpTool]:
+def restored_tools(point: BackupPoint, folder: Path, url: str | None, tools: Path | None) -> dict[str, DumpTool]:
     """The programs that restore the logs of a point, whose databases are empty.
 
     Args:
-        opened: The project whose settings name the programs' folder.
-        folder: The project's files, whose `store` is the default.
+        folder: The project's files, whose settings are the default.
         url: The database, with `${NAME}` for what the environment has to say.
+        tools: The folder of the programs.
 
     Raises: UsageError where no database is named, it is of another kind, or not empty.
     """
     from shroff.app.opened import Opened
 
+    opened = Opened(config.ProjectPaths(folder))
     if url is None:
-        store = Opened(config.ProjectPaths(folder)).systems.store
+        store = opened.systems.store
         url = None if store is None else store.text("url")
     dumps = {name: one.dump for name, one in point.databases.items() if one.dump is not None}
     if not dumps or url is None:
@@ -130,7 +116,7 @@ def restored_tools(point: BackupPoint, opened: Opened, folder: Path, url: str | 
     filled, found = config.filled(url, "store"), dict[str, DumpTool]()
     for name, dump in dumps.items():
         lane = int(name.removeprefix(_LANE)) if name.startswith(_LANE) else None
-        found[name] = tool = _tool(opened, filled, lane)
+        found[name] = tool = _tool(filled, lane, tools or tools_folder(opened))
         if (tool.kind, tool.tables) != (dump.kind, dump.tables):
             raise UsageError(
                 f"the backup is of tables {dump.tables} in {dump.kind}, and {tool.place} is of tables {tool.tables} "
@@ -138,6 +124,13 @@ def restored_tools(point: BackupPoint, opened: Opened, folder: Path, url: str | 
             )
         tool.check_empty()
     return found
+
+
+def tools_folder(opened: Opened) -> Path | None:
+    """The folder of the programs that the settings name."""
+    settings = opened.systems.backup
+    named = "" if settings is None else settings.text("tools")
+    return opened.places.folder / config.filled(named, "backup") if named else None
 
 
 def restore_log(tool: DumpTool, vault: Vault, one: BackedUpDatabase, reason: str, progress: Progress) -> int:
@@ -151,10 +144,7 @@ def restore_log(tool: DumpTool, vault: Vault, one: BackedUpDatabase, reason: str
     return tool.load(pieces(), (UNKNOWN, reason, OPEN))
 
 
-def _tool(opened: Opened, url: str, lane: int | None) -> DumpTool:
-    settings = opened.systems.backup
-    named = "" if settings is None else settings.text("tools")
-    tools = opened.places.folder / config.filled(named, "backup") if named else None
+def _tool(url: str, lane: int | None, tools: Path | None) -> DumpTool:
     adapter = store_adapter(url)
     make = getattr(adapter, "dump_tool", None)
     if make is None:
