@@ -153,8 +153,9 @@ def test_what_is_not_empty_or_of_another_kind_is_refused(bank, databases, tmp_pa
         ("mariadb://${OTHER_STORE}", "does not copy"),
         (f"postgresql://me:literal@localhost/x?schema={SCHEMA}", "--store has a password"),
     ):
-        with pytest.raises(UsageError, match=words):
+        with pytest.raises(UsageError, match=words) as refused:
             restore(vault(place), tmp_path / "again", into=ServerTarget(store))
+        assert "DROP" not in str(refused.value), "the log in use"
         assert not (tmp_path / "again").exists()
     with pytest.raises(UsageError, match="needs no --store"):
         restore(vault(tmp_path / "of-files"), tmp_path / "again", into=ServerTarget(OTHER))
@@ -226,6 +227,8 @@ def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases,
         restore(vault(tmp_path / "vault"), tmp_path / "again", into=ServerTarget(OTHER))
     emptied(databases[1])
     assert restore(vault(tmp_path / "vault"), tmp_path / "again", into=ServerTarget(OTHER)).number == 1
+    with pytest.raises(UsageError, match="Name an empty database with --store"):
+        restore(vault(tmp_path / "vault"), tmp_path / "more", into=ServerTarget(OTHER))
 
 
 def program(folder: Path, text: str) -> Path:

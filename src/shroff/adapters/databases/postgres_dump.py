@@ -18,6 +18,7 @@ from shroff.adapters.databases.server_url import ServerUrl
 from shroff.errors import StorageError, UsageError
 
 _PACKAGE: Final = "PostgreSQL's client programs (Debian: postgresql-client)"
+_UNFINISHED: Final = "an unfinished shroff restore"  # of a schema's comment: nobody used these tables
 # As the connection parameters of psycopg, so that the programs sign in as the log does.
 _VARIABLES: Final = {
     "host": "PGHOST",
@@ -67,10 +68,17 @@ class PostgresDump:
             self._tool("pg_restore", connection)
             sql = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s"
             if _row(connection, sql, (self.tables,))[0]:
+                (mark,) = _row(
+                    connection, "SELECT obj_description(to_regnamespace(%s), 'pg_namespace')", (self.tables,)
+                )
+                cure = "Name an empty database with --store."
+                if mark == _UNFINISHED:
+                    cure = (
+                        f"An interrupted restore left these tables: remove them with 'DROP SCHEMA {self.tables} "
+                        "CASCADE' and run it again."
+                    )
                 raise UsageError(
-                    f"{self.place}: the schema {self.tables} is not empty, so nothing is restored into it. Name an "
-                    f"empty database. If an interrupted restore left these tables, remove them with "
-                    f"'DROP SCHEMA {self.tables} CASCADE' and run it again."
+                    f"{self.place}: the schema {self.tables} is not empty, so nothing is restored into it. {cure}"
                 )
 
     def load(self, pieces: Iterable[bytes], holds: Sequence[object]) -> int:
@@ -78,6 +86,7 @@ class PostgresDump:
             path, _ = self._tool("pg_restore", connection)
             with self._failing():
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.tables}")
+                connection.execute(f"COMMENT ON SCHEMA {self.tables} IS '{_UNFINISHED}'")
             database = self._url.database.replace("\\", "\\\\").replace("'", "\\'")
             words = [path, "--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--no-password"]
             words += [f"--schema={self.tables}", f"--dbname=dbname='{database}'"]
@@ -88,6 +97,10 @@ class PostgresDump:
                     return 0
                 hold = f"UPDATE {self.tables}.notice_letters SET state = %s, reason = %s, claimed_ms = 0"
                 return int(connection.execute(f"{hold} WHERE state = %s", holds).rowcount)
+
+    def finish(self) -> None:
+        with self._connected() as connection, self._failing():
+            connection.execute(f"COMMENT ON SCHEMA {self.tables} IS NULL")
 
     def _tool(self, name: str, connection: psycopg.Connection[Any]) -> tuple[str, str]:
         """The path and version of a program. Raises: UsageError where it is missing, or older than the server."""

@@ -129,6 +129,8 @@ def restore(
             write_note(part / config.STATE_FOLDER, BackupNote(label.id, vault.address, last.number, last.at_ms))
             _sync(part)
             on_step("written")
+            for tool in tools.values():
+                tool.finish()
             part.replace(folder)
             sync_folder(folder.parent)
     except OSError as error:

@@ -53,6 +53,9 @@ class DumpTool(Protocol):
             holds: State and reason of held letters, and the state of open ones.
         """
 
+    def finish(self) -> None:
+        """Say that the restored log is in use from now on, and no more what `check_empty` calls interrupted."""
+
 
 class ServerBackupWriter(BackupWriter):
     """Makes the backups of a project whose log is in a database server. Each is a full one."""
