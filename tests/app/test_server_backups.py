@@ -27,6 +27,7 @@ from tests.app.test_backups import KEY, receipts, vault
 from tests.recovery.harness import in_a_process
 from tests.support.kill import KillSwitch
 from tests.support.telling import FILES, Bank, payment
+from tools.servers.databases import with_postgres_tools
 from tools.servers.keep import Kept
 
 pytestmark = pytest.mark.slow
@@ -48,7 +49,9 @@ def made(postgres: Kept) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture
 def databases(made: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
-    """Two empty databases, the first one as the environment has it for the project."""
+    """Two empty databases, the first one as the environment has it for the project; and the tools of the server."""
+    for name, value in with_postgres_tools().items():
+        monkeypatch.setenv(name, value)
     for name, one in zip(("BANK_STORE", "OTHER_STORE"), made, strict=True):
         monkeypatch.setenv(name, f"{one.removeprefix('postgresql://')}?schema={SCHEMA}")
     yield made

@@ -126,11 +126,14 @@ def test_a_service_that_watches_applies_what_is_complete_and_tells_what_is_wrong
             await until(lambda: len(told) == 1)
             (tmp_path / "rules/large.yaml").write_text(STRICTER)
             await until(lambda: len(told) == 2)
+            (tmp_path / "rules/large.yaml").write_text(STRICTER.replace("effect: review", "effect: decline"))
+            await until(lambda: len(told) == 3)
             watching.cancel()
 
             assert "mistakes and are not active: rules/large.yaml:1" in told[0]
-            assert told[1] == "active now: rules/large.yaml"
-            assert await outcome(asks, "p-3") == "review"
+            assert told[1] == "active now: rules/large.yaml, from sequence number 3 on"
+            assert told[2] == "active now: rules/large.yaml, from sequence number 4 on"
+            assert await outcome(asks, "p-3") == "decline"
 
     asyncio.run(steps())
 

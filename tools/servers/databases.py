@@ -49,8 +49,7 @@ class Postgres(OneProcess):
 
     def _made(self) -> Child:
         user = _not_root()
-        folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-        env, found = _found("postgres", "postgres", ["postgresql-15"], folders, without=("libllvm", "libz3"))
+        env, found = _of_postgres("postgres")
         self._fill(found.parent, env, user)
         command = [str(found), "-D", str(self.folder / "data")]
         return Child("PostgreSQL", command, self.folder / "postgres.log", env=env, user=user)
@@ -129,6 +128,17 @@ class Mongo(OneProcess):
             "--log-level=error",
         ]
         return Child("FerretDB", command, self.folder / "ferretdb.log")
+
+
+def with_postgres_tools() -> Mapping[str, str]:
+    """Variables of an environment in which `pg_dump` and `pg_restore` are on the path."""
+    env, found = _of_postgres("pg_dump")
+    return {**env, "PATH": os.pathsep.join([str(found.parent), os.environ["PATH"]])}
+
+
+def _of_postgres(name: str) -> tuple[Mapping[str, str], Path]:
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return _found(name, "postgres", ["postgresql-15"], folders, without=("libllvm", "libz3"))
 
 
 def _found(

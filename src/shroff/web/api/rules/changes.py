@@ -188,8 +188,10 @@ async def _apply_now(service: Service) -> tuple[str, bool]:
         return f"changed files have {len(error.problems)} mistakes and are not active: {error.problems[0]}", False
     except ShroffError as error:
         return f"changed files are not active: {error}", False
-    words = f"changed files are not active: {why_not}" if why_not else f"active now: {_named(found)}"
-    return words, not why_not
+    if why_not:
+        return f"changed files are not active: {why_not}", False
+    seq = await service.in_thread(service.project.versions.active_seq)  # else a second edit would say the same
+    return f"active now: {_named(found)}{f', from sequence number {seq:,} on' if seq else ''}", True
 
 
 def _named(found: Sequence[FileDifference]) -> str:
