@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from random import Random
 from unittest.mock import patch
 
@@ -11,10 +10,10 @@ import pytest
 from hypothesis import given
 
 from shroff.explain import finding_keys
+from shroff.explain.explanation import definitions_at
 from shroff.explain.finding_keys import looked_back
-from shroff.project.definitions import Definitions
 from shroff.replay.compare import replay
-from shroff.streams.log import Log, Record
+from shroff.streams.log import Log
 from tests.laws.projects import histories, history_of, project, text_of, versions
 from tests.laws.test_engines import QUICK, Made, Version, written
 from tests.laws.test_snapshots import STEPS, Step, restarted
@@ -24,17 +23,13 @@ def replayed(log: Log, step: int = 1) -> Counter[str]:
     """Replay every `step`-th decision of a log; gives how many were told, and from how many records of those before."""
     found: Counter[str] = Counter()
     for row in [row for rows in log.decisions_after() for row in rows][::step]:
-        given: list[Sequence[Record] | None] = []
-
-        def past(definitions: Definitions, seq: int = row.seq, given: list[Sequence[Record] | None] = given):
-            given.append(looked_back(log, definitions, seq))
-            return given[-1]
-
         with patch.object(finding_keys, "_FIRST_BLOCK", 2):  # else one read has the whole history
-            assert replay(log, row.seq, past=past) == row
+            past = looked_back(log, definitions_at(log, row.seq), row.seq)
+
+        assert replay(log, row.seq, past=past) == row
         found["decisions"] += 1
-        if given[0] is not None:
-            found.update({"told": 1, f"told {row.event}": 1, "records": len(given[0]), "before": row.seq - 1})
+        if past is not None:
+            found.update({"told": 1, f"told {row.event}": 1, "records": len(past), "before": row.seq - 1})
     return found
 
 

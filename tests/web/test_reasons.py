@@ -80,6 +80,13 @@ def test_who_waits_however_long_it_takes_is_told_before_what_others_asked_for(
     assert first_reasons.of(NAMES[1:2], None) == {NAMES[1]: FirstReason("rule of p-1", "", "r")}
 
 
+def test_behind_the_end_nothing_more_is_told(first_reasons: FirstReasons, teller: Teller):
+    teller.may.set()
+    first_reasons.end()
+
+    assert first_reasons.of(NAMES, 20) == {}
+
+
 def test_few_wait_at_once(first_reasons: FirstReasons, teller: Teller, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(reasons, "WAITING_MAX", 2)
     first_reasons.of(NAMES, 0)

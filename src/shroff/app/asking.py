@@ -42,8 +42,8 @@ class DecisionHistory:
         with self._opened.reading() as log:
             row = find(log, self._opened.definitions.events, reference)
             load = self._opened.registry.load
-            if not is_full:
-                found = Replayed(row, replay(log, row.seq, load, lambda one: self._looked_back(log, one, row.seq)))
+            if not is_full and (past := self._looked_back(log, row.seq)) is not None:
+                found = Replayed(row, replay(log, row.seq, load, past))
                 if found.match:
                     return found
             return Replayed(row, replay(log, row.seq, load))
@@ -107,9 +107,11 @@ class DecisionHistory:
         with self._opened.reading() as log:
             return verify(log, names, sample, progress, self._opened.registry.load)
 
-    def _looked_back(self, log: Log, definitions: Definitions, seq: int) -> Sequence[Record] | None:
+    def _looked_back(self, log: Log, seq: int) -> Sequence[Record] | None:
+        from shroff.explain.explanation import definitions_at
         from shroff.explain.finding_keys import looked_back
 
+        definitions = definitions_at(log, seq, self._opened.registry.load)
         return looked_back(log, definitions, seq, self.key_index(definitions))
 
     def key_index(self, definitions: Definitions) -> KeyIndex:

@@ -27,7 +27,6 @@ from shroff.runtime.process_wide import calm_collector
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, LogReader, Record
 
 Marked = TypeVar("Marked", HitRow, FlagRow)
-Past = Callable[[Definitions], Sequence[Record] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,23 +333,23 @@ class Replayed(NamedTuple):
 
 
 @telling_damage()
-def replay(log: LogReader, seq: int, load_model: LoadModel | None = None, past: Past | None = None) -> DecisionRow:
+def replay(
+    log: LogReader, seq: int, load_model: LoadModel | None = None, past: Sequence[Record] | None = None
+) -> DecisionRow:
     """Compute one decision again from the log and the model that scored it.
 
     What came before it is what the log says: events, and the hits that were recorded (`verify` computes those again).
 
     Args:
-        past: Gives the records that the decision can depend on; where it is given and tells them, the others are not
-            read.
+        past: The records that the decision can depend on, in the order of the log; without them all are read.
 
-    Cost: one pass over the log up to its place, by columns: 3 s for a million events; with `past` what that costs.
+    Cost: without `past` one pass over the log up to its place, by columns: 3 s for a million events.
     Raises: ReplayError where the log gives none at this place; StateError where the model cannot be loaded.
     """
     for segment in segments(log, load_model):
         if segment.start < seq <= segment.end:
             definitions = kept_definitions(segment.files, load_model)
-            records = None if past is None else past(definitions)
-            folded = fold(log, definitions, seq - 1) if records is None else _folded(log, definitions, seq, records)
+            folded = fold(log, definitions, seq - 1) if past is None else _folded(log, definitions, seq, past)
             for effects in redecided(log, segment, seq, folded=folded):
                 for row in effects.decisions:
                     return row

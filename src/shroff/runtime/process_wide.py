@@ -140,7 +140,7 @@ def _hide_pandas() -> Callable[[], None]:
 
 
 # pyarrow loads pandas, where it is installed, at the first array that it makes or turns into another: 0.15 s of a
-# command that has no use for it. Whoever loaded it before keeps it.
+# command that has no use for it. Where it was loaded before, it stays.
 without_pandas: Final = ProcessWide(_hide_pandas)
 
 

@@ -24,12 +24,12 @@ ENDS_AFTER_MS: Final = 15 * 60 * 1_000  # without a repeat; the receiver of depl
 _ORDER: Final = {"critical": 0, "warning": 1}
 
 
-class PostedAlert(msgspec.Struct, frozen=True):
+class PostedAlert(msgspec.Struct, frozen=True, rename="camel"):
     """One alert of a webhook of Alertmanager; fields that are not used here are ignored."""
 
     status: Literal["firing", "resolved"]
     fingerprint: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    startsAt: Annotated[datetime, msgspec.Meta(tz=True)]  # noqa: N815 - the name in Alertmanager's webhooks
+    starts_at: Annotated[datetime, msgspec.Meta(tz=True)]
     labels: dict[str, str]
     annotations: dict[str, str] = {}
 
@@ -105,7 +105,7 @@ def _alert(one: PostedAlert, now_ms: int) -> OperatorAlert:
         text(one.annotations, "summary") or text(one.annotations, "description"),
         text(one.labels, "instance"),
         runbook_url if runbook_url.startswith(("https://", "http://")) else "",
-        min(max(int(one.startsAt.timestamp() * 1_000), 0), now_ms),
+        min(max(int(one.starts_at.timestamp() * 1_000), 0), now_ms),
         now_ms,
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -77,7 +78,8 @@ class FirstReasons:
         with self._lock:
             for named in names:
                 if named not in self._asked and len(self._asked) < WAITING_MAX:
-                    self._asked[named] = self._thread.submit(self._told_of, named)
+                    with suppress(RuntimeError):  # it has ended
+                        self._asked[named] = self._thread.submit(self._told_of, named)
             return {named: self._asked[named] for named in names if named in self._asked}
 
     def _told_of(self, named: Named) -> FirstReason | None:
