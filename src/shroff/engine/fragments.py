@@ -1,4 +1,4 @@
-"""TextPool of whole columns of values, each value as `canonical_value` gives it, and texts joined of others.
+"""Canonical JSON of whole columns: each value as `canonical_value` writes it, and texts joined from others.
 
 Every decision shows all its features, so this is on the path of every event. Compiled kernels write numbers and copy
 texts; what they cannot write comes to them as text.
@@ -24,9 +24,9 @@ _AS_REALS: Final = frozenset(["real", "duration"])
 
 
 class TextPool:
-    """TextPool of a batch in one array of bytes, each told by where it starts and stops.
+    """Texts of a batch in one array of bytes; `Slices` hold their offsets.
 
-    TextPool are only added; what was added stays where it is until `clear`.
+    Texts are only appended; their offsets stay valid until `clear`.
     """
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Slices:
 
     @classmethod
     def behind(cls, start: int, ends: Array) -> Slices:
-        """TextPool one behind the other from a place on, which end so far behind it."""
+        """Adjacent slices: the first begins at `start`, each ends at `start + ends`."""
         stops = ends + start
         starts = np.empty_like(stops)
         starts[:1] = start

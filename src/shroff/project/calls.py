@@ -244,7 +244,7 @@ def _event(node: YamlNode | None, events: Events, problems: list[Problem]) -> Ev
 
 
 class _CallLoader:
-    """CallKind one call of an event type."""
+    """One call of an event type."""
 
     def __init__(
         self,

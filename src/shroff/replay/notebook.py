@@ -32,7 +32,7 @@ _LABEL_FIELDS: Final = ("verdict", "source", "known_at", "reason", "amount")
 
 
 class AnswerList(list["Decision | Undecided | Refusal"]):
-    """AnswerList to events, in their order; also as a data frame with a row for each event.
+    """Answers to events, in their order; as a data frame, one row per event.
 
     A frame has the columns of `Project.decisions` and `error`: why an event was refused.
     """
