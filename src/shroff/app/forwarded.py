@@ -1,4 +1,4 @@
-"""Names that a project had before it was made of parts: each leads to the call of a part, for one release."""
+"""Deprecated names of a project's calls: each leads to a call of a part, for one release."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ FORWARDED: Final[dict[str, str]] = {
 
 
 def old_name(project: object, name: str) -> object:
-    """The value of a project's old name. Raises: AttributeError where it never was one."""
+    """Value of a deprecated name of a project. Raises: AttributeError for an unknown name."""
     if name not in FORWARDED:
         raise AttributeError(f"{type(project).__name__!r} object has no attribute {name!r}", name=name, obj=project)
     _warn(f"project.{name}", FORWARDED[name], stacklevel=4)  # past `__getattr__`
@@ -76,7 +76,7 @@ def old_name(project: object, name: str) -> object:
 
 
 def called(part: str, method: str) -> Callable[..., Any]:
-    """The call of a part whose name was a call of the project itself."""
+    """A `__call__` for a part whose name was a call of the project itself, with a warning."""
 
     def call(self: object, *args: object, **named: object) -> object:
         _warn(f"project.{part}()", f"{part}.{method}()", stacklevel=3)
@@ -86,5 +86,5 @@ def called(part: str, method: str) -> Callable[..., Any]:
 
 
 def _warn(old: str, new: str, *, stacklevel: int) -> None:
-    words = f"{old} is project.{new} now; the next release removes the old name"
+    words = f"{old} is deprecated and will be removed in the next release; use project.{new}"
     warnings.warn(words, DeprecationWarning, stacklevel=stacklevel)
