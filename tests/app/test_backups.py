@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import sqlite3
@@ -17,7 +18,7 @@ from shroff.app import project as app
 from shroff.app.backups import creating
 from shroff.app.backups.creating import BackupWriter
 from shroff.app.backups.keeping import KeepRules, finding, listed, pruned, verified, writer_of
-from shroff.app.backups.restoring import IN_DOUBT, restore
+from shroff.app.backups.restoring import IN_DOUBT, point_at, restore
 from shroff.app.backups.vault import BackupPoint, Vault
 from shroff.app.notice_files import NoticeFiles
 from shroff.cli.main import run
@@ -251,6 +252,27 @@ def test_a_full_backup_mends_what_was_damaged(bank, tmp_path):
     assert restore(vault(tmp_path / "vault"), tmp_path / "again").number == 3
 
 
+def test_a_damaged_point_blocks_no_other_backup_and_goes_when_a_newer_full_one_is_there(tmp_path):
+    place = vault(tmp_path / "vault")
+    place.begin("id", "bank")
+    for point in full_and_tails(20_000, 20_001, 20_002):
+        place.add(point)
+    (tmp_path / "vault" / "points" / "000000000005").write_bytes(b"damaged")  # a tail; 6 needs it
+
+    assert [point.number for point in listed(place)[0]] == [1, 2, 3, 4, 6, 7, 8, 9]
+    assert listed(place)[1].keys() == {5}
+    assert "was truncated or altered" in listed(place)[1][5]
+    assert point_at(place, 20_001 * DAY_MS + 1_500) == (4, (5,))
+    assert point_at(place, 20_002 * DAY_MS + 500) == (7, ())
+    assert pruned(place, KeepRules(), 20_002 * DAY_MS + 5_000)[0] == [5, 6]
+    assert place.numbers() == [1, 2, 3, 4, 7, 8, 9]
+
+    (tmp_path / "vault" / "points" / "000000000007").write_bytes(b"damaged")  # the newest full one: nothing follows it
+    assert pruned(place, KeepRules(), 20_002 * DAY_MS + 5_000)[0] == []
+    with pytest.raises(UsageError, match="no backup at or before"):
+        point_at(place, 19_000 * DAY_MS)
+
+
 @pytest.mark.slow
 def test_after_long_tails_the_next_backup_is_full_so_that_a_restore_stays_quick(bank, tmp_path, monkeypatch):
     monkeypatch.setattr("shroff.app.backups.creating.TAILS_BYTES", 0)
@@ -443,7 +465,7 @@ def test_old_backups_are_removed_by_rules(tmp_path, rules, left):
     spare = place.put(b"a piece that a killed process left")
 
     assert pruned(place, rules, 20_062 * DAY_MS + 5_000, is_dry=True)[0]
-    assert len(listed(place)) == 15
+    assert len(listed(place)[0]) == 15
     pruned(place, rules, 20_062 * DAY_MS + 5_000)
     assert place.numbers() == left
     assert spare not in place.pieces()
@@ -480,6 +502,16 @@ def test_the_commands_do_the_same(bank, tmp_path, capfd):
 
     assert run(["restore", str(tmp_path / "again"), "--from", place, "--key", key]) == 0
     assert receipts(tmp_path / "again") == receipts(bank.folder)
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = ["-C", str(tmp_path / "elsewhere"), "backup"]  # the project is lost, and its place and key are known
+    for words in (["list"], ["verify"], ["prune", "--dry-run"]):
+        capfd.readouterr()
+        assert run([*elsewhere, *words, "--at", place, "--key", key, "--json"]) == 0
+        found = json.loads(capfd.readouterr().out)
+        assert (found["file"], found["seq"]) == (f"{place}/points/000000000001", 2)
+        assert {"bytes", "seconds"} <= found.keys()
+    assert run([*of_bank, "prune", "--keep", "1"]) == 2
+    assert "--keep: '1' is not a duration" in capfd.readouterr().err
     piece = next(one for one in (tmp_path / "vault" / "pieces").rglob("*") if one.is_file())
     piece.write_bytes(piece.read_bytes()[:-1])
     assert run([*of_bank, "verify"]) == 1

@@ -219,7 +219,7 @@ def test_without_model_yaml_all_features_are_compared(tmp_path: Path):
     ("options", "words"),
     [
         ({"reference": "soon"}, "reference: 'soon' is not a duration"),
-        ({"recent": "0s"}, "recent: the period must be longer than 0"),
+        ({"recent": "0s"}, "recent: the duration must be above zero"),
         ({"as_of": "2027-01-01"}, "the recent stretch, .* has no payment events"),
         ({"reference": "5d", "as_of": "2026-03-03"}, "the reference, .* has no payment events"),
         ({"event": "paymant"}, "payment"),

@@ -20,7 +20,7 @@ from shroff.app.notices import NoticeViews
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import ShroffError, StorageError, UsageError
 from shroff.events.event import time_text
-from shroff.language.values import DAY_MS, parse_duration
+from shroff.language.values import DAY_MS, named_duration
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log
 
@@ -259,7 +259,10 @@ class HealthChecks:
 
         definitions = self._opened.definitions
         name = _event_of(definitions, event)
-        lengths = (None if reference == MODEL else _length("reference", reference)), _length("recent", recent)
+        lengths = (
+            (None if reference == MODEL else named_duration("reference", reference, is_positive=True)),
+            named_duration("recent", recent, is_positive=True),
+        )
         with self._opened.reading() as log:
             as_of_ms = moment_ms(as_of)
             end_ms = log.watermark_ms() if as_of_ms is None else as_of_ms
@@ -296,7 +299,9 @@ class HealthChecks:
         from shroff.app.capacity import CapacityEstimate, EventRate, measure
 
         default_ms = self._opened.systems.keep_ms or 400 * DAY_MS
-        rate = EventRate(per_day, peak, (default_ms if keep is None else _length("keep", keep)) / DAY_MS)
+        rate = EventRate(
+            per_day, peak, (default_ms if keep is None else named_duration("keep", keep, is_positive=True)) / DAY_MS
+        )
         return CapacityEstimate.of(measure(self._opened, files, as_type), rate)
 
 
@@ -325,13 +330,3 @@ def _event_of(definitions: Definitions, event: str | None) -> str:
     if len(known) == 1:
         return known[0]
     raise UsageError(f"name an event type with --as: {', '.join(known)}." if known else "no event type is decided.")
-
-
-def _length(what: str, text: str) -> int:
-    try:
-        length_ms = parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"{what}: {error}.") from None
-    if length_ms <= 0:
-        raise UsageError(f"{what}: the period must be longer than 0.")
-    return length_ms

@@ -14,7 +14,7 @@ from shroff import config
 from shroff.app.forwarded import called
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import UsageError
-from shroff.language.values import parse_duration
+from shroff.language.values import named_duration
 from shroff.project.settings.installed import first_schemes, kind_at, settings_of
 from shroff.project.settings.system import System, filled
 from shroff.streams.lake import Objects, RetriedObjects
@@ -82,10 +82,7 @@ class Lake:
         least = FILES_MIN if files_min is None else files_min
         if least < 2:
             raise UsageError(f"at least 2 files are needed to merge, not {least}.")
-        try:
-            grace_ms = parse_duration(grace)
-        except ValueError as error:
-            raise UsageError(f"the grace period: {error}.") from None
+        grace_ms = named_duration("the grace period", grace)
         with self._writer(needs_tables=True) as writer:
             return writer.compact(files_min=least, target_bytes=TARGET_BYTES, grace_ms=grace_ms)
 

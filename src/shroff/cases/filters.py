@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from shroff.cases.case import CLAIMED, ESCALATED, OPEN, ORDERS, STATES, UNCLOSED, VERDICTS, CaseFilter
 from shroff.errors import UsageError, nearest
-from shroff.language.values import parse_decimal, parse_duration, rescale_half_even
+from shroff.language.values import named_duration, parse_decimal, rescale_half_even
 from shroff.people.access import Right, Who
 
 ALL: Final = "all"
@@ -57,7 +57,7 @@ def wanted_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int
         assignees=_assignees(given["assignee"], who),
         rule=given["rule"],
         stake_from=_money(given["min_stake"], money_places),
-        due_before_ms=now_ms + _duration(within) if within else None,
+        due_before_ms=now_ms + min(named_duration("due_within", within), LARGEST // 2) if within else None,
         text=given["text"],
         customer=_one_of(given["customer"], VERDICTS, "customer") if given["customer"] else "",
         soon_ms=now_ms + SOON_MS if query.get("order") == "urgent" else 0,
@@ -118,13 +118,6 @@ def _money(text: str, places: int) -> int | None:
         return max(-LARGEST, min(LARGEST, rescale_half_even(*parse_decimal(text), places)))
     except ValueError as error:
         raise UsageError(f"min_stake: {error}.") from None
-
-
-def _duration(text: str) -> int:
-    try:
-        return min(parse_duration(text), LARGEST // 2)
-    except ValueError as error:
-        raise UsageError(f"due_within: {error}.") from None
 
 
 def _one_of(text: str, known: tuple[str, ...], what: str) -> str:

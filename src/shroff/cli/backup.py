@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from shroff import config
 from shroff.cli.progress import bars
 from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many, table
-from shroff.errors import TransientError
+from shroff.errors import TransientError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shroff.app.backups.vault import BackupPoint
+    from shroff.app.backups.vault import BackupPoint, Vault
+    from shroff.app.opened import Opened
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 SHOWN: Final = 20
@@ -78,7 +81,7 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
         session.answer(_document(point), _line(point))
         session.flush()
 
-    opened = session.project.opened
+    opened, seconds = session.project.opened, _stopwatch()
     if follow:
         check_follows(opened)
     with vault_of(opened, place, key) as vault, writer_of(opened, vault) as writer:
@@ -99,9 +102,11 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
             return
         made = writer.create(is_full=is_full)
         if made is None:
-            session.answer({"number": None, "backups": vault.address}, f"{vault.address}: nothing changed.")
+            document = {"number": None, "backups": vault.address, **unmade(), "seconds": seconds()}
+            session.answer(document, f"{vault.address}: nothing changed.")
         else:
-            session.answer({**_document(made), "backups": vault.address}, f"{vault.address}: {_line(made)}")
+            document = {**_document(made), "backups": vault.address, **stored(vault, made), "seconds": seconds()}
+            session.answer(document, f"{vault.address}: {_line(made)}")
             if made.secrets:
                 session.say(f"shroff: not in the backup, keep copies elsewhere: {', '.join(sorted(made.secrets))}")
     session.next(f"shroff backup verify{_at(place)}", f"shroff backup list{_at(place)}")
@@ -113,17 +118,30 @@ def list_(session: Session, place: str | None, key: Path | None) -> None:
     """List backups, oldest first: full ones, each with the tail that follows it."""
     from shroff.app.backups.keeping import listed, vault_of
 
-    with vault_of(session.project.opened, place, key) as vault:
-        points, address = listed(vault), vault.address
+    seconds = _stopwatch()
+    with vault_of(_opened(session, place), place, key) as vault:
+        (points, damaged), address = listed(vault), vault.address
+        newest = _newest(vault, points)
     groups: list[list[BackupPoint]] = []
     for one in points:
         groups += [[]] if one.is_full or not groups else []
         groups[-1].append(one)
     text = f"{address}: {many(len(points), 'backup')}."
+    if damaged:
+        text += f" {many(len(damaged), 'other one', 'others')} cannot be read: number {', '.join(map(str, damaged))}."
     if groups:
         heads = ("number", "first", "last", "tails", "seq", "size")
         text += "\n" + table([_row(one) for one in groups], heads)
-    session.answer({"backups": address, "points": [_document(one) for one in points]}, text)
+    told = [{"number": number, "why": why} for number, why in damaged.items()]
+    document = {
+        "backups": address,
+        "points": [_document(one) for one in points],
+        "damaged": told,
+        **newest,
+        "bytes": sum(one.bytes for one in points),
+        "seconds": seconds(),
+    }
+    session.answer(document, text)
     session.next(f"shroff restore FOLDER{_at(place, '--from')} --to TIME", f"shroff backup verify{_at(place)}")
 
 
@@ -137,16 +155,20 @@ def verify(session: Session, place: str | None, key: Path | None) -> int:
     from shroff.app.backups.keeping import vault_of, verified
     from shroff.monitoring.doctor import bytes_text
 
-    with vault_of(session.project.opened, place, key) as vault, bars("reading, pieces") as (progress,):
+    seconds = _stopwatch()
+    with vault_of(_opened(session, place), place, key) as vault, bars("reading, pieces") as (progress,):
         found, address = verified(vault, progress), vault.address
+        newest = _newest(vault, vault.readable()[0])
     counts = f"{many(found.points, 'backup')}, {many(found.pieces, 'piece')}, {bytes_text(found.bytes)}"
     text = f"{address}: {counts} read, {len(found.damaged):,} damaged."
     lines = [f"  backup {number}: {why}" for number, why in found.damaged.items()]
     document = {
+        **newest,
         "backups": address,
         "points": found.points,
         "pieces": found.pieces,
         "bytes": found.bytes,
+        "seconds": seconds(),
         "damaged": [{"number": number, "why": why} for number, why in found.damaged.items()],
     }
     session.answer(document, "\n".join([text, *lines[:SHOWN]]))
@@ -167,16 +189,17 @@ def prune(
 ) -> None:
     """Remove old backups. The newest full backup and its tail always stay."""
     from shroff.app.backups.keeping import KeepRules, pruned, vault_of, writer_of
-    from shroff.language.values import parse_duration
+    from shroff.language.values import named_duration
     from shroff.monitoring.doctor import bytes_text
 
-    opened = session.project.opened
-    rules = replace(KeepRules(), all_ms=parse_duration(keep), days=days, months=months)
-    with vault_of(opened, place, key) as vault, writer_of(opened, vault):
+    opened, seconds = _opened(session, place), _stopwatch()
+    has_project = (opened.places.folder / config.PROJECT_FILE).is_file()
+    rules = replace(KeepRules(), all_ms=named_duration("--keep", keep), days=days, months=months)
+    with vault_of(opened, place, key) as vault, writer_of(opened, vault) if has_project else nullcontext():
         gone, freed = pruned(vault, rules, opened.now_ms(), is_dry=is_dry)
-        address = vault.address
+        address, newest = vault.address, _newest(vault, vault.readable()[0])
     verb = "would be removed" if is_dry else "removed"
-    document = {"backups": address, "removed": [one.number for one in gone], "bytes": freed, "dry_run": is_dry}
+    document = {**newest, "backups": address, "removed": gone, "bytes": freed, "dry_run": is_dry, "seconds": seconds()}
     session.answer(document, f"{address}: {many(len(gone), 'backup')} {verb}, {bytes_text(freed)} freed.")
     session.next(f"shroff backup list{_at(place)}")
 
@@ -184,6 +207,18 @@ def prune(
 def _at(place: str | None, option: str = "--at") -> str:
     """The place for the next command, where the settings may not name it."""
     return "" if place is None else f" {option} {argument(place)}"
+
+
+def _opened(session: Session, place: str | None) -> Opened:
+    """The project; with `--at` backups can be looked at where there is none, for example because its disk was lost."""
+    from shroff.app.opened import Opened
+
+    try:
+        return session.project.opened
+    except UsageError:
+        if place is None:
+            raise
+        return Opened(config.ProjectPaths(session.folder or Path.cwd()))
 
 
 def _row(points: list[BackupPoint]) -> tuple[object, ...]:
@@ -207,6 +242,26 @@ def _document(point: BackupPoint) -> dict[str, object]:
         "program": point.program,
         "secrets": sorted(point.secrets),
     }
+
+
+def stored(vault: Vault, point: BackupPoint) -> dict[str, object]:
+    """What every command about backups says of the backup that it made, used or found newest."""
+    return {"file": vault.file(point.number), "seq": _seq(point), "bytes": point.bytes}
+
+
+def unmade() -> dict[str, object]:
+    """The same where there is none."""
+    return {"file": None, "seq": None, "bytes": 0}
+
+
+def _newest(vault: Vault, points: list[BackupPoint]) -> dict[str, object]:
+    return stored(vault, points[-1]) if points else unmade()
+
+
+def _stopwatch() -> Callable[[], float]:
+    """Tells the seconds since it was made."""
+    began = time.monotonic()
+    return lambda: round(time.monotonic() - began, 3)
 
 
 def _line(point: BackupPoint) -> str:

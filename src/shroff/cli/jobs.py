@@ -14,7 +14,7 @@ from shroff.cli.options import gathered
 from shroff.cli.session import ExampleGroup, Session, command, cut, json_option, one_line, table
 from shroff.errors import UsageError
 from shroff.events.event import time_text
-from shroff.language.values import parse_duration
+from shroff.language.values import named_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,7 +111,9 @@ def run(session: Session, kind: str | None, params: tuple[str, ...], options: Jo
             one = desk.run_now(who, schedule)
         else:
             given = _plain(str(kind), params)
-            one = desk.begin(who, str(kind), given, timeout_ms=_length_ms(options.timeout), retries=options.retries)
+            one = desk.begin(
+                who, str(kind), given, timeout_ms=named_duration("--timeout", options.timeout), retries=options.retries
+            )
         if waits:
             one = _waited(session, desk, one.id)
     session.answer(_document(one), _text(one) if waits else f"{one.kind} is queued as {one.id}.")
@@ -222,13 +224,6 @@ def _plain(kind: str, params: Sequence[str]) -> dict[str, Any]:
     read = kind_named(kind).read(found, is_text=True)
     plain: dict[str, Any] = {name: value for name, value in msgspec.to_builtins(read).items() if name in found}
     return plain
-
-
-def _length_ms(text: str) -> int:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"--timeout: {error}.") from None
 
 
 def _document(one: Job) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import click
 
 from shroff.cli.session import ExampleGroup, Session, argument, command, json_option, many, table
 from shroff.cli.users import at_desk, moment_text
-from shroff.errors import UsageError
+from shroff.language.values import named_duration
 
 if TYPE_CHECKING:
     from shroff.people.documents import KeyDocument
@@ -101,23 +101,11 @@ def create(session: Session, name: str, role: str, expires: str, scopes: tuple[s
 
     with at_desk(session) as (desk, who):
         wanted = [people.known_scope(one) for one in scopes]
-        lasts_ms = _duration_ms(expires, "--expires") if expires else None
+        lasts_ms = named_duration("--expires", expires, is_positive=True) if expires else None
         key, text = people.create(desk, who, name, people.known_role(role), scopes=wanted, lasts_ms=lasts_ms)
     told = {**document(key), "key": text}
     session.answer(told, f"{text}\nThis is the key of {key.name}, role {key.role.value}. It is not shown again.")
     session.next("shroff keys list", f"shroff keys revoke {key.id}")
-
-
-def _duration_ms(text: str, option: str) -> int:
-    from shroff.language.values import parse_duration
-
-    try:
-        found = parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}.") from None
-    if found <= 0:
-        raise UsageError(f"{option} must be a duration above zero, such as 90d.")
-    return found
 
 
 @command("rotate", "shroff keys rotate till", "shroff keys rotate till --overlap 1h --expires 90d", group=keys)
@@ -134,8 +122,8 @@ def rotate(session: Session, key: str, overlap: str, expires: str) -> None:
     from shroff.people import keys as people
 
     with at_desk(session) as (desk, who):
-        overlap_ms = _duration_ms(overlap, "--overlap")
-        lasts_ms = _duration_ms(expires, "--expires") if expires else None
+        overlap_ms = named_duration("--overlap", overlap, is_positive=True)
+        lasts_ms = named_duration("--expires", expires, is_positive=True) if expires else None
         new, text, old = people.rotate(desk, who, key, overlap_ms=overlap_ms, lasts_ms=lasts_ms)
     session.answer(
         {**document(new), "key": text, "old": document(old)},

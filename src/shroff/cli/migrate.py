@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
 
-from shroff.cli.backup import at
+from shroff.cli.backup import at, stored, unmade
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, table
 
@@ -27,18 +28,21 @@ def migrate(session: Session, is_plan: bool, place: str | None, key: Path | None
     from shroff.app.backups.keeping import vault_of
     from shroff.app.backups.migrating import apply, plan
 
-    opened = session.project.opened
+    opened, began = session.project.opened, time.monotonic()
     planned = plan(opened)
-    number = None
+    number, made = None, unmade()
     if not is_plan:
         with vault_of(opened, place, key) as vault, bars("repacking, decisions") as (progress,):
             number = apply(opened, vault, planned, progress)
+            made = unmade() if number is None else stored(vault, vault.point(number)[0])
         planned = plan(opened)
     rows = [(one.database, one.part, one.found, one.known, one.action) for one in planned]
     keys = ("database", "tables", "found", "known", "action")
     document = {
         "program": shroff.__version__,
         "backup": number,
+        **made,
+        "seconds": round(time.monotonic() - began, 3),
         "tables": [dict(zip(keys, row, strict=True)) for row in rows],
     }
     actions = {one.action for one in planned}

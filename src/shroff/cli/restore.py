@@ -71,7 +71,10 @@ def restore(
         "seq": found.last_seq,
         "files": found.files,
         "missing_secrets": list(found.missing),
+        "damaged": list(found.damaged),
         "held_letters": found.held,
+        "file": vault.file(found.number),
+        "bytes": found.bytes,
         "seconds": round(seconds, 3),
     }
     what = f"the project of {time_text(found.at_ms)}, up to seq {found.last_seq:,}, {many(found.files, 'file')}"
@@ -80,6 +83,9 @@ def restore(
         text += f"\n{many(found.held, 'notification')} held, because sending after the backup is unknown."
     if found.missing:
         text += f"\nMissing secrets, copy them into {folder}: {', '.join(found.missing)}."
+    if found.damaged:
+        numbers = ", ".join(map(str, found.damaged))
+        text += f"\nSkipped because they cannot be read, although they may be nearer to that time: backups {numbers}."
     if store is not None:
         text += f"\nNow set 'store' in {folder / 'shroff.yaml'} to the database of --store."
     session.answer(document, text)

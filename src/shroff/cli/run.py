@@ -19,7 +19,7 @@ from shroff.cli.run_lanes import end_with
 from shroff.cli.session import Session, command, many, one_line
 from shroff.cli.watched_work import watched
 from shroff.errors import ShroffError, UsageError
-from shroff.language.values import parse_duration
+from shroff.language.values import named_duration
 from shroff.runtime import logs, traces
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
     With several lanes, each lane has its own worker: --lane N starts one. Without it, one process per lane is started.
     """
     session.stopped = "Committed input is stored; the next run continues after it."
-    idle_s = None if options.until_idle is None else _duration_s(options.until_idle)
+    idle_s = None if options.until_idle is None else named_duration("--until-idle", options.until_idle) / 1_000
     if session.project.lanes.is_parted and not sources:
         from shroff.cli.run_lanes import run_lanes
 
@@ -241,13 +241,6 @@ def _held_back(sinks: list[SinkState] | None) -> list[str]:
         if parts:
             lines.append(one_line(f"Sink {one.name}: {'; '.join(parts).rstrip('.')}."))
     return lines
-
-
-def _duration_s(text: str) -> float:
-    try:
-        return parse_duration(text) / 1_000
-    except ValueError as error:
-        raise UsageError(f"--until-idle: {error}.") from None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import click
 
 from shroff.cli.session import Session, command, many, table
 from shroff.errors import UsageError
-from shroff.language.values import parse_duration
+from shroff.language.values import named_duration
 from shroff.monitoring.pulse import HOUR_MS, LiveFigures, Pulse
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ def status(session: Session, watch: str | None) -> None:
         return
     if session.is_json:
         raise UsageError("--watch is for people; call 'shroff status --json' as often as you need it.")
-    every_s = _seconds(watch)
+    every_s = named_duration("--watch", watch) / 1_000
+    if every_s < 1:
+        raise UsageError("--watch: one second is the least.")
     project, pulse = session.project, Pulse()
     while True:
         text = _text(project, look_at_store(project, is_quick=True), _last_hour(project, pulse))
@@ -51,16 +53,6 @@ def status(session: Session, watch: str | None) -> None:
         time.sleep(every_s)
         if sys.stdout.isatty():
             session.write(CLEAR.encode())
-
-
-def _seconds(watch: str) -> float:
-    try:
-        found = parse_duration(watch) / 1_000
-    except ValueError as error:
-        raise UsageError(f"--watch: {error}.") from None
-    if found < 1:
-        raise UsageError("--watch: one second is the least.")
-    return found
 
 
 def _last_hour(project: Project, pulse: Pulse | None = None) -> LiveFigures | None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import structs
 
 from shroff.cli.session import Session, argument, many, one_line
-from shroff.errors import UsageError
-from shroff.language.values import parse_duration
+from shroff.language.values import named_duration
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -34,8 +33,8 @@ def watching_options(
         promote=promote,
         by=by,
         once=once,
-        settled_ms=SETTLED_MS if settled is None else _length_ms("--settled", settled),
-        poll_s=POLL_S if poll is None else _length_ms("--poll", poll) / 1_000,
+        settled_ms=SETTLED_MS if settled is None else named_duration("--settled", settled),
+        poll_s=POLL_S if poll is None else named_duration("--poll", poll) / 1_000,
     )
 
 
@@ -118,13 +117,6 @@ def _quarantined(report: FileReport) -> int:
 def _are_all_waiting(report: FileReport) -> bool:
     """Whether a file brought labels and the log has the event of none of them: they name others than were meant."""
     return report.appended is not None and 0 < report.appended.labels.read == report.appended.labels.pending
-
-
-def _length_ms(option: str, text: str) -> int:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}.") from None
 
 
 class _Stopped:

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from shroff.errors import UsageError
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, Type
 
 Value = str | int | float | bool | None
@@ -52,6 +53,17 @@ def parse_duration(text: str) -> int:
     if total > INTEGER_MAX // 4:
         raise ValueError(f"the duration {quoted(text)} is too long")
     return total
+
+
+def named_duration(name: str, text: str, *, is_positive: bool = False) -> int:
+    """Read the duration of a named option or field as milliseconds. Raises: UsageError, which names it."""
+    try:
+        length_ms = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}.") from None
+    if is_positive and length_ms <= 0:
+        raise UsageError(f"{name}: the duration must be above zero, such as 90d.")
+    return length_ms
 
 
 def parse_share(text: str) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,10 +78,10 @@ def check_follows(opened: Opened) -> None:
         )
 
 
-def listed(vault: Vault) -> list[BackupPoint]:
-    """All backups, oldest first. Raises: as `Vault.open` and `Vault.point`."""
+def listed(vault: Vault) -> tuple[list[BackupPoint], dict[int, str]]:
+    """Backups, oldest first; and those whose point is damaged, with the reason. Raises: as `Vault.open`."""
     vault.open()
-    return [point for point, _ in vault.points(vault.numbers())]
+    return vault.readable()
 
 
 def verified(vault: Vault, progress: Progress = lambda _: None) -> VerifiedBackups:
@@ -118,23 +118,34 @@ def _mistake(vault: Vault, name: str) -> str:
     return ""
 
 
-def pruned(vault: Vault, rules: KeepRules, now_ms: int, *, is_dry: bool = False) -> tuple[list[BackupPoint], int]:
-    """Remove backups by rules; gives those, and the bytes of pieces that nothing needs any more.
+def pruned(vault: Vault, rules: KeepRules, now_ms: int, *, is_dry: bool = False) -> tuple[list[int], int]:
+    """Remove backups by rules; gives their numbers, and the bytes of pieces that nothing needs any more.
 
-    The newest full backup and all behind it stay. Points go before pieces, the newest first, so that whatever is left
-    of an interrupted call can be restored, and the next call finishes it. Call it while no backup is made.
+    The newest full backup and all behind it stay. Damaged points before it go, and the tails that need them, since
+    nothing can restore them. Points go before pieces, the newest first, so that whatever is left of an interrupted
+    call can be restored, and the next call finishes it. Call it while no backup is made.
     """
-    points = listed(vault)
-    gone = _gone(points, rules, now_ms)
-    left = {one.number for one in points} - {one.number for one in gone}
-    needed = set().union(*(_pieces(one) for one in points if one.number in left))
+    points, damaged = listed(vault)
+    gone = sorted({point.number for point in _gone(points, rules, now_ms)} | _useless(points, damaged))
+    needed = set().union(*(_pieces(point) for point in points if point.number not in gone))
     spare = {name: size for name, size in vault.pieces().items() if name not in needed}
     if not is_dry:
-        for one in reversed(gone):
-            vault.remove_point(one.number)
+        for number in reversed(gone):
+            vault.remove_point(number)
         for name in spare:
             vault.remove_piece(name)
     return gone, sum(spare.values())
+
+
+def _useless(points: list[BackupPoint], damaged: Collection[int]) -> set[int]:
+    """The numbers of damaged points before the newest full backup, and of the tails that need them."""
+    newest = max((point.number for point in points if point.is_full), default=0)
+    full = {point.number for point in points if point.is_full}
+    found: set[int] = set()
+    for number in sorted({point.number for point in points} | set(damaged)):
+        if number < newest and (number in damaged or (number - 1 in found and number not in full)):
+            found.add(number)
+    return found
 
 
 def _gone(points: list[BackupPoint], rules: KeepRules, now_ms: int) -> list[BackupPoint]:

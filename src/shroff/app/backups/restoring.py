@@ -51,7 +51,10 @@ BY_SETTINGS: Final = ServerTarget()
 
 @dataclass(frozen=True, slots=True)
 class RestoredProject:
-    """What was restored. `missing` are secrets to bring; `held` are letters that may have been sent already."""
+    """What was restored. `missing` are secrets to bring; `held` are letters that may have been sent already.
+
+    `damaged` are backups that could not be read and may be of a later moment before the one that was asked for.
+    """
 
     folder: Path
     number: int
@@ -60,20 +63,40 @@ class RestoredProject:
     files: int
     missing: tuple[str, ...]
     held: int
+    bytes: int
+    damaged: tuple[int, ...] = ()
 
 
-def point_at(vault: Vault, to_ms: int | None) -> int:
-    """The last point at or before a moment. Raises: UsageError where there is none."""
+def point_at(vault: Vault, to_ms: int | None) -> tuple[int, tuple[int, ...]]:
+    """The last point at or before a moment that can be read, and the damaged ones behind it.
+
+    These may be nearer to that moment: their times cannot be read. Without a moment it is the last point.
+
+    Raises: UsageError where there is none.
+    """
     numbers = vault.numbers()
     if not numbers:
         raise UsageError(f"{vault.address} has no complete backup. Make one with 'shroff backup create'.")
     if to_ms is None:
-        return numbers[-1]
-    found = bisect_right(numbers, to_ms, key=lambda number: vault.point(number)[0].at_ms)
-    if not found:
-        first = time_text(vault.point(numbers[0])[0].at_ms)
-        raise UsageError(f"{vault.address} has no backup at or before {time_text(to_ms)}; the first is of {first}.")
-    return numbers[found - 1]
+        return numbers[-1], ()
+
+    def readable(at: int) -> BackupPoint | None:
+        """The point at or before an index, the nearest that can be read."""
+        for number in reversed(numbers[: at + 1]):
+            with suppress(StorageError):
+                return vault.point(number)[0]
+        return None
+
+    def at_ms(at: int) -> int:
+        return -1 if (point := readable(at)) is None else point.at_ms
+
+    stop = bisect_right(range(len(numbers)), to_ms, key=at_ms)
+    found = readable(stop - 1) if stop else None
+    if found is None:
+        first = next((point for at in range(len(numbers)) if (point := readable(at)) is not None), None)
+        words = "none can be read" if first is None else f"the first is of {time_text(first.at_ms)}"
+        raise UsageError(f"{vault.address} has no backup at or before {time_text(to_ms)}; {words}.")
+    return found.number, tuple(number for number in numbers[:stop] if number > found.number)
 
 
 def restore(
@@ -100,7 +123,8 @@ def restore(
     label = vault.open()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty. Restore into a new folder.")
-    chain = list(vault.chain(point_at(vault, to_ms)))
+    number, damaged = point_at(vault, to_ms)
+    chain = list(vault.chain(number))
     last = chain[0][0]
     files = next(point.files for point, _ in chain if point.files is not None)
     given = _given(last, secrets)
@@ -127,6 +151,7 @@ def restore(
                 _write(_inside(part, name), 0o600, (data,))
             _inside(part, f"{config.STATE_FOLDER}/x")  # a project without a log has the folder, too
             write_note(part / config.STATE_FOLDER, BackupNote(label.id, vault.address, last.number, last.at_ms))
+            size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
             _sync(part)
             on_step("written")
             for tool in tools.values():
@@ -137,7 +162,7 @@ def restore(
         raise StorageError(f"{folder} cannot be restored: {error.strerror or error}. {left}") from None
     missing = tuple(sorted(last.secrets.keys() - given.keys()))
     seq = max((one.last_seq for one in last.databases.values()), default=0)
-    return RestoredProject(folder, last.number, last.at_ms, seq, len(files), missing, held)
+    return RestoredProject(folder, last.number, last.at_ms, seq, len(files), missing, held, size, damaged)
 
 
 @contextmanager

@@ -206,6 +206,10 @@ class Vault:
 
     # Points
 
+    def file(self, number: int) -> str:
+        """Path or URL of a point."""
+        return f"{self.address}/{_point(number)}"
+
     def numbers(self) -> list[int]:
         """The points that are there, oldest first."""
         names = (one.name.rpartition("/")[2] for one in self._objects.list(POINTS))
@@ -229,6 +233,20 @@ class Vault:
         if self.label is not None and point.project != self.label.id:
             raise StorageError(f"{self.address}: {_point(number)} is of another project. {_CURE}")
         return point, digest.decode()
+
+    def readable(self) -> tuple[list[BackupPoint], dict[int, str]]:
+        """Points that can be read, oldest first; and why each other one cannot, by its number."""
+
+        def read(number: int) -> BackupPoint | str:
+            try:
+                return self.point(number)[0]
+            except StorageError as error:
+                return str(error)
+
+        numbers = self.numbers()
+        found = list(zip(numbers, _ahead(read, numbers, POINT_READERS), strict=True))
+        points = [point for _, point in found if isinstance(point, BackupPoint)]
+        return points, {number: why for number, why in found if isinstance(why, str)}
 
     def add(self, point: BackupPoint) -> str:
         """Store a point; gives its hash. Raises: UsageError where another process stored one of this number."""

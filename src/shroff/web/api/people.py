@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 
 import msgspec
 
-from shroff.errors import UsageError
-from shroff.language.values import parse_duration
+from shroff.language.values import named_duration
 from shroff.people import documents, keys, links, sessions, users
 from shroff.people.access import Right, Who
 from shroff.people.desk import Desk
@@ -218,12 +217,7 @@ async def revoke_key(service: Service, request: Request) -> Json[documents.KeyDo
 def made_key(desk: Desk, who: Who, given: NewKey) -> tuple[ApiKey, str]:
     """Make a key. Raises: as `keys.create`."""
     scopes = [keys.known_scope(one) for one in given.scopes]
-    try:
-        lasts_ms = parse_duration(given.expires) if given.expires else None
-    except ValueError as error:
-        raise UsageError(f"expires: {error}.") from None
-    if lasts_ms is not None and lasts_ms <= 0:
-        raise UsageError("expires: a duration above zero, such as 90d.")
+    lasts_ms = named_duration("expires", given.expires, is_positive=True) if given.expires else None
     return keys.create(desk, who, given.name, keys.known_role(given.role), scopes=scopes, lasts_ms=lasts_ms)
 
 

@@ -15,7 +15,7 @@ from shroff.cases.files import TYPES
 from shroff.cases.reading import refunded_by
 from shroff.errors import UsageError
 from shroff.events.event import time_text
-from shroff.language.values import parse_duration
+from shroff.language.values import named_duration
 from shroff.people.access import RIGHTS, Right
 from shroff.project.meaning import teller_of
 from shroff.rules.silences import key_of
@@ -161,7 +161,7 @@ async def snooze(service: Service, request: Request) -> Response:
     form = await request.form()
 
     def run() -> Case:
-        until_ms = service.cases.now_ms() + _duration(form.get("for", ""))
+        until_ms = service.cases.now_ms() + named_duration("for", form.get("for", ""))
         tag = form.get("tag", "")
         return deciding.snooze(service.cases, request.who, number_of(request), until_ms, tag=tag).cases[0]
 
@@ -208,7 +208,7 @@ async def note(service: Service, request: Request) -> Response:
 async def silence(service: Service, request: Request) -> Response:
     """Let one of its rules be silent for whom it is about, for a while."""
     form = await request.form()
-    until = time_text(service.cases.now_ms() + _duration(form.get("for", "")))
+    until = time_text(service.cases.now_ms() + named_duration("for", form.get("for", "")))
     case, why_not = await silence_for(service, request, form.get("rule", ""), until, form.get("text", ""))
     return await _silenced(service, request, case, why_not)
 
@@ -250,13 +250,6 @@ async def _done(
     except CaseChangedError as error:
         return await _page(service, request, where, error.case)
     return see_other(where.case(case.number) if stays(case) else where.queue)
-
-
-def _duration(text: str) -> int:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"for: {error}.") from None
 
 
 ROUTES: Final = (
