@@ -246,7 +246,9 @@ def _document(point: BackupPoint) -> dict[str, object]:
 
 def stored(vault: Vault, point: BackupPoint) -> dict[str, object]:
     """What every command about backups says of the backup that it made, used or found newest."""
-    return {"file": vault.file(point.number), "seq": _seq(point), "bytes": point.bytes}
+    from shroff.app.backups.vault import point_name
+
+    return {"file": f"{vault.address}/{point_name(point.number)}", "seq": _seq(point), "bytes": point.bytes}
 
 
 def unmade() -> dict[str, object]:

@@ -54,6 +54,7 @@ def restore(
     from shroff.app.backups.keeping import vault_of
     from shroff.app.backups.restoring import ServerTarget
     from shroff.app.backups.restoring import restore as restored
+    from shroff.app.backups.vault import point_name
     from shroff.app.opened import Opened
     from shroff.events.event import time_text
     from shroff.replay.notebook import moment_ms
@@ -73,7 +74,7 @@ def restore(
         "missing_secrets": list(found.missing),
         "damaged": list(found.damaged),
         "held_letters": found.held,
-        "file": vault.file(found.number),
+        "file": f"{vault.address}/{point_name(found.number)}",
         "bytes": found.bytes,
         "seconds": round(seconds, 3),
     }

@@ -206,10 +206,6 @@ class Vault:
 
     # Points
 
-    def file(self, number: int) -> str:
-        """Path or URL of a point."""
-        return f"{self.address}/{_point(number)}"
-
     def numbers(self) -> list[int]:
         """The points that are there, oldest first."""
         names = (one.name.rpartition("/")[2] for one in self._objects.list(POINTS))
@@ -221,17 +217,17 @@ class Vault:
 
     def point(self, number: int) -> tuple[BackupPoint, str]:
         """A point, and its hash. Raises: StorageError where it is missing or altered."""
-        found = self._objects.get(_point(number))
+        found = self._objects.get(point_name(number))
         if found is None:
             raise StorageError(f"{self.address}: the point {number} is missing. {_CURE}")
-        digest, _, body = self._opened(found.data, _point(number)).partition(b"\n")
+        digest, _, body = self._opened(found.data, point_name(number)).partition(b"\n")
         if digest.decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
-            raise self._altered(_point(number))
-        point = self._decoded(body, BackupPoint, _point(number))
+            raise self._altered(point_name(number))
+        point = self._decoded(body, BackupPoint, point_name(number))
         if point.number != number:
-            raise self._altered(_point(number))
+            raise self._altered(point_name(number))
         if self.label is not None and point.project != self.label.id:
-            raise StorageError(f"{self.address}: {_point(number)} is of another project. {_CURE}")
+            raise StorageError(f"{self.address}: {point_name(number)} is of another project. {_CURE}")
         return point, digest.decode()
 
     def readable(self) -> tuple[list[BackupPoint], dict[int, str]]:
@@ -253,7 +249,7 @@ class Vault:
         body = msgspec.json.encode(point)
         digest = hashlib.sha256(body).hexdigest()
         if not self._objects.put(
-            _point(point.number), self._closed(digest.encode() + b"\n" + body, _point(point.number))
+            point_name(point.number), self._closed(digest.encode() + b"\n" + body, point_name(point.number))
         ):
             raise UsageError(
                 f"{self.address}: another process made the backup {point.number} meanwhile. Only one process may make "
@@ -261,15 +257,15 @@ class Vault:
             )
         return digest
 
-    def remove_point(self, number: int) -> None:
-        self._objects.delete(_point(number))
+    def removepoint_name(self, number: int) -> None:
+        self._objects.delete(point_name(number))
 
     def chain(self, number: int) -> Iterator[tuple[BackupPoint, str]]:
         """A point and those that it needs, newest first. Raises: StorageError where one is missing or altered."""
         expected = None
         for point, digest in self.points(range(number, 0, -1)):
             if expected not in {None, digest}:
-                raise self._altered(_point(point.number))
+                raise self._altered(point_name(point.number))
             yield point, digest
             if point.is_full:
                 return
@@ -361,5 +357,6 @@ def _piece(name: str) -> str:
     return f"{PIECES}/{name[:2]}/{name}"
 
 
-def _point(number: int) -> str:
+def point_name(number: int) -> str:
+    """The name of a point's object."""
     return f"{POINTS}/{number:012d}"
