@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -23,16 +23,19 @@ from shroff.errors import Problem, StorageError, UsageError
 from shroff.project.definitions import Definitions, Versions, is_list
 from shroff.project.look_ups import LookUps
 from shroff.project.read_once import LISTS, ReadOnce
-from shroff.project.reference import LIST_COLUMNS, Answer, ListFile, answer_of, load_list
+from shroff.project.reference import LIST_COLUMNS, Answer, Changes, answer_of, load_list, remapped
 
 if TYPE_CHECKING:
     from shroff.project.lists import Edited
 
-FORM: Final = 2  # another one where what is kept, or what a check finds, is another
+FORM: Final = 3  # another one where what is kept, or what a check finds, is another
 
 
 class _Kept(msgspec.Struct, frozen=True):
-    """The file. `of` and the values of `lists` are hashes, `asked` is what rule tests asked each list."""
+    """The file. `of` and the values of `lists` are hashes, `asked` is what rule tests asked each list.
+
+    `versions` has no version of lists where the lists changed since, until they are active.
+    """
 
     of: str
     lists: dict[str, str]
@@ -74,8 +77,9 @@ class CheckedFiles:
     look_ups: LookUps
     _kept: _Kept
     _read: ReadOnce
+    _mapped: tuple[str, Mapping[str, str]]  # a version of lists, and the texts that it was made of; "" where unknown
 
-    def allows(self, file: str, found: Edited, stands_for: Callable[[str], str]) -> bool:
+    def allows(self, file: str, found: Edited, stands_for: Changes) -> bool:
         """Whether a list is well with this edit too, by its new rows alone; False where all is to be checked again."""
         problems: list[Problem] = []
         rows = [[getattr(one, name) for name in LIST_COLUMNS] for one in found.after]
@@ -86,27 +90,32 @@ class CheckedFiles:
     def edited(self, file: str, text: str) -> CheckedFiles:
         """The same with another text of a list."""
         lists = {**self._kept.lists, file: self._read.version(file, {file: text})}
-        return replace(self, texts={**self.texts, file: text}, _kept=msgspec.structs.replace(self._kept, lists=lists))
+        kept = msgspec.structs.replace(self._kept, lists=lists, versions={**self._kept.versions, LISTS: ""})
+        return replace(self, texts={**self.texts, file: text}, _kept=kept)
 
-    def rows(self, in_force: Mapping[str, str], stands_for: Callable[[str], str]) -> ListRows:
+    def rows(self, versions: Mapping[str, str], in_force: Mapping[str, str], stands_for: Changes) -> ListRows:
         """The version that becomes active with the lists: beside them, unchanged files as the log has them.
 
         Args:
+            versions: Those of the log's files. Where they have the lists that were checked, hashes go on from these.
             stands_for: Gives what stands for a value of a list that is compared with a hashed field.
         """
+        version, before = self._mapped
+        is_known = bool(version) and version == versions.get(LISTS)
         texts = {}
         for file, text in self.texts.items():
-            is_hashed = _name(file) in self.look_ups.hashed
-            read = load_list(file, text, []) if is_hashed else ListFile(_name(file), text.removeprefix("\ufeff"), {})
-            texts[file] = (read.mapped(stands_for) if is_hashed else read).text
-        versions = Versions(**{**self._kept.versions, "lists": self._read.version(LISTS, texts)})
-        return ListRows(
-            versions, {**{name: in_force[name] for name in in_force if not is_list(name)}, **texts}, self.look_ups
-        )
+            mapped: str | None = text.removeprefix("\ufeff")
+            if _name(file) in self.look_ups.hashed:
+                mapped = remapped(before[file], in_force[file], text, stands_for) if is_known else None
+            texts[file] = load_list(file, text, []).mapped(stands_for).text if mapped is None else mapped
+        now = Versions(**{**self._kept.versions, LISTS: self._read.version(LISTS, texts)})
+        others = {name: text for name, text in in_force.items() if not is_list(name)}
+        return ListRows(now, {**others, **texts}, self.look_ups)
 
-    def keep(self, path: Path) -> None:
-        """Keep it for the next process, where that can be written."""
-        _write(path, self._kept)
+    def keep(self, path: Path, version: str = "") -> None:
+        """Keep it for the next process, where that can be written; the version of its lists once that is active."""
+        versions = {**self._kept.versions, LISTS: version or self._kept.versions[LISTS]}
+        _write(path, msgspec.structs.replace(self._kept, versions=versions))
 
 
 def keep_checked(
@@ -122,19 +131,12 @@ def keep_checked(
         definitions: What came of the files.
         asked: What rule tests asked each list, with its answers.
     """
-    look_ups, contents = definitions.look_ups, contents_of(files, read)
-    lists, answers = dict(contents.lists), {name: dict(one) for name, one in asked.items() if one}
-    _write(
-        path,
-        _Kept(
-            contents.of, lists, asdict(definitions.versions), sorted(look_ups.hashed), sorted(look_ups.kept), answers
-        ),
-    )
+    hashed, kept = sorted(definitions.look_ups.hashed), sorted(definitions.look_ups.kept)
+    answers, contents = {name: dict(one) for name, one in asked.items() if one}, contents_of(files, read)
+    _write(path, _Kept(contents.of, dict(contents.lists), asdict(definitions.versions), hashed, kept, answers))
 
 
-def checked_files(
-    path: Path, files: Mapping[str, str], stands_for: Callable[[str], str], read: ReadOnce
-) -> CheckedFiles | None:
+def checked_files(path: Path, files: Mapping[str, str], stands_for: Changes, read: ReadOnce) -> CheckedFiles | None:
     """Cached state of files; None where they are to be read and checked."""
     try:
         kept = msgspec.json.decode(config.read_text(path), type=_Kept)
@@ -153,7 +155,9 @@ def checked_files(
         if problems or any(answer_of(found.entries, value) != answer for value, answer in asked.items()):
             return None
     look_ups = LookUps(frozenset(kept.hashed), frozenset(kept.kept))
-    return CheckedFiles(texts, look_ups, msgspec.structs.replace(kept, lists=dict(contents.lists)), read)
+    version = kept.versions[LISTS] if kept.lists == contents.lists else ""
+    kept = msgspec.structs.replace(kept, lists=dict(contents.lists), versions={**kept.versions, LISTS: version})
+    return CheckedFiles(texts, look_ups, kept, read, (version, texts))
 
 
 def _write(path: Path, kept: _Kept) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from shroff.config import lines_ended
 from shroff.errors import UsageError, nearest
 from shroff.language.expression import InList, Node, walk
-from shroff.project.definitions import Definitions
-from shroff.project.reference import LIST_COLUMNS, ListFile
+from shroff.project.definitions import HASHED, Definitions
+from shroff.project.reference import LIST_COLUMNS, Changes, ListFile
 
 ADDED: Final = "added"
 CHANGED: Final = "changed"
@@ -22,6 +22,7 @@ SAME: Final = "same"
 EMPTY: Final = ",".join(LIST_COLUMNS) + "\n"
 _FILLED: Final = tuple(name for name in LIST_COLUMNS if name != "added_by")  # the record has that in any case
 _BOM: Final = "\ufeff"
+_HASHED_LINE: Final = re.compile(rf"^{HASHED.pattern}[,\n]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def edited(
     text: str,
     put: Sequence[Entry],
     out: Collection[str],
-    stands_for: Callable[[str], str],
+    stands_for: Changes,
     *,
     is_whole: bool = False,
     known: ListFile | None = None,
@@ -135,25 +136,26 @@ def edited(
 
     Args:
         put: Entries that are to be there, in place of those of the same value; of two of one value the later. One
-            that differs only by who added it stays as it was. Who did is written where the list has a column for it.
+            that differs only by who added it stays as it was. Who did is written where the list has a column for it,
+            and in place of the value what stands for it.
+        stands_for: Gives what a value is compared by: a hash, or the value itself. Of what it gives, it gives the same.
         out: Values that are to be there no more.
         is_whole: Whatever else is there goes.
         known: The list as it was read before, where it was: that spares most looks.
 
     Raises: UsageError where the list lacks a column that an entry fills.
     """
-    if len(put) + len(out) == 1 and not is_whole and stands_for is str:
-        found = _of_one_value(text, put, out, known)
+    if len(put) + len(out) == 1 and not is_whole:
+        found = _of_one_value(text, put, out, stands_for, known)
         if found is not None:
             return found
     sheet = _Sheet(text)
-    wanted = {stands_for(one.value): one for one in put}
+    wanted = {(key := stands_for(one.value)): replace(one, value=key) for one in put}
     filled = {name for one in wanted.values() for name in _FILLED if getattr(one, name)}
     if lacking := [name for name in LIST_COLUMNS if name in filled - set(sheet.header)]:
         raise UsageError(f"the first line of the list lacks the column {', '.join(lacking)}; add it there first.")
     gone, lines, total = {stands_for(value) for value in out}, sheet.lines, 0
-    first_line = lines[0] if lines else ""
-    ending = first_line[len(first_line.rstrip("\r\n")) :] or "\n"
+    ending = lines[0][len(lines[0].rstrip("\r\n")) :] or "\n" if lines else "\n"
     before, after, counts = list[Entry](), list[Entry](), {ADDED: 0, CHANGED: 0, REMOVED: 0}
     edits: list[tuple[tuple[int, int], list[str]]] = []
     for value, row, span in sheet.rows():
@@ -186,22 +188,32 @@ def edited(
     return Edited(text, tuple(before), (*after, *wanted.values()), counts, total + len(wanted))
 
 
-def _of_one_value(text: str, put: Sequence[Entry], out: Collection[str], known: ListFile | None) -> Edited | None:
+def entry_of(text: str, value: str, stands_for: Changes, known: ListFile | None = None) -> Entry | None:
+    """The first entry of a value in a list; None where it has none. Args and cost: as `edited`."""
+    return next(iter(edited(text, (), (value,), stands_for, known=known).before), None)
+
+
+def _of_one_value(
+    text: str, put: Sequence[Entry], out: Collection[str], stands_for: Changes, known: ListFile | None
+) -> Edited | None:
     """The edit of one value, where a look at the text as a whole is enough; else None. Cost: 0.6 ms a megabyte.
 
     Args:
         known: The list as it was read before, where it was: else what it knows costs 2 ms a megabyte more.
     """
     (value,) = (one.value for one in put) if put else out
+    spelled = {value, stored := stands_for(value)}
     known = known if known is not None and known.text == text else None
     is_plain = text.startswith(EMPTY) and text.endswith("\n") and not any(sign in text for sign in '"\r\0')
-    if not (is_plain and value) or re.search(r'[,"\s]', value):
-        return None
-    if known is None and ("\n\n" in text or "\n," in text):
+    has_gaps = known is None and ("\n\n" in text or "\n," in text)
+    if not (is_plain and value) or has_gaps or re.search(r'[,"\s]', value):
         return None
     total = text.count("\n") - 1 if known is None else known.rows
+    if value == stored and stands_for is not str and len(_HASHED_LINE.findall(text)) < total:
+        return None  # a row that was written in clear may have this hash
     sheet, spans = _Sheet(EMPTY), list[tuple[int, int]]()
-    for line in (f"\n{value},", f"\n{value}\n") if known is None or value in known.entries else ():
+    there = spelled if known is None else spelled & known.entries.keys()
+    for line in (f"\n{one}{end}" for one in there for end in ",\n"):
         at = len(EMPTY) - 1
         while (at := text.find(line, at)) >= 0:
             spans.append((at + 1, text.index("\n", at + 1) + 1))
@@ -210,11 +222,11 @@ def _of_one_value(text: str, put: Sequence[Entry], out: Collection[str], known: 
     if put and len(spans) > 1:
         return None
     was = [sheet.entry(text[start : end - 1].split(",")) for start, end in spans]
-    now, counts = tuple(put), {ADDED: 0, CHANGED: 0, REMOVED: 0}
+    now, counts = tuple(replace(one, value=stored) for one in put), {ADDED: 0, CHANGED: 0, REMOVED: 0}
     counts[ADDED if not was else CHANGED if put else REMOVED] = len(was or put)
     if put and was and (put[0].note, put[0].expires_at) == (was[0].note, was[0].expires_at):
         return Edited(text, (), (), dict.fromkeys(counts, 0), total)
-    line = sheet.line(put[0], "\n") if put else ""
+    line = sheet.line(now[0], "\n") if now else ""
     for start, end in reversed(spans):
         text = text[:start] + line + text[end:]
     return Edited(text if was else text + line, tuple(was), now, counts, total + len(now) - len(was))

@@ -18,9 +18,11 @@ from shroff.project.reference import ListFile, load_list, remapped, reread
 if TYPE_CHECKING:
     from hashlib import _Hash
 
+Given = TypeVar("Given")
 Value = TypeVar("Value")
 LISTS: Final = "lists"  # the texts of all lists, as a version has them
 SETTLED_NS: Final = 2_000_000_000  # the coarsest times of file systems in use
+LISTS_KEPT: Final = 2  # of each list
 MADE_KEPT: Final = 3  # the project's files, those that the log has in force, and what is being changed
 
 
@@ -30,11 +32,12 @@ class ReadOnce:
     What it gives is shared: nobody changes it.
     """
 
-    __slots__ = ("_kept", "_versions", "texts")
+    __slots__ = ("_kept", "_lists", "_versions", "texts")
 
     def __init__(self) -> None:
         self.texts = KeptTexts()
         self._versions: dict[str, TextsVersion] = {}
+        self._lists: dict[str, tuple[tuple[Any, Any], ...]] = {}
         self._kept: dict[tuple[str, str], tuple[object, Any, tuple[Problem, ...]]] = {}
 
     def tree(self, name: str, text: str, problems: list[Problem]) -> yamltext.Node | None:
@@ -43,31 +46,47 @@ class ReadOnce:
 
     def list_file(self, name: str, text: str, problems: list[Problem]) -> ListFile:
         """A file as a list."""
-        known = self.list_known(name[len("lists/") : -len(".csv")])
+        found: list[Problem] = []
 
-        def read(found: list[Problem]) -> ListFile:
-            return (known and reread(known, text)) or load_list(name, text, found)
+        def gone_on(_: str, made: tuple[ListFile, list[Problem]]) -> tuple[ListFile, list[Problem]] | None:
+            new = None if made[1] else reread(made[0], text)
+            return None if new is None else (new, [])
 
-        return self._of("list", name, text, read, problems)
+        read, found = self._gone_on(name, text, gone_on, lambda: (load_list(name, text, found), found))
+        problems += found
+        return read
 
-    def list_known(self, name: str) -> ListFile | None:
-        """A list as it was read last; None where it was not, or has mistakes."""
-        kept = self._kept.get(("list", f"lists/{name}.csv"))
-        return None if kept is None or kept[2] else kept[1]
+    def list_known(self, file: str, text: str) -> ListFile | None:
+        """A list as it was read of this text; None where it was not, or has mistakes."""
+        return next((made[0] for given, made in self._lists.get(file, ()) if given == text and not made[1]), None)
 
     def mapped(self, found: ListFile, change: Callable[[str], str]) -> ListFile:
         """A list with each value changed, where that is one and the same change for each list at all times."""
-        was: tuple[ListFile, ListFile] | None = self.last(f"mapped {found.name}")
 
-        def mapped() -> ListFile:
-            if was is None or (text := remapped(was[0].text, was[1].text, found.text, change)) is None:
-                return found.mapped(change)
-            return reread(was[1], text) or load_list(f"lists/{found.name}.csv", text, [])
+        def gone_on(was: ListFile, made: ListFile) -> ListFile | None:
+            text = remapped(was.text, made.text, found.text, change)
+            return None if text is None else reread(made, text) or load_list(f"lists/{found.name}.csv", text, [])
 
-        if was is not None and was[0] is found:
-            return was[1]
-        self.keep(f"mapped {found.name}", (found, made := mapped()))
-        return made
+        return self._gone_on(f"mapped {found.name}", found, gone_on, lambda: found.mapped(change))
+
+    def _gone_on(
+        self, name: str, given: Given, go_on: Callable[[Given, Value], Value | None], make: Callable[[], Value]
+    ) -> Value:
+        """What is made of a list, going on from what was made of it before, which that replaces.
+
+        Of a list with hashed values there are two: the project's file, and what the log has in force.
+        """
+        kept: tuple[tuple[Given, Value], ...] = self._lists.get(name, ())
+        for was, made in kept:
+            if was is given or (isinstance(given, str) and was == given):
+                return made
+        for at, (was, made) in enumerate(kept):
+            if (new := go_on(was, made)) is not None:
+                self._lists[name] = ((given, new), *kept[:at], *kept[at + 1 :])
+                return new
+        new = make()
+        self._lists[name] = ((given, new), *kept[: LISTS_KEPT - 1])
+        return new
 
     def version(self, kind: str, texts: Mapping[str, str]) -> str:
         """The version of texts (see `TextsVersion`), which goes on from that of the texts of this kind before."""

@@ -147,15 +147,17 @@ class WriterRequests:
         from shroff.log.history import control_at, control_of
         from shroff.project.look_ups import differs_in_rows
 
-        definitions = self._opened.definitions if known is None else None
         try:
             with closing(self._opened.open_log(read_only=False)) as log:
                 control = control_at(log)
-                now = definitions or (known and known.rows(control.files, self.hashing()))
-                if not now or log.asked(limit=1) or not differs_in_rows(control.versions, control.files, now):
+                rows = known and known.rows(control.versions, control.files, self.hashing())
+                now = rows or self._opened.definitions
+                if log.asked(limit=1) or not differs_in_rows(control.versions, control.files, now):
                     return False
                 if record := control_of(control, now, log.last_seq() + 1, self._opened.now_ms()):
                     log.append(Batch(records=[record], at_ms=record.time_ms))
+                if known:
+                    known.keep(self._opened.places.checked, now.versions.lists)
                 return True
         except LogBusyError:
             return False
@@ -175,9 +177,5 @@ class WriterRequests:
 
 Waits = Callable[[str], None]
 CarryOut = Callable[[Log, Request], bytes]  # gives the reply
-
-
 FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
-
-
 MADE_WITHIN_S: Final = 2.0  # from a new writer's lock to its log it was seen to take milliseconds

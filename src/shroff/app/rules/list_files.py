@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
@@ -14,6 +14,8 @@ from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.language.yaml import text as yamltext
 from shroff.people.audit import Action
+from shroff.project import lists
+from shroff.project.checked_files import CheckedFiles, checked_files
 from shroff.project.loading import files_of
 from shroff.project.settings.systems import Systems, load_systems
 from shroff.rules.silences import rule_of
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
     from shroff.app.live.requests import Waits
     from shroff.app.opened import Opened
-    from shroff.project.checked_files import CheckedFiles
-    from shroff.project.lists import Edited, Entry, ListOutcome, ListSummary
     from shroff.project.look_ups import LookUps
 
 FOLDER: Final = "lists/"
@@ -49,75 +49,63 @@ class ListFiles:
     if not TYPE_CHECKING:
         __call__ = called("lists", "all")
 
-    def all(self) -> list[ListSummary]:
+    def all(self) -> list[lists.ListSummary]:
         """List the project's lists and what reads them."""
-        from shroff.project.lists import file_of, summaries
-
         definitions = self._opened.definitions
-        texts = {file_of(name): self._list_text(name) for name in definitions.reference.lists}
-        return summaries(definitions, texts)
+        texts = {lists.file_of(name): self._list_text(name) for name in definitions.reference.lists}
+        return lists.summaries(definitions, texts)
 
-    def entries(self, name: str) -> list[Entry]:
+    def entries(self, name: str) -> list[lists.Entry]:
         """Get the entries of a list as stored. Raises: UsageError if there is no such list."""
-        from shroff.project.lists import entries, known_list
+        return lists.entries(self._list_text(lists.known_list(name, self._opened.definitions)))
 
-        return entries(self._list_text(known_list(name, self._opened.definitions)))
-
-    def holding(self, value: str) -> dict[str, Entry]:
+    def holding(self, value: str) -> dict[str, lists.Entry]:
         """Find the lists with a value, by name, with its entry."""
-        from shroff.project.lists import entries
-
-        found, definitions = {}, self._opened.definitions
+        definitions, found = self._opened.definitions, {}
         for name in definitions.reference.lists:
-            stands_for = self._stands_for(name, definitions.look_ups)
-            wanted = stands_for(value)
-            there = [one for one in entries(self._list_text(name)) if stands_for(one.value) == wanted]
-            if there:
-                found[name] = there[0]
-        return found
+            text = self._list_text(name)
+            read = self._opened.read_once.list_known(lists.file_of(name), text)
+            found[name] = lists.entry_of(text, value, self._stands_for(name, definitions.look_ups), read)
+        return {name: entry for name, entry in found.items() if entry is not None}
 
     def make(self, name: str, before: Callable[[], None] = lambda: None) -> None:
         """Create a list without entries; if `before` raises, nothing is created.
 
         Raises: UsageError where it is there, or the name cannot be one.
         """
-        from shroff.project.lists import EMPTY, file_of
-
         if not _NAME.fullmatch(name):
             raise UsageError("a list's name begins with a small letter and has small letters, digits and _.")
         with config.editing(self._opened.places):
             self._opened.reload()
             if name in self._opened.definitions.reference.lists:
                 raise UsageError(f"there is a list {name} already.")
-            self._opened.check_with({file_of(name): EMPTY})
+            self._opened.check_with({lists.file_of(name): lists.EMPTY})
             before()
-            self._write_list(name, EMPTY)
+            self._write_list(name, lists.EMPTY)
         self._opened.reload()
 
-    def add(self, name: str, entry: Entry, waits: Waits = unheard) -> ListOutcome:
+    def add(self, name: str, entry: lists.Entry, waits: Waits = unheard) -> lists.ListOutcome:
         """Add an entry to lists/NAME.csv and make it active; an entry with the same value is replaced.
 
         Raises: as `write_list`; NotAllowedError where a second person approves that.
         """
         return self.change(name, entry.value, [entry], waits=waits)
 
-    def remove(self, name: str, value: str, waits: Waits = unheard) -> ListOutcome:
+    def remove(self, name: str, value: str, waits: Waits = unheard) -> lists.ListOutcome:
         """Remove every line of a value from lists/NAME.csv, and make that active. Raises: as `write_list`."""
         return self.change(name, value, waits=waits)
 
     def change(
-        self, name: str, value: str, put: Sequence[Entry] = (), *, makes: bool = False, waits: Waits = unheard
-    ) -> ListOutcome:
+        self, name: str, value: str, put: Sequence[lists.Entry] = (), *, makes: bool = False, waits: Waits = unheard
+    ) -> lists.ListOutcome:
         """Set or remove one value of a list, and make that active.
 
         Raises: as `write_list`; NotAllowedError where a second person approves that.
         """
-        from shroff.project.lists import ListOutcome, file_of
-
         if put or rule_of(name) is None:
             refuse_alone(self._opened.systems, name)
 
-        def recorded(found: Edited) -> None:
+        def recorded(found: lists.Edited) -> None:
             changed = (*found.after, *found.before)[0].value  # hashed where it must be
             ProjectPeople(self._opened).record(
                 Action("list.change", f"list {name}", None, {"value": changed, "what": found.what})
@@ -126,20 +114,21 @@ class ListFiles:
         found, known = self._written(name, put, () if put else (value,), makes=makes, before=recorded)
         end = WriterRequests(self._opened).end_of_log()
         in_force, why_not = WriterRequests(self._opened).put_in_force(waits, WRITTEN, known=known)
-        others = WriterRequests(self._opened).changed_behind(end) - {file_of(name)} if in_force and end else ()
+        behind = WriterRequests(self._opened).changed_behind(end) if in_force and end else set()
+        others = tuple(sorted(behind - {lists.file_of(name)}))
         stands = self._stands_for(name, (known or self._opened.definitions).look_ups)(value)
-        return ListOutcome(name, stands, found.what, found.entries, in_force, why_not, tuple(sorted(others)))
+        return lists.ListOutcome(name, stands, found.what, found.entries, in_force, why_not, others)
 
     def write(
         self,
         name: str,
-        put: Sequence[Entry] = (),
+        put: Sequence[lists.Entry] = (),
         out: Sequence[str] = (),
         *,
         is_whole: bool = False,
         makes: bool = False,
-        before: Callable[[Edited], None] = lambda _: None,
-    ) -> Edited:
+        before: Callable[[lists.Edited], None] = lambda _: None,
+    ) -> lists.Edited:
         """Change the entries of a list, as `lists.edited`; values compared with a hashed field are hashed.
 
         It comes into force when the process that writes the log is asked to look at the files, or starts. `before` is
@@ -156,16 +145,14 @@ class ListFiles:
     def _written(
         self,
         name: str,
-        put: Sequence[Entry],
+        put: Sequence[lists.Entry],
         out: Sequence[str],
         *,
         is_whole: bool = False,
         makes: bool = False,
-        before: Callable[[Edited], None],
-    ) -> tuple[Edited, CheckedFiles | None]:
+        before: Callable[[lists.Edited], None],
+    ) -> tuple[lists.Edited, CheckedFiles | None]:
         """The same, with what is known of the files then, where it took no reading of all of them."""
-        from shroff.project.lists import edited, file_of
-
         for one in put:
             _check(name, one)
         with config.editing(self._opened.places):
@@ -173,22 +160,19 @@ class ListFiles:
             known = self._known_files(name)
             asked, text = self._known(name, makes=makes) if known is None else (known.look_ups, self._list_text(name))
             stands_for = self._stands_for(name, asked)
-            hashed = [replace(one, value=stands_for(one.value)) for one in put]
-            found = edited(
-                text, hashed, out, stands_for, is_whole=is_whole, known=self._opened.read_once.list_known(name)
-            )
+            read = self._opened.read_once.list_known(lists.file_of(name), text)
+            found = lists.edited(text, put, out, stands_for, is_whole=is_whole, known=read)
             gone = {stands_for(one.value) for one in found.before} if out else set()
-            for value in out:
-                if stands_for(value) not in gone:
-                    raise UsageError(f"{value!r} is not in the list {name}.")
+            if lacking := [value for value in out if stands_for(value) not in gone]:
+                raise UsageError(f"{lacking[0]!r} is not in the list {name}.")
             if found.text != text:
-                if known is None or not known.allows(file_of(name), found, stands_for):
+                if known is None or not known.allows(lists.file_of(name), found, stands_for):
                     known = None
-                    self._opened.check_with({file_of(name): found.text})
+                    self._opened.check_with({lists.file_of(name): found.text})
                 before(found)
                 self._write_list(name, found.text)
                 if known is not None:
-                    known = known.edited(file_of(name), config.lines_ended(found.text))
+                    known = known.edited(lists.file_of(name), config.lines_ended(found.text))
                     known.keep(self._opened.places.checked)
         self._opened.reload()
         if known is None:
@@ -198,52 +182,33 @@ class ListFiles:
 
     def _known_files(self, name: str) -> CheckedFiles | None:
         """What was kept of the last check, where it says all that a change of the rows of this list takes."""
-        from shroff.project.checked_files import checked_files
-        from shroff.project.lists import file_of
-
         if self._opened.lanes.is_parted or self._opened.places.lane is not None or self._opened.places.is_elsewhere:
             return None
         files, problems, _ = files_of(self._opened.places.folder, None, self._opened.read_once.texts.text)
         top = yamltext.read(files.get(config.PROJECT_FILE, ""), config.PROJECT_FILE, problems)
-        if file_of(name) not in files or not isinstance(top, yamltext.Mapping):
+        if lists.file_of(name) not in files or not isinstance(top, yamltext.Mapping):
             return None
         load_systems(top, problems, [])  # variables of the environment may be set no more
-        return (
-            None
-            if problems
-            else checked_files(
-                self._opened.places.checked, files, WriterRequests(self._opened).hashing(), self._opened.read_once
-            )
-        )
+        hashing, read = WriterRequests(self._opened).hashing(), self._opened.read_once
+        return None if problems else checked_files(self._opened.places.checked, files, hashing, read)
 
     def hashed(self, name: str, values: Sequence[str]) -> list[str]:
         """Get values as the list stores them: hashed if compared with a hashed field. Raises: UsageError."""
-        from shroff.project.lists import known_list
-
-        return [
-            *map(
-                self._stands_for(known_list(name, self._opened.definitions), self._opened.definitions.look_ups), values
-            )
-        ]
+        definitions = self._opened.definitions
+        return [*map(self._stands_for(lists.known_list(name, definitions), definitions.look_ups), values)]
 
     def _known(self, name: str, *, makes: bool) -> tuple[LookUps, str]:
         """How lists are asked, and the text of a list; an empty one, where it is to be made."""
-        from shroff.project.lists import EMPTY, file_of, known_list
-
         if makes and name not in self._opened.definitions.reference.lists:
-            return self._opened.check_with({file_of(name): EMPTY}).look_ups, EMPTY
-        return self._opened.definitions.look_ups, self._list_text(known_list(name, self._opened.definitions))
+            return self._opened.check_with({lists.file_of(name): lists.EMPTY}).look_ups, lists.EMPTY
+        return self._opened.definitions.look_ups, self._list_text(lists.known_list(name, self._opened.definitions))
 
     def _list_text(self, name: str) -> str:
-        from shroff.project.lists import file_of
-
-        return config.read_text(self._opened.places.folder / file_of(name))
+        return config.read_text(self._opened.places.folder / lists.file_of(name))
 
     def _write_list(self, name: str, text: str) -> None:
-        from shroff.project.lists import file_of
-
         config.make_folder(self._opened.places.folder / FOLDER)
-        config.write_text(self._opened.places.folder / file_of(name), text)
+        config.write_text(self._opened.places.folder / lists.file_of(name), text)
 
     def _stands_for(self, name: str, look_ups: LookUps) -> Callable[[str], str]:
         """What a value of the list is compared by: its hash, where the list is asked about a hashed field."""
@@ -259,7 +224,7 @@ class ListFiles:
         refuse_alone(self._opened.systems, name)
 
 
-def _check(name: str, entry: Entry) -> None:
+def _check(name: str, entry: lists.Entry) -> None:
     if not entry.value:
         raise UsageError("an entry of a list needs a value.")
     if rule_of(name) is not None and not entry.expires_at:
