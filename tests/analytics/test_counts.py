@@ -18,7 +18,7 @@ from shroff.analytics import counts
 from shroff.app.opened import intake_of
 from shroff.app.project import Project
 from shroff.errors import StateError, UsageError
-from shroff.log.event_sources import EVENT_SOURCES, NEWEST
+from shroff.log.event_notes import EVENT_SOURCES, NEWEST
 from tests.support.spread import ingest, spread
 
 EVENTS = """\
@@ -100,32 +100,28 @@ def test_counts_are_those_of_the_definition_wherever_events_lie(bank: Path, seed
             assert counted(project, first, last, zone=zone, by=field) == wanted, field
 
 
-def test_a_project_that_counts_again_reads_what_has_come_since(bank: Path, monkeypatch: pytest.MonkeyPatch):
-    events, days = lines(3), (date(2026, 3, 28), date(2026, 3, 31))
-    (bank / "shroff.yaml").write_text(f"{SETTINGS}lake: ./lake\n", encoding="utf-8")
-    project, read = shroff.open(bank), list[int]()
-    monkeypatch.setattr(counts.DayTally, "extended", reading(counts.DayTally.extended, read))
-    for part in range(4):
-        ingest(bank, events[100 * part : 100 * part + 100])
-        if part == 2:
-            shroff.open(bank).lake.write()
-        for types in ((), ("login",)):
-            wanted = by_definition(events[: 100 * part + 100], *days, "UTC")
-            wanted = Counter({one: count for one, count in wanted.items() if not types or one[1] in types})
-            assert counted(project, *days, types=types) == wanted
-
-    assert read == [101, 0, 100, 0, 0, 0, 100, 0]  # the first place is that of the project's files
+def test_whole_days_are_answered_by_what_the_log_has_noted(bank: Path, monkeypatch: pytest.MonkeyPatch):
+    events, days, read = lines(3, 3_000), (date(2026, 3, 28), date(2026, 3, 31)), list[int]()
+    told: list[dict[str, Any]] = []
+    for part in (events[:2_900], events[2_900:]):
+        ingest(bank, part)
+        told += part
+        with monkeypatch.context() as patch:
+            patch.setattr(counts.DayCounts, "read_on", reading(counts.DayCounts.read_on, read))
+            assert counted(shroff.open(bank), *days) == by_definition(told, *days, "UTC")
+    assert read == [0, 100]
 
 
-def reading(extended: Callable[..., counts.DayTally], read: list[int]) -> Callable[..., counts.DayTally]:
+def reading(read_on: Callable[..., counts.DayCounts], read: list[int]) -> Callable[..., counts.DayCounts]:
     """The same; keeps how many places were read."""
 
-    def noted(tally: counts.DayTally, log: Any) -> counts.DayTally:
-        found = extended(tally, log)
-        read.append(found.upto - tally.upto)
+    def said(tally: counts.DayCounts, log: Any) -> counts.DayCounts:
+        before = tally.upto
+        found = read_on(tally, log)
+        read.append(found.upto - before)
         return found
 
-    return noted
+    return said
 
 
 WHERE = {"app": "pulled/app/2026-03-01", "partner": "hooks/partner", "api": "http", "kafka": "payments/0"}

@@ -18,6 +18,7 @@ PARTS = {"machine", "make_set", "streams_setup", "training_backends"}  # what be
 SMALLEST = {
     "backfill": "--events 500 --rounds 1",
     "backtest": "--events 500 --runs 1",
+    "counts": "--events 500 --runs 1",
     "features": "--events 500 --rounds 1 --large 0",
     "few": "--rounds 1 --seconds 0.001",
     "funnels": "--events 500 --runs 1",

@@ -25,7 +25,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from shroff.app import project as app
 from shroff.app.live.pushed import SourceCounts
 from shroff.examples.bank import bank as made_up
-from shroff.log.event_sources import sources_of
+from shroff.log.event_notes import sources_of
 from shroff.worker.serving import named_reader
 from tests.support.forks import pid_of
 from tests.support.served import SHROFF

@@ -9,7 +9,7 @@ from threading import Event, Thread, Timer
 import pytest
 
 from shroff.errors import StateError, UsageError
-from shroff.log.event_sources import sources_of
+from shroff.log.event_notes import sources_of
 from shroff.streams.merge import merge_of
 from shroff.streams.source import Health
 from shroff.worker.serving import lead as working_lead

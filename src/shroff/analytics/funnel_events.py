@@ -211,12 +211,7 @@ class _Stored:
     """
 
     def __init__(
-        self,
-        lake: LakeReader,
-        file: File,
-        needs: Mapping[str, set[str]],
-        definitions: Definitions,
-        reader: LineReader,
+        self, lake: LakeReader, file: File, needs: Mapping[str, set[str]], definitions: Definitions, reader: LineReader
     ) -> None:
         self._definitions, self._reader = definitions, reader
         self._type = definitions.events.types[file.type]

@@ -60,8 +60,9 @@ class CountOptions:
 def counts(session: Session, options: CountOptions) -> None:
     """Count events by type and day; each event counts once.
 
-    Days are by event time; a week is shown as its Monday. A field splits each day by its values. Events in the lake
-    are counted from its list of files; the rest is read from the log, at 5 µs an event.
+    Days are by event time; a week is shown as its Monday. A field splits each day by its values. Whole days in UTC
+    take a moment, since the log counts as it is written. Other zones, fields and sources are read from the lake and
+    the log, at 5 µs an event of the log.
     A source has its name in shroff.yaml, else 'api', 'files', 'kafka' and the like. Old events have none.
     """
     from shroff.analytics.counts import rows_of

@@ -78,10 +78,7 @@ def _more(count: int) -> str:
 
 
 def check(
-    objects: RetriedObjects,
-    state: LakeState,
-    progress: Callable[[int], None] | None = None,
-    log: Log | None = None,
+    objects: RetriedObjects, state: LakeState, progress: Callable[[int], None] | None = None, log: Log | None = None
 ) -> LakeCheck:
     """Fetch all files and documents and look at them; `progress` is told of each.
 

@@ -154,11 +154,7 @@ class LakeWriter:
     # ---- one commit
 
     def _commit(
-        self,
-        state: LakeState,
-        wanted: Write | Compact,
-        found: LakeReport,
-        more: Compaction | None = None,
+        self, state: LakeState, wanted: Write | Compact, found: LakeReport, more: Compaction | None = None
     ) -> LakeState:
         """Carry out the plan that the lake has, else the one that is wanted; gives the state behind it."""
         planned = state.planned
@@ -206,10 +202,7 @@ class LakeWriter:
         found.files += len(added)
         found.documents += counts
         return structs.replace(
-            manifest,
-            tip=_mark(self._log, wanted.upto),
-            added=added,
-            documents=dict(sorted(counts.items())),
+            manifest, tip=_mark(self._log, wanted.upto), added=added, documents=dict(sorted(counts.items()))
         )
 
     def _tables(self, span: SeqRange) -> Iterator[tuple[str, object]]:

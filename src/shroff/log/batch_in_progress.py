@@ -22,7 +22,7 @@ from shroff.events.unique import Named
 from shroff.events.validation import LabelInput, label_refusal
 from shroff.features.key_texts import Hits
 from shroff.language.values import show_duration
-from shroff.log.event_sources import ComingBy
+from shroff.log.event_notes import ComingBy
 from shroff.log.history import label_id, label_key, waiting_body, waiting_label
 from shroff.log.known import Key, KnownRecords, NameKey
 from shroff.log.state.fold import Folded

@@ -28,7 +28,7 @@ from shroff.log.batch_in_progress import (
     BatchInProgress,
     Prepared,
 )
-from shroff.log.event_sources import EVENT_SOURCES, FILES, NEWEST, UNKNOWN, ComingBy
+from shroff.log.event_notes import EVENT_SOURCES, FILES, NEWEST, UNKNOWN, ComingBy, DayCounts
 from shroff.log.history import control_of
 from shroff.log.indexing import index
 from shroff.log.known import KnownRecords, look_up
@@ -86,6 +86,7 @@ class Writer:
         self.keeps_late: bool | Collection[str] = False  # as `BatchInProgress` takes it
         self.by = FILES  # the source of events that were neither posted, nor pushed, nor pulled
         self._newest_source = log.offset(EVENT_SOURCES, NEWEST) or UNKNOWN
+        self._counts = DayCounts(log, log.pruned_to()).read_on(log)
         self._saved_seq = 0
         self._beside: SnapshotWriter | None = None
         self._state: Folded | None = None  # as the last draft left it; None while one is made
@@ -265,6 +266,7 @@ class Writer:
         coming = ComingBy(self._newest_source, self.by if by is None else by)
         draft = BatchInProgress(state, known, self._now_ms, coming, decide=decide, keeps_late=self.keeps_late)
         prepared = draft.prepared(submissions, offsets)
+        prepared.batch.offsets += self._counts.take(prepared.batch.records)
         self._newest_source = coming.newest
         self._seq += len(prepared.batch.records)
         self._has_waiting = self._has_waiting or bool(prepared.batch.waiting)

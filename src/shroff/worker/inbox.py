@@ -23,7 +23,7 @@ from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake, Submission
 from shroff.events.redaction import keeping_hashed
 from shroff.log.adopting import Adoption, carried, check_inputs_unchanged
-from shroff.log.event_sources import FILES
+from shroff.log.event_notes import FILES
 from shroff.log.state.snapshots import Saved
 from shroff.log.writer import Answer, Prepared, Writer
 from shroff.project.definitions import Definitions, Hasher

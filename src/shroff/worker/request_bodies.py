@@ -17,7 +17,7 @@ from shroff.events.formats.lines import Line
 from shroff.events.formats.plain import plain_reader
 from shroff.events.intake import FieldMistakes, Intake, Submission
 from shroff.events.mapping import LABEL
-from shroff.log.event_sources import POSTED
+from shroff.log.event_notes import POSTED
 from shroff.project.definitions import Definitions
 from shroff.worker.serving.lines import timely
 

@@ -20,7 +20,7 @@ from shroff.events.formats.lines import CsvHeader, Line, Lines, line_and_row
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.redaction import RedactedValues, unmarked
 from shroff.events.validation import label_refusal
-from shroff.log.event_sources import UNKNOWN
+from shroff.log.event_notes import UNKNOWN
 from shroff.log.history import label_of
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.streams.log import EARLIER_LABELS, Quarantine, Refused, Reply

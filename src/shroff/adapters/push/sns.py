@@ -33,11 +33,7 @@ from shroff.streams.push import (
     PushRefusedError,
 )
 
-KINDS: Final = {
-    "Notification": MESSAGE,
-    "SubscriptionConfirmation": SUBSCRIBE,
-    "UnsubscribeConfirmation": UNSUBSCRIBE,
-}
+KINDS: Final = {"Notification": MESSAGE, "SubscriptionConfirmation": SUBSCRIBE, "UnsubscribeConfirmation": UNSUBSCRIBE}
 _SIGNED: Final = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 _SIGNED_CONFIRMATION: Final = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
 _LINES: Final = re.compile(r"[\x00-\x1f\x7f]")  # in one of these values a text could pass for other fields

@@ -13,7 +13,7 @@ from shroff.errors import UsageError, nearest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shroff.analytics.counts import CountedType, DayTally, EventCount
+    from shroff.analytics.counts import CountedType, EventCount
     from shroff.analytics.facts import KeyFacts
     from shroff.analytics.funnels import FunnelDocument
     from shroff.app.opened import Opened
@@ -45,7 +45,6 @@ class Analytics:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-        self._tallies: dict[str, DayTally] = {}
 
     def event_counts(
         self,
@@ -81,7 +80,7 @@ class Analytics:
             if source is not None:
                 self._check_source(source, [log for log, _ in histories])
             question = EventCounts(begin, end, tuple(types), by, zone, limits.get("zeros", False), source)
-            return count_events(question, definitions, histories, limits.get("most"), self._tallies)
+            return count_events(question, definitions, histories, limits.get("most"))
 
     def event_sources(self) -> list[str]:
         """The names of the sources by which events came, and of those that shroff.yaml names."""
@@ -90,7 +89,7 @@ class Analytics:
             return self._sources(logs)
 
     def _sources(self, logs: Sequence[Log]) -> list[str]:
-        from shroff.log.event_sources import sources_of
+        from shroff.log.event_notes import sources_of
 
         systems = self._opened.systems
         found = {*systems.sources, *systems.pulled, *systems.read}

@@ -324,11 +324,7 @@ class FileColumns(Mapping[str, Column | Coded]):
 
 
 def _read(
-    path: Path,
-    definitions: Definitions,
-    hasher: Callable[[str], str] | None,
-    event: str,
-    arrivals: Arrivals,
+    path: Path, definitions: Definitions, hasher: Callable[[str], str] | None, event: str, arrivals: Arrivals
 ) -> Iterator[FilePart]:
     """What validation makes of a file, part by part. `arrivals` is told how many rows there are, if the file says."""
     events, settings = definitions.events, definitions.settings

@@ -131,12 +131,7 @@ async def _facts(service: Service, asked: FactsAsked) -> Found:
     analytics = service.project.analytics
     found = await service.in_thread(
         lambda: analytics.facts(
-            asked.entity,
-            asked.key,
-            as_of=asked.as_of,
-            features=asked.features,
-            since=asked.since,
-            most=KEY_EVENTS_MAX,
+            asked.entity, asked.key, as_of=asked.as_of, features=asked.features, since=asked.since, most=KEY_EVENTS_MAX
         )
     )
     return {**document_of(found)}

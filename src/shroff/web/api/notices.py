@@ -313,10 +313,7 @@ ROUTES: Final = (
         "Send the mail of a notice to an address, marked as a test.",
         "Whether the mail server accepted it, or why not.",
         NoticeTest,
-        {
-            404: "No notice has this name.",
-            422: "The body is refused.",
-        },
+        {404: "No notice has this name.", 422: "The body is refused."},
     ),
     api("GET", "/outbox", Right.SEND_NOTICES, outbox)(
         "List the messages of notices in the outbox (letters): mails, calls and documents, newest first.",

@@ -206,13 +206,7 @@ async def decide(service: Service, request: Request) -> Json[CaseDecided]:
 
     def run() -> deciding.Acted:
         return deciding.decide(
-            service.cases,
-            request.who,
-            number_of(request),
-            given.verdict,
-            tag=tag,
-            event=given.event,
-            also=also,
+            service.cases, request.who, number_of(request), given.verdict, tag=tag, event=given.event, also=also
         )
 
     acted = await done(service, run)

@@ -84,8 +84,7 @@ class Weighings:
         tag = cutoffs.policy_tag
         in_force = ",".join(sorted(one.summary.id for one in self._project.models.all() if one.role))
         found = self._kept.get(
-            (tag, event, in_force, model, what_if),
-            lambda: cutoffs.thresholds(event, model=model, what_if=what_if)[0],
+            (tag, event, in_force, model, what_if), lambda: cutoffs.thresholds(event, model=model, what_if=what_if)[0]
         )
         return Look(found, tag, what_if)
 
@@ -141,9 +140,7 @@ async def put_thresholds(service: Service, request: Request) -> Json[Adopted]:
     costs = {} if given.costs is None else msgspec.structs.asdict(given.costs)
     what_if = what_if_of({name: str(value) for name, value in costs.items() if value is not None})
     found = await put(
-        service,
-        request,
-        AskedCutoffs(event, (given.review_at, given.decline_at), given.reason, tag, what_if=what_if),
+        service, request, AskedCutoffs(event, (given.review_at, given.decline_at), given.reason, tag, what_if=what_if)
     )
     now = await there()
     return Json({"in_force": found.in_force, "why_not": found.why_not or None}, headers=tagged(now))
