@@ -180,8 +180,9 @@ def old_names_section() -> str:
     return (
         "## Old names\n\n"
         "Each old name of a call of the project still works in this release. It raises a `DeprecationWarning` that "
-        "names its replacement. The next release removes it. Some parts can still be called themselves: use "
-        "`open()` of `cases`, `lake`, `online` and `people`, and `all()` of `drafts`, `lists`, `models` and `silences`.\n\n"
+        "names its replacement. The next release removes it. Some parts can still be called themselves: "
+        "use `open()` of `cases`, `lake`, `online` and `people`, and `all()` of `drafts`, `lists`, `models` and "
+        "`silences`.\n\n"
         f"{markdown_table(('old: project.', 'new: project.'), rows)}"
     )
 

@@ -211,10 +211,6 @@ class Vault:
         names = (one.name.rpartition("/")[2] for one in self._objects.list(POINTS))
         return [int(name) for name in names if name.isdecimal()]
 
-    def points(self, numbers: Iterable[int]) -> Iterator[tuple[BackupPoint, str]]:
-        """Points in order, several read at once. Raises: as `point`."""
-        return _ahead(self.point, numbers, POINT_READERS)
-
     def point(self, number: int) -> tuple[BackupPoint, str]:
         """A point, and its hash. Raises: StorageError where it is missing or altered."""
         found = self._objects.get(point_name(number))
@@ -257,13 +253,13 @@ class Vault:
             )
         return digest
 
-    def removepoint_name(self, number: int) -> None:
+    def remove_point(self, number: int) -> None:
         self._objects.delete(point_name(number))
 
     def chain(self, number: int) -> Iterator[tuple[BackupPoint, str]]:
         """A point and those that it needs, newest first. Raises: StorageError where one is missing or altered."""
         expected = None
-        for point, digest in self.points(range(number, 0, -1)):
+        for point, digest in _ahead(self.point, range(number, 0, -1), POINT_READERS):
             if expected not in {None, digest}:
                 raise self._altered(point_name(point.number))
             yield point, digest
