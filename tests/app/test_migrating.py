@@ -20,7 +20,7 @@ from shroff.app.backups.restoring import restore
 from shroff.app.backups.vault import Vault
 from shroff.app.opened import Opened
 from shroff.cli.main import run
-from shroff.errors import DefinitionError, LogBusyError, StorageError, UsageError
+from shroff.errors import DefinitionError, LogBusyError, StorageError
 
 TABLES = "decision_frames", "decisions"
 SCRIPT = Path(__file__).parents[1] / "adapters" / "log_version_1.sql"
@@ -141,10 +141,6 @@ def test_what_this_program_does_not_take_is_refused(old, tmp_path):
     with shell(old) as database:
         database.execute("CREATE TABLE of_somebody_else (n)")
     with pytest.raises(StorageError, match="is a database, and not a log of shroff"):
-        versions(old)
-    settings = old / "shroff.yaml"
-    settings.write_text(settings.read_text() + "store: postgresql://shroff@localhost/shroff\n")
-    with pytest.raises(UsageError, match=r"shroff backup create.*mariadb-dump"):
         versions(old)
 
 

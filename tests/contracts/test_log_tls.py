@@ -14,7 +14,7 @@ from shroff.adapters.log.mariadb import MariadbLog
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.errors import StorageError
 from shroff.testing.rows import contents, everything
-from tools.servers.databases import MariaDB, Postgres
+from tools.servers.databases import MariaDB, Postgres, with_mariadb_tools, with_postgres_tools
 from tools.servers.process import Child
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ class SecuredMariaDB(MariaDB):
         files = [
             f"--ssl-{what}={self.certificates / f'server.{end}'}" for what, end in (("cert", "crt"), ("key", "key"))
         ]
-        child.command = [*child.command, *files]
+        child.command = [*child.command, *files, "--log-bin", "--server-id=1"]
         return child
 
 
@@ -73,11 +73,17 @@ def server(request, certificates) -> Iterator[Postgres | MariaDB]:
 
 
 def opened(server, certificates, host, options):
-    is_postgres = isinstance(server, Postgres)
-    authority = "sslrootcert" if is_postgres else "ssl_ca"
+    return kind_of(server)(url_of(server, certificates, host, options))
+
+
+def url_of(server, certificates, host, options):
+    authority = "sslrootcert" if isinstance(server, Postgres) else "ssl_ca"
     asked = options.replace("AUTHORITY", f"{authority}={certificates / 'ca.crt'}")
-    kind = PostgresLog if is_postgres else MariadbLog
-    return kind(f"{server.address.replace('127.0.0.1', host)}?{asked}")
+    return f"{server.address.replace('127.0.0.1', host)}?{asked}"
+
+
+def kind_of(server):
+    return PostgresLog if isinstance(server, Postgres) else MariadbLog
 
 
 @pytest.mark.parametrize(
@@ -90,10 +96,20 @@ def opened(server, certificates, host, options):
         ("127.0.0.1", ""),
     ],
 )
-def test_a_log_works_over_a_connection_that_is_secured_as_asked(server, certificates, host, options):
+def test_a_log_works_over_a_connection_that_is_secured_as_asked(server, certificates, host, options, monkeypatch):
+    for name, value in (with_postgres_tools() if isinstance(server, Postgres) else with_mariadb_tools()).items():
+        monkeypatch.setenv(name, value)
     with closing(opened(server, certificates, host, options)) as log:
         log.append(everything(log.last_seq() + 1))
         assert contents(log)[0] == log.last_seq() > 0
+        tool = kind_of(server).dump_tool(url_of(server, certificates, host, options), None)
+        if isinstance(server, MariaDB) and "verify-ca" in options:  # its programs look at the name, too
+            with pytest.raises(StorageError, match="Validation of SSL server certificate failed"), tool.dump():
+                pass
+            return
+        with tool.dump() as (last_seq, _, position, pieces):
+            assert (last_seq, len(b"".join(pieces)) > 10_000) == (log.last_seq(), True)
+        assert bool(position) == isinstance(server, MariaDB)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ class Postgres(OneProcess):
 
 
 class MariaDB(OneProcess):
-    """MariaDB with a password, and one empty database."""
+    """MariaDB with a password, one empty database, and the right to make others whose names begin as its does."""
 
     kind = "mariadb"
 
@@ -96,7 +96,7 @@ class MariaDB(OneProcess):
         first.write_text(
             f"CREATE DATABASE IF NOT EXISTS {NAME} CHARACTER SET utf8mb4;\n"
             f"CREATE USER IF NOT EXISTS '{NAME}'@'127.0.0.1' IDENTIFIED BY '{self.password}';\n"
-            f"GRANT ALL ON {NAME}.* TO '{NAME}'@'127.0.0.1';\n",
+            f"GRANT ALL ON `{NAME}%`.* TO '{NAME}'@'127.0.0.1';\n",
             encoding="utf-8",
         )
         command = [str(found), "--no-defaults", *own, "--bind-address=127.0.0.1", f"--port={self._port}"]
@@ -132,8 +132,16 @@ class Mongo(OneProcess):
 
 def with_postgres_tools() -> Mapping[str, str]:
     """Variables of an environment in which `pg_dump` and `pg_restore` are on the path."""
-    env, found = _of_postgres("pg_dump")
-    return {**env, "PATH": os.pathsep.join([str(found.parent), os.environ["PATH"]])}
+    return _with(*_of_postgres("pg_dump"))
+
+
+def with_mariadb_tools() -> Mapping[str, str]:
+    """Variables of an environment in which `mariadb-dump` and `mariadb` are on the path."""
+    return _with(*_found("mariadb-dump", "mariadb-client", ["mariadb-client"]))
+
+
+def _with(env: Mapping[str, str], program: Path) -> Mapping[str, str]:
+    return {**env, "PATH": os.pathsep.join([str(program.parent), os.environ["PATH"]])}
 
 
 def _of_postgres(name: str) -> tuple[Mapping[str, str], Path]:

@@ -72,8 +72,8 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
     service, for example as a second systemd unit. It backs up changes also while it makes a full backup, and after each
     full one it removes old ones, as 'shroff backup prune' does.
 
-    A log in PostgreSQL is backed up by its own pg_dump, in full each time. It has no --follow: use PostgreSQL's WAL
-    archiving for the changes in between.
+    A log in PostgreSQL or MariaDB is backed up by its own pg_dump or mariadb-dump, in full each time. It has no
+    --follow: for the changes in between, use WAL archiving (PostgreSQL) or the binary log (MariaDB).
     """
     from shroff.app.backups.keeping import KeepRules, check_follows, pruned, vault_of, writer_of
 
@@ -241,6 +241,7 @@ def _document(point: BackupPoint) -> dict[str, object]:
         "bytes": point.bytes,
         "program": point.program,
         "secrets": sorted(point.secrets),
+        "positions": {name: one.dump.position for name, one in point.databases.items() if one.dump is not None},
     }
 
 

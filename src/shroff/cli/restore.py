@@ -28,7 +28,7 @@ from shroff.cli.session import Session, argument, command, many
 @click.option(
     "--store",
     metavar="URL",
-    help="Empty PostgreSQL database; ${NAME} is read from the environment.  [default: 'store' in its shroff.yaml]",
+    help="Empty PostgreSQL or MariaDB database; ${NAME} is read from the environment.  [default: as in shroff.yaml]",
 )
 def restore(
     session: Session,
@@ -47,8 +47,8 @@ def restore(
     not been sent at that moment are held, because they may have been sent later: 'shroff notices letters' lists them.
     Stop the lost project for good before you start the restored one: both would write the same backups.
 
-    A log in PostgreSQL is restored by pg_restore, in one transaction, before FOLDER appears. After --store, set 'store'
-    in the shroff.yaml of FOLDER to the same database.
+    A log in a database server is restored by its own program (pg_restore, mariadb), before FOLDER appears. After
+    --store, set 'store' in the shroff.yaml of FOLDER to the same database.
     """
     from shroff import config
     from shroff.app.backups.keeping import vault_of

@@ -9,8 +9,9 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
@@ -18,12 +19,38 @@ from typing import IO, Final
 from shroff.errors import StorageError, UsageError
 
 PIECE_BYTES: Final = 4 * 1024 * 1024
-_VERSION: Final = re.compile(r"(\d+)\.\d+")
+UNFINISHED: Final = "an unfinished shroff restore"  # a comment on tables that nobody used
 _SAID_MAX: Final = 2_000  # characters of what a program says of its failure
 
 
-def tool_path(name: str, folder: Path | None, package: str) -> str:
-    """The path of a program. Raises: UsageError where it is missing."""
+@dataclass(frozen=True, slots=True)
+class ClientPrograms:
+    """The client programs of a kind of server.
+
+    Args:
+        kind: Its name for people.
+        package: What has the programs; `{major}` is the server's version.
+        version: How they print theirs; the first group is the major version.
+    """
+
+    kind: str
+    package: str
+    version: re.Pattern[str]
+
+    def found(self, name: str, folder: Path | None, server: int, place: str) -> tuple[str, str]:
+        """The path and version of a program. Raises: UsageError where it is missing, or older than the server."""
+        package = self.package.format(major=server)
+        path = _path(name, folder, f"{self.kind}'s client programs (Debian: {package})")
+        major, said = _version(path, self.version)
+        if major < server:
+            raise UsageError(
+                f"{said} is older than the server at {place}, which is {self.kind} {server}. Install {package}, or set "
+                "'tools' under 'backup:' in shroff.yaml to its folder."
+            )
+        return path, said
+
+
+def _path(name: str, folder: Path | None, package: str) -> str:
     path = shutil.which(name, path=None if folder is None else str(folder))
     if path is None:
         where = "on PATH" if folder is None else f"in {folder}"
@@ -33,22 +60,32 @@ def tool_path(name: str, folder: Path | None, package: str) -> str:
     return path
 
 
-def tool_version(path: str) -> tuple[int, str]:
-    """The major version of a program, and its version as it prints it. Raises: UsageError where it prints none."""
+def _version(path: str, form: re.Pattern[str]) -> tuple[int, str]:
     try:
         said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - a program that the settings name
     except OSError as error:
         raise UsageError(f"{path} cannot be started: {error.strerror}.") from None
-    found = _VERSION.search(said)
+    found = form.search(said)
     if found is None:
         raise UsageError(f"{path} --version prints no version. Is it the program of the database?")
-    return int(found[1]), said
+    return int(found[1]), said.removeprefix(path).strip()
 
 
-def dumped(words: Sequence[str], variables: Mapping[str, str], secret: str) -> Iterator[bytes]:
-    """What a program writes, in pieces of 4 MB. Raises: StorageError where it fails, also after the last piece."""
+def dumped(
+    words: Sequence[str], variables: Mapping[str, str], secret: str, begun: bytes = b""
+) -> Generator[bytes, None, None]:
+    """What a program writes, in pieces of 4 MB. Raises: StorageError where it fails, also after the last piece.
+
+    Args:
+        begun: What it writes when it has begun: the first piece ends soon after that.
+    """
     with _running(words, variables, secret, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
+        head = b""
+        while begun not in head and (some := os.read(process.stdout.fileno(), PIECE_BYTES)):
+            head += some
+        if head:
+            yield head
         yield from iter(lambda: _read(process.stdout), b"")
 
 

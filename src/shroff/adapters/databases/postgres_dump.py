@@ -4,21 +4,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import psycopg
 
-from shroff.adapters.databases.dump_tools import dumped, feed, tool_path, tool_version
+from shroff.adapters.databases.dump_tools import UNFINISHED, ClientPrograms, dumped, feed
 from shroff.adapters.databases.postgres_errors import postgres_error
-from shroff.adapters.databases.postgres_session import parameters
+from shroff.adapters.databases.postgres_session import VERSION, PostgresSession, parameters
 from shroff.adapters.databases.server_url import ServerUrl
+from shroff.adapters.log.lease import alone
 from shroff.errors import StorageError, UsageError
 
-_PACKAGE: Final = "PostgreSQL's client programs (Debian: postgresql-client)"
-_UNFINISHED: Final = "an unfinished shroff restore"  # of a schema's comment: nobody used these tables
+_PROGRAMS: Final = ClientPrograms("PostgreSQL", "postgresql-client-{major}", re.compile(r"(\d+)\.\d+"))
 # As the connection parameters of psycopg, so that the programs sign in as the log does.
 _VARIABLES: Final = {
     "host": "PGHOST",
@@ -42,6 +44,7 @@ class PostgresDump:
     """
 
     kind = "postgresql"
+    version = VERSION
     others = "WAL archiving (archive_command, pg_receivewal)"
 
     def __init__(self, url: ServerUrl, tools: Path | None) -> None:
@@ -51,7 +54,7 @@ class PostgresDump:
         self._variables = {name: str(given[key]) for key, name in _VARIABLES.items() if key in given}
 
     @contextmanager
-    def dump(self) -> Iterator[tuple[int, str, Iterator[bytes]]]:
+    def dump(self) -> Iterator[tuple[int, str, str, Iterator[bytes]]]:
         with self._connected() as connection:
             path, made_by = self._tool("pg_dump", connection)
             with self._failing():
@@ -61,7 +64,7 @@ class PostgresDump:
                 (seq,) = _row(connection, f"SELECT coalesce(max(seq), 0) FROM {self.tables}.events")
             words = [path, "--format=custom", "--compress=0", "--no-owner", "--no-privileges", "--no-password"]
             words += [f"--schema={self.tables}", f"--snapshot={snapshot}", "--lock-wait-timeout=60000"]
-            yield seq, made_by, dumped(words, self._variables, self._url.password)
+            yield seq, made_by, "", dumped(words, self._variables, self._url.password)
 
     def check_empty(self) -> None:
         with self._connected() as connection, self._failing():
@@ -72,7 +75,7 @@ class PostgresDump:
                     connection, "SELECT obj_description(to_regnamespace(%s), 'pg_namespace')", (self.tables,)
                 )
                 cure = "Name an empty database with --store."
-                if mark == _UNFINISHED:
+                if mark == UNFINISHED:
                     cure = (
                         f"An interrupted restore left these tables: remove them with 'DROP SCHEMA {self.tables} "
                         "CASCADE' and run it again."
@@ -86,7 +89,7 @@ class PostgresDump:
             path, _ = self._tool("pg_restore", connection)
             with self._failing():
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.tables}")
-                connection.execute(f"COMMENT ON SCHEMA {self.tables} IS '{_UNFINISHED}'")
+                connection.execute(f"COMMENT ON SCHEMA {self.tables} IS '{UNFINISHED}'")
             database = self._url.database.replace("\\", "\\\\").replace("'", "\\'")
             words = [path, "--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--no-password"]
             words += [f"--schema={self.tables}", f"--dbname=dbname='{database}'"]
@@ -98,21 +101,23 @@ class PostgresDump:
                 hold = f"UPDATE {self.tables}.notice_letters SET state = %s, reason = %s, claimed_ms = 0"
                 return int(connection.execute(f"{hold} WHERE state = %s", holds).rowcount)
 
+    def versions(self, tables: Sequence[str]) -> dict[str, int]:
+        found = dict[str, int]()
+        with self._connected() as connection, self._failing():
+            for one in tables:
+                if _row(connection, "SELECT to_regclass(%s)", (f"{self.tables}.{one}",)) != (None,):
+                    (found[one],) = _row(connection, f"SELECT coalesce(max(number), 0) FROM {self.tables}.{one}")
+        return found
+
+    def alone(self) -> AbstractContextManager[None]:
+        return alone(self.place, partial(PostgresSession, self._url))
+
     def finish(self) -> None:
         with self._connected() as connection, self._failing():
             connection.execute(f"COMMENT ON SCHEMA {self.tables} IS NULL")
 
     def _tool(self, name: str, connection: psycopg.Connection[Any]) -> tuple[str, str]:
-        """The path and version of a program. Raises: UsageError where it is missing, or older than the server."""
-        path = tool_path(name, self._tools, _PACKAGE)
-        major, said = tool_version(path)
-        server = connection.info.server_version // 10_000
-        if major < server:
-            raise UsageError(
-                f"{said} is older than the server at {self.place}, which is PostgreSQL {server}. Install "
-                f"postgresql-client-{server}, or set 'tools' under 'backup:' in shroff.yaml to its folder."
-            )
-        return path, said
+        return _PROGRAMS.found(name, self._tools, connection.info.server_version // 10_000, self.place)
 
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection[Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from shroff.adapters.log.server_wording import ServerWording
 from shroff.adapters.log.session import Session
 from shroff.errors import LogBusyError, ShroffError
 
+LEASE_S: Final = 3.0
 BEATS: Final = 3  # in the time of a lease
 OWNER_LENGTH_MAX: Final = 200
 _LET_GO: Final[dict[str, int]] = {}  # by place: the epoch of the lease that this process closed and could not give back
@@ -104,6 +105,20 @@ class Heart:
                 continue  # the server may be back at the next beat; until then others may take the lead
         if session is not None:
             session.close()
+
+
+@contextmanager
+def alone(place: str, connect: Callable[[], Session]) -> Iterator[None]:
+    """Keep other processes from leading a log, whose tables stay as they are. Raises: as `Lease.take`."""
+    with closing(connect()) as session:
+        lease = Lease(place, session.wording, session.now_ms, int(LEASE_S * 1_000))
+        epoch = lease.take(session)
+        heart = Heart(connect, lease, epoch)
+        try:
+            yield
+        finally:
+            heart.stop()
+            lease.give_back(session, connect, epoch)
 
 
 def _owner() -> str:

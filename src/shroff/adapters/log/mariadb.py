@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from shroff.adapters.databases.server_url import ServerUrl, server_url
-from shroff.adapters.log.server import LEASE_S, STEPS, ServerLog, no_step
+from shroff.adapters.log.lease import LEASE_S
+from shroff.adapters.log.server import STEPS, ServerLog, no_step
 from shroff.errors import UsageError
 
 try:
     from shroff.adapters.databases.mariadb_session import VERSION, MariadbSession, there_is_a_log
 except ModuleNotFoundError:
     raise UsageError("MariaDB needs the extra 'mariadb': pip install 'shroff[mariadb]'.") from None
+
+if TYPE_CHECKING:
+    from shroff.adapters.databases.mariadb_dump import MariadbDump
 
 __all__ = ["STEPS", "VERSION", "MariadbLog"]
 
@@ -64,6 +69,13 @@ class MariadbLog(ServerLog):
     def is_there(url: str) -> bool:
         """Whether there is a log to read at this address. Raises: as the constructor."""
         return there_is_a_log(_read(url))
+
+    @staticmethod
+    def dump_tool(url: str, tools: Path | None) -> MariadbDump:
+        """What backs up and restores the log at this address; `tools` is the folder of the programs."""
+        from shroff.adapters.databases.mariadb_dump import MariadbDump
+
+        return MariadbDump(_read(url), tools)
 
     def maintain(self) -> None:
         """Bring the server's figures up to date, if it is time to. Cost: nothing mostly; else some 10 ms."""

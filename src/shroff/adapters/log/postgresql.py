@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shroff.adapters.databases.server_url import ServerUrl, server_url
-from shroff.adapters.log.server import LEASE_S, STEPS, ServerLog, no_step
+from shroff.adapters.log.lease import LEASE_S
+from shroff.adapters.log.server import STEPS, ServerLog, no_step
 from shroff.errors import UsageError
 
 try:

@@ -61,7 +61,6 @@ from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Repl
 
 _Given = TypeVar("_Given")
 STEPS: Final = APPEND_STEPS
-LEASE_S: Final = 3.0
 SUMS_SINCE: Final = 2  # versions of the tables
 FRAMES_SINCE: Final = 3
 _IDS_AT_ONCE: Final = 4_096
@@ -102,14 +101,18 @@ class ServerLog(LogQuestions):
             self.wording = self._session.earlier_wording
         self._lease = Lease(place, self.wording, self._session.now_ms, int(lease_s * 1_000))
         try:
-            self._check_tables(self._session, version)
+            found = self._check_tables(self._session, version)
             if not read_only:
                 self._session.check_durable()
+                if not found:
+                    self._session.make_tables()
                 self.epoch = self._lease.take(self._session)
-                self._pruned = self.pruned_to()
                 self._heart = Heart(connect, self._lease, self.epoch)
+                if found and found != version:  # nobody of an older version writes them meanwhile
+                    self._session.make_tables()
+                self._pruned = self.pruned_to()
         except BaseException:
-            self._session.close()
+            self.close()
             raise
 
     # Writing
@@ -392,8 +395,8 @@ class ServerLog(LogQuestions):
         if self._ended is not None:
             raise type(self._ended)(str(self._ended))
 
-    def _check_tables(self, session: Session, version: int) -> None:
-        """Raises: StorageError where there is no log to read, or one of a newer version."""
+    def _check_tables(self, session: Session, version: int) -> int | None:
+        """The version of the tables. Raises: StorageError where there is no log to read, or one of a newer version."""
         found = session.version()
         if found is not None and found > version:
             raise StorageError(
@@ -407,8 +410,7 @@ class ServerLog(LogQuestions):
             )
         if self._read_only and found == 0:
             raise TransientError(f"the tables of {self.place} are being made. Try again")
-        if not self._read_only and found != version:
-            session.make_tables()
+        return found
 
 
 def _asked_about(session: Session, question: Any, ids: Sequence[Any], more: Sequence[str], shape: str) -> list[Any]:

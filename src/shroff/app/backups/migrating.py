@@ -16,14 +16,16 @@ from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
 from shroff.adapters.notices import sql as notices
 from shroff.adapters.people.schema import VERSION as PEOPLE_VERSION
 from shroff.app.backups import project_files
-from shroff.app.backups.creating import BackupWriter
+from shroff.app.backups.keeping import writer_of
+from shroff.app.backups.server_logs import dump_tools
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.wiring import OutsideSystems
-from shroff.errors import StorageError, UsageError
+from shroff.errors import StorageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from shroff.app.backups.server_logs import DumpTool
     from shroff.app.backups.vault import Vault
     from shroff.app.opened import Opened
     from shroff.runtime.progress import Progress
@@ -57,16 +59,12 @@ class TableVersion:
 def plan(opened: Opened) -> list[TableVersion]:
     """The versions of all tables that a project has; nothing is changed.
 
-    Raises: UsageError where the log is in a database server; DefinitionError where this program does not take the
-        project's files; StorageError where a database cannot be read.
+    Raises: DefinitionError where this program does not take the project's files; StorageError where a database cannot
+        be read; as `dump_tools`.
     """
-    if opened.systems.store is not None:
-        raise UsageError(
-            "the log of this project is in a database server, which 'shroff migrate' does not change. Back it up with "
-            "'shroff backup create', or MariaDB with mariadb-dump; the first worker of the new version then "
-            "migrates the tables."
-        )
     opened.checked()
+    if opened.systems.store is not None:
+        return [one for name, tool in dump_tools(opened).items() for one in _versions_of(tool, name)]
     folder = opened.places.folder
     return [one for name in project_files.databases(folder) for one in _versions(folder / name, name)]
 
@@ -79,7 +77,7 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: P
     these.
 
     Raises: StorageError where tables are of a newer program; LogBusyError while a worker or service runs; as `plan`
-        and `BackupWriter`. Nothing is changed then.
+        and `writer_of`. Nothing is changed then.
     """
     newer = [f"{one.database}: {one.part} version {one.found}" for one in planned if one.action == "refuse"]
     if newer:
@@ -92,14 +90,17 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: P
         return None
     folder = opened.places.folder
     with ExitStack() as held:
-        for name in project_files.databases(folder):
-            held.callback(WriterLock((folder / name).with_suffix(".lock"), guards=folder / name).release)
-        with BackupWriter(opened, vault) as writer:
+        if opened.systems.store is not None:
+            for tool in dump_tools(opened).values():
+                held.enter_context(tool.alone())
+        else:
+            for name in project_files.databases(folder):
+                held.callback(WriterLock((folder / name).with_suffix(".lock"), guards=folder / name).release)
+        with writer_of(opened, vault) as writer:
             writer.create()
     for one in opened.lanes.each() if opened.lanes.is_parted else [opened]:
         with closing(one.open_log(read_only=False)) as log:
-            assert isinstance(log, SqliteLog), "a log on a server is refused by `plan`"
-            for count in log.repack():
+            for count in log.repack() if isinstance(log, SqliteLog) else ():
                 if progress is not None:
                     progress(count)
     with closing(OutsideSystems(opened).open_people()) as people:
@@ -112,6 +113,14 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: P
             with looks[part]():
                 pass
     return vault.numbers()[-1]
+
+
+def _versions_of(tool: DumpTool, name: str) -> list[TableVersion]:
+    """The versions of a log in a server."""
+    tables = {part: "version" if part == LOG else f"{part}_version" for part in KNOWN}
+    found = tool.versions(list(tables.values()))
+    known = {**KNOWN, LOG: tool.version}
+    return [TableVersion(name, part, found[tables[part]], known[part]) for part in KNOWN if tables[part] in found]
 
 
 def _versions(path: Path, name: str) -> list[TableVersion]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -27,17 +28,19 @@ _LANE: Final = "log of lane "
 class DumpTool(Protocol):
     """The backup programs of a database server, for the tables of one log.
 
-    `kind` is the kind of log, `place` its address without credentials, `tables` its schema or prefix, and `others`
-    names the server's own means to ship changes.
+    `kind` is the kind of log, `version` that of the tables as this program writes them, `place` the address without
+    credentials, `tables` its schema or prefix, and `others` names the server's own means to ship changes.
     """
 
     kind: str
+    version: int
     place: str
     tables: str
     others: str
 
-    def dump(self) -> AbstractContextManager[tuple[int, str, Iterator[bytes]]]:
-        """One moment of the log: its last `seq`, the program's version, and the bytes, which are still to be read.
+    def dump(self) -> AbstractContextManager[tuple[int, str, str, Iterator[bytes]]]:
+        """One moment of the log: its last `seq`, the program's version, the position in the server's own record of
+        changes (empty where there is none), and the bytes, which are still to be read.
 
         Raises: UsageError where the program is missing, or older than the server; StorageError where it fails, also
             after the last byte.
@@ -52,6 +55,12 @@ class DumpTool(Protocol):
         Args:
             holds: State and reason of held letters, and the state of open ones.
         """
+
+    def versions(self, tables: Sequence[str]) -> dict[str, int]:
+        """The greatest `number` in each of these tables that is there."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other processes from leading the log, whose tables stay as they are. Raises: LogBusyError."""
 
     def finish(self) -> None:
         """Say that the restored log is in use from now on, and no more what `check_empty` calls interrupted."""
@@ -70,15 +79,17 @@ class ServerBackupWriter(BackupWriter):
 
         Raises: as `BackupWriter.create` and `DumpTool.dump`.
         """
-        at_ms, before, kept = self._moment_ms(), self._vault.stored, {}
+        at_ms, before, kept = self._moment_ms(), self._vault.stored, dict[str, BackedUpDatabase]()
         with ExitStack() as held:
             with config.editing(self._opened.places):
                 tools = dump_tools(self._opened)
                 begun = {name: held.enter_context(tool.dump()) for name, tool in tools.items()}
                 files, secrets = self._scan({})
-            for name, (last_seq, made_by, pieces) in begun.items():
-                dump = DumpedLog(tools[name].kind, tools[name].tables, made_by)
-                kept[name] = BackedUpDatabase(0, 0, ("", 0, ""), self._vault.put_all(pieces), [], last_seq, dump)
+            pool = held.enter_context(ThreadPoolExecutor(len(begun)))  # a server waits a minute for its reader
+            stored = pool.map(self._vault.put_all, [pieces for *_, pieces in begun.values()])
+            for (name, (last_seq, made_by, position, _)), whole in zip(begun.items(), stored, strict=True):
+                dump = DumpedLog(tools[name].kind, tools[name].tables, made_by, position)
+                kept[name] = BackedUpDatabase(0, 0, ("", 0, ""), whole, [], last_seq, dump)
         return self._add(StoredNow(at_ms, kept, files, secrets), self._vault.stored - before, is_full=True)
 
 
@@ -153,7 +164,7 @@ def _tool(url: str, lane: int | None, tools: Path | None) -> DumpTool:
     if make is None:
         raise UsageError(
             "the log of this project is in a database server that 'shroff backup' does not copy. Use its own program, "
-            "such as mariadb-dump, and copy the project's folder beside."
+            "and copy the project's folder beside."
         )
     found: DumpTool = make(url if lane is None else url_of_lane(url, lane), tools)
     return found

@@ -52,11 +52,15 @@ class BackupLabel(msgspec.Struct, frozen=True):
 
 
 class DumpedLog(msgspec.Struct, frozen=True):
-    """A log in a database server: its kind, its schema or prefix, and the program that wrote it out."""
+    """A log in a database server: its kind, its schema or prefix, and the program that wrote it out.
+
+    `position` is where the server's own record of changes goes on, such as `binlog.000007:4711`.
+    """
 
     kind: str
     tables: str
     made_by: str
+    position: str = ""
 
 
 class BackedUpDatabase(msgspec.Struct, frozen=True):
