@@ -158,7 +158,7 @@ class _Taken:
         users = user_codes(frame, self._funnel.user, self._events, self._keys).astype(np.int32)
         kept &= (steps != 0) & (users >= 0)
         splits = [_coded(frame, self._split, self._values).astype(np.int32)] if self._split else []
-        columns = (frame.times, seqs * self._lanes + lane, users, steps, *splits)
+        columns: tuple[NDArray[Any], ...] = (frame.times, seqs * self._lanes + lane, users, steps, *splits)
         self._parts.append(columns if kept.all() else tuple(one[kept] for one in columns))
 
     def _is_step(self, frame: Frame, number: int) -> Words:
