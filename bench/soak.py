@@ -25,7 +25,7 @@ import numpy as np
 from confluent_kafka import Producer
 
 from bench.machine import describe, write_result
-from bench.streams_latency import started, wait_for_start
+from bench.streams_latency import LAST_SEQ, started, wait_for_start
 from bench.streams_setup import fresh_copy, make_topic, scored_project, settings
 from shroff.examples.bank import bank
 from tools.servers.kafka import Kafka
@@ -136,7 +136,7 @@ def watch(log: Path, before: int, total: int, start: float, process: int, seen: 
     reader = sqlite3.connect(f"file:{log}?mode=ro", uri=True)
     decided, next_sample, moved = 0, start, start
     while decided < total:
-        (last,) = reader.execute("SELECT max(seq) FROM events").fetchone()
+        (last,) = reader.execute(LAST_SEQ).fetchone()
         now = time.perf_counter()
         found = min(max((last or before) - before, decided), total)
         minute = max(int((now - start) // 60), 0)

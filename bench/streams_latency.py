@@ -25,6 +25,7 @@ from bench.machine import describe, write_result
 from bench.streams_setup import fresh_copy, lines, make_topic, scored_project, settings
 from tools.servers.kafka import Kafka
 
+LAST_SEQ = "SELECT max((SELECT coalesce(max(seq), 0) FROM events), (SELECT coalesce(max(seq), 0) FROM event_frames))"
 WATCHED_EVERY_S = 0.001  # between two looks at what is committed
 WARM_S = 10  # what comes before is not counted
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
@@ -121,7 +122,7 @@ class Watcher:
     def _watch(self, log: Path, before: int, count: int) -> None:
         reader, seen = sqlite3.connect(f"file:{log}?mode=ro", uri=True), self.seen
         while len(seen) < count:
-            (last,) = reader.execute("SELECT max(seq) FROM events").fetchone()
+            (last,) = reader.execute(LAST_SEQ).fetchone()
             now = time.perf_counter()
             seen += [now] * (min(max(last or before, before) - before, count) - len(seen))
             time.sleep(WATCHED_EVERY_S)
@@ -132,7 +133,7 @@ def committed(log: Path) -> int:
     """The last place of a log; 0 where it has none yet."""
     try:
         reader = sqlite3.connect(f"file:{log}?mode=ro", uri=True)
-        (last,) = reader.execute("SELECT max(seq) FROM events").fetchone()
+        (last,) = reader.execute(LAST_SEQ).fetchone()
         reader.close()
     except sqlite3.Error:
         return 0

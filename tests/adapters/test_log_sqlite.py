@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from contextlib import closing, suppress
+from itertools import product
 
 import msgspec
 import pytest
@@ -18,8 +19,9 @@ from shroff.adapters.databases.sqlite_file import storage_error
 from shroff.adapters.log import sqlite
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.adapters.log.sums import line_of
 from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
-from shroff.streams.log import Batch, PersonalValue
+from shroff.streams.log import Batch, PersonalValue, Record
 from shroff.testing.rows import contents, everything, payments, record
 from tests.support import forks
 from tests.support.kill import KillSwitch, kill_at
@@ -32,8 +34,8 @@ from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.testing.rows import everything
 from tests.support.kill import kill_at
 log = SqliteLog(pathlib.Path(sys.argv[1]), on_step=kill_at(sys.argv[2], STEPS))
-for first in (1, 4, 7):
-    log.append(everything(first))
+for first in (1, 4, 304):
+    log.append(everything(first, 300 if first == 4 else 3))
     print(log.last_seq(), flush=True)
 """
 
@@ -87,7 +89,7 @@ def test_what_goes_wrong_before_the_commit_leaves_nothing(path, step, trouble):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_at_any_step_loses_nothing_that_was_acknowledged(path, step):
-    #  commits   1 .. 3     4 .. 6                    7 .. 9
+    #  commits   1 .. 3     4 .. 303, in frames       304 .. 306
     #  kill                 at a step of this one
     died = subprocess.run(
         [forks.PYTHON, "-c", APPEND_AND_DIE, str(path), f"{step}:2"], capture_output=True, check=False
@@ -95,12 +97,12 @@ def test_a_kill_at_any_step_loses_nothing_that_was_acknowledged(path, step):
     assert (died.returncode, died.stdout, died.stderr) == (-signal.SIGKILL, b"3\n", b"")
 
     log = SqliteLog(path)
-    last = 6 if step == "after commit" else 3
-    assert log.last_seq() == last
-    log.append(everything(last + 1))
+    firsts = [1, 4, 304] if step == "after commit" else [1, 4]
+    assert log.last_seq() == firsts[-1] - 1
+    log.append(everything(firsts[-1]))
     undisturbed = SqliteLog(path.with_name("other.db"))
-    for first in range(1, last + 2, 3):
-        undisturbed.append(everything(first))
+    for first in firsts:
+        undisturbed.append(everything(first, 300 if firsts[-1] == 304 and first == 4 else 3))
     assert contents(log) == contents(undisturbed)
     undisturbed.close()
     log.close()
@@ -423,28 +425,34 @@ def test_people_read_the_decisions_of_large_batches_among_the_others(path):
     with closing(SqliteLog(path, read_only=True)) as log, closing(log.sql_connection()) as shell:
         rows = shell.execute("SELECT seq, outcome, receipt, document FROM decisions ORDER BY seq").fetchall()
         (seqs,) = shell.execute("SELECT sum(json_extract(document, '$.seq')) FROM decisions").fetchone()
+        events = shell.execute("SELECT seq, kind, type, id, time_ms, body, decided FROM events ORDER BY seq").fetchall()
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            shell.execute("DELETE FROM events")
+            shell.execute("DELETE FROM main.events")
 
     assert rows == [(one.seq, one.outcome, one.receipt, one.document.decode()) for one in expected]
     assert seqs == sum(range(604))
+    records = [one for batch in batches for one in batch.records]
+    assert [Record(*row[:5], row[5].encode(), bool(row[6])) for row in events] == records
 
 
-def test_decisions_of_small_batches_come_into_frames_but_for_the_newest(path):
+def test_small_batches_come_into_frames_but_for_the_newest(path):
     log = SqliteLog(path)
     for first in range(1, 5_000, 100):
         log.append(payments(first, 100))
         log.maintain()
     log.close()
     count = "SELECT count(*) FROM "
-    with closing(sqlite3.connect(path)) as shell:
-        (rows,), (frames,) = (shell.execute(count + table).fetchone() for table in ("decisions", "decision_frames"))
     with closing(SqliteLog(path, read_only=True)) as reader:
-        found = [one for part in reader.decisions_after() for one in part]
-
-    assert found == payments(1, 5_000).decisions
-    assert rows == 5_000 - frames * FRAME_ROWS
-    assert ROWS_KEPT <= rows < ROWS_KEPT + FRAME_ROWS
+        assert [one for part in reader.decisions_after() for one in part] == payments(1, 5_000).decisions
+        assert [one for part in reader.read() for one in part] == payments(1, 5_000).records
+        assert b"".join(reader.lines()) == b"".join(map(line_of, payments(1, 5_000).records))
+        assert reader.find("payment", ["p-1", "p-5000"]).keys() == {"p-1", "p-5000"}
+    with closing(sqlite3.connect(path)) as shell:
+        for table, frames_ in ("decisions", "decision_frames"), ("events", "event_frames"):
+            (rows,), (frames,) = (shell.execute(count + one).fetchone() for one in (table, frames_))
+            assert rows == 5_000 - frames * FRAME_ROWS
+            assert ROWS_KEPT <= rows < ROWS_KEPT + FRAME_ROWS
+        assert shell.execute(f"{count}event_ids").fetchone() == (5_000 - rows,)
 
 
 def test_rows_of_older_versions_are_put_into_frames_oldest_first_and_none_is_lost(path, monkeypatch):
@@ -457,9 +465,24 @@ def test_rows_of_older_versions_are_put_into_frames_oldest_first_and_none_is_los
         assert list(log.repack()) == []
         assert log.decisions("payment", ["p-900", "p-901", "p-1400"]).keys() == {"p-900", "p-901", "p-1400"}
 
-    assert moved == [256, 256, 256, 132, 200]  # 132 before the frame of the batch of 300
+    assert moved == [256, 256, 256, 132, 200, 900, 200]  # 132 decisions before the frame of the batch of 300
     with closing(sqlite3.connect(path, isolation_level=None)) as shell:
-        assert shell.execute("SELECT count(*) FROM decisions").fetchone() == (0,)
+        for table in ("decisions", "events"):
+            assert shell.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("write", ["_frame_rows", "_frame_events"])
+def test_rows_that_cannot_be_framed_stay_rows(path, monkeypatch, write):
+    monkeypatch.setattr(sqlite, "ROWS_KEPT", 0)
+    log = SqliteLog(path)
+    log.append(payments(1, 255))
+    monkeypatch.setattr(SqliteLog, {"_frame_rows": "_unpacked", "_frame_events": "_records"}[write], lambda *_: [])
+    with pytest.raises(StorageError, match="sequence numbers 1 to 255 do not fit a frame"):
+        list(log.repack())
+    monkeypatch.undo()
+    assert contents(log)[2:4] == [payments(1, 255).records, payments(1, 255).decisions]
+    assert log._connection.execute("SELECT count(*) FROM events").fetchone() == (255,)
+    log.close()
 
 
 @pytest.mark.parametrize(
@@ -485,14 +508,56 @@ def test_a_frame_that_has_changed_is_told_by_its_places(path, change):
         assert log.decisions("payment", ["p-301"]) == {"p-301": payments(301, 1).decisions[0]}
 
 
-def test_a_frame_whose_event_is_gone_is_told(path):
-    logged(path, payments(1, 300))
+@pytest.mark.parametrize(
+    "change",
+    [
+        "data = CAST(substr(data, 1, 900) || x'00' || substr(data, 902) AS BLOB)",
+        "data = CAST(x'02' || substr(data, 2) AS BLOB)",
+        "data = substr(data, 1, length(data) - 9)",
+        "first_seq = 2",
+        "seq = 299",
+        "chain = chain + 1",
+        "labels = 1",
+        "controls = 1",
+    ],
+)
+def test_a_frame_of_records_that_has_changed_is_told_by_its_places(path, change):
+    logged(path, payments(1, 300), payments(301, 300))
     with closing(sqlite3.connect(path, isolation_level=None)) as shell:
-        shell.execute("DELETE FROM events WHERE seq = 7")
+        shell.execute(f"UPDATE event_frames SET {change} WHERE seq = 300")
+
+    with closing(SqliteLog(path, read_only=True)) as log:
+        told = r"records at sequence numbers [12] to (299|300) differ|(1|300) is missing|missing after .* (0|299),"
+        for read, after in product((log.read, log.lines), (0, 299)):
+            with pytest.raises(StorageError, match=told):
+                list(read(after))
+        with pytest.raises(StorageError, match=r"sequence numbers [12] to (299|300) differ"):
+            log.find("payment", ["p-7"])
+        assert log.find("payment", ["p-301"]) == {"p-301": payments(301, 1).records[0]}
+
+
+@pytest.mark.parametrize("table", ["events", "event_frames"])
+def test_records_that_are_gone_are_told(path, table):
+    logged(path, payments(1, 300), payments(301, 9), payments(310, 300))
+    gone = {"events": 301, "event_frames": 1}[table]
+    with closing(sqlite3.connect(path, isolation_level=None)) as shell:
+        shell.execute(f"DELETE FROM {table} WHERE seq <= 301")
+
+    with closing(SqliteLog(path, read_only=True)) as log:
+        with pytest.raises(StorageError, match=f"the record at sequence number {gone} is missing"):
+            list(log.read())
+        with pytest.raises(StorageError, match=f"records are missing after sequence number {gone - 1}"):
+            list(log.lines())
+
+
+def test_a_frame_whose_event_is_gone_is_told(path):
+    logged(path, payments(1, 300), payments(301, 300))
+    with closing(sqlite3.connect(path, isolation_level=None)) as shell:
+        shell.execute("DELETE FROM event_frames WHERE seq = 300")
 
     with (
         closing(SqliteLog(path, read_only=True)) as log,
-        pytest.raises(StorageError, match="the event at sequence number 7 is missing"),
+        pytest.raises(StorageError, match="the event at sequence number 1 is missing"),
     ):
         list(log.decisions_after())
 

@@ -7,14 +7,16 @@ import subprocess
 from contextlib import closing
 from dataclasses import replace
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
+from shroff.adapters.log import sqlite
 from shroff.adapters.log.sqlite import VERSION, SqliteLog
 from shroff.errors import StorageError
 from shroff.streams.log import Batch, Reply
-from shroff.testing.rows import NOW_MS, contents, everything
+from shroff.testing.rows import NOW_MS, contents, everything, payments
 from tests.support import forks
 
 # Ends the process by SIGKILL at a chosen statement of opening the log.
@@ -42,8 +44,12 @@ SqliteLog(pathlib.Path(sys.argv[1])).close()
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     """A log of version 1."""
-    path = tmp_path / "log.db"
-    text = (Path(__file__).parent / "log_version_1.sql").read_text(encoding="utf-8")
+    return of_version(1, tmp_path / "log.db")
+
+
+def of_version(number: int, path: Path) -> Path:
+    """A log as a program of this version left it."""
+    text = (Path(__file__).parent / f"log_version_{number}.sql").read_text(encoding="utf-8")
     with closing(sqlite3.connect(path)) as shell:
         shell.executescript(text)
         shell.execute("PRAGMA journal_mode = WAL")
@@ -130,6 +136,30 @@ def test_an_old_log_is_read_as_it_is(old, tmp_path):
     new.close()
 
     assert version(old) == 1
+
+
+def test_records_that_version_7_wrote_as_rows_are_read_and_repacked(tmp_path, monkeypatch):
+    old, large = of_version(7, tmp_path / "log.db"), payments(4, 256)
+    large.hits.clear()
+    new = SqliteLog(tmp_path / "new.db")
+    for batch in (everything(1), large, everything(260)):
+        new.append(batch)
+    with closing(SqliteLog(old, read_only=True)) as reader:
+        assert contents(reader) == contents(new)
+        assert b"".join(reader.lines()) == b"".join(new.lines())
+        assert version(old) == 7
+
+    monkeypatch.setattr(sqlite, "ROWS_KEPT", 100)
+    with closing(SqliteLog(old)) as log:
+        assert contents(log) == contents(new)
+        assert list(log.repack()) == [262]  # all but six of the decisions are in a frame already
+        for each in (log, new):
+            each.append(everything(263))
+        assert b"".join(log.lines(261, size=2)) == b"".join(new.lines(261))
+        assert contents(log) == contents(new)
+        assert log.prune(250) == new.prune(250)
+        assert list(chain.from_iterable(log.read(250))) == list(chain.from_iterable(new.read(250)))
+    new.close()
 
 
 def test_asking_a_writer_of_an_older_program_says_what_to_do(old):

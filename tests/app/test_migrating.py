@@ -89,7 +89,7 @@ def test_decisions_of_an_older_version_are_repacked(old, tmp_path, monkeypatch, 
         database.commit()
     assert body
     assert run(["-C", str(old), "migrate"]) == 0
-    assert "Decisions of an older version, which take six times the space." in capfd.readouterr().out
+    assert "Events and decisions of an older version, which take six times the space." in capfd.readouterr().out
     assert run(["-C", str(old), "migrate", "--apply", "--at", str(tmp_path / "vault")]) == 0
     assert "Backup 2 made" in capfd.readouterr().out
     assert run(["-C", str(old), "migrate"]) == 0

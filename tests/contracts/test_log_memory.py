@@ -509,6 +509,16 @@ class LosesOneBetweenFrames(MemoryLog):
             del self.store.decisions[batch.decisions[256].seq]
 
 
+class FindsNoneBehindAThousand(MemoryLog):
+    def records_at(self, places: Collection[int]) -> dict[int, Record]:
+        return super().records_at([seq for seq in places if seq <= 1_027])
+
+
+class BelievesLargeBatches(MemoryLog):
+    def _reason_against(self, batch: Batch) -> Exception | None:
+        return super()._reason_against(batch) if len(batch.records) < 256 else None
+
+
 class PrunesIngestTimes(MemoryLog):
     def prune(self, upto: int, places: int = 2_048) -> int:
         self.store.batches[:] = [one for one in self.store.batches if one[0] > upto]
@@ -600,6 +610,8 @@ BROKEN = {
     ForgetsWhereFlagsEnded: "test_flags_of_a_key_come_newest_first_and_go_on_where_they_ended",
     PrunesOneMore: "test_what_is_behind_a_pruned_place_reads_as_before",
     PrunesWholeFrames: "test_a_large_batch_is_pruned_at_any_place",
+    FindsNoneBehindAThousand: "test_records_of_large_batches_read_as_those_of_small_ones",
+    BelievesLargeBatches: "test_an_id_is_taken_by_batches_of_any_size",
     LosesOneBetweenFrames: "test_decisions_of_large_batches_read_as_those_of_small_ones",
     PrunesIngestTimes: "test_the_ingest_time_of_each_batch_is_kept_beyond_its_records",
     PrunesFlags: "test_what_is_no_record_and_no_decision_stays",

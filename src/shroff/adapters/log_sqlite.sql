@@ -1,7 +1,7 @@
--- The tables of a log in one SQLite file, version 7 (PRAGMA user_version; see log_sqlite.py). A file of an older
+-- The tables of a log in one SQLite file, version 8 (PRAGMA user_version; see log_sqlite.py). A file of an older
 -- version comes to the same tables by the scripts in migrations/.
 -- They are meant to be read by people too: `body` and `document` are JSON text, so json_extract works; `Project.sql()`
--- shows decisions in frames among the others.
+-- shows records and decisions in frames among the others.
 -- `crc` is a sum of a row's values and `chain` one of all lines up to it, by which a row that has changed is found; NULL
 -- in rows that an older version wrote.
 -- No STRICT: Python 3.11 is still found with SQLite 3.34, which lacks it.
@@ -19,6 +19,29 @@ CREATE TABLE events (
     chain   INTEGER
 );
 CREATE UNIQUE INDEX events_by_id ON events (type, id);
+
+-- Records of a large batch, 256 or more together, in place of their rows: those at all places from `first_seq` to `seq`,
+-- compressed. `labels` and `controls` of them are of these kinds; `chain` is that of the last one. What `data` is says
+-- adapters/log/event_frames.py.
+CREATE TABLE event_frames (
+    seq       INTEGER PRIMARY KEY,
+    first_seq INTEGER NOT NULL,
+    labels    INTEGER NOT NULL,
+    controls  INTEGER NOT NULL,
+    chain     INTEGER,
+    crc       INTEGER NOT NULL,
+    data      BLOB    NOT NULL
+);
+CREATE INDEX event_frames_with_labels ON event_frames (seq) WHERE labels > 0;
+CREATE INDEX event_frames_with_controls ON event_frames (seq) WHERE controls > 0;
+
+-- The ids of the records in frames, as events_by_id has those of rows.
+CREATE TABLE event_ids (
+    type TEXT    NOT NULL,
+    id   TEXT    NOT NULL,
+    seq  INTEGER NOT NULL,
+    PRIMARY KEY (type, id)
+) WITHOUT ROWID;
 
 -- The first place of each batch, and when it was taken (ingest time).
 CREATE TABLE batches (

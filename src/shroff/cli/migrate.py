@@ -32,7 +32,7 @@ def migrate(session: Session, is_plan: bool, place: str | None, key: Path | None
     planned = plan(opened)
     number, made = None, unmade()
     if not is_plan:
-        with vault_of(opened, place, key) as vault, bars("repacking, decisions") as (progress,):
+        with vault_of(opened, place, key) as vault, bars("repacking, rows") as (progress,):
             number = apply(opened, vault, planned, progress)
             made = unmade() if number is None else stored(vault, vault.point(number)[0])
         planned = plan(opened)
@@ -51,7 +51,7 @@ def migrate(session: Session, is_plan: bool, place: str | None, key: Path | None
         told = {
             "refuse": "A newer shroff wrote these tables.",
             "migrate": "Tables of an older version.",
-            "repack": "Decisions of an older version, which take six times the space.",
+            "repack": "Events and decisions of an older version, which take six times the space.",
         }
         said = next((words for action, words in told.items() if action in actions), said)
     text = f"shroff {shroff.__version__}. {said}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import msgspec
 
 from shroff.streams.log import (
@@ -106,9 +108,9 @@ def payments(first: int, count: int) -> Batch:
     return Batch(records=records, decisions=[decision(each) for each in records], hits=hits)
 
 
-def everything(first: int) -> Batch:
-    """A batch of three records, from this place on, that has something for every table."""
-    batch = payments(first, 3)
+def everything(first: int, count: int = 3) -> Batch:
+    """A batch of so many records, from this place on, that has something for every table."""
+    batch = payments(first, count)
     batch.flags.append(flag(first))
     batch.refused.append(refused(place=str(first)))
     batch.waiting.append(label(f"l-{first}", f"not-yet-{first}"))
@@ -126,8 +128,8 @@ def contents(log: Log) -> list[object]:
     return [
         log.last_seq(),
         log.watermark_ms(),
-        list(log.read()),
-        list(log.decisions_after()),
+        list(chain.from_iterable(log.read())),
+        list(chain.from_iterable(log.decisions_after())),
         list(log.flags_after()),
         list(log.hits_after()),
         log.refused_list(),

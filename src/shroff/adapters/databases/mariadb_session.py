@@ -297,7 +297,7 @@ def there_is_a_log(url: ServerUrl) -> bool:
 
 @cache
 def _wording(prefix: str, has_sums: bool) -> ServerWording:  # noqa: FBT001 - of the cache's key
-    dialect = Dialect("%s", "`", "CAST({} AS BINARY)", "STRAIGHT_JOIN", lambda table: f"`{prefix}{table}`", has_sums)
+    dialect = Dialect("%s", "`", "CAST({} AS BINARY)", lambda table: f"`{prefix}{table}`", has_sums)
     return server_wording(
         dialect,
         now_ms=_NOW_MS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from shroff.adapters.log.frames import (
@@ -45,7 +45,7 @@ NUMBER_MAX: Final = 2**62
 # What each column of a question gives: i an integer, t a text, b bytes, j bytes of a text, and upper case where it may
 # be missing.
 EVENT_SHAPE: Final = "itttijiI"
-DECISION_SHAPE: Final = "itttbjI"
+DECISION_SHAPE: Final = "itbjI"
 FLAG_SHAPE: Final = "itttttitIi"
 HIT_SHAPE: Final = "itTiIi"
 WAITING_SHAPE: Final = "itttjttbt"
@@ -129,15 +129,18 @@ class LogQuestions(ABC):
 
         Cost in SQLite: 0.3 to 2 µs an id that is not there, at a million events.
         """
-        return {row[3]: self._record(row) for row in self._with_ids(self.wording.find, EVENT_SHAPE, ids, type)}
+        places = self._places(type, ids)
+        found = self.records_at(list(places.values())) if places else {}
+        return {id_: found[seq] for id_, seq in places.items() if seq in found}
 
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
         """The records of one type that a unique field's values name, by the texts of those; others are left out.
 
         Cost: as `find`.
         """
-        rows = self._with_ids(self.wording.find_unique, f"t{EVENT_SHAPE}", values, type, field)
-        return {row[0]: self._record(row[1:]) for row in rows}
+        places = self.unique_places(type, field, values)
+        found = self.records_at(list(places.values())) if places else {}
+        return {value: found[seq] for value, seq in places.items() if seq in found}
 
     def indexed(self) -> list[Indexed]:
         """The unique fields whose values the log knows, of all its events, in the order of type and field."""
@@ -145,16 +148,18 @@ class LogQuestions(ABC):
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
         """The decisions of events of one type with these ids. Cost in SQLite: 4 µs each, and 0.6 ms for each frame."""
-        rows = self._with_ids(self.wording.find_decisions, DECISION_SHAPE, ids, type)
-        found = {row[2]: self._decision(row) for row in rows}
-        lacking = [id_ for id_ in ids if id_ not in found] if self._has_frames else []
-        if lacking:
-            places = {seq: id_ for id_, seq in self._with_ids(self.wording.find_places, "ti", lacking, type)}
-            for frame in self._frames_at(sorted(places)):
-                for seq, outcome, receipt, document in self._unpacked(frame):
-                    if seq in places:
-                        found[places[seq]] = DecisionRow(seq, type, places[seq], outcome, receipt, document)
-        return found
+        names = {seq: (type, id_) for id_, seq in self._places(type, ids).items()}
+        if not names:
+            return {}
+        rows = self._with_ids(self.wording.decisions_at, DECISION_SHAPE, list(names))
+        found = {row[0]: self._decision(row, names) for row in rows}
+        lacking = sorted(names.keys() - found.keys()) if self._has_frames else []
+        for frame in self._frames_at(lacking):
+            found |= {
+                seq: DecisionRow(seq, *names[seq], outcome, receipt, document)
+                for seq, outcome, receipt, document in self._unpacked(frame, names)
+            }
+        return {one.id: one for one in found.values()}
 
     def decisions_after(
         self, after: int = 0, upto: int | None = None, size: int = 4_096
@@ -166,11 +171,13 @@ class LogQuestions(ABC):
             stop, limit = rows[-1][0] if len(rows) == size else end, max(1, size // FRAME_ROWS)
             frames = self._frames(after, stop, limit)
             self._check_pruned(after)
-            found = list(map(self._decision, rows))
-            if frames:
-                stop = min(stop, frames[-1].seq) if len(frames) == limit else stop
-                found = sorted({one.seq: one for one in [*found, *self._named(frames, after, stop)]}.values(), key=_seq)
-                found = [one for one in found if one.seq <= stop]
+            if not rows and not frames:
+                return
+            stop = min(stop, frames[-1].seq) if len(frames) == limit else stop
+            names = self._names(after, stop)
+            by_seq = {row[0]: self._decision(row, names) for row in rows if row[0] <= stop}
+            by_seq |= {one.seq: one for one in self._named(frames, names, after, stop)}
+            found = [by_seq[seq] for seq in sorted(by_seq)]
             if not found:
                 return
             for start in range(0, len(found), size):
@@ -308,23 +315,37 @@ class LogQuestions(ABC):
             yield frame
             at = bisect_right(places, frame.seq)
 
-    def _unpacked(self, frame: DecisionFrame) -> list[tuple[int, str, bytes, bytes]]:
+    def _unpacked(
+        self, frame: DecisionFrame, places: Container[int] | None = None
+    ) -> list[tuple[int, str, bytes, bytes]]:
         try:
-            return list(unpack(frame))
+            return list(unpack(frame, places))
         except DamagedFrameError:
             raise self._damaged(
                 f"the decisions at sequence numbers {frame.first} to {frame.seq} differ from those that were written"
             ) from None
 
-    def _named(self, frames: Sequence[DecisionFrame], after: int, upto: int) -> Iterator[DecisionRow]:
+    def _places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
+        """Where the records of one type with these ids stand; ids that are not there are left out."""
+        return dict(self._with_ids(self.wording.find_places, "ti", ids, type))
+
+    def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
+        """Type and id of the events in (after, upto], by place."""
+        return {seq: (type_, id_) for seq, type_, id_ in self._ask(self.wording.named, (after, upto), "itt")}
+
+    def _named(
+        self, frames: Sequence[DecisionFrame], names: Mapping[int, tuple[str, str]], after: int, upto: int
+    ) -> Iterator[DecisionRow]:
         """The decisions in (after, upto] of frames, with the type and the id of their events."""
-        names = {seq: (type_, id_) for seq, type_, id_ in self._ask(self.wording.named, (after, upto), "itt")}
         for frame in frames:
             for seq, outcome, receipt, document in self._unpacked(frame):
                 if after < seq <= upto:
-                    if seq not in names:
-                        raise self._damaged(f"the event at sequence number {seq} is missing")
-                    yield DecisionRow(seq, *names[seq], outcome, receipt, document)
+                    yield DecisionRow(seq, *self._name(names, seq), outcome, receipt, document)
+
+    def _name(self, names: Mapping[int, tuple[str, str]], seq: int) -> tuple[str, str]:
+        if seq not in names:
+            raise self._damaged(f"the event at sequence number {seq} is missing")
+        return names[seq]
 
     def _with_framed_outcomes(self, lines: bytes, after: int, upto: int) -> bytes:
         """Outcomes in (after, upto] as lines, those of frames among those of rows."""
@@ -359,10 +380,12 @@ class LogQuestions(ABC):
             raise self._damaged(NOT_AS_WRITTEN.format(seq))
         return Record(seq, kind, type_, id_, time_ms, body, bool(decided))
 
-    def _decision(self, row: Any) -> DecisionRow:
-        if row[-1] is not None and row[-1] != decision_sum(*row[:-1]):
-            raise self._damaged(NOT_AS_WRITTEN.format(row[0]))
-        return DecisionRow(*row[:-1])
+    def _decision(self, row: Any, names: Mapping[int, tuple[str, str]]) -> DecisionRow:
+        seq, outcome, receipt, document, crc = row
+        one = DecisionRow(seq, *self._name(names, seq), outcome, receipt, document)
+        if crc is not None and crc != decision_sum(seq, one.event, one.id, outcome, receipt, document):
+            raise self._damaged(NOT_AS_WRITTEN.format(seq))
+        return one
 
     def _flag(self, row: Any) -> FlagRow:
         flag = FlagRow(*row[:-1])
@@ -384,12 +407,12 @@ class LogQuestions(ABC):
         """
         if not self._has_sums:
             return
-        chains = dict(self._ask(self.wording.chains, (after, stop), "iI"))
+        chains = self._chains(after, stop)
         first, begin = 0 if after == 0 else chains.get(after), 0
         if first is None or after == 0:  # the place before is pruned, or of an older version
             found = self._ask(self.wording.first_chain, (after, stop), "iI")
             for place, chain in found:
-                is_pruned = place == after + 1 and after > 0 and after not in chains
+                is_pruned = place == after + 1 and after == self.pruned_to() > 0
                 for _ in range(place - after - (not is_pruned)):
                     begin = text.index(b"\n", begin) + 1
                 first = chain if is_pruned else 0
@@ -397,6 +420,10 @@ class LogQuestions(ABC):
             raise self._damaged(
                 f"the records at sequence numbers {after + 1} to {stop} differ from those that were written"
             )
+
+    def _chains(self, *places: int) -> dict[int, int | None]:
+        """The sums of all lines up to these places, where records with such sums are."""
+        return dict(self._ask(self.wording.chains, places, "iI"))
 
     # Below: how rows are asked for
 
@@ -438,10 +465,6 @@ class LogQuestions(ABC):
         while rows := self._ask(sql, (after, after, number, end, size), shape):
             yield rows
             after, number = rows[-1][0], rows[-1][-1]
-
-
-def _seq(row: DecisionRow) -> int:
-    return row.seq
 
 
 def _numbered(rows: Iterable[Any]) -> list[tuple[int, Refused]]:

@@ -57,7 +57,7 @@ from shroff.streams.batch_check import (
     next_pruned,
     no_request,
 )
-from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Reply, WaitingLabel
+from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Reply, WaitingLabel
 
 _Given = TypeVar("_Given")
 STEPS: Final = APPEND_STEPS
@@ -221,10 +221,6 @@ class ServerLog(LogQuestions):
             rows = self._ask(sql, (first, min(first + _LINES_AT_ONCE, stop)), "b")
             found += [line for (line,) in rows]
         return found
-
-    def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
-        """The records of one type that a unique field's values name, by the texts of those; others are left out."""
-        return super().find_unique(type, field, _digests(values))
 
     def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
         """The places of the events that a unique field's values name, pruned or not, by the texts of those."""

@@ -106,18 +106,7 @@ def _about_ids(dialect: Dialect, listed: str, by_id: str) -> dict[str, Any]:
 
     return {
         "records_at": about(f"SELECT {event_columns(dialect)} FROM {events}", "seq", kind="i"),
-        "find": about(f"SELECT {event_columns(dialect)} FROM {events}{by_id}", "id", " AND type = %s"),
-        "find_unique": about(
-            f"SELECT u.value, {event_columns(dialect, 'e.')} FROM {unique} u JOIN {events} e ON e.seq = u.seq",
-            "u.digest",
-            " AND u.type = %s AND u.field = %s",
-            "b",
-        ),
-        "find_decisions": about(
-            f"SELECT {decision_columns(dialect)} FROM {events} e{by_id} {dialect.join} {decisions} d ON d.seq = e.seq",
-            "e.id",
-            " AND e.type = %s",
-        ),
+        "decisions_at": about(f"SELECT {decision_columns(dialect)} FROM {decisions}", "seq", kind="i"),
         "find_places": about(f"SELECT id, seq FROM {events}{by_id}", "id", " AND type = %s"),
         "personal": about(f"SELECT id, field, value FROM {table('personal')}", "id", " AND type = %s"),
         "late": about(f"SELECT {late_columns(dialect)} FROM {table('late_events')}", "id", " AND type = %s"),

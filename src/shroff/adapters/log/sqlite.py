@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, TypeVar
 
+from msgspec.structs import astuple
+
 from shroff.adapters.databases.sqlite_file import (
     BUSY_S,
+    CheckpointBeside,
     WriterLock,
     begin_between,
     check_unchanged,
@@ -24,9 +27,11 @@ from shroff.adapters.databases.sqlite_file import (
     turn_of,
     write_between,
 )
+from shroff.adapters.log import event_frames
 from shroff.adapters.log import sqlite_statements as statements
+from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EventFrame
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, framed, pack
-from shroff.adapters.log.questions import DECISION_SHAPE, NUMBER_MAX
+from shroff.adapters.log.questions import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MAX
 from shroff.adapters.log.rows import (
     APPEND_STEPS,
     id_digest,
@@ -48,15 +53,23 @@ from shroff.adapters.log.rows import (
     of_unique,
     of_waiting,
 )
-from shroff.adapters.log.sqlite_questions import FRAMES_SINCE, SUMS_SINCE, SqliteQuestions
-from shroff.adapters.log.sums import chained
-from shroff.errors import ShroffError, StateError, StorageError
-from shroff.streams.batch_check import check_batch, check_epoch, check_offsets, check_pruned, next_pruned, no_request
-from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Reply
+from shroff.adapters.log.sqlite_questions import EVENT_FRAMES_SINCE, FRAMES_SINCE, SUMS_SINCE, SqliteQuestions
+from shroff.adapters.log.sums import chained, record_sum
+from shroff.errors import StateError, StorageError
+from shroff.streams.batch_check import (
+    check_batch,
+    check_epoch,
+    check_offsets,
+    check_pruned,
+    next_pruned,
+    no_request,
+    taken_id,
+)
+from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Reply
 
-VERSION: Final = 7  # of the tables; PRAGMA user_version
+VERSION: Final = 8  # of the tables; PRAGMA user_version
 STEPS: Final = APPEND_STEPS
-MANY_ROWS: Final = 2 * ROWS_KEPT  # of decisions: more are of older versions, and should be repacked
+MANY_ROWS: Final = 2 * ROWS_KEPT  # of records or decisions: more are of older versions, and should be repacked
 
 PRUNE_STEPS: Final = ("pruning", "ids", "rows", "after commit")
 
@@ -70,6 +83,7 @@ _EMERGENCY_PAGES: Final = 16_384  # 128 MB, where nobody calls `maintain`
 
 
 _Given = TypeVar("_Given")
+_of_event_frame = attrgetter("seq", "first", "labels", "controls", "chain", "crc", "data")
 
 
 def _no_step(_step: str) -> None:
@@ -110,7 +124,7 @@ class SqliteLog(SqliteQuestions):
         self._on_step = on_step
         self._unusable, self._asking = "", Lock()
         self._pages = 0
-        self._rows = 0  # of decisions that may be framed
+        self._rows = self._event_rows = 0  # of decisions and of records that may be framed
         self._beside, self._turn = CheckpointBeside(path, VERSION), turn_of(path)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
         try:
@@ -125,6 +139,7 @@ class SqliteLog(SqliteQuestions):
                 self._connection.execute(statements.EARLIER_WAITING[self._tables])
             self._is_earlier = self._tables < VERSION
             self._has_sums, self._has_frames = self._tables >= SUMS_SINCE, self._tables >= FRAMES_SINCE
+            self._has_event_frames = self._tables >= EVENT_FRAMES_SINCE
             if not self._has_sums:
                 self.wording = statements.EARLIER_WORDING
             self._pruned = 0  # the writer's; nobody else moves it
@@ -180,6 +195,7 @@ class SqliteLog(SqliteQuestions):
                 raise
         self._pages += 6 + (len(batch.records) + len(batch.decisions)) // 4
         self._rows += len(batch.decisions) if len(batch.decisions) < FRAME_ROWS else 0
+        self._event_rows += len(batch.records) if len(batch.records) < FRAME_ROWS else 0
         if batch.erased:
             self._beside.end()  # which would keep the next one from its work
             self._ask(f"PRAGMA busy_timeout = {round(BUSY_S * 1_000)}")  # it waits for whoever reads these pages
@@ -190,7 +206,7 @@ class SqliteLog(SqliteQuestions):
     def maintain(self) -> None:
         """Move what was committed from the write-ahead log into the file, if it is time to: call it between batches.
 
-        Decisions of small batches come into frames, but for the newest.
+        Records and decisions of small batches come into frames, but for the newest.
 
         Cost: nothing mostly. Every 16 MB or so about 12 ms (30 to 80 ms where ids are random), not inside an `append`;
         where batches are small all but a millisecond or two of it is done on another thread meanwhile. A frame takes
@@ -198,6 +214,8 @@ class SqliteLog(SqliteQuestions):
         """
         if self._rows >= ROWS_KEPT + FRAME_ROWS:
             self._rows -= self._transact(self._frame_rows) or self._rows
+        if self._event_rows >= ROWS_KEPT + FRAME_ROWS:
+            self._event_rows -= self._transact(partial(self._frame_events, FRAME_ROWS)) or self._event_rows
         beside, pages = self._beside, self._pages
         if pages < _BESIDE_PAGES:
             return
@@ -210,13 +228,16 @@ class SqliteLog(SqliteQuestions):
         self._pages = 0
 
     def repack(self) -> Iterator[int]:
-        """Put all decisions but the newest into frames, each in a transaction of its own; gives how many each time.
+        """Put all records and decisions but the newest into frames, each in a transaction of its own.
 
-        Cost: 8 µs a decision, and what the disk takes. The file does not become smaller; its pages are used again.
+        Gives how many each time. Cost: 8 µs a decision, 12 a record, and what the disk takes. The file does not become
+        smaller; its pages are used again.
         """
-        for (newest,) in self._ask(statements.NEWEST_ROWS, (ROWS_KEPT,), "i"):
-            while (self._ask(statements.OLDEST_ROW, shape="I")[0][0] or NUMBER_MAX) <= newest:
-                yield self._transact(self._frame_rows)
+        for table, write in ("decisions", self._frame_rows), ("events", partial(self._frame_events, EVENT_FRAME_ROWS)):
+            for (newest,) in self._ask(statements.NEWEST_ROWS.format(table), (ROWS_KEPT,), "i"):
+                oldest = statements.OLDEST_ROW.format(table)
+                while (self._ask(oldest, (self._pruned,), shape="I")[0][0] or NUMBER_MAX) <= newest:
+                    yield self._transact(write)
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
         """Put a request into the inbox, durable on return; gives its number. Readers may, on a connection for it alone.
@@ -280,7 +301,7 @@ class SqliteLog(SqliteQuestions):
         check_offsets(batch.offsets, self.offsets)
         if self._pruned:
             check_pruned(batch.records, self.pruned_places)
-        self._run(statements.EVENTS, list(chained(batch.records, chain)))
+        self._insert_events(batch.records, chain)
         if batch.records:
             self._connection.execute(statements.BATCH, (last_seq + 1, batch.at_ms))
         times = [record.time_ms for record in batch.records if record.kind == "event"]
@@ -316,6 +337,20 @@ class SqliteLog(SqliteQuestions):
             self._reply(batch.replies)
         self._on_step("replies")
 
+    def _insert_events(self, records: Sequence[Record], chain: int) -> None:
+        """Write the records, and see that none has an id that another has: rows and frames know of their own only."""
+        frames, few = event_frames.framed(records, chain)
+        elsewhere = self._row_places if frames else self._framed_places
+        for type_, ids in _ids_by_type(records).items():
+            if elsewhere(type_, ids):
+                raise taken_id(records, self.find) or damaged(self.path, "an index has an id of no record")
+        self._run(statements.EVENTS, list(chained(few, chain)))
+        self._insert_frames(frames, records if frames else ())
+
+    def _insert_frames(self, frames: Iterable[EventFrame], records: Iterable[Record]) -> None:
+        self._run(statements.EVENT_FRAMES, list(map(_of_event_frame, frames)))
+        self._run(statements.EVENT_IDS, sorted([(one.type, one.id, one.seq) for one in records]))
+
     def _insert_unique(self, batch: Batch) -> None:
         """Write what the batch says of unique fields."""
         for type_and_field in batch.unindexed:
@@ -344,15 +379,19 @@ class SqliteLog(SqliteQuestions):
         """Take the places (pruned, stop] out, inside the open transaction."""
         sql, between = self._connection, (self._pruned, stop)
         self._on_step("pruning")
-        self._run(
-            statements.PRUNED,
-            [(id_digest(type_, id_), seq) for seq, type_, id_ in self._ask(statements.IDS_BETWEEN, between, "itt")],
-        )
+        cut, decision_frames = self._event_frames(*between), self._frames(stop, stop)
+        found, gone = list(self._all(cut)), self._ask(statements.IDS_BETWEEN, between, "itt")
+        gone += [(one.seq, one.type, one.id) for one in found if one.seq <= stop and one.kind != "control"]
+        self._run(statements.PRUNED, [(id_digest(type_, id_), seq) for seq, type_, id_ in gone])
+        self._run(statements.EVENT_IDS_GONE, [(one.type, one.id) for one in found if one.seq <= stop])
         self._on_step("ids")
-        frames = self._frames(stop, stop)
         for statement in statements.PRUNE:
             sql.execute(statement, between)
-        self._run(statements.FRAMES, list(map(of_frame, self._shrunk(frames, stop))))
+        self._run(statements.FRAMES, list(map(of_frame, self._shrunk(decision_frames, stop))))
+        if left := [one for one in found if one.seq > stop]:
+            self._insert_frames([event_frames.pack(left, cut[-1].chain)], ())
+        controls = [one for one in found if one.seq <= stop and one.kind == "control"]
+        self._run(statements.EVENTS, [(*astuple(one), record_sum(*astuple(one)), None) for one in controls])
         sql.execute("UPDATE pruned SET seq = ?", (stop,))
         self._on_step("rows")
 
@@ -365,12 +404,32 @@ class SqliteLog(SqliteQuestions):
         if not rows:
             return 0
         ((next_frame,),) = self._ask(statements.NEXT_FRAME, (rows[0][0],), "I")
-        found = [self._decision(row) for row in rows if next_frame is None or row[0] < next_frame]
+        names = self._names(rows[0][0] - 1, rows[-1][0])
+        found = [self._decision(row, names) for row in rows if next_frame is None or row[0] < next_frame]
         frame = pack(found)
         if self._unpacked(frame) != [(one.seq, one.outcome, one.receipt, one.document) for one in found]:
             raise self._damaged(f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame")
         self._run(statements.FRAMES, [of_frame(frame)])
         self._connection.execute(statements.FRAMED, (frame.first, frame.seq))
+        return len(found)
+
+    def _frame_events(self, count: int) -> int:
+        """Put the oldest records that are rows, so many at most, into a frame; gives how many.
+
+        Raises: StorageError where one is not what it was, and nothing is changed.
+        """
+        ((oldest,),) = self._ask(statements.OLDEST_ROW.format("events"), (self._pruned,), "I")
+        if oldest is None:
+            return 0
+        stop, _ = self._stretch(oldest - 1, oldest - 1 + count)
+        rows = self._ask(self.wording.read, (oldest - 1, stop, count), EVENT_SHAPE)
+        found = list(map(self._record, rows))
+        last = found[-1].seq
+        frame = event_frames.pack(found, self._chains(last, last).get(last))
+        if [one.seq for one in found] != list(range(oldest, last + 1)) or self._records(frame) != found:
+            raise self._damaged(f"the records at sequence numbers {oldest} to {last} do not fit a frame")
+        self._connection.execute(statements.FRAMED_EVENTS, (oldest, last))
+        self._insert_frames([frame], found)
         return len(found)
 
     def _transact(self, write: Callable[[], _Given]) -> _Given:
@@ -428,49 +487,14 @@ class SqliteLog(SqliteQuestions):
         return self._usable()
 
 
+def _ids_by_type(records: Iterable[Record]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for one in records:
+        found.setdefault(one.type, []).append(one.id)
+    return found
+
+
 def _is_in_doubt(error: sqlite3.Error) -> bool:
     """Whether a failed commit may still have reached the disk: a failed write has not, a failed flush may have."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_IOERR)
     return code & 0xFF == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_WRITE
-
-
-class CheckpointBeside:
-    """One checkpoint at a time, on a thread and by a connection of its own, while the writer commits.
-
-    It leaves what is committed meanwhile. Where it fails nothing is told: the writer's own checkpoint, which has to
-    follow, fails then too.
-    """
-
-    def __init__(self, path: Path, version: int) -> None:
-        self._path, self._version = path, version
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._under_way: Future[None] | None = None
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether one was begun since the last `end`."""
-        return self._under_way is not None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the one that was begun is over."""
-        return self._under_way is not None and self._under_way.done()
-
-    def begin(self) -> None:
-        """Begin, where none is begun."""
-        if self._under_way is None:
-            self._under_way = self._thread.submit(self._checkpoint)
-
-    def end(self) -> None:
-        """Wait for the one that was begun, if one was."""
-        under_way, self._under_way = self._under_way, None
-        if under_way is not None:
-            under_way.result()
-
-    def close(self) -> None:
-        """Wait for it, and let go of the thread."""
-        self._thread.shutdown()
-
-    def _checkpoint(self) -> None:
-        with suppress(ShroffError, sqlite3.Error), closing(connect_beside(self._path, self._version)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -44,6 +44,11 @@ EVENTS: Final = Statement(
     "INSERT INTO events (seq, kind, type, id, time_ms, body, decided, crc, chain) VALUES ",
     "(?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?)",
 )
+EVENT_FRAMES: Final = Statement(
+    "INSERT INTO event_frames (seq, first_seq, labels, controls, chain, crc, data) VALUES ", "(?, ?, ?, ?, ?, ?, ?)"
+)
+EVENT_IDS: Final = Statement("INSERT INTO event_ids (type, id, seq) VALUES ", "(?, ?, ?)")
+EVENT_IDS_GONE: Final = Statement("DELETE FROM event_ids WHERE (type, id) IN (VALUES ", "(?, ?)", ")")
 BATCH: Final = "INSERT INTO batches (seq, at_ms) VALUES (?, ?)"
 UNINDEXED: Final = (
     "DELETE FROM unique_values WHERE type = ? AND field = ?",
@@ -101,17 +106,39 @@ PRUNE: Final = (
     "DELETE FROM decisions WHERE seq > ? AND seq <= ?",
     "DELETE FROM decision_frames WHERE seq > ? AND first_seq <= ?",
     "DELETE FROM events WHERE seq > ? AND seq <= ? AND kind <> 'control'",
+    "DELETE FROM event_frames WHERE seq > ? AND first_seq <= ?",
 )
 NEXT_FRAME: Final = "SELECT min(first_seq) FROM decision_frames WHERE seq > ?"
 FRAMED: Final = "DELETE FROM decisions WHERE seq >= ? AND seq <= ?"
-NEWEST_ROWS: Final = "SELECT seq FROM decisions ORDER BY seq DESC LIMIT 1 OFFSET ?"
-OLDEST_ROW: Final = "SELECT min(seq) FROM decisions"
+FRAMED_EVENTS: Final = "DELETE FROM events WHERE seq >= ? AND seq <= ?"
+NEWEST_ROWS: Final = "SELECT seq FROM {} ORDER BY seq DESC LIMIT 1 OFFSET ?"
+OLDEST_ROW: Final = "SELECT min(seq) FROM {} WHERE seq > ?"
 IDS_BETWEEN: Final = "SELECT seq, type, id FROM events WHERE seq > ? AND seq <= ? AND kind <> 'control' ORDER BY seq"
 OUTBOX_DONE: Final = Statement("DELETE FROM outbox WHERE (seq, number) IN (VALUES ", "(?, ?)", ")")
 
 LEAD_AND_END: Final = (
-    "SELECT epoch, coalesce(seq, 0), coalesce(chain, 0) FROM lead "
-    "LEFT JOIN (SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1)"
+    "SELECT epoch, coalesce(seq, 0), coalesce(chain, 0) FROM lead LEFT JOIN (SELECT seq, chain FROM ("
+    "SELECT * FROM (SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1) UNION ALL "
+    "SELECT * FROM (SELECT seq, chain FROM event_frames ORDER BY seq DESC LIMIT 1)) ORDER BY seq DESC LIMIT 1)"
+)
+_EVENT_FRAME: Final = "SELECT seq, first_seq, labels, controls, chain, crc, data FROM"
+EVENT_FRAMES_BETWEEN: Final = f"{_EVENT_FRAME} event_frames WHERE seq > ? AND first_seq <= ? ORDER BY seq LIMIT ?"
+FRAMES_WITH_LABELS: Final = (
+    f"{_EVENT_FRAME} event_frames WHERE labels > 0 AND seq > ? AND first_seq <= ? ORDER BY seq LIMIT ?"
+)
+FRAMES_WITH_CONTROLS: Final = (
+    f"{_EVENT_FRAME} event_frames WHERE controls > 0 AND seq > ? AND first_seq <= ? ORDER BY seq LIMIT ?"
+)
+EVENT_FRAME_AT: Final = (
+    f"{_EVENT_FRAME} (SELECT * FROM event_frames WHERE seq >= ? ORDER BY seq LIMIT 1) WHERE first_seq <= ?"
+)
+NEXT_EVENT_FRAME: Final = "SELECT first_seq, seq FROM event_frames WHERE seq > ? ORDER BY seq LIMIT 1"
+LAST_FRAMED: Final = "SELECT max(seq) FROM event_frames"
+FRAMED_CHAINS: Final = "SELECT seq, chain FROM event_frames WHERE seq IN (?, ?)"
+FIND_FRAMED: Final = Statement(
+    "WITH wanted (wanted_id) AS (VALUES ",
+    "(?)",
+    ") SELECT id, seq FROM wanted CROSS JOIN event_ids ON type = ? AND id = wanted_id",
 )
 ASK: Final = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
 REPLY: Final = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"
@@ -123,7 +150,7 @@ _KINDS: Final = {  # of a column, as `log_questions` has them
     "b": frozenset([bytes]),
     "j": frozenset([bytes]),
 }
-_DIALECT: Final = Dialect(mark="?", quote='"', as_bytes="CAST({} AS BLOB)", join="CROSS JOIN")
+_DIALECT: Final = Dialect(mark="?", quote='"', as_bytes="CAST({} AS BLOB)")
 # Many rows as one text. SQLite adds them up in the order in which it comes by them, which is that of the inner query.
 LINES: Final = (
     "SELECT count(*), CAST(coalesce(group_concat(line, ''), '') AS BLOB) FROM (SELECT substr(kind, 1, 1) || decided || "
@@ -178,23 +205,7 @@ def _wording(dialect: Dialect) -> SqlWording:
         personal=_PERSONAL,
         late=_LATE,
         records_at=Statement(f"SELECT {columns} FROM events WHERE seq IN (VALUES ", "(?)", ")"),
-        find=Statement(
-            "WITH wanted (wanted_id) AS (VALUES ",
-            "(?)",
-            f") SELECT {columns} FROM wanted CROSS JOIN events ON type = ? AND id = wanted_id",
-        ),
-        find_unique=Statement(
-            "WITH wanted (wanted_value) AS (VALUES ",
-            "(?)",
-            f") SELECT value, {event_columns(dialect, 'e.')} FROM wanted CROSS JOIN unique_values u ON u.type = ? "
-            "AND u.field = ? AND u.value = wanted_value CROSS JOIN events e ON e.seq = u.seq",
-        ),
-        find_decisions=Statement(
-            "WITH wanted (wanted_id) AS (VALUES ",
-            "(?)",
-            f") SELECT {decision} FROM wanted CROSS JOIN events e ON e.type = ? AND e.id = wanted_id "
-            f"CROSS JOIN decisions d ON d.seq = e.seq",
-        ),
+        decisions_at=Statement(f"SELECT {decision} FROM decisions WHERE seq IN (VALUES ", "(?)", ")"),
         find_places=Statement(
             "WITH wanted (wanted_id) AS (VALUES ",
             "(?)",

@@ -48,8 +48,13 @@ def chained(records: Iterable[Record], before: int) -> Iterator[tuple[Any, ...]]
     """
     for one in records:
         row = astuple(one)
-        before = crc32(b"%s%s\n" % (_head(one.kind, one.type, one.decided), one.body), before)
+        before = crc32(line_of(one), before)
         yield *row, record_sum(*row), before
+
+
+def line_of(record: Record) -> bytes:
+    """The line of a record, as `Log.lines` gives it."""
+    return b"%s%s\n" % (_head(record.kind, record.type, record.decided), record.body)
 
 
 def is_changed(text: bytes | memoryview, first: int | None, last: int | None) -> bool:

@@ -17,7 +17,6 @@ class Dialect:
         mark: Stands for a value.
         quote: Stands around a name that is a word of SQL.
         as_bytes: A text as its bytes, `{}` being the column.
-        join: Of two tables, the first one to be read first.
         table: The name of a table of ours in the database.
         has_sums: Rows have sums; those of older tables do not.
     """
@@ -25,7 +24,6 @@ class Dialect:
     mark: str
     quote: str
     as_bytes: str
-    join: str = "JOIN"
     table: Callable[[str], str] = str
     has_sums: bool = True
 
@@ -72,9 +70,7 @@ class SqlWording:
     chains: str
     first_chain: str
     records_at: Any
-    find: Any
-    find_unique: Any
-    find_decisions: Any
+    decisions_at: Any
     find_places: Any
     personal: Any
     late: Any
@@ -92,8 +88,8 @@ def event_columns(dialect: Dialect, alias: str = "") -> str:
 
 
 def decision_columns(dialect: Dialect) -> str:
-    """The columns of a decision `d` and of its event `e`."""
-    return f"d.seq, e.type, e.id, d.outcome, d.receipt, {dialect.bytes_of('d.document')}, {dialect.crc('d.')}"
+    """The columns of a decision, its sum last."""
+    return f"seq, outcome, receipt, {dialect.bytes_of('document')}, {dialect.crc()}"
 
 
 def waiting_columns(dialect: Dialect) -> str:
@@ -131,8 +127,7 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         controls=f"SELECT {columns} FROM {events} WHERE type = 'control' AND kind = 'control' AND {between} "
         "ORDER BY seq",
         labels=f"SELECT {columns} FROM {events} WHERE {between} AND kind = 'label' ORDER BY seq LIMIT {mark}",
-        decisions=f"SELECT {decision_columns(dialect)} FROM {decisions} d {dialect.join} {events} e ON e.seq = d.seq "
-        f"WHERE d.seq > {mark} AND d.seq <= {mark} ORDER BY d.seq LIMIT {mark}",
+        decisions=f"SELECT {decision_columns(dialect)} FROM {decisions} WHERE {between} ORDER BY seq LIMIT {mark}",
         frames=f"SELECT {FRAME_COLUMNS} FROM {frames} WHERE seq > {mark} AND first_seq <= {mark} ORDER BY seq "
         f"LIMIT {mark}",
         frame_outcomes=f"SELECT seq, first_seq, outcomes FROM {frames} WHERE seq > {mark} AND first_seq <= {mark} "

@@ -234,7 +234,8 @@ class BackupWriter:
         return self._pages[name]
 
     def _stored(self, name: str, one: PageChanges, changed: list[str]) -> BackedUpDatabase:
-        last_seq = self._reader(name).number("SELECT max(seq) FROM events") if one.pages else 0
+        ends = ("SELECT max(seq) FROM events", "SELECT max(seq) FROM event_frames") if one.pages else ()
+        last_seq = max(map(self._reader(name).number, ends), default=0)
         at = (one.at.salt, one.at.frames, one.at.check)
         return BackedUpDatabase(one.page_bytes, one.pages, at, None, changed, last_seq)
 

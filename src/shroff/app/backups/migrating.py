@@ -39,7 +39,7 @@ class TableVersion:
     """Tables of one database that belong together: their version, and the one that this program writes.
 
     Args:
-        is_loose: Many decisions of earlier versions stand as rows, which take six times the space.
+        is_loose: Many records or decisions of earlier versions stand as rows, which take six times the space.
     """
 
     database: str
@@ -50,7 +50,7 @@ class TableVersion:
 
     @property
     def action(self) -> str:
-        """`none`, `migrate`, `repack` for decisions that stand as rows, or `refuse` for tables of a newer program."""
+        """`none`, `migrate`, `repack` for what stands as rows, or `refuse` for tables of a newer program."""
         if self.found == self.known:
             return "repack" if self.is_loose else "none"
         return "migrate" if self.found < self.known else "refuse"
@@ -73,8 +73,8 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: P
     """Back up, then migrate; gives the number of the backup, None where nothing was due.
 
     Each set of tables is migrated in a transaction of its own. A killed call leaves each old or new, and the next call
-    migrates the rest. Then decisions that stand as rows are repacked, some hundred at a time; `progress` is told of
-    these.
+    migrates the rest. Then records and decisions that stand as rows are repacked, some hundred at a time; `progress`
+    is told of these.
 
     Raises: StorageError where tables are of a newer program; LogBusyError while a worker or service runs; as `plan`
         and `writer_of`. Nothing is changed then.
@@ -130,8 +130,10 @@ def _versions(path: Path, name: str) -> list[TableVersion]:
             if owner != APPLICATION_ID:
                 raise StorageError(f"{path} is a database, and not a log of shroff")
             found = {LOG: connection.execute("PRAGMA user_version").fetchone()[0]}
-            rows = connection.execute("SELECT 1 FROM decisions LIMIT 1 OFFSET ?", (MANY_ROWS,)).fetchone()
-            is_loose = rows is not None
+            row = "SELECT 1 FROM {} WHERE seq > (SELECT seq FROM pruned) LIMIT 1 OFFSET ?"
+            is_loose = found[LOG] == LOG_VERSION and any(
+                connection.execute(row.format(table), (MANY_ROWS,)).fetchone() for table in ("decisions", "events")
+            )
             for part in KNOWN.keys() - {LOG}:
                 table = f"{part}_version"
                 if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():

@@ -10,7 +10,6 @@ from shroff import config
 from shroff.app.live.routes import Routes
 from shroff.app.live.versions import FileVersions
 from shroff.app.notices import NoticeViews
-from shroff.app.opened import intake_of
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import DefinitionError, UsageError
 from shroff.log.active_files import (
@@ -66,7 +65,7 @@ class Inboxes:
         return InboxServer(
             log,
             writer,
-            lambda definitions: intake_of(self._opened, keeps_hashes=True, definitions=definitions),
+            self._opened.hasher,
             load,
             lambda: self._opened.open_log(read_only=True),
             OutsideSystems(self._opened).avro_decoder,

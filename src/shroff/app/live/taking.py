@@ -307,14 +307,9 @@ def scratch_log(
 
 def _lines_of(events: Events) -> Lines:
     from shroff.events.formats.encodings import read_stream
-    from shroff.worker.answers import json_lines, table_of
+    from shroff.worker.answers import json_lines
 
-    table = table_of(events)
-    if table is None:
-        return read_stream(io.BytesIO(b"".join(json_lines(events))), "jsonl")
-    from shroff.events.formats.parquet import table_lines
-
-    return table_lines(table)
+    return read_stream(io.BytesIO(b"".join(json_lines(events))), "jsonl")
 
 
 def _without_place(found: Decision | Undecided | Refusal) -> Decision | Undecided | Refusal:

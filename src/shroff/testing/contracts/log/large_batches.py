@@ -1,4 +1,4 @@
-"""Decisions of large batches as tests: whatever an adapter makes of them, they read as any others.
+"""Records and decisions of large batches as tests: whatever an adapter makes of them, they read as any others.
 
 A part of `contracts.log`.
 """
@@ -10,15 +10,17 @@ from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
-from shroff.streams.log import DecisionRow, Log
+from shroff.errors import StateError
+from shroff.streams.log import Batch, DecisionRow, Log, Record
 from shroff.testing.contracts.promises import Contract
 from shroff.testing.rows import payments, record
 
 
 class LogLargeBatchContract(Contract):
-    """The log contract: decisions of large batches."""
+    """The log contract: records and decisions of large batches."""
 
     @abstractmethod
     def make_log(self, folder: Path) -> Log:
@@ -58,19 +60,100 @@ class LogLargeBatchContract(Contract):
         reader.close()
         log.close()
 
+    def test_records_of_large_batches_read_as_those_of_small_ones(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        batches = [
+            Batch(records=part) for part in (_mixed(1, 3), _mixed(4, 2_500), _mixed(2_504, 5), _mixed(2_509, 300))
+        ]
+        for batch in batches:
+            log.append(batch)
+        records = [one for batch in batches for one in batch.records]
+        lines = [b"%c%d%s %s\n" % (ord(x.kind[0]), x.decided, x.type.encode(), x.body) for x in records]
+
+        reader = self.make_reader(tmp_path)
+        for each in (log, reader):
+            assert each.last_seq() == 2_808
+            for after, upto, size in (
+                (0, None, 4_096),
+                (0, None, 100),
+                (2, 2_400, 256),
+                (300, 301, 9),
+                (2_500, None, 7),
+            ):
+                last, parts = upto or 2_808, list(each.read(after, upto, size))
+                assert list(chain.from_iterable(parts)) == records[after:last]
+                assert all(len(part) <= size for part in parts)
+                assert b"".join(each.lines(after, upto, size)) == b"".join(lines[after:last])
+                labels = list(chain.from_iterable(each.labels_after(after, upto, size)))
+                assert labels == [one for one in records[after:last] if one.kind == "label"]
+                assert each.controls(after, upto) == [one for one in records[after:last] if one.kind == "control"]
+            for wanted in (records[1:2_000:3], records[-1:], records[:2] + records[400:402] + records[2_502:2_510]):
+                assert each.records_at([9_999, *(one.seq for one in wanted)]) == {one.seq: one for one in wanted}
+                payments_ = {one.id: one for one in wanted if one.type == "payment"}
+                assert each.find("payment", [*(one.id for one in wanted), "nobody"]) == payments_
+            assert each.find("login", [records[0].id]) == {}
+        reader.close()
+        log.close()
+
+    def test_an_id_is_taken_by_batches_of_any_size(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        for batch in (payments(1, 3), payments(4, 300)):
+            log.append(batch)
+        for count in (1, 300):
+            for id_ in ("p-2", "p-7"):
+                batch = Batch(records=payments(304, count).records)
+                batch.records[-1] = replace(batch.records[-1], id=id_)
+                with pytest.raises(
+                    StateError, match=f"payment/{id_} is already in the log at sequence number {id_[2:]}"
+                ):
+                    log.append(batch)
+            batch = Batch(records=payments(304, count + 1).records)
+            batch.records[-1] = replace(batch.records[-1], id="p-304")
+            with pytest.raises(StateError, match="payment/p-304 is already in the log"):
+                log.append(batch)
+        assert log.last_seq() == 303
+        log.close()
+
     def test_a_large_batch_is_pruned_at_any_place(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
-        log.append(payments(1, 600))
+        large, control = payments(1, 600), record(2, "c-2", type="control", kind="control")
+        large.records[1] = control
+        large.decisions.pop(1)
+        log.append(large)
         log.append(payments(601, 2))
+        records = list(chain.from_iterable(log.read()))
         before, ids = list(chain.from_iterable(log.decisions_after())), [record(seq).id for seq in range(1, 603)]
         for stop in (1, 299, 300, 301, 599, 601):
             assert log.prune(stop) == stop
-            assert list(chain.from_iterable(log.decisions_after(stop))) == before[stop:]
-            assert b"".join(log.outcome_lines(stop)) == b"".join(
-                [b"%d approve\n" % seq for seq in range(stop + 1, 603)]
-            )
-            assert log.decisions("payment", ids) == {one.id: one for one in before[stop:]}
+            assert list(chain.from_iterable(log.read(stop))) == records[stop:]
+            assert b"".join(log.lines(stop)).count(b"\n") == 602 - stop
+            assert log.controls() == [control]
+            assert log.find("payment", ids) == {one.id: one for one in records[stop:] if one.type == "payment"}
+            assert log.pruned_places("payment", ids) == {one.id: one.seq for one in records[:stop] if one != control}
+            kept = [one for one in before if one.seq > stop]
+            assert list(chain.from_iterable(log.decisions_after(stop))) == kept
+            assert b"".join(log.outcome_lines(stop)) == b"".join([b"%d approve\n" % one.seq for one in kept])
+            assert log.decisions("payment", ids) == {one.id: one for one in kept}
+        log.append(payments(603, 300))
         log.close()
+        again = self.make_log(tmp_path)
+        assert list(chain.from_iterable(again.read(601))) == [records[-1], *payments(603, 300).records]
+        assert b"".join(again.lines(601, size=2)).count(b"\n") == 301
+        again.close()
+
+
+def _mixed(first: int, count: int) -> list[Record]:
+    """Records of all kinds; ids that their bodies have, and have not; times that go back, and that are far apart."""
+    records = [record(seq, at=(-seq if seq % 5 else seq * 10**9)) for seq in range(first, first + count)]
+    for at, one in enumerate(records):
+        if one.seq % 50 == 7:
+            records[at] = replace(one, kind="label", type="label", id=f"l-{one.seq}", decided=False)
+        elif one.seq % 900 == 8:
+            records[at] = replace(one, kind="control", type="control", id=f"c-{one.seq}", decided=False)
+        elif one.seq % 3 == 0:
+            id_ = f'{one.seq} caf\u00e9 "{"x" * (one.seq % 40)}"'
+            records[at] = replace(one, id=id_, body=b'{"id":"%s"}' % id_.encode(), decided=one.seq % 2 == 0)
+    return records
 
 
 def _sealed(one: DecisionRow) -> DecisionRow:

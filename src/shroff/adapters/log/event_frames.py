@@ -1,0 +1,139 @@
+"""Records that follow each other as one compressed frame: a seventh of the space of their rows, and fewer writes.
+
+A frame keeps the lines that `Log.lines` gives, as text, so what is read is what was written to the byte. Beside them
+stand times, and where in its line the id of each record is; an id that its line does not have stands apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Final, cast
+from zlib import crc32
+
+import numpy as np
+
+from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, compress, decompress, of_planes, planes
+from shroff.adapters.log.sums import line_of
+from shroff.streams.log import Kind, Record
+
+EVENT_FRAME_ROWS: Final = 1_024  # of a large batch; those of 256 take a tenth more of the disk
+EVENT_FRAME_SHAPE: Final = "iiiiIib"
+_VERSION: Final = b"\x01"  # of what stands in `EventFrame.data`; every version that ever was is read
+_APART: Final = 0xFFFF_FFFF  # where an id is that its line does not have
+_NUMBERS: Final = "<u4"  # three for each record: bytes of its line, where its id begins in it, and bytes of its id
+_TIMES: Final = "<i8"  # milliseconds since the record before, and since 1970 for the first
+_KINDS: Final = {b"e": "event", b"l": "label", b"c": "control"}
+
+
+@dataclass(frozen=True, slots=True)
+class EventFrame:
+    """The records at all places from `first` to `seq`.
+
+    Args:
+        labels: How many of them are labels; `controls` likewise.
+        chain: The sum of all lines up to the last of these, None where it is not known.
+        crc: The sum of all the others.
+    """
+
+    seq: int
+    first: int
+    labels: int
+    controls: int
+    chain: int | None
+    crc: int
+    data: bytes
+
+
+def framed(records: Sequence[Record], chain: int) -> tuple[list[EventFrame], Sequence[Record]]:
+    """The frames of a batch's records, behind lines of this sum, and those records that are too few for one."""
+    if len(records) < FRAME_ROWS:
+        return [], records
+    count = max(1, len(records) // EVENT_FRAME_ROWS)
+    ends = [len(records) * part // count for part in range(count + 1)]
+    lines, frames = list(map(line_of, records)), []
+    for start, end in pairwise(ends):
+        chain = crc32(b"".join(lines[start:end]), chain)
+        frames.append(_packed(records[start:end], lines[start:end], chain))
+    return frames, ()
+
+
+def pack(records: Sequence[Record], chain: int | None) -> EventFrame:
+    """One frame of these records, which follow each other. Cost: 2 µs each."""
+    return _packed(records, list(map(line_of, records)), chain)
+
+
+def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
+    """The lines of the records in (after, upto]. Cost: 0.2 µs each.
+
+    Raises: DamagedFrameError where the frame is not as it was written, or of a version that this program does not know.
+    """
+    found = _Content(frame)
+    first, last = max(after + 1 - frame.first, 0), min(upto, frame.seq) - frame.first
+    return found.text[found.starts[first] : found.ends[last]]
+
+
+def unpack(frame: EventFrame, places: Collection[int] | None = None) -> Iterator[Record]:
+    """The records in order; with `places` those that are at one of them. Cost: 1.5 µs each, and 0.2 for each left out.
+
+    Raises: DamagedFrameError where the frame is not as it was written, or of a version that this program does not know.
+    """
+    found = _Content(frame)
+    seqs = range(frame.first, frame.seq + 1)
+    rows = zip(seqs, found.times, found.starts, found.ends, found.id_starts, found.id_ends, strict=True)
+    for seq, time_ms, start, end, id_start, id_end in rows:
+        if places is None or seq in places:
+            body = found.text.index(b" ", start, end) + 1
+            kind, type_, is_decided = _head(found.text[start:body])
+            id_ = found.text[id_start:id_end].decode()
+            yield Record(seq, kind, type_, id_, time_ms, found.text[body : end - 1], is_decided)
+
+
+class _Content:
+    """What a frame holds: the text, and for each record its time and where its line and its id begin and end."""
+
+    def __init__(self, frame: EventFrame) -> None:
+        if frame.crc != _sum(frame) or frame.data[:1] != _VERSION:
+            raise DamagedFrameError
+        self.text = decompress(frame.data[1:])
+        count = frame.seq - frame.first + 1
+        sizes, found, lengths = (of_planes(self.text, _NUMBERS, count, 4 * part * count) for part in range(3))
+        self.times: list[int] = np.cumsum(of_planes(self.text, _TIMES, count, 12 * count)).tolist()
+        is_apart, begin = found == _APART, 20 * count
+        apart = begin + np.cumsum(np.where(is_apart, lengths, 0))  # where each such id ends
+        ends = int(apart[-1]) + np.cumsum(sizes)
+        id_starts = np.where(is_apart, apart - lengths, ends - sizes + found)
+        self.starts, self.ends = (ends - sizes).tolist(), ends.tolist()
+        self.id_starts, self.id_ends = id_starts.tolist(), (id_starts + lengths).tolist()
+
+
+def _packed(records: Sequence[Record], lines: Sequence[bytes], chain: int | None) -> EventFrame:
+    ids = [one.id.encode() for one in records]
+    found = [line.find(id_) for line, id_ in zip(lines, ids, strict=True)]
+    apart = [id_ for id_, at in zip(ids, found, strict=True) if at < 0]
+    times = np.diff(np.array([one.time_ms for one in records], np.int64), prepend=0)
+    numbers = (list(map(len, lines)), [at if at >= 0 else _APART for at in found], list(map(len, ids)))
+    kinds = [one.kind for one in records]
+    parts = [*(planes(np.array(each, _NUMBERS)) for each in numbers), planes(times.astype(_TIMES)), *apart, *lines]
+    frame = EventFrame(
+        records[-1].seq,
+        records[0].seq,
+        kinds.count("label"),
+        kinds.count("control"),
+        chain,
+        0,
+        _VERSION + compress(b"".join(parts)),
+    )
+    return EventFrame(frame.seq, frame.first, frame.labels, frame.controls, chain, _sum(frame), frame.data)
+
+
+@cache
+def _head(text: bytes) -> tuple[Kind, str, bool]:
+    return cast("Kind", _KINDS[text[:1]]), text[2:-1].decode(), text[1:2] == b"1"
+
+
+def _sum(frame: EventFrame) -> int:
+    numbers = frame.first, frame.seq, frame.labels, frame.controls, -1 if frame.chain is None else frame.chain
+    return crc32(frame.data, crc32(b"%d %d %d %d %d" % numbers))
