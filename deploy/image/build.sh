@@ -1,9 +1,10 @@
 #!/bin/sh
-# The steps of the image. Each runs as any user, needs Python 3.11 or newer, and reads no setting of the user's.
+# The steps of the image. The first three run as any user, need Python 3.11 or newer, and read no setting of the user's.
 #
 #   build.sh wheel SOURCE OUT              build the wheel of SOURCE in OUT, with the locked build tools
 #   build.sh install SOURCE OUT TARGET     make the environment TARGET: the locked packages, then the wheel in OUT
 #   build.sh kernels TARGET                compile the kernels of TARGET to machine code, in TARGET/kernels
+#   build.sh clients PACKAGE...            install client programs of database servers, as root on Debian; none for none
 set -eu
 
 python=${PYTHON:-python3}
@@ -41,12 +42,25 @@ for path in pathlib.Path(shroff.__file__).parent.rglob('*.py'): os.utime(path, (
     chmod -R a+rX "$NUMBA_CACHE_DIR" # its files are their owner's alone
 }
 
+clients() {
+    [ $# -gt 0 ] || return 0
+    apt-get update -q
+    case $* in
+    *postgresql-client-*) # Debian has one version of PostgreSQL, its own packages have each
+        apt-get install -q --yes --no-install-recommends ca-certificates postgresql-common
+        "${PGDG:-/usr/share/postgresql-common/pgdg/apt.postgresql.org.sh}" -y
+        ;;
+    esac
+    apt-get install -q --yes --no-install-recommends "$@"
+    rm -rf "${LISTS:-/var/lib/apt/lists}"
+}
+
 step=$1
 shift
 case $step in
-wheel | install | kernels) "$step" "$@" ;;
+wheel | install | kernels | clients) "$step" "$@" ;;
 *)
-    echo "build.sh: there is no step '$step'; steps: wheel, install, kernels" >&2
+    echo "build.sh: there is no step '$step'; steps: wheel, install, kernels, clients" >&2
     exit 2
     ;;
 esac

@@ -24,6 +24,7 @@ import click
 import pytest
 import yaml
 
+from shroff.adapters.databases import mariadb_dump, postgres_dump
 from shroff.cli.main import program as shroff_cli
 from shroff.cli.session import Session
 from shroff.web.api.operating import ROUTES
@@ -189,11 +190,28 @@ def image(deploy: Path) -> list[str]:
             ]
         if word in {"ARG", "ENV"} and re.search(r"(?i)password|secret|token|api_?key", rest):
             found.append(f"{IMAGE}: {word} {rest}: a secret does not belong into an image")
-    for line in re.findall(r"deploy/image/build\.sh (\w+)", text):
+    for line in re.findall(r"/build\.sh (\w+)", text):
         if f"\n{line}() {{" not in (deploy / "image/build.sh").read_text(encoding="utf-8"):
             found.append(f"{IMAGE}: build.sh has no step {line}")
     found += commands(IMAGE, [json.loads(last["CMD"])])
-    return found + health(deploy)
+    return found + clients(deploy, text.rpartition("FROM ")[2]) + health(deploy)
+
+
+def clients(deploy: Path, stage: str) -> list[str]:
+    """Faults of the programs that back up a log in a server: those that the README names are the program's."""
+    named = re.findall(r'CLIENTS="(.+?)"', (deploy / "README.md").read_text(encoding="utf-8") + stage)
+    settings = "".join(one.read_text(encoding="utf-8") for one in deploy.glob("terraform/*/module/data.tf"))
+    servers = re.findall(r'"POSTGRES_(\d+)"|engine_version\s+= "(\d+)"', settings)
+    major = max((int(one or other) for one, other in servers), default=0)
+    known = {one.package.format(major=major) for one in (postgres_dump.PROGRAMS, mariadb_dump.PROGRAMS)}
+    found = [
+        f"README.md, {IMAGE}: CLIENTS={one!r}, but terraform/ needs {known}" for one in named if {*one.split()} - known
+    ]
+    if not any({*one.split()} == known for one in named):
+        found.append(f"README.md: no CLIENTS with {known}")
+    if "ARG CLIENTS" not in stage or "clients ${CLIENTS}" not in stage:
+        found.append(f"{IMAGE}: the last stage does not install CLIENTS")
+    return found
 
 
 def health(deploy: Path) -> list[str]:

@@ -149,6 +149,22 @@ def names(folder: Path) -> set[str]:
     return {one.name for one in folder.rglob("*")}
 
 
+def test_clients_of_servers_are_installed_where_some_are_named(tmp_path):
+    for name in ("apt-get", "pgdg"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >>"{tmp_path}/said"\n')
+        (tmp_path / name).chmod(0o755)
+    places = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PGDG": f"{tmp_path}/pgdg", "LISTS": f"{tmp_path}/lists"}
+    for packages in ([], ["postgresql-client-17", "mariadb-client"], ["mariadb-client"]):
+        subprocess.run(["/bin/sh", BUILD, "clients", *packages], env=places, check=True)
+
+    said = (tmp_path / "said").read_text().splitlines()
+    assert [one.split()[1] if one.startswith("apt") else one for one in said] == [
+        *("update", "install", "pgdg -y", "install"),
+        *("update", "install"),
+    ]
+    assert said[3].endswith("--no-install-recommends postgresql-client-17 mariadb-client")
+
+
 def test_a_step_that_there_is_not_is_refused():
     done = subprocess.run(["/bin/sh", BUILD, "kernel"], capture_output=True, text=True, check=False)
 

@@ -22,7 +22,7 @@ from shroff.adapters.databases.server_url import ServerUrl
 from shroff.adapters.log.lease import alone
 from shroff.errors import UsageError
 
-_PROGRAMS: Final = ClientPrograms("MariaDB", "mariadb-client", re.compile(r"(\d+)\.\d+\.\d+-MariaDB"))
+PROGRAMS: Final = ClientPrograms("MariaDB", "mariadb-client", re.compile(r"(\d+)\.\d+\.\d+-MariaDB"))
 _WHOLE: Final = "version"  # the table that says that the others are whole: the last one in a dump
 _MARK: Final = "restoring"  # a table that is there while a restore is not finished
 _BEGUN: Final = b"CREATE TABLE"  # behind the snapshot, and the position in the binary log
@@ -129,7 +129,7 @@ class MariadbDump:
 
     def _tool(self, name: str, ask: Asking) -> tuple[str, str]:
         ((version,),) = ask("SELECT version()")
-        return _PROGRAMS.found(name, self._tools, int(version.partition(".")[0]), self.place)
+        return PROGRAMS.found(name, self._tools, int(version.partition(".")[0]), self.place)
 
     def _signing_in(self, ask: Asking) -> list[str]:
         """How a program connects: as the log does, whatever the option files of this machine say.

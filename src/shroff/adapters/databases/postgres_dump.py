@@ -20,7 +20,7 @@ from shroff.adapters.databases.server_url import ServerUrl
 from shroff.adapters.log.lease import alone
 from shroff.errors import StorageError, UsageError
 
-_PROGRAMS: Final = ClientPrograms("PostgreSQL", "postgresql-client-{major}", re.compile(r"(\d+)\.\d+"))
+PROGRAMS: Final = ClientPrograms("PostgreSQL", "postgresql-client-{major}", re.compile(r"(\d+)\.\d+"))
 # As the connection parameters of psycopg, so that the programs sign in as the log does.
 _VARIABLES: Final = {
     "host": "PGHOST",
@@ -117,7 +117,7 @@ class PostgresDump:
             connection.execute(f"COMMENT ON SCHEMA {self.tables} IS NULL")
 
     def _tool(self, name: str, connection: psycopg.Connection[Any]) -> tuple[str, str]:
-        return _PROGRAMS.found(name, self._tools, connection.info.server_version // 10_000, self.place)
+        return PROGRAMS.found(name, self._tools, connection.info.server_version // 10_000, self.place)
 
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection[Any]]:
