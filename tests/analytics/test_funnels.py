@@ -18,7 +18,7 @@ import pytest
 
 import shroff
 from shroff.analytics.funnel_events import StepEvents, in_order
-from shroff.analytics.funnel_steps import by_user, drop_offs, reached
+from shroff.analytics.funnel_steps import drop_offs, reached
 from shroff.errors import UsageError
 from tests.support.effort import times
 from tests.support.spread import ingest, spread
@@ -448,8 +448,6 @@ def test_a_mistake_in_the_file_is_named_by_its_place_and_cure(shop: Path, old: s
 def test_the_quick_orders_are_those_by_comparison(reach: int):
     random = np.random.default_rng(reach)
     at, places = random.integers(-9, 9, 2_000) * reach, random.permutation(2_000)
-    users = random.integers(0, min(reach, 1 << 31), 2_000)
 
     assert in_order(at, places).tolist() == np.lexsort((places, at)).tolist()
     assert in_order(at, places * (1 << 30)).tolist() == np.lexsort((places, at)).tolist()
-    assert by_user(users).tolist() == np.argsort(users, kind="stable").tolist()

@@ -126,6 +126,43 @@ def test_a_data_frame_is_decided_as_its_rows_are(project, kind):
     assert [one.id for one in project.decide(FRAMES[kind]())] == ["p1", "p2"]
 
 
+@pytest.mark.parametrize("width", ["float64", "float32"])
+def test_float_columns_of_a_frame_are_read_as_those_of_a_parquet_file(project, tmp_path, width):
+    amounts = [1.05, 0.1 + 0.2, 1.005, 2.675, 131_071.99, 0.29]
+    rows = pa.Table.from_pylist([payment(number) for number in range(6)])
+    column = pa.array(pytest.importorskip("numpy").array(amounts, width))
+    frame = rows.set_column(rows.schema.get_field_index("amount"), "amount", column)
+    pq.write_table(frame, tmp_path / "frame.parquet")
+    wanted = project.features("payment", files=tmp_path / "frame.parquet")
+
+    assert wanted.num_rows == len(amounts)
+    for given in (frame, frame.to_pandas(), pytest.importorskip("polars").from_arrow(frame)):
+        assert project.features("payment", given) == wanted
+        assert [one.id for one in project.score(given)] == wanted["id"].to_pylist()
+
+
+def test_a_row_that_gives_no_event_is_told_and_refuses_no_other(project):
+    frame = pytest.importorskip("pandas").DataFrame([payment(1, amount=1.5), payment(2, amount=float("inf"))])
+
+    with pytest.warns(UserWarning, match="1 line of the files gave no event: 1 refused; the first is .*amount"):
+        assert project.features("payment", frame)["id"].to_pylist() == ["p1"]
+    assert [isinstance(one, shroff.Refusal) for one in project.score(frame)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "given", [None, 5, "p1", {"payment": payment(1)}, "series", "lazy", "mixed"], ids=lambda one: str(one)[:10]
+)
+def test_what_is_neither_a_frame_nor_rows_is_refused_with_words(project, given):
+    if given in ("series", "mixed"):
+        pandas = pytest.importorskip("pandas")
+        given = pandas.Series([1]) if given == "series" else pandas.DataFrame({"a": [{}, [1]]})
+    elif given == "lazy":
+        given = pytest.importorskip("polars").LazyFrame(ROWS)
+
+    with pytest.raises(UsageError, match="Give a list of them, or a data frame of pandas, Polars or Arrow"):
+        project.score(given)
+
+
 @pytest.mark.parametrize("kind", FRAMES)
 def test_features_and_labels_take_a_data_frame_as_their_rows(project, kind):
     found = project.features("payment", FRAMES[kind]())
@@ -223,7 +260,7 @@ def test_moments_with_a_zone_are_taken(project):
 @pytest.mark.parametrize(
     "events, words",
     [
-        ({"payment": {}}, r"event 1 is a str, not a mapping of fields\. Give a list"),
+        (["payment"], r"event 1 is a str, not a mapping of fields\. Give a list"),
         ([payment(1, card=object())], r"event 1 cannot be written as JSON: a object is not a value of a field"),
         ([payment(1), payment(2, card="\udc00")], r"event 2 cannot be written as JSON"),
     ],
@@ -310,11 +347,8 @@ def test_lines_of_files_that_give_no_event_are_a_warning(project, tmp_path):
     file.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in given))
 
     for engine in ("batch", "online", "naive"):
-        project.warnings.clear()
-        assert project.features("payment", files=file, engine=engine).num_rows == 1
-        (words,) = project.warnings
-        counts = "2 lines of the files gave no event: 1 refused, 1 duplicate"
-        assert words.startswith(f"{counts}; the first is march.jsonl:2")
+        with pytest.warns(UserWarning, match="2 lines .* 1 refused, 1 duplicate; the first is march.jsonl:2"):
+            assert project.features("payment", files=file, engine=engine).num_rows == 1
 
 
 def test_features_as_of_a_moment_are_the_same_values_for_the_events_up_to_it(project):

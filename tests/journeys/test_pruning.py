@@ -175,6 +175,9 @@ def test_a_lake_that_has_something_else_keeps_everything_in_the_store(bank):
 def test_without_its_lake_a_pruned_log_says_so_and_new_events_go_on(bank):
     project = app.open(bank)
     project.retention.prune()
+    with closing(app.open(bank).sql()) as sql:  # of what is still in the file
+        ((first,),) = sql.execute("SELECT min(seq) FROM decisions").fetchall()
+    assert first == pruned_to(bank) + 1
     lines = (bank / "shroff.yaml").read_text().splitlines()
     (bank / "shroff.yaml").write_text("\n".join(one for one in lines if not one.startswith(("lake", "keep"))) + "\n")
     project = app.open(bank)

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from shroff.events.intake import Intake, Submission
+from shroff.events.redaction import keeping_hashed
 from shroff.language.yaml import text as yamltext
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
@@ -99,3 +100,8 @@ def submission(type_name: str, number: int, fields: Mapping[str, object]) -> Sub
 def documents(answers: Sequence[object]) -> list[dict[str, object]]:
     """The decisions among answers, read."""
     return [msgspec.json.decode(one.document) for one in answers if one.document]
+
+
+def intake_of(given):
+    """What reads refused input again, of a project without named sources."""
+    return Intake(given.events, given.settings, keeping_hashed(str))

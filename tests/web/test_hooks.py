@@ -283,6 +283,25 @@ def test_a_webhook_that_is_signed_is_answered_with_the_paths_of_its_mistakes(ban
     assert stored(bank) == [("withdrawal", "msg-1")]
 
 
+def test_a_refused_message_that_is_retried_keeps_its_own_id(bank):
+    body = saving("0::HUNDREDTH_CENT::ZAR", eventType="WITHDRAWAL", transactionId="t-1").encode()
+    signed = webhooks.headers("s3cret", "msg-1", NOW_MS // 1_000, body)
+
+    async def first(asks: Asker) -> None:
+        assert (await post(asks, "partner", body, signed)).status == 422
+
+    async def again(asks: Asker) -> None:
+        assert (await post(asks, "partner", body, signed)).json()["state"] == "duplicate"
+
+    served(bank, first)
+    events = bank / "events.yaml"
+    events.write_text(events.read_text().replace("amount: money > 0", "amount: money >= 0"))
+    (retried,) = app.open(bank).quarantine.retry([])
+    assert retried.outcome == "decided"
+    served(bank, again)
+    assert stored(bank) == [("withdrawal", "msg-1")]
+
+
 def test_sources_that_change_count_once_they_are_applied(bank, outside):
     login = saving(eventType="USER_LOGGED_IN")
 

@@ -43,7 +43,7 @@ from shroff.worker.inbox import (
     retry_request,
 )
 from tests.support.log_memory import MemoryLog, MemoryStore
-from tests.support.projects import FILES, NOW_MS, label, payment, write_files, writer
+from tests.support.projects import FILES, NOW_MS, intake_of, label, payment, write_files, writer
 
 Changes = Mapping[str, str | None]
 OTHER_TYPE = "\nrefund:\n  id: id\n  time: at\n  fields: { id: text, at: time }\n"
@@ -57,7 +57,7 @@ class Desk:
         self.log = MemoryLog(MemoryStore())
         self.writer = writer(self.log, changes)
         self.files: dict[str, str | None] = dict(changes or {})
-        self.inbox = InboxServer(self.log, self.writer, str, self.load, self.reader)
+        self.inbox = InboxServer(self.log, self.writer, intake_of, self.load, self.reader)
 
     def load(self) -> Definitions:
         files = {**FILES, **self.files}
@@ -305,7 +305,7 @@ def test_a_version_that_cannot_be_had_now_is_refused_and_the_writer_goes_on(desk
     desk.inbox = InboxServer(
         desk.log,
         desk.writer,
-        str,
+        intake_of,
         fail if where == "load" else desk.load,
         fail if where == "reader" else desk.reader,
     )
@@ -353,7 +353,7 @@ def test_an_inbox_that_is_closed_gives_up_a_version_and_leaves_its_request(desk,
     monkeypatch.setattr(adopting, "fold", folding)
     desk.log.close()
     again = InboxServer(
-        log := MemoryLog(desk.log.store), Writer(log, desk.load(), lambda: NOW_MS), str, desk.load, desk.reader
+        log := MemoryLog(desk.log.store), Writer(log, desk.load(), lambda: NOW_MS), intake_of, desk.load, desk.reader
     )
     assert again.replied(number)
     assert len(log.controls()) == 2

@@ -15,6 +15,7 @@ from shroff.worker.lanes.lanes import Home
 from shroff.worker.lanes.work import CONTROLS, SHAPE, Lane, LaneLead, files_of, told
 from tests.support.controls_memory import MemoryControls, MemoryPost, RouteDoc
 from tests.support.log_memory import MemoryLog
+from tests.support.projects import intake_of
 from tests.worker.test_lanes import EVENTS, FEATURES, SHROFF
 
 NOW_S = 1_000.0
@@ -45,7 +46,7 @@ class Worker:
     def lead(self, load: Callable[[dict[str, str]], Definitions] | None = None, lanes: int = 2) -> LaneLead:
         opened = MemoryControls(self.told, self.lane)
         read = load or (lambda files: load_definitions(files).or_raise())
-        inbox = InboxServer(self.log, self.writer, str, lambda: self.writer.definitions, self.reading)
+        inbox = InboxServer(self.log, self.writer, intake_of, lambda: self.writer.definitions, self.reading)
         lane = Lane(
             *(self.lane, lanes, "card", opened, lambda one: read(files_of(one))),
             *(lambda of: Home(of.events, "card", str), lambda: 7, self.said.append),

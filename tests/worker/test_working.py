@@ -36,7 +36,7 @@ from shroff.worker.serving.poison_messages import IN_A_ROW_MAX
 from shroff.worker.serving.worker import Worker
 from tests.support.effort import times
 from tests.support.log_memory import MemoryLog, MemoryStore
-from tests.support.projects import NOW_MS, definitions, label
+from tests.support.projects import NOW_MS, definitions, intake_of, label
 from tests.support.source_memory import MemorySource, MemoryTopic
 
 Changes = Mapping[str, str | None]
@@ -73,7 +73,7 @@ class Place:
         return Intake(found.events, found.settings, None)
 
     def inbox(self, writer: Writer, log: Log) -> InboxServer:
-        return InboxServer(log, writer, str, self.definitions, lambda: MemoryLog(self.store, read_only=True))
+        return InboxServer(log, writer, intake_of, self.definitions, lambda: MemoryLog(self.store, read_only=True))
 
     @contextmanager
     def delivering(self, log: Log) -> Iterator[Place]:

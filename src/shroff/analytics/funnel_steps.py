@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shroff.analytics.funnel_events import StepEvents, Words
+from shroff.features.kernels.native import native
+from shroff.features.kernels.numbers import Word
 
 Truths = NDArray[np.bool_]
 
@@ -82,33 +85,38 @@ def drop_offs(events: StepEvents, step: int, starts_ms: Words, *, is_ever: bool)
 def reached(events: StepEvents, count: int, start_ms: int, within_ms: int | None) -> Iterator[Reached]:
     """Users who reached each step, by an event of every step before it, in order and each within the time of the last.
 
-    Cost: sorts the events by user, and looks at each once a step.
+    Cost: 50 ns an event, and 24 bytes for each user and step.
     """
-    first = int(np.searchsorted(events.times, start_ms))
-    order = by_user(events.users[first:]) + first
-    users, times, steps, splits = (one[order] for one in (events.users, events.times, events.steps, events.splits))
-    places = np.arange(len(users))
-    begins = np.flatnonzero(np.diff(users, prepend=-1))  # the first event of each user
-    begin_of = np.repeat(begins, np.diff(begins, append=len(users)))
-    has_come, taken = (steps & 1).astype(np.bool_), np.zeros(len(users), np.int64)
-    for step in range(count):
-        if step:
-            newest = np.maximum.accumulate(np.where(has_come, places, -1))
-            before = np.concatenate([np.full(min(1, len(users)), -1), newest[:-1]])  # the newest of the step before
-            taken = times - times[before]
-            has_come = (steps >> step & 1).astype(np.bool_) & (before >= begin_of)
-            if within_ms is not None:
-                has_come &= taken <= within_ms
-        found = np.flatnonzero(has_come)
-        firsts = found[np.flatnonzero(np.diff(users[found], prepend=-1))]
-        yield Reached(users[firsts], times[firsts], taken[firsts], splits[firsts])
+    begin, size = int(np.searchsorted(events.times, start_ms)), len(events.keys)
+    times, users, steps = events.times[begin:], events.users[begin:], events.steps[begin:]
+    newest, first, taken = (np.full((count, size), -1, np.int64) for _ in range(3))
+    within = -1 if within_ms is None else within_ms
+    follow(times, users.astype(np.int32, copy=False), steps.astype(np.int32, copy=False), within, newest, first, taken)
+    for at, took in zip(first, taken, strict=True):
+        there = np.flatnonzero(at >= 0)
+        yield Reached(there, times[at[there]], took[there], events.splits[begin:][at[there]])
 
 
-def by_user(users: Words) -> Words:
-    """The stable order by user: by the low half of the number, then by the high one, which numpy sorts by counting."""
-    order = np.argsort((users & 0xFFFF).astype(np.uint16), kind="stable")
-    return (
-        order
-        if not len(users) or users.max() < 1 << 16
-        else order[np.argsort((users >> 16).astype(np.uint16)[order], kind="stable")]
-    )
+@native("void(int64[::1], int32[::1], int32[::1], int64, int64[:, ::1], int64[:, ::1], int64[:, ::1])")
+def follow(times: Any, users: Any, steps: Any, within_ms: Word, newest: Any, first: Any, taken: Any) -> None:
+    """Follow users through the steps, event by event.
+
+    `newest` and `first` have a place for each step and user: that of the newest and of the first event that came by
+    all steps before, -1 where there is none. An event of several steps comes by earlier events alone, so the last step
+    is looked at first. `taken`: what the first one took from the newest of the step before. `within_ms` -1: no limit.
+    """
+    for i in range(len(times)):
+        user = users[i]
+        for step in range(len(newest) - 1, -1, -1):
+            took = np.int64(0)
+            comes = (steps[i] >> step) & 1 == 1
+            if comes and step > 0:
+                before = newest[step - 1, user]
+                comes = before >= 0
+                if comes:
+                    took = times[i] - times[before]
+                    comes = within_ms < 0 or took <= within_ms
+            if comes:
+                newest[step, user] = i
+                if first[step, user] < 0:
+                    first[step, user], taken[step, user] = i, took

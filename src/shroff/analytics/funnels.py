@@ -117,7 +117,7 @@ def ask_funnel(
         most: So many events are read at most.
 
     Raises: UsageError for days or a field that cannot be asked for, and where more events would be read.
-    Cost: see `funnel_events.read_steps`; then 0.5 µs an event.
+    Cost: see `funnel_events.read_steps`; then 0.1 µs an event.
     """
     funnel = question.funnel
     split = funnel.split if question.split is None else question.split

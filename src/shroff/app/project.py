@@ -76,10 +76,12 @@ class _Parts(ProjectParts):
     def sql(self) -> sqlite3.Connection:
         """Read the log by SQL, its tables as docs/howto/read-the-log-with-sql.md has them; close it in the end.
 
+        Of a pruned log it has what is still in the file; the rest is in the lake.
+
         Raises: UsageError where there is no log yet, or it is in a database, which is asked by its own programs.
         """
         with self.opened.reading() as log:
-            connect = getattr(log, "sql_connection", None)  # of logs in a file
+            connect = getattr(getattr(log, "store", log), "sql_connection", None)  # of logs in a file
             if connect is None:
                 raise UsageError(f"{log.place} is a database: connect to it with a client of its own")
             connection: sqlite3.Connection = connect()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -76,13 +77,22 @@ class InputFiles:
 
 @contextmanager
 def as_file(events: Events) -> Iterator[Path]:
-    """Events of a program as a file of JSON lines, for what reads files. Raises: UsageError as `json_lines`."""
-    from shroff.worker.answers import json_lines
+    """Events of a program as a file, for what reads files: JSON lines, or Parquet of a data frame.
 
+    Raises: UsageError as `json_lines` and `table_of`.
+    """
+    from shroff.worker.answers import json_lines, table_of
+
+    table = table_of(events)
     with TemporaryDirectory(prefix="shroff-") as folder:
-        file = Path(folder) / "frame.jsonl"
-        with file.open("wb") as out:
-            out.writelines(json_lines(events))
+        file = Path(folder) / ("frame.jsonl" if table is None else "frame.parquet")
+        if table is None:
+            with file.open("wb") as out:
+                out.writelines(json_lines(events))
+        else:
+            import pyarrow.parquet as pq
+
+            pq.write_table(table, file, compression="none")
         yield file
 
 
@@ -103,6 +113,8 @@ class WholeTables:
     ) -> pa.Table:
         """Compute the features of one type's events (see `Project.features`).
 
+        Rows that give no event are counted in a warning, with the reason of the first.
+
         Raises: UsageError where there is no such type, and for both events and files.
         """
         if events is not None:
@@ -111,10 +123,15 @@ class WholeTables:
             with as_file(events) as file:
                 return self.features(event, as_of=as_of, files=file, engine=engine)
         from shroff.log.columns.tables import Way, feature_schema
+        from shroff.log.state.feature_events import LeftOut
         from shroff.replay.notebook import moment_ms, whole
 
-        tables = self.feature_parts(event, paths(files), Way(engine), as_of_ms=moment_ms(as_of))
-        return whole(feature_schema(self._opened.definitions, event), tables)
+        left = LeftOut()
+        tables = self.feature_parts(event, paths(files), Way(engine), as_of_ms=moment_ms(as_of), left=left)
+        found = whole(feature_schema(self._opened.definitions, event), tables)
+        if left.count:
+            warnings.warn(f"{left}.", stacklevel=3)
+        return found
 
     def write_features(self, event: str, files: Files, out: str | Path, way: Way | None = None) -> FeatureReport:
         """Write the features of the log's or the files' events as Parquet, by default with the batch engine."""
@@ -184,26 +201,24 @@ class WholeTables:
     ) -> Iterator[pa.Table]:
         """Compute the features of one type as consecutive Arrow tables, in log order or file order.
 
-        `left` gets the lines that gave no event; without it they are a warning.
+        `left` counts the lines that gave no event.
         """
         from shroff.log.columns.tables import feature_tables, tables_of
         from shroff.log.state.feature_events import LeftOut, file_batches, known_by, log_batches
         from shroff.log.state.fold import lateness_of
 
-        told = LeftOut() if left is None else left
+        left = LeftOut() if left is None else left
         definitions = self._opened.definitions
         if files and way.engine in {"batch", "online"}:
             from shroff.log.columns.files import file_columns
 
-            found = file_columns(files, definitions, self._opened.hasher, event, as_of_ms, told)
+            found = file_columns(files, definitions, self._opened.hasher, event, as_of_ms, left)
             yield from tables_of(definitions, event, found, definitions.settings.lateness_ms, way)
         elif files:
             lines = ((path.name, read_lines(path)) for path in files)
-            batches = known_by(file_batches(lines, definitions, self._opened.hasher, event, told), as_of_ms)
+            batches = known_by(file_batches(lines, definitions, self._opened.hasher, event, left), as_of_ms)
             yield from feature_tables(definitions, event, batches, definitions.settings.lateness_ms, way)
         else:
             with self._opened.reading() as log:
                 batches = known_by(log_batches(log, definitions), as_of_ms)
                 yield from feature_tables(definitions, event, batches, lateness_of(log, definitions), way)
-        if left is None and told.count:
-            self._opened.warnings.append(f"{told}.")

@@ -41,7 +41,7 @@ class WholeLog:
     """
 
     def __init__(self, store: Log, lake: Callable[[], AbstractContextManager[LakeReader]]) -> None:
-        self._store, self._open_lake = store, lake
+        self.store, self._open_lake = store, lake
         self._held = ExitStack()
         self._reader: LakeReader | None = None
         self._has_pruned = store.pruned_to() > 0
@@ -65,11 +65,11 @@ class WholeLog:
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
         """Let go of events, labels and decisions up to a place; gives the place that it came to."""
         self._has_pruned = True
-        return self._store.prune(upto, places)
+        return self.store.prune(upto, places)
 
     def close(self) -> None:
         """Let go of the store and of the lake. Closing twice does nothing."""
-        self._store.close()
+        self.store.close()
         self._held.close()
 
     # ---- in order
@@ -81,15 +81,15 @@ class WholeLog:
             if control:  # which stay in the store: so a start that looks at the first one needs no lake
                 yield control
                 return
-        yield from self._rows(self._store.read, lambda lake: lake.records, after, upto, size)
+        yield from self._rows(self.store.read, lambda lake: lake.records, after, upto, size)
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[Record]]:
         """The records of kind `label` in order."""
-        return self._rows(self._store.labels_after, lambda lake: lake.labels, after, upto, size)
+        return self._rows(self.store.labels_after, lambda lake: lake.labels, after, upto, size)
 
     def decisions_after(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[DecisionRow]]:
         """Decisions in log order."""
-        return self._rows(self._store.decisions_after, lambda lake: lake.decisions, after, upto, size)
+        return self._rows(self.store.decisions_after, lambda lake: lake.decisions, after, upto, size)
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
         """The same records as text, a line each. Cost: of those in the lake as `read`."""
@@ -100,7 +100,7 @@ class WholeLog:
                 yield b"".join(map(_line, records))
                 after = records[-1].seq
             try:
-                for found in self._store.lines(after, end, size):
+                for found in self.store.lines(after, end, size):
                     yield found
                     after += found.count(b"\n")
             except PrunedError:
@@ -118,7 +118,7 @@ class WholeLog:
                 yield b"".join(b"%d %s\n" % (row.seq, row.outcome.encode()) for row in rows)
                 after = last
             try:
-                for found in self._store.outcome_lines(after, end, size):
+                for found in self.store.outcome_lines(after, end, size):
                     yield found
                     after = min(after + size, end)
             except PrunedError:
@@ -161,7 +161,7 @@ class WholeLog:
 
         Cost: as the store's, and `LakeReader.records_at` where some were pruned.
         """
-        found = self._store.records_at(places)
+        found = self.store.records_at(places)
         pruned = self._pruned() if len(found) < len(places) else 0  # behind it: what goes meanwhile is pruned now
         rest = [seq for seq in places if 0 < seq <= pruned and seq not in found]
         return {**found, **self._records_at({seq: seq for seq in rest})}
@@ -171,7 +171,7 @@ class WholeLog:
 
         Cost: as the store's, and `LakeReader.records_at` where some were pruned.
         """
-        found = self._store.find(type, ids)
+        found = self.store.find(type, ids)
         places = self._places_of_rest(type, ids, found)
         if places:
             found.update(self._records_at(places))
@@ -182,17 +182,17 @@ class WholeLog:
 
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
         """The records of one type that a unique field's values name, by the texts of those; others are left out."""
-        found = self._store.find_unique(type, field, values)
+        found = self.store.find_unique(type, field, values)
         rest = [value for value in values if value not in found]
         pruned = self._pruned() if rest else 0
         if pruned:
-            places = self._store.unique_places(type, field, rest)
+            places = self.store.unique_places(type, field, rest)
             found.update(self._records_at({value: seq for value, seq in places.items() if seq <= pruned}))
         return found
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
         """The decisions of events of one type with these ids."""
-        found = self._store.decisions(type, ids)
+        found = self.store.decisions(type, ids)
         places = self._places_of_rest(type, ids, found)
         if places:
             rows = self._lake(max(places.values())).decisions_at(places.values())
@@ -202,7 +202,7 @@ class WholeLog:
     def _places_of_rest(self, type_: str, ids: Sequence[str], found: Mapping[str, object]) -> dict[str, int]:
         """The pruned places of ids that the store did not find. Asked behind it: what goes meanwhile is there then."""
         rest = [id_ for id_ in ids if id_ not in found]
-        return self._store.pruned_places(type_, rest) if rest and self._pruned() else {}
+        return self.store.pruned_places(type_, rest) if rest and self._pruned() else {}
 
     def _records_at(self, places: Mapping[Name, int]) -> dict[Name, Record]:
         if not places:
@@ -220,7 +220,7 @@ class WholeLog:
         """The last place that was pruned. What leads the log knows that none was without asking."""
         if not self._has_pruned and self.epoch:
             return 0
-        pruned = self._store.pruned_to()
+        pruned = self.store.pruned_to()
         self._has_pruned = pruned > 0
         return pruned
 

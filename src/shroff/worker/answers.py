@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -14,6 +14,9 @@ from shroff.engine.stored import stored
 from shroff.errors import UsageError
 from shroff.events.intake import Submission
 from shroff.log.writer import REFUSED, UNTAKEN, Answer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 GROUP_MAX: Final = 4_096
 CONFLICT: Final = 409
@@ -72,17 +75,32 @@ class ArrowStream(Protocol):
 Events: TypeAlias = Iterable[Mapping[str, Any]] | ArrowStream  # of a program
 
 
-def rows_of(events: Any) -> Iterable[Any]:
-    """The rows of a data frame or table that gives an Arrow stream (pandas, Polars, Arrow); all else as it is."""
+def table_of(events: object) -> pa.Table | None:
+    """A data frame of pandas or Polars as an Arrow table; None for what is no frame.
+
+    Raises: UsageError for a frame that Arrow cannot read, and for what is neither a frame nor rows.
+    """
     if not hasattr(events, "__arrow_c_stream__"):
-        return events  # type: ignore[no-any-return]  # what is none is told row by row
+        if not isinstance(events, Iterable) or isinstance(events, str | bytes | Mapping) or hasattr(events, "collect"):
+            raise UsageError(f"events are a {type(events).__name__}. {_ROWS}")
+        return None
     import pyarrow as pa
 
-    return (row for batch in pa.table(events).to_batches() for row in batch.to_pylist())
+    try:
+        return pa.table(events)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        words = str(error).partition("\n")[0].rstrip(".")
+        raise UsageError(f"the {type(events).__name__} cannot be read as a table: {words}. {_ROWS}") from None
+
+
+def rows_of(events: Any) -> Iterable[Any]:
+    """The rows of a data frame; of what is none, its items."""
+    table = table_of(events)
+    return events if table is None else (row for batch in table.to_batches() for row in batch.to_pylist())
 
 
 def json_lines(events: Events) -> Iterator[bytes]:
-    """Events as lines of JSON, one at a time: mappings, or the rows of a data frame (`rows_of`).
+    """Events as lines of JSON, one at a time. Data frames are better read by their columns: `table_of`.
 
     Floats are written by their shortest decimal, moments as RFC 3339, those without a zone in UTC, durations as
     seconds; numbers, moments and durations of numpy and pandas too.

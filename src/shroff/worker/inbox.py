@@ -21,12 +21,11 @@ import shroff
 from shroff.errors import DefinitionError, LogBusyError, StateError, StorageError, TransientError, UsageError
 from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake, Submission
-from shroff.events.redaction import keeping_hashed
 from shroff.log.adopting import Adoption, carried, check_inputs_unchanged
 from shroff.log.event_notes import FILES
 from shroff.log.state.snapshots import Saved
 from shroff.log.writer import Answer, Prepared, Writer
-from shroff.project.definitions import Definitions, Hasher
+from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Batch, Log, LogWriter, Offset, Reply, Request, prune_through
 from shroff.worker import handed
@@ -180,6 +179,7 @@ class InboxServer:
     """Carries out what waits in the inbox of a log, for the process that writes it.
 
     Args:
+        intake: Makes what reads refused input again, for a version.
         load: Gives the project's definitions as its files have them now; raises DefinitionError.
         opened: Opens the log to read, beside the writer.
         decoder: Makes what reads refused messages of the live source (see `retrying.retry`).
@@ -190,7 +190,7 @@ class InboxServer:
         self,
         log: Log,
         writer: Writer,
-        hasher: Hasher,
+        intake: Callable[[Definitions], Intake],
         load: Callable[[], Definitions],
         opened: Callable[[], Log],
         decoder: Decoders = lambda: None,
@@ -198,7 +198,7 @@ class InboxServer:
     ) -> None:
         self.count: Callable[[Prepared], object] = lambda _: None  # told of what requests brought, once it is durable
         self._decoder, self._took_up = decoder, took_up
-        self._log, self._writer, self._hasher, self._load, self._opened = log, writer, hasher, load, opened
+        self._log, self._writer, self._intake, self._load, self._opened = log, writer, intake, load, opened
         self._adoption: Adoption | None = None
         self._turn = Lock()
         self._error: Exception | None = None
@@ -362,8 +362,7 @@ class InboxServer:
         self.count(prepared)
 
     def _retry(self, request: Request, asked: _Retry) -> None:
-        definitions = self._writer.definitions
-        intake = Intake(definitions.events, definitions.settings, keeping_hashed(self._hasher))
+        intake = self._intake(self._writer.definitions)
 
         def reply(found: list[Retried]) -> list[Reply]:
             return [_reply(request.number, found)]

@@ -10,6 +10,7 @@ from shroff import config
 from shroff.app.live.routes import Routes
 from shroff.app.live.versions import FileVersions
 from shroff.app.notices import NoticeViews
+from shroff.app.opened import intake_of
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import DefinitionError, UsageError
 from shroff.log.active_files import (
@@ -65,7 +66,7 @@ class Inboxes:
         return InboxServer(
             log,
             writer,
-            self._opened.hasher,
+            lambda definitions: intake_of(self._opened, keeps_hashes=True, definitions=definitions),
             load,
             lambda: self._opened.open_log(read_only=True),
             OutsideSystems(self._opened).avro_decoder,

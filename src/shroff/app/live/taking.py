@@ -307,9 +307,14 @@ def scratch_log(
 
 def _lines_of(events: Events) -> Lines:
     from shroff.events.formats.encodings import read_stream
-    from shroff.worker.answers import json_lines
+    from shroff.worker.answers import json_lines, table_of
 
-    return read_stream(io.BytesIO(b"".join(json_lines(events))), "jsonl")
+    table = table_of(events)
+    if table is None:
+        return read_stream(io.BytesIO(b"".join(json_lines(events))), "jsonl")
+    from shroff.events.formats.parquet import table_lines
+
+    return table_lines(table)
 
 
 def _without_place(found: Decision | Undecided | Refusal) -> Decision | Undecided | Refusal:

@@ -43,6 +43,25 @@ def read_parquet(path: Path) -> Lines:
     return Lines("parquet", tuple(file.schema_arrow.names), counted(), file.close, extent)
 
 
+def table_lines(table: pa.Table) -> Lines:
+    """The rows of a table as those of a Parquet file. Raises: UsageError where it has a column name twice."""
+    _check_names(table.schema.names, "the frame")
+
+    def lines() -> Iterator[Line]:
+        before = 0
+        for batch in table.to_batches(max_chunksize=BATCH_ROWS):
+            yield from lines_of(batch, range(before + 1, before + 1 + batch.num_rows))
+            before += batch.num_rows
+
+    return Lines("parquet", tuple(table.schema.names), lines(), lambda: None)
+
+
+def _check_names(names: Sequence[str], what: object) -> None:
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise UsageError(f"{what} has the column {doubled[0]!r} twice; rename one.")
+
+
 def open_parquet(path: Path) -> Any:
     """Open a Parquet file whose columns have different names.
 
@@ -52,11 +71,11 @@ def open_parquet(path: Path) -> Any:
         file = pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
         raise UsageError(f"{path} cannot be read as Parquet: {_first_line(error)}") from None
-    names = tuple(file.schema_arrow.names)
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
+    try:
+        _check_names(file.schema_arrow.names, path)
+    except UsageError:
         file.close()
-        raise UsageError(f"{path} has the column {doubled[0]!r} twice; rename one.")
+        raise
     return file
 
 

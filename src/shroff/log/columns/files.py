@@ -243,13 +243,15 @@ class Coder:
         """The column, texts or integers for their digits, as places in the dictionary, which takes in what is new."""
         if pa.types.is_integer(texts.type) and texts.type != pa.uint64() and not texts.null_count:
             return Coded(self._code_integers(texts.cast(pa.int64()).to_numpy()), self.dictionary)
+        if pa.types.is_string(texts.type) and not texts.null_count and 16 * len(self.dictionary.values) > len(texts):
+            return Coded(self._code_different(texts), self.dictionary)  # of many different ones, a third of the time
         coded = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
         codes = np.append(self._code_different(coded.dictionary.cast(pa.string())), np.int32(-1))
         places = coded.indices.cast(pa.int64()).fill_null(len(coded.dictionary)).to_numpy(zero_copy_only=False)
         return Coded(codes[places], self.dictionary)
 
     def _code_different(self, values: Any) -> NDArray[np.int32]:
-        """The codes of texts that are all there."""
+        """The codes of texts, none of which is missing."""
         from shroff.log.columns.ids import code_texts
 
         known, hashes = self.dictionary.values, _hashes(values, self._key)
