@@ -118,7 +118,8 @@ def test_events_that_are_too_young_leave_nothing_to_judge_by_either(learnt: tupl
 def test_rules_alone_stay_as_they_are_and_rules_that_read_a_score_do_not(learnt: tuple[Path, str], tmp_path: Path):
     folder, model = learnt
     bank = app.open(folder)
-    assert bank.backtest(rules=folder / "rules").learnt is None
+    before = bank.backtest(rules=folder / "rules")
+    assert (before.learnt, before.remarks) == (None, [])
 
     bank.models.promote(model)
     try:
@@ -126,6 +127,8 @@ def test_rules_alone_stay_as_they_are_and_rules_that_read_a_score_do_not(learnt:
         rules, scores = (again.backtest(rules=folder / name) for name in ("rules", "scores"))
         policy, as_it_is = again.backtest(policy=folder / "policy-draft.yaml"), again.backtest()
         assert (rules.learnt, rules.balance.events) == (None, DAYS * A_DAY)
+        (remark,) = rules.remarks
+        assert f"{scores.learnt.events:,} events are from before {until_of(folder, model)}, and {model}" in remark
         assert [one.learnt is not None and one.learnt.events > 0 for one in (scores, policy, as_it_is)] == [True] * 3
     finally:
         (folder / "models" / "in_force.json").unlink()

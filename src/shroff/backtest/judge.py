@@ -25,7 +25,7 @@ from shroff.backtest.document import (
 )
 from shroff.backtest.explored import Explored, explored_in, words_of
 from shroff.backtest.judged import LABELS, NONE, DraftVerdicts, JudgedEvents, JudgedRange, judge
-from shroff.backtest.learnt import Learnt, learnt_of, learnt_rows
+from shroff.backtest.learnt import Learnt, learnt_of, learnt_rows, score_remark
 from shroff.backtest.report import UNKNOWABLE, text
 from shroff.backtest.tally import (
     SEED,
@@ -72,6 +72,7 @@ class Report(Printed):
         gone: Rules that hit then and are not in the draft, with how often.
         balance: Of the events of which no model of the draft knows the answer; `learnt` has those of which one does.
         explored: What was let through then, though the score would have declined it.
+        score_remark: A warning where a model has learned from events that are in `balance`.
     """
 
     draft: tuple[str, ...]
@@ -88,6 +89,7 @@ class Report(Printed):
     balance: Balance
     explored: tuple[Explored, ...] = ()
     learnt: Learnt | None = None
+    score_remark: str = ""
 
     def __repr__(self) -> str:
         return text(self)
@@ -96,6 +98,7 @@ class Report(Printed):
     def remarks(self) -> list[str]:
         """Warnings about the figures."""
         found = [] if self.learnt is None else self.learnt.remarks()
+        found += [self.score_remark] if self.score_remark else []
         has_said = self.learnt is not None and self.learnt.events and not self.balance.mature
         if not (self.balance.is_known or has_said):
             has_label = any(cell.label != LABELS[NONE] for cell in self.matrix)
@@ -312,7 +315,8 @@ def backtest(
         judged = list(verdicts.types.values())
         if not any(map(len, judged)):
             raise UsageError(_nothing_judged(log, start_ms, end_ms, verdicts.undecided))
-        learnt = learnt_rows(draft, judged) if judges_models else [np.zeros(len(one), np.bool_) for one in judged]
+        known = learnt_rows(draft, judged)
+        learnt = known if judges_models else [np.zeros(len(one), np.bool_) for one in judged]
         policies = [draft.policy(one.event) for one in judged]
         rules_on = {one.event: [rule for rule in draft.rules if rule.on == one.event] for one in judged}
         tallies = [tally for one in judged for tally in rule_tallies(one, rules_on[one.event], verdicts.kept)]
@@ -331,6 +335,7 @@ def backtest(
             balance(judged, policies, [~rows for rows in learnt]),
             explored_in(log, judged),
             learnt_of(draft, judged, learnt) if judges_models else None,
+            "" if judges_models else score_remark(draft, judged, known),
         )
 
 

@@ -91,6 +91,23 @@ def learnt_of(draft: Definitions, judged: Sequence[JudgedEvents], rows: Sequence
     return Learnt(tuple(told), tuple(untold), until_ms, events, behind, mature, balance(judged, policies, rows))
 
 
+def score_remark(draft: Definitions, judged: Sequence[JudgedEvents], rows: Sequence[Flags]) -> str:
+    """A warning where events are judged together although a model of the draft has learned from them; else empty.
+
+    Args:
+        rows: What `learnt_rows` gives.
+    """
+    found = learnt_of(draft, judged, rows)
+    if found is None or not found.events:
+        return ""
+    until = time_text(found.until_ms)
+    return (
+        f"{found.events:,} events are from before {until}, and {', '.join(found.models)} has learned from there. Its "
+        "score counts in the draft's outcomes, also where no model or another one decided then, so part of the "
+        f"difference can come from the model. See the rules alone with --from {until}."
+    )
+
+
 def _scorers(draft: Definitions, event: str) -> Sequence[Scorer]:
     return draft.scoring_of(event).deciding
 
