@@ -15,9 +15,10 @@ from threading import Thread
 from typing import Any, ClassVar
 
 import pytest
-from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Numeric, Table, Text, delete, insert
+from sqlalchemy import BigInteger, Column, DateTime, Integer, MetaData, Numeric, Table, Text, delete, insert, text
 
 from shroff.adapters.databases.sql_database import SqlDatabase
+from shroff.adapters.pull import TABLE
 from shroff.adapters.pull.amplitude import AmplitudeExport
 from shroff.adapters.pull.files import BucketFiles, Folder, UrlList, files_at
 from shroff.adapters.pull.table import TableRows
@@ -201,6 +202,17 @@ class TestTable(PullContract):
 
         assert found == {"n": 5, "file": 1, "text": "row 5", "amount": "12.30", "at": "2026-03-01T12:00:05Z"}
 
+    def test_a_value_that_is_not_of_its_columns_type_stops_no_other_row(self) -> None:
+        self.put(1, rows([4, 5]))
+        with self.database.begun() as connection:
+            if connection.dialect.name != "sqlite":
+                return  # the others refuse it themselves
+            connection.execute(text(f"UPDATE {self.name} SET amount = 'x.1', at = 'soon' WHERE n = 5"))
+        with closing(self.opened([])) as source, source.opened("~5") as path:
+            found = [json.loads(line) for line in path.read_bytes().splitlines()]
+
+        assert [(one["amount"], one["at"]) for one in found] == [("12.30", "2026-03-01T12:00:04Z"), ("x.1", "soon")]
+
     @pytest.mark.parametrize(
         ("options", "words"),
         [
@@ -222,6 +234,10 @@ class TestTable(PullContract):
         words = "by another column than n: rename the source"
         with closing(self.opened(["~2026-03-01T12:01:40"])) as source, pytest.raises(UsageError, match=words):
             source.names()
+
+
+def test_a_relative_file_of_sqlite_is_in_the_projects_folder(tmp_path: Path):
+    assert TABLE.settled({"url": "sqlite:///core.db"}, tmp_path)["url"] == f"sqlite:///{tmp_path}/core.db"
 
 
 def test_a_database_that_is_away_is_worth_another_try(tmp_path: Path):

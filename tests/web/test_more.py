@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import jsonschema
@@ -375,8 +376,18 @@ def test_the_document_tells_every_route_of_the_api(bank):
 
         names = set(re.findall(r'"\$ref":\s*"#/components/schemas/([^"]+)"', str(found).replace("'", '"')))
         assert names <= set(found["components"]["schemas"])
+        odd = [one for one in inside(found) if "enum" in one and one.get("default", one["enum"][0]) not in one["enum"]]
+        assert odd == []
 
     run(bank, steps)
+
+
+def inside(document: object) -> Iterator[dict[str, Any]]:
+    """All objects of a document, at any depth."""
+    if isinstance(document, dict):
+        yield document
+    for one in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
+        yield from inside(one)
 
 
 def test_the_document_says_what_must_be_sent_and_what_may_be_refused(bank):

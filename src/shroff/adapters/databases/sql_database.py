@@ -202,7 +202,7 @@ class SqlDatabase:
             raise UsageError(f"{owner} writes to {', '.join(f'{one}://' for one in _KINDS)}, not {kind}://.")
         self._kind, self._owner = _KINDS[kind], owner
         self.name = self._kind.name
-        self._place = _file_of(url) if kind == "sqlite" else self._kind.name
+        self.place = _file_of(url) if kind == "sqlite" else self._kind.name
         self._connect = self._kind.connects(url)
         self._opened: _Opened | None = None
         try:
@@ -226,7 +226,7 @@ class SqlDatabase:
 
     def is_there(self) -> bool:
         """Whether a file of SQLite is there; a server is asked when something is wanted of it."""
-        return self.dialect != "sqlite" or Path(self._place).exists()
+        return self.dialect != "sqlite" or Path(self.place).exists()
 
     @contextmanager
     def begun(self) -> Iterator[Connection]:
@@ -278,7 +278,7 @@ class SqlDatabase:
             self.close()
             if isinstance(found, dbapi.ProgrammingError):
                 raise UsageError(f"{self._kind.name} cannot use the table of {self._owner}: {words}") from None
-            raise AwayError(f"{self._place}: {words}") from None
+            raise AwayError(f"{self.place}: {words}") from None
 
 
 def make_missing(connection: Connection, table: Table) -> bool:

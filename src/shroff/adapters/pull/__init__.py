@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from shroff.adapters.sinks import sqlite_in_folder
 from shroff.language.keys import DURATION, PERCENT, WHOLE, Key, Keys, One, choice
 from shroff.streams.settings import ADDRESS, BUCKET, CALLS, HTTP, VARIABLE, AdapterSettings
 
@@ -92,6 +93,7 @@ TABLE: Final = AdapterSettings(
             Key("rows", "Number of rows per read; more only if they share one value.", WHOLE, default=ROWS),
         ),
     ),
+    placed=sqlite_in_folder,
 )
 _SECRET: Final = One("an environment variable such as ${AMPLITUDE_API_KEY}", rf"^{VARIABLE}$")
 AMPLITUDE: Final = AdapterSettings(

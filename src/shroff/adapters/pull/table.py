@@ -7,15 +7,16 @@ its rows, until there is one behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, DateTime, Integer, MetaData, Select, Table, and_, func, inspect, select
+from sqlalchemy import Connection, DateTime, Integer, MetaData, Select, Table, and_, func, inspect, select, type_coerce
 from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.types import NullType
 
 from shroff.adapters.databases.sql_database import RejectedRowError, SqlDatabase
 from shroff.adapters.pull import OVERLAP, OVERLAP_TIME, ROWS
@@ -68,11 +69,14 @@ class TableRows(PulledSource):
         path = self._place.folder / f"{self._name}.jsonl"
         try:
             with private(path) as file, self._connected() as (connection, table):
+                readers = _readers(connection, table)
+                columns = [type_coerce(one, NullType()).label(one.name) if readers else one for one in table.c]
                 rows = connection.execution_options(yield_per=FETCHED).execute(
-                    self._stretch(table, name).order_by(table.c[self._by])
+                    self._stretch(table, name).order_by(table.c[self._by]).with_only_columns(*columns)
                 )
                 for row in rows.mappings():
-                    file.write(msgspec.json.encode({key: _plain(value) for key, value in row.items()}) + b"\n")
+                    values = {key: _plain(_read(readers.get(key), value)) for key, value in row.items()}
+                    file.write(msgspec.json.encode(values) + b"\n")
             yield path
         finally:
             path.unlink(missing_ok=True)
@@ -85,7 +89,7 @@ class TableRows(PulledSource):
     @contextmanager
     def _connected(self) -> Iterator[tuple[Connection, Table]]:
         if not self._database.is_there():
-            raise UsageError(f"there is no file {self._database.name} of the source {self._place.name}.")
+            raise UsageError(f"there is no file {self._database.place}, which the source {self._place.name} names.")
         try:
             with self._database.begun() as connection:
                 yield connection, self._known(connection)
@@ -147,6 +151,29 @@ class TableRows(PulledSource):
             raise UsageError(
                 f"the log knows rows of {self._name} by another column than {self._by}: rename the source."
             ) from None
+
+
+def _readers(connection: Connection, table: Table) -> dict[str, Callable[[Any], Any]]:
+    """What reads the values of each column in SQLite, whose columns hold any value whatever their type is."""
+    dialect = connection.dialect
+    if dialect.name != "sqlite":
+        return {}
+    found = {one.name: one.type.dialect_impl(dialect).result_processor(dialect, None) for one in table.c}
+    return {name: read or _as_it_is for name, read in found.items()}
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _read(read: Callable[[Any], Any] | None, value: Any) -> Any:
+    """A value as its column's type has it; one that is not of that type as it is, for validation to refuse."""
+    if read is None or value is None:
+        return value
+    try:
+        return read(value)
+    except (TypeError, ValueError, ArithmeticError):
+        return value
 
 
 def _by_upper(ends: tuple[Bound, Bound]) -> Any:

@@ -49,8 +49,8 @@ def outcomes_mistake(options: Mapping[str, Any]) -> str:
     return ""
 
 
-def _in_folder(options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """The same, a file of SQLite from the project's folder."""
+def sqlite_in_folder(options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """Options whose `url` may name a file of SQLite: a relative one is in the project's folder."""
     url = str(options["url"])
     if not url.startswith(SQLITE) or url.startswith(f"{SQLITE}/"):
         return options
@@ -137,7 +137,7 @@ SQL: Final = AdapterSettings(
         ),
     ),
     schemes={"postgresql": 5432, "mariadb": 3306, "sqlite": None},
-    placed=_in_folder,
+    placed=sqlite_in_folder,
 )
 WEBHOOK: Final = AdapterSettings(
     "Signed calls to a URL.",

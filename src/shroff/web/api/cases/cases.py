@@ -101,7 +101,7 @@ class CasesAction(msgspec.Struct, forbid_unknown_fields=True):
 
     action: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["decide", "claim", "snooze"]})]
     cases: list[CaseTag]
-    verdict: Verdict = ""
+    verdict: Verdict | None = None
     reason: str = ""
     until: TimeText = ""
 
@@ -267,7 +267,7 @@ async def bulk(service: Service, request: Request) -> Json[documents.CasesActed]
             request.who,
             numbers,
             given.action,
-            verdict=given.verdict,
+            verdict=given.verdict or "",
             reason=given.reason,
             until_ms=until_ms,
         )
