@@ -11,6 +11,7 @@ import click
 
 from shroff.cli.progress import bars
 from shroff.cli.session import ExampleGroup, Session, command, json_option, many, one_line, table
+from shroff.events.event import SAFE_INTEGER_MAX
 
 if TYPE_CHECKING:
     from shroff.analytics.marts.build import BuiltMart, BuiltMarts
@@ -128,8 +129,8 @@ def _text(built: BuiltMarts) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: money as text with its places."""
-    if isinstance(value, Decimal):
+    """A value as JSON has it: money as text with its places, integers beyond 2^53 as text."""
+    if isinstance(value, Decimal) or (isinstance(value, int) and abs(value) > SAFE_INTEGER_MAX):
         return str(value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value.tzinfo else value.isoformat()
