@@ -32,7 +32,8 @@ def facts(session: Session, entity: str, key: str, as_of: str | None, features: 
     """Show the features of one key of an entity at a point in time.
 
     Each value is the one that an event of this key would see at that time, computed from the key's events in the log.
-    Features that read a field of the current event (`this.amount`) have no value between events and are left out.
+    That event itself does not count, also not with `including this`. Features that read a field of the current event
+    (`this.amount`) have no value between events and are left out.
     """
     from shroff.analytics.facts import document_of
 

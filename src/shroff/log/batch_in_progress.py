@@ -222,7 +222,7 @@ class BatchInProgress:
         fields or places; so values are compared, as today's type reads them.
         """
         if earlier.body != body and self._state.records.decode(earlier) != event:
-            words = f"{event.type} {event.id!r} is in the log with other content; an id names one event"
+            words = f"{event.type} {event.id!r} already exists with other content; an id names one event"
             return self._refuse(one, words, is_conflict=True)
         return self._repeat(event, earlier)
 
