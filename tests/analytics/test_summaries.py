@@ -323,10 +323,27 @@ def test_windows_that_are_written_later_and_events_that_were_committed_late_are_
     assert read == [1]  # the window that is new
 
 
-def test_summaries_by_event_time_are_not_compared(tmp_path: Path):
+def test_summaries_by_event_time_are_compared_in_windows_that_began_since(tmp_path: Path):
     bank = bank_in(tmp_path / "bank", by="event_time")
     bank.write([(FIRST_MS, [payment("a", FIRST_MS)])])
-    bank.now_ms = FIRST_MS + EVERY_MS + 10_000
+    summaries, times = bank.project.summaries, [FIRST_MS + n * EVERY_MS for n in range(4)]
+    found = [summaries.unreconciled()]
+    bank.now_ms = times[1] + 10_000
     once(bank)
+    found.append(summaries.unreconciled())
+    bank.write([(at, [payment(f"{at}-{n}", at) for n in range(2)]) for at in times[1:3]])
+    bank.now_ms = times[3] + 10_000
+    once(bank)
+    found.append(summaries.unreconciled())
+    bank.write([(times[3] + 1, [payment("late", times[1]), payment("later", times[3])])])
+    found.append(summaries.unreconciled())  # the next round counts the late one
+    once(bank)
+    found.append(summaries.unreconciled())
+    with closing(SqlDatabase(bank.address, "a test")) as database, database.begun() as connection:
+        for change in ("= transaction_count + 5", "= transaction_count - 1"):
+            at = times[1] if "+" in change else times[2]
+            where = f"WHERE window_start LIKE '{moment(at)}'"
+            connection.exec_driver_sql(f"UPDATE {bank.tables[0]} SET transaction_count {change} {where}")
+    found.append(summaries.unreconciled())
 
-    assert bank.project.summaries.unreconciled() is None
+    assert found == [None, 0, 0, 0, 0, 6]

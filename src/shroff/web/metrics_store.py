@@ -45,8 +45,8 @@ PLAIN: Final = {  # each one value
     "shroff_backup_age_seconds": "Time since the newest backup that this machine made.",
     "shroff_backup_missing_seconds": "Time since the start of a log in SQLite of which this machine made no backup.",
     "shroff_unreconciled_summary_events": (
-        "Events by which the summaries of the last day differ from the log. Only with `by: ingest_time`, and from the "
-        "15 minutes before the start of the process on."
+        "Events by which the summaries of the last day differ from the log. From the 15 minutes before the start of "
+        "the process on; with `by: event_time`, windows that began after all events of that start."
     ),
     "shroff_cases_open": "Cases that are not closed.",
     "shroff_cases_overdue": "Open cases that are overdue.",

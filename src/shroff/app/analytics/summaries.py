@@ -125,26 +125,27 @@ class Summaries:
     def unreconciled(self) -> int | None:
         """Count the events by which the summaries of the last day differ from the log.
 
-        The first call looks at the last windows only; further ones add those that were written since. None without
-        summaries, before the first window is written, and by event time. Raises: as `build`.
+        The first call looks at the last windows only, by event time at none; further ones add those that began since.
+        None without summaries, and before the first window is written. Raises: as `build`.
         """
-        from shroff.analytics.summary_writer import FIRST_WINDOWS, CountedWindows
+        from shroff.analytics.summary_writer import FIRST_WINDOWS, CountedByEventTime, CountedByIngestTime
         from shroff.app.wiring import open_summaries
 
         settings = self.declared
-        if settings is None or settings.by != INGEST_TIME:
+        if settings is None:
             return None
-        with closing(open_summaries(self._opened, settings)) as store:
+        with closing(open_summaries(self._opened, settings)) as store, self._logs() as logs:
             found = store.followed()
             if found is None or found.next_ms is None:
                 return None
             if self._counted is None or self._counted.settings != settings:
-                last = range(found.next_ms - FIRST_WINDOWS * settings.every_ms, found.next_ms, settings.every_ms)
-                self._counted = CountedWindows(settings, min(store.counts(last), default=found.next_ms))
+                if settings.by == INGEST_TIME:
+                    last = range(found.next_ms - FIRST_WINDOWS * settings.every_ms, found.next_ms, settings.every_ms)
+                    self._counted = CountedByIngestTime(settings, min(store.counts(last), default=found.next_ms))
+                else:
+                    self._counted = CountedByEventTime(settings, logs)
             starts = self._counted.starts(found.next_ms)
-            written = store.counts(starts)
-        with self._logs() as logs:
-            return self._counted.difference(logs, starts, written)
+            return self._counted.difference(logs, starts, store.counts(starts), found.position)
 
     @contextmanager
     def _writer(self) -> Iterator[SummaryWriter]:
