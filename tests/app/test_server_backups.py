@@ -107,6 +107,12 @@ class Databases:
         while list(self.ask(self.urls[1], self.waiting)) != [(0,)]:
             time.sleep(0.01)
 
+    def is_led(self) -> bool:
+        """Whether the lease of a process that was killed has not run out."""
+        ahead = f"{TABLES}." if self.kind == "postgresql" else TABLES
+        now_ms = "(extract(epoch FROM clock_timestamp()) * 1000)" if ahead.endswith(".") else "UNIX_TIMESTAMP() * 1000"
+        return bool(self.ask(self.urls[0], f"SELECT 1 FROM {ahead}lease WHERE expires_ms > {now_ms}"))
+
 
 def of_postgresql(urls: list[str]) -> Databases:
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -165,8 +171,9 @@ def bank(databases: Databases, tmp_path: Path) -> Bank:
     return found
 
 
-def backed_up(bank: Bank, place: Path, key: bytes | None = None) -> None:
-    with writer_of(bank.project.opened, vault(place, key)) as writer:
+def backed_up(bank: Bank | app.Project, place: Path, key: bytes | None = None) -> None:
+    opened = (bank.project if isinstance(bank, Bank) else bank).opened
+    with writer_of(opened, vault(place, key)) as writer:
         assert (point := writer.create()) is not None
         assert point.is_full
 
