@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import StorageError
 from shroff.lake.check_documents import check_documents
-from shroff.lake.files import data_of
+from shroff.lake.files import arrow_reader, data_of
 from shroff.lake.reader import RECORDS, LakeReader
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import File, LakeState
@@ -110,7 +109,7 @@ def _look_at(objects: RetriedObjects, file: File, places: _Places, found: LakeCh
         found.problems.append(str(error))
         return
     names = ["seq", *(["number"] if file.kind in {"flags", "hits"} else [])]
-    table = pq.ParquetFile(BytesIO(data)).read(names)
+    table = pq.ParquetFile(arrow_reader(data)).read(names)
     seqs = table["seq"].to_numpy()
     found.files, found.rows, found.bytes = found.files + 1, found.rows + len(seqs), found.bytes + len(data)
     if (len(seqs), seqs[0], seqs[-1]) != (file.rows, file.first, file.last) or (np.diff(seqs) < 0).any():

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shroff.lake.files import arrow_reader
 from shroff.streams.lake import RetriedObjects
 
 CHECKPOINT_EVERY: Final = 100  # commits: what a reader reads as small objects at most, and twice that behind a kill
@@ -93,7 +94,7 @@ def _replayed(objects: RetriedObjects, table: str, last: int, version: int) -> l
     """
     kept: dict[tuple[str, str], Action] = {}
     before = objects.get(_name(table, last)) if last >= 0 else None
-    for action in [] if before is None else pq.read_table(pa.BufferReader(before.data), schema=_SCHEMA).to_pylist():
+    for action in [] if before is None else pq.read_table(arrow_reader(before.data), schema=_SCHEMA).to_pylist():
         _apply(kept, {kind: value for kind, value in action.items() if value is not None})
     now_ms = 0
     for one in range(0 if before is None else last + 1, version + 1):

@@ -71,7 +71,18 @@ def written_for(path: str) -> tuple[int, int] | None:
 
 def opened(objects: RetriedObjects, file: File) -> pq.ParquetFile:
     """A file, its bytes checked. Raises: StorageError where it is gone or not as it was written."""
-    return pq.ParquetFile(pa.BufferReader(data_of(objects, file)))
+    return pq.ParquetFile(arrow_reader(data_of(objects, file)))
+
+
+def arrow_reader(data: bytes) -> pa.BufferReader:
+    """Bytes as a file that Arrow owns: a copy.
+
+    Arrow's threads can be the last to let go of a buffer. Of one in Python's memory they need Python's lock for that,
+    and taking it while the interpreter ends aborts the process (seen as exit status 134 after a whole answer).
+    """
+    buffer = pa.allocate_buffer(len(data))
+    memoryview(buffer).cast("B")[:] = data
+    return pa.BufferReader(buffer)
 
 
 def data_of(objects: RetriedObjects, file: File) -> bytes:

@@ -8,7 +8,6 @@ lot of a row comes of its place in the log alone, so two models keep the same ro
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -77,8 +76,10 @@ def stored_rows(stored: Stored) -> pa.Table | None:
     """The test rows of a model of the registry; None where it was not trained here."""
     import pyarrow.parquet as pq
 
+    from shroff.lake.files import arrow_reader
+
     data = stored.file(TESTED)
-    return None if data is None else pq.read_table(io.BytesIO(data))
+    return None if data is None else pq.read_table(arrow_reader(data))
 
 
 def weighed_of(table: pa.Table, money_places: int, entity: str) -> Weighed:
