@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from shroff.events.event import Codec
 from shroff.events.formats import plain
 from shroff.events.formats.encodings import read_stream
+from shroff.events.formats.lines import Line
 from shroff.events.formats.plain import plain_reader
+from shroff.events.intake import Submission
 from shroff.events.validation import EventValidator
+from shroff.log.columns.lines import EventRun, LineForm, ReadLines
 from tests.support.effort import examples, times
 from tests.support.projects import definitions
 
@@ -112,6 +115,79 @@ def test_a_line_that_goes_the_short_way_is_what_the_door_makes_of_it():
     law(outcomes)
 
     assert min(outcomes[True], outcomes[False]) > times(60, 200)
+
+
+def law_of_runs(outcomes: Counter[bool]) -> None:
+    form, codec = LineForm(TYPE), Codec(TYPE)
+
+    def careful(line: Line) -> Submission:
+        return Submission("x", line.place, bytes, "payment", refusal="odd")
+
+    @settings(max_examples=examples(2_000, usual=300), database=None, derandomize=True)
+    @given(st.lists(lines(), min_size=1, max_size=4))
+    def same(raws: list[bytes]) -> None:
+        read = ReadLines(raws, form)
+        others = {at: careful(Line(at, raws[at], None, None)) for at in read.odd}
+        run = EventRun("x", TYPE, read, others, lambda rows: map(str, rows))
+        outcomes.update(at in others for at in range(len(raws)))
+        assert list(zip(run.events, run.bodies, strict=True)) == [by_the_door(raws[at]) for at in run.at]
+        assert [run.event(row) for row in range(len(run.at))] == run.events
+        assert [one.event and codec.encode(one.event) for one in run] == [
+            None if at in others else by_the_door(raw)[1] for at, raw in enumerate(raws)
+        ]
+        assert all(at not in others for at, raw in enumerate(raws) if plain(raw)), "it is as plain as can be"
+
+    reader = plain_reader(TYPE)
+    assert reader is not None
+
+    def plain(raw: bytes) -> bool:
+        return raw.isascii() and b"\\" not in raw and reader.read(raw) is not None
+
+    same()
+
+
+def test_lines_that_are_read_as_columns_are_what_the_door_makes_of_each():
+    outcomes: Counter[bool] = Counter()
+    law_of_runs(outcomes)
+
+    assert min(outcomes[True], outcomes[False]) > times(60, 200)
+
+
+TOKENS = [
+    *(
+        "-0",
+        "-0.0",
+        "012",
+        "1.",
+        ".5",
+        "-",
+        "1e2",
+        "1E2",
+        "+1",
+        "NaN",
+        "1 2",
+        "1,",
+        "12x",
+        "0x1",
+        "99999999999999999999",
+    ),
+    *('""', '"0012.50"', '"-"', '"."', '"1."', '" 1"', '"1.00 "', '"-0.00"', '"0.000"', '"1000000000000000.00"'),
+    *("tru", "truee", "True", "null", "nul", "nulll", "{}", "[]", "[1]", '"a\tb"', '"a\x1fb"', '"open', "'1'", ""),
+]
+
+
+@pytest.mark.parametrize("field", ["amount", "count", "large", "rate", "note", "kind", "paid", "id", "at"])
+def test_tokens_that_are_no_values_are_left_to_the_door(field: str):
+    form, whole = LineForm(TYPE), {name: json.dumps(value) for name, value in USUAL.items()}
+    texts = ["{" + ",".join(f'"{name}":{text}' for name, text in (whole | {field: one}).items()) for one in TOKENS]
+    raws = [f"{text}{end}".encode() for text in texts for end in ("}", "} \r\n", "}}", "},", ",}", "", "} x", "}\n{}")]
+    read = ReadLines(raws, form)
+    found = set(range(len(raws))) - set(read.odd)
+    bodies = read.bodies()
+
+    for at in found:
+        assert bodies[at] == by_the_door(raws[at])[1]
+    assert len(found) < len(raws) / 4
 
 
 def test_a_list_that_goes_the_short_way_is_what_the_door_makes_of_each():

@@ -68,7 +68,7 @@ class RowDecider:
         """Put what comes of an event into the effects."""
         hits = [self._hit(one, row) for one in self._asked if one.hit(row) is True]
         if hits:
-            record_hits(placed, hits, effects)
+            record_hits(placed.happened, hits, effects)
         writer = self._writer
         if writer is None:
             return
@@ -77,7 +77,7 @@ class RowDecider:
         if self._exploring is not None:
             explore = self._exploring[0]
             verdict = explored(
-                explore, let_through, placed, verdict, hits, lambda: self._is_small(placed, row), effects
+                explore, let_through, placed.happened, verdict, hits, lambda: self._is_small(placed, row), effects
             )
         shown = writer.features_of(self._features(row))
         shown_score = NO_SCORE if score is None else canonical_real(score).encode()

@@ -17,7 +17,17 @@ import numpy as np
 from shroff.engine.documents import DecidedBatch, DocumentWriter, Verdict
 from shroff.engine.let_through import LET_THROUGH, LetThrough, explorable
 from shroff.engine.row_decider import RowDecider
-from shroff.engine.verdicts import Effects, Hit, Placed, Verdicts, explored, is_rolled_out, record_hits
+from shroff.engine.verdicts import (
+    Effects,
+    EventAt,
+    Hit,
+    Placed,
+    PlacedColumns,
+    Verdicts,
+    explored,
+    is_rolled_out,
+    record_hits,
+)
 from shroff.features.batch.remarks import SUM_OUTSIDE, Remarks
 from shroff.features.frames import Frame
 from shroff.features.key_texts import Hits
@@ -29,7 +39,7 @@ from shroff.project.scoring import scored
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, Remark
 
-__all__ = ["Effects", "Engine", "Placed", "is_rolled_out"]
+__all__ = ["Effects", "Engine", "Placed", "PlacedColumns", "is_rolled_out"]
 
 
 class Engine:
@@ -70,19 +80,27 @@ class Engine:
 
     def step(self, batch: Sequence[Placed]) -> Effects:
         """Take events in log order and decide those that are decided now."""
+        effects = Effects()
+        if isinstance(batch, PlacedColumns):
+            frames = self.online.compute_columns(batch.type, batch.columns, batch.times)
+            self._decide(batch.type, frames[batch.type], batch, effects)
+        else:
+            self._step_by_event(batch, effects)
+        effects.hits.sort(key=lambda row: (row.seq, row.rule))
+        effects.flags.sort(key=lambda row: (row.seq, row.rule))
+        effects.outbox.sort(key=lambda row: (row.seq, row.number))
+        effects.remarks = _remarks(self.online.remarks, batch)
+        return effects
+
+    def _step_by_event(self, batch: Sequence[Placed], effects: Effects) -> None:
         past = [placed.past_hits for placed in batch]
-        events, is_new, effects = [placed.event for placed in batch], _all_new(past), Effects()
+        events, is_new = [placed.event for placed in batch], _all_new(past)
         if is_new and self.online.takes_rows(events):
             deciders = [self._decider(event.type) for event in events]
             for decider, placed, row in zip(deciders, batch, self.online.few(events), strict=True):
                 decider.decide(placed, row, self.let_through, effects)
         else:
             self._step_by_columns(batch, self.online.compute(events, None if is_new else past), effects)
-        effects.hits.sort(key=lambda row: (row.seq, row.rule))
-        effects.flags.sort(key=lambda row: (row.seq, row.rule))
-        effects.outbox.sort(key=lambda row: (row.seq, row.number))
-        effects.remarks = _remarks(self.online.remarks, batch)
-        return effects
 
     def pass_over(self, frames: Mapping[str, Frame], size: int, hits: Mapping[int, Hits]) -> None:
         """Take records of the past by columns into state, `hits` by their rows.
@@ -122,33 +140,41 @@ class Engine:
             effects.decisions.sort(key=lambda row: row.seq)
 
     def _decide(self, name: str, frame: Frame, placed: Sequence[Placed], effects: Effects) -> None:
-        if all(one.past_hits is not None for one in placed):
+        columns = placed if isinstance(placed, PlacedColumns) else None
+        rows: Sequence[int] = range(len(placed))
+        if columns is None:
+            rows = [row for row, one in enumerate(placed) if one.past_hits is None]
+        if not rows:
             return
-        hits = self._hits(name, frame, placed)
+        hits = self._hits(name, frame, rows)
         for row, found in hits.items():
-            record_hits(placed[row], found, effects)
+            record_hits(_happened(placed, row), found, effects)
         if not self.definitions.events.types[name].is_decided:
             return
         scores, of = scored(frame, self.definitions.scoring_of(name)), self._verdicts[name].of
-        rows = [row for row, one in enumerate(placed) if one.past_hits is None]
         given = None if scores is None else [scores.values[row] for row in rows]
-        verdicts = list(map(of, map(hits.get, rows), given or repeat(None)))
+        verdicts = [of(None, None)] * len(rows)
+        if given is not None:
+            verdicts = list(map(of, map(hits.get, rows), given))
+        elif hits:
+            verdicts = [of(hits[row], None) if row in hits else verdicts[0] for row in rows]
         if name in self._explored:
             verdicts = self._explored_ones(name, frame, rows, placed, verdicts, hits, effects)
-        events = [placed[row] for row in rows]
-        decided = DecidedBatch(
-            np.array(rows),
-            np.array([one.seq for one in events]),
-            [one.event.id for one in events],
-            [one.body for one in events],
-            verdicts,
-            given,
-            [""] * len(rows) if scores is None else [scores.models[row] for row in rows],
-        )
-        for one, verdict, document, receipt in zip(
-            events, verdicts, *self._writers[name].write_all(frame, decided), strict=True
-        ):
-            effects.decisions.append(DecisionRow(one.seq, name, one.event.id, verdict.outcome, receipt, document))
+        if columns is not None:
+            seqs: Sequence[int] = range(columns.first, columns.first + len(rows))
+            ids, bodies = columns.ids, columns.bodies
+        else:
+            events = [placed[row] for row in rows]
+            seqs, ids, bodies = (
+                [one.seq for one in events],
+                [one.event.id for one in events],
+                [one.body for one in events],
+            )
+        models = [""] * len(rows) if scores is None else [scores.models[row] for row in rows]
+        decided = DecidedBatch(np.array(rows), np.array(seqs), ids, bodies, verdicts, given, models)
+        documents, receipts = self._writers[name].write_all(frame, decided)
+        outcomes = [verdict.outcome for verdict in verdicts]
+        effects.decisions += map(DecisionRow, seqs, repeat(name), ids, outcomes, receipts, documents)
 
     def _explored_ones(
         self,
@@ -171,17 +197,24 @@ class Engine:
 
         return [
             explored(
-                explore, self.let_through, placed[row], verdict, hits.get(row, ()), partial(is_small, row), effects
+                explore,
+                self.let_through,
+                _happened(placed, row),
+                verdict,
+                hits.get(row, ()),
+                partial(is_small, row),
+                effects,
             )
             for row, verdict in zip(rows, verdicts, strict=True)
         ]
 
-    def _hits(self, name: str, frame: Frame, placed: Sequence[Placed]) -> dict[int, list[Hit]]:
-        """For each event that a rule hit: the hits, by rule id."""
+    def _hits(self, name: str, frame: Frame, new: Sequence[int]) -> dict[int, list[Hit]]:
+        """For each event of these rows, which are in order, that a rule hit: the hits, by rule id."""
         found: dict[int, list[Hit]] = defaultdict(list)
+        is_new = set(new) if len(new) < len(frame) else range(len(frame))
         for rule in self._rules_on.get(name, ()):
             column = frame.computed[rule.computed.name]
-            rows = [row for row in column.values.nonzero()[0].tolist() if placed[row].past_hits is None]
+            rows = [row for row in column.values.nonzero()[0].tolist() if row in is_new]
             if not rows:
                 continue
             keys = frame.key_values(rule.by)
@@ -207,6 +240,10 @@ class Engine:
             values = values_of(_at(column, rows))
             parts.append([show(value, part.type, self.definitions.settings.money_places) for value in values])
         return ["".join(texts) for texts in zip(*parts, strict=True)]
+
+
+def _happened(placed: Sequence[Placed], row: int) -> EventAt:
+    return placed.happened(row) if isinstance(placed, PlacedColumns) else placed[row].happened
 
 
 def _all_new(past: Sequence[Hits | None]) -> bool:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import overload
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from shroff.engine.documents import Verdict, exploration, reason
 from shroff.engine.let_through import LET_THROUGH, WOULD_BE, LetThrough, instead_of_decline
 from shroff.events.event import canonical_text
 from shroff.events.labels import LogEvent
 from shroff.features.key_texts import Hits
+from shroff.language.columns import Column
 from shroff.language.values import in_share
 from shroff.project.exploring import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
+
+
+class EventAt(msgspec.Struct, frozen=True, gc=False):
+    """Of an event its place, its name and its time."""
+
+    seq: int
+    type: str
+    id: str
+    time_ms: int
 
 
 class Placed(msgspec.Struct, frozen=True, gc=False):
@@ -30,6 +43,43 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
     event: LogEvent
     body: bytes
     past_hits: Hits | None = None
+
+    @property
+    def happened(self) -> EventAt:
+        return EventAt(self.seq, self.event.type, self.event.id, self.event.time_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedColumns(Sequence[Placed]):
+    """Events of one type that are decided now, at places that follow each other from `first` on, as columns.
+
+    Args:
+        event: Makes one of them, for whoever needs one.
+    """
+
+    type: str
+    first: int
+    ids: Sequence[str]
+    times: NDArray[np.int64]
+    bodies: Sequence[bytes]
+    columns: Mapping[str, Column]
+    event: Callable[[int], LogEvent]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, at: int) -> Placed: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Placed]: ...
+    def __getitem__(self, at: int | slice) -> Placed | list[Placed]:
+        if isinstance(at, int):
+            row = range(len(self))[at]
+            return Placed(self.first + row, self.event(row), self.bodies[row])
+        return [self[row] for row in range(len(self))[at]]
+
+    def happened(self, row: int) -> EventAt:
+        return EventAt(self.first + row, self.type, self.ids[row], int(self.times[row]))
 
 
 @dataclass(slots=True)
@@ -75,25 +125,24 @@ class Verdicts:
         )
 
 
-def record_hits(placed: Placed, hits: Iterable[Hit], effects: Effects) -> None:
+def record_hits(event: EventAt, hits: Iterable[Hit], effects: Effects) -> None:
     """Hits, flags and notices of one event."""
-    event = placed.event
     for number, hit in enumerate(hits):
         rule = hit.rule
-        effects.hits.append(HitRow(placed.seq, rule.id, hit.key, not hit.is_effective))
+        effects.hits.append(HitRow(event.seq, rule.id, hit.key, not hit.is_effective))
         if not hit.is_effective:
             continue
         if hit.key is not None and rule.effect != "allow":
             named = f"{event.type}/{event.id}"
-            effects.flags.append(FlagRow(placed.seq, rule.id, rule.by, hit.key, named, hit.text, event.time_ms))
+            effects.flags.append(FlagRow(event.seq, rule.id, rule.by, hit.key, named, hit.text, event.time_ms))
         if rule.notify is not None:
-            effects.outbox.append(OutboxRow(placed.seq, number, f"notice:{rule.notify}", _notice(event, rule, hit)))
+            effects.outbox.append(OutboxRow(event.seq, number, f"notice:{rule.notify}", _notice(event, rule, hit)))
 
 
 def explored(
     explore: Explore,
     let_through: LetThrough,
-    placed: Placed,
+    event: EventAt,
     verdict: Verdict,
     hits: Iterable[Hit],
     is_small: Callable[[], bool],
@@ -107,9 +156,9 @@ def explored(
     ruled = [hit.rule.effect for hit in hits if hit.is_effective]
     if verdict.outcome != WOULD_BE or WOULD_BE in ruled or not is_small():
         return verdict
-    draw = let_through.draw(explore, placed.event.type, placed.event.id, placed.event.time_ms)
+    draw = let_through.draw(explore, event.type, event.id, event.time_ms)
     if draw.is_explored:
-        effects.hits.append(HitRow(placed.seq, LET_THROUGH, None, shadow=False))
+        effects.hits.append(HitRow(event.seq, LET_THROUGH, None, shadow=False))
     decided = instead_of_decline(ruled, explore) if draw.is_explored else verdict.outcome
     shown = exploration(draw.propensity, verdict.outcome, is_explored=draw.is_explored)
     return replace(verdict, outcome=decided, exploration=shown)
@@ -122,7 +171,7 @@ def is_rolled_out(rule: Rule, key: str | None) -> bool:
     return in_share(rule.id, rule.rollout, key)
 
 
-def _notice(event: LogEvent, rule: Rule, hit: Hit) -> bytes:
+def _notice(event: EventAt, rule: Rule, hit: Hit) -> bytes:
     """What a notice is made of; no field of the event but its id."""
     texts = {"event": f"{event.type}/{event.id}", "rule": rule.id, "reason": hit.text}
     return ("{" + ",".join(f'"{name}":{canonical_text(text)}' for name, text in texts.items()) + "}").encode()

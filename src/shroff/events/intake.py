@@ -175,20 +175,32 @@ class Intake:
             of this format cannot tell theirs, or where the file lacks a column.
         """
         self._check_type(as_type)
+        as_type, reading = self._reading(lines, source, as_type, seals, is_default=is_default)
+        is_live_avro = lines.format == "avro" and lines.columns is None  # whose records have the names of their schemas
+        if as_type is None and not reading.dispatcher.is_possible and not is_live_avro:
+            types = " or --as ".join(self._events.types)
+            raise UsageError(f"{reading.source}: {lines.format} lines do not tell their event type. Add --as {types}.")
+        if as_type is not None and lines.columns is not None:
+            _check_separator(reading.mappers[as_type], lines, reading.source, as_type)
+            _check_columns(reading.mappers[as_type], lines.columns, reading.source, as_type)
+        return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
+
+    def plain_type(self, lines: Lines, source: str, as_type: str | None) -> EventType | None:
+        """The type of all these lines, where it is one that the short way is open to."""
+        self._check_type(as_type)
+        as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
+        return None if self._plain(as_type or "", reading) is None else self._events.types[as_type or ""]
+
+    def _reading(
+        self, lines: Lines, source: str, as_type: str | None, seals: RedactedValues | None, *, is_default: bool
+    ) -> tuple[str | None, _Reading]:
+        """The reader of a source's lines, and which type it has them be."""
         source = source_name(source)
         own = self._own_types.get(_owner(source))
         if own is not None and as_type is None:
             as_type, is_default = own.default
         events = self._events if own is None else own.events
-        dispatcher = Dispatcher(events, lines.format)
-        is_live_avro = lines.format == "avro" and lines.columns is None  # whose records have the names of their schemas
-        if as_type is None and not dispatcher.is_possible and not is_live_avro:
-            types = " or --as ".join(self._events.types)
-            raise UsageError(f"{source}: {lines.format} lines do not tell their event type. Add --as {types}.")
         mappers = self._mappers(lines.format, events)
-        if as_type is not None and lines.columns is not None:
-            _check_separator(mappers[as_type], lines, source, as_type)
-            self._check_columns(mappers[as_type], lines.columns, source, as_type)
         keeper = None
         if self._hasher is not None:
             keeper = LineRedactor(
@@ -197,8 +209,10 @@ class Intake:
         keeps_untaken = (self.settings.untaken if own is None else own.others) == "quarantine"
         is_owned = own is not None or source.startswith(f"{READ}/")
         file = source.removeprefix(f"{_owner(source)}/") if is_owned else source
-        reading = _Reading(source, file, lines.format, dispatcher, mappers, keeper, seals, is_default, keeps_untaken)
-        return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
+        dispatcher = Dispatcher(events, lines.format)
+        return as_type, _Reading(
+            source, file, lines.format, dispatcher, mappers, keeper, seals, is_default, keeps_untaken
+        )
 
     def submit(
         self,
@@ -250,18 +264,6 @@ class Intake:
                 f"{as_type!r} is not an event type. {nearest(as_type, known) or 'There is ' + ', '.join(known) + '.'}"
             )
 
-    def _check_columns(self, mapper: Mapper, columns: tuple[str, ...], source: str, as_type: str) -> None:
-        lacking = mapper.missing_columns(columns)
-        if not lacking:
-            return
-        many = "columns" if len(lacking) > 1 else "column"
-        hints = [nearest(name, columns) for name in lacking]
-        hint = next((hint for hint in hints if hint), "") or f"It has {', '.join(columns)}."
-        raise UsageError(
-            f"{source} lacks the {many} {', '.join(lacking)}, which {as_type} needs. {hint} "
-            f"Name other columns under {as_type}.from in events.yaml."
-        )
-
     def _mappers(self, format: str, events: Events) -> dict[str, Mapper]:
         types = {**self._events.types, **events.types, LABEL: self._events.label_input}
         return {name: Mapper(one, format, self._secret[name]) for name, one in types.items()}
@@ -304,7 +306,7 @@ class Intake:
             if picked is None:
                 if not has_taken and _owner(source) not in self._own_types:
                     self._note(line, row, reading)
-                yield self._untaken(line, row, reading)
+                yield _untaken(line, row, reading)
                 continue
             if not has_taken:
                 has_taken = True
@@ -359,10 +361,6 @@ class Intake:
             self._unmatched[reading.source] = Unmatched(reading.source, line.number, asked)
         self._unmatched[reading.source].lines += 1
 
-    def _untaken(self, line: Line, row: MappedRow, reading: _Reading) -> Submission:
-        refusal = "no event type's 'when' takes this line" if reading.keeps_untaken else None
-        return Submission(row.file, line.place, _untaken_bytes(line, row, reading), refusal=refusal)
-
     def _taker(
         self, type_name: str, reading: _Reading
     ) -> Callable[[Line, MappedRow, Mapping[str, object] | None], Submission]:
@@ -416,6 +414,19 @@ class Intake:
         return LineRedactor(self._events, self._keeping_validator, self._hasher, mappers, "jsonl")
 
 
+def _check_columns(mapper: Mapper, columns: tuple[str, ...], source: str, as_type: str) -> None:
+    lacking = mapper.missing_columns(columns)
+    if not lacking:
+        return
+    many = "columns" if len(lacking) > 1 else "column"
+    hints = [nearest(name, columns) for name in lacking]
+    hint = next((hint for hint in hints if hint), "") or f"It has {', '.join(columns)}."
+    raise UsageError(
+        f"{source} lacks the {many} {', '.join(lacking)}, which {as_type} needs. {hint} "
+        f"Name other columns under {as_type}.from in events.yaml."
+    )
+
+
 def _check_separator(mapper: Mapper, lines: Lines, source: str, as_type: str) -> None:
     if lines.format == "csv" and mapper.separator not in {"", lines.separator}:
         raise UsageError(
@@ -464,6 +475,11 @@ def _mistyped(row: MappedRow, reading: _Reading) -> str | None:
         return None
     ((name, value),) = row.columns.items()
     return name if isinstance(value, Mapping) else None
+
+
+def _untaken(line: Line, row: MappedRow, reading: _Reading) -> Submission:
+    refusal = "no event type's 'when' takes this line" if reading.keeps_untaken else None
+    return Submission(row.file, line.place, _untaken_bytes(line, row, reading), refusal=refusal)
 
 
 def _untaken_bytes(line: Line, row: MappedRow, reading: _Reading) -> Callable[[], bytes]:

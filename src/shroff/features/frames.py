@@ -89,8 +89,7 @@ class Codes:
 
     def of(self, values: Sequence[Any]) -> NDArray[np.int64]:
         """The codes of values; new ones get the next code."""
-        known = self.known
-        return np.array([known[value] for value in values], np.int64)
+        return np.fromiter(map(self.known.__getitem__, values), np.int64, len(values))
 
     def add(self, value: Any) -> int:
         """The code of a value; a new one gets the next code."""

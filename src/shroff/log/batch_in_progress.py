@@ -10,18 +10,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Final
 
 import msgspec
+import numpy as np
 
-from shroff.engine.step import Effects, Placed
+from shroff.engine.step import Effects, Placed, PlacedColumns
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
 from shroff.events.labels import VerdictInForce
 from shroff.events.unique import Named
 from shroff.events.validation import LabelInput, label_refusal
 from shroff.features.key_texts import Hits
+from shroff.features.online.engine import FEW
 from shroff.language.values import show_duration
+from shroff.log.columns.lines import EventRun
 from shroff.log.event_notes import ComingBy
 from shroff.log.history import label_id, label_key, waiting_body, waiting_label
 from shroff.log.known import Key, KnownRecords, NameKey
@@ -130,15 +134,60 @@ class BatchInProgress:
 
     def prepared(self, submissions: Sequence[Submission], offsets: Sequence[Offset]) -> Prepared:
         """Everything that comes of these submissions, in their order."""
-        answers = [self._take(one) for one in submissions]
-        effects = self._state.engine.step(self._placed)
+        run = submissions if isinstance(submissions, EventRun) and self._is_all_new(submissions) else None
+        answers = [self._take(one) for one in submissions] if run is None else []
+        placed = self._placed if run is None else self._take_run(run)
+        effects = self._state.engine.step(placed)
         batch = self._batch
         batch.decisions, batch.hits, batch.flags = effects.decisions, effects.hits, effects.flags
         batch.outbox, batch.offsets = effects.outbox, [*offsets, *self._coming.offsets()]
         batch.remarks = effects.remarks
         batch.waiting = [early.waiting for early in self._early.values()]
-        self._fill(answers, effects)
-        return Prepared(batch, answers, self._met, self._placed)
+        if run is None:
+            self._fill(answers, effects)
+        else:
+            answers = self._answers(run, effects)
+        return Prepared(batch, answers, self._met, placed)
+
+    # ---- many events at once
+
+    def _is_all_new(self, run: EventRun) -> bool:
+        """Whether each event of a run would be taken, and nothing else be in it but what is refused or of no type."""
+        known, watermark_ms, times = self._known, self._state.watermark_ms, run.times
+        if len(times) <= FEW or not self._decide or self._unique or known.records or known.late or known.waiting:
+            return False
+        if any(one.sent is not None or one.label is not None for one in run.others.values()):
+            return False
+        newest = np.maximum.accumulate(times if watermark_ms is None else np.maximum(times, watermark_ms))
+        return bool((newest - times <= self._lateness_ms).all()) and len(set(run.ids)) == len(run.ids)
+
+    def _take_run(self, run: EventRun) -> PlacedColumns:
+        """Take events that all are new and in time."""
+        state, first, name = self._state, self._seq + 1, run.type.name
+        newest_ms = int(run.times.max())
+        if state.watermark_ms is None or state.watermark_ms < newest_ms:
+            state.watermark_ms = newest_ms
+        if run.source != self._coming.where:
+            self._coming.note(first, run.source)
+        self._seq += len(run.ids)
+        seqs = range(first, self._seq + 1)
+        self._batch.records += map(
+            Record, seqs, repeat("event"), repeat(name), run.ids, run.times.tolist(), run.bodies, repeat(object=True)
+        )
+        return PlacedColumns(name, first, run.ids, run.times, run.bodies, run.columns, run.event)
+
+    def _answers(self, run: EventRun, effects: Effects) -> list[Answer]:
+        """The answers to the lines of a run that was taken."""
+        rows, name = effects.decisions, repeat(run.type.name)
+        seqs = range(self._seq + 1 - len(run.ids), self._seq + 1)
+        if rows:
+            outcomes, documents = [row.outcome for row in rows], [row.document for row in rows]
+            taken = map(Answer, repeat(DECIDED), name, run.ids, seqs, outcomes, documents)
+        else:
+            taken = map(Answer, repeat(TAKEN), name, run.ids, seqs)
+        if not run.others:
+            return list(taken)
+        return [self._take(run.others[at]) if at in run.others else next(taken) for at in range(len(run))]
 
     # ---- one submission
 

@@ -7,11 +7,12 @@ one brings is known too.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from shroff.events.intake import Submission
 from shroff.events.validation import LabelInput
+from shroff.log.columns.lines import EventRun
 from shroff.log.history import Records, label_id, label_key
 from shroff.streams.log import Batch, DecisionRow, LateEvent, Log, LogReader, Record, WaitingLabel
 
@@ -61,7 +62,11 @@ def look_up(
         named[type_] |= ids
     labels: list[str] = []
     undated: list[LabelInput] = []
-    for one in submissions:
+    alone: Iterable[Submission] = submissions
+    if isinstance(submissions, EventRun):
+        alone = submissions.others.values()
+        events[submissions.type.name] += submissions.ids
+    for one in alone:
         if (event := one.event or one.refused) is not None:
             events[one.type].append(event.id)
         elif one.label is not None:

@@ -48,9 +48,11 @@ __all__ = [
     "UNTAKEN",
     "WAITING",
     "Answer",
+    "KnownRecords",
     "Prepared",
     "SnapshotWriter",
     "Writer",
+    "check_change",
     "unwritten",
 ]
 

@@ -12,6 +12,7 @@ from shroff.events.event import Event
 from shroff.events.formats.sorting import in_order_of_time
 from shroff.events.intake import Submission
 from shroff.language.values import show_duration
+from shroff.log.columns.lines import RUN, InRuns
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
 from shroff.streams.merge import EARLIEST
 
@@ -67,11 +68,16 @@ def arranged(
     newest_ms: int | None = None
     seen: set[tuple[str, str]] = set()
     given: list[Iterator[Submission]] = []
+    submissions: Iterator[Submission]
     for source, lines in inputs:
-        first, submissions = _read_ahead(iter(lines), PROBED_LINES)
+        if isinstance(lines, InRuns):
+            begun, runs = _read_ahead(lines.runs, -(-PROBED_LINES // RUN))
+            first, submissions = list(islice(chain.from_iterable(begun), PROBED_LINES)), InRuns(runs)
+        else:
+            first, submissions = _read_ahead(iter(lines), PROBED_LINES)
         newest_ms = _probe(first, source, writer, newest_ms, seen, warn, is_alone=len(inputs) == 1)
         given.append(submissions if overlaps is None else overlaps.begun(source, submissions))
-    return chain.from_iterable(given)
+    return given[0] if len(given) == 1 else chain.from_iterable(given)
 
 
 class Overlaps:

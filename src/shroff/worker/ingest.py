@@ -9,11 +9,13 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from logging import DEBUG
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from shroff.events.intake import Submission
 from shroff.events.mapping import Unmatched
 from shroff.log.batch_in_progress import LATE
+from shroff.log.columns.lines import InRuns
 from shroff.log.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
 from shroff.runtime.logs import LOG, say
 from shroff.runtime.process_wide import ProcessWide, calm_collector
@@ -66,7 +68,7 @@ class IngestReport:
 
     def add(self, prepared: Prepared, received: int | None = None) -> None:
         """Count a batch that is durable, of so many submissions; by default as many as it has answers."""
-        kinds = Counter([(answer.kind, answer.is_label, answer.outcome) for answer in prepared.answers])
+        kinds = Counter(map(attrgetter("kind", "is_label", "outcome"), prepared.answers))
         if self.tally is not None:
             self.tally.add(prepared, kinds, len(prepared.answers) if received is None else received)
         if LOG.isEnabledFor(DEBUG):
@@ -212,8 +214,15 @@ class Committer:
             self._between()
 
 
-def batches(items: Iterable[One], size: int) -> Generator[list[One], None, None]:
-    """The items in lists of `size`; where reading fails, first what was read and then the error."""
+def batches(items: Iterable[One], size: int) -> Generator[Sequence[One], None, None]:
+    """The items in lists of `size`; where reading fails, first what was read and then the error.
+
+    What comes in runs is not taken apart, but where one is longer.
+    """
+    if isinstance(items, InRuns):
+        for run in items.runs:
+            yield from [run] if len(run) <= size else (run[at : at + size] for at in range(0, len(run), size))
+        return
     batch: list[One] = []
     try:
         for one in items:

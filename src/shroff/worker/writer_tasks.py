@@ -17,8 +17,7 @@ import msgspec
 
 from shroff.errors import TransientError
 from shroff.events.intake import Submission
-from shroff.log.known import KnownRecords
-from shroff.log.writer import Answer, Writer
+from shroff.log.writer import Answer, KnownRecords, Writer
 from shroff.runtime.process_copy import CopyAnswers
 from shroff.streams.log import Log
 

@@ -151,7 +151,7 @@ class Lanes:
 
         A log that cannot be read is a warning, also where a variable of its address is not set.
         """
-        from shroff.log.activation import check_change
+        from shroff.log.writer import check_change
 
         if report.definitions is None or report.errors:
             return report
@@ -209,7 +209,7 @@ class Lanes:
 
     def waiting(self, tell: Callable[[str], None]) -> tuple[Mapping[str, str], int] | None:
         """Get the version that waits for this lane, with its offset; None if there is none or it is invalid."""
-        from shroff.log.activation import check_change
+        from shroff.log.writer import check_change
         from shroff.worker.lanes.work import CONTROLS, files_of
 
         assert self._opened.places.lane is not None

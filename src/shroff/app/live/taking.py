@@ -104,6 +104,7 @@ class Taking:
             is_hashed: Values of hashed fields that look like hashes are ones, as in what `shroff export` wrote.
             hooks: `progress`, `sorting`, `meter`, `restoring` and `on_batch`, as `IngestProgress` has them.
         """
+        from shroff.log.columns.lines import counted_in_runs, submissions_in_runs
         from shroff.log.passed_over import note_unmatched
         from shroff.worker.file_order import Overlaps, arranged, with_labels
         from shroff.worker.ingest import ingest
@@ -129,7 +130,7 @@ class Taking:
 
             def read(path: Path, type_name: str | None) -> Iterator[Submission]:
                 lines = meter.opened(opened.enter_context(read_lines(path, format)))
-                return intake.submissions(lines, path.name, type_name)
+                return submissions_in_runs(intake, lines, path.name, type_name)
 
             def sort(rows: Iterator[Submission]) -> Iterator[Submission]:
                 return meter.taken(counted(rows, shown.sorting))
@@ -154,7 +155,7 @@ class Taking:
             inbox = opened.enter_context(closing(Inboxes(self._opened).brief(writer, log)))
             report = ingest(
                 writer,
-                counted(submissions, shown.progress),
+                counted_in_runs(submissions, shown.progress),
                 decide=decide,
                 on_batch=told,
                 inbox=inbox,

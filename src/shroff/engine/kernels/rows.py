@@ -59,7 +59,7 @@ _copy_32 = intrinsic_of(_copy_vector)
 
 
 @compiled
-def _copy(out: Any, at: Word, source: Any, start: Word, stop: Word) -> Word:
+def copy_text(out: Any, at: Word, source: Any, start: Word, stop: Word) -> Word:
     """Copy a text, and whatever stands in the vector behind it; gives where the text ends."""
     while start < stop:
         _copy_32(out, at, source, start)
@@ -69,7 +69,7 @@ def _copy(out: Any, at: Word, source: Any, start: Word, stop: Word) -> Word:
 
 
 @compiled
-def _number(out: Any, at: Word, value: Word, places: Word, is_quoted: Word) -> Word:
+def write_number(out: Any, at: Word, value: Word, places: Word, is_quoted: Word) -> Word:
     """Write a number with a point before so many last digits."""
     if is_quoted:
         out[at] = _QUOTE
@@ -111,25 +111,25 @@ def write_rows(
     for row in range(len(ends)):
         start = 0
         for column in range(columns):
-            at = _copy(out, at, between, start, between_ends[column])
+            at = copy_text(out, at, between, start, between_ends[column])
             start = between_ends[column]
             kind = kinds[column, 0]
             value = words[column, row]
             if not valid[column, row]:
-                at = _copy(out, at, _WORDS, 0, 4)
+                at = copy_text(out, at, _WORDS, 0, 4)
             elif kind == INTEGER:
-                at = _number(out, at, value, 0, value > _SAFE_MAX or value < -_SAFE_MAX)
+                at = write_number(out, at, value, 0, value > _SAFE_MAX or value < -_SAFE_MAX)
             elif kind == MONEY:
-                at = _number(out, at, value, kinds[column, 1], 1)
+                at = write_number(out, at, value, kinds[column, 1], 1)
             elif kind == REAL:
                 at = write_real(out, at, value)
             elif kind == TEXT:
-                at = _copy(out, at, out, value, stops[column, row])
+                at = copy_text(out, at, out, value, stops[column, row])
             elif value:
-                at = _copy(out, at, _WORDS, _TRUE_AT, _TRUE_AT + 4)
+                at = copy_text(out, at, _WORDS, _TRUE_AT, _TRUE_AT + 4)
             else:
-                at = _copy(out, at, _WORDS, _FALSE_AT, _FALSE_AT + 5)
-        at = _copy(out, at, between, start, between_ends[columns])
+                at = copy_text(out, at, _WORDS, _FALSE_AT, _FALSE_AT + 5)
+        at = copy_text(out, at, between, start, between_ends[columns])
         ends[row] = at
     return at
 
@@ -139,6 +139,6 @@ def join_slices(out: Bytes, at: int, starts: Words, stops: Words, ends: Words) -
     """Write for each row its slices of `out`, which stand before `at`, and where each row ends."""
     for row in range(len(ends)):
         for part in range(starts.shape[1]):
-            at = _copy(out, at, out, starts[row, part], stops[row, part])
+            at = copy_text(out, at, out, starts[row, part], stops[row, part])
         ends[row] = at
     return at

@@ -139,7 +139,7 @@ def read_stream(stream: BinaryIO, format: str, *, name: str = "-") -> Lines:
     try:
         if format == "csv":
             return _csv_lines(physical, name, stream.close)
-        return Lines("jsonl", None, _decoded_lines(physical), stream.close)
+        return Lines("jsonl", None, _decoded_lines(physical), stream.close, physical=physical)
     except BaseException:
         stream.close()
         raise

@@ -40,9 +40,8 @@ class Line(msgspec.Struct, eq=False, gc=False):
 
     @property
     def place(self) -> str:
-        """Its line in the file, and its number where that is another: `8`, `9 (row 8)`; or `where`."""
-        number, line = self.number, self.line
-        return self.where or (str(number) if line == number or not line else f"{line} (row {number})")
+        """Its place by `place_of`, or `where`."""
+        return self.where or place_of(self.number, self.line)
 
     @property
     def raw(self) -> bytes:
@@ -75,8 +74,13 @@ class Line(msgspec.Struct, eq=False, gc=False):
         return f"Line({self.number}, {found})"
 
 
+def place_of(number: int, line: int) -> str:
+    """A line in the file, and its number among data lines where that is another: `8`, `9 (row 8)`."""
+    return str(number) if line == number or not line else f"{line} (row {number})"
+
+
 def line_and_row(place: str) -> tuple[str, int | None]:
-    """Parts of `Line.place`: the line that a person sees, and the number among data lines; None of any other place.
+    """Parts of `place_of`: the line that a person sees, and the number among data lines; None of any other place.
 
     >>> line_and_row("9 (row 8)"), line_and_row("8"), line_and_row("payment/p-1")
     (('9', 8), ('8', 8), ('payment/p-1', None))
@@ -118,7 +122,7 @@ class Lines:
     columns in order, None for JSON lines, where each line has its own. The file is closed
     after its last line; one that is left before needs `close`, or a `with`. `extent` says how
     much of a file was read, of a compressed one too; None where that is not known. `separator` parts the
-    columns of CSV.
+    columns of CSV. `physical` gives the lines of JSON as they are read, to whoever takes none of the others.
     """
 
     def __init__(
@@ -130,10 +134,12 @@ class Lines:
         extent: FileExtent | None = None,
         *,
         separator: str = ",",
+        physical: Iterator[bytes] | None = None,
     ) -> None:
         self.format = format
         self.separator = separator
         self.extent = extent
+        self.physical = physical
         self.columns = columns
         self._lines = lines
         self._next = lines.__next__

@@ -26,6 +26,7 @@ KERNEL_FILES: Final = (
     "features/batch/backfill*.py",
     "models/trees/*.py",
     "engine/kernels/*.py",
+    "log/columns/*kernel.py",
 )
 
 

@@ -13,12 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from shroff.errors import StateError
 from shroff.events.definitions import Events
 from shroff.events.labels import LogEvent
 from shroff.features.batch.remarks import Remarks
 from shroff.features.computed import Computed
-from shroff.features.frames import Frame, frames_of, masked, times_of
+from shroff.features.frames import ColumnFrame, Frame, frames_of, masked, times_of
 from shroff.features.kernels.layout import VERSION
 from shroff.features.key_texts import Hits
 from shroff.features.online.group_state import GroupState, SharedCodes
@@ -27,6 +30,7 @@ from shroff.features.online.row_engine import RowEngine
 from shroff.features.online.row_reads import Row, RowReads
 from shroff.features.online.since_flag import SinceFlag
 from shroff.features.plan import Plan, kept_of, make_plan
+from shroff.language.columns import Column
 from shroff.language.row import Reference
 
 # Idle keys looked at between batches: more than a batch can bring, so that the walk keeps up with new ones.
@@ -91,6 +95,15 @@ class Online:
         """
         frames = frames_of(batch, self._events, self._reference)
         self.take(frames, len(batch), hits)
+        return frames
+
+    def compute_columns(self, event: str, columns: Mapping[str, Column], times: NDArray[np.int64]) -> dict[str, Frame]:
+        """As `compute`, for events of one type that are decided now and came as columns."""
+        rows, reference = np.arange(len(times)), self._reference
+        frames: dict[str, Frame] = {
+            event: ColumnFrame(self._events.types[event], columns, times, rows, self._events, reference)
+        }
+        self.take(frames, len(times), None)
         return frames
 
     def take(self, frames: Mapping[str, Frame], size: int, hits: Sequence[Hits | None] | None = None) -> None:

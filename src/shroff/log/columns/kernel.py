@@ -262,30 +262,40 @@ def days_in(year: Word, month: Word) -> Word:
     return 30 + (month + month // 8) % 2
 
 
+@compiled
+def time_of(data: Any, first: Word, last: Word) -> Any:
+    """`2026-03-01T10:00:00Z`, or with milliseconds, in milliseconds, and whether it is one."""
+    length = last - first
+    if not (length == 20 or (length == 24 and data[first + 19] == POINT)):
+        return 0, False
+    year, y = whole_number(data, first, first + 4)
+    month, m = whole_number(data, first + 5, first + 7)
+    day, d = whole_number(data, first + 8, first + 10)
+    hour, h = whole_number(data, first + 11, first + 13)
+    minute, i = whole_number(data, first + 14, first + 16)
+    second, s = whole_number(data, first + 17, first + 19)
+    rest_ms, r = whole_number(data, first + 20, first + 23) if length == 24 else (0, True)
+    fits = y and m and d and h and i and s and r and data[last - 1] == LETTER_Z
+    fits = fits and data[first + 4] == MINUS and data[first + 7] == MINUS and data[first + 10] == LETTER_T_UPPER
+    fits = fits and data[first + 13] == COLON and data[first + 16] == COLON and year >= 1000
+    if not fits or not (1 <= month <= 12 and hour < 24 and minute < 60 and second < 60):
+        return 0, False
+    if not 1 <= day <= days_in(year, month):
+        return 0, False
+    seconds = hour * 3_600 + minute * 60 + second
+    return days_from_civil(year, month, day) * DAY_MS + seconds * 1_000 + rest_ms, True
+
+
 @native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
 def read_times(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
-    """`2026-03-01T10:00:00Z`, or with milliseconds, in milliseconds."""
+    """Times in milliseconds."""
     for row in range(len(firsts)):
         states[row] = MISSING if kinds[row] == 0 else ODD
-        first, length = firsts[row], lasts[row] - firsts[row]
-        if kinds[row] != TEXT or not (length == 20 or (length == 24 and data[first + 19] == POINT)):
-            continue
-        year, y = whole_number(data, first, first + 4)
-        month, m = whole_number(data, first + 5, first + 7)
-        day, d = whole_number(data, first + 8, first + 10)
-        hour, h = whole_number(data, first + 11, first + 13)
-        minute, i = whole_number(data, first + 14, first + 16)
-        second, s = whole_number(data, first + 17, first + 19)
-        rest_ms, r = whole_number(data, first + 20, first + 23) if length == 24 else (0, True)
-        fits = y and m and d and h and i and s and r and data[first + length - 1] == LETTER_Z
-        fits = fits and data[first + 4] == MINUS and data[first + 7] == MINUS and data[first + 10] == LETTER_T_UPPER
-        fits = fits and data[first + 13] == COLON and data[first + 16] == COLON and year >= 1000
-        if not fits or not (1 <= month <= 12 and hour < 24 and minute < 60 and second < 60):
-            continue
-        if 1 <= day <= days_in(year, month):
-            seconds = hour * 3_600 + minute * 60 + second
-            values[row] = days_from_civil(year, month, day) * DAY_MS + seconds * 1_000 + rest_ms
-            states[row] = THERE
+        if kinds[row] == TEXT:
+            value, fits = time_of(data, firsts[row], lasts[row])
+            if fits:
+                values[row] = value
+                states[row] = THERE
 
 
 @native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], uint8[::1], int32[::1], uint8[::1])")

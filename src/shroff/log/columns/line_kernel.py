@@ -1,0 +1,282 @@
+"""JSON lines of one event type as columns and canonical bodies, without a Python object for each; compiled.
+
+A line is read here where no other reading of it is possible: a flat object of the type's fields, none twice and none
+unknown, texts without escapes, decimals with no more digits than fit, times in UTC. Every other line is odd, and goes
+through validation, which has the last word on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from shroff.engine.kernels.rows import copy_text, write_number
+from shroff.features.kernels.native import native
+from shroff.features.kernels.numbers import Word, compiled
+from shroff.log.columns.kernel import (
+    BACKSLASH,
+    CLOSE,
+    COLON,
+    COMMA,
+    DIGITS_MAX,
+    LETTER_Z,
+    MINUS,
+    NEWLINE,
+    NINE,
+    OPEN,
+    POINT,
+    QUOTE,
+    SPACE,
+    THERE,
+    UNITS_MAX,
+    ZERO,
+    time_of,
+)
+
+TEXT: Final = 0  # kinds of fields
+CHOICE: Final = 1
+MONEY: Final = 2
+NUMBER: Final = 3
+INTEGER: Final = 4
+BOOLEAN: Final = 5
+TIME: Final = 6
+
+KIND: Final = 0  # columns of a plan, which has a row for each field
+SIZE: Final = 1  # the most bytes of a text, the places of a decimal
+IS_OPTIONAL: Final = 2
+LEAST: Final = 3  # and `MOST`: the bounds of a value, or which choices of all are the field's, [LEAST, MOST)
+MOST: Final = 4
+PLAN_COLUMNS: Final = 5
+
+UNSEEN: Final = 0  # and `THERE`: states of a value
+NOTHING: Final = 2  # null, or an empty text
+ODD: Final = 3
+NUMBER_BYTES: Final = 40  # of the longest value that is no text
+_TAB: Final = 9
+_RETURN: Final = 13
+_FIRST_LETTER: Final = 32  # what is below must not stand in a text
+_SAFE_MAX: Final = 2**53
+_SECONDS: Final = 19  # characters of a time up to its seconds
+_NULL: Final = np.frombuffer(b"null", np.uint8)
+_TRUE: Final = np.frombuffer(b"true", np.uint8)
+_FALSE: Final = np.frombuffer(b"false", np.uint8)
+
+
+@compiled
+def _behind_blanks(data: Any, at: Word, end: Word) -> Word:
+    while at < end and (data[at] == SPACE or data[at] == NEWLINE or data[at] == _TAB or data[at] == _RETURN):
+        at += 1
+    return at
+
+
+@compiled
+def _end_of_letters(data: Any, at: Word) -> Word:
+    """Where a text without escapes ends; there stands no quotation mark where it is no such text."""
+    while data[at] >= _FIRST_LETTER and data[at] != QUOTE and data[at] != BACKSLASH:
+        at += 1
+    return at
+
+
+@compiled
+def _is(data: Any, first: Word, last: Word, others: Any, begin: Word, end: Word) -> Word:
+    """Whether letters are those of another text."""
+    if last - first != end - begin:
+        return False
+    same = True
+    for k in range(end - begin):
+        same &= data[first + k] == others[begin + k]
+    return same
+
+
+@compiled
+def _field_of(data: Any, first: Word, last: Word, names: Any, name_ends: Any, expected: Word) -> Word:
+    """The number of the field of a name, looked for from the expected one on; -1 where there is none."""
+    count = len(name_ends) - 1
+    number = expected
+    for _ in range(count):
+        if number == count:
+            number = 0
+        if _is(data, first, last, names, name_ends[number] + 1, name_ends[number + 1] - 2):
+            return number
+        number += 1
+    return -1
+
+
+@compiled
+def _exact_decimal(data: Any, first: Word, last: Word) -> Any:
+    """A number as JSON has it, without exponent: its digits with their sign, its places, and whether it is one."""
+    negative = data[first] == MINUS
+    at = first + 1 if negative else first
+    number, point, begin = 0, -1, at
+    if at >= last or last - at > DIGITS_MAX or (data[at] == ZERO and at + 1 < last and data[at + 1] != POINT):
+        return 0, 0, False
+    while at < last:
+        if ZERO <= data[at] <= NINE:
+            number = number * 10 + (data[at] - ZERO)
+        elif data[at] == POINT and point < 0 and at > begin:
+            point = at
+        else:
+            return 0, 0, False
+        at += 1
+    if point == last - 1 or (negative and number == 0):
+        return 0, 0, False
+    return -number if negative else number, last - 1 - point if point >= 0 else 0, True
+
+
+@compiled
+def _value_of(data: Any, first: Word, last: Word, is_text: Word, field: Any, choices: Any, choice_ends: Any) -> Any:
+    """The value of a token, 0 of a text, and its state."""
+    kind = field[KIND]
+    if first == last if is_text else _is(data, first, last, _NULL, 0, len(_NULL)):
+        return 0, NOTHING if field[IS_OPTIONAL] else ODD
+    if kind == TEXT:
+        return 0, THERE if is_text and last - first <= field[SIZE] else ODD
+    if kind == CHOICE:
+        for number in range(field[LEAST], field[MOST] if is_text else 0):
+            if _is(data, first, last, choices, choice_ends[number], choice_ends[number + 1]):
+                return 0, THERE
+        return 0, ODD
+    if kind == BOOLEAN:
+        is_true = _is(data, first, last, _TRUE, 0, len(_TRUE))
+        fits = not is_text and (is_true or _is(data, first, last, _FALSE, 0, len(_FALSE)))
+        return 1 if is_true else 0, THERE if fits else ODD
+    if kind == TIME:
+        value, fits = time_of(data, first, last)
+        fits = fits and is_text
+    else:
+        value, places, fits = _exact_decimal(data, first, last)
+        if kind == INTEGER:
+            fits = fits and not is_text and places == 0 and -_SAFE_MAX <= value <= _SAFE_MAX
+        else:
+            fits = fits and places <= field[SIZE]
+            for _ in range(field[SIZE] - places if fits else 0):
+                if -UNITS_MAX <= value <= UNITS_MAX:
+                    value *= 10
+            fits = fits and -UNITS_MAX <= value <= UNITS_MAX
+    return value, THERE if fits and field[LEAST] <= value <= field[MOST] else ODD
+
+
+@compiled
+def _is_plain_line(
+    data: Any, at: Word, end: Word, row: Word, names: Any, name_ends: Any, plan: Any, choices: Any, choice_ends: Any,
+    firsts: Any, lasts: Any, values: Any, states: Any,
+) -> Word:  # fmt: skip
+    """Read a line into its row; gives whether it is one that is read here."""
+    at = _behind_blanks(data, at, end)
+    if at >= end or data[at] != OPEN:
+        return False
+    at, number = _behind_blanks(data, at + 1, end), -1
+    while True:
+        if at >= end or data[at] != QUOTE:
+            return False
+        first, at = at + 1, _end_of_letters(data, at + 1)
+        number = _field_of(data, first, at, names, name_ends, number + 1)
+        if data[at] != QUOTE or number < 0 or states[number, row] != UNSEEN:
+            return False
+        at = _behind_blanks(data, at + 1, end)
+        if at >= end or data[at] != COLON:
+            return False
+        at = _behind_blanks(data, at + 1, end)
+        is_text = data[at] == QUOTE
+        first = at + 1 if is_text else at
+        if is_text:
+            at = last = _end_of_letters(data, first)
+            if data[at] != QUOTE:
+                return False
+            at += 1
+        else:
+            while at < end and data[at] > SPACE and data[at] != COMMA and data[at] != CLOSE:
+                at += 1
+            last = at
+        if at > end:
+            return False
+        values[number, row], states[number, row] = _value_of(
+            data, first, last, is_text, plan[number], choices, choice_ends
+        )
+        if states[number, row] == ODD:
+            return False
+        firsts[number, row] = first
+        lasts[number, row] = last
+        at = _behind_blanks(data, at, end)
+        if at >= end or (data[at] != COMMA and data[at] != CLOSE):
+            return False
+        if data[at] == CLOSE:
+            break
+        at = _behind_blanks(data, at + 1, end)
+    if _behind_blanks(data, at + 1, end) != end:
+        return False
+    has_all = True
+    for number in range(len(plan)):
+        has_all &= states[number, row] != UNSEEN or plan[number, IS_OPTIONAL] != 0
+    return has_all
+
+
+_BYTES: Final = "Array(uint8, 1, 'C', readonly=True)"
+
+
+@native(
+    f"void({_BYTES}, int64[::1], {_BYTES}, int64[::1], int64[:, ::1], {_BYTES}, int64[::1],"
+    "int64[:, ::1], int64[:, ::1], int64[:, ::1], uint8[:, ::1], uint8[::1])"
+)
+def scan_lines(
+    data: Any, ends: Any, names: Any, name_ends: Any, plan: Any, choices: Any, choice_ends: Any,
+    firsts: Any, lasts: Any, values: Any, states: Any, odd: Any,
+) -> None:  # fmt: skip
+    """Read lines that lie one behind the other, with a zero behind the last, into a row each.
+
+    Args:
+        names: Those of the fields as they stand in a body, `"card":`, one behind the other.
+        firsts: A row for each field: where its values stand in `data`, up to `lasts`; both 0 where it is missing.
+        states: As `values`; all `UNSEEN` before.
+        odd: Which lines are not read here; what stands in their rows means nothing.
+    """
+    at = 0
+    for row in range(len(ends)):
+        odd[row] = not _is_plain_line(
+            data, at, ends[row], row, names, name_ends, plan, choices, choice_ends, firsts, lasts, values, states
+        )
+        at = ends[row]
+
+
+@native(
+    f"int64({_BYTES}, {_BYTES}, int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
+    "int64[:, ::1], uint8[:, ::1], uint8[::1], uint8[::1], int64[::1])"
+)
+def write_bodies(
+    data: Any, names: Any, name_ends: Any, plan: Any, order: Any, firsts: Any, lasts: Any, values: Any, states: Any,
+    odd: Any, out: Any, ends: Any,
+) -> Word:  # fmt: skip
+    """Write the canonical body of each line that is not odd, fields in their `order`, and where each ends."""
+    at = 0
+    for row in range(len(ends)):
+        if not odd[row]:
+            out[at] = OPEN
+            at += 1
+            for number in order:
+                if states[number, row] != THERE:
+                    continue
+                at = copy_text(out, at, names, name_ends[number], name_ends[number + 1])
+                kind, size, value = plan[number, KIND], plan[number, SIZE], values[number, row]
+                first, last = firsts[number, row], lasts[number, row]
+                if kind in (TEXT, CHOICE):
+                    at = copy_text(out, at, data, first - 1, last + 1)
+                elif kind == BOOLEAN:
+                    at = copy_text(out, at, data, first, last)
+                elif kind == TIME:
+                    at = copy_text(out, at, data, first - 1, first + _SECONDS)
+                    if value % 1_000 != 0:
+                        at = copy_text(out, at, data, first + _SECONDS, last - 1)
+                    out[at] = LETTER_Z
+                    out[at + 1] = QUOTE
+                    at += 2
+                else:
+                    while kind == NUMBER and size > 0 and value % 10 == 0:
+                        value //= 10
+                        size -= 1
+                    at = write_number(out, at, value, 0 if kind == INTEGER else size, kind != INTEGER)
+                out[at] = COMMA
+                at += 1
+            out[at - 1] = CLOSE
+        ends[row] = at
+    return at

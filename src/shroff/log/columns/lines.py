@@ -1,0 +1,316 @@
+"""JSON lines of one event type many at a time, as columns; a submission or an event is made where one is asked for.
+
+Compiled code reads the lines. Those that it calls odd go through validation one by one, which has the last word on
+them; so both ways give the same events, the same bodies and the same refusals.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import chain, islice, repeat
+from typing import Any, Final, TypeVar, overload
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.events.definitions import EventType, Field
+from shroff.events.event import Codec, Event, by_canonical_key
+from shroff.events.formats.encodings import json_columns
+from shroff.events.formats.lines import Line, Lines, place_of
+from shroff.events.intake import Intake, Submission, source_name
+from shroff.events.readers import ID_LENGTH_MAX, TEXT_BYTES_MAX
+from shroff.language.columns import Column, values_of
+from shroff.log.columns import line_kernel as kernel
+from shroff.log.columns.kernel import THERE
+from shroff.runtime.progress import Progress, batched, counted
+
+RUN: Final = 4_096  # lines that are read at once
+COLUMNS_MIN: Final = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
+One = TypeVar("One")
+_LARGEST: Final = 1 << 62
+_KINDS: Final = {
+    "text": kernel.TEXT,
+    "choice": kernel.CHOICE,
+    "money": kernel.MONEY,
+    "number": kernel.NUMBER,
+    "integer": kernel.INTEGER,
+    "boolean": kernel.BOOLEAN,
+    "time": kernel.TIME,
+}
+_TEXTS: Final = frozenset({kernel.TEXT, kernel.CHOICE})
+_SLACK: Final = bytes(32)  # texts are copied by whole vectors
+
+
+class InRuns(Iterator[One]):
+    """Submissions one after the other, or in the runs in which they were read."""
+
+    def __init__(self, runs: Iterable[Sequence[One]]) -> None:
+        self.runs = iter(runs)
+        self._each = chain.from_iterable(self.runs)
+
+    def __next__(self) -> One:
+        return next(self._each)
+
+
+class EventRun(Sequence[Submission]):
+    """Lines that follow each other: events of one type, and `others` by their place among the lines.
+
+    Args:
+        careful: The submissions that validation made of odd lines, by their place.
+        places: Where lines stand in their source.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        type_: EventType,
+        read: ReadLines,
+        careful: Mapping[int, Submission],
+        places: Callable[[Sequence[int]], Iterable[str]],
+    ) -> None:
+        self.source, self.type, self._read, self._places = source, type_, read, places
+        self._careful = {at: one.event for at, one in careful.items() if one.event and one.type == type_.name}
+        self.others = {at: one for at, one in careful.items() if at not in self._careful}
+        size = len(read.lines)
+        self.at: Sequence[int] = [at for at in range(size) if at not in self.others] if self.others else range(size)
+        self.columns = _Columns(self)
+        self.ids: list[str] = self.columns[type_.id_field].values.tolist()
+        self.times: NDArray[np.int64] = self.columns[type_.time_field].values
+        bodies = read.bodies()
+        for at, event in self._careful.items():
+            bodies[at] = careful[at].body or read.codec.encode(event)
+        self.bodies = bodies if not self.others else [bodies[at] for at in self.at]
+        self._events: list[Event] | None = None
+        self._asked = 0
+
+    def __len__(self) -> int:
+        return len(self._read.lines)
+
+    def __iter__(self) -> Iterator[Submission]:
+        return iter(self[:])
+
+    @overload
+    def __getitem__(self, at: int) -> Submission: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Submission]: ...
+    def __getitem__(self, at: int | slice) -> Submission | list[Submission]:
+        if isinstance(at, int):
+            return self[at : at + 1 or None][0]
+        none, of, lines = repeat(None), self._read.lines, self._read.lines
+        places = list(self._places(self.at))
+        if self.others:
+            of = [lines[place] for place in self.at]
+        raws = map(partial, repeat(bytes), of)
+        name = repeat(self.type.name)
+        made = map(Submission, repeat(self.source), places, raws, name, self.events, none, none, self.bodies)
+        if not self.others:
+            return list(made)[at]
+        found = self.others | dict(zip(self.at, made, strict=True))
+        return [found[place] for place in range(len(self))[at]]
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """All events."""
+        if self._events is None:
+            values = [values_of(self.columns[name]) for name in self.type.field_names]
+            made = map(Event, repeat(self.type.name), self.ids, self.times.tolist(), zip(*values, strict=True))
+            self._events = list(made)
+        return self._events
+
+    def event(self, row: int) -> Event:
+        """One of the events; few are made one by one."""
+        self._asked += 1
+        if self._events is not None or self._asked > len(self.ids) // 8:
+            return self.events[row]
+        columns = [self.columns[name] for name in self.type.field_names]
+        values = tuple(one.values[row : row + 1].tolist()[0] if one.valid[row] else None for one in columns)
+        return Event(self.type.name, self.ids[row], int(self.times[row]), values)
+
+    def column(self, name: str) -> Column:
+        """The values of a field."""
+        number = self.type.at(name)
+        values, valid = self._read.column(number)
+        for at, event in self._careful.items():
+            value = event.values[number]
+            valid[at] = value is not None
+            values[at] = ("" if values.dtype == object else 0) if value is None else value
+        return Column(values, valid).take(np.array(self.at, np.int64)) if self.others else Column(values, valid)
+
+
+class _Columns(Mapping[str, Column]):
+    """The fields of a run, each made when it is asked for."""
+
+    def __init__(self, run: EventRun) -> None:
+        self._run, self._made = run, dict[str, Column]()
+
+    def __getitem__(self, name: str) -> Column:
+        if name not in self._made:
+            if name not in self._run.type.field_names:
+                raise KeyError(name)
+            self._made[name] = self._run.column(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._run.type.field_names)
+
+    def __len__(self) -> int:
+        return len(self._run.type.fields)
+
+
+class LineForm:
+    """The lines of a type as compiled code reads them, whose fields all are of types that JSON has."""
+
+    def __init__(self, type_: EventType) -> None:
+        self.codec = Codec(type_)
+        self.kinds = [_KINDS[one.type.kind] for one in type_.fields]
+        self.names = _joined([msgspec.json.encode(one.name) + b":" for one in type_.fields])
+        self.choices = _joined([choice.encode() for one in type_.fields for choice in one.type.choices])
+        self.plan, at = np.zeros((len(type_.fields), kernel.PLAN_COLUMNS), np.int64), 0
+        for row, field in zip(self.plan, type_.fields, strict=True):
+            row[:] = _planned(field, at, is_id=field.name == type_.id_field)
+            at += len(field.type.choices)
+        self.order = np.array(by_canonical_key(type_), np.int64)
+        self.extra_bytes = len(self.names[0]) + kernel.NUMBER_BYTES * sum(kind not in _TEXTS for kind in self.kinds)
+
+
+class ReadLines:
+    """Lines that were read by the form of their type. Raises: UnicodeDecodeError where they are no text."""
+
+    def __init__(self, lines: Sequence[bytes], form: LineForm) -> None:
+        self.lines, self.codec, self._form = lines, form.codec, form
+        joined = b"".join(lines) + _SLACK
+        text = joined.decode()
+        self._text: str | bytes = text if len(text) == len(joined) else joined
+        self._data, self._ends = np.frombuffer(joined, np.uint8), np.fromiter(map(len, lines), np.int64).cumsum()
+        shape = len(form.plan), len(lines)
+        self._firsts, self._lasts = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        self._values, self._states = np.zeros(shape, np.int64), np.zeros(shape, np.uint8)
+        self._odd = np.empty(len(lines), np.uint8)
+        places = self._firsts, self._lasts, self._values, self._states, self._odd
+        kernel.scan_lines(self._data, self._ends, *form.names, form.plan, *form.choices, *places)
+        self._states[:, self._odd.view(np.bool_)] = kernel.ODD
+
+    @property
+    def odd(self) -> list[int]:
+        """Lines that were not read."""
+        found: list[int] = self._odd.nonzero()[0].tolist()
+        return found
+
+    def bodies(self) -> list[bytes]:
+        """The canonical bodies of the lines; empty where one is odd."""
+        form, ends = self._form, np.empty(len(self.lines), np.int64)
+        out = np.empty(len(self._data) + len(self.lines) * form.extra_bytes, np.uint8)
+        places = self._firsts, self._lasts, self._values, self._states, self._odd
+        size = kernel.write_bodies(self._data, *form.names, form.plan, form.order, *places, out, ends)
+        return _cut(out[:size].tobytes(), [0, *ends.tolist()[:-1]], ends.tolist())
+
+    def column(self, number: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The values of a field and which are there, for the caller to keep."""
+        kind, valid = self._form.kinds[number], self._states[number] == THERE
+        if kind not in _TEXTS:
+            values = np.where(valid, self._values[number], 0)
+            return values.astype(np.bool_) if kind == kernel.BOOLEAN else values, valid
+        firsts, lasts = self._firsts[number], self._lasts[number]
+        if not valid.all():
+            firsts, lasts = np.where(valid, firsts, 0), np.where(valid, lasts, 0)
+        found, texts = _cut(self._text, firsts.tolist(), lasts.tolist()), np.empty(len(valid), object)
+        texts[:] = found if isinstance(self._text, str) else [one.decode() for one in found]
+        return texts, valid
+
+
+def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str | None = None) -> Iterator[Submission]:
+    """As `Intake.submissions`; lines of JSON of one type come in runs."""
+    type_ = intake.plain_type(lines, source, as_type)
+    if type_ is None or lines.physical is None:
+        return intake.submissions(lines, source, as_type)
+    given: deque[Line] = deque()
+    by_one = intake.submissions(Lines("jsonl", None, iter(given.popleft, None), _nothing), source, as_type)
+
+    def careful(line: Line) -> Submission:
+        given.append(line)
+        return next(by_one)
+
+    return InRuns(_RunReader(source, type_, careful).runs(lines.physical))
+
+
+def counted_in_runs(submissions: Iterable[Submission], progress: Progress | None) -> Iterator[Submission]:
+    """The same submissions; how many were used is told."""
+    if isinstance(submissions, InRuns):
+        return InRuns(batched(submissions.runs, progress))
+    return counted(submissions, progress)
+
+
+class _RunReader:
+    """Reads the lines that are not blank in runs; where that fails, first what was read and then the error."""
+
+    def __init__(self, source: str, type_: EventType, careful: Callable[[Line], Submission]) -> None:
+        self._source, self._type, self._careful = source_name(source), type_, careful
+        self._form: LineForm | None = None  # made for the first long run: compiled code may have to be made
+        self._number = 1  # of the next line that is not blank
+
+    def runs(self, physical: Iterator[bytes]) -> Iterator[Sequence[Submission]]:
+        following, failure = 1, None
+        while failure is None:
+            raws: list[bytes] = []
+            try:
+                for raw in islice(physical, RUN):
+                    raws.append(raw)  # noqa: PERF402 (what was read before an error is kept)
+            except Exception as error:  # noqa: BLE001 (it is raised, later)
+                failure = error
+            if not raws:
+                break
+            at: Sequence[int] = range(following, following + len(raws))
+            following += len(raws)
+            if any(map(bytes.isspace, raws)):
+                at = [line for line, raw in zip(at, raws, strict=True) if not raw.isspace()]
+                raws = [raw for raw in raws if not raw.isspace()]
+            yield self._run(raws, at)
+            self._number += len(raws)
+        if failure is not None:
+            raise failure
+
+    def _run(self, raws: list[bytes], at: Sequence[int]) -> Sequence[Submission]:
+        def line(place: int) -> Line:
+            return Line(self._number + place, raws[place], None, None, json_columns, at[place])
+
+        if len(raws) >= COLUMNS_MIN:
+            self._form = self._form or LineForm(self._type)
+            with suppress(UnicodeDecodeError):
+                read = ReadLines(raws, self._form)
+                careful = {place: self._careful(line(place)) for place in read.odd}
+                return EventRun(self._source, self._type, read, careful, partial(_places, self._number, at))
+        return [self._careful(line(place)) for place in range(len(raws))]
+
+
+def _places(first: int, at: Sequence[int], rows: Sequence[int]) -> Iterable[str]:
+    return (place_of(first + row, at[row]) for row in rows)
+
+
+def _planned(field: Field, choice: int, *, is_id: bool) -> list[int]:
+    """The row of a field in a plan; `choice` is the number of its first choice among those of all fields."""
+    type_, bounds = field.type, field.shape.bounds
+    kind, is_optional = _KINDS[type_.kind], int(field.shape.is_optional)
+    if kind == kernel.CHOICE and not type_.is_open:
+        return [kind, 0, is_optional, choice, choice + len(type_.choices)]
+    if kind in _TEXTS:
+        return [kernel.TEXT, ID_LENGTH_MAX if is_id else TEXT_BYTES_MAX, is_optional, 0, 0]
+    least, most = (-_LARGEST, _LARGEST) if bounds is None else (bounds.least, bounds.most)
+    return [kind, type_.places, is_optional, int(max(least, -_LARGEST)), int(min(most, _LARGEST))]
+
+
+def _joined(texts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Texts one behind the other, and where each begins."""
+    data = np.frombuffer(b"".join(texts) + _SLACK, np.uint8)
+    return data, np.cumsum([0, *map(len, texts)], dtype=np.int64)
+
+
+def _cut(whole: Any, firsts: Iterable[int], lasts: Iterable[int]) -> list[Any]:
+    return [whole[first:last] for first, last in zip(firsts, lasts, strict=True)]
+
+
+def _nothing() -> None:
+    """There is no file to close."""

@@ -1,0 +1,226 @@
+"""Lines that are read and decided as columns leave what the same lines leave that are taken one by one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from shroff.events.event import time_text
+from shroff.events.formats.encodings import read_stream
+from shroff.events.intake import Intake
+from shroff.log import batch_in_progress
+from shroff.log.batch_in_progress import BatchInProgress
+from shroff.log.columns import lines as line_runs
+from shroff.log.columns.lines import EventRun, submissions_in_runs
+from shroff.worker.file_order import arranged
+from shroff.worker.ingest import ingest
+from tests.support.effort import examples, times
+from tests.support.log_memory import MemoryLog
+from tests.support.projects import definitions, writer
+
+START_MS = 1_772_409_600_000
+CHANGES = {
+    "shroff.yaml": "shroff: 1\nname: runs\nmoney: EUR\nlateness: 2h\n",
+    "events.yaml": """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields:
+    id: text
+    at: time
+    card: text?
+    shop: text?
+    amount: money < 5_000
+    channel: choice(pos, web)?
+    points: integer?
+    weight: number(3)?
+    is_new: boolean?
+login:
+  id: id
+  time: at
+  fields: { id: text, at: time, card: text }
+entities:
+  card: { payment: card, login: card }
+  at_shop: { payment: [card, shop] }
+""",
+    "features.yaml": """
+card:
+  payments_1h: count(payment) over 1h
+  spent_1d: sum(payment.amount * payment.weight) over 1d
+  shops: distinct(payment.shop) over 1d
+  frauds: count(label where label.verdict == 'fraud')
+  logins: count(login) over 1h
+at_shop:
+  points: sum(payment.points where payment.is_new) over 1d
+  alike: count(payment where payment.amount == this.amount) over 1d
+""",
+    "rules/large.yaml": """
+- id: large
+  on: payment
+  by: card
+  when: this.amount > 100 and this.channel != 'pos'
+  reason: A payment of {this.amount} in {this.shop}
+  effect: review
+  notify: analysts
+- { id: again, on: payment, by: card, effect: decline, when: count(payment) over 1h since flag including this >= 4 }
+""",
+}
+PROJECT = definitions(CHANGES)
+VALUES: dict[str, list[Any]] = {
+    "card": ["c1", "c2", "c3", "ümlaut", "\u2028", "", None],
+    "shop": ["s1", "s2", "a\\b", "😀", None],
+    "amount": ["5.00", "150.00", "150.00", "0.05", 12, 12.5, "7", "4999.99", "5000.00", "-0.00", "1e2", None],
+    "channel": ["pos", "web", "phone", ""],
+    "points": [1, -7, "3", 2**53, 4.0],
+    "weight": ["1.5", "1.500", 2, "0.1255"],
+    "is_new": [True, False, "true"],
+}
+
+
+@st.composite
+def payments(draw: st.DrawFn) -> bytes:
+    """Lines of a file in the order of time but for a few; most are as plain as can be."""
+    raws, now_ms = [], START_MS + draw(st.integers(0, 3)) * 3_600_000
+    for _ in range(draw(st.integers(1, 16))):
+        now_ms += draw(st.sampled_from([0, 1, 250, 60_000, 600_000]))
+        late_ms = draw(st.sampled_from([*[0] * 12, 60_000, 7_300_000]))
+        number = draw(st.integers(0, 2_000))
+        fields = {"id": f"p{number}", "at": time_text(now_ms - late_ms), "card": "c1", "amount": "5.00"}
+        for name in draw(st.lists(st.sampled_from(sorted(VALUES)), max_size=3)):
+            fields[name] = draw(st.sampled_from(VALUES[name] if draw(st.integers(0, 3)) == 0 else VALUES[name][:2]))
+        text = json.dumps(
+            fields, ensure_ascii=draw(st.booleans()), separators=draw(st.sampled_from([(",", ":"), None]))
+        )
+        odd = draw(st.integers(0, 25))
+        text = {0: "", 1: text[:-3], 2: f'{text[:-1]},"id":"p1"}}', 3: f'{text[:-1]},"more":{{"a":[1]}}}}'}.get(
+            odd, text
+        )
+        raws.append(text.encode())
+    if draw(st.integers(0, 15)) == 0:
+        raws.insert(len(raws) // 2, b'{"id":"\xff"}')
+    return b"\n".join(raws) + draw(st.sampled_from([b"\n", b""]))
+
+
+LABELS = st.lists(
+    st.integers(0, 2_000).map(
+        lambda number: b'{"event":"payment/p%d","verdict":"fraud","known_at":"2026-03-05T10:00:00Z"}\n' % number
+    ),
+    min_size=1,
+    max_size=20,
+).map(b"".join)
+LOGINS = st.lists(st.integers(0, 200), min_size=1, max_size=20).map(
+    lambda seconds: b"".join(
+        b'{"id":"l%d","at":"%s","card":"c1"}\n' % (at, time_text(START_MS + at * 1_000).encode()) for at in seconds
+    )
+)
+FILES = st.lists(
+    st.one_of(
+        st.tuples(st.just("payment"), payments()),
+        st.tuples(st.just("payment"), payments()),
+        st.tuples(st.just("label"), LABELS),
+        st.tuples(st.just("login"), LOGINS),
+    ),
+    min_size=1,
+    max_size=4,
+)
+Files = Sequence[tuple[str, bytes]]
+
+
+def left_by(files: Files, size: int, *, in_runs: bool) -> list[object]:
+    """What a log has after files were taken in batches of a size, and the answers to their lines."""
+    log, answers = MemoryLog(), list[object]()
+    one = writer(log, CHANGES)
+    intake = Intake(PROJECT.events, PROJECT.settings, None)
+    for number, (type_, content) in enumerate(files):
+        with read_stream(BytesIO(content), "jsonl", name="x") as lines:
+            read = submissions_in_runs if in_runs else Intake.submissions
+            found = [(f"{number}.jsonl", read(intake, lines, f"{number}.jsonl", type_))]
+            ingest(one, arranged(found, one, warn=lambda _: None), batch_size=size, on_batch=answers.extend)
+    parts = log.decisions_after, log.flags_after, log.hits_after
+    beside = log.refused_list(), log.outbox(10_000), log.remarks(), log.waiting_all(), log.offsets("event sources")
+    return [list(log.read(size=9_999)), *([row for rows in part() for row in rows] for part in parts), beside, answers]
+
+
+@contextmanager
+def runs_of(size: int, seen: list[bool] | None = None) -> Iterator[None]:
+    """Runs of so many lines, however few; `seen` is told of each whether it was taken as a whole."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_runs, "RUN", size)
+        patch.setattr(line_runs, "COLUMNS_MIN", 1)
+        patch.setattr(batch_in_progress, "FEW", 0)
+        is_all_new = BatchInProgress._is_all_new
+
+        def noted(self: BatchInProgress, run: EventRun) -> bool:
+            found = is_all_new(self, run)
+            if seen is not None:
+                seen.append(found)
+            return found
+
+        patch.setattr(BatchInProgress, "_is_all_new", noted)
+        yield
+
+
+def law(seen: list[bool]) -> None:
+    @settings(
+        max_examples=examples(1_000, usual=40),
+        database=None,
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    @given(FILES, st.sampled_from([1, 3, 16, 256]))
+    def same(files: Files, size: int) -> None:
+        with runs_of(size, seen):
+            found = left_by(files, size, in_runs=True)
+        assert found == left_by(files, size, in_runs=False)
+
+    same()
+
+
+def test_runs_leave_what_lines_one_by_one_leave():
+    seen: list[bool] = []
+    law(seen)
+
+    assert min(seen.count(True), seen.count(False)) > times(20, 300)
+
+
+def test_an_event_that_is_too_late_is_seen_among_columns(monkeypatch: pytest.MonkeyPatch):
+    line = '{"id":"p%d","at":"2026-03-02T%02d:00:00Z","card":"c1","amount":"5.00"}\n'
+    files = [("payment", "".join(line % (at, hour) for at, hour in enumerate([1, 9, 2, 10])).encode())]
+    by_one = left_by(files, 4, in_runs=False)
+    with runs_of(4):
+        assert left_by(files, 4, in_runs=True) == by_one
+    monkeypatch.setattr(BatchInProgress, "_is_all_new", lambda self, run: True)
+    with runs_of(4):
+        assert left_by(files, 4, in_runs=True) != by_one
+
+
+def test_runs_of_4096_lines_leave_what_lines_one_by_one_leave():
+    odd = [b'"amount": 7.5', b'"amount":"1,5"', b'"amount":"12.50","note":1']
+    lines = [
+        b'{"id":"q%d","at":"%s","card":"c%d","shop":"s%d",%s}\n'
+        % (
+            at,
+            time_text(START_MS + at * 997).encode(),
+            at % 97,
+            at % 11,
+            odd[at % 3] if at % 101 == 0 else b'"amount":"%d.%02d"' % (at % 200, at % 100),
+        )
+        for at in range(6_000)
+    ]
+    files = [("payment", b"".join(lines)), ("payment", b"".join(lines[5_990:]) + lines[0].replace(b'"q0"', b'"q6001"'))]
+    seen: list[bool] = []
+    with runs_of(4_096, seen):
+        found = left_by(files, 4_096, in_runs=True)
+
+    assert seen == [True, True, False]
+    assert found == left_by(files, 4_096, in_runs=False)
