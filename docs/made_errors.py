@@ -143,7 +143,7 @@ OBJECTS: Final[Texts] = {
     ),
     "mail-refused": ("The mail server refused the mail.", "Read its answer in `detail`."),
     "not-sent": (
-        "The key belongs to another mail, or nobody knows whether the mail was sent.",
+        "The key belongs to another mail, or it is unknown whether the mail was sent.",
         "Check with the recipient, then use a new key.",
     ),
 }

@@ -295,7 +295,7 @@ def test_a_reader_waits_for_the_tables_that_a_new_writer_makes(path):
 def test_a_reader_of_a_file_that_nobody_makes_tables_in_is_told_so(path, monkeypatch):
     monkeypatch.setattr(sqlite_file, "MADE_WITHIN_S", 0.05)
     path.touch()
-    with pytest.raises(TransientError, match=r"log.db has no tables yet: .* The next command that writes makes them"):
+    with pytest.raises(TransientError, match=r"log.db has no tables yet: .* The next command that writes creates them"):
         SqliteLog(path, read_only=True)
 
 
@@ -352,7 +352,7 @@ def test_a_disk_without_room_refuses_the_batch_and_the_log_goes_on(path):
     large = Batch(records=[msgspec.structs.replace(each, body=b"x" * 2_000) for each in payments(4, 2_000).records])
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
     try:
-        with pytest.raises(StorageError, match=r"log.db: (the disk fails|there is no room).*bytes free"):
+        with pytest.raises(StorageError, match=r"log.db: (the disk failed|the disk is full).*bytes free"):
             log.append(large)
         assert contents(log) == before
     finally:

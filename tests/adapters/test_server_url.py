@@ -74,7 +74,7 @@ def test_an_address_that_will_not_do_is_refused_without_its_password(url, words)
     ("kind", "url"), [(PostgresLog, "postgresql://h/d?schema="), (MariadbLog, "mariadb://h/d?prefix=")]
 )
 def test_a_name_that_becomes_part_of_sql_is_checked_before_anything_is_sent(kind, url, name):
-    with pytest.raises(UsageError, match="will not do as a name"):
+    with pytest.raises(UsageError, match="is not a valid name"):
         kind(f"{url}{name.replace(' ', '%20').replace(';', '%3B')}")
 
 

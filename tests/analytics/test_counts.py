@@ -261,7 +261,7 @@ def test_an_answer_of_very_many_rows_is_refused(bank: Path, monkeypatch: pytest.
     project = shroff.open(bank)
 
     assert len(project.analytics.event_counts("2026-03-28", "2026-03-31", zeros=True)) == 8
-    with pytest.raises(UsageError, match="the answer would have 10 rows, and 9 are given: ask for fewer days"):
+    with pytest.raises(UsageError, match="the answer would have 10 rows, but the limit is 9: select fewer days"):
         project.analytics.event_counts("2026-03-27", "2026-03-31", zeros=True)
 
 
@@ -275,5 +275,5 @@ def test_files_of_the_lake_that_have_to_be_read_count_towards_what_is_read_at_mo
 
     assert sum(one.count for one in project.analytics.event_counts(*days, most=0)) == 50
     for how in ({"by": "channel"}, {"zone": "Europe/Berlin"}):
-        with pytest.raises(UsageError, match="50 events would have to be read, and 49 are read at once here"):
+        with pytest.raises(UsageError, match="50 events would have to be read, but the limit here is 49"):
             project.analytics.event_counts(*days, most=49, **how)

@@ -185,7 +185,7 @@ MISTAKES = (
     ("{ event: bought, distinct: amount }", "amount is of type money: distinct is a text, choice, boolean"),
     ("{ event: step, days: 93 }", "days is 1 to 92."),
     ("{ fact: shop.bougt, key: s }", "there is no feature 'shop.bougt'. Did you mean shop.bought_ever?"),
-    ("{ fact: shop.bought_ever }", "a fact has 'key': whose it is."),
+    ("{ fact: shop.bought_ever }", "a fact needs 'key', the key whose feature it reads."),
     ("{ value: figures.two / 2 }", "the value of a figure reads 'figures.two'"),
     ("{ value: count(step) }", "aggregates stand in features and rules, not in the value of a figure"),
     ("{ value: 1 > 2 }", "the value of a figure is a number, not boolean."),

@@ -388,7 +388,7 @@ def test_without_days_the_three_up_to_yesterday_are_counted(shop: Path):
             {"name": "odd", "split": "amount"},
             "amount is of type money: split by a text, choice, boolean or integer.",
         ),
-        ({"most": 4}, "6 events would have to be read, and 4 are read at once here."),
+        ({"most": 4}, "6 events would have to be read, but the limit here is 4."),
     ],
 )
 def test_what_cannot_be_counted_is_refused_with_its_cure(shop: Path, how: dict[str, Any], words: str):

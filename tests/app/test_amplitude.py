@@ -137,7 +137,7 @@ def test_what_is_cut_off_is_asked_for_again(bank: Path, server: AmplitudeServer)
     assert counts(sync(bank))["2026-03-01"] == (1, 0, 0)
     server.events |= {"20260303T07": [event(2)]}
     server.failures = [0, 0, 0]
-    with pytest.raises(TransientError, match="the download is cut off, 3 times"):
+    with pytest.raises(TransientError, match="the download is incomplete, 3 times"):
         sync(bank, first="2026-03-03")
 
 
@@ -169,7 +169,7 @@ def test_a_damaged_hour_keeps_its_lines_before_that_and_the_other_hours(
     assert (duplicates, quarantined) == (0, 3), "a line for each damaged file, and one that is cut"
     assert 1 < appended <= 51
     assert run(["-C", str(bank), "quarantine", "show", "1"]) == 0
-    assert "1_2026-03-01_5#0.json.gz' cannot be read to its end" in capsys.readouterr().out
+    assert "1_2026-03-01_5#0.json.gz' is incomplete or damaged" in capsys.readouterr().out
 
 
 def test_what_was_kept_is_taken_again_without_asking(bank: Path, server: AmplitudeServer):
@@ -209,7 +209,7 @@ def test_what_is_damaged_or_not_kept_is_told(place: str, bank: Path, server: Amp
     server.events |= {"20260301T07": [event(1)], "20260302T07": [event(2)]}
     sync(bank, first="2026-03-01", last="2026-03-02")
 
-    with pytest.raises(UsageError, match="nothing is kept of 2026-03-03 of app"):
+    with pytest.raises(UsageError, match="there is no stored archive of 2026-03-03 of app"):
         sync(bank, first="2026-03-03", from_backup=True)
     found = sync(bank, first="2026-03-01", last="2026-03-03", from_backup=True)
     assert [one.state for one in found] == [DONE, DONE, NOT_KEPT]

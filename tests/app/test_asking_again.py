@@ -72,7 +72,7 @@ def stored(
         ({"compared_with": None}, M1, "trained when no model was active, and m-1 is the champion now"),
         ({"compared_with": M1}, None, "it was compared with m-1, and no model is active now"),
         ({"compared_with": M1}, {**M1, "digest": "2" * 64}, "compared with m-1, and another m-1 is the champion now"),
-        ({}, M1, "nobody noted with which champion it was compared"),
+        ({}, M1, "it is not recorded which champion it was compared with"),
     ],
     ids=["another", "one now", "none now", "other bytes", "nobody knows"],
 )
@@ -103,7 +103,7 @@ def test_a_folder_without_gates_was_judged_by_nobody(tmp_path: Path):
     (found,) = asked_again(model, [])
 
     assert (found.words, found.passed) == ("gates judged", False)
-    assert found.note == "its folder has no gates.json, so nobody judged it: train again, or waive it"
+    assert found.note == "its folder has no gates.json, so its gates were not checked: train again, or waive it"
 
 
 def test_no_gates_are_too_few_where_model_yaml_asks_some(tmp_path: Path):
@@ -111,7 +111,7 @@ def test_no_gates_are_too_few_where_model_yaml_asks_some(tmp_path: Path):
     first, *rest = asked_again(model, [ModelGate("auc_roc", at_least=0.5)])
 
     assert (first.words, first.passed) == ("gates judged", False)
-    assert "none was judged when it was trained" in first.note
+    assert "none was checked at training" in first.note
     assert [one.passed for one in rest] == [True]
     assert asked_again(model, []) == []
 
@@ -146,7 +146,7 @@ def test_a_gate_that_nobody_judged_is_held_against_what_was_measured(
 
     assert before == LEAST
     assert (found.value, found.passed) == (value, passed)
-    assert found.note.startswith("model.yaml asks it only since the model was trained")
+    assert found.note.startswith("model.yaml has it only since the model was trained")
     assert note in found.note
 
 

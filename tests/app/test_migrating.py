@@ -140,7 +140,7 @@ def test_what_this_program_does_not_take_is_refused(old, tmp_path):
     (old / ".shroff" / "log.db").unlink()
     with shell(old) as database:
         database.execute("CREATE TABLE of_somebody_else (n)")
-    with pytest.raises(StorageError, match="is a database, and not a log of shroff"):
+    with pytest.raises(StorageError, match="is a database, but not a log of shroff"):
         versions(old)
 
 

@@ -233,7 +233,7 @@ def test_a_silence_that_is_taken_back_while_somebody_approves_it_does_not_begin(
         write(*words, **more)
 
     monkeypatch.setattr(type(bank.silences), "write", meanwhile)
-    with pytest.raises(UsageError, match="nobody asks any more"):
+    with pytest.raises(UsageError, match="no request any more to silence rule"):
         bank.silence_requests.approve("large", "c1", wish.tag, ben, lambda: pytest.fail("it was recorded"))
 
     assert bank.silences.all() == bank.silence_requests.all() == []

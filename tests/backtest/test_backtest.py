@@ -384,7 +384,7 @@ def test_a_folder_without_rules_and_one_with_events_are_refused(project: app.Pro
     with pytest.raises(UsageError, match="has no rules"):
         project.backtest(rules=folder / "empty")
     (folder / "empty" / "events.yaml").write_text("", encoding="utf-8")
-    with pytest.raises(UsageError, match="all else is the project's"):
+    with pytest.raises(UsageError, match="and no other files"):
         project.backtest(rules=folder / "empty")
 
 

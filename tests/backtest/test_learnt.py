@@ -82,7 +82,7 @@ def test_both_are_told_in_text_json_and_html(learnt: tuple[Path, str], capsys: p
 
     assert first.endswith(sentence(report))
     assert second == learnt_sentence(report)
-    assert second.startswith("Learnt from, ")
+    assert second.startswith("On ")
     assert note.startswith("NOTE: ")
     assert (document["models"], document["until"]) == ([model], until_of(folder, model))
     assert document["balance"]["net"] != report.document()["balance"]["net"]
@@ -143,4 +143,4 @@ def test_a_model_that_does_not_say_what_it_knows_is_named(learnt: tuple[Path, st
 
     assert report.learnt is not None
     assert (report.learnt.untold, report.learnt.events) == (("m-foreign",), 0)
-    assert report.remarks[0].startswith("m-foreign does not say what it has learnt from")
+    assert report.remarks[0].startswith("m-foreign does not name its training data")

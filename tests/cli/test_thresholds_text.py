@@ -37,8 +37,8 @@ def test_reviews_stay_within_the_limit_in_the_mean_and_the_days_above_it_are_tol
 
     assert 0 < found.best.reviews <= 5 < found.reviews_most == reviews.max()
     assert found.days_over == np.count_nonzero(reviews > 5) > 0
-    told = f"{found.best.reviews:.1f} reviews a day in the mean of 5 that people have time for"
-    assert f"{told}, {found.reviews_most} on the busiest day; {found.days_over} days of 20 above that." in _text(
+    told = f"{found.best.reviews:.1f} reviews a day on average, of a capacity of 5"
+    assert f"{told}; {found.reviews_most} on the busiest day; {found.days_over} days of 20 above that." in _text(
         one, None
     )
     assert "NOTE" not in _text(one, None)
@@ -50,7 +50,7 @@ def test_rules_that_ask_for_more_than_people_can_do_are_told():
     one = found_of(ruled(200), TERMS)
 
     assert one.found.best.reviews > 5, "rules have them, whatever people can do"
-    assert "NOTE: rules alone ask for 10.0 reviews a day, and people have time for 5 (costs.reviews_a_day" in _text(
+    assert "NOTE: rules alone require 10.0 reviews a day; the review capacity is 5 (costs.reviews_a_day" in _text(
         one, None
     )
     assert one.as_document()["rules_beyond_people"]
@@ -61,7 +61,7 @@ def test_without_a_limit_none_is_told():
     text = _text(found_of(ruled(200), replace(TERMS, reviews_a_day=None)), None)
 
     assert "NOTE" not in text
-    assert "people have time" not in text
+    assert "capacity" not in text
 
 
 def test_columns_of_money_name_the_currency():

@@ -232,7 +232,7 @@ def test_what_another_writer_has_not_finished_keeps_its_folder(tmp_path: Path):
 def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path):
     (tmp_path / "lake").write_text("a file")
 
-    with pytest.raises(StorageError, match=r"a in .*lake: Not a directory\. Look for room"):
+    with pytest.raises(StorageError, match=r"a in .*lake: Not a directory\. Check free space"):
         FolderObjects(str(tmp_path / "lake")).put("a", b"1")
 
 
@@ -280,7 +280,7 @@ def test_a_server_that_is_away_is_worth_another_try_and_no_credential_is_told(sc
 
     for call in (lambda: objects.put("a", b"1"), lambda: objects.get("a")):
         with pytest.raises(
-            TransientError, match=r"://bucket/p cannot be reached for a: no connection\. Look at"
+            TransientError, match=r"://bucket/p cannot be reached for a: no connection. Check"
         ) as raised:
             call()
         told = f"{raised.value} {raised.value!r} {objects!r} {raised.value.__cause__}"

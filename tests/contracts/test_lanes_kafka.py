@@ -54,7 +54,7 @@ class TestKafkaControls(ControlsContract):
     def test_topics_that_are_not_there_are_named(self, place: str) -> None:
         with pytest.raises(UsageError, match=r"no-such\.control"):
             KafkaControls(System("kafka", self.settings), project="no-such", lane=0).start("")
-        with pytest.raises(UsageError, match=r"has 2 partitions, and none for lane 2"):
+        with pytest.raises(UsageError, match=r"has 2 partitions, but none for lane 2"):
             self.make_controls(place, 2).start("")
 
 

@@ -243,7 +243,7 @@ def test_a_look_names_parts_that_are_not_there_any_more(topics, opened):
         ({"client": {"enable.auto.commit": "true"}}, "enable.auto.commit cannot be set under client"),
         ({"client": {"isolation.level": "read_uncommitted"}}, "isolation.level"),
         ({"client": {"error_cb": "x"}}, "error_cb"),
-        ({"client": {"plugin.library.paths": "x.so"}}, "loads programs"),
+        ({"client": {"plugin.library.paths": "x.so"}}, "loads code"),
     ],
 )
 def test_settings_that_would_break_a_promise_are_refused(topics, opened, options, words):
@@ -624,13 +624,13 @@ def test_others_go_on_without_a_partition_that_nobody_leads_after_a_while(own, m
     while not all(len(numbers(found, part)) == 40 for part in others):
         assert time.monotonic() < until_s, source.health()
         found += source.poll(100, 1.0)
-    assert any("the others go on without it" in words for words in source.health().words)
+    assert any("the others continue without it" in words for words in source.health().words)
     assert numbers(found, away) == []
     own.start()
     found += read(source, 40 * len(topics.parts) - len(lines(found)))
 
     assert [numbers(found, part) for part in topics.parts] == [list(range(40))] * 3
-    assert not any("go on without it" in words for words in source.health().words)
+    assert not any("continue without it" in words for words in source.health().words)
 
     stored = {one.part: one.offset for one in found}
     source.close()

@@ -558,7 +558,7 @@ def test_a_cluster_is_refused(opened):
             child.command = [*child.command, "--cluster-enabled", "yes", "--cluster-port", str(self.port())]
             return child
 
-    with Cluster() as server, pytest.raises(UsageError, match="is a Redis Cluster, and shroff needs one server"):
+    with Cluster() as server, pytest.raises(UsageError, match="is a Redis Cluster, and shroff needs a single server"):
         opened(server.address).start({})
 
 

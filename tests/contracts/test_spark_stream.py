@@ -136,7 +136,7 @@ def test_a_log_that_grew_is_decided_on_and_a_version_with_other_features_is_refu
     assert (first.after, more.after, again.after) == (0, first.upto, more.upto)
     assert (first.differing, more.differing, again.decisions) == (0, 0, 0)
     assert written(tmp_path / "out") == rows_of([row for rows in log.decisions_after() for row in rows])
-    with pytest.raises(UsageError, match="a version came into force whose features or lateness are others"):
+    with pytest.raises(UsageError, match="a version with other features or lateness became active"):
         run(made_up_lake(tmp_path / "lake", log), places=20)
 
 
@@ -213,7 +213,7 @@ def test_a_folder_goes_on_only_with_what_it_was_begun_with(tmp_path: Path):
     begun(tmp_path)
     begun(tmp_path)
 
-    with pytest.raises(UsageError, match=r"was begun with --partitions 2, and keys cannot move"):
+    with pytest.raises(UsageError, match=r"was started with --partitions 2, and keys cannot move"):
         begun(tmp_path, partitions=3)
     (tmp_path / "out" / "run.json").write_text("{")
     with pytest.raises(StateError, match="Begin again with another --out"):

@@ -277,7 +277,7 @@ def test_lanes_that_are_changed_are_refused(bank: Bank, tmp_path: Path, kafka: K
     code, found = bank.asked("run", "--lane", "0", "--until-idle", "2s")
 
     assert code == 3
-    assert "lane 0 was begun with key card, lanes 2, partitions 4" in json.dumps(found)
+    assert "lane 0 was started with key card, lanes 2, partitions 4" in json.dumps(found)
 
 
 @pytest.mark.long

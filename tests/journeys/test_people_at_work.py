@@ -319,7 +319,7 @@ def test_the_second_analyst_is_told_who_has_a_case_and_what_became_of_it(bank, o
     expect(ben.get_by_role("navigation", name="Where this is")).to_contain_text("claimed by you")
     cem.keyboard.press("f")
     expect(cem.locator(".told [role=alert]")).to_contain_text(f"ben claimed case {taken}")
-    expect(cem.locator(".told [role=alert]")).to_contain_text("Nothing of yours was saved.")
+    expect(cem.locator(".told [role=alert]")).to_contain_text("Your change was not saved.")
     assert cem.locator("button[name=verdict]").count() == 0
     row = cem.locator(f"tr[data-number='{taken}']")
     cem.goto("/queue")
@@ -334,7 +334,7 @@ def test_the_second_analyst_is_told_who_has_a_case_and_what_became_of_it(bank, o
     expect(ben.locator(".toast")).to_contain_text(f"Case {closed} closed as genuine")
     cem.keyboard.press("f")
     expect(cem.locator(".told [role=alert]")).to_contain_text(f"ben decided case {closed} as genuine")
-    expect(cem.locator(".told [role=alert]")).to_contain_text("Nothing of yours was saved.")
+    expect(cem.locator(".told [role=alert]")).to_contain_text("Your change was not saved.")
     found = case_of(bank, CASES[1])
     assert (found["state"], found["verdict"]) == ("closed", "genuine")
 

@@ -240,7 +240,7 @@ def test_a_lake_of_another_log_is_refused():
         write(objects, small_log(23))
     with pytest.raises(
         StateError,
-        match=r"has the log up to sequence number 23, or plans to, and the log ends at 8: it has lost places",
+        match=r"has the log up to sequence number 23, or plans to, but the log ends at 8: it was truncated",
     ):
         write(objects, small_log(5))
     assert objects.objects == before
@@ -274,7 +274,7 @@ def test_a_plan_of_another_log_is_refused():
 
     with pytest.raises(StateError, match="memory was written from another log"):
         write(objects, other)
-    with pytest.raises(StateError, match="or plans to, and the log ends at 8"):
+    with pytest.raises(StateError, match="or plans to, but the log ends at 8"):
         write(objects, small_log(5))
     write(objects, log)
     assert problems(objects) == []
@@ -323,7 +323,7 @@ def test_a_reader_stops_at_a_place_that_is_missing_or_doubled(spoiled: str):
         ]
     objects.objects[name] = msgspec.json.encode(manifest), 1
 
-    words = "place 4 is missing" if spoiled == "missing" else "a place is there twice"
+    words = "place 4 is missing" if spoiled == "missing" else "a sequence number is duplicated"
     with pytest.raises(StorageError, match=words):
         records(LakeReader(patient(objects)))
     assert any(("missing" if spoiled == "missing" else "twice") in one for one in problems(objects))
@@ -435,7 +435,7 @@ def test_documents_lie_in_the_folders_that_were_asked_for():
     (confirmed,) = [name for name in found if name.startswith("fraud_confirmation/")]
     assert confirmed.startswith("fraud_confirmation/payment=2Fp3=23")
     assert msgspec.json.decode(found[confirmed])["verdict"] == "fraud"
-    with pytest.raises(StateError, match="has places as JSON documents alone"):
+    with pytest.raises(StateError, match="has JSON documents only"):
         LakeReader(patient(objects))
 
 
@@ -478,7 +478,7 @@ def test_a_document_that_is_there_with_other_content_stops_the_writer():
     objects = MemoryObjects()
     objects.put("transaction/p3.json", b"{}")
 
-    with pytest.raises(StateError, match=r"transaction/p3\.json in memory is there with another content"):
+    with pytest.raises(StateError, match=r"transaction/p3\.json in memory exists with other content"):
         write(objects, small_log(), Layout(documents=FOLDERS))
 
 

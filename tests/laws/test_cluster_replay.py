@@ -233,7 +233,7 @@ payment:
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({"rules/r.yaml": SINCE}, "rule r1 looks 'since flag'"),
+        ({"rules/r.yaml": SINCE}, "rule r1 uses 'since flag'"),
         ({"policy.yaml": EXPLORE}, "its policy explores payment with a cap for each day"),
     ],
 )

@@ -157,12 +157,12 @@ def test_an_event_without_an_answer_is_an_error_and_not_a_missing_value():
         (
             "",
             '- { id: r1, on: payment, by: card, when: "count(payment) over 1d since flag > 1", effect: review }\n',
-            "rule r1 looks 'since flag'",
+            "rule r1 uses 'since flag'",
         ),
         (
             'merchant:\n  seen: "count(payment) over 1d"\ncard:\n  busiest: "max(merchant.seen of payment) over 7d"\n',
             "",
-            "card.busiest aggregates a feature that looks at merchant over the events of card",
+            "card.busiest aggregates a feature of merchant over the events of card",
         ),
     ],
 )

@@ -158,7 +158,7 @@ def test_a_pattern_says_which_features_it_leaves_out():
         (
             "payment.inputs[1]",
             "'merchant.*' leaves out merchant.last_card",
-            "Let a feature count or compare what matters about it.",
+            "Use a feature that counts or compares what matters about it.",
         ),
     ]
 
@@ -186,8 +186,8 @@ def test_a_pattern_says_which_features_it_leaves_out():
             "card.last_at",
             "card.last_at is a time, which no model can read. Write hour(card.last_at) or weekday(card.last_at).",
         ),
-        ("payment.payment_id", "payment.payment_id is another one in every event: there is nothing to learn from it."),
-        ("payment.arn", "payment.arn is another one in every event: there is nothing to learn from it."),
+        ("payment.payment_id", "payment.payment_id is different in every event, so a model cannot learn from it."),
+        ("payment.arn", "payment.arn is different in every event, so a model cannot learn from it."),
         ("score", "score is read by rules and the policy, not by an input of payment"),
         ("count(payment) over 1h", "aggregates stand in features and rules, not in an input of payment"),
         ("1 + 1", "1 + 1 is the same for every payment."),
@@ -349,7 +349,7 @@ def test_every_setting_is_read():
             "calibration is auto or isotonic or platt or none, not 'isotonnic'. Did you mean isotonic?",
         ),
         ("negatives: 0.1", "negatives is a share such as 25%, not '0.1'."),
-        ("negatives: 0%", "negatives is above 0%: without genuine events nothing can be learnt."),
+        ("negatives: 0%", "negatives is above 0%: without genuine events nothing can be learned."),
         ("friendly_fraud: friendly", "friendly_fraud is a list, not a value"),
         ("friendly_fraud: [a, a]", "'a' is used twice."),
         ("slices: [chanel]", "payment has no field 'chanel'. Did you mean channel?"),
@@ -364,7 +364,7 @@ def test_every_setting_is_read():
         ),
         ("give_away: [payment.country]", "payment.country is not an input of this model. Did you mean"),
         ("give_away: [card.bal*]", "card.bal* is not an input of this model."),
-        ("give_away: [payment.*, card.*, merchant.*]", "give_away lists every input, so that none is left."),
+        ("give_away: [payment.*, card.*, merchant.*]", "give_away lists every input, so none is left."),
         ("seed: -1", "seed is a whole number from 0 to 2147483647, not '-1'."),
     ],
 )
@@ -393,7 +393,7 @@ def test_without_labels_nothing_can_be_searched_for():
     ((line, _, path, words),) = problems("learner: isolation", "search: { trials: 5 }")
 
     assert (line, path) == (3, "search")
-    assert words.endswith("so nothing says which of its parameters are better. Leave search out.")
+    assert words.endswith("so its parameters cannot be compared. Leave search out.")
 
 
 def test_a_delay_below_the_label_delay_is_told():

@@ -164,7 +164,7 @@ def test_a_champion_is_compared_only_on_rows_that_it_has_not_learnt_from():
     assert found.compared["champion"].rows == sum(given.times_ms[found.tested.rows] >= since_ms)
     assert found.compared["champion"].differences["auc_roc"].low > 0
     assert len(found.compared["champion"].metrics["auc_roc"].folds) == 2
-    assert any("has learnt from" in text for text in found.remarks)
+    assert any("The champion was trained on" in text for text in found.remarks)
     assert other.compared["champion"].rows == 0
 
 
@@ -241,7 +241,7 @@ def test_a_fold_that_cannot_be_learnt_leaves_the_others():
 
 @pytest.mark.parametrize("count", [20, 60])
 def test_where_no_fold_can_be_learnt_the_reason_is_told(count):
-    with pytest.raises(UsageError, match="no fold of payment gives a model that could be judged"):
+    with pytest.raises(UsageError, match="no fold of payment has a model that can be evaluated"):
         evaluate(noisy_set(count), settings(), TERMS, learn_by(settings(), {}))
 
 

@@ -150,7 +150,7 @@ def test_a_model_that_stopped_early_counts_as_its_library_counts(tmp_path):
     assert "stopped early" in foreign.remarks[0]
     assert loaded(foreign).margins(columns_of(frame)).tolist() == expected.tolist()
     assert (first.best_iteration, whole.best_iteration) == (0, None)
-    assert "all count, as XGBoost's Booster has it" in whole.remarks[0]
+    assert "all count, as in XGBoost's Booster" in whole.remarks[0]
     with pytest.raises(UsageError, match="rounds, so 0 of them cannot count"):
         read_foreign("a", boosted(), rounds=0)
     with pytest.raises(UsageError, match="12 rounds, so 13 of them cannot count"):
@@ -244,14 +244,14 @@ def booster_dump():
 REFUSED = {
     "pickle": (pickle.dumps([1, 2]), "pickles are never read.*save_model"),
     "old pickle": (b"ccopy_reg\n_reconstructor\n", "pickles are never read"),
-    "joblib": (zlib.compress(b"x"), "nothing that can be brought.*LightGBM's text, or ONNX"),
+    "joblib": (zlib.compress(b"x"), "not a model that can be imported.*LightGBM's text, or ONNX"),
     "catboost": (b"CBM1\x00", "format='onnx'"),
     "hdf5": (b"\x89HDF\r\n", "HDF5"),
     "zip": (b"PK\x03\x04", "zip.*ONNX"),
     "gzip": (b"\x1f\x8b\x08", "gunzip"),
     "pmml": (b"<?xml version='1.0'?>", "PMML"),
     "empty": (b"", "is empty"),
-    "text": (b"hello", "nothing that can be brought"),
+    "text": (b"hello", "is not a model that can be imported"),
     "old xgboost": (b"binf\x00", "old binary"),
     "dump": (booster_dump(), "dump, which lacks half"),
     "other json": (b'{"a": 1}', "no model of XGBoost: it lacks 'learner'"),
@@ -259,10 +259,10 @@ REFUSED = {
     "catboost json": (b'{"oblivious_trees": []}', "CatBoost's JSON"),
     "broken json": (boosted()[:-500], "broken JSON"),
     "deep json": (b"[" * 200_000, "nested deeper"),
-    "broken ubjson": (boosted("ubj")[:3000], r"not a whole model in UBJSON \(byte"),
+    "broken ubjson": (boosted("ubj")[:3000], r"not a complete model in UBJSON \(byte"),
     "dart": (boosted(booster="dart"), "'dart', and only 'gbtree'"),
     "ranking": (edited(lambda one: one["objective"].update(name="rank:pairwise")), "ranks within groups"),
-    "counts": (boosted(objective="count:poisson"), "count:poisson, and a score can be made of"),
+    "counts": (boosted(objective="count:poisson"), "count:poisson, and supported objectives are"),
     "several targets": (edited(lambda one: one["learner_model_param"].update(num_target="2")), "several classes"),
     "no trees": (edited(lambda one: one["gradient_booster"]["model"].update(trees=[])), "has no trees"),
     "huge width": (

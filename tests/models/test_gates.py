@@ -173,7 +173,7 @@ def test_a_champion_that_knows_every_test_row_cannot_be_beaten():
     )
 
     assert not result.passed
-    assert "learnt from every test row" in result.note
+    assert "trained on every test row" in result.note
 
 
 @pytest.mark.slow

@@ -243,11 +243,11 @@ def test_a_damaged_or_missing_file_is_named_with_a_cure():
     data = boosted()
     manifest = json.dumps(manifest_of(XGBOOST, data, NUMBERS)).encode()
 
-    with pytest.raises(RegistryError, match=r"model\.json of model m-1 is not the one .* restore"):
+    with pytest.raises(RegistryError, match=r"model\.json of model m-1 differs from the one .* restore"):
         load_model(manifest, {"model.json": data + b" "})
     with pytest.raises(RegistryError, match=r"model\.json of model m-1 is not there: restore"):
         load_model(manifest, {})
-    with pytest.raises(RegistryError, match=r"plot\.svg of model m-1 is not the one"):
+    with pytest.raises(RegistryError, match=r"plot\.svg of model m-1 differs from the one"):
         load_model(manifest, {"model.json": data, "plot.svg": b"<svg/>"})
 
 

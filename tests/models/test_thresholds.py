@@ -194,8 +194,8 @@ def test_where_days_are_too_few_keys_are_drawn_and_without_keys_events():
     drawn += by_key.best.cost - drawn.mean()
     assert (by_key.cost_low, by_key.cost_high) == pytest.approx(tuple(np.percentile(drawn, [2.5, 97.5])))
     assert by_key.drawn.startswith("40 keys: rows of one card depend on each other")
-    assert by_event.drawn.startswith("400 events: no entity stands under capacity")
-    assert by_event.drawn.endswith("; 7 days are too few to draw from")
+    assert by_event.drawn.startswith("400 events: capacity names no entity")
+    assert by_event.drawn.endswith("; 7 days are too few to resample")
     assert by_event.cost_low is not None
     assert by_event.cost_low < by_event.best.cost < by_event.cost_high
     assert by_event.reviews_at is not None
@@ -206,7 +206,7 @@ def test_where_there_is_too_little_to_draw_no_interval_stands():
     found = thresholds(given, TERMS, seed=7)
 
     assert (found.cost_low, found.cost_high, found.reviews_at, found.declines_at) == (None,) * 4
-    assert found.drawn.endswith("; 1 day is too few to draw from, and so are they")
+    assert found.drawn.endswith("; 1 day is too few to resample, and so are they")
 
 
 def test_the_cut_offs_of_drawings_lie_around_the_best():

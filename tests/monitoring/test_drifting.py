@@ -104,7 +104,7 @@ def test_without_such_events_the_score_is_left_out_and_that_is_said(bank: Path):
     report = more(bank, days=1).health.drift(recent="2d")
 
     assert SCORE not in {one.name for one in report.found}
-    assert any("score is not compared: 0 events lie between" in words for words in report.remarks)
+    assert any("score is not compared: 0 events are between" in words for words in report.remarks)
 
 
 def test_label_delay_goes_by_when_labels_became_known(bank: Path):
@@ -220,7 +220,7 @@ def test_without_model_yaml_all_features_are_compared(tmp_path: Path):
     [
         ({"reference": "soon"}, "reference: 'soon' is not a duration"),
         ({"recent": "0s"}, "recent: the duration must be above zero"),
-        ({"as_of": "2027-01-01"}, "the recent stretch, .* has no payment events"),
+        ({"as_of": "2027-01-01"}, "the recent period, .* has no payment events"),
         ({"reference": "5d", "as_of": "2026-03-03"}, "the reference, .* has no payment events"),
         ({"event": "paymant"}, "payment"),
         ({"as_of": "2026-03-08"}, "has no training data before the recent period"),

@@ -125,5 +125,5 @@ def test_quiet_hours_end_where_they_say_in_the_night_in_which_clocks_are_set_bac
 def test_hours_that_end_when_they_begin_are_refused(tmp_path):
     bank = Bank(tmp_path, notice(TEAM + 'quiet: { from: "07:00", to: "07:00" }\n'))
 
-    with pytest.raises(DefinitionError, match="hours from 07:00 to 07:00 are none, or all"):
+    with pytest.raises(DefinitionError, match="hours from 07:00 to 07:00 are empty, or the whole day"):
         bank.project.opened.checked()

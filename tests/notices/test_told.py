@@ -421,7 +421,7 @@ def test_a_question_whose_link_has_ended_does_not_leave(tmp_path):
     bank.tell(later_ms=DAY_MS)
 
     assert bank.post.mails == []
-    assert [(one.state, "its link has ended" in one.reason) for one in bank.letters()] == [(DROPPED, True)]
+    assert [(one.state, "its link expired" in one.reason) for one in bank.letters()] == [(DROPPED, True)]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ WRONG = {
     "no such question": ("as_of:", "as_at:", "8:5 the question has no 'as_at'"),
     "no key": ("    key: row.who\n", "", "6:5 the question lacks key"),
     "no expression": ("row.who\n", "row.\n", "7:"),
-    "a line of a file": ("key: row.who", "key: text(row.number)", "7:10 row.file and row.number are"),
+    "a line of a file": ("key: row.who", "key: text(row.number)", "7:10 row.file and row.number exist"),
     "nothing of the kind": ("spent: row.features", "spent: row.feature", "12:12 the result has nothing named"),
     "no such feature": (
         "spent: row.features['card.spent_1h']",

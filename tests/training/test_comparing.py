@@ -128,7 +128,7 @@ def test_tested_rows_are_drawn_by_their_keys(tmp_path: Path):
     (folder / "model.yaml").write_text(capacity.replace(INPUTS, "[payment.channel]"), encoding="utf-8")
     found = app.open(folder).models.compare(one, app.open(folder).train().stored.id)
 
-    assert found.drawn.endswith(" keys: rows of one card depend on each other, so whole keys are drawn")
+    assert found.drawn.endswith(" keys: rows of one card depend on each other, so whole keys are resampled")
     assert found.found[0].low is not None
 
 

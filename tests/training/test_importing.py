@@ -103,14 +103,14 @@ def test_it_is_judged_gated_and_kept_as_one_of_ours(project, tmp_path):
     assert [one.get("feature") for one in manifest["inputs"]] == list(OURS)
     assert manifest["inputs"][1]["categories"] == list(TEXTS)
     assert sum(manifest["importance"].values()) == pytest.approx(1, abs=1e-5)
-    assert any("Test rows may have been in its training" in one for one in report.remarks)
+    assert any("Its training data may include test rows" in one for one in report.remarks)
 
 
 def test_the_report_says_where_it_comes_from(project, tmp_path):
     bring_files(tmp_path)
     page = import_it(project, tmp_path).stored.files["report.html"].decode()
 
-    assert "Test rows may have been in its training" in page
+    assert "Its training data may include test rows" in page
     assert "elsewhere, until a time that was not declared" in page
     assert "SHA-256" in page
     assert "exact TreeSHAP" in page
@@ -139,8 +139,8 @@ def test_tests_that_begin_before_its_training_ended_are_left_out(project, tmp_pa
     assert folds[1].why == ""
     assert report.stored.manifest["imported"]["trained_until"] == "2026-03-12T01:00:00Z"
     assert report.stored.manifest["data"] == {"to": "2026-03-12T01:00:00Z"}
-    assert any("its training ended 2026-03-12" in one for one in report.remarks)
-    with pytest.raises(UsageError, match=r"the last test begins 2026-03-1.* not seen. Bring it again"):
+    assert any("its declared end of training is 2026-03-12" in one for one in report.remarks)
+    with pytest.raises(UsageError, match=r"the last test begins 2026-03-1.* not seen. Import it again"):
         import_it(project, tmp_path, trained_until="2026-03-16")
 
 
@@ -297,7 +297,7 @@ WRONG = {
     "a name twice": ({"inputs": INPUTS.replace("n=card", "amount=card")}, "names a feature of fraud.json twice"),
     "an input twice": ({"inputs": INPUTS.replace("card.payments_1d", "payment.amount")}, "stands for two features"),
     "no expression": ({"inputs": INPUTS.replace("payment.amount", "payment.amuont")}, r"--inputs:1:8.*amuont"),
-    "the id": ({"inputs": INPUTS.replace("payment.amount", "payment.id")}, "payment.id is another one in every event"),
+    "the id": ({"inputs": INPUTS.replace("payment.amount", "payment.id")}, "payment.id is different in every event"),
     "a number for a text": ({"inputs": INPUTS.replace("payment.channel", "payment.amount > 3")}, "by categories, and"),
     "a text for a number": (
         {"inputs": INPUTS.replace("card.payments_1d", "payment.card")},

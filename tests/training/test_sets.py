@@ -325,7 +325,7 @@ REFUSED: list[tuple[Callable[[app.Project, Path], object], str]] = [
     ),
     (lambda bank, tmp_path: bank.training_sets.write(tmp_path / "set", fold="last"), "there is no fold last"),
     (lambda bank, tmp_path: bank.training_sets.write(tmp_path / "set", "login"), "model.yaml has no model of 'login'"),
-    (lambda bank, tmp_path: bank.training_sets.write(tmp_path / "set", labels="labels.jsonl"), "labels go with files"),
+    (lambda bank, tmp_path: bank.training_sets.write(tmp_path / "set", labels="labels.jsonl"), "labels are for files"),
     (lambda bank, tmp_path: bank.training_sets.again(tmp_path / "none"), "there is no file .*none"),
 ]
 

@@ -69,7 +69,7 @@ def test_too_little_history_is_said_once_with_how_much_is_needed(tmp_path: Path,
         project.train(as_of=as_of)
     assert str(raised.value) == (
         f"payment has {had} days of history, from 2026-03-01T00:00:00Z on. Training needs more than 4.0 days: "
-        "label_delay 1d + split.test 2d + split.delay 1d, and events before that to learn from. Bring in older ones, "
+        "label_delay 1d + split.test 2d + split.delay 1d, and events before that to train on. Add older ones, "
         "or shorten split.test in model.yaml."
     )
 
@@ -97,7 +97,7 @@ def test_shuffled_files_are_trained_on_in_order_of_time(tmp_path: Path, days: Pa
         project.train(files=tmp_path / "shuffled.jsonl", labels=labels)
     sorted_ = project.train(files=tmp_path / "shuffled.jsonl", labels=labels, order="time")
     assert sorted_.evaluation.metrics["auc_roc"] == plain.evaluation.metrics["auc_roc"]
-    with pytest.raises(UsageError, match="the log has its order"):
+    with pytest.raises(UsageError, match="the log keeps its own order"):
         project.train(order="time")
 
 
@@ -221,10 +221,10 @@ def test_stages_are_told_as_they_begin(tmp_path: Path, days: Path):
 
     assert found == [
         "reading events, computing features",
-        "learning and judging, fold 1 of 2",
-        "learning and judging, fold 2 of 2",
+        "training and evaluating, fold 1 of 2",
+        "training and evaluating, fold 2 of 2",
         "measuring, with intervals",
-        "learning from the newest window",
+        "training on the newest window",
         *(f"leak test, set {number} of 4" for number in range(1, 5)),
         "writing the report",
     ]
@@ -272,9 +272,7 @@ def test_a_moment_before_all_events_is_told_when_they_begin(
     tmp_path: Path, days: Path, capsys: pytest.CaptureFixture[str]
 ):
     project = bank(tmp_path, days)
-    words = (
-        "by 2020-01-01T00:00:00Z no payment had happened: the oldest is of 2026-03-01T00:00:00Z. Name a later moment"
-    )
+    words = "by 2020-01-01T00:00:00Z no payment had happened: the oldest is of 2026-03-01T00:00:00Z. Give a later time"
     with pytest.raises(UsageError, match=words):
         project.train(as_of="2020-01-01")
     assert run(["-C", str(project.opened.places.folder), "train", "--as-of", "soon"]) == 2

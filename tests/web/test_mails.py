@@ -119,7 +119,7 @@ def test_a_notice_is_looked_at_and_sent_as_a_test(tmp_path):
         form = {"csrf": await browser.csrf(), "to": "me@bank.example", "event": "payment/p-1"}
         assert "Sent to me@bank.example." in says(await browser.post("/mails/notices/customer/test", form))
         wrong = await browser.post("/mails/notices/customer/test", {**form, "to": "nobody"})
-        assert "is not an address of mail" in says(wrong)
+        assert "is not a mail address" in says(wrong)
         assert len(list(bank.project.opened.places.mail.glob("*.eml"))) == 1
 
     run(bank, steps)

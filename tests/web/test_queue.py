@@ -250,7 +250,7 @@ def test_who_comes_second_sees_who_was_first_and_what_it_is_now(bank):
         status, _, body = await form(browser, "/cases/1/decide", verdict="genuine", tag=tag)
         assert status == 409
         assert "ann decided case 1 as fraud" in body
-        assert "Nothing of yours was saved" in body
+        assert "Your change was not saved" in body
         status, _, body = await form(browser, "/queue/bulk", action="genuine", **{"case-1": tag, "case-2": ""})
         assert status == 409
         assert "1 case was not changed" in body
@@ -270,11 +270,11 @@ def test_of_a_case_that_nobody_changed_nobody_is_named_and_no_time(bank):
         found = await browser.send("POST", "/api/v1/cases/1/decide", b'{"verdict": "fraud"}', headers)
         said = found.json()
         assert (found.status, said["title"]) == (409, "The case was changed meanwhile")
-        assert said["detail"].startswith("case 1 is not as it was read;")
+        assert said["detail"].startswith("case 1 differs from the version that you read;")
         assert (said["by"], said["at"], said["saved"]) == (None, None, False)
         status, _, body = await form(browser, "/cases/1/decide", verdict="fraud", tag="9.1")
         assert status == 409
-        assert "Case 1 is not as it was read. Nothing of yours was saved." in body
+        assert "Case 1 differs from the version that you read. Your change was not saved." in body
         assert "1970" not in body
 
     run(bank, steps)

@@ -561,7 +561,7 @@ def test_a_label_that_a_full_disk_does_not_take_says_whether_it_waits(bank, monk
         full.setattr(people_database, "connect_beside", small_beside)
         assert run(words) == 3
         said = capsys.readouterr().err
-    assert "there is no room" in said
+    assert "the disk is full" in said
     assert ("do not repeat it" in said) == (room == 150_000)
     assert run(["-C", str(bank), "label", "payment/p2", "genuine"]) == 0
     assert app.open(bank).labels()["id"].to_pylist() == (["p1", "p2"] if room == 150_000 else ["p2"])

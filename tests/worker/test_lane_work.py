@@ -106,7 +106,7 @@ def test_a_version_that_reads_events_otherwise_needs_a_new_start():
     worker = Worker()
     worker.post.publish(told(version(2, EVENTS.replace("other: text?", "other: text?, more: text?"))), 2)
 
-    with pytest.raises(UsageError, match="Start it again: it takes that version up first"):
+    with pytest.raises(UsageError, match="Restart this worker to use it"):
         attend(worker, worker.lead(), "1")
 
     assert worker.reached is None
@@ -158,7 +158,7 @@ def test_a_lane_is_held_to_what_it_was_begun_with():
     worker.lead().hold(4)
 
     assert worker.log.offsets(SHAPE) == {"lanes": "2", "key": "card", "partitions": "4"}
-    with pytest.raises(StateError, match="lane 1 was begun with key card, lanes 2, partitions 4"):
+    with pytest.raises(StateError, match="lane 1 was started with key card, lanes 2, partitions 4"):
         worker.lead().hold(6)
-    with pytest.raises(StateError, match="and now it is key card, lanes 4, partitions 4: keys would be in other lanes"):
+    with pytest.raises(StateError, match="and now has key card, lanes 4, partitions 4: keys would move to other lanes"):
         worker.lead(lanes=4)

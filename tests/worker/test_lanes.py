@@ -221,11 +221,11 @@ def test_what_needs_one_log_asks_for_a_lane(project: app.Project):
 
 def test_lanes_take_events_from_their_topics_alone(project: app.Project, tmp_path: Path):
     for one in (project, project.lane(0)):
-        with pytest.raises(UsageError, match="takes events from its topics alone"):
+        with pytest.raises(UsageError, match="accepts events from its topics only"):
             one.ingest(tmp_path / "events.yaml", as_type="payment")
-        with pytest.raises(UsageError, match="takes events from its topics alone"):
+        with pytest.raises(UsageError, match="accepts events from its topics only"):
             one.decide([{"payment_id": "p"}], as_type="payment")
-        with pytest.raises(UsageError, match="takes events from its topics alone"):
+        with pytest.raises(UsageError, match="accepts events from its topics only"):
             one.quarantine.retry([])
     with pytest.raises(UsageError, match="leave --labels out"):
         project.production.produce(tmp_path / "events.yaml", as_type="payment", labels=tmp_path / "events.yaml")

@@ -181,7 +181,7 @@ def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
         reply = json.loads(tend_outbox(log, Request(request, OUTBOX, moved_request([stale]), 0)))
         assert log.offset("sink:table", "") == "4"
 
-    assert "another process delivers to it as well" in reply["refusal"]
+    assert "another process also delivers to it" in reply["refusal"]
 
 
 # ---- beside the writer
@@ -355,7 +355,7 @@ def test_a_row_that_is_not_stuck_is_told(stuck, name):
 
 @pytest.mark.parametrize("name", ["3", "table", "table/3", "/3-0", "table/3-x", "table/-3-0", "table/²-0"])
 def test_what_names_no_row_is_told(name):
-    with pytest.raises(UsageError, match="named as 'shroff outbox list'"):
+    with pytest.raises(UsageError, match="name a stuck row as in 'shroff outbox list'"):
         key_of(name)
 
 

@@ -205,7 +205,7 @@ def reason(error: Exception) -> str:
         return f"its certificate is not trusted ({error.verify_message})"
     if isinstance(error, OSError):
         return (error.strerror or str(error) or type(error).__name__).rstrip(".")
-    return f"it does not answer as HTTP ({type(error).__name__})"
+    return f"its response is not valid HTTP ({type(error).__name__})"
 
 
 def _proxy_at(address: str) -> SplitResult:

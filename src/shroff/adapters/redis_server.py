@@ -39,7 +39,7 @@ class RedisServer:
             from redis.backoff import NoBackoff
             from redis.retry import Retry
         except ImportError:
-            raise UsageError(f"{what} is in Redis, whose client is missing: install shroff[redis].") from None
+            raise UsageError(f"{what} is in Redis, but the client library is missing: install shroff[redis].") from None
         self.address, self._what = address_of(url), what
         if url.partition(":")[0] not in SCHEMES:
             raise UsageError(f"{what}: an address in Redis is redis://, rediss:// or unix://, not {self.address}.")
@@ -128,7 +128,7 @@ def failed(error: Exception, address: str, what: str) -> ShroffError:
         return UsageError(f"{what}: Redis at {address} rejects the sign-in. Check user and password in its address.")
     if isinstance(error, exceptions.ResponseError) and not is_passing:
         if type(error).__name__ in _OF_CLUSTERS:
-            return UsageError(f"{what}: {address} is a Redis Cluster, and shroff needs one server with its replicas.")
+            return UsageError(f"{what}: {address} is a Redis Cluster, and shroff needs a single server with replicas.")
         return UsageError(f"{what}: Redis at {address} refuses this: {words.rstrip('.')}.")
     what_for = "cannot do this now" if is_passing else "does not answer"
     return TransientError(f"Redis at {address} {what_for}: {words or type(error).__name__}")

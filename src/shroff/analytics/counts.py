@@ -142,7 +142,7 @@ def count_events(
     reads = sum(asked.reads(log, lake) for log, lake in histories)
     if most is not None and reads > most:
         raise UsageError(
-            f"{reads:,} events would have to be read, and {most:,} are read at once here. Ask for fewer days, count "
+            f"{reads:,} events would have to be read, but the limit here is {most:,}. Select fewer days, count "
             "whole days in UTC without a field or source, or use 'shroff counts'."
         )
     found: Tally = Counter()
@@ -288,7 +288,7 @@ class _Asked:
 
 def _check_rows(count: int) -> None:
     if count > ROWS_MAX:
-        raise UsageError(f"the answer would have {count:,} rows, and {ROWS_MAX:,} are given: ask for fewer days.")
+        raise UsageError(f"the answer would have {count:,} rows, but the limit is {ROWS_MAX:,}: select fewer days.")
 
 
 def _columns(field: str, types: Sequence[EventType], *, is_named: bool) -> dict[str, str]:

@@ -133,7 +133,7 @@ def ask_funnel(
     count = reads(funnel.events, histories, times)
     if most is not None and count > most:
         raise UsageError(
-            f"{count:,} events would have to be read, and {most:,} are read at once here. Ask for fewer days after "
+            f"{count:,} events would have to be read, but the limit here is {most:,}. Select fewer days after "
             "'shroff lake write', or use 'shroff funnel'."
         )
     events = read_steps(funnel, split, definitions, histories, times)

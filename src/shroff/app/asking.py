@@ -60,7 +60,7 @@ class DecisionHistory:
             return explain(log, row, progress, self._opened.registry.load, self.key_index)
 
     def first_reason(self, event: str, id_: str) -> ModelReason | None:
-        """The first reason of a decision, as `explain` tells it, for lists of them; None where nothing is said.
+        """Get the first reason of a decision, as in `explain`; None if there is none.
 
         Raises: as `explain`.
         """
@@ -97,7 +97,7 @@ class DecisionHistory:
 
         names = known_engines(engines)
         if sample is not None and sample < 1:
-            raise UsageError(f"a sample has 1 event at least, not {sample}.")
+            raise UsageError(f"a sample must have at least 1 event, not {sample}.")
         if self._opened.lanes.is_parted:
             return verified_together(
                 DecisionHistory(one).verify(names, sample, progress)

@@ -59,7 +59,7 @@ class ProjectCases:
 
     @contextmanager
     def open(self) -> Iterator[CaseDesk]:
-        """Cases as of now: what the log has is raised first, and what is due is carried out."""
+        """Open the cases, after raising new alerts of the log and running due tasks."""
         from shroff.cases.timers import carry_out
 
         with self._raised() as desk:

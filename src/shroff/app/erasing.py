@@ -71,8 +71,8 @@ class Erasing:
         """Erase the personal values of all events with this key, and the mails about them; also works beside a writer.
 
         Args:
-            key: As a person writes it; a hashed one in clear, or as the log shows it. Of several parts a list as JSON.
-            is_dry: Count, and remove nothing.
+            key: The key as people write it; a hashed one in clear or as in the log; several parts as a JSON list.
+            is_dry: Only count.
 
         Raises: UsageError for an entity that there is not, or where no event type of it has a personal field.
         Cost: one pass over the log.

@@ -83,11 +83,10 @@ class HealthChecks:
     def doctor(self, seen: EarlierFindings | None = None) -> Findings:
         """Run all checks of `doctor`. Something that cannot be read is a finding, not an error.
 
-        Each system outside is asked once, for 5 seconds at most, and nothing is changed there; with several lanes
-        once for each.
+        Contacts each external system once (with lanes, once per lane), for at most 5 seconds. Changes nothing there.
 
         Args:
-            seen: What earlier looks of this process found: the same is not read again, and what is found goes there.
+            seen: Results of earlier checks in this process, which are reused and extended.
         """
         from shroff.monitoring.doctor import EarlierFindings, ExaminedProject, Findings, look
 
@@ -245,8 +244,8 @@ class HealthChecks:
 
         Args:
             event: The event type; optional if only one has a model, active or in model.yaml.
-            reference: `model` for what the champion has learnt from, or the length of the stretch before the recent
-                one, such as `90d`.
+            reference: `model` for the champion's training data, or the length of the period before the recent one,
+                such as `90d`.
             recent: The length of the recent period, up to `as_of`.
             as_of: By default the time of the newest event of the type; labels may be known long after that.
 

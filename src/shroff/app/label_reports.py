@@ -53,7 +53,7 @@ class LabelReports:
     def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
         """Get the share of frauds known after given numbers of days; ages beyond the curve are left out.
 
-        By the labels of the last `LOOK_BACK` places, so that it takes no longer as the log grows.
+        Uses the labels of the last `LOOK_BACK` sequence numbers, so its cost does not grow with the log.
         """
         from shroff.cases.labels import LabelsInMemory, maturity_in
         from shroff.log.later_labels import latest

@@ -177,7 +177,7 @@ class Lakes:
 
     @contextmanager
     def open(self, to: str | None = None) -> Iterator[Lake]:
-        """The lake that shroff.yaml names, or the one at another address: to write, check and read it.
+        """Open the lake of shroff.yaml, or another one, to write, check and read it.
 
         Args:
             to: A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
@@ -234,7 +234,7 @@ class Lakes:
 
     @contextmanager
     def reader(self) -> Iterator[LakeReader]:
-        """The lake that shroff.yaml names, to read; for that the project may have mistakes."""
+        """Open the lake of shroff.yaml for reading; works even if the project has errors."""
         from shroff.lake.reader import LakeReader
 
         assert self._opened.systems.lake is not None

@@ -56,7 +56,7 @@ class SentLetters:
     def forget(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
         """Delete stored mails about these events, and the records of all recipients.
 
-        As `Erasing.forget_mails`. Tests of notices are removed, too: nobody knows of which event one is.
+        As `Erasing.forget_mails`. Test mails of notices are removed too, because they belong to no known event.
         """
         from shroff.notices.mailbox import kept_of
         from shroff.notices.trying import preview_id
@@ -126,7 +126,7 @@ class SentLetters:
         """Send a mail now, once per key; gives the reasons of refused addresses, also from an earlier attempt.
 
         Args:
-            call: On whose behalf, in the place of a notice.
+            call: The name of the call, used instead of a notice.
             to: Plain addresses.
             key: The same key and mail again sends nothing; without a key each call sends.
 

@@ -214,7 +214,7 @@ class NoticeViews:
     def preview(self, name: str, event: str = "", day: str = "") -> Mail:
         """Preview the mail of a notice for an event, `payment/p-1`; by default the newest that fits.
 
-        Of a report it is that of a day, `2026-03-01`; left out, the one that was due last.
+        For a report, `day` is a day such as `2026-03-01`; by default the last that was due.
         Nothing is sent, and its link answers nothing. Raises: UsageError.
         """
         from shroff.app.analytics.event_counts import day_named
@@ -230,7 +230,7 @@ class NoticeViews:
         is new.
 
         Args:
-            day: As `2026-03-01`; left out, the day before `at_ms`, which is now where it is None.
+            day: As `2026-03-01`; by default the day before `at_ms` (default: now).
 
         Raises: UsageError where the notice is no report, or `day` is none.
         """

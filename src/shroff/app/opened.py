@@ -109,7 +109,7 @@ class Opened:
     def refuse_a_second_key(self) -> None:
         if self.lanes.has_hashed():
             raise StorageError(
-                f"{self.places.hash_key} is not there, and the log has values that were hashed with it. "
+                f"{self.places.hash_key} is missing, and the log has values that were hashed with it. "
                 "Restore it from a backup: with a new key, known cards and customers would look new"
             )
 

@@ -30,8 +30,8 @@ class ProjectPeople:
 
     @contextmanager
     def open(self) -> Iterator[Desk]:
-        """Users, sessions, keys and the record of who did what, in the database of the log, which is made where it is
-        not there yet. May be held for as long as a process runs.
+        """Open users, sessions, keys and the audit log, in the database of the log; it is created if necessary. It
+        can stay open as long as the process runs.
         """
         from shroff.people.desk import Desk
 
@@ -41,7 +41,7 @@ class ProjectPeople:
     def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, action: Action | None) -> int:
         """Put a request into the log's inbox, and its audit entry into the audit log, in one transaction.
 
-        Without an action nothing is recorded. Raises: StorageError where it cannot be recorded; nothing is asked then.
+        Without an action nothing is recorded. Raises: StorageError if it cannot be recorded; then nothing is requested.
         """
         if action is None:
             return log.ask(kind, body, at_ms)
@@ -63,7 +63,7 @@ class ProjectPeople:
     def verify_audit(self) -> Verified:
         """Verify the hash chain of the audit log and its sealed end.
 
-        A record that is whole is noted on this machine: one that is shorter later, though whole in itself, is found.
+        The length of an intact audit log is stored on this machine, to detect later truncation.
         Cost: 10 µs a row.
 
         Raises: StorageError where what was noted on this machine cannot be read or written.

@@ -74,7 +74,7 @@ class _Parts(ProjectParts):
         return Classifier(self.opened.registry.load(id_))
 
     def sql(self) -> sqlite3.Connection:
-        """Read the log by SQL, its tables as docs/howto/read-the-log-with-sql.md has them; close it in the end.
+        """Open the log for SQL queries; close it when done. For the tables see docs/howto/read-the-log-with-sql.md.
 
         Of a pruned log it has what is still in the file; the rest is in the lake.
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from shroff.log.state.snapshots import Saved
 
 COMPARED: Final = 32_768  # places that are held against the lake, and then taken out
-NO_KEEP: Final = "shroff.yaml does not say how long the store keeps events. Write 'keep: 400d' into it, for 400 days."
+NO_KEEP: Final = "shroff.yaml sets no retention period for the store. Write 'keep: 400d' into it, for 400 days."
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,12 @@ class Retention:
     ) -> Pruned:
         """Move events, labels and decisions older than `keep` from the store to the lake; also works beside a writer.
 
-        The lake is written first, and a snapshot where none stands behind what goes. Each record and decision is read
-        back from the lake and held against the store's before it goes.
+        The lake is written first, and a snapshot if necessary. Each record and decision is read back from the lake
+        and compared before it leaves the store.
 
         Args:
-            is_dry: Say what would go, and change nothing.
-            writing: Told of places that were written to the lake; `pruning` of those that left the store.
+            is_dry: Only report what would be moved.
+            writing: Called with sequence numbers written to the lake; `pruning` with those that left the store.
 
         Raises: UsageError where the project has no log, no `keep` or no lake; StateError where the lake does not have
             what the store has, which leaves the store as it is.

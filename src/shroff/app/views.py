@@ -70,9 +70,9 @@ class InputFiles:
     def check(self) -> None:
         """Raises: UsageError where no files are named and something is asked of them."""
         if self.labels is not None and not self.paths:
-            raise UsageError("labels go with files; those of the log are in it, by 'shroff label FILE'.")
+            raise UsageError("labels are for files; the log has its own labels, added by 'shroff label FILE'.")
         if self.order != "file" and not self.paths:
-            raise UsageError("the log has its order; one by time is for files.")
+            raise UsageError("an order by time is for files; the log keeps its own order.")
 
 
 @contextmanager
@@ -153,7 +153,7 @@ class WholeTables:
     def events(self, event: str | None = None, *, as_of: Moment | None = None) -> pa.Table:
         """Get the events of one type, with columns `seq` and its fields; up to `as_of`, as in `features`.
 
-        Without a type those of all types, their fields as JSON, as `shroff export events --format parquet` writes them.
+        Without a type: all types, with their fields as JSON, as in `shroff export events --format parquet`.
         """
         from shroff.replay.notebook import all_events, events_table
 

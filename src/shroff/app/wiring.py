@@ -49,9 +49,7 @@ if TYPE_CHECKING:
     from shroff.worker.serving.several import Note, SeveralSources
 
 
-NOT_THERE = (
-    "this project writes no features for other services. Say where in shroff.yaml: 'online: redis://localhost:6379/1'."
-)
+NOT_THERE = "this project writes no features for other services. Configure it in shroff.yaml: 'online: redis://localhost:6379/1'."
 
 
 class OutsideSystems:

@@ -294,7 +294,7 @@ def backtest(
 
     Args:
         judges_models: Whether the draft is about models or what is done by their scores. Events that its models have
-            learnt from are then judged apart.
+            learned from are then judged apart.
 
     Raises: UsageError where the log has no events, or none that was decided in the stretch, or the end lies before the
         start.
@@ -353,7 +353,7 @@ def _nothing_judged(log: LogReader, start_ms: int | None, end_ms: int | None, un
     """That nothing was judged, and where there would be something."""
     if undecided:
         were = "event there was" if undecided == 1 else "events there were"
-        return f"{undecided:,} {were} taken without a decision, so there is nothing to hold the draft against."
+        return f"{undecided:,} {were} taken without a decision, so there is nothing to compare the draft with."
     start = "its beginning" if start_ms is None else time_text(start_ms)
     end = "its end" if end_ms is None else time_text(end_ms)
     text = f"no event of the log that is decided lies from {start} to {end}."

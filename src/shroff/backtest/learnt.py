@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """The events that models of a draft have learnt from, though they may change their outcomes.
+    """The events that models of a draft have learned from, though they may change their outcomes.
 
     Args:
-        models: Their ids, sorted; `untold` are those that do not say what they have learnt from.
-        until_ms: Behind the last of these moments there is nothing that one of them has learnt from.
+        models: Their ids, sorted; `untold` are those that do not say what they have learned from.
+        until_ms: Behind the last of these moments there is nothing that one of them has learned from.
         events: How many of the judged events lie before it, and `behind` at or after it; `mature` of those are old
             enough to judge by.
         balance: Of those before it.
@@ -52,19 +52,19 @@ class Learnt:
             )
         elif self.events:
             found.append(
-                f"{self.events:,} events from before {until} are judged apart: {names} has learnt from there, and "
+                f"{self.events:,} events from before {until} are reported separately: {names} was trained on them, and "
                 "knows the answers."
             )
         if self.untold:
             found.append(
-                f"{', '.join(self.untold)} does not say what it has learnt from. If events here were among that, the "
-                "draft is flattered ('shroff models import --trained-until' declares it)."
+                f"{', '.join(self.untold)} does not name its training data. If events here were part of it, the "
+                "result is too good ('shroff models import --trained-until' declares it)."
             )
         return found
 
 
 def learnt_rows(draft: Definitions, judged: Sequence[JudgedEvents]) -> list[Flags]:
-    """Of each type the events before the end of what a model has learnt from that may change their outcomes."""
+    """Of each type the events before the end of what a model has learned from that may change their outcomes."""
     ends = [_until(draft, one.event) for one in judged]
     return [
         np.zeros(len(one), np.bool_) if end is None else one.times_ms < end
@@ -113,7 +113,7 @@ def _scorers(draft: Definitions, event: str) -> Sequence[Scorer]:
 
 
 def _until(draft: Definitions, event: str) -> int | None:
-    """The end of what the models of a type have learnt from; None where no score changes an outcome."""
+    """The end of what the models of a type have learned from; None where no score changes an outcome."""
     if not draft.hangs_on_score(event):
         return None
     return max((one.learnt_until_ms or 0 for one in _scorers(draft, event)), default=None)

@@ -101,7 +101,7 @@ def sentence(report: Report) -> str:
     Of events of which a model of the draft knows the answer it says nothing: `learnt_sentence` does.
     """
     if not report.balance.mature:
-        return "No event is there to judge the draft by."
+        return "There is no event to judge the draft by."
     return f"The draft would have {_what_it_comes_to(report, report.balance)}"
 
 
@@ -109,7 +109,7 @@ def learnt_sentence(report: Report) -> str:
     """Result of the draft on events that its models were trained on; empty where there are none."""
     if report.learnt is None or not report.learnt.events:
         return ""
-    begun = f"Learnt from, {report.learnt.events:,} events (no forecast): the draft would have "
+    begun = f"On {report.learnt.events:,} events of the training data (no forecast), the draft would have "
     return begun + _what_it_comes_to(report, report.learnt.balance)
 
 
@@ -141,7 +141,7 @@ def _more(count: int, one: str, many: str) -> str:
 def _span(report: Report) -> str:
     start = "the beginning" if report.start_ms is None else time_text(report.start_ms)
     end = "the end" if report.end_ms is None else time_text(report.end_ms)
-    text = f"{report.events:,} events again in {report.seconds:.1f} s, from {start} to {end} of the log. "
+    text = f"{report.events:,} events decided again in {report.seconds:.1f} s, from {start} to {end} of the log. "
     text += f"Labels as of {time_text(report.span.as_of_ms)}."
     if report.verdicts.undecided:
         text += f" {report.verdicts.undecided:,} events that were not decided are not judged."
@@ -155,7 +155,7 @@ def _answer(report: Report) -> str:
     shown += _sides(report, report.balance) if report.balance.mature else ""
     learnt = learnt_sentence(report)
     if report.learnt is not None and learnt:
-        shown += f"<h3>Learnt from</h3><p>{escape(learnt)}</p>{_sides(report, report.learnt.balance)}"
+        shown += f"<h3>Training data</h3><p>{escape(learnt)}</p>{_sides(report, report.learnt.balance)}"
     return f'{shown}<p class="ink3">{note}</p>'
 
 
@@ -231,9 +231,9 @@ def _weeks(report: Report) -> str:
     shown = [_signed(report, value) if count else "no events" for value, count in zip(sums, counts, strict=True)]
     units = [value / 10**report.definitions.settings.money_places for value in sums]
     drawn = [ChartColumn(*one) for one in zip(days, units, (count == 0 for count in counts), strict=True)]
-    under = "By the first day of each week. A grey week has no event that counts: none, or all are immature."
+    under = "By the first day of each week. A gray week has no mature event."
     table = pages.table(("Week from", f"Net, {currency}", "Events"), _week_rows(days, shown, counts), numbers={1, 2})
-    chart = columns("The draft less what was decided", currency, drawn, under=under)
+    chart = columns("The draft minus the recorded decisions", currency, drawn, under=under)
     return f"{chart}<details><summary>As a table</summary>{table}</details>"
 
 
@@ -268,7 +268,7 @@ def _rules(report: Report) -> str:
     rows += [(rule, "gone", f"{count:,}", *([""] * 9)) for rule, count in report.gone.items()]
     currency = report.definitions.settings.currency
     heads = ("Rule", "Effect", "Hits then", "Hits", "Fraud", "Genuine", "Immature", "Precision", f"Money, {currency}")
-    note = "Precision: of mature hits those that were fraud; without a label counts as genuine, unclear not at all."
+    note = "Precision: the share of mature hits that were fraud. Unlabeled hits count as genuine, unclear ones not."
     more = ("Only this rule", f"Fraud only it finds, {currency}", "Also hit by")
     shown = pages.table((*heads, *more), rows, numbers=set(range(2, 11)), wide={0, 11})
     return f'{shown}<p class="ink3">{note}</p>'
@@ -298,7 +298,8 @@ def _rows(report: Report) -> str:
 
 def _explorations(report: Report) -> str:
     note = (
-        "Each event stands for 1 / propensity declines; the interval is Wilson's. Behind a day's cap nobody is drawn."
+        "Each event represents 1 / propensity declines, with Wilson's interval. Events beyond a day's cap are not "
+        "explored."
     )
     texts = "".join(f"<p>{escape(text)}</p>" for text in report.explorations())
     return f'{texts}<p class="ink3">{note}</p>'

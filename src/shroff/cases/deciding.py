@@ -181,7 +181,7 @@ def undo(desk: CaseDesk, who: Who, number: int, case: int = 0) -> Undone:
         hand = Hand(change, who, desk.now_ms())
         pending = change.pending(number)
         if pending is None or pending.who != who.id:
-            raise TooLateError("there is nothing of yours to undo any more; reopen the case to answer it again.")
+            raise TooLateError("there is no action of yours left to undo; reopen the case to answer it again.")
         body = body_of(pending)
         if case and case not in {one.case for one in body.cases}:
             raise NoCaseError(f"action {number} does not belong to case {case}.")
@@ -255,7 +255,7 @@ def _asked(case: Case, alerts: list[Alert], tag: str, event: str) -> list[Alert]
         if not found and any(alert.named == event for alert in alerts):
             raise CaseChangedError(case)
         if not found:
-            raise NoEventError(f"{event[:200]!r} is none of the events of case {case.number}.")
+            raise NoEventError(f"{event[:200]!r} is not an event of case {case.number}.")
         return found
     seen = seen_of(tag) if tag else case.last_seq
     found = [alert for alert in waiting if alert.seq <= seen]

@@ -44,18 +44,18 @@ class TooLateError(UsageError):
 
 
 class CaseChangedError(UsageError):
-    """The case is not as it was read, and nothing of what was asked was saved: `case` is what it is now.
+    """The case differs from the version that was read, so nothing was saved: `case` is its current state.
 
     Mostly somebody else was first, which is said then.
     """
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        super().__init__(f"{self._why(case)}; nothing of yours was saved. Look at it again")
+        super().__init__(f"{self._why(case)}; your change was not saved. Reload it")
 
     def _why(self, case: Case) -> str:
         if case.is_untouched:
-            return f"case {case.number} is not as it was read"
+            return f"case {case.number} differs from the version that you read"
         who, at = case.changed_name or "somebody else", time_text(case.changed_ms)
         what = "decided" if case.state == CLOSED else "changed"
         if case.is_denied_last:
@@ -170,7 +170,7 @@ def seen_of(tag: str) -> int:
 def _parts_of(tag: str) -> tuple[int, int]:
     version, _, seen = tag.partition(".")
     if not all(part.isdecimal() and part.isascii() and len(part) < 19 for part in (version, seen)):
-        raise UsageError(f"{tag[:40]!r} is not a tag of a case: send the one that it was read with.")
+        raise UsageError(f"{tag[:40]!r} is not the tag of a case: send the tag that you read.")
     return int(version), int(seen)
 
 

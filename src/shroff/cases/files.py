@@ -71,7 +71,7 @@ def checked_name(name: str, kind: str) -> str:
     """
     plain = unicodedata.normalize("NFC", name).replace("\\", "/").rpartition("/")[2].strip()
     if not plain or len(plain) > NAME_MAX or not plain.isprintable() or plain.startswith("."):
-        raise UsageError(f"a file's name has 1 to {NAME_MAX} characters that can be seen, and no dot in front.")
+        raise UsageError(f"a file name has 1 to {NAME_MAX} visible characters, and no dot at the start.")
     return named_for(plain, kind)
 
 

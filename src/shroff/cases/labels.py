@@ -105,7 +105,7 @@ Histories = dict[tuple[str, str], LabelHistory]  # by the type and id of the eve
 class LabelsInMemory:
     """The labels of a part of a log, in memory, brought up to date when asked. For one thread at a time.
 
-    Memory: some 400 bytes for each labelled event.
+    Memory: some 400 bytes for each labeled event.
     """
 
     def __init__(self, after: int = 0, as_of_ms: int | None = None) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROWS: Final = 12  # of the curve that is printed
 TIMES_THE_BEST: Final = 5  # what costs more is not shown: nobody wants it, and the rest would look alike
 BAR: Final = 24  # characters of its longest bar
+CHOSEN_HERE: Final = "They were chosen on these same events, so this estimate is optimistic."
 
 
 @command(
@@ -60,7 +61,7 @@ def _text(cutoffs: Cutoffs, applied: AppliedCutoffs | None) -> str:
     found, best = cutoffs.found, cutoffs.found.best
     other = "." if found.now is None else f", with the policy as it is {found.now.cost:,.2f}."
     cost = f"{best.cost:,.2f}{_money(cutoffs)} a day{_interval(found.cost_low, found.cost_high)}"
-    part = "" if cutoffs.share == 1 else f" ({cutoffs.share:.1%} of all, drawn by lot)"
+    part = "" if cutoffs.share == 1 else f" ({cutoffs.share:.1%} of all, randomly sampled)"
     tested = f"{many(cutoffs.events, 'tested event')}{part} of {many(found.days, 'day')}"
     lines = [
         f"{cutoffs.model} on {tested}, {cutoffs.frauds:,} of them frauds:",
@@ -70,7 +71,7 @@ def _text(cutoffs: Cutoffs, applied: AppliedCutoffs | None) -> str:
         f"{best.frauds_stopped:.0%} of the frauds are stopped; {_reviews_text(cutoffs)}.",
         *_beyond_people_text(cutoffs),
         *_elsewhere_text(cutoffs),
-        f"Intervals draw {one_line(found.drawn)}.",
+        f"Intervals resample {one_line(found.drawn)}.",
         "",
         _curve(cutoffs),
     ]
@@ -90,10 +91,10 @@ def _money(cutoffs: Cutoffs) -> str:
 def _reviews_text(cutoffs: Cutoffs) -> str:
     """Reviews a day beside what people have time for: a limit in the mean of days, so the busiest day stands beside."""
     found, limit = cutoffs.found, cutoffs.terms.reviews_a_day
-    text = f"{found.best.reviews:.1f} reviews a day in the mean"
+    text = f"{found.best.reviews:.1f} reviews a day on average"
     if limit is None:
         return f"{text}, {found.reviews_most:,} on the busiest day"
-    text += f" of {limit:,g} that people have time for, {found.reviews_most:,} on the busiest day"
+    text += f", of a capacity of {limit:,g}; {found.reviews_most:,} on the busiest day"
     return f"{text}; {many(found.days_over, 'day')} of {found.days:,} above that" if found.days_over else text
 
 
@@ -104,8 +105,8 @@ def _beyond_people_text(cutoffs: Cutoffs) -> list[str]:
     asked, limit = f"{cutoffs.found.without.reviews:.1f}", f"{cutoffs.terms.reviews_a_day:,g}"
     setting = "costs.reviews_a_day of policy.yaml"
     return [
-        f"NOTE: rules alone ask for {asked} reviews a day, and people have time for {limit} ({setting}).",
-        "The score adds none to them. Let fewer rules review, or raise reviews_a_day.",
+        f"NOTE: rules alone require {asked} reviews a day; the review capacity is {limit} ({setting}).",
+        "The score adds none. Let fewer rules send events to review, or raise reviews_a_day.",
     ]
 
 
@@ -114,15 +115,16 @@ def _elsewhere_text(cutoffs: Cutoffs) -> list[str]:
     there = cutoffs.found.elsewhere
     if there is None:
         why = cutoffs.found.why_not
-        return [f"They were chosen on these very events; what they cost elsewhere is not known: {why}."]
+        return [f"{CHOSEN_HERE} There is no out-of-fold estimate: {why}."]
     cost = f"{there.cost:,.2f}{_money(cutoffs)} a day{_interval(there.low, there.high)}"
-    what = f"{there.frauds_stopped:.0%} of the frauds stopped, {there.reviews:.1f} reviews a day in the mean"
+    what = f"{there.frauds_stopped:.0%} of the frauds stopped, {there.reviews:.1f} reviews a day on average"
     lines = [
-        "They were chosen on these very events, which flatters them.",
-        f"Chosen on all folds but one, and held against that one, they cost {cost}: {what}.",
+        CHOSEN_HERE,
+        f"Out-of-fold estimate, chosen on all folds but one and tested on that one: {cost}: {what}.",
     ]
     if there.cost > cutoffs.found.without.cost:
-        lines.append(f"That is more than without a score: {many(cutoffs.frauds, 'fraud')} may be too few to cut by.")
+        few = f"{many(cutoffs.frauds, 'fraud')} may be too few to choose cut-offs"
+        lines.append(f"That is more than without a score: {few}.")
     return lines
 
 

@@ -62,7 +62,7 @@ class Decision:
         return None
 
     def _repr_html_(self) -> str:
-        """How a notebook shows it: the outcome, the reasons and the features."""
+        """HTML for notebooks: the outcome, the reasons and the features."""
         title = f"<b>{escape(self.outcome)}</b> {escape(self.event)} {escape(self.id)}, sequence number {self.seq}"
         reasons = html_table(("reason", "effect", "text"), ((one.code, one.effect, one.text) for one in self.reasons))
         return title + reasons + html_table(("feature", "value"), self.features.items())

@@ -68,7 +68,7 @@ class DocumentWriter:
         self._plain: dict[str, _Pieces] = {}  # by outcome, of verdicts without rules
 
     def show(self, versions: Versions) -> None:
-        """Write these versions from here on; all that they compute is what it was."""
+        """Write these versions from now on; the computed results stay the same."""
         listed = {name: getattr(versions, name) for name in _LISTED}
         self._versions = {model: _versions(listed | {"model": model}) for model in self._models}
 
@@ -242,7 +242,7 @@ def _object(values: dict[str, str]) -> str:
 
 
 class _Document(msgspec.Struct, kw_only=True):
-    """A document's parts, as they stand in it."""
+    """The parts of a decision document, in order."""
 
     event: msgspec.Raw
     id: msgspec.Raw

@@ -37,7 +37,7 @@ class TextPool:
         self.used = 0
 
     def reserve(self, size: int) -> None:
-        """Make room for so many bytes more, and for what a kernel copies too far."""
+        """Reserve this many more bytes, plus room for over-copying by a kernel."""
         needed = self.used + size + _slack()
         if needed > len(self.bytes):
             room = np.empty(max(needed, 2 * len(self.bytes)), np.uint8)
@@ -58,7 +58,7 @@ class TextPool:
         return Slices.behind(self.add(b"".join(texts)), stops)
 
     def cut(self, slices: Slices) -> list[bytes]:
-        """The texts of slices that stand one behind the other."""
+        """Cut consecutive slices into texts."""
         if not len(slices.starts):
             return []
         start, stops = int(slices.starts[0]), slices.stops - slices.starts[0]
@@ -81,7 +81,7 @@ class TextPool:
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """Where the texts of some rows start and stop, of one for each row or one for all."""
+    """Start and end of the texts of some rows: one for each row, or one for all."""
 
     starts: Array
     stops: Array
@@ -152,7 +152,7 @@ class ColumnWriter:
         return Slices.behind(start, ends - start)
 
     def _numbers(self, column: Column, type_: Type) -> tuple[int, int, Array] | None:
-        """How the kernel writes a column, the places of money, and its numbers; None where it cannot."""
+        """A column's format code for the kernel, its decimal places and numbers; None if the kernel cannot write it."""
         values = column.values
         if values.dtype == object:
             return None

@@ -37,7 +37,7 @@ class Draw:
 
 
 class LetThrough:
-    """How many were let through on each day: state of a fold, a few words for each such day."""
+    """Number of explored (approved) declines per day: state of a fold, a few words per day."""
 
     def __init__(self, days: Iterable[tuple[tuple[str, int], int]] = ()) -> None:
         self._days: defaultdict[tuple[str, int], int] = defaultdict(int, days)
@@ -65,7 +65,7 @@ class LetThrough:
 
 
 def explorable(explore: Explore, amounts: Column, type_: Type, money_places: int, times_ms: NDArray[np.int64]) -> Flags:
-    """Which events may be let through if the score declines them: small enough, and before the end.
+    """Events that may be explored if the score declines them: small enough, and before the end date.
 
     What has no amount is not: nobody knows how small it is.
     """
@@ -76,7 +76,7 @@ def explorable(explore: Explore, amounts: Column, type_: Type, money_places: int
 
 
 def instead_of_decline(effects: Sequence[str], explore: Explore) -> str:
-    """The outcome of an event that is let through: what rules alone come to, or `instead` where that is stronger."""
+    """Outcome of an explored event: that of the rules alone, or `instead` if that is stronger."""
     return max(outcome(effects, Policy()), explore.instead, key=OUTCOMES.index)
 
 

@@ -28,7 +28,7 @@ from shroff.streams.log import DecisionRow
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A rule with what reads whether it hit, its key, and its reason."""
+    """A rule with readers of its hit, its key and its reason."""
 
     rule: Rule
     hit: Evaluate
@@ -65,7 +65,7 @@ class RowDecider:
         self._amount = None if exploring is None else reads.evaluate(exploring[1])
 
     def decide(self, placed: Placed, row: Row, let_through: LetThrough, effects: Effects) -> None:
-        """Put what comes of an event into the effects."""
+        """Add the results of an event to the effects."""
         hits = [self._hit(one, row) for one in self._asked if one.hit(row) is True]
         if hits:
             record_hits(placed.happened, hits, effects)
@@ -110,7 +110,7 @@ class RowDecider:
         return lambda row: "".join([part(row) for part in parts])
 
     def _is_small(self, placed: Placed, row: Row) -> bool:
-        """Whether a would-be decline may be let through."""
+        """Whether a would-be decline is small enough to be explored."""
         assert self._exploring is not None
         assert self._amount is not None
         explore, node = self._exploring

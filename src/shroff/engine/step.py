@@ -72,7 +72,7 @@ class Engine:
         self._few: dict[str, RowDecider] = {}
 
     def take_rows(self, definitions: Definitions) -> None:
-        """Go on with other rows of lists, of which no state is made; all else is what it was, and stays compiled."""
+        """Replace rows of lists that no state depends on; everything else, including compiled code, stays."""
         self.definitions = definitions
         self._lists.update(definitions.reference.lists)
         for writer in self._writers.values():
@@ -117,7 +117,7 @@ class Engine:
                 self.let_through.note(name, int(frame.times[at]), past[frame.rows[at]])
 
     def passed(self) -> None:
-        """No more is passed over by these columns."""
+        """Release these columns: no more events are passed over with them."""
         self.online.passed()
 
     def _decider(self, name: str) -> RowDecider:

@@ -49,7 +49,7 @@ def damaged(what: str, error: object) -> StorageError:
 
 @contextmanager
 def telling_damage() -> Iterator[None]:
-    """Says of definitions that were in force, and cannot be read any more, that the log is damaged.
+    """Report definitions in the log that can no longer be read as damage of the log.
 
     A version comes into force only if it can read all that the log has; so what it cannot
     read later has changed since.

@@ -33,7 +33,7 @@ class EventAt(msgspec.Struct, frozen=True, gc=False):
 
 
 class Placed(msgspec.Struct, frozen=True, gc=False):
-    """An event at its place in the log, with its canonical body.
+    """An event with its sequence number in the log and its canonical body.
 
     `past_hits` is None for an event that is decided now; for one of the past it says which
     rules hit it, with which key; for one that was only taken (`--no-decide`) it is empty.
@@ -148,7 +148,7 @@ def explored(
     is_small: Callable[[], bool],
     effects: Effects,
 ) -> Verdict:
-    """The verdict after a lot was drawn, where it is a would-be decline; who is let through is noted as a hit.
+    """The verdict of a would-be decline after the exploration draw; an explored event is recorded as a hit.
 
     Args:
         is_small: Whether the event may be let through at all; asked of would-be declines alone.
@@ -165,7 +165,7 @@ def explored(
 
 
 def is_rolled_out(rule: Rule, key: str | None) -> bool:
-    """Whether a rule has effect for a key: a fixed share of keys, by a hash of rule and key."""
+    """Whether a rule takes effect for a key: a fixed share of keys, by a hash of rule and key."""
     if rule.rollout >= 1.0:
         return True
     return in_share(rule.id, rule.rollout, key)

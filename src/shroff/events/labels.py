@@ -18,7 +18,7 @@ from shroff.language.values import Value
 class LabelEvent:
     """A label as the log holds it. `values` follow the fields of the type `label`.
 
-    `of` is the labelled event. `changes` says whether the verdict in force was another
+    `of` is the labeled event. `changes` says whether the verdict in force was another
     one before: features see only those labels.
     """
 

@@ -72,7 +72,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class KeyLinks:
-    """The neighbours of a key. `left_out` are shared keys that were not followed, since more than MANY others share
+    """The neighbors of a key. `left_out` are shared keys that were not followed, since more than MANY others share
     them.
     """
 

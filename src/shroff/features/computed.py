@@ -13,7 +13,7 @@ ENGINES: Final = ("online", "batch", "naive")
 
 
 def score_name(event: str) -> str:
-    """Under what name the score of an event type is computed."""
+    """Name under which the score of an event type is computed."""
     return f"score of {event}"
 
 
@@ -48,7 +48,7 @@ class Computed:
 
     @property
     def looks_since_flag(self) -> bool:
-        """Whether a hit changes what it is at the events after it."""
+        """Whether a hit changes its value at later events."""
         return any(one.since_flag for one in aggregates(self.node))
 
 

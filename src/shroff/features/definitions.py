@@ -1,4 +1,4 @@
-"""Features as declared: features.yaml read into typed expressions, in an order that has each after what it reads."""
+"""Feature definitions: features.yaml as typed expressions, in dependency order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from shroff.language.yaml.text import Scalar
 
 CONSTANT: Final = "constant"
 LOOK: Final = "a look per event in the window"
-FOREVER: Final = "grows for ever"
+FOREVER: Final = "grows without limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def of_requests(node: Node) -> frozenset[tuple[str, str]]:
 
 
 class FeatureTypes:
-    """The declared features, typed on demand, so that they may stand in any order.
+    """The declared features, typed on demand, so they can be in any order.
 
     A circle is refused where it closes.
     """
@@ -131,7 +131,7 @@ class FeatureTypes:
         entity, written = self._written[name]
         if name in self._open:
             circle = " reads ".join([*self._open[self._open.index(name) :], name])
-            self._problems.append(written.problem(f"features go in a circle: {circle}."))
+            self._problems.append(written.problem(f"features depend on each other in a circle: {circle}."))
             return None
         self._open.append(name)
         self._done[name] = self._read(name, entity, written)
@@ -159,7 +159,7 @@ class FeatureTypes:
         return Feature(name, entity, node, events_of(node, entity, self._events), place)
 
     def all(self) -> dict[str, Feature]:
-        """Every feature that could be read, each after the features that it reads."""
+        """Every valid feature, in dependency order."""
         ordered: dict[str, Feature] = {}
         for name in self._written:
             self._place(name, ordered, ())
@@ -177,7 +177,7 @@ class FeatureTypes:
 def load_features(
     node: YamlNode | None, events: Events, names: DeclaredNames, problems: list[Problem]
 ) -> tuple[dict[str, Feature], FeatureTypes]:
-    """Read features.yaml: the features in an order that has each after what it reads, and their types for rules."""
+    """Load features.yaml: the features in dependency order, and their types for rules."""
     types = FeatureTypes(node, events, names, problems)
     return types.all(), types
 

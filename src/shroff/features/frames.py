@@ -21,7 +21,7 @@ from shroff.language.values import Value
 
 @dataclass(slots=True, eq=False)
 class Dictionary:
-    """The different texts that coded columns have; it may grow, and never changes what it has."""
+    """The distinct texts of coded columns; append-only."""
 
     values: list[Any] = field(default_factory=list)
     _texts: NDArray[Any] = field(default_factory=lambda: _room_of_texts(0))  # with room, and a missing one at its end
@@ -45,7 +45,7 @@ def _room_of_texts(count: int) -> NDArray[Any]:
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A column of texts as places in a dictionary; -1 where one is missing."""
+    """A text column as indices into a dictionary; -1 for missing."""
 
     codes: NDArray[np.integer[Any]]
     dictionary: Dictionary
@@ -83,7 +83,7 @@ class Codes:
         self.restore([])
 
     def restore(self, values: list[Any]) -> None:
-        """Continue from the `values` of another dictionary; who holds this one sees it."""
+        """Continue with the `values` of another dictionary; all holders of this one see them."""
         self.values, self.known = values, _Known(values)
         self._translated: dict[Dictionary, NDArray[np.int64]] = {}
 
@@ -114,12 +114,12 @@ class Codes:
         return np.arange(codes.start, codes.stop)
 
     def forget_columns(self) -> None:
-        """Let go of what `of_coded` has learnt of other dictionaries, and so of them: no more of theirs will come."""
+        """Release the mappings of other dictionaries that `of_coded` has cached, when no more will come."""
         self._translated.clear()
 
 
 class Frame:
-    """The events of one type in a batch: `rows` are their places in it.
+    """The events of one type in a batch; `rows` are their positions in it.
 
     Columns are made when first read. `computed` and `aggregates` are filled by the engine.
     """
@@ -171,7 +171,7 @@ class Frame:
         return event.of.values[type_.at(name)] if name in type_.field_names else None
 
     def evaluate(self, node: Node) -> Column:
-        """The column of an expression over `this`, over the event as an item, or over what was computed."""
+        """The column of an expression over `this`, over the item, or over computed values."""
         return evaluate_columns(node, ColumnSource(len(self), self._leaf, self.reference, self.times))
 
     def _leaf(self, node: Node) -> Column:
@@ -317,7 +317,7 @@ def joined_key(parts: list[list[Value]], count: int) -> list[Any]:
 
 
 def masked(column: Column, there: NDArray[np.bool_], type_: Type) -> Column:
-    """The column without the values that are not `there`; in their place stands what columns have for missing ones."""
+    """The column with the values outside `there` replaced by the missing marker."""
     if there.all():
         return column
     valid = column.valid & there
@@ -327,7 +327,7 @@ def masked(column: Column, there: NDArray[np.bool_], type_: Type) -> Column:
 
 
 def frames_of(batch: Sequence[LogEvent], events: Events, reference: Reference) -> dict[str, Frame]:
-    """The batch by event type, each with its places in it."""
+    """The batch by event type, each with its positions in it."""
     names = [event.type for event in batch]
     frames: dict[str, Frame] = {}
     is_one = len(set(names)) == 1

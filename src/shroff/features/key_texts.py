@@ -22,7 +22,7 @@ Hits = Mapping[str, str | None]
 
 
 def read_key(text: str | None, entity: Entity) -> Any:
-    """The key of an entity that such a text stands for, of several parts as a tuple; None where it is no key of it."""
+    """The key in a text (a tuple if it has several parts); None if it is not a key of the entity."""
     parts = next((parts for parts in entity.keys.values() if parts), ())
     if text is None or (len(parts) == 1 and parts[0].type.is_text):
         return text
@@ -37,7 +37,7 @@ def read_key(text: str | None, entity: Entity) -> Any:
 
 
 def key_of(events: Events, entity: str, text: str) -> Key:
-    """The key that a text stands for. Raises: UsageError where there is no such entity, or the text is no key of it."""
+    """The key in a text. Raises: UsageError for an unknown entity or an invalid key."""
     if entity not in events.entities:
         hint = nearest(entity, events.entities) or f"There is {', '.join(events.entities) or 'none'}."
         raise UsageError(f"there is no entity {entity!r}. {hint}")
@@ -49,7 +49,7 @@ def key_of(events: Events, entity: str, text: str) -> Key:
 
 
 def stored_key(events: Events, hasher: Callable[[str], str], entity: str, key: Key) -> Key:
-    """A key as the log has it; what looks like a hash is one."""
+    """A key as stored in the log; a text that looks like a hash is one."""
     name, nodes = next((name, nodes) for name, nodes in events.entities[entity].keys.items() if nodes)
     hashed = {one.name for one in events.types[name].fields if one.shape.is_hashed}
 

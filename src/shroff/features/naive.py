@@ -81,7 +81,7 @@ class Naive:
         self._seen = {_seen_by(node) for node in nodes if isinstance(node, Aggregate)}
 
     def append(self, event: LogEvent) -> int:
-        """Put an event behind the history, and its place under each key by which an aggregate may see it."""
+        """Append an event to the history, under each key by which an aggregate may read it."""
         place = len(self.history)
         self.history.append(event)
         self.values.append({})
@@ -135,7 +135,7 @@ class Naive:
         return None if not key or None in key else key
 
     def aggregate(self, node: Aggregate, wanted: Computed, place: int) -> Value:
-        """The definition: which events are seen, then what is made of them."""
+        """The definition of an aggregate: which events are included, and the result over them."""
         event = self.history[place]
         key = self.key(node.entity, event)
         wanted_of_this = fields_of_this(node.condition) if node.condition is not None else ()
@@ -178,7 +178,7 @@ class Naive:
 
 
 def aggregate_values(node: Aggregate, values: Sequence[Any], events: int) -> Value:
-    """Value of an aggregate over the values that are there, in the order (time, place), in a window of `events`."""
+    """Value of an aggregate over the present values, in (time, seq) order, in a window of `events`."""
     scale = 1 if node.argument is None else 10**node.argument.type.places
     return AGGREGATES[node.function].of(WindowView(values, events, scale, node.rank or (0, 1)))
 

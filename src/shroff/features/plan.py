@@ -1,4 +1,4 @@
-"""From typed expressions to what the online engine keeps: histories, and the order of computing.
+"""Planner: from typed expressions to histories of the online engine and the order of computing.
 
 Aggregates over the same events of the same key share one history. An aggregate that
 reads `f of E` waits for feature f of the same event, so histories have stages. What a
@@ -67,7 +67,7 @@ def _joined(parts: Iterable[Node]) -> Node | None:
 
 @dataclass(frozen=True, slots=True)
 class SeriesKey:
-    """One argument under one condition. Limited: values beyond 10^15 are left out, as sums do.
+    """One argument under one condition. If limited, values beyond 10^15 are ignored, as in sums.
 
     An operand is read by a program, which must have all its values.
     """
@@ -109,7 +109,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Groups by stage, and what is computed after each stage, in order."""
+    """Groups by stage, and the values computed after each stage, in order."""
 
     groups: tuple[Group, ...]
     computed: tuple[tuple[int, Computed], ...]

@@ -1,4 +1,4 @@
-"""Between which values an exact expression lies, whatever the events: what a program may count on."""
+"""Bounds of exact expressions over all possible events, which programs can rely on."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CALLS: Final[Mapping[str, Bounds]] = {"length": _FEW, "hour": _FEW, "weekday": 
 
 
 def fits_word(bounds: Bounds | None) -> bool:
-    """Whether each value between these bounds fits 64 bits; not where there are none."""
+    """Whether all values between these bounds fit 64 bits; False without bounds."""
     return bounds is not None and bounds[0] >= INTEGER_MIN and bounds[1] <= INTEGER_MAX
 
 
@@ -85,7 +85,7 @@ def _of_call(node: typed.Call, leaf: BoundsOf) -> Bounds | None:
 
 
 def _any_of(nodes: Iterable[Node], leaf: BoundsOf) -> Bounds | None:
-    """Of what is the value of any of these."""
+    """Bounds of a value that is any of these."""
     found = [bounds_of(node, leaf) for node in nodes]
     known = [one for one in found if one is not None]
     if len(known) < len(found):

@@ -48,10 +48,10 @@ class _Places:
             pairs = list(zip(seqs.tolist(), table["number"].to_pylist(), strict=True))
             is_doubled = len(set(pairs)) < len(pairs) or not self._numbered[kind].isdisjoint(pairs)
             self._numbered[kind].update(pairs)
-            return f"rows of {kind} are there twice" if is_doubled else ""
+            return f"rows of {kind} are duplicated" if is_doubled else ""
         counts = self._counts["records" if kind in RECORDS else kind]
         if seqs[0] < 1 or seqs[-1] >= len(counts):
-            return "it has places that the lake has not come to"
+            return "it has sequence numbers beyond the end of the lake"
         np.add.at(counts, seqs, np.uint8(1))
         return ""
 

@@ -136,17 +136,18 @@ def _begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> None:
 
 def _hold(before: _Plan, plan: _Plan, out: Path) -> None:
     if before.log != plan.log:
-        raise UsageError(f"{out} has the decisions of another log: take another --out.")
+        raise UsageError(f"{out} has the decisions of another log: use another --out.")
     if before.partitions != plan.partitions:
         raise UsageError(
-            f"{out} was begun with --partitions {before.partitions}, and keys cannot move: take that, or another --out."
+            f"{out} was started with --partitions {before.partitions}, and keys cannot move: use that number, or "
+            f"another --out."
         )
     count = len(before.folds)
     is_kept = (before.starts, before.folds) == (plan.starts[:count], plan.folds[:count])
     if not is_kept or set(plan.folds[count:]) - {before.folds[-1]} or before.lateness_ms != plan.lateness_ms:
         raise UsageError(
-            f"since {out} was begun a version came into force whose features or lateness are others, and what they are "
-            "stands on the log from its start: take another --out."
+            f"since {out} was started, a version with other features or lateness became active, which needs the log "
+            f"from its start: use another --out."
         )
 
 

@@ -50,7 +50,7 @@ class LakeReader:
         if not self.state.number:
             raise NoLakeError(f"there is no lake in {objects.address}; 'shroff lake write' makes one")
         if not self.state.is_whole:
-            raise StateError(f"{objects.address} has places as JSON documents alone, so it cannot stand for its log")
+            raise StateError(f"{objects.address} has JSON documents only, so it cannot replace the log")
         for path in [one for one in self._held if one not in self.state.files]:
             del self._held[path]
         self._files = {}
@@ -65,14 +65,14 @@ class LakeReader:
     def records(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """Records with `after < seq <= upto` in order, in lists of at most `size`: as `Log.read` gives them.
 
-        Raises: StorageError where a file is damaged, or a place is missing or doubled.
+        Raises: StorageError where a file is damaged, or a sequence number is missing or doubled.
         Cost: 3 µs a record.
         """
         for first, last, rows in self._windows(tuple(RECORDS), after, upto, _records):
             seqs = [one.seq for one in rows]
             if seqs != list(range(first + 1, last + 1)):
                 gap = min(set(range(first + 1, last + 1)).difference(seqs), default=None)
-                why = "a place is there twice" if gap is None else f"place {gap:,} is missing"
+                why = "a sequence number is duplicated" if gap is None else f"place {gap:,} is missing"
                 raise damaged(self.objects, f"the records between sequence numbers {first + 1:,} and {last:,}", why)
             yield from _lists(rows, size)
 

@@ -70,7 +70,7 @@ def read_span(log: LogReader, after: int, upto: int) -> SeqRange:
         for batch in batches:
             into.extend(batch)  # type: ignore[arg-type]  # each pair above is of one type
     if [one.seq for one in span.records] != list(range(after + 1, upto + 1)):
-        raise damaged(f"the log between the places {after + 1:,} and {upto:,}", "a place is missing")
+        raise damaged(f"the log between the places {after + 1:,} and {upto:,}", "a sequence number is missing")
     return span
 
 

@@ -218,8 +218,8 @@ class LakeWriter:
     def _put_document(self, path: str, data: bytes) -> None:
         if not self.objects.put(path, data):
             raise StateError(
-                f"{path} in {self.objects.address} is there with another content. A folder of documents is of one log "
-                "alone: look what has written it, and move that away"
+                f"{path} in {self.objects.address} exists with other content. A folder of documents belongs to one "
+                f"log: find out what wrote it, and move it away"
             )
         self._on_step("document")
 
@@ -228,9 +228,9 @@ class LakeWriter:
         end, wanted = self._log.last_seq(), max(state.upto, upto)
         if end < wanted:
             raise StateError(
-                f"{self.objects.address} has the log up to sequence number {wanted:,}, or plans to, and the "
-                f"log ends at {end:,}: "
-                f"it has lost places, or is another one. {_OTHER_LAKE}"
+                f"{self.objects.address} has the log up to sequence number {wanted:,}, or plans to, but the log ends "
+                f"at {end:,}: "
+                f"it was truncated, or is another log. {_OTHER_LAKE}"
             )
         is_other = bool(known) and _mark(self._log, 1) != known
         is_there = state.upto > self._log.pruned_to()
@@ -238,7 +238,7 @@ class LakeWriter:
             raise StateError(f"{self.objects.address} was written from another log. {_OTHER_LAKE}")
 
 
-_OTHER_LAKE: Final = "Write this log into an empty place, or bring back the log that the lake is of"
+_OTHER_LAKE: Final = "Write this log into an empty location, or restore the log of this lake"
 
 
 def _mark(log: LogReader, seq: int) -> str:

@@ -36,7 +36,7 @@ class ThisField:
 
 @dataclass(frozen=True, slots=True)
 class ItemField:
-    """A field of the event that an aggregate looks at; `of.amount` is the labelled event's."""
+    """A field of the event that an aggregate looks at; `of.amount` is the labeled event's."""
 
     type: Type
     name: str

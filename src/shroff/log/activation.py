@@ -18,7 +18,7 @@ from shroff.streams.log import Log, LogReader, Record
 
 
 def check_change(log: Log, definitions: Definitions) -> None:
-    """Compare the event types with those of every earlier version, where this one is not in force yet.
+    """Compare the event types with those of every earlier version, unless this version is active already.
 
     Raises: DefinitionError where another field has become the id or the time of events that
         the log has, or where one holds clear values and is hashed now, or the reverse: the

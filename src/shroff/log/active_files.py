@@ -99,12 +99,12 @@ def notice_files(files: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_beside(name: str) -> bool:
-    """Whether no version has a file or a setting."""
+    """Whether a file or a setting is not part of a version."""
     return name.startswith((*BESIDE, SETTING))
 
 
 def is_live(name: str, *kept: Mapping[str, str]) -> bool:
-    """Whether a running service takes up a file or a setting that no version has, by what is kept before and after."""
+    """Whether a running service can apply a change of a file or setting that is not part of a version."""
     if name == f"{SETTING}http" and any(one.get(SETTING + other) for one in kept for other in _OPEN_BY_HTTP):
         return False
     return name.startswith(NOTICES) or name in {SETTING + one for one in LIVE}

@@ -1,4 +1,4 @@
-"""A new version of a project made ready beside the one that decides, to be put in its place between two batches.
+"""Prepare a new version beside the active one, and switch to it between two batches.
 
 Its state is what a start with it would fold from the log. So where the swap happens changes
 no byte: it is as if the process had been stopped there and started again.
@@ -38,7 +38,7 @@ def check_inputs_unchanged(before: Definitions, now: Definitions) -> None:
 
 
 class _StoppedError(Exception):
-    """Nobody waits for this version any more."""
+    """The prepared version is no longer wanted."""
 
 
 class Adoption:
@@ -59,7 +59,7 @@ class Adoption:
 
     @property
     def is_ready(self) -> bool:
-        """Whether `finish` takes no longer than a batch; also where it cannot be done, which `finish` says."""
+        """Whether `finish` takes no longer than a batch; also true if it will fail."""
         return not self._thread.is_alive()
 
     def finish(self, log: Log) -> Folded:
@@ -128,7 +128,7 @@ def _failures(of: Iterable[Definitions]) -> bool:
 
 
 def means_the_same(before: Definitions, definitions: Definitions) -> bool:
-    """Whether state that one version folds is, laid out alike, what the other would fold (see `carried`)."""
+    """Whether the state of one version can be used by another with equal layout (see `carried`)."""
     if before.events != definitions.events or before.settings != definitions.settings:
         return False
     if _changed(before, definitions) & definitions.look_ups.kept:
@@ -142,7 +142,7 @@ def means_the_same(before: Definitions, definitions: Definitions) -> bool:
 
 
 def _kept_up(definitions: Definitions) -> list[Computed]:
-    """What is computed of each event and kept: features, and rules that look since their flag.
+    """Values computed for each event and kept in state: features, and rules with `since flag`.
 
     State has nothing else of rules: their aggregates are compared by the layout, and which hits there were is in the
     log. Nor has it scores, or for whom a rule is silent: what the rule aggregates is the same.

@@ -1,4 +1,4 @@
-"""Batch in progress: what becomes of each submission, on state that moves along with it.
+"""Batch in progress: classifies each submission, on state that advances with it.
 
 It checks what validation cannot see (ids, lateness, labels and their events), gives places
 and lets the engine decide. Nothing is written here, and a draft that is not committed
@@ -84,7 +84,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class _Early:
-    """A label of this batch whose event has not come yet, and what the log keeps of it if none does."""
+    """A label of this batch whose event has not arrived, and how the log keeps it if none does."""
 
     label: LabelInput
     answer: Answer
@@ -259,13 +259,13 @@ class BatchInProgress:
         return self._named[key][1] if key in self._named else self._known.unique.get(key)
 
     def _repeat(self, event: Event, earlier: Record) -> Answer:
-        """An event of another id that repeats one: answered from what was decided of that."""
+        """Answer an event with another id that repeats one, with that one's decision."""
         answer = Answer(DUPLICATE, event.type, event.id, earlier.seq)
         self._repeated.append((answer, (earlier.type, earlier.id)))
         return answer
 
     def _again(self, one: Submission, event: Event, body: bytes, earlier: Record) -> Answer:
-        """An id that is taken: the same content is answered from what was decided, other content is refused.
+        """Answer a known id: with the existing decision for equal content, else with a refusal.
 
         Bytes that differ may still be the same content, written when the type had other
         fields or places; so values are compared, as today's type reads them.
@@ -276,7 +276,7 @@ class BatchInProgress:
         return self._repeat(event, earlier)
 
     def _keep(self, one: Submission, event: Event, body: bytes) -> Answer:
-        """Keep an event that is too late: without a place, so that nothing sees it."""
+        """Keep a late event without a sequence number, so that nothing reads it."""
         late = LateEvent(event.type, event.id, event.time_ms, body, self._now_ms())
         self._batch.late.append(late)
         self._late[event.type, event.id] = late
@@ -373,7 +373,7 @@ class BatchInProgress:
         return ""
 
     def _wait(self, one: Submission, label: LabelInput, id_: str) -> Answer:
-        """Keep a label for its event: what it waits for is that event's id, where it says that."""
+        """Keep a label until its event arrives, by the event's id if it has one."""
         type_, name, value = key = label_key(label)
         answer = Answer(WAITING, "label", id_, is_label=True)
         body = waiting_body(label, self._state.records.money_places)
@@ -383,7 +383,7 @@ class BatchInProgress:
         return answer
 
     def _join_waiting(self, names: Iterable[Named], event: Event, body: bytes) -> None:
-        """Append what waits for an event: by its id, then by each unique field, in the order of arrival.
+        """Append the labels that wait for an event: by id, then by each unique field, in order of arrival.
 
         So where batches end makes no difference: what waits in the log came before what this batch brought.
         """
@@ -418,7 +418,7 @@ class BatchInProgress:
             self._met[waiting.id] = self._label_places.get(id_) or self._join(label, id_, event, body)
 
     def _join_early(self, id_: str, event: Event, body: bytes) -> None:
-        """The same for a label of this batch, whose answer then says what became of it."""
+        """The same for a label of this batch, whose answer then has the result."""
         early = self._early.pop(id_)
         label, answer = early.label.dated(event.time_ms), early.answer
         reason = self._misfit(label, event) or _too_early(label, event)
@@ -436,7 +436,7 @@ class BatchInProgress:
         self._batch.refused.append(Refused(of.source, of.place, "label", reason, of.raw, self._now_ms()))
 
     def _join(self, label: LabelInput, id_: str, event: Event, body: bytes) -> int:
-        """Append a label with its event; gives its place."""
+        """Append a label to its event; gives its sequence number."""
         state = self._state
         named = f"{event.type}/{event.id}"
         current = state.standings.get(named)
@@ -455,7 +455,7 @@ class BatchInProgress:
     # ---- answers
 
     def _fill(self, answers: Iterable[Answer], effects: Effects) -> None:
-        """Put decisions and places into the answers; of duplicates those of the first time."""
+        """Add decisions and sequence numbers to the answers; duplicates get the original ones."""
         decided = {row.seq: row for row in effects.decisions}
         for answer in answers:
             row = decided.get(answer.seq) if answer.kind == TAKEN else None

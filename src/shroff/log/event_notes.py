@@ -1,4 +1,4 @@
-"""What the log notes of its events among its offsets: by which source they came, and how many there are of each day.
+"""Sources of events, stored among the log's offsets: the sequence numbers at which the source changes.
 
 Of sources it has the places from which on it is another one: a log with one source has one such offset, and events
 of earlier versions came by a source that nobody knows. Of days (UTC) it has counts by type up to a place; what came
@@ -35,7 +35,7 @@ _Change = tuple[int, str]  # from this place on events came by this source
 
 
 class ComingBy:
-    """Notes at which places of a batch the source is another one than before.
+    """Records the positions of a batch at which the source changes.
 
     Args:
         newest: The source of the event before this batch.
@@ -64,7 +64,7 @@ class ComingBy:
 
 
 def source_at(where: str, by: str) -> str:
-    """The name of the source of what stood there.
+    """Name of the source at a position.
 
     >>> [source_at(where, "kafka") for where in ("hooks/partner", "pulled/app/2026-03-01", "payments/0", "http")]
     ['partner', 'app', 'kafka', 'api']
@@ -78,19 +78,19 @@ def source_at(where: str, by: str) -> str:
 
 
 class EventSources(NamedTuple):
-    """By which source the events of a log came: from the place `starts[i]` on by `names[i]`."""
+    """Sources of a log's events: `names[i]` from sequence number `starts[i]` on."""
 
     starts: NDArray[np.int64]
     names: list[str]
 
     def of(self, seqs: Iterable[int] | NDArray[np.int64]) -> list[str | None]:
-        """The source of each place; None where nobody knows."""
+        """Source of each sequence number; None if unknown."""
         at = np.searchsorted(self.starts, np.asarray(seqs, np.int64), side="right") - 1
         return [(self.names[one] or None) if one >= 0 else None for one in at.tolist()]
 
 
 def sources_of(log: Outbox) -> EventSources:
-    """By which source the events of a log came. Cost: 1 µs for each time that the source changed."""
+    """Load the sources of a log's events. Cost: 1 µs per change of source."""
     decode = msgspec.json.Decoder(list[_Change]).decode
     stored: Any = sorted((part, text) for part, text in log.offsets(EVENT_SOURCES).items() if part != NEWEST)
     changes = list(chain.from_iterable(decode(text) for _, text in stored))

@@ -24,7 +24,7 @@ ACCURACY: Final = {"fraud": ACCURATE, "genuine": FALSE_ALARM}
 
 @dataclass(frozen=True, slots=True)
 class JudgedFlag:
-    """A flag, its accuracy, and when that was last said: when the label in force was known, else when it was raised."""
+    """A flag with its accuracy and the time of that: when the active label became known, or the flag was raised."""
 
     row: FlagRow
     accuracy: str
@@ -33,12 +33,12 @@ class JudgedFlag:
 
     @property
     def time_ms(self) -> int:
-        """When it was raised: the time of its event."""
+        """Time of the flag: that of its event."""
         return self.row.time_ms
 
 
 class _Said(msgspec.Struct):
-    """Of a label's body what decides which verdict is in force."""
+    """Parts of a label's body that determine the active verdict."""
 
     event: str
     verdict: str
@@ -46,7 +46,7 @@ class _Said(msgspec.Struct):
 
 
 def with_fields(log: LogReader, batch: Sequence[JudgedFlag]) -> list[JudgedFlag]:
-    """The flags with the fields of their events: whatever else the event says of whom it is about."""
+    """The flags with the fields of their events."""
     ids: dict[str, list[str]] = {}
     for one in batch:
         type_, _, id_ = one.row.event.partition("/")
@@ -63,7 +63,7 @@ def flags(log: LogReader, as_of_ms: int | None = None, size: int = 4_096) -> Ite
     """All flags in log order, in lists, by the labels that were known at a moment, or are known.
 
     Cost: a pass over the log's labels before the first flag; 3 µs a label. Memory: the verdict in force of each
-    labelled event.
+    labeled event.
     """
     in_force: dict[str, VerdictInForce] | None = None
     for rows in log.flags_after(size=size):
@@ -83,9 +83,9 @@ def verdicts(log: LogReader, as_of_ms: int | None = None, after: int = 0) -> dic
 
 
 class VerdictsInForce:
-    """The verdicts in force, followed along a log that this process does not lead. Any thread may ask.
+    """Active verdicts, followed along a log that another process writes. Thread-safe.
 
-    Cost: 3 µs for each label since it was asked last. Memory: the verdict in force of each labelled event.
+    Cost: 3 µs for each label since it was asked last. Memory: the verdict in force of each labeled event.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class VerdictsInForce:
 
 
 def _take(found: dict[str, VerdictInForce], records: Iterable[Record], as_of_ms: int | None = None) -> None:
-    """Put into force what these labels say, in the order of the log."""
+    """Apply these labels in log order."""
     for record in records:
         if as_of_ms is not None and record.time_ms > as_of_ms:
             continue

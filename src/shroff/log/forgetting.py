@@ -20,7 +20,7 @@ NOTHING: Final = ""  # the offset of a part that was forgotten
 
 
 class Forgotten(msgspec.Struct, frozen=True):
-    """Where a part had been read to, and when that was forgotten, in UTC milliseconds."""
+    """A forgotten read position, and when it was reset, in UTC milliseconds."""
 
     offset: str
     at_ms: int
@@ -28,7 +28,7 @@ class Forgotten(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class PartRead:
-    """A part of a source: how far it was read, empty where it was not or that was forgotten; and what waits behind.
+    """A part of a source with its read position (empty if unread or reset) and its backlog.
 
     `waiting` is None where nobody was asked, or nobody says. `trouble` says why it cannot be read on from there.
     """
@@ -70,5 +70,5 @@ def forget(log: Log, source: str, part: str, now_ms: int) -> str:
 
 
 def _beside(source: str) -> str:
-    """Where the log keeps what was forgotten of a source."""
+    """Key under which the log stores reset positions of a source."""
     return f"forgotten:{source}"

@@ -47,7 +47,7 @@ class _StoredLabel(msgspec.Struct, omit_defaults=True):
 
 
 class Said(msgspec.Struct, frozen=True):
-    """Of a label's body what makes it the same again, whenever it became known."""
+    """Parts of a label's body that identify a repeated label, whenever it became known."""
 
     verdict: str
     source: str
@@ -177,7 +177,7 @@ def label_key(label: LabelInput) -> tuple[str, str, str]:
 
 
 def said_last(log: LogReader, event: str, seq: int, source: str) -> Said | None:
-    """What a source said last of the event at this place, such as `payment/p-1`. Cost: 3 µs for each label behind."""
+    """The latest label of a source for the event `payment/p-1`. Cost: 3 µs for each later label."""
     last: Said | None = None
     for records in log.labels_after(seq):
         for record in records:
@@ -188,7 +188,7 @@ def said_last(log: LogReader, event: str, seq: int, source: str) -> Said | None:
 
 
 def is_said(log: Log, label: LabelInput, money_places: int) -> bool:
-    """Whether a label that nobody dated says what its source said last of the event, in the log or waiting for it."""
+    """Whether an undated label repeats the latest one of its source for the event, stored or waiting."""
     amount = None if label.amount is None else show_decimal(label.amount, money_places)
     type_ = label.event_type or ""
     event = log.find(type_, [label.event_id]).get(label.event_id)
@@ -244,7 +244,7 @@ def waiting_row(waiting: WaitingLabel) -> ListedWaiting:
 
 
 def _units(text: str, money_places: int) -> int:
-    """A stored amount in today's smallest units, whatever the places that it was written with."""
+    """A stored amount in current minor units, whatever its decimal places."""
     return rescale_half_even(*parse_decimal(text), money_places)
 
 
@@ -339,7 +339,7 @@ class Control:
             self.files[name] = text[: edit.at] + edit.text + text[edit.at + edit.gone :]
 
     def change_to(self, files: Mapping[str, str], versions: Mapping[str, str]) -> bytes:
-        """The body of the control event that puts `files` in force: what changed, a long text by its edit."""
+        """Body of the control event that activates `files`: the changes, with edits for long texts."""
         changed = {name: text for name, text in files.items() if self.files.get(name) != text}
         removed = sorted(name for name in self.files if name not in files)
         if removed:
@@ -373,7 +373,7 @@ def control_of(control: Control, now: Definitions | ListRows, seq: int, now_ms: 
 
 
 def control_at(log: LogReader, seq: int | None = None) -> Control:
-    """The active files at a place of a log, by default at its end; nothing where no version was yet.
+    """The active files at a sequence number, by default at the end; empty before the first version.
 
     Raises: StorageError where a control event is damaged.
     """
@@ -384,7 +384,7 @@ def control_at(log: LogReader, seq: int | None = None) -> Control:
 
 
 def hits_by_place(log: LogReader, upto: int | None = None, after: int = 0) -> Iterator[tuple[int, Hits]]:
-    """The recorded hits of `after < seq <= upto`, place by place."""
+    """Recorded hits of `after < seq <= upto`, by sequence number."""
     place, rules = 0, dict[str, str | None]()
     for rows in log.hits_after(after, upto):
         for row in rows:
@@ -410,13 +410,13 @@ def texts_of(log: LogReader, name: str) -> list[str]:
 
 
 def events_of(log: LogReader) -> Iterator[Events]:
-    """The types and entities of every version that this log has had in force, those that differ, in their order."""
+    """Distinct event types and entities of all versions that were active in this log, in order."""
     for text in texts_of(log, "events.yaml"):
         yield load_events(yamltext.read(text, "events.yaml", []), frozenset(), 0, [])
 
 
 def types_of(log: LogReader) -> dict[str, bool]:
-    """The event types of every version that this log has had in force, and whether the type was ever decided."""
+    """Event types of all versions that were active in this log, and whether each was ever decided."""
     found = dict[str, bool]()
     for events in events_of(log):
         for name in events.types:
@@ -425,7 +425,7 @@ def types_of(log: LogReader) -> dict[str, bool]:
 
 
 def has_hashed(log: LogReader) -> bool:
-    """Whether a version of the project that this log has had in force hashed a field."""
+    """Whether a version that was active in this log hashed a field."""
     return any(events.has_hashed for events in events_of(log))
 
 

@@ -43,7 +43,7 @@ def check_unique(log: Log, definitions: Definitions) -> None:
 
 
 def index(log: Log, definitions: Definitions) -> None:
-    """Have the log know the values of all unique fields, and no others; for who writes it.
+    """Index the values of all unique fields in the log, and drop others; for the writer.
 
     What was begun and did not come to its end, since the process was killed, is begun again.
 

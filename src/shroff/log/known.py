@@ -168,7 +168,7 @@ def _repeated(found: KnownRecords, submissions: Sequence[Submission], types: Rec
 
 
 def _add(found: KnownRecords, wanted: dict[str, set[str]], coming: Batch) -> None:
-    """Add what a batch brings of what is wanted."""
+    """Add the wanted parts of a batch."""
     found.late.update({(one.type, one.id): one for one in coming.late if one.id in wanted.get(one.type, ())})
     records = [record for record in coming.records if record.id in wanted.get(record.type, ())]
     if not records:

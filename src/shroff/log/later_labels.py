@@ -19,7 +19,7 @@ CORRECT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class LaterLabel:
-    """How many labels become known only after a moment; the last, with its event."""
+    """Number of labels that become known after a time; the last one, with its event."""
 
     count: int
     last_ms: int
@@ -34,7 +34,7 @@ class LaterLabel:
 
 
 def now_of(log: LogReader, now_ms: int) -> int:
-    """The moment behind which nothing can be known: now by the clock, or the newest event where that lies behind it.
+    """The current time, or that of the newest event if it is later.
 
     So it is with data that is made up. A label alone moves no moment.
     """
@@ -73,7 +73,7 @@ class LaterLabels:
     _held: list[tuple[int, str]] = field(default_factory=list)
 
     def follow(self, log: Log, now_ms: int) -> LaterLabel:
-        """Those of now. Cost: the first time a pass over the log, then over what came since, for its labels."""
+        """The labels as of now. Cost: the first call reads all labels of the log, later calls only new ones."""
         last = log.last_seq()
         if last < self._upto:  # it is another log
             self._upto, self._held = 0, []
@@ -88,7 +88,7 @@ class LaterLabels:
 
 
 def labels_after(log: Log, now_ms: int) -> LaterLabel:
-    """The labels of a log that become known only after a moment. Cost: as the first look of `LaterLabels`."""
+    """Labels of a log that become known after a time. Cost: as the first call of `LaterLabels`."""
     return LaterLabels().follow(log, now_ms)
 
 

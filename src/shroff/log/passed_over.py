@@ -16,7 +16,7 @@ UNMATCHED: Final = "unmatched"  # among the sources of offsets
 
 
 class PassedOver(msgspec.Struct, frozen=True):
-    """How many lines a file had, and when it was read."""
+    """Number of lines of an unmatched file, and when it was read."""
 
     lines: int
     at_ms: int

@@ -15,7 +15,7 @@ FOLDER: Final = "rules/"
 
 @dataclass(frozen=True, slots=True)
 class VersionOfRule:
-    """A rule from a place of the log on. Its text is empty where it was taken out there.
+    """A version of a rule, from a sequence number on. Its text is empty if the rule was removed.
 
     `file` and `file_tag` say in which file it stood, and which text that had: so is found who wrote it.
     """
@@ -29,14 +29,14 @@ class VersionOfRule:
 
 @dataclass(slots=True)
 class Histories:
-    """The versions of every rule, oldest first, up to a place; it goes on where it ended. For one thread."""
+    """Versions of every rule, oldest first; `follow` continues. For one thread."""
 
     of: dict[str, list[VersionOfRule]] = field(default_factory=dict)
     _control: Control = field(default_factory=Control)
     _seen: int = 0
 
     def follow(self, log: Log) -> None:
-        """Take what has come into force since. Cost: reading the files of rules that were changed."""
+        """Add versions activated since. Cost: reads the changed rule files."""
         for record in log.controls(self._seen):
             before = self._rules_files()
             self._control.take(record)

@@ -103,7 +103,7 @@ def _asked_by_tests(definitions: Definitions, read: ReadOnce) -> Mapping[str, Ma
 
 
 class _Watched(Mapping[str, int | None]):
-    """The entries of a list, which notes what it is asked for: a list changes a test by nothing else."""
+    """List entries that record the looked-up values, on which the test result depends."""
 
     def __init__(self, entries: Mapping[str, int | None]) -> None:
         self._entries = entries
@@ -126,7 +126,7 @@ class _Watched(Mapping[str, int | None]):
 
 @dataclass(frozen=True, slots=True)
 class _Passed:
-    """That all tests passed, and what they asked lists for, by the lists' names."""
+    """A passed test run, with the values looked up in lists, by list."""
 
     definitions: Definitions
     answers: Mapping[str, Mapping[str, Answer]]
@@ -137,7 +137,7 @@ class _Passed:
         return tuple(rule for rule in now.rules if id(rule) not in known)
 
     def holds(self, now: Definitions) -> bool:
-        """Whether they would pass again: all that they read beside their rules is what it was then."""
+        """Whether the tests would pass again: everything that they read besides their rules is unchanged."""
         was, lists = self.definitions, now.reference.lists
         both = (
             (was.features, now.features),
@@ -154,7 +154,7 @@ class _Passed:
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
-    """A test of a rule, and what is wrong where it fails."""
+    """A rule test, with its failure if any."""
 
     __test__ = False  # pytest would take it for tests
 
@@ -257,7 +257,7 @@ def _event(
     definitions: Definitions,
     history: list[LogEvent],
 ) -> LogEvent:
-    """An event of a test: `at` stands for the time field, and a left-out id is the event's number."""
+    """An event of a test: `at` sets the time field, and a missing id is the event's number."""
     if type_name == "label":
         return _label(fields, number, validator, history)
     type_ = definitions.events.types[type_name]
@@ -286,7 +286,7 @@ def _label(fields: Mapping[str, str], number: int, validator: EventValidator, hi
 
 
 def counts_of(definitions: Definitions) -> str:
-    """How much a project has: `16 features, 9 rules`."""
+    """Number of features and rules in a project: `16 features, 9 rules`."""
     return f"{many(len(definitions.features), 'feature')}, {many(len(definitions.rules), 'rule')}"
 
 

@@ -190,7 +190,7 @@ class Writer:
         self._state = folded
 
     def _activate(self, folded: Folded, offsets: Sequence[Offset] = ()) -> None:
-        """Put the project's files in force where they differ from what the log has."""
+        """Activate the project's files if they differ from the log's version."""
         control = folded.control
         record = control_of(control, self.definitions, self._seq + 1, self._now_ms())
         if record is None:
@@ -205,7 +205,7 @@ class Writer:
         self._seq += 1
 
     def _champions_gone(self, before: str | None) -> list[str]:
-        """What is told where the file that names the champions is gone, which a rollback does not bring about."""
+        """Warning that the file with the champions is missing (a rollback does not remove it)."""
         if before is None or FILE in self.definitions.files:
             return []
         champions = [(event, one.champion.id) for event, one in read_in_force(before, []).items() if one.champion]
@@ -225,7 +225,7 @@ class Writer:
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether the next batch can be looked up before the open one is in the log."""
+        """Whether the next batch can be looked up before the open one is committed."""
         return all(not one.batch.waiting and not one.batch.joined for one in self._open)
 
     def look_up(self, submissions: Sequence[Submission]) -> KnownRecords:
@@ -298,7 +298,7 @@ class Writer:
 
 
 class _Unwritten:
-    """Passes every question on to a log, and drops what is appended."""
+    """Forwards every query to a log, and discards what is appended."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -311,5 +311,5 @@ class _Unwritten:
 
 
 def unwritten(log: Log) -> Log:
-    """The same log, to which nothing is written, whoever writes: for what would be decided."""
+    """The log without writing: everything appended is discarded; for previews."""
     return cast("Log", _Unwritten(log))

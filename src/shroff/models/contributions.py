@@ -67,7 +67,7 @@ class LightgbmContributions:
         except ImportError:
             raise UsageError(
                 "the contributions of a LightGBM model are computed by LightGBM, which is not installed."
-                " Install it with pip install 'shroff[lightgbm]'; scores need it not."
+                " Install it with pip install 'shroff[lightgbm]'; scoring does not need it."
             ) from None
         return lightgbm.Booster(model_str=self._data.decode("utf-8"))
 

@@ -231,9 +231,9 @@ class InputLoader:
         for source in self._sources(node):
             if source.shape.is_hashed:
                 words = f"{name} gives back {source.name}, which is hashed: a hash says nothing about what it hides."
-                return words, "Let a feature count or compare what matters about it."
+                return words, "Use a feature that counts or compares what matters about it."
             if isinstance(node, ThisField) and (source.shape.is_unique or source.name == self._event.id_field):
-                return f"{name} is another one in every event: there is nothing to learn from it.", ""
+                return f"{name} is different in every event, so a model cannot learn from it.", ""
         return None
 
     def _sources(self, node: Node) -> Iterator[Field]:
@@ -308,7 +308,7 @@ class InputLoader:
         for item in listed.items if listed and known else ():
             named.update(self._given_away(item, known))
         if known and named.issuperset(known) and listed is not None:
-            self._problems.append(listed.problem("give_away lists every input, so that none is left."))
+            self._problems.append(listed.problem("give_away lists every input, so none is left."))
         return tuple(name for name in known if name in named)
 
     def _given_away(self, item: YamlNode, known: list[str]) -> list[str]:

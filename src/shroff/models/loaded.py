@@ -163,7 +163,7 @@ def load_model(manifest_bytes: bytes, files: Mapping[str, bytes]) -> LoadedModel
     for name, data in files.items():
         refuse_pickle(name, data)
         if hashes.get(name) != sha256(data).hexdigest():
-            raise RegistryError(f"{name} of model {manifest['id']} is not the one that its manifest names: {_CURE}")
+            raise RegistryError(f"{name} of model {manifest['id']} differs from the one in its manifest: {_CURE}")
     name = FILES[manifest["format"]]
     if name not in files:
         raise RegistryError(f"{name} of model {manifest['id']} is not there: {_CURE}")

@@ -47,12 +47,12 @@ DEFAULT_GATES: Final = (
 
 # What a metric needs, as `keys.Metric` has it: in words, and what to write.
 _NEEDS: Final = {
-    "capacity": ("how many keys people can look at", "Write capacity: {{ by: ENTITY, k: 100 }}."),
+    "capacity": ("how many keys people can review", "Write capacity: {{ by: ENTITY, k: 100 }}."),
     "slices": ("slices", "Write slices: [FIELD]."),
     "amount": ("what a missed fraud costs", "Write costs: {{ missed_fraud: … }} under {event} in policy.yaml."),
     "cut_off": ("a cut-off", "Write score: {{ review_at: 0.60 }} under {event} in policy.yaml."),
     "reviews_a_day": (
-        "how many events people can look at",
+        "how many events people can review",
         "Write costs: {{ reviews_a_day: 100 }} under {event} in policy.yaml.",
     ),
     "review_at": ("its cut-off", "Write score: {{ review_at: 0.60 }} under {event} in policy.yaml."),
@@ -157,7 +157,7 @@ class _ModelLoader:
             words = f"delay is shorter than label_delay ({show_duration(label_delay_ms)})"
             hint = (
                 "When a fold is tested, the newest events that it could learn from are younger than that: it leaves "
-                "them out, labelled or not, so a longer delay loses nothing."
+                "them out, labeled or not, so a longer delay loses nothing."
             )
             self._warnings.append(written.problem(f"{words}.", hint))
         return Split(train, label_delay_ms if delay is None else delay, test, FOLDS if folds is None else int(folds))
@@ -297,7 +297,7 @@ class _ModelLoader:
         if found is None:
             return {}
         if learner == "isolation":
-            words = "isolation learns without labels, so nothing says which of its parameters are better."
+            words = "isolation learns without labels, so its parameters cannot be compared."
             self._problems.append(found.problem(words, "Leave search out."))
         if not found.entries:
             self._problems.append(found.problem("search has no bound.", "It takes trials, time."))
@@ -308,7 +308,7 @@ class _ModelLoader:
     def _negatives(self, node: YamlNode | None) -> float:
         share = loading.percent(node, self._problems, "negatives")
         if share == 0 and node is not None:
-            self._problems.append(node.problem("negatives is above 0%: without genuine events nothing can be learnt."))
+            self._problems.append(node.problem("negatives is above 0%: without genuine events nothing can be learned."))
         return 1.0 if share is None else share
 
     def _reasons(self, node: YamlNode | None) -> frozenset[str]:

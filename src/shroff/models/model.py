@@ -69,7 +69,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """Where a model parts each input, rising: between two neighbours a value changes nothing.
+    """Where a model parts each input, rising: between two neighbors a value changes nothing.
 
     Args:
         is_single: Whether it rounds values to single precision before it compares them.
@@ -96,7 +96,7 @@ class Explainable(Model, Protocol):
 
 
 def digest_of(manifest: bytes) -> str:
-    """What names a model: the hash of its manifest, without what is another each time the same is learnt."""
+    """What names a model: the hash of its manifest, without what is another each time the same is learned."""
     try:
         found = msgspec.json.decode(manifest, type=dict[str, Any])
     except ValueError:

@@ -7,8 +7,8 @@
       gates.json      [{"name", "value", "limit", "passed"}]
       ...             plots and reports
 
-A model's digest is the SHA-256 of its manifest without `run`, so it stands for all that was learnt and measured of
-it. Under `run` stands what is another each time the same is learnt: when that was, and the hashes of the files that
+A model's digest is the SHA-256 of its manifest without `run`, so it stands for all that was learned and measured of
+it. Under `run` stands what is another each time the same is learned: when that was, and the hashes of the files that
 tell of it or of how fast the machine was. So who learns the same again, here or elsewhere, gets the same id and digest.
 A manifest without `run`, as earlier versions wrote, counts with every byte.
 """
@@ -200,9 +200,9 @@ class Registry:
         gates: Sequence[GateResult],
         page: Callable[[Mapping[str, Any]], bytes],
     ) -> tuple[Stored, bool]:
-        """Put a model in under an id of its own; with whether it is new: who learnt the same before, gets that one.
+        """Put a model in under an id of its own; with whether it is new: who learned the same before, gets that one.
 
-        Its id is `m-YYYYMMDD-` and as much of a hash of what was learnt as makes it the only one.
+        Its id is `m-YYYYMMDD-` and as much of a hash of what was learned as makes it the only one.
 
         Args:
             at_ms: The moment of the id: as of when it was trained.

@@ -95,7 +95,7 @@ class ComparedPeriods:
     """The two periods that a drift check compares.
 
     Args:
-        reference_ms: The length of the one right before the recent one; None for what the champion has learnt from, as
+        reference_ms: The length of the one right before the recent one; None for what the champion has learned from, as
             far as it lies before the recent one.
         to_newest: Whether the recent one ends at the newest event of the type, where that is before the moment.
     """
@@ -134,7 +134,7 @@ def look_for_drift(
     before, now = (_between(given.times_ms, *ends) for ends in ((start_ms, end_ms), (recent_start_ms, as_of_ms)))
     reference = DriftPeriod(start_ms, end_ms, len(before), about)
     recent = DriftPeriod(recent_start_ms, as_of_ms, len(now), f"the last {show_duration(recent_ms)}")
-    for one, what in ((reference, "reference"), (recent, "recent stretch")):
+    for one, what in ((reference, "reference"), (recent, "recent period")):
         if not one.rows:
             words = f"the {what}, {time_text(one.start_ms)} to {time_text(one.end_ms)}, has no {event} events"
             raise UsageError(f"{words}, so nothing can be compared. Choose others: --reference 90d --recent 7d.")
@@ -231,7 +231,7 @@ def _scores(
 ) -> tuple[Input, Input] | str:
     """Scores of both stretches, or why they are not compared.
 
-    A model is surer of what it has learnt than of anything new, which is no drift; and those
+    A model is surer of what it has learned than of anything new, which is no drift; and those
     of the folds' models are other models' scores. So behind `learnt_until_ms`, where it is
     given, begins a reference of the score's own, as long as the recent stretch.
     """
@@ -246,8 +246,8 @@ def _scores(
         before = _between(times_ms, learnt_until_ms, min(learnt_until_ms + recent.length_ms, recent.start_ms))
         if len(before) < SCORED_MIN:
             return (
-                f"The score is not compared: {len(before):,} events lie between what {scorer.id} has learnt from and "
-                f"the recent stretch, and {SCORED_MIN} are wanted. --reference with a length compares all the same."
+                f"The score is not compared: {len(before):,} events are between the training data of {scorer.id} and "
+                f"the recent period, and {SCORED_MIN} are needed. Use --reference with a length instead."
             )
     scores = scorer.model.scores(columns_for(scorer.model.inputs, given.inputs))
     return Input(SCORE, NUMBER, scores[before]), Input(SCORE, NUMBER, scores[now])

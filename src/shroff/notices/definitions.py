@@ -157,15 +157,15 @@ def _hold_against_rules(
         notice = found.get(rule.notify or "")
         if rule.notify == "customer" and notice is None and rule.place is not None:
             words = f"rule {rule.id} notifies customers, but notices/customer.yaml is missing, so no mail is sent."
-            warnings.append(rule.place.problem(words, "It says where their addresses are, and what they are asked."))
+            warnings.append(rule.place.problem(words, "It defines their addresses and the question."))
         if notice is None or notice.place is None:
             continue
         if notice.on != "flag":
-            words = f"rule {rule.id} names this notice, which tells of {notice.on}s and not of flags."
-            problems.append(notice.place.problem(words, "Write 'on: flag', or a notice of its own for the rule."))
+            words = f"rule {rule.id} names this notice, which is on {notice.on}s, not on flags."
+            problems.append(notice.place.problem(words, "Write 'on: flag', or give the rule a separate notice."))
         elif notice.event and notice.event != rule.on:
             words = f"rule {rule.id} names this notice and is on {rule.on}; the notice is about {notice.event}."
-            problems.append(notice.place.problem(words, "Write a notice of its own for that event type."))
+            problems.append(notice.place.problem(words, "Write a separate notice for that event type."))
 
 
 class _Loader:
@@ -182,7 +182,7 @@ class _Loader:
             )
             return None
         if not loading.NAME.fullmatch(self._name):
-            words = f"{self._name!r} is not a name for a notice, which is called as its file is."
+            words = f"{self._name!r} cannot be the name of a notice, which is the name of its file."
             hint = "Names are lower-case letters, digits and _, and begin with a letter."
             self._problems.append(Problem(file, 0, 0, "", words, hint))
         before = len(self._problems)
@@ -239,7 +239,7 @@ class _Loader:
         types, named = self._definitions.events.types, tree.get("event")
         if plain.get("on", "flag") not in OF_EVENTS:
             if named is not None:
-                words = f"a notice on {plain['on']} is about no event, so 'event' chooses nothing."
+                words = f"a notice on {plain['on']} has no event, so 'event' has no effect."
                 self._problems.append(named.problem(words))
             return ""
         if named is None:
@@ -256,7 +256,7 @@ class _Loader:
         if node is None:
             return None
         if not self._event:
-            words = f"{what} reads an event, and it is not said of which type."
+            words = f"{what} reads an event, but its type is not named."
             self._problems.append(node.problem(words, "Name it: 'event: payment'."))
             return None
         definitions = self._definitions
@@ -287,7 +287,7 @@ class _Loader:
             return FromEvent(node=self._expression(node.get("look_up"), what))
         name, type_ = str(plain["field"]), self._definitions.events.types.get(self._event)
         if type_ is None:
-            self._problems.append(node.problem(f"{what} reads a field, and it is not said of which event type."))
+            self._problems.append(node.problem(f"{what} reads a field, but its event type is not named."))
         elif name not in (known := [one.name for one in type_.declared]):
             self._problems.append(node.problem(f"{self._event} has no field {name!r}.", nearest(name, known)))
         return FromEvent(name)
@@ -304,7 +304,7 @@ class _Loader:
         addresses = (plain,) if isinstance(plain, str) else tuple(plain)
         for one in addresses:
             if not is_address(one):
-                self._problems.append(node.problem(f"{one!r} is not an address of mail."))
+                self._problems.append(node.problem(f"{one!r} is not a mail address."))
         return To(addresses)
 
     # ---- the rest
@@ -313,13 +313,15 @@ class _Loader:
         zone = plain.get("zone", "UTC")
         self._check_zone(node.get("zone") if isinstance(node, YamlMapping) else None, zone)
         if plain["from"] == plain["to"] and node is not None:
-            self._problems.append(node.problem(f"hours from {plain['from']} to {plain['to']} are none, or all."))
+            self._problems.append(
+                node.problem(f"quiet hours from {plain['from']} to {plain['to']} are empty, or the whole day.")
+            )
         return Quiet(_minute(plain["from"]), _minute(plain["to"]), zone)
 
     def _check_zone(self, node: Node | None, zone: str | FromEvent) -> None:
         if isinstance(zone, str) and node is not None and not is_zone(zone):
             words = f"{zone!r} is not a time zone."
-            self._problems.append(node.problem(words, "Zones are called as in the tz database: Europe/Berlin, UTC."))
+            self._problems.append(node.problem(words, "Use a name of the tz database: Europe/Berlin, UTC."))
 
     def _check(self, tree: YamlMapping, one: Notice) -> None:
         """What must stand beside what."""
@@ -334,9 +336,9 @@ def _misfits(one: Notice) -> Iterable[tuple[str, str]]:
     if one.channel == "mail" and not has_to:
         yield "to", "a notice by mail lacks 'to': an address, { field: … }, { look_up: … } or { role: … }."
     if one.channel == "webhook" and not (one.url and one.secret):
-        yield "url", "a notice by webhook has 'url', and 'secret' that calls are signed with."
+        yield "url", "a notice by webhook needs 'url' and 'secret', which signs the calls."
     if one.channel == "lake" and not (one.folder and one.document):
-        yield "folder", "a notice into the lake has 'folder', and 'document' that says what lies in it."
+        yield "folder", "a notice into the lake needs 'folder' and 'document', its content."
     if one.channel != "mail" and (one.asks or one.digest_ms or one.is_verbose):
         yield "channel", "'ask', 'digest' and 'verbose' are for mails."
     if one.of and one.on not in DONE:
@@ -349,19 +351,19 @@ def _misfits(one: Notice) -> Iterable[tuple[str, str]]:
             "'figures' and 'funnels' are for a daily mail: write 'on: report'.",
         )
     if one.asks and one.on not in {"flag", "decision"}:
-        yield "ask", "a customer is asked of a flag or a decision."
+        yield "ask", "'ask' needs 'on: flag' or 'on: decision'."
     if one.asks and one.to.of_event is None:
-        yield "to", "a question goes to whom the event names: { field: … } or { look_up: … }."
+        yield "to", "a question must go to an address from the event: { field: … } or { look_up: … }."
     if one.asks and one.digest_ms:
         yield "digest", "each question has its own link, so questions cannot be sent as a digest."
     if one.on not in OF_EVENTS and (one.to.of_event is not None or one.channel == "lake"):
         yield "to", f"a notice on {one.on} has no event, so 'to' must name the recipient."
     if one.is_verbose and not one.digest_ms and one.on != "report":
-        yield "verbose", "'verbose' says that there was nothing to tell, so it needs 'digest': how often."
+        yield "verbose", "'verbose' reports that nothing happened, so it needs 'digest', its interval."
     if one.limit is not None and (one.limit.count < 1 or one.limit.per_ms < 1):
-        yield "limit", "a limit lets at least one mail through, within a time above zero."
+        yield "limit", "a limit must allow at least one mail, within a time above zero."
     if one.lasts_ms > 30 * DAY_MS or one.lasts_ms < HOUR_MS // 12:
-        yield "lasts", "a link lasts five minutes to thirty days."
+        yield "lasts", "a link must be valid for five minutes to thirty days."
 
 
 def is_zone(name: str) -> bool:

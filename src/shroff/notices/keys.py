@@ -27,7 +27,7 @@ from shroff.streams.settings import ALONE, DOCUMENT_NAME, HTTP
 ON: Final = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "report")
 CHANNELS: Final = ("mail", "webhook", "lake")
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")
-ADDRESS: Final = One("an address of mail", r"^[^\s@,;<>\"()]+@[^\s@,;<>\"()]+$")
+ADDRESS: Final = One("a mail address", r"^[^\s@,;<>\"()]+@[^\s@,;<>\"()]+$")
 TIME_OF_DAY: Final = One("a time of day such as 07:30", r"^([01]\d|2[0-3]):[0-5]\d$")
 ZONE: Final = One("a time zone such as Europe/Berlin", r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$")
 _OF_THE_EVENT: Final = (

@@ -40,7 +40,7 @@ AWAY_MS: Final = 1_000  # for which a way that is away is left alone, twice as l
 AWAY_MS_MAX: Final = MINUTE_MS  # up to this
 MAIL: Final = ""  # the way of all mails; those of webhooks and the lake are called as their notices
 SHIPPED: Final = "it was written with the text that comes with shroff, since the project's own failed:"
-TWICE: Final = "twice the way ended while it was being handed over, so it may have left twice or not at all"
+TWICE: Final = "the connection was lost twice during delivery, so it may have been sent twice or not at all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +308,7 @@ class Sending:
             if question is not None and question.answer:
                 raise AnsweredError("its question has been answered")
             if question is None or self._services.now_ms() > question.ends_ms - MINUTE_MS:
-                raise LetterGoneError("its link has ended before it could leave")
+                raise LetterGoneError("its link expired before it could be sent")
             if question.who != who:
                 question = replace(question, who=who)
                 change.put_question(question)
@@ -319,7 +319,7 @@ class Sending:
         with self._store.look() as look:
             found = [due for key in keys_of(letter) if (due := look.due(key)) is not None]
         if not found:
-            raise LetterGoneError("what it tells of is no longer kept")
+            raise LetterGoneError("the data that it reports is no longer stored")
         return found
 
 

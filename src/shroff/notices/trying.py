@@ -139,7 +139,7 @@ def make_report(services: NoticeServices, notice: Notice, log: Log, day: date | 
 def addressed(mail: Mail, to: str) -> Mail:
     """The same mail for another recipient, marked as a test. Raises: UsageError where that is no address."""
     if not is_address(to):
-        raise UsageError(f"{to!r} is not an address of mail, such as ann@bank.example.")
+        raise UsageError(f"{to!r} is not a mail address, such as ann@bank.example.")
     message = message_from_bytes(mail.data, policy=SMTP)
     del message["To"]
     message["To"] = to

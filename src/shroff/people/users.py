@@ -90,7 +90,7 @@ def check_texts(display_name: str, email: str) -> None:
         if len(text) > _TEXT_MAX or not text.isprintable():
             raise UsageError(f"a user's display name and e-mail have {_TEXT_MAX} characters at most, on one line.")
     if email.strip() and not is_address(email.strip()):
-        raise UsageError(f"{email.strip()!r} is not an address of mail, such as ann@bank.example.")
+        raise UsageError(f"{email.strip()!r} is not a mail address, such as ann@bank.example.")
 
 
 def set_role(desk: Desk, who: Who, name: str, role: Role) -> User:

@@ -1,4 +1,4 @@
-"""calls.yaml: calls of earlier services. Which body stands for which event, and what of its decision is the answer.
+"""calls.yaml: calls of earlier services, which map a request body to an event and its decision to a response.
 
 What a call says decides nothing: it is another way to post an event, to ask what would be decided of it, or to ask the
 analytics (`project.questions`). So it is in no version and in no control event.
@@ -157,7 +157,7 @@ Answered = Node | tuple[str, ...]  # a value, or the features of an object
 
 @dataclass(frozen=True, slots=True)
 class MappedCall:
-    """One call.
+    """A call that maps a request body to an event.
 
     Args:
         mapping: How the body's values become fields of `event`; what it leaves out is taken by its own name.
@@ -244,7 +244,7 @@ def _event(node: YamlNode | None, events: Events, problems: list[Problem]) -> Ev
 
 
 class _CallLoader:
-    """One call of an event type."""
+    """Loader of one call of an event type."""
 
     def __init__(
         self,
@@ -289,7 +289,7 @@ class _CallLoader:
                 continue
             expression = loading.expression(value, scope, self._problems)
             if expression is not None and _reads_line(expression):
-                words = "row.file and row.number are of a line of a file, and a call has none."
+                words = "row.file and row.number exist for lines of files only, not in a call."
                 self._problems.append(value.problem(words))
             self._has_mistake = self._has_mistake or expression is None  # then nobody knows what is read
             if expression is not None:

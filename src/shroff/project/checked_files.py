@@ -54,7 +54,7 @@ class Contents:
 
 
 def contents_of(files: Mapping[str, str], read: ReadOnce) -> Contents:
-    """The hashes of these files. Cost: 1 ms a megabyte; of a list that `read` knows, of what is new of it."""
+    """Hashes of these files. Cost: 1 ms per megabyte; for a list that `read` knows, of its new rows only."""
     lists = {name: read.version(name, {name: files[name]}) for name in files if is_list(name)}
     rest = {name: text for name, text in files.items() if name not in lists}
     return Contents(_hash([shroff.__version__, FORM, sorted(lists), sorted(rest.items())]), lists)
@@ -80,7 +80,7 @@ class CheckedFiles:
     _mapped: tuple[str, Mapping[str, str]]  # a version of lists, and the texts that it was made of; "" where unknown
 
     def allows(self, file: str, found: Edited, stands_for: Changes) -> bool:
-        """Whether a list is well with this edit too, by its new rows alone; False where all is to be checked again."""
+        """Whether a list edit is valid by its new rows alone; False if everything must be checked again."""
         problems: list[Problem] = []
         rows = [[getattr(one, name) for name in LIST_COLUMNS] for one in found.after]
         load_list(file, _csv([[*LIST_COLUMNS], *rows]), problems)
@@ -94,7 +94,7 @@ class CheckedFiles:
         return replace(self, texts={**self.texts, file: text}, _kept=kept)
 
     def rows(self, versions: Mapping[str, str], in_force: Mapping[str, str], stands_for: Changes) -> ListRows:
-        """The version that becomes active with the lists: beside them, unchanged files as the log has them.
+        """The version that becomes active with the lists; unchanged files come from the log.
 
         Args:
             versions: Those of the log's files. Where they have the lists that were checked, hashes go on from these.

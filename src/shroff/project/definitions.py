@@ -66,7 +66,7 @@ NOT_CARRIED: Final = ("model.yaml", "calls.yaml", "funnels.yaml", "schedules.yam
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Content hashes of what decided; empty where there is nothing of a kind.
+    """Content hashes of everything that made a decision; empty if there is none of a kind.
 
     `model` is one of all models in force; a decision shows the id of the one that scored it.
     """
@@ -115,19 +115,19 @@ class Definitions:
         return ThisField(money[0].type, money[0].name) if money else None
 
     def scoring_of(self, event: str) -> Scoring:
-        """The models in force of an event type, of which there may be none."""
+        """The active models of an event type, possibly none."""
         return self.scoring.get(event, Scoring(event))
 
     def unloaded(self) -> list[Scorer]:
-        """The models in force, in shadow too, that cannot be loaded."""
+        """Active and shadow models that cannot be loaded."""
         return [one for scoring in self.scoring.values() for one in scoring.all if one.failure]
 
     def reads_score(self, event: str = "") -> bool:
-        """Whether a rule reads a score; of one event type, where it is named."""
+        """Whether a rule reads a score; optionally of one event type."""
         return read_by([rule.when for rule in self.rules if event in ("", rule.on)], self.features.get).reads_score
 
     def hangs_on_score(self, event: str) -> bool:
-        """Whether a score can change an outcome of a type: by the policy, or by a rule that reads it."""
+        """Whether a score can change an outcome of a type, through the policy or a rule."""
         return self.policy(event).has_score or self.reads_score(event)
 
     def unused_scores(self) -> dict[str, Problem]:
@@ -193,7 +193,7 @@ class Loaded:
     def beside(
         self, problems: Iterable[Problem], warnings: Iterable[Problem] = (), files: Mapping[str, str] | None = None
     ) -> Loaded:
-        """The same with what was found before the files could be read as definitions."""
+        """The same problems, plus those found before the files could be read as definitions."""
         found = [*problems, *self.problems]
         definitions = None if found else self.definitions
         return Loaded(definitions, sorted(found, key=_place), [*warnings, *self.warnings], files)
@@ -260,7 +260,7 @@ def load_definitions(
 
 @dataclass(frozen=True, slots=True)
 class _Declared:
-    """All that files say but the rows of lists, which change by themselves, and what is wrong with it."""
+    """Everything in the files except rows of lists, which change separately, with its errors."""
 
     top: yamltext.Node | None
     settings: Settings
@@ -337,7 +337,7 @@ def _declared(
 
 
 def is_list(name: str) -> bool:
-    """Whether a file of a project is a list."""
+    """Whether a project file is a list."""
     return _is(name, "lists")
 
 
@@ -393,7 +393,7 @@ def _unused_score(model: str, event: str) -> Problem:
 
 
 def _warn_of_names(events: Events, warnings: list[Problem]) -> None:
-    """Say which fields cannot name an event in a label file, though they look like it."""
+    """Warn of fields that look like they identify an event in a label file but cannot."""
     for name in events.not_naming:
         words = f"'{name}' cannot name an event in a label file, since labels or several event types have that field."
         warnings.append(Problem("events.yaml", 0, 0, name, words))

@@ -1,4 +1,4 @@
-"""`explore` in policy.yaml: of what the score declines a small share is let through, so that it gets labels.
+"""`explore` in policy.yaml: a small share of the score's declines is approved, to get labels.
 
 Docs: docs/decisions/0021-letting-some-through.md. Who is let through is decided in `engine.let_through`.
 """

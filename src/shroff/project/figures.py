@@ -1,4 +1,4 @@
-"""Figures of a daily report: what each counts, over events, facts and other figures."""
+"""Figures of a daily report: counts of events, facts, and expressions over other figures."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class CountedEvents:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure: of events, a fact, or a value of other figures.
+    """One figure: a count of events, a fact, or an expression over other figures.
 
     Args:
         of: The events that are counted; None for a fact or a value.
@@ -257,7 +257,7 @@ def _misfits(tree: YamlMapping) -> list[str]:
     if tree.get("distinct") is not None and tree.get("sum") is not None:
         found.append("it counts with 'distinct' or adds with 'sum', not both.")
     if kinds == ["fact"] and tree.get("key") is None:
-        found.append("a fact has 'key': whose it is.")
+        found.append("a fact needs 'key', the key whose feature it reads.")
     return found
 
 
@@ -280,7 +280,7 @@ def _shown(tree: YamlMapping) -> _Shown:
 
 
 class _Shown(TypedDict):
-    """How a figure is shown."""
+    """Display format of a figure."""
 
     label: str
     form: str

@@ -1,4 +1,4 @@
-"""A draft laid over a project's files: its rules, features and policies take the place of those of the same name."""
+"""A draft that overrides a project's files: its rules, features and policies replace those of the same name."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _features(old: Node, new: Node) -> Node:
 
 
 def _merged(old: Node | None, new: Node | None, entry: Callable[[Node, Node], Node]) -> Node | None:
-    """A mapping with the entries of another one; of a key that both have, what `entry` makes of its two values."""
+    """Merge two mappings; for a key in both, `entry` combines the two values."""
     if not isinstance(old, YamlMapping) or not isinstance(new, YamlMapping):
         return old if new is None else new
     theirs = {key.text: (key, value) for key, value in new.entries}

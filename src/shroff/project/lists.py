@@ -27,7 +27,7 @@ _HASHED_LINE: Final = re.compile(rf"^{HASHED.pattern}[,\n]", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a list, as it is written."""
+    """One line of a list, as written."""
 
     value: str
     note: str = ""
@@ -76,7 +76,7 @@ def known_list(name: str, definitions: Definitions) -> str:
 
 
 def summaries(definitions: Definitions, texts: Mapping[str, str]) -> list[ListSummary]:
-    """All lists of a project by name, with the texts of their files."""
+    """Summaries of all lists of a project by name, with the texts of their files."""
     readers: dict[str, list[str]] = {name: [] for name in definitions.reference.lists}
     for name, feature in definitions.features.items():
         for asked in _asked(feature.node):
@@ -100,7 +100,7 @@ def entries(text: str) -> list[Entry]:
 
 
 def count(text: str) -> int:
-    """How many entries a list has."""
+    """Number of entries of a list."""
     return sum(1 for _ in _Sheet(text).rows())
 
 
@@ -132,7 +132,7 @@ def edited(
     is_whole: bool = False,
     known: ListFile | None = None,
 ) -> Edited:
-    """Many entries at once, every other line left as it is. Cost: one look at each line; of one value 1 ms a megabyte.
+    """Edit many entries at once; other lines stay. Cost: one pass over the lines; 1 ms per megabyte for one value.
 
     Args:
         put: Entries that are to be there, in place of those of the same value; of two of one value the later. One
@@ -196,7 +196,7 @@ def entry_of(text: str, value: str, stands_for: Changes, known: ListFile | None 
 def _of_one_value(
     text: str, put: Sequence[Entry], out: Collection[str], stands_for: Changes, known: ListFile | None
 ) -> Edited | None:
-    """The edit of one value, where a look at the text as a whole is enough; else None. Cost: 0.6 ms a megabyte.
+    """Edit of one value by a text search; None if that is not enough. Cost: 0.6 ms per megabyte.
 
     Args:
         known: The list as it was read before, where it was: else what it knows costs 2 ms a megabyte more.
@@ -244,7 +244,7 @@ class _Sheet:
         self._at = [self.header.index(name) if name in self.header else None for name in LIST_COLUMNS]
 
     def rows(self) -> Iterator[tuple[str, list[str], tuple[int, int]]]:
-        """Each entry: its value, its cells, and the first of its lines and the one behind its last."""
+        """Each entry: its value, its cells, its first line and the line after its last."""
         at, reader = self._at[0], self._reader
         start = reader.line_num
         for row in reader:

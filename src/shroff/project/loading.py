@@ -1,4 +1,4 @@
-"""Reading the files of a project: what is there, and what comes of it once for all threads that ask."""
+"""Load a project's files, once for all threads that ask."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MadeOnce(Generic[Value]):
         self._making = RLock()  # making one part of a project may ask for another
 
     def get(self, make: Callable[[], Value]) -> Value:
-        """The value. Raises: what `make` raises, and makes it again the next time."""
+        """The cached value. Raises: what `make` raises; the next call tries again."""
         found = self._value
         if found is not None:
             return found
@@ -52,7 +52,7 @@ class MadeOnce(Generic[Value]):
             self._turn += 1
 
     def forget(self) -> None:
-        """Have it made anew when it is next asked for. Waits for nobody."""
+        """Recompute the value at the next call. Does not block."""
         with self._state:
             self._value = None
             self._turn += 1
@@ -61,7 +61,7 @@ class MadeOnce(Generic[Value]):
 def files_of(
     folder: Path, of_lane: Mapping[str, str] | None, text: config.TextReader
 ) -> tuple[Mapping[str, str], list[Problem], list[Problem]]:
-    """The files of a project, or those that its lane is told of; mistakes, and what may be one."""
+    """The files of a project, or those sent to its lane; errors and warnings."""
     unreadable: list[Problem] = []
     files = config.read_files(folder, unreadable, text=text) if of_lane is None else of_lane
     mistakes, warnings = config.look_alikes(folder)
@@ -69,7 +69,7 @@ def files_of(
 
 
 def systems_of(folder: Path) -> Systems:
-    """The outside systems that a project names. What is wrong with them is told with all else in its files."""
+    """The external systems of a project. Their errors are reported with those of the other files."""
     text = config.read_settings(folder)
     top = yamltext.read(text, config.PROJECT_FILE, [])
     return load_systems(top, [], []) if isinstance(top, yamltext.Mapping) else Systems()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LookUps:
-    """How expressions use lists and tables.
+    """Lists and tables that expressions use, and how.
 
     Args:
         hashed: Names of the lists that are asked about a hashed field, or about a feature that gives one back.
@@ -40,12 +40,12 @@ class LookUps:
     kept: frozenset[tuple[str, str]] = frozenset()
 
     def __or__(self, other: LookUps) -> LookUps:
-        """Those of both."""
+        """Union of both."""
         return LookUps(self.hashed | other.hashed, self.kept | other.kept)
 
 
 def look_ups(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]) -> LookUps:
-    """How these expressions use lists and tables. Cost: 3 us a node of them."""
+    """Find the lists and tables that expressions use. Cost: 3 us per node."""
     return LookUps(_hashed(nodes, events, features), _kept(nodes, events, features))
 
 
@@ -78,7 +78,7 @@ def _asked(node: InList | Lookup) -> tuple[str, str]:
 
 
 def differs_in_rows(versions: Mapping[str, str], files: Mapping[str, str], now: Definitions | ListRows) -> bool:
-    """Whether a version differs from these in rows of lists alone, and state holds nothing of those."""
+    """Whether a version differs only in rows of lists that no state depends on."""
     if {**versions, "lists": now.versions.lists} != asdict(now.versions):
         return False
     both = (_lists(files), _lists(now.files))

@@ -43,7 +43,7 @@ def teller_of(definitions: Definitions) -> ValueWording:
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """All that expressions read, through features that read features.
+    """Everything that expressions read, also through features.
 
     Args:
         features: By name; those that have a mistake of their own are left out.
@@ -84,7 +84,7 @@ def read_by(nodes: Iterable[Node], find: FindFeature) -> Reads:
 
 
 def meaning_of(node: Node, event: str, events: Events, find: FindFeature) -> str:
-    """A hash of what an expression over an event means: its features with their definitions, keys, and types.
+    """Hash of an expression's meaning: its features with their definitions, keys, and types.
 
     What stands in lists and tables is not in it: that is data and changes every day. Neither
     is how the lines of files become events, nor the choices that a field may have.

@@ -1,4 +1,4 @@
-"""From hits and the score to an outcome, by the project's policy."""
+"""Policy: from hits and the score to an outcome."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Policy:
 
     @property
     def given(self) -> frozenset[str]:
-        """Names of the cut-offs and costs that stand."""
+        """Names of the cut-offs and costs that are set."""
         named = {
             "review_at": self.review_at,
             "decline_at": self.decline_at,
@@ -178,7 +178,7 @@ def load_policy(
 
 
 def _check_explore(of: YamlMapping, type_: EventType, decline_at: float | None, problems: list[Problem]) -> None:
-    """What must stand beside `explore`: something that it lets through, and an amount to limit."""
+    """Check the requirements of `explore`: a cut-off that declines, and an amount to limit."""
     costs, node = of.get("costs"), of.get("explore")
     says_amount = isinstance(costs, YamlMapping) and costs.get("missed_fraud") is not None
     if node is None:

@@ -24,7 +24,7 @@ _DOCUMENT_END: Final = re.compile(r"^\.\.\.", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
-    """Other text in the place of [start, end)."""
+    """A replacement text for [start, end)."""
 
     start: int
     end: int
@@ -95,7 +95,7 @@ def _changed(
     wanted: Callable[[Any], Any],
     cure: str,
 ) -> str:
-    """A text with edits, if it then says what is wanted and nothing else."""
+    """Apply edits, if the result has exactly the wanted meaning."""
     node, changed = _node(text), text
     for edit in sorted(edits(_Written(text), node), key=lambda one: one.start, reverse=True):
         changed = changed[: edit.start] + edit.text + changed[edit.end :]
@@ -200,7 +200,7 @@ def _appended(written: _Written, indent: int, event: str, score: str) -> _Edit:
 
 
 def _without_score(written: _Written, policy: Mapping) -> _Edit:
-    """`score` taken out of a policy, with its lines where it stands on lines of its own."""
+    """Remove `score` from a policy, with its lines if it has its own."""
     place = policy.keys().index(SCORE)
     name, value = policy.entries[place]
     start, end = written.start(name), written.end(value)
@@ -225,7 +225,7 @@ def _mapping(node: Node, what: str) -> Mapping:
 
 
 def _meaning(node: Node | None) -> Any:
-    """What a node says, its places and its style left out."""
+    """Value of a node, without positions and style."""
     if node is None:
         return {}
     if isinstance(node, Mapping):
@@ -246,6 +246,6 @@ def _flow(cuts: MappingOf[str, str]) -> str:
 
 
 def _number(cut: float) -> str:
-    """A score as a person writes it, with all its six places at most."""
+    """A score with at most six decimal places, without trailing zeros."""
     text = f"{cut:.6f}".rstrip("0")
     return f"{text}0" if text.endswith(".") else text

@@ -1,4 +1,4 @@
-"""Calls of calls.yaml that ask: a request that becomes a question to the analytics, and how what is found is answered.
+"""Calls of calls.yaml that query data: a request becomes an analytics query, and its result a response.
 
 Such a call writes nothing. What a question may say, and what is found, is the same as in the API; a call has other
 names for it.
@@ -34,7 +34,7 @@ Limit = Annotated[int, msgspec.Meta(ge=1, le=ROWS_MAX)]
 
 
 class CountsAsked(msgspec.Struct, forbid_unknown_fields=True):
-    """How many events of each type happened in some days; with `by`, of each value of a field, or of some `values`."""
+    """Query for event counts by type; with `by`, for each value of a field, or for some `values`."""
 
     event_types: list[str] = []
     start_date: date | None = None
@@ -249,7 +249,7 @@ Part = Node | tuple["Part", ...] | Mapping[str, "Part"]
 
 @dataclass(frozen=True, slots=True)
 class AskingCall:
-    """One call that asks.
+    """A call that queries data.
 
     Args:
         many: The list of the body whose items ask; empty where the body does.
@@ -273,7 +273,7 @@ class AskingCall:
 def load_question(
     path: str, found: YamlMapping, features: FeatureTypes, names: DeclaredNames, problems: list[Problem]
 ) -> AskingCall | None:
-    """Read one call that asks; None where what it asks for is not clear."""
+    """Load a call that queries data; None if it has errors."""
     what = f"the call {path}"
     loading.check_keys(found, QUESTION, problems, what)
     reads = loading.one_of(found.get("reads"), READS, problems, "reads")
@@ -304,7 +304,7 @@ def load_question(
 
 
 def load_sending(path: str, found: YamlMapping, names: DeclaredNames, problems: list[Problem]) -> AskingCall | None:
-    """Read one call that sends; None where it is not clear what."""
+    """Load a call that sends; None if it has errors."""
     loading.check_keys(found, SENDING, problems, f"the call {path}")
     sends = loading.one_of(found.get("sends"), SENDS, problems, "sends")
     if sends is None:
@@ -355,7 +355,7 @@ class _Loader:
         return asked
 
     def part(self, node: YamlNode | None, names: Collection[str] | None = None) -> Part | None:
-        """An expression, a list or an object of such. `names` is what they may read; all where it is None."""
+        """Load an expression, or a list or object of expressions. `names` restricts what they may read."""
         if isinstance(node, YamlMapping):
             parts = {key.text: self.part(value, names) for key, value in node.entries}
             return {name: part for name, part in parts.items() if part is not None}
@@ -372,7 +372,7 @@ class _Loader:
 
     def _check(self, node: Scalar, path: tuple[str, ...], names: Collection[str] | None) -> None:
         if path in {("file",), ("number",)}:
-            self._problems.append(node.problem("row.file and row.number are of a line of a file, and a call has none."))
+            self._problems.append(node.problem("row.file and row.number exist for lines of files only, not in a call."))
         elif names is not None and path[0] not in {*names, REQUEST}:
             hint = nearest(path[0], names) or f"There is {', '.join(names)} and {REQUEST}."
             self._problems.append(node.problem(f"the result has nothing named {path[0]!r}.", hint))

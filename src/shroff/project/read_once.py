@@ -89,7 +89,7 @@ class ReadOnce:
         return new
 
     def version(self, kind: str, texts: Mapping[str, str]) -> str:
-        """The version of texts (see `TextsVersion`), which goes on from that of the texts of this kind before."""
+        """Version of these texts (see `TextsVersion`), based on the previous version of this kind."""
         return self._versions.setdefault(kind, TextsVersion()).of(texts)
 
     def once(self, kind: str, given: object, make: Callable[[], Value]) -> Value:
@@ -126,7 +126,7 @@ class ReadOnce:
         return self._kept.get((kind, ""), (None, None))[1]
 
     def keep(self, kind: str, value: object) -> None:
-        """Keep what was made, for whoever can say by itself whether it still holds."""
+        """Cache a value, for callers that can check whether it is still valid."""
         self._kept[kind, ""] = None, value, ()
 
     def _of(

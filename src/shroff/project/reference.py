@@ -101,7 +101,7 @@ def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
 
 
 def _merged(entries: dict[str, int | None], more: Iterable[tuple[str, int | None]]) -> dict[str, int | None]:
-    """These entries with more of them: of two with one value the longer-lived holds."""
+    """Merge more entries; of two with one value, the later expiry applies."""
     for value, expires in more:
         was = entries.get(value, 0)
         entries[value] = None if was is None or expires is None else max(was, expires)

@@ -68,7 +68,7 @@ def _tables(files: Mapping[str, str], events: Events, settings: Settings, proble
 
 
 def source_warnings(features: Iterable[Feature], rules: Iterable[Rule]) -> list[Problem]:
-    """What is said where that which a source said is counted only as far as it changed the verdict in force."""
+    """Warnings for conditions that count a source's labels only if they changed the active verdict."""
     warnings: list[Problem] = []
     asked = [
         *((f"feature {one.name}", one.node, one.place) for one in features),
@@ -80,6 +80,6 @@ def source_warnings(features: Iterable[Feature], rules: Iterable[Rule]) -> list[
                 continue
             if any(isinstance(leaf, ItemField) and leaf.name == "source" for leaf in walk(part.condition)):
                 words = f"{what} filters by source, so it ignores labels that did not change the active verdict: "
-                more = "a customer's word where there was a fraud label before, or where an analyst has answered."
-                warnings.append(place.problem(words + more, "Write 'of each source' behind it to count them too."))
+                more = "such as a customer's answer after a fraud label or an analyst's answer."
+                warnings.append(place.problem(words + more, "Write 'of each source' after it to count them too."))
     return warnings

@@ -88,7 +88,7 @@ SCHEDULES: Final = own_names("schedules by name", SCHEDULE)
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When a job runs; see `SCHEDULE`. `params` is JSON, so that a schedule can be a key of a cache."""
+    """When a job runs; see `SCHEDULE`. `params` is JSON, so a schedule can be a cache key."""
 
     name: str
     kind: str

@@ -24,7 +24,7 @@ DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 
 @dataclass(frozen=True, slots=True)
 class ProjectFile:
-    """One kind of file: the name of its schema, where it stands in a project, and what it holds."""
+    """A kind of project file: the name of its schema, its location and its contents."""
 
     kind: str
     place: str

@@ -1,4 +1,4 @@
-"""The models in force as expressions: what is computed of each event so that it gets its score.
+"""Active models as expressions: the inputs computed for each event to score it.
 
 A model reads columns of expressions over `this`. Each model is one thing that is computed,
 and so is whether an event's key is the challenger's; `score` is made of them. Engines,
@@ -40,7 +40,7 @@ _AS_IT_WAS: Final = "Restore its earlier definition, or train a new model and pr
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A model that is in force with what it reads. Of one that cannot be loaded `failure` says why.
+    """An active model with its inputs. If it cannot be loaded, `failure` has the reason.
 
     `redefined` names the inputs that mean something else now than when it was trained.
     """
@@ -54,7 +54,7 @@ class Scorer:
 
     @property
     def learnt_until_ms(self) -> int | None:
-        """The end of the events that it has learnt from; None where its manifest does not say it."""
+        """The end of the events that it has learned from; None where its manifest does not say it."""
         data = None if self.model is None else self.model.manifest.get("data")
         until = data.get("to") if isinstance(data, Mapping) else None
         return None if until is None else parse_time(str(until))
@@ -95,7 +95,7 @@ class Scorer:
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """The models of one event type that are in force."""
+    """The active models of one event type."""
 
     event: str
     champion: Scorer | None = None
@@ -115,7 +115,7 @@ class Scoring:
 
 
 def unavailable(scorer: Scorer) -> StateError:
-    """The error for a model in force that cannot be loaded."""
+    """The error for an active model that cannot be loaded."""
     return StateError(f"the active model {scorer.id} cannot be loaded, so nothing is decided: {scorer.failure}")
 
 
@@ -128,7 +128,7 @@ def problems_of(unloaded: Sequence[Scorer]) -> list[Problem]:
 
 
 def redefined_words(scorer: Scorer) -> str:
-    """That inputs of a model in force mean something else now, for people."""
+    """Message that inputs of an active model have changed definitions."""
     names, one = ", ".join(scorer.redefined), len(scorer.redefined) == 1
     means = "means something else" if one else "mean something else"
     return f"the active model {scorer.id} reads {names}, which {means} now than when it was trained"
@@ -146,7 +146,7 @@ def load_scoring(
     problems: list[Problem],
     warnings: list[Problem],
 ) -> dict[str, Scoring]:
-    """The models in force by event type, typed against the project. One that cannot be loaded is no problem yet.
+    """The active models by event type, type-checked. A model that cannot be loaded is no error yet.
 
     What it reads may mean something else by now: that is a warning, since nobody can say that it is worse.
     """
@@ -267,7 +267,7 @@ class Scored:
     models: list[str]
 
     def shown(self) -> list[bytes]:
-        """Each score as a decision shows it."""
+        """Scores as decisions show them."""
         return [canonical_real(value).encode() for value in self.values]
 
 

@@ -125,7 +125,7 @@ def events_table(log: LogReader, definitions: Definitions, event: str, as_of: Mo
 def labels_table(log: LogReader, definitions: Definitions, as_of: Moment | None) -> pa.Table:
     """The verdict that was in force at a moment for each event that had a label by then, by the label's place.
 
-    `event` and `id` name the labelled event as decisions do; the rest is of the label in force.
+    `event` and `id` name the labeled event as decisions do; the rest is of the label in force.
     Memory: what is in force, and one batch of the log.
     """
     in_force: dict[tuple[str, str], tuple[VerdictInForce, int, tuple[Value, ...]]] = {}

@@ -37,7 +37,7 @@ class RuleTest:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. `reason` holds texts and expressions in turn; without one the id is shown in words."""
+    """A rule. `reason` alternates texts and expressions; without one, the id is shown in words."""
 
     id: str
     on: str

@@ -1,4 +1,4 @@
-"""The keys of a rule file, each with what it means (see `language.keys`)."""
+"""The keys of a rule file with their meanings (see `language.keys`)."""
 
 from __future__ import annotations
 

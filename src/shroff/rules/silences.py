@@ -45,7 +45,7 @@ def trial_of(id: str) -> str:
 
 
 def trial_number(id: str) -> int:
-    """Which of the trials of a rule it is; 0 where it is none."""
+    """Number of a rule's trial; 0 if it is not a trial."""
     found = _TRIAL.fullmatch(id)
     return 0 if found is None else int(found["number"])
 

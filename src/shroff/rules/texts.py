@@ -1,4 +1,4 @@
-"""One rule as a text of its own inside a file of rules: cut out, put back, taken away, all else left as it is written.
+"""Text edits of one rule inside a rule file: cut out, replace, remove; the rest stays unchanged.
 
 A rule's text is its lines with the comments right above it, as far left as they can stand. Of a file that is one list
 in brackets it is the rule's braces behind a dash, and what stands between two of them stays with the file.
@@ -28,7 +28,7 @@ _END_OF_LINE: Final = re.compile(r"[ \t]*,(?:[ \t]*#[^\n]*)?(?=\n)")  # behind w
 
 @dataclass(frozen=True, slots=True)
 class RuleText:
-    """A rule where it stands in a file: the stretch [start, end), its lines moved in by `indent` spaces."""
+    """Position of a rule in a file: the range [start, end), indented by `indent` spaces."""
 
     id: str
     start: int
@@ -39,7 +39,7 @@ class RuleText:
 
 
 def rule_texts(file_text: str) -> dict[str, RuleText]:
-    """The rules of a file by their ids, those that can be told apart; of a file that cannot be read none."""
+    """The rules of a file by id, as far as they can be separated; none if the file cannot be read."""
     return dict(_rule_texts(file_text))
 
 
@@ -78,7 +78,7 @@ def _in_brackets(file_text: str, top: Sequence) -> dict[str, RuleText]:
 
 
 def with_rule(file_text: str, id: str, text: str) -> str:
-    """The file with this text in the place of a rule, or behind all others where it has no such rule.
+    """The file with this rule text replaced, or appended if the file lacks the rule.
 
     Raises: UsageError where its rules cannot be told apart.
     """
@@ -97,7 +97,7 @@ def with_rule(file_text: str, id: str, text: str) -> str:
 
 
 def _own(found: RuleText, text: str) -> str:
-    """A rule's text as it stands where another one stood. Raises: UsageError where it cannot stand there."""
+    """A rule's text indented for another position. Raises: UsageError if it does not fit there."""
     if not found.in_brackets:
         return "\n".join(_moved(line, found.indent) for line in text.strip("\n").split("\n"))
     top = read(text, "", [])
@@ -136,7 +136,7 @@ def without_rule(file_text: str, id: str) -> str:
 
 
 def _closed_up(before: str, after: str) -> str:
-    """A list in brackets without what stood between: its comma goes, and its line where nothing else is left of it."""
+    """Close the gap in a bracketed list: remove the comma, and the line if it is empty."""
     comma = _COMMA.match(after)
     if comma is None:
         return before.rstrip().removesuffix(",") + after
@@ -183,7 +183,7 @@ def _without_key(text: str, rule: Mapping, key: Scalar) -> str:
 
 @lru_cache(RULES_KEPT)
 def is_in_shadow(text: str) -> bool:
-    """Whether a rule's text says that it is in shadow."""
+    """Whether a rule's text has `shadow: true`."""
     top = read(text, "", [])
     rule = top.items[0] if isinstance(top, Sequence) and top.items else None
     found = None if rule is None else _value(rule, "shadow")
@@ -191,7 +191,7 @@ def is_in_shadow(text: str) -> bool:
 
 
 def renamed(text: str, id: str) -> str:
-    """The same rule by another id. Raises: UsageError for what is not one rule, or has no id."""
+    """The rule under another id. Raises: UsageError if the text is not one rule, or has no id."""
     found = _value(_only(text), "id")
     if found is None:
         raise UsageError("the rule has no id")
@@ -230,7 +230,7 @@ def _value(rule: Node, name: str) -> Scalar | None:
 
 
 def _first_line(lines: list[str], item: Node, column: int) -> int:
-    """Where an item begins: its dash, and the comments right above that."""
+    """Start of an item: its dash, with the comments directly above."""
     line = item.line
     while line > 1 and not lines[line - 1][column - 1 :].startswith("-"):
         line -= 1
@@ -240,22 +240,22 @@ def _first_line(lines: list[str], item: Node, column: int) -> int:
 
 
 def _begins(text: str) -> list[int]:
-    """Where each line begins in a text."""
+    """Start offsets of the lines of a text."""
     return list(accumulate((len(line) + 1 for line in text.split("\n")), initial=0))
 
 
 def _offset(text: str, line: int, column: int) -> int:
-    """Where a place, counted from 1, is in a text."""
+    """Offset of a position, counted from 1, in a text."""
     return _begins(text)[line - 1] + column - 1
 
 
 def _end(text: str, found: Scalar) -> int:
-    """Where a value ends in a text."""
+    """End offset of a value in a text."""
     return _offset(text, found.line, found.column) + len(found.source or found.text)
 
 
 def _all_moved(text: str, by: int) -> str:
-    """All lines but the first moved in or out."""
+    """Indent or outdent all lines but the first."""
     first, *others = text.split("\n")
     return "\n".join([first, *(_moved(line, by) for line in others)])
 

@@ -1,4 +1,4 @@
-"""Rules in words: what each does, and when, said by how features and fields are declared; and as they are written."""
+"""Rules in words: effect and condition, in the words of features and fields; and the source form."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _TURNED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": 
 
 
 def in_words(rule: Rule, teller: ValueWording) -> str:
-    """What a rule does, when, and to whom, in plain words; silences are left out."""
+    """A rule in plain words: effect, condition and entity; without silences."""
     when = _Speaker(rule, teller).said(without_silence(rule.when))
     does = _DOES[rule.effect].format(_a(rule.on))
     flags = "" if rule.effect == "allow" else f" and flag its {_words(rule.by)}"

@@ -125,7 +125,7 @@ def compare_tried(
 ) -> Comparison:
     """Two models that are in force or in shadow, on the events behind the place from which both scored.
 
-    Events from before the end of what either has learnt from are left out.
+    Events from before the end of what either has learned from are left out.
 
     Cost: two passes over the log, one for labels and one for scores.
     """

@@ -206,7 +206,7 @@ def cutoffs_of(
 ) -> Cutoffs:
     """The cheapest cut-offs for a model, on the rows that its folds were tested on.
 
-    The scores are those of the folds' models, which had not seen the rows; the model itself has learnt from newer ones.
+    The scores are those of the folds' models, which had not seen the rows; the model itself was trained on newer ones.
 
     Args:
         settings: What model.yaml says of its event type; None where it names it no more.
@@ -215,11 +215,13 @@ def cutoffs_of(
     """
     table = stored_rows(stored)
     if table is None:
-        raise UsageError(f"{stored.id} was not trained here and has no test rows, so there is nothing to weigh on.")
+        raise UsageError(
+            f"{stored.id} was not trained here and has no test rows, so cut-offs cannot be evaluated on them."
+        )
     terms, places = terms_of(definitions, stored.event), definitions.settings.money_places
     if definitions.policy(stored.event).missed_fraud is None or terms.false_decline is None:
         wanted = _COSTS.format(event=stored.event)
-        raise UsageError(f"policy.yaml has no costs of {stored.event} to weigh by. Write, for example:\n{wanted}")
+        raise UsageError(f"policy.yaml has no costs of {stored.event}. Write, for example:\n{wanted}")
     declared, terms = terms, _weighed_by(terms, what_if)
     weighed = weighed_of(table, places, settings.capacity.entity if settings and settings.capacity else "")
     if what_if.missed_share != 1:

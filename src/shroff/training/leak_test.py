@@ -130,7 +130,7 @@ def difference_of(one: TrainingSet, other: TrainingSet) -> str | None:
 
 def _first_alone(one: TrainingSet, other: TrainingSet) -> str:
     alone = sorted(set(one.ids.tolist()) ^ set(other.ids.tolist()))
-    return f"{one.event} {alone[0]} is in one of them only" if alone else "in another order"
+    return f"{one.event} {alone[0]} is in only one of them" if alone else "in another order"
 
 
 def _names(given: TrainingSet) -> list[str]:

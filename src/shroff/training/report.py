@@ -100,8 +100,8 @@ def _facts(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _learnt_from(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     data, train = manifest["data"], manifest["train"]
     return [
-        ("Learnt from events of", f"{data['from']} to {data['to']}"),
-        ("Places in the log", f"{data['seqs'][0]:,} to {data['seqs'][1]:,}"),
+        ("Trained on events of", f"{data['from']} to {data['to']}"),
+        ("Sequence numbers", f"{data['seqs'][0]:,} to {data['seqs'][1]:,}"),
         ("Rows", f"{train['rows']:,}, {train['frauds']:,} of them frauds"),
         ("Left out", f"{data['immature']:,} immature, {data['unclear']:,} unclear"),
         ("Genuine events kept", f"{100 * manifest['negatives_kept']:.4g} %"),

@@ -30,7 +30,7 @@ class SetFold(msgspec.Struct, frozen=True):
         fold: Its number, the oldest is 1, or `final`: the window that trains the model of the registry.
         train, test: From and to, without the end.
         train_rows, train_fraud, test_rows, test_fraud: How many rows have that role, and are fraud.
-        immature, unclear: How many rows of the training window have no role, being too young or labelled so.
+        immature, unclear: How many rows of the training window have no role, being too young or labeled so.
         test_immature, test_unclear: The same of the test window.
         compromised: How many rows of the test window have none since their key was known for a fraud before.
         negatives_kept: The share of the genuine training rows that has a weight above 0, drawn by `seed`.

@@ -45,8 +45,10 @@ from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
 from shroff.training.tested_rows import file_of, judged_rows
 
-NOT_DECIDED: Final = "Files are not decided, so no rule stands beside: 'shroff ingest' them and train on the log."
-CURE_EMPTY: Final = "Bring events and labels in with 'shroff ingest FILE --labels FILE'."
+NOT_DECIDED: Final = (
+    "Files have no decisions, so rules cannot be compared: ingest them with 'shroff ingest' and train on the log."
+)
+CURE_EMPTY: Final = "Add events and labels with 'shroff ingest FILE --labels FILE'."
 LEAK_SETS: Final = 4  # that the leak test makes
 SINGLE_SCORES: Final = 2_000  # that are timed, for the latency
 
@@ -89,7 +91,7 @@ class Maker:
     """How a model comes about: of a fold's rows, to be judged, and of the newest window's, to be kept.
 
     Args:
-        data: What the manifest says of the data that it has learnt from; None for the newest window.
+        data: What the manifest says of the data that it has learned from; None for the newest window.
         about: What the manifest says beside.
     """
 
@@ -104,7 +106,7 @@ class TrainReport(Printed):
     """A model that was trained, and all that is known of it.
 
     Args:
-        rows, fraud: What the model itself learnt from.
+        rows, fraud: What the model itself learned from.
         immature: Rows of its window that were left out, being younger than the label delay.
         leak: None where no gate asked for the test.
         promoted: Whether it is in force now; `why_not` says why it is not.
@@ -185,7 +187,7 @@ def train_model(
         said += [NOT_DECIDED] if any(rule.on == settings.event for rule in definitions.rules) else []
     window = final_window(settings.split, as_of_ms)
     known = known_rows(given, window.train_start_ms, window.train_end_ms, as_of_ms, settings.label_delay_ms)
-    at_stage(steps, "learning from the newest window")
+    at_stage(steps, "training on the newest window")
     trained = maker.keep(known)
     leak = _leaks(definitions, settings, source, as_of_ms, replace(way, reading=None), steps)
     latency_ms = _latency_ms(trained, given) if _asks(settings, LATENCY) else None
@@ -236,7 +238,7 @@ def train_model(
 
 
 def _fold_words(done: int, count: int) -> str:
-    return f"learning and judging, fold {done + 1} of {count}" if done < count else "measuring, with intervals"
+    return f"training and evaluating, fold {done + 1} of {count}" if done < count else "measuring, with intervals"
 
 
 def _fold_done(steps: Steps, done: int, count: int) -> None:
@@ -266,7 +268,7 @@ def _ran_on(growing: Growing | None) -> list[str]:
 
 
 def _data_of(given: TrainingSet, window: Fold, known: KnownRows) -> dict[str, Any]:
-    """What the manifest says of the rows that a model has learnt from."""
+    """What the manifest says of the rows that a model has learned from."""
     return {
         "from": time_text(window.train_start_ms),
         "to": time_text(window.train_end_ms),
@@ -335,7 +337,7 @@ def _check_happened(given: TrainingSet, source: HistorySource) -> None:
     oldest_ms = min((int(one.min()) for one in times), default=None)
     if oldest_ms is None:
         raise UsageError(f"{words}, and none is there. {CURE_EMPTY}")
-    raise UsageError(f"{words}: the oldest is of {time_text(oldest_ms)}. Name a later moment, or none.")
+    raise UsageError(f"{words}: the oldest is of {time_text(oldest_ms)}. Give a later time, or none.")
 
 
 def _history_too_short(given: TrainingSet, settings: ModelSettings) -> str:
@@ -353,7 +355,7 @@ def _history_too_short(given: TrainingSet, settings: ModelSettings) -> str:
     longest = max(needed, key=lambda name: needed[name])
     return (
         f"{event} has {had_ms / DAY_MS:.1f} days of history, from {time_text(oldest_ms)} on. Training needs more than "
-        f"{sum(needed.values()) / DAY_MS:.1f} days: {lengths}, and events before that to learn from. Bring in older "
+        f"{sum(needed.values()) / DAY_MS:.1f} days: {lengths}, and events before that to train on. Add older "
         f"ones, or shorten {longest} in model.yaml."
     )
 
@@ -372,7 +374,7 @@ def _tests_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
     better = time_text(_best_as_of_ms(given, settings))
     words = (
         f"The newest {settings.event} is of {time_text(newest_ms)}, the last test ends {time_text(last.test_end_ms)}: "
-        f"tests lie behind the events. --as-of {better} puts the end of the last test at the newest {settings.event}."
+        f"tests end after the events. --as-of {better} puts the end of the last test at the newest {settings.event}."
     )
     return [words]
 

@@ -24,7 +24,7 @@ UNPROCESSABLE: Final = 422
 
 
 def answer_json(answer: Answer, **more: object) -> bytes:
-    """The JSON of an answer; `more` stands in a problem document only, such as the line it was on."""
+    """JSON of an answer; `more` is added to problem documents only, such as the line."""
     if answer.document is not None:
         return answer.document
     if answer.kind in {REFUSED, UNTAKEN}:
@@ -33,7 +33,7 @@ def answer_json(answer: Answer, **more: object) -> bytes:
 
 
 def foreseen_json(body: bytes) -> bytes:
-    """The JSON of what would be answered: that of the answer, without the place that it does not have."""
+    """JSON of a preview: the answer without a sequence number."""
     found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     if "seq" in found:
         found["seq"] = msgspec.Raw(b"null")

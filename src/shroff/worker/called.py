@@ -1,4 +1,4 @@
-"""A body of a call read as the event that it stands for, and that event's decision put into the answer of the call."""
+"""Calls of calls.yaml: a body is read as an event, and its decision is put into the response."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class CallReader:
     # ---- what comes in
 
     def event_of(self, raw: bytes, now_ms: int) -> tuple[bytes, Mistakes]:
-        """The event that a body stands for, as JSON, as it would have been posted.
+        """The event of a body as JSON, as if it had been posted.
 
         And the mistakes of fields that could not be made; the event lacks them.
 
@@ -83,7 +83,7 @@ class CallReader:
         return f"{{{written}}}".encode("utf-8", "surrogatepass"), refused
 
     def values_of(self, raw: bytes) -> Mapping[str, object] | None:
-        """The values of a body by the names that the mapping reads, whatever else stands there; None where it is none.
+        """The values of a body by their names in the mapping; None if the body is not one.
 
         A list that has not the length of its names is left out where one of them may stand nowhere in clear.
         """
@@ -102,7 +102,7 @@ class CallReader:
         return found
 
     def place_of(self, path: str) -> str:
-        """Where in the body stands what a field is made of; the field itself where that is several values."""
+        """Path in the body of a field's value; the field itself if it uses several values."""
         name, dot, rest = path.partition(".")
         paths = self._mapper.paths(name) if name in self._mapper.names else frozenset()
         if len(paths) != 1:
@@ -111,7 +111,7 @@ class CallReader:
         return ".".join([self._places.get(first, first), *inner, *([rest] if dot else [])])
 
     def told(self, refused: Mistakes, mistakes: Mistakes) -> list[tuple[str, str]]:
-        """The mistakes of fields that could not be made, and all others of the event, at their places in the body."""
+        """Errors of fields and of the event, with their paths in the body."""
         names = {name for name, _ in refused}
         found = [*refused, *(one for one in mistakes if one[0] not in names)]
         return [(self.place_of(path), words) for path, words in found]

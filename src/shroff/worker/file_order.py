@@ -51,7 +51,7 @@ def arranged(
     warn: Callable[[str], object] | None = None,
     overlaps: Overlaps | None = None,
 ) -> Iterator[Submission]:
-    """The submissions of several files: one after the other, or all of them together by time; after a look at each.
+    """Submissions of several files, after a check of each: one file after the other, or merged by time.
 
     Args:
         warn: Is told of a file in disorder, where that is no error: its order was asked for.
@@ -116,7 +116,7 @@ class Overlaps:
             self.by_file[source] += answers[number - begin].kind in {DECIDED, TAKEN}
 
     def warnings(self) -> list[str]:
-        """One for all files, where there are such events."""
+        """One warning for all files with such events."""
         found = [f"{count:,} of {source}" for source, count in self.by_file.items() if count]
         text = (
             f"Events happened before the newest one of the files before theirs: {', '.join(found)}. Files are read one "
@@ -127,7 +127,7 @@ class Overlaps:
 
 
 def _read_ahead(items: Iterator[One], count: int) -> tuple[list[One], Iterator[One]]:
-    """The first items, and all of them; an error in reading the first comes where it stands among all."""
+    """The first items, and all of them; an error in the first is raised at its position."""
     first: list[One] = []
     try:
         for one in islice(items, count):

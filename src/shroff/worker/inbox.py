@@ -1,4 +1,4 @@
-"""The inbox: what other processes ask of the one that writes the log, taken in order between two batches.
+"""Inbox: requests of other processes to the active writer, processed in order between two batches.
 
 One way for all: whoever wants a single record written puts a request into the inbox, and
 whoever holds the log takes it from there. The reply is committed in the transaction of what
@@ -67,14 +67,14 @@ class _Saved(msgspec.Struct):
 
 
 class _Drop(msgspec.Struct):
-    """Entries of quarantine. Of `is_all`, what is there no longer is passed over."""
+    """Quarantine entries to drop. With `is_all`, missing ones are ignored."""
 
     numbers: list[int]
     is_all: bool
 
 
 class _Replied(msgspec.Struct):
-    """A reply: what came of the request, or in words why it cannot be carried out."""
+    """A reply: the result of the request, or the reason why it failed."""
 
     result: msgspec.Raw = msgspec.Raw(b"null")
     refusal: str = ""
@@ -105,7 +105,7 @@ def ask(
     waits: Callable[[str], None],
     lasts: Callable[[str], None] = unheard,
 ) -> msgspec.Raw:
-    """Have a request carried out, and give what came of it.
+    """Have a request processed, and give its result.
 
     Args:
         put: Puts it into the inbox, where another process writes, and gives its number.
@@ -176,7 +176,7 @@ def result_of(reply: bytes) -> msgspec.Raw:
 
 
 class InboxServer:
-    """Carries out what waits in the inbox of a log, for the process that writes it.
+    """Processes the requests in a log's inbox, for the active writer.
 
     Args:
         intake: Makes what reads refused input again, for a version.
@@ -204,11 +204,11 @@ class InboxServer:
         self._error: Exception | None = None
 
     def has_requests(self) -> bool:
-        """Whether something waits. Not beside a commit. Cost: 10 µs where nothing does."""
+        """Whether requests wait. Not during a commit. Cost: 10 µs if there are none."""
         return bool(self._log.asked(limit=1))
 
     def serve(self) -> None:
-        """Carry out what waits, in the order of numbers; to be called between batches, none being open.
+        """Process the waiting requests in order; call it between batches.
 
         Where one waits for a version that is being prepared, all behind it wait, but labels.
         """
@@ -228,7 +228,7 @@ class InboxServer:
         self._refuse(self._log.asked(limit=1)[0], words)
 
     def replied(self, number: int) -> bytes:
-        """Carry out what waits up to a request of this process; gives its reply.
+        """Process waiting requests up to one of this process; gives its reply.
 
         Raises: StateError where the log knows nothing of this request.
         """
@@ -370,7 +370,7 @@ class InboxServer:
         retry(self._log, self._writer, intake, asked.numbers, asked.headers, reply, self._decoder)
 
     def adopts(self, load: Callable[[], Definitions], offsets: Sequence[Offset] = ()) -> bool:
-        """Put a version in force, such as that of the project's files; False while it is being prepared.
+        """Activate a version, such as the project's files; False while it is being prepared.
 
         Between two batches, none being open.
 
@@ -407,7 +407,7 @@ class InboxServer:
 
 
 def drop(log: Log, request: Request) -> bytes:
-    """Carry out a request to remove entries from quarantine, for whoever may write the log; gives the reply."""
+    """Process a request to drop quarantine entries, as the writer; gives the reply."""
     asked = msgspec.json.decode(request.body, type=_Drop)
     try:
         if asked.is_all:
@@ -422,21 +422,21 @@ def drop(log: Log, request: Request) -> bytes:
 
 
 def erase(log: LogWriter, request: Request) -> bytes:
-    """Carry out a request to remove what lies beside events, for whoever may write the log; gives the reply."""
+    """Process a request to erase personal values, as the writer; gives the reply."""
     named = msgspec.json.decode(request.body, type=list[tuple[str, str]])
     log.append(Batch(erased=named, replies=[reply := _reply(request.number, len(named))]))
     return reply.body
 
 
 def prune(log: Log, request: Request) -> bytes:
-    """Carry out a request to let go of old places, for whoever may write the log; gives the reply."""
+    """Process a request to prune old records, as the writer; gives the reply."""
     upto = prune_through(log, msgspec.json.decode(request.body, type=int))
     log.append(Batch(replies=[reply := _reply(request.number, upto)]))
     return reply.body
 
 
 def tend_outbox(log: Log, request: Request) -> bytes:
-    """Carry out a request about sinks, for whoever may write the log; gives the reply."""
+    """Process a request about sinks, as the writer; gives the reply."""
     try:
         batch, done = changes(log, request.body)
         reply = _reply(request.number, done)
@@ -487,5 +487,5 @@ def saved_of(result: msgspec.Raw) -> Saved:
 
 
 def dropped_of(result: msgspec.Raw) -> int:
-    """How many entries left quarantine, by the reply."""
+    """Number of dropped quarantine entries in the reply."""
     return msgspec.json.decode(result, type=int)

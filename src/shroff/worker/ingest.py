@@ -1,4 +1,4 @@
-"""Taking many submissions into a log: in batches, labels merged in by time, committing beside the next batch."""
+"""Ingest many submissions: in batches, labels merged by time, each commit in parallel with the next batch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ One = TypeVar("One")
 
 @dataclass(slots=True)
 class IngestCounts:
-    """How many submissions of a kind came and what became of them."""
+    """Counts of submissions by result."""
 
     read: int = 0
     appended: int = 0
@@ -185,16 +185,16 @@ class Committer:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether a commit was started that nobody has waited for; the log is not to be asked meanwhile."""
+        """Whether a commit is running; do not query the log meanwhile."""
         return self._under_way is not None
 
     @property
     def is_done(self) -> bool:
-        """Whether `finish` need not wait."""
+        """Whether `finish` returns at once."""
         return self._under_way is None or self._under_way[1].done()
 
     def start(self) -> None:
-        """Begin to commit what was prepared, if anything was."""
+        """Start committing the prepared batch, if any."""
         prepared, self.prepared = self.prepared, None
         if prepared is not None:
             self._under_way = prepared, self._thread.submit(self._commit, prepared)

@@ -54,7 +54,7 @@ class EntityRow(NamedTuple):
 
 
 class OnlineStore(Protocol):
-    """Where other services read features. One may be used by several threads."""
+    """A store from which other services read features. Thread-safe."""
 
     def write(self, rows: Sequence[EntityRow]) -> None:
         """Keep these rows, of which no two are of one key, there on return; each instead of the one before it.
@@ -95,7 +95,7 @@ class EntityFeatures(NamedTuple):
 def read_features(
     store: OnlineStore, definitions: Definitions, entity: str, keys: Sequence[str]
 ) -> list[EntityFeatures | None]:
-    """The features of keys as a store has them. Raises: StateError where what it has is nothing that was written."""
+    """Features of keys in a store. Raises: StateError for content that shroff did not write."""
     return [None if row is None else _features(row, definitions) for row in store.read(entity, keys)]
 
 
@@ -164,7 +164,7 @@ class OnlineSink:
 
 
 class _Versions:
-    """Decisions by the version that made them, each with what reads the keys of its events.
+    """Decisions by version, each with a reader of event keys.
 
     Nearly all are by the one that made those before them. A document says so, and only where it does not is the log
     asked which versions were in force.
@@ -251,7 +251,7 @@ class _Keys:
         return {entity: frame.key_values(entity) for entity in keys}
 
     def _narrowed(self, type_: EventType) -> EventType:
-        """An event type with the fields alone that keys are made of, beside its id and its time."""
+        """An event type with only id, time and key fields."""
         read = {type_.id_field, type_.time_field}
         for name in self._entities[type_.name]:
             leaves = [leaf for part in self._events.entities[name].keys[type_.name] for leaf in walk(part)]

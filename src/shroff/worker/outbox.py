@@ -34,7 +34,7 @@ class _Asked(msgspec.Struct, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class SinkState:
-    """Where the store has a sink: `through` is None for one that nothing was delivered to yet.
+    """Position of a sink in the store; `through` is None if nothing was delivered yet.
 
     For notices `lag` counts messages that wait, and `stuck` those that were refused or may not have left.
     """
@@ -54,7 +54,7 @@ def begin_request(starts: Mapping[str, bool]) -> bytes:
 
 
 def moved_request(moved: Sequence[DeliveryProgress]) -> bytes:
-    """The body of a request to put into the store what came of delivery by another process."""
+    """Body of a request to store the results of delivery by another process."""
     return msgspec.json.encode(_Asked(moved=list(moved)))
 
 
@@ -83,7 +83,7 @@ def changes(
             raise UsageError(
                 f"sink {one.sink} was at sequence number {one.before:,} for this process and is at {found:,} "
                 "now: another process "
-                "delivers to it as well, so this one ends. What both delivered has the same keys."
+                "also delivers to it, so this one ends. Rows that both delivered have the same keys."
             )
     batch = batch_of(log, asked.moved)
     batch.offsets += first_offsets(log, asked.begin, token)
@@ -115,14 +115,12 @@ def key_of(text: str) -> StuckKey:
     sink, _, rest = text.rpartition("/")
     seq, _, number = rest.partition("-")
     if not (sink and seq.isdecimal() and number.isdecimal()):
-        raise UsageError(
-            f"a stuck row is named as 'shroff outbox list' names it, such as decided/4211-0; not {text!r}."
-        )
+        raise UsageError(f"name a stuck row as in 'shroff outbox list', such as decided/4211-0, not {text!r}.")
     return sink, int(seq), int(number)
 
 
 def all_stuck(log: Outbox, sink: str = "") -> Iterator[list[StuckRow]]:
-    """All rows that are stuck, of one sink or of all, in lists."""
+    """All stuck rows, of one sink or of all, in lists."""
     after: StuckKey = ("", 0, 0)
     while rows := log.stuck(sink, after=after, limit=KEYS_MAX):
         yield rows
@@ -142,7 +140,7 @@ def pages(keys: Iterable[StuckKey]) -> Iterator[list[StuckKey]]:
 
 
 def sink_states(log: Log, sinks: Mapping[str, System]) -> list[SinkState]:
-    """Where the store has each sink of a project."""
+    """Positions of a project's sinks in the store."""
     last = log.last_seq()
     found = []
     for name, system in sinks.items():
@@ -157,5 +155,5 @@ def sink_states(log: Log, sinks: Mapping[str, System]) -> list[SinkState]:
 
 
 def done_of(result: msgspec.Raw) -> dict[str, Any]:
-    """How many rows were put back or removed, by the reply."""
+    """Number of retried or dropped rows in the reply."""
     return msgspec.json.decode(result, type=dict[str, Any])

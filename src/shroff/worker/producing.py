@@ -63,7 +63,7 @@ class Production:
 
 @dataclass(frozen=True, slots=True)
 class SendingPace:
-    """When events are due: so many a second, or by their own times, so much quicker; without either at once.
+    """When events are due: at a rate, or by event time at a speed; by default at once.
 
     Schedules are fixed beforehand: what was sent late does not make all behind it late.
     """
@@ -73,7 +73,7 @@ class SendingPace:
 
     def __post_init__(self) -> None:
         if self.rate is not None and self.speed is not None:
-            raise UsageError("events are paced by --rate or by --speed, not by both.")
+            raise UsageError("use --rate or --speed, not both.")
         for name, value in (("rate", self.rate), ("speed", self.speed)):
             if value is not None and not 0 < value < 1e9:
                 raise UsageError(f"--{name} is a number above 0.")
@@ -245,13 +245,13 @@ def keys_of(
 ) -> dict[str, Key]:
     """Function that gives the key of an event, by its type: the first entity's that it has, or a field's.
 
-    With an entity it is that one's, since lanes are parted by it.
+    With an entity it is that one's, since lanes are partitioned by it.
     Raises: UsageError where a field is named that no event type has, or that lanes are not parted by.
     """
     if entity:
         own = {name: part for name, (part, *_) in events.entities[entity].keys.items()}
         if field_name is not None and any(part != _field(events.types[name], field_name) for name, part in own.items()):
-            raise UsageError(f"lanes are parted by {entity}, so messages have its key: leave --key out.")
+            raise UsageError(f"lanes are partitioned by {entity}, so messages have its key: leave --key out.")
         return {name: _keyed(type_, (own[name],), settings, reference) for name, type_ in events.types.items()}
     if field_name is not None:
         known = {name for type_ in events.types.values() for name in type_.field_names}
@@ -301,7 +301,7 @@ def _keyed(type_: EventType, parts: tuple[Node, ...], settings: Settings, refere
 
 @dataclass(slots=True)
 class DueTimes:
-    """When each event of a production is due, and the wait until then."""
+    """Due time of each event of a production, and the wait until then."""
 
     pace: SendingPace
     done: Production
@@ -373,7 +373,7 @@ def _send_all(
 
 
 def _told(submissions: Iterable[Submission], done: Production, lateness_ms: int) -> Iterator[Submission]:
-    """The events and labels; all others are counted, and the first of them told."""
+    """The events and labels; others are counted, and the first is reported."""
     newest_ms: int | None = None
     for one in submissions:
         if one.event is not None:
@@ -394,7 +394,7 @@ def _told(submissions: Iterable[Submission], done: Production, lateness_ms: int)
 
 
 def _all_there(sender: Sender, done: Production) -> None:
-    """Everything so far is there: whoever goes on begins behind it."""
+    """Everything so far was sent: a later run continues after it."""
     done.failed = sender.failed
     if done.place:
         done.next_row = (line_and_row(done.place)[1] or 0) + 1

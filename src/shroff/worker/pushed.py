@@ -104,7 +104,7 @@ class PushReader:
 
 
 def _line(push: Push, kind: str) -> Line:
-    """A message as a line whose columns are its fields, and what its sender says of it under the source's kind."""
+    """A message as a line: its fields as columns, and the sender's metadata under the source's kind."""
     columns, words = (None, "the message is nested too deep") if is_too_deep(push.body) else json_columns(push.body)
     if columns is None:
         told = (words or "").replace("the line", "the message", 1)

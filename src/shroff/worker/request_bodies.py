@@ -40,7 +40,7 @@ class TooMuchError(InputError):
 
 
 class RequestReader:
-    """Reads what is requested, for one version of a project.
+    """Reads requests for one version of a project.
 
     Cost: 2 µs for an event of nine fields in the form in which the log stores it, 10 for any other.
     """
@@ -63,7 +63,7 @@ class RequestReader:
         mistakes: list[tuple[str, str]] | None = None,
         hidden: frozenset[str] = frozenset(),
     ) -> Submission:
-        """One event or label. Its source is `http`, its place who sent it; `mistakes` gets those of its fields.
+        """One event or label. Its source is `http`, its position the sender; `mistakes` gets its field errors.
 
         Args:
             hidden: Fields whose value no message repeats, beside the hashed ones.
@@ -161,7 +161,7 @@ def pieces(raw: bytes, *, are_lines: bool) -> list[bytes]:
 
 
 def depth(raw: bytes) -> int:
-    """How many lists and objects are in one another, at most.
+    """Nesting depth of lists and objects.
 
     >>> depth(b'{"a": [1, {"b": "[[["}]}')
     3
@@ -174,5 +174,5 @@ def depth(raw: bytes) -> int:
 
 
 def is_too_deep(raw: bytes, depth_max: int = DEPTH_MAX) -> bool:
-    """Whether that is more than `depth_max`; quick for what has few of them."""
+    """Whether the depth exceeds `depth_max`; fast for flat texts."""
     return raw.count(b"{") + raw.count(b"[") > depth_max and depth(raw) > depth_max

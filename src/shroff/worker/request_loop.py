@@ -53,7 +53,7 @@ class ServiceHooks(NamedTuple):
 
 
 class RequestLoop:
-    """One time of leading a log and deciding what is requested.
+    """One term as writer of a log that decides requests.
 
     Args:
         hooks: What the service does when this begins, and between batches.
@@ -74,7 +74,7 @@ class RequestLoop:
         self._looked_s = 0.0
 
     def run(self, stop: Event) -> None:
-        """Go on until somebody stops it; what is in line then is decided first.
+        """Run until stopped; queued requests are decided first.
 
         Raises: as `working.Leading.run`. What is not answered stays in line.
         """
@@ -96,7 +96,7 @@ class RequestLoop:
                 self._writer.give_up_snapshot()
 
     def _turn(self, *, is_ending: bool) -> bool:
-        """Decide what is in line, and then what the source has; whether there was something.
+        """Decide queued requests, then messages of the source; whether there were any.
 
         At the end only what is in line: what the source has stays there.
         """
@@ -107,7 +107,7 @@ class RequestLoop:
         return is_busy if is_ending else feeding.turn() or is_busy
 
     def _decides(self, wait_s: float) -> bool:
-        """Decide, commit and answer what is in line; whether there was something."""
+        """Decide, commit and answer queued requests; whether there were any."""
         parts = self._queue.take(self._poison.size, wait_s)
         if not parts:
             return False
@@ -140,7 +140,7 @@ class RequestLoop:
         return found
 
     def _attend(self, *, is_busy: bool) -> None:
-        """What is due between two batches: the inbox, what others ask, delivery, a snapshot."""
+        """Tasks between two batches: inbox, requests of others, delivery, snapshots."""
         now_s = time.monotonic()
         if not is_busy or now_s - self._looked_s >= IDLE_S:
             self._looked_s = now_s
@@ -184,4 +184,4 @@ class RequestLeader(Leader):
 
 
 def _nothing() -> None:
-    """Nothing waits to be committed between batches."""
+    """No commit is pending between batches."""

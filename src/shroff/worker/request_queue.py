@@ -1,4 +1,4 @@
-"""Request queue: what programs send over HTTP and wait for, between the network's thread and the one that decides.
+"""Request queue: HTTP requests that wait, between the network thread and the deciding thread.
 
 The line is bounded by the number of submissions in it and by how long the first of it has waited: beyond either a new
 request is turned away at once, since it would wait for longer still. Long requests are decided by and by between
@@ -59,7 +59,7 @@ Part = tuple[PendingRequest, int, int]  # a request, and which of its submission
 
 
 class RequestQueue:
-    """A line of requests: `put` is for one thread, all else for another one.
+    """A queue of requests: `put` is for one thread, everything else for another.
 
     Args:
         told: Is given the requests that are answered, of one batch at once, on the thread that decides.
@@ -84,7 +84,7 @@ class RequestQueue:
 
     @property
     def is_open(self) -> bool:
-        """Whether what is put is taken from the line: not before there is a reader, nor while one is made anew."""
+        """Whether requests are taken from the queue: not before there is a reader, nor while it restarts."""
         return self._reader is not None and self._paused_s is None
 
     @property
@@ -99,7 +99,7 @@ class RequestQueue:
 
     @property
     def age_s(self) -> float:
-        """For how long the first request in line has waited."""
+        """Waiting time of the first request in the queue."""
         return max(self._age_s(kind) for kind in (False, True))
 
     def _age_s(self, kind: int) -> float:
@@ -138,15 +138,15 @@ class RequestQueue:
         self.fail(old, "the project's event types changed meanwhile")
 
     def pause(self, why: str) -> None:
-        """Nothing is taken for now: what comes waits, and is turned away where that lasts."""
+        """Stop taking requests for now: they wait, and are rejected if that lasts."""
         self._paused_s, self.why_closed = time.monotonic(), why
 
     def close(self, why: str) -> None:
-        """Turn away what comes from now on; what is in line stays."""
+        """Reject new requests; queued ones stay."""
         self._reader, self.why_closed = None, why
 
     def end(self, why: str) -> None:
-        """Turn away what comes from now on, and answer what is in line with a failure: nobody decides it any more."""
+        """Reject new requests, and answer queued ones with a failure."""
         self.close(why)
         self._gather(0.0)
         self.fail(list(self._line), f"{why}; send it again with the same ids")
@@ -169,7 +169,7 @@ class RequestQueue:
         return parts
 
     def answer(self, parts: Sequence[Part], answers: Sequence[Answer]) -> None:
-        """Give what came of these parts, which were taken last."""
+        """Answer these parts, which were taken last."""
         at, done, answered = 0, list[PendingRequest](), self._answered
         for request, start, stop in parts:
             count = stop - start
@@ -183,7 +183,7 @@ class RequestQueue:
             self._told(done)
 
     def fail(self, requests: Sequence[PendingRequest], why: str) -> None:
-        """Answer these, wherever they stand in line, with a failure."""
+        """Answer these with a failure, wherever they are in the queue."""
         for request in requests:
             self._line.remove(request)
             self._answered[request.is_long] += len(request.submissions) - len(request.answers)
@@ -192,7 +192,7 @@ class RequestQueue:
             self._told(list(requests))
 
     def _gather(self, wait_s: float) -> None:
-        """Put what was given into line; where the line is empty, wait for it."""
+        """Add requests to the queue; wait if it is empty."""
         given, line = self._given, self._line
         try:
             if not line and wait_s:

@@ -57,7 +57,7 @@ def retry(
     reply: Callable[[list[Retried]], list[Reply]] = lambda _found: [],
     decoder: Decoders = lambda: None,
 ) -> list[Retried]:
-    """Bring entries back in, all of them without numbers; what is taken leaves quarantine in the same batch.
+    """Retry entries, all of them without numbers; accepted ones leave quarantine in the same batch.
 
     Args:
         reply: Gives what is replied to a request, to be committed with the last batch.
@@ -80,7 +80,7 @@ def retry(
 
 
 def known_numbers(log: Quarantine, numbers: Sequence[int]) -> list[int]:
-    """These numbers, each once and in order. Raises: UsageError for one that is not in quarantine."""
+    """These numbers, unique and sorted. Raises: UsageError for one that is not in quarantine."""
     lacking = sorted({*numbers}.difference(log.refused_numbers()))
     if lacking:
         raise UsageError(
@@ -129,7 +129,7 @@ def _raw(entry: Refused) -> bytes:
 
 
 class _Live:
-    """Messages of the project's live source, and what reads them, which is made when the first of them is there."""
+    """Messages of the project's live source, with a reader created on first use."""
 
     def __init__(self, decoder: Decoders) -> None:
         self._made = decoder
@@ -193,7 +193,7 @@ def _read(entry: Refused, headers: Mapping[str, CsvHeader]) -> tuple[Lines, Reda
         # Behind an empty line, since bytes that mark the encoding of a whole file are read where it begins only.
         return _only(entry, format, read_stream(io.BytesIO(b"\n" + raw), "jsonl")), seals
     if header is None:
-        raise UsageError(f"its columns are named in the first line of {entry.source}; add --file with that file")
+        raise UsageError(f"its column names are in the first line of {entry.source}; add --file with that file")
     raw, seals = unmarked(entry.raw, "csv", header.separator)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n", delimiter=header.separator).writerow(header.columns)
@@ -202,7 +202,7 @@ def _read(entry: Refused, headers: Mapping[str, CsvHeader]) -> tuple[Lines, Reda
 
 
 def _decoded(raw: bytes) -> str:
-    """A line of a CSV file as text: what is not UTF-8 is Latin-1, as in a file."""
+    """A CSV line as text: UTF-8, else Latin-1, as in a file."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

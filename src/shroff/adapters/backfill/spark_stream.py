@@ -98,8 +98,7 @@ def run_to_end(start: Callable[[], Any]) -> None:
                 raise StateError(f"Spark stopped: {_cause(str(error))}") from None
         except (Py4JError, OSError):
             raise StateError(
-                "Spark stopped: its Java process is gone, most often for want of memory. Run it again; it goes on "
-                "there."
+                "Spark stopped: its Java process is gone, usually for lack of memory. Run it again; it goes on there."
             ) from None
         else:
             return

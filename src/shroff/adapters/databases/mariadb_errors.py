@@ -15,7 +15,7 @@ _COLLISION: Final = 1062
 _LOCKED: Final = frozenset([1205, 1213])
 AWAY: Final = frozenset([1040, 1053, 1203, 1927, 2002, 2003, 2006, 2013, 2014, 4031])
 _WORDS: Final = {
-    "there is no room on the server's disk. Make room there and start again": (3, 1021, 1030, 1114),
+    "the server's disk is full. Free space there and start again": (3, 1021, 1030, 1114),
     "the server rejects the sign-in of {user}. Check user and password in the address, and the user's host there": (
         *(1044, 1045, 1130, 1698),
     ),
@@ -43,14 +43,14 @@ def mariadb_error(error: Exception, place: str, user: str) -> ShroffError:
     if _is_untrusted(error):
         return StorageError(
             f"{place}: the connection cannot be secured as asked ({told}). Name the authority's certificates by ssl_ca "
-            f"in the address; sslmode=require does without knowing who answers"
+            f"in the address; sslmode=require connects without verifying the server"
         )
     if number in AWAY or isinstance(error, pymysql.err.InterfaceError | OSError):
         return TransientError(
-            f"{place} cannot be reached, or gave up ({told}). Nothing stored before is lost. Look whether the server "
-            f"runs and this machine can reach it, and try again"
+            f"{place} cannot be reached, or closed the connection ({told}). No stored data is lost. Check that it "
+            f"runs and that this machine can reach it, and try again"
         )
-    return StorageError(f"{place}: MariaDB refused: {told}. Nothing stored before is lost; run `shroff doctor`")
+    return StorageError(f"{place}: MariaDB refused: {told}. No stored data is lost; run `shroff doctor`")
 
 
 def number_of(error: Exception) -> int:

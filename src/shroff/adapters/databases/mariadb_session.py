@@ -199,7 +199,7 @@ class MariadbSession(Session):
         ((flushes,),) = self.ask("SELECT @@innodb_flush_log_at_trx_commit")
         if flushes not in _FLUSHED:
             raise StorageError(
-                f"{self._url.place}: the server does not flush each commit, so what is acknowledged may be lost. Set "
+                f"{self._url.place}: the server does not flush each commit, so acknowledged data may be lost. Set "
                 f"innodb_flush_log_at_trx_commit to 1 there; it is {flushes}"
             )
 
@@ -255,8 +255,8 @@ class MariadbSession(Session):
         )
         if self.ask(sql, (len(self._prefix), self._prefix))[0][0]:
             raise StorageError(
-                f"{self._url.place}: there are tables that begin with {self._prefix!r}, and they are no log of shroff. "
-                f"Name another prefix in the address, as in ?prefix=shroff_log_"
+                f"{self._url.place}: there are tables with the prefix {self._prefix!r}, which are not a log of "
+                f"shroff. Use another prefix in the address, as in ?prefix=shroff_log_"
             )
 
     def _check_server(self) -> None:
@@ -269,13 +269,12 @@ class MariadbSession(Session):
         found = tuple(int(part) for part in version.split("-")[0].split(".")[:2])
         if "mariadb" not in version.lower() or found < OLDEST:
             raise StorageError(
-                f"{self._url.place}: MariaDB {OLDEST[0]}.{OLDEST[1]} is the oldest server that will do; this is "
-                f"{version}"
+                f"{self._url.place}: MariaDB {OLDEST[0]}.{OLDEST[1]} is the oldest supported version; this is {version}"
             )
         if not cipher and self._url.ssl_mode not in {"disable", "prefer"}:
             raise StorageError(
-                f"{self._url.place}: the server does not encrypt the connection. Set TLS up there, or say "
-                f"sslmode=disable in the address where nobody else can listen"
+                f"{self._url.place}: the server does not encrypt the connection. Set up TLS there, or use "
+                f"sslmode=disable in the address on a private network"
             )
 
     @contextmanager

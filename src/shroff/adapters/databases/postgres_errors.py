@@ -14,7 +14,7 @@ _LOCKED: Final = ("55P03", "40P01")
 # Classes of SQLSTATE that pass: the server stops, starts, has too many connections, or lost this one.
 _AWAY: Final = ("08", "57P", "53300", "25P03")
 _WORDS: Final = {
-    "53100": "there is no room on the server's disk. Make room there and start again",
+    "53100": "the server's disk is full. Free space there and start again",
     "53200": "the server is out of memory. Check its settings and what else runs there",
     "28": "the server rejects the sign-in of {user}. Check user and password in the address, and pg_hba.conf there",
     "3D000": "there is no such database. Make it with CREATE DATABASE, or name another one in the address",
@@ -41,7 +41,7 @@ def postgres_error(error: psycopg.Error, place: str, user: str) -> ShroffError:
             return StorageError(f"{place}: {words.format(user=who, error=told)}")
     if not code or code.startswith(_AWAY):
         return _unreached(str(error), place, who, told)
-    return StorageError(f"{place}: PostgreSQL refused: {told}. Nothing stored before is lost; run `shroff doctor`")
+    return StorageError(f"{place}: PostgreSQL refused: {told}. No stored data is lost; run `shroff doctor`")
 
 
 def _unreached(whole: str, place: str, who: str, told: str) -> ShroffError:
@@ -51,11 +51,11 @@ def _unreached(whole: str, place: str, who: str, told: str) -> ShroffError:
     if any(words in whole for words in _UNTRUSTED) and "closed" not in whole:
         return StorageError(
             f"{place}: the connection cannot be secured as asked ({told}). Name the authority's certificates by "
-            f"sslrootcert in the address; sslmode=require does without knowing who answers"
+            f"sslrootcert in the address; sslmode=require connects without verifying the server"
         )
     if "does not exist" in whole:
         return StorageError(f"{place}: {_WORDS['3D000']}")
     return TransientError(
-        f"{place} cannot be reached, or gave up ({told}). Nothing stored before is lost. Look whether the server runs "
-        f"and this machine can reach it, and try again"
+        f"{place} cannot be reached, or closed the connection ({told}). No stored data is lost. Check that it runs "
+        f"and that this machine can reach it, and try again"
     )

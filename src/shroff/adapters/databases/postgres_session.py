@@ -175,7 +175,9 @@ class PostgresSession(Session):
         self.flush()
         with self._failing():
             if self._connection.execute("COMMIT", prepare=False).statusmessage != "COMMIT":
-                raise StorageError(f"{self._url.place}: PostgreSQL undid the transaction instead of committing it")
+                raise StorageError(
+                    f"{self._url.place}: PostgreSQL rolled the transaction back instead of committing it"
+                )
 
     def rollback(self) -> None:
         with suppress(ShroffError):
@@ -224,7 +226,7 @@ class PostgresSession(Session):
         ((fsync,),) = self.ask("SHOW fsync")
         if fsync != "on":
             raise StorageError(
-                f"{self._url.place}: the server flushes nothing to its disk, so what is acknowledged may be lost. Set "
+                f"{self._url.place}: the server does not flush to disk, so acknowledged data may be lost. Set "
                 f"fsync = on there; it is {fsync}"
             )
 
@@ -278,8 +280,8 @@ class PostgresSession(Session):
         sql = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s"
         if self.ask(sql, (self._schema,))[0][0]:
             raise StorageError(
-                f"{self._url.place}: the schema {self._schema} has tables, and is not a log of shroff. Name another "
-                f"one in the address, as in ?schema=shroff_log"
+                f"{self._url.place}: the schema {self._schema} has tables that are not a log of shroff. Use another "
+                f"schema in the address, as in ?schema=shroff_log"
             )
 
     @contextmanager

@@ -49,8 +49,8 @@ class ServerUrl:
         found = self.options.get(option, default)
         if not NAME.fullmatch(found):
             raise UsageError(
-                f"{self.scheme}://{self.host}: {option}={found!r} will not do as a name: small letters, digits and "
-                f"'_', not a digit first, at most 40"
+                f"{self.scheme}://{self.host}: {option}={found!r} is not a valid name: at most 40 lower-case "
+                f"letters, digits and '_', not starting with a digit"
             )
         return found
 

@@ -296,5 +296,5 @@ class RejectedRowError(Exception):
 def known_name(table: str) -> str:
     """The name of a table or column. Raises: UsageError where it is none."""
     if not _TABLE.fullmatch(table):
-        raise UsageError(f"{table!r} is not a table's name: small letters, digits and _, 63 at most.")
+        raise UsageError(f"{table!r} is not a valid table name: at most 63 lower-case letters, digits and _.")
     return table

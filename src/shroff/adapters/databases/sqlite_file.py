@@ -178,7 +178,7 @@ class Turn:
     def __enter__(self) -> None:
         """Raises: LogBusyError where others have it for `BUSY_S`."""
         if not self._lock.acquire(timeout=BUSY_S):
-            raise LogBusyError(f"{self._path} is being written without a pause by this process. Try again")
+            raise LogBusyError(f"{self._path} is written continuously by this process. Try again")
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
@@ -296,19 +296,18 @@ def storage_error(error: sqlite3.Error, path: Path) -> ShroffError:
         )
     if str(error).startswith("Could not decode to UTF-8"):  # Python's own words, which hold the text itself
         return damaged(path, NO_UTF8)
-    words = _WORDS.get(code & 0xFF, "SQLite refused: {error}. Nothing stored before is lost; run `shroff doctor`")
+    words = _WORDS.get(code & 0xFF, "SQLite refused: {error}. No stored data is lost; run `shroff doctor`")
     kind = ReadOnlyError if code & 0xFF == sqlite3.SQLITE_READONLY else StorageError
     return kind(f"{path}: {words.format(error=error, whose=_whose(path), room=_room(path))}")
 
 
 _WORDS: Final = {
     sqlite3.SQLITE_FULL: (
-        "there is no room ({room}). Nothing of this batch was stored and nothing stored before is lost. "
-        "Make room and start again"
+        "the disk is full ({room}). Nothing of this batch was stored, and no stored data is lost. Free space and "
+        "start again"
     ),
     sqlite3.SQLITE_IOERR: (
-        "the disk fails ({error}; {room}). Nothing stored before is lost. "
-        "Look at the disk and its quota, then start again"
+        "the disk failed ({error}; {room}). No stored data is lost. Check the disk and its quota, then start again"
     ),
     sqlite3.SQLITE_READONLY: "the file or its folder is read-only. {whose}",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened. {whose}",
@@ -362,8 +361,8 @@ def _await_tables(connection: sqlite3.Connection, path: Path) -> None:
     while connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
         if time.monotonic() > deadline:
             raise TransientError(
-                f"{path} has no tables yet: a process is making them, or was ended before it could. "
-                "The next command that writes makes them"
+                f"{path} has no tables yet: a process is creating them, or was stopped before it could. "
+                "The next command that writes creates them"
             )
         time.sleep(0.01)
 
@@ -394,10 +393,10 @@ def _check_version(connection: sqlite3.Connection, path: Path, version: int, old
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if owner != APPLICATION_ID:
-        raise StorageError(f"{path} is a database, and not a log of shroff. Name another file for the log")
+        raise StorageError(f"{path} is a database, but not a log of shroff. Use another file for the log")
     if found > version:
         raise StorageError(
-            f"{path} was written by a newer shroff: its tables are version {found}, and this program knows up to "
+            f"{path} was written by a newer shroff: its tables are version {found}, and this program supports up to "
             f"{version}. Install that version or a newer one"
         )
     if found < OLDEST:
@@ -411,8 +410,8 @@ def _check_version(connection: sqlite3.Connection, path: Path, version: int, old
 
 def _busy(guards: Path, who: str) -> str:
     return (
-        f"{guards} is being written by {who}, and one process at a time may write a log. "
-        f"Stop that process or wait for its end; reading commands, labels and lists work beside it"
+        f"{guards} is being written by {who}, and only one process can write a log at a time. "
+        f"Stop that process or wait for it to end; read commands, labels and lists still work"
     )
 
 

@@ -33,17 +33,17 @@ _REFUSED: Final = {
     "enable.auto.commit": _ONLY_STORE,
     "enable.auto.offset.store": _ONLY_STORE,
     "auto.commit.interval.ms": _ONLY_STORE,
-    "auto.offset.reset": "'start' says where a partition begins that was never read, and nothing is passed over later",
+    "auto.offset.reset": "'start' sets where a new partition begins, and nothing is skipped later",
     "isolation.level": "messages of aborted transactions are not events",
     "enable.partition.eof": "the source has to know where a partition ends",
     "enable.idempotence": "without it, a retried message may be duplicated",
     "acks": "sent messages must survive the loss of a broker",
     "request.required.acks": "sent messages must survive the loss of a broker",
-    "transactional.id": "nothing is sent in transactions",
-    "max.in.flight.requests.per.connection": "more would change the order of retried messages",
-    "plugin.library.paths": "it loads programs",
-    "ssl.engine.location": "it loads programs",
-    "ssl.providers": "it loads programs",
+    "transactional.id": "messages are not sent in transactions",
+    "max.in.flight.requests.per.connection": "more would reorder retried messages",
+    "plugin.library.paths": "it loads code",
+    "ssl.engine.location": "it loads code",
+    "ssl.providers": "it loads code",
     "logger": "it is not text",
     "on_commit": "it is not text",
 }
@@ -69,7 +69,9 @@ def library(what: str) -> Any:
     try:
         import confluent_kafka
     except ImportError:
-        raise UsageError(f"{what} is in Kafka, whose client is missing: pip install 'shroff[kafka]'.") from None
+        raise UsageError(
+            f"{what} is in Kafka, but the client library is missing: pip install 'shroff[kafka]'."
+        ) from None
     return confluent_kafka
 
 

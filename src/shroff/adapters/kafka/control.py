@@ -67,7 +67,7 @@ class KafkaControls:
             raise no_topics([trouble]) if isinstance(trouble, NoTopicError) else trouble
         if self._lane not in found.partitions:
             count = len(found.partitions)
-            raise UsageError(f"topic {self._topic} has {count} partitions, and none for lane {self._lane}.")
+            raise UsageError(f"topic {self._topic} has {count} partitions, but none for lane {self._lane}.")
         self._consumer.assign([confluent.TopicPartition(self._topic, self._lane, int(offset) if offset else 0)])
 
     def newest(self, within_s: float = 0.0) -> Message | None:

@@ -24,9 +24,9 @@ _IDENTITY: Final = re.compile(r"token request|/latest/(?:api|meta-data)/|AssumeR
 _CREDENTIALS_FILE: Final = re.compile(r"service account|credential|Access Key", re.IGNORECASE)
 _ABFSS: Final = re.compile(r"abfss://([^/@]+)@([a-z0-9]{3,24})\.dfs\.core\.windows\.net(/.*)?")
 _REASONS: Final = {
-    "dns error": "the name of its server is not known",
+    "dns error": "the name of its server cannot be resolved",
     "kind: Timeout": "no answer in time",
-    "kind: Connect": "no connection. Look at the network, its endpoint, and the proxy",
+    "kind: Connect": "no connection. Check the network, the endpoint and the proxy",
 }
 _PAST_PROXIES: Final = {
     "proxy_url": "http://127.0.0.1:9",
@@ -165,7 +165,7 @@ class BucketObjects:
             answer = self._obstore.get(self._store, check_name(name))
             version = answer.meta[self._cloud.version]
             if version is None:
-                raise StorageError(f"{self.address} gives no version of {name}, without which nothing is safe to write")
+                raise StorageError(f"{self.address} gives no version of {name}, which is required to write safely")
             return Found(bytes(answer.bytes()), str(version))
 
         return self._asked(name, read, None)

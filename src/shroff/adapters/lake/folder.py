@@ -135,7 +135,7 @@ class FolderObjects:
                 return part.open("xb")
             except FileNotFoundError:
                 self._is_ready = False
-        raise FileNotFoundError(errno.ENOENT, "other writers remove its folder again and again", str(part.parent))
+        raise FileNotFoundError(errno.ENOENT, "other writers keep removing its folder", str(part.parent))
 
     def _named(self, target: Path) -> None:
         self._on_step("named")
@@ -155,8 +155,8 @@ class FolderObjects:
             yield
         except OSError as error:
             raise StorageError(
-                f"{name} in {self._folder}: {error.strerror or error}. Look for room there, for the right to write, "
-                "and whether the file system has hard links; then run it again"
+                f"{name} in {self._folder}: {error.strerror or error}. Check free space, write permission and "
+                f"support for hard links there; then run it again"
             ) from error
 
 

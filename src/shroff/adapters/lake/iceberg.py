@@ -263,7 +263,7 @@ class IcebergTables:
         except Exception as error:  # of pyiceberg, its clients and databases, which share no class
             raise TablesAwayError(
                 f"{what}: {self.title} cannot be reached or written: {self._words(error)}. The files of the lake are "
-                "as they should be; run 'shroff lake publish' when the catalog is back"
+                f"not affected; run 'shroff lake publish' when the catalog is back"
             ) from error
 
     def _words(self, error: Exception) -> str:

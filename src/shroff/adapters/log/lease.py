@@ -129,7 +129,7 @@ def _check_free(place: str, who: str, left_ms: int) -> None:
     """Raises: LogBusyError where the lease of another process has not run out."""
     if left_ms > 0:
         raise LogBusyError(
-            f"{place} is being written by {who}, and one process at a time may write a log. "
-            f"Stop that process or wait for its end; reading commands, labels and lists work beside it",
+            f"{place} is being written by {who}, and only one process can write a log at a time. "
+            f"Stop that process or wait for it to end; read commands, labels and lists still work",
             who,
         )

@@ -396,8 +396,8 @@ class ServerLog(LogQuestions):
         found = session.version()
         if found is not None and found > version:
             raise StorageError(
-                f"{self.place} was written by a newer shroff: its tables are version {found}, and this program knows "
-                f"up to {version}. Install that version or a newer one"
+                f"{self.place} was written by a newer shroff: its tables are version {found}, and this program "
+                f"supports up to {version}. Install that version or a newer one"
             )
         if self._read_only and found is None:
             raise StorageError(

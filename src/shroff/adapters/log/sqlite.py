@@ -468,7 +468,7 @@ class SqliteLog(SqliteQuestions):
         """The last place and the sum of all lines, where this process still leads: one question for every commit."""
         rows = self._ask(statements.LEAD_AND_END, shape="iii")
         if not rows:
-            raise damaged(self.path, "a row that every log has is not there")
+            raise damaged(self.path, "a row that every log has is missing")
         ((epoch, last_seq, chain),) = rows
         check_epoch(self.epoch, epoch, self.place)
         return last_seq, chain

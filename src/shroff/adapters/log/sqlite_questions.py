@@ -189,7 +189,7 @@ class SqliteQuestions(SqliteFrames):
     def _one(self, sql: str) -> Any:
         rows = self._ask(sql, shape="I")
         if not rows:
-            raise damaged(self.path, "a row that every log has is not there")
+            raise damaged(self.path, "a row that every log has is missing")
         return rows[0]
 
     def _with_ids(self, question: Statement, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:

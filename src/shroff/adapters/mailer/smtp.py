@@ -73,7 +73,7 @@ class SmtpMailer:
             code, text = _handed(connection, mail)
         except (OSError, smtplib.SMTPException) as error:
             self.close()
-            words = f"{self._where}: {_words(error)}, while a mail was being handed over"
+            words = f"{self._where}: {_words(error)}, while a mail was being sent"
             raise DoubtError(words) from None
         if code != _TAKEN:
             self._reset()
@@ -175,7 +175,7 @@ class SmtpMailer:
         elif not self._is_plain:
             raise UsageError(
                 f"{self._where} offers no STARTTLS, so nothing was sent. Use smtps://, or write 'security: plain' "
-                "under mail in shroff.yaml where the way to it is safe"
+                "under mail in shroff.yaml if the connection to it is safe"
             )
 
     def _log_in(self, found: smtplib.SMTP) -> None:

@@ -93,7 +93,7 @@ class Database(ABC):
         except DBAPIError as error:
             raise self.told(error.orig or error) from error.orig
         except SQLAlchemyError as error:
-            raise StorageError(f"{self.place}: {type(error).__name__}. Nothing stored before is lost") from None
+            raise StorageError(f"{self.place}: {type(error).__name__}. No stored data is lost") from None
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -131,7 +131,7 @@ class Database(ABC):
 
     def _too_new(self, what: str, found: int, known: int) -> StorageError:
         return StorageError(
-            f"{self.place}: {what} are version {found}, and this program knows up to {known}. Install "
+            f"{self.place}: {what} are version {found}, and this program supports up to {known}. Install "
             "the version of shroff that wrote them, or a newer one"
         )
 
@@ -211,7 +211,7 @@ class SqliteDatabase(Database):
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
                 raise self.told(error) from error
-            words = f"{self._path} is being written without a pause by another process. Try again"
+            words = f"{self._path} is written continuously by another process. Try again"
             raise LogBusyError(words) from error
 
     def _stand_in(self, connection: Connection) -> None:

@@ -192,7 +192,9 @@ class OidcProvider:
             raise TransientError(f"{self.issuer} returned no discovery document (status {status}). Check its address")
         if found.get("issuer") != self.issuer:
             told = _text(found.get("issuer"))[:200]
-            raise UsageError(f"sign_in: at {self.issuer} there is the issuer {told!r}. Write it as it calls itself.")
+            raise UsageError(
+                f"sign_in: at {self.issuer} there is the issuer {told!r}. Write it exactly as the provider states it."
+            )
         return found
 
     def _endpoint(self, name: str) -> str:

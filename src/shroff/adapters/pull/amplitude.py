@@ -125,7 +125,7 @@ class AmplitudeExport(PulledSource):
                 with _opened(path):
                     pass
             except BadZipFile:
-                words = "the download is cut off"
+                words = "the download is incomplete"
             else:
                 return path
         raise TransientError(f"{day} of Amplitude: {words}, {TRIES} times")
@@ -152,7 +152,7 @@ class AmplitudeExport(PulledSource):
             if answer.status == NOTHING:
                 return False
             if answer.status == TOO_LARGE:
-                raise _RangeError("it is larger than 4 GB, and cannot be asked for in parts")
+                raise _RangeError("it is larger than 4 GB, and cannot be requested in parts")
             if answer.status == TOO_MANY or answer.status >= 500:
                 raise TransientError(f"Amplitude answers {answer.status}: it is overloaded or unavailable")
             if answer.status != OK:
@@ -186,7 +186,7 @@ class _ArchiveFile(FileIO):
 
 
 def _too_many() -> UsageError:
-    return UsageError(f"the archive has more than {MEMBERS_MAX:,} files, which no export has, and is not read.")
+    return UsageError(f"the archive has more than {MEMBERS_MAX:,} files, more than any export, and is refused.")
 
 
 @contextmanager
@@ -203,14 +203,16 @@ def _copy_answer(answer: HTTPResponse, file: BinaryIO) -> None:
         while chunk := answer.read(CHUNK):
             file.write(chunk)
             if file.tell() > ZIP_BYTES_MAX:
-                raise UsageError(f"Amplitude's answer is longer than {ZIP_BYTES_MAX >> 30} GiB, which no export is.")
+                raise UsageError(
+                    f"Amplitude's answer is longer than {ZIP_BYTES_MAX >> 30} GiB, longer than any export."
+                )
 
 
 def _check(one: ZipInfo) -> None:
     """Raises: UsageError for what no export has; nothing is ever written under a name of the archive."""
     is_link = stat.S_ISLNK(one.external_attr >> 16)
     if is_link or one.filename.startswith("/") or ".." in one.filename.split("/") or "\\" in one.filename:
-        raise UsageError(f"the archive has {one.filename[:100]!r}, a link or a path out of it, and is not read.")
+        raise UsageError(f"the archive has {one.filename[:100]!r}, a link or an unsafe path, and is refused.")
 
 
 def _write_hour(opened: ZipFile, one: ZipInfo, lines: BinaryIO) -> bool:
@@ -223,9 +225,9 @@ def _write_hour(opened: ZipFile, one: ZipInfo, lines: BinaryIO) -> bool:
                 last = chunk[-1:]
                 size = lines.tell()
                 if size > DAY_BYTES_MAX or size - begin > max(RATIO_MAX * one.compress_size, CHUNK):
-                    raise UsageError(f"{one.filename[:100]!r} of the archive is a zip bomb: nothing of it is taken.")
+                    raise UsageError(f"{one.filename[:100]!r} of the archive is a zip bomb: the archive is refused.")
     except (OSError, EOFError, zlib.error, BadZipFile) as error:
-        words = f"{one.filename[:200]!r} cannot be read to its end: {type(error).__name__}"
+        words = f"{one.filename[:200]!r} is incomplete or damaged: {type(error).__name__}"
         lines.write(b"" if last == b"\n" else b"\n")
         lines.write(words.encode() + b"\n")
         last, is_whole = b"\n", False

@@ -1,7 +1,7 @@
 """Files that appear: in a folder, in a bucket, or in a list behind a URL; which are complete, and in which order.
 
 A file is taken under its name. Names are taken in their order, a list in its own, and one
-that is still being written holds up those behind it, so that no day is learnt before
+that is still being written holds up those behind it, so that no day is learned before
 the one that it follows.
 """
 

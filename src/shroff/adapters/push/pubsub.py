@@ -82,7 +82,7 @@ class PubsubSource:
     def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
         authorization = headers.get("authorization", "")
         if authorization[: len(_SCHEME)].lower() != _SCHEME:
-            raise PushRefusedError(FORBIDDEN, "the request has no OpenID token: switch authentication on in Pub/Sub")
+            raise PushRefusedError(FORBIDDEN, "the request has no OpenID token: turn on authentication in Pub/Sub")
         self._check_token(authorization[len(_SCHEME) :].strip(), now_ms // 1_000)
         push = _wrapped(body) if self._is_wrapped else _unwrapped(headers, body)
         if self._subscriptions and push.topic not in self._subscriptions:

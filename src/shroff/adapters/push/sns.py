@@ -127,7 +127,7 @@ class SnsSource:
     def _raw(self, headers: Mapping[str, str], body: bytes) -> Push:
         """A message in raw delivery, which has no signature: the password in the address is all that is known."""
         if not self._password:
-            words = "raw delivery is not signed: switch it off in SNS, or set a password for this source"
+            words = "raw delivery is not signed: turn it off in SNS, or set a password for this source"
             raise PushRefusedError(FORBIDDEN, words)
         topic, id_ = headers.get("x-amz-sns-topic-arn", ""), headers.get("x-amz-sns-message-id", "")
         self._check_topic(topic)

@@ -47,7 +47,7 @@ class WebhookSource:
         }
         id_, seconds = by_form[self._form](headers, body, now_ms // 1_000)
         if id_ and _ID.fullmatch(id_) is None:
-            raise PushRefusedError(FORBIDDEN, f"the id of the call is not of 1 to {ID_MAX} visible ASCII characters")
+            raise PushRefusedError(FORBIDDEN, f"the id of the call must have 1 to {ID_MAX} visible ASCII characters")
         envelope = {"id": id_, "timestamp": seconds, "event": headers.get("x-github-event")}
         return Push(MESSAGE, id_, body, {name: value for name, value in envelope.items() if value})
 

@@ -37,7 +37,7 @@ NEVER_S: Final = float("-inf")
 PATIENCE_S: Final = 30.0  # so long the others wait for a partition that has messages and gives none
 COMMIT_S: Final = 1.0  # between two hints to the brokers
 AGAIN_S: Final = 0.2
-TOMBSTONE: Final = "the message has no value: it is a tombstone, which takes back nothing here"
+TOMBSTONE: Final = "the message has no value: it is a tombstone, which has no effect here"
 _GONE: Final = {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"}
 
 

@@ -100,5 +100,5 @@ class KafkaPartition:
             self._silent_s = now_s
         if now_s - self._silent_s < patience_s:
             return False
-        self.trouble = f"it has messages and gave none for {patience_s:.0f} s, so the others go on without it"
+        self.trouble = f"it has messages but returned none for {patience_s:.0f} s, so the others continue without it"
         return True

@@ -25,9 +25,9 @@ AGAIN: Final = (
 )
 NOT_THERE: Final = "{} was read, but its topic no longer has this partition: the topic was recreated"
 GROWN: Final = (
-    "the topics have another number of partitions than when the lanes began ({}), so keys have moved from one lane to "
-    "another, and what they did before is in another log. Begin a project anew with topics of that many partitions, "
-    "and send it what there was"
+    "the topics have another number of partitions than when the lanes began ({}), so keys have moved to lanes whose "
+    "logs do not have their earlier events. Create a new project with topics of that many partitions, and send all "
+    "events to it"
 )
 LOOKED_S: Final = 3.0  # so long an answer may take that somebody asks for who is there
 ASSIGNED_WITHIN_S: Final = 5.0  # the library has begun to read what it was told to
@@ -153,7 +153,7 @@ class Partitions:
             elif key in bounds and not begin <= read.offset <= end:
                 part = self._behind(part, begin, end, gone(part, begin, end))
             if is_last and key not in bounds:
-                raise TransientError(f"source: {part.name}: no broker says where it ends")
+                raise TransientError(f"source: {part.name}: no broker returns its end")
             parts.append(part)
         if not is_running:
             self.by_name = {}
@@ -297,8 +297,8 @@ def gone(part: KafkaPartition, begin: int, end: int) -> StateError:
         count = begin - part.next
         many = "1 message is" if count == 1 else f"{count:,} messages are"
         return StateError(
-            f"{part.name}: {many} gone that shroff had not read, offsets {part.next} to {begin - 1}: the topic keeps "
-            f"messages for too short a time. Add them from another copy with 'shroff ingest'. {again}"
+            f"{part.name}: {many} gone that shroff had not read, offsets {part.next} to {begin - 1}: the retention "
+            f"time of the topic is too short. Add them from another copy with 'shroff ingest'. {again}"
         )
     return StateError(
         f"{part.name} is not the partition that was read up to offset {part.next}: it ends at {end}. Its topic was "

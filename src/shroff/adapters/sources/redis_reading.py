@@ -13,7 +13,7 @@ from shroff.adapters.redis_server import pairs
 from shroff.errors import StateError, UsageError
 
 FIRST: Final = "0-0"  # before every entry
-AGAIN: Final = "Then 'shroff source forget {}' resets it: duplicates change nothing"
+AGAIN: Final = "Then 'shroff source forget {}' resets it: duplicates are ignored"
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,16 +56,16 @@ class Analytics:
         zone: str = "UTC",
         **limits: Unpack[CountLimits],
     ) -> list[EventCount]:
-        """Count events by type and day; the lanes of a project are added up (see `analytics.counts`).
+        """Count events by type and day, summed over all lanes (see `analytics.counts`).
 
         Args:
-            first: The first day, as `2026-03-01`; without it the seventh before the last one's end.
-            last: The last day; without it that of the newest event.
-            types: Event types; all where empty.
-            by: `day`, `week`, `source`, or a field by whose values each day is split.
-            zone: Whose days these are, as `Europe/Berlin`.
-            limits: `zeros`: whether days without an event have a row; `source`: only events that came by the source
-                of this name; `most`: so many events are read at most.
+            first: The first day, as `2026-03-01`; by default six days before the last.
+            last: The last day; by default that of the newest event.
+            types: Event types; by default all.
+            by: `day`, `week`, `source`, or a field that splits each day by its values.
+            zone: The time zone of the days, as `Europe/Berlin`.
+            limits: `zeros`: whether days without an event have a row; `source`: only events of the source with this
+                name; `most`: the maximum number of events to read.
 
         Raises: UsageError for what cannot be counted, or where there is no log; StateError where the lake is another
             log's.
@@ -83,7 +83,7 @@ class Analytics:
             return count_events(question, definitions, histories, limits.get("most"))
 
     def event_sources(self) -> list[str]:
-        """The names of the sources by which events came, and of those that shroff.yaml names."""
+        """List the names of the sources of events in the log, and of those in shroff.yaml."""
         with ExitStack() as held:
             logs = [held.enter_context(lane.reading()) for lane in self._opened.lanes.each() if lane.has_log()]
             return self._sources(logs)
@@ -130,11 +130,11 @@ class Analytics:
         """Compute the features of one key of an entity at a point in time (see `analytics.facts`).
 
         Args:
-            key: As text; one of several parts as a JSON list. A value of a hashed field may be given in clear.
-            as_of: The moment; without it that of the newest event.
-            features: Names such as `card.spent_24h`; all of the entity where empty.
-            since: Events before this moment do not count: for all features, or a moment for each by its name.
-            most: So many events of the key are read at most.
+            key: The key as text; a key of several parts as a JSON list. A hashed field may be given in clear.
+            as_of: The time; by default that of the newest event.
+            features: Names such as `card.spent_24h`; by default all of the entity.
+            since: Ignore events before this time: one for all features, or a mapping by feature.
+            most: The maximum number of events of the key to read.
 
         Raises: UsageError for what has no answer, or where there is no log or it is one of several lanes.
         """
@@ -174,12 +174,12 @@ class Analytics:
         """Compute drop-off and recovery by day, users per step, and the time they took (see `analytics.funnels`).
 
         Args:
-            name: The funnel; all of them where it is None.
-            first: The first day, as `2026-03-01`; without it the second before the last one.
-            last: The last day; without it yesterday.
-            zone: Whose days these are, as `Europe/Berlin`.
-            split: A field by whose values all numbers are split; that of the funnel where it is None.
-            most: So many events are read at most, of each funnel.
+            name: The funnel; by default all.
+            first: The first day, as `2026-03-01`; by default two days before the last.
+            last: The last day; by default yesterday.
+            zone: The time zone of the days, as `Europe/Berlin`.
+            split: A field that splits all numbers by its values; by default that of the funnel.
+            most: The maximum number of events to read for each funnel.
 
         Raises: UsageError for what cannot be counted, or where there is no log; DefinitionError for a mistake in
             funnels.yaml; StateError where the lake is another log's.

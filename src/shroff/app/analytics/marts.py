@@ -64,8 +64,8 @@ class Marts:
         """Build every mart from the lake, and run its tests (see `analytics.marts.build`).
 
         Args:
-            memory: What queries may use, as `4GB`; what does not fit goes to the disk.
-            is_full: Models that are built by day are built whole, too.
+            memory: Memory limit of queries, as `4GB`; the rest spills to disk.
+            is_full: Rebuild all days of models that are built by day.
 
         Raises: UsageError where there is no lake, no model or no DuckDB; DefinitionError for a mistake in a model.
         """

@@ -52,8 +52,8 @@ class Summaries:
         """Write the rows of all windows that begin in [first, last), from the current log.
 
         Args:
-            first: The window that this moment is in is the first one; without it that of the first event.
-            last: Without it, the last window is the last that has ended. None is written that has not begun.
+            first: A time in the first window; by default that of the first event.
+            last: The end; by default the last complete window. Windows that have not begun are not written.
 
         Raises: UsageError where there is no log, for too many windows, or tables of other settings; TransientError
             where the database cannot be had.
@@ -76,8 +76,8 @@ class Summaries:
         """Write each window once it is complete, and correct windows with later events or labels; gives each round.
 
         Args:
-            first: The first window, where none was written yet; without it that of the first event.
-            last: It ends when the windows before this moment are written; without it never.
+            first: The first window, if none was written yet; by default that of the first event.
+            last: Stop after the windows before this time; by default never.
             say: Is told what cannot be had, such as the database; it is tried again.
             wait: Waits so many seconds.
         """
@@ -125,8 +125,8 @@ class Summaries:
     def unreconciled(self) -> int | None:
         """Count the events by which the summaries of the last day differ from the log.
 
-        The first call looks at the last windows only, by event time at none; further ones add those that began since.
-        None without summaries, and before the first window is written. Raises: as `build`.
+        The first call checks only the last windows (by event time none); later calls add new ones.
+        None without summaries, or before the first window. Raises: as `build`.
         """
         from shroff.analytics.summary_writer import FIRST_WINDOWS, CountedByEventTime, CountedByIngestTime
         from shroff.app.wiring import open_summaries

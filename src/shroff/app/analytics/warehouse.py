@@ -17,7 +17,7 @@ TIMEOUT: Final = "10m"  # of the upload of one file
 VARIABLE: Final = "${BIGQUERY_TOKEN}"
 FOLDER: Final = "warehouse"
 NO_LAKE: Final = (
-    "files for a warehouse are made of the lake, and this project has none. Add 'lake: ./lake' to shroff.yaml and run "
+    "a warehouse export reads the lake, and this project has none. Add 'lake: ./lake' to shroff.yaml and run "
     "'shroff lake write'."
 )
 

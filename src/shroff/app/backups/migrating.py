@@ -128,7 +128,7 @@ def _versions(path: Path, name: str) -> list[TableVersion]:
         with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as connection:
             (owner,) = connection.execute("PRAGMA application_id").fetchone()
             if owner != APPLICATION_ID:
-                raise StorageError(f"{path} is a database, and not a log of shroff")
+                raise StorageError(f"{path} is a database, but not a log of shroff")
             found = {LOG: connection.execute("PRAGMA user_version").fetchone()[0]}
             row = "SELECT 1 FROM {} WHERE seq > (SELECT seq FROM pruned) LIMIT 1 OFFSET ?"
             is_loose = found[LOG] == LOG_VERSION and any(

@@ -31,7 +31,7 @@ class ProjectJobs:
 
     @contextmanager
     def open(self) -> Iterator[JobDesk]:
-        """The desk of jobs, by a connection of its own."""
+        """Open the job desk with its own database connection."""
         with closing(OutsideSystems(self._opened).open_people()) as people:
             yield self.desk(people)
 

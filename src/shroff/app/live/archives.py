@@ -109,7 +109,9 @@ class KeptArchives:
                 kept = self._kept(place, name)
                 if kept is not None:
                     return [self._brought(place, one, folder) for one in kept]
-        raise NotKeptError(f"nothing is kept of {name} of {self._source}. Without --from-backup it is asked for.")
+        raise NotKeptError(
+            f"there is no stored archive of {name} of {self._source}. Leave out --from-backup to request it."
+        )
 
     @contextmanager
     def _places(self) -> Iterator[list[_Place]]:

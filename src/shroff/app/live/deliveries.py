@@ -105,10 +105,10 @@ class Sinks:
 
     @contextmanager
     def delivering(self, log: Log) -> Iterator[Outgo]:
-        """Deliver to the project's sinks, and tell whom notices name, while this process writes the log.
+        """Deliver to the project's sinks and send notices, while this process writes the log.
 
-        Where each of them begins is noted first, also where another process delivers: what this one takes from then on
-        is delivered by whoever does so next.
+        The start of each is recorded first, even if another process delivers, so that the next deliverer continues
+        from there.
 
         Raises: LogBusyError where another process delivers on this machine; as `routes`.
         """
@@ -132,8 +132,8 @@ class Sinks:
     ) -> list[DeliveryHealth]:
         """Deliver all pending and retried rows, as far as sinks accept them; gives the results.
 
-        For projects without a worker, and beside a process that writes and does not deliver. A sink that fails
-        three times is left for later. `told` is called some times a second.
+        For projects without a worker, and beside a process that writes and does not deliver. A sink that fails three
+        times is skipped. `told` is called several times a second.
 
         Raises: UsageError where there is no log, or no sink; LogBusyError where another process delivers.
         """

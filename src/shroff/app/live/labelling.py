@@ -78,8 +78,8 @@ class Labelling:
         Args:
             verdict: `fraud`, `genuine` or `unclear`.
             source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; left out, `import`.
-            known_at: When it became known, a `datetime` without a zone in UTC; left out, now, or the time of its event
-                where that is later. What this source said of the event last is then a duplicate.
+            known_at: When it became known, a `datetime` without a zone in UTC; by default now, or the time of its
+                event if that is later. The same label by the same source is then a duplicate.
 
         Raises: UsageError where it is no label and there is no log yet, in whose quarantine it would stand.
         """
@@ -133,8 +133,8 @@ class Labelling:
     def add_frame(self, labels: Events, verdict: str | None = None, **given: Unpack[LabelOptions]) -> IngestReport:
         """Record labels of a program: `event` and the other fields of a label in each row, as `add_file` does.
 
-        `verdict`, `source`, `known_at`, `reason` and `amount` are for rows without a value of their own; without any,
-        a label is known from now on.
+        `verdict`, `source`, `known_at`, `reason` and `amount` are defaults for rows without a value. Without
+        `known_at`, a label is known from now on.
         """
         from shroff.worker.answers import rows_of
 
@@ -180,8 +180,8 @@ class Labelling:
         return send_labels(LabelledLanes(self._opened), labels)
 
     def hand(self, lines: HandedLines) -> list[Answer] | None:
-        """Have the process that writes the log take lines of a file, and give what became of each; None where it knows
-        another process to have read on.
+        """Let the process that writes the log take lines of a file; gives each result, or None if another process has
+        read on.
 
         Raises: UsageError where too many of them are too late, and none was taken.
         """

@@ -81,7 +81,7 @@ class Lanes:
     def refuse(self, what: str) -> None:
         """Raises: UsageError where the project has several lanes, which take nothing but what their topics have."""
         if self.count > 1:
-            raise UsageError(f"a project with several lanes takes events from its topics alone, since {what}.")
+            raise UsageError(f"a project with several lanes accepts events from its topics only: {what}.")
 
     def name_one(self) -> UsageError:
         """Get the error for a call that needs a single log."""
@@ -111,7 +111,7 @@ class Lanes:
     def tell(self, within_s: float = TAKEN_WITHIN_S) -> list[LaneState]:
         """Make the project's files active in all lanes, in one transaction; gives the state of the lanes.
 
-        A lane takes them up when its worker comes to them; this waits for a while.
+        A lane activates them when its worker reads them; this call waits for a while.
         Raises: DefinitionError if they cannot be active in a lane; UsageError, TransientError where nothing was
             sent; StateError where a model is not here.
         """

@@ -61,7 +61,7 @@ class OnlineFeatures:
 
     @contextmanager
     def open(self) -> Iterator[OnlineReader]:
-        """A reader of the features that other services see. Raises: UsageError where the project writes none."""
+        """Open a reader of the online features. Raises: UsageError if the project writes none."""
         with closing(OnlineReader(OutsideSystems(self._opened).open_online(None), self._opened.definitions)) as reader:
             yield reader
 
@@ -73,7 +73,7 @@ class OnlineFeatures:
     def write(self) -> int:
         """Write the features of all keys again from the whole log; gives the last log position.
 
-        For a server that lost its data. A worker may go on beside this: no older value takes a newer one's place.
+        For a server that lost its data. A worker can run meanwhile: older values never replace newer ones.
         """
         from shroff.streams.delivering_rows import decisions
 

@@ -54,14 +54,14 @@ class FileSending:
     """How the events of a file are sent.
 
     Args:
-        to: An address of a source, in place of the one in shroff.yaml.
-        pace: When events are due; without it at once.
-        key: The field that chooses the partition; without it the first entity of each event type.
+        to: The address of a source, instead of the one in shroff.yaml.
+        pace: When events are due; by default at once.
+        key: The field for the partition; by default the first entity of each event type.
         first_row: The data line to begin with.
         topic_by: An expression over the line of the file that gives the topic or stream of its event.
-        partitions: Make topics that are not there, with so many.
-        done: Says at any time how far it came.
-        watch: Told before the first event what sends, and what knows which share of the file is read.
+        partitions: Create missing topics with this many partitions.
+        done: Gets the progress.
+        watch: Called before the first event with the sender and the progress of the file.
     """
 
     to: str | None = None
@@ -92,8 +92,8 @@ class Productions:
     ) -> Production:
         """Send the events of a file to the project's live source, in file order.
 
-        Lines are read as `ingest` reads them, and what is no event is counted. Values of hashed fields go as they
-        are: who reads the source hashes them.
+        Lines are read as by `ingest`; invalid ones are counted. Hashed fields are sent in clear, because the reader
+        hashes them.
 
         Args:
             labels: Rows of labels, merged in by when they were known; it may be the same file.
@@ -117,7 +117,7 @@ class Productions:
 
         sending = FileSending(**options)
         if order not in {"file", "time"} or (order == "time" and sending.first_row > 1):
-            raise UsageError("the order is file or time; one begins behind the first line in file order only.")
+            raise UsageError("the order is file or time; --from N works in file order only.")
         done, meter = sending.done or Production(), Meter()
         done.next_row = sending.first_row
         definitions = self._opened.definitions
@@ -170,8 +170,8 @@ class Productions:
     def make_topics(self, partitions: int = 1) -> list[str]:
         """Create the missing topics of shroff.yaml; gives their names.
 
-        Those of the source with so many partitions, that of dead letters, and those of sinks. What needs no making,
-        such as a stream of Redis, is passed over.
+        These are the topics of the source (with this many partitions), of dead letters and of sinks. Redis streams
+        need no creation.
 
         Raises: UsageError where one cannot be made; TransientError where nobody answers.
         """

@@ -115,12 +115,12 @@ class PulledSources:
     ) -> Iterator[SyncedFile]:
         """Append the new data of a source, file by file, in order.
 
-        A file that is still being written holds up those behind it until the next time.
+        A file that is still being written delays those after it until the next sync.
 
         Args:
             first: Only the files from this name on to `last`, such as the days of an export, also those that were
                 taken: new lines are appended.
-            from_backup: These files are taken as they were kept when they were downloaded; nobody is asked.
+            from_backup: Read these files from their stored downloads, without a request.
 
         Raises: UsageError where there is no such source, or no such file; TransientError where it cannot be reached;
             LogBusyError where another process syncs a source of this project.

@@ -59,7 +59,7 @@ class SourceParts:
         return [ReadView(name, one, files.counts(name)) for name, one in self._opened.systems.named_read.items()]
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
-        """Ask each of them; list those that cannot be read, with the reason and since when."""
+        """Contact each source; list those that cannot be read, with the reason and since when."""
         for name, system, counts in self.named():
             failing = counts.failing
             try:
@@ -70,7 +70,7 @@ class SourceParts:
                 yield name, words, counts.failing_ms or self._opened.now_ms()
 
     def look(self, name: str, system: System) -> list[Standing]:
-        """How the parts of a source stand, by their own names. Raises: as `Source.look`."""
+        """Get the state of the parts of a source, by name. Raises: as `Source.look`."""
         from shroff.log.forgetting import known
 
         offsets: dict[str, str] = {}
@@ -85,8 +85,8 @@ class SourceParts:
     def all(self) -> dict[str, list[PartRead]]:
         """List the parts of `kafka`, `redis` and `files` with their read position and number of waiting messages.
 
-        Those of sources with names are under these. The sources of shroff.yaml report their backlog; if one does not
-        answer, `warnings` says so.
+        Parts of named sources are listed under these names. The sources of shroff.yaml report their backlog; if one
+        does not answer, it is in `warnings`.
         """
         from shroff.log.forgetting import known, parts_read
 

@@ -92,16 +92,16 @@ class Taking:
     ) -> IngestReport:
         """Append the events of files to the log and decide them.
 
-        All files are opened and looked into first, so that one that cannot be read stops before writing, and so
-        does one with too many lines that come too late, unless `order` says otherwise.
+        All files are checked first. An unreadable file stops before anything is written, and so does one with too
+        many late lines, unless `order` allows it.
 
         Args:
             files: One, or several in their order.
             as_type: The event type of every line; without it lines name their own.
             labels: Rows of labels, merged in by when they were known; it may be one of the files.
-            order: `time` sorts by event time first. `file` takes files in disorder as they are, with a warning, where
-                None, which is the same else, stops before writing.
-            is_hashed: Values of hashed fields that look like hashes are ones, as in what `shroff export` wrote.
+            order: `time` sorts by event time first. `file` accepts files that are out of order, with a warning; None
+                (default) stops before writing.
+            is_hashed: Treat values that look like hashes as hashed already, as `shroff export` writes them.
             hooks: `progress`, `sorting`, `meter`, `restoring` and `on_batch`, as `IngestProgress` has them.
         """
         from shroff.log.columns.lines import counted_in_runs, submissions_in_runs
@@ -179,8 +179,8 @@ class Taking:
         """Take lines as they arrive and answer each one, in order, once it is durable.
 
         Args:
-            has_more: Whether a further line is there without waiting; where it is not, what came is answered.
-            ready: Called once, when state is restored and before a line is waited for: `warnings` has what came of it.
+            has_more: Whether another line is available without waiting; if not, pending lines are answered.
+            ready: Called once, after the state is restored and before the first line; `warnings` then has the warnings.
         """
         from shroff.worker.answers import in_groups
 
@@ -227,7 +227,7 @@ class Taking:
     ) -> list[tuple[str, Answer]]:
         """Preview the answers to lines that arrive now, one after the other. Nothing is written.
 
-        It works beside a process that writes. Each event sees those before it. All answers are in memory at the end.
+        Works beside a process that writes. Each event counts for those after it. All answers are kept in memory.
         """
         self._opened.lanes.refuse("one lane does not have the events of the others")
         from shroff.log.writer import Writer, unwritten

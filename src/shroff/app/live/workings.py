@@ -65,9 +65,9 @@ class WorkEnd:
     """When a worker ends.
 
     Args:
-        until_idle_s: It ends when nothing has come for so long.
-        limit: It ends when so many messages are done.
-        stop: Ends it, from any thread; polled messages are committed first.
+        until_idle_s: End after this many seconds without a message.
+        limit: End after this many messages.
+        stop: Ends the worker, from any thread; polled messages are committed first.
     """
 
     until_idle_s: float | None = None
@@ -92,14 +92,15 @@ class LiveWork:
         tell: Callable[[str], None] = unheard,
         **ends: Unpack[EndOptions],
     ) -> Iterator[Worker]:
-        """A worker that takes live input into the log; `run` of it does the work, and its `work` says how that goes.
+        """Get a worker that reads live input into the log: `run` does the work, `work` reports progress.
 
         Args:
-            sources: An address of a live source, or files, which are read to their end and no further; by default the
-                source of shroff.yaml.
+            sources: An address of a live source, or files, which are read to their end; by default the source of
+                shroff.yaml.
             as_type: The event type of every line of files, or of messages at an address; without it lines name theirs.
-            stands_by: It waits while another process leads the log, folds along, and takes over when that one is gone.
-            tell: Told what is waited for, and what else somebody should know.
+            stands_by: Run as standby: follow the log while another process writes it, and take over when that one is
+                gone.
+            tell: Called with messages for people, such as what the worker waits for.
             ends: `until_idle_s`, `limit` and `stop`, as `WorkEnd` has them.
 
         Raises: UsageError where there is no such source.
@@ -160,12 +161,12 @@ class LiveWork:
         tell: Callable[[str], None] = unheard,
         reads_source: bool = True,
     ) -> Iterator[RequestLeader]:
-        """The loop that decides posted events: `run` starts it, with all background tasks of a worker.
+        """Get the loop that decides posted events; `run` starts it, with all background tasks of a worker.
 
-        Where the project has a live source, that is read between posts, as its log has no other writer.
+        A live source of the project is read between posts, because its log has no other writer.
 
         Args: as `worker.request_loop.RequestLeader` and its `ServiceHooks`.
-            reads_source: Read the live source; else it stays unread.
+            reads_source: Whether to read the live source.
 
         Raises: UsageError for a source or a sink that cannot be as it is set.
         """

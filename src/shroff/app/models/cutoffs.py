@@ -56,7 +56,7 @@ class ScoreCutoffs:
         Args:
             event: The event type of the champion; optional if only one has an active model.
             model: A model of the registry instead.
-            what_if: Other costs and capacity to weigh by, and cut-offs to try.
+            what_if: Other costs and review capacity, and cut-offs to try.
 
         Raises: UsageError where there is no model, no test rows or no costs.
         """
@@ -88,13 +88,14 @@ class ScoreCutoffs:
     ) -> AppliedCutoffs:
         """Write cut-offs of an event type into policy.yaml and make them active.
 
-        They stand in the record first, and are not written where that fails.
+        They are recorded first, and not written if that fails.
 
         Args:
-            cuts: Where to review and where to decline; None for nowhere.
-            costs: Other costs to write beside them, as policy.yaml spells them.
-            model: On whose test rows they were chosen, for the record.
-            tag: The `policy_tag` that they were chosen by; left out, they are written whatever stands there.
+            cuts: The cut-offs for review and decline; None for no cut-off.
+            costs: Other costs to write with them, in the notation of policy.yaml.
+            model: The model whose test rows they were chosen on, for the audit log.
+            tag: The `policy_tag` of the policy that they were chosen for; without it, any current policy is
+                overwritten.
 
         Raises: ChangedMeanwhileError; UsageError where policy.yaml cannot be changed; DefinitionError where they fit
             nothing.

@@ -167,9 +167,8 @@ class Promotions:
     ) -> Deployment:
         """Promote a model to champion of its event type, if its gates pass or are waived with reason and name.
 
-        Gates are checked again: a comparison with a former champion does not pass, nor does what
-        model.yaml asks today and the model does not hold, nor inputs that mean something else now than when it was
-        trained.
+        Gates are checked again. These fail: a comparison with a former champion, new gates of model.yaml that the
+        model does not pass, and inputs whose definition has changed since training.
 
         Args:
             waive: Gates that failed, each by metric and limit: `calibration_error at most 0.02`.
@@ -205,9 +204,9 @@ class Promotions:
     def rollback(self, event: str = "", waits: Waits = unheard, *, by: str = "") -> Deployment:
         """Return to the previous champion; without one, rules alone decide. `event` is optional with one model.
 
-        `by` names who does it, for the record.
+        `by`: the user, for the audit log.
 
-        Its gates are not asked: to go back is always possible where the model can be loaded.
+        Its gates are not checked, so a rollback is possible whenever the model can be loaded.
 
         Raises: UsageError if no model is active.
         """
@@ -237,11 +236,11 @@ class Promotions:
     def challenge(self, id_: str, share: float, entity: str, waits: Waits = unheard) -> Deployment:
         """Let a model score a share of an entity's keys instead of the champion, by a hash of model and key.
 
-        With which champion it was compared when it was trained does not matter: now it is compared with this one.
+        It is compared with the current champion, whichever it was compared with at training.
 
         Args:
             share: A number above 0 and at most 1: 0.1 is a tenth of the keys.
-            entity: Whose keys these are.
+            entity: The entity of the keys.
 
         Raises: UsageError where the share is no such number, where there is no champion, or its gates fail: it decides,
             so it has to pass them.
@@ -381,12 +380,12 @@ class Promotions:
     ) -> Comparison:
         """Compare two models on the same events: the paired difference, and the smallest detectable one.
 
-        Both active or in shadow: on the events that both scored since. Else on those on which folds of both were
-        tested.
+        Models that are active or in shadow are compared on the events that both scored; others on events in the test
+        folds of both.
 
         Args:
-            models: The champion and another; or the other alone; or none, where one is tried beside the champion.
-            as_of: Labels that were known then count; by default those known at the time of the log's last record.
+            models: The champion and another, or only the other; none if one is tried beside the champion.
+            as_of: Use the labels known at this time; by default the time of the log's last record.
 
         Raises: UsageError where it is not clear which are meant, or nothing was scored by both.
         """

@@ -1,4 +1,4 @@
-"""Training again for each file that comes: looked into, appended, learnt from, promoted or not, and recorded."""
+"""Training again for each file that comes: looked into, appended, learned from, promoted or not, and recorded."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Options:
         once: End when what is there is taken.
         poll_s: How long to wait before looking again.
         labels_inside: Each file also has labels of its events, as `from` of `label` in events.yaml reads them.
-        cluster: Where features are computed and trees grown; without it in this process.
+        cluster: The cluster for features and trees; by default this process.
     """
 
     event: str | None = None

@@ -121,9 +121,9 @@ class TrainingSets:
         """Build a set again from its manifest: with the same time and the same log positions or files.
 
         Args:
-            manifest: It, or the folder that it is in.
-            files: Those that it was made of, where it was made of files; `labels` alike.
-            out: Where it goes; without it, it is compared and goes away.
+            manifest: The manifest, or its folder.
+            files: The files that it was built from, if any; `labels` likewise.
+            out: The folder to write; by default the set is compared and discarded.
 
         Raises: UsageError where it was made of files and none are given, or of a log that has not come as far.
         """

@@ -68,10 +68,10 @@ class ModelImport:
             names of its features with an expression each; or a YAML file of these. By default the inputs of model.yaml
             in their order.
         categories: Texts in the order of their codes, by input, where the file does not say them.
-        trained_until: When its training data ended; folds whose test begins before are left out.
-        calibrate: Fit a calibration to labelled events, as models that are trained here get one.
-        rounds: How many rounds of boosting count; by default as the file says.
-        tolerance: How far a row may be off; by default 1e-6 of a score, and relatively 1e-5 of a margin.
+        trained_until: End of its training data; folds whose test begins earlier are left out.
+        calibrate: Fit a calibration on labeled events, as `train` does.
+        rounds: Number of boosting rounds to use; by default as in the file.
+        tolerance: Maximum difference of a row; by default 1e-6 for scores and a relative 1e-5 for margins.
     """
 
     inputs: Inputs | None = None
@@ -110,11 +110,11 @@ class Training:
         Args:
             event: The event type; may be left out where model.yaml has one.
             as_of: By default the time of the last record of the log or of the files: of an event when it happened, of
-                a label when it became known. A label that becomes known only after now is passed over.
+                a label when it became known. Labels that become known in the future are ignored.
             given: Input `files`, `labels` and `order`, as `InputFiles` has them, to train on instead of the log.
             promote: Promote it if its gates passed.
-            brought_by: What it is trained for, for its manifest, where nobody asked.
-            cluster: Where features are computed and trees grown; without it in this process.
+            brought_by: The cause of the training for the manifest, such as a file.
+            cluster: The cluster for features and trees; by default this process.
 
         Raises: UsageError if there is no training data, naming what is missing, and where a cluster has nothing
             for the learner.
@@ -211,7 +211,7 @@ class Training:
                 has them.
 
         Raises: UsageError for a file that cannot be brought in, for rows that it does not reproduce, and where there
-            are no labelled events to judge it on.
+            are no labeled events to judge it on.
         """
         from shroff.log.columns.tables import Way
         from shroff.log.later_labels import last_moment
@@ -279,9 +279,8 @@ class Training:
     ) -> Iterator[FileReport]:
         """Take each complete new file of a folder or list once, in order, and train again for each.
 
-        Without `options.once` it goes on until the iteration is left. Files are looked into
-        before a line of them is taken; one that is broken, empty or cut off is set aside, and looked at
-        again when it has changed.
+        Without `options.once`, it continues until the iteration is left. Files are checked before a line is ingested.
+        A broken, empty or truncated file is skipped, and checked again when it has changed.
 
         Args:
             place: A folder, s3://, gs:// or az:// with bucket and prefix, or the URL of a text that lists files.

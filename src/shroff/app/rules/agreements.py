@@ -71,8 +71,8 @@ class Agreements:
     ) -> bool:
         """Check whether this call approves a requested change; otherwise record the request and its authors.
 
-        `before` gets the change before it is stored; if it raises, nothing is stored. What is approved is released by
-        `forget_asked`, once it is done.
+        `before` gets the change before it is stored; if it raises, nothing is stored. After the approved change is
+        made, call `forget`.
         """
         wanted = PendingApproval(subject, change, says, [*authors], self._opened.now_ms())
         known = next((one for one in self.asked(subject) if one.tag == wanted.tag), None)

@@ -52,13 +52,13 @@ class JudgedInput(InputFiles):
     """The events that a backtest judges: of the log, or of files alone.
 
     Args:
-        files: Judge the events of these files instead, against what the project as it is decides of them alone.
+        files: Judge the events of these files instead, against the decisions of the current project on them alone.
         labels: Rows of labels of their events, as `ingest` takes them.
         order: `time` sorts the files first, as `ingest` does.
         as_type: The event type of every line of the files, as `ingest` takes it.
         start: The draft applies from the first event at or after this time; a day is its start in UTC.
         end: The backtest ends before the first event at or after this time.
-        as_of: Labels that were known then count; by default those known at the time of the log's last record.
+        as_of: Use the labels known at this time; by default the time of the log's last record.
     """
 
     as_type: str | None = None
@@ -85,13 +85,13 @@ class LogBacktests:
     ) -> Report:
         """Back-test a draft: compare its decisions with the recorded ones over the log.
 
-        Without a draft the project's files are held against the log as they are.
+        Without a draft, the project's current files are compared with the log.
 
         Args:
-            rules: A folder whose rules, and features.yaml and policy.yaml where they are there, are laid over the
-                project's: a rule takes the place of that of its id.
-            policy: A file laid over policy.yaml.
-            model: A model of the registry, in the champion's place.
+            rules: A folder of rules, optionally with features.yaml and policy.yaml, that override the project's. A
+                rule replaces the rule with the same id.
+            policy: A file that overrides policy.yaml.
+            model: A model of the registry, used instead of the champion.
             judged: `start`, `end`, `as_of`, `files`, `as_type`, `labels` and `order`, as `JudgedInput` has them.
         """
         from shroff.backtest.judge import JudgedPeriod, backtest
@@ -151,11 +151,11 @@ class LogBacktests:
 def _files_of(folder: Path) -> list[DraftFile]:
     """The files of a draft. Raises: UsageError where there are none, or one that no draft may have."""
     if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}. A draft is a folder with files of rules, as rules/ has them.")
+        raise UsageError(f"there is no folder {folder}. A draft is a folder with rule files, like rules/.")
     paths = sorted([*folder.glob("*.yaml"), *folder.glob("rules/*.yaml")])
     for path in paths:
         if path.name in NO_DRAFTS and path.parent == folder:
-            raise UsageError(f"{path}: a draft has rules, features.yaml and policy.yaml; all else is the project's.")
+            raise UsageError(f"{path}: a draft has rules, features.yaml and policy.yaml, and no other files.")
     if not paths:
         raise UsageError(f"{folder} has no rules: no file there ends with .yaml.")
     return [

@@ -131,11 +131,11 @@ class ListFiles:
     ) -> lists.Edited:
         """Change the entries of a list, as `lists.edited`; values compared with a hashed field are hashed.
 
-        It comes into force when the process that writes the log is asked to look at the files, or starts. `before` is
-        told what is about to be written; where it raises, nothing is.
+        It becomes active when the process that writes the log starts or is asked to check the files. `before` gets
+        what will be written; if it raises, nothing is written.
 
         Args:
-            makes: A list that is not there is made.
+            makes: Create the list if it does not exist.
 
         Raises: UsageError where there is no such list, one to take out is not in it, or an entry cannot be one;
             DefinitionError where the project would have mistakes.
@@ -220,7 +220,7 @@ class ListFiles:
         return LISTS in self._opened.systems.second_person
 
     def refuse_alone(self, name: str) -> None:
-        """As the function `refuse_alone`."""
+        """Refuse a change by one person; see the function `refuse_alone`."""
         refuse_alone(self._opened.systems, name)
 
 

@@ -188,8 +188,8 @@ class RuleDraftFiles:
         """Check a text as the rule with this id: types, names, tests. Nothing is written.
 
         Raises: UsageError for a text that is too long.
-        Cost: reading what was changed of the project's files since somebody read them last, and typing all of it; some
-        seconds for a long text full of mistakes. Its tests take `ruletests.SECONDS_MAX` at most.
+        Cost: reads the changed files of the project and type-checks everything; some seconds for a long text with
+            many errors. Its tests take at most `ruletests.SECONDS_MAX`.
         """
         _require_short(text)
         name = f"{DRAFTS}/{id}.yaml"
@@ -271,7 +271,7 @@ class RuleDraftFiles:
         try:
             return msgspec.json.decode(config.read_text(self._ledger), type=dict[str, Note])
         except msgspec.MsgspecError:
-            words = "Delete it: who wrote and approved drafts is then forgotten, and is in the record all the same"
+            words = "Delete it: authors and approvals of drafts are then forgotten, but stay in the audit log"
             raise StorageError(f"{self._ledger} cannot be read. {words}.") from None
 
     def _put_notes(self, notes: dict[str, Note]) -> None:

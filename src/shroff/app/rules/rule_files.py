@@ -91,8 +91,8 @@ class Rules:
     def write(self, name: str, text: str, tag: str, before: Before = unrecorded) -> None:
         """Write a rule file, if its version is still `tag`; an empty tag is for a new file.
 
-        It comes into force when the process that writes the log is asked to look at the files, or starts. Nothing is
-        written where `before` raises.
+        It becomes active when the process that writes the log starts or is asked to check the files. If `before`
+        raises, nothing is written.
 
         Raises: ChangedMeanwhileError; UsageError for a name that cannot be; DefinitionError where the project would
             have mistakes.

@@ -86,7 +86,7 @@ class PendingSilences:
         """
         request = self._known_request(rule, key, tag)
         if author.id in {one.id for one in request.authors}:
-            raise NotAllowedError(f"{author.name} asked for this silence; somebody else has to approve it")
+            raise NotAllowedError(f"{author.name} requested this silence; another person must approve it")
 
         def still_asked(_: object) -> None:
             self._known_request(rule, key, tag)  # nobody took it back meanwhile
@@ -113,15 +113,15 @@ class PendingSilences:
         try:
             return msgspec.json.decode(config.read_text(self._requests_file), type=list[PendingSilence])
         except msgspec.MsgspecError:
-            words = "Delete it: silences that wait for a second person are then to be asked for again"
+            words = "Delete it: silences that wait for approval must then be requested again"
             raise StorageError(f"{self._requests_file} cannot be read. {words}.") from None
 
     def _known_request(self, rule: str, key: str, tag: str | None = None) -> PendingSilence:
         found = next((one for one in self.all() if (one.rule, one.key) == (rule, key)), None)
         if found is None:
-            raise UsageError(f"nobody asks any more for rule {rule[:100]!r} to be silent there.")
+            raise UsageError(f"there is no request any more to silence rule {rule[:100]!r} for this key.")
         if tag not in {None, found.tag}:
-            raise ChangedMeanwhileError(f"another silence of {rule} is asked for now; look again, and approve that.")
+            raise ChangedMeanwhileError(f"another silence of {rule} is requested now; reload, and approve that one.")
         return found
 
     def _drop(self, request: PendingSilence) -> None:

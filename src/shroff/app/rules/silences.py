@@ -127,7 +127,7 @@ class Silences:
         except ValueError as error:
             raise UsageError(f"until: {error}.") from None
         if not now_ms < until_ms <= now_ms + DAYS_MAX * DAY_MS:
-            raise UsageError(f"until: a rule is silent until a time within the next {DAYS_MAX} days.")
+            raise UsageError(f"until: must be a time within the next {DAYS_MAX} days.")
         return until_ms
 
     @property

@@ -45,7 +45,7 @@ _PAIRS: Final = np.frombuffer(b"".join(b"%02d" % pair for pair in range(100)), n
 
 @compiled
 def length_of(value: Word) -> Word:
-    """How many digits an unsigned number has."""
+    """Number of digits of an unsigned number."""
     length = 1
     while length < len(_TENS) and value >= _TENS[length]:
         length += 1
@@ -122,7 +122,7 @@ def _shortest(bits: Word) -> tuple[Word, Word]:
 
 @compiled
 def write_real(out: Any, at: Word, bits: Word) -> Word:
-    """Write the float of these 64 bits; gives where it ends. -0.0 is 0, and what is not finite `null`."""
+    """Write the float of these 64 bits; gives the end. -0.0 is written as 0, non-finite values as `null`."""
     bits = np.uint64(bits)
     sizes = bits & np.uint64(0x7FFF_FFFF_FFFF_FFFF)
     if sizes >= np.uint64(0x7FF0_0000_0000_0000):

@@ -136,7 +136,7 @@ def write_rows(
 
 @entry_point("int64(uint8[::1], int64, int64[:, ::1], int64[:, ::1], int64[::1])")
 def join_slices(out: Bytes, at: int, starts: Words, stops: Words, ends: Words) -> int:
-    """Write for each row its slices of `out`, which stand before `at`, and where each row ends."""
+    """Write for each row its slices of `out` before `at`, and the end of the row."""
     for row in range(len(ends)):
         for part in range(starts.shape[1]):
             at = copy_text(out, at, out, starts[row, part], stops[row, part])

@@ -148,7 +148,7 @@ def _features() -> Mapping[str, bool]:
 
 @cache
 def has_instructions() -> bool:
-    """Whether this processor hashes by itself."""
+    """Whether this processor has SHA-256 instructions."""
     return all(_features().get(name, False) for name in _NEED)
 
 

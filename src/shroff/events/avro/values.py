@@ -142,7 +142,7 @@ def _decimal(one: Avro) -> Convert:
 
 
 def _timestamp(one: Avro) -> Convert:
-    """Milliseconds; what is finer is cut off, towards the past, as of a Parquet file."""
+    """Milliseconds; what is finer is cut off, toward the past, as of a Parquet file."""
     per_ms = divisor(one.logical)
     return Instant if per_ms == 1 else lambda value: Instant(value // per_ms)
 

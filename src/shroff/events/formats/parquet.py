@@ -179,7 +179,7 @@ def _decoded(value: Any) -> Any:
 
 
 def whole_ms(column: Any) -> NDArray[np.int64]:
-    """Milliseconds of timestamps or durations, 0 for null; what is finer is cut off, towards the past.
+    """Milliseconds of timestamps or durations, 0 for null; what is finer is cut off, toward the past.
 
     More of them than 64 bits hold become the most that these hold, which no field takes.
     """

@@ -129,7 +129,7 @@ class Backfill:
         return out, valid
 
     def _prepare(self, run: Run) -> None:
-        """Sort the events by key, find the late keys, and keep of each series what is asked."""
+        """Sort the events by key, find the late keys, and keep the queried part of each series."""
         # Compiling or loading kernels takes up to seconds, which a mere import must not.
         from shroff.features.batch.backfill_kernels import find_late_keys, find_late_rows
 
@@ -163,7 +163,7 @@ class Backfill:
         return placed
 
     def _answer_in_order(self, run: Run, rows: Span, shift: int, out: Words, valid: Flags) -> None:
-        """Answer a few rows, which stand from `shift` on in the results; those of late keys get anything."""
+        """Answer a few rows, at `shift` in the results; rows of late keys get arbitrary values."""
         from shroff.features.batch.backfill_answers import STRIDE, answer_rows
 
         (begin, end), records = rows, self._records

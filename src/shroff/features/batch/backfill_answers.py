@@ -1,7 +1,7 @@
 """The second pass of a back-fill, row by row: all answers from the records of words; compiled.
 
 Rows go in blocks that fit a near cache: the records of a block are brought together word by
-word, and each query is then one short loop over neighbours.
+word, and each query is then one short loop over neighbors.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def answer_rows(
     out: Words,
     valid: Flags,
 ) -> None:
-    """Answer all queries at the rows [first, last), which stand `shift` further on in the results.
+    """Answer all queries at the rows [first, last), at offset `shift` in the results.
 
     `nowhere` is the record of rows that ask nobody.
     """

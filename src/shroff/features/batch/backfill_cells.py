@@ -85,7 +85,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Rows that ask, by key: their order and times, and what there is of each key in that order.
+    """Rows with queries, by key: their order and times, and the range of each key.
 
     `starts` and `ends` are of its cells; `come` counts those that stand in the order of time.
     """
@@ -103,7 +103,7 @@ class Asked:
         return int((self.ends[first:last] - self.starts[first:last]).max(initial=0))
 
     def parts(self, threads: int) -> Iterator[tuple[Span, Asked]]:
-        """Ranges of keys with what asks about each; a key that would keep one thread busy alone is cut in several.
+        """Ranges of keys with their queries; a key too large for one thread is split.
 
         A key with late rows stays whole, since its cells come into the order of time one after the other.
         """
@@ -145,7 +145,7 @@ def sort_by_key(run: Run, keys: Words, limit: int, *, first_row: int, parts: int
 
 
 def put_by_slot(run: Run, order: Order, source: NDArray[Any], target: NDArray[Any], parts: int) -> None:
-    """Put what stands at each row into its slot; numbers or flags."""
+    """Scatter the values of rows (numbers or flags) into their slots."""
     from shroff.features.batch.backfill_kernels import scatter, scatter_flags
 
     kernel = scatter_flags if target.dtype == np.uint8 else scatter
@@ -180,7 +180,7 @@ class Kept:
 def keep_series(
     run: Run, plan: HistoryPlan, order: Order, late: Flags, inserts: Words, values: Words, kept: Flags, parts: int
 ) -> Kept:
-    """Choose how each series is kept, from what it is asked and how large its values are, and fill it."""
+    """Choose the storage of each series by its queries and value range, and fill it."""
     from shroff.features.batch.backfill_kernels import fill_series
 
     slots = len(order.rows)

@@ -35,7 +35,7 @@ def find_keys(keys: Words, numbers: ProjectPaths, found: Words) -> Word:
 
 @native("void(int64[::1], int32[::1], int64[::1], int64[::1])")
 def number_keys(keys: Words, numbers: ProjectPaths, found: Words, numbered: Words) -> None:
-    """Number the keys of rows by their places in `found`; `numbers` has -1 for every key again in the end."""
+    """Number the keys of rows by their positions in `found`; at the end `numbers` is -1 for every key again."""
     for i in range(found.size):
         numbers[found[i]] = i
     for row in range(keys.size):
@@ -77,7 +77,7 @@ def sort_rows(
 
 @native("void(int64[::1], int32[::1], int64, int64, int64, int64[::1])")
 def scatter(source: Words, slot_of: ProjectPaths, begin: Word, end: Word, nowhere: Word, target: Words) -> None:
-    """Put what stands at the rows [begin, end) into their slots.
+    """Scatter the values of the rows [begin, end) into their slots.
 
     By row: a key's slots are written one after the other, so what is written next is mostly near; read by slot,
     the rows of cold keys would each be far away.
@@ -139,7 +139,7 @@ def survey(values: Words, kept: Flags, inserts: Words, number: Word, begin: Word
 
 @compiled
 def clear(cells: Words, cell: Word, words: Word) -> None:
-    """Nothing was before the first cell."""
+    """Reset the state before the first cell."""
     for i in range(words):
         cells[cell + i] = 0
 
@@ -195,7 +195,7 @@ def find_own_rows(
     own_inserts: Words,
     own_asks: Words,
 ) -> Word:
-    """Find the rows of [begin, end) whose keys have a code; gives how many, and beside them the codes, -1 for none."""
+    """Find the rows of [begin, end) whose keys have a code; gives their number, and the codes (-1: none)."""
     count = np.int64(0)
     for row in range(begin, end):
         inserted = codes[inserts[row]] if inserts[row] >= 0 else -1
@@ -208,7 +208,7 @@ def find_own_rows(
 
 @native("void(int64[::1], int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
 def copy_in(rows: Words, values: Words, kept: Flags, own_values: Words, own_kept: Flags) -> None:
-    """Copy what some rows have of each series."""
+    """Copy the series values of some rows."""
     for number in range(values.shape[0]):
         for i in range(rows.size):
             own_values[number, i] = values[number, rows[i]]
@@ -219,7 +219,7 @@ def copy_in(rows: Words, values: Words, kept: Flags, own_values: Words, own_kept
 def copy_out(
     rows: Words, own_asks: Words, base: Word, own_out: Words, own_valid: Flags, out: Words, valid: Flags
 ) -> None:
-    """Copy the answers of some rows to where they stand in the results, from row `base` on."""
+    """Copy the answers of some rows into the results, from row `base` on."""
     for target in range(out.shape[0]):
         for i in range(rows.size):
             if own_asks[i] >= 0:

@@ -17,7 +17,7 @@ BATCH: Final = 1 << 13  # rows that are looked at for one call
 
 
 class LateKeys:
-    """The late keys of a back-fill, parted among histories that run at the same time.
+    """The late keys of a backfill, split among histories that run in parallel.
 
     A part is run by one thread at a time. What no later row can reach is let go of as the
     rows that ask move on; rows that ask nobody, such as labels, may come from any time.

@@ -60,7 +60,7 @@ def narrow_spread(n: Word, squares: Word, total: Word) -> Word:
 
 @compiled
 def pairs_of(n: Word, scale: Word) -> Word:
-    """float(n * (n - 1) * scale**2) for what stays below 2^63 at each step but the last, which has 128 bits."""
+    """float(n * (n - 1) * scale**2); all steps but the last stay below 2^63, the last has 128 bits."""
     pairs = np.uint64(n) * np.uint64(n - 1)
     factor = np.uint64(scale) * np.uint64(scale)
     return rounded_pair(high_product(pairs, factor), pairs * factor)

@@ -57,7 +57,7 @@ def first_younger(times: Words, low: Word, high: Word, cut_ms: Word) -> Word:
 
 @compiled
 def steps_to(times: Words, place: Word, cut_ms: Word) -> Word:
-    """How many of the next `AHEAD` cells, up to the first that is younger, are not: without a branch to guess wrong."""
+    """Number of the next `AHEAD` cells before the first younger one, without a branch."""
     one = np.int64(times[np.uint64(place)] <= cut_ms)
     two = one & np.int64(times[np.uint64(place + 1)] <= cut_ms)
     three = two & np.int64(times[np.uint64(place + 2)] <= cut_ms)
@@ -75,7 +75,7 @@ def begin_of(places: ProjectPaths, i: Word, left: Word, last_n: Word, end: Word)
 
 @compiled
 def mapped(maps: ProjectPaths, of_map: Word, slot: Word) -> Word:
-    """The place of a slot among the cells that have a value."""
+    """Position of a slot among the cells with a value."""
     return np.int64(maps[of_map, slot]) if of_map >= 0 else slot
 
 

@@ -1,4 +1,4 @@
-"""The plan of a back-fill in numbers: which places are found for a row, and what is taken from there.
+"""The plan of a backfill in numbers: the positions found for a row, and the values read from them.
 
 A back-fill works in two passes. The first goes key by key: for each row that asks it finds
 *places* (where windows begin and end among the cells of the key, which cell holds an
@@ -86,7 +86,7 @@ Lane = tuple[int, int, int]  # left, last n, end: what makes a window
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Tables of numbers, one row per part, as the kernels read them; how many places and words there are."""
+    """Tables of numbers for the kernels, one row per part; number of positions and words."""
 
     places: int
     words: int
@@ -100,7 +100,7 @@ class Tables:
 
 
 def tables_of(plan: HistoryPlan, series: Table) -> Tables:
-    """Number the places and words of a plan, whose series are kept as `series` says."""
+    """Number the positions and words of a plan, with series stored as in `series`."""
     edges = sorted({edge for query in plan.queries for edge in query.edges})
     column_of = {edge: AFTER + 1 + i for i, edge in enumerate(edges)}
     windows = [_window(query, column_of) for query in plan.queries]

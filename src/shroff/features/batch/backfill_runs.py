@@ -1,4 +1,4 @@
-"""Keys with late rows in the first pass of a back-fill: run by run, each late cell put in its place; compiled.
+"""Compiled first pass of a backfill for keys with late rows: run by run, late cells inserted in order.
 
 A *run* is a stretch of a key's rows in which time does not fall. Behind the cells of a run
 nothing has come yet, so its rows are placed as those of any other key. Where a late cell
@@ -151,7 +151,7 @@ def insert_in_stacks(
 
 @compiled
 def greatest(cells: Words, of_value: Word, words: Word, flip: Word, low: Word, high: Word) -> Word:
-    """The cell with the greatest key of [low, high), of equal ones the last; -1 of nothing. A look at each."""
+    """The last cell with the greatest key in [low, high); -1 if empty. Cost: one step per cell."""
     found: Word = np.int64(-1)
     best: Word = np.int64(0)
     for cell in range(low, high):

@@ -1,4 +1,4 @@
-"""The first pass of a back-fill, key by key: from places the words of each row that asks; compiled."""
+"""Compiled first pass of a backfill, key by key: from positions to the words of each query row."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TOGETHER = 512  # rows whose records are filled together: they stay in the secon
 
 @compiled
 def word_of(cells: Words, base: Word, words: Word, cell: Word) -> Word:
-    """One word of a cell; by an unsigned place, since a signed one is checked for counting from the end."""
+    """One word of a cell; the index is unsigned, because signed ones are checked for negative values."""
     return cells[np.uint64(base + cell * words)]
 
 
@@ -113,7 +113,7 @@ def take_words(
     windows: Words,
     records: Words,
 ) -> None:
-    """Fill the records of a few rows from their places; `windows` is room for begins and ends."""
+    """Fill the records of a few rows from their positions; `windows` is scratch space for bounds."""
     begins, ends = windows[0], windows[1]
     for g in range(groups.shape[0]):
         group = groups[g]

@@ -53,7 +53,7 @@ class Piece:
 
 
 class Keeper:
-    """Knows what the later rounds of a plan read, and keeps no more than that."""
+    """Keeps only the columns that later rounds of a plan read."""
 
     def __init__(self, plan: Plan, also: Collection[str], events: Events, reference: Reference) -> None:
         self._plan, self._events = plan, events
@@ -69,7 +69,7 @@ class Keeper:
         }
 
     def keep(self, stage: int, frames: Mapping[str, Frame], size: int, times: Words) -> Chunk:
-        """Keep what is read after the round of a stage."""
+        """Keep the columns read after the round of a stage."""
         fields = self._fields[stage]
         kept = {name: self._kept(stage, frame, fields[name], size) for name, frame in frames.items() if name in fields}
         return Chunk(size, times, kept, len(self.versions) - 1)
@@ -163,7 +163,7 @@ class Keeper:
         return {name: fields for name, fields in found.items() if name in self._events.types}
 
     def _fields_of_group(self, group: Group, event: str) -> dict[str, Type]:
-        """What a group reads of the events of a type: keys, sides of pairs, and what it aggregates."""
+        """Fields that a group reads from events of a type: keys, pair sides and aggregated values."""
         nodes: list[Node] = [*self._events.entities[group.key.entity].keys.get(event, ())]
         found = _fields_of(nodes, ThisField | ItemField)
         if event == group.key.event:
@@ -188,7 +188,7 @@ def small(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def joined(parts: Sequence[Kept]) -> Kept:
-    """One column of the columns that follow each other."""
+    """Concatenate columns."""
     coded = [part for part in parts if isinstance(part, Coded)]
     if coded:  # then all are, by one dictionary
         return Coded(np.concatenate([part.codes for part in coded]), coded[0].dictionary)

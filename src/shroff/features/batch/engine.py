@@ -82,7 +82,7 @@ class BatchEngine(Rounds):
         return self._keeper.keep(stage, frames, size, times)
 
     def _advance(self, stage: int, frames: Mapping[str, Frame], size: int) -> None:
-        """Let go of what no later event can look at; labels do not move the watermark."""
+        """Release events out of reach of later ones; labels do not move the watermark."""
         newest = [int(frame.times.max()) for name, frame in frames.items() if name != "label" and len(frame)]
         if not newest:
             return
@@ -114,7 +114,7 @@ class BatchEngine(Rounds):
                 feed.close()
 
     def _one_of_times(self) -> NDArray[np.int64]:
-        """All times as one array, which the stretches then share."""
+        """All times as one array that the pieces share."""
         assert isinstance(self._chunks, deque)
         times = np.concatenate([np.zeros(0, np.int64), *(one.times for one in self._chunks)])
         ends = np.cumsum([one.size for one in self._chunks]).tolist()

@@ -51,7 +51,7 @@ class GroupFeed:
 
     @property
     def bytes_wanted(self) -> int:
-        """About what holding the answers takes."""
+        """Approximate memory for the answers."""
         return self._rows * (BYTES_A_ROW + BYTES_A_SERIES * len(self._plan.series))
 
     def add(self, fed: Feed) -> None:
@@ -75,7 +75,7 @@ class GroupFeed:
             self._columns.kept.append(fed.kept[:, rows])
 
     def end(self, times: Words, *, is_held: bool) -> None:
-        """All is fed, at these times: make ready to answer, in memory or, where that has no room, by a file."""
+        """End of input, at these times: prepare the answers, in memory or, if they do not fit, in a file."""
         if not self._rows:
             return
         if self._rows < len(times):

@@ -21,13 +21,13 @@ SUM_OUTSIDE: Final = "sum outside 64 bits"
 
 
 class Remarks:
-    """The rows of a batch that something is to be said about, by what it is and by who asked."""
+    """Rows of a batch with remarks, by kind and by feature or rule."""
 
     def __init__(self) -> None:
         self._rows: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
 
     def note(self, what: str, askers: Iterable[Computed], row: int) -> None:
-        """Note one event for all who asked."""
+        """Record one event for all features and rules concerned."""
         for one in askers:
             self._rows[what, one.asker].add(row)
 

@@ -1,4 +1,4 @@
-"""Rounds over a whole history: what every engine that goes by columns over all of it does alike.
+"""Rounds over a whole history, shared by all engines that work by columns.
 
 The first round takes the events and keeps of each what is needed later, as small columns.
 Each further round answers the aggregates of one stage and computes what stands on them,
@@ -42,7 +42,7 @@ class Waiting(Protocol[One]):
         """The one at a place; only the first, 0, is asked for."""
 
     def __len__(self) -> int:
-        """How many wait."""
+        """Number of waiting items."""
 
 
 class Rounds(ABC):
@@ -64,14 +64,14 @@ class Rounds(ABC):
         self._chunks.append(self._take(0, frames, size, times_of(frames, size)))
 
     def refer(self, reference: Reference) -> None:
-        """From here on lists and tables are these, and a piece ends here; what is aggregated asks no other than before.
+        """Use these lists and tables from here on, and end a piece; aggregates read the same ones as before.
 
         So one pass answers versions of a project that differ in what rules ask about the event that is decided.
         """
         self._keeper.versions.append(reference)
 
     def answers(self, rows: int = PIECE_ROWS) -> Iterator[dict[str, Frame]]:
-        """All events of the types that are computed, in log order: pieces by type, with their columns.
+        """All events of the computed types in log order: pieces by type, with their columns.
 
         Pieces have up to so many rows, or those of one batch as it was added.
         """
@@ -90,31 +90,31 @@ class Rounds(ABC):
         self._close_stage(self._plan.stages - 1)
 
     def waiting(self) -> Waiting[Any]:
-        """A new queue, where this engine keeps what waits for a later round."""
+        """A new queue for items of a later round."""
         return deque()
 
     @abstractmethod
     def close(self) -> None:
-        """Remove what was spilled."""
+        """Remove spilled files."""
 
     @abstractmethod
     def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Chunk:
-        """Feed the groups of a stage, and keep what the stages from it on need."""
+        """Feed the groups of a stage, and keep the columns for later stages."""
 
     @abstractmethod
     def _end_stage(self, stage: int) -> None:
-        """All is fed: make the groups of a stage ready to answer."""
+        """End of input: prepare the groups of a stage to answer."""
 
     @abstractmethod
     def _close_stage(self, stage: int) -> None:
-        """Let go of what answered a stage, so that the next one has the room."""
+        """Release the answers of a stage, to free memory for the next one."""
 
     @abstractmethod
     def _deliver(self, stage: int, piece: Piece) -> None:
         """Put the answers of the groups of a stage into the frames of the next piece."""
 
     def _answered(self, stage: int, piece: Piece) -> dict[str, Frame]:
-        """The frames of a piece with what a stage computes."""
+        """The frames of a piece with the results of a stage."""
         self._deliver(stage, piece)
         for at, wanted in self._plan.computed:
             if at == stage:
@@ -122,7 +122,7 @@ class Rounds(ABC):
         return piece.frames
 
     def _pieces(self, chunks: Waiting[Chunk], rows: int) -> Iterator[Piece]:
-        """Stretches put together; what is read is let go of."""
+        """Concatenate pieces; each is released after it is read."""
         while len(chunks):
             taken = [chunks.popleft()]
             while (

@@ -1,4 +1,4 @@
-"""The files between who gives events and who answers: rows of one group of aggregates by partition, and answers.
+"""Exchange files between coordinator and workers: rows of one aggregate group by partition, and answers.
 
 The rows of a key are all in one partition, in log order, so a partition can be answered
 alone. A row whose event enters with one key and which asks about another one stands in the
@@ -38,7 +38,7 @@ HEAD: Final = ("row", "time", "insert", "ask")
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some rows of a group in log order: their places in the history, times, key codes (-1: none), and columns.
+    """Rows of a group in log order: positions in the history, times, key codes (-1: none), and columns.
 
     `values` and `kept` are those of a `Feed`. Of a group whose conditions plain Python evaluates, `looked` has
     instead what is read of the event that enters and of the one that asks, for each row.
@@ -56,14 +56,14 @@ class Rows:
         return len(self.rows)
 
     def take(self, at: Any) -> Rows:
-        """The rows at these places."""
+        """The rows at these positions."""
         looked = None if self.looked is None else tuple(self.looked[one] for one in at.tolist())
         heads = self.rows[at], self.times[at], self.inserts[at], self.asks[at]
         return Rows(*heads, self.values[:, at], self.kept[:, at], looked)
 
 
 def fed_rows(first: int, times: Words, fed: Feed) -> Rows:
-    """The rows of a batch that a group has to do with; `first` is the place of the batch."""
+    """The rows of a batch that concern a group; `first` is the position of the batch."""
     own = np.flatnonzero((fed.inserts >= 0) | (fed.asks >= 0))
     kept = fed.kept.astype(np.uint8, copy=False)
     return Rows(first + own, times[own], fed.inserts[own], fed.asks[own], fed.values[:, own], kept[:, own])
@@ -79,7 +79,7 @@ def looked_rows(first: int, times: Words, looked: LookRows) -> Rows:
 
 
 def joined_rows(parts: Sequence[Rows]) -> Rows:
-    """One after the other; one of them at least."""
+    """Concatenate at least one set of rows."""
 
     def joined(name: str) -> Words:
         found: Words = np.concatenate([getattr(one, name) for one in parts], dtype=np.int64)
@@ -137,7 +137,7 @@ class RowsWriter:
             self._write()
 
     def close(self) -> None:
-        """Write what waits. A group without any row has no file."""
+        """Write pending rows. A group without rows has no file."""
         if self._waiting:
             self._write()
         if self._writer is not None:
@@ -198,7 +198,7 @@ def write_answers(path: Path, width: int, answers: Iterator[PartitionAnswers], *
 
 
 class JoinedAnswers:
-    """The answers of all partitions of a group, joined again by the places of their rows."""
+    """The answers of all partitions of a group, merged by row position."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._parts = [_read_answers(path) for path in paths]

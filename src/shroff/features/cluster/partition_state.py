@@ -79,11 +79,11 @@ class PartitionPlan:
         return Online(self._events, self._computed, self._reference, self._lateness_ms, self._plan)
 
     def layout(self) -> str:
-        """A hash of what the state of a partition is laid out by."""
+        """Hash of the layout of a partition's state."""
         return self.online().layout()
 
     def partitions(self, frame: Frame, count: int) -> list[tuple[int, frozenset[int]]]:
-        """For each event of a type the partition that answers it, and all that must see it.
+        """For each event of a type: the partition that answers it, and all that must read it.
 
         An event is seen by the partition of its key, and where it enters with the value of another field (`matching`)
         by the partition of that value too, which then has it among events that nobody there asks for.
@@ -111,7 +111,7 @@ class Partition:
             self._online.restore(iter(unpack(state)))
 
     def state(self) -> bytes:
-        """All of it."""
+        """The complete state."""
         return pack(list(self._online.state()))
 
     def take(self, batch: Sequence[LogEvent]) -> list[EntityAnswer | None]:
@@ -130,7 +130,7 @@ class Partition:
 
 
 class Answered(Online):
-    """The engine where partitions elsewhere have answered the aggregates: it computes what stands on them.
+    """Engine on top of aggregates that remote partitions have answered.
 
     It has no state. `given` is to hold the answers of each entity at the events of the next
     batch, in their order; an entity that has none at an event has None there.
@@ -143,7 +143,7 @@ class Answered(Online):
         self.given: Mapping[str, Sequence[EntityAnswer | None]] = {}
 
     def takes_rows(self, batch: Sequence[LogEvent]) -> bool:
-        """Never: what is given is given by columns."""
+        """Always False: input comes by columns."""
         return False
 
     def compute(self, batch: Sequence[LogEvent], hits: Sequence[Hits | None] | None = None) -> dict[str, Frame]:
@@ -163,21 +163,21 @@ def entities_of(plan: Plan) -> list[str]:
 
 
 def check_keyed(computed: Sequence[Computed]) -> None:
-    """Hold what is computed to what partitions of keys can answer. Raises: UsageError for what they cannot, by name."""
+    """Check that partitions by key can compute this. Raises: UsageError that names what they cannot."""
     features = {one.name: one for one in computed}
     for one in computed:
         if one.looks_since_flag:
             raise UsageError(
-                f"{one.asker} looks 'since flag': each hit changes what the events after it see, so it stands on the "
-                "answers of all entities before it and cannot be parted by keys. One process decides it: "
+                f"{one.asker} uses 'since flag': each hit affects later events, so it depends on all entities and "
+                f"cannot be partitioned by key. One process decides it: "
                 "'shroff verify'."
             )
         for aggregate in aggregates(one.node):
             for inner in _stacked(aggregate, features):
                 if inner.entity != aggregate.entity or aggregate.matching is not None:
                     raise UsageError(
-                        f"{one.asker} aggregates a feature that looks at {inner.entity} over the events of "
-                        f"{aggregate.entity}: the partitions of one would wait for those of the other at every event. "
+                        f"{one.asker} aggregates a feature of {inner.entity} over the events of "
+                        f"{aggregate.entity}: the partitions would wait for each other at every event. "
                         "One process decides it: 'shroff verify'."
                     )
 

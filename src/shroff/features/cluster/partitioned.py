@@ -54,13 +54,13 @@ from shroff.language.row import Reference
 PARTITIONS: Final = 16
 ROWS_TOGETHER: Final = 1 << 17  # of a partition, that are answered and written at a time
 # What mends it where a process of a cluster ends for want of memory.
-TOO_SMALL: Final = "most often for want of memory; take more --partitions, so that each is smaller"
+TOO_SMALL: Final = "usually for lack of memory; increase --partitions, so that each is smaller"
 One = TypeVar("One")
 Two = TypeVar("Two")
 
 
 class Backend(Protocol):
-    """Processes that compute, beside this one or elsewhere.
+    """Worker processes, on this machine or elsewhere.
 
     Promises: each item is given to the function at least once, in another process than the one that asks, and each
     result is given once, in any order. An error of a call is raised where the results are taken, with its type; nothing
@@ -84,7 +84,7 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How a group is answered: by a kernel's plan; without one by looking at each event in plain Python.
+    """How a group is computed: by a kernel's plan, or event by event in plain Python.
 
     Only the latter reads the aggregates and what they look things up in.
     """
@@ -98,7 +98,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class GroupPartition:
-    """One partition of the groups of an entity, to be answered from their files in the folder."""
+    """One partition of an entity's groups, computed from their files in the folder."""
 
     folder: str
     groups: tuple[tuple[str, Work], ...]
@@ -232,7 +232,7 @@ class _Exchanged:
         return _rows_of(self.path).exists()
 
     def add(self, times: NDArray[np.int64], frames: Mapping[str, Frame], size: int) -> None:
-        """Write what the group is told of a batch."""
+        """Write the group's part of a batch."""
         if self.group.kernel is None:
             self._writer.add(looked_rows(self._given, times, self.group.look_rows(times, frames)))
         else:
@@ -240,11 +240,11 @@ class _Exchanged:
         self._given += size
 
     def end(self) -> None:
-        """All is fed."""
+        """End of input."""
         self._writer.close()
 
     def open(self) -> None:
-        """All is answered."""
+        """All answers are available."""
         parts = range(self._partitions) if self.has_rows else ()
         self._joined = JoinedAnswers([_answers_of(self.path, part) for part in parts])
 

@@ -1,4 +1,4 @@
-"""A queue on disk, for what waits in its order and memory should not hold."""
+"""A FIFO queue on disk, for data that should not stay in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ One = TypeVar("One")
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
-    """Where an array of numbers lies in the file."""
+    """Location of a numeric array in the file."""
 
     place: int
     kind: np.dtype[Any]
@@ -26,7 +26,7 @@ class _Numbers:
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """Where an Arrow array lies in the file."""
+    """Location of an Arrow array in the file."""
 
     place: int
     size: int

@@ -190,7 +190,7 @@ def has_fold(heap: Words, head: Word, series: Word) -> Word:
 
 @compiled
 def different_of(heap: Words, head: Word, part: Word, window: Word) -> Word:
-    """How many different values a window has; -1 where the heap must grow first."""
+    """Number of distinct values in a window; -1 if the heap must grow first."""
     begin = 1 if heap[window + LEFT] == LEFT_EVER else heap[window + BEGIN]
     if not move_set(heap, head, part, begin, heap[window + END]):
         return -1

@@ -29,7 +29,7 @@ Words = NDArray[np.int64]
 
 @compiled
 def size_of(size_class: Word) -> Word:
-    """Words of a block: 4, 6, 8, 12, 16, 24 ..., so that a third of a block at most lies idle."""
+    """Words of a block: 4, 6, 8, 12, 16, 24 ..., so at most a third of a block is unused."""
     return (4 + 2 * (size_class & 1)) << (size_class >> 1)
 
 
@@ -67,7 +67,7 @@ def give(heap: Words, at: Word, size_class: Word) -> None:
 
 @compiled
 def copy_words(heap: Words, source: Word, target: Word, words: Word) -> None:
-    """Copy words to a lower or a separate place."""
+    """Copy words to a lower address or a separate block."""
     for i in range(words):
         heap[target + i] = heap[source + i]
 

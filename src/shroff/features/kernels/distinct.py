@@ -36,7 +36,7 @@ LEAVES = -1
 
 @compiled
 def home_of(value: Word, room: Word) -> Word:
-    """Where a value stands in a table with this room, if nothing is in the way."""
+    """Preferred slot of a value in a hash table of this size."""
     mixed = np.uint64(value) * np.uint64(0x9E3779B97F4A7C15)
     mixed = mixed ^ (mixed >> np.uint64(32))
     return np.int64(mixed & np.uint64(room - 1))

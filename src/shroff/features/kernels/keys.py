@@ -139,7 +139,7 @@ def move_chunk(heap: Words, head: Word, size_class: Word) -> bool:
 
 @compiled
 def trim_key(heap: Words, head: Word, watermark_ms: Word) -> None:
-    """Drop the cells that no later row can reach, and keep what queries without a window need of them."""
+    """Drop the cells out of reach of later rows, and keep what queries without a window need of them."""
     lo, hi = heap[head + LO], heap[head + HI]
     words = heap[CELL_WORDS]
     oldest_ms = watermark_ms - heap[LATENESS_MS]
@@ -209,7 +209,7 @@ def forget_key(heap: Words, head: Word) -> None:
 
 @compiled
 def sweep_key(heap: Words, head: Word, watermark_ms: Word) -> None:
-    """Trim a key, and give back most of a chunk that stands nearly empty."""
+    """Trim a key, and free most of a chunk that is nearly empty."""
     trim_key(heap, head, watermark_ms)
     if heap[head + CHUNK] == 0:
         return

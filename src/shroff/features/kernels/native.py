@@ -51,7 +51,7 @@ class Parameter:
 
     @property
     def words(self) -> list[str]:
-        """What numba passes for it: a number, or what an array is.
+        """Type that numba passes for it: a number, or the kind of an array.
 
         That is who owns it (nobody, twice), how many items it has and of which size, its address, lengths and strides.
         """
@@ -80,7 +80,7 @@ class Native:
 
     @property
     def is_lacking(self) -> bool:
-        """Whether its machine code is not on disk, but could be kept there."""
+        """Whether its machine code is not on disk, but could be stored there."""
         path = self._path()
         return path is not None and not path.is_file()
 
@@ -151,7 +151,7 @@ class Native:
         return symbol, code
 
     def _path(self) -> Path | None:
-        """Where it is kept; None where there is no folder for it."""
+        """Path of the machine code; None without a folder for it."""
         file = Path(self.function.__code__.co_filename)
         name = f"{file.stem}.{self.__name__}_{_made_from(file)}-{_made_for()}{SUFFIX}"
         named = os.environ.get(FOLDER_VARIABLE)
@@ -212,7 +212,7 @@ class EntryPoint(Native):
         return super().__call__(*arguments)
 
     def load_numba(self) -> None:
-        """From now on numba calls it."""
+        """Let numba call it from now on."""
         with _LOADING:
             self.by_numba = self._made_by_numba()
 
@@ -238,7 +238,7 @@ class EntryPoint(Native):
 
 
 def _keep_only(module: Any, symbol: str, machine: Any) -> None:
-    """Remove from a module what this function does not need, such as the one by which Python would call it."""
+    """Remove from a module what this function does not need, such as its Python wrapper."""
     import llvmlite.binding as llvm
 
     for one in (*module.functions, *module.global_variables):
@@ -250,7 +250,7 @@ def _keep_only(module: Any, symbol: str, machine: Any) -> None:
 
 
 def _remove_stale(folder: Path, name: str) -> None:
-    """Remove what earlier kernels left on disk of an entry point that was compiled anew."""
+    """Remove files of earlier kernels for an entry point that was recompiled."""
     digest = kernel_numbers.digest_of_kernels()
     for file in folder.glob(f"{name}_{'[0-9a-f]' * kernel_numbers.DIGEST_LENGTH}-*.nb[ci]"):
         if digest not in file.name:
@@ -284,7 +284,7 @@ def entry_point(signature: str) -> Callable[[Callable[..., Any]], EntryPoint]:
 
 
 def parsed(signature: str) -> tuple[int, tuple[Parameter, ...]]:
-    """How many results a kernel has, and its parameters.
+    """Number of results of a kernel, and its parameters.
 
     >>> parsed("int64(uint8[:, ::1])")
     (1, (Parameter(kind='uint8', dimensions=2, is_read_only=False),))
@@ -322,7 +322,7 @@ def _made_for() -> str:
 
 
 def _made_from(file: Path) -> str:
-    """What code is made from: all kernels, and the file that it stands in, which need not be among these."""
+    """Sources of the code: all kernels, and its own file."""
     return _digest(kernel_numbers.digest_of_kernels().encode() + file.read_bytes())
 
 
@@ -331,7 +331,7 @@ def _digest(data: bytes) -> str:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    """Put a file in its place as a whole, and remove what other kernels left of it."""
+    """Write a file atomically, and remove files of other kernels."""
     with whole_file(path, is_durable=False) as file:
         file.write(data)
     name, _, machine = path.name.rpartition("-")

@@ -76,7 +76,7 @@ def _names(code: CodeType) -> set[str]:
 
 
 def compiled(function: Kernel) -> Kernel:
-    """Compile a part of a kernel; kept on disk only inside what calls it."""
+    """Compile a part of a kernel; it is stored on disk only inside its callers."""
 
     def make(function: Callable[..., Any]) -> Any:
         from numba import njit

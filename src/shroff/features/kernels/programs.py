@@ -63,7 +63,7 @@ _FLOAT_EXACT: Final = 1 << 53
 
 @compiled
 def evaluate(words: Words, at: Word, count: Word) -> Word:
-    """Carry out the `count` operations from `at`; False where one gave what does not fit 64 bits."""
+    """Execute `count` operations from `at`; False if a result does not fit 64 bits."""
     end = at + count * OPERATION_WORDS
     while at < end:
         what = words[at + WHAT]
@@ -87,7 +87,7 @@ def evaluate(words: Words, at: Word, count: Word) -> Word:
 
 @compiled
 def truth(words: Words, what: Word, target: Word, left: Word, right: Word) -> None:
-    """Three-valued logic, and choosing by what is missing."""
+    """Three-valued logic, and selection by missing values."""
     a: Word = words[left]
     b: Word = words[right]
     has_a: Word = words[left + 1]

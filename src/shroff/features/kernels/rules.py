@@ -1,4 +1,4 @@
-"""Rules that look `since flag`: rows in, hits out, each hit emptying what the next row sees; compiled.
+"""Compiled rules with `since flag`: rows in, hits out; each hit resets what later rows see.
 
 A rule has a history for each group of its aggregates, and a program for its condition. Row by
 row the histories answer, the program says whether the rule hits, and a hit empties the

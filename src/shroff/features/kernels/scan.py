@@ -84,7 +84,7 @@ def look_step(
 
 @compiled
 def load_this(heap: Words, look: Word, values: NDArray[np.int64], kept: NDArray[np.uint8], row: Word) -> None:
-    """What the program reads of the row that asks: it stands behind the series' values."""
+    """Load the operands of the query row behind the series' values."""
     for i in range(heap[look + K_LOADS_COUNT], heap[look + K_LOADS_COUNT] + heap[look + K_THIS_COUNT]):
         load = heap[look + K_LOADS] + i * LOAD_WORDS
         register = heap[load + 1]
@@ -94,7 +94,7 @@ def load_this(heap: Words, look: Word, values: NDArray[np.int64], kept: NDArray[
 
 @compiled
 def keeps(heap: Words, look: Word, at: Word) -> Word:
-    """Whether the condition of a look is true of the cell at this address; not where it cannot be carried out."""
+    """Whether a look's condition is true for the cell at this address; False if it cannot be computed."""
     for i in range(heap[look + K_LOADS_COUNT]):
         load = heap[look + K_LOADS] + i * LOAD_WORDS
         series, register = heap[SERIES] + heap[load] * SERIES_WORDS, heap[load + 1]
@@ -115,7 +115,7 @@ def keeps(heap: Words, look: Word, at: Word) -> Word:
 def look_at_all(
     heap: Words, head: Word, look: Word, row: Word, out: NDArray[np.int64], valid: NDArray[np.uint8]
 ) -> Word:
-    """Answer one look; False where the heap must grow first.
+    """Answer one look; False if the heap must grow first.
 
     Above the usual length: one pass over the window feeds whatever the function needs.
     """
@@ -200,7 +200,7 @@ def look_at_all(
 
 @compiled
 def different(heap: Words, values: Word, count: Word) -> Word:
-    """How many different values stand in a block, which is sorted on the way (Shell's way)."""
+    """Number of distinct values in a block, which is sorted in place (Shell sort)."""
     gap: Word = np.int64(1)
     while gap < count:
         gap = gap * 3 + 1

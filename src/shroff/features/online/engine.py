@@ -87,7 +87,7 @@ class Online:
         self.watermark_ms: int | None = None
 
     def compute(self, batch: Sequence[LogEvent], hits: Sequence[Hits | None] | None = None) -> dict[str, Frame]:
-        """Take a batch of events in log order; gives them by type, with the columns of what was computed.
+        """Process a batch of events in log order; gives them by type, with the computed columns.
 
         `hits` says for an event which rules hit it, and with which key, when it was decided:
         replaying the past follows what was, and asks no condition and no model. None for an
@@ -107,7 +107,7 @@ class Online:
         return frames
 
     def take(self, frames: Mapping[str, Frame], size: int, hits: Sequence[Hits | None] | None = None) -> None:
-        """Take a batch that is parted by type already, and put the columns of what is computed into its frames."""
+        """Process a batch split by type, and add the computed columns to its frames."""
         self.remarks.clear()
         times = times_of(frames, size)
         scored = self._scored(frames, hits)
@@ -125,7 +125,7 @@ class Online:
         self._advance(frames)
 
     def pass_over(self, frames: Mapping[str, Frame], size: int, hits: Sequence[Hits]) -> None:
-        """Take a batch of the past into state, of which nobody asks anything: what state is not made of stays out.
+        """Add past events to the state without computing anything; columns that state does not need are skipped.
 
         What comes after is what it would be behind `take`. Whoever passes over columns calls `passed` behind the last.
         """
@@ -147,11 +147,11 @@ class Online:
             codes.forget_columns()
 
     def takes_rows(self, batch: Sequence[LogEvent]) -> bool:
-        """Whether `few` is to take a batch that is decided now."""
+        """Whether `few` should process a batch that is decided now."""
         return len(batch) <= FEW and self._rows.takes(batch)
 
     def few(self, batch: Sequence[LogEvent]) -> list[Row]:
-        """Take a few events in log order, one by one; gives a row for each, whose places `reads` knows.
+        """Process a few events in log order, one by one; gives a row for each, in the layout of `reads`.
 
         Values and state are those that `compute` gives for the same events.
         """
@@ -161,7 +161,7 @@ class Online:
         return found
 
     def reads(self, event: str) -> RowReads:
-        """Where the rows of `few` have what is computed of events of a type; to be asked before those are taken."""
+        """Row layout of `few` for events of a type; call it before they are processed."""
         return self._rows.reads(event)
 
     def _scored(self, frames: Mapping[str, Frame], hits: Sequence[Hits | None] | None) -> Mapping[str, Frame]:
@@ -185,12 +185,12 @@ class Online:
     # ---- snapshots
 
     def layout(self) -> str:
-        """A hash of what the state is laid out by. State moves between engines of equal layout only."""
+        """Hash of the state layout. State moves only between engines of equal layout."""
         groups = [repr((group.key, group.group.aggregates, sorted(group.group.asked_at))) for group in self.groups]
         return sha256("\n".join([sys.byteorder, repr(VERSION), repr(self._lateness_ms), *groups]).encode()).hexdigest()
 
     def state(self) -> Iterator[bytes]:
-        """All running state in parts, to be given to `restore`. Take them before the next batch.
+        """All running state in parts, for `restore`. Use them before the next batch.
 
         Cost: a copy of one part at a time, so a large state is never there twice.
         """

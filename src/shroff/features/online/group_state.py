@@ -1,4 +1,4 @@
-"""Group state: one group of aggregates with its window state, what it is fed of a batch, and the columns it gives.
+"""State of one group of aggregates: its window state, its inputs from a batch, and its result columns.
 
 A group keeps its events in a kernel's history, or, where a condition must look at each of
 them, in a `ScanState`.
@@ -91,7 +91,7 @@ class GroupState:
         return self.history.memory_bytes if self.history else 0
 
     def trim(self, watermark_ms: int, keys: int) -> None:
-        """Let go of what is out of reach, of up to so many keys, going round."""
+        """Release cells out of reach, for up to this many keys, round robin."""
         if self.look is not None:
             self.look.trim(watermark_ms, keys)
         elif self.history is not None:
@@ -263,7 +263,7 @@ class GroupState:
         return column
 
     def deliver_answers(self, answers: Sequence[Sequence[Value]], frames: Mapping[str, Frame]) -> None:
-        """Put what the aggregates are at each row of a batch into the frames that ask."""
+        """Write the aggregates at each row of a batch into the frames that need them."""
         for event in self.group.asked_at & frames.keys():
             frame = frames[event]
             rows = frame.rows.tolist()
@@ -316,7 +316,7 @@ class GroupState:
     # ---- conditions that look at each event
 
     def look_rows(self, times: NDArray[np.int64], frames: Mapping[str, Frame]) -> LookRows:
-        """Of each row the key code that comes in, the one that asks, and what is read of item and of `this`."""
+        """For each row: the key codes of event and query, and the operands of item and `this`."""
         inserts, items = self._look_items(frames, len(times))
         asks = self.asks(frames, len(times)).tolist()
         this: dict[int, dict[str, Value]] = {}
@@ -384,12 +384,12 @@ def leaves_of_this(aggregate: Aggregate) -> list[Node]:
 
 
 def leaf_name(node: Node) -> str:
-    """How looks name what they read: `f of E` by `f of`."""
+    """Name of an operand of looks: `f of E` as `f of`."""
     return f"{node.name} of" if isinstance(node, ItemFeature) else node.name  # type: ignore[union-attr]  # a leaf
 
 
 def _rows(frame: Frame, leaves: Sequence[Node]) -> dict[int, dict[str, Value]]:
-    """For each row of the batch the values of some leaves, by name."""
+    """Values of some operands by name, for each row of the batch."""
     columns: dict[str, list[Value]] = {}
     for node in leaves:
         name = leaf_name(node)

@@ -1,4 +1,4 @@
-"""Values of the language as bytes and back: what a snapshot holds beside arrays of numbers."""
+"""Serialization of language values for snapshots, besides arrays of numbers."""
 
 from __future__ import annotations
 

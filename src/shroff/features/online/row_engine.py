@@ -52,7 +52,7 @@ class RowEngine:
         return all(isinstance(event, Event) for event in batch)
 
     def reads(self, event: str) -> RowReads:
-        """Where the values of events of a type stand in their rows; to be asked before the first is taken."""
+        """Row layout for events of a type; call it before the first is processed."""
         if event not in self._reads:
             self._reads[event] = self._made(event)
         return self._reads[event]

@@ -1,4 +1,4 @@
-"""A group of aggregates at one event alone: what `group_state.GroupState` does with columns, by functions made once.
+"""One aggregate group for single events: like `group_state.GroupState`, but with prebuilt functions.
 
 The history is the same one, so a batch may go either way whatever the one before it did.
 """
@@ -112,7 +112,7 @@ class RowGroup:
         return step
 
     def _series_fill(self, at: int, key: SeriesKey, reads: RowReads) -> Fill:
-        """What tells the history the value of a series, if there is one."""
+        """Function that passes the value of a series to the history, if there is one."""
         if key.is_operand and key.argument is not None:
             return self._words_fill(at, key.argument, reads)
         where = None if key.where is None else reads.evaluate(key.where)
@@ -137,7 +137,7 @@ class RowGroup:
         return self._filled(at, fitting, where, is_real=False)
 
     def _words_fill(self, at: int, node: Node, reads: RowReads) -> Fill:
-        """The same of what a program reads; see `GroupState`."""
+        """Function that passes the operands of a program to the history; see `GroupState`."""
         value = reads.evaluate(node)
         if node.type.is_text:
             return self._filled(at, self._coded(value), None, is_real=False)

@@ -25,7 +25,7 @@ def missing(row: Row) -> None:
 
 
 class RowReads:
-    """The places of one event type's rows; `steps` fill those behind the event, in their order.
+    """Layout of one event type's rows; `steps` compute the values after the event, in order.
 
     Only what has a place already can be read: a step is made after those that it stands on.
     """
@@ -46,7 +46,7 @@ class RowReads:
         return [*event.values, event.time_ms, number, *self._behind]
 
     def place(self, named: Aggregate | str) -> int:
-        """A new place for an aggregate, or for what is computed by this name."""
+        """Allocate a slot for an aggregate or a named value."""
         at = self._places[named] = self._new()
         return at
 
@@ -55,7 +55,7 @@ class RowReads:
         self._places[name] = at
 
     def place_of(self, named: Aggregate | str) -> int | None:
-        """Where it stands; None where this type does not have it."""
+        """Slot of a value; None if this type does not have it."""
         return self._places.get(named)
 
     def evaluate(self, node: Node) -> Evaluate:
@@ -63,12 +63,12 @@ class RowReads:
         return compile_row(node, self._leaf, self._reference, time=self.time)
 
     def read(self, name: str) -> Evaluate:
-        """The function that reads what is computed by this name."""
+        """Reader of the value with this name."""
         at = self._places.get(name)
         return missing if at is None else itemgetter(at)
 
     def read_all(self, names: Sequence[str]) -> Callable[[Row], Sequence[Any]]:
-        """The function that reads what is computed by these names, in their order."""
+        """Reader of the values with these names, in order."""
         places = [at for name in names if (at := self._places.get(name)) is not None]
         if len(places) == len(names) > 1:
             return itemgetter(*places)
@@ -76,7 +76,7 @@ class RowReads:
         return lambda row: [read(row) for read in reads]
 
     def field_at(self, name: str) -> int | None:
-        """Where a field stands; None where the type does not have it."""
+        """Slot of a field; None if the type does not have it."""
         return self._fields.get(name)
 
     def key(self, entity: str) -> Evaluate:

@@ -52,7 +52,7 @@ class ScanState:
     def row(
         self, time_ms: int, insert: tuple[int, dict[str, Value]] | None, asked: tuple[int, dict[str, Value]] | None
     ) -> list[Value]:
-        """One event in log order: its own cell with its key, and who asks with the fields of `this`."""
+        """Process one event in log order: its own cell and key, and the query with the fields of `this`."""
         answers: list[Value] = [None] * len(self._looks)
         if asked is not None:
             self._answer(time_ms, asked, answers, including=False)
@@ -82,7 +82,7 @@ class ScanState:
         self.cells.pop(key, None)
 
     def trim(self, watermark_ms: int, keys: int) -> None:
-        """Let go of what no event that may still come can reach, of up to so many keys, going round."""
+        """Release cells out of reach of any future event, for up to this many keys, round robin."""
         oldest_ms = watermark_ms - self.lateness_ms
         for _ in range(min(keys, len(self.cells))):
             if not self._round:
@@ -96,7 +96,7 @@ class ScanState:
                 del cells[:over]
 
     def snapshot(self) -> bytes:
-        """All state, to be given to `restore`: keys with how many events each has, their times, and their fields."""
+        """All state for `restore`: keys with their number of events, times and fields."""
         listed = [cell for cells in self.cells.values() for cell in cells]
         names = list(listed[0][1]) if listed else []
         counts = [number for key, cells in self.cells.items() for number in (key, len(cells))]
@@ -120,7 +120,7 @@ class ScanState:
 
 
 def _over(aggregate: Aggregate, cells: list[Cell], oldest_ms: int) -> int:
-    """How many cells, from the oldest on, an aggregate never needs again once no event before `oldest_ms` comes."""
+    """Number of oldest cells that an aggregate no longer needs if no event before `oldest_ms` comes."""
     if aggregate.over_ms is not None:
         return bisect_right(cells, oldest_ms - aggregate.over_ms - aggregate.delay_ms, key=_TIME)
     if aggregate.last_n is not None:

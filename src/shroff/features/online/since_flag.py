@@ -1,4 +1,4 @@
-"""Rules that look `since flag`: row by row, since each hit changes what the next row sees.
+"""Rules with `since flag`, row by row, because each hit changes what the next row reads.
 
 Where the condition has a program, a kernel takes all rows of a batch at once. Where it has
 none, each row is asked in Python. Both begin with what is known of the rows before, and end

@@ -57,7 +57,7 @@ def _missing_without_this(node: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Arguments of the kernel for a batch, beside the rule."""
+    """Arguments of the kernel for a batch, besides the rule."""
 
     times: Words
     inserts: Words
@@ -150,7 +150,7 @@ class RuleByKernel:
         )
 
     def _operands(self, frames: Mapping[str, Frame], size: int, *, is_asked: bool) -> tuple[Words, Flags]:
-        """What the program reads beside the histories' answers; of rows of the past nobody asks it."""
+        """Operands of the program besides the histories' answers; not computed for past rows."""
         operands = np.zeros((len(self._columns), size), np.int64)
         there = np.zeros((len(self._columns), size), np.uint8)
         for event in self.wanted.events & frames.keys() if is_asked else ():

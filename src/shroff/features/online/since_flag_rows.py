@@ -69,7 +69,7 @@ class RuleByRows:
 
 
 def condition(wanted: Computed, frames: Mapping[str, Frame], now: Values) -> Callable[[int], int]:
-    """Ask the condition of one row of the batch, with the running aggregates that stand in `now`."""
+    """Evaluate the condition of one row, with the running aggregates in `now`."""
     asked: dict[int, tuple[Evaluate, int]] = {}
     for event in wanted.events & frames.keys():
         frame = frames[event]

@@ -84,7 +84,7 @@ class Query:
 
     @property
     def edges(self) -> tuple[int, ...]:
-        """How far behind an event this window's edges lie, the left one first; the present is none."""
+        """Distances of this window's edges from the event, the left one first; the present has none."""
         left = () if self.length_ms is None else (self.length_ms + self.delay_ms,)
         return left if self.delay_ms == 0 else (*left, self.delay_ms)
 
@@ -104,7 +104,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class HistoryPlan:
-    """The series that a history keeps and what it answers, in this order: queries, then looks."""
+    """The series that a history stores and its answers, in this order: queries, then looks."""
 
     series: tuple[Series, ...]
     queries: tuple[Query, ...]
@@ -116,7 +116,7 @@ class HistoryPlan:
 
 
 class WindowState:
-    """The events of one type by key code, and what every row asks about them.
+    """The events of one type by key code, and the queries of every row.
 
     Key codes are dense integers from 0. All state is one array, so a snapshot is a copy.
     Not safe for use by several threads at once.
@@ -183,7 +183,7 @@ class WindowState:
         return out, valid
 
     def room(self, rows: int) -> Answers:
-        """Where `run` may write the answers of so many rows."""
+        """Buffer for the answers of this many rows."""
         return np.empty((self._answers, rows), np.int64), np.empty((self._answers, rows), np.uint8)
 
     def clear(self, key: int) -> None:
@@ -191,7 +191,7 @@ class WindowState:
         self._tend(self._heap, key, 0, layout.NEVER_MS)
 
     def sweep(self, limit: int, watermark_ms: int) -> None:
-        """Trim up to `limit` keys, going round; called between batches, no idle key keeps what is over."""
+        """Trim up to `limit` keys, round robin, between batches, so idle keys release expired cells."""
         self._tend(self._heap, -1, limit, watermark_ms)
 
     @property
@@ -210,7 +210,7 @@ class WindowState:
         return int(self._heap[layout.CELL_WORDS]) * 8
 
     def snapshot(self) -> bytes:
-        """All state, to be given to `restore`."""
+        """All state, for `restore`."""
         return self._heap[: int(self._heap[layout.TAIL])].tobytes()
 
     def restore(self, snapshot: bytes) -> None:
@@ -237,7 +237,7 @@ class WindowState:
 
 
 def check_plan(plan: HistoryPlan) -> None:
-    """Hold a plan to what the kernels count on; the planner's own mistakes only."""
+    """Check the assumptions of the kernels about a plan; finds only errors of the planner."""
     for series in plan.series:
         assert series.sums or not series.squares, "squares stand beside sums"
         assert not (series.real and series.sums), "reals are never summed"
@@ -356,7 +356,7 @@ class _PlanWriter:
         return self.fixed[layout.SERIES] + number * layout.SERIES_WORDS
 
     def _tracks(self) -> dict[tuple[int, ...], int]:
-        """Write the tracks; gives the address of each by what makes queries share it."""
+        """Write the tracks; gives their addresses by what queries can share."""
         keys = sorted({self._part(query) for query in self.plan.queries if query.state == "extremes"})
         rows = [
             [
@@ -371,7 +371,7 @@ class _PlanWriter:
         return {key: address + i * layout.TRACK_WORDS for i, key in enumerate(keys)}
 
     def _sets(self) -> dict[tuple[int, ...], int]:
-        """Write the sets and their tables; gives the address of each by what makes queries share it."""
+        """Write the sets and their tables; gives their addresses by what queries can share."""
         keys = sorted({self._part(query) for query in self.plan.queries if query.state == "values"})
         tables: dict[int, list[int]] = {}
         for series in sorted({key[1] for key in keys}):

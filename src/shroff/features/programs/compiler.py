@@ -1,4 +1,4 @@
-"""From a typed expression to a small program of numbers, which a kernel carries out row by row.
+"""Compiler from a typed expression to a small numeric program, which a kernel executes row by row.
 
 Only what must be asked row by row is in the program. Whatever can be known of a row before
 is an *operand*: a whole column, evaluated as all columns are, with all that the language
@@ -31,11 +31,11 @@ Register = tuple[str, int]  # of what kind, and its number
 
 
 class NoProgramError(Exception):
-    """An expression needs what the kernel's programs do not have."""
+    """An expression that the kernel's programs do not support."""
 
 
 def compile_program(node: Node, is_operand: Callable[[Node], bool]) -> tuple[Program, tuple[Node, ...]]:
-    """The program of an expression, and what its operands are. Raises: NoProgramError where it has none.
+    """The program of an expression with its operands. Raises: NoProgramError if it is not supported.
 
     Args:
         is_operand: Whether the value of a part is known before the program runs, as a column.
@@ -156,7 +156,7 @@ class _Compiler:
 
 
 def surely_fits(node: Node, is_operand: Callable[[Node], bool], leaf: BoundsOf) -> bool:
-    """Whether no operand of an expression's program, and nothing that it calculates, can be outside 64 bits.
+    """Whether all operands and intermediate results of an expression's program fit 64 bits.
 
     Args:
         leaf: Between which values fields, features and other leaves lie.
@@ -179,7 +179,7 @@ class Program:
     result: int
 
     def words(self, at: int) -> list[int]:
-        """The registers, then the operations, as they stand in an array from the address `at` on."""
+        """The registers, then the operations, as an array from the address `at` on."""
         registers = [0] * (self.operations_at(at) - at)
         first = kernel.REGISTER_WORDS * self.operands
         constants = [word for constant in self.constants for word in constant]
@@ -192,5 +192,5 @@ class Program:
         return at + kernel.REGISTER_WORDS * number
 
     def operations_at(self, at: int) -> int:
-        """Where the operations begin in such an array."""
+        """Offset of the operations in such an array."""
         return self.register_at(at, self.operands + len(self.constants) + len(self.operations))

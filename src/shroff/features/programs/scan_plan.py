@@ -57,7 +57,7 @@ def _is_operand(node: Node) -> bool:
 
 
 def _bounds(leaf: Node, group: Group) -> Bounds | None:
-    """None for the amount of a label: it is brought to the places of today when it is read, however large."""
+    """None for the amount of a label, which is converted to the current decimal places when read."""
     if group.key.event == "label" and isinstance(leaf, ItemField) and leaf.name == "amount":
         return None
     return value_bounds(leaf, group.bounds)

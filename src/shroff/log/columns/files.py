@@ -1,4 +1,4 @@
-"""Files as columns: what `histories.file_batches` gives, event by event, without an event for each.
+"""Files as columns: like `histories.file_batches`, but without an object per event.
 
 Rows come through validation for columns; which of them are taken and what their texts are
 numbered by is for compiled code. Beside one batch only the hashes of ids and the different
@@ -85,7 +85,7 @@ def file_columns(
     as_of_ms: int | None = None,
     left: LeftOut | None = None,
 ) -> Iterator[FeatureEvents]:
-    """The events of files in file order, with the places that this order would give; ids and places of one type.
+    """Events of files in file order, with sequence numbers in that order; ids and numbers of one type.
 
     A line that tells its type is of that one, all others are of `event`. An event whose id came before, or a unique
     value of it, or that comes too late has no place, as a line that validation refuses; `left` is told of them. With
@@ -117,7 +117,7 @@ def _key() -> Key:
 
 
 class _Frames:
-    """Makes frames of what is taken of the parts of files, one after the other."""
+    """Builds frames from the accepted parts of files, one after the other."""
 
     def __init__(self, definitions: Definitions, arrivals: Arrivals, left: LeftOut) -> None:
         self.arrivals = arrivals
@@ -161,7 +161,7 @@ class _Frames:
         return FeatureEvents(frames, len(kept), ids, places)
 
     def _fates(self, part: FilePart) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-        """The places of a part's events in their order, their times, and what becomes of each."""
+        """Sequence numbers of a part's events, their times, and the result for each."""
         types = self._definitions.events.types
         given = [(name, one) for name, one in part.admitted.items() if len(one.rows)]
         at = [one.rows for _, one in given]
@@ -240,7 +240,7 @@ class Coder:
         self._integers, self._count = np.zeros((0, 2), np.int64), 0  # each with its code and 1, 0 where a slot is free
 
     def code(self, texts: Any) -> Coded:
-        """The column, texts or integers for their digits, as places in the dictionary, which takes in what is new."""
+        """The column (texts, or integers as digits) as dictionary indices; new texts are added."""
         if pa.types.is_integer(texts.type) and texts.type != pa.uint64() and not texts.null_count:
             return Coded(self._code_integers(texts.cast(pa.int64()).to_numpy()), self.dictionary)
         if pa.types.is_string(texts.type) and not texts.null_count and 16 * len(self.dictionary.values) > len(texts):
@@ -328,7 +328,7 @@ class FileColumns(Mapping[str, Column | Coded]):
 def _read(
     path: Path, definitions: Definitions, hasher: Callable[[str], str] | None, event: str, arrivals: Arrivals
 ) -> Iterator[FilePart]:
-    """What validation makes of a file, part by part. `arrivals` is told how many rows there are, if the file says."""
+    """Validated parts of a file. `arrivals` gets the number of rows, if the file states it."""
     events, settings = definitions.events, definitions.settings
     lines = read_lines(path)
     if lines.format != "parquet" or Dispatcher(events, lines.format).has_conditions:
@@ -430,7 +430,7 @@ def _hashes(texts: Any, key: Key) -> NDArray[np.uint64]:
 
 
 def _is_full(slots: NDArray[Any], count: int) -> bool:
-    """Whether so many hashes would fill the table too far."""
+    """Whether this many hashes would overfill the table."""
     return count > len(slots) * FULLEST
 
 

@@ -52,7 +52,7 @@ def sip_round(v0: Word, v1: Word, v2: Word, v3: Word) -> Any:
 
 @native("void(uint8[::1], int64[::1], uint64, uint64, uint64[:, ::1])")
 def hash_texts(data: Any, ends: Any, key0: Word, key1: Word, hashes: Any) -> None:
-    """Hash texts that lie one behind the other, text i in [ends[i], ends[i + 1]). No hash is all zeros."""
+    """Hash concatenated texts; text i is [ends[i], ends[i + 1]). No hash is all zeros."""
     for i in range(len(ends) - 1):
         begin, end = ends[i], ends[i + 1]
         v0, v1, v2, v3 = key0 ^ V0, key1 ^ V1 ^ UEE, key0 ^ V2, key1 ^ V3

@@ -46,7 +46,7 @@ SECONDS_MAX_DIGITS: Final = 12
 
 @compiled
 def end_of_text(data: Any, at: Word, end: Word) -> Word:
-    """The place of the quote that ends a text; `end` where none does."""
+    """Position of the quote that ends a text; `end` if there is none."""
     while at < end and data[at] != QUOTE:
         at += 2 if data[at] == BACKSLASH else 1
     return min(end, at)
@@ -81,7 +81,7 @@ def has_escape(data: Any, first: Word, last: Word) -> Word:
 def find_values(
     data: Any, begins: Any, ends: Any, names: Any, name_ends: Any, firsts: Any, lasts: Any, kinds: Any
 ) -> None:
-    """Where the values of some fields stand in each body, [first, last), and what kind of token each is.
+    """Ranges [first, last) of some fields' values in each body, and the token kind of each.
 
     `names` are as they stand between quotes, in the order of keys. Fields that a body lacks have the kind 0.
     """
@@ -120,7 +120,7 @@ def find_values(
 
 @native("void(uint8[::1], int64[::1], uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1])")
 def sort_out(data: Any, ends: Any, names: Any, name_ends: Any, types: Any, decided: Any, bodies: Any) -> None:
-    """Of each line the number of its kind and type among `names`, whether it was decided, and where its body begins.
+    """For each line: the number of its kind and type in `names`, whether it was decided, and its body's start.
 
     A name is the letter of the kind and the type: `epayment`. What is none of them has the number behind the last.
     """
@@ -151,7 +151,7 @@ def whole_number(data: Any, first: Word, last: Word) -> Any:
 
 @compiled
 def decimal(data: Any, first: Word, last: Word) -> Any:
-    """A plain decimal: its digits as a number with its sign, how many stand behind the point, and whether it is one."""
+    """A plain decimal: its signed digits, the number of decimal places, and whether it is valid."""
     negative = first < last and data[first] == MINUS
     at = first + 1 if negative else first
     number, places, count, seen = 0, 0, 0, False
@@ -221,7 +221,7 @@ def read_reals(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, stat
 
 @native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
 def read_durations(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
-    """Seconds with up to three places, in milliseconds."""
+    """Seconds with up to three decimal places, as milliseconds."""
     for row in range(len(firsts)):
         states[row] = MISSING if kinds[row] == 0 else ODD
         if kinds[row] != TOKEN:
@@ -236,7 +236,7 @@ def read_durations(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, 
 
 @native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], uint8[::1], uint8[::1])")
 def read_truths(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
-    """Whether it is `true`; else it is `false`."""
+    """Whether each is `true`; otherwise it is `false`."""
     for row in range(len(firsts)):
         states[row] = MISSING if kinds[row] == 0 else ODD
         if kinds[row] == TOKEN and (data[firsts[row]] == LETTER_T or data[firsts[row]] == LETTER_F):

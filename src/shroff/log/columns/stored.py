@@ -1,4 +1,4 @@
-"""The log as columns: what `histories.log_batches` gives, event by event, without an event for each.
+"""The log as columns: like `histories.log_batches`, but without an object per event.
 
 Lines of many records come from the log as one text, and compiled code finds the values in it. What
 it is not sure of goes through the codec of the type, which has the last word on every body: so both
@@ -99,7 +99,7 @@ def log_columns(
 
 
 def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tuple[Words, NDArray[np.int8]]:
-    """The places of the decisions in (after, upto], and the number of each outcome in `OUTCOMES`.
+    """Sequence numbers of the decisions in (after, upto], and the index of each outcome in `OUTCOMES`.
 
     Raises: StorageError where one is none of them.
     """

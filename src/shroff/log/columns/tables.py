@@ -1,4 +1,4 @@
-"""Features as Arrow tables: one row per event of a type, id and place first."""
+"""Features as Arrow tables: one row per event of a type, with id and sequence number first."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NARROW_DIGITS: Final = 18  # and of one of 64
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How features are computed.
+    """How features are computed: engine, cluster and threads.
 
     Args:
         engine: `batch`, `online` or `naive`.
@@ -96,7 +96,7 @@ def feature_schema(definitions: Definitions, event: str, *, is_narrow: bool = Fa
 
 
 def _narrow(type_: pa.DataType) -> pa.DataType:
-    """The decimal type of 64 bits in place of one of 128; nothing else changes, nor what has too many places."""
+    """The 64-bit decimal type instead of the 128-bit one, if the places fit; other types are unchanged."""
     import pyarrow as pa
 
     is_wide = pa.types.is_decimal128(type_) and type_.scale <= NARROW_DIGITS
@@ -104,7 +104,7 @@ def _narrow(type_: pa.DataType) -> pa.DataType:
 
 
 def arrow_type(type_: Type, money_places: int) -> pa.DataType:
-    """How a type stands in Parquet (INTERFACES, `shroff features`)."""
+    """Arrow type of a language type in Parquet (INTERFACES, `shroff features`)."""
     import pyarrow as pa
 
     kinds = {
@@ -219,7 +219,7 @@ def _table(
 
 
 def array_of(column: Column, type_: Type, wanted: pa.DataType) -> pa.Array:
-    """One column in Arrow; an integer beyond 64 bits is missing there, a decimal64 that does not fit is decimal128."""
+    """One column in Arrow; integers beyond 64 bits are missing, decimals that do not fit 64 bits get 128."""
     import pyarrow as pa
 
     missing = None if column.valid.all() else ~column.valid

@@ -35,7 +35,7 @@ Lines = tuple[bytes, dict[int, Hits]]  # of a piece, and the hits of the past by
 
 @dataclass(slots=True)
 class Folded:
-    """State after a fold: the engine, what is in force by the log, and the verdict of each labelled event.
+    """State after a fold: the engine, what is in force by the log, and the verdict of each labeled event.
 
     `seq` is the place that it has come to.
     """

@@ -26,7 +26,7 @@ class Baseline:
         scores: For every row of the set; higher is more suspect.
         outcomes: What it would do with each row; None where the policy's cut-offs say it.
         are_probabilities: Whether scores are; outcomes and hits only rank.
-        since_ms: Rows before this moment it has learnt from, so it is no fair judge of them.
+        since_ms: Rows before this moment it has learned from, so it is no fair judge of them.
         about: In words, for the report.
     """
 

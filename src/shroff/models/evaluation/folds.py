@@ -51,7 +51,7 @@ class Compared:
 
     Args:
         metrics: Of the baseline.
-        ours: Of the model on the same rows, which are fewer where the baseline has learnt from the others.
+        ours: Of the model on the same rows, which are fewer where the baseline has learned from the others.
         differences: The model less the baseline, for each metric.
         rows: How many rows those are.
     """
@@ -169,7 +169,7 @@ def evaluate(
             progress(number + 1, len(windows))
     if not parts:
         reasons = "; ".join(f"fold {number}: {one.why.rstrip('.')}" for number, one in enumerate(reports, 1))
-        raise UsageError(f"no fold of {settings.event} gives a model that could be judged. {reasons}.")
+        raise UsageError(f"no fold of {settings.event} has a model that can be evaluated. {reasons}.")
     judging = _judging(settings, terms, parts)
     tested = _tested(parts)
     ours = judging.estimate(judging.judged([part.scores for part in parts]))
@@ -322,23 +322,22 @@ def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], 
     if declined:
         share = declined / len(tested.rows)
         remarks.append(
-            f"{declined:,} of {len(tested.rows):,} test rows ({share:.1%}) were declined by the system itself. Whether "
-            "they were frauds is known only from people who looked, and what would have followed is not known at "
-            "all: their labels and the features after them are biased."
+            f"{declined:,} of {len(tested.rows):,} test rows ({share:.1%}) were declined by the system itself. Their "
+            "labels come from reviews only, and what would have followed is unknown: both are biased."
         )
     drawn = given.recorded.stands_for
     if drawn is not None and (drawn[tested.rows] > 0).any():
         seen = drawn[tested.rows][drawn[tested.rows] > 0]
         remarks.append(
-            f"{len(seen):,} test rows that the score would have declined were explored (approved), and stand for "
-            f"{seen.sum():,.0f} such declines; those that were not are left out. Metrics count them so, but for those "
+            f"{len(seen):,} test rows that the score would have declined were explored (approved), and represent "
+            f"{seen.sum():,.0f} such declines; the others are left out. Metrics use these weights, except those "
             "that are one number a day."
         )
     if champion is not None and champion.since_ms is not None:
         fair = int(np.count_nonzero(given.times_ms[tested.rows] >= champion.since_ms))
         if fair < len(tested.rows):
             remarks.append(
-                f"The champion has learnt from {len(tested.rows) - fair:,} of {len(tested.rows):,} test rows, so the "
+                f"The champion was trained on {len(tested.rows) - fair:,} of {len(tested.rows):,} test rows, so the "
                 f"two are compared on the other {fair:,}."
             )
     days = max((one.fold.test_end_ms - one.fold.test_start_ms for one in reports), default=0) // DAY_MS

@@ -33,7 +33,7 @@ COMPARED_WITH: Final = "compared_with"  # in a manifest: the champion, null wher
 CURE: Final = "train again, or waive it"
 _ALONE: Final = {RULES_ONLY: "rules alone", APPROVE_ALL: "approving all"}  # what is in force without a model
 _ABOVE: Final = "above the champion by "
-_SINCE: Final = "model.yaml asks it only since the model was trained"
+_SINCE: Final = "model.yaml has it only since the model was trained"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +103,10 @@ def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
     nobody = (
         ""
         if GATES in stored.files
-        else stored.damaged.get(GATES, f"its folder has no {GATES}, so nobody judged it").rstrip(".")
+        else stored.damaged.get(GATES, f"its folder has no {GATES}, so its gates were not checked").rstrip(".")
     )
     if gates and not (recorded or nobody):
-        nobody = "none was judged when it was trained, and model.yaml asks some"
+        nobody = "none was checked at training, and model.yaml has some now"
     if nobody:
         found.insert(0, GateResult(JUDGED, None, "judged", passed=False, note=f"{nobody}: {CURE}"))
     measured = _measured_of(stored)
@@ -160,12 +160,12 @@ def _above_champion(metric: str, by: str | float, measured: GateFigures) -> Gate
     against, champion = "", measured.champion
     if champion is None:
         if measured.without is None:
-            note = f"there is no champion, and nobody held it against rules alone: {CURE}"
+            note = f"there is no champion, and it was not compared with rules alone: {CURE}"
             return GateResult(metric, None, limit, passed=False, note=note)
         alone, champion = measured.without
         against = f"there is no champion, so against {alone}: "
     if champion.rows == 0:
-        note = "the champion has learnt from every test row, so there is none on which the two can be compared"
+        note = "the champion was trained on every test row, so there is none left to compare the two"
         return GateResult(metric, None, limit, passed=False, note=note)
     found = champion.differences.get(metric)
     if found is None or found.mean is None:
@@ -196,7 +196,7 @@ def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
     limit = "no slice falls by more than noise" if at_most is None else f"at most {at_most:g}"
     if not compared:
         is_alone = measured.champion is None
-        note = "there is no champion yet" if is_alone else "no slice has frauds enough to compare the two"
+        note = "there is no champion yet" if is_alone else "no slice has enough frauds to compare the two"
         is_known = is_alone or measured.slices is not None
         return GateResult(SLICE_COLLAPSE, None, limit, passed=is_known, note=note if is_known else "it is not measured")
     worst = max(compared, key=lambda one: one.fall if one.fall is not None else 0.0)
@@ -295,7 +295,7 @@ def _compares(result: GateResult) -> bool:
 def _other_champion(manifest: Mapping[str, Any], champion: Promotion | None) -> str:
     """Why what was compared with the champion says nothing of today's; empty where it does."""
     if COMPARED_WITH not in manifest:
-        return "nobody noted with which champion it was compared"
+        return "it is not recorded which champion it was compared with"
     then = manifest[COMPARED_WITH]
     now = None if champion is None else {"id": champion.id, "digest": champion.digest}
     if then == now:

@@ -53,9 +53,9 @@ def key_blocks(keys: Sequence[Words], entity: str = "") -> Blocks:
     blocks[~has_key] = len(codes) + np.arange(np.count_nonzero(~has_key))
     kind = "key" if len(codes) else "row"
     why = (
-        f"rows of one {entity or 'key'} depend on each other, so whole keys are drawn"
+        f"rows of one {entity or 'key'} depend on each other, so whole keys are resampled"
         if len(codes)
-        else "no entity stands under capacity, so rows are taken as independent, and intervals may be too short"
+        else "capacity names no entity, so rows count as independent, and intervals may be too short"
     )
     ends = np.cumsum([len(part) for part in keys])[:-1]
     return Blocks(kind, why, tuple(np.split(blocks, ends)), len(codes) + int(np.count_nonzero(~has_key)))
@@ -65,7 +65,7 @@ def day_blocks(counts: Sequence[int]) -> Blocks:
     """Blocks by day, of folds with so many days each."""
     ends = np.cumsum(counts)
     of_rows = tuple(np.arange(end - count, end) for end, count in zip(ends.tolist(), counts, strict=True))
-    why = "the metric is one number a day, so whole days are drawn"
+    why = "the metric is one number a day, so whole days are resampled"
     return Blocks("day", why, of_rows, int(sum(counts)))
 
 

@@ -52,7 +52,7 @@ class Slice:
 class Pooled:
     """Test rows of all folds together, with the scores of two models and what is drawn together.
 
-    `champion` is NaN where the champion is no fair judge, since it learnt from the row.
+    `champion` is NaN where the champion is no fair judge, since it learned from the row.
     """
 
     rows: RowsOfFold

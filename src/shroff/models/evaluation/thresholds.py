@@ -105,7 +105,7 @@ def thresholds(weighed: Weighed, terms: Terms, *, seed: int) -> Thresholds:
     Cost: O(n log n) for n events, about 2 s a million; and for each of 100 drawings as many steps as blocks have.
     """
     if len(weighed) == 0:
-        raise ValueError("there are no events to weigh")
+        raise ValueError("there are no events to evaluate")
     days = _span(weighed.rows.days)
     counted = days * weighed.share
     columns = columns_of(weighed, terms)
@@ -177,7 +177,7 @@ def _said(blocks: Blocks, days: int) -> str:
     what = "event" if blocks.kind == "row" else blocks.kind
     said = f"{blocks.count:,} {what}{'' if blocks.count == 1 else 's'}: {blocks.why}"
     if blocks.kind != "day":
-        said += f"; {days} {'day is' if days == 1 else 'days are'} too few to draw from"
+        said += f"; {days} {'day is' if days == 1 else 'days are'} too few to resample"
     return said if blocks.count >= BLOCKS_MIN else f"{said}, and so are they"
 
 

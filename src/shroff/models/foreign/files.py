@@ -24,11 +24,11 @@ _CODES_MAX: Final = 1 << 20  # a set has a bit for each code up to its highest
 _XGBOOST_SAVE: Final = "for XGBoost `booster.save_model('model.json')`"
 _LIGHTGBM_SAVE: Final = "for LightGBM `booster.save_model('model.txt')`"
 _ONNX_SAVE: Final = "for scikit-learn and others ONNX, by skl2onnx or onnxmltools"
-_FORMATS: Final = f"Bring XGBoost's JSON or UBJSON, LightGBM's text, or ONNX: {_XGBOOST_SAVE}, {_LIGHTGBM_SAVE}"
+_FORMATS: Final = f"Import XGBoost's JSON or UBJSON, LightGBM's text, or ONNX: {_XGBOOST_SAVE}, {_LIGHTGBM_SAVE}"
 # What a file begins with that cannot be brought: what it is, and the way out.
 _OTHERS: Final = (
     (b"CBM1", "CatBoost's own format", "Save it with `model.save_model('model.onnx', format='onnx')`"),
-    (b"\x89HDF", "HDF5, as Keras writes it", "A network is not scored here; bring trees or a linear model"),
+    (b"\x89HDF", "HDF5, as Keras writes it", "Neural networks are not supported; import trees or a linear model"),
     (b"PK\x03\x04", "a zip, as torch, Keras and skops write it", f"Save the model itself, {_ONNX_SAVE}"),
     (b"\x1f\x8b", "compressed by gzip", "Unpack it with gunzip"),
     (
@@ -71,7 +71,7 @@ def read_foreign(name: str, data: bytes, rounds: int | None = None) -> Foreign:
         raise UsageError(f"{name} is empty. {_FORMATS}.")
     for start, what, way_out in _OTHERS:
         if data.startswith(start):
-            raise UsageError(f"{name} is {what}, which cannot be brought. {way_out}.")
+            raise UsageError(f"{name} is {what}, which cannot be imported. {way_out}.")
     try:
         if data.startswith((b"tree\n", b"tree\r\n")):
             return _lightgbm(data, rounds)
@@ -85,7 +85,7 @@ def read_foreign(name: str, data: bytes, rounds: int | None = None) -> Foreign:
         raise UsageError(f"{name}: {str(error).rstrip('.')}.") from error
     except BROKEN as error:
         raise UsageError(f"{name}: {broken(error)}.") from error
-    raise UsageError(f"{name} is nothing that can be brought. {_FORMATS}.")
+    raise UsageError(f"{name} is not a model that can be imported. {_FORMATS}.")
 
 
 _ONNX_START: Final = 0x08  # the tag of ir_version, the first field of every ONNX file
@@ -95,7 +95,7 @@ def _onnx(data: bytes, rounds: int | None) -> Foreign:
     from shroff.models.foreign.onnx_model import read_onnx  # its library is an extra
 
     if rounds is not None:
-        raise UsageError("an ONNX model has no rounds to be cut; leave out the number of rounds")
+        raise UsageError("an ONNX model has no rounds to choose; leave out the number of rounds")
     return read_onnx(data)
 
 
@@ -107,7 +107,7 @@ def _as_json(data: bytes) -> bytes:
     try:
         return json.dumps(decode(data), separators=(",", ":")).encode()
     except ValueError as error:
-        raise UsageError(f"it is not a whole model in UBJSON ({error}); save it again, {_XGBOOST_SAVE}") from None
+        raise UsageError(f"it is not a complete model in UBJSON ({error}); save it again, {_XGBOOST_SAVE}") from None
 
 
 def _xgboost(data: bytes, rounds: int | None, kept: Mapping[str, bytes]) -> Foreign:
@@ -185,7 +185,7 @@ def _refuse_objective(objective: str, shape: Mapping[str, Any]) -> None:
     if objective not in _XGBOOST_GIVES:
         known = ", ".join(_XGBOOST_GIVES)
         raise UsageError(
-            f"its objective is {objective}, and a score can be made of {known}; train it with one of these"
+            f"its objective is {objective}, and supported objectives are {known}; train it with one of these"
         )
 
 
@@ -207,9 +207,7 @@ def _rounds_of_xgboost(learner: Mapping[str, Any], rounds: int | None) -> tuple[
         return None, []
     if "scikit_learn" in attributes:
         return int(best), [f"Its training stopped early: the first {int(best) + 1} of its {there} rounds count."]
-    words = (
-        f"Its training stopped early at {int(best) + 1} of {there} rounds, and all count, as XGBoost's Booster has it."
-    )
+    words = f"Its training stopped early at {int(best) + 1} of {there} rounds, and all count, as in XGBoost's Booster."
     return None, [words]
 
 
@@ -253,7 +251,7 @@ def _refuse_tangled(trees: Sequence[Mapping[str, Any]]) -> None:
             and np.all(np.isfinite(np.array(tree["sum_hessian"], np.float64)))
             and set(tree["default_left"]) <= {0, 1}
         ):
-            raise UsageError(f"tree {number} of it has links that make no tree; save it again, {_XGBOOST_SAVE}")
+            raise UsageError(f"tree {number} of it has links that do not form a tree; save it again, {_XGBOOST_SAVE}")
 
 
 def _gains_of_xgboost(trees: Sequence[Mapping[str, Any]], count: int) -> Floats:
@@ -263,9 +261,7 @@ def _gains_of_xgboost(trees: Sequence[Mapping[str, Any]], count: int) -> Floats:
         asked = np.array(tree["split_indices"], np.int64)[inner]
         gains = np.array(tree.get("loss_changes", np.zeros(len(inner))), np.float64)[inner]
         if np.any((asked < 0) | (asked >= count)):
-            raise UsageError(
-                f"a tree of it reads a feature that is none of its {count}; save it again, {_XGBOOST_SAVE}"
-            )
+            raise UsageError(f"one of its trees reads a feature beyond its {count}; save it again, {_XGBOOST_SAVE}")
         found += np.bincount(asked, np.where(np.isfinite(gains), gains, 0.0), count)
     return found
 
@@ -334,6 +330,6 @@ def _gains_of_lightgbm(trees: Sequence[str], count: int) -> Floats:
             lines.get("split_feature", "").split(), lines.get("split_gain", "").split(), strict=False
         ):
             if not 0 <= int(place) < count:
-                raise UsageError(f"a tree of it reads a feature that is none of its {count}; save it, {_LIGHTGBM_SAVE}")
+                raise UsageError(f"one of its trees reads a feature beyond its {count}; save it, {_LIGHTGBM_SAVE}")
             found[int(place)] += float(gain)
     return found

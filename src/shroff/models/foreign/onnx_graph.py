@@ -129,7 +129,7 @@ def model_of(graph: GraphProto) -> NodeProto:
     kinds = ", ".join(sorted({node.op_type for node in graph.node})[:8]) or "nothing"
     raise UsageError(
         f"it has neither trees nor a linear model: its operators are {kinds}. Trees (TreeEnsembleClassifier,"
-        " TreeEnsembleRegressor, TreeEnsemble) and LinearClassifier and LinearRegressor can be brought"
+        " TreeEnsembleRegressor, TreeEnsemble) and LinearClassifier and LinearRegressor are supported"
     )
 
 

@@ -67,12 +67,12 @@ def _parsed(data: bytes) -> ModelProto:
     except ImportError:
         raise UsageError(
             "ONNX is read by the package onnx, which is not installed. Install it with pip install 'shroff[onnx]';"
-            " scores need it not"
+            " scoring does not need it"
         ) from None
     try:
         found = onnx.ModelProto.FromString(data)
     except DecodeError:
-        raise UsageError("it is no whole ONNX file; copy it again, or save it again") from None
+        raise UsageError("it is not a complete ONNX file; copy it again, or save it again") from None
     if not found.graph.node:
         raise UsageError("it is not an ONNX file, or one without a graph; save it again")
     return found
@@ -142,7 +142,7 @@ def _scores_of_trees(node: NodeProto, told: Mapping[str, Any], outside: Around, 
         if post == "LOGISTIC" and is_positive:
             raise UsageError(
                 "its leaves are all above 0 and go through LOGISTIC, which onnxruntime leaves out then: its scores are"
-                " not what they say; bring the model from its own library's format"
+                " not what they say; import the model in its own library's format"
             )
         gives = LOG_ODDS if post in {"LOGISTIC", "SOFTMAX"} else PROBABILITY if is_positive else NUMBER
         return _Scores({next(iter(ids)): 1.0}, start, gives, remark)

@@ -107,7 +107,7 @@ def _tree(
         for node in order:
             order += [int(child) for child in rows[node][2:4]] if node in inner else []
     if len(order) != len(rows):
-        raise UsageError(f"tree {number} of it has links that make no tree; {_BROKEN}")
+        raise UsageError(f"tree {number} of it has links that do not form a tree; {_BROKEN}")
     place = {node: at for at, node in enumerate(order)}
     if any(not np.all(np.isfinite(rows[node][4])) for node in inner):
         raise UsageError(f"tree {number} of it has a threshold that is not a number; {_BROKEN}")
@@ -141,7 +141,7 @@ def trees_of_5(told: Mapping[str, Any]) -> list[OnnxTree]:
         waiting, count = [(root, False)], 1
         for node, (at, is_leaf) in enumerate(waiting):
             if at < 0 or node > 2 * len(modes):
-                raise UsageError(f"tree {number} of it has links that make no tree; {_BROKEN}")
+                raise UsageError(f"tree {number} of it has links that do not form a tree; {_BROKEN}")
             if is_leaf:
                 rows[node] = (_LEAF, 0, 0, 0, 0.0, False)
                 weights_of[number, node] = {int(targets[at]): float(weights[at])}
@@ -155,7 +155,7 @@ def trees_of_5(told: Mapping[str, Any]) -> list[OnnxTree]:
     try:
         return [tree(number, int(root)) for number, root in enumerate(told["tree_roots"])]
     except IndexError:
-        raise UsageError(f"it has links that make no tree; {_BROKEN}") from None
+        raise UsageError(f"it has links that do not form a tree; {_BROKEN}") from None
 
 
 def _member_sets(modes: Sequence[str], values: Any) -> dict[int, tuple[float, ...]]:

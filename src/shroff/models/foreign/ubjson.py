@@ -23,7 +23,7 @@ def decode(data: bytes) -> Any:
     reading = _Reading(data)
     found = reading.value(reading.marker(), 0)
     if reading.at != len(data):
-        raise ValueError(f"byte {reading.at}: something stands behind its end")
+        raise ValueError(f"byte {reading.at}: something follows its end")
     return found
 
 
@@ -55,7 +55,7 @@ class _Reading:
             return self._list(depth)
         if kind == "{":
             return self._object(depth)
-        raise ValueError(f"byte {self.at - 1}: {kind!r} begins nothing that is known")
+        raise ValueError(f"byte {self.at - 1}: {kind!r} is not a known type")
 
     def _list(self, depth: int) -> list[Any]:
         kind, count = self._container()
@@ -107,7 +107,7 @@ class _Reading:
 
     def _bounded(self, count: int) -> int:
         if count > len(self._data) - self.at:
-            raise ValueError(f"byte {self.at}: it says {count} values, and fewer bytes are left")
+            raise ValueError(f"byte {self.at}: it declares {count} values, but has fewer bytes")
         return count
 
     def _text(self) -> str:

@@ -41,8 +41,7 @@ from shroff.models.sets import Floats
 FRAUD: Final = "fraud"
 WEIGHT: Final = "weight"
 GREW_NOTHING: Final = (
-    "the cluster grew no trees (where a process of it ended, that is most often for want of memory: take more "
-    "machines). It says"
+    "the cluster grew no trees (if one of its processes ended, usually for lack of memory: use more machines). It says"
 )
 Singles = NDArray[np.float32]
 
@@ -207,7 +206,7 @@ def read_part(path: str, columns: Sequence[str]) -> Singles:
     import pyarrow.parquet as pq
 
     if not Path(path).is_file():
-        raise StateError(f"{socket.gethostname()} does not see {path}: put the project where every machine sees it")
+        raise StateError(f"{socket.gethostname()} does not see {path}: put the project where every machine can read it")
     with pq.ParquetFile(path) as file:
         found = np.empty((file.metadata.num_rows, len(columns)), np.float32)
         for place, name in enumerate(columns):

@@ -69,7 +69,7 @@ class Fitted:
         format: What `models.loaded` reads it by: `xgboost`, `lightgbm`, `logistic` or `isolation`.
         files: Its files by name.
         inputs: What it reads, with the categories that it knows.
-        importance: The share of each input in what was gained, by name; all together 1, or 0 where nothing was learnt.
+        importance: The share of each input in what was gained, by name; all together 1, or 0 where nothing was learned.
         trees: How many it has; 0 for none.
         parameters: All that the learner was told, ours and its own.
         libraries: Versions of the libraries that made it.

@@ -86,7 +86,7 @@ def fit(
 
 
 def check_rows(learner: str, inputs: Sequence[Input], verdicts: NDArray[np.int8]) -> None:
-    """Refuse what nothing can be learnt from, in words.
+    """Refuse what nothing can be learned from, in words.
 
     Raises: UsageError
     """
@@ -107,7 +107,7 @@ def check_rows(learner: str, inputs: Sequence[Input], verdicts: NDArray[np.int8]
     if learner not in UNSUPERVISED and min(frauds, genuine) < FRAUDS_MIN:
         raise UsageError(
             f"of {count} rows to train on {frauds} are frauds and {genuine} genuine, and a model needs {FRAUDS_MIN} of "
-            "each. Bring labels in with 'shroff label', widen split.train in model.yaml, or begin without labels: "
+            "each. Add labels with 'shroff label', widen split.train in model.yaml, or start without labels: "
             "learner: isolation."
         )
 
@@ -151,7 +151,7 @@ def remarks_of(inputs: Sequence[Input], known: Sequence[InputColumn], stop: int)
         elif texts > len(column.categories):
             remarks.append(
                 f"{given.name} has {texts:,} texts; the model knows the {len(column.categories):,} most frequent, "
-                "and takes all others for missing."
+                "and treats all others as missing."
             )
     return remarks
 

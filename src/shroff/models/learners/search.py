@@ -1,6 +1,6 @@
 """A search for the learner's parameters, bounded by trials or by time: Optuna where it is installed, else by lot.
 
-Parameters are judged by average precision on rows that come after all that the trial learnt
+Parameters are judged by average precision on rows that come after all that the trial learned
 from. Those that stand in model.yaml are not searched for. Bounded by trials alone, the same
 seed finds the same parameters; by time, what is found depends on the machine.
 """
@@ -130,7 +130,7 @@ def search(
     if bounds.trials is None and bounds.seconds is None:
         raise UsageError("a search needs a bound: write search: { trials: 50 } or { time: 10m } in model.yaml.")
     if settings.learner in UNSUPERVISED:
-        raise UsageError(f"nothing says which parameters of {settings.learner} are better; leave search out.")
+        raise UsageError(f"parameters of {settings.learner} cannot be compared; leave search out.")
     free = {name: one for name, one in RANGES[settings.learner].items() if name not in settings.parameters}
     judge = _judge(given, known, settings, threads, growing)
     method = "optuna" if find_spec("optuna") is not None else "random"
@@ -168,7 +168,7 @@ def _judge(
     frauds = verdicts[stopped:] == FRAUD
     if not frauds.any():
         raise UsageError(
-            "the last fifth of the rows to search on holds no fraud, so nothing says which parameters are better. "
+            "the last fifth of the rows to search on has no fraud, so parameters cannot be compared. "
             "Widen split.train in model.yaml, or leave search out."
         )
 

@@ -2,7 +2,7 @@
 
 The last fifth of the rows by time trains nothing at first: it says when there are trees
 enough, and what probability a margin stands for. Then the model is fitted once more on all
-rows, with as many trees; so it has learnt from the newest frauds too.
+rows, with as many trees; so it has learned from the newest frauds too.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Trained:
     """A model with its calibration, not yet in a registry.
 
     Args:
-        negatives_kept: The share of the genuine rows from which it learnt.
-        rows, frauds: What it learnt from.
+        negatives_kept: The share of the genuine rows from which it learned.
+        rows, frauds: What it learned from.
         remarks: What a reader of the report should know, in sentences.
     """
 
@@ -122,9 +122,9 @@ def train(
         if early.trees:
             told.setdefault("trees", str(early.trees))
     elif settings.learner not in UNSUPERVISED:
-        remarks.append("The last rows hold too few frauds to calibrate by: scores are as the learner gives them.")
+        remarks.append("The last rows have too few frauds for calibration: scores are those of the learner.")
     else:
-        remarks.append("There are too few labels: the score is how strange an event is, from 0 to 1, no probability.")
+        remarks.append("There are too few labels: the score is an anomaly score from 0 to 1, not a probability.")
     plan = LearningPlan.of(told, settings.seed, threads)
     fitted = fit(settings.learner, inputs, verdicts, None, plan, growing=growing)
     if calibration.kind == NONE:

@@ -69,10 +69,10 @@ def _elsewhere(found: Thresholds) -> str:
     """What such cut-offs cost where they were not chosen."""
     there = found.elsewhere
     if there is None:
-        return f" Chosen on these very events; what they cost elsewhere is not known: {found.why_not}."
+        return f" Chosen on these same events, so it is optimistic. There is no out-of-fold estimate: {found.why_not}."
     interval = _interval(there.low, there.high)
     return (
-        f" Chosen on these very events, which flatters them: chosen on other folds, {there.cost:,.2f} a day{interval}."
+        f" Chosen on these same events, so it is optimistic. Out-of-fold estimate: {there.cost:,.2f} a day{interval}."
     )
 
 

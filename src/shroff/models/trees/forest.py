@@ -143,7 +143,7 @@ def margins_of(forest: Forest, columns: Floats) -> Floats:
 def cuts_of(forest: Forest, input_count: int) -> tuple[Floats, ...]:
     """For each input the values that the trees part it at, rising: who is not above one goes left.
 
-    Between two neighbours a value changes nothing. Sets of categories are no cuts.
+    Between two neighbors a value changes nothing. Sets of categories are no cuts.
     Cost: one sort of all nodes.
     """
     links = forest.nodes[:, 1]
@@ -192,9 +192,9 @@ def _mistake_of(tree: Tree, inputs: Sequence[InputColumn]) -> str:
     children = np.concatenate((tree.left[inner], tree.right[inner]))
     asked = tree.inputs[inner]
     if np.any((children <= 0) | (children >= count)) or len(np.unique(children)) != len(children):
-        return "has links that make no tree"
+        return "has links that do not form a tree"
     if np.any((asked < 0) | (asked >= len(inputs))):
-        return f"reads a feature that is none of the {len(inputs)} inputs"
+        return f"reads a feature beyond the {len(inputs)} inputs"
     if wrong := [
         inputs[tree.inputs[node]].name for node in tree.sets if inputs[tree.inputs[node]].kind != CATEGORY_KIND
     ]:

@@ -74,7 +74,7 @@ def _check_head(head: Mapping[str, str], inputs: Sequence[InputColumn]) -> None:
         raise RegistryError("the model has several classes; train it on one, fraud or not")
     if objective not in _OBJECTIVES:
         raise RegistryError(
-            f"the model's objective is {objective!r}; a score can be made of {' or '.join(map(repr, _OBJECTIVES))}"
+            f"the model's objective is {objective!r}; supported objectives are {' or '.join(map(repr, _OBJECTIVES))}"
         )
     if "average_output" in head:
         raise RegistryError("the model is LightGBM's averaged forest (boosting=rf); train it with boosting=gbdt")

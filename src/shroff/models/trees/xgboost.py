@@ -98,7 +98,7 @@ def _base_margin(learner: Mapping[str, Any]) -> float:
         return float(base)
     if objective not in _PROBABLE:
         known = ", ".join(_PROBABLE + _PLAIN)
-        raise RegistryError(f"the model's objective is {objective}; a score can be made of {known}")
+        raise RegistryError(f"the model's objective is {objective}; supported objectives are {known}")
     base = min(max(base, _NEAREST_TO_CERTAIN), np.float32(1) - _NEAREST_TO_CERTAIN)
     return -_single_logarithm(float(np.float32(1) / base - np.float32(1)))
 

@@ -59,7 +59,7 @@ def sender_of(text: str) -> Address:
     found = getaddresses([text])
     name, address = found[0] if len(found) == 1 else ("", "")
     if not is_address(address):
-        raise UsageError("mail: 'from' in shroff.yaml is not an address of mail, such as Bank <notices@bank.example>.")
+        raise UsageError("mail: 'from' in shroff.yaml is not a mail address, such as Bank <notices@bank.example>.")
     return Address(display_name=one_line(name), addr_spec=address)
 
 

@@ -78,7 +78,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Multiply small numbers."""
         if not all(isinstance(one, int | float) and abs(one) < 10**6 for one in (left, right)) or operator != "*":
-            raise SecurityError(f"{operator} is for small numbers here, and ** for none")
+            raise SecurityError(f"{operator} is allowed for small numbers only, and ** for none")
         return left * right
 
 
@@ -90,7 +90,7 @@ def _format(text: str, *values: Any, **named: Any) -> str:
 def _joined(context: EvalContext, values: Iterable[Any], by: str = "", attribute: str | int | None = None) -> str:
     """Values with a short text between them. Raises: SecurityError for a long one, which makes much of little."""
     if len(by) > BETWEEN_MAX:
-        raise SecurityError(f"between what is joined stand at most {BETWEEN_MAX} characters")
+        raise SecurityError(f"the separator of a join has at most {BETWEEN_MAX} characters")
     return cast("str", do_join(context, values, by, attribute))  # HTML stays what it is
 
 
@@ -117,7 +117,7 @@ def check_own(environment: Sandbox, name: str, text: str) -> None:
         raise TemplateSyntaxError(f"a template has at most {SIZE_MAX:,} characters", 1, name)
     found = _LOADS.search(_NOT_RENDERED.sub(_lines, text)) if ".html." in name else None
     if found is not None:
-        words = f"{found[0]!r} is not for mails: nothing is loaded, sent or run by opening one"
+        words = f"{found[0]!r} is not allowed: opening a mail must load, send and run nothing"
         raise TemplateSyntaxError(words, text.count("\n", 0, found.start()) + 1, name)
     for words, line in _growing(environment.parse(text, name)):
         raise TemplateSyntaxError(words, line, name)
@@ -129,17 +129,17 @@ def _lines(found: re.Match[str]) -> str:
 
 def _growing(tree: nodes.Template) -> Iterator[tuple[str, int]]:
     for one in tree.find_all((nodes.Macro, nodes.CallBlock, nodes.AssignBlock, nodes.FilterBlock)):
-        yield "a template has no macros, and no blocks that are set or filtered", one.lineno
+        yield "a template cannot have macros, set blocks or filter blocks", one.lineno
     for one in tree.find_all(nodes.Assign):
         if any(one.node.find_all(nodes.Name)) or isinstance(one.node, nodes.Name):
-            yield "'set' takes a text or a number as it stands here, and nothing that is made of others", one.lineno
+            yield "'set' takes a literal text or number only", one.lineno
     yield from _nested(tree, 0)
 
 
 def _nested(node: nodes.Node, depth: int) -> Iterator[tuple[str, int]]:
     inside = depth + isinstance(node, nodes.For)
     if inside > LOOPS_MAX or (isinstance(node, nodes.For) and node.recursive):
-        yield f"at most {LOOPS_MAX} loops stand one within the other, and none calls itself", node.lineno
+        yield f"at most {LOOPS_MAX} nested loops are allowed, and no recursive ones", node.lineno
         return
     for one in node.iter_child_nodes():
         yield from _nested(one, inside)

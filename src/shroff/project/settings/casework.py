@@ -1,4 +1,4 @@
-"""The key `cases` of shroff.yaml: what raises an alert, whom a case is about, and how long it may wait.
+"""The key `cases` of shroff.yaml: what raises alerts, the entity of cases, and due times.
 
 None of it decides anything: like what says where things are, it is in no version, control event or receipt.
 """
@@ -79,7 +79,7 @@ class CaseSettings:
 def load_case_settings(
     top: yamltext.Node | None, problems: list[Problem], events: Events | None = None
 ) -> CaseSettings:
-    """Read the key `cases` of shroff.yaml; with events, what it names must be among them."""
+    """Load the key `cases` of shroff.yaml; with events, check the names in it."""
     node = top.get(NAME_OF) if isinstance(top, yamltext.Mapping) else None
     if node is None:
         return CaseSettings()

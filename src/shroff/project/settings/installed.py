@@ -1,4 +1,4 @@
-"""The adapters of all installed packages, and what each declares about its settings, found by their entry points.
+"""Adapters of all installed packages with their declared settings, found by entry points.
 
 A lookup begins with shroff's own adapters, which takes 4 ms. Packages beside it are searched only for a technology
 that shroff has not, for the schema and for the reference, which takes 10 to 30 ms. A name of shroff's own adapters
@@ -99,7 +99,7 @@ def settings_of(contract: str, kind: str) -> AdapterSettings:
 
 
 def each_settings(contract: str) -> Iterator[tuple[str, AdapterSettings]]:
-    """All technologies of a contract with what they declare; a package whose declaration is broken is left out."""
+    """Settings of all adapters of a contract; packages with broken declarations are left out."""
     for kind in kinds(contract):
         try:
             yield kind, settings_of(contract, kind)
@@ -128,7 +128,7 @@ def kind_at(contract: str, scheme: str) -> str:
 
 
 def first_schemes(contract: str) -> str:
-    """How addresses of a contract begin, for messages: one for each technology."""
+    """URL schemes of a contract, for messages: one for each technology."""
     return _listed([f"{next(iter(one.schemes))}://" for _, one in each_settings(contract) if one.schemes])
 
 

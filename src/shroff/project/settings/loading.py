@@ -45,7 +45,7 @@ def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
 
 
 def _money(node: Node | None, problems: list[Problem]) -> tuple[str, int]:
-    """`EUR`, or `{ currency: ZAR, places: 4 }`."""
+    """Load `EUR`, or `{ currency: ZAR, places: 4 }`."""
     if isinstance(node, Mapping):
         loading.check_keys(node, MONEY, problems, "money")
         places = loading.one_of(node.get("places"), tuple("012345678"), problems, "the places of money")

@@ -1,4 +1,4 @@
-"""The keys of shroff.yaml, each with what it means (see `language.keys`)."""
+"""The keys of shroff.yaml with their meanings (see `language.keys`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The key `summaries` of shroff.yaml: what rows of five minutes are made of, and into which tables they go.
+"""The key `summaries` of shroff.yaml: the contents of five-minute rows, and their tables.
 
 None of it decides anything: like what says where things are, it is in no version, control event or receipt.
 """

@@ -1,4 +1,4 @@
-"""One outside system of shroff.yaml: its kind with its settings, and what reading them takes."""
+"""One external system of shroff.yaml: its kind, its settings, and what reading them needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shroff.project.settings.systems_keys import default_of
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One outside system: its kind, and its settings as they are written, `${NAME}` and all.
+    """An external system: its kind, and its settings as written, with `${NAME}`.
 
     Its text shows the kind alone, since settings may hold credentials.
     """
@@ -37,12 +37,12 @@ class System:
 
     @property
     def lanes(self) -> int:
-        """How many lanes a source has, each with a log of its own; only Kafka's topics part into lanes."""
+        """Number of lanes of a source, each with its own log; only Kafka supports several."""
         return int(self.text("lanes", "1")) if self.kind == "kafka" else 1
 
     @property
     def starts_now(self) -> bool:
-        """Whether a sink that the log does not know yet begins with what comes from now on."""
+        """Whether a new sink starts with future rows only."""
         return self.text("start", default_of("sink", self.kind, "start")) == "now"
 
     @property
@@ -57,7 +57,7 @@ class System:
 
 
 def filled(system: System) -> System:
-    """A system with what the environment has to say of its settings. Raises: UsageError as `config.filled`."""
+    """The system with `${NAME}` replaced from the environment. Raises: UsageError as `config.filled`."""
 
     def fill(value: Any) -> Any:
         if isinstance(value, str):
@@ -75,7 +75,7 @@ def names_of(node: Node | None) -> frozenset[str]:
 
 
 def look_for_mistakes(contract: str, system: System, node: Node, problems: list[Problem]) -> None:
-    """Add what the adapter finds contradictory in its settings."""
+    """Add the contradictions that the adapter finds in its settings."""
     try:
         mistake = settings_of(contract, system.kind).mistake(system.options)
     except UsageError:  # which was told where the settings were read
@@ -89,7 +89,7 @@ def mapping_of(found: Plain | None) -> Mapping[str, Any]:
 
 
 def single_of(found: Plain) -> tuple[str, Mapping[str, Any]]:
-    """The one kind of a mapping, with what stands under it."""
+    """The only kind of a mapping, with its settings."""
     assert isinstance(found, dict)
     kind, options = next(iter(found.items()))
     return kind, mapping_of(options)

@@ -1,4 +1,4 @@
-"""Outside systems of shroff.yaml: what a project reads from and writes to.
+"""External systems of shroff.yaml that a project reads from and writes to.
 
 None of it decides anything. So it is in no version and in no control event: the same project on one file and on a
 cluster gives the same receipts, and no address and no credential gets into the log.
@@ -53,7 +53,7 @@ _PASSWORD: Final = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
 
 @dataclass(frozen=True, slots=True)
 class SessionTimes:
-    """How long somebody stays signed in: without a use of the session, and at most."""
+    """Session lifetime: idle timeout and maximum."""
 
     idle_ms: int = 3_600_000
     lasts_ms: int = 12 * 3_600_000  # a working day
@@ -94,7 +94,7 @@ class Systems:
 
     @property
     def named_read(self) -> dict[str, System]:
-        """The sources that are read under their names; `source`, where it stands beside them, under its kind.
+        """The named sources that are read; `source` beside them is named by its kind.
 
         Empty where none has a name, and with lanes, each of which reads its share of one source.
         """
@@ -104,7 +104,7 @@ class Systems:
 
     @property
     def all_read(self) -> list[tuple[tuple[str, ...], System]]:
-        """The sources that are read, each with its place in shroff.yaml."""
+        """The sources that are read, each with its position in shroff.yaml."""
         named = [(("sources", name, one.system.kind), one.system) for name, one in self.read.items()]
         if self.source is None or any(one is self.source for _, one in named):
             return [*named]
@@ -115,14 +115,14 @@ class Systems:
         return System(source.kind, self.settled("source", source, folder))
 
     def beside(self, contract: str, system: System, folder: Path) -> dict[str, Any]:
-        """Settings of an adapter that is opened by its address, beside that. Raises: as `settled`."""
+        """Settings beside the address of an adapter. Raises: as `settled`."""
         kind = kind_at(contract, filled(system).text("url").partition(":")[0])
         names = {key.name for key in settings_of(contract, kind).keys} if kind else set()
         own = {name: value for name, value in system.options.items() if name in names}
         return dict(self.settled(contract, System(kind, own), folder)) if own else {}
 
     def called(self, system: System, folder: Path) -> System:
-        """A system that is called over HTTP, filled, with `http:` for what it leaves open; files by their whole paths.
+        """An HTTP system with `${NAME}` replaced, defaults from `http:`, and absolute file paths.
 
         Raises: UsageError as `config.filled`.
         """
@@ -136,12 +136,12 @@ class Systems:
 
     @property
     def mails_are_files(self) -> bool:
-        """Whether mails stay here, where no way is named by which they leave."""
+        """Whether mails are files, because no mail server is set."""
         return self.mailer.kind == DEFAULT_MAILER
 
     @property
     def mails_kept_ms(self) -> int:
-        """How long mails stay that are files."""
+        """Retention of mails in files."""
         return self.mail.duration_ms("keep", MAILS_KEPT)
 
     @property
@@ -191,7 +191,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
 
 
 def _mail(top: YamlMapping, problems: list[Problem]) -> tuple[System, System]:
-    """What concerns all mails, and what hands them over."""
+    """Load the settings of all mails, and the mailer."""
     node = top.get("mail")
     if node is None:
         return System("mail", {}), System(DEFAULT_MAILER, {})
@@ -357,7 +357,7 @@ def _sinks(top: YamlMapping, problems: list[Problem]) -> dict[str, System]:
 
 
 def _warn_of_passwords(node: Node | None, warnings: list[Problem]) -> None:
-    """Say where a password stands in an address as it is."""
+    """Warn of passwords written into addresses."""
     if isinstance(node, Scalar) and _PASSWORD.search(node.text):
         hint = "Write ${NAME} instead, and set that environment variable where shroff runs."
         warnings.append(node.problem("this file contains a password.", hint))
@@ -367,7 +367,7 @@ def _warn_of_passwords(node: Node | None, warnings: list[Problem]) -> None:
 
 
 def without_systems(text: str, tree: YamlMapping) -> str:
-    """The text of shroff.yaml without the keys that say where things are: what a control event carries of it.
+    """The text of shroff.yaml for a control event, without the keys of external systems.
 
     Written anew where such a key is in it, as one line a key; else as it is.
     """

@@ -164,7 +164,7 @@ class Attributes:
         return None if found is None else found.type
 
     def names(self) -> list[str]:
-        """All features, declared or added."""
+        """Names of all features, declared or added."""
         return [*self.target.features, *self.added]
 
     def meaning(self, attribute: Attribute) -> Meaning:
@@ -361,7 +361,7 @@ class Attributes:
         raise RadarError(f"{attribute.shown} needs an entity for {per.replace('_', ' ')}.", attribute.place, hint)
 
     def _check_case(self, attribute: Attribute, per: str, entity: str, *, is_named: bool) -> None:
-        """Refuse an entity that tells capitals apart where Radar does not; note it where the mapping names it."""
+        """Refuse an entity with case-sensitive keys if Radar ignores case; if the mapping names it, add a note."""
         keys = self.target.events.entities[entity].keys[self.target.event]
         if per not in _FOLDED_KEYS or any(_case_of(one) for one in keys):
             return

@@ -1,8 +1,8 @@
-"""Rules of Stripe Radar carried over into the language: each with the same hits, or refused with what is missing.
+"""Import of Stripe Radar rules: each with the same hits, or refused with what is missing.
 
 What is missing spreads in both languages, as Radar has it since May 2024: a comparison with it is missing, its opposite
 too, and a rule whose condition is missing does not hit. One thing differs, and is written out. There an allow rule wins
-over a block rule; here a rule's decline is never cancelled, so what is allowed is taken out of the condition.
+over a block rule; here a rule's decline is never canceled, so what is allowed is taken out of the condition.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Carried:
 
 @dataclass(frozen=True, slots=True)
 class RefusedRule:
-    """A rule that was not carried over; `attribute` is what is missing, empty where it is something else."""
+    """A rule that was not imported; `attribute` is what is missing, or empty for another reason."""
 
     text: str
     attribute: str
@@ -85,7 +85,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class RadarOptions:
-    """How rules are carried over.
+    """Options of the import.
 
     Args:
         file: Names the file in messages.
@@ -99,7 +99,7 @@ class RadarOptions:
 
 
 def carry_over(rules: Sequence[RadarRule], target: RadarTarget, options: RadarOptions) -> Outcome:
-    """Each rule in our language, or the reason why not."""
+    """Translate each rule, or give the reason why not."""
     carrier = _Carrier(target, options)
     allowed = [one for one in rules if one.action == "allow"]
     for rule in allowed:
@@ -172,7 +172,7 @@ class _Carrier:
         return found
 
     def _id(self, rule: RadarRule) -> str:
-        """A name made of what the rule reads, that no other rule has."""
+        """A unique name made of the attributes that the rule reads."""
         words = [re.sub(r"\W+", "_", one.name.strip(":").lower()).strip("_") for one in attributes_of(rule.condition)]
         action = "challenge" if rule.action == "3ds" else rule.action
         base = "_".join([action, *dict.fromkeys(words)])[:ID_LENGTH_MAX].rstrip("_")
@@ -242,7 +242,7 @@ class _Carrier:
             raise RadarError(f"{attribute.shown} is a text, which takes = and != only.", attribute.place)
 
     def _literal(self, attribute: Attribute, meaning: Meaning, value: Text | RadarNumber) -> str:
-        """A value as it stands beside an attribute."""
+        """A value as a literal beside an attribute."""
         kind = meaning.type.kind
         if not meaning.type.is_text:
             if isinstance(value, Text):
@@ -312,12 +312,12 @@ class _Carrier:
 
 
 def _is_closed(meaning: Meaning) -> bool:
-    """Whether it is a choice of texts that are all known."""
+    """Whether it is a choice without other values."""
     return meaning.type.kind == "choice" and not meaning.type.is_open
 
 
 def _operand(meaning: Meaning) -> str:
-    """An attribute as it stands beside a value that is named."""
+    """An attribute as an operand beside a value."""
     is_folded = meaning.type.is_text and not _is_closed(meaning)
     return meaning.in_case(meaning.case) if is_folded else meaning.text
 

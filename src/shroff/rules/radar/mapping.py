@@ -1,4 +1,4 @@
-"""The user's own mapping for rules of Stripe Radar: what attributes, entities, lists and past charges are here."""
+"""The user's mapping for Stripe Radar rules: attributes, entities, lists and past charges."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _WORDS: Final = ("in", "includes", "like")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands in a file; both count from 1."""
+    """A position in a file; line and column count from 1."""
 
     line: int
     column: int
@@ -111,7 +111,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class RadarTruth:
-    """An attribute that stands by itself: whether it is so."""
+    """A boolean attribute used as a condition."""
 
     left: Attribute
 
@@ -134,7 +134,7 @@ Condition = RadarCompare | RadarWithin | Pattern | Missing | RadarTruth | RadarN
 
 @dataclass(frozen=True, slots=True)
 class RadarRule:
-    """One rule. `text` is what was written, on one line and without remarks."""
+    """A parsed rule. `text` is its source on one line, without comments."""
 
     action: str
     condition: Condition
@@ -143,7 +143,7 @@ class RadarRule:
 
 
 class RadarError(Exception):
-    """A rule that cannot be read, or carried over: where, why, and what helps."""
+    """A rule that cannot be parsed or translated, with position, reason and fix."""
 
     def __init__(self, message: str, place: Place, hint: str = "") -> None:
         self.message, self.place, self.hint = message, place, hint
@@ -181,7 +181,7 @@ def read_rules(source: str, file: str) -> tuple[list[RadarRule], list[tuple[str,
 
 
 def _stretches(text: str) -> Iterator[tuple[int, int]]:
-    """Where each rule begins and ends, [start, end)."""
+    """Range of each rule, [start, end)."""
     start = end = -1
     at = 0
     for line in text.split("\n"):
@@ -354,7 +354,7 @@ class _Reader:
         return self._tokens[self._next]
 
     def _takes(self, word: str) -> bool:
-        """Whether that comes next, which is then taken."""
+        """Consume the next token if it matches."""
         token = self._peek()
         is_it = token.kind in {"word", "sign"} and _SAME.get(token.text, token.text.lower()) == word
         self._next += is_it

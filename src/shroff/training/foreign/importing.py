@@ -85,12 +85,12 @@ class ImportedModel:
     @property
     def remarks(self) -> list[str]:
         """Warnings in the report, in sentences."""
-        origin = f"It was trained elsewhere and brought from {self.file}"
+        origin = f"It was trained elsewhere and imported from {self.file}"
         if self.until_ms is None:
-            told = f"{origin}. Test rows may have been in its training: it may do worse on what comes than is shown."
+            told = f"{origin}. Its training data may include test rows, so these metrics may be too good."
         else:
             until = time_text(self.until_ms)
-            told = f"{origin}; as was declared, its training ended {until}, and every test begins later."
+            told = f"{origin}; its declared end of training is {until}, and every test begins later."
         found = [told, *self.said, *self.foreign.remarks, *self.checked.remarks]
         if self.foreign.gives == PROBABILITY and not self.calibrate:
             found.append("Its margins are probabilities, and its scores are these.")
@@ -126,8 +126,8 @@ class ImportedModel:
         if self.until_ms is not None and last.test_start_ms < self.until_ms:
             raise UsageError(
                 f"{self.file} was trained on events up to {time_text(self.until_ms)}, and the last test begins"
-                f" {time_text(last.test_start_ms)}: there are no labelled events that it has not seen. Bring it again"
-                " when there are, or one that was trained on older events."
+                f" {time_text(last.test_start_ms)}: there are no labeled events that it has not seen. Import it again"
+                " when there are, or import one that was trained on older events."
             )
 
     def _refuse_seen(self, test: TrainingSet) -> None:
@@ -162,8 +162,8 @@ def refuse_numbers(file: str, foreign: Foreign, *, calibrate: bool) -> None:
     """Raises: UsageError where the model gives no probability and is not calibrated."""
     if foreign.gives == NUMBER and not calibrate:
         raise UsageError(
-            f"{file} gives a number and no probability ({foreign.parameters.get('objective')}). Let it be"
-            " calibrated on labelled events, with --calibrate."
+            f"{file} gives a number, not a probability ({foreign.parameters.get('objective')}). Calibrate it"
+            " on labeled events with --calibrate."
         )
 
 
@@ -201,7 +201,7 @@ def foreign_file(path: Path, rounds: int | None) -> tuple[Foreign, str]:
         size = path.stat().st_size
         if size > BYTES_MAX:
             raise UsageError(
-                f"{path.name} is larger than {BYTES_MAX // 2**20} MiB, and no model is that is scored in microseconds;"
+                f"{path.name} is larger than {BYTES_MAX // 2**20} MiB, too large to score in microseconds;"
                 " train fewer trees, or shallower ones."
             )
         data = path.read_bytes()
@@ -218,8 +218,8 @@ def settings_for(definitions: Definitions, event: str, read: ForeignInputs) -> t
     said = []
     if given_away:
         said.append(
-            f"It reads {', '.join(given_away)}, which give the answer away; without them it cannot be shown, since it"
-            " is not trained here."
+            f"It reads {', '.join(given_away)}, which give_away lists. Metrics without them are missing, because it"
+            " was not trained here."
         )
     return replace(settings, inputs=read.inputs, give_away=(), search={}), said
 

@@ -182,7 +182,7 @@ def read_by(
         placed = _placed(foreign, file, names, [one.theirs for one in listed], f"{OPTION} names")
     inputs, given = [inputs[at] for at in placed], [given[at] for at in placed]
     if doubled := next((one.name for at, one in enumerate(inputs) if one in inputs[:at]), None):
-        raise UsageError(f"{doubled} stands for two features of {file}; name another input for one of them.")
+        raise UsageError(f"{doubled} stands for two features of {file}; use another input for one of them.")
     known = {one.name for one in inputs}
     for name in categories:
         if name not in known:

@@ -87,7 +87,7 @@ def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) 
         row = [_value(line.columns.get(key), one, place, unknown) for key, one in zip(keys, columns, strict=True)]
         found = _number(line.columns.get(answer), f"{place}: {answer}")
         if not np.isfinite(found):
-            raise UsageError(f"{place}: {answer} is missing; each row has the answer that the model gave.")
+            raise UsageError(f"{place}: {answer} is missing; each row needs the model's own answer.")
         places.append(place)
         values.append(row)
         expected.append(found)

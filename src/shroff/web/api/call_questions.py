@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 BODY_BYTES_MAX: Final = 64 * 1024
 KEY: Final = "Idempotency-Key"
 KEY_LENGTH_MAX: Final = 200
-HEADERS: Final = {KEY: "A text of your own for this mail: the same request with the same key sends nothing again."}
+HEADERS: Final = {KEY: "A unique text for this mail: repeating the request with the same key sends nothing."}
 MAIL_PROBLEMS: Final = {
     400: "",
-    409: "The key was used for another mail, or nobody knows whether its mail was sent.",
+    409: "The key was used for another mail, or it is unknown whether its mail was sent.",
     415: "The body is not JSON.",
-    422: "The body is refused, a recipient is none of the call's, or the mail server accepts none of them.",
+    422: "The body is refused, a recipient is not allowed, or the mail server accepts none of them.",
     429: "",
 }
 
@@ -202,7 +202,7 @@ async def _sent(service: Service, request: Request, call: AskingCall, mail: Mail
     """Send a mail, and say to how many. Raises: ProblemError where nothing is sent; TransientError."""
     strangers = [one for one in mail.to if one not in call.recipients]
     if strangers:
-        words = f"{len(strangers)} of the recipients are none of calls.yaml; nothing was sent"
+        words = f"{len(strangers)} of the recipients are not in calls.yaml; nothing was sent"
         raise ProblemError(422, "bad-recipient", "The request was refused", words)
     key = request.headers.get(KEY, "")
     if len(key) > KEY_LENGTH_MAX:
@@ -225,12 +225,12 @@ async def _sent(service: Service, request: Request, call: AskingCall, mail: Mail
 
 def _told(reader: QuestionReader) -> RouteDoc:
     call, names = reader.call, sorted(reader.known)
-    summary = f"What an earlier service answered, by {call.reads}. Nothing is written."
+    summary = f"Answer a query of an earlier service, by {call.reads}. Nothing is written."
     answer = _shape(call.part)
     if call.is_of_rows:
         answer = {"type": "array", "items": answer}
     if call.method == "get":
-        query = dict.fromkeys(names, "As the earlier service took it.")
+        query = dict.fromkeys(names, "In the format of the earlier service.")
         problems = {400: "", 422: "The query is refused.", 429: ""}
         return RouteDoc(summary, "The response that calls.yaml defines.", problems=problems, query=query, answer=answer)
     body: dict[str, Any] = {"type": "object", "properties": {name: {} for name in names}, "additionalProperties": False}

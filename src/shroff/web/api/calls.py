@@ -76,7 +76,7 @@ def _handle(path: str) -> Handle:
 def _call_reader(path: str, definitions: Definitions) -> CallReader:
     call = definitions.calls.get(path)
     if not isinstance(call, MappedCall):
-        words = f"calls.yaml has no {path} about an event any more"
+        words = f"calls.yaml has no {path} for events any more"
         raise ProblemError(404, "not-found", "Nothing is there", words)
     secret = secret_fields(definitions.events, call.event)
     return CallReader(call, definitions.events.types[call.event], secret, definitions.settings.money_places)
@@ -131,9 +131,9 @@ def _read(
 
 def _told(call: MappedCall, event_type: EventType, features: Mapping[str, Feature]) -> RouteDoc:
     summary = (
-        f"A {call.event} as an earlier service took it: decided, durable, answered as that service answered."
+        f"Decide a {call.event} in the format of an earlier service. It is durable before the response."
         if call.writes
-        else f"What would be decided of a {call.event} that comes as an earlier service took it. Nothing is written."
+        else f"Score a {call.event} in the format of an earlier service. Nothing is written."
     )
     answer = {
         "type": "object",

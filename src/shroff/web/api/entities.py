@@ -52,7 +52,7 @@ class EntityNeighbour(TypedDict):
 
 
 class EntityView(EntityKey):
-    """One key of an entity: events, features, flags and neighbours.
+    """One key of an entity: events, features, flags and neighbors.
 
     `left_out` are keys of other entities that link nobody, since more than 20 keys share them.
     """
@@ -68,7 +68,7 @@ class EntityView(EntityKey):
 
 
 async def entity(service: Service, request: Request) -> Json[EntityView]:
-    """Timeline, features as of the last decision, flags and neighbours of one key."""
+    """Timeline, features as of the last decision, flags and neighbors of one key."""
     name = known_entity(service, request)
     key = await service.in_thread(known_key, service.project, name, request.path_params["key"])
     limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
@@ -116,7 +116,7 @@ def known_entity(service: Service, request: Request) -> str:
 def looked(
     project: Project, name: str, key: str, before: int | None, limit: int
 ) -> tuple[Timeline, list[FlagRow], KeyLinks]:
-    """The log's data about a key; flags and neighbours with the first part only."""
+    """The log's data about a key; flags and neighbors with the first part only."""
     with project.opened.reading() as log:
         look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
         timeline = look.timeline(name, key, before=before, limit=limit)

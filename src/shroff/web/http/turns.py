@@ -86,10 +86,10 @@ class Turns:
         """What a function gives. Raises: ProblemError with 429 or 503 where there is too much, or it takes too long."""
         turn = self._turns.setdefault(sender, _Turn())
         if turn.count >= self._of_sender_max:
-            words = f"{self._what} is done one at a time for each sender, and {turn.count} of yours are not done yet"
+            words = f"{self._what} runs one at a time for each sender, and {turn.count} of yours are not done yet"
             raise too_many(words)
         if sum(one.count for one in self._turns.values()) >= OF_ALL_MAX:
-            words = f"too many ask for {self._what} now; try again"
+            words = f"too many requests for {self._what} now; try again"
             raise ProblemError(503, "overload", "Too many requests at once", words, RETRY_AFTER)
         turn.count += 1
         task = asyncio.ensure_future(self._run(sender, turn, function, arguments))

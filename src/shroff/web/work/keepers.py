@@ -104,7 +104,7 @@ class CaseKeeper:
 
 
 async def keep_indexed(service: Service, every_s: float = EVERY_S) -> None:
-    """Have the index follow the log, until it is cancelled."""
+    """Have the index follow the log, until it is canceled."""
     wait_s = every_s
     while True:
         await asyncio.sleep(wait_s)

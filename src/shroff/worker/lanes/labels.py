@@ -35,10 +35,10 @@ SENT: Final = "it is sent to lane {}, which has not applied it yet; its worker w
 
 
 class ReadableLane(Protocol):
-    """One lane of a project: its log can be read."""
+    """One lane of a project, with a readable log."""
 
     def has_log(self) -> bool:
-        """Whether there is a log yet."""
+        """Whether the lane has a log yet."""
 
     def open_log(self, *, read_only: bool) -> Log:
         """The log of the lane."""
@@ -84,7 +84,7 @@ def send_labels(project: LaneLabels, labels: Sequence[Submission]) -> list[Answe
 
 
 class _There(NamedTuple):
-    """Where an event is, and when it happened."""
+    """Lane, sequence number and time of an event."""
 
     lane: int
     time_ms: int
@@ -102,7 +102,7 @@ def _answer(one: Submission, there: _There | None) -> Answer:
 
 
 def _lanes_of(project: LaneLabels, labels: Sequence[Submission]) -> dict[int, _There]:
-    """Where the event of each label is that is in a lane, by the label's number among them."""
+    """Lane of each label's event, by the label's index, if it is in a lane."""
     wanted: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for at, one in enumerate(labels):
         label = one.label
@@ -140,7 +140,7 @@ def _dated(one: Submission, event_ms: int) -> LabelInput:
 
 
 def _await(lanes: Sequence[ReadableLane], sent: Mapping[str, int]) -> None:
-    """Wait until lanes have read what was sent to them. Raises: UsageError where one does not in time."""
+    """Wait until lanes have read what was sent to them. Raises: UsageError on timeout."""
     until_s = time.monotonic() + TAKEN_WITHIN_S
     for part, offset in sent.items():
         number = int(part.rpartition("/")[2])
@@ -153,7 +153,7 @@ def _await(lanes: Sequence[ReadableLane], sent: Mapping[str, int]) -> None:
 def _place(
     project: LaneLabels, labels: Sequence[Submission], lanes: Mapping[int, _There], answers: Sequence[Answer]
 ) -> None:
-    """Note where each label stands now, in the log of its lane."""
+    """Record the current position of each label in its lane's log."""
     from shroff.log.history import label_id
 
     views, places = project.each_lane(), project.definitions.settings.money_places

@@ -1,4 +1,4 @@
-"""Several lanes: each a log of its own over its partitions, and what has to hold for that (docs/decisions/0041).
+"""Lanes: several logs, each over its own partitions, and their requirements (docs/decisions/0041).
 
 A lane has the events of its keys and no others. So every event that a window of an entity counts has to come to the
 same lane: the key of each entity must have the key of messages in it.
@@ -28,8 +28,7 @@ from shroff.project.settings.systems import Systems
 LABELS: Final = "labels"  # the topics of our own, behind the project's name
 CONTROL: Final = "control"
 CURE: Final = (
-    "Leave 'lanes' out, and one worker takes all partitions; features over several keys of a log that is too large "
-    "for that are for 'shroff lake decide', by Spark."
+    "Leave out 'lanes': one worker then reads all partitions. If that is too slow, use 'shroff lake decide' with Spark."
 )
 _ALONE: Final = {  # what holds for one log, and what several would do to it
     "online": "features for other services are kept as those of one log",
@@ -60,7 +59,7 @@ class LanePaths(config.ProjectPaths):
 
 
 def lanes_of(systems: Systems) -> int:
-    """How many lanes a project has; 1 where it does not say."""
+    """Number of lanes of a project; 1 by default."""
     return 1 if systems.source is None else systems.source.lanes
 
 
@@ -76,7 +75,7 @@ def url_of_lane(url: str, lane: int) -> str:
 
 
 def in_lane(system: System, places: config.ProjectPaths) -> System:
-    """The source as the worker of these places reads it."""
+    """The source as read by the worker of this lane."""
     if places.lane is None:
         return system
     return System(system.kind, {**system.options, "lane": str(places.lane)})
@@ -86,7 +85,7 @@ def in_lane(system: System, places: config.ProjectPaths) -> System:
 
 
 def lane_problems(definitions: Definitions, systems: Systems, text: str = "") -> list[Problem]:
-    """Why a project cannot have the lanes that shroff.yaml names, each reason by the name of what stands against it.
+    """Reasons why a project cannot have the lanes of shroff.yaml.
 
     With the text of shroff.yaml, which no version has as it is written, they have their place in it.
     """
@@ -107,7 +106,7 @@ def lane_problems(definitions: Definitions, systems: Systems, text: str = "") ->
 
 
 def _node_of(text: str) -> Node | None:
-    """Where shroff.yaml names lanes, or what is nearest to that."""
+    """Position of lanes in shroff.yaml, or the nearest one."""
     node = read(text, config.PROJECT_FILE, [])
     for name in ("source", "kafka", "lanes"):
         node = (node.get(name) if isinstance(node, Mapping) else None) or node
@@ -117,7 +116,7 @@ def _node_of(text: str) -> Node | None:
 def _settings_mistakes(systems: Systems) -> Iterator[str]:
     assert systems.source is not None
     if not systems.source.text("key"):
-        yield "lanes need 'key': the entity by whose key producers part their messages."
+        yield "lanes need 'key': the entity by whose key producers partition their messages."
     for name, why in _ALONE.items():
         if getattr(systems, "keep_ms" if name == "keep" else name) is not None:
             yield f"'{name}' is not for several lanes yet: {why}."
@@ -152,7 +151,8 @@ def _entity_mistakes(events: Events, key: str) -> Iterator[str]:
                 assert isinstance(field, ThisField)
                 yield (
                     f"entity {entity.name} of {name} does not have {field.name} in its key, by which messages are "
-                    f"parted: events of one {entity.name} would be in several lanes, and each would count some of them."
+                    f"partitioned: events of one {entity.name} would be in several lanes, and each lane would count "
+                    f"a part of them."
                 )
 
 
@@ -164,8 +164,8 @@ def _matching_mistakes(definitions: Definitions, key: str) -> Iterator[str]:
             is_own = isinstance(field, ThisField) and aggregate.matching == field.name
             if aggregate.matching is not None and not is_own:
                 yield (
-                    f"{one.asker} counts each {aggregate.event} by its {aggregate.matching} ('matching'), and messages "
-                    f"are parted by {key}: the lane of one does not see those that came to another."
+                    f"{one.asker} counts each {aggregate.event} by its {aggregate.matching} ('matching'), but "
+                    f"messages are partitioned by {key}: a lane does not see the events of other lanes."
                 )
 
 
@@ -241,7 +241,7 @@ class Home:
         if home == partition:
             return ""
         return (
-            f"{name}: this event came by partition {partition}, and belongs to partition {home}: producers part "
+            f"{name}: this event came by partition {partition}, and belongs to partition {home}: producers partition "
             f"messages by {name}, with murmur2, as Java's do and librdkafka with 'partitioner: murmur2_random'"
         )
 

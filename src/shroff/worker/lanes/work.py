@@ -1,4 +1,4 @@
-"""Lane worker: holds its partitions, and takes up new versions, beside reading its source.
+"""Lane worker: checks its partitions, and activates new versions, besides reading its source.
 
 Whoever changes the project tells all lanes in one transaction (`streams.controls`), and each takes that up between two
 batches, at a place of its own. How far that was read moves in the transaction that has the version in force.
@@ -28,21 +28,18 @@ CONTROLS: Final = "control"  # among the offsets of a lane's log: how far versio
 SHAPE: Final = "lanes"  # and what the lanes are
 LOOK_S: Final = 0.25
 LABEL: Final = "label"
-OTHER_EVENTS: Final = (
-    "a version came to this lane whose events are read in another way than this worker does. Start it again: it takes "
-    "that version up first"
-)
+OTHER_EVENTS: Final = "this lane has a new version that reads events in another way. Restart this worker to use it"
 
 
 class Version(msgspec.Struct, frozen=True):
-    """A version as lanes are told of it: the whole text of its files, as a control event has it."""
+    """A version sent to lanes: the full text of its files, as in a control event."""
 
     files: dict[str, str]
     versions: dict[str, str]
 
 
 def told(definitions: Definitions) -> bytes:
-    """The message that puts a version in force."""
+    """The message that activates a version."""
     return msgspec.json.encode(Version(dict(definitions.files), asdict(definitions.versions)), order="sorted")
 
 
@@ -83,7 +80,7 @@ class Lane:
 
 
 class LaneLead:
-    """One time of leading the log of a lane. Raises: StateError where it was begun as one of other lanes."""
+    """One term as writer of a lane's log. Raises: StateError if it was started with other lanes."""
 
     def __init__(self, lane: Lane, log: Log, writer: Writer, inbox: InboxServer) -> None:
         self._lane, self._log, self._writer, self._inbox = lane, log, writer, inbox
@@ -99,7 +96,7 @@ class LaneLead:
         self._looked_s, self._words = 0.0, ""
 
     def hold(self, partitions: int) -> None:
-        """Hold the lane to what it was begun with, once its source is there. No commit is under way.
+        """Check the lane against its initial settings, once its source is open. No commit is running.
 
         Raises: StateError where keys would be in other lanes than before.
         """
@@ -119,13 +116,13 @@ class LaneLead:
                 ", ".join(f"{name} {text}" for name, text in sorted(one.items())) for one in (self._shape, now)
             )
             raise StateError(
-                f"lane {self._lane.number} was begun with {before}, and now it is {told}: keys would be in other lanes "
-                "than before, and their windows in two logs. Set them as they were, or begin a project anew and send "
-                "it what there was"
+                f"lane {self._lane.number} was started with {before}, and now has {told}: keys would move to other "
+                f"lanes, and their windows to other logs. Restore the old settings, or create a new project and send "
+                f"all events to it"
             )
 
     def checked(self, found: Sequence[Taken], submissions: Sequence[Submission]) -> list[Submission]:
-        """Submissions of what the source gave, those refused that do not belong to where they came from."""
+        """Submissions of the source; those in the wrong partition are refused."""
         checked: list[Submission] = []
         each, count = iter(submissions), int(self._shape["partitions"])
         for taken in found:
@@ -137,7 +134,7 @@ class LaneLead:
         return checked
 
     def attend(self, now_s: float, drain: Callable[[], None]) -> None:
-        """Take up what this lane is told, between two batches; `drain` has all committed that was decided.
+        """Apply messages to this lane, between two batches; `drain` commits everything decided.
 
         Raises: UsageError where that takes a new start.
         """
@@ -152,7 +149,7 @@ class LaneLead:
             self._message = None if self._is_done(self._message) else self._message
 
     def _is_done(self, message: Message) -> bool:
-        """Whether a version is in force, or refused; else it is prepared, or waits for a model."""
+        """Whether a version is active or refused; otherwise it is being prepared, or waits for a model."""
         part, behind = self._lane.controls.part, str(int(message.offset) + 1)
         offset = Offset(CONTROLS, part, behind, self._reached)
         try:
@@ -171,7 +168,7 @@ class LaneLead:
         return True
 
     def _definitions_of(self, message: Message) -> Definitions | None:
-        """The version of a message; None while what it needs is not here. Raises: UsageError, DefinitionError."""
+        """Version of a message; None while its models are missing. Raises: UsageError, DefinitionError."""
         if self._definitions is None:
             try:
                 found = self._lane.load(message)

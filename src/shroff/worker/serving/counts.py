@@ -1,4 +1,4 @@
-"""State and counts of a worker: its work so far, its speed, and what it waits for; of committed batches, for metrics.
+"""Counts of a worker: work done, rates, what it waits for; and of committed batches, for metrics.
 
 What `BatchTally` counts is read from batches that are in the log, so what a metric says is what was stored. Only a
 process that serves metrics has one: it costs 0.3 µs an event, 0.8 with the names of earlier dashboards.
@@ -48,7 +48,7 @@ STANDING_BY: Final = "standing by"
 
 
 class Latencies:
-    """How long messages took, from their arrival here to their commit, counted in buckets.
+    """Latency histogram of messages, from arrival to commit.
 
     >>> found = Latencies()
     >>> found.add(0.004, 98); found.add(0.1, 2)
@@ -73,7 +73,7 @@ class Latencies:
         self.exemplars[bound] = trace_id, seconds, time.time()
 
     def within(self, bounds_s: Sequence[float]) -> list[int]:
-        """How many took at most so long, by each bound; near a bound the buckets decide."""
+        """Number of messages within each bound, by buckets."""
         so_far = list(accumulate(self.counts))
         return [so_far[min(math.floor(STEPS * math.log2(one / SHORTEST_S)), LAST)] for one in bounds_s]
 
@@ -92,13 +92,13 @@ class Latencies:
         return Latencies(self.counts)
 
     def since(self, earlier: Latencies) -> Latencies:
-        """Those that are not among earlier ones."""
+        """Those not in an earlier histogram."""
         return Latencies([now - then for now, then in zip(self.copy().counts, earlier.counts, strict=True)])
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """How a worker goes on, and when it ends by itself.
+    """Options of a worker, and when it ends.
 
     Args:
         until_idle_s: It ends when nothing has come for so long; None for never.

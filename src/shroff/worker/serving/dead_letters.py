@@ -1,4 +1,4 @@
-"""Dead letters: what a source's messages left in quarantine, sent on after the commit.
+"""Dead letters: quarantined messages of a source, sent on after the commit.
 
 How far that has come is the number of an entry, kept among the log's offsets. What was sent and not yet noted there is
 sent again by the next process.
@@ -20,7 +20,7 @@ _PART: Final = "quarantine"
 
 
 class Refusing(Protocol):
-    """Where dead letters go, as of `streams.source.Source`."""
+    """Destination of dead letters, as in `streams.source.Source`."""
 
     name: str
 
@@ -41,7 +41,7 @@ class DeadLetters:
         self._next_s = 0.0
 
     def note(self, refused: int) -> None:
-        """So many entries came with a batch that is durable."""
+        """Count entries of a durable batch."""
         self.has_news = self.has_news or (refused > 0 and self._source.takes_refused)
 
     @property
@@ -54,7 +54,7 @@ class DeadLetters:
             pass
 
     def send(self, parts: Collection[str]) -> bool:
-        """Send some that stand behind those that were sent; whether there may be more that can be sent now."""
+        """Send some pending dead letters; whether there may be more to send now."""
         try:
             return self._send(parts)
         except TransientError as error:

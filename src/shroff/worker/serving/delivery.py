@@ -1,4 +1,4 @@
-"""Delivery to sinks beside a worker: as soon as this process may deliver, and never in the way of deciding."""
+"""Delivery to sinks by a worker: as soon as permitted, never blocking decisions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Tended(Protocol):
     """A background task that writes into the log from time to time."""
 
     def tend(self) -> None:
-        """For the thread of the log, between two batches and while it is idle. Raises: as the log's `append`."""
+        """Work on the log's thread, between two batches and while idle. Raises: as the log's `append`."""
 
     def health(self, last_seq: int) -> Sequence[DeliveryHealth]:
-        """How delivery to each sink is doing, where the log ends at this place. Quick: nobody is asked."""
+        """Delivery state of each sink, if the log ends at this position. Fast: contacts no system."""
 
     def finish_all(self) -> None:
         """Have all that is due tried once before it ends, beyond what its end waits for otherwise."""
@@ -79,7 +79,7 @@ class Outflow:
             self._delivery.finish_all()
 
     def _look(self, delivery: Tended) -> None:
-        """See how sinks are doing, and tell what is new of that."""
+        """Check the sinks, and report changes."""
         self.health = delivery.health(self._log.last_seq())
         for one in self.health:
             if one.trouble is None:
@@ -92,7 +92,7 @@ class Outflow:
 
 
 def silence_words(one: DeliveryHealth) -> str:
-    """That a sink takes nothing, since when and why; nothing where it is well."""
+    """Message that a sink fails, since when and why; empty if it is healthy."""
     if one.trouble is None:
         return ""
     return f"sink {one.name} has been failing since {time_text(one.trouble.since_ms)}: {one.trouble.words.rstrip('.')}"

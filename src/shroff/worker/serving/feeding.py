@@ -26,7 +26,7 @@ AT_ONCE: Final = 512  # messages of a batch: what a request waits for at most, s
 
 @dataclass(frozen=True, slots=True)
 class SourceFeed:
-    """A source and how it is read; `opened` gives a validator of the definitions in force."""
+    """A source and its reader; `opened` gives a validator of the active definitions."""
 
     source: Source
     opened: Callable[[Writer], Inflow]
@@ -34,7 +34,7 @@ class SourceFeed:
 
 
 class Feeding:
-    """One time of reading a source, on the thread of the log.
+    """One term of reading a source, on the log's thread.
 
     Args:
         work: Is kept up to date.
@@ -59,7 +59,7 @@ class Feeding:
         self.is_flowing = False  # whether more may be there at once
 
     def turn(self) -> bool:
-        """Decide and commit what is there, no batch being open; whether there was something.
+        """Decide and commit available messages, with no batch open; whether there were any.
 
         Raises: SuspectError where the program fails at a message; whatever the log raises. State is to be thrown away
             then, and the source begun again.
@@ -78,13 +78,13 @@ class Feeding:
         return True
 
     def attend(self, now_s: float) -> None:
-        """Do what is due beside reading: the source's state, and dead letters. Raises: as the log's `append`."""
+        """Tasks besides reading: the source's state, and dead letters. Raises: as the log's `append`."""
         self._reading.attend(now_s)
         if self._reading.has_letters:
             self._reading.send_letters()
 
     def end(self) -> None:
-        """Send what there is of dead letters, no batch being open. Raises: as the log's `append`."""
+        """Send pending dead letters, with no batch open. Raises: as the log's `append`."""
         self._reading.end()
 
     # ---- reading

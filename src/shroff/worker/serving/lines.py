@@ -133,7 +133,7 @@ def reason_of(error: Exception, *, shows_words: bool) -> str:
     """Why a message is refused that the program failed at; the words of the error may repeat values."""
     name, words = type(error).__name__, " ".join(str(error).split())[:WORDS_MAX]
     told = f"{name}: {words}" if words and shows_words else name
-    return f"shroff cannot process it ({told}); please report that"
+    return f"shroff cannot process it ({told}); please report this"
 
 
 def _nothing() -> None:

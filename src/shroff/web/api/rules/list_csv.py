@@ -39,7 +39,7 @@ def read(text: str, added_by: str) -> list[Entry]:
     try:
         header = [one.strip() for one in next(rows, [])]
         if "value" not in header or set(header) - set(LIST_COLUMNS):
-            raise UsageError(f"line 1: it names the columns, of {', '.join(LIST_COLUMNS)}; value must be there.")
+            raise UsageError(f"line 1 must name columns, of {', '.join(LIST_COLUMNS)}; value is required.")
         for row in rows:
             if len(row) > len(header):
                 raise UsageError(f"line {rows.line_num}: it has more cells than the first line.")

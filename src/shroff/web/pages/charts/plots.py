@@ -95,7 +95,7 @@ def plot_of(
 def _in_valley(spots: Sequence[Spot]) -> list[Spot]:
     """Dots on a line that has its least value at the lowest of them, with words that do not touch the line.
 
-    The words of that one stand below. Those of others stand above and towards the lowest, where the line falls away
+    The words of that one stand below. Those of others stand above and toward the lowest, where the line falls away
     from them, unless they would leave the chart there.
     """
     lowest = max(spots, key=lambda one: one.y)

@@ -154,7 +154,7 @@ def entry_of(service: Service, request: Request, form: Mapping[str, str]) -> Ent
     """An entry of a form. The page of a key says how long it lasts, and asks why. Raises: UsageError."""
     expires_at, note, lasts = instant(form.get("expires_at", "")), form.get("note", "").strip(), form.get("lasts")
     if lasts is not None and not note:
-        raise UsageError("An entry needs a reason. Say why.")
+        raise UsageError("An entry needs a reason.")
     if lasts:
         if lasts not in LASTS:
             raise UsageError(f"An entry lasts {', '.join(filter(None, LASTS))}, or has no end.")
