@@ -31,7 +31,7 @@ class WindowView:
 
 @dataclass(frozen=True, slots=True)
 class AggregateRow:
-    """One aggregate."""
+    """Definition of one aggregate."""
 
     name: str
     gives: str  # as the reference says it

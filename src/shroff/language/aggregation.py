@@ -1,4 +1,4 @@
-"""Typing an aggregate: its event type, what is aggregated, its condition, its window."""
+"""Type checker of aggregates: event type, argument, condition and window."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_aggregate(call: syntax.FunctionCall) -> bool:
 
 
 def check_aggregate(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTree) -> Aggregate:
-    """Type one aggregate. Raises: ExpressionError with its place and a hint."""
+    """Type-check one aggregate. Raises: ExpressionError with position and hint."""
     if scope.entity is None:
         _fail(call, f"aggregates stand in features and rules, not in {scope.what}")
     row = AGGREGATES[call.name]

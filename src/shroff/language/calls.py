@@ -146,7 +146,7 @@ def _formatted_time(text: str, form: str, zone: str) -> int:
 
 @lru_cache(maxsize=65_536)
 def _offset_ms(zone: str, second: int) -> int:
-    """How far a zone is ahead of UTC at a second since 1970; OverflowError outside the years 1 to 9999."""
+    """UTC offset of a zone at a second since 1970; OverflowError outside the years 1 to 9999."""
     moment = (_EPOCH + timedelta(seconds=second)).astimezone(ZoneInfo(zone))
     offset = moment.utcoffset()
     return 0 if offset is None else offset // timedelta(milliseconds=1)

@@ -1,4 +1,4 @@
-"""From an expression as written to a typed one: names, types, windows.
+"""Type checker: from a parsed expression to a typed one, with names, types and windows.
 
 Mistakes are refused here, when the project is loaded, with their place in the text and
 the nearest name that would have been right.
@@ -72,7 +72,7 @@ def _can_become(found: Type, wanted: Type) -> bool:
 
 
 class _Checker:
-    """One expression being typed: its scope, and the event type looked at inside an aggregate."""
+    """Type check of one expression: its scope, and the event type of the current aggregate."""
 
     def __init__(self, scope: Scope, item: str | None) -> None:
         self.scope, self.item = scope, item

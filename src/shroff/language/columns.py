@@ -77,7 +77,7 @@ def _objects(values: Iterable[Any]) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class ColumnSource:
-    """Where an expression's leaves come from, for `count` rows."""
+    """Columns for an expression's leaves, for `count` rows."""
 
     count: int
     leaf: Callable[[Node], Column]

@@ -1,4 +1,4 @@
-"""A typed expression: what the checker gives and both evaluators read.
+"""Typed expressions: the checker's output and the evaluators' input.
 
 Every node knows its type. Conversions between types are nodes of their own, so both
 sides of an operator always have one type and one number of places. Nodes are values:
@@ -100,7 +100,7 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Convert:
-    """The same value in another type: more places, or the nearest float."""
+    """The same value in another type: more decimal places, or the nearest float."""
 
     type: Type
     operand: Node
@@ -115,7 +115,7 @@ def unconverted(node: Node) -> Node:
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """`+ - *` of one type, or `/`. Exact sides of `/` have equally many places."""
+    """`+ - *` of one type, or `/`. Exact operands of `/` have equal decimal places."""
 
     type: Type
     operator: str
@@ -180,7 +180,7 @@ class InList:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A column of a look-up table; missing where the key is not there."""
+    """A column of a look-up table; missing if the key is not in it."""
 
     type: Type
     table: str
@@ -204,7 +204,7 @@ class When:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function. `options` holds what must be literal: places, zone, format."""
+    """A function call. `options` holds literal arguments: places, zone, format."""
 
     type: Type
     function: str

@@ -25,12 +25,12 @@ _TIME_WORDS: Final = {">": "after {}", ">=": "not before {}", "<": "before {}", 
 
 
 class TypeTextError(ValueError):
-    """The text does not name a type; the message says what would."""
+    """A text that is not a type; the message says what is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """One end of the values of a field: `> 0` is the sign and the limit, in the units in which values are held."""
+    """One bound of a field, such as `> 0`: the sign, and the limit in stored units."""
 
     sign: str
     limit: int | float
@@ -57,7 +57,7 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Which values of its type a field takes, from `least` to `most`, both inside.
+    """Allowed values of a field, from `least` to `most`, both inclusive.
 
     >>> str(parse_field_type("integer >= 1 and < 5", money_places=2).bounds)
     'at least 1 and below 5'

@@ -1,4 +1,4 @@
-"""The functions of the language: what they take and give, and what the reference says of them.
+"""The functions of the language: arguments, results and reference texts.
 
 How a value is computed stands in `calls`.
 """

@@ -18,7 +18,7 @@ TRUTH: Final = "boolean"
 
 @dataclass(frozen=True, slots=True)
 class One:
-    """One value on a line.
+    """One scalar value.
 
     Every scalar is text until its field types it; `kinds` says what a plain one may look
     like to a reader of YAML 1.2, so that `1` and `true` are taken where any text is.
@@ -95,7 +95,7 @@ Shape = One | Many | Either | Keys | Late
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: what it means, in whole sentences, and the shape of its value; None while it is not there yet."""
+    """One key: its meaning in full sentences, and the shape of its value; None if not supported yet."""
 
     name: str
     meaning: str

@@ -115,7 +115,7 @@ def by_name(
 
 
 def check_keys(found: Mapping, keys: Keys, problems: list[Problem], what: str) -> None:
-    """Refuse keys that the language does not name, and say which must stand and do not."""
+    """Report unknown keys and missing required ones."""
     known = keys.names
     for key, _ in found.entries:
         if key.text not in known:
@@ -228,7 +228,7 @@ def decimal(
 
 
 def minor_units(node: Node | None, places: int, problems: list[Problem], what: str) -> int | None:
-    """An amount of the project's money, which has so many places, in smallest units."""
+    """An amount in the project's money, with its decimal places, in minor units."""
     found = decimal(node, problems, what, 0, UNITS_MAX // 10**places)
     if found is None or node is None:
         return None

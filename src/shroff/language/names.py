@@ -42,7 +42,7 @@ class DeclaredNames:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where an expression stands, and so what it may read.
+    """Context of an expression: the names that it may read.
 
     `this` are the event types that `this` can be; empty where there is no `this`.
     `entity` is whose keys aggregates use; None where aggregates cannot stand.

@@ -113,7 +113,7 @@ def _stray(text: str, at: int) -> ExpressionError:
 
 
 class _Parser:
-    """The state of reading one expression: the tokens, the place in them, the depth."""
+    """Parser state: the tokens, the position and the depth."""
 
     def __init__(self, text: str) -> None:
         self.tokens = tokens(text)

@@ -73,7 +73,7 @@ class _Printer:
         self.event = event
 
     def write(self, node: Node, needed: int) -> str:
-        """The text of a node, in brackets where it is weaker than what stands around it."""
+        """Text of a node, in brackets if its precedence is lower than the context's."""
         text, strength = self.pair(node)
         return text if strength >= needed else f"({text})"
 

@@ -312,7 +312,7 @@ def _real(calculate: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate)
 
 
 def _quotient(left: Evaluate, right: Evaluate) -> Evaluate:
-    """float(A) / float(B): one division of two floats, exact sides being integers of equally many places."""
+    """float(A) / float(B), one float division; exact operands are integers with equal decimal places."""
 
     def evaluate(row: Any) -> float | None:
         a = left(row)

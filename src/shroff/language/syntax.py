@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 
 class ExpressionError(Exception):
-    """An expression that cannot be read or typed: what is wrong, where, and what helps."""
+    """An expression that cannot be parsed or typed: what is wrong, where, and the fix."""
 
     def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
         self.message, self.start, self.end, self.hint = message, start, end, hint

@@ -89,7 +89,7 @@ def show_duration(value_ms: int) -> str:
 
 
 def parse_decimal(text: str) -> tuple[int, int]:
-    """Read a decimal by its digits as (digits, places): `-1.50` is (-150, 2), `2e3` is (2000, 0).
+    """Parse a decimal as (digits, places): `-1.50` is (-150, 2), `2e3` is (2000, 0).
 
     Raises: ValueError where it is no decimal, or has more than 400 digits.
     """
@@ -107,7 +107,7 @@ def parse_decimal(text: str) -> tuple[int, int]:
 
 
 def with_point(text: str) -> str:
-    """A decimal with a comma before its places as one with a point: `1.250,00` is `1250.00`.
+    """Convert a decimal comma to a point: `1.250,00` is `1250.00`.
 
     Thousands may stand in groups of three, with a point, a space or an apostrophe between them.
     Raises: ValueError where it has another form, such as `12.50`, which nobody should take for 1250.
@@ -118,7 +118,7 @@ def with_point(text: str) -> str:
 
 
 def rescale_half_even(digits: int, places: int, wanted: int) -> int:
-    """Change the number of places; what is cut off is rounded half-even."""
+    """Change the number of decimal places, rounding half-even."""
     if places <= wanted:
         return int(digits * 10 ** (wanted - places))
     return divide_half_even(digits, 10 ** (places - wanted))
@@ -132,7 +132,7 @@ def divide_half_even(dividend: int, divisor: int) -> int:
 
 
 def parse_money(text: str, places: int) -> int:
-    """Read an amount in whole units as smallest units; more places than the currency has are refused."""
+    """Parse an amount in whole units as minor units; more decimal places than the currency's are refused."""
     digits, found = parse_decimal(text)
     if found > places and digits % 10 ** (found - places):
         raise ValueError(f"{text} has more than {places} decimal places")
@@ -140,7 +140,7 @@ def parse_money(text: str, places: int) -> int:
 
 
 def parse_number(text: str, places: int) -> int:
-    """Read a decimal, rounded half-even to `places`, as the value times 10**places."""
+    """Parse a decimal, rounded half-even to `places`, as the value times 10**places."""
     digits, found = parse_decimal(text)
     return check_units(rescale_half_even(digits, found, places), text)
 
@@ -233,7 +233,7 @@ def show_time(value_ms: int) -> str:
 
 
 def show_decimal(units: int, places: int) -> str:
-    """Write scaled units with all their places: (1230, 2) is `12.30`."""
+    """Format scaled units with all decimal places: (1230, 2) is `12.30`."""
     if places == 0:
         return str(units)
     whole, rest = divmod(abs(units), 10**places)

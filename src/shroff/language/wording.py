@@ -88,7 +88,7 @@ class ValueWording:
     money_places: int
 
     def told(self, node: Node, value: Value) -> str:
-        """A value with what it is of.
+        """A value with its description.
 
         >>> from shroff.language.types import money
         >>> spent = Aggregate(money(2), "sum", "card", "payment", ItemField(money(2), "amount"), over_ms=DAY_MS)

@@ -1,4 +1,4 @@
-"""From a typed column of the language to the column of numbers that a model reads: one way, in training and scoring."""
+"""Model inputs: from typed columns of the language to numbers, identical in training and scoring."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MS_A_SECOND: Final = 1_000
 
 
 def kind_of(type_: Type) -> str:
-    """How a model takes a value of this type: texts and choices are categories, all others numbers."""
+    """Kind of a model input: texts and choices are categories, all others numbers."""
     return CATEGORY if type_.is_text else NUMBER
 
 

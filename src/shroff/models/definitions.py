@@ -13,7 +13,7 @@ LEARNERS: Final = ("xgboost", "forest", "lightgbm", "logistic", "isolation")
 
 @dataclass(frozen=True, slots=True)
 class ModelInput:
-    """One thing that a model reads: its text, patterns resolved, and its typed expression over `this`."""
+    """One model input: its text with patterns resolved, and its typed expression over `this`."""
 
     name: str
     node: Node
@@ -31,7 +31,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class DailyCapacity:
-    """How many keys of an entity a day people can look at."""
+    """Number of an entity's keys that people can review per day."""
 
     entity: str
     k: int

@@ -40,7 +40,7 @@ def source_of(node: Node) -> FeatureValue | ThisField | None:
 
 
 def name_of(source: FeatureValue | ThisField, event: str) -> str:
-    """How a feature or field is named as a reason."""
+    """Name of a feature or field in reasons."""
     return source.name if isinstance(source, FeatureValue) else f"{event}.{source.name}"
 
 
@@ -136,7 +136,7 @@ def drawn_rows(rows: Words, seed: int) -> Words:
 
 
 def dependences(model: Explainable, columns: Sequence[Values]) -> tuple[Dependence, ...]:
-    """Each input of a model over some rows, the one that counts most first.
+    """Dependence of each model input on some rows, the most important first.
 
     Raises: UsageError for a model without contributions.
     """

@@ -59,7 +59,7 @@ class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 class Challenger(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model that scores a share of the keys of the entity `by`, in the champion's place."""
+    """A model that scores a share of the keys of the entity `by` instead of the champion."""
 
     id: Id
     digest: Digest
@@ -81,7 +81,7 @@ class InForce(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         return self.champion is None and self.challenger is None and not self.shadow
 
     def meaning(self) -> object:
-        """What of it changes what is computed: not who did it, when, and what was before."""
+        """The parts that affect scores, without who, when and previous champions."""
         champion, challenger = self.champion, self.challenger
         return [
             None if champion is None else [champion.id, champion.digest],
@@ -94,7 +94,7 @@ Everything = dict[str, InForce]
 
 
 def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
-    """The models in force by event type, from the text of the file; none where there is no file."""
+    """Active models by event type, from the text of the file; none without a file."""
     if text is None:
         return {}
     try:
@@ -155,7 +155,7 @@ def text_of(in_force: Mapping[str, InForce]) -> str:
 
 
 def version_of(in_force: Mapping[str, InForce]) -> str:
-    """A hash of what is in force, empty where nothing is."""
+    """Hash of the active models; empty if there are none."""
     meant = [[event, one.meaning()] for event, one in sorted(in_force.items()) if not one.is_empty]
     return hashlib.sha256(msgspec.json.encode(meant)).hexdigest()[:32] if meant else ""
 

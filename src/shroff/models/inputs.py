@@ -46,7 +46,7 @@ _SLICED: Final = frozenset(["text", "choice", "boolean", "integer"])
 
 @dataclass(frozen=True, slots=True)
 class InputSource:
-    """Where an input of a model stands in the file, and whether a pattern brought it."""
+    """Position of a model input in the file, and whether a pattern selected it."""
 
     place: Scalar
     is_pattern: bool
@@ -102,7 +102,7 @@ class InputLoader:
         return tuple(read.values())
 
     def _item(self, item: YamlNode) -> Iterator[tuple[ModelInput, InputSource]]:
-        """What one line of `inputs` stands for."""
+        """Resolve one line of `inputs`."""
         pattern = _pattern(item)
         if pattern is not None:
             assert isinstance(item, Scalar)
@@ -220,7 +220,7 @@ class InputLoader:
         return ModelInput(text_of(node), node)
 
     def _refusal(self, node: Node) -> tuple[str, str] | None:
-        """Why a model cannot read this, and what to write instead; None where it can."""
+        """Reason why a model cannot read this, with the fix; None if it can."""
         name = text_of(_by_type(node, self._event.name))
         if node.type == NOTHING:
             return f"{name} is always missing.", ""

@@ -1,4 +1,4 @@
-"""The keys of model.yaml, each with what it means (see `language.keys`).
+"""The keys of model.yaml with their meanings (see `language.keys`).
 
 With them the metrics that gates, reports and manifests name, and what each learner can be told.
 """
@@ -293,7 +293,7 @@ PARAMETERS: Final = (
 
 
 def parameters_of(learner: str) -> dict[str, LearnerParameter]:
-    """What a learner can be told, by name."""
+    """Parameters of a learner, by name."""
     return {one.name: one for one in PARAMETERS if learner in one.learners}
 
 

@@ -95,7 +95,7 @@ class LoadedModel:
         return self._body.contributions(self._matrix(columns))
 
     def cuts(self) -> Cuts | None:
-        """Where its trees part each input; None for a regression."""
+        """Split values of each input; None for a regression."""
         return self._body.cuts()
 
     def _matrix(self, columns: Sequence[Values]) -> Floats:

@@ -1,4 +1,4 @@
-"""model.yaml, read: the settings of each event type's model, every mistake with its place."""
+"""Loader of model.yaml: the settings of each event type's model, with the position of every error."""
 
 from __future__ import annotations
 
@@ -264,7 +264,7 @@ class _ModelLoader:
         return None if value is None else float(value)
 
     def _check_needs(self, key: Scalar, metric: Metric, there: frozenset[str]) -> None:
-        """Refuse a gate on what cannot be computed, and say what is lacking."""
+        """Refuse a gate whose metric cannot be computed, with what is missing."""
         for need in metric.needs:
             if need not in there:
                 words, cure = _NEEDS[need]

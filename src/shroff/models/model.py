@@ -1,4 +1,4 @@
-"""A model, loaded: what it reads, and from columns of that a score."""
+"""A loaded model: its inputs, and scores from their columns."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """Where a model parts each input, rising: between two neighbors a value changes nothing.
+    """Split values of each input, ascending: between two neighbors, the result is constant.
 
     Args:
         is_single: Whether it rounds values to single precision before it compares them.
@@ -81,7 +81,7 @@ class Cuts:
 
 @runtime_checkable
 class Explainable(Model, Protocol):
-    """A model that says what each input adds to a margin."""
+    """A model with contributions of its inputs to the margin."""
 
     def contributions(self, columns: Sequence[Values]) -> Floats:
         """What each input adds to each row's margin, and last the mean margin: (rows, inputs + 1).
@@ -92,11 +92,11 @@ class Explainable(Model, Protocol):
         """
 
     def cuts(self) -> Cuts | None:
-        """Where it parts its inputs; None for a model that is no forest of trees."""
+        """Split values of the inputs; None unless the model is a forest of trees."""
 
 
 def digest_of(manifest: bytes) -> str:
-    """What names a model: the hash of its manifest, without what is another each time the same is learned."""
+    """Identity of a model: hash of its manifest, without what differs between equal trainings."""
     try:
         found = msgspec.json.decode(manifest, type=dict[str, Any])
     except ValueError:

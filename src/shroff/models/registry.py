@@ -175,7 +175,7 @@ class Registry:
         return sorted(path.name for path in self.folder.iterdir() if path.is_dir() and _ID.fullmatch(path.name))
 
     def summaries(self) -> list[Summary]:
-        """Every model, damaged ones too. Cost: each file is read and hashed."""
+        """Summaries of every model, also damaged ones. Cost: reads and hashes each file."""
         return [self._summary(id_) for id_ in self.ids()]
 
     def _summary(self, id_: str) -> Summary:
@@ -346,7 +346,7 @@ class Registry:
 
 
 def _manifest_of(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
-    """The bytes of a manifest, with the hashes of the files beside it."""
+    """Bytes of a manifest, with the hashes of the other files."""
     hashes = {name: sha256(data).hexdigest() for name, data in sorted(files.items())}
     learnt = {name: one for name, one in manifest.items() if name != "made_at"}
     run: dict[str, Any] = {"files": {name: one for name, one in hashes.items() if name in _OF_A_RUN}}

@@ -1,4 +1,4 @@
-"""A training set: what a model reads of each event, and what was known of it and when."""
+"""Training set: the model inputs of each event, and what was known of it and when."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NEVER_MS: Final = np.iinfo(np.int64).max  # when a label will be known that neve
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One thing that a model reads, as a column of numbers.
+    """One model input as a column of numbers.
 
     Args:
         name: As model.yaml has it: `card.payments_1h`, `hour(payment.paid_at)`.
@@ -46,7 +46,7 @@ class Input:
 
 
 class Texts:
-    """Texts as Arrow holds them, which is a third of what Python's take; an array of those where it is indexed."""
+    """Texts as an Arrow array, a third of Python's memory; an array of them when indexed."""
 
     __slots__ = ("_texts",)
 

@@ -1,1 +1,1 @@
-"""The project's YAML files as nodes with places."""
+"""YAML files of a project as nodes with positions."""

@@ -1,4 +1,4 @@
-"""The nodes of a YAML text: a scalar, a mapping, a list, each with its place in the file.
+"""Nodes of a YAML text: scalars, mappings and lists, each with its position in the file.
 
 Where each character of a scalar stands is found from the scalar's raw text: plain and quoted scalars fold their
 lines and count an escape as one character, block scalars lose their indentation. Places are (line, column), from 1.
@@ -28,7 +28,7 @@ _PIECES = {
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A text of the file. `comment` is what stands after ` #` on the line where a plain one ends."""
+    """A scalar. `comment` is the comment after ` #` on the line where a plain scalar ends."""
 
     text: str
     line: int
@@ -42,7 +42,7 @@ class Scalar:
     gap: str = field(default=" ", repr=False, compare=False)
 
     def place(self, offset: int) -> tuple[int, int]:
-        """Line and column in the file of a character of `text`; the length of `text` gives the place after its end."""
+        """Line and column in the file of a character of `text`; its length gives the position after the end."""
         if offset <= 0 and self.style == "plain":
             return self.line, self.column
         places = _places_of(self.text, self.source or self.text, self.style, (self.line, self.column))
@@ -98,7 +98,7 @@ Node = Scalar | Mapping | Sequence
 
 @lru_cache(maxsize=4)  # a reason of many expressions asks for each of them
 def _places_of(text: str, source: str, style: str, start: Place) -> list[Place]:
-    """The place of each character of `text` and, last, the place after its end.
+    """Position of each character of `text`, and the position after its end.
 
     Args:
         text: What the scalar says.

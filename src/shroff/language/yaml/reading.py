@@ -1,4 +1,4 @@
-"""One reading of a YAML text: the parser's events made into nodes, with what is refused on the way.
+"""One parse of a YAML text: parser events become nodes, and unsupported features are refused.
 
 Scalars are never resolved: all are text. Doubled keys, anchors, aliases, tags, merge keys and further documents
 are refused with their place, and so is what nests too deep.

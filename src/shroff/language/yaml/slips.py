@@ -148,7 +148,7 @@ class EditedText:
         self.line_starts = [0, *accumulate(len(line) + 1 for line in written.split("\n"))]
 
     def back(self, index: int) -> int:
-        """The place in the file as written of one in `text`; within a replacement its start."""
+        """Position in the original file of one in `text`; the start of a replacement for positions within it."""
         number = bisect_right(self.starts, index) - 1
         if number < 0:
             return index
@@ -156,12 +156,12 @@ class EditedText:
         return edit.start if index < self.ends[number] else edit.end + index - self.ends[number]
 
     def edit_at(self, index: int) -> Edit | None:
-        """The edit whose replacement begins at this place of `text`."""
+        """The edit whose replacement starts at this position of `text`."""
         number = bisect_right(self.starts, index) - 1
         return self.edits[number] if number >= 0 and self.starts[number] == index else None
 
     def line_and_column(self, written_index: int) -> tuple[int, int]:
-        """Both from 1, of a place in the file as written."""
+        """Line and column, from 1, of a position in the original file."""
         line = bisect_right(self.line_starts, written_index) - 1
         return line + 1, written_index - self.line_starts[line] + 1
 
@@ -189,7 +189,7 @@ class EditedText:
 
 
 class _Flow:
-    """A walk over one flow collection; the place goes from call to call."""
+    """Parser of one flow collection; the position advances from call to call."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -220,7 +220,7 @@ class _Flow:
         return None
 
     def value(self, start: int, slips: list[Slip], *, depth: int) -> int | None:
-        """The place after the value that starts here; adds to `slips`."""
+        """Position after the value that starts here; adds to `slips`."""
         text = self.text
         if text[start] in "[{" and depth < _DEPTH_MAX:
             inner = self.collection(start, depth=depth + 1)
@@ -305,7 +305,7 @@ def _length_of_more(lines: list[str], line: int, indent: int) -> int:
 
 
 def _open_brackets(text: str) -> int:
-    """How many brackets are opened and not closed."""
+    """Number of unclosed brackets."""
     opened = 0
     for letter in text:
         if letter in "([{":

@@ -1,4 +1,4 @@
-"""The project's files as nodes with places: YAML 1.2 without its traps.
+"""Project files as nodes with positions: YAML 1.2 without its pitfalls.
 
 Every scalar is text. Doubled keys, anchors, aliases, tags, merge keys, directives and further documents are
 refused with their place. A value that YAML misreads in plain text is a problem that shows the line mended, and

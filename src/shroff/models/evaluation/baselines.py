@@ -39,7 +39,7 @@ class Baseline:
 
 
 def champion(scores: Floats, learnt_until_ms: int | None = None, about: str = "") -> Baseline:
-    """The model in force, by the scores that it gives each row.
+    """The champion, by its score for each row.
 
     Args:
         learnt_until_ms: The end of what it was trained on: only rows from then on are compared.

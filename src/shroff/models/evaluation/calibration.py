@@ -1,4 +1,4 @@
-"""From margins to probabilities: how a calibration is fitted, kept in a manifest, and made into one rounded score."""
+"""Calibration from margins to probabilities: fitting, storage in the manifest, and rounded scores."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _GAIN_MIN: Final = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How a model's margins become probabilities.
+    """Mapping from a model's margins to probabilities.
 
     Args:
         kind: NONE, PLATT, ISOTONIC, IDENTITY or ISOLATION.
@@ -91,7 +91,7 @@ def calibration_of(manifest: Mapping[str, Any] | None) -> Calibration:
 
 
 def score_of_margin(margin: float, calibration: Calibration, negatives_kept: float = 1.0) -> float:
-    """The calibrated probability that a margin stands for, rounded half-even to six places; within [0, 1].
+    """Calibrated probability of a margin, rounded half-even to six decimal places, within [0, 1].
 
     Equal on every machine, since `models.trees.score` uses only arithmetic that has one result.
 
@@ -128,7 +128,7 @@ class CalibrationKernel:
     negatives_kept: float
 
     def put_scores(self, margins: Floats) -> None:
-        """Put the score of each margin in its place: what `score_of_margin` gives."""
+        """Write the score of each margin in place, as `score_of_margin`."""
         make_scores(
             margins,
             self.kind,
@@ -198,7 +198,7 @@ def uncalibrated(gives: str) -> Calibration:
 
 
 def log_loss(margins: Floats, is_fraud: NDArray[np.bool_], weights: Floats, calibration: Calibration) -> float:
-    """The weighted mean of -ln of what was given to each row's own verdict; scores count as 1e-6 at least."""
+    """Weighted mean of -ln of the probability of each row's verdict, at least 1e-6."""
     scores = np.array(margins, np.float64)
     scorer_of(calibration).put_scores(scores)
     given = np.clip(np.where(is_fraud, scores, 1.0 - scores), 1e-6, 1.0)

@@ -44,7 +44,7 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Two cut-offs and what they come to; money and events are those of a day.
+    """Two cut-offs with their daily money and events.
 
     `review_at` is None where nothing is reviewed for its score, `decline_at` where nothing is declined for it.
     """
@@ -116,7 +116,7 @@ class CostTable:
     review_cost: float
 
     def cheapest(self, room: float) -> tuple[int, int]:
-        """The places (decline, review) that cost least with at most so many reviews; the higher of equals."""
+        """Indices (decline, review) of the lowest cost within the review limit; of equals the higher."""
         costs, first, last = self.best_declines(room)
         at = int(np.argmin(costs))
         return int(first[at]), int(last[at])
@@ -151,18 +151,18 @@ class CostTable:
         return costs, first, np.arange(steps)
 
     def place_of(self, cut: float | None) -> int:
-        """How many steps lie at or above a cut-off."""
+        """Number of steps at or above a cut-off."""
         return 0 if cut is None else int(np.searchsorted(-self.scores, -cut, side="right"))
 
     def cuts(self, decline: int, review: int) -> Cuts:
-        """The cut-offs of two places."""
+        """Cut-offs at two indices."""
         return (
             None if review <= decline else float(self.scores[review - 1]),
             None if decline == 0 else float(self.scores[decline - 1]),
         )
 
     def point(self, decline: int, review: int, days: float) -> Point:
-        """Totals per day of two places."""
+        """Daily totals at two indices."""
         review, of = max(review, decline), self.totals
         missed = of["missed"][-1] - of["missed"][review] + of["missed_if_reviewed"][review]
         reviews = of["reviews_if_reviewed"][review] - of["reviews_if_reviewed"][decline]
@@ -238,13 +238,13 @@ def costs_at(columns: Columns, outcomes: NDArray[np.int8]) -> Floats:
 
 
 def reviews_at(columns: Columns, outcomes: NDArray[np.int8]) -> Floats:
-    """Which rows are reviewed, by cut-offs or by a rule: 1 or 0."""
+    """Rows that are reviewed, by cut-offs or by a rule: 1 or 0."""
     nothing = np.zeros(len(outcomes))
     return _picked(nothing, columns["reviews_if_reviewed"], columns["reviews_if_approved"], outcomes)
 
 
 def stopped_at(columns: Columns, outcomes: NDArray[np.int8]) -> Floats:
-    """Which rows are frauds that are reviewed or declined: 1 or 0."""
+    """Rows that are reviewed or declined frauds: 1 or 0."""
     stopped = columns["stopped_if_reviewed"]
     return _picked(stopped, stopped, columns["stopped_if_approved"], outcomes)
 

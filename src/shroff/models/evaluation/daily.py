@@ -103,7 +103,7 @@ def found_in_budget(scores: Floats, frauds: Flags, days: Words, budget: float) -
 
 
 def taken_in_budget(scores: Floats, parts: Floats, budget: float) -> Floats:
-    """How much of each is taken if the highest scores come first until the budget is used up.
+    """Fraction of each row taken, highest scores first, until the budget is used up.
 
     Args:
         parts: How much there is of each, from 0 to 1. Those of one score share what is left in proportion.
@@ -119,7 +119,7 @@ def taken_in_budget(scores: Floats, parts: Floats, budget: float) -> Floats:
 
 
 def _days(days: Words) -> list[tuple[int, int]]:
-    """Where each day begins and ends in a column that is sorted by it."""
+    """Start and end of each day in a sorted column."""
     if len(days) == 0:
         return []
     cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]

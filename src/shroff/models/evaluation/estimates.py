@@ -46,7 +46,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """All metrics of one model, and the mean over folds in each drawing, by which two models are compared."""
+    """All metrics of one model, with the mean over folds in each resample, for comparisons."""
 
     by_name: dict[str, Estimate]
     drawn: dict[str, Floats]
@@ -55,7 +55,7 @@ class Estimates:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """By how much one is above another on the same rows, with its 95 % interval; None where it cannot be said."""
+    """Difference of two models on the same rows with its 95 % confidence interval; None if undefined."""
 
     mean: float | None
     low: float | None
@@ -63,7 +63,7 @@ class Difference:
 
 
 def estimate(folds: Sequence[Judged], terms: Terms, k: int | None, blocks: Blocks, seed: int) -> Estimates:
-    """Every metric over folds.
+    """Compute every metric over folds.
 
     Args:
         k: Of card precision; None where `capacity` stands nowhere.

@@ -1,4 +1,4 @@
-"""A model judged as it would have been used: trained on a fold's past, tested on what came after, fold by fold.
+"""Evaluation on time folds: a model is trained on a fold's past and tested on later events.
 
 Nothing here knows how a model is made: `learn` gives, from the rows of a fold's training, a
 function that scores the rows of its test. docs/explain/metrics.md says what each number means.
@@ -47,7 +47,7 @@ class FoldReport:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A baseline beside the model on identical rows.
+    """A baseline compared with the model on identical rows.
 
     Args:
         metrics: Of the baseline.
@@ -76,7 +76,7 @@ class Tested:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All that is known of a model before it is promoted.
+    """Complete evaluation of a model before promotion.
 
     Args:
         metrics: Each with its mean over folds, interval and folds.

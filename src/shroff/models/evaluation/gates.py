@@ -1,4 +1,4 @@
-"""Gates: what model.yaml asks of a model before it may be promoted, held against what was measured.
+"""Gates: the conditions of model.yaml for a promotion, checked against the measurements.
 
 A gate whose number is not known does not pass: what was not measured was not shown. Where there is
 no champion, a model is held against what is in force without one: rules alone, which approve every
@@ -38,7 +38,7 @@ _SINCE: Final = "model.yaml has it only since the model was trained"
 
 @dataclass(frozen=True, slots=True)
 class GateFigures:
-    """What gates are held against.
+    """Measurements that gates are checked against.
 
     Args:
         champion: The model in force beside this one; None where there was none.
@@ -76,7 +76,7 @@ def judge_gates(
 
 
 def value_text(gate: GateResult) -> str:
-    """Value of a gate for people: with its unit, and what is no number in words.
+    """Value of a gate for people, with its unit or in words.
 
     >>> value_text(GateResult("latency_p99", 0.0066312, "at most 1 ms", passed=True))
     '0.00663 ms'
@@ -125,7 +125,7 @@ def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Pro
 
 
 def _judged(gate: ModelGate, measured: GateFigures) -> list[GateResult]:
-    """Each limit of a gate."""
+    """Check each limit of a gate."""
     if gate.metric == LEAK_TEST:
         return [_leak_test(has_passed=measured.leak_test_passed)]
     if gate.metric == SLICE_COLLAPSE:
@@ -240,7 +240,7 @@ class _Slice(msgspec.Struct, frozen=True):
 
 
 class _Part(msgspec.Struct, frozen=True):
-    """One way to look of the leak test in metrics.json."""
+    """One part of the leak test in metrics.json."""
 
     passed: bool
 

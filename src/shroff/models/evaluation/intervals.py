@@ -39,7 +39,7 @@ class Blocks:
     count: int
 
     def weights(self, drawn: Floats) -> list[Floats]:
-        """How often each row of each fold counts in a drawing."""
+        """Number of times that each row of each fold counts in a resample."""
         return [drawn[blocks] for blocks in self.of_rows]
 
 
@@ -70,12 +70,12 @@ def day_blocks(counts: Sequence[int]) -> Blocks:
 
 
 def times_for(rows: int) -> int:
-    """How many drawings rows of this number allow."""
+    """Number of resamples for this many rows."""
     return int(np.clip(ROWS_A_RUN // max(rows, 1), TIMES_MIN, TIMES))
 
 
 def drawings(count: int, seed: int, times: int = TIMES) -> Iterator[Floats]:
-    """How often each of so many blocks is drawn, time after time; equal seeds give equal drawings."""
+    """Multiplicity of each block in each resample; equal seeds give equal resamples."""
     lots = np.random.default_rng([seed, count])
     for _ in range(times):
         yield np.bincount(lots.integers(0, count, count), minlength=count).astype(np.float64)

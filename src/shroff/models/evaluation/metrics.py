@@ -102,7 +102,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """One stretch of the calibration curve: its mean score, its share of frauds, its rows."""
+    """One bin of the calibration curve: mean score, share of frauds, and rows."""
 
     score: float
     fraud_rate: float
@@ -148,7 +148,7 @@ def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict
 
 
 def why_not(judged: Judged, terms: Terms) -> dict[str, str]:
-    """For each metric that `measure` cannot give, the reason in words."""
+    """Reason for each metric that `measure` cannot compute."""
     count, frauds = len(judged.rows), int(np.count_nonzero(judged.rows.frauds))
     no_rows = "no test row has a verdict" if count == 0 else ""
     no_fraud = no_rows or ("no test row is a fraud" if frauds == 0 else "")
@@ -177,7 +177,7 @@ def _called(judged: Judged, at: float) -> Flags:
 
 
 def auc_roc(scores: Floats, frauds: Flags, weights: Floats | None = None) -> float:
-    """How often a fraud has a higher score than a genuine row, ties half. NaN where only one of them occurs.
+    """Probability that a fraud scores above a genuine row, ties half. NaN without one of them.
 
     >>> auc_roc(np.array([0.9, 0.5, 0.5, 0.1]), np.array([True, True, False, False]))
     0.875

@@ -50,7 +50,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """Test rows of all folds together, with the scores of two models and what is drawn together.
+    """Test rows of all folds, with the scores of two models and the resampling blocks.
 
     `champion` is NaN where the champion is no fair judge, since it learned from the row.
     """

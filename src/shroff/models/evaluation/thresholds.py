@@ -61,7 +61,7 @@ class OutOfFold:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The cut-offs that cost least, how sure that is, and what others would cost.
+    """The cut-offs with the lowest cost, their confidence intervals, and the cost of others.
 
     Args:
         best: The cheapest that people have time for, with what they cost on the events on which they were chosen.

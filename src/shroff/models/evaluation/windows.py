@@ -28,7 +28,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class KnownRows:
-    """Rows of a window with what was known of each.
+    """Rows of a window with their known verdicts.
 
     Args:
         rows: Their places in the set, ascending.

@@ -1,4 +1,4 @@
-"""A model that was made elsewhere, from its file: what it is, what it reads, what its margin means.
+"""Foreign model files: their format, inputs and margins.
 
 What is read is data only: XGBoost's JSON or UBJSON, LightGBM's text, ONNX. What needs code to be run, or another
 program to be understood, is refused with the way out.
@@ -190,7 +190,7 @@ def _refuse_objective(objective: str, shape: Mapping[str, Any]) -> None:
 
 
 def _rounds_of_xgboost(learner: Mapping[str, Any], rounds: int | None) -> tuple[int | None, list[str]]:
-    """The last round that counts, and what to say of it.
+    """The last round used, and a remark about it.
 
     XGBoost's own `Booster` takes all rounds; its classes for scikit-learn stop at the best one.
     """

@@ -1,4 +1,4 @@
-"""An ONNX graph around its one model: what becomes of each feature on its way there, and what behind it.
+"""An ONNX graph around its one model: the steps of each feature before it, and those after it.
 
 Before the model each column is one input through steps of single-precision arithmetic, each of which rises or falls
 everywhere; so a threshold behind the steps is one threshold of the input, found exactly. What cannot be so folded is
@@ -45,7 +45,7 @@ class OnnxStep:
 
 @dataclass(frozen=True, slots=True)
 class GraphPath:
-    """How a column comes from an input: its place among all, and the steps in their order."""
+    """Path of a column from an input: its index, and the steps in order."""
 
     place: int
     type: int
@@ -102,7 +102,7 @@ def _values(given: Singles, steps: Sequence[OnnxStep]) -> Singles:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What stands around the model of a graph.
+    """The operators around the model of a graph.
 
     Args:
         ways: How each of its columns comes from the inputs.
@@ -134,7 +134,7 @@ def model_of(graph: GraphProto) -> NodeProto:
 
 
 def around(graph: GraphProto, model: NodeProto, width: int) -> Around:
-    """What stands around the model.
+    """Find the operators around the model.
 
     Args:
         width: How many columns it reads at least, for inputs that do not say theirs.

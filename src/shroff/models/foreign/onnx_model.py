@@ -35,7 +35,7 @@ _NODES_MAX: Final = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Scores:
-    """What a model gives for the class that counts as fraud, and what its margin then is."""
+    """Output for the fraud class, and the meaning of its margin."""
 
     weights: Mapping[int, float]  # of each of ONNX's targets, what it counts in the margin
     start: float
@@ -79,7 +79,7 @@ def _parsed(data: bytes) -> ModelProto:
 
 
 def _width_of(node: NodeProto, told: Mapping[str, Any]) -> int:
-    """How many columns the model reads at least."""
+    """Minimum number of columns that the model reads."""
     if node.op_type in LINEAR:
         rows = max(len(told.get("intercepts", ())), int(told.get("targets", 1)), 1)
         return len(told.get("coefficients", ())) // rows

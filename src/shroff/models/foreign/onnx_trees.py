@@ -1,4 +1,4 @@
-"""The trees of an ONNX operator, node by node, whichever version of the operator they stand in."""
+"""Trees of an ONNX operator, node by node, for all operator versions."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _VERSION: Final = (3, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class WrittenTree:
-    """One tree as XGBoost means it: node 0 is its root, and each array has an entry per node.
+    """A tree in XGBoost's layout: node 0 is the root, each array has an entry per node.
 
     Args:
         left, right: Children, LEAF where there are none.
@@ -81,7 +81,7 @@ def written(trees: Sequence[WrittenTree], start: float, count: int, *, is_log_od
 
 
 def _by_level(tree: WrittenTree) -> WrittenTree:
-    """The same tree level by level: XGBoost takes the place behind a left child for the right one."""
+    """The tree in level order: XGBoost expects the right child directly after the left."""
     order, place = [0], 0
     while place < len(order):
         node = order[place]
@@ -134,7 +134,7 @@ def _tree(tree: WrittenTree, number: int, count: int) -> dict[str, Any]:
 
 
 def _leaves_below(tree: WrittenTree) -> Floats:
-    """How many leaves are below each node: as if as many rows had come to each."""
+    """Number of leaves below each node."""
     return _sums(tree.left, tree.right, np.ones(len(tree.left)))
 
 
@@ -180,7 +180,7 @@ def _covers(tree: Mapping[str, Any], columns: Singles) -> Floats:
 
 
 def _sums(left: Words, right: Words, of_leaves: Floats) -> Floats:
-    """For each node the sum of what its leaves have."""
+    """Sum of the leaf values below each node."""
     found = np.where(left == LEAF, of_leaves, 0.0)
     order, waiting = [], [0]
     while waiting:

@@ -33,7 +33,7 @@ class _Reading:
         self.at = 0
 
     def marker(self) -> str:
-        """The next sign that says what follows."""
+        """The next type marker."""
         while True:
             found = chr(self._take(1)[0])
             if found != "N":  # which says nothing
@@ -84,7 +84,7 @@ class _Reading:
         return found
 
     def _container(self) -> tuple[str, int | None]:
-        """The type of what is in a list or an object, and how many; where neither is said, nothing and None."""
+        """Item type and count of a list or object; (nothing, None) if not stated."""
         kind, begun = "", self._data[self.at : self.at + 1]
         if begun == b"$":
             self.at += 1

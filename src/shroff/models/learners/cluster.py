@@ -1,4 +1,4 @@
-"""Boosting by XGBoost's own distributed training: rows are parted among processes, which grow each tree together.
+"""XGBoost's distributed boosting: rows are split among processes, which grow each tree together.
 
 The processes agree on the bounds of bins from what each has seen, and draw rows by
 generators of their own. So the trees are not those of one process, nor those of another
@@ -70,7 +70,7 @@ class TrainingFiles:
 
 @runtime_checkable
 class TreeCluster(Protocol):
-    """Processes that grow trees together; `features.cluster.partitioned.Backend` has what else they do.
+    """Processes that grow trees together; see also `features.cluster.partitioned.Backend`.
 
     Promises: a tree is never grown in the asking process; where a process ends on the way an error says so.
     """
@@ -79,7 +79,7 @@ class TreeCluster(Protocol):
 
     @property
     def processes(self) -> int:
-        """How many there are, each of which is given a part of the rows."""
+        """Number of processes, each with a part of the rows."""
 
     def grow(self, files: TrainingFiles, settings: Mapping[str, Any], trees: int) -> bytes:
         """So many trees as XGBoost writes them in JSON, by its own names of settings."""

@@ -1,4 +1,4 @@
-"""Columns of numbers that memory does not hold: they lie in a nameless file, and what is asked for is read."""
+"""Numeric columns in an unnamed file, for data beyond memory; rows are read on access."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
 
 
 def usual_depth(count: int) -> float:
-    """How many cuts a search that fails takes on average in a random tree of so many rows.
+    """Mean number of cuts of a failed search in a random tree of this many rows.
 
     >>> round(usual_depth(256), 4)
     10.2448

@@ -35,7 +35,7 @@ class TrainingRows:
 
 @dataclass(frozen=True, slots=True)
 class LearningPlan:
-    """How a learner is to learn; parameters are numbers by their names in model.yaml."""
+    """Parameters of a learner, as numbers by their names in model.yaml."""
 
     parameters: Mapping[str, float]
     seed: int

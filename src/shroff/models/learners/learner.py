@@ -44,7 +44,7 @@ def fit(
     stop: int | None = None,
     growing: Growing | None = None,
 ) -> Fitted:
-    """Learn from rows that stand in the order of time.
+    """Train on rows in time order.
 
     Args:
         verdicts: FRAUD or GENUINE for each row; an unsupervised learner does not read them.
@@ -86,7 +86,7 @@ def fit(
 
 
 def check_rows(learner: str, inputs: Sequence[Input], verdicts: NDArray[np.int8]) -> None:
-    """Refuse what nothing can be learned from, in words.
+    """Refuse rows that no model can be trained on, with the reason.
 
     Raises: UsageError
     """
@@ -138,7 +138,7 @@ def _column(known: InputColumn, given: Input) -> Values:
 
 
 def remarks_of(inputs: Sequence[Input], known: Sequence[InputColumn], stop: int) -> list[str]:
-    """What a reader of the report should know of the inputs: what is always missing, constant, or cut."""
+    """Remarks about inputs for the report: always missing, constant, or truncated."""
     remarks = []
     for given, column in zip(inputs, known, strict=True):
         values = given.values[:stop]

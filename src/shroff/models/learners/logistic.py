@@ -28,7 +28,7 @@ _STEPS_MAX: Final = 100
 
 
 def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
-    """Weights of standardised numbers and of each frequent category, missing values told apart."""
+    """Weights of standardized numbers and of each frequent category; missing values have their own."""
     import sklearn
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits

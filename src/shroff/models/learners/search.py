@@ -35,7 +35,7 @@ STOPPED_SHARE: Final = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Where a parameter is searched for. `is_log`: by factors, not by differences."""
+    """Search range of a parameter. `is_log`: logarithmic."""
 
     low: float
     high: float
@@ -71,7 +71,7 @@ RANGES: Final[Mapping[str, Mapping[str, Range]]] = {
 
 @dataclass(frozen=True, slots=True)
 class SearchRange:
-    """When a search ends: after so many trials, or begun no further one after so many seconds."""
+    """End of a search: a number of trials, or a time after which no trial starts."""
 
     trials: int | None
     seconds: float | None
@@ -79,7 +79,7 @@ class SearchRange:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Parameters that were tried, and what they were worth: average precision, NaN where it has no value."""
+    """Parameters of a trial, and its average precision (NaN if undefined)."""
 
     number: int
     parameters: dict[str, str]
@@ -182,7 +182,7 @@ def _judge(
 
 
 def _drawn(free: Mapping[str, Range], seed: int) -> Proposals:
-    """Parameters by lot; what the trials were worth is not looked at."""
+    """Random search: parameters independent of earlier results."""
     lots = np.random.default_rng(seed)
     yield {}
     while True:
@@ -190,7 +190,7 @@ def _drawn(free: Mapping[str, Range], seed: int) -> Proposals:
 
 
 def _proposed_by_optuna(free: Mapping[str, Range], seed: int) -> Proposals:
-    """Parameters that Optuna proposes from what the trials before were worth."""
+    """Optuna's proposals, based on earlier results."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -1,4 +1,4 @@
-"""One model from rows: genuine ones thinned, the number of trees found and margins calibrated on the last of them.
+"""Train one model on rows: undersampling, number of trees, and calibration on the last rows.
 
 The last fifth of the rows by time trains nothing at first: it says when there are trees
 enough, and what probability a margin stands for. Then the model is fitted once more on all
@@ -136,7 +136,7 @@ def train(
 def learn_by(
     settings: ModelSettings, parameters: Mapping[str, str], threads: int = 1, growing: Growing | None = None
 ) -> Learn:
-    """How `evaluation.evaluate` gets a model from the rows of a fold."""
+    """Train function for `evaluation.evaluate`."""
 
     def learn(given: TrainingSet, known: KnownRows) -> Score:
         trained = train(given, known, settings, parameters, threads, growing)
@@ -176,7 +176,7 @@ def thinned(verdicts: NDArray[np.int8], share: float, seed: int) -> Words:
 
 
 def last_part(verdicts: NDArray[np.int8]) -> int:
-    """Where the last fifth of the rows begins; their number where too few frauds lie on either side of it."""
+    """Start of the last fifth of the rows; their number if too few frauds are on either side."""
     stop = len(verdicts) - round(len(verdicts) * LAST_SHARE)
     is_fraud = verdicts == FRAUD
     before, after = np.count_nonzero(is_fraud[:stop]), np.count_nonzero(is_fraud[stop:])

@@ -95,7 +95,7 @@ def learn(rows: TrainingRows, plan: LearningPlan, *, is_forest: bool) -> Learned
 def settings_of(
     rows: TrainingRows, plan: LearningPlan, told: Mapping[str, float], *, is_forest: bool
 ) -> dict[str, Any]:
-    """What the library is told, by its own names."""
+    """Settings of the library, by its own names."""
     settings: dict[str, Any] = {
         "objective": "binary:logistic",
         "tree_method": "hist",
@@ -122,7 +122,7 @@ def _base_score(rows: TrainingRows, told: Mapping[str, float]) -> float:
 
 
 def weights_of(rows: TrainingRows, told: Mapping[str, float]) -> Floats:
-    """How much each row counts, frauds by their own weight."""
+    """Weight of each row; frauds have their own weight."""
     return rows.weights * np.where(rows.frauds > 0, told.get("positive_weight", 1.0), 1.0)
 
 
@@ -205,7 +205,7 @@ def _boost(booster: Any, train: Any, later: Any, rows: TrainingRows, weights: Fl
 
 
 def log_loss(margins: Any, frauds: Floats, weights: Floats) -> float:
-    """The mean of -log of the probability that was given to what came true."""
+    """Mean of -log of the probability of the actual label."""
     wide = np.asarray(margins, np.float64)
     losses = np.logaddexp(0.0, np.where(frauds > 0, -wide, wide))
     return float((losses * weights).sum() / weights.sum())

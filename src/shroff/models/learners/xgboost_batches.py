@@ -37,11 +37,11 @@ class Batches(xgboost.DataIter):
         super().__init__()
 
     def reset(self) -> None:
-        """Begin again; what XGBoost calls."""
+        """Restart the iteration; called by XGBoost."""
         self._parts = spans(len(self._frauds))
 
     def next(self, input_data: Callable[..., Any]) -> bool:
-        """Hand over the next part; what XGBoost calls."""
+        """Pass on the next part; called by XGBoost."""
         part = next(self._parts, None)
         if part is None:
             return False

@@ -44,7 +44,7 @@ class ChartAxis:
     is_log: bool = False
 
     def share(self, values: Any) -> Floats:
-        """Where values lie between the ends, from 0 to 1; beyond them at the end."""
+        """Relative position of values between the ends, from 0 to 1, clipped."""
         found = np.asarray(values, np.float64)
         low, high = self.low, self.high
         if self.is_log:
@@ -71,7 +71,7 @@ class ChartAxis:
 
 @dataclass(frozen=True, slots=True)
 class ChartLine:
-    """One line of a chart; with `has_dots` a dot stands at each point."""
+    """One line of a chart; with `has_dots`, each point has a dot."""
 
     name: str
     x: Sequence[float] | Floats

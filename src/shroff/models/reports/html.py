@@ -61,7 +61,7 @@ def report_page(
     remarks: Sequence[str] = (),
     extras: Extras | None = None,
 ) -> str:
-    """report.html: the answer first, then gates, metrics beside baselines, curves, inputs, slices and folds.
+    """report.html: the result first, then gates, metrics with baselines, curves, inputs, slices and folds.
 
     Args:
         importance: Each input's share of the gain (`Fitted.importance`).
@@ -163,7 +163,7 @@ def _metrics_table(evaluation: Evaluation) -> str:
 
 
 def _not_there(evaluation: Evaluation, lost: Sequence[str]) -> str:
-    """One line with the metrics that have no value, by the reason."""
+    """One line with the undefined metrics, by reason."""
     by_reason: dict[str, list[str]] = {}
     for name in lost:
         by_reason.setdefault(evaluation.metrics[name].why or "it has no value", []).append(metric_words(name))

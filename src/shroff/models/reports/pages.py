@@ -1,4 +1,4 @@
-"""Pages that stand alone: one HTML file that needs no other file, no network and no script, light, dark and printed."""
+"""Self-contained pages: one HTML file without other files, network or scripts; light, dark and printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The charts of a model's report: what its scores are worth, what they cost, and what its inputs do to them."""
+"""Charts of a model's report: quality of its scores, their cost, and the effect of its inputs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SKEWED: Final = 20.0  # times the median: from there on values stand on a logar
 
 
 def curves(evaluation: Evaluation) -> str:
-    """Precision by recall, calibration, and where the scores of frauds and of genuine events lie."""
+    """Precision by recall, calibration, and score distributions of frauds and genuine events."""
     tested = evaluation.tested
     points = zip(*precision_by_recall(tested.scores, tested.frauds), strict=True)
     found = [(recall, precision) for recall, precision in points if recall]  # from the first fraud that is caught on
@@ -81,7 +81,7 @@ def _interval(low: float | None, high: float | None) -> str:
 
 
 def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> str:
-    """How much each input counts: by what it moves margins, and by what it gained in training."""
+    """Importance of each input: mean contribution, and gain in training."""
     parts = ""
     if found:
         rows = [(one.name, one.size, f"{one.size:.3g}") for one in found[:INPUTS_SHOWN]]
@@ -94,7 +94,7 @@ def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> 
 
 
 def dependence_plots(found: Sequence[Dependence]) -> str:
-    """For the inputs that count most: the contribution by the value."""
+    """Contribution by value, for the most important inputs."""
     return "".join(_dependence(one) for one in found[:DEPENDENCES_SHOWN])
 
 
@@ -109,7 +109,7 @@ def _calibration(curve: Sequence[Bin]) -> str:
 
 
 def _distribution(scores: Floats, frauds: Flags) -> str:
-    """Where scores lie, of frauds and of genuine events apart, each as a share of its own."""
+    """Score distributions of frauds and genuine events, each as a share of its kind."""
     edges = np.logspace(np.log10(_SCORE_LEAST), 0.0, _BINS + 1)
     drawn, top = [], 0.0
     for name, mine, kind in (("genuine", ~frauds, MARK), ("fraud", frauds, FRAUD)):
@@ -152,7 +152,7 @@ def _dependence(one: Dependence) -> str:
 
 
 def _places(one: Dependence) -> int:
-    """With how many decimals a contribution is shown: a probability is small where frauds are few."""
+    """Decimal places of a contribution: probabilities are small if frauds are rare."""
     return 2 if one.gives == LOG_ODDS else 4
 
 
