@@ -1,1 +1,1 @@
-"""Back-tests: a draft held against what was decided."""
+"""Backtests: compare a draft with recorded decisions."""

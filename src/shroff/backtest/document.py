@@ -57,7 +57,7 @@ class ReportSide(TypedDict):
 
 
 class ReportBalance(TypedDict):
-    """Both sides, and what the difference is worth; `low` and `high` are its 95 % confidence interval."""
+    """Both sides, and the value of their difference with its 95 % confidence interval `low` to `high`."""
 
     old: ReportSide
     new: ReportSide

@@ -42,7 +42,7 @@ class Explored:
     found: DeclinePrecision
 
     def document(self, money_places: int) -> ExploredDocument:
-        """As JSON has it."""
+        """As JSON."""
         one = self.found
         return {
             "event": self.event,
@@ -90,7 +90,7 @@ def _explored(log: LogReader, judged: JudgedEvents) -> Explored:
 
 
 def propensities_of(log: LogReader, event: str, ids: Sequence[str]) -> Floats:
-    """How probable it was that each of these events is let through, as their decisions say.
+    """Probability that each of these events was explored, from their decisions.
 
     Raises: StorageError where one of them says nothing of it.
     """

@@ -110,7 +110,7 @@ class BacktestFold:
 
     @property
     def kept(self) -> frozenset[str]:
-        """Rules that mean what they meant."""
+        """Rules whose meaning has not changed."""
         return self._work.kept
 
     def run(self, pieces: Iterable[LogPiece], progress: Progress | None = None) -> dict[str, TypeRows]:
@@ -144,7 +144,7 @@ class BacktestFold:
     # ---- events
 
     def _gather(self, name: str, frame: Frame, piece: LogPiece) -> int:
-        """Keep what is needed of the events of a type; gives how many there were before."""
+        """Keep the required columns of a type's events; gives the number of events before."""
         if name not in self._gathered:
             return 0
         gathered = self._gathered[name]
@@ -155,7 +155,7 @@ class BacktestFold:
         return first
 
     def _past_of(self, piece: LogPiece) -> list[Hits | None] | None:
-        """For each record of a piece the hits of the past; None for one that the draft decides."""
+        """Recorded hits for each record of a piece; None for one that the draft decides."""
         if piece.after >= self._after and piece.decided.all():
             return None
         found: list[Hits | None] = [None if decided else {} for decided in piece.decided.tolist()]
@@ -272,12 +272,12 @@ class RecordedHits:
         return [row.key for row in self._hits.get(rule, ())]
 
     def effective(self, rule: str) -> Flags:
-        """Which of the hits had an effect then."""
+        """Hits that had an effect."""
         return np.array([not row.shadow for row in self._hits.get(rule, ())], np.bool_)
 
 
 def rows_of(places: Words, seqs: Words) -> Words:
-    """The rows at which places stand among `seqs`, which ascend; -1 where one does not."""
+    """Rows of sequence numbers among the ascending `seqs`; -1 if absent."""
     rows = np.searchsorted(seqs, places)
     rows[rows == len(seqs)] = 0
     return np.where(seqs[rows] == places, rows, -1) if len(seqs) else np.full(len(places), -1)

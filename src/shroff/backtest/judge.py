@@ -1,4 +1,4 @@
-"""A draft against what was really decided: what `shroff backtest` and `project.backtest` answer."""
+"""A draft compared with recorded decisions: the results of `shroff backtest` and `project.backtest`."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Report(Printed):
 
     @property
     def immature(self) -> int:
-        """How many events are younger than the label delay."""
+        """Number of events younger than the label delay."""
         return sum(cell.count for cell in self.matrix if cell.is_immature)
 
     def money(self, minor: int) -> str:
@@ -115,7 +115,7 @@ class Report(Printed):
         return show_decimal(minor, self.definitions.settings.money_places)
 
     def document(self, rows: int = ROWS) -> ReportDocument:
-        """All of it as JSON has it, with the first changed events."""
+        """The complete report as JSON, with the first changed events."""
         return {
             "draft": list(self.draft),
             "events": self.events,
@@ -155,7 +155,7 @@ class Report(Printed):
         return found
 
     def all_changed(self) -> Iterator[list[ReportRow]]:
-        """All of them, in pieces."""
+        """All changed events, in pieces."""
         for judged in self.verdicts.types.values():
             rows = changed_rows(judged)
             for first in range(0, len(rows), PIECE_ROWS):
@@ -340,7 +340,7 @@ def backtest(
 
 
 def _not_known(balance: Balance, *, has_label: bool) -> str:
-    """Why nothing can be said of what a draft is worth."""
+    """Reason why the value of a draft is unknown."""
     unknown = "so it is not known which are frauds, nor what the draft is worth."
     if not balance.mature:
         also = "" if has_label else ", and NOT ONE HAS A LABEL"
@@ -350,7 +350,7 @@ def _not_known(balance: Balance, *, has_label: bool) -> str:
 
 
 def _nothing_judged(log: LogReader, start_ms: int | None, end_ms: int | None, undecided: int) -> str:
-    """That nothing was judged, and where there would be something."""
+    """Message that no event was compared, and which period has events."""
     if undecided:
         were = "event there was" if undecided == 1 else "events there were"
         return f"{undecided:,} {were} taken without a decision, so there is nothing to compare the draft with."
@@ -362,7 +362,7 @@ def _nothing_judged(log: LogReader, start_ms: int | None, end_ms: int | None, un
 
 
 def _span_of(log: LogReader) -> tuple[int, int] | None:
-    """The times of the first and the last event, by their places; None where there is none."""
+    """Times of the first and last event, by sequence number; None without events."""
     last = log.last_seq()
     first = _event_from(log, 1, last + 1) or next(_events(log, 0, last), None)
     if first is None:
@@ -379,7 +379,7 @@ def _events(log: LogReader, after: int, upto: int) -> Iterator[Record]:
 
 
 def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> int:
-    """The place of the first event at or after a moment; the one behind the last where there is none.
+    """Sequence number of the first event at or after a time; the one after the last if there is none.
 
     Before it all events are earlier than the moment, and from it on later than the moment less the lateness.
     Cost: some 20 questions, and reading what lies so close to the moment that halves tell nothing.
@@ -401,7 +401,7 @@ def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> 
 
 
 def _event_from(log: LogReader, place: int, end: int) -> Record | None:
-    """The first event from a place on, of the next few."""
+    """The first event from a sequence number on, within the next few records."""
     for records in log.read(place - 1, min(place + NEAR // 2, end - 1), 64):
         for one in records:
             if one.kind == "event":

@@ -91,7 +91,7 @@ class DraftVerdicts:
 def judge(
     log: Log, draft: Definitions, span: JudgedRange, reading: Progress | None = None, computing: Progress | None = None
 ) -> DraftVerdicts:
-    """Fold a log for a draft that is in force behind a place, and hold its outcomes against those of the log.
+    """Fold a log with a draft active from a sequence number on, and compare its outcomes with the recorded ones.
 
     Args:
         reading: Is told how many records were read.
@@ -169,7 +169,7 @@ def _judged(
 
 
 def _explored(rows: TypeRows, mine: Words, drawn: Words, explore: Explore) -> Words:
-    """Those that are let through of the rows about which a lot is drawn, in log order."""
+    """The explored rows among the candidates, in log order."""
     days = LetThrough(rows.explored_before.items())
     ids = rows.ids.take(pa.array(mine[drawn])).to_pylist()
     times = rows.times_ms[mine[drawn]].tolist()

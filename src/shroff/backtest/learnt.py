@@ -64,7 +64,7 @@ class Learnt:
 
 
 def learnt_rows(draft: Definitions, judged: Sequence[JudgedEvents]) -> list[Flags]:
-    """Of each type the events before the end of what a model has learned from that may change their outcomes."""
+    """Events of each type before the end of a model's training data that may change their outcomes."""
     ends = [_until(draft, one.event) for one in judged]
     return [
         np.zeros(len(one), np.bool_) if end is None else one.times_ms < end
@@ -113,7 +113,7 @@ def _scorers(draft: Definitions, event: str) -> Sequence[Scorer]:
 
 
 def _until(draft: Definitions, event: str) -> int | None:
-    """The end of what the models of a type have learned from; None where no score changes an outcome."""
+    """End of the training data of a type's models; None if no score changes an outcome."""
     if not draft.hangs_on_score(event):
         return None
     return max((one.learnt_until_ms or 0 for one in _scorers(draft, event)), default=None)

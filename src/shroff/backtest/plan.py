@@ -31,7 +31,7 @@ class DraftComputation:
 
 
 def work_of(draft: Definitions, versions: Iterable[Segment]) -> DraftComputation:
-    """Computation that a draft needs, where these versions decided what it is held against."""
+    """Computation that a draft needs, given the versions that decided."""
     kept = kept_rules(draft, versions)
     changed = [rule for rule in draft.rules if rule.id not in kept]
     keys = {rule.id: _keys_of(rule, draft) for rule in changed if rule.rollout < 1}
@@ -79,7 +79,7 @@ def _telling(name: str, text: str) -> str:
 
 
 def _meaning(rule: Rule, definitions: Definitions, files: Mapping[str, str]) -> object:
-    """All that decides where a rule hits; None where a model does, too."""
+    """Everything that determines a rule's hits; None if a model does, too."""
     reads = read_by([rule.when], definitions.features.__getitem__)
     if reads.reads_score:
         return None

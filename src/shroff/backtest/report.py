@@ -1,4 +1,4 @@
-"""A backtest as one self-contained HTML page: the answer, the matrix, the weeks, the rules, and rows to look at."""
+"""A backtest as one self-contained HTML page: result, matrix, weeks, rules, and sample rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
 def page(report: Report) -> str:
-    """The whole page. No text of an event stands in it unescaped, and nothing is loaded from elsewhere."""
+    """The whole page. All event texts are escaped, and nothing is loaded."""
     settings = report.definitions.settings
     title = f"Backtest of {', '.join(report.draft) or 'the project as it is'}"
     parts = [
@@ -96,7 +96,7 @@ def text(report: Report, rows: int = ROWS_PRINTED) -> str:
 
 
 def sentence(report: Report) -> str:
-    """The answer in words: frauds, reviews, declined customers, and what that comes to.
+    """The result in words: frauds, reviews, declined customers, and their value.
 
     Of events of which a model of the draft knows the answer it says nothing: `learnt_sentence` does.
     """

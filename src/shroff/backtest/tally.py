@@ -37,7 +37,7 @@ class TallyCell:
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The hits of a rule: how many there are, of mature ones by label, and what they are about in money."""
+    """Hits of a rule: their number, the mature ones by label, and their amounts."""
 
     count: int
     by_label: Mapping[str, int]
@@ -83,7 +83,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Both sides, and what the difference is worth. Without costs in policy.yaml only the frauds count.
+    """Both sides, and the value of their difference. Without costs in policy.yaml, only frauds count.
 
     Args:
         events, mature, labelled: How many events these are, how many of them are mature, and of those have a label.
@@ -134,7 +134,7 @@ def exact_sums(codes: NDArray[Any], amounts: Words, size: int) -> list[int]:
 
 
 def rule_tallies(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str]) -> list[RuleTally]:
-    """Every rule of the draft on this type, in the order of ids."""
+    """Every rule of the draft on this type, sorted by id."""
     hitting = np.zeros(len(judged), np.int64)
     for found in judged.hits.values():
         hitting[found.rows] += 1
@@ -193,7 +193,7 @@ def rules_at(hits: Mapping[str, RuleMatches], rows: Words) -> list[list[str]]:
 
 
 def balance(judged: Sequence[JudgedEvents], policies: Sequence[Policy], rows: Sequence[Flags]) -> Balance:
-    """Both sides over all types, on mature events alone, and the difference by day.
+    """Both sides over all types, for mature events only, and the difference by day.
 
     Args:
         rows: Which events of each type count.
@@ -232,7 +232,7 @@ def _worth(judged: JudgedEvents, outcomes: NDArray[np.int8], policy: Policy, cou
 
 
 def _what_it_did(judged: JudgedEvents, outcomes: NDArray[np.int8], counted: Flags) -> tuple[Flags, Flags, Flags]:
-    """Of events that count: frauds reviewed or declined, events that are no known fraud declined, and reviews."""
+    """Of mature events: reviewed or declined frauds, false declines, and reviews."""
     is_fraud, is_genuine = judged.labels == FRAUD, (judged.labels != FRAUD) & (judged.labels != UNCLEAR)
     return (
         counted & is_fraud & (outcomes >= REVIEW),

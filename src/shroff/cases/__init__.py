@@ -1,1 +1,1 @@
-"""Alerts, cases and dispositions: what people look at, and how it ended."""
+"""Alerts, cases and dispositions."""

@@ -67,7 +67,7 @@ class Alert(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def place(self) -> tuple[int, str]:
-        """A unique name of the alert: its place in the log, and the entity."""
+        """A unique name of the alert: its sequence number, and the entity."""
         return self.seq, self.entity
 
     @property
@@ -219,7 +219,7 @@ class View(msgspec.Struct, frozen=True, gc=False):
 
 
 class CaseFilter(msgspec.Struct, frozen=True, gc=False):
-    """Which cases are asked for. Empty and None ask for nothing.
+    """Filter for cases. Empty values and None match everything.
 
     Args:
         assignees: Ids of those to whom it is assigned; an empty one for nobody.
@@ -260,7 +260,7 @@ def urgency(case: Case, soon_ms: int) -> int:
 
 
 class Totals(msgspec.Struct, frozen=True, gc=False):
-    """How many cases there are, and what they have at stake together; None where none has an amount.
+    """Number of cases and their total amount at stake; None if no case has an amount.
 
     `oldest_ms` is the time of the first event of the oldest.
     """
@@ -305,5 +305,5 @@ class Agreement(msgspec.Struct, frozen=True, gc=False):
 
 
 def about_of(entity: str, key: str) -> bytes:
-    """The SHA-256 that stands for one key of an entity."""
+    """SHA-256 that identifies one key of an entity."""
     return hashlib.sha256(f"{entity}\x00{key}".encode("utf-8", "surrogatepass")).digest()

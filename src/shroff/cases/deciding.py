@@ -169,7 +169,7 @@ def _one_of(
 
 
 def undo(desk: CaseDesk, who: Who, number: int, case: int = 0) -> Undone:
-    """Take back what was done a moment ago, by the number that it was given, for whoever did it.
+    """Undo a recent action, by its number, for the user who did it.
 
     Args:
         case: What is to be taken back is of this case, and maybe of others; 0 for any.
@@ -202,7 +202,7 @@ def undo(desk: CaseDesk, who: Who, number: int, case: int = 0) -> Undone:
 
 
 def _restored(hand: Hand, case: Case, one: Undoable) -> Case:
-    """The case as it was, with what came since: money and time are those of all that want an answer now."""
+    """The case as before, with later alerts: amounts and times are those of all unanswered alerts."""
     answered = set(one.alerts)
     alerts = hand.change.alerts(case.number, ALL)
     unsaid: dict[str, Any] = {"verdict": "", "decided_ms": None, "decided_by": ""}
@@ -248,7 +248,7 @@ def _decided(hand: Hand, number: int, verdict: str, tag: str, event: str) -> tup
 
 
 def _asked(case: Case, alerts: list[Alert], tag: str, event: str) -> list[Alert]:
-    """The alerts that an answer is for. Raises: NoEventError, CaseChangedError where there is none."""
+    """The alerts that an answer covers. Raises: NoEventError, CaseChangedError if there are none."""
     waiting = unanswered(alerts)
     if event:
         found = [alert for alert in waiting if alert.named == event]
@@ -265,7 +265,7 @@ def _asked(case: Case, alerts: list[Alert], tag: str, event: str) -> list[Alert]
 
 
 def _whole(alerts: Sequence[Alert]) -> str:
-    """How a case ended whose events were answered one by one: the worst of them."""
+    """Verdict of a case whose events were answered one by one: the worst of them."""
     said = {alert.verdict for alert in alerts}
     return next(verdict for verdict in ("fraud", "unclear", "genuine") if verdict in said)
 

@@ -24,7 +24,7 @@ UNDO_MS: Final = 8_000  # for which something can be undone
 
 
 class NoCaseError(UsageError):
-    """There is no case of this number, or nothing of that name that belongs to cases."""
+    """There is no such case, or no such object of a case."""
 
 
 class NoFileError(NoCaseError):
@@ -40,7 +40,7 @@ class NoViewError(NoCaseError):
 
 
 class TooLateError(UsageError):
-    """It cannot be undone any more."""
+    """The action can no longer be undone."""
 
 
 class CaseChangedError(UsageError):
@@ -95,7 +95,7 @@ ANOTHER: Final = "case {} needs an answer by another analyst than those who answ
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """One transaction in somebody's hands: checks cases, changes them, and records that it did."""
+    """One transaction of a user: checks cases, changes them, and records the action."""
 
     change: CaseChange
     who: Who
@@ -152,7 +152,7 @@ _TOLD: Final = {"assigned": ("assignee",)}  # what the record shows of an act th
 
 
 def _differing(before: Case, now: Case, told: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What of a case the record shows, before and now, where it differs or is told in any case."""
+    """Recorded values of a case before and after, if they differ or are always recorded."""
     names = [name for name in _SHOWN if name in told or getattr(before, name) != getattr(now, name)]
     return {name: getattr(before, name) for name in names}, {name: getattr(now, name) for name in names}
 
@@ -163,7 +163,7 @@ def version_of(tag: str) -> int:
 
 
 def seen_of(tag: str) -> int:
-    """The place of the newest alert that was seen, by a tag. Raises: UsageError where it is none."""
+    """Sequence number of the newest alert seen, from a tag. Raises: UsageError for an invalid tag."""
     return _parts_of(tag)[1]
 
 

@@ -35,7 +35,7 @@ def written_about(desk: CaseDesk, events: Sequence[str]) -> WrittenNotes:
 
 
 def forget(desk: CaseDesk, who: Who, found: WrittenNotes, of: str) -> None:
-    """Remove it; the record says that it was, about whom, and how much."""
+    """Remove notes and files; the audit log keeps the entity and their number."""
     with desk.store.change() as change:
         told = {"cases": len(found.cases), "notes": found.notes, "files": found.files}
         change.people.audit(Act(who, "case.erase", of, None, told), desk.now_ms())

@@ -51,7 +51,7 @@ ENDINGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 
 def checked_type(media_type: str, content: bytes) -> str:
-    """The kind of a file. Raises: UsageError where it is not allowed, too long, or not what the bytes are."""
+    """Type of a file. Raises: UsageError if it is not allowed, too long, or does not match the bytes."""
     kind = media_type.partition(";")[0].strip().lower()
     is_kind = TYPES.get(kind)
     if is_kind is None:

@@ -65,7 +65,7 @@ def wanted_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int
 
 
 def queue_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int) -> CaseFilter:
-    """As `wanted_of`, for the queue: without a state, cases that can be worked on now.
+    """As `wanted_of`, for the queue: by default, cases that can be worked on now.
 
     Snoozed cases stand under their own view alone, and so do escalated ones, but for who may approve what others do.
     Raises: UsageError.

@@ -1,4 +1,4 @@
-"""A follower of the log: what it raises is written with the place up to which it was read, in one transaction.
+"""Log follower that raises alerts; each transaction also stores the sequence number read so far.
 
 So each alert is there once and in order, whoever is killed and when, however many follow, and for a log that was there
 before anybody looked for alerts (see docs/decisions/0037).
@@ -82,7 +82,7 @@ def _opening(case: Case, alert: Alert, said_ms: Mapping[int, int]) -> Opening:
 
 
 def begin_behind(store: CaseStore, seq: int) -> None:
-    """Raise nothing of what a log has up to a place: whoever looks after that does so elsewhere.
+    """Raise nothing up to this sequence number of the log.
 
     Does nothing where the log was followed beyond it already.
     """
@@ -117,7 +117,7 @@ class Follower:
 
     @property
     def seq(self) -> int:
-        """The place up to which alerts were raised."""
+        """Sequence number up to which alerts were raised."""
         return self._seen
 
     def step(self) -> bool:
@@ -137,7 +137,7 @@ class Follower:
         return bool(self._parts) or self._seen < self._last
 
     def _read(self) -> bool:
-        """Read what is to be written next; whether there was something."""
+        """Read what will be written next; whether there is anything."""
         self._last = self._log.last_seq()
         upto = min(self._last, self._seen + PLACES)
         if upto <= self._seen:

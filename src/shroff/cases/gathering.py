@@ -86,7 +86,7 @@ def with_alert(case: Case, alert: Alert, woken: str = OPEN) -> Case:
 
 
 def recounted(case: Case, alerts: Sequence[Alert]) -> Case:
-    """The case with what follows from its alerts that are not answered yet: money, time and customers' answers."""
+    """The case with amounts, times and customers' answers recomputed from its unanswered alerts."""
     waiting = [alert for alert in alerts if not alert.verdict]
     said = [alert.customer for alert in alerts if alert.customer]
     return replace(

@@ -1,4 +1,4 @@
-"""Label feed: the labels that cases follow: of which event, which verdict, by whom, and known since when."""
+"""Label feed for cases: event, verdict, source and time of each label."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CUSTOMER: Final = "customer"  # the source whose word is weak: it settles nothin
 
 @dataclass(frozen=True, slots=True)
 class FeedLabel:
-    """One label of the log. `event` is as labels name it, such as `payment/p-1`."""
+    """One label of the log. `event` is its full id, such as `payment/p-1`."""
 
     seq: int
     event: str
@@ -44,7 +44,7 @@ class FeedLabel:
 
 
 class _Said(msgspec.Struct, frozen=True):
-    """Of a label's body what matters here."""
+    """Relevant parts of a label's body."""
 
     event: str
     verdict: str
@@ -52,7 +52,7 @@ class _Said(msgspec.Struct, frozen=True):
 
 
 def heard(log: LogReader, after: int, upto: int) -> Iterator[FeedLabel]:
-    """The labels of `after < seq <= upto`, in their order. Cost: 0.1 µs for a place without a label, 5 µs for a label.
+    """Labels of `after < seq <= upto`, in order. Cost: 0.1 µs per record without a label, 5 µs per label.
 
     Raises: StorageError where the log is damaged.
     """

@@ -36,7 +36,7 @@ class Reopened:
 
 
 def followed(store: CaseStore, labels: Sequence[FeedLabel], raised: Iterable[Alert]) -> Followed:
-    """Of some labels those that matter, where these alerts are raised with them.
+    """The relevant ones of some labels, for alerts raised at the same time.
 
     A denial of an event without an alert stands in both: it is the first label that its new alert hears.
     """

@@ -41,7 +41,7 @@ class LabelHistory:
 
     @property
     def force(self) -> int:
-        """Which of them is in force."""
+        """The active one of them."""
         return _in_force(self.said)
 
 
@@ -77,7 +77,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class Maturity:
-    """How many frauds are known n days after their event, of those that become known within the curve's days.
+    """Number of frauds known n days after their event, of those known within the days of the curve.
 
     Of `frauds` in force at `as_of_ms`, the curve rests on all but `too_young`, whose last day is not over, and
     `later`, which took longer than the curve goes.
@@ -92,7 +92,7 @@ class Maturity:
 
 @dataclass(frozen=True, slots=True)
 class _Fraud:
-    """A fraud in force: days until it was first known, by whom, and the whole days since its event."""
+    """An active fraud: days until first known, by whom, and whole days since its event."""
 
     days: int
     age_days: int
@@ -109,7 +109,7 @@ class LabelsInMemory:
     """
 
     def __init__(self, after: int = 0, as_of_ms: int | None = None) -> None:
-        """Labels behind this place, known by a moment."""
+        """Labels after this sequence number, known at a time."""
         self.histories: Histories = {}
         self.after = self.to = after
         self.count = 0
@@ -166,7 +166,7 @@ def maturity(
     days: int | None = None,
     friendly: Mapping[str, Collection[str]] | None = None,
 ) -> Maturity:
-    """How many frauds are known n days after their event, by the source that said it first.
+    """Number of frauds known n days after their event, by the source that reported them first.
 
     A fraud is an event whose verdict in force at the moment is `fraud`. It is known n days after where its first
     label that says so was known by the event's time + n days. Young events show only what became known quickly, so
@@ -208,7 +208,7 @@ def maturity_in(
 
 @dataclass(slots=True)
 class Came:
-    """How many labels of a source came since a moment, by verdict; `newest_ms` is when the last became known."""
+    """Number of labels of a source since a time, by verdict; `newest_ms` is when the last became known."""
 
     source: str
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -257,7 +257,7 @@ def held_of(histories: Histories, source: str) -> list[Held]:
 
 
 def _in_force(said: Sequence[LabelSaid]) -> int:
-    """Which of an event's labels is in force."""
+    """The active label of an event."""
     current: VerdictInForce | None = None
     found = 0
     for at, one in enumerate(said):
@@ -292,7 +292,7 @@ def _fraud(history: LabelHistory, as_of_ms: int, friendly: Collection[str]) -> _
 
 
 def _last_day(frauds: Sequence[_Fraud]) -> int:
-    """How far a curve goes by itself."""
+    """Default last day of a curve."""
     if not frauds:
         return 0
     ages = sorted((one.age_days for one in frauds), reverse=True)

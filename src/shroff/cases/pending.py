@@ -123,7 +123,7 @@ def _of_case(change: CaseChange, case: int) -> Iterator[tuple[Pending, Body]]:
 
 
 def check_answer(verdict: str, also: Also) -> None:
-    """Raises: UsageError for what is no verdict, no reason of a label, or no refund."""
+    """Check verdict, reason and refund of an answer. Raises: UsageError."""
     if verdict not in VERDICTS:
         raise UsageError(f"{verdict[:40]!r} is not a verdict: {', '.join(VERDICTS[:-1])} or {VERDICTS[-1]}.")
     reason = also.reason

@@ -46,7 +46,7 @@ _HIDDEN: Final = ("decided", "undone", REFUNDED)  # of a case's history, while s
 
 @dataclass(frozen=True, slots=True)
 class QueuePage:
-    """A part of the queue; `after` is where the next one goes on, None where there is none."""
+    """A page of the queue; `after` is the start of the next page, None at the end."""
 
     cases: Sequence[Case]
     after: Cursor | None
@@ -72,7 +72,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class ReviewCapacity:
-    """How the day goes.
+    """Review capacity and progress of a day.
 
     Args:
         reviews_a_day: What people can look at in a day, by the policy; None where it does not say.
@@ -123,7 +123,7 @@ def backlog(desk: CaseDesk) -> Backlog:
 def listed(
     desk: CaseDesk, who: Who, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50
 ) -> QueuePage:
-    """Cases that a filter finds. Raises: NotAllowedError; UsageError for cases of somebody whom nobody knows."""
+    """Cases that match a filter. Raises: NotAllowedError; UsageError for an unknown assignee."""
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
         found = [shown(case) for case in look.queue(wanted, order, after, limit + 1)]
@@ -134,7 +134,7 @@ def listed(
 
 
 def totals(desk: CaseDesk, who: Who, wanted: CaseFilter) -> Totals:
-    """How many cases a filter finds, and what they have at stake. Raises: NotAllowedError."""
+    """Number and total stake of cases that match a filter. Raises: NotAllowedError."""
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
         return look.totals(wanted)
@@ -167,7 +167,7 @@ def _cursor(case: Case, order: str, soon_ms: int) -> Cursor:
 
 
 def detail(desk: CaseDesk, who: Who, number: int) -> Detail:
-    """One case, with its newest thousand alerts and lines of history. Raises: NotAllowedError, NoCaseError."""
+    """One case, with its newest thousand alerts and history entries. Raises: NotAllowedError, NoCaseError."""
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
         case = look.case(number)
@@ -183,7 +183,7 @@ def shown(case: Case) -> Case:
 
 
 def _blind(found: Detail) -> Detail:
-    """Without what was answered first."""
+    """The case without the first answer."""
     alerts = [replace(alert, decided_ms=None, decided_by="", **_unsaid(alert)) for alert in found.alerts]
     history = [row for row in found.history if row.what not in _HIDDEN]
     return Detail(shown(found.case), alerts, history, found.files)
@@ -266,7 +266,7 @@ def _told(view: View) -> dict[str, str | bool]:
 
 
 def capacity(desk: CaseDesk, who: Who, day_start_ms: int | None = None) -> ReviewCapacity:
-    """How the day goes, since its start or midnight UTC. Raises: NotAllowedError."""
+    """Progress of the day, since its start or midnight UTC. Raises: NotAllowedError."""
     who.require(Right.READ_CASES)
     now_ms = desk.now_ms()
     start_ms = now_ms - now_ms % DAY_MS if day_start_ms is None else day_start_ms

@@ -1,4 +1,4 @@
-"""The contract of a store of cases, which lies in the database of the log, beside people's tables."""
+"""Contract of the case store, which is in the database of the log, like the users."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class CaseLook(Protocol):
     """Questions about cases. Texts are compared sign by sign; the text of a filter without regard to ASCII's case."""
 
     def place(self) -> tuple[int, int]:
-        """Up to which place of the log alerts were raised, and the number of the newest case."""
+        """Sequence number up to which alerts were raised, and the number of the newest case."""
 
     def case(self, number: int) -> Case | None:
         """The case of this number."""
 
     def cases(self, numbers: Collection[int]) -> dict[int, Case]:
-        """Those of these numbers that are there."""
+        """Existing cases with these numbers."""
 
     def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
         """Cases in an order of `case.ORDERS`: least time left, `urgency`, most money, greatest score, newest first.
@@ -43,7 +43,7 @@ class CaseLook(Protocol):
         """
 
     def totals(self, wanted: CaseFilter) -> Totals:
-        """How many cases a filter finds."""
+        """Number of cases that match a filter."""
 
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
         """The newest case that is not closed about each of these."""
@@ -55,7 +55,7 @@ class CaseLook(Protocol):
         """The alerts of these events, by type and id."""
 
     def history(self, case: int, limit: int = 1_000) -> list[Happened]:
-        """The newest of what was done with a case, oldest first."""
+        """The newest history entries of a case, oldest first."""
 
     def attached(self, case: int) -> list[Attached]:
         """The files of a case, oldest first."""
@@ -88,7 +88,7 @@ class CaseLook(Protocol):
         """Closed cases by person since a moment, most first."""
 
     def agreement(self) -> Agreement:
-        """How second looks came out."""
+        """Results of second looks."""
 
 
 class CaseChange(CaseLook, Protocol):
@@ -96,10 +96,10 @@ class CaseChange(CaseLook, Protocol):
 
     @property
     def people(self) -> Change:
-        """Users, the record of who did what, and the inbox of the log, in this very transaction."""
+        """Users, the audit log, and the log's inbox, in this same transaction."""
 
     def put_place(self, seq: int, last_case: int) -> None:
-        """Keep up to which place alerts were raised, and the number of the newest case."""
+        """Store the sequence number up to which alerts were raised, and the newest case number."""
 
     def add_cases(self, cases: Sequence[Case]) -> None:
         """Keep new cases, whose numbers nobody had."""
@@ -111,16 +111,16 @@ class CaseChange(CaseLook, Protocol):
         """Keep new alerts."""
 
     def put_alerts(self, alerts: Sequence[Alert]) -> None:
-        """Keep what changes of alerts: their answers and labels."""
+        """Store changes of alerts: answers and labels."""
 
     def add_history(self, rows: Sequence[Happened]) -> None:
-        """Keep what was done; their numbers are not looked at."""
+        """Add history entries; their numbers are ignored."""
 
     def add_pending(self, pending: Pending) -> int:
-        """Keep what can be undone; its number is not looked at, and given back."""
+        """Add an undoable action; its number is ignored, and the new one returned."""
 
     def put_pending(self, pending: Pending) -> None:
-        """Keep what can be undone, of this number, as it is here."""
+        """Replace the undoable action with this number."""
 
     def end_pending(self, number: int) -> None:
         """Let go of it: it was carried out or undone."""
@@ -139,7 +139,7 @@ class CaseChange(CaseLook, Protocol):
 
 
 class CaseStore(Protocol):
-    """Where cases are kept: a contract, which `tests.support.contracts.cases` holds an adapter to.
+    """Contract of a case store, tested by `tests.support.contracts.cases`.
 
     As of `people.store.PeopleStore`: durable when `change` has ended, one change after the other, from any thread.
     """
@@ -148,4 +148,4 @@ class CaseStore(Protocol):
         """Questions, each answered as of its own moment."""
 
     def change(self) -> AbstractContextManager[CaseChange]:
-        """A transaction; what is raised inside undoes it. Raises: as people's."""
+        """Start a transaction; an exception inside rolls it back. Raises: as for people."""

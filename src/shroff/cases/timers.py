@@ -34,7 +34,7 @@ Kind = Literal["user", "key", "command", "program"]
 
 
 def carry_out(desk: CaseDesk) -> int:
-    """Do all that is due by now; gives how much that was. Each is done once, whoever is killed and when.
+    """Run all due tasks; gives their number. Each runs once, even after a kill.
 
     A label is asked of the log in the transaction that lets go of what could be undone. An answer that cannot be read
     goes to the log's quarantine, and keeps no other waiting.
@@ -117,7 +117,7 @@ def _label(event: str, id_: str, body: Body, pending: Pending) -> Submission:
 
 
 def _draw(desk: CaseDesk, change: CaseChange, body: Body, now_ms: int) -> None:
-    """Open a share of what was closed for another analyst, and each second look that disagrees for a third.
+    """Reopen a share of closed cases for a second analyst, and disagreeing second looks for a third.
 
     Where there is none, nothing is drawn. Where two have answered the events of a case, two have looked at it already.
     """
@@ -149,7 +149,7 @@ def _is_of_one(change: CaseChange, case: Case) -> bool:
 
 
 def _dispute(desk: CaseDesk, change: CaseChange, case: Case, now_ms: int) -> None:
-    """Escalate a case whose second look disagrees with the first, for a third person. The labels stay until then."""
+    """Escalate a case with a disagreeing second look to a third person. The labels stay until then."""
     names = {user.id: user.display_name for user in change.people.users()}
     first = f"{case.first_verdict} by {names.get(case.first_by, case.first_by)}"
     both: dict[str, Any] = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
@@ -160,7 +160,7 @@ def _dispute(desk: CaseDesk, change: CaseChange, case: Case, now_ms: int) -> Non
 def _again(
     desk: CaseDesk, change: CaseChange, case: Case, now_ms: int, what: str, words: str = "", **changes: Any
 ) -> None:
-    """Open a case for another answer. What was answered stays with its alerts, of a second look hidden until the next.
+    """Open a case for another answer. Earlier answers stay with its alerts, hidden during a second look.
 
     Its time begins anew: whoever answers it has as long as for a case that has just opened.
     """

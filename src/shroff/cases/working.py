@@ -41,7 +41,7 @@ SILENCE_DROPPED: Final = "silence_dropped"  # or is not, since somebody took tha
 
 
 def claim(desk: CaseDesk, who: Who, number: int, tag: str = "") -> Case:
-    """Take a case for oneself; who has it already has it for longer.
+    """Claim a case; a claim by its owner extends the lock.
 
     Raises: NotAllowedError; NoCaseError; CaseChangedError where somebody else has it or decided it.
     """
@@ -63,7 +63,7 @@ def claimed(hand: Hand, case: Case, desk: CaseDesk) -> Case:
 
 
 def claim_next(desk: CaseDesk, who: Who, wanted: CaseFilter | None = None, order: str = "due") -> Case | None:
-    """Take the first case in an order of those that a filter finds, and that are free or assigned to who asks.
+    """Claim the first case of a filter that is free or assigned to the user.
 
     Those are open ones, and where the filter names states those of them that can be claimed: open, snoozed, escalated.
     Two who ask at once never get the same. None where there is none.
@@ -78,7 +78,7 @@ def claim_next(desk: CaseDesk, who: Who, wanted: CaseFilter | None = None, order
 
 
 def _claimable(wanted: CaseFilter, who: Who) -> CaseFilter | None:
-    """Of what a filter finds that which somebody may be given next; None where that can be nothing."""
+    """Cases of a filter that can be claimed next; None if there can be none."""
     named = (OPEN,) if wanted.states == UNCLOSED else wanted.states
     states = tuple(state for state in named if state in _CLAIMABLE)
     assignees = tuple(one for one in ("", who.id) if one in wanted.assignees or not wanted.assignees)
@@ -86,7 +86,7 @@ def _claimable(wanted: CaseFilter, who: Who) -> CaseFilter | None:
 
 
 def free_lapsed(hand: Hand) -> int:
-    """Open again what was claimed or snoozed until now. It was nobody's act, so the version stays.
+    """Reopen cases whose lock or snooze has expired. No user did it, so the version stays.
 
     What was escalated is so again, and what was assigned to somebody is theirs still.
     """
@@ -136,7 +136,7 @@ def _assignee(people: Change, to: str) -> tuple[str, str]:
 
 
 def note(desk: CaseDesk, who: Who, number: int, text: str) -> Case:
-    """Write something down, whoever has the case. Raises: NoCaseError; UsageError where there is no text."""
+    """Add a note, whoever owns the case. Raises: NoCaseError; UsageError for an empty text."""
     require_work(who)
     words = text_of(text, "a note")
     with desk.store.change() as change:
@@ -188,7 +188,7 @@ def file_of(desk: CaseDesk, who: Who, number: int, file: int) -> tuple[Attached,
 
 
 def escalate(desk: CaseDesk, who: Who, number: int, why: str, tag: str = "") -> Case:
-    """Put a case before those who decide what is hard: claim-next passes it over where nobody asks for such cases.
+    """Escalate a case; claim-next skips it unless such cases are requested.
 
     Raises: as `claim`.
     """

@@ -36,7 +36,7 @@ LABEL_NAMES: Final = (*LABEL_TYPES, "amount")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of an event type."""
+    """A field of an event type."""
 
     name: str
     shape: FieldType
@@ -48,7 +48,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class FileMapping:
-    """How the lines of one file format become events: a condition, and an expression for some fields.
+    """Mapping of a file format's lines to events: a condition, and expressions for some fields.
 
     `has_comma`: decimals have a comma before their places. `separator` is what must stand between columns, if anything.
     """
@@ -61,7 +61,7 @@ class FileMapping:
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """One event type. `id_field` and `time_field` name two of its fields.
+    """An event type. `id_field` and `time_field` name two of its fields.
 
     `personal` are the fields that lie beside the log: no event has them among its values. `summary` are those that
     describe an event to people, in order of showing; it decides nothing, so types that differ in it are equal.
@@ -86,7 +86,7 @@ class EventType:
         return tuple(one.name for one in self.fields)
 
     def at(self, name: str) -> int:
-        """The place of a field among the fields."""
+        """Index of a field."""
         return self.field_names.index(name)
 
 
@@ -114,7 +114,7 @@ class Events:
 
     @property
     def naming(self) -> dict[str, EventType]:
-        """The unique fields that may stand for `event` in a label file, each with the event type that it names one of.
+        """Unique fields that can replace `event` in a label file, each with its event type.
 
         A field that several types have is that of the one that is decided; where that is not one, it names nothing.
         """

@@ -50,7 +50,7 @@ def schema_text_of(path: Path) -> str:
 
 
 class _Blocks:
-    """One open file behind its header."""
+    """An open file after its header."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -64,14 +64,14 @@ class _Blocks:
         self._size_bytes = path.stat().st_size
 
     def read_bytes(self) -> int:
-        """How much of the file was read."""
+        """Number of bytes read."""
         return self._size_bytes if self._stream.closed else self._stream.tell()
 
     def close(self) -> None:
         self._stream.close()
 
     def lines(self) -> Iterator[Line]:
-        """The records, and a line with an error for what cannot be read."""
+        """The records, and a line with an error for unreadable ones."""
         number = 0
         with self._stream:
             while (found := self._block()) is not None:
@@ -104,7 +104,7 @@ class _Blocks:
         return text, _CODECS[codec], self._stream.read(MARKER_BYTES)
 
     def _block(self) -> tuple[int, bytes] | None:
-        """How many records the next block has, and its bytes; None at the end of the file.
+        """Number of records and bytes of the next block; None at the end of the file.
 
         Raises: UsageError where the file does not go on as its blocks say.
         """
@@ -133,7 +133,7 @@ class _Blocks:
         return False
 
     def _of_block(self, number: int, count: int, packed: bytes) -> Iterator[Line]:
-        """The records of a block; what is left of it where one cannot be read is one line."""
+        """Records of a block; after an unreadable one, the rest is one error line."""
         shape, at = self.shape, 0
         try:
             stream = BytesIO(self._unpack(packed))

@@ -37,7 +37,7 @@ _FLOAT_BITS: Final = {"float": 24, "double": 53}
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """A field that cannot be read: what stands for it in either schema, and what to do."""
+    """A field that cannot be read: its form in both schemas, and the fix."""
 
     field: str
     theirs: str
@@ -58,7 +58,7 @@ class Fit:
 
 
 def fit(schema: Avro, event_type: EventType, settings: Settings) -> Fit:
-    """Look at each field of a type, and at what it is made of.
+    """Compare each field of a type with a schema.
 
     By the type's mapping from Avro; but a schema with the name of our own has the fields by their own names.
     """
@@ -134,7 +134,7 @@ def _misfit(field: Field, mapper: Mapper, schema: Avro, lacking: frozenset[str])
 
 
 def _unlike(field: Field, found: Avro, ours: str) -> Misfit | None:
-    """The misfit of a field and the type that stands for it."""
+    """A field and type that do not match."""
     both = alike(found)
     if both is not None:
         words = f"is {both[0]} or {both[1]} there, which their bytes do not tell apart; send one of them"

@@ -41,7 +41,7 @@ _NAME_PART: Final = re.compile(r"[^A-Za-z0-9_]+")
 
 @dataclass(frozen=True)
 class Avro:
-    """A type of Avro: its kind, a logical type that counts, and what it is made of.
+    """An Avro type: its kind, its logical type, and its parts.
 
     `kind` is a primitive type or record, enum, fixed, array, map, union. `parts` are the types of a record's fields,
     by their names, of a union's branches, or the one of an array's or a map's values.

@@ -1,4 +1,4 @@
-"""Our schemas under the subjects of a registry: whether they stand there, may be registered, and what differs."""
+"""Schemas of the project in a registry: whether they exist, may be registered, and differ."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class SchemaComparison:
 
 
 def compared(theirs: str, event_type: EventType, settings: Settings) -> SchemaComparison:
-    """Look at what the writers of a schema send as an event type. Raises: ValueError where it is not read."""
+    """Compare a schema of others with an event type. Raises: ValueError if it cannot be read."""
     schema = read_schema(theirs)
     found = fit(schema, event_type, settings)
     ours = schema_text(schema_of(event_type, settings))
@@ -120,7 +120,7 @@ def is_same(one: str, other: str) -> bool:
 
 
 def changes(schema: Avro, event_type: EventType, found: Fit, settings: Settings) -> list[FieldChange]:
-    """Field by field what differs between a schema and ours: our fields first, then what only they have."""
+    """Differences between a schema and ours, field by field: our fields first, then additional ones."""
     if schema.name == schema_name_of(event_type.name, settings):
         event_type = replace(event_type, mappings={})
     mapper = Mapper(event_type, "avro")

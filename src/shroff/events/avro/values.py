@@ -1,4 +1,4 @@
-"""Values of Avro in the forms that validation takes, by the schema of whoever wrote them.
+"""Avro values in the forms that validation accepts, by the writer's schema.
 
 Decimals come by their digits, floats with their width, timestamps as instants, long milliseconds of a duration as such.
 The library (fastavro) reads bytes by a schema without logical types, and what they mean is made of that here: exactly,
@@ -28,7 +28,7 @@ Convert = Callable[[Any], Any]
 
 
 class TrailingBytesError(ValueError):
-    """A message goes on behind its record, so its bytes are not what its schema says."""
+    """A message has bytes after its record, so it does not match its schema."""
 
 
 class Shape:
@@ -132,7 +132,7 @@ def conversion(one: Avro) -> Convert | None:
 
 
 def divisor(logical: str) -> int:
-    """How many of a timestamp's units make a millisecond."""
+    """Number of a timestamp's units per millisecond."""
     return _PER_MS[logical.rpartition("-")[2]]
 
 
