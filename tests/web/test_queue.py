@@ -237,7 +237,7 @@ def test_that_more_comes_than_is_closed_is_said_only_where_its_figures_say_so(ba
     async def steps(asks: Asker, browser: Browser) -> None:
         monkeypatch.setattr(reading, "capacity", paced)
         body = (await browser.get("/queue")).body.decode()
-        assert ("More comes than is closed" in body) is is_told
+        assert ("More cases open than close" in body) is is_told
         assert ("3 against 1 an hour" in body) is is_told
 
     run(bank, steps)
