@@ -328,7 +328,7 @@ def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases,
         assert killed(step, count) == signal.SIGKILL
         assert left() == (not is_undone and step == "piece", False)
         if left()[0]:
-            with pytest.raises(StorageError, match="they are no log of shroff"):
+            with pytest.raises(StorageError, match="which are not a log of shroff"):
                 MariadbLog(f"{databases.urls[1]}?prefix={TABLES}")
             cleared()
     assert killed(LOG) == signal.SIGKILL
