@@ -45,9 +45,7 @@ from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
 from shroff.training.tested_rows import file_of, judged_rows
 
-NOT_DECIDED: Final = (
-    "Files have no decisions, so rules cannot be compared: ingest them with 'shroff ingest' and train on the log."
-)
+NOT_DECIDED: Final = "Files have no decisions to compare with: 'shroff ingest' them and train on the log."
 CURE_EMPTY: Final = "Add events and labels with 'shroff ingest FILE --labels FILE'."
 LEAK_SETS: Final = 4  # that the leak test makes
 SINGLE_SCORES: Final = 2_000  # that are timed, for the latency

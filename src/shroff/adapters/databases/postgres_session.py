@@ -175,9 +175,7 @@ class PostgresSession(Session):
         self.flush()
         with self._failing():
             if self._connection.execute("COMMIT", prepare=False).statusmessage != "COMMIT":
-                raise StorageError(
-                    f"{self._url.place}: PostgreSQL rolled the transaction back instead of committing it"
-                )
+                raise StorageError(f"{self._url.place}: PostgreSQL rolled back the transaction instead of a commit")
 
     def rollback(self) -> None:
         with suppress(ShroffError):

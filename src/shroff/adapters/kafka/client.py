@@ -69,9 +69,7 @@ def library(what: str) -> Any:
     try:
         import confluent_kafka
     except ImportError:
-        raise UsageError(
-            f"{what} is in Kafka, but the client library is missing: pip install 'shroff[kafka]'."
-        ) from None
+        raise UsageError(f"{what} is in Kafka, but its client is missing: pip install 'shroff[kafka]'.") from None
     return confluent_kafka
 
 

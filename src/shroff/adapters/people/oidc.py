@@ -192,9 +192,7 @@ class OidcProvider:
             raise TransientError(f"{self.issuer} returned no discovery document (status {status}). Check its address")
         if found.get("issuer") != self.issuer:
             told = _text(found.get("issuer"))[:200]
-            raise UsageError(
-                f"sign_in: at {self.issuer} there is the issuer {told!r}. Write it exactly as the provider states it."
-            )
+            raise UsageError(f"sign_in: at {self.issuer} there is the issuer {told!r}. Write it as stated there.")
         return found
 
     def _endpoint(self, name: str) -> str:

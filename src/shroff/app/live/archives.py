@@ -109,9 +109,7 @@ class KeptArchives:
                 kept = self._kept(place, name)
                 if kept is not None:
                     return [self._brought(place, one, folder) for one in kept]
-        raise NotKeptError(
-            f"there is no stored archive of {name} of {self._source}. Leave out --from-backup to request it."
-        )
+        raise NotKeptError(f"there is no stored archive of {name} of {self._source}. Omit --from-backup to get it.")
 
     @contextmanager
     def _places(self) -> Iterator[list[_Place]]:
