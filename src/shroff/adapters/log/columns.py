@@ -20,12 +20,16 @@ _GIVEN: Final = "Array(uint8, 1, 'C', readonly=True)"
 Words = NDArray[np.int64]
 
 
-def by_columns(texts: bytes, ends: Words) -> tuple[NDArray[np.uint8], Words]:
-    """The texts, which end there, by columns; and how many pieces each has. Cost: 1.6 ns a byte."""
-    rows, pieces = np.frombuffer(texts, np.uint8), np.empty(len(ends), np.int64)
+def by_columns(texts: bytes, ends: Words, cuts: Words, sizes: Words) -> tuple[NDArray[np.uint8], Words]:
+    """The texts, which end there, by columns, without so many bytes of each from its cut on; and their pieces' numbers.
+
+    Cost: 1.7 ns a byte.
+    """
+    given, pieces, kept = np.frombuffer(texts, np.uint8), np.empty(len(ends), np.int64), ends - np.cumsum(sizes)
+    rows = np.empty(int(kept[-1]), np.uint8)
+    count_pieces(given, ends, cuts, sizes, rows, pieces)
     columns = np.empty_like(rows)
-    count_pieces(rows, ends, pieces)
-    into_columns(rows, columns, _begins(ends), ends, pieces, np.argsort(pieces, kind="stable"))
+    into_columns(rows, columns, _begins(kept), kept, pieces, np.argsort(pieces, kind="stable"))
     return columns, pieces
 
 
@@ -40,14 +44,20 @@ def _begins(ends: Words) -> Words:
     return np.concatenate([np.zeros(1, np.int64), ends[:-1]])
 
 
-@native(f"void({_GIVEN}, int64[::1], int64[::1])")
-def count_pieces(rows: Any, ends: Any, pieces: Any) -> None:
-    begin = np.uint64(0)
+@native(f"void({_GIVEN}, int64[::1], int64[::1], int64[::1], uint8[::1], int64[::1])")
+def count_pieces(given: Any, ends: Any, cuts: Any, sizes: Any, rows: Any, pieces: Any) -> None:
+    """Write the texts without their cuts to `rows`, and how many pieces each has."""
+    at, to = np.uint64(0), np.uint64(0)
     for row in range(len(ends)):
-        count, end = 1, np.uint64(ends[row])
-        for at in range(begin, end):
-            count += (rows[at] == _COMMA) | (rows[at] == _COLON)
-        pieces[row], begin = count, end
+        count = 1
+        for end in (np.uint64(cuts[row]), np.uint64(ends[row])):
+            for i in range(end - at):
+                byte = given[at + i]
+                rows[to + i] = byte
+                count += (byte == _COMMA) | (byte == _COLON)
+            to += end - at
+            at = end + np.uint64(sizes[row])
+        at, pieces[row] = np.uint64(ends[row]), count
 
 
 @native(f"void({_GIVEN}, uint8[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
