@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from numba.core.config import reload_config
 import shroff
 from shroff import config
 from shroff.cli import demo_kernels
+from shroff.engine.kernels import sha256
 from shroff.features.kernels import native as kernel_native
 from shroff.features.kernels import numbers as kernel_numbers
 from shroff.features.kernels import windows
@@ -309,8 +311,14 @@ def _beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     return prepared
 
 
-def test_all_that_the_demo_has_compiled_beside_it_is_there():
-    assert all(isinstance(kernel, Native) for kernel in demo_kernels.natives())
+def test_every_kernel_is_compiled_with_an_image_and_before_the_tests():
+    made = re.compile(r"^@(?:native|entry_point)\((?:.|\n)*?^def (\w+)\(", re.MULTILINE)
+    files = Path(shroff.__file__).parent.rglob("*.py")
+    named = sorted(name for path in files for name in made.findall(path.read_text(encoding="utf-8")))
+    kept = demo_kernels.natives((*demo_kernels.NATIVE, *demo_kernels.OTHERS))
+
+    assert all(isinstance(kernel, Native) for kernel in kept)
+    assert sorted(one.__name__ for one in kept) == sorted([*named, *["_hash_slices"] * sha256.has_instructions()])
 
 
 def test_the_demo_waits_for_kernels_that_are_compiled_beside_it(beside: Callable[[str], Path], tmp_path: Path):
@@ -321,7 +329,7 @@ def test_the_demo_waits_for_kernels_that_are_compiled_beside_it(beside: Callable
     with demo_kernels.kernels_beside(lambda: gate.write_text("told")) as wait:
         wait()
 
-        assert noted.read_text().endswith("from shroff.cli.demo_kernels import keep_kernels; keep_kernels()\n")
+        assert noted.read_text().endswith("import NATIVE, keep_kernels; keep_kernels(NATIVE)\n")
 
 
 def test_a_demo_that_ends_early_leaves_nothing_that_compiles(beside: Callable[[str], Path]):

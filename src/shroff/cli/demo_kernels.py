@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Final
@@ -28,21 +28,35 @@ NATIVE: Final = (
     "shroff.log.columns.ids:hash_texts code_texts",
     "shroff.models.trees.walker:add_leaves make_scores",
     "shroff.engine.kernels.rows:write_rows join_slices",
+    "shroff.engine.kernels.sha256:kernels",
+)
+# The rest, for an image and for tests: whoever calls one of these first would wait for the compiler.
+OTHERS: Final = (
+    "shroff.features.kernels.windows:run tend",
+    "shroff.features.kernels.rules:run_rule",
+    "shroff.features.batch.backfill_kernels:find_keys find_late_rows number_keys",
+    "shroff.features.batch.backfill_values:rank_values",
+    "shroff.log.columns.ids:code_integers take_events",
+    "shroff.log.columns.kernel:read_durations read_integers read_reals read_truths",
+    "shroff.lake.kernel:find_last_text find_parts",
+    "shroff.adapters.log.columns:count_pieces into_columns into_rows",
+    "shroff.analytics.funnel_steps:follow",
 )
 
 
-def natives() -> list[Native]:
-    """The kernels of `NATIVE`, in this order."""
-    found = []
-    for line in NATIVE:
+def natives(listed: Sequence[str] = NATIVE) -> list[Native]:
+    """The kernels of a list, in its order, without those that this processor cannot run."""
+    found = list[Native]()
+    for line in listed:
         module, _, names = line.partition(":")
-        found += [getattr(import_module(module), name) for name in names.split()]
+        named = [getattr(import_module(module), name) for name in names.split()]
+        found += [kernel for one in named for kernel in ([one] if isinstance(one, Native) else one())]
     return found
 
 
-def keep_kernels() -> None:
+def keep_kernels(listed: Sequence[str] = (*NATIVE, *OTHERS)) -> None:
     """Compile all of them that are not on disk yet, and keep them there."""
-    for kernel in natives():
+    for kernel in natives(listed):
         kernel.keep()
 
 
@@ -56,7 +70,7 @@ def kernels_beside(tell: Callable[[], None]) -> Iterator[Callable[[], None]]:
     if config.threads() < 2 or not any(kernel.is_lacking for kernel in natives()):
         yield _nothing
         return
-    code = f"from {__name__} import keep_kernels; keep_kernels()"
+    code = f"from {__name__} import NATIVE, keep_kernels; keep_kernels(NATIVE)"
     quiet = subprocess.DEVNULL
     beside = subprocess.Popen(  # noqa: S603 (this Python, with a constant)
         [sys.executable, "-P", "-c", code], stdin=quiet, stdout=quiet, stderr=quiet

@@ -158,6 +158,11 @@ def _kernel() -> Native:
     return native("void(uint8[::1], int64[::1], int64[::1], uint8[:, ::1], uint32[::1], uint8[::1])")(_hash_slices)
 
 
+def kernels() -> list[Native]:
+    """The kernel, where this processor has the instructions."""
+    return [_kernel()] if has_instructions() else []
+
+
 def hash_slices(texts: Bytes, starts: Words, stops: Words) -> Bytes:
     """The SHA-256 of slices of a text, as rows of 32 bytes."""
     if not has_instructions():
