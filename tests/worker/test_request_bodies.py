@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import msgspec
@@ -139,3 +140,25 @@ def test_depth_is_that_of_the_value(value):
 @given(st.binary())
 def test_depth_of_anything_is_found(body):
     assert is_too_deep(body, 0) == (depth(body) > 0)
+
+
+@pytest.mark.parametrize("are_lines", [True, False])
+def test_what_is_refused_again_and_again_in_a_request_is_read_once(monkeypatch, are_lines):
+    parts = [b"{}", raw(), b'{"id":1}', b"{}", b'{"amount":"x"}'] * 50
+    alone, found_alone, one = reader(), list[list[tuple[str, str]]](), RequestReader.one
+    expected = [alone.one("payment", part, "me", found_alone.append([]) or found_alone[-1]) for part in parts]
+    read = Counter[bytes]()
+
+    def counted(self: RequestReader, type_name: str, piece: bytes, *more: str) -> object:
+        read[piece] += 1
+        return one(self, type_name, piece, *more)
+
+    monkeypatch.setattr(RequestReader, "one", counted)
+    body = b"\n".join(parts) if are_lines else b"[" + b",".join(parts) + b"]"
+    found, mistakes = reader().many("payment", body, "me", are_lines=are_lines)
+
+    assert {piece: count for piece, count in read.items() if piece != raw()} == dict.fromkeys(set(parts) - {raw()}, 1)
+    assert [(one.event, one.refusal, one.raw()) for one in found] == [
+        (one.event, one.refusal, one.raw()) for one in expected
+    ]
+    assert [list(one) for one in mistakes] == found_alone

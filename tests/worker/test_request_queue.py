@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 
 from shroff.events.intake import Submission
@@ -86,6 +87,22 @@ def test_few_of_long_posts_are_taken_at_a_time_and_short_ones_between(monkeypatc
     assert found == [["a", "f", "g"], ["b", "c"], ["d", "e"]]
     assert line.told == [short, long]
     assert (len(long.answers), line.queue.waiting) == (5, 0)
+
+
+def test_more_of_a_long_post_is_taken_where_it_was_refused_when_it_was_read(monkeypatch):
+    monkeypatch.setattr(request_queue, "LONG", 3)
+    monkeypatch.setattr(request_queue, "LONG_AT_ONCE", 2)
+    monkeypatch.setattr(request_queue, "REFUSED", 4)
+    line = Line()
+    refused = [msgspec.structs.replace(one, refusal="no") for one in submissions(*"abcdefghij")]
+    line.queue.put(PendingRequest([*refused, *submissions("k", "l", "m")], READER, lambda: None))
+
+    found = []
+    while parts := line.queue.take(100, 0.0):
+        found.append("".join(ids(parts)))
+        line.queue.answer(parts, answers(len(found[-1])))
+
+    assert found == ["abcdefgh", "ijkl", "m"]
 
 
 def test_short_posts_are_not_turned_away_for_a_long_one_that_has_waited_for_long(monkeypatch):

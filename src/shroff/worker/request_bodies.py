@@ -28,6 +28,7 @@ _TEXTS: Final = re.compile(
     rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL
 )  # one without an end goes on to it: so it is linear
 _SCREEN: Final = re.compile(rb"[^][{}]+")
+_FLAT: Final = re.compile(rb"(?:\{\}|\[\])+")  # with nothing inside; 10,000 beside each other are as deep as one
 
 Mistakes = Sequence[tuple[str, str]]  # path and words of each
 
@@ -107,24 +108,35 @@ class RequestReader:
         plain = None if are_lines else self._plain.get(type_name)
         if plain is not None and (found := plain.read_list(raw)) is not None and len(found) <= COUNT_MAX:
             return self._mostly_plain(type_name, raw, place, found)
-        submissions: list[Submission] = []
-        mistakes: list[Mistakes] = []
-        for one in pieces(raw, are_lines=are_lines):
+        read = self._reads_once(type_name, place)
+        taken = [read(one) for one in pieces(raw, are_lines=are_lines)]
+        return [one for one, _ in taken], [own for _, own in taken]
+
+    def _reads_once(self, type_name: str, place: str) -> Callable[[bytes], tuple[Submission, Mistakes]]:
+        """Reads pieces of one request; of the same bytes the same refusal, so that 10,000 mistakes are one to read."""
+        known: dict[bytes, tuple[Submission, Mistakes]] = {}
+
+        def read(piece: bytes) -> tuple[Submission, Mistakes]:
+            if (found := known.get(piece)) is not None:
+                return found
             own: list[tuple[str, str]] = []
-            submissions.append(self.one(type_name, one, place, own))
-            mistakes.append(own)
-        return submissions, mistakes
+            found = self.one(type_name, piece, place, own), own
+            if found[0].refusal is not None:
+                known[piece] = found
+            return found
+
+        return read
 
     def _mostly_plain(
         self, type_name: str, raw: bytes, place: str, found: Sequence[tuple[Event, bytes] | None]
     ) -> tuple[list[Submission], list[Mistakes]]:
         whole, now_ms, definitions = _Whole(raw), self._now_ms(), self.definitions
         submissions, mistakes = list[Submission](), list[Mistakes]([()]) * len(found)
+        read_once = self._reads_once(type_name, place)
         for at, plain in enumerate(found):
             if plain is None:
-                own: list[tuple[str, str]] = []
-                submissions.append(self.one(type_name, whole.piece(at), place, own))
-                mistakes[at] = own
+                refused, mistakes[at] = read_once(whole.piece(at))
+                submissions.append(refused)
                 continue
             event, body = plain
             read = Submission(SOURCE, place, partial(whole.piece, at), type_name, event, None, None, body)
@@ -167,9 +179,9 @@ def depth(raw: bytes) -> int:
     3
     """
     deepest = now = 0
-    for one in _SCREEN.sub(b"", _TEXTS.sub(b"", raw)):
-        now += 1 if one in b"[{" else -1
-        deepest = max(deepest, now)
+    for one in _FLAT.sub(b"-", _SCREEN.sub(b"", _TEXTS.sub(b"", raw))):
+        deepest = max(deepest, now + (one in b"[{-"))
+        now += 1 if one in b"[{" else -(one in b"]}")
     return deepest
 
 

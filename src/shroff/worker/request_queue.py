@@ -23,6 +23,7 @@ AGE_S_MAX: Final = 0.5  # of the first request in line
 LONG: Final = 500  # submissions of a request beyond which it is long
 LONG_AT_ONCE: Final = 100  # submissions of long requests that are decided at a time: a short one waits 5 ms for them,
 LONG_BESIDE: Final = 25  # and so many with a short one that waits
+REFUSED: Final = 8  # submissions that were refused when they were read take as long as one that is decided
 RETRY_S: Final = 1  # what one who is turned away is told to wait
 
 
@@ -155,15 +156,16 @@ class RequestQueue:
         """The next submissions in line, up to so many, few of them of long requests. None where none came in time."""
         self._gather(wait_s)
         is_beside = self._put[False] > self._answered[False]
-        parts, of_long = list[Part](), LONG_BESIDE if is_beside else LONG_AT_ONCE
+        parts, of_long = list[Part](), float(LONG_BESIDE if is_beside else LONG_AT_ONCE)
         for request in self._line:
             start = len(request.answers)
-            count = min(len(request.submissions) - start, size, of_long if request.is_long else size)
-            if not count:
+            stop = min(len(request.submissions), start + size)
+            if request.is_long:
+                stop, of_long = _stop(request.submissions, start, stop, of_long)
+            if stop == start:
                 continue
-            parts.append((request, start, start + count))
-            size -= count
-            of_long -= count if request.is_long else 0
+            parts.append((request, start, stop))
+            size -= stop - start
             if size <= 0:
                 break
         return parts
@@ -205,3 +207,13 @@ class RequestQueue:
                     line.append(more)
         except Empty:
             pass
+
+
+def _stop(submissions: Sequence[Submission], start: int, stop: int, most: float) -> tuple[int, float]:
+    """Where a part of a long request ends that takes as long as `most` decided events, and what is left of those."""
+    for at in range(start, stop):
+        if most <= 0:
+            return at, most
+        one = submissions[at]
+        most -= 1 if one.refusal is None or one.refused is not None else 1 / REFUSED
+    return stop, most

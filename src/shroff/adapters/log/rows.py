@@ -123,7 +123,8 @@ def refused_once(rows: Iterable[Refused]) -> list[Refused]:
     found: dict[Hashable, Refused] = {}
     for row in rows:
         key = row.source, row.place, row.raw
-        found[key] = replace(found.get(key, row), reason=row.reason, at_ms=row.at_ms)
+        was = found.get(key)
+        found[key] = row if was is None or was.type == row.type else replace(row, type=was.type)
     return list(found.values())
 
 

@@ -52,6 +52,7 @@ from shroff.adapters.log.rows import (
     of_stuck,
     of_unique,
     of_waiting,
+    refused_once,
 )
 from shroff.adapters.log.sqlite_questions import EVENT_FRAMES_SINCE, FRAMES_SINCE, SUMS_SINCE, SqliteQuestions
 from shroff.adapters.log.sums import chained, record_sum
@@ -319,7 +320,7 @@ class SqliteLog(SqliteQuestions):
         self._run(statements.FLAGS, list(map(of_flag, numbered(batch.flags))))
         self._run(statements.HITS, list(map(of_hit, numbered(batch.hits))))
         self._on_step("flags")
-        self._run(statements.REFUSED, [of_refused(refused) for refused in batch.refused])
+        self._run(statements.REFUSED, list(map(of_refused, refused_once(batch.refused))))
         self._run(statements.WAITING, list(map(of_waiting, batch.waiting)))
         self._run(statements.JOINED, [(id_,) for id_ in batch.joined])
         self._on_step("refused")

@@ -200,7 +200,15 @@ async def _listed(
     are_lines: bool,
 ) -> Response:
     def made() -> Response:
-        found = [show(*each) for each in zip(answers, mistakes, strict=True)]
+        known: dict[tuple[str, bool, int], tuple[int, bytes]] = {}  # each refusal is written once
+
+        def once(answer: Answer, own: Mistakes) -> tuple[int, bytes]:
+            key = answer.reason, answer.is_conflict, id(own)
+            if answer.kind != REFUSED or key not in known:
+                known[key] = show(answer, own)
+            return known[key]
+
+        found = [once(*each) for each in zip(answers, mistakes, strict=True)]
         return _response(found, is_list=is_list, are_lines=are_lines)
 
     return made() if len(answers) <= SHOWN_AT_ONCE else await service.written(made)

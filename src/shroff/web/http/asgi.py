@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from shroff.errors import ShroffError, SignInError
 from shroff.people.access import Who
@@ -35,6 +35,7 @@ from shroff.worker.request_queue import RETRY_S, TurnedAwayError
 
 One = TypeVar("One")
 PATH_LENGTH_MAX: Final = 8_192
+PART_BYTES: Final = 256 * 1024  # of an answer, sent at once
 OF_SENDER_MAX: Final = 1_000  # requests at once, also of clients that are gone: they are answered all the same
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF: Final = "x-csrf-token"
@@ -94,7 +95,7 @@ class Application:
             response.body = b""
         seconds = time.perf_counter() - began_s
         self.service.requests.add(request.method, name, response.status_code, seconds)
-        await with_standing(response, seconds)(scope, receive, send)
+        await with_standing(response, seconds)(scope, receive, partial(_in_parts, send))
 
     @contextmanager
     def _counted(self, sender: str) -> Iterator[None]:
@@ -197,6 +198,15 @@ def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> Prob
     id_ = told.fields["error_id"]
     words = f"{words.rstrip('.')}; its log has more under error {id_}"
     return ProblemError(500, "broken", "The service failed", words, instance=f"urn:shroff:error:{id_}")
+
+
+async def _in_parts(send: Send, message: Message) -> None:
+    """Send a long body by and by, each part once the connection takes more: 10 MB at once hold up all others."""
+    while len(body := message.get("body", b"")) > PART_BYTES:
+        await send({**message, "body": body[:PART_BYTES], "more_body": True})
+        message = {**message, "body": memoryview(body)[PART_BYTES:]}
+        await asyncio.sleep(0)
+    await send(message)
 
 
 def with_standing(response: Response, seconds: float) -> Response:
