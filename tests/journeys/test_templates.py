@@ -210,6 +210,43 @@ def test_savings_of_three_units_are_exact_and_what_is_no_unit_is_refused(made, t
     assert_computed_again(project, 7)
 
 
+def test_savings_may_be_rounded_to_cents_with_the_text_that_was_sent_beside_them(made, tmp_path):
+    made("savings")
+    events, settings = tmp_path / "savings" / "events.yaml", tmp_path / "savings" / "shroff.yaml"
+    edited = settings.read_text("utf-8").replace("{ currency: ZAR, places: 4 }", "ZAR")
+    settings.write_text(edited, "utf-8")
+    edits = {  # what the README says
+        "    amount: money > 0": "    sent: text?\n    amount: money > 0",
+        "      amount: >-\n": "      sent: row.amount else row.context.savedAmount\n      amount: >-\n        round(\n",
+        "money('0.0001')": "money('1') * 0.0001",
+        "\n\nwithdrawal:": ", 2)\n\nwithdrawal:",
+        "\n\nentities:": ", 2)\n\nentities:",
+    }
+    text = events.read_text("utf-8")
+    for old, new in edits.items():
+        assert old in text
+        text = text.replace(old, new)
+    events.write_text(text, "utf-8")
+    file = tmp_path / "app.jsonl"
+    line = SAVINGS_LINES.splitlines()[1].replace("1767225600000", "17672256{0:05}").replace('"t1"', '"t{0}"')
+    sent = ["155", "150", "250", "151", "49"]
+    lines = (
+        line.replace("10000000::", f"{one}::").replace("{0:05}", f"{n:05}").replace("{0}", f"{n}")
+        for n, one in enumerate(sent)
+    )
+    file.write_text("\n".join(lines), "utf-8")
+    project = app.open_exactly(tmp_path / "savings")
+    project.ingest([file])
+
+    with project.opened.reading() as log:
+        found = [json.loads(one.body) for some in log.read() for one in some if one.kind == "event"]
+    assert [(one["sent"], one["amount"]) for one in found] == [
+        (f"{number}::HUNDREDTH_CENT::ZAR", amount)
+        for number, amount in zip(sent, ["0.02", "0.02", "0.02", "0.02"], strict=False)
+    ]
+    assert "expected an amount in ZAR" in refused(project)[0].reason
+
+
 # ---- orders
 
 
