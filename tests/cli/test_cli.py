@@ -101,6 +101,13 @@ from {module} import {function}
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
+def test_a_command_that_used_duckdb_leaves_without_a_word_of_its_own():
+    text = "import duckdb; duckdb.connect().close(); from shroff.cli.main import main; main(['--version'])"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, check=True)
+
+    assert done.stderr == b""
+
+
 def test_ctrl_c_that_a_library_makes_an_import_error_of_is_ctrl_c(nowhere, monkeypatch, capsys):
     #  as numpy does where the signal comes while its compiled part is imported
     def broken(*_, **__):

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = {"machine", "make_set", "streams_setup", "training_backends"}  # what benchmarks are made of
 # What each takes at least. Those of `LONG` start clusters or services, or take seconds: `make test-long` runs them.
 SMALLEST = {
+    "amplitude": "--events 500",
     "backfill": "--events 500 --rounds 1",
     "backtest": "--events 500 --runs 1",
     "counts": "--events 500 --runs 1",

@@ -179,7 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     calm_libraries()
     gc.set_threshold(*STARTING)
     code = run(list(sys.argv[1:] if arguments is None else arguments))
-    gc.freeze()  # nothing is collected once more, module by module, from a process that ends
+    if "duckdb" not in sys.modules:  # which tells of each object that a process leaves behind
+        gc.freeze()  # nothing is collected once more, module by module, from a process that ends
     sys.exit(code)
 
 
