@@ -7,7 +7,7 @@ stand times, and where in its line the id of each record is; an id that its line
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import Final, cast
@@ -117,16 +117,9 @@ def _packed(records: Sequence[Record], lines: Sequence[bytes], chain: int | None
     numbers = (list(map(len, lines)), [at if at >= 0 else _APART for at in found], list(map(len, ids)))
     kinds = [one.kind for one in records]
     parts = [*(planes(np.array(each, _NUMBERS)) for each in numbers), planes(times.astype(_TIMES)), *apart, *lines]
-    frame = EventFrame(
-        records[-1].seq,
-        records[0].seq,
-        kinds.count("label"),
-        kinds.count("control"),
-        chain,
-        0,
-        _VERSION + compress(b"".join(parts)),
-    )
-    return EventFrame(frame.seq, frame.first, frame.labels, frame.controls, chain, _sum(frame), frame.data)
+    of_kind, data = (kinds.count("label"), kinds.count("control")), _VERSION + compress(b"".join(parts))
+    frame = EventFrame(records[-1].seq, records[0].seq, *of_kind, chain, 0, data)
+    return replace(frame, crc=_sum(frame))
 
 
 @cache

@@ -122,13 +122,10 @@ LEAD_AND_END: Final = (
     "SELECT * FROM (SELECT seq, chain FROM event_frames ORDER BY seq DESC LIMIT 1)) ORDER BY seq DESC LIMIT 1)"
 )
 _EVENT_FRAME: Final = "SELECT seq, first_seq, labels, controls, chain, crc, data FROM"
-EVENT_FRAMES_BETWEEN: Final = f"{_EVENT_FRAME} event_frames WHERE seq > ? AND first_seq <= ? ORDER BY seq LIMIT ?"
-FRAMES_WITH_LABELS: Final = (
-    f"{_EVENT_FRAME} event_frames WHERE labels > 0 AND seq > ? AND first_seq <= ? ORDER BY seq LIMIT ?"
-)
-FRAMES_WITH_CONTROLS: Final = (
-    f"{_EVENT_FRAME} event_frames WHERE controls > 0 AND seq > ? AND first_seq <= ? ORDER BY seq LIMIT ?"
-)
+_FRAMES_BETWEEN: Final = "seq > ? AND first_seq <= ? ORDER BY seq LIMIT ?"
+EVENT_FRAMES_BETWEEN: Final = f"{_EVENT_FRAME} event_frames WHERE {_FRAMES_BETWEEN}"
+FRAMES_WITH_LABELS: Final = f"{_EVENT_FRAME} event_frames WHERE labels > 0 AND {_FRAMES_BETWEEN}"
+FRAMES_WITH_CONTROLS: Final = f"{_EVENT_FRAME} event_frames WHERE controls > 0 AND {_FRAMES_BETWEEN}"
 EVENT_FRAME_AT: Final = (
     f"{_EVENT_FRAME} (SELECT * FROM event_frames WHERE seq >= ? ORDER BY seq LIMIT 1) WHERE first_seq <= ?"
 )
