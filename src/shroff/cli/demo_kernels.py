@@ -38,6 +38,7 @@ OTHERS: Final = (
     "shroff.features.batch.backfill_values:rank_values",
     "shroff.log.columns.ids:code_integers take_events",
     "shroff.log.columns.kernel:read_durations read_integers read_reals read_truths",
+    "shroff.log.columns.line_kernel:scan_lines write_bodies",
     "shroff.lake.kernel:find_last_text find_parts",
     "shroff.adapters.log.columns:count_pieces into_columns into_rows",
     "shroff.analytics.funnel_steps:follow",
