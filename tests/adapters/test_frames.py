@@ -1,0 +1,32 @@
+"""Frames of decisions: what was packed comes back, all of it or only what is asked for."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shroff.adapters.log.frames import pack, unpack
+from shroff.streams.log import DecisionRow
+from tests.support.effort import examples
+
+
+@st.composite
+def decided(draw):
+    """Rows at rising places of one to four digits, some of whose documents end in their receipt's digits."""
+    rows = []
+    for seq in sorted(draw(st.sets(st.integers(1, 3_000), min_size=1, max_size=40))):
+        receipt = draw(st.binary(max_size=40))
+        text = draw(st.binary(max_size=30)) + (receipt.hex().encode() if draw(st.booleans()) else b"")
+        rows.append(DecisionRow(seq, "", "", draw(st.sampled_from(["approve", "review"])), receipt, text + b"}"))
+    return rows
+
+
+@settings(max_examples=examples(400))
+@given(decided(), st.sets(st.integers(1, 3_000), max_size=40), st.data())
+def test_a_frame_gives_the_wanted_rows_as_they_were_packed(rows, more, data):
+    frame = pack(rows)
+    wanted = more | set(data.draw(st.lists(st.sampled_from([one.seq for one in rows]))))
+    whole = [(one.seq, one.outcome, one.receipt, one.document) for one in rows]
+
+    assert list(unpack(frame)) == whole
+    assert list(unpack(frame, wanted)) == [one for one in whole if one[0] in wanted]
