@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import subprocess
 import sys
@@ -136,3 +137,37 @@ def test_learning_in_a_program_of_ones_own_lets_idle_threads_sleep_and_changes_n
     )
 
     assert done.stdout.splitlines() == ["loaded as passive", "then None None"]
+
+
+LOADED_WITHOUT = """
+import sys
+from shroff.runtime import process_wide
+if {is_program}:
+    process_wide.is_program.set()
+with process_wide.without_sklearn():
+    import xgboost
+print("sklearn" in sys.modules, sys.meta_path[0].__class__.__name__ == "_Absent", bool(__import__("sklearn")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("is_program", "told"), [(True, "False False True"), (False, "True False True")])
+def test_the_program_loads_xgboost_without_scikit_learn_and_a_notebook_with_it(is_program, told):
+    code = LOADED_WITHOUT.format(is_program=is_program)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (ran.stdout.strip(), ran.stderr) == (told, "")
+
+
+def test_a_module_is_hidden_from_one_thread_alone(monkeypatch):
+    monkeypatch.setattr(collector, "is_program", Event())
+    collector.is_program.set()
+    seen = []
+    with collector.without_sklearn():
+        thread = Thread(target=lambda: seen.append(importlib.util.find_spec("sklearn") is not None))
+        thread.start()
+        thread.join()
+        with pytest.raises(ModuleNotFoundError, match="sklearn is not wanted here"):
+            sys.meta_path[0].find_spec("sklearn")
+
+    assert seen == [True]

@@ -23,7 +23,7 @@ from shroff.cli.failures import report
 from shroff.cli.session import Session
 from shroff.errors import nearest
 from shroff.runtime import logs
-from shroff.runtime.process_wide import calm_libraries
+from shroff.runtime.process_wide import calm_libraries, is_program
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -177,6 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
         sys.exit(complete(program, asked))
     calm_libraries()
+    if arguments is None:
+        is_program.set()
     gc.set_threshold(*STARTING)
     code = run(list(sys.argv[1:] if arguments is None else arguments))
     if "duckdb" not in sys.modules:  # which tells of each object that a process leaves behind

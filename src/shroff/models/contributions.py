@@ -15,7 +15,7 @@ import numpy as np
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
 from shroff.models.model import Floats, InputColumn
-from shroff.runtime.process_wide import threads_asleep
+from shroff.runtime.process_wide import threads_asleep, without_sklearn
 
 _LARGEST: Final = float(np.finfo(np.float32).max)
 
@@ -30,7 +30,7 @@ class XgboostContributions:
 
     @cached_property
     def _booster(self) -> Any:
-        with threads_asleep():
+        with threads_asleep(), without_sklearn():
             import xgboost
 
         booster = xgboost.Booster(model_file=bytearray(self._data))
@@ -62,7 +62,7 @@ class LightgbmContributions:
     @cached_property
     def _booster(self) -> Any:
         try:
-            with threads_asleep():
+            with threads_asleep(), without_sklearn():
                 import lightgbm
         except ImportError:
             raise UsageError(
