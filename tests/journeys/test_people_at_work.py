@@ -353,6 +353,19 @@ def too_wide(page: Page) -> list[str]:
     )
 
 
+def overlapping(page: Page) -> list[str]:
+    """Cells of a row that lie on each other."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll(".as-cards tr")].flatMap((row) => {
+            const all = [...row.cells].map((one) => [one, one.getBoundingClientRect()]).filter(([, box]) => box.width);
+            return all.flatMap(([one, a], at) => all.slice(at + 1)
+                .filter(([, b]) => a.left < b.right - 1 && b.left < a.right - 1)
+                .filter(([, b]) => a.top < b.bottom - 1 && b.top < a.bottom - 1)
+                .map(([other]) => `${one.textContent} on ${other.textContent}`));
+        })"""
+    )
+
+
 @pytest.mark.parametrize("card, says", [("c-phone-1", "Genuine"), ("c-phone-2", "Fraud")])
 def test_a_case_is_answered_on_a_phone_from_the_queue_by_two_taps(bank, opened, card, says):
     page = opened("ann", viewport={"width": PHONE[0], "height": PHONE[1]}, has_touch=True, is_mobile=True)
@@ -368,14 +381,14 @@ def test_a_case_is_answered_on_a_phone_from_the_queue_by_two_taps(bank, opened, 
     assert case_of(bank, card)["verdict"] == says.lower()
 
 
-def test_nothing_scrolls_sideways_on_a_phone(bank, opened):
+def test_nothing_scrolls_sideways_or_lies_on_other_texts_on_a_phone(bank, opened):
     page = opened("ann", viewport={"width": PHONE[0], "height": PHONE[1]}, has_touch=True, is_mobile=True)
     of_one = ("/decisions/payment/p-c-no", "/entities/card/c-no", "/models/m-weak", "/rules/dear", "/rules/dear/draft")
     more = ("/lists/blocked_cards", "/settings/users", "/settings/keys", "/mails/letters", "/mails/notices", "/me")
     found = {}
     for path in (*(one.path for one in tabs(PAGES)), *of_one, f"/cases/{case_of(bank, 'c-no')['id']}", *more):
         page.goto(path)
-        if wide := too_wide(page):
-            found[path] = wide
+        if wrong := [*too_wide(page), *overlapping(page)]:
+            found[path] = wrong
 
     assert found == {}

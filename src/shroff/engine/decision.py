@@ -116,4 +116,6 @@ def html_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return "missing" if value is None else escape(str(value))

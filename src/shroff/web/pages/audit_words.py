@@ -77,6 +77,7 @@ _ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "view.remove": "Delete filter",
     }
 )
+_DIGEST: Final = re.compile(r"[0-9a-f]{32,}\Z")  # of a text: enough of it to tell two apart
 _USER: Final = re.compile(r"user-[0-9]+\Z")
 
 
@@ -119,5 +120,7 @@ def _text(value: Any, names: Mapping[str, str], of: str = "") -> str:
             return "; ".join(_text(one, names) for one in value)
         case str() if _USER.match(value):
             return names.get(value, value)
+        case str() if _DIGEST.match(value):
+            return f"{value[:8]}…"
         case _:
             return str(value)

@@ -79,6 +79,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         is_looking=known.is_looking,
         live=await look_live(service, period_of({})),
         state=service.state,
+        folder=str(service.project.opened.places.folder),
         entries=kept,
         fixed=[one for one in kept if one.fixed_by],
         may_mend=may_mend,

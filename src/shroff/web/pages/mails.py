@@ -7,12 +7,13 @@ cannot become a part of the page around it.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from starlette.responses import HTMLResponse, Response
 
-from shroff.errors import TransientError, UsageError
+from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.notices.definitions import OF_EVENTS
 from shroff.notices.mailbox import StoredMail, kept_mail, kept_mails
 from shroff.notices.questions import PATH
@@ -28,7 +29,7 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.rendering import POLICY, page, see_other
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from shroff.notices.definitions import Notice
     from shroff.web.service import Service
@@ -40,7 +41,7 @@ IN_FRAME: Final = (
     "sandbox allow-popups allow-popups-to-escape-sandbox"
 )
 _FRAMING: Final = f"{POLICY}; frame-src 'self'"
-_LINK: Final = re.compile(re.escape(PATH) + r"[A-Za-z0-9_-]{64}(?![A-Za-z0-9_-])")
+_LINK: Final = re.compile(re.escape(PATH) + r"([A-Za-z0-9_-]{64})(?![A-Za-z0-9_-])")
 
 
 class PreviewOf(NamedTuple):
@@ -62,14 +63,25 @@ async def mailbox(service: Service, request: Request) -> Response:
     """The mails that lie as files, the newest first."""
     project = service.project
     mails = await service.in_thread(kept_mails, project.opened.places.mail, SHOWN)
-    return page(service, request, "mails.html", mails=mails, has_server=not project.opened.systems.mails_are_files)
+    said = await service.in_thread(_said, service, mails)
+    has_server = not project.opened.systems.mails_are_files
+    return page(service, request, "mails.html", mails=mails, said=said, has_server=has_server)
 
 
 async def mail(service: Service, request: Request) -> Response:
     """One of them, with the way to the page that it leads to."""
     found = await _kept(service, request)
     link = _LINK.search(found.text)
-    return _framing(page(service, request, "mail.html", mail=found, link=link and link[0]))
+    said = await service.in_thread(_said, service, [found])
+    return _framing(page(service, request, "mail.html", mail=found, link=link and link[0], said=said.get(found.name)))
+
+
+def _said(service: Service, mails: Iterable[StoredMail]) -> dict[str, str]:
+    """The customer's answer to each mail that asks one, by the names of the mails; empty where it cannot be read."""
+    links = {one.name: link[1] for one in mails if (link := _LINK.search(one.text))}
+    with suppress(ShroffError):
+        return {name: service.confirming.said(token) for name, token in links.items()}
+    return {}
 
 
 async def mail_html(service: Service, request: Request) -> Response:

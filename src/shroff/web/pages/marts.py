@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,6 @@ from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
 from shroff.web.pages.charts.bars import COLUMNS_MAX, Bars, signed_bars
 from shroff.web.pages.rendering import page
-from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
     from shroff.analytics.marts.build import BuiltMart, BuiltMarts
@@ -29,12 +29,9 @@ SHOWN: Final = 100  # rows
 async def show(service: Service, request: Request) -> Response:
     """All marts; how to build them where there are none."""
     found: BuiltMarts | None = None
-    mistake = ""
-    try:
+    with suppress(UsageError):  # nothing is built yet
         found = await service.in_thread(service.project.marts.built)
-    except UsageError as error:
-        mistake = sentence(str(error))
-    return page(service, request, "marts.html", built=found, mistake=mistake, path=PATH)
+    return page(service, request, "marts.html", built=found, path=PATH)
 
 
 async def show_one(service: Service, request: Request) -> Response:

@@ -25,6 +25,7 @@ from shroff.web.http.messages import Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
 from shroff.web.pages.cases.casework import Line, Where, amount, line_of, toast
+from shroff.web.pages.charts.windows import FeatureTexts
 from shroff.web.pages.decision import Looked, Subject, decision_path, looked
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.rules.lists import NOTHING
@@ -101,6 +102,7 @@ async def _page(service: Service, request: Request, changed: Case | None = None,
         mistake=mistake,
         offer=await service.in_thread(offer, service, request, about, form),
         refunded=await service.in_thread(_refunded, service, in_case, row.event, row.id),
+        titles=FeatureTexts(service.project.definitions),
         currency=service.cases.currency,
         where=Where(""),
         may_work=request.who.may(Right.WORK_CASES),

@@ -90,7 +90,7 @@ async def show(service: Service, request: Request) -> Response:
         recorded=said_of(request),
         may_write=request.who.may(Right.WRITE_LABELS),
         rows_max=ROWS_MAX,
-        bytes_max=FORM_BYTES_MAX // 1_000,
+        bytes_max=FORM_BYTES_MAX >> 20,
         may_see_mails=request.who.may(Right.SEND_NOTICES),
         decision_path=decision_path,
         path=PATH,

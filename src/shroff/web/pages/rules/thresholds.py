@@ -402,7 +402,7 @@ def _along(score: float) -> float:
 
 def _marks(low: float, high: float) -> list[float]:
     """The scores that are written below the axis: its ends, and round ones that leave them room."""
-    room = (_along(high) - _along(low)) / 12
+    room = (_along(high) - _along(low)) / 6
     tens = range(int(log10(LEAST_SCORE)), 1)
     scales = (1,) if high > 100 * max(low, LEAST_SCORE) else _SCALES
     round_ones = [float(f"{one}e{ten}") for ten in tens for one in scales]

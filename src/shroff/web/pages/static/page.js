@@ -123,7 +123,7 @@ export function localTimes(root = document) {
   }
 }
 
-const ROLES = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell" };
+const ROLES = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TFOOT: "rowgroup", TR: "row", TD: "cell" };
 
 /** On a phone rows of tables are cards, in which each value has the head of its column before it. Without this they
  * scroll. What is laid out as cards is told as a table all the same: hence the roles. */
@@ -131,10 +131,10 @@ export function namedCells(root = document) {
   for (const table of root.querySelectorAll(".scroll > .table:not(.cases)")) {
     const heads = [...table.querySelectorAll("thead th")].map((head) => head.textContent.trim());
     table.classList.add("as-cards");
-    for (const element of [table, ...table.querySelectorAll("thead, tbody, tr, td, th")]) {
+    for (const element of [table, ...table.querySelectorAll("thead, tbody, tfoot, tr, td, th")]) {
       element.setAttribute("role", ROLES[element.tagName] ?? (element.scope === "col" ? "columnheader" : "rowheader"));
     }
-    for (const row of table.querySelectorAll("tbody tr")) {
+    for (const row of table.querySelectorAll("tbody tr, tfoot tr")) {
       [...row.cells].forEach((cell, at) => cell.tagName === "TD" && cell.colSpan === 1 && heads[at] && (cell.dataset.head = heads[at]));
     }
   }
