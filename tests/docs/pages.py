@@ -7,6 +7,8 @@
                  ends in `# exit status N`.
     ```python    runs as a script in the same folder; with `>>>`, as a session, and
                  those of one page know each other's names.
+    ```py        runs as a cell of a notebook, with the same names. The `<div class="output">`
+                 below it is what it shows; `tests.docs.cells` writes it.
 
 Other blocks (```sh, ```yaml, ...) are only shown.
 """
@@ -16,6 +18,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.docs.cells import SHOWN
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -44,11 +48,15 @@ def blocks(text: str) -> list[tuple[int, str, str]]:
 def steps(text: str) -> list[Step]:
     """What a page asks to run, in order."""
     found: list[Step] = []
-    for line, kind, body in blocks(text):
+    for block in BLOCK.finditer(text):
+        line, kind, body = text.count("\n", 0, block.start(2)) + 1, block[1], block[2]
         if kind == "console":
             found += console_steps(line, body)
         elif kind == "python":
             found.append(Step(line, "session" if ">>> " in body else "python", body))
+        elif kind == "py":
+            shown = SHOWN.match(text, block.end() + 1)
+            found.append(Step(line, "cell", body, shown[1] if shown else ""))
     return found
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.docs.cells import SHOWN
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 WORDS_MEAN_MAX: Final = 20.0  # of the sentences of a page
 INSTEAD: Final = {
@@ -95,8 +97,10 @@ class Hit:
 
 
 def prose(text: str) -> str:
-    """The text without code, addresses and tags; each line stays where it is."""
-    without = _FENCE.sub(lambda found: "\n" * found[0].count("\n"), text)
+    """The text without code and what cells gave, addresses and tags; each line stays where it is."""
+    without = text
+    for whole in (_FENCE, SHOWN):
+        without = whole.sub(lambda found: "\n" * found[0].count("\n"), without)
     for pattern, by in ((_CODE, "X"), (_LINK, r"\1"), (_TAG, "")):
         without = pattern.sub(by, without)
     return without
