@@ -139,7 +139,7 @@ PICTURES: Final = (
     Picture("decision", decision, (DESK, DARK, PHONE)),
     Picture("entity", entity, (DESK, PHONE)),
     Picture("live", at("/live"), (DESK, DARK)),
-    Picture("decisions", at("/decisions")),
+    Picture("decisions", at("/decisions"), (DESK, PHONE)),
     Picture("rules", at("/rules")),
     Picture("rule", at(f"/rules/{RULE}")),
     Picture("draft", draft, (DESK, DARK)),

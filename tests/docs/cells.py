@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 SHOWN = re.compile(r"\n<div class=\"output\">\n(.*?)\n</div>\n", re.DOTALL)
-STYLE = re.compile(r"<style.*?</style>\n?| border=\"1\" class=\"dataframe\"| style=\"[^\"]*\"", re.DOTALL)  # of pandas
+FRAME = re.compile(
+    r"<style.*?</style>\n?|</?div>\n?| border=\"1\" class=\"dataframe\"| style=\"[^\"]*\"", re.DOTALL
+)  # pandas' own
 VARIES = re.compile(r"\d+\.\d+|\bm-\w+|\d[\d:.]+Z| +")  # seconds, what processors round differently, ids, widths
 
 
@@ -34,7 +36,7 @@ def shown_by(code: str, names: dict[str, Any]) -> str:
     parts = [f"<pre>{escape(printed.getvalue().rstrip())}</pre>"] if printed.getvalue() else []
     if value is not None:
         parts.append(value._repr_html_() if hasattr(value, "_repr_html_") else f"<pre>{escape(repr(value))}</pre>")
-    return re.sub(r"\n(?=\n)", "\n&#8203;", STYLE.sub("", "\n".join(parts)))
+    return re.sub(r"\n(?=\n)", "\n&#8203;", FRAME.sub("", "\n".join(parts)))
 
 
 def alike(text: str) -> str:

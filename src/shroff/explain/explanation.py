@@ -103,16 +103,24 @@ class Explained:
         """How a notebook shows it: the outcome, what the model added, features beside earlier ones, rules in words."""
         named = f"{self.row.event} {self.row.id}, sequence number {self.row.seq:,}"
         title = f"<b>{escape(self.row.outcome)}</b> {escape(named)}"
-        rules = html_table(
-            ("rule", "result", "in words", "condition"),
-            ((one.id, one.result, one.text, one.condition) for one in self.explanation.rules),
-        )
         heads = ("feature", "value", "lowest", "median", "highest", "earlier decisions")
         model = html_table(
             ("adds to the score", "of the model", "in words"),
             ((f"{one.contribution:+.2f}", one.code, one.text) for one in self.reasons),
         )
-        return title + model + html_table(heads, map(_feature_row, self.explanation.features)) + rules
+        rules = self.explanation.rules
+        hit, others = [one for one in rules if one.result != "no hit"], [one for one in rules if one.result == "no hit"]
+        features = _folded("features", html_table(heads, map(_feature_row, self.explanation.features)))
+        return title + _rule_table(hit) + model + features + _folded("rules that did not hit", _rule_table(others))
+
+
+def _rule_table(rules: Iterable[RuleLine]) -> str:
+    rows = ((one.id, one.result, one.text, one.condition) for one in rules)
+    return html_table(("rule", "result", "in words", "condition"), rows)
+
+
+def _folded(says: str, table: str) -> str:
+    return f"<details><summary>{table.count('<tr>') - 1} {says}</summary>{table}</details>" if table else ""
 
 
 def _feature_row(line: FeatureLine) -> tuple[object, ...]:
