@@ -146,3 +146,12 @@ def test_a_project_without_a_log_and_a_source_says_so(tmp_path, monkeypatch, ask
 
     assert asked("source", "list") == (0, {"source": None, "parts": []})
     assert asked("source", "forget", "p/0", "--yes")[0] == 2
+
+
+def test_run_without_a_live_source_names_what_reads_the_pulled_ones(tmp_path, monkeypatch, capsys):
+    pulled = "sources: { nightly: { files: { from: inbox } } }\n"
+    write_files(tmp_path, {**FILES, "shroff.yaml": FILES["shroff.yaml"] + pulled})
+    monkeypatch.chdir(tmp_path)
+
+    assert run(["run"]) == 2
+    assert "'shroff sources sync nightly' reads nightly." in capsys.readouterr().err
