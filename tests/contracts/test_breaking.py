@@ -143,15 +143,22 @@ def test_a_delay_and_a_throttle_take_their_time(proxy: Proxy):
         assert said(one, b"x" * 100) == b"x" * 100
         return time.monotonic() - started
 
+    def is_within(least_s: float, most_s: float) -> bool:
+        """Whether each of some takes so long at least, and one no longer: the machine may be busy with others."""
+        found = [took_s()]
+        while found[-1] >= most_s and len(found) < 50:
+            found.append(took_s())
+        return least_s <= min(found) and found[-1] < most_s
+
     with client(proxy) as one:
-        assert took_s() < 0.1
+        assert is_within(0.0, 0.1)
         proxy.delay(0.1)
-        assert 0.2 <= took_s() < 0.5
+        assert is_within(0.2, 0.5)
         proxy.heal()
         proxy.throttle(1_000)
-        assert 0.2 <= took_s() < 0.5
+        assert is_within(0.2, 0.5)
         proxy.heal()
-        assert took_s() < 0.1
+        assert is_within(0.0, 0.1)
 
 
 def test_a_connection_whose_client_does_not_read_is_cut_as_well(proxy: Proxy):

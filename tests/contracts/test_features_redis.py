@@ -411,14 +411,16 @@ def test_what_somebody_else_put_there_is_told(redis, client, place):
         read_features(store, project("", ""), "card", ["c"])
 
 
-def test_features_go_when_nothing_was_decided_for_so_long(redis, place):
-    with closing(RedisFeatures(redis.address, prefix=place, log="one", ttl_ms=300)) as store:
+def test_features_go_when_nothing_was_decided_for_so_long(redis, client, place):
+    with closing(RedisFeatures(redis.address, prefix=place, log="one", ttl_ms=60_000)) as store:
         store.write([row("c", 1)])
-        time.sleep(0.2)
+        (key,) = client.keys(f"{place}*")
+        assert 0 < client.pttl(key) <= 60_000
+        client.pexpire(key, 20_000)
         store.write([row("c", 2)])
-        time.sleep(0.2)
+        assert client.pttl(key) > 20_000
         assert store.read("card", ["c"]) == [row("c", 2)]
-        time.sleep(0.2)
+        client.pexpire(key, 0)
         assert store.read("card", ["c"]) == [None]
 
 

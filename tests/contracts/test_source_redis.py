@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -457,7 +458,9 @@ def test_only_what_is_behind_a_snapshot_is_trimmed_and_only_where_the_settings_s
 
 
 def test_of_two_workers_one_reads_and_the_other_takes_over_when_it_goes(client, stream, opened, monkeypatch):
-    monkeypatch.setattr(source_redis, "LEASE_MS", 600)
+    now_s = [time.monotonic()]
+    monkeypatch.setattr(source_redis, "LEASE_MS", 60_000)
+    monkeypatch.setattr(source_redis, "time", SimpleNamespace(monotonic=lambda: now_s[0], sleep=time.sleep))
     add(client, stream, *range(4))
     first, second = opened(), opened()
     first.start({})
@@ -466,12 +469,15 @@ def test_of_two_workers_one_reads_and_the_other_takes_over_when_it_goes(client, 
     assert second.poll(10, 0) == []
     assert f":{os.getpid()}" in second.health().words[0]
     assert second.health().words[0].startswith("another worker reads these streams: ")
-    for _ in range(10):  # it holds for as long as it is used
-        time.sleep(0.1)
+    for _ in range(3):  # it holds for as long as it is used
+        client.pexpire(first._lease, 30_000)
+        now_s[0] += 30
         first.poll(1, 0)
+        assert client.pttl(first._lease) > 30_000
         assert second.poll(10, 0) == []
 
-    time.sleep(0.7)  # the first is frozen
+    now_s[0] += 61  # the first is frozen
+    client.pexpire(first._lease, 0)
     second.start({stream: "0-0"})
     assert numbers(second.poll(10, 0)[0].lines) == [0, 1, 2, 3]
     assert second.health().words == ()
