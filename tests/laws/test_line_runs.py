@@ -19,7 +19,7 @@ from shroff.log import batch_in_progress
 from shroff.log.batch_in_progress import BatchInProgress
 from shroff.log.columns import lines as line_runs
 from shroff.log.columns.lines import EventRun, submissions_in_runs
-from shroff.worker.file_order import arranged
+from shroff.worker.file_order import Overlaps, arranged
 from shroff.worker.ingest import ingest
 from tests.support.effort import examples, times
 from tests.support.log_memory import MemoryLog
@@ -202,6 +202,32 @@ def test_an_event_that_is_too_late_is_seen_among_columns(monkeypatch: pytest.Mon
     monkeypatch.setattr(BatchInProgress, "_is_all_new", lambda self, run: True)
     with runs_of(4):
         assert left_by(files, 4, in_runs=True) != by_one
+
+
+@pytest.mark.parametrize("size", [1, 3, 256])
+def test_files_that_overlap_are_told_the_same(size: int):
+    line = '{"id":"%s%d","at":"2026-03-02T%02d:00:00Z","card":"c1","amount":%s}\n'
+    hours = {"a": [1, 2, 3], "b": [2, 4, 3, 5], "c": [4, 5, 6]}
+    amounts = ['"5.00"', '"5,00"', "7"]
+    files = {
+        f"{name}.jsonl": "".join(line % (name, at, hour, amounts[at % 3]) for at, hour in enumerate(ones))
+        for name, ones in hours.items()
+    }
+
+    def told(read: Any) -> list[str]:
+        log, overlaps, intake = MemoryLog(), Overlaps(), Intake(PROJECT.events, PROJECT.settings, None)
+        one = writer(log, CHANGES)
+        inputs = [
+            (name, read(intake, read_stream(BytesIO(text.encode()), "jsonl"), name, "payment"))
+            for name, text in files.items()
+        ]
+        found = overlaps.noted(arranged(inputs, one, overlaps=overlaps))
+        ingest(one, found, batch_size=size, on_batch=overlaps.count)
+        return overlaps.warnings()
+
+    with runs_of(size):
+        assert told(submissions_in_runs) == told(Intake.submissions)
+    assert "1 of b.jsonl, 1 of c.jsonl" in told(Intake.submissions)[0]
 
 
 def test_runs_of_4096_lines_leave_what_lines_one_by_one_leave():

@@ -12,7 +12,7 @@ from shroff.events.event import Event
 from shroff.events.formats.sorting import in_order_of_time
 from shroff.events.intake import Submission
 from shroff.language.values import show_duration
-from shroff.log.columns.lines import RUN, InRuns
+from shroff.log.columns.lines import RUN, EventRun, InRuns
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
 from shroff.streams.merge import EARLIEST
 
@@ -72,12 +72,15 @@ def arranged(
     for source, lines in inputs:
         if isinstance(lines, InRuns):
             begun, runs = _read_ahead(lines.runs, -(-PROBED_LINES // RUN))
-            first, submissions = list(islice(chain.from_iterable(begun), PROBED_LINES)), InRuns(runs)
+            first = list(islice(chain.from_iterable(begun), PROBED_LINES))
+            submissions = InRuns(runs if overlaps is None else overlaps.begun(source, runs))
         else:
             first, submissions = _read_ahead(iter(lines), PROBED_LINES)
+            submissions = submissions if overlaps is None else overlaps.begun(source, submissions)
         newest_ms = _probe(first, source, writer, newest_ms, seen, warn, is_alone=len(inputs) == 1)
-        given.append(submissions if overlaps is None else overlaps.begun(source, submissions))
-    return given[0] if len(given) == 1 else chain.from_iterable(given)
+        given.append(submissions)
+    in_runs = [one.runs for one in given if isinstance(one, InRuns)]
+    return InRuns(chain.from_iterable(in_runs)) if len(in_runs) == len(given) else chain.from_iterable(given)
 
 
 class Overlaps:
@@ -89,24 +92,40 @@ class Overlaps:
 
     def __init__(self) -> None:
         self._source, self._before_ms, self._newest_ms, self._answered = "", EARLIEST, EARLIEST, 0
+        self._given = 0
         self._behind: deque[tuple[int, str]] = deque()  # those that are not answered yet: which one of all, its file
         self.by_file: Counter[str] = Counter()
 
-    def begun(self, source: str, submissions: Iterable[Submission]) -> Iterator[Submission]:
-        """The submissions of a file, which begins when the first one is asked for."""
+    def begun(self, source: str, submissions: Iterable[One]) -> Iterator[One]:
+        """The submissions of a file, or its runs of them; it begins when the first one is asked for."""
         self._source, self._before_ms = source, self._newest_ms
         yield from submissions
 
     def noted(self, submissions: Iterable[Submission]) -> Iterator[Submission]:
         """The same submissions."""
-        for number, one in enumerate(submissions):
-            if one.event is not None:
-                time_ms = one.event.time_ms
-                if time_ms > self._newest_ms:
-                    self._newest_ms = time_ms
-                elif time_ms < self._before_ms:
-                    self._behind.append((number, self._source))
-            yield one
+        if isinstance(submissions, InRuns):
+            return InRuns(map(self._noted_run, submissions.runs))
+        return map(self._noted, submissions)
+
+    def _noted_run(self, run: Sequence[Submission]) -> Sequence[Submission]:
+        """The same run. Of columns no event is made where none is behind."""
+        if isinstance(run, EventRun) and run.times.min(initial=self._before_ms) >= self._before_ms:
+            self._newest_ms = int(run.times.max(initial=self._newest_ms))
+            self._given += len(run)
+            return run
+        for one in run:
+            self._noted(one)
+        return run
+
+    def _noted(self, one: Submission) -> Submission:
+        if one.event is not None:
+            time_ms = one.event.time_ms
+            if time_ms > self._newest_ms:
+                self._newest_ms = time_ms
+            elif time_ms < self._before_ms:
+                self._behind.append((self._given, self._source))
+        self._given += 1
+        return one
 
     def count(self, answers: Sequence[Answer]) -> None:
         """Count those that came into the log."""
