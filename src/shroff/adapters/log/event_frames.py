@@ -19,7 +19,7 @@ from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, compress, 
 from shroff.adapters.log.sums import line_of
 from shroff.streams.log import Kind, Record
 
-EVENT_FRAME_ROWS: Final = 1_024  # of a large batch; those of 256 take a tenth more of the disk
+EVENT_FRAME_ROWS: Final = 512  # at least, of a large batch: as large on disk as 1,024, and one is read in half the time
 EVENT_FRAME_SHAPE: Final = "iiiiIib"
 _VERSION: Final = b"\x01"  # of what stands in `EventFrame.data`; every version that ever was is read
 _APART: Final = 0xFFFF_FFFF  # where an id is that its line does not have
