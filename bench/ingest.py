@@ -38,8 +38,10 @@ from shroff.app import project as app
 from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake, Submission
 from shroff.examples.bank import bank
+from shroff.log.columns.lines import submissions_in_runs
 from shroff.log.writer import Writer
 from shroff.runtime.process_wide import calm_collector
+from shroff.worker.ingest import batches
 
 PROJECTS = Path(__file__).parent / "projects"
 CASES = {"forty_features": "40 features, 10 rules", "eight_features": "8 features, 3 rules"}
@@ -206,18 +208,18 @@ def time_stages(folder: Path, lines: Path) -> Stages:
         definitions = project.definitions
         intake = Intake(definitions.events, definitions.settings, project.opened.hasher)
         with read_lines(lines) as opened:
-            submissions = intake.submissions(opened, lines.name, "payment")
-            for number, seconds in enumerate(islice(_batches(writer, submissions), STAGED_BATCHES + 1)):
+            read = batches(submissions_in_runs(intake, opened, lines.name, "payment"), BATCH_SIZE)
+            for number, seconds in enumerate(islice(_timed(writer, read), STAGED_BATCHES + 1)):
                 if number:  # the first batch loads the kernels
                     spent = [total + one for total, one in zip(spent, seconds, strict=True)]
                     count += BATCH_SIZE
     return Stages(*(total / max(count, 1) * 1e6 for total in spent))
 
 
-def _batches(writer: Writer, submissions: Iterator[Submission]) -> Iterator[tuple[float, float, float]]:
+def _timed(writer: Writer, submissions: Iterator[Sequence[Submission]]) -> Iterator[tuple[float, float, float]]:
     while True:
         started = time.perf_counter()
-        batch = list(islice(submissions, BATCH_SIZE))
+        batch = next(submissions, [])
         read = time.perf_counter()
         if len(batch) < BATCH_SIZE:
             return
