@@ -19,7 +19,7 @@ SHOWN = re.compile(r"\n<div class=\"output\">\n(.*?)\n</div>\n", re.DOTALL)
 FRAME = re.compile(
     r"<style.*?</style>\n?|</?div>\n?| border=\"1\" class=\"dataframe\"| style=\"[^\"]*\"", re.DOTALL
 )  # pandas' own
-VARIES = re.compile(r"\d+\.\d+|\bm-\w+|\d[\d:.]+Z| +")  # seconds, what processors round differently, ids, widths
+VARIES = re.compile(r"\d+\.\d+|\bm-[\w-]+|\d[\d:.]+Z| +")  # seconds, what processors round differently, ids, widths
 
 
 def shown_by(code: str, names: dict[str, Any]) -> str:
