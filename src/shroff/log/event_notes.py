@@ -105,8 +105,7 @@ class DayCounts:
 
     def __init__(self, log: Log | None = None, after: int = 0) -> None:
         stored = log.offsets(DAY_COUNTS) if log is not None else {}
-        span = msgspec.json.decode(stored.pop(SPAN, f"[{after},{after}]"), type=tuple[int, int])
-        self.after, self.upto = span
+        self.after, self.upto = msgspec.json.decode(stored.pop(SPAN, f"[{after},{after}]"), type=tuple[int, int])
         decode = msgspec.json.Decoder(dict[str, int]).decode
         self.days = {int(day): Counter(decode(one)) for day, one in stored.items()}
         self._noted, self._changed = self.upto, set[int]()

@@ -241,8 +241,8 @@ class LiveWork:
         if sources and not live:
             return [Path(one) for one in sources], None
         if not sources and self._opened.systems.source is None:
-            pulled = "".join(f" 'shroff sources sync {name}' reads {name}." for name in self._opened.systems.pulled)
-            raise UsageError(NO_SOURCE + pulled)
+            named = (f" 'shroff sources sync {one}' reads {one}." for one in self._opened.systems.pulled)
+            raise UsageError("".join((NO_SOURCE, *named)))
         if len(sources) > 1:
             raise UsageError("--from takes one live source, or files. Name several under 'sources:' in shroff.yaml.")
         if format is not None:
