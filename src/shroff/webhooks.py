@@ -84,7 +84,7 @@ def keys_of(secret: str) -> list[bytes]:
     if not parts[0].startswith(PREFIX):
         return [secret.encode()]
     try:
-        keys = [base64.b64decode(one.removeprefix(PREFIX), validate=True) for one in parts]
+        keys = [base64.b64decode(part.removeprefix(PREFIX), validate=True) for part in parts]
     except binascii.Error:
         keys = [b""]
     if not all(keys):

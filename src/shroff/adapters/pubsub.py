@@ -115,12 +115,12 @@ def _sized(messages: Sequence[Any]) -> list[list[Any]]:
     """Messages in parts that a request takes."""
     parts: list[list[Any]] = [[]]
     size = 0
-    for one in messages:
-        own = size_of(one)
+    for message in messages:
+        own = size_of(message)
         if parts[-1] and size + own > REQUEST_BYTES_MAX:
             parts.append([])
             size = 0
-        parts[-1].append(one)
+        parts[-1].append(message)
         size += own
     return parts
 

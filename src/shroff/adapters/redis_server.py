@@ -78,7 +78,9 @@ class RedisServer:
             in_one_moment: Nobody else's command comes between them.
         """
         replies = self._replies(commands, in_one_moment=in_one_moment)
-        return [failed(one, self.address, self._what) if isinstance(one, self._failures) else one for one in replies]
+        return [
+            failed(reply, self.address, self._what) if isinstance(reply, self._failures) else reply for reply in replies
+        ]
 
     def run_all(self, script: str, calls: Sequence[Words]) -> list[Any]:
         """The replies to several calls of a script, as `ask_all`: of each the number of its keys, these, and words."""

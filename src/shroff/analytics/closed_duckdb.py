@@ -82,7 +82,7 @@ def closed_duckdb(
         for name, path in (attached or {}).items():
             connection.execute(f"ATTACH {literal(str(path))} AS {identifier(name)} (READ_ONLY)")
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"SET allowed_paths = [{', '.join(literal(str(one)) for one in files)}]")
+        connection.execute(f"SET allowed_paths = [{', '.join(literal(str(file)) for file in files)}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         with stopped_by_ctrl_c():

@@ -108,7 +108,7 @@ class CountedType:
 
 def counted_fields(type_: EventType) -> list[str]:
     """The fields of a type that events can be counted by."""
-    return [one.name for one in type_.fields if one.type.kind in _COUNTED and one.name != type_.id_field]
+    return [field.name for field in type_.fields if field.type.kind in _COUNTED and field.name != type_.id_field]
 
 
 def rows_of(found: Sequence[EventCount], by: str) -> CountRows:
@@ -182,7 +182,7 @@ class _Asked:
         """How many events are read, of log and lake, and not counted by the lake's list of files."""
         begin = self.begin(log, lake)
         files = self._files(lake) if lake is not None and begin.after and self._is_read else ()
-        return log.last_seq() - begin.upto + sum(one.rows for one in files)
+        return log.last_seq() - begin.upto + sum(file.rows for file in files)
 
     def begin(self, log: Log, lake: LakeReader | None) -> DayCounts:
         """What need not be read of a log: nothing is counted yet of what the lake has, which is up to `after`."""
@@ -235,7 +235,7 @@ class _Asked:
                     self._add(found, day + _EPOCH.toordinal() - self._first, name, None, counts[name])
             return
         for records in log.read(begin.upto):
-            some = [one for one in records if one.kind == "event" and one.type in self._columns]
+            some = [record for record in records if record.kind == "event" and record.type in self._columns]
             names_of = None if self._sources is None else self._sources.of([one.seq for one in some])
             if names_of is not None and self._source is not None:
                 some = [one for one, name in zip(some, names_of, strict=True) if name == self._source]
@@ -251,8 +251,8 @@ class _Asked:
         return np.searchsorted(self._starts_ms, times_ms, side="right") - 1
 
     def _values(self, records: Sequence[Record]) -> Iterator[str | None]:
-        for one in records:
-            yield shown_value(msgspec.json.decode(one.body).get(self._field)) if self._field else None
+        for record in records:
+            yield shown_value(msgspec.json.decode(record.body).get(self._field)) if self._field else None
 
     def _add(self, found: Tally, day: int, name: str, value: str | None, count: int) -> None:
         if not 0 <= day < len(self._starts_ms) - 1:
@@ -325,7 +325,7 @@ def day_starts_ms(first: date, days: int, zone: str) -> Times:
     """When each day begins, and when the last one ends. A day has 23 to 25 hours where clocks change."""
     at = zone_named(zone)
     starts = (datetime.combine(first + timedelta(number), datetime.min.time(), at) for number in range(days + 1))
-    return np.array([(one - _EPOCH) // _MILLISECOND for one in starts], np.int64)
+    return np.array([(start - _EPOCH) // _MILLISECOND for start in starts], np.int64)
 
 
 def shown_value(value: Any) -> str | None:

@@ -161,7 +161,7 @@ class _Probe:
         reads = read_by((definitions.features[name].node for name in self.wanted), definitions.features.get)
         asked = reads.features.keys() | set(self.wanted)
         self.needed = {name: one for name, one in definitions.features.items() if name in asked}
-        self.aggregates = [one for feature in self.needed.values() for one in aggregates(feature.node)]
+        self.aggregates = [aggregate for feature in self.needed.values() for aggregate in aggregates(feature.node)]
 
     def _why_not(self, node: Node) -> str:
         """Why an expression has no value that the events of this key alone would give; empty where it has one."""
@@ -229,7 +229,7 @@ class _History:
     def of(self, probe: _Probe) -> list[LogEvent]:
         """Every event of the key in log order, its labels among them where a feature looks at labels."""
         found = self._events(probe)
-        if found and any(one.event == "label" for one in probe.aggregates):
+        if found and any(aggregate.event == "label" for aggregate in probe.aggregates):
             found |= self._labels({f"{one.type}/{one.id}" for one in found.values()}, min(found) - 1)
         return [event for seq in sorted(found) if (event := self._records.decode(found[seq])) is not None]
 
@@ -292,11 +292,11 @@ def _with_probe(events: Events, entity: str) -> tuple[EventType, Events]:
 def _matched(probe: _Probe) -> dict[str, Entity]:
     """For each field that is `matching` the key, an entity whose key is that field."""
     found = dict[str, Entity]()
-    for one in probe.aggregates:
-        if one.matching:
-            name, type_ = f"{one.event} {one.matching}", probe.definitions.events.types[one.event]
-            part = ThisField(type_.fields[type_.at(one.matching)].type, one.matching)
-            found[name] = Entity(name, {one.event: (part,)})
+    for aggregate in probe.aggregates:
+        if aggregate.matching:
+            name, type_ = f"{aggregate.event} {aggregate.matching}", probe.definitions.events.types[aggregate.event]
+            part = ThisField(type_.fields[type_.at(aggregate.matching)].type, aggregate.matching)
+            found[name] = Entity(name, {aggregate.event: (part,)})
     return found
 
 

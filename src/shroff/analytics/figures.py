@@ -115,9 +115,9 @@ def drop_offs_of(funnel: Funnel, day: date, zone: str, definitions: Definitions,
 
 def _begins_ms(log: LogReader, lake: LakeReader | None) -> int | None:
     """When the first event happened, of a lake the beginning of its day in UTC; None where there is none."""
-    if lake is not None and (days := [one.day for one in lake.state.files.values() if one.kind == "events"]):
+    if lake is not None and (days := [file.day for file in lake.state.files.values() if file.kind == "events"]):
         return round(datetime.fromisoformat(min(days)).replace(tzinfo=UTC).timestamp() * 1_000)
-    return next((one.time_ms for records in log.read(0) for one in records if one.kind == "event"), None)
+    return next((record.time_ms for records in log.read(0) for record in records if record.kind == "event"), None)
 
 
 def _fact(figure: Figure, fact: FactOf, at_ms: int) -> FigureValues:
@@ -149,12 +149,14 @@ def _counted(
     question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, histories: Callable[[], Histories]
 ) -> dict[str, tuple[Value, ...]]:
     """The counts and sums of each figure, for each day that is shown."""
-    days = SHOWN - 1 + max(one.days for one in figures)
+    days = SHOWN - 1 + max(figure.days for figure in figures)
     starts_ms = day_starts_ms(question.day - timedelta(days - 1), days, question.zone)
     codes: defaultdict[str, Codes] = defaultdict(Codes)  # of users, by what they are called
     tallies = [
-        _UserTally(one, definitions, days, codes[one.distinct]) if one.distinct else _Tally(one, definitions, days)
-        for one in figures
+        _UserTally(figure, definitions, days, codes[figure.distinct])
+        if figure.distinct
+        else _Tally(figure, definitions, days)
+        for figure in figures
     ]
     needs: dict[str, set[str]] = {}
     for tally in tallies:

@@ -159,7 +159,7 @@ class _Taken:
         kept &= (steps != 0) & (users >= 0)
         splits = [_coded(frame, self._split, self._values).astype(np.int32)] if self._split else []
         columns: tuple[NDArray[Any], ...] = (frame.times, seqs * self._lanes + lane, users, steps, *splits)
-        self._parts.append(columns if kept.all() else tuple(one[kept] for one in columns))
+        self._parts.append(columns if kept.all() else tuple(column[kept] for column in columns))
 
     def _is_step(self, frame: Frame, number: int) -> Words:
         where = self._funnel.steps[number].where

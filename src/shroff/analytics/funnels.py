@@ -101,9 +101,9 @@ def document_of(questions: Sequence[FunnelQuestion], answers: Sequence[FunnelAns
         "first": first.first.isoformat(),
         "last": first.last.isoformat(),
         "zone": first.zone,
-        "rows": [row for one in answers for row in one.rows()],
-        "steps": [row for one in answers for row in one.steps()],
-        "trend": [row for one in answers for row in one.trend()],
+        "rows": [row for answer in answers for row in answer.rows()],
+        "steps": [row for answer in answers for row in answer.steps()],
+        "trend": [row for answer in answers for row in answer.trend()],
     }
 
 
@@ -277,7 +277,7 @@ class FunnelAnswer:
         return at
 
     def _step(self, name: str, *, is_last_in: bool) -> int:
-        names = [one.name for one in self._funnel.steps]
+        names = [step.name for step in self._funnel.steps]
         known = names if is_last_in else names[:-1]
         if name not in known:
             hint = nearest(name, known) or f"There is {', '.join(known)}."

@@ -98,8 +98,8 @@ def confirmed_frauds(log: LogReader, after: int, upto: int) -> set[str]:
     """The events with the verdict `fraud` in force, by the labels behind a place. Cost: 3 µs a label."""
     found: set[str] = set()
     for records in log.labels_after(after, upto):
-        for one in records:
-            label = _label.decode(one.body)
+        for record in records:
+            label = _label.decode(record.body)
             if label.changes and label.verdict == "fraud":
                 found.add(label.event)
             elif label.changes:
@@ -111,8 +111,10 @@ def relabelled(log: LogReader, type: str, after: int, upto: int) -> list[Record]
     """The events of a type whose verdict in force a label behind a place changed."""
     prefix, ids = f"{type}/", set[str]()
     for records in log.labels_after(after, upto):
-        labels = (_label.decode(one.body) for one in records)
-        ids.update(one.event.removeprefix(prefix) for one in labels if one.changes and one.event.startswith(prefix))
+        labels = (_label.decode(record.body) for record in records)
+        ids.update(
+            label.event.removeprefix(prefix) for label in labels if label.changes and label.event.startswith(prefix)
+        )
     return list(log.find(type, sorted(ids)).values())
 
 
@@ -138,11 +140,11 @@ class Tallies:
             at = 0
             for records in log.read(after, upto):
                 by_window: dict[int, list[Record]] = defaultdict(list)
-                for one in records:
-                    while runs[at].last < one.seq:
+                for record in records:
+                    while runs[at].last < record.seq:
                         at += 1
-                    if one.kind == "event" and one.type == self._settings.event and runs[at].first <= one.seq:
-                        by_window[self._start_of(one, runs[at])].append(one)
+                    if record.kind == "event" and record.type == self._settings.event and runs[at].first <= record.seq:
+                        by_window[self._start_of(record, runs[at])].append(record)
                 self._add(by_window, flagged, frauds)
 
     def _start_of(self, event: Record, run: PlacedWindow) -> int:

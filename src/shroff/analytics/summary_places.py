@@ -62,7 +62,7 @@ class IngestPlaces(_Ranges):
         return sorted(PlacedWindow(*run, start) for start in starts for run in self._runs.get(start, ()))
 
     def starts_of(self, log: LogReader, records: Iterable[Record]) -> set[int]:
-        times = chain.from_iterable(log.ingested(one.seq - 1, one.seq) for one in records)
+        times = chain.from_iterable(log.ingested(record.seq - 1, record.seq) for record in records)
         return {window_of(at_ms, self._every_ms) for _, at_ms in times if at_ms is not None}
 
 
@@ -72,11 +72,11 @@ class EventPlaces(_Ranges):
     def follow(self, log: LogReader, upto: int, after: int = 0) -> set[int]:
         touched = set()
         for records in log.read(self._followed, upto):
-            for one in records:
-                if one.kind == "event" and one.type == self._type:
-                    start = window_of(one.time_ms, self._every_ms)
-                    self._note(start, one.seq, one.seq, _GAP)
-                    if one.seq > after:
+            for record in records:
+                if record.kind == "event" and record.type == self._type:
+                    start = window_of(record.time_ms, self._every_ms)
+                    self._note(start, record.seq, record.seq, _GAP)
+                    if record.seq > after:
                         touched.add(start)
         self._followed = max(upto, self._followed)
         return touched
@@ -91,7 +91,7 @@ class EventPlaces(_Ranges):
         return found
 
     def starts_of(self, log: LogReader, records: Iterable[Record]) -> set[int]:
-        return {window_of(one.time_ms, self._every_ms) for one in records}
+        return {window_of(record.time_ms, self._every_ms) for record in records}
 
 
 def _batches(log: LogReader, after: int, upto: int) -> Iterator[tuple[int, int, int | None]]:

@@ -188,7 +188,7 @@ class SummaryWriter:
         return there
 
     def _first_start(self) -> int | None:
-        return min((at for one in self._places if (at := one.first_start()) is not None), default=None)
+        return min((at for place in self._places if (at := place.first_start()) is not None), default=None)
 
     def _follow(self, logs: Sequence[LogReader], after: Position) -> None:
         """Take up what the logs have by now."""
@@ -277,10 +277,10 @@ class CountedByEventTime(CountedWindows):
     def _found(self, logs: Sequence[LogReader], starts: range, upto: Position) -> Mapping[int, int]:
         for at, (log, last) in enumerate(zip(logs, upto, strict=True)):
             for records in log.read(self._followed[at], max(last, self._followed[at])):
-                mine = (one for one in records if one.kind == "event" and one.type == self.settings.event)
+                mine = (record for record in records if record.kind == "event" and record.type == self.settings.event)
                 self._counts.update(window_of(one.time_ms, self.settings.every_ms) for one in mine)
             self._followed[at] = max(last, self._followed[at])
-        for start in [one for one in self._counts if one < starts.start]:
+        for start in [count for count in self._counts if count < starts.start]:
             del self._counts[start]
         return self._counts
 

@@ -145,5 +145,7 @@ def _newest(opened: Opened) -> Iterator[Path]:
         file, last = Path(folder) / "newest.jsonl", log.last_seq()
         with file.open("wb") as out:
             for records in log.read(max(log.pruned_to(), last - SAMPLE), last):
-                out.writelines(line(one) + b"\n" for one in records if one.kind == "event" and one.type != "label")
+                out.writelines(
+                    line(record) + b"\n" for record in records if record.kind == "event" and record.type != "label"
+                )
         yield file

@@ -150,7 +150,7 @@ def _with_personal(log: Log, named: Sequence[Named]) -> list[Named]:
 
 def _all(log: Log, progress: Callable[[int], None] | None) -> Iterator[list[Record]]:
     for records in log.read():
-        yield [one for one in records if one.kind == "event"]
+        yield [record for record in records if record.kind == "event"]
         if progress is not None:
             progress(len(records))
     after = ("", "")

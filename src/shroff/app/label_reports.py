@@ -27,7 +27,7 @@ class LabelReports:
         as_of_ms = moment_ms(as_of)
         with self._opened.reading() as log:
             rows = [waiting_row(one) for one in log.waiting_all()]
-        return [one for one in rows if as_of_ms is None or one.known_at_ms <= as_of_ms]
+        return [row for row in rows if as_of_ms is None or row.known_at_ms <= as_of_ms]
 
     def conflicts(self, *, as_of: Moment | None = None) -> list[Conflict]:
         """List events with conflicting labels (fraud and genuine) at a time, ordered by their newest label."""
@@ -64,7 +64,9 @@ class LabelReports:
             labels = LabelsInMemory(max(0, log.last_seq() - LOOK_BACK))
             labels.follow(log, definitions)
             as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), self._opened.now_ms()) or 0
-        points = {one.days: one.share for one in maturity_in(labels.histories, as_of_ms, friendly=friendly).points}
+        points = {
+            point.days: point.share for point in maturity_in(labels.histories, as_of_ms, friendly=friendly).points
+        }
         return {days: points[days] for days in ages_days if days in points}
 
 

@@ -96,7 +96,7 @@ class Lake:
 
         state = self.state
         formats = self.formats or [DeltaTables(self.objects)]
-        return [publish(self.objects, state, one, is_thorough=True) for one in formats]
+        return [publish(self.objects, state, format_, is_thorough=True) for format_ in formats]
 
     @contextmanager
     def _writer(self, *, needs_tables: bool = False) -> Iterator[LakeWriter]:
@@ -113,13 +113,13 @@ class Lake:
         formats = list(self.formats)
 
         def told(state: LakeState) -> None:
-            for one in list(formats):
+            for format_ in list(formats):
                 try:
-                    problems.update(dict.fromkeys(publish(self.objects, state, one).problems))
+                    problems.update(dict.fromkeys(publish(self.objects, state, format_).problems))
                 except (TablesAwayError, UsageError) as error:
                     if needs_tables:
                         raise
-                    formats.remove(one)
+                    formats.remove(format_)
                     problems[str(error)] = None
 
         with self.project.reading() as log:

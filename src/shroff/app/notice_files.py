@@ -101,7 +101,9 @@ def with_notices(files: Mapping[str, str], loaded: Loaded) -> Loaded:
         from shroff.notices.texts.templates import NoticeTemplates
 
         mistakes = check_texts(NoticeTemplates(files), found)
-        problems += [Problem(one.name, one.line, 1 if one.line else 0, "", one.words) for one in mistakes]
+        problems += [
+            Problem(mistake.name, mistake.line, 1 if mistake.line else 0, "", mistake.words) for mistake in mistakes
+        ]
     return loaded.beside(problems, warnings) if problems or warnings else loaded
 
 
@@ -110,8 +112,8 @@ def _unknown_funnels(files: Mapping[str, str], notices: Mapping[str, Notice]) ->
     if FUNNELS in files:
         tree = yamltext.read(files[FUNNELS], FUNNELS, [])
         known = [key.text for key, _ in tree.entries] if isinstance(tree, YamlMapping) else []
-        for one in notices.values():
-            for name in one.funnels:
-                if name not in known and one.place is not None:
+        for notice in notices.values():
+            for name in notice.funnels:
+                if name not in known and notice.place is not None:
                     hint = nearest(name, known) or f"There is {', '.join(known) or 'none'}."
-                    yield one.place.problem(f"there is no funnel {name!r} in {FUNNELS}.", hint)
+                    yield notice.place.problem(f"there is no funnel {name!r} in {FUNNELS}.", hint)

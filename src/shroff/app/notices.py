@@ -107,8 +107,8 @@ class NoticeViews:
         from shroff.people.addresses import is_address
 
         with closing(OutsideSystems(self._opened).open_people()) as store, store.look() as look:
-            users = [one for one in look.users() if one.role.value == role and not one.is_disabled]
-        return sorted({one.email for one in users if is_address(one.email)})
+            users = [user for user in look.users() if user.role.value == role and not user.is_disabled]
+        return sorted({user.email for user in users if is_address(user.email)})
 
     def _hook(self, notice: Notice) -> Sink:
         options = {"url": notice.url, "secret": notice.secret}
@@ -195,7 +195,7 @@ class NoticeViews:
 
         if not NoticeFiles(self._opened).declared:
             return []
-        routes = {f"notice {one.name}": System(one.channel, {}) for one in self._on_decisions()}
+        routes = {f"notice {on_decision.name}": System(on_decision.channel, {}) for on_decision in self._on_decisions()}
         with self._opened.reading() as log:
             found, rows = sink_states(log, routes), log.counts().outbox
         with NoticeFiles(self._opened).told() as store, store.look() as look:

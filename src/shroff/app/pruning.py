@@ -179,10 +179,13 @@ def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> PruningP
     if watermark_ms is None or end <= pruned:
         return PruningPlan(pruned, pruned, last, kept_by)
     for records in log.read(pruned, end):
-        for one in records:
-            if one.kind == "event" and one.time_ms >= watermark_ms - keep_ms:
+        for record in records:
+            if record.kind == "event" and record.time_ms >= watermark_ms - keep_ms:
                 return PruningPlan(
-                    pruned, one.seq - 1, last, f"the {one.type} at sequence number {one.seq:,} is not old enough"
+                    pruned,
+                    record.seq - 1,
+                    last,
+                    f"the {record.type} at sequence number {record.seq:,} is not old enough",
                 )
     return PruningPlan(pruned, end, last, kept_by)
 

@@ -38,7 +38,7 @@ class FeatureReport:
 
 def paths(files: Files) -> list[Path]:
     """The files that are meant: one by its name, or several."""
-    return [Path(files)] if isinstance(files, str | Path) else [Path(one) for one in files]
+    return [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
 
 
 class FileOptions(TypedDict, total=False):

@@ -232,7 +232,7 @@ def open_sources(
     with ExitStack() as held:
         sources = {name: held.enter_context(closing(outside.open_source(one))) for name, one in systems.items()}
         held.pop_all()
-    claims = {one.kind: _claims(one.kind, systems, opened.systems.source) for one in systems.values()}
+    claims = {system.kind: _claims(system.kind, systems, opened.systems.source) for system in systems.values()}
     return SeveralSources(sources, claims, tell, note)
 
 

@@ -91,7 +91,9 @@ class BacktestFold:
 
     def __init__(self, log: Log, draft: Definitions, after: int, upto: int) -> None:
         self._draft, self._after, self._upto = draft, after, upto
-        self._work = work_of(draft, [one for one in segments(log) if one.end > after and one.start < upto])
+        self._work = work_of(
+            draft, [segment for segment in segments(log) if segment.end > after and segment.start < upto]
+        )
         self._late_ms = lateness_of(log, draft)
         self._rules_on: dict[str, list[Rule]] = defaultdict(list)
         for rule in draft.rules:
@@ -285,5 +287,5 @@ def rows_of(places: Words, seqs: Words) -> Words:
 
 def joined(parts: Sequence[RuleMatches]) -> RuleMatches:
     """Hits that follow each other."""
-    rows = np.concatenate([NO_WORDS, *(one.rows for one in parts)])
-    return RuleMatches(rows, np.concatenate([NO_FLAGS, *(one.effective for one in parts)]))
+    rows = np.concatenate([NO_WORDS, *(part.rows for part in parts)])
+    return RuleMatches(rows, np.concatenate([NO_FLAGS, *(part.effective for part in parts)]))

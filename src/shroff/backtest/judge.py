@@ -129,7 +129,7 @@ class Report(Printed):
             "balance": self._balance(self.balance),
             "learnt_from": self._learnt(),
             "remarks": self.remarks,
-            "rules": [self._rule(one) for one in self.rules],
+            "rules": [self._rule(rule) for rule in self.rules],
             "rules_gone": dict(self.gone),
             "changed": sum(cell.count for cell in self.matrix if cell.old != cell.new),
             "changed_rows": self.changed(rows),
@@ -368,14 +368,14 @@ def _span_of(log: LogReader) -> tuple[int, int] | None:
     if first is None:
         return None
     for end in range(last, 0, -NEAR):
-        times = [one.time_ms for one in _events(log, max(end - NEAR, 0), end)]
+        times = [event.time_ms for event in _events(log, max(end - NEAR, 0), end)]
         if times:
             return first.time_ms, max(times)
     return None
 
 
 def _events(log: LogReader, after: int, upto: int) -> Iterator[Record]:
-    return (one for records in log.read(after, upto) for one in records if one.kind == "event")
+    return (record for records in log.read(after, upto) for record in records if record.kind == "event")
 
 
 def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> int:
@@ -403,9 +403,9 @@ def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> 
 def _event_from(log: LogReader, place: int, end: int) -> Record | None:
     """The first event from a sequence number on, within the next few records."""
     for records in log.read(place - 1, min(place + NEAR // 2, end - 1), 64):
-        for one in records:
-            if one.kind == "event":
-                return one
+        for record in records:
+            if record.kind == "event":
+                return record
     return None
 
 

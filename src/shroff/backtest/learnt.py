@@ -81,10 +81,10 @@ def learnt_of(draft: Definitions, judged: Sequence[JudgedEvents], rows: Sequence
     models = [scorer for one in judged if draft.hangs_on_score(one.event) for scorer in _scorers(draft, one.event)]
     if not models:
         return None
-    told = sorted(one.id for one in models if one.learnt_until_ms is not None)
-    untold = sorted(one.id for one in models if one.learnt_until_ms is None)
-    until_ms = max((one.learnt_until_ms for one in models if one.learnt_until_ms is not None), default=0)
-    events = sum(int(np.count_nonzero(one)) for one in rows)
+    told = sorted(model.id for model in models if model.learnt_until_ms is not None)
+    untold = sorted(model.id for model in models if model.learnt_until_ms is None)
+    until_ms = max((model.learnt_until_ms for model in models if model.learnt_until_ms is not None), default=0)
+    events = sum(int(np.count_nonzero(row)) for row in rows)
     policies = [draft.policy(one.event) for one in judged]
     behind = sum(map(len, judged)) - events
     mature = sum(int(np.count_nonzero(~one.is_immature & ~apart)) for one, apart in zip(judged, rows, strict=True))
@@ -116,4 +116,4 @@ def _until(draft: Definitions, event: str) -> int | None:
     """End of the training data of a type's models; None if no score changes an outcome."""
     if not draft.hangs_on_score(event):
         return None
-    return max((one.learnt_until_ms or 0 for one in _scorers(draft, event)), default=None)
+    return max((scorer.learnt_until_ms or 0 for scorer in _scorers(draft, event)), default=None)

@@ -64,15 +64,15 @@ def text(report: Report, rows: int = ROWS_PRINTED) -> str:
     lines += ["", "Outcome as recorded, and by the draft:", table(matrix, ("", *OUTCOMES))]
     tallies = [
         (
-            one.rule.id,
-            one.old.count,
-            one.new.count,
-            one.new.by_label["fraud"],
-            "" if one.new.precision is None else round(100 * one.new.precision),
-            shown_money(report, one.new.fraud_minor),
-            one.only.by_label["fraud"],
+            rule.rule.id,
+            rule.old.count,
+            rule.new.count,
+            rule.new.by_label["fraud"],
+            "" if rule.new.precision is None else round(100 * rule.new.precision),
+            shown_money(report, rule.new.fraud_minor),
+            rule.only.by_label["fraud"],
         )
-        for one in report.rules
+        for rule in report.rules
     ]
     heads = (
         "rule",
@@ -123,7 +123,7 @@ def _what_it_comes_to(report: Report, balance: Balance) -> str:
         return f"made {_more(reviews, 'review', 'reviews')} and {_more(declines, 'decline', 'declines')}."
     text = f"stopped {_more(stopped, 'fraud', 'frauds')} with {alarms}"
     policies = [report.definitions.policy(event) for event in report.verdicts.types]
-    if not any(one.review_minor or one.false_decline_minor for one in policies):
+    if not any(policy.review_minor or policy.false_decline_minor for policy in policies):
         text += " policy.yaml names no costs, so reviews and false declines count nothing here."
     days = len(balance.by_day)
     over = f"{days:,} day{'' if days == 1 else 's'}"

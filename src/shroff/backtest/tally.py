@@ -250,10 +250,10 @@ def _side(judged: JudgedEvents, outcomes: NDArray[np.int8], counted: Flags) -> S
 
 def _sum(sides: Sequence[Side]) -> Side:
     return Side(
-        sum(one.frauds_stopped for one in sides),
-        sum(one.fraud_minor for one in sides),
-        sum(one.reviews for one in sides),
-        sum(one.false_declines for one in sides),
+        sum(side.frauds_stopped for side in sides),
+        sum(side.fraud_minor for side in sides),
+        sum(side.reviews for side in sides),
+        sum(side.false_declines for side in sides),
     )
 
 

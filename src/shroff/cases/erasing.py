@@ -25,7 +25,7 @@ def written_about(desk: CaseDesk, events: Sequence[str]) -> WrittenNotes:
     """Notes and files in cases about these events, such as `payment/p-1`; other events of the case included."""
     cases, notes, files = [], 0, 0
     with desk.store.look() as look:
-        named = [(type_, id_) for type_, _, id_ in (one.partition("/") for one in events)]
+        named = [(type_, id_) for type_, _, id_ in (event.partition("/") for event in events)]
         for number in sorted({alert.case for alert in look.alerts_of(named)}):
             said = sum(one.what in WRITTEN and bool(one.words) for one in look.history(number, ALL))
             attached = len(look.attached(number))

@@ -59,7 +59,7 @@ def take_in(
         last_case: The number of the newest case.
     """
     open_cases = change.open_about({one.about for one in alerts})
-    snoozed = [one for one in open_cases.values() if one.state == SNOOZED]
+    snoozed = [open_case for open_case in open_cases.values() if open_case.state == SNOOZED]
     escalated = {one.number for one in snoozed if past_of(change, one).is_escalated}
     gathered = gather(alerts, open_cases, last_case, now_ms, escalated)
     change.add_cases(gathered.new)
@@ -71,7 +71,7 @@ def take_in(
     first: dict[int, Alert] = {}
     for alert in gathered.alerts:
         first.setdefault(alert.case, alert)
-    said_ms = {one.seq: one.known_ms for one in labels}  # a customer's "no" is news of when it was said
+    said_ms = {label.seq: label.known_ms for label in labels}  # a customer's "no" is news of when it was said
     opened = [_opening(case, first[case.number], said_ms) for case in gathered.new]
     again = [Opening(one.case.number, one.label.seq, one.label.known_ms, one.label.event, NOT_THEM) for one in reopened]
     return [*opened, *again]
@@ -177,7 +177,7 @@ def _parts(alerts: Sequence[Alert], labels: Sequence[FeedLabel], upto: int) -> I
 
     Denials count as alerts, since they may become some.
     """
-    places = sorted((*(one.seq for one in alerts), *(one.seq for one in labels if one.is_denial)))
+    places = sorted((*(alert.seq for alert in alerts), *(label.seq for label in labels if label.is_denial)))
     for end in sorted({*places[ALERTS - 1 :: ALERTS], upto}):
         of_alerts = bisect_right(alerts, end, key=lambda one: one.seq)
         of_labels = bisect_right(labels, end, key=lambda one: one.seq)

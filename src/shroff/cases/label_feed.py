@@ -67,7 +67,7 @@ def standings_before(log: LogReader, labels: Collection[FeedLabel], after: int) 
 
     Events without a label before are left out. Cost: as `heard`, of all in between.
     """
-    until = {one.event: one.seq for one in labels}
+    until = {label.event: label.seq for label in labels}
     found: dict[str, VerdictInForce] = {}
     for one in heard(log, after, max(until.values(), default=0)):
         if one.seq < until.get(one.event, 0):

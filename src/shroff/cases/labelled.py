@@ -124,7 +124,7 @@ def _settles(change: CaseChange, case: Case, event: str, known_ms: int, denials:
     Args:
         denials: Those of this event that the history does not have yet.
     """
-    if case.look == 1 or any(known_ms <= one.known_ms for one in denials):
+    if case.look == 1 or any(known_ms <= denial.known_ms for denial in denials):
         return False
     return known_ms > case.changed_ms or known_ms > past_of(change, case, event).asked_ms
 
@@ -153,8 +153,8 @@ def _follow_up(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> 
     """What follows for a case from its alerts as they are now; gives it as it is then."""
     alerts = change.alerts(case.number, ALL)
     raised = {alert.seq for alert in alerts}
-    change.add_history([_told(case, one, raised) for one in denials])
-    now = _looked_at_again(change, recounted(case, alerts), [one for one in denials if one.seq not in raised])
+    change.add_history([_told(case, denial, raised) for denial in denials])
+    now = _looked_at_again(change, recounted(case, alerts), [denial for denial in denials if denial.seq not in raised])
     if now.is_open and alerts and all(alert.verdict for alert in alerts):
         now = _settled(change, now, alerts)
     if now != case:
@@ -178,7 +178,7 @@ def _looked_at_again(change: CaseChange, case: Case, denials: Sequence[FeedLabel
         case = replace(case, **OPENED, look=0, first_by="", first_verdict="")
     elif case.state == SNOOZED:
         case = replace(case, state=past_of(change, case).state, snoozed_ms=None)
-    changed_ms = max(case.changed_ms, *(one.known_ms for one in denials))
+    changed_ms = max(case.changed_ms, *(denial.known_ms for denial in denials))
     case = replace(case, changed_by="", changed_name=THE_CUSTOMER, changed_ms=changed_ms)
     return replace(case, version=case.version + 1)
 

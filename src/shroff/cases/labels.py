@@ -295,16 +295,16 @@ def _last_day(frauds: Sequence[_Fraud]) -> int:
     """Default last day of a curve."""
     if not frauds:
         return 0
-    ages = sorted((one.age_days for one in frauds), reverse=True)
+    ages = sorted((fraud.age_days for fraud in frauds), reverse=True)
     had_time = ages[int(OLD_ENOUGH * (len(ages) - 1))]
-    return min(had_time, max(one.days for one in frauds), DAYS_MAX)
+    return min(had_time, max(fraud.days for fraud in frauds), DAYS_MAX)
 
 
 def _curve(frauds: Sequence[_Fraud], last: int) -> tuple[CurvePoint, ...]:
-    became = Counter(one.days for one in frauds)
-    by_source = Counter((one.days, one.source) for one in frauds)
+    became = Counter(fraud.days for fraud in frauds)
+    by_source = Counter((fraud.days, fraud.source) for fraud in frauds)
     # Those known by a day, less those whose events had not that day: an event is at risk from `days` to its age.
-    starts, ends = became, Counter(one.age_days + 1 for one in frauds)
+    starts, ends = became, Counter(fraud.age_days + 1 for fraud in frauds)
     at_risk, running = [], 0
     for day in range(last + 1):
         running += starts[day] - ends[day]

@@ -168,7 +168,7 @@ class Raiser:
         records = self._denied_records(labels)
         first = min((record.seq for record in records.values()), default=labels[-1].seq)
         before = standings_before(self._log, labels, first)
-        found = [(one, records[one.event], before.get(one.event)) for one in labels if one.event in records]
+        found = [(label, records[label.event], before.get(label.event)) for label in labels if label.event in records]
         return [alert for one in found if (alert := self._denied(*one)) is not None]
 
     def _denied_records(self, labels: Sequence[FeedLabel]) -> dict[str, Record]:

@@ -151,10 +151,10 @@ def _require_known(desk: CaseDesk, ids: Collection[str]) -> None:
     """Raises: UsageError where one is the id of no user and no key."""
     with desk.people.look() as look:
         users, keys = look.users(), look.keys()
-    known = {*(one.id for one in users), *(one.id for one in keys)}
-    for one in ids:
-        if one not in known:
-            raise UsageError(f"assignee: {one[:40]!r} is not a user; write me, free, or the id of a user.")
+    known = {*(user.id for user in users), *(key.id for key in keys)}
+    for id_ in ids:
+        if id_ not in known:
+            raise UsageError(f"assignee: {id_[:40]!r} is not a user; write me, free, or the id of a user.")
 
 
 def _cursor(case: Case, order: str, soon_ms: int) -> Cursor:

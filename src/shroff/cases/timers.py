@@ -165,7 +165,7 @@ def _again(
     Its time begins anew: whoever answers it has as long as for a case that has just opened.
     """
     due_ms = now_ms + desk.settings.within_ms
-    alerts = [replace(one, verdict="", due_ms=max(one.due_ms, due_ms)) for one in change.alerts(case.number, ALL)]
+    alerts = [replace(alert, verdict="", due_ms=max(alert.due_ms, due_ms)) for alert in change.alerts(case.number, ALL)]
     change.put_alerts(alerts)
     by = {"changed_by": CLOCK.id, "changed_name": what.replace("_", " "), "changed_ms": now_ms}
     again = replace(recounted(case, alerts), **{**OPENED, **FREED, **by, **changes}, version=case.version + 1)

@@ -110,5 +110,5 @@ def backtest(session: Session, files: tuple[Path, ...], options: BacktestArgumen
         span: dict[str, object] = {"--from": options.start, "--to": options.end, "--as-of": options.as_of}
         span |= {"--as": options.as_type, "--labels": options.labels}
         span["--order"] = options.order if options.order != "file" else None
-        given = [word for one in (draft | span).items() if one[1] is not None for word in one]
+        given = [word for item in (draft | span).items() if item[1] is not None for word in item]
         session.next(" ".join(["shroff backtest", *map(argument, (*files, *given)), "--report backtest.html"]))

@@ -123,22 +123,22 @@ def list_(session: Session, place: str | None, key: Path | None) -> None:
         (points, damaged), address = listed(vault), vault.address
         newest = _newest(vault, points)
     groups: list[list[BackupPoint]] = []
-    for one in points:
-        groups += [[]] if one.is_full or not groups else []
-        groups[-1].append(one)
+    for point in points:
+        groups += [[]] if point.is_full or not groups else []
+        groups[-1].append(point)
     text = f"{address}: {many(len(points), 'backup')}."
     if damaged:
         text += f" {many(len(damaged), 'other one', 'others')} cannot be read: number {', '.join(map(str, damaged))}."
     if groups:
         heads = ("number", "first", "last", "tails", "seq", "size")
-        text += "\n" + table([_row(one) for one in groups], heads)
+        text += "\n" + table([_row(group) for group in groups], heads)
     told = [{"number": number, "why": why} for number, why in damaged.items()]
     document = {
         "backups": address,
-        "points": [_document(one) for one in points],
+        "points": [_document(point) for point in points],
         "damaged": told,
         **newest,
-        "bytes": sum(one.bytes for one in points),
+        "bytes": sum(point.bytes for point in points),
         "seconds": seconds(),
     }
     session.answer(document, text)
@@ -227,7 +227,7 @@ def _row(points: list[BackupPoint]) -> tuple[object, ...]:
 
     first, last = points[0], points[-1]
     times = time_text(first.at_ms), time_text(last.at_ms)
-    return first.number, *times, len(points) - 1, f"{_seq(last):,}", bytes_text(sum(one.bytes for one in points))
+    return first.number, *times, len(points) - 1, f"{_seq(last):,}", bytes_text(sum(point.bytes for point in points))
 
 
 def _document(point: BackupPoint) -> dict[str, object]:
@@ -277,7 +277,7 @@ def _line(point: BackupPoint) -> str:
 
 
 def _seq(point: BackupPoint) -> int:
-    return max((one.last_seq for one in point.databases.values()), default=0)
+    return max((database.last_seq for database in point.databases.values()), default=0)
 
 
 @contextmanager

@@ -124,7 +124,7 @@ def decide(
     with session.project.cases.open() as desk:
         at_once, who = replace(desk, undo_ms=0), session.project.opened.who
         also = Also(reason, refund_units(refund, desk.money_places))
-        pairs = [_pair(one, reason) for one in blocks]
+        pairs = [_pair(block, reason) for block in blocks]
         reading.detail(desk, who, number)  # there is such a case
         listed = [
             session.project.lists.add(name, Entry(value, reason, who.name), session.waits) for name, value in pairs

@@ -51,7 +51,7 @@ def check(session: Session, file: Path | None, as_type: str | None) -> int:
         read = session.project.taking.first_of(file, as_type, LINES_READ)
         refused = sum(one.refusal is not None for one in read)
         rows = [_row(one, report.definitions) for one in read]
-        kept = [one for one in rows if "fields" in one][:ROWS_SHOWN] + [one for one in rows if "reason" in one]
+        kept = [row for row in rows if "fields" in row][:ROWS_SHOWN] + [row for row in rows if "reason" in row]
         document |= {"with": {"read": len(read), "refused": refused, "rows": kept}}
         text = f"{text}\n\n{_file_text(file, len(read), refused, kept)}"
     session.answer(document, text)
@@ -109,4 +109,4 @@ def _document(report: CheckReport) -> dict[str, Any]:
 
 
 def _model_entry(model: ModelSettings) -> dict[str, Any]:
-    return {"event": model.event, "learner": model.learner, "inputs": [one.name for one in model.inputs]}
+    return {"event": model.event, "learner": model.learner, "inputs": [input_.name for input_ in model.inputs]}

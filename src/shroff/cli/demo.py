@@ -202,7 +202,7 @@ def _decide(
 
     def on_batch(answers: Sequence[Answer]) -> None:
         tally.add(answers)
-        reviewed.extend(one.seq for one in answers if one.outcome == REVIEW)
+        reviewed.extend(answer.seq for answer in answers if answer.outcome == REVIEW)
         progress.decided(tally)
 
     going: Iterator[Payment | Label] = iter(())

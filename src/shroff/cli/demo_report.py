@@ -361,8 +361,8 @@ def _truth(fraud: Fraud | None) -> str:
 
 def _read(rules: Collection[str], explained: Explained) -> frozenset[str]:
     """The features that stand in the words of the rules behind a decision, and in the model's first reasons."""
-    words = [one.text for one in explained.explanation.rules if one.id in rules]
-    told = {one.name for one in explained.explanation.features if any(one.name in text for text in words)}
+    words = [rule.text for rule in explained.explanation.rules if rule.id in rules]
+    told = {feature.name for feature in explained.explanation.features if any(feature.name in text for text in words)}
     return frozenset([*told, *(reason.code for reason in explained.reasons[:REASONS_SHOWN])])
 
 

@@ -74,8 +74,8 @@ def _model(model: ModelPart, reasons: Sequence[ModelReason]) -> str:
     if model.margin is None:
         return f"{head}\n{problem}"
     places = 2 if model.gives == LOG_ODDS else 4  # a probability is small where frauds are few
-    rows = [(f"{one.contribution:+.{places}f}", one.code, one.text) for one in reasons[:_REASONS_SHOWN]]
-    rest = sum(one.contribution for one in reasons[_REASONS_SHOWN:])
+    rows = [(f"{reason.contribution:+.{places}f}", reason.code, reason.text) for reason in reasons[:_REASONS_SHOWN]]
+    rest = sum(reason.contribution for reason in reasons[_REASONS_SHOWN:])
     if len(reasons) > _REASONS_SHOWN:
         rows.append((f"{rest:+.{places}f}", f"{len(reasons) - _REASONS_SHOWN} more", "in --json"))
     rows.append((f"{model.base:+.{places}f}", "", "what every event begins with"))
@@ -87,7 +87,7 @@ def _policy(model: ModelPart) -> str:
     lines = [f"Policy\n{_filled(model.policy.text)}"]
     if model.changes:
         lines.append("What would have changed the outcome")
-        lines += [_filled(one_line(f"{one.text}.")) for one in model.changes[:_CHANGES_SHOWN]]
+        lines += [_filled(one_line(f"{change.text}.")) for change in model.changes[:_CHANGES_SHOWN]]
         if len(model.changes) > _CHANGES_SHOWN:
             lines.append(f"  and {len(model.changes) - _CHANGES_SHOWN} more in --json.")
     else:

@@ -89,13 +89,13 @@ def _steps(rows: Sequence[Mapping[str, object]]) -> tuple[list[tuple[object, ...
     split = ("value",) if rows and "value" in rows[0] else ()
     shown = [
         (
-            one["step"],
-            *(_value(one[key]) for key in split),
-            one["users"],
-            "" if one["conversion"] is None else f"{one['conversion']:.1%}",
-            *(_seconds(one[key]) for key in ("lower_quartile_s", "median_s", "upper_quartile_s")),
+            row["step"],
+            *(_value(row[key]) for key in split),
+            row["users"],
+            "" if row["conversion"] is None else f"{row['conversion']:.1%}",
+            *(_seconds(row[key]) for key in ("lower_quartile_s", "median_s", "upper_quartile_s")),
         )
-        for one in rows
+        for row in rows
     ]
     return shown, ("step", *split, "users", "of first", "lower quartile", "median", "upper quartile")
 
@@ -104,7 +104,7 @@ def _days(rows: Sequence[Mapping[str, object]]) -> tuple[list[tuple[object, ...]
     split = ("value",) if rows and "value" in rows[0] else ()
     numbers = ("dropped_off", "recovered", "still_out")
     shown = [
-        (one["day"], one["step"], *(_value(one[key]) for key in split), *(one[key] for key in numbers)) for one in rows
+        (row["day"], row["step"], *(_value(row[key]) for key in split), *(row[key] for key in numbers)) for row in rows
     ]
     return shown, ("day", "step", *split, "dropped off", "recovered", "still out")
 

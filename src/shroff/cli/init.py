@@ -37,7 +37,7 @@ def init(session: Session, folder: Path, template: str, name: str | None, extra:
     called = project.definitions.settings.name
     lines = [
         f"{folder}: a project from the template {template}.",
-        table([[one] for one in files]),
+        table([[file] for file in files]),
         f"Mails and reports call it {called}: 'name' in {folder / 'shroff.yaml'} changes that.",
     ]
     key = project.opened.places.hash_key

@@ -216,10 +216,10 @@ def _plain(kind: str, params: Sequence[str]) -> dict[str, Any]:
     from shroff.app.jobs.kinds import kind_named
 
     found = dict[str, Any]()
-    for one in params:
-        name, sign, value = one.partition("=")
+    for param in params:
+        name, sign, value = param.partition("=")
         if not sign:
-            raise UsageError(f"{one!r} is not a parameter. Write NAME=VALUE, such as 'full=true'.")
+            raise UsageError(f"{param!r} is not a parameter. Write NAME=VALUE, such as 'full=true'.")
         found[name] = value
     read = kind_named(kind).read(found, is_text=True)
     plain: dict[str, Any] = {name: value for name, value in msgspec.to_builtins(read).items() if name in found}

@@ -100,7 +100,7 @@ def create(session: Session, name: str, role: str, expires: str, scopes: tuple[s
     from shroff.people import keys as people
 
     with at_desk(session) as (desk, who):
-        wanted = [people.known_scope(one) for one in scopes]
+        wanted = [people.known_scope(scope) for scope in scopes]
         lasts_ms = named_duration("--expires", expires, is_positive=True) if expires else None
         key, text = people.create(desk, who, name, people.known_role(role), scopes=wanted, lasts_ms=lasts_ms)
     told = {**document(key), "key": text}

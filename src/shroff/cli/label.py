@@ -181,13 +181,13 @@ def _maturity(session: Session, as_of: str | None, days: int | None) -> int:
         "later": found.later,
         "days": [
             {
-                "days": one.days,
-                "share": round(one.share, 6),
-                "by_source": {source: round(share, 6) for source, share in one.by_source.items()},
-                "became_known": one.became_known,
-                "at_risk": one.at_risk,
+                "days": point.days,
+                "share": round(point.share, 6),
+                "by_source": {source: round(share, 6) for source, share in point.by_source.items()},
+                "became_known": point.became_known,
+                "at_risk": point.at_risk,
             }
-            for one in found.points
+            for point in found.points
         ],
     }
     session.answer(document, "\n".join(_maturity_text(found)))
@@ -202,7 +202,7 @@ def _maturity_text(found: Maturity) -> Iterator[str]:
     last = found.points[-1].days
     yield f"Frauds known n days after their event, of those that become known within {many(last, 'day')}:"
     sources = [source for source in found.points[-1].by_source if found.points[-1].by_source[source] > 0]
-    shown = [one for one in found.points if one.days in DAYS_SHOWN or one.days == last]
+    shown = [point for point in found.points if point.days in DAYS_SHOWN or point.days == last]
     rows = [
         (
             one.days,

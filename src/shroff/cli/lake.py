@@ -165,7 +165,7 @@ def check(session: Session, to: str | None) -> int:
     if report.unchecked:
         parts.append(f"{many(report.unchecked, 'document')} not checked, as their rows are gone")
     what = ", ".join([*parts, bytes_text(report.bytes)])
-    told = "".join(f"\n  {one}" for one in report.problems[:SHOWN])
+    told = "".join(f"\n  {problem}" for problem in report.problems[:SHOWN])
     words = "nothing is wrong." if not report.problems else f"{many(len(report.problems), 'problem')}:{told}"
     session.answer(document, f"{address}: {what}, up to sequence number {report.upto:,}; {words}")
     return 1 if report.problems else 0

@@ -32,7 +32,7 @@ def show(session: Session) -> int:
     """Show for each lane how far its log is, and whether the project's files are active in it."""
     states = session.project.lanes.states()
     _answer(session, states)
-    is_begun = all(one.versions is not None for one in states)
+    is_begun = all(state.versions is not None for state in states)
     session.next("shroff run" if not is_begun else "shroff verify" if _all_current(states) else "shroff lanes tell")
     return 0
 
@@ -52,15 +52,15 @@ def tell(session: Session) -> int:
 
 
 def _all_current(states: Sequence[LaneState]) -> bool:
-    return all(one.is_current for one in states)
+    return all(state.is_current for state in states)
 
 
 def _answer(session: Session, states: Sequence[LaneState]) -> None:
     rows = [
-        (f"lane {one.number}", one.last_seq, "active" if one.is_current else one.trouble or "another version")
-        for one in states
+        (f"lane {state.number}", state.last_seq, "active" if state.is_current else state.trouble or "another version")
+        for state in states
     ]
     session.answer(
-        {"lanes": [asdict(one) for one in states]},
+        {"lanes": [asdict(state) for state in states]},
         table(rows, ("", "places", "the project's files")),
     )

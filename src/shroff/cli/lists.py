@@ -64,9 +64,9 @@ def show(session: Session, name: str) -> None:
     entries = session.project.lists.entries(name)
     text = f"{name}: {many(len(entries), 'entry', 'entries')}."
     if entries:
-        rows = [(one.value, one.note, one.added_by, one.expires_at or "never") for one in entries]
+        rows = [(entry.value, entry.note, entry.added_by, entry.expires_at or "never") for entry in entries]
         text += "\n" + table(rows, ("value", "note", "added by", "expires"))
-    session.answer({"name": name, "entries": [asdict(one) for one in entries]}, text)
+    session.answer({"name": name, "entries": [asdict(entry) for entry in entries]}, text)
     session.next(f"shroff lists add {argument(name)} VALUE", "shroff lists")
 
 

@@ -76,7 +76,9 @@ def show(session: Session, name: str, rows: int, failed: bool) -> None:
     named = {
         **_of(mart),
         "description": mart.description,
-        "columns": [{"name": one.name, "type": one.type, "description": one.description} for one in mart.columns],
+        "columns": [
+            {"name": column.name, "type": column.type, "description": column.description} for column in mart.columns
+        ],
         "data": [dict(zip(found.columns, row, strict=True)) for row in body],
     }
     shown = table([[one_line("" if value is None else value) for value in row] for row in body], found.columns)
@@ -113,17 +115,17 @@ def _of(mart: BuiltMart) -> dict[str, Any]:
 
 
 def _document(built: BuiltMarts) -> dict[str, Any]:
-    return {"marts": [_of(one) for one in built.marts]}
+    return {"marts": [_of(mart) for mart in built.marts]}
 
 
 def _text(built: BuiltMarts) -> str:
-    rows = [(one.name, one.kind, one.rows, one.tests, len(one.failures)) for one in built.marts]
+    rows = [(mart.name, mart.kind, mart.rows, mart.tests, len(mart.failures)) for mart in built.marts]
     failed = "".join(
-        f"\n  {one.name}: {test}: {many(rows, 'row')}{example and f', such as {one_line(example)}'}"
-        for one in built.marts
-        for test, rows, example in one.failures
+        f"\n  {mart.name}: {test}: {many(rows, 'row')}{example and f', such as {one_line(example)}'}"
+        for mart in built.marts
+        for test, rows, example in mart.failures
     )
-    tests, wrong = sum(one.tests for one in built.marts), sum(len(one.failures) for one in built.marts)
+    tests, wrong = sum(mart.tests for mart in built.marts), sum(len(mart.failures) for mart in built.marts)
     words = f"{many(len(rows), 'model')}, {many(tests, 'test')}, {wrong:,} failed{':' if failed else '.'}{failed}"
     return f"{table(rows, ('model', 'kind', 'rows', 'tests', 'failed'))}\n{words}"
 

@@ -118,7 +118,7 @@ def show(session: Session, model: str, page: Path | None) -> None:
         "digest": stored.digest,
         "gates": [structs.asdict(gate) for gate in stored.gates],
         "metrics": with_money(stored.metrics, session.project.definitions.settings.money_places),
-        "promotions": [_promotion(one) for one in found.promotions],
+        "promotions": [_promotion(promotion) for promotion in found.promotions],
         "manifest": stored.manifest,
         "files": sorted(stored.files),
         "damaged": dict(stored.damaged),
@@ -135,9 +135,9 @@ def show(session: Session, model: str, page: Path | None) -> None:
     lines.append(f"  reads {many(len(inputs), 'input')}: {one_line(', '.join(inputs))}")
     lines += [f"  {_redefined_words(found.redefined)}"] if found.redefined else []
     lines.append(_gates_text(stored.gates))
-    for one in found.promotions:
-        lines.append(f"  promoted {one.at}{f' by {one_line(one.by)}' if one.by else ''}")
-        lines += [f"    waived {one_line(f'{_waived(w)}, by {w.by}: {w.reason}')}" for w in one.waived]
+    for promotion in found.promotions:
+        lines.append(f"  promoted {promotion.at}{f' by {one_line(promotion.by)}' if promotion.by else ''}")
+        lines += [f"    waived {one_line(f'{_waived(w)}, by {w.by}: {w.reason}')}" for w in promotion.waived]
     lines += [f"  {one_line(words)}" for words in stored.damaged.values()]
     session.answer(document, "\n".join(lines))
     session.next(f"shroff models promote {argument(stored.id)}" if found.role != "champion" else "shroff models list")
@@ -169,12 +169,12 @@ def _gates_text(gates: Sequence[GateResult]) -> str:
 
     rows = [
         (
-            one.name,
-            value_text(one),
-            one.limit,
-            ("passed" if one.passed else "failed") + (f": {one_line(one.note)}" if one.note else ""),
+            gate.name,
+            value_text(gate),
+            gate.limit,
+            ("passed" if gate.passed else "failed") + (f": {one_line(gate.note)}" if gate.note else ""),
         )
-        for one in gates
+        for gate in gates
     ]
     return table(rows, ("gate", "value", "limit", ""))
 

@@ -41,16 +41,16 @@ def list_(session: Session, sink: str) -> None:
     states = [one for one in session.project.health.leaving() if sink in {"", one.name}]
     rows = session.project.sinks.stuck(sink)
     document = {
-        "sinks": [state_document(one) for one in states],
+        "sinks": [state_document(state) for state in states],
         "count": len(rows),
-        "stuck": [_row(one) for one in rows],
+        "stuck": [_row(row) for row in rows],
     }
     session.answer(document, _list_text(states, rows))
-    if any(one.stuck and one.name == "notices" for one in states):
+    if any(state.stuck and state.name == "notices" for state in states):
         session.next("shroff notices letters --state refused")
     if rows:
         session.next(f"shroff outbox show {_key(rows[0])}", "shroff outbox retry")
-    elif any(one.lag for one in states):
+    elif any(state.lag for state in states):
         session.next("shroff outbox deliver")
 
 
@@ -190,12 +190,12 @@ def _row(row: StuckRow) -> dict[str, Any]:
 
 def _list_text(states: list[SinkState], rows: list[StuckRow]) -> str:
     heads = ("sink", "kind", "takes", "behind", "stuck")
-    cells = [(one.name, one.kind, one.take, f"{one.lag:,}", f"{one.stuck:,}") for one in states]
+    cells = [(state.name, state.kind, state.take, f"{state.lag:,}", f"{state.stuck:,}") for state in states]
     lines = [table(cells, heads) if cells else "This project has no sinks, no notices and no lake."]
-    for one in states:
-        if one.trouble is not None:
-            told = _trouble(one.trouble) or {}
-            lines.append(one_line(f"{one.name} has been failing since {told['since']}: {told['words']}"))
+    for state in states:
+        if state.trouble is not None:
+            told = _trouble(state.trouble) or {}
+            lines.append(one_line(f"{state.name} has been failing since {told['since']}: {told['words']}"))
     if rows:
         shown = [
             (_key(row), f"{row.event}/{row.id}", str(row.attempts), cut(row.reason, REASON_MAX))

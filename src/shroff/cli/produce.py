@@ -222,8 +222,8 @@ def _watched(done: Production, session: Session) -> Iterator[Callable[[Sender, M
         yield watch
     finally:
         over.set()
-        for one in watchers:
-            one.join()
+        for watcher in watchers:
+            watcher.join()
 
 
 def _progress(done: Production, sender: Sender, meter: Meter, rate: float) -> str:

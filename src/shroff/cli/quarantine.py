@@ -112,7 +112,7 @@ def retry(session: Session, numbers: tuple[int, ...], files: tuple[Path, ...]) -
     counts = f"{len(found) - len(stays):,} accepted, {len(stays):,} refused again"
     text = f"{many(len(found), 'entry', 'entries')} retried: {counts}."
     if stays:
-        rows = [(str(one.number), f"{one.source}:{one.place}", _short(one.reason)) for one in stays[:SHOWN_MAX]]
+        rows = [(str(stay.number), f"{stay.source}:{stay.place}", _short(stay.reason)) for stay in stays[:SHOWN_MAX]]
         text += "\n" + table(rows, ("number", "place", "reason"))
     session.answer(document, text)
     session.next("shroff quarantine drop NUMBER" if stays else "shroff verify")

@@ -225,7 +225,7 @@ def _unsent_text(count: int, reason: str | None) -> list[str]:
 def _documents(sinks: list[SinkState] | None) -> list[dict[str, Any]] | None:
     from shroff.cli.outbox import state_document
 
-    return None if sinks is None else [state_document(one) for one in sinks]
+    return None if sinks is None else [state_document(sink) for sink in sinks]
 
 
 def _held_back(sinks: list[SinkState] | None) -> list[str]:
@@ -233,13 +233,13 @@ def _held_back(sinks: list[SinkState] | None) -> list[str]:
     from shroff.events.event import time_text
 
     lines = []
-    for one in sinks or ():
-        parts = [f"{many(one.stuck, 'row is', 'rows are')} stuck"] if one.stuck else []
-        parts += [f"it is {many(one.lag, 'record')} behind"] if one.lag else []
-        if one.trouble is not None:
-            parts.append(f"it has been failing since {time_text(one.trouble.since_ms)}: {one.trouble.words}")
+    for sink in sinks or ():
+        parts = [f"{many(sink.stuck, 'row is', 'rows are')} stuck"] if sink.stuck else []
+        parts += [f"it is {many(sink.lag, 'record')} behind"] if sink.lag else []
+        if sink.trouble is not None:
+            parts.append(f"it has been failing since {time_text(sink.trouble.since_ms)}: {sink.trouble.words}")
         if parts:
-            lines.append(one_line(f"Sink {one.name}: {'; '.join(parts).rstrip('.')}."))
+            lines.append(one_line(f"Sink {sink.name}: {'; '.join(parts).rstrip('.')}."))
     return lines
 
 

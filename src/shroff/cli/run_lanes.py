@@ -48,9 +48,9 @@ def run_lanes(session: Session, options: Sequence[str]) -> int:
     ]
     with closing(pipe), _passed_on(workers):
         documents = _ended(session, workers)
-    statuses = [one.returncode for one in workers]
-    sums = {name: sum(one.get(name, 0) for one in documents) for name in SUMMED}
-    offsets = {part: at for one in documents for part, at in one.get("offset", {}).items()}
+    statuses = [worker.returncode for worker in workers]
+    sums = {name: sum(document.get(name, 0) for document in documents) for name in SUMMED}
+    offsets = {part: at for document in documents for part, at in document.get("offset", {}).items()}
     rows = [
         (f"lane {lane}", status, *(one.get(name, "") for name in SUMMED))
         for lane, (status, one) in enumerate(zip(statuses, documents, strict=True))

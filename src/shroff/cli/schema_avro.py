@@ -108,8 +108,8 @@ def diff(
     for document, compared in found:
         changes = () if compared is None else compared.changes
         kept = {name: document[name] for name in ("event", "schema", "id", "readable")}
-        documents.append({**kept, "fields": [_change(one) for one in changes]})
-        differ = [one for one in changes if one.kind != SAME]
+        documents.append({**kept, "fields": [_change(change) for change in changes]})
+        differ = [change for change in changes if change.kind != SAME]
         head = f"{document['event']} and {document['schema']}: "
         head += document["words"] or (many(len(differ), "field differs", "fields differ") if differ else "the same")
         parts.append("\n".join([ended(head), *([_changes_table(differ)] if differ else [])]))
@@ -307,7 +307,8 @@ def _document(
     except ValueError as error:
         return {**told, **rest, "readable": False, "words": f"it is not read: {error}", "theirs": theirs}, None
     misfits = [
-        {"field": one.field, "theirs": one.theirs, "ours": one.ours, "words": one.words} for one in found.fit.misfits
+        {"field": misfit.field, "theirs": misfit.theirs, "ours": misfit.ours, "words": misfit.words}
+        for misfit in found.fit.misfits
     ]
     rest |= {"misfits": misfits, "remarks": list(found.fit.remarks), "theirs": json.loads(theirs)}
     return {**told, **rest, "readable": found.fit.is_readable}, found
@@ -331,8 +332,13 @@ def _checked_text(document: Mapping[str, Any], compared: SchemaComparison | None
 
 def _changes_table(changes: tuple[FieldChange, ...] | list[FieldChange]) -> str:
     rows = [
-        (one.field, one.theirs or "-", one.ours or "-", one.kind if one.is_readable else "cannot be read")
-        for one in changes
+        (
+            change.field,
+            change.theirs or "-",
+            change.ours or "-",
+            change.kind if change.is_readable else "cannot be read",
+        )
+        for change in changes
     ]
     return table(rows, ("field", "theirs", "ours", ""))
 

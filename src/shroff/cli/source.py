@@ -32,7 +32,7 @@ def list_(session: Session) -> int:
     Exit status 1: a part cannot be read on from its position; the output says why.
     """
     found = session.project.source.all()
-    parts = [(kind, one) for kind, parts in found.items() for one in parts]
+    parts = [(kind, part) for kind, parts in found.items() for part in parts]
     troubles = [one for _, one in parts if one.trouble]
     named = _kind(session)
     document = {"source": named, "parts": [_document(kind, one) for kind, one in parts]}

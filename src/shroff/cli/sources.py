@@ -205,7 +205,8 @@ def _document(named: NamedSource, counts: SourceCounts, subscriptions: list[Subs
         "skipped": counts.skipped,
         "refused": counts.refused,
         "subscriptions": [
-            {"topic": one.topic, "state": one.state, "at": time_text(one.at_ms)} for one in subscriptions
+            {"topic": subscription.topic, "state": subscription.state, "at": time_text(subscription.at_ms)}
+            for subscription in subscriptions
         ],
     }
 
@@ -310,7 +311,10 @@ def _text(
     heads = ("source", "kind", "last came", "new", "duplicates", "quarantined", "skipped", "refused")
     lines = [table(rows, heads)]
     for named, counts, subscriptions in found:
-        lines += [f"{named.name}: {one.topic} {one.state} since {time_text(one.at_ms)}" for one in subscriptions]
+        lines += [
+            f"{named.name}: {subscription.topic} {subscription.state} since {time_text(subscription.at_ms)}"
+            for subscription in subscriptions
+        ]
         lines += [
             f"{named.name}: refused {count:,} times: {one_line(words)}" for words, count in counts.refused.items()
         ]

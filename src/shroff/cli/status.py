@@ -73,12 +73,12 @@ def _document(found: StoreLook, hour: LiveFigures | None) -> dict[str, Any]:
         "last_hour": None if hour is None else {"outcomes": dict(hour.outcomes), "is_whole": hour.is_whole},
         "metrics": found.values,
         "deliveries": {
-            one.name: {
-                "lag": one.lag,
-                "stuck": one.stuck,
-                "trouble": None if one.trouble is None else one.trouble.words,
+            delivery.name: {
+                "lag": delivery.lag,
+                "stuck": delivery.stuck,
+                "trouble": None if delivery.trouble is None else delivery.trouble.words,
             }
-            for one in found.deliveries
+            for delivery in found.deliveries
         },
         "models": {event: {"id": id_, "age_seconds": age_s} for (event, id_), age_s in found.models.items()},
         "drift": {event: {"psi_max": psi, "inputs": inputs} for event, (psi, inputs, _) in found.drift.items()},
@@ -133,10 +133,10 @@ def _cases(found: StoreLook) -> list[Row]:
 
 def _deliveries(found: StoreLook) -> list[Row]:
     rows = []
-    for one in found.deliveries:
-        notes = [f"{one.stuck:,} rejected"] if one.stuck else []
-        notes += [one.trouble.words] if one.trouble is not None else []
-        rows.append((f"{'! ' * bool(notes)}{one.name}", f"{one.lag:,} behind", ", ".join(notes)))
+    for delivery in found.deliveries:
+        notes = [f"{delivery.stuck:,} rejected"] if delivery.stuck else []
+        notes += [delivery.trouble.words] if delivery.trouble is not None else []
+        rows.append((f"{'! ' * bool(notes)}{delivery.name}", f"{delivery.lag:,} behind", ", ".join(notes)))
     for name, (age_s, skipped) in found.files.items():
         notes = [f"{skipped:,} skipped"] if skipped else []
         rows.append(

@@ -48,7 +48,7 @@ class WorkFigures:
             parts.append(f"p50 {p50:.1f} ms, p99 {p99:.1f} ms")
         if work.quarantined:
             parts.append(f"{work.quarantined:,} quarantined")
-        parts += [cut(silence_words(one), SILENCE_MAX) for one in work.sinks if one.trouble is not None]
+        parts += [cut(silence_words(sink), SILENCE_MAX) for sink in work.sinks if sink.trouble is not None]
         waits = work.waits_for or (work.health.words[-1] if work.health.words else "")
         if waits:
             parts.append(one_line(waits))

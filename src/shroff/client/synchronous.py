@@ -159,8 +159,8 @@ def _end(client: AsyncClient, loop: asyncio.AbstractEventLoop, thread: threading
 
     async def closed() -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for one in tasks:
-            one.cancel()
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await client.close(0)
         loop.stop()

@@ -64,7 +64,9 @@ class Decision:
     def _repr_html_(self) -> str:
         """HTML for notebooks: the outcome, the reasons and the features."""
         title = f"<b>{escape(self.outcome)}</b> {escape(self.event)} {escape(self.id)}, sequence number {self.seq}"
-        reasons = html_table(("reason", "effect", "text"), ((one.code, one.effect, one.text) for one in self.reasons))
+        reasons = html_table(
+            ("reason", "effect", "text"), ((reason.code, reason.effect, reason.text) for reason in self.reasons)
+        )
         return title + reasons + html_table(("feature", "value"), self.features.items())
 
 

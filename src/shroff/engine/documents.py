@@ -80,7 +80,7 @@ class DocumentWriter:
 
     def _objects_of(self, frame: Frame, rows: Array | slice, count: int) -> Slices:
         columns = [frame.computed.get(name) for name, _ in self._fields]
-        chosen = [None if one is None else Column(one.values[rows], one.valid[rows]) for one in columns]
+        chosen = [None if column is None else Column(column.values[rows], column.valid[rows]) for column in columns]
         return self._objects.write(self._texts, chosen, count)
 
     def features_of(self, values: Sequence[Value]) -> bytes:
@@ -125,10 +125,10 @@ class DocumentWriter:
         id_ = texts.add_all([canonical_bytes(one) for one in decided.ids])
         content, _ = _hashed(texts, texts.add_all(decided.bodies))
         verdicts, verdict_of = _distinct(list(map(id, decided.verdicts)), decided.verdicts)
-        pieces = zip(*(astuple(self._pieces(one)) for one in verdicts), strict=True)
-        middle, *sealed, shown_head, shown_tail, shown_end = (texts.add_all(one).take(verdict_of) for one in pieces)
+        pieces = zip(*(astuple(self._pieces(verdict)) for verdict in verdicts), strict=True)
+        middle, *sealed, shown_head, shown_tail, shown_end = (texts.add_all(piece).take(verdict_of) for piece in pieces)
         models, model_of = _distinct(decided.models, decided.models)
-        version = [self._versions[one] for one in models]
+        version = [self._versions[model] for model in models]
         versions = texts.add_all([one.sealed for one in version]).take(model_of)
 
         head, event, named = (texts.add_all([one]) for one in (b'{"content":"', self._sealed_event, b',"id":'))

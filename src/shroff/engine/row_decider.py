@@ -55,7 +55,7 @@ class RowDecider:
     ) -> None:
         self._name, self._places = name, definitions.settings.money_places
         self._asked = [
-            _Asked(one, reads.read(one.computed.name), reads.key(one.by), self._words(one, reads)) for one in rules
+            _Asked(rule, reads.read(rule.computed.name), reads.key(rule.by), self._words(rule, reads)) for rule in rules
         ]
         self._writer, self._exploring = writer, exploring
         if writer is not None:

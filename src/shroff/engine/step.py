@@ -166,9 +166,9 @@ class Engine:
         else:
             events = [placed[row] for row in rows]
             seqs, ids, bodies = (
-                [one.seq for one in events],
-                [one.event.id for one in events],
-                [one.body for one in events],
+                [event.seq for event in events],
+                [event.event.id for event in events],
+                [event.body for event in events],
             )
         models = [""] * len(rows) if scores is None else [scores.models[row] for row in rows]
         decided = DecidedBatch(np.array(rows), np.array(seqs), ids, bodies, verdicts, given, models)

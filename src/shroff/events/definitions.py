@@ -120,7 +120,7 @@ class Events:
         """
         found = {}
         for name, types in self._unique().items():
-            of = types if len(types) == 1 else [one for one in types if one.is_decided]
+            of = types if len(types) == 1 else [type_ for type_ in types if type_.is_decided]
             if len(of) == 1 and name not in LABEL_NAMES:
                 found[name] = of[0]
         return found
@@ -324,19 +324,19 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
         name = loading.name(key, problems, "a table")
         columns = _fields(value, places, problems, f"table {key.text}")
         problems += [
-            key.problem(f"{one.name} of table {key.text}: a table has nothing personal, since rules read it.")
-            for one in columns
-            if one.shape.is_personal
+            key.problem(f"{column.name} of table {key.text}: a table has nothing personal, since rules read it.")
+            for column in columns
+            if column.shape.is_personal
         ]
         problems += [
-            key.problem(f"{one.name} of table {key.text}: a column has no bounds; they are for what comes in.")
-            for one in columns
-            if one.shape.bounds is not None
+            key.problem(f"{column.name} of table {key.text}: a column has no bounds; they are for what comes in.")
+            for column in columns
+            if column.shape.bounds is not None
         ]
         if name is None or len(columns) < 2:
             problems.append(key.problem(f"table {key.text} has a key and at least one more column"))
             continue
-        tables[name] = TableShape(columns[0].type, {one.name: one.type for one in columns[1:]})
+        tables[name] = TableShape(columns[0].type, {column.name: column.type for column in columns[1:]})
         keys[name] = columns[0].name
     return tables, keys
 

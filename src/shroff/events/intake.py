@@ -120,7 +120,7 @@ class OwnTypes:
         if not self.events.types:
             return None, False
         (first, *more) = self.events.types.values()
-        has_condition = any(one.when is not None for one in first.mappings.values())
+        has_condition = any(mapping.when is not None for mapping in first.mappings.values())
         return (None, False) if more or has_condition else (first.name, False)
 
 
@@ -356,7 +356,7 @@ class Intake:
     def _note(self, line: Line, row: MappedRow, reading: _Reading) -> None:
         """Keep that a source has a line that no type takes, while it has none that one does."""
         if reading.source not in self._unmatched:
-            secret = [path for one in reading.mappers.values() for path in one.secret_paths]
+            secret = [path for mapper in reading.mappers.values() for path in mapper.secret_paths]
             asked = partial(reading.dispatcher.asked, row, secret)
             self._unmatched[reading.source] = Unmatched(reading.source, line.number, asked)
         self._unmatched[reading.source].lines += 1

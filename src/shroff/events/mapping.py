@@ -74,7 +74,7 @@ class Mapper:
             self.secret = secret
         paths = self.secret_paths
         self.hidden = frozenset(
-            name for name in self.names if any(overlap(one, two) for one in self.paths(name) for two in paths)
+            name for name in self.names if any(overlap(path, two) for path in self.paths(name) for two in paths)
         )
         fields = event_type.declared
         self._plan = tuple((field.name, self._field_reader(field.name, field.type)) for field in fields)
@@ -211,7 +211,7 @@ class Dispatcher:
     def first_found(self, row: MappedRow, secret: Collection[Path]) -> str | None:
         """Values read by the first `when` that finds any in a line, as `row.kind is 'x'`; not at secret paths."""
         whens = (type_.mappings.get(self._format, _NO_MAPPING).when for type_ in self._all.values())
-        found = next((list(_values(one, row, secret)) for one in whens if one is not None), [])
+        found = next((list(_values(when, row, secret)) for when in whens if when is not None), [])
         return next((one for one in found if not one.endswith(_MISSING)), None)
 
     def leaves(self, type_name: str, row: MappedRow) -> bool:

@@ -63,7 +63,9 @@ class EventSummary:
     @property
     def payee(self) -> str:
         """Counterparty: the first part whose field is named like one; empty without one."""
-        return next((one.text for one in self.parts if _kind(one.field, PAID) and not _kind(one.field, USUAL[1:])), "")
+        return next(
+            (part.text for part in self.parts if _kind(part.field, PAID) and not _kind(part.field, USUAL[1:])), ""
+        )
 
     @property
     def title(self) -> str:
@@ -77,7 +79,7 @@ class EventSummary:
     def rest(self) -> tuple[str, ...]:
         """Parts that `title` leaves out, such as `web`, `Germany`."""
         to = self.payee
-        shown = [one.says for one in self.parts if not to or one.text != to]
+        shown = [part.says for part in self.parts if not to or part.text != to]
         return tuple(shown if self.amount or to else shown[1:])
 
     @property
@@ -93,7 +95,7 @@ def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: s
     """The summary of an event, by its fields as the log stores them."""
     if type_ is None:
         return NOTHING
-    by_name = {one.name: one for one in type_.fields}
+    by_name = {field.name: field for field in type_.fields}
     shown = [by_name[name] for name in type_.summary if fields.get(name) is not None]
     amount = next((one for one in shown if one.type.kind == "money"), None)
     parts = tuple(
@@ -121,7 +123,7 @@ def load_summary(
     if node is None:
         return usual(fields)
     found = list[str]()
-    known, hidden = [one.name for one in fields], {one.name for one in personal}
+    known, hidden = [field.name for field in fields], {one.name for one in personal}
     listed = loading.sequence(node, problems, f"{SUMMARY} of {event}")
     for item in listed.items if listed is not None else ():
         name = loading.scalar(item, problems, f"a field in {SUMMARY} of {event}")
@@ -156,8 +158,10 @@ def _without_summary(key: Scalar, of: Node) -> Node:
 
 def usual(fields: Sequence[Field]) -> tuple[str, ...]:
     """Without a `summary`: the first money field, then fields named like a merchant, country, city, channel, device."""
-    money = [one.name for one in fields if one.type.kind == "money"][:1]
-    named = [one.name for word in USUAL for one in fields if _kind(one.name) == word and one.type.kind != "money"]
+    money = [field.name for field in fields if field.type.kind == "money"][:1]
+    named = [
+        field.name for word in USUAL for field in fields if _kind(field.name) == word and field.type.kind != "money"
+    ]
     return tuple(dict.fromkeys([*money, *named]))[:USUAL_MAX]
 
 

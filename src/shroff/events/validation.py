@@ -311,9 +311,9 @@ def label_refusal(label: LabelInput, settings: Settings) -> str:
 def secret_fields(events: Events, type_name: str) -> frozenset[str]:
     """The fields whose clear value may stand nowhere: hashed ones, and what a label names where an id is hashed."""
     if type_name != events.label.name:
-        return frozenset(one.name for one in events.types[type_name].fields if one.shape.is_hashed)
+        return frozenset(field.name for field in events.types[type_name].fields if field.shape.is_hashed)
     has_hashed_id = any(type_.fields[type_.at(type_.id_field)].shape.is_hashed for type_ in events.types.values())
-    hashed = {one.name for one in events.label_input.fields if one.shape.is_hashed}
+    hashed = {field.name for field in events.label_input.fields if field.shape.is_hashed}
     return frozenset({"event", *hashed} if has_hashed_id else hashed)
 
 

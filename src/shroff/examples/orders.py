@@ -163,12 +163,12 @@ def orders_table(period: Period) -> pa.Table:
     return pa.table(
         {
             "order_id": pa.array([id_ for id_, _ in period.orders], pa.string()),
-            "ordered_at": pa.array([one.at_ms for one in orders], pa.timestamp("ms", "UTC")),
-            "customer_id": pa.array([one.customer for one in orders], pa.string()),
-            "email": pa.array([one.email for one in orders], pa.string()),
-            "ip_addr": pa.array([one.ip for one in orders], pa.string()),
-            "location": pa.array([one.town for one in orders], pa.string()),
-            "amount": pa.array([Decimal(one.cents).scaleb(-2) for one in orders], pa.decimal128(18, 2)),
+            "ordered_at": pa.array([order.at_ms for order in orders], pa.timestamp("ms", "UTC")),
+            "customer_id": pa.array([order.customer for order in orders], pa.string()),
+            "email": pa.array([order.email for order in orders], pa.string()),
+            "ip_addr": pa.array([order.ip for order in orders], pa.string()),
+            "location": pa.array([order.town for order in orders], pa.string()),
+            "amount": pa.array([Decimal(order.cents).scaleb(-2) for order in orders], pa.decimal128(18, 2)),
         }
     )
 
@@ -179,12 +179,12 @@ def labels_table(period: Period) -> pa.Table:
 
     rows = [
         {
-            "event": f"order/{one.order}",
-            "verdict": one.verdict,
-            "source": one.source,
-            "known_at": _moment(one.known_at_ms),
+            "event": f"order/{label.order}",
+            "verdict": label.verdict,
+            "source": label.source,
+            "known_at": _moment(label.known_at_ms),
         }
-        for one in period.labels
+        for label in period.labels
     ]
     texts = [pa.field(name, pa.string()) for name in ("event", "verdict", "source")]
     return pa.Table.from_pylist(rows, pa.schema([*texts, pa.field("known_at", pa.timestamp("ms", "UTC"))]))

@@ -85,11 +85,11 @@ class Shop:
             new = self._newcomer()
             self.customers.append(new)
             yield self._order(new, self._moment(start_ms), factor=chance.choice((1.0, 1.0, 2.5)))
-        for one in self.customers:
+        for customer in self.customers:
             if chance.random() < _MOVES_A_DAY:
-                one.town, one.ip = chance.choice(TOWNS), self._address("10.64")
-            if chance.random() < one.orders_a_day:
-                yield from self._orders(one, self._moment(start_ms))
+                customer.town, customer.ip = chance.choice(TOWNS), self._address("10.64")
+            if chance.random() < customer.orders_a_day:
+                yield from self._orders(customer, self._moment(start_ms))
         for _ in range(self._how_many(0.0004 * len(self.customers))):
             yield from self._services(self._moment(start_ms))
 

@@ -140,7 +140,7 @@ class EntityLook:
         Those that share the rarest keys come first: a device that two cards use says more than a merchant.
         """
         own, left_out = key_of(self._definitions.events, entity, text), list[tuple[str, Key]]()
-        wanted = self._shared(entity, (one.record for one in timeline.events))
+        wanted = self._shared(entity, (event.record for event in timeline.events))
         shared: dict[tuple[str, Key], dict[Key, list[Record]]] = {}
         looked_at = 0
         for _, records in self._backwards(self._log.last_seq(), wanted):

@@ -94,7 +94,7 @@ class Explained:
         document = self.row.document
         if self.reasons:
             parts = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
-            reasons = [*self.document["reasons"], *(one.document() for one in self.reasons)]
+            reasons = [*self.document["reasons"], *(reason.document() for reason in self.reasons)]
             parts["reasons"] = msgspec.Raw(msgspec.json.encode(reasons))
             document = msgspec.json.encode(parts)
         return document[:-1] + b',"explanation":' + msgspec.json.encode(self.explanation) + b"}"
@@ -106,16 +106,19 @@ class Explained:
         heads = ("feature", "value", "lowest", "median", "highest", "earlier decisions")
         model = html_table(
             ("adds to the score", "of the model", "in words"),
-            ((f"{one.contribution:+.2f}", one.code, one.text) for one in self.reasons),
+            ((f"{reason.contribution:+.2f}", reason.code, reason.text) for reason in self.reasons),
         )
         rules = self.explanation.rules
-        hit, others = [one for one in rules if one.result != "no hit"], [one for one in rules if one.result == "no hit"]
+        hit, others = (
+            [rule for rule in rules if rule.result != "no hit"],
+            [rule for rule in rules if rule.result == "no hit"],
+        )
         features = _folded("features", html_table(heads, map(_feature_row, self.explanation.features)))
         return title + _rule_table(hit) + model + features + _folded("rules that did not hit", _rule_table(others))
 
 
 def _rule_table(rules: Iterable[RuleLine]) -> str:
-    rows = ((one.id, one.result, one.text, one.condition) for one in rules)
+    rows = ((rule.id, rule.result, rule.text, rule.condition) for rule in rules)
     return html_table(("rule", "result", "in words", "condition"), rows)
 
 

@@ -65,7 +65,7 @@ class KeyFinder:
     def has_label(self, record: Record, entity: str, key: Key) -> bool:
         """Whether a record of a label is of an event with this key."""
         types = self._definitions.events.entities[entity].keys
-        if not any(all(one in record.body for one in self.needles(entity, event, key)) for event in types):
+        if not any(all(needle in record.body for needle in self.needles(entity, event, key)) for event in types):
             return False
         event = self._records.decode(record)
         return event is not None and self._naive.key(entity, event) == key
@@ -116,9 +116,11 @@ class KeyEvents:
     def _indexed(self, end: int, after: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
         runs = [run for run in self._runs if run.after < end and run.upto > after]
         cursors = [_Cursor(runs, entity, key, end) for entity, keys in wanted.items() for key in keys]
-        while cursors := [one for one in cursors if one.key in wanted.get(one.entity, ()) and one.reaches(after)]:
-            least = max(after, *(one.reached for one in cursors))
-            places = sorted({place for one in cursors for place in one.take(least)})
+        while cursors := [
+            cursor for cursor in cursors if cursor.key in wanted.get(cursor.entity, ()) and cursor.reaches(after)
+        ]:
+            least = max(after, *(cursor.reached for cursor in cursors))
+            places = sorted({place for cursor in cursors for place in cursor.take(least)})
             yield least, self._these(places, wanted)
         yield after, []
 
@@ -213,7 +215,7 @@ def looked_back(log: Log, definitions: Definitions, seq: int, index: KeyIndex | 
     nodes = [one.node for one in computed_of(definitions) if event.type in one.events]
     if any(isinstance(part, ItemFeature) for node in nodes for part in walk(node)):
         return None
-    used = {one for node in nodes for one in aggregates(node)}
+    used = {aggregate for node in nodes for aggregate in aggregates(node)}
     if any(one.since_flag or one.matching for one in used):
         return None
     events = KeyEvents(log, definitions, records, index)
@@ -246,7 +248,7 @@ def _events(events: KeyEvents, keys: Mapping[str, Key], seq: int, windows: Mappi
         if len(found) > MOST:
             return None
         # No event before one that was not late is newer than it by more than the lateness.
-        oldest_ms = min((one.time_ms for one in records), default=math.inf)
+        oldest_ms = min((record.time_ms for record in records), default=math.inf)
         for entity in [entity for entity in wanted if oldest_ms <= windows[entity]]:
             del wanted[entity]
         if not wanted:

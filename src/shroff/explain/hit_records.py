@@ -264,7 +264,7 @@ class HitRecords:
     def _note_since(self, log: Log) -> None:
         """Since when events are counted, by the first of them."""
         for records in log.read(self.from_seq, self.from_seq + _BLOCK, _BLOCK):
-            times = [one.time_ms for one in records if one.kind == "event"]
+            times = [record.time_ms for record in records if record.kind == "event"]
             self.since_ms = min(times, default=self.since_ms)
 
     def _add(self, found: Sequence[HitEvent], *, is_older: bool) -> None:

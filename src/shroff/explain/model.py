@@ -190,10 +190,10 @@ class Story:
             model = _explainable(scorers.get(id_), id_)
             found = model.contributions(self._columns(model, scorers[id_]))[0].tolist()
             first = None
-            for one in self._reasons(model, scorers[id_], found, least=0.0):
-                if not one.is_usual:
-                    return one
-                first = first or one
+            for reason in self._reasons(model, scorers[id_], found, least=0.0):
+                if not reason.is_usual:
+                    return reason
+                first = first or reason
         except (StateError, UsageError):
             return None
         return first
@@ -208,7 +208,7 @@ class Story:
         self, model: Explainable, scorer: Scorer, contributions: Sequence[float], least: float = -math.inf
     ) -> Iterator[ModelReason]:
         """The reasons that add more than `least`, the largest first, each made when it is asked for."""
-        names = [one.name for one in model.inputs]
+        names = [input_.name for input_ in model.inputs]
         for share in shares(contributions[:-1], names, scorer.inputs, self.event):
             if share.contribution > least:
                 yield self._reason(share, contributions, names, scorer.inputs)
@@ -233,7 +233,7 @@ class Story:
 
         What a rule tells of aggregates is not in the decision: its reason is as the decision has it.
         """
-        rules = {one.id: one for one in self.definitions.rules}
+        rules = {rule.id: rule for rule in self.definitions.rules}
         found = [one for one in self.document["reasons"] if one["kind"] == "rule"]
         return {one["code"]: self._words_of(rules.get(one["code"]), str(one["text"])) for one in found}
 

@@ -115,7 +115,7 @@ class Past:
         end = before - 1
         while end > 0 and before - end <= 4 * _OF_ALL_BLOCK and len(found) < OF_ALL_MAX:
             start = max(0, end - _OF_ALL_BLOCK)
-            block = [one for records in self._log.read(start, end) for one in records]
+            block = [record for records in self._log.read(start, end) for record in records]
             found = [*(one for one in block if one.decided and (one.kind, one.type) == ("event", event)), *found]
             end = start
         return self._decided(found[-OF_ALL_MAX:])

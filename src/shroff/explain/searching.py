@@ -97,7 +97,7 @@ class _SearchFields:
                 if len(parts) == 1 and isinstance(parts[0], ThisField):
                     field = parts[0].name
                     shown = (f"{entity}{ending}" for ending in ("", "_name", "_label"))
-                    self._keys[name] += [(entity, field, one) for one in dict.fromkeys((field, *shown))]
+                    self._keys[name] += [(entity, field, fromkey) for fromkey in dict.fromkeys((field, *shown))]
         # A text of JSON ends before a quotation mark that is escaped in no text looked for, and begins behind one.
         inner = msgspec.json.encode(text)[1:-1]
         self.needles = [b'"' + inner, inner + b'"', *([f'"{self._amount}"'.encode()] if self._amount else [])]

@@ -49,7 +49,7 @@ class Computed:
     @property
     def looks_since_flag(self) -> bool:
         """Whether a hit changes its value at later events."""
-        return any(one.since_flag for one in aggregates(self.node))
+        return any(aggregate.since_flag for aggregate in aggregates(self.node))
 
 
 def needed(computed: Sequence[Computed], names: Collection[str]) -> list[Computed]:

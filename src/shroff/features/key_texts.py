@@ -51,7 +51,7 @@ def key_of(events: Events, entity: str, text: str) -> Key:
 def stored_key(events: Events, hasher: Callable[[str], str], entity: str, key: Key) -> Key:
     """A key as stored in the log; a text that looks like a hash is one."""
     name, nodes = next((name, nodes) for name, nodes in events.entities[entity].keys.items() if nodes)
-    hashed = {one.name for one in events.types[name].fields if one.shape.is_hashed}
+    hashed = {field.name for field in events.types[name].fields if field.shape.is_hashed}
 
     def as_stored(part: Any, node: Any) -> Any:
         is_hashed = isinstance(node, ThisField) and node.name in hashed

@@ -243,7 +243,7 @@ def rows_of(work: ReplayProcess, after: int, upto: int) -> Iterator[PartitionEve
     """Rows that the partitions must see of the places (after, upto]."""
     for records in work.reader(upto).records(after, upto, STEP):
         for fold, end in work.replay.ends.items():  # what came later its version need not be able to read
-            yield from _rows(work, fold, [one for one in records if one.seq <= end])
+            yield from _rows(work, fold, [record for record in records if record.seq <= end])
 
 
 def _rows(work: ReplayProcess, fold: int, records: Sequence[Record]) -> Iterator[PartitionEvent]:

@@ -162,7 +162,10 @@ def write_decisions(folder: Path, after: int, upto: int, decisions: Sequence[Dec
     columns = ("seq", "event", "id", "outcome", "receipt", "document")
     kinds = (pa.int64(), pa.string(), pa.string(), pa.string(), pa.binary(), pa.string())
     table = pa.table(
-        [pa.array([getattr(one, name) for one in decisions], kind) for name, kind in zip(columns, kinds, strict=True)],
+        [
+            pa.array([getattr(decision, name) for decision in decisions], kind)
+            for name, kind in zip(columns, kinds, strict=True)
+        ],
         schema=pa.schema(list(zip(columns, kinds, strict=True))),
     )
     path = folder / f"{after + 1:012d}-{upto:012d}.parquet"

@@ -68,14 +68,14 @@ def _head(objects: RetriedObjects, table: str, known: int) -> TableHead:
     while (later := objects.get(commit_name(table, known + 1))) is not None:
         known, data = known + 1, later
     actions = [json.loads(line) for line in data.data.splitlines() if line]
-    info: dict[str, Any] = next((one["commitInfo"] for one in actions if "commitInfo" in one), {})
+    info: dict[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
     if info.get("engineInfo") != _ENGINE:
         raise TableStoppedError(
             f"{table}: version {known} of its Delta table was written by another program "
             f"({str(info.get('engineInfo', 'unnamed'))[:80]}). Only shroff may write the tables of a lake: remove "
             f"{table}/_delta_log in {objects.address}, then run 'shroff lake publish'"
         )
-    transactions = {one["txn"]["appId"]: int(one["txn"]["version"]) for one in actions if "txn" in one}
+    transactions = {action["txn"]["appId"]: int(action["txn"]["version"]) for action in actions if "txn" in action}
     return TableHead(known, transactions, msgspec.json.decode(info["userMetadata"], type=TableNote))
 
 
@@ -124,7 +124,7 @@ def _columns(
                 f"{table}/_delta_log in {objects.address}, then run 'shroff lake publish'"
             )
         lines = map(json.loads, found.data.splitlines())
-        fields = next(json.loads(one["metaData"]["schemaString"])["fields"] for one in lines if "metaData" in one)
+        fields = next(json.loads(line["metaData"]["schemaString"])["fields"] for line in lines if "metaData" in line)
     before = list(fields)
     for file, columns in new:
         try:

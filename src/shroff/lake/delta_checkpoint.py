@@ -74,7 +74,7 @@ def keep_checkpoint(objects: RetriedObjects, table: str, version: int) -> None:
     if rows is None:
         return
     out = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist([_pairs(one) for one in rows], _SCHEMA), out, compression="zstd")
+    pq.write_table(pa.Table.from_pylist([_pairs(row) for row in rows], _SCHEMA), out, compression="zstd")
     objects.put(_name(table, version), out.getvalue().to_pybytes())
     told = json.dumps({"version": version, "size": len(rows)}).encode()
     if found is None:

@@ -33,7 +33,7 @@ def schema_of(schema: pa.Schema, partition: Collection[str]) -> Fields:
 
 def widened(fields: Fields, more: Fields) -> Fields:
     """The fields of both, the new ones behind. Raises: ValueError where one has two types."""
-    known = {one["name"]: one for one in fields}
+    known = {field["name"]: field for field in fields}
     for one in more:
         before = known.setdefault(one["name"], one)
         if before["type"] != one["type"]:

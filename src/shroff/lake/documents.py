@@ -86,13 +86,13 @@ def _rows(span: SeqRange, wanted: DocumentFolder) -> Iterator[tuple[int, str, by
             for number, flag in enumerate(rows):
                 yield seq, named(wanted.file, f"{seq}-{number}"), line(JudgedFlag(flag, flag.accuracy, flag.time_ms))
     elif wanted.of == "labels":
-        for one in span.records:
-            if one.kind == "label" and _is_wanted(one.seq, one.body, wanted):
-                yield one.seq, named(wanted.file, one.id), KINDS["labels"].line(one)
+        for record in span.records:
+            if record.kind == "label" and _is_wanted(record.seq, record.body, wanted):
+                yield record.seq, named(wanted.file, record.id), KINDS["labels"].line(record)
     else:
-        for one in span.records:
-            if one.kind == "event" and one.type == wanted.of:
-                yield one.seq, named(wanted.file, one.id), one.body
+        for record in span.records:
+            if record.kind == "event" and record.type == wanted.of:
+                yield record.seq, named(wanted.file, record.id), record.body
 
 
 def _is_wanted(seq: int, body: bytes, wanted: DocumentFolder) -> bool:

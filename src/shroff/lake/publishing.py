@@ -187,7 +187,7 @@ def publish(objects: RetriedObjects, state: LakeState, tables: TableFormat, *, i
 
 def stopped_tables(objects: RetriedObjects, lane: int, formats: Iterable[str]) -> list[str]:
     """Which tables of a lane could not go on, and why, in sentences."""
-    return [one for name in formats for one in _progress(objects, name, lane)[0].problems.values()]
+    return [problem for name in formats for problem in _progress(objects, name, lane)[0].problems.values()]
 
 
 class _Manifests:

@@ -69,7 +69,7 @@ class LakeReader:
         Cost: 3 µs a record.
         """
         for first, last, rows in self._windows(tuple(RECORDS), after, upto, _records):
-            seqs = [one.seq for one in rows]
+            seqs = [row.seq for row in rows]
             if seqs != list(range(first + 1, last + 1)):
                 gap = min(set(range(first + 1, last + 1)).difference(seqs), default=None)
                 why = "a sequence number is duplicated" if gap is None else f"place {gap:,} is missing"

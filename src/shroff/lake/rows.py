@@ -69,7 +69,7 @@ def read_span(log: LogReader, after: int, upto: int) -> SeqRange:
     ):
         for batch in batches:
             into.extend(batch)  # type: ignore[arg-type]  # each pair above is of one type
-    if [one.seq for one in span.records] != list(range(after + 1, upto + 1)):
+    if [record.seq for record in span.records] != list(range(after + 1, upto + 1)):
         raise damaged(f"the log between the places {after + 1:,} and {upto:,}", "a sequence number is missing")
     return span
 
@@ -106,17 +106,17 @@ class VersionsBySeq:
 
 def tables_of(span: SeqRange, versions: VersionsBySeq, lane: int) -> Iterator[tuple[str, pa.Table]]:
     """The rows of a stretch by their folder, in the order of places; each folder as often as its columns change."""
-    yield from _by_day("controls", *_controls([one for one in span.records if one.kind == "control"], lane))
-    yield from _by_day("labels", *_labels([one for one in span.records if one.kind == "label"], lane))
+    yield from _by_day("controls", *_controls([record for record in span.records if record.kind == "control"], lane))
+    yield from _by_day("labels", *_labels([record for record in span.records if record.kind == "label"], lane))
     yield from _by_day("flags", *_flags(span.flags, lane))
     yield from _by_day("hits", *_hits(span, lane))
     decided = 0
     for after, upto, definitions in versions.parts(span.after, span.upto):
         records = span.records[after - span.after : upto - span.after]
         events: dict[str, list[Record]] = {}
-        for one in records:
-            if one.kind == "event":
-                events.setdefault(one.type, []).append(one)
+        for record in records:
+            if record.kind == "event":
+                events.setdefault(record.type, []).append(record)
         for name, mine in events.items():
             yield from _by_day(f"events/type={name}", *_events(name, mine, definitions, lane))
         decisions: dict[str, list[DecisionRow]] = {}
@@ -164,7 +164,7 @@ def _base(rows: Sequence[Any], lane: int, ids: Sequence[str] | None, times: Word
     """The columns that all rows of one place have."""
     columns = {
         "lane": pa.array(np.full(len(rows), lane, np.int32)),
-        "seq": pa.array(np.fromiter((one.seq for one in rows), np.int64, len(rows))),
+        "seq": pa.array(np.fromiter((row.seq for row in rows), np.int64, len(rows))),
     }
     if ids is not None:
         columns["id"] = pa.array(ids, pa.string())
@@ -173,17 +173,17 @@ def _base(rows: Sequence[Any], lane: int, ids: Sequence[str] | None, times: Word
 
 
 def _times(records: Sequence[Record]) -> Words:
-    return np.fromiter((one.time_ms for one in records), np.int64, len(records))
+    return np.fromiter((record.time_ms for record in records), np.int64, len(records))
 
 
 def _bodies(records: Sequence[Record]) -> TextArrays:
-    return TextArrays.of([one.body for one in records])
+    return TextArrays.of([record.body for record in records])
 
 
 def _events(name: str, records: list[Record], definitions: Definitions | None, lane: int) -> tuple[Words, pa.Table]:
     times = _times(records)
-    columns = _base(records, lane, [one.id for one in records], times)
-    columns["decided"] = pa.array([one.decided for one in records], pa.bool_())
+    columns = _base(records, lane, [record.id for record in records], times)
+    columns["decided"] = pa.array([record.decided for record in records], pa.bool_())
     bodies = _bodies(records)
     columns["body"] = bodies.column()
     type_ = None if definitions is None else definitions.events.types.get(name)
@@ -219,17 +219,17 @@ def field_columns(type_: EventType) -> dict[str, str]:
 
 def _controls(records: list[Record], lane: int) -> tuple[Words, pa.Table]:
     times = _times(records)
-    columns = _base(records, lane, [one.id for one in records], times)
-    columns["type"] = pa.array([one.type for one in records], pa.string())
+    columns = _base(records, lane, [record.id for record in records], times)
+    columns["type"] = pa.array([record.type for record in records], pa.string())
     return times, pa.table(columns | {"body": _bodies(records).column()})
 
 
 def _labels(records: list[Record], lane: int) -> tuple[Words, pa.Table]:
     times = _times(records)
-    columns = _base(records, lane, [one.id for one in records], times)
-    columns["type"] = pa.array([one.type for one in records], pa.string())
+    columns = _base(records, lane, [record.id for record in records], times)
+    columns["type"] = pa.array([record.type for record in records], pa.string())
     said = _decoded(
-        [one.body for one in records], _Said, lambda row: f"the label at sequence number {records[row].seq}"
+        [record.body for record in records], _Said, lambda row: f"the label at sequence number {records[row].seq}"
     )
     for name in _Said.__struct_fields__:
         columns[name] = pa.array([getattr(one, name) for one in said], pa.string())
@@ -237,20 +237,20 @@ def _labels(records: list[Record], lane: int) -> tuple[Words, pa.Table]:
 
 
 def _flags(rows: list[FlagRow], lane: int) -> tuple[Words, pa.Table]:
-    times = np.fromiter((one.time_ms for one in rows), np.int64, len(rows))
+    times = np.fromiter((row.time_ms for row in rows), np.int64, len(rows))
     columns = _base(rows, lane, None, times) | {"number": _numbers(rows)}
     for name in ("rule", "entity", "key", "event", "reason", "accuracy"):
-        columns[name] = pa.array([getattr(one, name) for one in rows], pa.string())
+        columns[name] = pa.array([getattr(row, name) for row in rows], pa.string())
     return times, pa.table(columns)
 
 
 def _hits(span: SeqRange, lane: int) -> tuple[Words, pa.Table]:
     rows = span.hits
-    times = np.fromiter((span.time_at(one.seq) for one in rows), np.int64, len(rows))
+    times = np.fromiter((span.time_at(row.seq) for row in rows), np.int64, len(rows))
     columns = _base(rows, lane, None, times) | {"number": _numbers(rows)}
-    columns["rule"] = pa.array([one.rule for one in rows], pa.string())
-    columns["key"] = pa.array([one.key for one in rows], pa.string())
-    columns["shadow"] = pa.array([one.shadow for one in rows], pa.bool_())
+    columns["rule"] = pa.array([row.rule for row in rows], pa.string())
+    columns["key"] = pa.array([row.key for row in rows], pa.string())
+    columns["shadow"] = pa.array([row.shadow for row in rows], pa.bool_())
     return times, pa.table(columns)
 
 
@@ -258,9 +258,9 @@ def _numbers(rows: Sequence[FlagRow] | Sequence[HitRow]) -> pa.Array:
     """The order among the rows of one place."""
     numbers: list[int] = []
     place = 0
-    for one in rows:
-        numbers.append(numbers[-1] + 1 if one.seq == place else 0)
-        place = one.seq
+    for row in rows:
+        numbers.append(numbers[-1] + 1 if row.seq == place else 0)
+        place = row.seq
     return pa.array(numbers, pa.int32())
 
 

@@ -67,7 +67,7 @@ class AggregateRow:
     def of(self, seen: WindowView) -> Value:
         """The value of a window. Whole numbers that are too large for the aggregate are left out."""
         low, high = (-UNITS_MAX, UNITS_MAX) if self.is_summed else (INTEGER_MIN, INTEGER_MAX)
-        fitting = [one for one in seen.values if not isinstance(one, int) or low <= one <= high]
+        fitting = [value for value in seen.values if not isinstance(value, int) or low <= value <= high]
         return self.meaning(replace(seen, values=fitting))
 
 

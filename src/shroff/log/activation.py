@@ -48,12 +48,12 @@ def _concerned(log: LogReader, definitions: Definitions) -> frozenset[str]:
 def _differs(now: EventType, earlier: EventType | None) -> bool:
     if earlier is None:
         return False
-    was_clear = {one.name for one in earlier.fields}
+    was_clear = {field.name for field in earlier.fields}
     if any(one.name in was_clear for one in now.personal):
         return True
-    was_hashed = {one.name: one.shape.is_hashed for one in earlier.fields}
+    was_hashed = {field.name: field.shape.is_hashed for field in earlier.fields}
     return (now.id_field, now.time_field) != (earlier.id_field, earlier.time_field) or any(
-        was_hashed.get(one.name, one.shape.is_hashed) != one.shape.is_hashed for one in now.fields
+        was_hashed.get(field.name, field.shape.is_hashed) != field.shape.is_hashed for field in now.fields
     )
 
 
@@ -68,11 +68,11 @@ def _check(record: Record, type_: EventType) -> None:
     for one in type_.personal:
         if one.name in body:
             raise changed_type(type_.name, one.name, f"it is personal now, but {where} already has its values.")
-    for one in type_.fields:
-        value = body.get(one.name)
-        if isinstance(value, str) and (HASHED.fullmatch(value) is not None) != one.shape.is_hashed:
-            now, then = ("hashed now", "in clear") if one.shape.is_hashed else ("in clear now", "hashed")
-            raise changed_type(type_.name, one.name, f"it is {now}, and {where} has it {then}.")
+    for field in type_.fields:
+        value = body.get(field.name)
+        if isinstance(value, str) and (HASHED.fullmatch(value) is not None) != field.shape.is_hashed:
+            now, then = ("hashed now", "in clear") if field.shape.is_hashed else ("in clear now", "hashed")
+            raise changed_type(type_.name, field.name, f"it is {now}, and {where} has it {then}.")
 
 
 def _time_ms(value: object) -> int | None:

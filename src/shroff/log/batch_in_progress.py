@@ -135,7 +135,7 @@ class BatchInProgress:
     def prepared(self, submissions: Sequence[Submission], offsets: Sequence[Offset]) -> Prepared:
         """Everything that comes of these submissions, in their order."""
         run = submissions if isinstance(submissions, EventRun) and self._is_all_new(submissions) else None
-        answers = [self._take(one) for one in submissions] if run is None else []
+        answers = [self._take(submission) for submission in submissions] if run is None else []
         placed = self._placed if run is None else self._take_run(run)
         effects = self._state.engine.step(placed)
         batch = self._batch
@@ -156,7 +156,7 @@ class BatchInProgress:
         known, watermark_ms, times = self._known, self._state.watermark_ms, run.times
         if len(times) <= FEW or not self._decide or self._unique or known.records or known.late or known.waiting:
             return False
-        if any(one.sent is not None or one.label is not None for one in run.others.values()):
+        if any(other.sent is not None or other.label is not None for other in run.others.values()):
             return False
         newest = np.maximum.accumulate(times if watermark_ms is None else np.maximum(times, watermark_ms))
         return bool((newest - times <= self._lateness_ms).all()) and len(set(run.ids)) == len(run.ids)

@@ -126,7 +126,7 @@ class DayCounts:
         return [Offset(DAY_COUNTS, part, text) for part, text in {SPAN: f"[{self.after},{self.upto}]", **told}.items()]
 
     def _add(self, records: Sequence[Record]) -> None:
-        found = Counter([(one.time_ms // DAY_MS, one.type) for one in records if one.kind == "event"])
+        found = Counter([(record.time_ms // DAY_MS, record.type) for record in records if record.kind == "event"])
         for (day, name), count in found.items():
             self.days.setdefault(day, Counter())[name] += count
             self._changed.add(day)

@@ -133,15 +133,15 @@ def _unique(
     """Look up the events that have the unique values of submissions; gives the values that events bring."""
     brought: dict[Key, dict[str, None]] = defaultdict(dict)
     wanted: dict[Key, dict[str, None]] = defaultdict(dict)
-    for one in submissions:
-        if (event := one.event or one.refused) is not None:
+    for submission in submissions:
+        if (event := submission.event or submission.refused) is not None:
             for name, value in types.unique.keys(event):
-                brought[one.type, name][value] = None
+                brought[submission.type, name][value] = None
             for (name, value), _ in types.unique.near(event):
-                wanted[one.type, name][value] = None
-        elif one.label is not None:
-            for name, value in one.label.unique:
-                wanted[one.label.event_type or "", name][value] = None
+                wanted[submission.type, name][value] = None
+        elif submission.label is not None:
+            for name, value in submission.label.unique:
+                wanted[submission.label.event_type or "", name][value] = None
     for key, values in brought.items():
         wanted[key] |= values
     for (type_, name), values in wanted.items():
@@ -158,12 +158,12 @@ def _unique(
 def _repeated(found: KnownRecords, submissions: Sequence[Submission], types: Records) -> dict[str, set[str]]:
     """The ids of events that submissions repeat by a value that is unique within a duration, by their types."""
     ids: dict[str, set[str]] = defaultdict(set)
-    for one in submissions:
-        if (event := one.event or one.refused) is not None:
+    for submission in submissions:
+        if (event := submission.event or submission.refused) is not None:
             for (name, value), _ in types.unique.near(event):
-                record = found.unique.get((one.type, name, value))
+                record = found.unique.get((submission.type, name, value))
                 if record is not None:
-                    ids[one.type].add(record.id)
+                    ids[submission.type].add(record.id)
     return ids
 
 

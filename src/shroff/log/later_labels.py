@@ -50,7 +50,7 @@ def last_moment(log: LogReader, now_ms: int) -> int | None:
 
     Cost: a pass over the log for its labels.
     """
-    return latest(log.watermark_ms(), (one.time_ms for records in log.labels_after() for one in records), now_ms)
+    return latest(log.watermark_ms(), (record.time_ms for records in log.labels_after() for record in records), now_ms)
 
 
 def latest(newest_ms: int | None, known_at_ms: Iterable[int], now_ms: int) -> int | None:
@@ -80,7 +80,9 @@ class LaterLabels:
         since_ms = now_ms - DAY_MS
         self._held = [one for one in self._held if one[0] > since_ms]
         for records in log.labels_after(self._upto, last):
-            self._held += [(one.time_ms, one.id.partition("#")[0]) for one in records if one.time_ms > since_ms]
+            self._held += [
+                (record.time_ms, record.id.partition("#")[0]) for record in records if record.time_ms > since_ms
+            ]
         self._upto = last
         later = [one for one in self._held if one[0] > now_ms]
         last_ms, event = max(later, key=lambda one: one[0], default=(0, ""))

@@ -173,13 +173,13 @@ def run_tests_of(
         return time.monotonic() > end_s
 
     found: list[TestResult] = []
-    for one in rule.tests:
+    for test in rule.tests:
         try:
-            problem = runner.run(rule, one, is_over)
+            problem = runner.run(rule, test, is_over)
         except _OverError:
-            words = f"test {one.name!r} of rule {rule.id} was stopped: the tests of a rule may take {seconds_max:g} s."
-            problem = one.place.problem(words, "Give it fewer events.")
-        found.append(TestResult(one.name, len(one.events), problem))
+            words = f"test {test.name!r} of rule {rule.id} was stopped: the tests of a rule may take {seconds_max:g} s."
+            problem = test.place.problem(words, "Give it fewer events.")
+        found.append(TestResult(test.name, len(test.events), problem))
     return found
 
 
@@ -235,7 +235,7 @@ class _Runner:
         """What the condition of a rule reads at the newest event: `card.payments_1h = 3, this.amount = 5.00`."""
         value_of = naive.leaf(rule.computed, len(naive.history) - 1)
         places = self._definitions.settings.money_places
-        read = {text_of(one): show(value_of(one)(None), one.type, places) for one in _leaves(rule.when)}
+        read = {text_of(leaf): show(value_of(leaf)(None), leaf.type, places) for leaf in _leaves(rule.when)}
         return ", ".join(f"{name} = {value}" for name, value in read.items())
 
 
@@ -295,7 +295,7 @@ def _text(report: CheckReport) -> str:
     parts = []
     found = report.definitions
     warnings, errors = (
-        [problem_text(one, report.source_line(one)) for one in problems]
+        [problem_text(problem, report.source_line(problem)) for problem in problems]
         for problems in (report.warnings, report.errors)
     )
     if found is not None and report.is_ok:
@@ -316,7 +316,7 @@ def _text(report: CheckReport) -> str:
 
 def _model(model: ModelSettings) -> str:
     """What a model is made from, with the inputs that its patterns found."""
-    names = ", ".join(one.name for one in model.inputs)
+    names = ", ".join(input_.name for input_ in model.inputs)
     head = f"  {model.event}  {model.learner} on {many(len(model.inputs), 'input')}\n"
     return head + textwrap.fill(names, 110, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 

@@ -25,7 +25,7 @@ class XgboostContributions:
 
     def __init__(self, data: bytes, inputs: Sequence[InputColumn], best_iteration: int | None) -> None:
         self._data, self._inputs = data, inputs
-        self._types = ["c" if one.kind == CATEGORY else "q" for one in inputs]
+        self._types = ["c" if input_.kind == CATEGORY else "q" for input_ in inputs]
         self._rounds = (0, 0) if best_iteration is None else (0, best_iteration + 1)  # (0, 0) means all
 
     @cached_property

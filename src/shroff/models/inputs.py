@@ -145,7 +145,9 @@ class InputLoader:
     def _matching(self, owner: str, rest: str, told: Scalar | None = None) -> list[ModelInput]:
         """The fields or features whose names fit and that a model can read; says which features are passed over."""
         if owner == self._event.name:
-            readable = (one for one in self._event.fields if self._is_by_default(one) and fnmatchcase(one.name, rest))
+            readable = (
+                field for field in self._event.fields if self._is_by_default(field) and fnmatchcase(field.name, rest)
+            )
             return [self._named(ThisField(one.type, one.name)) for one in readable]
         found: list[ModelInput] = []
         for feature in self._features_of(owner):
@@ -256,8 +258,8 @@ class InputLoader:
         types = [self._events.types[event]] if event in self._events.types else [*self._events.types.values()]
         for part in walk(argument):
             if isinstance(part, ItemField):
-                for one in types:
-                    yield from _fields(one, part.name.removeprefix("of."))
+                for type_ in types:
+                    yield from _fields(type_, part.name.removeprefix("of."))
 
     # ---- slices, and what gives the answer away
 
@@ -266,7 +268,9 @@ class InputLoader:
         if node is None:
             kinds = ("choice", "boolean")
             return tuple(
-                self._named(ThisField(one.type, one.name)) for one in self._event.fields if one.type.kind in kinds
+                self._named(ThisField(field.type, field.name))
+                for field in self._event.fields
+                if field.type.kind in kinds
             )
         listed = loading.sequence(node, self._problems, "slices")
         found: dict[str, ModelInput] = {}
@@ -282,7 +286,7 @@ class InputLoader:
         """A field by its name alone, or an expression."""
         what = f"a slice of {self._event.name}"
         if isinstance(item, Scalar) and loading.NAME.fullmatch(item.text):
-            known = {one.name: one for one in self._event.fields}
+            known = {field.name: field for field in self._event.fields}
             if item.text not in known:
                 words = f"{self._event.name} has no field {item.text!r}."
                 self._problems.append(item.problem(words, nearest(item.text, known)))
@@ -303,7 +307,7 @@ class InputLoader:
     def give_away(self, node: YamlNode | None, inputs: Iterable[ModelInput]) -> tuple[str, ...]:
         """Names of the inputs that are listed as giving the answer away, in the order of the inputs."""
         listed = loading.sequence(node, self._problems, "give_away")
-        known = [one.name for one in inputs]
+        known = [input_.name for input_ in inputs]
         named: set[str] = set()
         for item in listed.items if listed and known else ():
             named.update(self._given_away(item, known))
@@ -336,7 +340,7 @@ def _pattern(item: YamlNode) -> tuple[str, str] | None:
 
 
 def _fields(event: EventType, name: str) -> list[Field]:
-    return [one for one in event.fields if one.name == name]
+    return [field for field in event.fields if field.name == name]
 
 
 def _by_type(node: Node, event: str) -> Node:
@@ -344,10 +348,10 @@ def _by_type(node: Node, event: str) -> Node:
     if isinstance(node, ThisField):
         return replace(node, event=event)
     changed: dict[str, Any] = {}
-    for one in fields(node):
-        value = getattr(node, one.name)
+    for field in fields(node):
+        value = getattr(node, field.name)
         if isinstance(value, Node):
-            changed[one.name] = _by_type(value, event)
+            changed[field.name] = _by_type(value, event)
         elif isinstance(value, tuple):
-            changed[one.name] = tuple(_by_type(part, event) if isinstance(part, Node) else part for part in value)
+            changed[field.name] = tuple(_by_type(part, event) if isinstance(part, Node) else part for part in value)
     return replace(node, **changed)

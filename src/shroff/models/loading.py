@@ -200,7 +200,7 @@ class _ModelLoader:
         there = set(self._known.policies.get(self._event.name, ()))
         there |= {"capacity"} if found.get("capacity") is not None else set()
         there |= {"slices"} if slices or found.get("slices") is not None else set()
-        has_amount = "missed_fraud" in there or any(one.type.kind == "money" for one in self._event.fields)
+        has_amount = "missed_fraud" in there or any(field.type.kind == "money" for field in self._event.fields)
         there |= {"amount"} if has_amount else set()
         return frozenset(there | ({"cut_off"} if there & {"review_at", "decline_at"} else set()))
 

@@ -166,7 +166,7 @@ class TrainingSet:
             self.times_ms[rows],
             self.keys[rows],
             self.amounts_minor[rows],
-            tuple(one.take(rows) for one in self.inputs),
+            tuple(input_.take(rows) for input_ in self.inputs),
             Labels(
                 place[labels.rows[mine]],
                 labels.verdicts[mine],

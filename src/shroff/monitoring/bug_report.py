@@ -51,8 +51,8 @@ def write_bug_report(places: ProjectPaths, log: OpenLog, findings: Sequence[Find
         "settings.json": _settings(places.folder),
         "files.json": _files(places.folder),
         "counts.json": _counts(log),
-        "errors.json": [_clean(one) for one in kept_errors(places.state)],
-        "findings.json": [_clean(asdict(one)) for one in findings],
+        "errors.json": [_clean(kept_error) for kept_error in kept_errors(places.state)],
+        "findings.json": [_clean(asdict(finding)) for finding in findings],
     }
     with whole_file(file) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, content in parts.items():
@@ -70,7 +70,7 @@ def redacted(settings: Any, key: str = "") -> Any:
     if isinstance(settings, Mapping):
         return {name: redacted(one, name) for name, one in settings.items()}
     if isinstance(settings, list):
-        return [redacted(one, key) for one in settings]
+        return [redacted(setting, key) for setting in settings]
     text = str(settings)
     if _SECRET.search(key) and not _REFERENCE.fullmatch(text):
         return COVERED
@@ -86,7 +86,7 @@ def _clean(value: Any) -> Any:
 
 
 def _versions() -> dict[str, Any]:
-    needed = sorted({re.split(r"[^A-Za-z0-9._-]", one)[0] for one in metadata.requires("shroff") or ()})
+    needed = sorted({re.split(r"[^A-Za-z0-9._-]", require)[0] for require in metadata.requires("shroff") or ()})
     found = {}
     for name in needed:
         try:

@@ -93,7 +93,7 @@ class Findings(Printed, list[Finding]):
         cures = [one for one in (*wrong, *self.of(NOTE)) if one.cure]
         parts = [
             table(rows, indent=""),
-            *(f"{one.subject}: {one_line(one.words)}\n  {one_line(one.cure)}" for one in cures),
+            *(f"{cure.subject}: {one_line(cure.words)}\n  {one_line(cure.cure)}" for cure in cures),
         ]
         end = many(len(wrong), "thing is wrong.", "things are wrong.") if wrong else "Nothing is wrong."
         return "\n\n".join([*parts, end])
@@ -211,15 +211,15 @@ def look_at_key(path: Path, definitions: Definitions | None, *, has_log: bool) -
 def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Finding]:
     """The models in force: whether what they read still means what it meant when they were trained, and their files."""
     scorers = [one for scoring in definitions.scoring.values() for one in scoring.all]
-    changed = [redefined_words(one) for one in scorers if one.redefined]
+    changed = [redefined_words(scorer) for scorer in scorers if scorer.redefined]
     cure = "Declare it as it was, or train a new model: 'shroff train', 'shroff models promote'."
     yield from (Finding("models", NOTE, words, cure) for words in changed)
     unused = definitions.unused_scores().values()
     yield from (Finding("models", NOTE, one.message.rstrip("."), one.hint) for one in unused)
     damaged: list[str] = []
-    for one in scorers:
+    for scorer in scorers:
         with suppress(ShroffError):  # one that cannot be loaded is told as a mistake of the project
-            damaged += registry.read(one.id, one.digest).damaged.values()
+            damaged += registry.read(scorer.id, scorer.digest).damaged.values()
     cure = "Restore it from a backup or from version control. Decisions continue: no score uses it."
     yield from (Finding("models", WRONG, words.rstrip("."), cure) for words in damaged)
     if scorers and not changed and not unused and not damaged:
@@ -290,18 +290,18 @@ def look_at_rows(log: Log, seed: int) -> Finding:
 
 def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
     """How far each sink is, what is wrong with it, and what is stuck before it."""
-    for one in sink_states(log, sinks):
-        subject = f"sink {one.name}"
-        if one.trouble is not None:
-            words = f"has been failing since {time_text(one.trouble.since_ms)}: {one.trouble.words}"
+    for sink_state in sink_states(log, sinks):
+        subject = f"sink {sink_state.name}"
+        if sink_state.trouble is not None:
+            words = f"has been failing since {time_text(sink_state.trouble.since_ms)}: {sink_state.trouble.words}"
             cure = "'shroff serve' and 'shroff run' retry. If none runs, run 'shroff outbox deliver'."
-            yield Finding(subject, WRONG, f"{words}; {_counted(one.lag, 'record')} behind", cure)
-        elif one.stuck:
+            yield Finding(subject, WRONG, f"{words}; {_counted(sink_state.lag, 'record')} behind", cure)
+        elif sink_state.stuck:
             cure = "'shroff outbox list' shows why. Fix the sink, then run 'shroff outbox retry'."
-            yield Finding(subject, WRONG, f"{_counted(one.stuck, 'row')} that it refused", cure)
-        elif one.lag:
+            yield Finding(subject, WRONG, f"{_counted(sink_state.stuck, 'row')} that it refused", cure)
+        elif sink_state.lag:
             cure = "'serve' and 'run' deliver while they run; where none runs, 'shroff outbox deliver' delivers once."
-            yield Finding(subject, NOTE, f"{_counted(one.lag, 'record')} behind", cure)
+            yield Finding(subject, NOTE, f"{_counted(sink_state.lag, 'record')} behind", cure)
         else:
             yield Finding(subject, OK, "has everything")
 
@@ -310,7 +310,7 @@ def look_at_inbox(requests: Sequence[Request], now_ms: int) -> Finding:
     """What other processes asked for and no process that writes has carried out."""
     if not requests:
         return Finding("inbox", OK, "no request waits for the active writer")
-    kinds = ", ".join(f"{kind}: {count:,}" for kind, count in Counter(one.kind for one in requests).items())
+    kinds = ", ".join(f"{kind}: {count:,}" for kind, count in Counter(request.kind for request in requests).items())
     age = show_duration(max(now_ms - requests[0].at_ms, 0) // 1_000 * 1_000)
     words = f"{_counted(len(requests), 'request')} ({kinds}) waiting for the active writer; the oldest is {age} old"
     cure = (
@@ -324,12 +324,12 @@ def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
     """What the engine remarked on values that are too large."""
     if not remarks:
         yield Finding("values", OK, "no sum or value was too large")
-    for one in remarks:
-        since = f"since sequence number {one.first_seq:,} ({time_text(one.first_ms)})"
-        if one.count > 1:
-            since += f", last at sequence number {one.last_seq:,} ({time_text(one.last_ms)})"
-        remarked = _REMARKED.get(one.what, f"{one.what} at {{}}").format(_counted(one.count, "event"))
-        yield Finding("values", NOTE, f"{one.asker}: {remarked} {since}", _CURES.get(one.what, ""))
+    for remark in remarks:
+        since = f"since sequence number {remark.first_seq:,} ({time_text(remark.first_ms)})"
+        if remark.count > 1:
+            since += f", last at sequence number {remark.last_seq:,} ({time_text(remark.last_ms)})"
+        remarked = _REMARKED.get(remark.what, f"{remark.what} at {{}}").format(_counted(remark.count, "event"))
+        yield Finding("values", NOTE, f"{remark.asker}: {remarked} {since}", _CURES.get(remark.what, ""))
 
 
 def look_at_exploration(log: LogReader, definitions: Definitions, now_ms: int) -> Iterator[Finding]:
@@ -369,11 +369,11 @@ def look_at_lake(
 
     try:
         with opened() as lake, published(lake.objects) as formats:
-            stopped = stopped_tables(lake.objects, lake.state.lane, [one.name for one in formats])
-            stopped += [words for one in formats if (words := one.trouble())]
+            stopped = stopped_tables(lake.objects, lake.state.lane, [format_.name for format_ in formats])
+            stopped += [words for format_ in formats if (words := format_.trouble())]
             if stopped:
                 return Finding("lake", WRONG, stopped[0], "The lake's own files and other tables are not affected.")
-            size = bytes_text(sum(one.bytes for one in lake.state.files.values()))
+            size = bytes_text(sum(file.bytes for file in lake.state.files.values()))
             words = f"{lake.objects.address} has the log up to sequence number {lake.last_seq:,}: "
             return Finding("lake", OK, f"{words}{_counted(len(lake.state.files), 'file')}, {size}")
     except ShroffError as error:

@@ -143,20 +143,24 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 def source_finding(where: str, standings: Sequence[Standing]) -> Finding:
     """How a source stands that answered: what waits, and what cannot be read on."""
-    troubles = [f"{one.part}: {one.trouble}" for one in standings if one.trouble]
-    silent = [one.part for one in standings if one.waiting is None and one.is_counted and not one.trouble]
+    troubles = [f"{standing.part}: {standing.trouble}" for standing in standings if standing.trouble]
+    silent = [
+        standing.part
+        for standing in standings
+        if standing.waiting is None and standing.is_counted and not standing.trouble
+    ]
     many = f"{len(standings):,} part{'s' if len(standings) != 1 else ''}"
     if troubles:
-        shown = "; ".join(_without_twice(one) for one in troubles[:TROUBLE_SHOWN])
+        shown = "; ".join(_without_twice(trouble) for trouble in troubles[:TROUBLE_SHOWN])
         more = f"; and {len(troubles) - TROUBLE_SHOWN:,} more" if len(troubles) > TROUBLE_SHOWN else ""
         cure = "'shroff source list' shows all partitions; 'shroff source forget PART' resets one."
         return Finding("source", WRONG, f"{shown}{more}", cure)
     if silent:
         words = f"{where}: no answer from {', '.join(silent[:TROUBLE_SHOWN])}"
         return Finding("source", NOTE, words, "A worker waits for them. Check that all brokers run.")
-    if not all(one.is_counted for one in standings):
+    if not all(standing.is_counted for standing in standings):
         return Finding("source", OK, f"{where} answers: {many}; the number of waiting messages is unknown")
-    waiting = sum(one.waiting or 0 for one in standings)
+    waiting = sum(standing.waiting or 0 for standing in standings)
     return Finding("source", OK, f"{where} answers: {many}, {waiting:,} message{'s' if waiting != 1 else ''} to read")
 
 

@@ -72,7 +72,7 @@ class DriftRecord(msgspec.Struct, frozen=True):
 
     def open_alert(self, event: str) -> DriftAlert | None:
         """The alert about an event type that still stands."""
-        return next((one for one in reversed(self.alerts) if one.event == event and not one.until), None)
+        return next((alert for alert in reversed(self.alerts) if alert.event == event and not alert.until), None)
 
 
 def with_look(record: DriftRecord, report: DriftReport, looked_at: str) -> DriftRecord:
@@ -91,7 +91,7 @@ def with_look(record: DriftRecord, report: DriftReport, looked_at: str) -> Drift
     rows = report.reference.rows, report.recent.rows
     look = DriftLook(looked_at, time_text(report.as_of_ms), report.model, *rows, LIMIT, figures)
     standing, moved = record.open_alert(report.event), tuple(one.name for one in report.moved)
-    alerts = tuple(one for one in record.alerts if one is not standing)
+    alerts = tuple(alert for alert in record.alerts if alert is not standing)
     is_unclear = standing is not None and any(one.name in standing.moved for one in report.unclear)
     if moved and standing is not None:
         alerts += (msgspec.structs.replace(standing, moved=tuple(dict.fromkeys([*standing.moved, *moved]))),)
@@ -132,14 +132,14 @@ def findings(places: config.ProjectPaths) -> list[Finding]:
 
 def _finding(event: str, look: DriftLook, alert: DriftAlert | None) -> Finding:
     looked = f"checked {look.looked_at}, as of {look.as_of}"
-    unclear = sum(one.is_unclear for one in look.figures)
+    unclear = sum(figure.is_unclear for figure in look.figures)
     few = f"too few events to judge {unclear:,} of {len(look.figures):,} ({look.recent_rows:,} recent)"
     if alert is None and unclear == len(look.figures) > 0:
         return Finding("drift", NOTE, f"{event}: {few}; {looked}", "Use a longer period: 'shroff drift --recent 30d'.")
     if alert is None:
         words = f"{event}: no drift in {len(look.figures):,}"
         return Finding("drift", OK, f"{words}{f', {few}' if unclear else ''}; {looked}")
-    moved = [f"{one.name} ({one.psi:.2f})" for one in look.figures if one.has_moved]
+    moved = [f"{figure.name} ({figure.psi:.2f})" for figure in look.figures if figure.has_moved]
     more = f" and {len(moved) - SHOWN:,} more" if len(moved) > SHOWN else ""
     if not moved:
         moved = list(alert.moved)

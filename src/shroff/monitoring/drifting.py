@@ -148,8 +148,8 @@ def look_for_drift(
     if scorer is not None and changed:
         remarks.append(f"{redefined_words(scorer)}: {BY_TODAYS}")
     delays = [_label_delays(given, one) for one in (reference, recent)]
-    if all(len(one) for one in delays):
-        found.append(drift_of(*(Input(LABEL_DELAY, NUMBER, one) for one in delays)))
+    if all(len(delay) for delay in delays):
+        found.append(drift_of(*(Input(LABEL_DELAY, NUMBER, delay) for delay in delays)))
     else:
         remarks.append("The label delay is not compared: one of the periods has no labels.")
     return DriftReport(
@@ -207,7 +207,7 @@ def _between(times_ms: Words, start_ms: int, end_ms: int) -> Words:
 
 def _inputs_of(given: TrainingSet, rows: Words) -> list[Input]:
     """The inputs of some rows; of categories those that occur there, so that an unseen one shows."""
-    return [_taken(one, rows) for one in given.inputs]
+    return [_taken(input_, rows) for input_ in given.inputs]
 
 
 def _taken(one: Input, rows: Words) -> Input:

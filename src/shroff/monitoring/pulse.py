@@ -141,7 +141,7 @@ class Pulse:
             self._newest.extend(list(reversed(older))[: NEWEST - len(self._newest)])
             if newest_ms is not None and newest_ms < oldest_ms:
                 self._floor = self._from
-        for number in [one for one in self._minutes if one * MINUTE_MS < oldest_ms]:
+        for number in [minute for minute in self._minutes if minute * MINUTE_MS < oldest_ms]:
             del self._minutes[number]
         return self._from > self._floor or self._to < last
 

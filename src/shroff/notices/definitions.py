@@ -302,9 +302,9 @@ class _Loader:
         if isinstance(plain, dict):
             return To(role=plain["role"]) if "role" in plain else To(of_event=self._from_event(node, plain, "to"))
         addresses = (plain,) if isinstance(plain, str) else tuple(plain)
-        for one in addresses:
-            if not is_address(one):
-                self._problems.append(node.problem(f"{one!r} is not a mail address."))
+        for address in addresses:
+            if not is_address(address):
+                self._problems.append(node.problem(f"{address!r} is not a mail address."))
         return To(addresses)
 
     # ---- the rest

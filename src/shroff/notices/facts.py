@@ -192,7 +192,7 @@ class Facts:
 
     def _field(self, type_name: str) -> _Read | None:
         fields = self.definitions.events.types[type_name].fields
-        money = next((one for one in fields if one.type.kind == "money"), None)
+        money = next((field for field in fields if field.type.kind == "money"), None)
         if money is None:
             return None
         return reader_of(ThisField(money.type, money.name), self.definitions.reference), money.type

@@ -39,12 +39,12 @@ class CasesTold:
         dues = list(self._dues(case, seq, at_ms, event, why))
         if dues:
             beside = self.store.beside(change)
-            for one in dues:
-                beside.add_due(one)
+            for due in dues:
+                beside.add_due(due)
 
     def _dues(self, case: int, seq: int, at_ms: int, event: str, why: str) -> list[Due]:
         now_ms = self.now_ms()
-        fresh = [one for one in self.notices if now_ms - at_ms <= one.within_ms]  # before anything is read
+        fresh = [notice for notice in self.notices if now_ms - at_ms <= notice.within_ms]  # before anything is read
         if not fresh or not self._is_behind_begun(seq):
             return []
         told = self.facts.told(self.log, event)

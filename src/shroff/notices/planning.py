@@ -62,7 +62,7 @@ def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, n
 def _pass(store: NoticeStore, dues: Sequence[Due]) -> None:
     """The notice is gone: nobody is notified."""
     with store.change() as change:
-        change.take([one.key for one in dues], PASSED)
+        change.take([due.key for due in dues], PASSED)
 
 
 def _addressed(services: NoticeServices, facts: Facts, notice: Notice, due: Due, log: Log) -> _Addressed:

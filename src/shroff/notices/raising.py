@@ -102,9 +102,9 @@ def answered(notices: Mapping[str, Notice], question: Question, now_ms: int) -> 
     told = {"answer": question.answer, "released": question.is_released}
     type_ = question.event.partition("/")[0]
     return [
-        due_of(one, "answer", f"answer-{question.id}", now_ms, event=question.event, told=told)
-        for one in notices.values()
-        if one.on == "answer" and question.answer in one.answers and one.event in {"", type_}
+        due_of(notice, "answer", f"answer-{question.id}", now_ms, event=question.event, told=told)
+        for notice in notices.values()
+        if notice.on == "answer" and question.answer in notice.answers and notice.event in {"", type_}
     ]
 
 
@@ -114,7 +114,7 @@ def done(notices: Mapping[str, Notice], letter: Letter, dues: Sequence[Due], now
     told = {"of": letter.notice, "words": letter.reason}
     return [
         due_of(
-            one,
+            notice,
             letter.state,
             f"{letter.state}-{letter.id}-{due.event}",
             now_ms,
@@ -122,8 +122,8 @@ def done(notices: Mapping[str, Notice], letter: Letter, dues: Sequence[Due], now
             rule=due.rule,
             told=told,
         )
-        for one in notices.values()
-        if of is not None and one.is_about(of, letter.state)
+        for notice in notices.values()
+        if of is not None and notice.is_about(of, letter.state)
         for due in dues
-        if due.event and one.event in {"", due.event.partition("/")[0]}
+        if due.event and notice.event in {"", due.event.partition("/")[0]}
     ]

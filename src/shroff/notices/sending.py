@@ -229,7 +229,7 @@ class Sending:
         if notice.channel == "mail":
             mail, trouble = self._mail(notice, letter)
             words = [self._mailed(mail)] + ([f"{SHIPPED} {trouble}"] if trouble else [])
-            return "; ".join(one for one in words if one)
+            return "; ".join(word for word in words if word)
         due = self._dues(letter)[0]
         document = self._letters.document(notice, due, self._log)
         if document is None:

@@ -167,7 +167,7 @@ class NoticeServices:
 
     def of_kind(self, on: str) -> list[Notice]:
         """The notices on one thing, by their names."""
-        return [one for one in self.notices.values() if one.on == on]
+        return [notice for notice in self.notices.values() if notice.on == on]
 
 
 def _has_all_of(before: Definitions, now: Definitions) -> bool:

@@ -165,7 +165,7 @@ class NoticeWorker:
                 for due in dues:
                     change.add_due(due)
         with self._lock:
-            self._copied.update(one.key for one in rows)
+            self._copied.update(row.key for row in rows)
         return True
 
     def _watch(self, store: NoticeStore, log: Log) -> None:

@@ -77,7 +77,7 @@ def _event(letters: Letters, notice: Notice, log: Log, event: str) -> NoticeEven
             raise UsageError(f"there is no event {event!r}. Name one as payment/p-1.")
         return found
     last = log.last_seq()
-    records = [one for rows in log.read(max(last - LOOK_BACK, log.pruned_to()), last) for one in rows]
+    records = [row for rows in log.read(max(last - LOOK_BACK, log.pruned_to()), last) for row in rows]
     for record in reversed(records):
         is_meant = record.kind == "event" and (record.type == notice.event or not notice.event)
         if is_meant and (found := letters.facts.told(log, f"{record.type}/{record.id}")) is not None:

@@ -38,7 +38,7 @@ _ANY: Final = re.compile(r"""[^\s<>()\[\]"',:;]+@[^\s<>()\[\]"',:;]+""")  # what
 
 def who_of(key: bytes, addresses: Sequence[str]) -> bytes:
     """Stand-in for recipients where no address is kept: a keyed hash. Case does not matter."""
-    text = "\n".join(sorted(one.lower() for one in addresses))
+    text = "\n".join(sorted(address.lower() for address in addresses))
     return hmac.new(key, f"shroff recipient 1\n{text}".encode(), hashlib.sha256).digest()
 
 

@@ -78,7 +78,7 @@ def of_key(key: ApiKey) -> KeyDocument:
         "id": key.id,
         "name": key.name,
         "role": key.role.value,
-        "scopes": [one.value for one in key.scopes],
+        "scopes": [scope.value for scope in key.scopes],
         "made_at": time_text(key.made_at_ms),
         "made_by": key.made_by,
         "expires_at": _moment(key.ends_at_ms),

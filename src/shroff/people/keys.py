@@ -174,7 +174,7 @@ def _named(keys: list[ApiKey], text: str, now_ms: int) -> ApiKey:
 
 def shown(key: ApiKey) -> dict[str, Any]:
     """The fields of a key that people and the audit may see."""
-    return {"id": key.id, "name": key.name, "role": key.role.value, "scopes": [one.value for one in key.scopes]} | {
+    return {"id": key.id, "name": key.name, "role": key.role.value, "scopes": [scope.value for scope in key.scopes]} | {
         "expires_at_ms": key.ends_at_ms,
         "revoked_at_ms": key.revoked_at_ms,
     }

@@ -168,8 +168,12 @@ def open_sessions(desk: Desk, name: str = "") -> list[Open]:
     """The sessions that hold, of everybody or of one user, the one that was used last first."""
     now_ms = desk.now_ms()
     with desk.store.look() as look:
-        users = {one.number: one for one in look.users() if not name or one.name == name}
-        found = [Open(one, users[one.user], desk.times.idle_ms) for one in look.sessions() if one.user in users]
+        users = {user.number: user for user in look.users() if not name or user.name == name}
+        found = [
+            Open(session, users[session.user], desk.times.idle_ms)
+            for session in look.sessions()
+            if session.user in users
+        ]
     return [one for one in found if _holds(desk, one.session, one.user, now_ms)]
 
 

@@ -223,7 +223,7 @@ def _is_path(key: Scalar, calls: Mapping[str, Call], problems: list[Problem]) ->
         words = f"paths below {ours[0].rstrip('/')} are reserved for the service."
         problems.append(key.problem(words, "Choose another path; /api/v2 and other names below /api are free."))
         return False
-    same = next((one for one in calls if one.rstrip("/") == path.rstrip("/")), None)
+    same = next((call for call in calls if call.rstrip("/") == path.rstrip("/")), None)
     if same is not None:
         problems.append(key.problem(f"{path} is answered as {same} already: a trailing slash makes no difference."))
     return same is None
@@ -335,7 +335,9 @@ class _CallLoader:
         answer: dict[str, Answered] = {}
         for key, value in top.entries if top else ():
             if isinstance(value, Sequence):
-                answer[key.text] = tuple(dict.fromkeys(one for item in value.items for one in self._features(item)))
+                answer[key.text] = tuple(
+                    dict.fromkeys(feature for item in value.items for feature in self._features(item))
+                )
                 continue
             scope = Scope(
                 self._names,

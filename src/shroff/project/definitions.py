@@ -138,11 +138,11 @@ class Definitions:
     def remarks(self) -> list[str]:
         """Warnings for users of these definitions, in sentences."""
         scorers = [one for scoring in self.scoring.values() for one in scoring.all if one.redefined]
-        return [f"{redefined_words(one)}; 'shroff check' shows what to do." for one in scorers]
+        return [f"{redefined_words(scorer)}; 'shroff check' shows what to do." for scorer in scorers]
 
     def meanings(self, event: str, inputs: Iterable[ModelInput]) -> dict[str, str]:
         """Meaning of each input of a model, by name: a hash that changes with it."""
-        return {one.name: meaning_of(one.node, event, self.events, self.features.get) for one in inputs}
+        return {input_.name: meaning_of(input_.node, event, self.events, self.features.get) for input_ in inputs}
 
     def redefined(self, event: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
         """Names of the inputs of a model that mean something else now than when it was trained.
@@ -222,7 +222,7 @@ def load_definitions(
         )
     found: list[Problem] = []
     lists = {name: read.list_file(name, files[name], found) for name in sorted(files) if is_list(name)}
-    list_names = frozenset(one.name for one in lists.values())
+    list_names = frozenset(list_.name for list_ in lists.values())
     beside = {name: text for name, text in files.items() if name not in lists}
     make = partial(_declared, beside, list_names, read, draft)
     declared = make() if draft else read.once("declared", (beside, list_names), make)
@@ -247,7 +247,7 @@ def load_definitions(
         declared.rules,
         declared.policies,
         declared.models,
-        Reference({one.name: one.entries for one in lists.values()}, declared.tables),
+        Reference({list_.name: list_.entries for list_ in lists.values()}, declared.tables),
         replace(declared.versions, lists=read.version(LISTS, texts)),
         {**declared.files, **texts},
         scoring,
@@ -443,11 +443,15 @@ def computed_of(definitions: Definitions, also: str | None = None) -> list[Compu
     features = definitions.features
     decided = frozenset(definitions.events.decided) | ({also} if also else set())
     wanted: dict[str, set[str]] = {name: set(decided & feature.events) for name, feature in features.items()}
-    scores = [one for each in definitions.scoring.values() for one in computed_scores(each, definitions.events)]
+    scores = [
+        computed_score
+        for each in definitions.scoring.values()
+        for computed_score in computed_scores(each, definitions.events)
+    ]
     asked = [(name, rule.on) for rule in definitions.rules for node in _nodes(rule) for name in stacked(node)]
-    asked += [(name, event) for one in scores for event in one.events for name in stacked(one.node)]
+    asked += [(name, event) for score in scores for event in score.events for name in stacked(score.node)]
     nodes = [node for rule in definitions.rules for node in _nodes(rule)]
-    asked += wanted_features(features, [*nodes, *(one.node for one in scores)])
+    asked += wanted_features(features, [*nodes, *(score.node for score in scores)])
     while asked:
         name, event = asked.pop()
         if name in features and event in features[name].events and event not in wanted[name]:

@@ -206,13 +206,13 @@ class _FigureLoader:
     def _counted(self, events: YamlNode | None, where: YamlNode | None) -> CountedEvents:
         items: Sequence[YamlNode] = events.items if isinstance(events, YamlSequence) else [events] if events else []
         types = dict[str, None]()
-        for one in items:
-            text = one.text if isinstance(one, Scalar) else ""
+        for item in items:
+            text = item.text if isinstance(item, Scalar) else ""
             if text in self._events.types:
                 types[text] = None
             else:
                 hint = nearest(text, self._events.types) or f"There is {', '.join(self._events.types) or 'none'}."
-                self._problems.append(one.problem(f"{text!r} is not an event type.", hint))
+                self._problems.append(item.problem(f"{text!r} is not an event type.", hint))
         found = tuple(types)
         if where is None or not found:
             return CountedEvents(found)

@@ -119,7 +119,7 @@ class _FunnelLoader:
         steps = self._steps(found.get("steps"))
         user = loading.scalar(found.get("user"), self._problems, "user")
         split = loading.scalar(found.get("split"), self._problems, "split")
-        types = tuple(dict.fromkeys(one for step in steps for one in step.events))
+        types = tuple(dict.fromkeys(event for step in steps for event in step.events))
         if user is not None:
             self._check_user(user, types)
         if split is not None and (mistake := split_mistake(self._events, types, split.text)):
@@ -205,7 +205,7 @@ def split_mistake(events: Events, types: Sequence[str], field: str) -> str:
     """Why numbers cannot be split by a field; empty where they can."""
     found = [one for name in types for one in events.types[name].fields if one.name == field]
     if types and not found:
-        every = sorted({name for one in types for name in events.types[one].field_names})
+        every = sorted({name for type_ in types for name in events.types[type_].field_names})
         return f"no event type of the steps has a field {field!r}. {nearest(field, every)}".rstrip()
     odd = [one for one in found if one.type.kind not in {"text", "choice", "boolean", "integer"}]
     if odd:

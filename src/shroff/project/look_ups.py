@@ -50,7 +50,7 @@ def look_ups(nodes: Sequence[Node], events: Events, features: Mapping[str, Featu
 
 
 def _hashed(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]) -> frozenset[str]:
-    hashed = {one.name for type_ in events.types.values() for one in type_.fields if one.shape.is_hashed}
+    hashed = {field.name for type_ in events.types.values() for field in type_.fields if field.shape.is_hashed}
 
     def reads_hashed(node: Node) -> bool:
         return any(

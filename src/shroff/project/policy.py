@@ -190,7 +190,7 @@ def _check_explore(of: YamlMapping, type_: EventType, decline_at: float | None, 
         )
     if not type_.is_decided:
         problems.append(node.problem(f"{type_.name} is not decided, so nothing can be explored."))
-    if not says_amount and not any(one.type.kind == "money" for one in type_.fields):
+    if not says_amount and not any(field.type.kind == "money" for field in type_.fields):
         hint = "Add the cost of a missed fraud to costs, such as 'missed_fraud: 50'."
         problems.append(node.problem(f"explore limits the amount, but {type_.name} has no money field.", hint))
 

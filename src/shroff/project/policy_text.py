@@ -65,8 +65,10 @@ def with_costs(text: str, event: str, costs: MappingOf[str, str]) -> str:
     def edits(written: _Written, node: Node | None) -> list[_Edit]:
         there = _costs(node, event)
         now = dict(zip(there.keys(), (value for _, value in there.entries), strict=True))
-        changed = [_Edit(written.start(now[one]), written.end(now[one]), costs[one]) for one in costs if one in now]
-        return [*changed, *(_in_front(written, there, f"{one}: {costs[one]}") for one in costs if one not in now)]
+        changed = [
+            _Edit(written.start(now[cost]), written.end(now[cost]), costs[cost]) for cost in costs if cost in now
+        ]
+        return [*changed, *(_in_front(written, there, f"{cost}: {costs[cost]}") for cost in costs if cost not in now)]
 
     def wanted(meaning: Any) -> Any:
         policy = meaning[event]

@@ -313,7 +313,7 @@ def load_sending(path: str, found: YamlMapping, names: DeclaredNames, problems: 
     ask, part = loader.ask(found.get("ask")), loader.part(found.get("answer"), SENDS[sends].names)
     node = found.get("recipients")
     recipients = _names(node, problems, "recipients")
-    wrong = [one for one in recipients if not _MAIL.fullmatch(one)]
+    wrong = [recipient for recipient in recipients if not _MAIL.fullmatch(recipient)]
     if node is not None and (wrong or not 0 < len(recipients) <= RECIPIENTS_MAX):
         words = f"{wrong[0]!r} is not an address." if wrong else f"recipients are 1 to {RECIPIENTS_MAX} addresses."
         problems.append(node.problem(words, "Write such as [analysts@bank.example]."))
@@ -337,8 +337,8 @@ class _Loader:
         self._scope = Scope(DeclaredNames(money_places=money_places), what="a call", reads_row=True)
 
     def ask(self, node: YamlNode | None) -> dict[str, Part]:
-        known = [one.encode_name for one in msgspec.structs.fields(self._kind.question)]
-        required = [one.encode_name for one in msgspec.structs.fields(self._kind.question) if one.required]
+        known = [field.encode_name for field in msgspec.structs.fields(self._kind.question)]
+        required = [field.encode_name for field in msgspec.structs.fields(self._kind.question) if field.required]
         top = loading.mapping(node, self._problems, "ask")
         asked: dict[str, Part] = {}
         for key, value in top.entries if top else ():

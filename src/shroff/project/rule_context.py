@@ -71,8 +71,8 @@ def source_warnings(features: Iterable[Feature], rules: Iterable[Rule]) -> list[
     """Warnings for conditions that count a source's labels only if they changed the active verdict."""
     warnings: list[Problem] = []
     asked = [
-        *((f"feature {one.name}", one.node, one.place) for one in features),
-        *((f"rule {one.id}", one.when, one.place) for one in rules),
+        *((f"feature {feature.name}", feature.node, feature.place) for feature in features),
+        *((f"rule {rule.id}", rule.when, rule.place) for rule in rules),
     ]
     for what, node, place in asked:
         for part in aggregates(node):

@@ -80,7 +80,7 @@ class Scorer:
         model = self.model
         if model is None:
             return self._unavailable
-        numbers = model_numbers([node.type for node in self.inputs], [one.categories for one in model.inputs])
+        numbers = model_numbers([node.type for node in self.inputs], [input_.categories for input_ in model.inputs])
 
         def score(values: Sequence[Value]) -> float | None:
             columns = np.array(numbers(values), np.float64).reshape(-1, 1)

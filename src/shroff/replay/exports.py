@@ -74,9 +74,11 @@ def with_personal(kind: ExportKind, events: Events, names: Sequence[str]) -> Exp
 
     def batches(log: Log) -> Iterator[list[Any]]:
         for records in kind.batches(log):
-            types = dict.fromkeys(one.type for one in records)
-            beside = {name: log.personal(name, [one.id for one in records if one.type == name]) for name in types}
-            yield [_with(one, beside[one.type].get(one.id, {}), names) for one in records]
+            types = dict.fromkeys(record.type for record in records)
+            beside = {
+                name: log.personal(name, [record.id for record in records if record.type == name]) for name in types
+            }
+            yield [_with(record, beside[record.type].get(record.id, {}), names) for record in records]
 
     return replace(kind, batches=batches)
 

@@ -149,7 +149,7 @@ def _schema(fields: Iterable[Field], definitions: Definitions, first: Iterable[s
 
     own = [pa.field(name, pa.int64() if name == "seq" else pa.string()) for name in first]
     places = definitions.settings.money_places
-    return pa.schema([*own, *(pa.field(one.name, arrow_type(one.type, places)) for one in fields)])
+    return pa.schema([*own, *(pa.field(field.name, arrow_type(field.type, places)) for field in fields)])
 
 
 def _table(

@@ -82,7 +82,7 @@ class _Proof:
     def __init__(self, log: Log, versions: Sequence[_Version], result: Verification) -> None:
         self._log, self._versions, self._result = log, versions, result
         self._start, self._end = versions[0].start, versions[-1].end
-        self._rules = [one for one in versions[0].definitions.rules if not one.computed.looks_since_flag]
+        self._rules = [rule for rule in versions[0].definitions.rules if not rule.computed.looks_since_flag]
         self._places: dict[str, list[ProjectPaths]] = defaultdict(
             list
         )  # of each type's events; below 0: not decided now

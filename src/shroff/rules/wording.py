@@ -108,7 +108,9 @@ class _Speaker:
             case InList():
                 return f"{self._what(node.operand)} {is_} on the list {node.list}"
             case InValues():
-                return f"{self._what(node.operand)} {is_} {' or '.join(self._teller.noun(one) for one in node.values)}"
+                return (
+                    f"{self._what(node.operand)} {is_} {' or '.join(self._teller.noun(value) for value in node.values)}"
+                )
             case FeatureValue():
                 entity, _, name = node.name.partition(".")
                 return f'"{_words(name)}" is {truth} for the {_words(entity)}'

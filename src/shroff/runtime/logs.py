@@ -142,7 +142,7 @@ def scrubbed(text: str) -> str:
 def _is_card(text: str) -> bool:
     """Whether digits are a card number by their check digit (Luhn)."""
     digits = [int(one) for one in reversed(text) if one.isdigit()]
-    doubled = [sum(divmod(2 * one, 10)) for one in digits[1::2]]
+    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0
 
 
@@ -171,7 +171,7 @@ def begin(write: Callable[[str], None], format_: str, level: str, **fields: obje
 
 def is_json() -> bool:
     """Whether JSON is written."""
-    return any(isinstance(one, _Handler) and one.is_json for one in LOG.handlers)
+    return any(isinstance(handler, _Handler) and handler.is_json for handler in LOG.handlers)
 
 
 class _Handler(logging.Handler):

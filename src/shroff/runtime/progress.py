@@ -71,21 +71,21 @@ class Meter:
 
     def taken(self, items: Iterable[One]) -> Iterator[One]:
         """The same items, on their way to be sorted."""
-        for one in items:
+        for item in items:
             self._taken += 1
-            yield one
+            yield item
 
     def given(self, items: Iterable[One]) -> Iterator[One]:
         """The same items, sorted."""
-        for one in items:
+        for item in items:
             self._given += 1
-            yield one
+            yield item
 
     def share(self) -> float | None:
         """A share in [0, 1]; None where a file's size is not known, as of a pipe."""
         if self._given:
             return self._given / self._taken
-        extents = [one.extent for one in self._files if one.extent is not None]
+        extents = [file.extent for file in self._files if file.extent is not None]
         size_bytes = sum(extent.size_bytes for extent in extents)
         if len(extents) < len(self._files) or size_bytes == 0:
             return None

@@ -149,21 +149,21 @@ def delivering(sink: str, places: Sequence[int]) -> Iterator[None]:
     spans = [
         _State.tracer.start_span(
             "deliver",
-            context=set_span_in_context(NonRecordingSpan(one.context)),
+            context=set_span_in_context(NonRecordingSpan(commit.context)),
             kind=SpanKind.PRODUCER,
             attributes=told,
         )
-        for one in commits
+        for commit in commits
     ]
     try:
         yield
     except BaseException as error:
-        for one in spans:
-            one.set_status(Status(StatusCode.ERROR, type(error).__name__))  # its words may hold values
+        for span in spans:
+            span.set_status(Status(StatusCode.ERROR, type(error).__name__))  # its words may hold values
         raise
     finally:
-        for one in spans:
-            one.end()
+        for span in spans:
+            span.end()
 
 
 def _at_ns() -> Callable[[float], int]:

@@ -141,21 +141,21 @@ def check_offsets(offsets: Sequence[Offset], stored: Callable[[str], Mapping[str
 
     Raises: OvertakenError.
     """
-    if all(one.before is ANY for one in offsets):
+    if all(offset.before is ANY for offset in offsets):
         return
     known = {
         (source, part): at
-        for source in {one.source for one in offsets if one.before is not ANY}
+        for source in {offset.source for offset in offsets if offset.before is not ANY}
         for part, at in stored(source).items()
     }
-    for one in offsets:
-        found = known.get((one.source, one.part))
-        if one.before is not ANY and one.before != found:
+    for offset in offsets:
+        found = known.get((offset.source, offset.part))
+        if offset.before is not ANY and offset.before != found:
             raise OvertakenError(
-                f"{one.source}, part {one.part}: this batch goes on from {_told(one.before)}, and the log has "
+                f"{offset.source}, part {offset.part}: this batch goes on from {_told(offset.before)}, and the log has "
                 f"{_told(found)}. Nothing of this batch was stored. {OVERTAKEN}"
             )
-        known[one.source, one.part] = one.offset
+        known[offset.source, offset.part] = offset.offset
 
 
 def check_epoch(own: int, found: int, place: str) -> None:

@@ -267,7 +267,7 @@ class Courier:
         return self._sink
 
     def _send(self, sink: Sink, rows: Sequence[Outgoing], through: int) -> list[Undelivered]:
-        with traces.delivering(self.route.name, [one.seq for one in rows] if traces.is_on() else ()):
+        with traces.delivering(self.route.name, [row.seq for row in rows] if traces.is_on() else ()):
             if isinstance(sink, MarkedSink):
                 return sink.send_marked(rows, f"{self._origin} {through}")
             return sink.send(rows)
@@ -278,13 +278,13 @@ class Courier:
         Raises: TransientError where none of it counts as delivered.
         """
         answers = self._send(sink, part, through)
-        failing = next((one for one in answers if one.may_pass), None)
+        failing = next((answer for answer in answers if answer.may_pass), None)
         if failing is not None and not self._is_out_of_patience(failing):
             raise TransientError(f"{failing.row.event}/{failing.row.id}: {failing.reason}")
         tried = len(part) if failing is None else part.index(failing.row) + 1  # behind it nothing was sent
         self._count(answers, tried)
         now_ms = self.now_ms()
-        rows = [stuck(self.route.name, one.row, self._reason(one), now_ms) for one in answers]
+        rows = [stuck(self.route.name, answer.row, self._reason(answer), now_ms) for answer in answers]
         return rows, part[tried:]
 
     def _count(self, answers: Sequence[Undelivered], tried: int) -> None:

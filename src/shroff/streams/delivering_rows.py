@@ -47,10 +47,10 @@ def events(
 ) -> list[Outgoing]:
     """The events at `after < seq <= upto`, decided or not, as the log has them; labels and edits are none."""
     found = [
-        Outgoing(one.seq, 0, "event", one.type, one.id, "", one.body)
+        Outgoing(record.seq, 0, "event", record.type, record.id, "", record.body)
         for records in log.read(after, upto)
-        for one in records
-        if one.kind == "event"
+        for record in records
+        if record.kind == "event"
     ]
     return with_fields(log, found) if wants_fields else found
 
@@ -60,7 +60,7 @@ def with_fields(log: LogReader, rows: Sequence[Outgoing]) -> list[Outgoing]:
     if not rows:
         return []
     after, upto = rows[0].seq - 1, rows[-1].seq
-    by_seq = {one.seq: one for records in log.read(after, upto) for one in records if one.kind == "event"}
+    by_seq = {record.seq: record for records in log.read(after, upto) for record in records if record.kind == "event"}
     batches = log.ingested(after, upto)
     firsts, found = [first for first, _ in batches], list[Outgoing]()
     for row in rows:

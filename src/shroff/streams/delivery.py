@@ -45,12 +45,12 @@ class Delivery:
         self._end_at: float | None = None  # when to end at the latest
         self._target = 0
         self._next: list[Courier] = []  # that begin as soon as nobody else carries to their sinks
-        self._runs = [self._begun(one) for one in couriers]
+        self._runs = [self._begun(courier) for courier in couriers]
 
     @property
     def couriers(self) -> list[Courier]:
         """All that are at work."""
-        return [one.courier for one in self._runs]
+        return [run.courier for run in self._runs]
 
     def change(self, couriers: Sequence[Courier]) -> None:
         """Deliver by these from now on; the store knows where each begins. For the thread of the log.
@@ -58,7 +58,7 @@ class Delivery:
         Whoever has the route of one of them already goes on. Any other ends after what it has in hand, and the store is
         told; only then the next one to its sink begins. Nothing here waits for that.
         """
-        wanted = {one.route.name: one for one in couriers}
+        wanted = {courier.route.name: courier for courier in couriers}
         for run in self._runs:
             route = run.courier.route
             if not run.is_ending and route.name in wanted and wanted[route.name].route == route:

@@ -102,11 +102,11 @@ class KeyRuns:
     def put_together(self, runs: Sequence[Run]) -> None:
         """Make one of runs that follow each other; those go. Raises: StorageError as `write`."""
         first, last = runs[0], runs[-1]
-        places = [one.places + np.uint32(one.after - first.after) for one in runs]
+        places = [run.places + np.uint32(run.after - first.after) for run in runs]
         self.write(
-            first.after, last.upto, last.mark, np.concatenate([one.hashes for one in runs]), np.concatenate(places)
+            first.after, last.upto, last.mark, np.concatenate([run.hashes for run in runs]), np.concatenate(places)
         )
-        self.remove((one.after, one.upto) for one in runs)
+        self.remove((run.after, run.upto) for run in runs)
 
     def remove(self, stretches: Iterable[tuple[int, int]] | None = None) -> None:
         """Remove runs; all, where none are named. One that cannot be removed does no harm."""

@@ -82,7 +82,7 @@ def check_name(name: str) -> str:
     Raises: StateError where it is none, which is a mistake of the program.
     """
     parts = name.split("/")
-    if len(name) > NAME_BYTES_MAX or not all(_PART.fullmatch(one) and len(one) <= PART_BYTES_MAX for one in parts):
+    if len(name) > NAME_BYTES_MAX or not all(_PART.fullmatch(part) and len(part) <= PART_BYTES_MAX for part in parts):
         raise StateError(f"{name!r} is not a name of an object")
     return name
 

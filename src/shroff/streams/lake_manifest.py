@@ -229,7 +229,7 @@ def _from_checkpoint(objects: RetriedObjects, lane: int) -> LakeState:
         if found is None:  # removed since; a newer one is there
             return _from_checkpoint(objects, lane)
         read = _read(objects, name, found, Checkpoint)
-        files = {one.path: one for one in read.files}
+        files = {file.path: file for file in read.files}
         replaced = {one.path: one.at_ms for one in read.replaced}
         return LakeState(lane, read.number, read.upto, read.is_whole, read.log, read.tip, files, replaced, read.number)
     return LakeState(lane)

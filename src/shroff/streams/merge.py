@@ -100,8 +100,8 @@ class Merge:
 
     def doubt(self) -> None:
         """Wait again for all that were passed by."""
-        for one in self.parts.values():
-            one.is_passed = False
+        for part in self.parts.values():
+            part.is_passed = False
 
     def pause_s(self, at_most_s: float) -> float:
         """How long one may wait for further lines before `take` gives some of those that are here."""
@@ -118,7 +118,7 @@ class Merge:
     @property
     def is_drained(self) -> bool:
         """Whether no part has a line here, nor one outside, as far as is known."""
-        return not self.count and all(one.is_passed for one in self.parts.values())
+        return not self.count and all(part.is_passed for part in self.parts.values())
 
     def take(self, limit: int) -> list[Run]:
         """At most so many lines, in runs of one part each; none while a part may have an earlier one.
@@ -148,9 +148,9 @@ def take_together(merges: Sequence[Merge], limit: int) -> list[tuple[Merge, Run]
 def _merged(merges: Sequence[Merge], all_parts: Sequence[_Part], limit: int) -> list[tuple[_Part, list[Line]]]:
     runs: list[tuple[_Part, list[Line]]] = []
     reached_ms = max(one.reached_ms for one in merges)
-    parts = [one for one in all_parts if one.lines]
-    for one in parts:
-        one.find_due()
+    parts = [all_part for all_part in all_parts if all_part.lines]
+    for part in parts:
+        part.find_due()
     heap = [(one.due[0], one.sent[0], one.order, at, one) for at, one in enumerate(parts)]
     heapq.heapify(heap)
     while heap and limit > 0:

@@ -73,7 +73,7 @@ class AmplitudeServer:
 
 def packed(events: Sequence[Mapping[str, Any]]) -> bytes:
     """The file of an hour."""
-    return gzip.compress(b"".join(json.dumps(one).encode() + b"\n" for one in events), mtime=0)
+    return gzip.compress(b"".join(json.dumps(event).encode() + b"\n" for event in events), mtime=0)
 
 
 @contextmanager

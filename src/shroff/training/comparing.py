@@ -213,7 +213,7 @@ def tried_pair(scoring: Scoring, ids: Sequence[str]) -> tuple[Scorer, Scorer] | 
         return champion, others[0]
     if not others and ids:
         return None
-    names = ", ".join(one.id for one in others)
+    names = ", ".join(other.id for other in others)
     if not others:
         cure = "put one in shadow ('shroff models shadow ID'), or name two"
         raise UsageError(f"no model is tried beside {champion.id}: {cure}.")

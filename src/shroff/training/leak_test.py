@@ -61,12 +61,12 @@ class LeakReport:
 
     @property
     def passed(self) -> bool:
-        return all(one.passed for one in self.parts)
+        return all(part.passed for part in self.parts)
 
     @property
     def failed(self) -> tuple[str, ...]:
         """Names of the parts that failed."""
-        return tuple(one.name for one in self.parts if not one.passed)
+        return tuple(part.name for part in self.parts if not part.passed)
 
 
 def leak_test(
@@ -134,7 +134,7 @@ def _first_alone(one: TrainingSet, other: TrainingSet) -> str:
 
 
 def _names(given: TrainingSet) -> list[str]:
-    inputs, hits = (one.name for one in given.inputs), given.recorded.hits
+    inputs, hits = (input_.name for input_ in given.inputs), given.recorded.hits
     return [
         *("place", "time", "key", "amount", "outcome", "score"),
         *(f"label {name}" for name in ("row", "verdict", "source", "known_at", "reason")),
@@ -148,13 +148,18 @@ def _columns(given: TrainingSet) -> Iterator[Any]:
     labels, recorded = given.labels, given.recorded
     yield from (given.seqs, given.times_ms, given.keys, given.amounts_minor, recorded.outcomes, recorded.scores)
     yield from (labels.rows, labels.verdicts, labels.strengths, labels.known_at_ms, labels.reasons)
-    yield from (one.values[:] for one in given.inputs)
+    yield from (input_.values[:] for input_ in given.inputs)
     yield from recorded.hits.values()
     yield from given.slices.values()
 
 
 def _texts(given: TrainingSet) -> object:
-    return given.event, given.as_of_ms, [(one.kind, one.categories) for one in given.inputs], given.labels.reason_texts
+    return (
+        given.event,
+        given.as_of_ms,
+        [(input_.kind, input_.categories) for input_ in given.inputs],
+        given.labels.reason_texts,
+    )
 
 
 def _equal(one: Any, other: Any) -> Any:
@@ -179,7 +184,9 @@ def _cut(definitions: Definitions, settings: ModelSettings, source: HistorySourc
     def taken() -> Iterator[FeatureEvents]:
         return (known_at(one, at_ms, definitions, settings.event) for one in source.taken())
 
-    return replace(source, taken=taken, labels=lambda: [one for one in source.labels() if one.known_at_ms <= at_ms])
+    return replace(
+        source, taken=taken, labels=lambda: [label for label in source.labels() if label.known_at_ms <= at_ms]
+    )
 
 
 def _moment(whole: TrainingSet, folds: Sequence[Fold]) -> int:
@@ -316,9 +323,9 @@ class _Turned:
 
     def _inputs(self, labels: Iterable[LabelInput]) -> Iterator[LabelInput]:
         rng = np.random.default_rng(self.seed)
-        for one in labels:
-            later = one.known_at_ms > self.at_ms
-            yield replace(one, verdict=_other(one.verdict, rng)) if later else one
+        for label in labels:
+            later = label.known_at_ms > self.at_ms
+            yield replace(label, verdict=_other(label.verdict, rng)) if later else label
 
 
 def _other(verdict: str, rng: np.random.Generator) -> str:

@@ -57,8 +57,8 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> dict[st
             }
             for name, one in evaluation.compared.items()
         },
-        "folds": [asdict(one) for one in evaluation.folds],
-        "slices": [asdict(one) for one in evaluation.slices],
+        "folds": [asdict(fold) for fold in evaluation.folds],
+        "slices": [asdict(slice_) for slice_ in evaluation.slices],
         "curve": [asdict(one) for one in evaluation.curve],
         "without_give_away": {name: asdict(one) for name, one in evaluation.without_give_away.items()},
         "give_away": list(evaluation.give_away),
@@ -66,7 +66,7 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> dict[st
         "remarks": list(evaluation.remarks),
     }
     if leak is not None:
-        found["leak_test"] = [asdict(one) | {"passed": one.passed} for one in leak.parts]
+        found["leak_test"] = [asdict(part) | {"passed": part.passed} for part in leak.parts]
     document: dict[str, Any] = plain(found)
     return document
 

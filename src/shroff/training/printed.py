@@ -28,14 +28,14 @@ SHOWN: Final = (  # of the metrics
 def text(report: TrainReport, made: str) -> str:
     """What `TrainReport.printed` gives."""
     stored = report.stored
-    folds = [one for one in report.evaluation.folds if not one.why]
+    folds = [fold for fold in report.evaluation.folds if not fold.why]
     learnt = f"trained on {many(report.rows, 'event')} with {many(report.fraud, 'fraud')} in {report.seconds:.1f} s"
     lines = [
         f"{stored.id} scores {stored.event}: {made or learnt}, tested on {many(len(folds), 'fold')}.",
         "",
         _metrics_text(report),
         "",
-        table([_gate_row(one) for one in report.gates], ("gate", "value", "limit", "")),
+        table([_gate_row(gate) for gate in report.gates], ("gate", "value", "limit", "")),
     ]
     lines += ["", *(f"  {one_line(words)}" for words in report.remarks)] if report.remarks else []
     return "\n".join([*lines, "", _state(report)])

@@ -67,7 +67,7 @@ class ReportFacts:
         """What each input does on test rows; nothing for a learner without contributions."""
         rows = drawn_rows(self.evaluation.tested.rows, self.settings.seed)
         model = loaded(self.trained.fitted, self.trained.calibration, self.trained.negatives_kept)
-        drawn = [replace(one, values=one.values[rows]) for one in self.given.inputs]
+        drawn = [replace(input_, values=input_.values[rows]) for input_ in self.given.inputs]
         try:
             return dependences(model, columns_for(model.inputs, drawn))
         except UsageError:

@@ -67,11 +67,11 @@ def scores_of(
     Raises: StateError where a model cannot be loaded.
     Cost: one pass of the batch engine over the whole log, for the features that the models read.
     """
-    for one in models:
-        if one.failure:
-            raise unavailable(one)
-    names = {one.id: f"score by {one.id}" for one in models}
-    nodes = {one.id: one.node() for one in models}
+    for model in models:
+        if model.failure:
+            raise unavailable(model)
+    names = {model.id: f"score by {model.id}" for model in models}
+    nodes = {model.id: model.node() for model in models}
     at = frozenset([event])
     computed = [
         *features_read(definitions, event, list(nodes.values())),

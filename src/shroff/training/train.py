@@ -205,7 +205,7 @@ def train_model(
         "policy": {"review_at": policy.review_at, "decline_at": policy.decline_at},
         **({} if brought_by is None else {"brought_by": dict(brought_by)}),
         **_held_against(definitions, settings),
-        "gates": {one.words: one.passed for one in gates},
+        "gates": {gate.words: gate.passed for gate in gates},
         **maker.about,
         **trained.as_manifest(),
     }
@@ -332,7 +332,7 @@ def _check_happened(given: TrainingSet, source: HistorySource) -> None:
         return
     words = f"by {time_text(given.as_of_ms)} no {given.event} had happened"
     times = (frame.times for one in source.taken() if (frame := one.frames.get(given.event)) is not None and len(frame))
-    oldest_ms = min((int(one.min()) for one in times), default=None)
+    oldest_ms = min((int(time_.min()) for time_ in times), default=None)
     if oldest_ms is None:
         raise UsageError(f"{words}, and none is there. {CURE_EMPTY}")
     raise UsageError(f"{words}: the oldest is of {time_text(oldest_ms)}. Give a later time, or none.")
@@ -439,7 +439,7 @@ def _latency_ms(trained: Trained, given: TrainingSet) -> float:
     """
     model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)
     rows = np.unique(np.linspace(0, len(given) - 1, SINGLE_SCORES).astype(np.int64))
-    columns = columns_for(model.inputs, [replace(one, values=one.values[rows]) for one in given.inputs])
+    columns = columns_for(model.inputs, [replace(input_, values=input_.values[rows]) for input_ in given.inputs])
     model.scores([column[:1] for column in columns])
     taken = np.empty(len(rows))
     for row in range(len(rows)):

@@ -94,9 +94,9 @@ class WorkMetrics(Collector):
         yield counter("shroff_snapshots_total", "Saved snapshots.", work.snapshots)
         words = "Messages quarantined because of a bug in shroff."
         yield counter("shroff_unbearable_total", words, work.unbearable)
-        sent = {(one.name,): float(one.sent) for one in work.sinks}
+        sent = {(sink.name,): float(sink.sent) for sink in work.sinks}
         yield counters("shroff_delivered_rows_total", "Rows that a sink accepted, by sink.", ("sink",), sent)
-        attempts = {(one.name,): float(one.attempts) for one in work.sinks}
+        attempts = {(sink.name,): float(sink.attempts) for sink in work.sinks}
         words = "Failed attempts in a row to deliver to a sink, by sink."
         yield gauges("shroff_delivery_failed_attempts", words, ("sink",), attempts)
         yield from _of_batches(work.counts.tally or BatchTally())
@@ -236,8 +236,8 @@ def page(collectors: Sequence[Collector], accept: str = "") -> tuple[bytes, str]
     has examples of traces, for who accepts it.
     """
     registry = CollectorRegistry()
-    for one in collectors:
-        registry.register(one)
+    for collector in collectors:
+        registry.register(collector)
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
     write, media_type = choose_encoder(accept)

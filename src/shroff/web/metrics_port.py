@@ -103,9 +103,9 @@ def listening(host: str, port: int, collectors: Sequence[Collector], is_ready: C
         words = f"port {port} for metrics on {host} is not available: {getattr(error, 'strerror', None) or error}."
         raise UsageError(f"{words} Choose another with --metrics-port, or 'metrics: port' in shroff.yaml.") from None
     server.daemon_threads = True
-    for one in collectors:
-        if isinstance(one, StoreMetrics):
-            one.begin()  # so that no scrape waits for it
+    for collector in collectors:
+        if isinstance(collector, StoreMetrics):
+            collector.begin()  # so that no scrape waits for it
     thread = Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
     try:

@@ -132,12 +132,12 @@ class StoreMetrics(Collector):
 
 
 def _of_deliveries(deliveries: Sequence[SinkState]) -> Iterator[Metric]:
-    lag = {(one.name,): float(one.lag) for one in deliveries}
+    lag = {(delivery.name,): float(delivery.lag) for delivery in deliveries}
     words = "Records that a sink is behind the log, by sink; for notices: messages that wait."
     yield gauges("shroff_delivery_lag", words, ("sink",), lag)
-    stuck = {(one.name,): float(one.stuck) for one in deliveries}
+    stuck = {(delivery.name,): float(delivery.stuck) for delivery in deliveries}
     yield gauges("shroff_delivery_stuck", "Rows that a sink rejected, by sink.", ("sink",), stuck)
-    failing = {(one.name,): float(one.trouble is not None) for one in deliveries}
+    failing = {(delivery.name,): float(delivery.trouble is not None) for delivery in deliveries}
     yield gauges("shroff_delivery_failing", "1 if a sink accepts no rows now, by sink.", ("sink",), failing)
 
 
@@ -239,8 +239,8 @@ def _models(project: Project, found: StoreLook, now_ms: int) -> None:
 
 def _drift(project: Project, found: StoreLook, now_ms: int) -> None:
     for event, look in read_record(project.opened.places).looks.items():
-        worst = max((one.psi for one in look.figures), default=0.0)
-        moved = sum(one.has_moved for one in look.figures)
+        worst = max((figure.psi for figure in look.figures), default=0.0)
+        moved = sum(figure.has_moved for figure in look.figures)
         found.drift[event] = worst, moved, (now_ms - parse_time(look.looked_at)) / 1_000
 
 

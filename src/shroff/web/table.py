@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def gathered(package: ModuleType) -> Iterator[Route]:
     """The routes of all modules of a package, by the names of the modules."""
-    for name in sorted(one.name for one in walk_packages(package.__path__, f"{package.__name__}.")):
+    for name in sorted(walk_package.name for walk_package in walk_packages(package.__path__, f"{package.__name__}.")):
         yield from getattr(import_module(name), "ROUTES", ())
 
 

@@ -158,8 +158,8 @@ _ROWS: Final = "Give a list of them, or a data frame of pandas, Polars or Arrow.
 def in_groups(submissions: Iterable[Submission], has_more: Callable[[], bool]) -> Iterator[list[Submission]]:
     """The submissions in groups, each as large as it may be without waiting for input that is not there yet."""
     group: list[Submission] = []
-    for one in submissions:
-        group.append(one)
+    for submission in submissions:
+        group.append(submission)
         if len(group) == GROUP_MAX or not has_more():
             yield group
             group = []

@@ -113,7 +113,7 @@ class CallReader:
     def told(self, refused: Mistakes, mistakes: Mistakes) -> list[tuple[str, str]]:
         """Errors of fields and of the event, with their paths in the body."""
         names = {name for name, _ in refused}
-        found = [*refused, *(one for one in mistakes if one[0] not in names)]
+        found = [*refused, *(mistake for mistake in mistakes if mistake[0] not in names)]
         return [(self.place_of(path), words) for path, words in found]
 
     def _laid_out(self, columns: Mapping[str, object]) -> dict[str, object]:

@@ -30,14 +30,14 @@ def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> I
     """
     known = in_order_of_time(labels)
     following = next(known, None)
-    for one in events:
-        if one.event is not None:
+    for event in events:
+        if event.event is not None:
             while following is not None and (
-                (label := following.label) is None or label.known_at_ms <= one.event.time_ms
+                (label := following.label) is None or label.known_at_ms <= event.event.time_ms
             ):
                 yield following
                 following = next(known, None)
-        yield one
+        yield event
     if following is not None:
         yield following
         yield from known

@@ -64,7 +64,7 @@ def given(
 ) -> list[HandedLine]:
     """Submissions as a request has them; the types are those of the project that validated them."""
     codecs = {name: Codec(type_) for name, type_ in types.items()}
-    return [_given(one, money_places, codecs) for one in submissions]
+    return [_given(submission, money_places, codecs) for submission in submissions]
 
 
 def _given(one: Submission, money_places: int, codecs: Mapping[str, Codec]) -> HandedLine:

@@ -300,7 +300,7 @@ class InboxServer:
             self._commit_labels(group)
 
     def _commit_labels(self, group: Sequence[tuple[int, list[Submission]]]) -> None:
-        prepared = self._writer.prepare([one for _, submissions in group for one in submissions])
+        prepared = self._writer.prepare([submission for _, submissions in group for submission in submissions])
         answers = iter(prepared.answers)
         for number, submissions in group:
             mine = [next(answers) for _ in submissions]

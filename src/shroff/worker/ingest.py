@@ -225,8 +225,8 @@ def batches(items: Iterable[One], size: int) -> Generator[Sequence[One], None, N
         return
     batch: list[One] = []
     try:
-        for one in items:
-            batch.append(one)
+        for item in items:
+            batch.append(item)
             if len(batch) == size:
                 yield batch
                 batch = []

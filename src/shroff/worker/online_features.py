@@ -205,7 +205,7 @@ class _Keys:
         told = [f'"{name}":"{getattr(definitions.versions, name)}"' for name in _TOLD]
         self.mark = f'"versions":{{{",".join(told)}'.encode()
         # Others would hide what an earlier decision of their key showed.
-        shown = {(one.entity, event) for one in definitions.features.values() for event in one.events}
+        shown = {(feature.entity, event) for feature in definitions.features.values() for event in feature.events}
         self._entities = {
             event: [
                 name
@@ -222,8 +222,8 @@ class _Keys:
         """The last decision of each key, with the time of its event."""
         found: dict[tuple[str, str], Outgoing] = {}
         by_type: dict[str, list[Outgoing]] = {}
-        for one in decisions:
-            by_type.setdefault(one.event, []).append(one)
+        for decision in decisions:
+            by_type.setdefault(decision.event, []).append(decision)
         for name, rows in by_type.items():
             for entity, keys in self._keys_of(name, rows).items():
                 for key, row in dict(zip(keys, rows, strict=True)).items():
@@ -256,7 +256,7 @@ class _Keys:
         for name in self._entities[type_.name]:
             leaves = [leaf for part in self._events.entities[name].keys[type_.name] for leaf in walk(part)]
             read |= {leaf.name for leaf in leaves if isinstance(leaf, ThisField)}
-        return replace(type_, fields=tuple(one for one in type_.fields if one.name in read))
+        return replace(type_, fields=tuple(field for field in type_.fields if field.name in read))
 
 
 def _names_of_texts(parts: Sequence[Node]) -> list[str]:

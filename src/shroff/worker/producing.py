@@ -269,7 +269,7 @@ def _key(type_: EventType, events: Events, settings: Settings, reference: Refere
     own = None if field_name is None else _field(type_, field_name)
     if own is not None:
         return _keyed(type_, (own,), settings, reference)
-    parts = next((one.keys[type_.name] for one in events.entities.values() if type_.name in one.keys), ())
+    parts = next((entity.keys[type_.name] for entity in events.entities.values() if type_.name in entity.keys), ())
     return _keyed(type_, parts, settings, reference)
 
 
@@ -353,19 +353,23 @@ def _send_all(
     done, is_paced = waits.done, waits.pace != SendingPace()
     send, value, topics = sender.send, outgoing.value, outgoing.topics
     certain = CERTAIN_EVERY
-    for one in submissions:
-        event = one.event
+    for submission in submissions:
+        event = submission.event
         if event is None:
-            assert one.label is not None
-            key = (one.label.event_id or "|".join(text for _, text in one.label.unique)).encode()
-            send(LABEL, key, value(one))
+            assert submission.label is not None
+            key = (submission.label.event_id or "|".join(text for _, text in submission.label.unique)).encode()
+            send(LABEL, key, value(submission))
             done.labels += 1
             continue
         if is_paced:
             waits.until_due(event)
-        send(one.type if topics is None else topics.target(one), keys[one.type](event), value(one))
+        send(
+            submission.type if topics is None else topics.target(submission),
+            keys[submission.type](event),
+            value(submission),
+        )
         done.sent += 1
-        done.place = one.place
+        done.place = submission.place
         if sender.sent >= certain:
             certain = sender.sent + CERTAIN_EVERY
             if not sender.flush(ENDS_WITHIN_S):
@@ -375,22 +379,24 @@ def _send_all(
 def _told(submissions: Iterable[Submission], done: Production, lateness_ms: int) -> Iterator[Submission]:
     """The events and labels; others are counted, and the first is reported."""
     newest_ms: int | None = None
-    for one in submissions:
-        if one.event is not None:
-            time_ms = one.event.time_ms
+    for submission in submissions:
+        if submission.event is not None:
+            time_ms = submission.event.time_ms
             if newest_ms is None or time_ms > newest_ms:
                 newest_ms = time_ms
             elif newest_ms - time_ms > lateness_ms:
                 done.behind += 1
-            yield one
-        elif one.label is not None:
-            yield one
-        elif one.refusal is None:
+            yield submission
+        elif submission.label is not None:
+            yield submission
+        elif submission.refusal is None:
             done.untaken += 1
         else:
             done.refused += 1
             if len(done.words) < SHOWN:
-                done.words.append(f"{one.source}, line {line_and_row(one.place)[0]}: {one.refusal}")
+                done.words.append(
+                    f"{submission.source}, line {line_and_row(submission.place)[0]}: {submission.refusal}"
+                )
 
 
 def _all_there(sender: Sender, done: Production) -> None:

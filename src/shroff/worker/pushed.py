@@ -55,7 +55,7 @@ def _types_of(source: NamedSource, events: Events) -> Events:
     types = {name: _with_id(events.types[name], source) for name in names}
     if source.others in types and source.events and source.others not in source.events:
         types[source.others] = _without_condition(types[source.others])
-    money_places = next(one.type.places for one in events.label.fields if one.name == "amount")
+    money_places = next(field.type.places for field in events.label.fields if field.name == "amount")
     return Events(types, label=label_type(money_places, {}))
 
 
@@ -95,8 +95,8 @@ class PushReader:
         events = self._own[part_of(source.name)].events
         dispatcher = self._dispatchers.setdefault(source.name, Dispatcher(events, "jsonl"))
         row = MappedRow("", 0, _line(push, source.system.kind).columns or {})
-        mappers = (Mapper(one, "jsonl", self._hidden(one)) for one in self._events.types.values())
-        secret = {path for one in mappers for path in one.secret_paths}
+        mappers = (Mapper(type_, "jsonl", self._hidden(type_)) for type_ in self._events.types.values())
+        secret = {path for mapper in mappers for path in mapper.secret_paths}
         return dispatcher.first_found(row, secret) or "nothing that any 'when' reads"
 
     def _hidden(self, type_: EventType) -> frozenset[str]:

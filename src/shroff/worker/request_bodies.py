@@ -109,7 +109,7 @@ class RequestReader:
         if plain is not None and (found := plain.read_list(raw)) is not None and len(found) <= COUNT_MAX:
             return self._mostly_plain(type_name, raw, place, found)
         read = self._reads_once(type_name, place)
-        taken = [read(one) for one in pieces(raw, are_lines=are_lines)]
+        taken = [read(piece) for piece in pieces(raw, are_lines=are_lines)]
         return [one for one, _ in taken], [own for _, own in taken]
 
     def _reads_once(self, type_name: str, place: str) -> Callable[[bytes], tuple[Submission, Mistakes]]:

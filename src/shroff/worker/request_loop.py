@@ -132,7 +132,7 @@ class RequestLoop:
 
     def _submissions(self, parts: Sequence[Part]) -> list[Submission]:
         """What the parts hold; the one that is looked for, refused."""
-        found = [one for request, start, stop in parts for one in request.submissions[start:stop]]
+        found = [submission for request, start, stop in parts for submission in request.submissions[start:stop]]
         if self._poison.unwanted:
             reason = self._poison.unwanted.get((found[0].source, found[0].place))
             if reason is not None:

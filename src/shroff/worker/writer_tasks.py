@@ -63,7 +63,7 @@ def asking(submissions: Sequence[Submission]) -> Callable[[Writer, Log], CopyAns
     """
 
     def begin(writer: Writer, log: Log) -> CopyAnswers:
-        alone = [[one] for one in submissions]
+        alone = [[submission] for submission in submissions]
         return CopyAnswers([partial(_decided, writer, one, writer.look_up(one)) for one in alone])
 
     return begin

@@ -139,7 +139,7 @@ def _source(replay: ReplayPlan, places: int) -> type:
             return {"place": max(start["place"], min(start["place"] + most, replay.upto))}
 
         def partitions(self, start: dict[str, int], end: dict[str, int]) -> list[StreamSlice]:
-            return [StreamSlice(*one) for one in slices(start["place"], end["place"])]
+            return [StreamSlice(*slice_) for slice_ in slices(start["place"], end["place"])]
 
         def read(self, partition: Any) -> Iterator[tuple[Any, ...]]:
             yield (WHOLE, slice_of(partition.upto), partition.upto, "", "", "", partition.after, b"", False)

@@ -78,8 +78,8 @@ class CaseChanging(CaseLooking):
     def add_history(self, rows: Sequence[Happened]) -> None:
         names = self._tables.case_history.c.keys()[1:]
         values = [
-            dict(zip(names, (one.case, one.at_ms, one.who, one.name, one.what, one.words, one.more), strict=True))
-            for one in rows
+            dict(zip(names, (row.case, row.at_ms, row.who, row.name, row.what, row.words, row.more), strict=True))
+            for row in rows
         ]
         self._run_all(insert(self._tables.case_history), values)
 

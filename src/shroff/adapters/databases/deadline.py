@@ -70,13 +70,13 @@ class _Watch:
         while True:
             time.sleep(_LOOK_S)
             with self._lock:
-                deadlines = [one for one in self._deadlines if one.close.alive]
+                deadlines = [deadline for deadline in self._deadlines if deadline.close.alive]
                 if not deadlines:
                     self._thread = None
                     return
             now_s = time.monotonic()
-            for one in deadlines:
-                one.look(now_s)
+            for deadline in deadlines:
+                deadline.look(now_s)
             del deadlines
 
 

@@ -54,7 +54,7 @@ class MariadbDump:
         with self._asking() as ask:
             path, made_by = self._tool("mariadb-dump", ask)
             ask(_SETTINGS)
-            names = [one for one in self._names(ask) if one not in {self._name(_WHOLE), self._name(_MARK)}]
+            names = [name for name in self._names(ask) if name not in {self._name(_WHOLE), self._name(_MARK)}]
             ((has_binary_log,),) = ask("SELECT @@log_bin")
             words = [path, *self._signing_in(ask), "--single-transaction", "--quick", "--no-tablespaces"]
             words += ["--skip-add-drop-table", "--skip-add-locks", "--skip-disable-keys", "--skip-triggers"]
@@ -106,7 +106,7 @@ class MariadbDump:
         with self._asking() as ask:
             there = set(self._names(ask))
             sql = "SELECT coalesce(max(number), 0) FROM `{}`"
-            names = {one: self._name(one) for one in tables if self._name(one) in there}
+            names = {table: self._name(table) for table in tables if self._name(table) in there}
             return {one: ask(sql.format(name))[0][0] for one, name in names.items()}
 
     def alone(self) -> AbstractContextManager[None]:
@@ -170,6 +170,6 @@ class MariadbDump:
 
 def _dropping(names: Sequence[str]) -> str:
     """The statement that removes tables, of which the mark is the last."""
-    marks = [one for one in names if one.endswith(_MARK)]
-    ordered = [*(one for one in names if one not in marks), *marks]
+    marks = [name for name in names if name.endswith(_MARK)]
+    ordered = [*(name for name in names if name not in marks), *marks]
     return f"DROP TABLE IF EXISTS {', '.join(f'`{one}`' for one in ordered)}"

@@ -104,9 +104,9 @@ class PostgresDump:
     def versions(self, tables: Sequence[str]) -> dict[str, int]:
         found = dict[str, int]()
         with self._connected() as connection, self._failing():
-            for one in tables:
-                if _row(connection, "SELECT to_regclass(%s)", (f"{self.tables}.{one}",)) != (None,):
-                    (found[one],) = _row(connection, f"SELECT coalesce(max(number), 0) FROM {self.tables}.{one}")
+            for table in tables:
+                if _row(connection, "SELECT to_regclass(%s)", (f"{self.tables}.{table}",)) != (None,):
+                    (found[table],) = _row(connection, f"SELECT coalesce(max(number), 0) FROM {self.tables}.{table}")
         return found
 
     def alone(self) -> AbstractContextManager[None]:

@@ -106,7 +106,7 @@ class PostgresSession(Session):
         self.flush()
         with self._failing():
             cursor = self._connection.cursor(binary=True)
-            cursor.execute(_query(sql), [escaped(one) if type(one) is str else one for one in values])
+            cursor.execute(_query(sql), [escaped(value) if type(value) is str else value for value in values])
             return _unescaped_rows(cursor.fetchall(), shape) if cursor.description else []
 
     def ask_about(self, question: About, ids: Sequence[Any], more: Sequence[str], shape: str) -> list[Any]:
@@ -116,7 +116,7 @@ class PostgresSession(Session):
         with self._failing():
             if self._connection.pgconn.transaction_status != pq.TransactionStatus.IDLE and self._pipeline is None:
                 self._pipeline = self._entered()
-            self._connection.execute(_query(sql), [escaped(one) if type(one) is str else one for one in values])
+            self._connection.execute(_query(sql), [escaped(value) if type(value) is str else value for value in values])
 
     def changed(self, sql: str, values: Sequence[object] = ()) -> int:
         self.flush()

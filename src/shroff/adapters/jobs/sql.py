@@ -100,7 +100,7 @@ class JobLook:
         return {row[0]: ScheduleMark(row[1], bool(row[2])) for row in self._connection.execute(select(self._marks))}
 
     def _light(self) -> list[Column[Any]]:
-        return [one for one in self._jobs.columns if one.name not in {"lines_", "result"}]
+        return [column for column in self._jobs.columns if column.name not in {"lines_", "result"}]
 
     def _found(self, asked: Any) -> list[Job]:
         return [_job(row) for row in self._connection.execute(asked).mappings()]

@@ -79,7 +79,11 @@ def wait_for_leaders(admin: Any, name: str, partitions: int) -> None:
     until_s = time.monotonic() + ANSWER_S
     while time.monotonic() < until_s:
         found = known_topic(admin, name, within_s=ANSWER_S, patience_s=ANSWER_S)
-        led = [] if found is None else [one for one in found.partitions.values() if one.leader >= 0 and not one.error]
+        led = (
+            []
+            if found is None
+            else [partition for partition in found.partitions.values() if partition.leader >= 0 and not partition.error]
+        )
         if len(led) == partitions:
             return
         time.sleep(ASKED_AGAIN_S)

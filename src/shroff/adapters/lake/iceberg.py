@@ -176,8 +176,8 @@ class IcebergTables:
     ) -> int:
         """Carry out a change in one transaction of the catalog; gives the version behind it."""
         transaction = self._created(table, columns.pop(0)) if head.version < 0 else self._begun(table)
-        for one in columns:
-            _widen(transaction, one, table)
+        for column in columns:
+            _widen(transaction, column, table)
         update = transaction.update_snapshot(snapshot_properties=told)
         snapshot = update.overwrite() if change.removed else update.merge_append()
         for gone in self._gone(table, change.removed):
@@ -319,7 +319,7 @@ def _expire(table: Table) -> None:
 
     if len(table.metadata.snapshots) <= 2 * SNAPSHOTS_KEPT:
         return
-    named = {one.snapshot_id for one in table.metadata.refs.values()}
+    named = {ref.snapshot_id for ref in table.metadata.refs.values()}
     old = sorted(table.metadata.snapshots, key=lambda one: one.sequence_number or 0)[:-SNAPSHOTS_KEPT]
     old = [one for one in old if one.snapshot_id not in named]
     with suppress(CommitFailedException):  # another publisher was quicker: the next commit tries again

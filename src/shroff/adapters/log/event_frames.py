@@ -110,12 +110,12 @@ class _Content:
 
 
 def _packed(records: Sequence[Record], lines: Sequence[bytes], chain: int | None) -> EventFrame:
-    ids = [one.id.encode() for one in records]
+    ids = [record.id.encode() for record in records]
     found = [line.find(id_) for line, id_ in zip(lines, ids, strict=True)]
     apart = [id_ for id_, at in zip(ids, found, strict=True) if at < 0]
-    times = np.diff(np.array([one.time_ms for one in records], np.int64), prepend=0)
+    times = np.diff(np.array([record.time_ms for record in records], np.int64), prepend=0)
     numbers = (list(map(len, lines)), [at if at >= 0 else _APART for at in found], list(map(len, ids)))
-    kinds = [one.kind for one in records]
+    kinds = [record.kind for record in records]
     parts = [*(planes(np.array(each, _NUMBERS)) for each in numbers), planes(times.astype(_TIMES)), *apart, *lines]
     of_kind, data = (kinds.count("label"), kinds.count("control")), _VERSION + compress(b"".join(parts))
     frame = EventFrame(records[-1].seq, records[0].seq, *of_kind, chain, 0, data)

@@ -67,7 +67,7 @@ def server_wording(
     common = wording(dialect, **_about_ids(dialect, listed, by_id))
     between = "seq > %s AND seq <= %s ORDER BY seq"
     return ServerWording(
-        **{one.name: getattr(common, one.name) for one in fields(common)},
+        **{field.name: getattr(common, field.name) for field in fields(common)},
         end=f"SELECT seq, chain FROM {events} ORDER BY seq DESC LIMIT 1",
         begin_batch=f"INSERT INTO {table('batches')} (seq, at_ms) VALUES (%s, %s)",
         lines=f"SELECT {line} FROM {events} WHERE {between}",

@@ -71,7 +71,6 @@ from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Repl
 VERSION: Final = 8  # of the tables; PRAGMA user_version
 STEPS: Final = APPEND_STEPS
 MANY_ROWS: Final = 2 * ROWS_KEPT  # of records or decisions: more are of older versions, and should be repacked
-
 PRUNE_STEPS: Final = ("pruning", "ids", "rows", "after commit")
 
 # A checkpoint of 8 MB took 6 ms, of 32 MB 24 ms, and rarer ones gain 20 % where ids are random. With none at all
@@ -121,8 +120,7 @@ class SqliteLog(SqliteQuestions):
         Raises: LogBusyError if another process writes it; StorageError if the file or its folder will not do.
         """
         self.path, self.place, self.epoch = path, str(path), 0
-        self._read_only = read_only
-        self._on_step = on_step
+        self._read_only, self._on_step = read_only, on_step
         self._unusable, self._asking = "", Lock()
         self._pages = 0
         self._rows = self._event_rows = 0  # of decisions and of records that may be framed
@@ -350,7 +348,7 @@ class SqliteLog(SqliteQuestions):
 
     def _insert_frames(self, frames: Iterable[EventFrame], records: Iterable[Record]) -> None:
         self._run(statements.EVENT_FRAMES, list(map(_of_event_frame, frames)))
-        self._run(statements.EVENT_IDS, sorted([(one.type, one.id, one.seq) for one in records]))
+        self._run(statements.EVENT_IDS, sorted([(record.type, record.id, record.seq) for record in records]))
 
     def _insert_unique(self, batch: Batch) -> None:
         """Write what the batch says of unique fields."""
@@ -392,7 +390,7 @@ class SqliteLog(SqliteQuestions):
         if left := [one for one in found if one.seq > stop]:
             self._insert_frames([event_frames.pack(left, cut[-1].chain)], ())
         controls = [one for one in found if one.seq <= stop and one.kind == "control"]
-        self._run(statements.EVENTS, [(*astuple(one), record_sum(*astuple(one)), None) for one in controls])
+        self._run(statements.EVENTS, [(*astuple(control), record_sum(*astuple(control)), None) for control in controls])
         sql.execute("UPDATE pruned SET seq = ?", (stop,))
         self._on_step("rows")
 
@@ -490,8 +488,8 @@ class SqliteLog(SqliteQuestions):
 
 def _ids_by_type(records: Iterable[Record]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for one in records:
-        found.setdefault(one.type, []).append(one.id)
+    for record in records:
+        found.setdefault(record.type, []).append(record.id)
     return found
 
 

@@ -82,7 +82,7 @@ class SqliteFrames(LogQuestions):
         found = super().records_at(places)
         lacking = sorted(set(places) - found.keys()) if self._has_event_frames else []
         for frame in self._event_frames_at(lacking):
-            found |= {one.seq: one for one in self._records(frame, set(lacking))}
+            found |= {record.seq: record for record in self._records(frame, set(lacking))}
         return found
 
     def _places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
@@ -98,7 +98,7 @@ class SqliteFrames(LogQuestions):
     def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
         found = super()._names(after, upto)
         for frame in self._event_frames(after, upto):
-            found |= {one.seq: (one.type, one.id) for one in self._records(frame) if one.kind == "event"}
+            found |= {record.seq: (record.type, record.id) for record in self._records(frame) if record.kind == "event"}
         return found
 
     def _chains(self, *places: int) -> dict[int, int | None]:
@@ -113,7 +113,7 @@ class SqliteFrames(LogQuestions):
         for frame in self._frames_with(statements.EVENT_FRAMES_BETWEEN, after, upto, limit):
             if frame.first > after + len(found) + 1:
                 break
-            found += [one for one in self._records(frame) if after < one.seq <= upto]
+            found += [record for record in self._records(frame) if after < record.seq <= upto]
         return found
 
     def _stretch(self, after: int, end: int) -> tuple[int, bool]:

@@ -46,9 +46,9 @@ def chained(records: Iterable[Record], before: int) -> Iterator[tuple[Any, ...]]
 
     Text of many lines is held against the sums of its ends, in a thirtieth of the time that each line would take.
     """
-    for one in records:
-        row = astuple(one)
-        before = crc32(line_of(one), before)
+    for record in records:
+        row = astuple(record)
+        before = crc32(line_of(record), before)
         yield *row, record_sum(*row), before
 
 

@@ -93,16 +93,16 @@ class SmtpMailer:
             return self._answered(code, text, mail.recipients)
         refused: list[Unmailed] = []
         later: TransientError | None = None
-        for one in mail.recipients:
-            code, text = connection.rcpt(one)
+        for recipient in mail.recipients:
+            code, text = connection.rcpt(recipient)
             if code not in _RECIPIENT_TAKEN:
                 try:
-                    refused += self._answered(code, text, (one,))
+                    refused += self._answered(code, text, (recipient,))
                 except AwayError:
                     raise
                 except TransientError as error:
                     later = error
-                    refused.append(Unmailed(one, str(error)))
+                    refused.append(Unmailed(recipient, str(error)))
         is_for_nobody = len(refused) == len(mail.recipients)
         if is_for_nobody or (later is not None and not mail.may_part):
             self._reset()
@@ -118,7 +118,7 @@ class SmtpMailer:
             raise AwayError(words)
         if code < _FOR_GOOD:
             raise TransientError(words)
-        return [Unmailed(one, words) for one in recipients]
+        return [Unmailed(recipient, words) for recipient in recipients]
 
     def close(self) -> None:
         """Let go of the connection. Closing twice does nothing."""

@@ -258,8 +258,8 @@ class PostgresDatabase(Database):
             found = psycopg.connect(**{**parameters(self._url), "prepare_threshold": 5})
             settings = (f"search_path = {schema}", "lock_timeout = '5s'", "synchronous_commit = on")
             try:
-                for one in settings:
-                    found.execute(f"SET {one}")
+                for setting in settings:
+                    found.execute(f"SET {setting}")
                 found.autocommit = False
             except BaseException:
                 found.close()

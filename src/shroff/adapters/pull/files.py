@@ -99,7 +99,7 @@ class BucketFiles(PulledSource):
         self.source = place.source_of(self._objects.address)
 
     def names(self) -> list[str]:
-        self._found = {one.name: one for one in self._objects.entries()}
+        self._found = {entry.name: entry for entry in self._objects.entries()}
         return sorted(name for name in self._found if is_taken(PurePosixPath(name).name))
 
     def is_complete(self, name: str) -> bool:

@@ -84,8 +84,8 @@ class WebhookSource:
 
     def _check(self, signatures: Sequence[str], signed: bytes) -> None:
         """Raises: PushRefusedError where none of these is that of a secret; all are compared, in constant time."""
-        found = [one.encode() for one in signatures[: webhooks.SIGNATURES_MAX]]
-        wanted = [hmac.new(one.encode(), signed, hashlib.sha256).hexdigest().encode() for one in self._secrets]
+        found = [signature.encode() for signature in signatures[: webhooks.SIGNATURES_MAX]]
+        wanted = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest().encode() for secret in self._secrets]
         if not any([hmac.compare_digest(one, other) for one in found for other in wanted]):  # noqa: C419 - as `verify`
             raise PushRefusedError(FORBIDDEN, "the call was not signed with a secret of this source")
 

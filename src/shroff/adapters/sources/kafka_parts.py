@@ -170,7 +170,7 @@ class Partitions:
             self._standing(key, bounds.get(key), offsets.get(f"{key[0]}/{key[1]}"), ids.get(key[0], ""))
             for key in found
         ]
-        names, topics = {one.part for one in states}, {topic for topic, _ in found}
+        names, topics = {state.part for state in states}, {topic for topic, _ in found}
         states += [
             Standing(name, None, NOT_THERE.format(name))
             for name in offsets
@@ -261,7 +261,11 @@ class Partitions:
         confluent = library("source")
         asked = [confluent.TopicPartition(*key, moment) for key in keys if key not in self._leaderless]
         answers = consumer.offsets_for_times(asked, timeout=within_s)
-        return {(one.topic, one.partition): one.offset for one in answers if one.error is None and one.offset >= 0}
+        return {
+            (answer.topic, answer.partition): answer.offset
+            for answer in answers
+            if answer.error is None and answer.offset >= 0
+        }
 
     def commit(self, consumer: Any, positions: list[Any]) -> None:
         """Let the brokers' tools see how far was read; a hint, so whatever fails is nothing."""

@@ -170,7 +170,9 @@ class PubsubPullSource(MergingSource):
         here = sum(len(part.came) for part in self._parts.values()) + self.merge.count
         words = [self._away, self._trouble, *(part.trouble for part in self._parts.values())]
         merge = self.merge  # Pub/Sub does not say how much waits there: what is here is the least
-        return Health(here or None, self._errors, 0, [one for one in words if one], merge.overtaken, merge.overtaken_ms)
+        return Health(
+            here or None, self._errors, 0, [word for word in words if word], merge.overtaken, merge.overtaken_ms
+        )
 
     def close(self) -> None:
         for part in self._parts.values():

@@ -157,7 +157,7 @@ def fields_json(fields: Sequence[bytes]) -> bytes:
 
     What is not UTF-8 is an object with its base64.
     """
-    told = [_told(one) for one in fields]
+    told = [_told(field) for field in fields]
     return msgspec.json.encode({"fields": [list(each) for each in zip(told[::2], told[1::2], strict=True)]})
 
 

@@ -294,7 +294,7 @@ class SqlSummaries:
     def _make_view(self, connection: Connection, table: Table) -> None:
         """Make the view that shows amounts as text with the sign of the currency, `£12.34`."""
         dialect, sign = connection.dialect, SIGNS.get(self._currency, f"{self._currency} ")
-        columns = [_text_of(one, sign, self._places, dialect.name) for one in table.columns]
+        columns = [_text_of(column, sign, self._places, dialect.name) for column in table.columns]
         shown = select(*columns).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
         making = "CREATE VIEW IF NOT EXISTS" if dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"
         connection.execute(text(f"{making} {table.name}_text AS {shown}"))

@@ -70,14 +70,14 @@ class BuiltMarts(msgspec.Struct, frozen=True):
 
     @property
     def is_passed(self) -> bool:
-        return not any(one.failures for one in self.marts)
+        return not any(mart.failures for mart in self.marts)
 
     def named(self, name: str) -> BuiltMart:
         """One of them. Raises: UsageError where there is none."""
-        for one in self.marts:
-            if one.name == name:
-                return one
-        names = [one.name for one in self.marts]
+        for mart in self.marts:
+            if mart.name == name:
+                return mart
+        names = [mart.name for mart in self.marts]
         raise UsageError(f"there is no mart {name!r}. {nearest(name, names) or 'There are: ' + ', '.join(names) + '.'}")
 
 
@@ -207,7 +207,7 @@ class _Build:
 
     def _by_day(self, old: BuiltMarts, progress: Progress) -> set[str]:
         """Models of which only the days are made whose files are others than at the last build; the rest is copied."""
-        before = {one.name: one for one in old.marts if one.by_day}
+        before = {mart.name: mart for mart in old.marts if mart.by_day}
         same = [
             one
             for one in self._models
@@ -228,7 +228,7 @@ class _Build:
 
     def _check_days(self, model: Model, days: Sequence[str] | None = None) -> None:
         """Raises: DefinitionError where a row has no day, or one whose files the model was not given."""
-        types = {one.name: one.type for one in _columns(self._connection, model.name)}
+        types = {column.name: column.type for column in _columns(self._connection, model.name)}
         if types.get(model.by_day) != "DATE":
             words = f"by_day: {model.by_day!r} is {types.get(model.by_day, 'not a column')}, and has to be a DATE."
             raise DefinitionError([model.problem(words, hint=f"Write CAST(time AS DATE) AS {model.by_day}.")])
@@ -286,7 +286,7 @@ def described(
     names |= {name: [one.name for one in _columns(connection, name)] for name in tested & set(views)}
     problems: list[Problem] = []
     for model in models:
-        problems += [one for test in model.tests for one in check_columns(test, names)]
+        problems += [check_column for test in model.tests for check_column in check_columns(test, names)]
         for name in [*model.columns, *(model.chart or ())]:
             if name not in names[model.name]:
                 hint = nearest(name, names[model.name])
@@ -303,7 +303,7 @@ def described_build(connection: Any, models: Sequence[Model], built: BuiltMarts,
 
     Raises: UsageError where the models have changed since.
     """
-    before = {one.name: one.signature for one in built.marts}
+    before = {mart.name: mart.signature for mart in built.marts}
     if before != (signatures := _signatures(models, lake)):
         changed = [name for name in {**before, **signatures} if before.get(name) != signatures.get(name)]
         raise UsageError(f"{', '.join(sorted(changed)[:5])} changed since the last build. Run 'shroff marts build'.")
@@ -328,7 +328,7 @@ def _described(connection: Any, model: Model, columns: list[BuiltColumn], signat
         model.by_day,
         model.chart,
         len(results),
-        [(one.test, one.failed, one.example) for one in results if one.failed],
+        [(result.test, result.failed, result.example) for result in results if result.failed],
     )
 
 
@@ -342,6 +342,6 @@ def _signatures(models: Sequence[Model], lake: LakeFiles) -> dict[str, str]:
     lakes = {folder: [f"{one.name} {one.type}" for one in table.schema] for folder, table in lake.empty.items()}
     found: dict[str, str] = {}
     for model in models:
-        parts = [lakes, model.sql, model.by_day, [found.get(one.name, "") for one in model.reads]]
+        parts = [lakes, model.sql, model.by_day, [found.get(read.name, "") for read in model.reads]]
         found[model.name] = sha256(json.dumps(parts).encode()).hexdigest()
     return found

@@ -85,10 +85,10 @@ def tests_of(model: str, node: YamlMapping) -> Iterator[MartTest]:
     """The tests of a file whose shape was checked."""
     for column in _items(node.get("not_null")):
         yield _test(model, f"not_null: {_text(column)}", "{0} IS NULL", [column])
-    for one in _items(node.get("unique")):
-        yield _unique(model, _items(one) if isinstance(one, YamlSequence) else [one])
+    for item in _items(node.get("unique")):
+        yield _unique(model, _items(item) if isinstance(item, YamlSequence) else [item])
     for column, values in _entries(node.get("accepted_values")):
-        accepted = [_text(one) for one in _items(values)]
+        accepted = [_text(item) for item in _items(values)]
         words = f"accepted_values: {column.text} in {', '.join(accepted)}"
         yield _test(
             model, words, "{0} IS NOT NULL AND NOT list_contains(?, CAST({0} AS VARCHAR))", [column], [accepted]
@@ -137,19 +137,19 @@ def _test(model: str, name: str, condition: str, columns: Sequence[Node], values
 
 
 def _unique(model: str, columns: Sequence[Node]) -> MartTest:
-    names = [_text(one) for one in columns]
-    listed = ", ".join(identifier(one) for one in names)
-    there = " AND ".join(f"{identifier(one)} IS NOT NULL" for one in names)
+    names = [_text(column) for column in columns]
+    listed = ", ".join(identifier(name) for name in names)
+    there = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in names)
     doubled = f"SELECT {listed} FROM {identifier(model)} WHERE {there} GROUP BY ALL HAVING count(*) > 1"
     sql = f"SELECT count(*), min(concat_ws(', ', {listed})) FROM ({doubled})"
-    return MartTest(f"unique: {', '.join(names)}", sql, (), [(model, _text(one), one) for one in columns])
+    return MartTest(f"unique: {', '.join(names)}", sql, (), [(model, _text(column), column) for column in columns])
 
 
 def _equal(model: str, pair: Node) -> MartTest:
     sides = _items(pair)
     if len(sides) != 2:
         raise DefinitionError([pair.problem("two sums are compared, as [sum(amount), payments.sum(amount)].")])
-    found = [_side(model, one) for one in sides]
+    found = [_side(model, side) for side in sides]
     left, right = (sql for sql, _ in found)
     sql = f"SELECT CAST(a IS DISTINCT FROM b AS INTEGER), concat(a, ' and ', b) FROM (SELECT {left} AS a, {right} AS b)"
     columns = [named for _, named in found if named is not None]

@@ -104,7 +104,7 @@ def read_parquet(folder: str, files: Collection[Path | str], *, is_typed: bool =
     kind = folder.partition("/")[0]
     keys = [*([_PARTS[kind]] if kind in _PARTS else []), "date"]
     types = ", ".join(f"{literal(key)}: {_HIVE[key]}" for key in keys)
-    listed = ", ".join(literal(str(one)) for one in files)
+    listed = ", ".join(literal(str(file)) for file in files)
     typed = f", hive_types_autocast = false, hive_types = {{{types}}}" if is_typed else ""
     return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = true{typed})"
 
@@ -135,7 +135,9 @@ def sources_yml(project: str, address: str, lake: LakeFiles) -> str:
                 parts.append(read_parquet(folder, files, is_typed=False))
         if not parts:
             continue
-        query = parts[0] if len(parts) == 1 else "(" + " UNION ALL BY NAME ".join(f"FROM {one}" for one in parts) + ")"
+        query = (
+            parts[0] if len(parts) == 1 else "(" + " UNION ALL BY NAME ".join(f"FROM {part}" for part in parts) + ")"
+        )
         lines += [
             f"      - name: {json.dumps(name)}",
             "        config:",

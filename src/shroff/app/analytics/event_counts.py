@@ -228,7 +228,7 @@ class Analytics:
         from shroff.analytics.counts import CountedType, counted_fields
 
         types = self._opened.definitions.events.types.values()
-        return [CountedType(one.name, one.is_decided, counted_fields(one)) for one in types]
+        return [CountedType(type_.name, type_.is_decided, counted_fields(type_)) for type_ in types]
 
 
 def history_of(lane: Opened, held: ExitStack) -> tuple[Log, LakeReader | None]:

@@ -142,7 +142,7 @@ class Marts:
 
         with ExitStack() as held:
             lakes = [history_of(lane, held)[1] for lane in self._opened.lanes.each()]
-            there = [one for one in lakes if one is not None]
+            there = [lake for lake in lakes if lake is not None]
             if len(there) < len(lakes):
                 raise UsageError(NO_LAKE if self._opened.systems.lake is None else NOT_WRITTEN)
             names = sorted(name for one in there for name in one.state.files)
@@ -154,7 +154,7 @@ class Marts:
         from shroff.analytics.marts.views import check_sizes
         from shroff.lake.files import data_of
 
-        files = {name: (one, file) for one in lakes for name, file in one.state.files.items()}
+        files = {name: (lake, file) for lake in lakes for name, file in lake.state.files.items()}
         found = self._recorded(sorted(files))
         if self._copies is not None:
             for path in [one for one in self._copies.rglob("*.parquet") if one not in found.paths.values()]:

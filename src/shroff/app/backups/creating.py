@@ -94,8 +94,8 @@ class BackupWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in self._pages.values():
-            one.close()
+        for page in self._pages.values():
+            page.close()
         self._open.close()
 
     def create(
@@ -142,7 +142,7 @@ class BackupWriter:
         now = self._since(_positions(last.databases), snapshots)
         if now is None:
             return False, None
-        if now.files == self._files and not any(one.changed for one in now.databases.values()):
+        if now.files == self._files and not any(database.changed for database in now.databases.values()):
             self._write_note(last.number, self._moment_ms())
             return True, None
         return True, self._add(now, self._vault.stored - before)
@@ -225,7 +225,7 @@ class BackupWriter:
 
     def _are_tails_long(self, last: BackupPoint) -> bool:
         """Whether a restore would read more of tails than of the full backup, which is about a quarter of the log."""
-        log_bytes = sum(one.pages * one.page_bytes for one in last.databases.values())
+        log_bytes = sum(database.pages * database.page_bytes for database in last.databases.values())
         return self._tails_bytes > max(TAILS_BYTES, log_bytes // 4)
 
     def _reader(self, name: str) -> SqlitePages:
@@ -318,7 +318,7 @@ def _for_a_while(blocks: Iterator[bytes], seconds: float | None) -> Iterator[byt
 def pages_bytes(pages: dict[int, bytes]) -> bytes:
     """Pages as one piece: how many, their numbers, and then each."""
     numbers = sorted(pages)
-    return struct.pack(f"<{len(numbers) + 1}I", len(numbers), *numbers) + b"".join(pages[one] for one in numbers)
+    return struct.pack(f"<{len(numbers) + 1}I", len(numbers), *numbers) + b"".join(pages[number] for number in numbers)
 
 
 def pages_of(data: bytes, page_bytes: int) -> dict[int, bytes]:

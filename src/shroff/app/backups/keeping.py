@@ -150,7 +150,7 @@ def _useless(points: list[BackupPoint], damaged: Collection[int]) -> set[int]:
 
 def _gone(points: list[BackupPoint], rules: KeepRules, now_ms: int) -> list[BackupPoint]:
     """The backups that no rule keeps, oldest first."""
-    full = [one for one in points if one.is_full]
+    full = [point for point in points if point.is_full]
     if not full:
         return []
     recent = [one for one in full if one.at_ms <= now_ms - rules.all_ms]
@@ -162,7 +162,7 @@ def _gone(points: list[BackupPoint], rules: KeepRules, now_ms: int) -> list[Back
         for one in full:
             newest[datetime.fromtimestamp(one.at_ms / 1_000, UTC).strftime(form)] = one.number
         kept |= set(list(newest.values())[-count:]) if count else set()
-    return [one for one in points if one.number < start and not (one.is_full and one.number in kept)]
+    return [point for point in points if point.number < start and not (point.is_full and point.number in kept)]
 
 
 def finding(opened: Opened) -> Finding:
@@ -179,5 +179,5 @@ def finding(opened: Opened) -> Finding:
 
 
 def _pieces(point: BackupPoint) -> set[str]:
-    found = {name for one in point.databases.values() for name in (*(one.whole or ()), *one.changed)}
+    found = {name for database in point.databases.values() for name in (*(database.whole or ()), *database.changed)}
     return found | {name for _, pieces in (point.files or {}).values() for name in pieces}

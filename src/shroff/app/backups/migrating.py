@@ -66,7 +66,7 @@ def plan(opened: Opened) -> list[TableVersion]:
     if opened.systems.store is not None:
         return [one for name, tool in dump_tools(opened).items() for one in _versions_of(tool, name)]
     folder = opened.places.folder
-    return [one for name in project_files.databases(folder) for one in _versions(folder / name, name)]
+    return [version for name in project_files.databases(folder) for version in _versions(folder / name, name)]
 
 
 def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: Progress | None = None) -> int | None:

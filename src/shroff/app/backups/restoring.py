@@ -161,7 +161,7 @@ def restore(
     except OSError as error:
         raise StorageError(f"{folder} cannot be restored: {error.strerror or error}. {left}") from None
     missing = tuple(sorted(last.secrets.keys() - given.keys()))
-    seq = max((one.last_seq for one in last.databases.values()), default=0)
+    seq = max((database.last_seq for database in last.databases.values()), default=0)
     return RestoredProject(folder, last.number, last.at_ms, seq, len(files), missing, held, size, damaged)
 
 
@@ -235,7 +235,7 @@ def _write_database(vault: Vault, path: Path, points: list[BackedUpDatabase], pr
             file.write(data)
             progress(1)
         file.flush()
-        for data in vault.contents(name for one in points for name in one.changed):
+        for data in vault.contents(name for point in points for name in point.changed):
             apply_pages(file.fileno(), page_bytes, pages_of(data, page_bytes))
             progress(1)
         file.truncate(points[-1].pages * page_bytes)

@@ -58,7 +58,7 @@ class PageChanges:
         """The changed pages by number, so many at a time. Valid until the reader's next call."""
         numbers = sorted(self.changed)
         for start in range(0, len(numbers), most):
-            yield {one: self._page(one) for one in numbers[start:][:most]}
+            yield {number: self._page(number) for number in numbers[start:][:most]}
 
     def _page(self, number: int) -> bytes:
         """One page. Where the log was begun again meanwhile, all of it stood in the file before, which waits for us."""

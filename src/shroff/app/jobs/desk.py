@@ -140,10 +140,10 @@ class JobDesk:
         with self._store.look() as look:
             marks, newest = look.marks(), look.last_of_schedules()
         found, now_ms = [], self._now_ms()
-        for one in self.schedules().values():
-            is_paused = one.is_paused or (one.name in marks and marks[one.name].is_paused)
-            next_ms = None if is_paused else next_due_ms(one, now_ms)
-            found.append(ScheduleState(one, is_paused, next_ms, newest.get(one.name)))
+        for schedule in self.schedules().values():
+            is_paused = schedule.is_paused or (schedule.name in marks and marks[schedule.name].is_paused)
+            next_ms = None if is_paused else next_due_ms(schedule, now_ms)
+            found.append(ScheduleState(schedule, is_paused, next_ms, newest.get(schedule.name)))
         return found
 
     def _schedule(self, name: str) -> Schedule:
@@ -160,7 +160,7 @@ class JobDesk:
         now_ms, schedules = self._now_ms(), self.schedules()
         with self._store.look() as look:
             marks = look.marks()
-            is_due = any(_is_due(one, marks.get(one.name), now_ms) for one in schedules.values())
+            is_due = any(_is_due(schedule, marks.get(schedule.name), now_ms) for schedule in schedules.values())
             if not is_due and not any(job.is_lost(now_ms) for job in look.open_jobs()):
                 return
         with self._store.change() as change:
@@ -168,8 +168,8 @@ class JobDesk:
                 if job.is_lost(now_ms):
                     change.put(lost(_known(change, job.id), now_ms, GONE))
             marks = change.marks()
-            for one in schedules.values():
-                self._queue_due(change, one, marks.get(one.name), now_ms)
+            for schedule in schedules.values():
+                self._queue_due(change, schedule, marks.get(schedule.name), now_ms)
 
     def _queue_due(self, change: JobChange, one: Schedule, mark: ScheduleMark | None, now_ms: int) -> None:
         if not _is_due(one, mark, now_ms):

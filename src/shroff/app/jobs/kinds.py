@@ -158,7 +158,7 @@ class JobKind:
     @property
     def parameters(self) -> tuple[str, ...]:
         """The names of what it takes."""
-        return tuple(one.encode_name for one in msgspec.structs.fields(self.params))
+        return tuple(field.encode_name for field in msgspec.structs.fields(self.params))
 
     def schema(self) -> dict[str, Any]:
         """The JSON Schema of what it takes."""

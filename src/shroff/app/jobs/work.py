@@ -152,10 +152,10 @@ def lake(project: Project, params: LakeParams, run: JobRun) -> Result:
 def marts(project: Project, params: MartsParams, run: JobRun) -> Result:
     """As `shroff marts build`. Raises: StateError where a test failed; the last good build stays then."""
     done = project.marts.build(memory=params.memory, is_full=params.full, progress=run.counting("building models"))
-    failed = [f"{one.name}: {test}" for one in done.marts.marts for test, _, _ in one.failures]
+    failed = [f"{mart.name}: {test}" for mart in done.marts.marts for test, _, _ in mart.failures]
     if failed:
         raise StateError(f"tests failed, so the last good build is kept: {'; '.join(failed[:5])}")
-    return {"marts": {one.name: one.rows for one in done.marts.marts}, "behind": done.behind}
+    return {"marts": {mart.name: mart.rows for mart in done.marts.marts}, "behind": done.behind}
 
 
 def report(project: Project, params: ReportParams, run: JobRun) -> Result:

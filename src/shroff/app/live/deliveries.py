@@ -156,7 +156,8 @@ class Sinks:
             delivery = Delivery([Courier(route, self._reader, self._opened.now_ms) for route in routes], record)
             try:
                 while not all(
-                    one.attempts >= TRIES or (one.steps and one.through >= target) for one in delivery.couriers
+                    courier.attempts >= TRIES or (courier.steps and courier.through >= target)
+                    for courier in delivery.couriers
                 ):
                     delivery.tend()
                     if told is not None:

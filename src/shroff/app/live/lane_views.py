@@ -127,7 +127,7 @@ class Lanes:
         until_s = time.monotonic() + within_s
         while True:
             states = self.states()
-            if all(one.is_current for one in states) or time.monotonic() > until_s:
+            if all(state.is_current for state in states) or time.monotonic() > until_s:
                 return states
             time.sleep(LOOK_S)
 
@@ -202,7 +202,7 @@ class Lanes:
             return told[0] if told is not None else None
         with closing(self._opened.open_log(read_only=True)) as log:
             control = control_at(log)
-            reached = max((int(one) for one in log.offsets(CONTROLS).values() if one), default=0)
+            reached = max((int(offset) for offset in log.offsets(CONTROLS).values() if offset), default=0)
         if told is not None and told[1] > reached:
             return told[0]
         return control.files or None
@@ -268,7 +268,7 @@ def _state(number: int, lane: Opened, wanted: Mapping[str, str]) -> LaneState:
 
 def behind(states: Sequence[LaneState]) -> str:
     """Which lanes do not have the project's files in force, in words; nothing where all have."""
-    late = [one for one in states if not one.is_current]
+    late = [state for state in states if not state.is_current]
     if not late:
         return ""
     names = " and ".join(f"lane {one.number}" for one in late)

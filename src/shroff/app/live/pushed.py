@@ -193,7 +193,7 @@ class PushedSources:
         Raises: UsageError where none waits; TransientError where a sender cannot be asked.
         """
         named = self.named(name)
-        waiting = [one for one in self._subscriptions(named) if one.state == PENDING]
+        waiting = [subscription for subscription in self._subscriptions(named) if subscription.state == PENDING]
         found = [one for one in waiting if topic is None or one.topic == topic]
         if not found:
             raise UsageError(f"no subscription of {name} waits to be confirmed. 'shroff sources list' shows them.")
@@ -207,11 +207,19 @@ class PushedSources:
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """List problems that block messages, with their source and since when."""
         for name, named in self._opened.systems.sources.items():
-            for one in self._subscriptions(named):
-                if one.state == PENDING:
-                    yield name, f"the subscription to {one.topic} waits: 'shroff sources confirm {name}'", one.at_ms
-                elif one.state == UNSUBSCRIBED:
-                    yield name, f"{one.topic} was unsubscribed: subscribe it again if that was not meant", one.at_ms
+            for subscription in self._subscriptions(named):
+                if subscription.state == PENDING:
+                    yield (
+                        name,
+                        f"the subscription to {subscription.topic} waits: 'shroff sources confirm {name}'",
+                        subscription.at_ms,
+                    )
+                elif subscription.state == UNSUBSCRIBED:
+                    yield (
+                        name,
+                        f"{subscription.topic} was unsubscribed: subscribe it again if that was not meant",
+                        subscription.at_ms,
+                    )
 
 
 class ServedPushes:
@@ -272,7 +280,10 @@ class ServedPushes:
         files, now_ms = self._project.files, self._opened.now_ms()
         is_auto = push.kind != UNSUBSCRIBE and named.system.text("subscribe", "ask") == "auto"
         with self._lock:
-            before = next((one for one in files.subscriptions(named.name) if one.topic == push.topic), None)
+            before = next(
+                (subscription for subscription in files.subscriptions(named.name) if subscription.topic == push.topic),
+                None,
+            )
             if before is not None and (before.id == push.id or push.sent <= before.sent):
                 return before.state
             if is_auto:

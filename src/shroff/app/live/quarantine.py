@@ -102,7 +102,7 @@ def _texts(raw: bytes) -> set[str]:
             cells = next(csv.reader([text], delimiter=";" if text.count(";") > text.count(",") else ","), [])
         except csv.Error:  # such as a carriage return in a cell, or a cell above 131,072 characters
             return set()
-        found = [one.strip() for one in cells if one.strip()]
+        found = [cell.strip() for cell in cells if cell.strip()]
     else:
         values = value.values() if isinstance(value, dict) else ()
         found = [

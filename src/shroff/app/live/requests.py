@@ -106,7 +106,7 @@ class WriterRequests:
         from shroff.log.history import changed_by
 
         with suppress(ShroffError), self._opened.lanes.each()[0].reading() as log:
-            return {name for one in log.controls(seq) for name in changed_by(one)}
+            return {name for control in log.controls(seq) for name in changed_by(control)}
         return set()
 
     def put_in_force(

@@ -160,7 +160,7 @@ def _joined(read: Mapping[str, PartRead], standings: list[Standing]) -> list[Par
     from shroff.log.forgetting import NOTHING, PartRead
 
     found = dict(read)
-    for one in standings:
-        before = found.get(one.part, PartRead(one.part, NOTHING))
-        found[one.part] = replace(before, waiting=one.waiting, trouble=one.trouble)
+    for standing in standings:
+        before = found.get(standing.part, PartRead(standing.part, NOTHING))
+        found[standing.part] = replace(before, waiting=standing.waiting, trouble=standing.trouble)
     return [found[part] for part in sorted(found)]

@@ -269,7 +269,7 @@ class Taking:
     ) -> Iterator[Submission]:
         """What lines are; those that do not name their type are of the only one, unless a `when` chooses lines."""
         intake, types = intake_of(self._opened, keeps_hashes=keeps_hashes), self._opened.definitions.events.types
-        has_when = any(one.when is not None for type_ in types.values() for one in type_.mappings.values())
+        has_when = any(mapping.when is not None for type_ in types.values() for mapping in type_.mappings.values())
         if as_type is not None or len(types) != 1 or has_when:
             return intake.submissions(lines, source, as_type)
         return intake.submissions(lines, source, next(iter(types)), is_default=True)

@@ -237,9 +237,9 @@ class LiveWork:
         self, sources: Sequence[str | Path], as_type: str | None, format: str | None
     ) -> tuple[list[Path], System | None]:
         """The files that are named, or else the live source, its lines of this type where one is given."""
-        live = [one for one in sources if isinstance(one, str) and "://" in one]
+        live = [source for source in sources if isinstance(source, str) and "://" in source]
         if sources and not live:
-            return [Path(one) for one in sources], None
+            return [Path(source) for source in sources], None
         if not sources and self._opened.systems.source is None:
             named = (f" 'shroff sources sync {one}' reads {one}." for one in self._opened.systems.pulled)
             raise UsageError("".join((NO_SOURCE, *named)))

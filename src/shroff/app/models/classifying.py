@@ -27,7 +27,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     def __init__(self, model: Model) -> None:
         self.model = model
         self.classes_ = np.array([0, 1])
-        self.feature_names_in_ = np.array([one.name for one in model.inputs], dtype=object)
+        self.feature_names_in_ = np.array([input_.name for input_ in model.inputs], dtype=object)
         self.n_features_in_ = len(model.inputs)
 
     def fit(self, *_: object, **__: object) -> Classifier:
@@ -48,7 +48,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         """
         if hasattr(frame, "__arrow_c_stream__"):
             table = pa.table(frame)
-            columns = [self._column(table, one) for one in self.model.inputs]
+            columns = [self._column(table, input_) for input_ in self.model.inputs]
         else:
             numbers = np.asarray(frame, np.float64)
             if numbers.ndim != 2 or numbers.shape[1] != self.n_features_in_:

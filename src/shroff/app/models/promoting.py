@@ -142,7 +142,7 @@ class Promotions:
         with suppress(DefinitionError):  # models can be listed beside mistakes
             unused = self._opened.definitions.unused_scores()
             scorers = (one for scoring in self._opened.definitions.scoring.values() for one in scoring.all)
-            changed = {one.id: one.redefined for one in scorers}
+            changed = {scorer.id: scorer.redefined for scorer in scorers}
         found = sorted(
             self._opened.registry.summaries(), key=lambda one: one.made_at, reverse=True
         )  # of equal ones by id

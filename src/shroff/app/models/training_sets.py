@@ -219,7 +219,7 @@ def _check_given(manifest: Path, then: SetManifest, given: InputFiles) -> None:
                 f"{manifest} was built from the log up to sequence number {then.source.log_seq:,}: leave the files out."
             )
         return
-    names = " ".join(one.name for one in then.source.files)
+    names = " ".join(file.name for file in then.source.files)
     if not given.paths:
         raise UsageError(f"{manifest} is of the files {names}: name them.")
     if (given.labels is None) != (then.source.labels is None):

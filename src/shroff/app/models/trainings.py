@@ -344,5 +344,5 @@ def _declared(inputs: Inputs | None) -> list[Declared] | None:
 
     if inputs is None or isinstance(inputs, str | Path):
         return None if inputs is None else declared_in(inputs)
-    pairs = inputs.items() if isinstance(inputs, Mapping) else [("", one) for one in inputs]
+    pairs = inputs.items() if isinstance(inputs, Mapping) else [("", input_) for input_ in inputs]
     return [declared(theirs, text) for theirs, text in pairs]

@@ -76,7 +76,7 @@ class Agreements:
         """
         wanted = PendingApproval(subject, change, says, [*authors], self._opened.now_ms())
         known = next((one for one in self.asked(subject) if one.tag == wanted.tag), None)
-        earlier = [] if known is None else [one for one in known.authors if one not in authors]
+        earlier = [] if known is None else [author for author in known.authors if author not in authors]
         if known is not None and may_approve and len(earlier) == len(known.authors):
             return True
         with config.editing(self._opened.places):

@@ -88,7 +88,7 @@ class Checked:
     @property
     def is_ok(self) -> bool:
         """Whether it can come into force: it has no mistake, and its tests pass."""
-        return not self.mistakes and not self.elsewhere and all(one.problem is None for one in self.tests)
+        return not self.mistakes and not self.elsewhere and all(test.problem is None for test in self.tests)
 
 
 class RuleDraftFiles:
@@ -144,7 +144,7 @@ class RuleDraftFiles:
             is_new = self._require(id, tag) is None
             notes = self._notes()
             note = Note() if is_new else notes.get(id, Note())
-            note.authors = [*note.authors, *(one for one in authors if one not in note.authors)]
+            note.authors = [*note.authors, *(author for author in authors if author not in note.authors)]
             note.saved_at_ms = self._opened.now_ms()
             before("", tag_of(text))
             config.make_folder(self._folder)
@@ -197,12 +197,12 @@ class RuleDraftFiles:
         files = config.read_files(self._opened.places.folder, [], text=self._opened.read_once.texts.text)
         draft = [DraftFile(RULES, name, text)]
         loaded = load_definitions(files, self._opened.hasher, self._opened.registry.load, draft, self._opened.read_once)
-        mine = [one for one in loaded.problems if one.file == name]
+        mine = [problem for problem in loaded.problems if problem.file == name]
         mine += [] if mine else texts.not_one_rule(text, id, name)
         if not text.strip():
             mine = [Problem(name, 1, 1, "", "the draft is empty.", f"Begin with '- id: {id}'.")]
-        elsewhere = [one for one in loaded.problems if one.file != name]
-        warnings = [one for one in loaded.warnings if one.file == name]
+        elsewhere = [problem for problem in loaded.problems if problem.file != name]
+        warnings = [warning for warning in loaded.warnings if warning.file == name]
         definitions = loaded.definitions
         rule = None if definitions is None else next((one for one in definitions.rules if one.id == id), None)
         tests = (
@@ -298,7 +298,7 @@ class RuleDraftFiles:
 
     def _require_ok(self, draft: StoredDraft) -> None:
         checked = self.check(draft.id, draft.text)
-        failed = [one.problem for one in checked.tests if one.problem is not None]
+        failed = [test.problem for test in checked.tests if test.problem is not None]
         problems = [*checked.mistakes, *checked.elsewhere, *failed]
         if problems:
             raise DefinitionError(problems)

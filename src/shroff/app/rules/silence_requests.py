@@ -57,7 +57,8 @@ class PendingSilences:
         """List the requests that have not expired, by rule and key."""
         now_ms = self._opened.now_ms()
         return sorted(
-            (one for one in self._requests() if parse_time(one.until) > now_ms), key=lambda one: (one.rule, one.key)
+            (request for request in self._requests() if parse_time(request.until) > now_ms),
+            key=lambda one: (one.rule, one.key),
         )
 
     def ask(
@@ -72,7 +73,7 @@ class PendingSilences:
         with config.editing(self._opened.places):
             requests = self.all()
             was = next((one for one in requests if (one.rule, one.key) == (rule, key)), None)
-            hands = [] if was is None else [one for one in was.authors if one not in authors]
+            hands = [] if was is None else [author for author in was.authors if author not in authors]
             request = PendingSilence(rule, entity, key, entry.expires_at, note, [*hands, *authors])
             before()
             self._put([one for one in requests if one != was], request)

@@ -63,10 +63,10 @@ class Silences:
         """List all silences, by rule and line; expired ones stay until they are ended."""
         by = {rule.id: rule.by for rule in self._opened.definitions.rules}
         return [
-            Silence(rule, by.get(rule, ""), one.value, one.expires_at, one.note, one.added_by)
+            Silence(rule, by.get(rule, ""), entry.value, entry.expires_at, entry.note, entry.added_by)
             for name in sorted(self._opened.definitions.reference.lists)
             if (rule := rule_of(name)) is not None
-            for one in ListFiles(self._opened).entries(name)
+            for entry in ListFiles(self._opened).entries(name)
         ]
 
     def add(

@@ -81,7 +81,7 @@ def fit(schema: Avro, event_type: EventType, settings: Settings) -> Fit:
 
 def refusal(found: Fit, theirs: str, event_type: EventType, settings: Settings) -> str:
     """Why a schema is refused, with both schemas."""
-    told = "; ".join(f"{one.field}: {one.words}" for one in found.misfits)
+    told = "; ".join(f"{misfit.field}: {misfit.words}" for misfit in found.misfits)
     ours = schema_text(schema_of(event_type, settings))
     return f"{event_type.name} cannot be read by it: {told}. Theirs: {_cut(theirs)} Ours: {_cut(ours)}"
 
@@ -106,7 +106,7 @@ def found_at(schema: Avro, path: Path) -> Avro | None:
     """Type at a path of a record; None where there is none, or where that cannot be known (maps, texts)."""
     found = schema
     for key in path:
-        records = [one for one in found.values if one.kind == "record" and key in one.fields]
+        records = [value for value in found.values if value.kind == "record" and key in value.fields]
         if not records:
             return None
         found = records[0].fields[key]
@@ -139,7 +139,7 @@ def _unlike(field: Field, found: Avro, ours: str) -> Misfit | None:
     if both is not None:
         words = f"is {both[0]} or {both[1]} there, which their bytes do not tell apart; send one of them"
         return Misfit(field.name, str(found), ours, words)
-    refused = [one for one in found.values if (one.logical or one.kind) not in _TAKEN[field.type.kind]]
+    refused = [value for value in found.values if (value.logical or value.kind) not in _TAKEN[field.type.kind]]
     if not refused and (found.values or field.shape.is_optional):
         return None
     words = f"is {found} there and {ours} here"
@@ -160,12 +160,14 @@ def _remarks(field: Field, mapper: Mapper, schema: Avro) -> Iterator[str]:
         if mapper.is_column(field.name) and found.may_be_null and not field.shape.is_optional:
             yield f"{field.name}: may be null there and must be there here; messages without it are refused"
         if field.type.kind == "choice" and not field.type.is_open:
-            others = [one for branch in found.values for one in branch.symbols if one not in field.type.choices]
+            others = [
+                symbol for branch in found.values for symbol in branch.symbols if symbol not in field.type.choices
+            ]
             if others:
                 yield f"{field.name}: messages with {', '.join(others)} are refused, which are no choices here"
         if field.type.kind != "money":
             continue
-        for kind in sorted({one.kind for one in found.values} & set(_FLOAT_BITS)):
+        for kind in sorted({value.kind for value in found.values} & set(_FLOAT_BITS)):
             said = "" if name == field.name else f"{name} is "
             yield f"{field.name}: {said}{_lost(kind, field.type.places)}"
 

@@ -133,7 +133,7 @@ class AvroReader:
 
 def avro_reader(event_type: EventType, mapper: Mapper, currency: str, source: str) -> AvroReader | None:
     """The reader of such records; None where a field is hashed or personal."""
-    is_plain = not event_type.personal and not any(one.shape.is_hashed for one in event_type.fields)
+    is_plain = not event_type.personal and not any(field.shape.is_hashed for field in event_type.fields)
     return AvroReader(event_type, mapper, currency, source) if is_plain else None
 
 

@@ -66,11 +66,11 @@ class Avro:
     def values(self) -> tuple[Avro, ...]:
         """Type of its values that are not null: a union's other branches, else itself."""
         branches = self.parts if self.kind == "union" else (self,)
-        return tuple(one for one in branches if one.kind != "null")
+        return tuple(branch for branch in branches if branch.kind != "null")
 
     @property
     def may_be_null(self) -> bool:
-        return self.kind == "null" or (self.kind == "union" and any(one.kind == "null" for one in self.parts))
+        return self.kind == "null" or (self.kind == "union" and any(part.kind == "null" for part in self.parts))
 
     def __str__(self) -> str:
         match self.kind:
@@ -171,7 +171,7 @@ class _Reader:
             raise ValueError(f"{full} contains itself, and could be nested without end")
         if found["type"] == "enum":
             symbols = found.get("symbols")
-            if not isinstance(symbols, list) or not all(isinstance(one, str) for one in symbols) or not symbols:
+            if not isinstance(symbols, list) or not all(isinstance(symbol, str) for symbol in symbols) or not symbols:
                 raise ValueError(f"the enum {full} has no list of symbols")
             return Avro("enum", name=full, symbols=tuple(symbols))
         if found["type"] == "fixed":
@@ -180,13 +180,13 @@ class _Reader:
                 raise ValueError(f"the fixed {full} has no size, or one beyond {SCHEMA_BYTES_MAX:,} bytes")
             return _with_logical(Avro("fixed", name=full, size=size), found)
         fields = found.get("fields")
-        if not isinstance(fields, list) or not all(_is_field(one) for one in fields):
+        if not isinstance(fields, list) or not all(_is_field(field) for field in fields):
             raise ValueError(f"the record {full} has no list of fields, each with a name and a type")
-        names = tuple(one["name"] for one in fields)
+        names = tuple(field["name"] for field in fields)
         if len(set(names)) != len(names):
             raise ValueError(f"the record {full} has a field twice")
         inside = (*within, full)
-        parts = tuple(self.type_of(_field_type(one), space, depth + 1, inside) for one in fields)
+        parts = tuple(self.type_of(_field_type(field), space, depth + 1, inside) for field in fields)
         return Avro("record", name=full, names=names, parts=parts)
 
 

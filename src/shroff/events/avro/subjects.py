@@ -124,7 +124,7 @@ def changes(schema: Avro, event_type: EventType, found: Fit, settings: Settings)
     if schema.name == schema_name_of(event_type.name, settings):
         event_type = replace(event_type, mappings={})
     mapper = Mapper(event_type, "avro")
-    misfits = {one.field: one.words for one in found.misfits}
+    misfits = {misfit.field: misfit.words for misfit in found.misfits}
     listed, used = [], set()
     for field in event_type.declared:
         ours = ("null or " if field.shape.is_optional else "") + str(as_tree(avro_type(field.type)))

@@ -104,7 +104,7 @@ class AvroDecoder:
 
     def _looked_at(self, id_: int, text: str) -> Shape | str:
         shape = Shape(text)
-        found = [(fit(shape.schema, one, self._settings), one) for one in self._types]
+        found = [(fit(shape.schema, type_, self._settings), type_) for type_ in self._types]
         if any(one.is_readable for one, _ in found):
             return shape
         nearest, event_type = min(found, key=lambda one: len(one[0].misfits))

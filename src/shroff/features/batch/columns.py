@@ -77,13 +77,13 @@ class Keeper:
     def piece(self, chunks: Sequence[Chunk]) -> Piece:
         """Put stretches together, which are of one version of lists and tables."""
         version = chunks[0].version
-        sizes = [one.size for one in chunks]
+        sizes = [chunk.size for chunk in chunks]
         starts = np.cumsum([0, *sizes[:-1]]).tolist()
-        times = np.concatenate([one.times for one in chunks])
-        names = dict.fromkeys(name for one in chunks for name in one.frames)
+        times = np.concatenate([chunk.times for chunk in chunks])
+        names = dict.fromkeys(name for chunk in chunks for name in chunk.frames)
         frames: dict[str, Frame] = {}
         for name in names:
-            parts = [one.frames[name] for one in chunks if name in one.frames]
+            parts = [chunk.frames[name] for chunk in chunks if name in chunk.frames]
             places = [(start, one.size) for one, start in zip(chunks, starts, strict=True) if name in one.frames]
             frames[name] = self._frame(name, parts, places, times, self.versions[version])
         return Piece(sum(sizes), times, frames, version)
@@ -139,11 +139,12 @@ class Keeper:
         )
         type_, first = self._events.types[name], parts[0]
         keyed = {one: np.concatenate([part.keyed[one] for part in parts]) for one in first.keyed}
-        columns = {one: joined([part.columns[one] for part in parts]) for one in first.columns}
+        columns = {column: joined([part.columns[column] for part in parts]) for column in first.columns}
         frame = ColumnFrame(type_, columns, times[rows], rows, self._events, reference, keyed)
         frame.computed = {one: as_column(joined([part.computed[one] for part in parts])) for one in first.computed}
         frame.aggregates = {
-            one: as_column(joined([part.aggregates[one] for part in parts])) for one in first.aggregates
+            aggregate: as_column(joined([part.aggregates[aggregate] for part in parts]))
+            for aggregate in first.aggregates
         }
         return frame
 
@@ -168,7 +169,9 @@ class Keeper:
         found = _fields_of(nodes, ThisField | ItemField)
         if event == group.key.event:
             found |= _fields_of(group.aggregates, ItemField)
-            found |= {one.name: one.type for one in self._events.types[event].fields if one.name == group.key.matching}
+            found |= {
+                field.name: field.type for field in self._events.types[event].fields if field.name == group.key.matching
+            }
         if event in group.asked_at:
             found |= _fields_of(group.aggregates, ThisField)
         return found

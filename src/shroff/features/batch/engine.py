@@ -116,8 +116,8 @@ class BatchEngine(Rounds):
     def _one_of_times(self) -> NDArray[np.int64]:
         """All times as one array that the pieces share."""
         assert isinstance(self._chunks, deque)
-        times = np.concatenate([np.zeros(0, np.int64), *(one.times for one in self._chunks)])
-        ends = np.cumsum([one.size for one in self._chunks]).tolist()
+        times = np.concatenate([np.zeros(0, np.int64), *(chunk.times for chunk in self._chunks)])
+        ends = np.cumsum([chunk.size for chunk in self._chunks]).tolist()
         self._chunks = deque(
             replace(one, times=times[end - one.size : end]) for one, end in zip(self._chunks, ends, strict=True)
         )

@@ -28,20 +28,20 @@ class Remarks:
 
     def note(self, what: str, askers: Iterable[Computed], row: int) -> None:
         """Record one event for all features and rules concerned."""
-        for one in askers:
-            self._rows[what, one.asker].add(row)
+        for asker in askers:
+            self._rows[what, asker.asker].add(row)
 
     def leave_out(self, askers: Iterable[Computed], rows: NDArray[Any]) -> None:
         """Note events whose value came into a history and is left out there."""
-        for one in askers:
-            self._rows[LEFT_OUT, one.asker].update(rows.tolist())
+        for asker in askers:
+            self._rows[LEFT_OUT, asker.asker].update(rows.tolist())
 
     def miss_sums(self, askers: Iterable[Computed], frame: Frame, missing: NDArray[np.bool_]) -> None:
         """Note events that ask for a sum outside 64 bits; `missing` says which of the frame."""
-        for one in askers:
-            if frame.type.name in one.events:
-                asked = missing if one.expires_ms is None else missing & (frame.times < one.expires_ms)
-                self._rows[SUM_OUTSIDE, one.asker].update(frame.rows[asked].tolist())
+        for asker in askers:
+            if frame.type.name in asker.events:
+                asked = missing if asker.expires_ms is None else missing & (frame.times < asker.expires_ms)
+                self._rows[SUM_OUTSIDE, asker.asker].update(frame.rows[asked].tolist())
 
     def found(self) -> dict[tuple[str, str], list[int]]:
         """Warnings, rows in order: an event counts once for each feature or rule."""

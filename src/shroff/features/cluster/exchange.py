@@ -187,13 +187,17 @@ def write_answers(path: Path, width: int, answers: Iterator[PartitionAnswers], *
     unfinished = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
     schema, count = _schema(("row",), width, is_binary=is_looked), 0
     with whole_file(path, unfinished, is_durable=False), closing(_new_file(unfinished, schema)) as writer:
-        for one in answers:
-            for first in range(0, len(one.rows), ANSWER_ROWS):
+        for answer in answers:
+            for first in range(0, len(answer.rows), ANSWER_ROWS):
                 some = slice(first, first + ANSWER_ROWS)
-                columns: list[Any] = [one.rows[some]]
-                columns += [one.values[some]] if one.values is not None else [*one.out[:, some], *one.valid[:, some]]
+                columns: list[Any] = [answer.rows[some]]
+                columns += (
+                    [answer.values[some]]
+                    if answer.values is not None
+                    else [*answer.out[:, some], *answer.valid[:, some]]
+                )
                 writer.write_batch(_batch(columns, schema))
-            count += len(one.rows)
+            count += len(answer.rows)
     return count
 
 

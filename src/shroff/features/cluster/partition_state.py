@@ -91,7 +91,7 @@ class PartitionPlan:
         homes = [partition_of(key, count) for key in frame.key_values(self._entity)]
         seen: list[set[int]] = [{home} for home in homes]
         for name in sorted(self._matching.get(frame.type.name, ())):
-            type_ = next(one.type for one in frame.type.fields if one.name == name)
+            type_ = next(field.type for field in frame.type.fields if field.name == name)
             for places, value in zip(seen, values_of(frame.evaluate(ItemField(type_, name))), strict=True):
                 if value is not None:
                     places.add(partition_of(value, count))
@@ -199,12 +199,12 @@ def _plan_of(plan: Plan, entity: str) -> Plan:
     """What the partitions of an entity fold: its aggregates, and the features that these read of events."""
     groups = tuple(group for group in plan.groups if group.key.entity == entity)
     features = {wanted.name: wanted for _, wanted in plan.computed}
-    read = {name for group in groups for one in group.aggregates for name in _read_within([one], features)}
+    read = {name for group in groups for aggregate in group.aggregates for name in _read_within([aggregate], features)}
     return Plan(groups, tuple((at, one) for at, one in plan.computed if one.name in read), plan.stages)
 
 
 def _asked(plan: Plan, event: str) -> list[Aggregate]:
-    return [one for group in _groups_at(plan, event) for one in group.aggregates]
+    return [aggregate for group in _groups_at(plan, event) for aggregate in group.aggregates]
 
 
 def _groups_at(plan: Plan, event: str) -> Iterator[Group]:
@@ -256,7 +256,7 @@ def _as_words(values: NDArray[Any]) -> NDArray[np.int64]:
 def _columns(asked: Sequence[Aggregate], frame: Frame, given: Sequence[EntityAnswer | None]) -> list[Column]:
     """The columns of the aggregates at the events of a type, from the answers at those of a batch."""
     answers = [given[row] if row < len(given) else None for row in frame.rows.tolist()]
-    found = [one for one in answers if one is not None]
+    found = [answer for answer in answers if answer is not None]
     if len(found) < len(answers):
         raise StateError(f"the partitions of {asked[0].entity} left a {frame.type.name} without an answer")
     width, count = len(asked), len(found)

@@ -115,5 +115,5 @@ def _changed(value: Any, change: Any) -> Any:
     if isinstance(value, dict):
         return {key: change(part) for key, part in value.items()}
     if is_dataclass(value) and not isinstance(value, type | Dictionary):
-        return replace(value, **{one.name: change(getattr(value, one.name)) for one in fields(value)})
+        return replace(value, **{field.name: change(getattr(value, field.name)) for field in fields(value)})
     return value

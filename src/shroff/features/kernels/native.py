@@ -127,7 +127,7 @@ class Native:
                 self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
                 self._engine.finalize_object()
                 kinds: dict[str, Any] = {"ptr": ctypes.c_void_p, "i64": ctypes.c_int64, "double": ctypes.c_double}
-                words = [kinds[word] for one in self.parameters for word in one.words]
+                words = [kinds[word] for parameter in self.parameters for word in parameter.words]
                 kind = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *words)
                 self._call = kind(self._engine.get_function_address(symbol))
         assert self._call is not None, "it was loaded"
@@ -173,13 +173,17 @@ class Native:
         (signature,) = made.signatures
         symbol: str = made.overloads[signature].fndesc.llvm_func_name
         module = llvm.parse_assembly(made.inspect_llvm(signature))
-        found = [str(one.type) for one in module.get_function(symbol).arguments]
-        expected = ["ptr", "ptr", *(word for one in self.parameters for word in one.words)]
+        found = [str(argument.type) for argument in module.get_function(symbol).arguments]
+        expected = ["ptr", "ptr", *(word for parameter in self.parameters for word in parameter.words)]
         if found != expected:  # another version of numba that does it otherwise: nothing may be called so
             raise RuntimeError(f"numba passes {found} to {symbol}, and not {expected}")
         machine = _machine()
         _keep_only(module, symbol, machine)
-        outside = {one.name for one in module.functions if one.is_declaration and not one.name.startswith("llvm.")}
+        outside = {
+            function.name
+            for function in module.functions
+            if function.is_declaration and not function.name.startswith("llvm.")
+        }
         if lacking := sorted(name for name in outside if not hasattr(_IN_EVERY_PROCESS, name)):
             # Numba's own functions, for arrays that a kernel makes: LLVM ends the process where one is missing.
             raise RuntimeError(f"the kernel {self.__name__} calls {', '.join(lacking)}, which only numba has")

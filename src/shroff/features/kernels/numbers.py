@@ -71,7 +71,7 @@ def settle(function: Kernel) -> Kernel:
 
 
 def _names(code: CodeType) -> set[str]:
-    inside = [one for one in code.co_consts if isinstance(one, CodeType)]
+    inside = [co_const for co_const in code.co_consts if isinstance(co_const, CodeType)]
     return {*code.co_names, *(name for one in inside for name in _names(one))}
 
 

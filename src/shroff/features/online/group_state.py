@@ -76,10 +76,14 @@ class GroupState:
         is_kept = self.kernel is not None and not is_fed_only
         self.history = WindowState(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel and is_kept else None
         self.look = ScanState(group.aggregates, lateness_ms, reference) if self.kernel is None else None
-        self.this_fields = {one: this_fields(one) for one in group.aggregates}
+        self.this_fields = {aggregate: this_fields(aggregate) for aggregate in group.aggregates}
         self.sums = [at for at, one in enumerate(group.aggregates) if AGGREGATES[one.function].is_total]
         self._remarks, self._sum_rows = remarks, np.array(self.sums, np.int64)
-        exact = [one for one in group.aggregates if one.argument is not None and one.argument.type.is_exact]
+        exact = [
+            aggregate
+            for aggregate in group.aggregates
+            if aggregate.argument is not None and aggregate.argument.type.is_exact
+        ]
         self.looked_at = {whole_series_of(one) for one in exact} if self.look is not None else set()
         self.links: Links | None = None
         if group.key.rule is not None:
@@ -321,7 +325,9 @@ class GroupState:
         asks = self.asks(frames, len(times)).tolist()
         this: dict[int, dict[str, Value]] = {}
         for event in self.group.asked_at & frames.keys():
-            this |= _rows(frames[event], [node for one in self.group.aggregates for node in leaves_of_this(one)])
+            this |= _rows(
+                frames[event], [node for aggregate in self.group.aggregates for node in leaves_of_this(aggregate)]
+            )
         return inserts, asks, items, this
 
     def _look_items(self, frames: Mapping[str, Frame], size: int) -> tuple[list[int], dict[int, dict[str, Value]]]:

@@ -77,9 +77,9 @@ class RowEngine:
     def _made(self, event: str) -> RowReads:
         reads = RowReads(self._events.types[event], self._events, self._reference)
         for stage in range(self._plan.stages):
-            for one in self._groups:
-                if one.group.key.stage == stage and one.group.key.rule is None:
-                    _add(reads, one.step(reads))
+            for group in self._groups:
+                if group.group.key.stage == stage and group.group.key.rule is None:
+                    _add(reads, group.step(reads))
             for at, wanted in self._plan.computed:
                 if at == stage and wanted.name not in self._by_row and event in wanted.events:
                     _add_computed(reads, wanted)
@@ -92,7 +92,7 @@ class RowEngine:
 
     def _add_rule(self, reads: RowReads, rule: SinceFlag) -> None:
         """A rule that looks `since flag`: its histories answer, its condition is asked, and a hit empties them."""
-        groups = [one for one in self._groups if one.group in rule.groups]
+        groups = [group for group in self._groups if group.group in rule.groups]
         for one in groups:
             _add(reads, one.step(reads))
         wanted = rule.wanted

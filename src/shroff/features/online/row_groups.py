@@ -53,7 +53,7 @@ class RowGroup:
         insert, ask = self._insert_key(reads), self._ask_key(reads)
         if insert is None and ask is None:
             return None
-        places = [reads.place(one) for one in self.group.group.aggregates] if ask is not None else []
+        places = [reads.place(aggregate) for aggregate in self.group.group.aggregates] if ask is not None else []
         if self.group.look is not None:
             return self._look_step(reads, insert, ask, places)
         return self._kernel_step(reads, insert, ask, places)
@@ -68,7 +68,7 @@ class RowGroup:
         if key.matching is None:
             value = reads.key(key.entity)
         else:
-            type_ = next(one.type for one in reads.type.fields if one.name == key.matching)
+            type_ = next(field.type for field in reads.type.fields if field.name == key.matching)
             value = reads.evaluate(ItemField(type_, key.matching))
         return joined([value, *(reads.evaluate(item) for item, _ in key.pairs)]) if key.pairs else value
 
@@ -178,7 +178,7 @@ class RowGroup:
         """What puts a kernel's answers into a row that asks."""
         words, floats = memoryview(out.reshape(-1)), memoryview(out.reshape(-1).view(np.float64))
         flags, texts = memoryview(valid.reshape(-1)), self.group.texts
-        kinds = [one.type.kind for one in self.group.group.aggregates] if places else []
+        kinds = [aggregate.type.kind for aggregate in self.group.group.aggregates] if places else []
         plain, others = list[tuple[int, int, Any]](), list[tuple[int, int, bool]]()
         for number, (at, kind) in enumerate(zip(places, kinds, strict=True)):
             if kind in {"text", "choice", "boolean"}:
@@ -210,9 +210,12 @@ class RowGroup:
         assert look is not None
         aggregates = self.group.group.aggregates
         items = _named(
-            reads, [node for one in aggregates for node in leaves_of_item(one)] if insert is not None else []
+            reads,
+            [node for aggregate in aggregates for node in leaves_of_item(aggregate)] if insert is not None else [],
         )
-        this = _named(reads, [node for one in aggregates for node in leaves_of_this(one)] if ask is not None else [])
+        this = _named(
+            reads, [node for aggregate in aggregates for node in leaves_of_this(aggregate)] if ask is not None else []
+        )
         looked_at = [] if insert is None else [self._looked_at(key, reads) for key in self.group.looked_at]
         hide, note_sums, time_at = self._hiding(reads, places), self._noting_sums(reads), reads.time_at
         insert_view = self._insert

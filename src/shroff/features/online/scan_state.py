@@ -89,7 +89,7 @@ class ScanState:
                 self._round = list(self.cells)
             key = self._round.pop()
             cells = self.cells.get(key, [])
-            over = min(_over(one, cells, oldest_ms) for one in self.aggregates)
+            over = min(_over(aggregate, cells, oldest_ms) for aggregate in self.aggregates)
             if over and over == len(cells):
                 del self.cells[key]
             elif over:

@@ -39,7 +39,7 @@ def _is_operand(node: Node) -> bool:
     """What is known before the rows are taken, and what the histories answer."""
     if isinstance(node, Aggregate):
         return True
-    is_running = any(one.since_flag for one in aggregates(node))
+    is_running = any(aggregate.since_flag for aggregate in aggregates(node))
     return not is_running and not (isinstance(node, Literal) and not node.type.is_text)
 
 
@@ -79,7 +79,7 @@ class RuleByKernel:
         self._program = np.array(program.words(0), np.int64)
         shape = program.operations_at(0), len(program.operations), program.register_at(0, program.result)
         self._shape = np.array(shape, np.int64)
-        answered = [one for group in groups for one in group.group.aggregates]
+        answered = [aggregate for group in groups for aggregate in group.group.aggregates]
         self._columns = [node for node in operands if node not in answered]
         sources = [answered.index(node) if node in answered else ~self._columns.index(node) for node in operands]
         self._sources = np.array(sources, np.int64)

@@ -146,7 +146,7 @@ def _row_leaf(frame: Frame, now: Values) -> Callable[[Node], Evaluate]:
 
     def leaf(node: Node) -> Evaluate:
         if isinstance(node, Aggregate) and node.since_flag:
-            needed = [frame.field(one.name, one.type).valid for one in this_fields(node)]
+            needed = [frame.field(this_field.name, this_field.type).valid for this_field in this_fields(node)]
             return lambda at: now.get(node) if all(valid[at] for valid in needed) else None
         values = values_of(frame.evaluate(node))
         return lambda at: values[at]

@@ -184,7 +184,9 @@ class Program:
         first = kernel.REGISTER_WORDS * self.operands
         constants = [word for constant in self.constants for word in constant]
         registers[first : first + len(constants)] = constants
-        operations = [(what, *(self.register_at(at, one) for one in registers)) for what, *registers in self.operations]
+        operations = [
+            (what, *(self.register_at(at, register) for register in registers)) for what, *registers in self.operations
+        ]
         return registers + [word for operation in operations for word in operation]
 
     def register_at(self, at: int, number: int) -> int:

@@ -127,7 +127,7 @@ class EventRun(Sequence[Submission]):
         if self._events is not None or self._asked > len(self.ids) // 8:
             return self.events[row]
         columns = [self.columns[name] for name in self.type.field_names]
-        values = tuple(one.values[row : row + 1].tolist()[0] if one.valid[row] else None for one in columns)
+        values = tuple(column.values[row : row + 1].tolist()[0] if column.valid[row] else None for column in columns)
         return Event(self.type.name, self.ids[row], int(self.times[row]), values)
 
     def column(self, name: str) -> Column:

@@ -154,10 +154,12 @@ class LineReader:
         self._definitions = definitions
         self._records = Records(definitions.events, definitions.settings.money_places)
         self._types = list(definitions.events.types.values())
-        self._names = _joined([*(f"e{one.name}" for one in self._types), "llabel"])
+        self._names = _joined([*(f"e{type_.name}" for type_ in self._types), "llabel"])
         self._fields = {
-            one.name: _joined([msgspec.json.encode(one.fields[at].name)[1:-1].decode() for at in by_canonical_key(one)])
-            for one in self._types
+            type_.name: _joined(
+                [msgspec.json.encode(type_.fields[at].name)[1:-1].decode() for at in by_canonical_key(type_)]
+            )
+            for type_ in self._types
         }
         self._key = np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64))
         self._coders: dict[tuple[str, str], Coder] = {}

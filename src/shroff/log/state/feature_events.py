@@ -152,25 +152,27 @@ def file_batches(
     watermark_ms: int | None = None
     seq = 0
     for name, lines in files:
-        for one in intake.submissions(lines, name, as_type, is_default=True):
-            event = one.event
+        for submission in intake.submissions(lines, name, as_type, is_default=True):
+            event = submission.event
             if event is None:
-                kind, gone = left_submission(one)
+                kind, gone = left_submission(submission)
                 left.add(kind, 1, [gone])
                 continue
             if (event.type, event.id) in seen:
-                left.add("doubled", 1, [Left(one.source, one.place, DOUBLED)])
+                left.add("doubled", 1, [Left(submission.source, submission.place, DOUBLED)])
                 continue
             if watermark_ms is not None and watermark_ms - event.time_ms > lateness_ms:
-                left.add("too_late", 1, [Left(one.source, one.place, late_words(lateness_ms))])
+                left.add("too_late", 1, [Left(submission.source, submission.place, late_words(lateness_ms))])
                 continue
             if unique and unique.repeated(event, times.get, int) is not None:
-                left.add("doubled", 1, [Left(one.source, one.place, DOUBLED)])
+                left.add("doubled", 1, [Left(submission.source, submission.place, DOUBLED)])
                 continue
             names = [(event.type, name, value) for name, value in unique.keys(event)] if unique else []
             if not seen.isdisjoint(names):
                 shared = next(key[1] for key in names if key in seen)
-                left.add("refused", 1, [Left(one.source, one.place, f"{shared}: another event has this value")])
+                left.add(
+                    "refused", 1, [Left(submission.source, submission.place, f"{shared}: another event has this value")]
+                )
                 continue
             watermark_ms = event.time_ms if watermark_ms is None else max(watermark_ms, event.time_ms)
             seen.update([(event.type, event.id), *names])

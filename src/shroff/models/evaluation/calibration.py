@@ -298,6 +298,6 @@ def _mistake_of(found: Calibration) -> str:
         return "has not one probability for each margin"
     if np.any(np.diff(found.margins) <= 0):
         return "has margins that do not ascend"
-    if any(not 0.0 <= one <= 1.0 for one in found.probabilities):
+    if any(not 0.0 <= probability <= 1.0 for probability in found.probabilities):
         return "has a probability outside 0 .. 1"
     return ""

@@ -70,10 +70,10 @@ def estimate(folds: Sequence[Judged], terms: Terms, k: int | None, blocks: Block
         blocks: What is drawn together among the rows; by-day metrics are drawn by days.
     Cost: O(rows) for each of up to 200 drawings.
     """
-    points = [measure(one, terms) for one in folds]
-    reasons = [why_not(one, terms) for one in folds]
+    points = [measure(fold, terms) for fold in folds]
+    reasons = [why_not(fold, terms) for fold in folds]
     names = list(points[0]) if points else []
-    times = times_for(sum(len(one.rows) for one in folds))
+    times = times_for(sum(len(fold.rows) for fold in folds))
     drawn = {name: np.full(times, np.nan) for name in names}
     for place, lots in enumerate(drawings(blocks.count, seed, times) if names else ()):
         each = [measure(one, terms, weights) for one, weights in zip(folds, blocks.weights(lots), strict=True)]
@@ -110,7 +110,7 @@ def _add_card_precision(found: Estimates, folds: Sequence[Judged], k: int | None
         found.by_name[CARD_PRECISION] = _nothing(len(folds), "model.yaml has no capacity")
         found.drawn[CARD_PRECISION], found.blocks[CARD_PRECISION] = np.zeros(0), 0
         return
-    shown = [_key_days(one) for one in folds]
+    shown = [_key_days(fold) for fold in folds]
     each = [card_precision(one, k) for one in shown]
     best = _mean([best_card_precision(one, k) for one in shown])
     why = ["" if len(days) else "no test row has a key" for days in each]
@@ -123,7 +123,7 @@ def _add_budget_recall(found: Estimates, folds: Sequence[Judged], budget: float 
         found.by_name[BUDGET_RECALL] = _nothing(len(folds), "policy.yaml has no costs.reviews_a_day")
         found.drawn[BUDGET_RECALL], found.blocks[BUDGET_RECALL] = np.zeros(0), 0
         return
-    each = [recall_in_budget(one, budget) for one in folds]
+    each = [recall_in_budget(fold, budget) for fold in folds]
     why = ["" if there.sum() else "no test row is a fraud" for _, there in each]
     _add_by_day(found, BUDGET_RECALL, [caught for caught, _ in each], [there for _, there in each], why, seed)
 

@@ -159,7 +159,7 @@ def evaluate(
     Raises: UsageError where no fold gives a model, with the reason.
     """
     windows = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)
-    parted = [rows_of(given, one, settings.label_delay_ms, one.train_start_ms) for one in windows]
+    parted = [rows_of(given, window, settings.label_delay_ms, window.train_start_ms) for window in windows]
     parts, reports = [], []
     for number, (fold, rows) in enumerate(zip(windows, parted, strict=True)):
         part, why = _learnt(given, fold, rows, number, terms, learn)
@@ -304,7 +304,7 @@ def _without_give_away(
 ) -> dict[str, Estimate]:
     """The metrics of models that do not see the inputs which give the answer away."""
     named = frozenset(settings.give_away)
-    left = tuple(one for one in given.inputs if one.name not in named)
+    left = tuple(input_ for input_ in given.inputs if input_.name not in named)
     if not named or not left:
         return {}
     bare = replace(given, inputs=left)
@@ -340,7 +340,7 @@ def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], 
                 f"The champion was trained on {len(tested.rows) - fair:,} of {len(tested.rows):,} test rows, so the "
                 f"two are compared on the other {fair:,}."
             )
-    days = max((one.fold.test_end_ms - one.fold.test_start_ms for one in reports), default=0) // DAY_MS
-    if any(one.test_rows and not one.test_frauds for one in reports):
+    days = max((report.fold.test_end_ms - report.fold.test_start_ms for report in reports), default=0) // DAY_MS
+    if any(report.test_rows and not report.test_frauds for report in reports):
         remarks.append(f"Some tests of {days} days hold no fraud; metrics that need one leave those folds out.")
     return remarks

@@ -121,7 +121,9 @@ def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Pro
     if not why:
         return [*results]
     note = f"{why}: {CURE}"
-    return [msgspec.structs.replace(one, passed=False, note=note) if _compares(one) else one for one in results]
+    return [
+        msgspec.structs.replace(result, passed=False, note=note) if _compares(result) else result for result in results
+    ]
 
 
 def _judged(gate: ModelGate, measured: GateFigures) -> list[GateResult]:
@@ -192,7 +194,7 @@ def _without(compared: Mapping[str, Compared]) -> tuple[str, Compared] | None:
 
 def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
     """The largest fall of average precision behind the champion in any slice."""
-    compared = [one for one in measured.slices or () if one.fall is not None]
+    compared = [slice_ for slice_ in measured.slices or () if slice_.fall is not None]
     limit = "no slice falls by more than noise" if at_most is None else f"at most {at_most:g}"
     if not compared:
         is_alone = measured.champion is None
@@ -264,11 +266,14 @@ def _measured_of(stored: Stored) -> GateFigures:
     champion = compared.get(CHAMPION)
     if champion is None and stored.manifest.get(COMPARED_WITH) is not None:
         champion = _compared(_Beside(-1, 0, {}))  # there was a champion, and nothing of it is known
-    latency = next((one.value for one in stored.gates if one.name == LATENCY), None)
+    latency = next((gate.value for gate in stored.gates if gate.name == LATENCY), None)
     return GateFigures(
         found.metrics,
         champion,
-        [Slice(one.name, one.value, 0, 0, 0.0, {}, one.fall, one.falls_by_more_than_noise) for one in found.slices]
+        [
+            Slice(slice_.name, slice_.value, 0, 0, 0.0, {}, slice_.fall, slice_.falls_by_more_than_noise)
+            for slice_ in found.slices
+        ]
         or None,
         all(one.passed for one in found.leak_test) if found.leak_test else None,
         latency,

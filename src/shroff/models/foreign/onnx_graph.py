@@ -61,7 +61,7 @@ class GraphPath:
     @property
     def is_rising(self) -> bool:
         """Whether greater values stay greater; else they become smaller."""
-        return sum(one.kind in {"multiply", "divide"} and one.by < 0 for one in self.steps) % 2 == 0
+        return sum(step.kind in {"multiply", "divide"} and step.by < 0 for step in self.steps) % 2 == 0
 
     @property
     def imputed(self) -> np.float32 | None:
@@ -74,29 +74,29 @@ class GraphPath:
     def affine(self) -> tuple[float, float]:
         """The steps as `factor * value + addend`, in double precision."""
         factor, addend = 1.0, 0.0
-        for one in self.steps:
-            by = float(one.by)
-            if one.kind == "multiply":
+        for step in self.steps:
+            by = float(step.by)
+            if step.kind == "multiply":
                 factor, addend = factor * by, addend * by
-            elif one.kind == "divide":
+            elif step.kind == "divide":
                 factor, addend = factor / by, addend / by
-            elif one.kind in {"add", "subtract"}:
-                addend += by if one.kind == "add" else -by
+            elif step.kind in {"add", "subtract"}:
+                addend += by if step.kind == "add" else -by
         return factor, addend
 
 
 def _values(given: Singles, steps: Sequence[OnnxStep]) -> Singles:
     found = given
     with np.errstate(over="ignore", under="ignore"):
-        for one in steps:
-            if one.kind == "add":
-                found = found + one.by
-            elif one.kind == "subtract":
-                found = found - one.by
-            elif one.kind == "multiply":
-                found = found * one.by
-            elif one.kind == "divide":
-                found = found / one.by
+        for step in steps:
+            if step.kind == "add":
+                found = found + step.by
+            elif step.kind == "subtract":
+                found = found - step.by
+            elif step.kind == "multiply":
+                found = found * step.by
+            elif step.kind == "divide":
+                found = found / step.by
     return found
 
 
@@ -256,7 +256,7 @@ class _Reading:
         return [way.after("impute", by) for way, by in zip(ways, each, strict=True)]
 
     def _each(self, values: Sequence[float], ways: list[GraphPath], kind: str) -> list[float]:
-        found = [float(one) for one in values]
+        found = [float(value) for value in values]
         if len(found) not in {1, len(ways)}:
             raise UsageError(f"its operator {kind} has {len(found)} values for {len(ways)} columns; convert it again")
         return found if len(found) == len(ways) else found * len(ways)

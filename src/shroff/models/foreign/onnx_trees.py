@@ -41,7 +41,7 @@ class OnnxTree:
         return (node for node, mode in enumerate(self.modes) if mode == _LEAF)
 
     def targets(self) -> set[int]:
-        return {target for one in self.weights for target in one}
+        return {target for weight in self.weights for target in weight}
 
     def children(self, node: int, *, is_true: bool) -> int:
         return self.true[node] if is_true else self.false[node]

@@ -107,10 +107,10 @@ def _tree(tree: WrittenTree, number: int, count: int) -> dict[str, Any]:
     parents[tree.left[inner]], parents[tree.right[inner]] = inner, inner
     nodes = sorted(tree.sets)
     members = [sorted(tree.sets[node]) for node in nodes]
-    sizes = [len(one) for one in members]
+    sizes = [len(member) for member in members]
     return {
         "base_weights": [0.0] * size,
-        "categories": [code for one in members for code in one],
+        "categories": [code for member in members for code in member],
         "categories_nodes": nodes,
         "categories_segments": [sum(sizes[:place]) for place in range(len(sizes))],
         "categories_sizes": sizes,

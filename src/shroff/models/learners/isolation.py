@@ -115,7 +115,7 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     width = max(1, round(plan.parameters.get("columns", 1.0) * len(rows.inputs)))
     splits = np.zeros(len(rows.inputs), np.int64)
     unit = trees * usual_depth(sample)
-    is_category = tuple(one.kind == CATEGORY for one in rows.inputs)
+    is_category = tuple(input_.kind == CATEGORY for input_ in rows.inputs)
     grower = _Grower(rows.columns, is_category, lots, math.ceil(math.log2(sample)), unit, splits)
     grown = [
         grower.tree(

@@ -60,7 +60,7 @@ def fit(
     count = len(verdicts)
     stop = count if stop is None else stop
     check_rows(learner, inputs, verdicts[:stop])
-    known = tuple(known_column(one, stop) for one in inputs)
+    known = tuple(known_column(input_, stop) for input_ in inputs)
     rows = TrainingRows(
         tuple(columns_for(known, inputs)),
         known,
@@ -125,7 +125,7 @@ def known_column(given: Input, stop: int) -> InputColumn:
 
 def columns_for(known: Sequence[InputColumn], inputs: Sequence[Input]) -> list[Values]:
     """The columns that a model reads, from those of a set: categories by the model's own places, NaN where unknown."""
-    by_name = {one.name: one for one in inputs}
+    by_name = {input_.name: input_ for input_ in inputs}
     return [_column(one, by_name[one.name]) for one in known]
 
 

@@ -163,8 +163,8 @@ def _judge(
     tried, stopped = round(len(rows) * TRIED_SHARE), round(len(rows) * STOPPED_SHARE)
     kept = thinned(verdicts[:stopped], settings.negatives_kept, settings.seed)
     stop = int(np.searchsorted(kept, tried))
-    early = [one.take(rows[kept]) for one in given.inputs]
-    late = [one.take(rows[stopped:]) for one in given.inputs]
+    early = [input_.take(rows[kept]) for input_ in given.inputs]
+    late = [input_.take(rows[stopped:]) for input_ in given.inputs]
     frauds = verdicts[stopped:] == FRAUD
     if not frauds.any():
         raise UsageError(

@@ -59,10 +59,10 @@ class Trained:
             "format": fitted.format,
             "learner": fitted.parameters["learner"],
             "inputs": [
-                {"name": one.name, "kind": one.kind}
-                | ({"categories": one.categories} if one.categories else {})
-                | ({"feature": one.feature} if one.feature else {})
-                for one in fitted.inputs
+                {"name": input_.name, "kind": input_.kind}
+                | ({"categories": input_.categories} if input_.categories else {})
+                | ({"feature": input_.feature} if input_.feature else {})
+                for input_ in fitted.inputs
             ],
             "calibration": self.calibration.as_manifest(),
             "negatives_kept": self.negatives_kept,
@@ -104,7 +104,7 @@ def train(
     genuine, left = (int(np.count_nonzero(part == GENUINE)) for part in (verdicts, verdicts[kept]))
     share = left / max(genuine, 1)
     rows, verdicts = rows[kept], verdicts[kept]
-    inputs = [one.take(rows) for one in given.inputs]
+    inputs = [input_.take(rows) for input_ in given.inputs]
     frauds = int(np.count_nonzero(verdicts == FRAUD))
     stop = last_part(verdicts)
     told = dict(parameters)
@@ -113,7 +113,7 @@ def train(
     if stop < len(rows):
         plan = LearningPlan.of(told, settings.seed, threads)
         early = fit(settings.learner, inputs, verdicts, None, plan, stop=stop, growing=growing)
-        last = [one.take(np.arange(stop, len(rows))) for one in inputs]
+        last = [input_.take(np.arange(stop, len(rows))) for input_ in inputs]
         margins = loaded(early, calibration, 1.0).margins(columns_for(early.inputs, last))
         if settings.calibration != "none":
             # Sums of the linear algebra depend on the number of threads.

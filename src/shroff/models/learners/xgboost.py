@@ -128,7 +128,7 @@ def weights_of(rows: TrainingRows, told: Mapping[str, float]) -> Floats:
 
 def kinds_of(rows: TrainingRows) -> list[str]:
     """What XGBoost calls the kinds of inputs: `c` for a category, `q` for a number."""
-    return ["c" if one.kind == CATEGORY else "q" for one in rows.inputs]
+    return ["c" if input_.kind == CATEGORY else "q" for input_ in rows.inputs]
 
 
 def _alike(rows: TrainingRows) -> Floats:

@@ -88,8 +88,8 @@ def report_page(
 
 
 def _answer(evaluation: Evaluation, gates: Sequence[GateResult]) -> str:
-    frauds = sum(one.test_frauds for one in evaluation.folds)
-    rows = sum(one.test_rows for one in evaluation.folds)
+    frauds = sum(fold.test_frauds for fold in evaluation.folds)
+    rows = sum(fold.test_rows for fold in evaluation.folds)
     name = next((one for one in _HEADLINE if one in evaluation.metrics), "")
     words = ""
     if name:
@@ -190,18 +190,22 @@ def _beside(other: Compared, name: str) -> str:
 def _slices_table(slices: Sequence[Slice]) -> str:
     if not slices:
         return ""
-    names = [name for name in slices[0].metrics if any(one.metrics[name] is not None for one in slices)]
-    has_fall = any(one.fall is not None for one in slices)
+    names = [name for name in slices[0].metrics if any(slice_.metrics[name] is not None for slice_ in slices)]
+    has_fall = any(slice_.fall is not None for slice_ in slices)
     rows = [
         [
-            f"{one.name}: {one.value}",
-            f"{one.rows:,}",
-            f"{one.frauds:,}",
-            _number(one.score),
-            *(_number(one.metrics[name]) for name in names),
-            *([_number(one.fall) + (" more than noise" if one.falls_by_more_than_noise else "")] if has_fall else []),
+            f"{slice_.name}: {slice_.value}",
+            f"{slice_.rows:,}",
+            f"{slice_.frauds:,}",
+            _number(slice_.score),
+            *(_number(slice_.metrics[name]) for name in names),
+            *(
+                [_number(slice_.fall) + (" more than noise" if slice_.falls_by_more_than_noise else "")]
+                if has_fall
+                else []
+            ),
         ]
-        for one in slices
+        for slice_ in slices
     ]
     head = [
         "Slice",
@@ -218,31 +222,31 @@ def _folds_table(folds: Sequence[FoldReport]) -> str:
     head = ["Test", "Train rows", "Frauds", "Test rows", "Frauds", "Immature", "Unclear", "Compromised", "Declined", ""]
     rows = [
         [
-            f"{_day(one.fold.test_start_ms)} to {_day(one.fold.test_end_ms)}",
+            f"{_day(fold.fold.test_start_ms)} to {_day(fold.fold.test_end_ms)}",
             *(
                 f"{count:,}"
                 for count in (
-                    one.train_rows,
-                    one.train_frauds,
-                    one.test_rows,
-                    one.test_frauds,
-                    one.immature,
-                    one.unclear,
-                    one.compromised,
-                    one.declined,
+                    fold.train_rows,
+                    fold.train_frauds,
+                    fold.test_rows,
+                    fold.test_frauds,
+                    fold.immature,
+                    fold.unclear,
+                    fold.compromised,
+                    fold.declined,
                 )
             ),
-            one.why,
+            fold.why,
         ]
-        for one in folds
+        for fold in folds
     ]
     return table(head, rows, numbers=range(1, 9), wide=[9])
 
 
 def _leak_table(parts: Sequence[LeakLine]) -> str:
     rows = [
-        (_named(one.name), f"{one.compared:,}", "✗ failed" if one.difference else "✓ passed", one.difference or "")
-        for one in parts
+        (_named(part.name), f"{part.compared:,}", "✗ failed" if part.difference else "✓ passed", part.difference or "")
+        for part in parts
     ]
     return table(("Part", "Compared", "", "First difference"), rows, numbers=[1], wide=[3]) if rows else ""
 

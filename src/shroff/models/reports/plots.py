@@ -50,7 +50,7 @@ def cost_chart(found: Thresholds | None, currency: str) -> str:
         return ""
     # Who reviews nearly everything pays many times more: that would press the rest flat.
     most = _COST_SHOWN * max(found.without.cost, found.best.cost, 0.01)
-    shown = [one for one in points if one.cost <= most] or points
+    shown = [point for point in points if point.cost <= most] or points
     at = [max(one.review_at or 0.0, _SCORE_LEAST) for one in shown]
     costs = [one.cost for one in shown]
     x = ChartAxis("reviewed from this score", min(at), max(*at, 2 * min(at)), is_log=True)

@@ -169,7 +169,7 @@ def check_inputs(count: int, names: Sequence[str], inputs: Sequence[InputColumn]
         raise RegistryError(
             f"the model reads {count} features, and the manifest names {len(inputs)} inputs: name one for each"
         )
-    ours = [one.feature or one.name for one in inputs]
+    ours = [input_.feature or input_.name for input_ in inputs]
     is_own = all(name in {f"f{place}", f"Column_{place}"} for place, name in enumerate(names))
     if is_own or list(names) == ours:
         return
@@ -203,7 +203,7 @@ def _mistake_of(tree: Tree, inputs: Sequence[InputColumn]) -> str:
     compares[list(tree.sets)] = False
     if np.isnan(tree.thresholds[compares]).any() or not np.isfinite(tree.values[~inner]).all():
         return "has a threshold or a leaf that is not a number"
-    if any(len(one.members) and one.members.min() < 0 for one in tree.sets.values()):
+    if any(len(set_.members) and set_.members.min() < 0 for set_ in tree.sets.values()):
         return "asks for a category below 0"
     return ""
 

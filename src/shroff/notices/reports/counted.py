@@ -88,7 +88,7 @@ def _funnel(services: NoticeServices, name: str, day: date, zone: str) -> Counte
 def _counted(figure: Figure, found: FigureValues, places: int) -> CountedFigure:
     form = figure.form or {"money": "money"}.get(figure.type.kind, "number" if figure.type.is_numeric else "text")
     label = figure.label or figure.name.replace("_", " ").capitalize()
-    values = [_plain(one, figure, form, places) for one in found.values]
+    values = [_plain(value, figure, form, places) for value in found.values]
     return CountedFigure(figure.name, label[:LABEL_MAX], form, values, found.why[:WHY_MAX])
 
 
@@ -126,8 +126,8 @@ def counted_values(services: NoticeServices, notice: Notice, found: CountedRepor
         "day": day,
         "span": words["from_to"].format(first=day_text(_back(start_ms, SHOWN - 1, zone), zone, language), last=day),
         "note": _note(found, start_ms, day, zone, language),
-        "figures": _without_repeats([_figure(services, one, language) for one in found.figures]),
-        "funnels": [_steps(one, language) for one in found.funnels],
+        "figures": _without_repeats([_figure(services, figure, language) for figure in found.figures]),
+        "funnels": [_steps(funnel, language) for funnel in found.funnels],
     }
 
 

@@ -174,7 +174,7 @@ def _event(log: LogReader, after: int, upto: int) -> Record | None:
         found = _EVENT.search(text)
         if found is not None:
             seq = after + text.count(b"\n", 0, found.start()) + 1
-            return next(one for records in log.read(seq - 1, seq) for one in records)
+            return next(record for records in log.read(seq - 1, seq) for record in records)
         after += text.count(b"\n")
     return None
 
@@ -188,10 +188,10 @@ def _decided(
         upto = min(after + BLOCK, stop)
         amounts: dict[int, int] = {}
         for records in log.read(after, upto):
-            for one in records:
-                if one.decided and day.has(one.time_ms):
-                    amounts[one.seq] = facts.amount_of(one) or 0
-                    quarters[one.time_ms // QUARTER_MS] += 1
+            for record in records:
+                if record.decided and day.has(record.time_ms):
+                    amounts[record.seq] = facts.amount_of(record) or 0
+                    quarters[record.time_ms // QUARTER_MS] += 1
         for piece in log.outcome_lines(after, upto):
             for line in piece.splitlines():
                 seq, _, outcome = line.decode().partition(" ")
@@ -221,9 +221,9 @@ def _became_known(log: LogReader, day: Day, start: int, upto: int) -> tuple[Coun
     """
     verdicts: dict[str, str] = {}
     for records in log.labels_after(start, upto):
-        for one in records:
-            if day.has(one.time_ms):
-                label = msgspec.json.decode(one.body, type=_Label)
+        for record in records:
+            if day.has(record.time_ms):
+                label = msgspec.json.decode(record.body, type=_Label)
                 if label.changes:
                     verdicts[label.event] = label.verdict
     found = {"fraud": Counter[str](), "genuine": Counter[str]()}

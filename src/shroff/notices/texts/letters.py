@@ -153,7 +153,7 @@ class Letters:
         facts = [] if told is None else self._facts(notice, told, language, zone)
         if due.kind == "case" and "case" in named and notice.text_kind != RECEIPT:
             facts.append((words["the_case"], f"{self._sender.url.rstrip('/')}/cases/{named['case']}"))
-        reasons = [plain(one) for one in told.reasons] if told is not None and due.kind == "decision" else []
+        reasons = [plain(reason) for reason in told.reasons] if told is not None and due.kind == "decision" else []
         title = sentence if due.kind in {"failure", "spike"} else plain(str(named.get("event", ""))) or sentence
         none = dict.fromkeys(notice.show, words["none"])
         shown = none if told is None else self.facts.shown(notice, told, language)

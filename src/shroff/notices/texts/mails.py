@@ -42,7 +42,7 @@ def mail_of(
     message = EmailMessage(policy=SMTP)
     message["Subject"] = one_line(written.subject)
     message["From"] = own
-    message["To"] = [Address(addr_spec=one) for one in recipients]
+    message["To"] = [Address(addr_spec=recipient) for recipient in recipients]
     message["Date"] = format_datetime(datetime.fromtimestamp(made_ms // 1_000, UTC))
     message["Message-ID"] = f"<{id}@{own.domain}>"
     message["Auto-Submitted"] = "auto-generated"

@@ -141,5 +141,5 @@ def _nested(node: nodes.Node, depth: int) -> Iterator[tuple[str, int]]:
     if inside > LOOPS_MAX or (isinstance(node, nodes.For) and node.recursive):
         yield f"at most {LOOPS_MAX} nested loops are allowed, and no recursive ones", node.lineno
         return
-    for one in node.iter_child_nodes():
-        yield from _nested(one, inside)
+    for iter_child_node in node.iter_child_nodes():
+        yield from _nested(iter_child_node, inside)

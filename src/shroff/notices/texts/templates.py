@@ -110,8 +110,11 @@ class NoticeTemplates:
         """Names that a template of the project reads and does not set itself, each with its first line."""
         tree = self._parsed(name, self._own[name])
         return [
-            (one, min(part.lineno for part in tree.find_all(nodes.Name) if part.name == one))
-            for one in sorted(meta.find_undeclared_variables(tree))
+            (
+                find_undeclared_variable,
+                min(part.lineno for part in tree.find_all(nodes.Name) if part.name == find_undeclared_variable),
+            )
+            for find_undeclared_variable in sorted(meta.find_undeclared_variables(tree))
         ]
 
     def _parsed(self, name: str, text: str) -> nodes.Template:

@@ -119,5 +119,5 @@ def has_card(text: str) -> bool:
 def _is_card(text: str) -> bool:
     """Whether digits end in the check digit of a card: ISO/IEC 7812-1, annex B."""
     digits = [int(one) for one in reversed(text) if one.isdigit()]
-    doubled = (sum(divmod(2 * one, 10)) for one in digits[1::2])
+    doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0

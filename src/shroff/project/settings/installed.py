@@ -36,13 +36,13 @@ def adapters() -> Mapping[str, EntryPoint]:
     """
     found = {one.name: one for one in _own() if one.group == ADAPTERS}
     own = set(found)
-    for one in sorted(entry_points(group=ADAPTERS), key=lambda one: one.name):
-        if one.name in own:
+    for entry_point in sorted(entry_points(group=ADAPTERS), key=lambda one: one.name):
+        if entry_point.name in own:
             continue
-        if one.name in found:
-            both = " and ".join(sorted({_package(one), _package(found[one.name])}))
-            raise UsageError(f"the packages {both} both have an adapter {one.name!r}: uninstall one of them.")
-        found[one.name] = one
+        if entry_point.name in found:
+            both = " and ".join(sorted({_package(entry_point), _package(found[entry_point.name])}))
+            raise UsageError(f"the packages {both} both have an adapter {entry_point.name!r}: uninstall one of them.")
+        found[entry_point.name] = entry_point
     return found
 
 
@@ -143,8 +143,8 @@ def _listed(words: list[str]) -> str:
 
 
 def _declared(point: EntryPoint, contract: str, kind: str) -> object:
-    for one in entry_points(group=SETTINGS, name=contract):
-        if _package(one) == _package(point) and kind in (several := one.load()):
+    for entry_point in entry_points(group=SETTINGS, name=contract):
+        if _package(entry_point) == _package(point) and kind in (several := entry_point.load()):
             return several[kind]
     return getattr(point.load(), "settings", None)
 

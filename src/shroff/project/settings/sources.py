@@ -72,7 +72,7 @@ def read_source(top: YamlMapping, named: Mapping[str, NamedSource], problems: li
     """The first source that is read and does not call us, from `source` or `sources`."""
     single, read = _source(top, problems), [one for one in named.values() if one.contract == "source"]
     node, systems = top.get("sources"), [*([single] if single else []), *(one.system for one in read)]
-    if node is not None and len(systems) > 1 and any(one.lanes > 1 for one in systems):
+    if node is not None and len(systems) > 1 and any(system.lanes > 1 for system in systems):
         problems.append(node.problem("lanes share the partitions of one source, and this project reads several."))
     if node is not None and single is not None and single.kind in {one.name for one in read}:
         problems.append(node.problem(f"'source:' has the name {single.kind} beside others. Give this one another."))

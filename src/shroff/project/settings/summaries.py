@@ -119,7 +119,7 @@ def load_summary_settings(
 
 def _settings_of(read: Mapping[str, Plain], events: Events | None) -> SummarySettings:
     columns, fraud = read.get("columns"), read.get("fraud")
-    decided = [] if events is None else [one.name for one in events.types.values() if one.is_decided]
+    decided = [] if events is None else [type_.name for type_ in events.types.values() if type_.is_decided]
     return SummarySettings(
         str(read["url"]),
         str(read.get("event", decided[0] if len(decided) == 1 else "")),
@@ -154,7 +154,7 @@ def _mistakes(node: yamltext.Mapping, found: SummarySettings, events: Events | N
 
 def _mistakes_of_fields(node: yamltext.Mapping, found: SummarySettings, type_: EventType) -> list[Problem]:
     problems: list[Problem] = []
-    kinds = {one.name: one.type.kind for one in type_.fields}
+    kinds = {field.name: field.type.kind for field in type_.fields}
     money = [name for name, kind in kinds.items() if kind == "money"]
     if kinds.get(found.amount) != "money":
         hint = f"Name one of {', '.join(money)}." if money else "Declare one in events.yaml, as 'amount: money'."

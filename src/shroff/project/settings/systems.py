@@ -199,7 +199,9 @@ def _mail(top: YamlMapping, problems: list[Problem]) -> tuple[System, System]:
     common = {key.name: read[key.name] for key in MAIL_KEYS if key.name in read}
     if "keep" in common and parse_duration(str(common["keep"])) > TOLD_KEPT_MS:
         problems.append(node.problem("keep is at most 90d: the event of a mail is known for that long."))
-    flat = {key.name for one in own_settings("mailer").values() if one.is_flat for key in one.keys}
+    flat = {
+        key.name for own_setting in own_settings("mailer").values() if own_setting.is_flat for key in own_setting.keys
+    }
     beside = {name: value for name, value in read.items() if name in flat}
     ways = [name for name in read if name in own_settings("mailer") or (name not in flat and name not in common)]
     if len(ways) > 1:
@@ -285,7 +287,7 @@ def source_at(url: str, what: str, as_type: str | None) -> System:
     top = yamltext.read(f"source: {msgspec.json.encode(url).decode()}\n", what, problems)
     found = load_systems(top, problems, []).source if isinstance(top, YamlMapping) else None
     if problems or found is None:
-        words = "; ".join(f"{one.message} {one.hint}".strip() for one in problems)
+        words = "; ".join(f"{problem.message} {problem.hint}".strip() for problem in problems)
         raise UsageError(f"{what}: {words or 'there is no live source.'}")
     types = settings_of("source", found.kind).types
     if as_type is None or not types:

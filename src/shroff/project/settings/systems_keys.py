@@ -356,11 +356,13 @@ def source(named: frozenset[str] | None = None) -> Shape:
 def sources(named: frozenset[str] | None = None) -> Keys:
     """Shape of `sources`."""
     contracts = ("push", "pull", "source")
-    ours = {kind: one for one in contracts for kind in own_settings(one)}
+    ours = {kind: contract for contract in contracts for kind in own_settings(contract)}
     keys = [
         key
-        for one in contracts
-        for key in one_kind(one, named and frozenset(name for name in named if ours.get(name, one) == one)).keys
+        for contract in contracts
+        for key in one_kind(
+            contract, named and frozenset(name for name in named if ours.get(name, contract) == contract)
+        ).keys
     ]
     return own_names("where events come from, by names of your own", Keys("a source", (*keys, *NAMED_SOURCE_KEYS)))
 

@@ -331,16 +331,16 @@ class Attributes:
         scope = Scope(
             self.target.names,
             what=attribute.shown,
-            this=tuple(one for one in self.target.events.types if one in keys),
+            this=tuple(type_ for type_ in self.target.events.types if type_ in keys),
             entity=entity,
         )
         try:
             node = check(text, scope)
         except ExpressionError as error:
             raise RadarError(f"{attribute.shown}: {error.message}", attribute.place, error.hint) from None
-        for one in self.target.features.values():
-            if one.entity == entity and one.node == node:
-                return Meaning(one.name, node.type, NUMBER, unit_ms=unit_ms)
+        for feature in self.target.features.values():
+            if feature.entity == entity and feature.node == node:
+                return Meaning(feature.name, node.type, NUMBER, unit_ms=unit_ms)
         base = f"{entity}.{name}_{length}" if length else f"{entity}.{name}"
         while (taken := base in self.target.features) or (base in self.added and self.added[base].text != text):
             base += "_radar" if taken else "_2"

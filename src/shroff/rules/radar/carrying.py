@@ -265,9 +265,9 @@ class _Carrier:
     def _choice(self, attribute: Attribute, meaning: Meaning, value: Text) -> str:
         """The text of a choice that is meant, whatever its case."""
         is_exact = meaning.kind == EXACT
-        for one in meaning.type.choices:
-            if one == value.value or (not is_exact and one.lower() == value.value.lower()):
-                return one
+        for choice in meaning.type.choices:
+            if choice == value.value or (not is_exact and choice.lower() == value.value.lower()):
+                return choice
         hint = nearest(value.value, meaning.type.choices) or f"It is one of {', '.join(meaning.type.choices)}."
         raise RadarError(f"{attribute.shown} is never {value.value!r} here.", value.place, hint)
 
@@ -277,7 +277,7 @@ class _Carrier:
             self._check_operator(attribute, meaning, "in")
         if isinstance(condition.values, ListName):
             return f"{meaning.in_case(meaning.case)} in {self._list(attribute, meaning, condition.values)}"
-        values = ", ".join(self._literal(attribute, meaning, one) for one in condition.values)
+        values = ", ".join(self._literal(attribute, meaning, value) for value in condition.values)
         return f"{_operand(meaning)} in [{values}]"
 
     def _list(self, attribute: Attribute, meaning: Meaning, named: ListName) -> str:

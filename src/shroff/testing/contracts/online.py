@@ -168,9 +168,9 @@ def at_once(calls: Sequence[Callable[[], None]]) -> None:
             failed.append(error)
 
     threads = [threading.Thread(target=run, args=(call,)) for call in calls]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     if failed:
         raise failed[0]

@@ -64,7 +64,7 @@ class Recorded:
     def decisions(self) -> list[Row]:
         """What the process that took the events decided."""
         with self.project.opened.reading() as log:
-            return [_row(one) for rows in log.decisions_after() for one in rows]
+            return [_row(row) for rows in log.decisions_after() for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Keeping:
         fails = after < self.fails_at <= upto
         if not fails or self.is_kept_first:
             path = self.folder / f"{after}-{upto}-{uuid4().hex}"
-            path.with_suffix(".new").write_bytes(msgspec.json.encode([_row(one) for one in decisions]))
+            path.with_suffix(".new").write_bytes(msgspec.json.encode([_row(decision) for decision in decisions]))
             path.with_suffix(".new").rename(path.with_suffix(".json"))
         if fails:
             raise StateError(f"no place for {self.fails_at} on the disk")

@@ -111,7 +111,7 @@ class ImportedModel:
     def _fitted(self, data: bytes) -> Fitted:
         foreign = self.foreign
         total = float(foreign.gains.sum())
-        names = [one.name for one in self.read.columns]
+        names = [column.name for column in self.read.columns]
         shares = {name: round(float(gain) / total, 6) for name, gain in zip(names, foreign.gains, strict=True) if total}
         files = {**foreign.files, FILES[foreign.format]: data}
         parameters = {"learner": _LEARNERS[foreign.format], **foreign.parameters}
@@ -147,7 +147,7 @@ class ImportedModel:
             raise UsageError(
                 f"there are {frauds} frauds to calibrate by, and {FRAUDS_LAST_MIN} are needed; do not calibrate it"
             )
-        inputs = [one.take(places) for one in rows.inputs]
+        inputs = [input_.take(places) for input_ in rows.inputs]
         margins = model.margins(columns_for(model.inputs, inputs))
         kind = "auto" if settings.calibration == "none" else settings.calibration
         # Sums of the linear algebra depend on the number of threads.
@@ -213,7 +213,7 @@ def foreign_file(path: Path, rounds: int | None) -> tuple[Foreign, str]:
 def settings_for(definitions: Definitions, event: str, read: ForeignInputs) -> tuple[ModelSettings, list[str]]:
     """Settings of model.yaml for this model's inputs, and those that do not apply."""
     settings = definitions.models.get(event) or plain_settings(definitions, event, read.inputs)
-    names = {one.name for one in read.inputs}
+    names = {input_.name for input_ in read.inputs}
     given_away = [name for name in settings.give_away if name in names]
     said = []
     if given_away:
@@ -229,5 +229,5 @@ def _with_covers(foreign: Foreign, read: ForeignInputs, given: TrainingSet, seed
     if not foreign.lacks_covers or not len(given):
         return foreign.data
     rows = drawn_rows(np.arange(len(given)), seed)
-    columns = columns_for(read.columns, [one.take(rows) for one in given.inputs])
+    columns = columns_for(read.columns, [input_.take(rows) for input_ in given.inputs])
     return covered(foreign.data, np.array(columns, np.float64))

@@ -174,16 +174,16 @@ def read_by(
             raise UsageError(f"model.yaml has no model of {event}, so name what {file} reads with {OPTION} a,b,c.")
         inputs = list(model.inputs)
         given: list[tuple[str, ...] | None] = [None] * len(inputs)
-        placed = _placed(foreign, file, [one.name for one in inputs], [""] * len(inputs), "model.yaml has")
+        placed = _placed(foreign, file, [input_.name for input_ in inputs], [""] * len(inputs), "model.yaml has")
     else:
         inputs = _typed(definitions, event, listed)
         given = [one.categories for one in listed]
-        names = [one.name for one in inputs]
+        names = [input_.name for input_ in inputs]
         placed = _placed(foreign, file, names, [one.theirs for one in listed], f"{OPTION} names")
     inputs, given = [inputs[at] for at in placed], [given[at] for at in placed]
     if doubled := next((one.name for at, one in enumerate(inputs) if one in inputs[:at]), None):
         raise UsageError(f"{doubled} stands for two features of {file}; use another input for one of them.")
-    known = {one.name for one in inputs}
+    known = {input_.name for input_ in inputs}
     for name in categories:
         if name not in known:
             raise UsageError(

@@ -93,7 +93,7 @@ def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) 
         expected.append(found)
     if not places:
         raise UsageError(f"{path.name} has no rows; make some with the model itself: {SNIPPET}.")
-    told = tuple(_unknown_words(one, unknown[one.name]) for one in columns if one.name in unknown)
+    told = tuple(_unknown_words(column, unknown[column.name]) for column in columns if column.name in unknown)
     return CheckRows(path.name, tuple(places), np.array(values, np.float64).T.copy(), answer, np.array(expected), told)
 
 
@@ -205,7 +205,7 @@ def _reason(rows: CheckRows, foreign: Foreign, model: LoadedModel, allowed: floa
     """What may be the reason: two inputs that are swapped, else the order as it was taken."""
     some = slice(0, _SWAPS_ROWS)
     part = CheckRows(rows.file, rows.places[some], rows.columns[:, some], rows.answer, rows.expected[some])
-    names = [one.name for one in model.inputs]
+    names = [input_.name for input_ in model.inputs]
     numbers = [at for at, one in enumerate(model.inputs) if one.kind != CATEGORY]
     for one, other in combinations(numbers if len(names) <= _SWAPS_INPUTS_MAX else [], 2):
         swapped = part.columns.copy()

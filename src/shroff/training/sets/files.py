@@ -119,8 +119,8 @@ def _manifest(
     immature = int(np.count_nonzero((in_force < 0) & is_young))
     found = definitions.versions
     meanings = {
-        one.name: meaning_of(one.node, settings.event, definitions.events, definitions.features.get)
-        for one in settings.inputs
+        input_.name: meaning_of(input_.node, settings.event, definitions.events, definitions.features.get)
+        for input_ in settings.inputs
     }
     return SetManifest(
         format=FORMAT,

@@ -42,11 +42,11 @@ class GatheredLabels:
 
     def add_events(self, labels: Iterable[LogEvent]) -> None:
         """Labels as a history has them; those of other types are passed over."""
-        for one in labels:
-            if isinstance(one, LabelEvent) and one.of.type == self._event:
-                _, verdict, source, _, reason, _ = one.values
+        for label in labels:
+            if isinstance(label, LabelEvent) and label.of.type == self._event:
+                _, verdict, source, _, reason, _ = label.values
                 said = None if reason is None else str(reason)
-                self.add(one.of.id, str(verdict), str(source), one.time_ms, said)
+                self.add(label.of.id, str(verdict), str(source), label.time_ms, said)
 
     def of_rows(self, ids: pa.ChunkedArray, times_ms: Words) -> Labels:
         """The labels of events with these ids and times, by row.
@@ -70,14 +70,14 @@ class GatheredLabels:
         kept = np.flatnonzero(is_kept)
         kept = kept[np.argsort(rows[kept], kind="stable")]
         reasons = [self._reasons[place] for place in kept.tolist()]
-        texts = sorted({one for one in reasons if one is not None})
+        texts = sorted({reason for reason in reasons if reason is not None})
         codes = {text: code for code, text in enumerate(texts)}
         return Labels(
             rows[kept],
             np.array(self._verdicts, np.int8)[kept],
             np.array(self._strengths, np.int8)[kept],
             known_at_ms[kept],
-            np.array([-1 if one is None else codes[one] for one in reasons], np.int64),
+            np.array([-1 if reason is None else codes[reason] for reason in reasons], np.int64),
             tuple(texts),
         )
 
@@ -85,6 +85,6 @@ class GatheredLabels:
 def in_order(labels: Iterable[LabelInput], money_places: int) -> list[LabelInput]:
     """Labels by when they were known, each once."""
     found: dict[str, LabelInput] = {}
-    for one in sorted(labels, key=lambda one: one.known_at_ms):
-        found.setdefault(label_id(one, money_places), one)
+    for label in sorted(labels, key=lambda one: one.known_at_ms):
+        found.setdefault(label_id(label, money_places), label)
     return list(found.values())

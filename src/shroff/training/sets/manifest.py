@@ -150,12 +150,12 @@ def _short(versions: dict[str, str], name: str) -> str:
 
 
 def _source_differences(then: SetSource, now: SetSource) -> list[str]:
-    given = {one.name: one.sha256 for one in now.files}
-    found = [f"{one.name}: not among the files" for one in then.files if one.name not in given]
+    given = {file.name: file.sha256 for file in now.files}
+    found = [f"{file.name}: not among the files" for file in then.files if file.name not in given]
     found += [
-        f"{one.name}: another content" for one in then.files if one.name in given and given[one.name] != one.sha256
+        f"{file.name}: another content" for file in then.files if file.name in given and given[file.name] != file.sha256
     ]
-    known = {one.name for one in then.files}
+    known = {file.name for file in then.files}
     found += [f"{name}: a file that was not there then" for name in given if name not in known]
     if then.labels != now.labels:
         found.append("labels: another file, or another content")
@@ -163,7 +163,7 @@ def _source_differences(then: SetSource, now: SetSource) -> list[str]:
 
 
 def _input_differences(then: SetManifest, now: SetManifest) -> list[str]:
-    was, is_ = ({one.name: one for one in manifest.inputs} for manifest in (then, now))
+    was, is_ = ({input_.name: input_ for input_ in manifest.inputs} for manifest in (then, now))
     found = [f"input {name}: not in model.yaml any more" for name in was if name not in is_]
     found += [f"input {name}: new in model.yaml" for name in is_ if name not in was]
     return found + [

@@ -56,7 +56,7 @@ class RecordedRows:
         last = int(seqs[-1]) if len(seqs) else 0
         scores = np.full(len(seqs), np.nan)
         decisions = self._decisions.upto(last)
-        for row, place in zip(decisions, _rows(seqs, [one.seq for one in decisions]).tolist(), strict=True):
+        for row, place in zip(decisions, _rows(seqs, [decision.seq for decision in decisions]).tolist(), strict=True):
             if place >= 0:
                 scores[place] = _score(row)
         rules: list[list[str] | None] = [None] * len(seqs)

@@ -151,7 +151,7 @@ class _Maker:
         self._codes = Codes()
         inputs = zip(settings.inputs, self._wanted.inputs, strict=True)
         kinds = tuple((one.name, kind_of(computed.node.type)) for one, computed in inputs)
-        self._shape = SetShape(settings.event, as_of_ms, kinds, tuple(one.name for one in settings.slices), fold)
+        self._shape = SetShape(settings.event, as_of_ms, kinds, tuple(slice_.name for slice_ in settings.slices), fold)
 
     def batch(self, source: HistorySource, way: Way, opened: ExitStack) -> Iterator[dict[str, pa.Array]]:
         """All of the source into the batch engine; then its answers."""

@@ -80,7 +80,7 @@ def _log_frames(log: LogReader, definitions: Definitions, event: str, upto: int 
 def reads_labels(definitions: Definitions, settings: ModelSettings) -> bool:
     """Whether a feature looks at labels, so that they must stand among the events: in a log."""
     wanted = wanted_of(definitions, settings).all()
-    return any(one.event == "label" for computed in wanted for one in aggregates(computed.node))
+    return any(aggregate.event == "label" for computed in wanted for aggregate in aggregates(computed.node))
 
 
 def file_source(
@@ -110,7 +110,7 @@ def file_source(
         return file_columns(files, definitions, hasher, settings.event, left=left)
 
     def newest(now_ms: int) -> int | None:
-        times = [int(frame.times.max()) for one in columns(None) for frame in one.frames.values() if len(frame)]
+        times = [int(frame.times.max()) for column in columns(None) for frame in column.frames.values() if len(frame)]
         return latest(max(times, default=None), (label.known_at_ms for label in label_rows()), now_ms)
 
     lateness_ms = definitions.settings.lateness_ms
@@ -122,11 +122,13 @@ def _label_rows(labels: Path, definitions: Definitions, hasher: Hasher | None) -
     """The labels of a file by when they were known, each once."""
     intake = Intake(definitions.events, definitions.settings, None if hasher is None else keeping_hashed(hasher))
     found: list[LabelInput] = []
-    for one in intake.submissions(read_lines(labels), labels.name, "label"):
-        if one.label is None or not one.label.event_id:
-            why = one.refusal or "it names its event by a unique field, which only a log looks up"
-            raise UsageError(f"{labels.name}, {one.place}: {why}. 'shroff ingest' takes such files into the log.")
-        found.append(one.label)
+    for submission in intake.submissions(read_lines(labels), labels.name, "label"):
+        if submission.label is None or not submission.label.event_id:
+            why = submission.refusal or "it names its event by a unique field, which only a log looks up"
+            raise UsageError(
+                f"{labels.name}, {submission.place}: {why}. 'shroff ingest' takes such files into the log."
+            )
+        found.append(submission.label)
     return in_order(found, definitions.settings.money_places)
 
 

@@ -177,7 +177,7 @@ async def _events(service: Service, asked: EventsAsked) -> Found:
             look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
             return look.timeline(asked.entity, key, limit=asked.limit)
 
-    return {"events": [event_shown(one) for one in (await service.in_thread(read)).events]}
+    return {"events": [event_shown(event) for event in (await service.in_thread(read)).events]}
 
 
 def _check_entity(service: Service, name: str) -> None:

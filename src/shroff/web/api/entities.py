@@ -78,12 +78,12 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
         {
             "entity": name,
             "key": key,
-            "timeline": [event_shown(one) for one in timeline.events],
+            "timeline": [event_shown(event) for event in timeline.events],
             "looked_to": timeline.looked_to,
             "features": dict(timeline.features),
             "features_of": timeline.features_of or None,
             "flags": [document(row, standings.get(row.event)) for row in flags],
-            "neighbours": [_neighbour(one) for one in links.neighbours],
+            "neighbours": [_neighbour(neighbour) for neighbour in links.neighbours],
             "left_out": [{"entity": of, "key": text} for of, text in links.left_out],
             "next": next_of(timeline.looked_to + 1) if timeline.is_cut else None,
         }

@@ -104,7 +104,7 @@ async def post_labels(service: Service, request: Request) -> Response:
     )
     check_rate(service, request, len(submissions))
     if is_as_sent:
-        submissions = [undated(one) for one in submissions]
+        submissions = [undated(submission) for submission in submissions]
     answers = await taken_labels(service, request.who, submissions)
     return await _listed(service, label_shown, answers, mistakes, is_list=is_list, are_lines=are_lines)
 
@@ -121,7 +121,7 @@ async def taken_labels(service: Service, who: Who, submissions: Sequence[Submiss
     """Results of labels; the request is in the audit log."""
     if not submissions:
         return []
-    named = [one.label for one in submissions if one.label is not None]
+    named = [submission.label for submission in submissions if submission.label is not None]
     subject = _labelled(named[0]) if len(named) == 1 else f"{len(submissions)} labels"
     after = [{"event": _labelled(one), "verdict": one.verdict, "source": one.source} for one in named]
     act = Act(who, "label.add", subject, None, after[:LABELS_TOLD])

@@ -52,11 +52,11 @@ class Look:
 
     @property
     def wrong(self) -> list[Finding]:
-        return [one for one in self.findings if one.state == WRONG]
+        return [finding for finding in self.findings if finding.state == WRONG]
 
     @property
     def notes(self) -> list[Finding]:
-        return [one for one in self.findings if one.state == NOTE]
+        return [finding for finding in self.findings if finding.state == NOTE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +207,8 @@ async def health(service: Service, request: Request) -> Json[Health]:
             "ready": service.is_ready,
             "findings": list(found.findings),
             "sinks": [
-                {"name": one.name, "kind": one.kind, "through": one.through, "lag": one.lag, "stuck": one.stuck}
-                for one in found.sinks
+                {"name": sink.name, "kind": sink.kind, "through": sink.through, "lag": sink.lag, "stuck": sink.stuck}
+                for sink in found.sinks
             ],
             "drift": found.drift.looks,
             "alerts": [shown(one) for one in service.operator_alerts.firing(service.project.opened.now_ms())],
@@ -285,7 +285,9 @@ def entries(project: Project, who: Who, limit: int, before: int | None = None) -
     is_withheld = definitions.events.has_personal and not who.may(Right.READ_PERSONAL)
     try:
         with project.opened.reading() as log:
-            numbers = [one for one in log.refused_numbers() if before is None or one < before][-limit:]
+            numbers = [
+                refused_number for refused_number in log.refused_numbers() if before is None or refused_number < before
+            ][-limit:]
             found = log.refused(numbers)
             fixed = project.quarantine.fixed(log, found)
     except UsageError:  # there is no log yet

@@ -260,20 +260,20 @@ def document(found: Look) -> Live:
         },
         "verdicts": dict(sorted(figures.verdicts.items())),
         "steps": [
-            {"from": time_text(one.start_ms), "decided": one.decided, "not_approved": one.not_approved}
-            for one in figures.steps
+            {"from": time_text(step.start_ms), "decided": step.decided, "not_approved": step.not_approved}
+            for step in figures.steps
         ],
         "rules": [
             {
-                "rule": one.rule,
-                "hits_1h": one.hits,
-                "shadow": one.is_shadow,
+                "rule": rule.rule,
+                "hits_1h": rule.hits,
+                "shadow": rule.is_shadow,
                 "usual_1h": None
-                if one.usual is None
-                else {"low": int(str(one.usual.lowest)), "high": int(str(one.usual.highest))},
-                "is_spike": one.is_spike,
+                if rule.usual is None
+                else {"low": int(str(rule.usual.lowest)), "high": int(str(rule.usual.highest))},
+                "is_spike": rule.is_spike,
             }
-            for one in figures.rules
+            for rule in figures.rules
         ],
         "answer_ms": dict(answers.now_ms),
         "answer_ms_ever": dict(answers.ever_ms),

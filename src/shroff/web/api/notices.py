@@ -159,19 +159,19 @@ async def outbox(service: Service, request: Request) -> Json[Outbox]:
     """Pending notices, and letters in a state."""
     query = request.query_params
     states = [one for one in query.get("state", "").split(",") if one]
-    if any(one not in STATES for one in states):
+    if any(state not in STATES for state in states):
         raise ProblemError(400, "bad-query", "The query cannot be read", f"state: of {', '.join(STATES)}")
     limit, before = limit_of(query), cursor_of(query, tuple[int, str])
     waiting, found = await service.in_thread(letters_of, service.project, states, before, limit + 1)
     letters, last = parted(found, limit)
     cursor = None if last is None else next_of((last.made_ms, last.id))
-    trouble = [one.trouble.words for one in service.work.sinks if one.trouble is not None and one.name == "notices"]
+    trouble = [sink.trouble.words for sink in service.work.sinks if sink.trouble is not None and sink.name == "notices"]
     return Json(
         {
             "waiting": waiting,
             "trouble": trouble[0] if trouble else None,
             "next": cursor,
-            "letters": [letter_shown(one) for one in letters],
+            "letters": [letter_shown(letter) for letter in letters],
         }
     )
 

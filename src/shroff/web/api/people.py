@@ -216,7 +216,7 @@ async def revoke_key(service: Service, request: Request) -> Json[documents.KeyDo
 
 def made_key(desk: Desk, who: Who, given: NewKey) -> tuple[ApiKey, str]:
     """Make a key. Raises: as `keys.create`."""
-    scopes = [keys.known_scope(one) for one in given.scopes]
+    scopes = [keys.known_scope(scope) for scope in given.scopes]
     lasts_ms = named_duration("expires", given.expires, is_positive=True) if given.expires else None
     return keys.create(desk, who, given.name, keys.known_role(given.role), scopes=scopes, lasts_ms=lasts_ms)
 
@@ -230,7 +230,7 @@ async def audit(service: Service, request: Request) -> Json[AuditRows]:
     found = await service.in_thread(rows_of, service.desk, wanted_of(request.query_params), before, limit + 1)
     rows, last = parted(found, limit)
     cursor = None if last is None else next_of(last.number)
-    return Json({"rows": [documents.of_row(one) for one in rows], "next": cursor})
+    return Json({"rows": [documents.of_row(row) for row in rows], "next": cursor})
 
 
 async def verify_audit(service: Service, request: Request) -> Json[AuditCheck]:

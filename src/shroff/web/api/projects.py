@@ -130,7 +130,7 @@ async def rules(service: Service, request: Request) -> Json[RuleFiles]:
 
     def answer() -> Json[RuleFiles]:
         _count_hits(service)
-        return Json({"files": [_shown(one, service) for one in service.project.rules.files()]})
+        return Json({"files": [_shown(file, service) for file in service.project.rules.files()]})
 
     return await service.in_thread(answer)
 

@@ -142,7 +142,7 @@ def schema_of(type_: Any) -> Mapping[str, Any]:
     """The schema of a body or an answer by its type, made of names of `shapes`; a schema is one already."""
     if isinstance(type_, Mapping):
         return type_
-    found = [ref(one.__name__) for one in _members(type_)]
+    found = [ref(member.__name__) for member in _members(type_)]
     return found[0] if len(found) == 1 else {"anyOf": found}
 
 
@@ -252,7 +252,7 @@ def _page(found: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _parameters(parameters: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    told = [one for one in parameters if one["in"] != "path"]
+    told = [parameter for parameter in parameters if parameter["in"] != "path"]
     if told:
         yield "<table>"
         for one in told:

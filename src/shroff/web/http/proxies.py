@@ -35,7 +35,7 @@ class Proxies:
     """
 
     def __init__(self, networks: Sequence[str] = (), header: bytes = FORWARDED_FOR) -> None:
-        self._networks = [ipaddress.ip_network(one, strict=False) for one in networks]
+        self._networks = [ipaddress.ip_network(network, strict=False) for network in networks]
         self._header = header
 
     def sender(self, peer: str, headers: Sequence[tuple[bytes, bytes]]) -> str:
@@ -72,7 +72,7 @@ class Proxies:
         return found is not None and self._has(found)
 
     def _has(self, address: IP) -> bool:
-        return any(address in one for one in self._networks)
+        return any(address in network for network in self._networks)
 
     def _hops(self, headers: Sequence[tuple[bytes, bytes]]) -> Iterator[str]:
         """What the head says from whom each proxy had it, the last one first."""

@@ -56,7 +56,7 @@ async def show(service: Service, request: Request) -> Response:
         last=question.end_date or (found[-1].day if found else ""),
         types=types,
         sources=await service.in_thread(service.project.analytics.event_sources),
-        fields=sorted({name for one in types for name in one.fields}),
+        fields=sorted({name for type_ in types for name in type_.fields}),
         is_split=question.by not in {DAY, WEEK},
         mistake=mistake,
         csv=f"{PATH}/counts.csv?{urlencode(list(request.query_params.multi_items()))}",
@@ -108,8 +108,8 @@ def _chart(found: Sequence[EventCount], by: str) -> Bars | None:
         return None
     if by == WEEK:
         weeks = sorted(days)
-        labels = [f"Week of {day_text(one.toordinal() - _EPOCH)}" for one in weeks]
-        return signed_bars(labels, [Decimal(days[one]) for one in weeks], [False] * len(weeks))
+        labels = [f"Week of {day_text(week.toordinal() - _EPOCH)}" for week in weeks]
+        return signed_bars(labels, [Decimal(days[week]) for week in weeks], [False] * len(weeks))
     first, last = min(days), max(days)
     whole = [days[date.fromordinal(at)] for at in range(first.toordinal(), last.toordinal() + 1)]
     return bars_of(first.toordinal() - _EPOCH, whole)

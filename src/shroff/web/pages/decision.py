@@ -70,17 +70,17 @@ class Looked:
     @property
     def whys(self) -> list[Why]:
         """The reasons that are shown at once: rules, and what is not as usual, the strongest first."""
-        return [one for one in self.all_whys if not one.is_usual][:REASONS_SHOWN]
+        return [all_why for all_why in self.all_whys if not all_why.is_usual][:REASONS_SHOWN]
 
     @property
     def usual(self) -> list[Why]:
         """Other inputs of the model: those in their typical range, and the weakest of the others."""
         shown = self.whys
-        return [one for one in self.all_whys if one not in shown]
+        return [all_why for all_why in self.all_whys if all_why not in shown]
 
     @property
     def hits(self) -> list[RuleLine]:
-        return [one for one in self.explained.explanation.rules if one.result != "no hit"]
+        return [rule for rule in self.explained.explanation.rules if rule.result != "no hit"]
 
     @property
     def misses(self) -> int:
@@ -128,7 +128,7 @@ def _one_in(score: float) -> str:
 
 
 def _subjects(features: Sequence[FeatureLine]) -> list[Subject]:
-    keys = {one.entity: one.key for one in features if one.key is not None}
+    keys = {feature.entity: feature.key for feature in features if feature.key is not None}
     return [Subject(entity, key, entity_path(entity, key)) for entity, key in keys.items()]
 
 

@@ -162,14 +162,14 @@ def _part(service: Service, wanted: DecisionsWanted, before: int | None) -> Deci
             part = _read(service.project, log, wanted, log.last_seq() + 1 if before is None else before)
     except UsageError:  # there is no log yet
         return DecisionsPart([], 0)
-    stopped = [one for one in part.lines if one.row.outcome != "approve"]
+    stopped = [line for line in part.lines if line.row.outcome != "approve"]
     whys = service.reasons.of((one.row.event, one.row.id) for one in stopped)
 
     def told(one: Line) -> Line:
         named = one.row.event, one.row.id
         return replace(one, why=whys.get(named), is_told=named in whys or one.row.outcome == "approve")
 
-    return replace(part, lines=[told(one) for one in part.lines])
+    return replace(part, lines=[told(line) for line in part.lines])
 
 
 def _read(project: Project, log: Log, wanted: DecisionsWanted, before: int) -> DecisionsPart:
@@ -180,7 +180,7 @@ def _read(project: Project, log: Log, wanted: DecisionsWanted, before: int) -> D
         block = [row for part in log.decisions_after(start, end) for row in part if wanted.of_decision(row)][::-1]
         if not wanted.reads_events:
             block = block[: SHOWN - len(lines) + 1]
-        lines += [one for one in _lines(project, log, block) if wanted.of_event(one.at_ms, one.summary)]
+        lines += [line for line in _lines(project, log, block) if wanted.of_event(line.at_ms, line.summary)]
         end = start
     if len(lines) > SHOWN:
         lines = lines[:SHOWN]

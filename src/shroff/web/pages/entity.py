@@ -132,7 +132,7 @@ async def show(service: Service, request: Request) -> Response:
         where=Where(""),
         offer=await service.in_thread(offer, service, request, [(name, key)], lists.NOTHING) if is_free else None,
         currency=project.definitions.settings.currency,
-        events=[texts.line(one, name) for one in events],
+        events=[texts.line(event, name) for event in events],
         looked_to=found.timeline.looked_to,
         flags=[document(row, standings.get(row.event)) for row in found.flags],
         links=links,
@@ -187,9 +187,9 @@ def _head(service: Service, name: str, key: str, found: _Found, texts: _KeyTexts
 
 def _named(found: _Found) -> list[str]:
     """The events whose verdicts the page shows."""
-    records = [*found.totals.records, *(one.record for one in found.timeline.events)]
-    records += [one.newest.record for one in found.links.neighbours]
-    return sorted({f"{one.type}/{one.id}" for one in records} | {row.event for row in found.flags})
+    records = [*found.totals.records, *(event.record for event in found.timeline.events)]
+    records += [neighbour.newest.record for neighbour in found.links.neighbours]
+    return sorted({f"{record.type}/{record.id}" for record in records} | {row.event for row in found.flags})
 
 
 class _KeyTexts:
@@ -198,7 +198,7 @@ class _KeyTexts:
     def __init__(self, definitions: Definitions, standings: Mapping[str, VerdictInForce], found: _Found) -> None:
         self._definitions, self._standings, self._found = definitions, standings, found
         self._names: dict[tuple[str, str], str] = {}
-        for one in (*found.timeline.events, *(one.newest for one in found.links.neighbours)):
+        for one in (*found.timeline.events, *(neighbour.newest for neighbour in found.links.neighbours)):
             self._note(one.record)
 
     def title(self, entity: str, key: str) -> str:
@@ -227,13 +227,13 @@ class _KeyTexts:
     def links(self, name: str) -> list[LinkLine]:
         return [
             LinkLine(
-                self.title(name, one.key),
-                one.key,
-                entity_path(name, one.key),
-                [(entity, self.title(entity, text), entity_path(entity, text)) for entity, text in one.through],
-                self.line(one.newest, name),
+                self.title(name, neighbour.key),
+                neighbour.key,
+                entity_path(name, neighbour.key),
+                [(entity, self.title(entity, text), entity_path(entity, text)) for entity, text in neighbour.through],
+                self.line(neighbour.newest, name),
             )
-            for one in self._found.links.neighbours
+            for neighbour in self._found.links.neighbours
         ]
 
     def _keys_of(self, record: Record) -> dict[str, str]:
@@ -257,13 +257,13 @@ class _KeyTexts:
 def _graph(own: str, links: Sequence[LinkLine]) -> LinkGraph | None:
     others = [
         LinkedKey(
-            one.title,
+            link.title,
             ", ".join(
-                word for word in (one.newest.verdict or one.newest.one.outcome, one.newest.summary.money) if word
+                word for word in (link.newest.verdict or link.newest.one.outcome, link.newest.summary.money) if word
             ),
-            [(entity, title) for entity, title, _ in one.through],
+            [(entity, title) for entity, title, _ in link.through],
         )
-        for one in links
+        for link in links
     ]
     return link_graph(own, others) if others else None
 

@@ -142,7 +142,7 @@ def _named(service: Service, who: Who, text: str, *, is_whole: bool) -> Iterator
     if not who.may(Right.READ_DEFINITIONS):
         return
     definitions, text = service.project.definitions, text.casefold()
-    named = [("rule", one.id, f"/rules/{one.id}") for one in definitions.rules]
+    named = [("rule", rule.id, f"/rules/{rule.id}") for rule in definitions.rules]
     named += [("list", name, f"/lists/{name}") for name in sorted(definitions.reference.lists)]
     found = [one for one in named if one[1].casefold() == text or (not is_whole and text in one[1].casefold())]
     for kind, name, path in found[:NAMES_MAX]:

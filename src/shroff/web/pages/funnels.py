@@ -103,15 +103,15 @@ def _question(request: Request, name: str) -> FunnelDays:
 def _fields(service: Service, funnel: Funnel | None) -> list[str]:
     """The fields that numbers can be split by."""
     types = service.project.analytics.event_types()
-    return sorted({name for one in types if funnel and one.type in funnel.events for name in one.fields})
+    return sorted({name for type_ in types if funnel and type_.type in funnel.events for name in type_.fields})
 
 
 def _chart(rows: Sequence[DropOffRow], funnel: Funnel | None) -> Bars | None:
     """Who had dropped off at the first step by the end of each day."""
     days: dict[str, int] = {}
-    for one in rows:
-        if funnel is not None and one["step"] == funnel.steps[0].name:
-            days[one["day"]] = days.get(one["day"], 0) + one["dropped_off"]
+    for row in rows:
+        if funnel is not None and row["step"] == funnel.steps[0].name:
+            days[row["day"]] = days.get(row["day"], 0) + row["dropped_off"]
     if not any(days.values()):
         return None
     labels = [date.fromisoformat(day).strftime("%-d %b") for day in days]

@@ -75,20 +75,20 @@ def screen_of(service: Service, found: Look) -> LiveScreen:
     """A look as the templates want it."""
     figures, currency = found.figures, service.project.definitions.settings.currency
     names = [(one.event, one.id) for one in figures.newest]
-    lines = [RuleLine(one, strip_of(one.hits, one.usual)) for one in figures.rules]
-    stopped = [float(one.not_approved) for one in figures.steps]
+    lines = [RuleLine(rule, strip_of(rule.hits, rule.usual)) for rule in figures.rules]
+    stopped = [float(step.not_approved) for step in figures.steps]
     return LiveScreen(
         found,
         currency,
         SAID,
-        line_of([one.decided for one in figures.steps], LINE_HEIGHT),
+        line_of([step.decided for step in figures.steps], LINE_HEIGHT),
         bars_of(stopped, BARS_HEIGHT),
         round(max(stopped, default=0)),
         summaries_of(service.project, names),
         service.reasons.of(names),
         lines[:RULES_SHOWN],
         len(lines[RULES_SHOWN:]),
-        [one for one in figures.rules if one.is_spike and not one.is_shadow],
+        [rule for rule in figures.rules if rule.is_spike and not rule.is_shadow],
     )
 
 

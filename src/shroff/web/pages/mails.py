@@ -109,7 +109,7 @@ async def letters(service: Service, request: Request) -> Response:
     waiting, letters = await service.in_thread(letters_of, service.project, states, before, SHOWN + 1)
     found, last = parted(letters, SHOWN)
     older = None if last is None else next_of((last.made_ms, last.id))
-    trouble = next((one.trouble for one in service.work.sinks if one.name == "notices" and one.trouble), None)
+    trouble = next((sink.trouble for sink in service.work.sinks if sink.name == "notices" and sink.trouble), None)
     shown: dict[str, Any] = {"letters": found, "waiting": waiting, "older": older, "before": before}
     more = {"state": state, "states": STATES, "again": (REFUSED, UNKNOWN), "trouble": trouble, "open": OPEN}
     return page(service, request, "letters.html", **shown, **more)

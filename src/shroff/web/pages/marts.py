@@ -50,7 +50,9 @@ async def show_one(service: Service, request: Request) -> Response:
         mart=mart,
         built=built,
         columns=[] if found is None else found.columns,
-        numbers=[one.name for one in mart.columns if one.type.startswith(("DECIMAL", "BIGINT", "INTEGER", "DOUBLE"))],
+        numbers=[
+            column.name for column in mart.columns if column.type.startswith(("DECIMAL", "BIGINT", "INTEGER", "DOUBLE"))
+        ],
         rows=[] if found is None else [[_shown(value) for value in row] for row in found.rows],
         chart=None if found is None else _chart(mart, found.columns, found.rows),
         path=PATH,

@@ -91,9 +91,9 @@ async def show(service: Service, request: Request) -> Response:
         "models.html",
         models=found,
         versions=versions,
-        compared=[name for name in COMPARED if any(name in one.measured for one in versions)],
+        compared=[name for name in COMPARED if any(name in version.measured for version in versions)],
         words=lambda name: Measured(name, 0.0, None, None),
-        training=next((one for one in jobs if one.kind == "train" and one.is_open), None),
+        training=next((job for job in jobs if job.kind == "train" and job.is_open), None),
         trains=sorted(service.project.definitions.models) if may_train else [],
     )
 
@@ -197,7 +197,7 @@ async def _model(service: Service, request: Request, mistake: str = "", form: Ma
         found=found,
         manifest=stored.manifest,
         inputs=[str(one.get("name", one)) for one in stored.manifest.get("inputs", ())],
-        gates=[(one, Measured(one.name, 0.0, None, None), value_text(one)) for one in stored.gates],
+        gates=[(gate, Measured(gate.name, 0.0, None, None), value_text(gate)) for gate in stored.gates],
         back_to=await service.in_thread(_back_to, service, stored) if found.role == "champion" else "",
         facts=_facts(stored.manifest),
         folds=stored.metrics.get("folds", ()),

@@ -56,12 +56,14 @@ class Seen:
 
 def tabs(routes: Iterable[Route]) -> list[Tab]:
     """The top bar of these routes, from left to right."""
-    return sorted(Tab(s.at, s.name, one.path, one.right, s.below) for one in routes if (s := one.screen) is not None)
+    return sorted(
+        Tab(s.at, s.name, route.path, route.right, s.below) for route in routes if (s := route.screen) is not None
+    )
 
 
 def screens_of(service: Service, who: Who) -> list[Tab]:
     """The screens that somebody may see."""
-    return [one for one in tabs(service.routes) if one.right is not None and who.may(one.right)]
+    return [tab for tab in tabs(service.routes) if tab.right is not None and who.may(tab.right)]
 
 
 @cache
@@ -84,7 +86,7 @@ def page(service: Service, request: Request, template: str, status: int = 200, /
     signed_in = request.signed_in
     assert signed_in is not None
     screens = screens_of(service, signed_in.who)
-    here = next((one.path for one in screens if request.path.startswith((one.path, *one.below))), "")
+    here = next((screen.path for screen in screens if request.path.startswith((screen.path, *screen.below))), "")
     place = service.work.seq if service.is_ready else None
     seen = Seen(signed_in.user.display_name, signed_in.csrf, screens, here, place)
     return alone(template, status, seen=seen, **shown)

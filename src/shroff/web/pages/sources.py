@@ -51,7 +51,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         sources=found,
         pulled=await service.in_thread(service.project.pulled.all),
         read=await service.in_thread(service.project.source.named),
-        waiting=sum(one.state == "pending" for _, _, subscriptions in found for one in subscriptions),
+        waiting=sum(subscription.state == "pending" for _, _, subscriptions in found for subscription in subscriptions),
         may_confirm=request.who.may(Right.MEND_INPUT),
         mistake=mistake,
         path=PATH,

@@ -73,8 +73,8 @@ def judged(job: dict[str, str | None]) -> dict[str, Any]:
 
 def mistakes(error: DefinitionError, draft: Path) -> dict[str, Any]:
     """The mistakes of a draft, with the names of files that its sender knows."""
-    found = DefinitionError([replace(one, file=_named(one.file, draft)) for one in error.problems])
-    return {"error": "\n".join(str(one) for one in found.problems), "errors": places_of(found)}
+    found = DefinitionError([replace(problem, file=_named(problem.file, draft)) for problem in error.problems])
+    return {"error": "\n".join(str(problem) for problem in found.problems), "errors": places_of(found)}
 
 
 def _named(file: str, draft: Path) -> str:
@@ -101,7 +101,7 @@ def costs(report: Report) -> dict[str, str | None]:
     policies = [report.definitions.policy(event) for event in report.verdicts.types]
     found: dict[str, str | None] = {}
     for name in ("review_minor", "false_decline_minor"):
-        known = {getattr(one, name) for one in policies}
+        known = {getattr(policy, name) for policy in policies}
         only = known.pop() if len(known) == 1 else None
         found[name.removesuffix("_minor")] = None if only is None else report.money(only)
     return found

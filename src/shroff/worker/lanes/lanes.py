@@ -101,7 +101,8 @@ def lane_problems(definitions: Definitions, systems: Systems, text: str = "") ->
         words += _policy_mistakes(definitions)
     node = _node_of(text)
     return [
-        Problem(config.PROJECT_FILE, 0, 0, "", one, CURE) if node is None else node.problem(one, CURE) for one in words
+        Problem(config.PROJECT_FILE, 0, 0, "", word, CURE) if node is None else node.problem(word, CURE)
+        for word in words
     ]
 
 

@@ -45,7 +45,7 @@ class Beside:
         self._chores, self._tell = chores, tell
         self._over = Event()
         self._told = dict.fromkeys(chores, "")
-        self._threads = [Thread(target=self._look, args=(one,), name="beside", daemon=True) for one in chores]
+        self._threads = [Thread(target=self._look, args=(chore,), name="beside", daemon=True) for chore in chores]
 
     def __enter__(self) -> Self:
         for thread in self._threads:

@@ -167,7 +167,7 @@ def trace_batch(
     work: WorkerCounts, prepared: Prepared, traced: Sequence[TracedEvent], arrived_s: float, committed_s: float
 ) -> None:
     """Make the spans of a batch that is committed, and show its traces as examples of latencies."""
-    places = [one.seq for one in prepared.answers]
+    places = [answer.seq for answer in prepared.answers]
     timed = prepared.decided_at_s, prepared.decide_s, committed_s, prepared.commit_s
     for trace_id, seconds in traces.batch(traces.TracedBatch(arrived_s, *timed, places), traced):
         if trace_id:

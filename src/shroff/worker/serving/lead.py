@@ -125,9 +125,9 @@ class SourceLoop:
             self._is_away(error)
             return False
         self._came_s = time.monotonic()  # whoever is silent, or has more, is asked again after as long
-        if any(one.waiting is None and one.is_counted and not one.trouble for one in standings):
+        if any(standing.waiting is None and standing.is_counted and not standing.trouble for standing in standings):
             return False  # nobody answers for it
-        are_new = any(one.waiting and one.part not in self._reading.reached for one in standings)
+        are_new = any(standing.waiting and standing.part not in self._reading.reached for standing in standings)
         return not are_new and not self._source.health().lag
 
     def _turn(self) -> None:
@@ -174,7 +174,7 @@ class SourceLoop:
                 submissions = self._lane.checked(found, submissions)
             self._reading.add(gathered, found, submissions, self._came_s)
             if self._passing_over is not None:
-                gathered.passed_over.update({one.part: one for one in self._passing_over.offsets(found)})
+                gathered.passed_over.update({offset.part: offset for offset in self._passing_over.offsets(found)})
         return gathered
 
     def _reads(self) -> bool:

@@ -109,5 +109,5 @@ class PoisonSearch:
         if has_taken:
             self._in_a_row = 0
         if self.unwanted:
-            for one in submissions:
-                self.unwanted.pop((one.source, one.place), None)
+            for submission in submissions:
+                self.unwanted.pop((submission.source, submission.place), None)

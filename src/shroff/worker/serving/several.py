@@ -65,19 +65,19 @@ class SeveralSources:
         """Let sources that had no name, or were the only one, read on where the log has them under their kind."""
         named = log.offsets(READ)
         taken = {part.split("/", 2)[2] for part in named}
-        for one in self.readers:
-            was = known(log.offsets(one.source.name))
-            one.before.adopt({part: at for part, at in was.items() if part not in taken})
+        for reader in self.readers:
+            was = known(log.offsets(reader.source.name))
+            reader.before.adopt({part: at for part, at in was.items() if part not in taken})
 
     # ---- the contract
 
     def start(self, offsets: Mapping[str, str]) -> None:
-        for one in self.readers:
-            one.begin_at(one.own(offsets))
+        for reader in self.readers:
+            reader.begin_at(reader.own(offsets))
 
     def look(self, offsets: Mapping[str, str]) -> list[Standing]:
         """Raises: what one fails with that waiting will not mend."""
-        return list(chain.from_iterable(one.look(offsets) for one in self.readers))
+        return list(chain.from_iterable(reader.look(offsets) for reader in self.readers))
 
     def poll(self, limit: int, timeout_s: float) -> list[Taken]:
         until_s = time.monotonic() + timeout_s
@@ -89,41 +89,41 @@ class SeveralSources:
             self._wait(left_s)
 
     def passed(self, offsets: Mapping[str, str]) -> None:
-        for one in self.readers:
-            one.thread.later(one.source.passed, one.own(offsets))
+        for reader in self.readers:
+            reader.thread.later(reader.source.passed, reader.own(offsets))
 
     def refuse(self, refused: Sequence[object]) -> None:
         """Nothing: readers do."""
 
     def health(self) -> Health:
-        each = [one.health for one in self.readers]
+        each = [reader.health for reader in self.readers]
         lags = [one.lag for one in each if one.lag is not None]
         return Health(
             sum(lags) if len(lags) == len(each) else None,
             sum(one.errors for one in each),
             sum(one.rebalances for one in each),
-            [f"source {one.label}: {one.failing}" for one in self.readers if one.failing],
+            [f"source {reader.label}: {reader.failing}" for reader in self.readers if reader.failing],
             sum(one.overtaken for one in each),
             max(one.overtaken_ms for one in each),
-            {one.label: one.failing for one in self.readers},
+            {reader.label: reader.failing for reader in self.readers},
         )
 
     def trim(self, offsets: Mapping[str, str]) -> None:
-        for one in self.readers:
-            if isinstance(one.source, Trimming):
-                one.thread.later(one.source.trim, one.own(offsets))
+        for reader in self.readers:
+            if isinstance(reader.source, Trimming):
+                reader.thread.later(reader.source.trim, reader.own(offsets))
 
     def close(self) -> None:
         self.note(is_due=True)
-        for one in self.readers:
-            one.close()
+        for reader in self.readers:
+            reader.close()
 
     # ---- what came
 
     def count(self, submissions: Sequence[Submission], answers: Sequence[Answer]) -> None:
         """Take note of what became of messages."""
         by_source: dict[str, ReadNews] = {}
-        news = {one.label: one.news for one in self.readers}
+        news = {reader.label: reader.news for reader in self.readers}
         for submission, answer in zip(submissions, answers, strict=True):
             source = submission.source
             own = by_source.get(source) or by_source.setdefault(source, news[source.split("/", 2)[1]])
@@ -134,33 +134,33 @@ class SeveralSources:
         now_s = time.monotonic()
         if self._note is not None and (is_due or now_s - self._noted_s >= NOTED_S):
             self._noted_s = now_s
-            for one in self.readers:
-                if (news := one.told()) is not None:
-                    self._note(one.label, news)
+            for reader in self.readers:
+                if (news := reader.told()) is not None:
+                    self._note(reader.label, news)
 
     # ---- reading
 
     def _round(self, limit: int) -> list[Taken]:
         """What may go now, the earliest first, without waiting for messages."""
         found: list[Taken] = []
-        for one in self.readers:
-            found += one.collect()
-            one.fill(limit if one.merge is not None else max(1, (limit - _count(found)) // 2))
-            if one.merge is None:
-                found += one.collect(ANSWER_S)  # here alone, so that it does not give more than there is room for
+        for reader in self.readers:
+            found += reader.collect()
+            reader.fill(limit if reader.merge is not None else max(1, (limit - _count(found)) // 2))
+            if reader.merge is None:
+                found += reader.collect(ANSWER_S)  # here alone, so that it does not give more than there is room for
         _settle(self.readers)
-        found += chain.from_iterable(one.collect() for one in self.readers)
-        if all(one.is_lasting for one in self.readers):
+        found += chain.from_iterable(reader.collect() for reader in self.readers)
+        if all(reader.is_lasting for reader in self.readers):
             raise self.readers[0].error or StateError("no source is read")
         self.note()
         now_s = time.monotonic()
-        holding = [one for one in self.readers if one.holds_up(now_s)]  # all are asked: each notes since when
+        holding = [reader for reader in self.readers if reader.holds_up(now_s)]  # all are asked: each notes since when
         if holding:
             return found
         return found + self._taken(limit - _count(found))
 
     def _taken(self, limit: int) -> list[Taken]:
-        present = [one for one in self.readers if one.is_filled and one.merge is not None]
+        present = [reader for reader in self.readers if reader.is_filled and reader.merge is not None]
         found: list[Taken] = []
         while True:
             some = self._merged(present, limit)
@@ -181,22 +181,22 @@ class SeveralSources:
 
     def _merged(self, readers: Sequence[NamedReader], limit: int) -> list[Taken]:
         """At most so many lines of all together."""
-        merges = {one.label: one.merge for one in readers if one.merge is not None}
+        merges = {reader.label: reader.merge for reader in readers if reader.merge is not None}
         labels = {id(merge): label for label, merge in merges.items()}
         runs: dict[str, list[Run]] = {label: [] for label in merges}
         order = []
         for merge, run in take_together(list(merges.values()), limit):
             order.append(labels[id(merge)])
             runs[order[-1]].append(run)
-        taken = {one.label: iter(one.taken(runs[one.label])) for one in readers if runs[one.label]}
+        taken = {reader.label: iter(reader.taken(runs[reader.label])) for reader in readers if runs[reader.label]}
         return [next(taken[label]) for label in order]
 
     def _wait(self, left_s: float) -> None:
         """Until a reader has something new, or for a while."""
         wait_s = min(left_s, IDLE_S)
-        for one in self.readers:
-            one.await_messages(wait_s)
-        tasks = [one.task for one in self.readers if one.task is not None]
+        for reader in self.readers:
+            reader.await_messages(wait_s)
+        tasks = [reader.task for reader in self.readers if reader.task is not None]
         if tasks:
             wait(tasks, wait_s, FIRST_COMPLETED)
         else:
@@ -205,9 +205,9 @@ class SeveralSources:
 
 def _settle(readers: Sequence[NamedReader]) -> None:
     """Let readers finish what they do, for a moment; not those that were slow before, or wait for messages."""
-    wait([one.task for one in readers if one.task is not None and not one.is_slow], ROUND_S)
-    for one in readers:
-        one.is_slow = one.task is not None and not one.task.done()
+    wait([reader.task for reader in readers if reader.task is not None and not reader.is_slow], ROUND_S)
+    for reader in readers:
+        reader.is_slow = reader.task is not None and not reader.task.done()
 
 
 def _count(found: Sequence[Taken]) -> int:

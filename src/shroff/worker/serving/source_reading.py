@@ -57,7 +57,7 @@ class SourceReading:
         self._several = source if isinstance(source, SeveralSources) else None
         if self._several is not None:
             self._several.adopt(log)
-        each = [(f"{one.name}/", one) for one in self._several.readers] if self._several else [("", source)]
+        each = [(f"{reader.name}/", reader) for reader in self._several.readers] if self._several else [("", source)]
         self._letters = [(begin, DeadLetters(log, one, tell)) for begin, one in each]
         self.reached = log.offsets(source.name)
         work.offsets = known(self.reached)
@@ -111,7 +111,7 @@ class SourceReading:
 
     def done(self, gathered: SourceBatch, prepared: Prepared, committed_s: float) -> None:
         """A batch is durable."""
-        work, offsets = self._work, {one.part: one.offset for one in gathered.offsets.values()}
+        work, offsets = self._work, {offset.part: offset.offset for offset in gathered.offsets.values()}
         work.done_s = committed_s
         for came_s, count in gathered.arrived:
             work.latencies.add(committed_s - came_s, count)

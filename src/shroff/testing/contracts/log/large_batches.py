@@ -36,20 +36,20 @@ class LogLargeBatchContract(Contract):
         for at in range(0, 700, 7):  # a label and what is not decided stand between them
             mixed.records[at] = record(at + 4, kind="label", type="label", id=f"l-{at}")
         undecided = {one.seq for one in mixed.records if one.kind == "label" or one.seq % 11 == 0}
-        made = [_sealed(one) for one in mixed.decisions if one.seq not in undecided]
-        mixed.decisions, mixed.hits = made, [one for one in mixed.hits if one.seq not in undecided]
+        made = [_sealed(decision) for decision in mixed.decisions if decision.seq not in undecided]
+        mixed.decisions, mixed.hits = made, [hit for hit in mixed.hits if hit.seq not in undecided]
         batches = [payments(1, 3), mixed, payments(704, 5), payments(709, 300)]
         for batch in batches:
             log.append(batch)
-        decisions = [one for batch in batches for one in batch.decisions]
-        outcomes = {one.seq: b"%d %s\n" % (one.seq, one.outcome.encode()) for one in decisions}
+        decisions = [decision for batch in batches for decision in batch.decisions]
+        outcomes = {decision.seq: b"%d %s\n" % (decision.seq, decision.outcome.encode()) for decision in decisions}
 
         reader = self.make_reader(tmp_path)
         for each in (log, reader):
             for after, upto, size in ((0, None, 4_096), (0, None, 100), (2, 700, 256), (300, 301, 9), (3, 4, 1)):
                 last = upto or 10_000
                 found = [one for part in each.decisions_after(after, upto, size) for one in part]
-                assert found == [one for one in decisions if after < one.seq <= last]
+                assert found == [decision for decision in decisions if after < decision.seq <= last]
                 assert all(len(part) <= size for part in each.decisions_after(after, upto, size))
                 lines = b"".join(each.outcome_lines(after, upto, size))
                 assert lines == b"".join([line for seq, line in outcomes.items() if after < seq <= last])

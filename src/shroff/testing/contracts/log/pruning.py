@@ -118,7 +118,7 @@ class LogPruningContract(Contract):
         log.prune(4)
 
         assert log.controls() == controls
-        assert log.find("control", ["1", "3", "5"]) == {one.id: one for one in controls}
+        assert log.find("control", ["1", "3", "5"]) == {control.id: control for control in controls}
         assert [one.seq for one in _flat(log.read(4))] == [5, 6]
         assert log.records_at(range(8)) == {one.seq: one for one in (*controls, rest[-1])}
         log.close()

@@ -37,17 +37,19 @@ def also_of(service: Service, who: Who, entries: Sequence[CaseListEntry], refund
     lists = service.project.lists
     if entries:
         who.require(Right.EDIT_LISTS)
-    for one in entries:
-        if not one.note.strip():
-            raise UsageError(f"Adding {one.value[:100]!r} to a list needs a reason.")
-        if rule_of(one.list) is not None:
-            raise UsageError(f"{one.list} is a list of silences: silence a rule on the page of a case.")
-        lists.hashed(one.list, [one.value])  # there is such a list
-        there = lists.holding(one.value).get(one.list)
+    for entry in entries:
+        if not entry.note.strip():
+            raise UsageError(f"Adding {entry.value[:100]!r} to a list needs a reason.")
+        if rule_of(entry.list) is not None:
+            raise UsageError(f"{entry.list} is a list of silences: silence a rule on the page of a case.")
+        lists.hashed(entry.list, [entry.value])  # there is such a list
+        there = lists.holding(entry.value).get(entry.list)
         if there is not None and not is_over(there, service.cases.now_ms()):
-            raise UsageError(f"{one.value[:100]!r} is in the list {one.list} already.")
+            raise UsageError(f"{entry.value[:100]!r} is in the list {entry.list} already.")
     is_asked = lists.need_second_person
-    listed = [ListAddition(one.list, one.value, one.note.strip(), one.expires_at, is_asked) for one in entries]
+    listed = [
+        ListAddition(entry.list, entry.value, entry.note.strip(), entry.expires_at, is_asked) for entry in entries
+    ]
     return Also(reason, refund_units(refund, service.cases.money_places), tuple(listed))
 
 

@@ -341,7 +341,7 @@ def detail(desk: CaseDesk, found: Detail) -> CaseDetail:
         "refunded": money(desk, refunded_by(found.history) or None),
         "notes": [happened(one) for one in found.history if one.what == "note"],
         "history": [happened(one) for one in found.history],
-        "files": [attached(one) for one in found.files],
+        "files": [attached(file) for file in found.files],
     }
 
 

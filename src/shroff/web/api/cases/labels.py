@@ -128,7 +128,7 @@ class LabelBoard:
                 _without_label(self._decided, together.labeled, as_of_ms // DAY_MS),
                 asked,
                 waits,
-                [waiting_row(one) for one in rows],
+                [waiting_row(row) for row in rows],
             )
 
     def _followed(self, log: Log) -> LabelsInMemory:
@@ -136,7 +136,7 @@ class LabelBoard:
         if self._labels is None or last - self._labels.to > LOOK_BACK:
             self._labels, self._decided = LabelsInMemory(max(0, last - LOOK_BACK)), Counter()
         for records in log.read(max(self._labels.to, log.pruned_to()), last):
-            self._decided.update(one.time_ms // DAY_MS for one in records if one.decided)
+            self._decided.update(record.time_ms // DAY_MS for record in records if record.decided)
         self._labels.follow(log, self.project.definitions)
         return self._labels
 
@@ -145,7 +145,7 @@ class LabelBoard:
         friendly = {name: one.friendly_reasons for name, one in self.project.definitions.models.items()}
         return Together(
             len(histories),
-            Counter(one.said[one.force].verdict for one in histories.values()),
+            Counter(history.said[history.force].verdict for history in histories.values()),
             came_since(histories, -1),
             conflicts_in(histories)[::-1],
             maturity_in(histories, as_of_ms, friendly=friendly),
@@ -284,12 +284,14 @@ def document(found: LabelLook) -> LabelsTogether:
             for one in together.came
         ],
         "conflicts": len(together.conflicts),
-        "newest_conflicts": [_conflict(one) for one in together.conflicts[:SHOWN]],
+        "newest_conflicts": [_conflict(conflict) for conflict in together.conflicts[:SHOWN]],
         "maturity": {
             "frauds": curve.frauds,
             "too_young": curve.too_young,
             "later": curve.later,
-            "curve": [{"days": one.days, "share": one.share, "by_source": dict(one.by_source)} for one in curve.points],
+            "curve": [
+                {"days": point.days, "share": point.share, "by_source": dict(point.by_source)} for point in curve.points
+            ],
         },
         "waiting": found.waits,
         "without_label": [

@@ -37,7 +37,7 @@ async def put_view(service: Service, request: Request) -> Json[documents.CaseVie
     def run() -> reading.Counted:
         desk = service.cases
         kept = reading.put_view(desk, request.who, request.path_params["name"], given.query, is_shared=given.shared)
-        return next(one for one in reading.views(desk, request.who) if one.view == kept)
+        return next(view for view in reading.views(desk, request.who) if view.view == kept)
 
     return Json(documents.view(await done(service, run)))
 

@@ -73,9 +73,9 @@ def checked_document(checked: Checked, text: str) -> DraftCheck:
         "etag": tag_of(text),
         "mistakes": [mistake(one, lines) for one in checked.mistakes[:SAID_MAX]],
         "elsewhere": [str(one) for one in checked.elsewhere[:SAID_MAX]],
-        "warnings": [mistake(one, lines) for one in checked.warnings[:SAID_MAX]],
+        "warnings": [mistake(warning, lines) for warning in checked.warnings[:SAID_MAX]],
         "says": _says(checked),
-        "tests": [_test(one) for one in checked.tests[:SAID_MAX]],
+        "tests": [_test(test) for test in checked.tests[:SAID_MAX]],
         "more": {name: max(0, len(found) - SAID_MAX) for name, found in lists.items()},
     }
 

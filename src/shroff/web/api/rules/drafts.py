@@ -223,7 +223,7 @@ async def put_back(service: Service, request: Request, id_: str, seq: int, reaso
     """Put a rule back to what it said from a place of the log on, or take it out for place 0; gives the same."""
     require_reason(reason)
     look = await service.in_thread(one_rule, service, id_)
-    text = "" if seq == 0 else next((one.text for one in look.versions if one.seq == seq), None)
+    text = "" if seq == 0 else next((version.text for version in look.versions if version.seq == seq), None)
     if text is None:
         raise ProblemError(
             404, "no-version", "There is no such version", f"{id_} did not change at sequence number {seq}"

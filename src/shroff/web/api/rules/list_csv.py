@@ -25,7 +25,7 @@ def written(entries: Iterable[Entry]) -> str:
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(LIST_COLUMNS)
-    writer.writerows([_sent(getattr(one, name)) for name in LIST_COLUMNS] for one in entries)
+    writer.writerows([_sent(getattr(entry, name)) for name in LIST_COLUMNS] for entry in entries)
     return out.getvalue()
 
 

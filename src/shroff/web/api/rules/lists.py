@@ -154,7 +154,7 @@ async def approve_for(service: Service, request: Request, name: str, tag: str) -
         raise ProblemError(404, "not-asked", "No such change is requested", "reload the list")
     if request.who.kind != "user":
         raise NotAllowedError("approving a list change needs a signed-in user, not an API key")
-    if request.who.id in {one.id for one in asked.authors}:
+    if request.who.id in {author.id for author in asked.authors}:
         raise NotAllowedError(f"{request.who.name} requested this change; another person must approve it")
     change = msgspec.convert(asked.change, _Wanted)
     put = [Entry(value, note, asked.by, expires_at) for value, note, expires_at in change.put]
@@ -237,7 +237,7 @@ def _told(entries: Sequence[Entry]) -> Any:
     """Entries for the record."""
     if not entries:
         return None
-    return [asdict(one) for one in entries] if len(entries) <= TOLD_MAX else {"entries": len(entries)}
+    return [asdict(entry) for entry in entries] if len(entries) <= TOLD_MAX else {"entries": len(entries)}
 
 
 _SECOND: Final = "Silences need approval by a second person here."

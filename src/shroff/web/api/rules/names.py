@@ -44,7 +44,7 @@ class Names(TypedDict):
 async def names(service: Service, request: Request) -> Json[Names]:
     """All of them, by kind."""
     definitions = service.project.definitions
-    keys: list[RuleKey] = [{"name": one.name, "says": one.meaning} for one in RULE.keys]
+    keys: list[RuleKey] = [{"name": key.name, "says": key.meaning} for key in RULE.keys]
     return Json({"names": list(_names(definitions)), "keys": keys, "effects": list(EFFECTS)})
 
 

@@ -132,7 +132,7 @@ class RuleLook:
             return self.standing.text
         if self.draft is not None:
             return self.draft.text
-        return next((one.text for one in self.versions if one.text), "")
+        return next((version.text for version in self.versions if version.text), "")
 
 
 def all_rules(service: Service, *, is_whole: bool = False) -> list[RuleLook]:
@@ -196,7 +196,7 @@ def who_changed(desk: Desk, look: RuleLook) -> dict[int, AuditEntry]:
     acts: defaultdict[str, list[AuditEntry]] = defaultdict(list)
     for row in rows_of(desk.store, AuditFilter(subject=subject_of(look.id))):
         acts[_file_tag(row)].append(row)
-    return {one.seq: acts[one.file_tag].pop() for one in look.versions if acts[one.file_tag]}
+    return {version.seq: acts[version.file_tag].pop() for version in look.versions if acts[version.file_tag]}
 
 
 def subject_of(id_: str) -> str:

@@ -159,14 +159,14 @@ async def history(service: Service, request: Request) -> Json[RuleVersions]:
         {
             "versions": [
                 {
-                    "seq": one.seq,
-                    "time": time_text(one.at_ms),
-                    "file": one.file,
-                    "text": one.text or None,
-                    "by": who[one.seq].name if one.seq in who else None,
-                    "reason": reason_of(who.get(one.seq)) or None,
+                    "seq": version.seq,
+                    "time": time_text(version.at_ms),
+                    "file": version.file,
+                    "text": version.text or None,
+                    "by": who[version.seq].name if version.seq in who else None,
+                    "reason": reason_of(who.get(version.seq)) or None,
                 }
-                for one in found.versions
+                for version in found.versions
             ]
         }
     )

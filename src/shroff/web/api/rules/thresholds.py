@@ -245,7 +245,7 @@ def what_if_of(query: Mapping[str, str]) -> WhatIf:
         if review_at is not None and decline_at is not None and review_at > decline_at:
             raise _unreadable("write review_at no higher than decline_at")
         cuts = review_at, decline_at
-    if missed is None and cuts is None and all(one is None for one in amounts.values()):
+    if missed is None and cuts is None and all(amount is None for amount in amounts.values()):
         return AS_IT_IS
     return WhatIf(1.0 if missed is None else missed / 100, **amounts, cuts=cuts)
 

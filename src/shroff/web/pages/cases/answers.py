@@ -51,11 +51,11 @@ def offer(service: Service, request: Request, about: Iterable[tuple[str, str]], 
     """What an answer about these keys of entities can do. Reads the lists of each."""
     project, picked = service.project, _picked(form)
     found = [
-        Blockable(one.name, entity, key, (one.name, key) in picked)
+        Blockable(standing.name, entity, key, (standing.name, key) in picked)
         for entity, key in dict.fromkeys(about)
         if entity in project.definitions.events.entities and request.who.may(Right.EDIT_LISTS)
-        for one in standings(project, entity, key)
-        if one.does == "Block" and one.entry is None
+        for standing in standings(project, entity, key)
+        if standing.does == "Block" and standing.entry is None
     ]
     lasts = form.get("lasts", "30d")
     given = [form.get(name, "") for name in ("note", "refund")]

@@ -184,7 +184,7 @@ def events_of(service: Service, alerts: Sequence[Alert], within_s: float | None 
 
 def top_of(alerts: Sequence[Alert]) -> Alert | None:
     """The alert that counts most of those that want an answer; where none does, of all."""
-    return max([one for one in alerts if not one.verdict] or alerts, key=_weight, default=None)
+    return max([alert for alert in alerts if not alert.verdict] or alerts, key=_weight, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,24 +204,26 @@ class Opened:
     @property
     def waiting(self) -> int:
         """How many of its events want an answer."""
-        return sum(not one.alert.verdict for one in self.events)
+        return sum(not event.alert.verdict for event in self.events)
 
     @property
     def waiting_amount(self) -> str | None:
         """Sum of its events that want an answer; None where none has an amount."""
-        amounts = [Decimal(one.amount) for one in self.events if not one.alert.verdict and one.amount is not None]
+        amounts = [
+            Decimal(event.amount) for event in self.events if not event.alert.verdict and event.amount is not None
+        ]
         return str(sum(amounts)) if amounts else None
 
     @property
     def noun(self) -> str:
         """Noun for its events: their type where they have one and the same."""
-        types = {one.alert.event for one in self.events}
+        types = {event.alert.event for event in self.events}
         return types.pop().replace("_", " ") if len(types) == 1 else "event"
 
     @property
     def about(self) -> list[tuple[str, str]]:
         """The keys of entities that it is about, and that its most important event has."""
-        keys = [] if self.looked is None else [(one.entity, one.key) for one in self.looked.subjects]
+        keys = [] if self.looked is None else [(subject.entity, subject.key) for subject in self.looked.subjects]
         return [(self.line.case.entity, self.line.case.key), *keys]
 
     @property
@@ -236,7 +238,7 @@ def opened(service: Service, who: Who, number: int) -> Opened:
     detail = reading.detail(desk, who, number)
     events = events_of(service, [*reversed(detail.alerts)])
     first = top_of(detail.alerts)
-    top = next((one for one in events if one.alert is first), None)
+    top = next((event for event in events if event.alert is first), None)
     is_decided = top is not None and bool(top.alert.outcome)
     seen = _looked(service, top.alert) if top is not None and is_decided else None
     asked = asked_about(service, detail.alerts)

@@ -84,7 +84,7 @@ async def _page(service: Service, request: Request, changed: Case | None = None,
     in_case = await service.in_thread(_case_of, service, request.who, row.event, row.id)
     together = await service.in_thread(_together, service.project, found, row)
     form = await request.form() if mistake else NOTHING
-    about = [(one.entity, one.key) for one in found.subjects]
+    about = [(subject.entity, subject.key) for subject in found.subjects]
     return page(
         service,
         request,
@@ -153,12 +153,12 @@ def _together(project: Project, found: Looked, row: DecisionRow) -> list[Related
                 continue
             shown = [
                 Related(
-                    one,
-                    summary_of(types.get(one.record.type), fields_of(one.record), currency),
-                    decision_path(one.record.type, one.record.id) if one.outcome else "",
-                    one.record.seq == row.seq,
+                    event,
+                    summary_of(types.get(event.record.type), fields_of(event.record), currency),
+                    decision_path(event.record.type, event.record.id) if event.outcome else "",
+                    event.record.seq == row.seq,
                 )
-                for one in events
+                for event in events
             ]
             told.append(RelatedEvents(subject, shown))
     return told

@@ -44,9 +44,9 @@ async def record(service: Service, request: Request) -> Response:
     """Record the labels of a file that was looked at; refused lines are left out."""
     text = (await request.form()).get("csv", "")
     rows = await service.in_thread(_rows, service, text)
-    answers = await taken_labels(service, request.who, [one for one in rows if one.label is not None])
-    kinds = Counter(RESULTS.get(one.kind, "refused") for one in answers)
-    kinds["refused"] += sum(one.label is None for one in rows)
+    answers = await taken_labels(service, request.who, [row for row in rows if row.label is not None])
+    kinds = Counter(RESULTS.get(answer.kind, "refused") for answer in answers)
+    kinds["refused"] += sum(row.label is None for row in rows)
     return see_other(
         f"{PATH}?{urlencode({word.replace(' ', '_'): number for word, number in kinds.items() if number})}"
     )
@@ -66,7 +66,7 @@ def _page(service: Service, request: Request, text: str) -> Response:
         rows, mistake = _rows(service, text), ""
     except UsageError as error:
         rows, mistake = [], sentence(str(error))
-    labels = [one for one in rows if one.label is not None]
+    labels = [row for row in rows if row.label is not None]
     there = _there(service, labels)
     return page(
         service,
@@ -76,11 +76,11 @@ def _page(service: Service, request: Request, text: str) -> Response:
         mistake=mistake,
         text=text,
         count=len(labels),
-        verdicts=Counter(one.label.verdict for one in labels if one.label is not None),
+        verdicts=Counter(label.label.verdict for label in labels if label.label is not None),
         unmatched=len(labels) - len(there),
-        labels=[(one.place, one.label, one.place in there) for one in labels[:SHOWN]],
+        labels=[(label.place, label.label, label.place in there) for label in labels[:SHOWN]],
         refused_count=len(rows) - len(labels),
-        refused=[(one.place, sentence(one.refusal or "")) for one in rows if one.label is None][:SHOWN],
+        refused=[(row.place, sentence(row.refusal or "")) for row in rows if row.label is None][:SHOWN],
         path=PATH,
     )
 
@@ -102,9 +102,9 @@ def _rows(service: Service, text: str) -> list[Submission]:
 def _there(service: Service, labels: Sequence[Submission]) -> set[str]:
     """The places of the labels whose events are in the log."""
     named: dict[tuple[str, str], dict[str, list[str]]] = {}  # by type and unique field, empty for the id: values
-    for one in labels:
-        type_, field, value = _name(one.label)
-        named.setdefault((type_, field), {}).setdefault(value, []).append(one.place)
+    for label in labels:
+        type_, field, value = _name(label.label)
+        named.setdefault((type_, field), {}).setdefault(value, []).append(label.place)
     found = set[str]()
     with service.project.opened.reading() as log:
         for (type_, field), places in named.items():

@@ -69,7 +69,9 @@ async def show(service: Service, request: Request) -> Response:
         raise ProblemError(400, "bad-query", "The query cannot be read", f"period: one of {', '.join(PERIODS)}")
     found = await service.label_board.asked(service, PERIODS[code][1])
     together = found.together
-    delay_ms = max((one.label_delay_ms for one in service.project.definitions.models.values()), default=LABEL_DELAY_MS)
+    delay_ms = max(
+        (model.label_delay_ms for model in service.project.definitions.models.values()), default=LABEL_DELAY_MS
+    )
     return page(
         service,
         request,
@@ -82,7 +84,7 @@ async def show(service: Service, request: Request) -> Response:
         chart=bars_of(found.first_day, [every for every, _ in found.by_day], [frauds for _, frauds in found.by_day]),
         days=_days(found),
         curve=_curve(together.maturity, delay_ms),
-        conflicts=[_row(one) for one in together.conflicts[:SHOWN]],
+        conflicts=[_row(conflict) for conflict in together.conflicts[:SHOWN]],
         held={one.verdict: one for one in together.held},
         asked_days=ASKED_MS // DAY_MS,
         ages=list(zip(AGE_WORDS, found.without_label, strict=True)),
@@ -111,28 +113,28 @@ def _curve(found: Maturity, delay_ms: int) -> Curve | None:
     last = points[-1]
     told = [source for source in SOURCES if last.by_source.get(source)]
     x, y = Axis(0, last.days), Axis(0, 100)
-    lines = {"now": [(float(one.days), 100 * one.share) for one in points]}
+    lines = {"now": [(float(point.days), 100 * point.share) for point in points]}
     if len(told) > 1:
         for source in told:
-            lines[LINES[source]] = [(float(one.days), 100 * one.by_source[source]) for one in points]
+            lines[LINES[source]] = [(float(point.days), 100 * point.by_source[source]) for point in points]
     delay = -(-delay_ms // DAY_MS)
     by_delay = points[delay].share if delay < len(points) else None
     said = "" if by_delay is None else f"{100 * by_delay:.0f} % after {delay} days"
     spots = [] if by_delay is None else [((float(delay), 100 * by_delay), "dot-now", said)]
     below = [(float(value), f"{value:g}") for value in ticks(0, last.days)]
     rows = [
-        (one.days, one.share, [one.by_source.get(source, 0.0) for source in told])
-        for one in points
-        if one.days in TABLE_DAYS or one is last
+        (point.days, point.share, [point.by_source.get(source, 0.0) for source in told])
+        for point in points
+        if point.days in TABLE_DAYS or point is last
     ]
     plot = plot_of(lines, x=x, y=y, height=HEIGHT, spots=spots, below=below)
     return Curve(plot, [(source, LINES[source] if len(told) > 1 else "now") for source in told], rows, delay, by_delay)
 
 
 def _row(found: Conflict) -> Contradiction:
-    won = next(one for one in found.labels if one.in_force)
+    won = next(label for label in found.labels if label.in_force)
     first = found.labels[0]
-    against = [one for one in found.labels if one.verdict != first.verdict]
+    against = [label for label in found.labels if label.verdict != first.verdict]
     then = against[-1] if against else found.labels[-1]
     lost = first if won.verdict != first.verdict else then
     if won.source == lost.source:

@@ -100,8 +100,8 @@ def _in_valley(spots: Sequence[Spot]) -> list[Spot]:
     """
     lowest = max(spots, key=lambda one: one.y)
     return [
-        replace(one, is_below=one.y == lowest.y, is_left=one.x > RIGHT or (one.x > LEFT and one.x > lowest.x))
-        for one in spots
+        replace(spot, is_below=spot.y == lowest.y, is_left=spot.x > RIGHT or (spot.x > LEFT and spot.x > lowest.x))
+        for spot in spots
     ]
 
 

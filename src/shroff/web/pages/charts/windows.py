@@ -65,12 +65,12 @@ class Windows:
     @property
     def rest(self) -> Sequence[Window]:
         """All other charts, in the order of the features."""
-        return [one for one in self.charts if one not in self.first]
+        return [chart for chart in self.charts if chart not in self.first]
 
     @property
     def unusual(self) -> int:
         """How many features have an unusual newest value."""
-        return sum(one.is_far for one in self.charts)
+        return sum(chart.is_far for chart in self.charts)
 
 
 class FeatureTexts:
@@ -110,7 +110,7 @@ def windows_of(events: Sequence[KeyEvent]) -> Windows | None:
 
     Time on the axis is that of the events; of those at one time the later one in the log is the later point.
     """
-    decided = [one for one in events if one.outcome is not None]
+    decided = [event for event in events if event.outcome is not None]
     if not decided:
         return None
     ordered = sorted(decided, key=lambda one: (one.record.time_ms, one.record.seq))

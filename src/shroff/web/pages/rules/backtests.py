@@ -239,12 +239,12 @@ def _changed(report: Mapping[str, Any]) -> list[Changed]:
     found = []
     for (old, new), cells in sorted(groups.items()):
         counts = {
-            label: sum(one["count"] for one in cells if one["label"] == label and not one["immature"])
+            label: sum(cell["count"] for cell in cells if cell["label"] == label and not cell["immature"])
             for label in LABELS
         }
-        counts["immature"] = sum(one["count"] for one in cells if one["immature"])
+        counts["immature"] = sum(cell["count"] for cell in cells if cell["immature"])
         nothing = _NOTHING * Decimal(report["balance"]["old"]["fraud_money_stopped"])
-        fraud = (Decimal(one["money"]) for one in cells if one["label"] == "fraud" and not one["immature"])
+        fraud = (Decimal(cell["money"]) for cell in cells if cell["label"] == "fraud" and not cell["immature"])
         found.append(
             Changed(
                 old,
@@ -303,8 +303,8 @@ def _worth(more: int, cost: str | None) -> Decimal | None:
 
 
 def _weeks(weeks: Sequence[Mapping[str, Any]]) -> Bars | None:
-    labels = [day_text(one["day"]) for one in weeks]
-    return signed_bars(labels, [Decimal(one["net"]) for one in weeks], [not one["events"] for one in weeks])
+    labels = [day_text(week["day"]) for week in weeks]
+    return signed_bars(labels, [Decimal(week["net"]) for week in weeks], [not week["events"] for week in weeks])
 
 
 def _rules_first_changed(report: Mapping[str, Any], rule: str) -> list[Mapping[str, Any]]:

@@ -85,7 +85,7 @@ class _Bounded(SequenceMatcher[str]):
 
 def _between(ours: Sequence[str], theirs: Sequence[str]) -> list[Step]:
     counts = Counter(theirs)
-    if sum(counts[one] for one in ours) > PAIRS_MAX:
+    if sum(counts[our] for our in ours) > PAIRS_MAX:
         return [("replace", 0, len(ours), 0, len(theirs))]
     return SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes()
 

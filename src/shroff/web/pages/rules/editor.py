@@ -229,7 +229,7 @@ async def _editor(
         may_judge=request.who.may(Right.RUN_BACKTESTS),
         may_approve=request.who.may(Right.APPROVE_RULES)
         and draft is not None
-        and author_of(request).id not in {one.id for one in draft.note.authors},
+        and author_of(request).id not in {author.id for author in draft.note.authors},
         **await common(service, has_all_hits=look.has_all_hits),
     )
 

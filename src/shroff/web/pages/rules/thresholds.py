@@ -255,7 +255,7 @@ def shown_of(look: Look, which: Mapping[str, str]) -> Shown:
     if tried is not None:
         rows.append(Row("tried", tried))
     points, chosen, declared = _near(found), tried or best, _declared(found)
-    moved = {one.name: one.value for one in sliders if one.is_moved}
+    moved = {slider.name: slider.value for slider in sliders if slider.is_moved}
     return Shown(
         found,
         which,
@@ -310,7 +310,12 @@ def _slider(
     value = declared if value is None else value
     least = 10.0**-places
     step = next(
-        (one for one in _round_steps(end, least) if _is_whole(declared / one) and _is_whole(value / one)), least
+        (
+            round_step
+            for round_step in _round_steps(end, least)
+            if _is_whole(declared / round_step) and _is_whole(value / round_step)
+        ),
+        least,
     )
     return Slider(name, says, unit, value, declared, end, step)
 
@@ -362,11 +367,11 @@ def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
     ends = min(map(place_of, every)), max(map(place_of, every))
     x = Axis(_along(ends[0]), _along(ends[1]))
     limit = found.terms.reviews_a_day
-    lines = {"now": [(_along(place_of(one)), one.reviews) for one in points]}
+    lines = {"now": [(_along(place_of(point)), point.reviews) for point in points]}
     if limit is not None:
         lines["warn-line dash"] = [(x.low, limit), (x.high, limit)]
     costs = plot_of(
-        {"now": [(_along(place_of(one)), one.cost) for one in points]},
+        {"now": [(_along(place_of(point)), point.cost) for point in points]},
         x=x,
         y=Axis(0.0, nice(max(one.cost for one in every))),
         height=HEIGHT,
@@ -405,8 +410,12 @@ def _marks(low: float, high: float) -> list[float]:
     room = (_along(high) - _along(low)) / 6
     tens = range(int(log10(LEAST_SCORE)), 1)
     scales = (1,) if high > 100 * max(low, LEAST_SCORE) else _SCALES
-    round_ones = [float(f"{one}e{ten}") for ten in tens for one in scales]
-    return [low, *(one for one in round_ones if _along(low) + room < _along(one) < _along(high) - room), high]
+    round_ones = [float(f"{scale}e{ten}") for ten in tens for scale in scales]
+    return [
+        low,
+        *(round_one for round_one in round_ones if _along(low) + room < _along(round_one) < _along(high) - room),
+        high,
+    ]
 
 
 ROUTES: Final = (
