@@ -538,7 +538,7 @@ def test_a_test_goes_to_the_address_that_is_named_and_says_that_it_is_one(tmp_pa
     assert "To: me@bank.example" in text
     assert "X-Shroff-Test: yes" in text
     assert "ann@" not in text
-    with pytest.raises(UsageError, match="not an address"):
+    with pytest.raises(UsageError, match="is not a mail address"):
         bank.project.notices.test("customer", "me@bank.example, eve@x.example")
 
 

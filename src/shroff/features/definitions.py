@@ -26,7 +26,7 @@ from shroff.language.yaml.text import Scalar
 
 CONSTANT: Final = "constant"
 LOOK: Final = "a look per event in the window"
-FOREVER: Final = "grows without limit"
+FOREVER: Final = "grows for ever"
 
 
 @dataclass(frozen=True, slots=True)
