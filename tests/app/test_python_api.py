@@ -620,7 +620,7 @@ def test_an_order_that_there_is_not_is_refused(project, tmp_path):
 @pytest.mark.parametrize("sample", [0, -1])
 def test_a_sample_of_no_events_is_refused(project, sample):
     project.decide([payment(1)], as_type="payment")
-    with pytest.raises(UsageError, match=f"at least, not {sample}"):
+    with pytest.raises(UsageError, match=f"at least 1 event, not {sample}"):
         project.verify(sample=sample)
 
 

@@ -54,7 +54,7 @@ def test_a_project_comes_back_from_a_bucket(
         assert restored.number == 2
         assert receipts(restored.folder) == receipts(bank.folder)[:2]
         gone, _ = pruned(vault, KeepRules(0, 0, 0), bank.clock_ms + DAY_MS)
-        assert [one.number for one in gone] == [1, 2]
+        assert gone == [1, 2]
         assert verified(vault).damaged == {}
         name, size = next(iter(vault.pieces().items()))
         place.delete(f"pieces/{name[:2]}/{name}")

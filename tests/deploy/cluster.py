@@ -231,7 +231,7 @@ def program(deploy: Path, names: Sequence[str] = TRIED) -> list[str]:
 
 def named_faults(deploy: Path, file: str, spec: Manifest, given: Sequence[Manifest]) -> Iterator[str]:
     dockerfile = (deploy / checks.IMAGE).read_text(encoding="utf-8")
-    (copied,) = re.findall(r"^COPY (deploy/image/.*) /opt/$", dockerfile, re.MULTILINE)
+    copied = " ".join(re.findall(r"^COPY (deploy/image/.*) /opt/$", dockerfile, re.MULTILINE))
     inside = {f"/opt/{Path(one).name}" for one in copied.split()}
     known = {route.path for route in ROUTES} | set(re.findall(r"respond (/\S+) 200", str(given)))
     for one in (*spec.get("initContainers", ()), *spec["containers"]):

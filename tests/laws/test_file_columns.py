@@ -458,7 +458,13 @@ def test_features_of_files_are_those_of_the_definition(tmp_path: Path, engine: s
     paths = written(tmp_path, [table_of(rows[:700]), table_of(rows[700:900]), table_of(rows[900:])], is_csv=True)
     project = shroff.open(tmp_path)
 
-    with patch.object(columnar, "ROWS", 100), patch.object(columnar, "EVENTS", 100):
+    with (
+        patch.object(columnar, "ROWS", 100),
+        patch.object(columnar, "EVENTS", 100),
+        pytest.warns(UserWarning, match="no event") as told,
+    ):
         found = project.features("payment", files=paths, engine=engine)
-    assert found.equals(project.features("payment", files=paths, engine="naive"))
+    with pytest.warns(UserWarning, match="no event") as by_definition:
+        assert found.equals(project.features("payment", files=paths, engine="naive"))
+    assert [str(one.message) for one in told] == [str(one.message) for one in by_definition]
     assert 400 < len(found) < 900

@@ -186,7 +186,7 @@ def test_an_isolation_forest_needs_no_labels():
     strange = scores_of(loaded(trained.fitted, trained.calibration, 1.0), outlier)
 
     assert trained.calibration.kind == ISOLATION
-    assert "no probability" in trained.remarks[-1]
+    assert "not a probability" in trained.remarks[-1]
     assert 0 < scores.min() < scores.max() < 1
     assert strange[0] > np.quantile(scores, 0.99)
 

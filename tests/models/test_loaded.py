@@ -306,11 +306,11 @@ def tree(left, right, *, inputs=None, thresholds=None, sets=None):
 @pytest.mark.parametrize(
     "broken, words",
     [
-        (tree([0, LEAF, LEAF], [2, LEAF, LEAF]), "no tree"),
-        (tree([1, LEAF, LEAF], [1, LEAF, LEAF]), "no tree"),
-        (tree([1, LEAF, LEAF], [3, LEAF, LEAF]), "no tree"),
-        (tree([1, 2, LEAF, LEAF], [3, 1, LEAF, LEAF]), "no tree"),
-        (tree([1, LEAF, LEAF], [2, LEAF, LEAF], inputs=[2, 0, 0]), "none of the 2 inputs"),
+        (tree([0, LEAF, LEAF], [2, LEAF, LEAF]), "links that do not form a tree"),
+        (tree([1, LEAF, LEAF], [1, LEAF, LEAF]), "links that do not form a tree"),
+        (tree([1, LEAF, LEAF], [3, LEAF, LEAF]), "links that do not form a tree"),
+        (tree([1, 2, LEAF, LEAF], [3, 1, LEAF, LEAF]), "links that do not form a tree"),
+        (tree([1, LEAF, LEAF], [2, LEAF, LEAF], inputs=[2, 0, 0]), "a feature beyond the 2 inputs"),
         (tree([1, LEAF, LEAF], [2, LEAF, LEAF], thresholds=[np.nan, 0, 0]), "not a number"),
         (tree([1, LEAF], [2, LEAF, LEAF]), "different lengths"),
     ],

@@ -179,7 +179,7 @@ def test_an_evaluation_counts_those_that_were_let_through_and_says_so():
     (said,) = [one for one in found.remarks if "explored (approved)" in one]
     seen = lots[found.tested.rows] > 0
     assert said.startswith(f"{seen.sum():,} test rows that the score would have declined were explored (approved)")
-    assert f"stand for {4 * seen.sum():,} such declines" in said
+    assert f"represent {4 * seen.sum():,} such declines" in said
 
 
 def test_training_leaves_out_what_nobody_saw():

@@ -161,7 +161,7 @@ def test_a_number_is_calibrated_or_refused(project, tmp_path):
     some = bring_files(tmp_path, objective="reg:squarederror")
     rows = pd.read_csv(tmp_path / "rows.csv")
 
-    with pytest.raises(UsageError, match=r"gives a number and no probability.*--calibrate"):
+    with pytest.raises(UsageError, match=r"gives a number, not a probability.*--calibrate"):
         import_it(project, tmp_path)
     with pytest.raises(UsageError, match="that number as 'margin' instead of 'score'"):
         import_it(project, tmp_path, calibrate=True)

@@ -504,7 +504,7 @@ def test_a_line_that_the_door_fails_at_is_refused_by_itself(place, monkeypatch):
 
     entries = [one for _, one in place.log.refused_list()]
     assert [(one.source, one.place) for one in entries] == [("payments/0", at) for at in ("0", "41", "42", "99")]
-    assert {one.reason for one in entries} == {"shroff cannot process it (ValueError: a marker); please report that"}
+    assert {one.reason for one in entries} == {"shroff cannot process it (ValueError: a marker); please report this"}
     assert entries[1].raw == poisoned(100, 41).parts["payments/0"][41]
     assert (work.counts.decisions, work.restored) == (96, 0)
 
