@@ -136,7 +136,7 @@ def _assignee(people: Change, to: str) -> tuple[str, str]:
 
 
 def note(desk: CaseDesk, who: Who, number: int, text: str) -> Case:
-    """Add a note, whoever owns the case. Raises: NoCaseError; UsageError for an empty text."""
+    """Add a note; the case may belong to another analyst. Raises: NoCaseError; UsageError for an empty text."""
     require_work(who)
     words = text_of(text, "a note")
     with desk.store.change() as change:

@@ -30,7 +30,7 @@ NATIVE: Final = (
     "shroff.engine.kernels.rows:write_rows join_slices",
     "shroff.engine.kernels.sha256:kernels",
 )
-# The rest, for an image and for tests: whoever calls one of these first would wait for the compiler.
+# The rest, for an image and for tests: the first call of one of these would wait for the compiler.
 OTHERS: Final = (
     "shroff.features.kernels.windows:run tend",
     "shroff.features.kernels.rules:run_rule",

@@ -54,7 +54,7 @@ class PlacedColumns(Sequence[Placed]):
     """Events of one type that are decided now, at places that follow each other from `first` on, as columns.
 
     Args:
-        event: Makes one of them, for whoever needs one.
+        event: Makes the event of one row, on demand.
     """
 
     type: str

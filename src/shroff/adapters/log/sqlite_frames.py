@@ -1,7 +1,7 @@
 """Records in frames: what the log in SQLite reads of them beside the rows of the others.
 
-Rows move into frames and never back. So whoever asks for both asks for rows first, or looks again where rows that it
-was told of have gone.
+Rows move into frames and never back. A reader of both reads rows first, or reads again where rows that were there have
+gone.
 """
 
 from __future__ import annotations

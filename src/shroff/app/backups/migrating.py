@@ -74,7 +74,7 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: P
 
     Each set of tables is migrated in a transaction of its own. A killed call leaves each old or new, and the next call
     migrates the rest. Then records and decisions that stand as rows are repacked, some hundred at a time; `progress`
-    is told of these.
+    gets their number.
 
     Raises: StorageError where tables are of a newer program; LogBusyError while a worker or service runs; as `plan`
         and `writer_of`. Nothing is changed then.

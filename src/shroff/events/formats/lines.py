@@ -122,7 +122,7 @@ class Lines:
     columns in order, None for JSON lines, where each line has its own. The file is closed
     after its last line; one that is left before needs `close`, or a `with`. `extent` says how
     much of a file was read, of a compressed one too; None where that is not known. `separator` parts the
-    columns of CSV. `physical` gives the lines of JSON as they are read, to whoever takes none of the others.
+    columns of CSV. `physical` gives the raw lines of JSON instead; use one of the two.
     """
 
     def __init__(
