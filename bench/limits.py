@@ -120,16 +120,15 @@ def endless(start: Callable[[Target], bytes], part: bytes) -> Attack:
 
 
 def again(count: int, sent: Callable[[Target], bytes]) -> Attack:
-    """So many clients, each sending one request after the other and waiting for no answer."""
+    """So many clients, each sending one request after the other, as soon as the last one was answered."""
 
     def attack(target: Target) -> None:
-        whole = sent(target)
+        whole = sent(target).replace(b"\r\n", b"\r\nconnection: close\r\n", 1)
 
         def send(_: int) -> None:
             while True:
                 with target.connect() as one, suppress(OSError):
                     one.sendall(whole)
-                    one.shutdown(socket.SHUT_WR)
                     while one.recv(MIB):
                         pass
 

@@ -317,7 +317,10 @@ def _response(found: Sequence[tuple[int, bytes]], *, is_list: bool, are_lines: b
         return Response(body, status, media_type=JSON if status == 200 else PROBLEM)
     if are_lines:
         return Response(b"".join(body + b"\n" for _, body in found), media_type=LINES)
-    return Response(b"[" + b",".join([body for _, body in found]) + b"]", media_type=JSON)
+    bodies = [body for _, body in found] or [b""]
+    bodies[0] = b"[" + bodies[0]
+    bodies[-1] += b"]"  # here, since an answer of megabytes would be copied once more for each bracket
+    return Response(b",".join(bodies), media_type=JSON)
 
 
 async def _explained(service: Service, response: Response) -> Response:
