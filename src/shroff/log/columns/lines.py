@@ -77,7 +77,7 @@ class EventRun(Sequence[Submission]):
         self.others = {at: one for at, one in careful.items() if at not in self._careful}
         size = len(read.lines)
         self.at: Sequence[int] = [at for at in range(size) if at not in self.others] if self.others else range(size)
-        self.columns = _Columns(self)
+        self.columns = _Columns(type_, read, self._careful, self.at if self.others else None)
         self.ids: list[str] = self.columns[type_.id_field].values.tolist()
         self.times: NDArray[np.int64] = self.columns[type_.time_field].values
         bodies = read.bodies()
@@ -130,35 +130,42 @@ class EventRun(Sequence[Submission]):
         values = tuple(column.values[row : row + 1].tolist()[0] if column.valid[row] else None for column in columns)
         return Event(self.type.name, self.ids[row], int(self.times[row]), values)
 
-    def column(self, name: str) -> Column:
-        """The values of a field."""
-        number = self.type.at(name)
+
+class _Columns(Mapping[str, Column]):
+    """The fields of a run's events, each made when it is asked for.
+
+    It knows nothing of its run: of a cycle the two would stay until the collector comes, which it seldom does.
+
+    Args:
+        at: Where among the lines the events stand; None for all of them.
+    """
+
+    def __init__(
+        self, type_: EventType, read: ReadLines, careful: Mapping[int, Event], at: Sequence[int] | None
+    ) -> None:
+        self._type, self._read, self._careful, self._made = type_, read, careful, dict[str, Column]()
+        self._rows = None if at is None else np.array(at, np.int64)
+
+    def __getitem__(self, name: str) -> Column:
+        if name not in self._made:
+            if name not in self._type.field_names:
+                raise KeyError(name)
+            self._made[name] = self._column(self._type.at(name))
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._type.field_names)
+
+    def __len__(self) -> int:
+        return len(self._type.fields)
+
+    def _column(self, number: int) -> Column:
         values, valid = self._read.column(number)
         for at, event in self._careful.items():
             value = event.values[number]
             valid[at] = value is not None
             values[at] = ("" if values.dtype == object else 0) if value is None else value
-        return Column(values, valid).take(np.array(self.at, np.int64)) if self.others else Column(values, valid)
-
-
-class _Columns(Mapping[str, Column]):
-    """The fields of a run, each made when it is asked for."""
-
-    def __init__(self, run: EventRun) -> None:
-        self._run, self._made = run, dict[str, Column]()
-
-    def __getitem__(self, name: str) -> Column:
-        if name not in self._made:
-            if name not in self._run.type.field_names:
-                raise KeyError(name)
-            self._made[name] = self._run.column(name)
-        return self._made[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._run.type.field_names)
-
-    def __len__(self) -> int:
-        return len(self._run.type.fields)
+        return Column(values, valid) if self._rows is None else Column(values, valid).take(self._rows)
 
 
 class LineForm:
