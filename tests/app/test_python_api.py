@@ -144,9 +144,19 @@ def test_float_columns_of_a_frame_are_read_as_those_of_a_parquet_file(project, t
 def test_a_row_that_gives_no_event_is_told_and_refuses_no_other(project):
     frame = pytest.importorskip("pandas").DataFrame([payment(1, amount=1.5), payment(2, amount=float("inf"))])
 
-    with pytest.warns(UserWarning, match="1 line of the files gave no event: 1 refused; the first is .*amount"):
+    with pytest.warns(UserWarning, match="1 line of the files gave no event: 1 refused; the first is .*amount") as told:
         assert project.features("payment", frame)["id"].to_pylist() == ["p1"]
+    assert told[0].filename == __file__
     assert [isinstance(one, shroff.Refusal) for one in project.score(frame)] == [False, True]
+
+
+def test_an_id_that_begins_with_the_name_of_a_type_is_found_as_it_is(project):
+    project.decide([payment(1, id="payment/x"), payment(2, id="x")])
+
+    found = {asked: project.explain(asked).row.id for asked in ("payment/payment/x", "payment/x", "x")}
+    assert found == {"payment/payment/x": "payment/x", "payment/x": "x", "x": "x"}
+    project.decide([payment(3, id="payment/y")])
+    assert project.explain("payment/y").row.id == "payment/y"
 
 
 @pytest.mark.parametrize(

@@ -350,7 +350,8 @@ def test_erase_looks_into_all_lanes(tmp_path: Path, capsys: pytest.CaptureFixtur
 
     assert run(["-C", str(tmp_path), "erase", "card", "c"]) == 0
     assert capsys.readouterr().out == (
-        "lane 0: 0 events of 0 had personal values: erased.\nlane 1: 1 event of 1 had personal values: erased.\n"
+        "lane 0: No event has this card: check the key. Nothing to erase.\n"
+        "lane 1: 1 event of 1 had personal values: erased.\n"
     )
     with lane.opened.reading() as log:
         assert log.personal("payment", ["p-1"]) == {}

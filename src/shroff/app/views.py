@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -117,18 +117,16 @@ class WholeTables:
 
         Raises: UsageError where there is no such type, and for both events and files.
         """
-        if events is not None:
-            if files:
-                raise UsageError("name either events or files.")
-            with as_file(events) as file:
-                return self.features(event, as_of=as_of, files=file, engine=engine)
         from shroff.log.columns.tables import Way, feature_schema
         from shroff.log.state.feature_events import LeftOut
         from shroff.replay.notebook import moment_ms, whole
 
+        if events is not None and files:
+            raise UsageError("name either events or files.")
         left = LeftOut()
-        tables = self.feature_parts(event, paths(files), Way(engine), as_of_ms=moment_ms(as_of), left=left)
-        found = whole(feature_schema(self._opened.definitions, event), tables)
+        with nullcontext(files) if events is None else as_file(events) as of:
+            tables = self.feature_parts(event, paths(of), Way(engine), as_of_ms=moment_ms(as_of), left=left)
+            found = whole(feature_schema(self._opened.definitions, event), tables)
         if left.count:
             warnings.warn(f"{left}.", stacklevel=3)
         return found

@@ -71,6 +71,8 @@ def _erased(session: Session, project: Project, asked: _Options) -> tuple[dict[s
     del document["written"], document["of"]
     verb = "would be erased" if is_dry else "erased"
     text = f"{many(found.erased, 'event')} of {found.events:,} had personal values: {verb}."
+    if not found.events:
+        text = f"No event has this {asked.entity}: check the key. Nothing to erase."
     if found.mails or found.letters:
         gone, told = "would be removed" if is_dry else "removed", many(found.letters, "letter")
         text += f"\n{many(found.mails, 'mail')} in the mailbox and the recipients of {told}: {gone}."

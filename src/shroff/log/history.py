@@ -456,12 +456,13 @@ def find(log: LogReader, events: Events, reference: str) -> DecisionRow:
 
 
 def _named(events: Events, reference: str, past: Mapping[str, bool]) -> list[tuple[str, str]]:
-    """The type and id that are meant; several where a bare id may be of a type that was decided once."""
+    """The types and ids that may be meant, the likeliest first: a bare id may be of a type that was decided once."""
     before, sign, after = reference.partition("/")
-    if sign and (before in events.types or before in past):
-        return [(before, after)]
     once = [name for name, was_decided in past.items() if was_decided and name not in events.decided]
     decided = [*events.decided, *once]
+    if sign and (before in events.types or before in past):
+        whole = [(name, reference) for name in decided] if len(events.decided) == 1 else []
+        return [(before, after), *whole]  # an id may itself begin with the name of a type
     if len(events.decided) > 1 or not decided:
         such = f", such as {decided[0]}/{reference}" if decided else ""
         what = "several types are decided" if decided else "no type is decided"
