@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shroff.events.event import read_time
 from shroff.language.field_types import TypeTextError, parse_field_type
 from shroff.language.types import BOOLEAN as BOOLEAN_TYPE
 from shroff.language.types import DURATION as DURATION_TYPE
@@ -80,6 +81,7 @@ def said(read: Callable[[str], object], text: str) -> str:
         (parse_time, "1970-01-01 00:00:00.0019Z", 1),
         (parse_time, "1969-12-31T23:59:59.999Z", -1),
         (parse_time, "2016-12-31T23:59:60Z", 1_483_228_800_000),
+        (parse_time, "2016-12-31T15:59:60.25-08:00", 1_483_228_800_250),
         (parse_time, "0001-01-01T00:00:00Z", -62_135_596_800_000),
         (parse_time, "9999-12-31T23:59:59.999Z", 253_402_300_799_999),
         (parse_time, "-1500", -1_500),
@@ -124,6 +126,15 @@ def test_a_value_is_read_by_its_digits(read, text, wanted):
         (parse_time, "2026-02-30T10:00:00Z", "not a time"),
         (parse_time, "2026-03-01T24:00:00Z", "not a time"),
         (parse_time, "2026-03-01T10:00:61Z", "not a time"),
+        (parse_time, "2026-03-01T10:00:60Z", "23:59:60 UTC on the last day of a month"),
+        (parse_time, "2026-03-01T23:59:60Z", "23:59:60 UTC on the last day of a month"),
+        (parse_time, "2026-03-31T23:59:60+01:00", "23:59:60 UTC on the last day of a month"),
+        (parse_time, "9999-12-31T23:59:60Z", "not a time"),
+        (parse_time, "0001-01-01T00:00:60+00:01", "not a time"),
+        (parse_time, "2026-03-01T10:00:00 Z", "not a time"),
+        (parse_time, "2026-03-01 10:00:00 +01:00", "not a time"),
+        (parse_time, "2026-03-01T10:00Z", "not a time"),
+        (read_time, "2026-03-01T24:00:00Z", "not a time"),
         (parse_time, "2026-03-01T10:00:00+24:00", "at most 23:59"),
         (parse_time, "٢٠٢٦-03-01T10:00:00Z", "not a time"),
         (parse_time, "2026-03-01", "not a time"),

@@ -124,6 +124,7 @@ def read_time(text: str) -> int:
         length in {_SPELLED_TIME, _SPELLED_TIME_MS}
         and text[7] == "-"
         and text[10] == "T"
+        and text[11:13] != "24"  # which Python reads from 3.14 on
         and text[-1] == "Z"
         and (length == _SPELLED_TIME or text[19] == ".")
     ):

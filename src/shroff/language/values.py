@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
@@ -34,7 +34,7 @@ _WITH_COMMA: Final = re.compile(
 _GROUP: Final = re.compile(r"[. '\u00a0\u202f]")
 COMMA_READ: Final = "`decimal: ','` under from.csv in events.yaml"
 _TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?\s*([Zz]|[+-]\d\d:?\d\d)",
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:?\d\d)",
     re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -187,7 +187,11 @@ def parse_boolean(text: str) -> bool:
 
 
 def parse_time(text: str) -> int:
-    """Read RFC 3339 with an offset, or integer epoch milliseconds, as UTC milliseconds."""
+    """Read RFC 3339 with an offset, or integer epoch milliseconds, as UTC milliseconds.
+
+    A leap second, 23:59:60 UTC on the last day of a month, is the first second of the next day. The offset may lack
+    its colon, as in +0100.
+    """
     found = _TIME.fullmatch(text)
     if found is None:
         if re.fullmatch(r"-?[0-9]{1,15}", text):
@@ -203,7 +207,6 @@ def parse_time(text: str) -> int:
         moment = datetime(int(year), int(month), int(day), int(hour), int(minute), min(int(second), 59), tzinfo=UTC)
     except ValueError as error:
         raise ValueError(f"{quoted(text)} is not a time: {error}") from None
-    leap_ms = 1_000 if int(second) == 60 else 0
     if int(second) > 60:
         raise ValueError(f"{quoted(text)} is not a time: second must be in 0..59")
     offset_ms = 0
@@ -212,8 +215,17 @@ def parse_time(text: str) -> int:
         if hours > 23 or minutes > 59:
             raise ValueError(f"{quoted(text)} is not a time: an offset is at most 23:59")
         offset_ms = (hours * 60 + minutes) * MINUTE_MS * (-1 if zone[0] == "-" else 1)
-    whole_ms = (moment - _EPOCH) // timedelta(milliseconds=1)
-    return whole_ms + leap_ms + int(fraction[:3].ljust(3, "0") or 0) - offset_ms
+    whole_ms = (moment - _EPOCH) // timedelta(milliseconds=1) - offset_ms
+    if int(second) == 60:
+        whole_ms += 1_000
+        if not _begins_month(whole_ms):
+            raise ValueError(f"{quoted(text)} is not a time: a leap second is 23:59:60 UTC on the last day of a month")
+    return whole_ms + int(fraction[:3].ljust(3, "0") or 0)
+
+
+def _begins_month(value_ms: int) -> bool:
+    ordinal = _EPOCH.toordinal() + value_ms // DAY_MS
+    return value_ms % DAY_MS == 0 and 1 < ordinal <= date.max.toordinal() and date.fromordinal(ordinal).day == 1
 
 
 def check_time(value_ms: int) -> int:
