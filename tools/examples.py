@@ -9,15 +9,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tools.servers.errors import ServerError, UnavailableError
 from tools.servers.kinds import KINDS
+from tools.servers.web import status
 
 PROGRAM = (sys.executable, "-m", "shroff")
+STARTS_S = 300.0  # of a service: on a new machine it compiles first, half a minute where nothing else runs
+HTTP_OK = 200
 INTERRUPTED = 130  # as shells have it
 
 
@@ -73,6 +77,19 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
     if is_interrupted:
         raise KeyboardInterrupt
     return int(process.returncode)
+
+
+def ready(service: subprocess.Popen[str], port: int) -> None:
+    """Wait until a service of this machine takes events. Raises: FailedError where it does not come to that."""
+    deadline = time.monotonic() + STARTS_S
+    while time.monotonic() < deadline:
+        if service.poll() is not None:
+            raise FailedError(f"the service ended with status {service.returncode}.")
+        with suppress(OSError):
+            if status(f"http://127.0.0.1:{port}/health/ready") == HTTP_OK:
+                return
+        time.sleep(0.1)
+    raise FailedError(f"the service was not ready after {STARTS_S:.0f} s.")
 
 
 def play(project: Path, servers: Mapping[str, str], folder: Path | None, steps: Callable[[Stage], None]) -> int:

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from subprocess import run
@@ -19,13 +19,11 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE.parents[1])]  # tools/, which belongs to the clone
 
-from tools.examples import PROGRAM, FailedError, Stage, play  # noqa: E402 - the path is set above
+from tools.examples import PROGRAM, FailedError, Stage, play, ready  # noqa: E402 - the path is set above
 from tools.servers.ports import Port  # noqa: E402 - the path is set above
-from tools.servers.web import status  # noqa: E402 - the path is set above
 
 BATCHES, SIZE, SEED = 12, 3_000, 1
-OK, ACCEPTED = 200, 202
-STARTS_S = 60.0
+ACCEPTED = 202
 LOOK_S = 0.5
 
 
@@ -48,8 +46,8 @@ def steps(stage: Stage, params: dict[str, Any]) -> None:
     found = run(made, cwd=stage.folder, check=True, capture_output=True, text=True)  # noqa: S603 - this program
     key = json.loads(found.stdout)["key"]
     held = Port()
-    with closing(held), stage.beside(*PROGRAM, "-C", "shop", "serve", "--port", str(held.number)):
-        wait(held.number)
+    with closing(held), stage.beside(*PROGRAM, "-C", "shop", "serve", "--port", str(held.number)) as service:
+        ready(service, held.number)
         body = {"kind": "orders-pipeline", "params": params}
         print(f"\nPOST /api/v1/jobs {json.dumps(body)}", flush=True)
         code, job = call(held.number, key, "POST", "/api/v1/jobs", body)
@@ -87,17 +85,6 @@ def call(port: int, key: str, method: str, path: str, body: object = None) -> tu
         connection.request(method, path, None if body is None else json.dumps(body), headers)
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
-
-
-def wait(port: int) -> None:
-    """Until the service answers. Raises: FailedError where it does not come to that."""
-    deadline = time.monotonic() + STARTS_S
-    while time.monotonic() < deadline:
-        with suppress(OSError):
-            if status(f"http://127.0.0.1:{port}/health/ready") == OK:
-                return
-        time.sleep(0.1)
-    raise FailedError("the service did not start in time.")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
@@ -24,13 +24,10 @@ HERE = Path(__file__).resolve().parent
 sys.path += [str(HERE.parents[1])]  # tools/, which belongs to the clone
 
 from tools import sns  # noqa: E402 - the path is set above
-from tools.examples import FailedError, Stage, play  # noqa: E402 - the path is set above
+from tools.examples import PROGRAM, Stage, play, ready  # noqa: E402 - the path is set above
 from tools.servers.ports import Port  # noqa: E402 - the path is set above
-from tools.servers.web import status  # noqa: E402 - the path is set above
 
 MESSAGES = 500
-OK = 200
-STARTS_S = 60.0
 OTHER_TYPES = ("USER_LOGGED_IN", "ENTERED_SAVE_SCREEN")
 SHARES = {"SAVING_PAYMENT_SUCCESSFUL": 5, "WITHDRAWAL_EVENT_CONFIRMED": 2, **dict.fromkeys(OTHER_TYPES, 2)}
 
@@ -57,8 +54,9 @@ def steps(stage: Stage, count: int) -> None:
     stage.shroff("-C", "app", "sources", "check")
     held = Port()
     port = held.number
-    with closing(held), stage.beside(sys.executable, "-m", "shroff", "-C", "app", "serve", "--port", str(port)):
-        wait(port)
+    serve = ("-C", "app", "serve", "--port", str(port))
+    with closing(held), stage.beside(*PROGRAM, *serve) as service:
+        ready(service, port)
         print(f"\nposting {count:,} messages, each of them once, some twice, some forged ...", flush=True)
         show(Counter(post(port, body) for body in messages(count)))
         post(port, sns.posted("SubscriptionConfirmation", MessageId="subscribe"))
@@ -96,17 +94,6 @@ def post(port: int, body: bytes) -> str:
         answer = connection.getresponse()
         found = json.loads(answer.read())
     return f"{answer.status} {found.get('state') or found['detail']}"
-
-
-def wait(port: int) -> None:
-    """Until the service takes messages. Raises: FailedError where it does not come to that."""
-    deadline = time.monotonic() + STARTS_S
-    while time.monotonic() < deadline:
-        with suppress(OSError):
-            if status(f"http://127.0.0.1:{port}/health/ready") == OK:
-                return
-        time.sleep(0.1)
-    raise FailedError("the service did not start in time.")
 
 
 def show(found: Counter[str]) -> None:
