@@ -42,7 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, default=1_000_000)
     asked = parser.parse_args()
-    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)  # it is settled
     with tempfile.TemporaryDirectory() as named, amplitude() as server:
         folder = Path(named) / "app"
         shutil.copytree(HERE, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))

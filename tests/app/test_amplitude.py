@@ -6,8 +6,9 @@ import io
 import json
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ from shroff.app.live.pulled import NOT_KEPT, SyncedFile
 from shroff.app.live.pulled_files import DONE
 from shroff.cli.main import run
 from shroff.errors import TransientError, UsageError
+from shroff.events.formats.encodings import read_lines
+from shroff.events.intake import Submission
 from shroff.streams.pull import PullPlace
 from shroff.testing.amplitude import API_KEY, SECRET_KEY, AmplitudeServer, amplitude, packed
+from shroff.worker import ingest
 
 NOW_MS = int(datetime(2026, 3, 4, 3, 0, tzinfo=UTC).timestamp() * 1_000)  # three days have ended three hours ago
 EVENTS = """
@@ -241,6 +245,43 @@ def test_a_day_with_many_bad_lines_is_suspicious_until_it_is_mended(
     (bank / "shroff.yaml").write_text(text.replace("from: 2026-03-01", "from: 2026-03-01\n      suspicious: 7%"))
     assert [one.suspicious for one in sync(bank, first="2026-03-02", from_backup=True)] == [""]
     assert run(["-C", str(bank), "sources", "check"]) == 0
+
+
+def test_each_line_is_read_once(bank: Path, server: AmplitudeServer, monkeypatch: pytest.MonkeyPatch):
+    server.events |= {"20260301T07": [event(1), event(2)]}
+    server.events |= {"20260303T07": [event(3, event_time="?"), event(4)]}
+    read = list[str]()
+    monkeypatch.setattr(pulled, "read_lines", lambda path: read.append(path.name) or read_lines(path))
+
+    assert counts(sync(bank)) == {"2026-03-01": (2, 0, 0), "2026-03-02": (0, 0, 0), "2026-03-03": (1, 0, 1)}
+    assert [name for name in read if name != "2026-03-02.jsonl"] == ["2026-03-01.jsonl", "2026-03-03.jsonl"]
+
+
+def test_a_day_is_as_suspicious_wherever_its_sync_was_killed(
+    bank: Path, server: AmplitudeServer, monkeypatch: pytest.MonkeyPatch
+):
+    lines = [event(number, event_time="?" if number < 3 else event(number)["event_time"]) for number in range(50)]
+    server.events |= {"20260301T07": lines}
+
+    def batches(submissions: Iterable[Submission], _: int) -> Iterator[list[Submission]]:
+        yield list(islice(submissions, 20))
+        raise KeyboardInterrupt
+
+    def killed() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(ingest, "batches", batches)
+            with pytest.raises(KeyboardInterrupt):
+                sync(bank, first="2026-03-01")
+
+    killed()
+    assert app.open(bank).opened.has_log(), "some of its lines are in the log"
+    (rest, *_) = sync(bank)
+    assert (counts([rest]), rest.suspicious) == ({"2026-03-01": (30, 0, 0)}, "3 of 50 lines cannot be read")
+
+    server.events["20260301T07"] = lines[3:]
+    killed()
+    assert len(list(app.open(bank).pulled.troubles())) == 1, "the mark stays until the day is whole again"
+    assert [one.suspicious for one in sync(bank, first="2026-03-01")] == [""]
 
 
 def test_a_day_with_many_damaged_hours_is_suspicious(bank: Path, server: AmplitudeServer):

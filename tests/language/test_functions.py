@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -191,6 +191,27 @@ def test_a_text_does_not_grow_beyond_what_a_field_holds():
 def test_a_long_text_is_no_time_and_is_not_kept():
     assert value("time(row.x, '%d %b')", x="1" + " " * 65_000 + "Mar") is None
     assert value("time(row.x, '%d-%b-%y')", x="01-Mar-26" + " " * 65_000) == 1_772_323_200_000
+
+
+@given(
+    st.sampled_from(
+        ["%Y-%m-%d %H:%M:%S.%f", "%d.%m.%Y", "%Y%m%d%H%M%S", "%Y-%m-%d %M", "%Y-%m-%d  %H", " %Y-%m-%d", "%Y-%m-%d%%"]
+    ),
+    st.lists(st.sampled_from(["0", "1", "2", "3", "9", "11", "05", "60", "2026", "500000", " ", "٣"]), min_size=7),
+    st.booleans(),
+)
+def test_a_time_of_a_form_is_what_strptime_says(form, numbers, is_padded):
+    text = form
+    for name, number in zip("YmdHMSf", numbers, strict=False):
+        text = text.replace(f"%{name}", number.zfill({"Y": 4, "f": 6}.get(name, 2)) if is_padded else number)
+    try:
+        moment = datetime.strptime(text.strip(), form).replace(tzinfo=UTC)
+    except ValueError:
+        wanted = None
+    else:
+        wanted = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+    assert value(f"time(row.x, '{form}')", x=text) == wanted
 
 
 @given(

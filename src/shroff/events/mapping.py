@@ -282,7 +282,7 @@ def row_leaf(node: Node) -> Read:
         return lambda row: row.number
     if node.path == ("file",):
         return lambda row: row.file
-    return _as_text(value_at(node.path))
+    return _column_text(*node.path) if len(node.path) == 1 else _as_text(value_at(node.path))
 
 
 def _of_line(node: RowValue) -> bool:
@@ -333,6 +333,16 @@ def parsed(text: str) -> object:
 
 def _as_text(read: Read) -> Read:
     return lambda row: text_of(read(row))
+
+
+def _column_text(name: str) -> Read:
+    """The text of a column: `_as_text(_column(name))` in one call, since most values are texts."""
+
+    def read(row: MappedRow) -> str | None:
+        value = row.columns.get(name)
+        return (value or None) if type(value) is str else text_of(value)
+
+    return read
 
 
 def _with_point(read: Read) -> Read:

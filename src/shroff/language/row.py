@@ -227,7 +227,7 @@ def lenient(function: Callable[..., Any], values: tuple[Any, ...]) -> Any:
 
 def _strict_call(function: Callable[..., Any], arguments: list[Evaluate]) -> Evaluate:
     def evaluate(row: Any) -> Any:
-        values = tuple(argument(row) for argument in arguments)
+        values = [argument(row) for argument in arguments]
         try:
             return None if None in values else function(*values)
         except OverflowError:

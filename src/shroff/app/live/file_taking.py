@@ -7,8 +7,8 @@ of each batch, so a process that is killed anywhere goes on where it was: no lin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -69,6 +69,23 @@ class TakenFile(NamedTuple):
 
     progress: Progress
     appended: IngestReport | None
+
+
+class _Lines:
+    """The lines of a file that were read: how many, how many of them no event type accepts or are bad; the last."""
+
+    def __init__(self) -> None:
+        self.count = self.untaken = self.bad = 0
+        self.last: Submission | None = None
+
+    def counted(self, submissions: Iterable[Submission]) -> Iterator[Submission]:
+        for one in submissions:
+            self.count += 1
+            if one.event is None:
+                self.bad += one.refusal is not None
+                self.untaken += one.label is None and one.refusal is None
+            self.last = one
+            yield one
 
 
 class ReadFile(Protocol):
@@ -181,47 +198,51 @@ class FileTaking:
         with self._given.opened(name) as path:
             if not path.exists():
                 return None
-            progress = self._begun(path, stamp)
+            progress = self._begun(path, stamp, before)
             is_same = before is not None and before.state in {APPENDED, DONE} and before.sha256 == progress.sha256
             if before is not None and is_same and not self._rules.takes_same:
                 self.record(name, _with(before, size=progress.size, changed_ns=progress.changed_ns), before)
                 return TakenFile(before, None)
+            is_text = path.suffix.lower() in _TEXTS
+            is_ended = is_text and _ends_a_line(path)
             try:
-                suspicious = self._look_into(name, path)
+                if self._rules.needs_lines or not is_ended:
+                    self._look_into(name, path, is_cut_off=is_text and not is_ended)
             except _UNREADABLE as error:
                 return self._set_aside(name, progress, before, _words(error, path))
             if self._given.stamp(name) != stamp:
                 return None
             try:
-                return self._append(name, path, self._marked(progress, suspicious, before), before)
+                return self._append(name, path, progress, before)
             except ReadOnError:
                 return None
 
-    def _marked(self, progress: Progress, suspicious: str, before: Progress | None) -> Progress:
-        is_known = before is not None and before.suspicious == suspicious
-        since_ms = before.since_ms if before is not None and is_known else self._opened.now_ms()
-        return _with(progress, suspicious=suspicious, since_ms=since_ms if suspicious else 0)
-
-    def _begun(self, path: Path, stamp: Stamp | None) -> Progress:
+    def _begun(self, path: Path, stamp: Stamp | None, before: Progress | None) -> Progress:
+        """The start of a file; what is known to be suspicious stays so until it is whole."""
         size, changed_ns = stamp or (path.stat().st_size, 0)
-        return Progress(APPENDING, size, changed_ns, _digest(path))
+        begun = Progress(APPENDING, size, changed_ns, _digest(path))
+        return begun if before is None else _with(begun, suspicious=before.suspicious, since_ms=before.since_ms)
 
-    def _look_into(self, name: str, path: Path) -> str:
-        """Read a file to its end; gives why it is suspicious. Raises: what says that it cannot be taken."""
-        count = untaken = bad = 0
-        last: Submission | None = None
+    def _look_into(self, name: str, path: Path, *, is_cut_off: bool) -> None:
+        """Read a file to its end before a line of it is taken. Raises: what says that it cannot be taken.
+
+        A text whose last line is ended needs no look where no line is needed: each line is right or wrong for itself.
+        """
+        read = _Lines()
         with self._read(name, path, is_look=True) as submissions:
-            for last in submissions:
-                count += 1
-                untaken += last.event is None and last.label is None and last.refusal is None
-                bad += last.refusal is not None
-        if last is None and self._rules.needs_lines:
+            for _ in read.counted(submissions):
+                pass
+        if read.count == 0 and self._rules.needs_lines:
             raise BrokenFileError("it has no lines")
-        if last is not None and last.refusal is not None and path.suffix.lower() in _TEXTS and not _ends_a_line(path):
-            raise BrokenFileError(f"its last line is cut off: {last.refusal}")
-        if untaken == count and self._rules.needs_lines:
+        if is_cut_off and read.last is not None and read.last.refusal is not None:
+            raise BrokenFileError(f"its last line is cut off: {read.last.refusal}")
+        if read.untaken == read.count and self._rules.needs_lines:
             raise BrokenFileError("no event type accepts its lines; name it with --as")
-        shares = ("lines cannot be read", bad, count), ("parts cannot be read to their end", *self._given.damaged())
+
+    def _suspicions(self, read: _Lines) -> str:
+        """Why a file that was read to its end is suspicious."""
+        lines = ("lines cannot be read", read.bad, read.count)
+        shares = lines, ("parts cannot be read to their end", *self._given.damaged())
         words = [
             f"{part:,} of {whole:,} {what}"
             for what, part, whole in shares
@@ -233,22 +254,23 @@ class FileTaking:
         """Bring a file into the log, from where a process before this one came to."""
         is_begun = before is not None and before.state == APPENDING
         skipped = before.lines if before is not None and is_begun and before.sha256 == progress.sha256 else 0
+        read = _Lines()
         with ExitStack() as held:
-            submissions = islice(held.enter_context(self._read(name, path)), skipped, None)
             now = _with(progress, lines=skipped, after=before.after if before is not None and is_begun else 0)
             try:
+                submissions = islice(read.counted(held.enter_context(self._read(name, path))), skipped, None)
                 try:
                     writer, log = held.enter_context(self._opened.writing())
                 except LogBusyError as error:
                     self.tell(f"{error.by} writes the log, and ingests these lines between its own batches")
-                    return self._append_beside(name, submissions, now, before)
-                return self._append_here(name, submissions, now, writer, log)
+                    return self._append_beside(name, submissions, now, before, read)
+                return self._append_here(name, submissions, now, writer, log, read)
             except UsageError as error:  # too many of its lines are too late; nothing was written
                 why = _words(error, path)
         return self._set_aside(name, progress, before, why)
 
     def _append_here(
-        self, name: str, submissions: Iterator[Submission], now: Progress, writer: Writer, log: Log
+        self, name: str, submissions: Iterator[Submission], now: Progress, writer: Writer, log: Log, read: _Lines
     ) -> TakenFile:
         if self._decide:
             writer.definitions.require_models()
@@ -269,12 +291,12 @@ class FileTaking:
                 inbox=inbox,
                 offsets=offsets,
             )
-        now = self._appended(now, is_new=log.last_seq() > now.after)
+        now = self._appended(now, read, is_new=log.last_seq() > now.after)
         log.append(Batch(offsets=[self._offset(name, now)]))
         return TakenFile(now, report)
 
     def _append_beside(
-        self, name: str, submissions: Iterator[Submission], now: Progress, before: Progress | None
+        self, name: str, submissions: Iterator[Submission], now: Progress, before: Progress | None, read: _Lines
     ) -> TakenFile:
         """Have the process that writes the log take a file: a thousand lines at a time, each with how far that is."""
         with self._opened.reading() as log:
@@ -283,13 +305,13 @@ class FileTaking:
         is_new = 0 < now.after < last_seq  # lines that a process before this one brought, or another one's meanwhile
         now = _with(now, after=now.after or last_seq)
         for batch in batches(submissions, ROWS_MAX):
-            read = _with(now, lines=now.lines + len(batch))
-            answers = self._hand(name, batch, read, before, is_first=is_first)
+            reached = _with(now, lines=now.lines + len(batch))
+            answers = self._hand(name, batch, reached, before, is_first=is_first)
             report.add(Prepared(Batch(), answers))
-            now = before = read
+            now = before = reached
             is_first = False
         is_new = is_new or report.events.appended + report.labels.appended > 0
-        now = self._appended(now, is_new=is_new)
+        now = self._appended(now, read, is_new=is_new)
         self.record(name, now, before)
         return TakenFile(now, report)
 
@@ -298,8 +320,16 @@ class FileTaking:
         self.record(name, aside, before)
         return TakenFile(aside, None)
 
-    def _appended(self, progress: Progress, *, is_new: bool) -> Progress:
-        return _with(progress, state=self._rules.then if is_new else DONE, why="" if is_new else _NOTHING_NEW)
+    def _appended(self, progress: Progress, read: _Lines, *, is_new: bool) -> Progress:
+        suspicious = self._suspicions(read)
+        since_ms = progress.since_ms if progress.suspicious == suspicious else self._opened.now_ms()
+        return _with(
+            progress,
+            state=self._rules.then if is_new else DONE,
+            why="" if is_new else _NOTHING_NEW,
+            suspicious=suspicious,
+            since_ms=since_ms if suspicious else 0,
+        )
 
 
 _NOTHING_NEW: Final = "it has no new event and no new label"
@@ -330,6 +360,8 @@ def _digest(path: Path) -> str:
 
 
 def _ends_a_line(path: Path) -> bool:
-    with path.open("rb") as file:
+    """Whether a file's last line has an end; not so where there is no line, or the file cannot be read."""
+    with suppress(OSError), path.open("rb") as file:
         file.seek(-1, 2)
         return file.read(1) in b"\r\n"
+    return False
