@@ -281,6 +281,18 @@ def test_a_restored_history_goes_on_as_the_first_and_apart_from_it():
     assert feed(second, [(4, None)]) == [[118], [100], [4]]
 
 
+def test_a_restored_history_takes_over_an_array_of_its_own_and_grows():
+    first, second = (history(Query("sum", 0, length_ms=1_000_000)) for _ in range(2))
+    feed(first, [(time, 1) for time in range(1_000)])
+    words = np.frombuffer(first.snapshot(), np.int64).copy()
+    address = words.ctypes.data
+    second.restore(memoryview(words).cast("B"))
+
+    assert second.heap.ctypes.data == address
+    del words
+    assert feed(second, [(time, 1) for time in range(1_000, 9_000)])[0][-1] == 8_999
+
+
 @pytest.mark.parametrize(
     "other",
     [history(Query("sum", 0, length_ms=11)), history(Query("sum", 0, length_ms=10), series=replace(MONEY, scale=1))],

@@ -46,6 +46,15 @@ def started(store: MemoryStore, snapshots: Snapshots | None, changes: dict[str, 
     return Writer(MemoryLog(store), definitions(changes), lambda: NOW_MS, snapshots=snapshots)
 
 
+def parts_of(snapshots: Snapshots, file: Path) -> tuple[Header, list[bytes]]:
+    """What a snapshot was written of."""
+    header = snapshots.check(file)
+    assert header is not None
+    found = snapshots.read(file, header.layout)
+    assert found is not None
+    return header, list(map(bytes, found[1]))
+
+
 # ---- files
 
 
@@ -54,7 +63,8 @@ def test_what_was_written_is_read(folder):
 
     assert folder.files() == [file]
     assert folder.check(file) == HEADER
-    assert list(folder.parts(file)) == PARTS
+    assert folder.read(file, HEADER.layout) == (HEADER, PARTS)
+    assert folder.read(file, "another layout") == (HEADER, [])
 
 
 def test_only_the_newest_places_are_kept(folder):
@@ -85,6 +95,8 @@ def test_a_flip_of_any_byte_is_found(folder):
 
         with pytest.raises(StateError, match="checksum"):
             folder.check(file)
+        with pytest.raises(StateError, match="checksum"):
+            folder.read(file, HEADER.layout)
 
 
 def test_any_beginning_of_a_file_is_found(folder):
@@ -95,6 +107,8 @@ def test_any_beginning_of_a_file_is_found(folder):
 
         with pytest.raises(StateError, match="checksum"):
             folder.check(file)
+        with pytest.raises(StateError, match="checksum"):
+            folder.read(file, HEADER.layout)
 
 
 def test_a_file_of_another_format_is_passed_over(folder):
@@ -287,7 +301,7 @@ def test_state_that_does_not_fit_its_header_is_not_used(folder, store):
     first = started(store, folder)
     first.write([payment(1)])
     file = first.snapshot().file
-    header, parts = folder.check(file), list(folder.parts(file))
+    header, parts = parts_of(folder, file)
     for wrong in ([], parts[:-1], [b"\xff", *parts[1:]], [parts[0], b"\xff", *parts[2:]], [*parts[:-1], b"x" * 8]):
         folder.write(header, wrong)
         again = started(store, folder)
@@ -312,8 +326,7 @@ def test_verify_and_replay_read_the_log_and_no_snapshot(folder, store, monkeypat
     def never(*arguments):
         raise AssertionError("a snapshot was read")
 
-    monkeypatch.setattr(Snapshots, "check", never)
-    monkeypatch.setattr(Snapshots, "parts", never)
+    monkeypatch.setattr(Snapshots, "read", never)
     log = MemoryLog(store, read_only=True)
 
     assert verify_online(log).mismatches == 0

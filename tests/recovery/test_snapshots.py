@@ -125,13 +125,16 @@ def test_saved_state_is_what_a_start_goes_on_from(parts: list[Path], undisturbed
         assert ingest_saving(project, part) == 0
         if number == RUNS // 2:
             header = saved.check(saved.files()[0])
+            assert header is not None
             empty = make_project(tmp_path / "empty")
             no_events = tmp_path / "none.jsonl"
             no_events.touch()
             assert ingest_saving(empty, no_events) == 0
-            nothing = list(Snapshots(empty / ".shroff" / "snapshots").parts(first_of(empty)))
-            assert header is not None
-            saved.write(header, [next(iter(saved.parts(saved.files()[0]))), *nothing[1:]])
+            nothing = Snapshots(empty / ".shroff" / "snapshots").read(first_of(empty), header.layout)
+            full = saved.read(saved.files()[0], header.layout)
+            assert nothing is not None
+            assert full is not None
+            saved.write(header, [full[1][0], *nothing[1][1:]])
 
     assert contents(project) != undisturbed
 

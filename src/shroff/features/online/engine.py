@@ -200,7 +200,7 @@ class Online:
         for group in self.groups:
             yield group.state()
 
-    def restore(self, parts: Iterator[bytes]) -> None:
+    def restore(self, parts: Iterator[bytes | memoryview]) -> None:
         """Continue from the state of an engine with the same layout.
 
         Raises: StateError if it does not fit; this engine is of no use then.

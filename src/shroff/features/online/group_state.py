@@ -120,7 +120,7 @@ class GroupState:
             return self.look.snapshot()
         return self.history.snapshot() if self.history is not None else b""
 
-    def restore(self, history: bytes) -> None:
+    def restore(self, history: bytes | memoryview) -> None:
         """Continue from the state of another group like this, key codes restored before.
 
         Raises: StateError if the history was made with another plan.

@@ -21,7 +21,7 @@ def pack(values: Sequence[Any]) -> bytes:
         return msgspec.msgpack.encode([_narrowed(value) for value in values])
 
 
-def unpack(data: bytes) -> list[Any]:
+def unpack(data: bytes | memoryview) -> list[Any]:
     """The same values; a key of several parts is a tuple again. Raises: msgspec.DecodeError."""
     found = msgspec.msgpack.decode(data, type=list[Any], ext_hook=_widened)
     return [_as_key(value) if type(value) is list else value for value in found]

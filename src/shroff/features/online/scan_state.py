@@ -103,7 +103,7 @@ class ScanState:
         columns = [pack([fields[name] for _, fields in listed]) for name in names]
         return pack([names, pack_numbers(counts), pack_numbers(time_ms for time_ms, _ in listed), columns])
 
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, snapshot: bytes | memoryview) -> None:
         """Continue from a snapshot of a history of the same aggregates. Equal texts are one object again."""
         names, counts, times, columns = unpack(snapshot)
         texts: dict[str, str] = {}

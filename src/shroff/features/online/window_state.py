@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,8 +213,8 @@ class WindowState:
         """All state, for `restore`."""
         return self._heap[: int(self._heap[layout.TAIL])].tobytes()
 
-    def restore(self, snapshot: bytes) -> None:
-        """Continue from a snapshot of a history with the same plan.
+    def restore(self, snapshot: bytes | memoryview) -> None:
+        """Continue from a snapshot of a history with the same plan; one in an array of its own is taken over.
 
         Raises: StateError if the snapshot was made with another plan or version.
         """
@@ -222,7 +222,9 @@ class WindowState:
         own = [0, layout.DIGEST]
         if len(heap) < layout.PLAN or heap[own].tolist() != self._heap[own].tolist():
             raise StateError("the snapshot of a history was made with another plan; build the state from the log again")
-        self._heap = heap.copy()
+        whole: object = snapshot.obj if isinstance(snapshot, memoryview) else None
+        is_own = isinstance(whole, np.ndarray) and whole.flags.owndata and whole.nbytes == heap.nbytes
+        self._heap = cast("NDArray[np.int64]", whole) if is_own else heap.copy()
 
     @property
     def heap(self) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of
 from shroff.project.definitions import Definitions
 from shroff.runtime.process_wide import calm_collector
 from shroff.streams.log import LogReader
-from shroff.streams.snapshots import Header, Snapshots
+from shroff.streams.snapshots import Header, Part, Snapshots
 
 EVERY: Final = 50_000  # places that one start reads at most without wanting a new snapshot: about a second
 _VERSION: Final = 1  # of what stands in the parts
@@ -143,12 +143,14 @@ def _newest(snapshots: Snapshots, log: LogReader, make: Callable[[], Folded], wa
     for file in snapshots.files():
         folded = make()  # anew for each: one that was taken up in part is of no use
         try:
-            header = snapshots.check(file)
-            if header is None or (header.seq <= log.last_seq() and header.layout != layout(folded)):
+            wanted = layout(folded)
+            found = snapshots.read(file, wanted)
+            if found is None or (found[0].seq <= log.last_seq() and found[0].layout != wanted):
                 continue
+            header, parts = found
             _check_log(header, log)
             with calm_collector():
-                return _taken_up(folded, header.seq, snapshots.parts(file))
+                return _taken_up(folded, header.seq, iter(parts))
         except (PrunedError, StorageError):  # of the log, which says nothing against the snapshot
             raise
         except StateError as error:
@@ -176,7 +178,7 @@ def _check_log(header: Header, log: LogReader) -> None:
         raise StateError("it is of another log")
 
 
-def _taken_up(folded: Folded, seq: int, parts: Iterator[bytes]) -> Folded:
+def _taken_up(folded: Folded, seq: int, parts: Iterator[Part]) -> Folded:
     try:
         head = msgspec.msgpack.decode(next(parts), type=_Head)
     except (msgspec.DecodeError, StopIteration):
