@@ -26,9 +26,10 @@ from shroff.app import project as app
 from shroff.app.backups.creating import BackupWriter
 from shroff.app.backups.keeping import verified, writer_of
 from shroff.app.backups.restoring import IN_DOUBT, ServerTarget, restore
-from shroff.app.backups.server_logs import LOG
+from shroff.app.backups.server_logs import LOG, restored_tools
 from shroff.app.backups.server_logs import dump_tools as dump_tools_of
 from shroff.app.backups.vault import Vault
+from shroff.app.wiring import store_adapter
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.notices.store import OPEN, UNKNOWN
@@ -156,8 +157,8 @@ def databases(made: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[Data
         made.emptied(url)
 
 
-def other(databases: Databases) -> ServerTarget:
-    return ServerTarget(f"{databases.kind}://${{OTHER_STORE}}")
+def other(databases: Databases, *, again: bool = False) -> ServerTarget:
+    return ServerTarget(f"{databases.kind}://${{OTHER_STORE}}", again=again)
 
 
 def settings_of(databases: Databases) -> dict[str, str]:
@@ -313,14 +314,13 @@ def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases,
         databases.wait_for_sessions()
         return bool(databases.found(databases.urls[1])), (tmp_path / "again").exists()
 
-    def cleared():
-        """As the message says that one should; PostgreSQL leaves nothing of a transaction."""
-        with pytest.raises(UsageError, match=r"An interrupted restore left .*DROP") as refused:
-            again()
-        databases.ask(databases.urls[1], str(refused.value).split("'")[-2])
+    def again(folder=tmp_path / "again", *, removes=False):
+        return restore(vault(tmp_path / "vault"), folder, into=other(databases, again=removes)).number
 
-    def again(folder=tmp_path / "again"):
-        return restore(vault(tmp_path / "vault"), folder, into=other(databases)).number
+    def refused(words, *, removes=False):
+        with pytest.raises(UsageError, match=words):
+            again(removes=removes)
+        return left()[0]
 
     pieces = len(vault(tmp_path / "vault").point(1)[0].databases[LOG].whole)
     is_undone = databases.kind == "postgresql"
@@ -328,15 +328,32 @@ def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases,
         assert killed(step, count) == signal.SIGKILL
         assert left() == (not is_undone and step == "piece", False)
         if left()[0]:
-            with pytest.raises(StorageError, match="which are not a log of shroff"):
+            with pytest.raises(StorageError, match="an interrupted restore left these tables"):
                 MariadbLog(f"{databases.urls[1]}?prefix={TABLES}")
-            cleared()
+            databases.emptied(databases.urls[1])
     assert killed(LOG) == signal.SIGKILL
     assert left() == (True, False)
-    cleared()
-    assert again() == 1
+    with pytest.raises(StorageError, match="an interrupted restore left these tables"):
+        store_adapter(url := f"{databases.kind}://{os.environ['OTHER_STORE']}").is_there(url)
+    assert refused("An interrupted restore left them: run the command again with --again")
+    ours = f"{TABLES}{'.' if is_undone else ''}"
+    databases.ask(databases.urls[1], f"CREATE TABLE {ours}mine (number BIGINT)")
+    assert refused(r"but not mine: look at these, then remove all with 'DROP", removes=True)
+    databases.ask(databases.urls[1], f"DROP TABLE {ours}mine")
+    assert again(removes=True) == 1
     with pytest.raises(UsageError, match="Name an empty database with --store"):
-        again(tmp_path / "more")
+        again(tmp_path / "more", removes=True)
+
+
+def test_two_restores_into_one_database_do_not_run_beside_each_other(bank, databases, tmp_path):
+    backed_up(bank, tmp_path / "vault")
+    (tool,) = restored_tools(vault(tmp_path / "vault").point(1)[0], bank.folder, other(databases).url, None).values()
+    with (
+        tool.emptied(again=False),
+        pytest.raises(LogBusyError, match="another restore into it is running"),
+    ):
+        restore(vault(tmp_path / "vault"), tmp_path / "again", into=other(databases, again=True))
+    assert restore(vault(tmp_path / "vault"), tmp_path / "again", into=other(databases)).number == 1
 
 
 def as_of_version_1(databases: Databases) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,6 +31,7 @@ from shroff.cli.session import Session, argument, command, many
     metavar="URL",
     help="Empty PostgreSQL or MariaDB database; ${NAME} is read from the environment.  [default: as in shroff.yaml]",
 )
+@click.option("--again", is_flag=True, help="First remove the tables that an interrupted restore left in the database.")
 def restore(
     session: Session,
     folder: Path,
@@ -37,7 +39,7 @@ def restore(
     to: str | None,
     key: Path | None,
     secrets: Path | None,
-    store: str | None,
+    **target: Any,
 ) -> int:
     """Restore a project into FOLDER, which must be empty or new. It appears there as a whole or not at all.
 
@@ -48,7 +50,8 @@ def restore(
     Stop the lost project for good before you start the restored one: both would write the same backups.
 
     A log in a database server is restored by its own program (pg_restore, mariadb), before FOLDER appears. After
-    --store, set 'store' in the shroff.yaml of FOLDER to the same database.
+    --store, set 'store' in the shroff.yaml of FOLDER to the same database. A restore that was killed can leave tables,
+    which no command opens: run it again with --again.
     """
     from shroff import config
     from shroff.app.backups.keeping import vault_of
@@ -62,7 +65,7 @@ def restore(
     opened = session.project.opened if place is None else Opened(config.ProjectPaths(session.folder or Path.cwd()))
     began, to_ms = time.monotonic(), moment_ms(to, "to")
     with vault_of(opened, place, key) as vault, bars("restoring, pieces") as (progress,):
-        into = ServerTarget.named(store, opened)
+        into = ServerTarget.named(opened, **target)
         found = restored(vault, folder.absolute(), to_ms=to_ms, secrets=secrets, into=into, progress=progress)
     seconds = time.monotonic() - began
     document = {
@@ -87,7 +90,7 @@ def restore(
     if found.damaged:
         numbers = ", ".join(map(str, found.damaged))
         text += f"\nSkipped because they cannot be read, although they may be nearer to that time: backups {numbers}."
-    if store is not None:
+    if into.url is not None:
         text += f"\nNow set 'store' in {folder / 'shroff.yaml'} to the database of --store."
     session.answer(document, text)
     there = f"shroff -C {argument(folder)}"

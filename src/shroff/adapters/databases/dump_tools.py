@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
@@ -20,6 +22,8 @@ from shroff.errors import StorageError, UsageError
 
 PIECE_BYTES: Final = 4 * 1024 * 1024
 UNFINISHED: Final = "an unfinished shroff restore"  # a comment on tables that nobody used
+_MADE: Final = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?`?(?:\{prefix\})?(\w+)")
+_VERSIONS: Final = frozenset(f"{part}version" for part in ("", "people_", "notices_", "jobs_"))
 _SAID_MAX: Final = 2_000  # characters of what a program says of its failure
 
 
@@ -48,6 +52,49 @@ class ClientPrograms:
                 "'tools' under 'backup:' in shroff.yaml to its folder."
             )
         return path, said
+
+
+def check_removable(place: str, found: Iterable[str], what: str, statement: str, *, is_left: bool, again: bool) -> None:
+    """See that tables are those of an interrupted restore, which the user wants to remove.
+
+    Args:
+        found: Their names, without a prefix.
+        what: They, in words.
+        statement: Removes them.
+        is_left: Whether they have the mark of a restore, which no log in use has.
+        again: Whether the user wants to remove those.
+
+    Raises: UsageError, with the remedy, where they must stay.
+    """
+    others = sorted(set(found) - _tables_of_ours())
+    if is_left and again and not others:
+        return
+    cure = "Name an empty database with --store."
+    if is_left and others:
+        cure = (
+            f"An interrupted restore left tables there, but not {', '.join(others)}: look at these, then remove all "
+            f"with '{statement}' and run the command again."
+        )
+    elif is_left:
+        cure = "An interrupted restore left them: run the command again with --again, which removes them first."
+    raise UsageError(f"{place}: {what}, so nothing is restored into it. {cure}")
+
+
+def left_by_a_restore(place: str) -> StorageError:
+    """The error of whoever opens tables that an interrupted restore left."""
+    return StorageError(
+        f"{place}: an interrupted restore left these tables. Run 'shroff restore' again with --again, which removes "
+        f"them first"
+    )
+
+
+@cache
+def _tables_of_ours() -> frozenset[str]:
+    """The tables of a log, and of people beside it, as this package's scripts make them."""
+    folder = resources.files("shroff.adapters")
+    scripts = [file for one in folder.iterdir() for file in (one.iterdir() if one.is_dir() else [one])]
+    texts = (file.read_text(encoding="utf-8") for file in scripts if file.name.endswith(".sql"))
+    return _VERSIONS.union(*(_MADE.findall(text) for text in texts))
 
 
 def _path(name: str, folder: Path | None, package: str) -> str:

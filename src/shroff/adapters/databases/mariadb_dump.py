@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,16 +15,15 @@ from typing import Any, Final
 
 import pymysql
 
-from shroff.adapters.databases.dump_tools import UNFINISHED, ClientPrograms, dumped, feed
+from shroff.adapters.databases.dump_tools import UNFINISHED, ClientPrograms, check_removable, dumped, feed
 from shroff.adapters.databases.mariadb_errors import mariadb_error
-from shroff.adapters.databases.mariadb_session import VERSION, MariadbSession, connection
+from shroff.adapters.databases.mariadb_session import MARK, VERSION, MariadbSession, connection
 from shroff.adapters.databases.server_url import ServerUrl
 from shroff.adapters.log.lease import alone
-from shroff.errors import UsageError
+from shroff.errors import LogBusyError
 
 PROGRAMS: Final = ClientPrograms("MariaDB", "mariadb-client", re.compile(r"(\d+)\.\d+\.\d+-MariaDB"))
 _WHOLE: Final = "version"  # the table that says that the others are whole: the last one in a dump
-_MARK: Final = "restoring"  # a table that is there while a restore is not finished
 _BEGUN: Final = b"CREATE TABLE"  # behind the snapshot, and the position in the binary log
 _POSITION: Final = re.compile(rb"^-- CHANGE MASTER TO MASTER_LOG_FILE='([^']+)', MASTER_LOG_POS=(\d+)", re.MULTILINE)
 # Each commit waits while a dump begins, some 30 ms: a process that is stopped there loses its lock after 10 s.
@@ -54,7 +53,7 @@ class MariadbDump:
         with self._asking() as ask:
             path, made_by = self._tool("mariadb-dump", ask)
             ask(_SETTINGS)
-            names = [name for name in self._names(ask) if name not in {self._name(_WHOLE), self._name(_MARK)}]
+            names = [name for name in self._names(ask) if name not in {self._name(_WHOLE), self._name(MARK)}]
             ((has_binary_log,),) = ask("SELECT @@log_bin")
             words = [path, *self._signing_in(ask), "--single-transaction", "--quick", "--no-tablespaces"]
             words += ["--skip-add-drop-table", "--skip-add-locks", "--skip-disable-keys", "--skip-triggers"]
@@ -70,24 +69,29 @@ class MariadbDump:
         with closing(pieces):
             yield seq, made_by, position, chain([head], pieces)
 
-    def check_empty(self) -> None:
-        with self._asking() as ask:
-            self._tool("mariadb", ask)
-            names = self._names(ask)
-        if names:
-            cure = "Name an empty database with --store."
-            if self._name(_MARK) in names:
-                cure = f"An interrupted restore left them: remove them with '{_dropping(names)}' and run it again."
-            raise UsageError(
-                f"{self.place}: it has tables that begin with {self.tables!r}, so nothing is restored into it. {cure}"
-            )
+    @contextmanager
+    def emptied(self, *, again: bool) -> Iterator[None]:
+        with ExitStack() as kept:
+            with self._failing():
+                ask = _asker(kept.enter_context(closing(connection(self._url))))
+                self._tool("mariadb", ask)
+                lock = f"shroff restore {self.tables} {self._url.database}"[:64]
+                ((is_free,),) = ask("SELECT GET_LOCK(%s, 0)", (lock,))
+                if not is_free:
+                    raise LogBusyError(f"{self.place}: another restore into it is running")
+                if names := self._names(ask):
+                    what, drop = f"it has tables that begin with {self.tables!r}", _dropping(names)
+                    found = [name.removeprefix(self.tables) for name in names if name != self._name(MARK)]
+                    check_removable(self.place, found, what, drop, is_left=self._name(MARK) in names, again=again)
+                    ask(drop)
+            yield
 
     def load(self, pieces: Iterable[bytes], holds: Sequence[object]) -> int:
         with self._asking() as ask:
             path, _ = self._tool("mariadb", ask)
             # A dump that somebody altered is SQL all the same: in binary mode the program takes no other command.
             words = [path, *self._signing_in(ask), "--batch", "--binary-mode", self._url.database]
-            ask(f"CREATE TABLE `{self._name(_MARK)}` (at_ms BIGINT) COMMENT '{UNFINISHED}'")
+            ask(f"CREATE TABLE `{self._name(MARK)}` (at_ms BIGINT) COMMENT '{UNFINISHED}'")
         try:
             feed(words, self._variables, self._url.password, pieces)
         except BaseException:
@@ -114,7 +118,7 @@ class MariadbDump:
 
     def finish(self) -> None:
         with self._asking() as ask:
-            ask(f"DROP TABLE `{self._name(_MARK)}`")
+            ask(f"DROP TABLE `{self._name(MARK)}`")
 
     def _name(self, table: str) -> str:
         return f"{self.tables}{table}"
@@ -154,22 +158,31 @@ class MariadbDump:
 
     @contextmanager
     def _asking(self) -> Iterator[Asking]:
-        """A connection that gives the rows of a statement. Raises: what a failure means, instead of it."""
+        """A connection that gives the rows of a statement. Raises: as `_failing`."""
+        with self._failing(), closing(connection(self._url)) as opened:
+            yield _asker(opened)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Raises: what a failure of MariaDB means, instead of it."""
         try:
-            with closing(connection(self._url)) as opened, opened.cursor() as cursor:
-
-                def ask(sql: str, values: Sequence[object] = ()) -> Sequence[Any]:
-                    cursor.execute(sql, values or None)
-                    found: Sequence[Any] = cursor.fetchall()
-                    return found
-
-                yield ask
+            yield
         except (pymysql.Error, OSError) as error:
             raise mariadb_error(error, self.place, self._url.user) from error
 
 
+def _asker(opened: Any) -> Asking:
+    def ask(sql: str, values: Sequence[object] = ()) -> Sequence[Any]:
+        with opened.cursor() as cursor:
+            cursor.execute(sql, values or None)
+            found: Sequence[Any] = cursor.fetchall()
+            return found
+
+    return ask
+
+
 def _dropping(names: Sequence[str]) -> str:
     """The statement that removes tables, of which the mark is the last."""
-    marks = [name for name in names if name.endswith(_MARK)]
+    marks = [name for name in names if name.endswith(MARK)]
     ordered = [*(name for name in names if name not in marks), *marks]
     return f"DROP TABLE IF EXISTS {', '.join(f'`{one}`' for one in ordered)}"

@@ -17,6 +17,7 @@ import pymysql
 from pymysql.constants import CLIENT
 
 from shroff.adapters.databases.deadline import ANSWER_S
+from shroff.adapters.databases.dump_tools import left_by_a_restore
 from shroff.adapters.databases.mariadb_errors import AWAY, mariadb_error, number_of
 from shroff.adapters.databases.server_url import ServerUrl
 from shroff.adapters.log.rows import RowTable
@@ -33,6 +34,7 @@ _NOW_MS: Final = "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS SIGNED)"
 _ENCODED_AT_ONCE: Final = 1_024  # rows
 _FLUSHED: Final = (1, 3)  # values of innodb_flush_log_at_trx_commit: at each commit, and once more than needed
 _CONNECT_S: Final = 5
+MARK: Final = "restoring"  # a table that is there while a restore is not finished
 _MADE_WITHIN_S: Final = 10
 _PACKET_BYTES: Final = 4_000_000  # of one round trip, where the server takes as much
 # A peer that vanished without a word is found within 11 s; a statement waits for a lock for 5 s; and the server itself
@@ -167,8 +169,11 @@ class MariadbSession(Session):
                 self.ask(f"KILL {int(holder)}")
 
     def version(self) -> int | None:
-        sql = "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s"
-        if not self.ask(sql, (f"{self._prefix}version",))[0][0]:
+        sql = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN %s"
+        found = self.ask(sql, ([f"{self._prefix}version", f"{self._prefix}{MARK}"],), "t")
+        if (f"{self._prefix}{MARK}",) in found:
+            raise left_by_a_restore(self._url.place)
+        if not found:
             return None
         rows = self.ask(f"SELECT number FROM `{self._prefix}version`")
         return int(rows[0][0]) if rows else 0

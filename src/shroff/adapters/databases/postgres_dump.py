@@ -13,14 +13,19 @@ from typing import Any, Final
 
 import psycopg
 
-from shroff.adapters.databases.dump_tools import UNFINISHED, ClientPrograms, dumped, feed
+from shroff.adapters.databases.dump_tools import UNFINISHED, ClientPrograms, check_removable, dumped, feed
 from shroff.adapters.databases.postgres_errors import postgres_error
 from shroff.adapters.databases.postgres_session import VERSION, PostgresSession, parameters
 from shroff.adapters.databases.server_url import ServerUrl
 from shroff.adapters.log.lease import alone
-from shroff.errors import StorageError, UsageError
+from shroff.errors import LogBusyError, StorageError
 
 PROGRAMS: Final = ClientPrograms("PostgreSQL", "postgresql-client-{major}", re.compile(r"(\d+)\.\d+"))
+_RELATIONS: Final = (
+    "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = %s AND relkind NOT IN ('i', 'I', 't', 'c') "
+    "AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i'))"  # a column's sequence
+)
 # As the connection parameters of psycopg, so that the programs sign in as the log does.
 _VARIABLES: Final = {
     "host": "PGHOST",
@@ -66,23 +71,24 @@ class PostgresDump:
             words += [f"--schema={self.tables}", f"--snapshot={snapshot}", "--lock-wait-timeout=60000"]
             yield seq, made_by, "", dumped(words, self._variables, self._url.password)
 
-    def check_empty(self) -> None:
-        with self._connected() as connection, self._failing():
+    @contextmanager
+    def emptied(self, *, again: bool) -> Iterator[None]:
+        with self._connected() as connection:
             self._tool("pg_restore", connection)
-            sql = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s"
-            if _row(connection, sql, (self.tables,))[0]:
-                (mark,) = _row(
-                    connection, "SELECT obj_description(to_regnamespace(%s), 'pg_namespace')", (self.tables,)
-                )
-                cure = "Name an empty database with --store."
-                if mark == UNFINISHED:
-                    cure = (
-                        f"An interrupted restore left these tables: remove them with 'DROP SCHEMA {self.tables} "
-                        "CASCADE' and run it again."
-                    )
-                raise UsageError(
-                    f"{self.place}: the schema {self.tables} is not empty, so nothing is restored into it. {cure}"
-                )
+            with self._failing():
+                connection.execute("SET lock_timeout = '60s'")  # programs of a killed restore may still end
+                lock = "SELECT pg_try_advisory_lock(hashtextextended(%s, 7526466502988))"
+                if not _row(connection, lock, (self.tables,))[0]:
+                    raise LogBusyError(f"{self.place}: another restore into it is running")
+                found = connection.execute(_RELATIONS, (self.tables,)).fetchall()
+                if found:
+                    marked = "SELECT obj_description(to_regnamespace(%s), 'pg_namespace')"
+                    (mark,) = _row(connection, marked, (self.tables,))
+                    names, drop = [name for (name,) in found], f"DROP SCHEMA {self.tables} CASCADE"
+                    what = f"the schema {self.tables} is not empty"
+                    check_removable(self.place, names, what, drop, is_left=mark == UNFINISHED, again=again)
+                    connection.execute(drop)
+            yield
 
     def load(self, pieces: Iterable[bytes], holds: Sequence[object]) -> int:
         with self._connected() as connection:

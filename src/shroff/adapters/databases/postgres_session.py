@@ -16,6 +16,7 @@ import psycopg
 from psycopg import pq
 
 from shroff.adapters.databases.deadline import Deadline
+from shroff.adapters.databases.dump_tools import UNFINISHED, left_by_a_restore
 from shroff.adapters.databases.postgres_errors import postgres_error
 from shroff.adapters.databases.postgres_values import column, copy_lines, register
 from shroff.adapters.databases.server_url import VERIFIED, ServerUrl
@@ -194,11 +195,13 @@ class PostgresSession(Session):
     def version(self) -> int | None:
         # By the catalogue as this transaction sees it: `to_regclass` may not know yet what another process just made.
         sql = (
-            "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = %s AND c.relname = 'version')"
+            "SELECT obj_description(n.oid, 'pg_namespace') FROM pg_class c JOIN pg_namespace n "
+            "ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'version'"
         )
-        ((there,),) = self.ask(sql, (self._schema,))
-        return int(self.ask("SELECT number FROM version")[0][0]) if there else None
+        found = self.ask(sql, (self._schema,), "T")
+        if found == [(UNFINISHED,)]:
+            raise left_by_a_restore(self._url.place)
+        return int(self.ask("SELECT number FROM version")[0][0]) if found else None
 
     def make_tables(self) -> None:
         """In one transaction, which another process that makes them as well waits for."""

@@ -9,7 +9,7 @@ import sqlite3
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -35,15 +35,19 @@ IN_DOUBT: Final = "the project was restored from a backup: it may have been sent
 
 @dataclass(frozen=True, slots=True)
 class ServerTarget:
-    """The database for a log, and the folder of its programs; by default as the backed-up settings name them."""
+    """The database for a log, and the folder of its programs; by default as the backed-up settings name them.
+
+    With `again`, tables that an interrupted restore left there are removed first.
+    """
 
     url: str | None = None
     tools: Path | None = None
+    again: bool = False
 
     @classmethod
-    def named(cls, url: str | None, opened: Opened) -> ServerTarget:
+    def named(cls, opened: Opened, *, store: str | None, again: bool) -> ServerTarget:
         """With the programs' folder of a project's settings."""
-        return cls(url, tools_folder(opened))
+        return cls(store, tools_folder(opened), again)
 
 
 BY_SETTINGS: Final = ServerTarget()
@@ -130,7 +134,7 @@ def restore(
     given = _given(last, secrets)
     held, left = 0, "Nothing is left of it"
     try:
-        with _unnamed(folder) as part:
+        with ExitStack() as kept, _unnamed(folder) as part:
             on_step("begun")
             for name, (mode, pieces) in files.items():
                 _write(_inside(part, name), mode & 0o777, vault.contents(pieces))
@@ -138,6 +142,8 @@ def restore(
             tools = {}
             if label.shroff_backup == SERVER_FORMAT or into.url is not None:
                 tools = restored_tools(last, part, into.url, into.tools)
+            for tool in tools.values():
+                kept.enter_context(tool.emptied(again=into.again))
             for name, tool in tools.items():
                 held += restore_log(tool, vault, last.databases[name], IN_DOUBT, progress)
                 left = f"Its log is in {tool.place}: remove the tables there before you try again"

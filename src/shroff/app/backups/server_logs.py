@@ -46,8 +46,14 @@ class DumpTool(Protocol):
             after the last byte.
         """
 
-    def check_empty(self) -> None:
-        """Raises: UsageError where the log's tables, or others, are there; as `dump`."""
+    def emptied(self, *, again: bool) -> AbstractContextManager[None]:
+        """Keep the database for one restore, and see that there are no tables.
+
+        Args:
+            again: Remove those that an interrupted restore left: marked, of ours alone, and never opened as a log.
+
+        Raises: UsageError where tables are there; LogBusyError where another restore runs; as `dump`.
+        """
 
     def load(self, pieces: Iterable[bytes], holds: Sequence[object]) -> int:
         """Restore a log whole or not at all, then hold open letters; gives how many.
@@ -63,7 +69,7 @@ class DumpTool(Protocol):
         """Keep other processes from leading the log, whose tables stay as they are. Raises: LogBusyError."""
 
     def finish(self) -> None:
-        """Say that the restored log is in use from now on, and no more what `check_empty` calls interrupted."""
+        """Say that the restored log is in use from now on, and no more what an interrupted restore left."""
 
 
 class ServerBackupWriter(BackupWriter):
@@ -103,14 +109,14 @@ def dump_tools(opened: Opened) -> dict[str, DumpTool]:
 
 
 def restored_tools(point: BackupPoint, folder: Path, url: str | None, tools: Path | None) -> dict[str, DumpTool]:
-    """The programs that restore the logs of a point, whose databases are empty.
+    """The programs that restore the logs of a point.
 
     Args:
         folder: The project's files, whose settings are the default.
         url: The database, with `${NAME}` for what the environment has to say.
         tools: The folder of the programs.
 
-    Raises: UsageError where no database is named, it is of another kind, or not empty.
+    Raises: UsageError where no database is named, or it is of another kind.
     """
     from shroff.app.opened import Opened
 
@@ -136,7 +142,6 @@ def restored_tools(point: BackupPoint, folder: Path, url: str | None, tools: Pat
                 f"the backup is of tables {dump.tables} in {dump.kind}, and {tool.place} is of tables {tool.tables} "
                 f"in {tool.kind}. Name a database of that kind, with the same schema or prefix."
             )
-        tool.check_empty()
     return found
 
 
