@@ -20,7 +20,7 @@ from shroff.people import users
 from shroff.people.access import Role
 from shroff.web.pages.rendering import tabs
 from shroff.web.table import PAGES
-from tests.support.browsers import DESK, Looker, chromium
+from tests.support.browsers import DESK, PHONE, Looker, chromium
 from tests.support.served import ME, Served, served
 from tools.weighing import weigh
 
@@ -160,28 +160,44 @@ def test_live_shows_what_comes_without_being_loaded_again_and_pauses(bank, page)
     assert not looker.mistakes, "\n".join(looker.mistakes)
 
 
-def test_a_card_is_found_by_a_part_of_its_key_and_blocked_with_reason_and_end_and_undo(bank, page):
+@pytest.mark.parametrize("width", [DESK[0], PHONE[0]])
+def test_a_card_is_found_by_a_part_of_its_key_and_blocked_with_reason_and_end_and_undo(bank, page, width):
+    card, is_desk = f"c-blocked-{width}", width == DESK[0]
+    page.set_viewport_size({"width": width, "height": 844})
     with bank.client() as client:
-        client.post("/api/v1/events/payment", json=payment(49, "20.00", card="c-blocked-2")).raise_for_status()
+        client.post("/api/v1/events/payment", json=payment(49, "20.00", card=card, payment_id=f"p-before-{width}"))
     page.goto(f"{bank.url}/rules")
-    page.keyboard.press("/")
-    page.keyboard.type("blocked-2")
+    if is_desk:
+        page.keyboard.press("/")
+        page.keyboard.type(f"blocked-{width}")
+    else:
+        page.get_by_role("button", name="Menu").click()
+        page.get_by_role("link", name="Search", exact=True).click()
+        page.locator("main input[name=q]").fill(f"blocked-{width}")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/entities/card/c-blocked-2")
-    assert "blocked-2" in page.evaluate(
+    page.wait_for_url(f"**/entities/card/{card}")
+    assert f"blocked-{width}" in page.evaluate(
         "Object.entries(localStorage).find(([key]) => key.startsWith('shroff.searches'))[1]"
     )
-    expect(page.locator("#recent-searches option")).to_have_attribute("value", "blocked-2")
-    page.keyboard.press("b")
+    expect(page.locator("#recent-searches option").first).to_have_attribute("value", f"blocked-{width}")
+    if is_desk:
+        page.keyboard.press("b")
+    else:
+        page.locator(".key-head summary.block").click()
     page.get_by_label("Reason").fill("stolen")
     page.get_by_label("Ends after").select_option("7 days")
     page.get_by_role("button", name="Add to blocked_cards").click()
     expect(page.get_by_text("stolen, by ann, until")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     with bank.client() as client:
-        decided = client.post("/api/v1/events/payment", json=payment(50, "20.00", card="c-blocked-2")).json()
+        sent = payment(50, "20.00", card=card, payment_id=f"p-after-{width}")
+        decided = client.post("/api/v1/events/payment", json=sent).json()
     assert "blocked_card" in decided["rules"]
 
-    page.keyboard.press("z")
+    if is_desk:
+        page.keyboard.press("z")
+    else:
+        page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("Done: 1 removed")).to_be_visible()
     expect(page.get_by_text("stolen, by ann")).to_have_count(0)
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -16,16 +13,15 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people import users
 from shroff.people.access import Role
+from tests.support.browsers import DESK, PHONE, chromium
 from tests.support.served import ME, Served, served
-from tools.browser import browser
-from tools.servers.errors import UnavailableError
 
 pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"
 PATIENCE_MS = 60_000
-RULE = """- id: dear_at_night
+RULE = """- id: dear_at_WIDTH
   on: payment
   by: card
   when: this.amount > 200 and card.payment_1h >= 1
@@ -34,35 +30,29 @@ RULE = """- id: dear_at_night
 """
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Served]:
-    shutil.copytree(TEMPLATE, tmp_path / "bank")
-    with app.open_exactly(tmp_path / "bank").people.open() as desk:
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("rules") / "bank"
+    shutil.copytree(TEMPLATE, folder)
+    with app.open_exactly(folder).people.open() as desk:
         users.add(desk, ME, "ann", Role.AUTHOR, password=PASSWORD)
-    with served(tmp_path / "bank") as found:
+    with served(folder) as found:
         with found.client() as client:
             client.post("/api/v1/events/payment", json=[one.event for one in bank(400, seed=4)]).raise_for_status()
         yield found
 
 
-@pytest.fixture
-def chromium() -> Iterator[Browser]:
-    """Where it cannot be had the test is skipped with the reason; in CI it fails."""
-    with ExitStack() as opened:
-        try:
-            found = opened.enter_context(browser())
-        except UnavailableError as error:
-            if os.environ.get("CI"):
-                pytest.fail(f"a browser must be there in CI: {error}")
-            pytest.skip(reason=f"a browser cannot be had here: {error}")
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
         yield found
 
 
 @pytest.fixture
-def page(service: Served, chromium: Browser) -> Iterator[Page]:
+def page(service: Served, browser: Browser) -> Iterator[Page]:
     """Somebody's browser, signed in; no script may fail, and the policy of the pages may refuse nothing."""
     wrong: list[str] = []
-    found = chromium.new_page()
+    found = browser.new_page()
     found.set_default_timeout(PATIENCE_MS)
     found.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     found.on("pageerror", lambda error: wrong.append(str(error)))
@@ -72,19 +62,30 @@ def page(service: Served, chromium: Browser) -> Iterator[Page]:
     found.click("main button")
     expect(found.get_by_role("navigation", name="Screens")).to_be_visible(timeout=PATIENCE_MS)
     yield found
+    found.close()
     assert wrong == []
 
 
-def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Page) -> None:
+def fits(page: Page) -> bool:
+    """Whether nobody must push the page sideways."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+@pytest.mark.parametrize("width", [DESK[0], PHONE[0]])
+def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Page, width: int) -> None:
     expect.set_options(timeout=PATIENCE_MS)
-    files = service.folder / "rules"
+    name, rule = f"dear_at_{width}", RULE.replace("WIDTH", str(width))
+    files, drafts = service.folder / "rules", service.folder / "drafts"
+    page.set_viewport_size({"width": width, "height": 844})
+    if width == PHONE[0]:
+        page.get_by_role("button", name="Menu").click()
     page.get_by_role("link", name="Rules", exact=True).click()
-    page.fill("#new-rule", "dear_at_night")
+    page.fill("#new-rule", name)
     page.get_by_role("button", name="New rule").click()
 
     # a typo is told at its place as one types, and mended by one key press
     text = page.locator("textarea")
-    text.fill(RULE)
+    text.fill(rule)
     expect(page.locator(".row.wrong mark")).to_have_text("card.payment_1h")
     expect(page.locator("[data-mistakes]")).to_contain_text("Line 4, column 31")
     page.get_by_role("button", name="Use card.payments_1h").click()
@@ -99,13 +100,15 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
     page.keyboard.type("analysts")
     text.press("Control+s")
     expect(page.locator("[data-state]")).to_have_text("Saved")
-    draft = (service.folder / "drafts" / "dear_at_night.yaml").read_text(encoding="utf-8")
-    assert draft == f"{RULE.replace('payment_1h', 'payments_1h')}  notify: analysts\n"
-    assert not (files / "dear_at_night.yaml").exists()
+    assert fits(page)
+    draft = (drafts / f"{name}.yaml").read_text(encoding="utf-8")
+    assert draft == f"{rule.replace('payment_1h', 'payments_1h')}  notify: analysts\n"
+    assert not (files / f"{name}.yaml").exists()
 
     # what it would have done
     page.get_by_role("button", name="Backtest").click()
     expect(page.get_by_role("heading", name="Outcomes: recorded and draft")).to_be_visible()
+    assert fits(page)
     says = page.locator(".answer .lead").inner_text()
     page.get_by_role("link", name="Back to the draft").click()
     expect(page.get_by_text(f"Backtest: {says}")).to_be_visible()
@@ -113,11 +116,11 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
     # in shadow, in force
     page.get_by_role("button", name="Put in shadow").click()
     expect(page.get_by_role("button", name="Is in shadow")).to_be_disabled()
-    assert "  shadow: true\n" in (files / "dear_at_night.yaml").read_text(encoding="utf-8")
+    assert "  shadow: true\n" in (files / f"{name}.yaml").read_text(encoding="utf-8")
     page.get_by_label("Reason to activate it").fill("a wave of them")
     page.get_by_role("button", name="Activate").click()
     expect(page.locator(".state-active")).to_be_visible()
-    assert (files / "dear_at_night.yaml").read_text(encoding="utf-8") == draft
+    assert (files / f"{name}.yaml").read_text(encoding="utf-8") == draft
 
     # and back, with a reason that stays
     page.get_by_text("Roll back to this version").click()
@@ -125,4 +128,5 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
     page.get_by_role("button", name="Roll back").click()
     expect(page.locator(".state-shadow")).to_be_visible()
     expect(page.locator("#history")).to_contain_text("too many reviews")
-    assert "  shadow: true\n" in (files / "dear_at_night.yaml").read_text(encoding="utf-8")
+    assert fits(page)
+    assert "  shadow: true\n" in (files / f"{name}.yaml").read_text(encoding="utf-8")

@@ -151,9 +151,9 @@ def _is_of_one(change: CaseChange, case: Case) -> bool:
 def _dispute(desk: CaseDesk, change: CaseChange, case: Case, now_ms: int) -> None:
     """Escalate a case with a disagreeing second look to a third person. The labels stay until then."""
     names = {user.id: user.display_name for user in change.people.users()}
-    first = f"{case.first_verdict} by {names.get(case.first_by, case.first_by)}"
+    first, second = (names.get(who, who) for who in (case.first_by, case.closed_by))
     both: dict[str, Any] = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
-    words = f"{first}, {case.verdict} by {case.closed_name}"
+    words = f"{case.first_verdict} by {first}, {case.verdict} by {second}"
     _again(desk, change, case, now_ms, DISAGREED, words, **both)
 
 
