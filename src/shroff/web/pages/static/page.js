@@ -23,6 +23,15 @@ function withKey(key) {
   );
 }
 
+/** Press a key of this page. */
+export function pressKey(key) {
+  const element = withKey(key);
+  if (element) {
+    press(element);
+  }
+  return element !== undefined;
+}
+
 function press(element) {
   if (element.matches("input, textarea")) {
     element.focus();
@@ -69,10 +78,8 @@ function onKey(event) {
     showKeys();
     return;
   }
-  const element = withKey(event.key);
-  if (element) {
+  if (pressKey(event.key)) {
     event.preventDefault();
-    press(element);
   }
 }
 
@@ -83,7 +90,7 @@ function showHints() {
     return;
   }
   const told = [...document.querySelectorAll("main [data-key][data-says]")].filter(isSeen).slice(0, 8);
-  hints.replaceWith(
+  hints.replaceChildren(
     ...told.map((element) => {
       const hint = document.createElement("span");
       const key = document.createElement("kbd");
@@ -222,10 +229,14 @@ document.addEventListener("click", onClick);
 document.querySelector("[data-single-keys]")?.addEventListener("change", (event) => {
   localStorage.setItem(SINGLE_KEYS, event.target.checked ? "on" : "off");
 });
-for (const element of document.querySelectorAll("[data-with-script]")) {
-  element.hidden = false;
+/** Make a page that the service sent what it is with a script. */
+export function prepare() {
+  for (const element of document.querySelectorAll("[data-with-script]")) {
+    element.hidden = false;
+  }
+  localTimes();
+  namedCells();
+  showHints();
 }
-localTimes();
-namedCells();
-showHints();
+prepare();
 showSearches();

@@ -1,13 +1,16 @@
 // The queue by keyboard: a row is chosen, its case is shown beside, selected rows are changed together. And a case's dialogs.
 
-import { localTimes, singleKeysWork } from "./page.js";
+import { localTimes, prepare, pressKey, singleKeysWork } from "./page.js";
 
-const peek = document.querySelector("[data-peek]");
-const rows = [...document.querySelectorAll("tr[data-row]")];
 const pause_ms = 80; // before a case is asked for, so that holding J down asks once
+const KEYS = "fgujkxz"; // that wait, in their order, for the case that they are meant for
+const KEYS_MAX = 100;
+const keys = [];
+let peek, rows, news; // of the page as it is now: an answer brings another one without leaving this document
 let waiting = 0;
 let asked = 0;
-let held = ""; // the key of an answer that waits for the panel
+let isSent = false; // an answer is on its way
+let isLeaving = false;
 
 const chosen = () => rows.findIndex((row) => row.getAttribute("aria-current") === "true");
 
@@ -39,16 +42,18 @@ async function show(row) {
     peek.replaceChildren(made);
     localTimes(peek);
     peek.removeAttribute("aria-busy");
-    press(held);
+    pressWaiting();
+  } else {
+    keys.length = 0; // the panel cannot be had: no answer may go to the case before
   }
-  held = "";
 }
 
-/** An answer's key that was pressed while the panel was loading: it is meant for the case that is chosen. */
-function press(key) {
-  const button = key && [...peek.querySelectorAll("button[data-key]")].find((one) => one.dataset.key === key && !one.disabled);
-  if (button) {
-    button.click();
+const isBusy = () => isSent || peek?.getAttribute("aria-busy") === "true";
+
+/** Press what was pressed while an answer was on its way or the panel was loading. */
+function pressWaiting() {
+  while (keys.length && !isBusy()) {
+    pressKey(keys.shift());
   }
 }
 
@@ -67,19 +72,31 @@ function choose(at) {
   history.replaceState(null, "", here);
   peek.setAttribute("aria-busy", "true");
   peek.querySelectorAll("button").forEach((button) => (button.disabled = true)); // they are for the case before
-  held = "";
   clearTimeout(waiting);
   waiting = setTimeout(() => show(row), pause_ms);
 }
 
-document.addEventListener("keydown", (event) => {
-  const isAnswer = ["f", "g", "u"].includes(event.key.toLowerCase()) && !event.ctrlKey && !event.metaKey && !event.altKey;
-  const isElsewhere = event.target.matches("input:not([type=checkbox]), textarea, select") || document.querySelector("dialog[open]");
-  if (peek?.getAttribute("aria-busy") === "true" && isAnswer && !isElsewhere && singleKeysWork() && !boxes().some((box) => box.checked)) {
-    held = event.key.toLowerCase();
-    event.preventDefault();
-  }
-});
+document.addEventListener(
+  "keydown",
+  (event) => {
+    const key = event.key.toLowerCase();
+    const isElsewhere = event.target.matches("input:not([type=checkbox]), textarea, select") || document.querySelector("dialog[open]");
+    if (!KEYS.includes(key) || key.length !== 1 || event.ctrlKey || event.metaKey || event.altKey || isElsewhere || !singleKeysWork()) {
+      return;
+    }
+    const isAnswer = "fgu".includes(key);
+    const waits = isSent || keys.length > 0 || (isAnswer && isBusy() && !boxes().some((box) => box.checked));
+    const isHeldDown = event.repeat && !"jk".includes(key); // one answer for each press
+    if (waits || isHeldDown) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      if (waits && !isHeldDown && keys.length < KEYS_MAX) {
+        keys.push(key);
+      }
+    }
+  },
+  { capture: true },
+);
 
 // What was not told with the page: why each of these cases was held.
 async function fill() {
@@ -91,7 +108,6 @@ async function fill() {
     delete cell.dataset.why;
   }
 }
-fill();
 
 const boxes = () => [...document.querySelectorAll("tr[data-row] input.check:not(:disabled)")];
 
@@ -148,25 +164,16 @@ document.addEventListener("change", (event) => {
 });
 
 // A filter is applied as it is chosen, and what is left empty stays out of the address.
-const filter = document.querySelector("[data-filter]");
-if (filter) {
-  filter.querySelector("[data-apply]").hidden = true;
-  filter.addEventListener("change", (event) => {
-    if (event.target.form === filter) {
-      filter.requestSubmit();
-    }
-  });
-  filter.addEventListener("submit", () => {
-    for (const field of filter.elements) {
-      field.disabled = field.form === filter && !field.value;
-    }
-  });
-}
+document.addEventListener("change", (event) => {
+  if (event.target.form?.matches("[data-filter]")) {
+    event.target.form.requestSubmit();
+  }
+});
 
-// What can be undone goes when it cannot be any more.
-const toast = document.querySelector(".toast[data-left-ms]");
-if (toast) {
-  setTimeout(() => toast.remove(), Number(toast.dataset.leftMs));
+function trim(filter) {
+  for (const field of filter.elements) {
+    field.disabled = field.form === filter && !field.value;
+  }
 }
 
 document.querySelector("[data-attach]")?.addEventListener("change", async (event) => {
@@ -185,39 +192,101 @@ document.querySelector("[data-attach]")?.addEventListener("change", async (event
   }
 });
 
-// What opened since is told beside the rows, and comes among them when somebody asks: no row moves under a hand.
-const news = document.querySelector("[data-news]");
-if (news) {
-  const link = news.querySelector("a");
-  const listen = () => {
-    const source = new EventSource(news.dataset.news);
-    source.addEventListener("cases", (event) => {
-      const count = JSON.parse(event.data).new;
-      link.querySelector("[data-count]").textContent = count === 1 ? "1 new case" : `${count} new cases`;
-      link.hidden = count === 0;
-    });
-    window.addEventListener("pagehide", () => source.close(), { once: true });
-  };
-  listen();
-  window.addEventListener("pageshow", (event) => event.persisted && listen());
+/** What opened since is told beside the rows, and comes among them when somebody asks: no row moves under a hand. */
+function listen() {
+  news?.close();
+  const told = document.querySelector("[data-news]");
+  if (!told) {
+    return;
+  }
+  const link = told.querySelector("a");
+  news = new EventSource(told.dataset.news);
+  news.addEventListener("cases", (event) => {
+    const count = JSON.parse(event.data).new;
+    link.querySelector("[data-count]").textContent = count === 1 ? "1 new case" : `${count} new cases`;
+    link.hidden = count === 0;
+  });
 }
 
-// What needs a second thought says so before it is sent.
+/** Send an answer, and show the queue as it is then in the place of this one: no key that is pressed meanwhile is lost. */
+async function answer(form, button) {
+  isSent = true;
+  const body = new URLSearchParams(new FormData(form, button));
+  const done = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { Accept: "text/html" } }).catch(() => null);
+  const path = done ? new URL(done.url).pathname : "";
+  const isQueue = done?.redirected && path === "/queue";
+  const html = done && (isQueue || !done.redirected) ? await done.text().catch(() => "") : "";
+  const made = new DOMParser().parseFromString(html, "text/html"); // scripts in it would not run
+  const main = made.querySelector("main");
+  if (!isQueue) {
+    keys.length = 0; // what comes says why, or is another page: no answer goes to what nobody has seen
+  }
+  if (done?.redirected && !isQueue) {
+    location.assign(done.url);
+  } else if (!main) {
+    sendAsForm(form, button);
+  } else {
+    document.querySelector("main").replaceWith(main);
+    document.title = made.title;
+    if (path !== "/queue/bulk") {
+      history.replaceState(null, "", isQueue ? done.url : path.replace(/\/decide$/, ""));
+    }
+    isSent = false;
+    prepare();
+    begin();
+    pressWaiting();
+  }
+}
+
+/** As it is without a script: the page that comes says what is wrong. What was saved is not saved twice, by its tag. */
+function sendAsForm(form, button) {
+  if (button?.name) {
+    const field = document.createElement("input");
+    Object.assign(field, { type: "hidden", name: button.name, value: button.value });
+    form.append(field);
+  }
+  form.submit();
+}
+
 document.addEventListener("submit", (event) => {
-  const words = event.target.dataset?.sure;
-  if (words && !window.confirm(words)) {
+  const form = event.target;
+  const sure = form.dataset?.sure; // what needs a second thought says so before it is sent
+  if (sure && !window.confirm(sure)) {
     event.preventDefault();
+  } else if (form.matches("[data-filter]")) {
+    trim(form);
+  } else if (location.pathname === "/queue" && form.getAttribute("method") === "post") {
+    const isHere = form.matches(".answers, #bulk, .toast");
+    if (isHere || isLeaving) {
+      event.preventDefault();
+    }
+    if (isHere && !isSent && !isLeaving) {
+      answer(form, event.submitter);
+    }
+    isLeaving ||= !isHere;
   }
 });
 
-if (location.pathname === "/queue") {
-  // A form that was sent twice by two quick keys would be a second answer for the next case.
-  document.addEventListener("submit", (event) => {
-    if (event.defaultPrevented || document.body.dataset.sent) {
-      event.preventDefault();
-    }
-    document.body.dataset.sent = "yes";
-  });
-  window.addEventListener("pageshow", () => delete document.body.dataset.sent);
+window.addEventListener("pagehide", () => news?.close());
+window.addEventListener("pageshow", (event) => {
+  isLeaving = false;
+  if (event.persisted) {
+    listen();
+  }
+});
+
+function begin() {
+  asked += 1; // what was asked for the page before
+  clearTimeout(waiting);
+  peek = document.querySelector("[data-peek]");
+  rows = [...document.querySelectorAll("tr[data-row]")];
+  document.querySelector("[data-apply]")?.setAttribute("hidden", "");
+  const toast = document.querySelector(".toast[data-left-ms]");
+  if (toast) {
+    setTimeout(() => toast.remove(), Number(toast.dataset.leftMs)); // it cannot be undone any more
+  }
+  fill();
+  listen();
+  count();
 }
-count();
+begin();
