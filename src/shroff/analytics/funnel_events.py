@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, Final
 
 import numpy as np
@@ -169,10 +169,34 @@ class _Taken:
         return (found.values.astype(np.bool_) & found.valid).astype(np.int32)
 
     def events(self) -> StepEvents:
-        times, places, users, steps, *splits = (np.concatenate(one) for one in zip(*self._parts, strict=True))
-        order = in_order(times, places)
-        split: Any = splits[0][order] if splits else np.broadcast_to(np.int32(-1), len(order))
-        return StepEvents(times[order], users[order], steps[order], split, self._keys.values, self._values.values)
+        ends = list(accumulate(len(part[0]) for part in self._parts))
+        gathered = [np.empty(ends[-1], column.dtype) for column in self._parts[0]]
+        begin = 0
+        for some in _apart(self._parts):
+            columns = [np.concatenate(column) for column in zip(*some, strict=True)]
+            end = begin + len(columns[0])
+            order = in_order(columns[0], columns[1])
+            for to, column in zip(gathered, columns, strict=True):
+                np.take(column, order, out=to[begin:end], mode="clip")  # writes in place; another mode makes a copy
+            begin = end
+        times, _, users, steps, *splits = gathered
+        split: Any = splits[0] if splits else np.broadcast_to(np.int32(-1), len(times))
+        return StepEvents(times, users, steps, split, self._keys.values, self._values.values)
+
+
+def _apart(parts: Sequence[tuple[NDArray[Any], ...]]) -> Iterator[list[tuple[NDArray[Any], ...]]]:
+    """Parts in groups, one behind the other in time: so each is sorted alone, as the files of one day are."""
+    bounds = sorted((int(part[0].min()), int(part[0].max()), at) for at, part in enumerate(parts) if len(part[0]))
+    some: list[tuple[NDArray[Any], ...]] = []
+    last_ms = None
+    for first_ms, end_ms, at in bounds:
+        if last_ms is not None and first_ms > last_ms:
+            yield some
+            some = []
+        some.append(parts[at])
+        last_ms = end_ms if last_ms is None else max(last_ms, end_ms)
+    if some:
+        yield some
 
 
 def user_fields(events: Events, user: str, name: str) -> set[str]:

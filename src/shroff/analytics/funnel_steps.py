@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import Word
 
 Truths = NDArray[np.bool_]
+NEVER: Final = -(1 << 63)  # before every time
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,34 +90,37 @@ def reached(events: StepEvents, count: int, start_ms: int, within_ms: int | None
     """
     begin, size = int(np.searchsorted(events.times, start_ms)), len(events.keys)
     times, users, steps = events.times[begin:], events.users[begin:], events.steps[begin:]
-    newest, first, taken = (np.full((count, size), -1, np.int64) for _ in range(3))
+    newest_ms = np.full((size, count), NEVER, np.int64)  # the steps of a user side by side: an event reads one place
+    first, taken = (np.full((count, size), -1, np.int64) for _ in range(2))
     within = -1 if within_ms is None else within_ms
-    follow(times, users.astype(np.int32, copy=False), steps.astype(np.int32, copy=False), within, newest, first, taken)
+    users, steps = users.astype(np.int32, copy=False), steps.astype(np.int32, copy=False)
+    follow(times, users, steps, within, newest_ms, first, taken)
     for at, took in zip(first, taken, strict=True):
         there = np.flatnonzero(at >= 0)
         yield Reached(there, times[at[there]], took[there], events.splits[begin:][at[there]])
 
 
 @native("void(int64[::1], int32[::1], int32[::1], int64, int64[:, ::1], int64[:, ::1], int64[:, ::1])")
-def follow(times: Any, users: Any, steps: Any, within_ms: Word, newest: Any, first: Any, taken: Any) -> None:
+def follow(times: Any, users: Any, steps: Any, within_ms: Word, newest_ms: Any, first: Any, taken: Any) -> None:
     """Follow users through the steps, event by event.
 
-    `newest` and `first` have a place for each step and user: that of the newest and of the first event that came by
-    all steps before, -1 where there is none. An event of several steps comes by earlier events alone, so the last step
-    is looked at first. `taken`: what the first one took from the newest of the step before. `within_ms` -1: no limit.
+    `newest_ms` has for each user and step the time of the newest event that came by all steps before, `NEVER` where
+    there is none; `first` has for each step and user the place of the first one, -1 where there is none. An event of
+    several steps comes by earlier events alone, so the last step is looked at first. `taken`: what the first one took
+    from the newest of the step before. `within_ms` -1: no limit.
     """
     for i in range(len(times)):
-        user = users[i]
-        for step in range(len(newest) - 1, -1, -1):
+        user, at_ms = users[i], times[i]
+        for step in range(newest_ms.shape[1] - 1, -1, -1):
             took = np.int64(0)
             comes = (steps[i] >> step) & 1 == 1
             if comes and step > 0:
-                before = newest[step - 1, user]
-                comes = before >= 0
+                before_ms = newest_ms[user, step - 1]
+                comes = before_ms != NEVER
                 if comes:
-                    took = times[i] - times[before]
+                    took = at_ms - before_ms
                     comes = within_ms < 0 or took <= within_ms
             if comes:
-                newest[step, user] = i
-                if first[step, user] < 0:
+                if newest_ms[user, step] == NEVER:
                     first[step, user], taken[step, user] = i, took
+                newest_ms[user, step] = at_ms
