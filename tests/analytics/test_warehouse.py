@@ -92,7 +92,9 @@ def test_each_row_is_written_once_and_the_same_bytes_come_again_also_behind_a_co
         lines = path.read_bytes().splitlines() if format_ == "ndjson" else ()
         rows.setdefault(table, []).extend(map(json.loads, lines) if lines else pq.read_table(path).to_pylist())
     once_each(rows)
-    assert sum(Decimal(row["amount"]) for row in rows["saving"] + rows["withdrawal"]) == Decimal("7000.0001") * 465
+    assert (
+        sum(Decimal(row["exact_amount"]) for row in rows["saving"] + rows["withdrawal"]) == Decimal("7000.0001") * 465
+    )
 
 
 @pytest.mark.slow

@@ -458,7 +458,7 @@ def test_messages_of_a_savings_app_are_read_as_they_are(message, type_name, id_,
     elif type_name:
         assert one.event is not None, one.refusal
         assert id_ in {..., one.event.id.replace(RAND, "::R")}
-        assert one.event.values[1:] == (MESSAGE["timestamp"], "u1", account, amount)
+        assert one.event.values[1:] == (MESSAGE["timestamp"], "u1", account, round(amount / 100), amount)
 
 
 @pytest.mark.parametrize("form", ["avro", "csv"])

@@ -183,7 +183,7 @@ def test_every_rule_of_a_template_has_a_test(made):
 # ---- savings
 
 
-def test_savings_of_three_units_are_exact_and_what_is_no_unit_is_refused(made, tmp_path):
+def test_savings_of_three_units_are_read_and_what_is_no_unit_is_refused(made, tmp_path):
     project = made("savings")
     file = tmp_path / "app.jsonl"
     file.write_text(SAVINGS_LINES.lstrip(), encoding="utf-8")
@@ -193,16 +193,16 @@ def test_savings_of_three_units_are_exact_and_what_is_no_unit_is_refused(made, t
 
     assert (report.untaken, report.events.appended, report.events.quarantined) == (1, 7, 3)
     assert {id_: one["features"]["account.saved_30d"] for id_, one in found.items()} == {
-        "t1": "1000.0000",
-        "t3": "1000.0000",
-        "t4": "500.0000",
-        "t5": "500.0000",
-        "t9": "100000000000.0000",
-        "t10": "100000000000.0025",
+        "t1": "1000.00",
+        "t3": "1000.00",
+        "t4": "500.00",
+        "t5": "500.00",
+        "t9": "100000000000.00",
+        "t10": "100000000000.00",
         "t11": None,
     }
-    assert found["t3"]["features"]["account.withdrawn_30d"] == "980.0000"
-    assert found["t5"]["features"]["account.withdrawn_30d"] == "499.9999"
+    assert found["t3"]["features"]["account.withdrawn_30d"] == "980.00"
+    assert found["t5"]["features"]["account.withdrawn_30d"] == "500.00"
     assert "'100::HUNDREDTH_CENT::USD' is not a decimal number" in reasons[0]
     assert "'100::TENTH_CENT::ZAR' is not a decimal number" in reasons[1]
     assert "0.5 is not a whole number" in reasons[2]
@@ -210,41 +210,23 @@ def test_savings_of_three_units_are_exact_and_what_is_no_unit_is_refused(made, t
     assert_computed_again(project, 7)
 
 
-def test_savings_may_be_rounded_to_cents_with_the_text_that_was_sent_beside_them(made, tmp_path):
-    made("savings")
-    events, settings = tmp_path / "savings" / "events.yaml", tmp_path / "savings" / "shroff.yaml"
-    edited = settings.read_text("utf-8").replace("{ currency: ZAR, places: 4 }", "ZAR")
-    settings.write_text(edited, "utf-8")
-    edits = {  # what the README says
-        "    amount: money > 0": "    sent: text?\n    amount: money > 0",
-        "      amount: >-\n": "      sent: row.amount else row.context.savedAmount\n      amount: >-\n        round(\n",
-        "money('0.0001')": "money('1') * 0.0001",
-        "\n\nwithdrawal:": ", 2)\n\nwithdrawal:",
-        "\n\nentities:": ", 2)\n\nentities:",
-    }
-    text = events.read_text("utf-8")
-    for old, new in edits.items():
-        assert old in text
-        text = text.replace(old, new)
-    events.write_text(text, "utf-8")
-    file = tmp_path / "app.jsonl"
+def test_fractions_of_a_cent_are_rounded_half_even_and_the_original_is_kept(made, tmp_path):
     line = SAVINGS_LINES.splitlines()[1].replace("1767225600000", "17672256{0:05}").replace('"t1"', '"t{0}"')
-    sent = ["155", "150", "250", "151", "49"]
-    lines = (
-        line.replace("10000000::", f"{one}::").replace("{0:05}", f"{n:05}").replace("{0}", f"{n}")
-        for n, one in enumerate(sent)
-    )
-    file.write_text("\n".join(lines), "utf-8")
-    project = app.open_exactly(tmp_path / "savings")
+    cents = {"155": "0.02", "150": "0.02", "250": "0.02", "251": "0.03", "49": "0.00", "-49": "", "0": ""}
+    lines = [
+        line.replace("10000000::", f"{sent}::").replace("{0:05}", f"{n:05}").replace("{0}", f"{n}")
+        for n, sent in enumerate(cents)
+    ]
+    file = tmp_path / "app.jsonl"
+    file.write_text("\n".join([*lines, *(one.replace("SAVING", "WITHDRAWAL") for one in lines)]), "utf-8")
+    project = made("savings")
     project.ingest([file])
 
     with project.opened.reading() as log:
         found = [json.loads(one.body) for some in log.read() for one in some if one.kind == "event"]
-    assert [(one["sent"], one["amount"]) for one in found] == [
-        (f"{number}::HUNDREDTH_CENT::ZAR", amount)
-        for number, amount in zip(sent, ["0.02", "0.02", "0.02", "0.02"], strict=False)
-    ]
-    assert "expected an amount in ZAR" in refused(project)[0].reason
+    kept = [(f"{int(sent) / 10_000:.4f}".rstrip("0"), amount) for sent, amount in cents.items() if amount]
+    assert [(one["exact_amount"], one["amount"]) for one in found] == 2 * kept
+    assert ["exact_amount: expected a decimal number, above 0" in one.reason for one in refused(project)] == [True] * 4
 
 
 # ---- orders

@@ -641,8 +641,8 @@ def test_no_template_takes_a_negative_amount(name):
 
         assert [path for path, _ in caught.value.mistakes] == ["amount"]
         if name == "savings":
-            with pytest.raises(InputError, match=r"above 0; found 0\.0"):
-                validator.admit(type_, fields | {"amount": 0}, is_strict=True)
+            with pytest.raises(InputError, match=r"exact_amount: .*above 0; found 0"):
+                validator.admit(type_, fields | {"exact_amount": 0}, is_strict=True)
 
 
 @pytest.mark.parametrize("name", ["cards", "orders", "payments", "paysim"])

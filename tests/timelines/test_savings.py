@@ -86,10 +86,10 @@ def hits(rule, told):
 @pytest.mark.parametrize(
     ("amount", "matched"),
     [
-        ("949.9999", 0),  # a hundredth of a cent below 0.95 x 1000
-        ("950.0000", 1),  # 0.95 x 1000 itself
-        ("1000.0000", 1),  # all of it
-        ("1000.0001", 0),  # more than was saved
+        ("949.99", 0),  # a cent below 0.95 x 1000
+        ("950.00", 1),  # 0.95 x 1000 itself
+        ("1000.00", 1),  # all of it
+        ("1000.01", 0),  # more than was saved
     ],
 )
 def test_a_withdrawal_matches_from_95_percent_to_all_of_a_saving_both_ends_in(amount, matched):
@@ -101,11 +101,11 @@ def test_a_withdrawal_matches_from_95_percent_to_all_of_a_saving_both_ends_in(am
 
 
 def test_95_percent_is_exact_where_it_falls_between_two_smallest_units():
-    #  0.95 x 0.0333 = 0.031635: 0.0316 is below it, 0.0317 above
+    #  0.95 x 3.33 = 3.1635: 3.16 is below it, 3.17 above
     told = play(
-        saving("2026-01-01T10:00:00Z", "0.0333"),
-        withdrawal("2026-01-01T11:00:00Z", "0.0316"),
-        withdrawal("2026-01-01T12:00:00Z", "0.0317"),
+        saving("2026-01-01T10:00:00Z", "3.33"),
+        withdrawal("2026-01-01T11:00:00Z", "3.16"),
+        withdrawal("2026-01-01T12:00:00Z", "3.17"),
     )
 
     assert [one.matched_48h for one in told] == [0, 0, 1]
@@ -260,11 +260,11 @@ def test_two_users_interleaved_do_not_see_each_other():
 
 
 def test_each_saving_above_100_000_flags_and_100_000_itself_does_not():
-    #  100 000.0000   100 000.0001   5   250 000     after a flag only what comes later is looked at
+    #  100 000.00     100 000.01     5   250 000     after a flag only what comes later is looked at
     #  -              hit            -   hit
     told = play(
         saving("2026-01-01T10:00:00Z", "100000"),
-        saving("2026-01-02T10:00:00Z", "100000.0001"),
+        saving("2026-01-02T10:00:00Z", "100000.01"),
         saving("2026-01-03T10:00:00Z", "5"),
         saving("2026-01-04T10:00:00Z", "250000"),
     )
@@ -309,7 +309,7 @@ def test_a_late_saving_counts_by_its_place_after_the_flag():
 
 
 def test_the_mean_leaves_out_the_saving_itself_and_ten_times_it_is_not_more():
-    #  saved   100    1000    5500         5500.0001
+    #  saved   100    1000    5500         5500.01
     #  mean    none   100     (1100 / 2) = 550
     #  hit     -      -: 10 x 100 is not more than itself
     told = play(
@@ -317,7 +317,7 @@ def test_the_mean_leaves_out_the_saving_itself_and_ten_times_it_is_not_more():
         saving("2026-01-02T00:00:00Z", "1000"),
     )
     equal = play(*_savings("100", "1000", "5500"))
-    above = play(*_savings("100", "1000", "5500.0001"))
+    above = play(*_savings("100", "1000", "5500.01"))
 
     assert hits(AVERAGE, told) == []
     assert hits(AVERAGE, equal) == []

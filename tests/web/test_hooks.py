@@ -295,7 +295,7 @@ def test_a_refused_message_that_is_retried_keeps_its_own_id(bank):
 
     served(bank, first)
     events = bank / "events.yaml"
-    events.write_text(events.read_text().replace("amount: money > 0", "amount: money >= 0"))
+    events.write_text(events.read_text().replace("exact_amount: number(4)? > 0", "exact_amount: number(4)? >= 0"))
     (retried,) = app.open(bank).quarantine.retry([])
     assert retried.outcome == "decided"
     served(bank, again)
