@@ -20,6 +20,7 @@ from shroff.analytics import summaries, summary_writer
 from shroff.analytics.summary_writer import SummaryWriter
 from shroff.app.wiring import open_summaries
 from shroff.errors import UsageError
+from shroff.log import event_notes
 from shroff.project.settings.summaries import SummarySettings
 from shroff.streams.log import Record
 from tests.support.summarized import (
@@ -321,6 +322,41 @@ def test_windows_that_are_written_later_and_events_that_were_committed_late_are_
 
     assert found == [0, 1, 0, 1]
     assert read == [1]  # the window that is new
+
+
+def test_most_events_are_compared_by_the_counts_that_the_log_notes(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(event_notes, "EVERY", 1)
+    bank, chance, found, read = bank_in(tmp_path / "bank"), random.Random(5), [], []
+    summaries, lines, written = bank.project.summaries, SqliteLog.lines, 0
+
+    def look() -> None:
+        with monkeypatch.context() as here:
+            here.setattr(
+                SqliteLog, "lines", lambda log, after, upto, size: read.append(upto - after) or lines(log, after, upto)
+            )
+            found.append(summaries.unreconciled())
+
+    for at in range(FIRST_MS, FIRST_MS + 5 * EVERY_MS, 60_000):
+        bank.write(
+            [(at + n, [payment(f"{at}-{n}", at), label(f"{at}-{n}", at)]) for n in range(chance.randrange(1, 6))]
+        )
+        if chance.random() < 0.8:
+            look()
+        if (at + 60_000) % EVERY_MS == 0:
+            bank.now_ms = at + 70_000
+            once(bank)
+            look()
+            written = len(bank.events)
+
+    assert set(found) == {None, 0}
+    assert 0 < sum(read) < 0.7 * written
+    (_, _, noted), *_ = summaries._counted._places
+    assert noted._noted[max(noted._noted)] == written
+    with bank.project.opened.reading() as log:
+        places = [record.seq for records in log.read() for record in records if record.kind == "event"]
+        for _ in range(30):
+            after, upto = sorted(chance.choices(range(log.last_seq() + 1), k=2))
+            assert noted.count(log, after, upto) == sum(after < place <= upto for place in places)
 
 
 def test_summaries_by_event_time_are_compared_in_windows_that_began_since(tmp_path: Path):

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
+
+import numpy as np
 
 from shroff.analytics.summaries import Places, Tallies, WindowSummary, confirmed_frauds, relabelled, window_of
 from shroff.analytics.summary_places import IngestPlaces, places_by
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
+from shroff.log.columns.stored import log_columns
+from shroff.log.event_notes import DayCounts
+from shroff.project.definitions import Definitions
 from shroff.project.settings.summaries import SummarySettings
 from shroff.runtime.progress import Progress
-from shroff.streams.log import LogReader
+from shroff.streams.log import Log, LogReader
 
 WINDOWS_MAX: Final = 1_000_000  # of one build: nine years
 COMPUTED: Final = 1_000  # windows that are summed in one reading of the log
@@ -22,6 +28,7 @@ WRITTEN: Final = 100  # windows of one transaction
 PROGRESS_TABLE: Final = "summaries_followed"
 FIRST_WINDOWS: Final = 3  # written last, which the first comparison reads at once
 _BACK: Final = 100_000  # sequence numbers that a search for a moment steps over
+_LOOKS_MAX: Final = 10_000  # places whose counts are known: a day of looks every 15 s, and windows
 _LINES: Final = 8_192  # records at once: some megabytes
 Position = tuple[int, ...]  # a sequence number of each lane
 
@@ -250,7 +257,7 @@ class CountedWindows(ABC):
         """The windows to compare, of those before `next_ms`: at most a day."""
         return range(max(self._since_ms, next_ms - DAY_MS), next_ms, self.settings.every_ms)
 
-    def difference(self, logs: Sequence[LogReader], starts: range, written: Mapping[int, int], upto: Position) -> int:
+    def difference(self, logs: Sequence[Log], starts: range, written: Mapping[int, int], upto: Position) -> int:
         """The sum of what each window's row has more or fewer than the logs.
 
         Args:
@@ -261,55 +268,85 @@ class CountedWindows(ABC):
         return sum(abs(written.get(start, 0) - found[start]) for start in starts)
 
     @abstractmethod
-    def _found(self, logs: Sequence[LogReader], starts: range, upto: Position) -> Mapping[int, int]:
+    def _found(self, logs: Sequence[Log], starts: range, upto: Position) -> Mapping[int, int]:
         """How many events each of these windows has."""
 
 
 class CountedByEventTime(CountedWindows):
-    """Windows that begin after every event of now: all of their events are still to come. Cost: 5 µs a new event."""
+    """Windows that begin after every event of now: all of their events are still to come. Cost: 1 µs a new event."""
 
-    def __init__(self, settings: SummarySettings, logs: Sequence[LogReader]) -> None:
+    def __init__(self, settings: SummarySettings, logs: Sequence[Log], definitions: Definitions) -> None:
         self._followed = list(_last_of(logs))  # before the greatest time is asked for
         last_ms = max((at_ms for log in logs if (at_ms := log.watermark_ms()) is not None), default=0)
         super().__init__(settings, window_of(last_ms, settings.every_ms) + settings.every_ms)
-        self._counts = Counter[int]()
+        self._counts, self._definitions = Counter[int](), definitions
 
-    def _found(self, logs: Sequence[LogReader], starts: range, upto: Position) -> Mapping[int, int]:
+    def _found(self, logs: Sequence[Log], starts: range, upto: Position) -> Mapping[int, int]:
         for at, (log, last) in enumerate(zip(logs, upto, strict=True)):
-            for records in log.read(self._followed[at], max(last, self._followed[at])):
-                mine = (record for record in records if record.kind == "event" and record.type == self.settings.event)
-                self._counts.update(window_of(one.time_ms, self.settings.every_ms) for one in mine)
-            self._followed[at] = max(last, self._followed[at])
+            end = max(last, self._followed[at])
+            for piece in log_columns(log, self._definitions, end, after=self._followed[at], is_apart=True):
+                if (frame := piece.frames.get(self.settings.event)) is not None:
+                    windows = np.unique(frame.times - frame.times % self.settings.every_ms, return_counts=True)
+                    self._counts.update(dict(zip(*(one.tolist() for one in windows), strict=True)))
+            self._followed[at] = end
         for start in [count for count in self._counts if count < starts.start]:
             del self._counts[start]
         return self._counts
 
 
 class CountedByIngestTime(CountedWindows):
-    """Windows by ingest time. Cost: 1.2 µs a new event."""
+    """Windows by ingest time. Cost: 0.1 µs a new event where one asks every few seconds, since the log notes counts."""
 
     def __init__(self, settings: SummarySettings, since_ms: int) -> None:
         super().__init__(settings, since_ms)
-        self._places: list[tuple[IngestPlaces, dict[int, int]]] = []
+        self._places: list[tuple[IngestPlaces, dict[int, int], _NotedEvents]] = []
         self._followed: list[int] = []
 
-    def _found(self, logs: Sequence[LogReader], starts: range, upto: Position) -> Mapping[int, int]:
+    def _found(self, logs: Sequence[Log], starts: range, upto: Position) -> Mapping[int, int]:
         """As the logs are now: a window's events are all there once it is written."""
         if len(self._places) != len(logs):
             self._followed = [_last_before(log, self._since_ms) for log in logs]
-            self._places = [(IngestPlaces(self.settings, after), {}) for after in self._followed]
+            self._places = [
+                (IngestPlaces(self.settings, after), {}, _NotedEvents(self.settings.event)) for after in self._followed
+            ]
         found = dict.fromkeys(starts, 0)
-        for at, ((places, counts), log) in enumerate(zip(self._places, logs, strict=True)):
+        for at, ((places, counts, noted), log) in enumerate(zip(self._places, logs, strict=True)):
+            noted.look(log)
             last = log.last_seq()
             for start in places.follow(log, last, self._followed[at]):
                 counts.pop(start, None)
             self._followed[at] = last
             for start in starts:
                 if start not in counts:
-                    runs = places.of([start])
-                    counts[start] = sum(_events(log, self.settings.event, run.first - 1, run.last) for run in runs)
+                    counts[start] = sum(noted.count(log, run.first - 1, run.last) for run in places.of([start]))
                 found[start] += counts[start]
         return found
+
+
+class _NotedEvents:
+    """How many events of a type a log has up to some places: as it noted them when one looked, and as counted since."""
+
+    def __init__(self, type: str) -> None:
+        self._type, self._since = type, 0
+        self._noted: dict[int, int] = {}
+
+    def look(self, log: Log) -> None:
+        """Take what the log notes by now."""
+        found = DayCounts(log)
+        if found.after != self._since:  # counts of other places than before
+            self._since, self._noted = found.after, {}
+        self._noted = dict(sorted([*self._noted.items(), (found.upto, found.of(self._type))])[-_LOOKS_MAX:])
+
+    def count(self, log: Log, after: int, upto: int) -> int:
+        """The events in (after, upto]: by the last looks before both places, if these are nearer than each other."""
+        places = sorted(self._noted)
+        one, other = (bisect_right(places, place) - 1 for place in (after, upto))
+        if one < 0 or one == other:
+            return _events(log, self._type, after, upto)
+        first, second = places[one], places[other]
+        until = self._noted[second] + _events(log, self._type, second, upto)
+        self._noted[upto] = until  # where the next window begins
+        return until - self._noted[first] - _events(log, self._type, first, after)
 
 
 def other_tables(settings: SummarySettings) -> str:

@@ -143,7 +143,7 @@ class Summaries:
                     last = range(found.next_ms - FIRST_WINDOWS * settings.every_ms, found.next_ms, settings.every_ms)
                     self._counted = CountedByIngestTime(settings, min(store.counts(last), default=found.next_ms))
                 else:
-                    self._counted = CountedByEventTime(settings, logs)
+                    self._counted = CountedByEventTime(settings, logs, self._opened.definitions)
             starts = self._counted.starts(found.next_ms)
             return self._counted.difference(logs, starts, store.counts(starts), found.position)
 
