@@ -302,6 +302,37 @@ def test_a_refused_message_that_is_retried_keeps_its_own_id(bank):
     assert stored(bank) == [("withdrawal", "msg-1")]
 
 
+def test_a_refused_message_that_was_corrected_and_sent_again_is_fixed(bank):
+    def sent(call: str, **more: Any) -> tuple[bytes, dict[str, str]]:
+        body = saving(eventType="WITHDRAWAL", **more).encode()
+        return body, webhooks.headers("s3cret", call, NOW_MS // 1_000, body)
+
+    async def steps(asks: Asker) -> None:
+        for call in ("msg-1", "msg-2"):
+            assert (await post(asks, "partner", *sent(call, timestamp="soon"))).status == 422
+        assert (await post(asks, "partner", *sent("msg-1"))).json()["state"] == "appended"
+        found = (await asks.ask("GET", "/api/v1/quarantine")).json()["entries"]
+        assert [one.get("fixed_by") for one in found] == [None, "withdrawal/msg-1"]
+
+    served(bank, steps)
+
+
+def test_a_refused_message_that_is_no_object_is_retried_as_json(bank):
+    for body in (b"[1, 2]", b"5", b"u-1,x"):
+        signed = webhooks.headers("s3cret", "msg-1", NOW_MS // 1_000, body)
+
+        async def steps(asks: Asker, body: bytes = body, signed: dict[str, str] = signed) -> None:
+            assert (await post(asks, "partner", body, signed)).status == 422
+
+        served(bank, steps)
+    found = [one.reason for one in app.open(bank).quarantine.retry([])]
+    assert [reason.partition(":")[0] for reason in found] == [
+        "expected a JSON object, found a list",
+        "expected a JSON object, found a number",
+        "the line is not JSON",
+    ]
+
+
 def test_sources_that_change_count_once_they_are_applied(bank, outside):
     login = saving(eventType="USER_LOGGED_IN")
 

@@ -20,7 +20,7 @@ from shroff.events.formats.lines import CsvHeader, Line, Lines, line_and_row
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.redaction import RedactedValues, unmarked
 from shroff.events.validation import label_refusal
-from shroff.log.event_notes import UNKNOWN
+from shroff.log.event_notes import POSTED, UNKNOWN
 from shroff.log.history import label_of
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.streams.log import EARLIER_LABELS, Quarantine, Refused, Reply
@@ -30,7 +30,7 @@ _TYPED: Final = ("parquet", "avro")  # formats whose rows are kept as JSON
 _FRAME: Final = b"\0"  # what an Avro message begins with, and no line of a text
 Decoders = Callable[[], AvroDecoder | None]
 Entry = tuple[int, Refused]
-_JSON_SOURCES: Final = frozenset(["-", "python", "shroff label"])  # what no file brought is JSON lines
+_JSON_SOURCES: Final = frozenset(["-", "python", "shroff label", POSTED])  # what no file brought is JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +213,13 @@ def _is_csv(entry: Refused) -> bool:
     """Whether an entry is a line of a CSV file.
 
     A JSON object is none whatever its file is called, as `--format` may have said so. Else its name says it, and
-    where that says nothing, its first character.
+    where that says nothing, its first character. A name with a slash and no ending is no file's: a part of a source.
     """
     if entry.source in _JSON_SOURCES or _is_object(entry.raw):
         return False
     format = format_by_name(entry.source)
-    return format == "csv" or (format is None and not entry.raw.lstrip().startswith(b"{"))
+    is_unknown = format is None and "/" not in entry.source
+    return format == "csv" or (is_unknown and not entry.raw.lstrip().startswith(b"{"))
 
 
 def _is_object(raw: bytes) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -12,6 +13,7 @@ from shroff.app.live.requests import Waits, WriterRequests
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import format_by_name, read_lines
 from shroff.events.formats.lines import CsvHeader
+from shroff.events.mapping import parsed
 from shroff.events.readers import ID_LENGTH_MAX
 from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
@@ -93,7 +95,7 @@ def _is_sent_again(log: LogReader, entry: Refused, record: Record, texts: set[st
 
 
 def _texts(raw: bytes) -> set[str]:
-    """The first values of an input that could be ids: those of JSON, or the cells of a line of CSV."""
+    """The first values of an input that could be ids: those of JSON, nested too, or the cells of a line of CSV."""
     text = raw.decode("utf-8", "replace").strip()
     try:
         value = msgspec.json.decode(text)
@@ -104,13 +106,23 @@ def _texts(raw: bytes) -> set[str]:
             return set()
         found = [cell.strip() for cell in cells if cell.strip()]
     else:
-        values = value.values() if isinstance(value, dict) else ()
-        found = [
-            str(one)
-            for one in values
-            if isinstance(one, str | float) or (isinstance(one, int) and one.bit_length() <= 64)
-        ]
+        found = [str(one) for one in islice(_scalars(value), VALUES_MAX)] if isinstance(value, dict) else []
     return {one for one in found[:VALUES_MAX] if len(one) <= ID_LENGTH_MAX and "\0" not in one}
+
+
+def _scalars(value: object) -> Iterator[str | float]:
+    """The texts and numbers of a JSON value, also those of objects and lists inside, and of objects in a text."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str) and isinstance(inside := parsed(one), dict):
+            one = inside
+        if isinstance(one, dict):
+            waiting += reversed(one.values())
+        elif isinstance(one, list):
+            waiting += reversed(one)
+        elif isinstance(one, str | float) or (isinstance(one, int) and one.bit_length() <= 64):
+            yield one
 
 
 def _check_numbers(numbers: Sequence[int]) -> None:
