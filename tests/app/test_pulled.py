@@ -196,6 +196,20 @@ def test_the_command_tells_each_file_and_the_list_has_what_came(bank: Path, caps
     assert (found["name"], found["kind"], found["appended"], found["quarantined"]) == ("nightly", "files", 1, 1)
 
 
+def test_the_check_names_each_source_that_does_not_answer(bank: Path, capsys: pytest.CaptureFixture[str]):
+    (bank / "core.db").touch()
+    core, web = f"{{ url: 'sqlite:///{bank}/core.db', table: payments, by: n }}", "{ from: 'http://127.0.0.1:1/a.txt' }"
+    sources = (
+        f"sources: {{ core: {{ table: {core} }}, web: {{ files: {web} }}, nightly: {{ files: {{ from: away }} }} }}"
+    )
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + sources + "\n")
+
+    assert run(["-C", str(bank), "sources", "check", "--json"]) == 1
+    found = {one["source"]: one["message"] for one in json.loads(capsys.readouterr().out)["troubles"]}
+    assert found["core"] == "there is no table payments; the database has no table"
+    assert {*found} == {"core", "web", "nightly"}
+
+
 def test_a_job_syncs_and_says_what_came(bank: Path):
     from shroff.app.jobs.kinds import KINDS
     from shroff.app.jobs.work import JobRun

@@ -155,3 +155,16 @@ def test_run_without_a_live_source_names_what_reads_the_pulled_ones(tmp_path, mo
 
     assert run(["run"]) == 2
     assert "'shroff sources sync nightly' reads nightly." in capsys.readouterr().err
+
+
+def test_topics_of_sources_that_nothing_sends_to_are_left_to_their_owner(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    source = "source: { pubsub_pull: { subscriptions: { payment: projects/bank/subscriptions/payments } } }\n"
+    write_files(tmp_path, {**FILES, "shroff.yaml": FILES["shroff.yaml"] + source})
+    (tmp_path / "events.jsonl").write_text("{}\n")
+
+    assert run(["-C", str(tmp_path), "produce", "--create-topics"]) == 0
+    assert run(["-C", str(tmp_path), "produce", str(tmp_path / "events.jsonl"), "--as", "payment"]) == 2
+    words = "shroff does not send to a source of the kind pubsub_pull; it sends to kafka, redis."
+    assert words in capsys.readouterr().err

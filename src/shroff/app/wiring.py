@@ -6,7 +6,7 @@ import socket
 from collections import defaultdict
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from shroff import config
@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 
 NOT_THERE = "this project writes no features for other services. Configure it in shroff.yaml: 'online: redis://localhost:6379/1'."
+
+
+_SENDER: Final = "sender."
 
 
 class OutsideSystems:
@@ -143,10 +146,16 @@ class OutsideSystems:
         return source
 
     def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
-        """The sender to a live source, and the encoder of its messages, by whether they name their type."""
+        """The sender to a live source, and the encoder of its messages, by whether they name their type.
+
+        Raises: UsageError where nothing sends to a source of this kind.
+        """
+        if not can_send(system):
+            there = ", ".join(name.removeprefix(_SENDER) for name in sorted(adapters()) if name.startswith(_SENDER))
+            raise UsageError(f"shroff does not send to a source of the kind {system.kind}; it sends to {there}.")
         definitions = self._opened.definitions
         settled = self._opened.systems.source_in(self._opened.places.folder, system)
-        sender: Sender = load_adapter(f"sender.{system.kind}")(settled, project=definitions.settings.name)
+        sender: Sender = load_adapter(f"{_SENDER}{system.kind}")(settled, project=definitions.settings.name)
         return sender, lambda names_type: encoder_of(
             settled, definitions, sender, lambda _: self.open_registry(system), names_type=names_type
         )
@@ -311,6 +320,11 @@ def open_summaries(opened: Opened, settings: SummarySettings) -> SummaryStore:
     project = opened.definitions.settings
     placed = SUMMARIES.placed({"url": config.filled(settings.url, "summaries")}, opened.places.folder)
     return SqlSummaries(placed["url"], settings, (project.currency, project.money_places), opened.now_ms)
+
+
+def can_send(system: System) -> bool:
+    """Whether an adapter sends to a source of this kind."""
+    return adapter_point(f"{_SENDER}{system.kind}") is not None
 
 
 def load_adapter(name: str) -> Any:

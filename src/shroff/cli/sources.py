@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,7 @@ import click
 import msgspec
 
 from shroff.cli.session import ExampleGroup, Session, command, json_option, many, one_line, table
-from shroff.errors import UsageError
+from shroff.errors import TransientError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import parse_time
 
@@ -56,15 +57,20 @@ def list_(session: Session) -> None:
 def check(session: Session) -> int:
     """Check that each source can be opened and that nothing blocks its messages.
 
-    Exit status 1: a subscription is unconfirmed or ended, a file is set aside or suspicious, or a source that a worker
-    reads does not answer.
+    Exit status 1: a subscription is unconfirmed or ended, a file is set aside or suspicious, or a source does not
+    answer or cannot be opened.
     """
-    for one, _, _ in session.project.pushed.all():
-        session.project.pushed.opened(one)
-    for pulled in session.project.opened.systems.pulled:
-        with closing(session.project.pulled.opened(pulled)) as source:
-            source.names()
-    found = [*session.project.pushed.troubles(), *session.project.pulled.troubles(), *session.project.source.troubles()]
+    project, now_ms = session.project, session.project.opened.now_ms()
+    found = [*project.pushed.troubles(), *project.pulled.troubles(), *project.source.troubles()]
+    opens: dict[str, Callable[[], object]] = {
+        one.name: partial(project.pushed.opened, one) for one, _, _ in project.pushed.all()
+    }
+    opens |= {name: partial(project.pulled.look_at, name) for name in project.opened.systems.pulled}
+    for name, look in opens.items():
+        try:
+            look()
+        except (TransientError, UsageError) as error:
+            found.append((name, f"{error}".rstrip("."), now_ms))
     troubles = [{"source": name, "since": time_text(at_ms), "message": words} for name, words, at_ms in found]
     text = "\n".join(f"{name}: {words}" for name, words, _ in found) or "All sources are healthy."
     session.answer({"ok": not found, "troubles": troubles}, text)

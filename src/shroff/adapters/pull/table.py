@@ -103,8 +103,9 @@ class TableRows(PulledSource):
             try:
                 found = Table(name, MetaData(), schema=schema or None, autoload_with=connection)
             except NoSuchTableError:
-                there = ", ".join(sorted(inspect(connection).get_table_names(schema or None))[:20])
-                raise UsageError(f"there is no table {self._name}; there is {there or 'none'}.") from None
+                names = ", ".join(sorted(inspect(connection).get_table_names(schema or None))[:20])
+                there = f"there is {names}" if names else "the database has no table"
+                raise UsageError(f"there is no table {self._name}; {there}.") from None
             column = found.c.get(self._by)
             if column is None:
                 raise UsageError(f"{self._name} has no column {self._by}; it has {', '.join(found.c.keys())}.")

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
-from shroff.app.wiring import OutsideSystems, targets
+from shroff.app.wiring import OutsideSystems, can_send, targets
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.mapping import LABEL
@@ -170,14 +170,14 @@ class Productions:
     def make_topics(self, partitions: int = 1) -> list[str]:
         """Create the missing topics of shroff.yaml; gives their names.
 
-        These are the topics of the source (with this many partitions), of dead letters and of sinks. Redis streams
-        need no creation.
+        These are the topics of the sources (with this many partitions), of dead letters and of sinks. Redis streams
+        need no creation; subscriptions of Pub/Sub are made in Google Cloud.
 
         Raises: UsageError where one cannot be made; TransientError where nobody answers.
         """
         made: list[str] = []
         events = self._opened.definitions.events
-        for _, system in self._opened.systems.all_read:
+        for system in (one for _, one in self._opened.systems.all_read if can_send(one)):
             sender, _ = OutsideSystems(self._opened).open_sender(system)
             with closing(sender):
                 made += sender.prepare(sorted(_read_by_a_worker(sender, events, system)), partitions)
