@@ -171,6 +171,26 @@ def test_a_figure_that_cannot_be_had_says_why_and_the_others_stay(shop: Path):
     assert found["in_shop"].value is not None
 
 
+def test_a_damaged_file_of_one_event_type_takes_away_no_figure_of_another(shop: Path):
+    ingest(shop, lines(3, 20))
+    with (shop / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("lake: ./lake\n")
+    project = shroff.open(shop)
+    figures = dict(project.notice_files.declared["kpi"].figures)
+    before = ReportFigures(project.opened).figures(figures, DAY, "UTC")
+    project.lake.write()
+    for one in (shop / "lake" / "events" / "type=bought").rglob("*.parquet"):
+        one.write_bytes(b"cut off")
+    found = ReportFigures(shroff.open(shop).opened).figures(figures, DAY, "UTC")
+
+    read = {name: figure.events for name, figure in figures.items() if figure.events}
+    assert any("bought" in types for types in read.values())
+    assert any("bought" not in types for types in read.values())
+    for name, types in read.items():
+        assert (found[name].why == "") == ("bought" not in types), name
+        assert found[name].why or found[name] == before[name]
+
+
 MISTAKES = (
     ("{ label: A }", "a figure has one of 'event', 'fact' and 'value'."),
     ("{ event: step, value: figures.x }", "a figure has one of 'event', 'fact' and 'value'."),

@@ -117,6 +117,19 @@ def test_what_cannot_be_counted_says_why_and_the_mail_leaves_all_the_same(tmp_pa
     assert "there is no funnel 'shopping' in funnels.yaml." in text
 
 
+@pytest.mark.slow
+def test_a_long_reason_stands_in_the_mail_whole(tmp_path, monkeypatch):
+    bank = bank_with(tmp_path)
+
+    def broken(*_: object, **__: object) -> None:
+        raise UsageError("lake " * 50 + "bring it back from a copy.")
+
+    monkeypatch.setattr("shroff.analytics.figures.read_frames", broken)
+    bank.tell(later_ms=FIVE_MS)
+
+    assert "bring it back from a copy." in " ".join(text_of(mails_of(bank)[0]).split())
+
+
 def test_a_report_that_was_made_by_a_job_is_not_made_again_at_its_hour(tmp_path):
     bank = bank_with(tmp_path)
     bank.clock_ms += FIVE_MS - HOUR_MS

@@ -71,16 +71,12 @@ def answer_figures(
     Cost: that of `funnel_events.read_frames` once for all, then 0.1 to 1 µs an event and figure.
     """
     counted = [one for one in question.figures.values() if one.of is not None]
-    tallies, why = dict[str, tuple[Value, ...]](), ""
-    try:
-        tallies = _counted(question, counted, definitions, histories) if counted else {}
-    except Exception as error:  # noqa: BLE001 - whatever fails, the report has its other figures
-        why = why_not(error)
+    tallies, why = _counted_or_why(question, counted, definitions, histories) if counted else ({}, {})
     end_ms = int(day_starts_ms(question.day, 1, question.zone)[-1])
     found: dict[str, FigureValues] = {}
     for name, figure in question.figures.items():
         if figure.of is not None:
-            found[name] = FigureValues(tallies.get(name, ()), why)
+            found[name] = FigureValues(tallies.get(name, ()), why.get(name, ""))
         elif figure.fact:
             found[name] = _fact(figure, fact, end_ms - 1)
         else:
@@ -145,8 +141,30 @@ def _leaf(node: Node) -> Evaluate:
     return lambda row: row[name]
 
 
-def _counted(
+def _counted_or_why(
     question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, histories: Callable[[], Histories]
+) -> tuple[dict[str, tuple[Value, ...]], dict[str, str]]:
+    """The values of figures, and why the others cannot be counted: all in one pass, each in its own where that fails."""
+    found, why = dict[str, tuple[Value, ...]](), dict[str, str]()
+    try:
+        opened = histories()
+    except Exception as error:  # noqa: BLE001 - whatever fails, the report has its other figures
+        return found, {one.name: why_not(error) for one in figures}
+    passes = [figures]
+    while passes:
+        some = passes.pop()
+        try:
+            found |= _counted(question, some, definitions, opened)
+        except Exception as error:  # noqa: BLE001 - as above
+            if len(some) > 1:
+                passes += [[one] for one in some]
+            else:
+                why[some[0].name] = why_not(error)
+    return found, why
+
+
+def _counted(
+    question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, histories: Histories
 ) -> dict[str, tuple[Value, ...]]:
     """The counts and sums of each figure, for each day that is shown."""
     days = SHOWN - 1 + max(figure.days for figure in figures)
@@ -163,7 +181,7 @@ def _counted(
         for name, fields in tally.needs():
             needs.setdefault(name, set()).update(fields)
     times = ReadTimes(int(starts_ms[0]), int(starts_ms[-1]))
-    for frame, _, _ in read_frames(needs, definitions, histories(), times):
+    for frame, _, _ in read_frames(needs, definitions, histories, times):
         at = np.searchsorted(starts_ms, frame.times, side="right") - 1
         inside = (at >= 0) & (at < days)
         if inside.any():

@@ -13,10 +13,11 @@ from shroff.language.values import HOUR_MS, Value, rescale_half_even, show, to_r
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import plain
 from shroff.notices.services import NoticeServices
-from shroff.notices.texts.wording import MINUS, count_text, day_text, moment_text, money_text, share_text
+from shroff.notices.texts.wording import MINUS, count_text, covered, day_text, moment_text, money_text, share_text
 from shroff.notices.texts.words import MARKS as POINTS
 from shroff.notices.texts.words import WORDS
 from shroff.project.figures import BEFORE, SHOWN, Figure, why_not
+from shroff.runtime.texts import cut
 
 if TYPE_CHECKING:
     from shroff.analytics.figures import FigureValues
@@ -81,7 +82,7 @@ def _funnel(services: NoticeServices, name: str, day: date, zone: str) -> Counte
     try:
         found = services.counting.drop_offs(name, day, zone)
     except Exception as error:  # noqa: BLE001 - whatever fails, the report has the rest
-        return CountedFunnel(name, [], why_not(error)[:WHY_MAX])
+        return CountedFunnel(name, [], cut(why_not(error), WHY_MAX))
     return CountedFunnel(name, [CountedStep(one.step, one.count, list(one.before)) for one in found])
 
 
@@ -89,7 +90,7 @@ def _counted(figure: Figure, found: FigureValues, places: int) -> CountedFigure:
     form = figure.form or {"money": "money"}.get(figure.type.kind, "number" if figure.type.is_numeric else "text")
     label = figure.label or figure.name.replace("_", " ").capitalize()
     values = [_plain(value, figure, form, places) for value in found.values]
-    return CountedFigure(figure.name, label[:LABEL_MAX], form, values, found.why[:WHY_MAX])
+    return CountedFigure(figure.name, label[:LABEL_MAX], form, values, cut(found.why, WHY_MAX))
 
 
 def _plain(value: Value, figure: Figure, form: str, places: int) -> Plain:
@@ -155,7 +156,7 @@ def _figure(services: NoticeServices, one: CountedFigure, language: str) -> dict
         "label": plain(one.label),
         "is_there": not one.why,
         "value": "" if one.why else _text(services, one.form, one.values[-1], language),
-        "why": plain(one.why),
+        "why": covered(one.why),
         "bars": [{"percent": length} for length in lengths],
         "marks": "".join(BARS[min(length * len(BARS) // 100, len(BARS) - 1)] for length in lengths),
     }
@@ -213,7 +214,7 @@ def _steps(one: CountedFunnel, language: str) -> dict[str, Any]:
         for step, mean in zip(one.steps, means, strict=True)
     ]
     note = words["no_days_before"] if None in means else ""
-    return {"name": one.name.replace("_", " "), "why": plain(one.why), "note": note, "steps": rows}
+    return {"name": one.name.replace("_", " "), "why": covered(one.why), "note": note, "steps": rows}
 
 
 def _change(count: int, mean: float | None, language: str) -> str:
