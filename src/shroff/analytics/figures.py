@@ -144,7 +144,7 @@ def _leaf(node: Node) -> Evaluate:
 def _counted_or_why(
     question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, histories: Callable[[], Histories]
 ) -> tuple[dict[str, tuple[Value, ...]], dict[str, str]]:
-    """The values of figures, and why the others cannot be counted: all in one pass, each in its own where that fails."""
+    """The values of figures, and why the others cannot be counted: all in one pass, each alone where that fails."""
     found, why = dict[str, tuple[Value, ...]](), dict[str, str]()
     try:
         opened = histories()
