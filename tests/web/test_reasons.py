@@ -94,3 +94,17 @@ def test_few_wait_at_once(first_reasons: FirstReasons, teller: Teller, monkeypat
 
     assert list(first_reasons.of(NAMES[:2], 20)) == NAMES[:2]
     assert teller.told == {"p-0": 1, "p-1": 1}
+
+
+def test_an_explanation_is_made_once_a_minute():
+    asked, now_s = list[str](), [0.0]
+    project = SimpleNamespace(history=None, explain=lambda name: asked.append(name) or name)
+    found = FirstReasons(project, lambda: now_s[0])
+    seen = []
+    for at_s, id_ in ((0, "p-1"), (59, "p-1"), (59, "p-2"), (61, "p-1")):
+        now_s[0] = at_s
+        seen.append(found.explained("payment", id_))
+    found.end()
+
+    assert seen == ["payment/p-1", "payment/p-1", "payment/p-2", "payment/p-1"]
+    assert asked == ["payment/p-1", "payment/p-2", "payment/p-1"]

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class _Asked:
     reads_score: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Changes:
     """Tries other values of one decision.
 
@@ -109,7 +110,7 @@ class Changes:
     def _variables(self) -> list[Variable]:
         """The numeric features and fields that the model or a rule reads, by name."""
         read = {part for node in self.inputs for part in walk(node) if isinstance(part, FeatureValue | ThisField)}
-        read |= {variable for one in self._asked() for variable in one.reads}
+        read |= {variable for one in self._asked for variable in one.reads}
         numeric = {_plain(one) for one in read if one.type.kind in NUMERIC}
         return sorted(numeric, key=lambda one: name_of(one, self.event))
 
@@ -118,7 +119,8 @@ class Changes:
         value = values.get(variable.name)
         return value if isinstance(value, int | float) else None
 
-    def _asked(self) -> list[_Asked]:
+    @cached_property
+    def _asked(self) -> Sequence[_Asked]:
         found = []
         for rule in self.definitions.rules:
             parts = list(walk(rule.when))
@@ -140,7 +142,7 @@ class Changes:
                 found = steps(cuts.by_input[place], now, variable.type, is_single=cuts.is_single)
                 below.update(found.below)
                 above.update(found.above)
-        nodes = [*self.inputs, *(one.rule.when for one in self._asked() if variable in one.reads)]
+        nodes = [*self.inputs, *(one.rule.when for one in self._asked if variable in one.reads)]
         for value in _compared(nodes, variable):
             below.update({value} if value < now else ())
             above.update({value} if value > now else ())
@@ -178,7 +180,7 @@ class Changes:
         scores = self._scores(rows, variable)
         rules = [
             (one.rule, reader_of(one.rule.when, self.definitions.reference))
-            for one in self._asked()
+            for one in self._asked
             if variable in one.reads or one.reads_score
         ]
         asked = {rule.id for rule, _ in rules}

@@ -5,11 +5,13 @@ They are looked for backwards from the event, until every entity has enough (`fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shroff.engine.stored import damaged, decision_document
+import msgspec
+
+from shroff.engine.stored import damaged, stored
 from shroff.events.event import Event, read_time
 from shroff.explain.finding_keys import KeyEvents
 from shroff.explain.key_index import KeyIndex
@@ -22,9 +24,9 @@ from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log, Record
 
-EARLIER_MAX: Final = 200  # of an entity's earlier decisions the latest ones are looked at: each is a place of the disk
+EARLIER_MAX: Final = 100  # of an entity's earlier decisions the latest ones are looked at: each is a place of the disk
 OF_ALL_MAX: Final = 1_000  # of everybody's, which lie side by side
-_OF_ALL_BLOCK: Final = 4_096
+_OF_ALL_BLOCK: Final = 1_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +76,12 @@ class Past:
     def seen(self, record: Record, document: Mapping[str, Any]) -> PastDecision:
         """A record with its decision, as values; of an earlier version what is of another type now counts as missing.
 
-        Raises: StorageError where a value cannot be read.
+        Features are read when they are asked for; this raises StorageError where a value cannot be read.
         """
-        event = self.event(record)
-        type_ = self._definitions.events.types[event.type]
-        shown = document["features"]
+        event, shown = self.event(record), document["features"]
         is_same = document["versions"].get("definitions") == self._definitions.versions.definitions
-        features = {
-            name: _read(name, value, self._definitions.features[name].type, is_same=is_same)
-            for name, value in shown.items()
-            if name in self._definitions.features
-        }
-        fields = dict(zip(type_.field_names, event.values, strict=True))
+        fields = dict(zip(self._definitions.events.types[event.type].field_names, event.values, strict=True))
+        features = _Features(shown, self._definitions, is_same=is_same)
         return PastDecision(fields, features, shown, event.time_ms, document["score"])
 
     def earlier(
@@ -107,29 +103,35 @@ class Past:
             end = looked_to
             if not wanted:
                 break
-        return {entity: self._decided(records[::-1]) for entity, records in found.items()}
+        decided = self._decided({record.seq: record for records in found.values() for record in records})
+        return {
+            entity: [decided[record.seq] for record in reversed(records) if record.seq in decided]
+            for entity, records in found.items()
+        }
 
     def of_all(self, event: str, before: int) -> list[PastDecision]:
         """The latest earlier decisions of a type, whosever they are; of the last few thousand places only."""
         found: list[Record] = []
         end = before - 1
-        while end > 0 and before - end <= 4 * _OF_ALL_BLOCK and len(found) < OF_ALL_MAX:
+        while end > 0 and before - end <= 10 * _OF_ALL_BLOCK and len(found) < OF_ALL_MAX:
             start = max(0, end - _OF_ALL_BLOCK)
             block = [record for records in self._log.read(start, end) for record in records]
             found = [*(one for one in block if one.decided and (one.kind, one.type) == ("event", event)), *found]
             end = start
-        return self._decided(found[-OF_ALL_MAX:])
+        return [*self._decided({record.seq: record for record in found[-OF_ALL_MAX:]}).values()]
 
-    def _decided(self, records: Sequence[Record]) -> list[PastDecision]:
+    def _decided(self, records: Mapping[int, Record]) -> dict[int, PastDecision]:
+        """The decisions of records, both by sequence number."""
         ids: dict[str, list[str]] = {}
-        for record in records:
+        for record in records.values():
             ids.setdefault(record.type, []).append(record.id)
-        rows = {type_: self._log.decisions(type_, wanted) for type_, wanted in ids.items()}
-        return [
-            self.seen(record, decision_document(rows[record.type][record.id]))
-            for record in records
-            if record.id in rows[record.type]
-        ]
+        rows = [row for type_, wanted in ids.items() for row in self._log.decisions(type_, wanted).values()]
+        shown = {row.seq: stored(row.document, _Shown, f"the decision at sequence number {row.seq}") for row in rows}
+        return {
+            seq: self.seen(record, msgspec.structs.asdict(shown[seq]))
+            for seq, record in records.items()
+            if seq in shown
+        }
 
     def _sort_in(self, record: Record, wanted: dict[str, list[Key]], found: Mapping[str, list[Record]]) -> None:
         """Keep a record for the entities whose key it has; one that has enough is not wanted any more."""
@@ -138,6 +140,34 @@ class Past:
                 found[entity].append(record)
                 if len(found[entity]) == EARLIER_MAX:
                     del wanted[entity]
+
+
+class _Shown(msgspec.Struct):
+    """The parts of a decision that are held against those of others."""
+
+    features: dict[str, Any]
+    versions: dict[str, str]
+    score: float | None
+
+
+class _Features(Mapping[str, Value]):
+    """The features that a decision shows, as values; each is read when it is first asked for."""
+
+    def __init__(self, shown: Mapping[str, Any], definitions: Definitions, *, is_same: bool) -> None:
+        self._shown, self._definitions, self._is_same = shown, definitions, is_same
+        self._read: dict[str, Value] = {}
+
+    def __getitem__(self, name: str) -> Value:
+        if name not in self._read:
+            shown, type_ = self._shown[name], self._definitions.features[name].type
+            self._read[name] = _read(name, shown, type_, is_same=self._is_same)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._shown if name in self._definitions.features)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _read(name: str, shown: object, type_: Type, *, is_same: bool) -> Value:

@@ -6,7 +6,7 @@ stand times, and where in its line the id of each record is; an id that its line
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -15,7 +15,7 @@ from zlib import crc32
 
 import numpy as np
 
-from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, compress, decompress, of_planes, planes
+from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, compress, decompress, of_planes, planes, within
 from shroff.adapters.log.sums import line_of
 from shroff.streams.log import Kind, Record
 
@@ -72,23 +72,28 @@ def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
     """
     found = _Content(frame)
     first, last = max(after + 1 - frame.first, 0), min(upto, frame.seq) - frame.first
-    return found.text[found.starts[first] : found.ends[last]]
+    return found.text[int(found.starts[first]) : int(found.ends[last])]
 
 
-def unpack(frame: EventFrame, places: Collection[int] | None = None) -> Iterator[Record]:
-    """The records in order; with `places` those that are at one of them. Cost: 1.5 µs each, and 0.2 for each left out.
+def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | None = None) -> Iterator[Record]:
+    """The records in order; with `places`, which are in order, those at one of them, with `kind` those of this kind.
+
+    Cost: 0.4 ms, and 1.5 µs for each that is given.
 
     Raises: DamagedFrameError where the frame is not as it was written, or of a version that this program does not know.
     """
     found = _Content(frame)
-    seqs = range(frame.first, frame.seq + 1)
-    rows = zip(seqs, found.times, found.starts, found.ends, found.id_starts, found.id_ends, strict=True)
-    for seq, time_ms, start, end, id_start, id_end in rows:
-        if places is None or seq in places:
-            body = found.text.index(b" ", start, end) + 1
-            kind, type_, is_decided = _head(found.text[start:body])
-            id_ = found.text[id_start:id_end].decode()
-            yield Record(seq, kind, type_, id_, time_ms, found.text[body : end - 1], is_decided)
+    rows = found.rows
+    if kind is not None:
+        rows = rows[np.frombuffer(found.text, np.uint8)[found.starts] == ord(kind[0])]
+    if places is not None:
+        rows = np.array(within(places, frame.first, frame.seq), np.int64) - frame.first
+    columns = (found.rows + frame.first, found.times, found.starts, found.ends, found.id_starts, found.id_ends)
+    for seq, time_ms, start, end, id_start, id_end in zip(*(one[rows].tolist() for one in columns), strict=True):
+        body = found.text.index(b" ", start, end) + 1
+        head, type_, is_decided = _head(found.text[start:body])
+        id_ = found.text[id_start:id_end].decode()
+        yield Record(seq, head, type_, id_, time_ms, found.text[body : end - 1], is_decided)
 
 
 class _Content:
@@ -100,13 +105,13 @@ class _Content:
         self.text = decompress(frame.data[1:])
         count = frame.seq - frame.first + 1
         sizes, found, lengths = (of_planes(self.text, _NUMBERS, count, 4 * part * count) for part in range(3))
-        self.times: list[int] = np.cumsum(of_planes(self.text, _TIMES, count, 12 * count)).tolist()
+        self.rows, self.times = np.arange(count), np.cumsum(of_planes(self.text, _TIMES, count, 12 * count))
         is_apart, begin = found == _APART, 20 * count
         apart = begin + np.cumsum(np.where(is_apart, lengths, 0))  # where each such id ends
-        ends = int(apart[-1]) + np.cumsum(sizes)
-        id_starts = np.where(is_apart, apart - lengths, ends - sizes + found)
-        self.starts, self.ends = (ends - sizes).tolist(), ends.tolist()
-        self.id_starts, self.id_ends = id_starts.tolist(), (id_starts + lengths).tolist()
+        self.ends = int(apart[-1]) + np.cumsum(sizes)
+        self.starts = self.ends - sizes
+        self.id_starts = np.where(is_apart, apart - lengths, self.starts + found)
+        self.id_ends = self.id_starts + lengths
 
 
 def _packed(records: Sequence[Record], lines: Sequence[bytes], chain: int | None) -> EventFrame:

@@ -8,7 +8,8 @@ as bytes.
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -133,26 +134,38 @@ def outcome_lines(outcomes: bytes) -> bytes:
     return decompress(outcomes)
 
 
-def unpack(frame: DecisionFrame, places: Container[int] | None = None) -> Iterator[tuple[int, str, bytes, bytes]]:
-    """Place, outcome, receipt and document of each decision; with `places` of those at one of them. Cost: 3 µs each.
+def unpack(frame: DecisionFrame, places: Sequence[int] | None = None) -> Iterator[tuple[int, str, bytes, bytes]]:
+    """Place, outcome, receipt and document of each decision; with `places`, in order, of those at one of them.
 
-    Raises: DamagedFrameError where it is not as it was written, or of a version that this program does not know.
+    Cost: 0.4 ms, and 1.5 µs for each that is given.
+
+    Raises: DamagedFrameError where the frame is not as it was written, or of a version that this program does not know.
     """
-    content = _content(frame)
-    lines = outcome_lines(frame.outcomes).decode().splitlines()
+    content, outcomes = _content(frame), outcome_lines(frame.outcomes)
+    lines = outcomes.decode().splitlines()
+    rows = range(len(lines)) if places is None else _rows(b"\n" + outcomes, within(places, frame.first, frame.seq))
     sizes, behind, texts = _texts(content, len(lines))
-    ends = np.cumsum(
-        sizes - np.where(behind, 2 * np.frombuffer(content.receipt_sizes, np.uint8).astype(np.int64), 0)
-    ).tolist()
-    start, receipt_at = 0, 0
-    for line, tail, receipt_size, end in zip(lines, behind.tolist(), content.receipt_sizes, ends, strict=True):
-        seq, _, outcome = line.partition(" ")
-        if places is None or int(seq) in places:
-            receipt = content.receipts[receipt_at : receipt_at + receipt_size]
-            cut = end - max(tail - 2 * receipt_size, 0) if tail else end
-            digits = receipt.hex().encode() if tail else b""
-            yield int(seq), outcome, receipt, b"".join((texts[start:cut], digits, texts[cut:end]))
-        start, receipt_at = end, receipt_at + receipt_size
+    receipt_sizes = np.frombuffer(content.receipt_sizes, np.uint8).astype(np.int64)
+    digits = np.where(behind, 2 * receipt_sizes, 0)
+    ends, receipt_ends = np.cumsum(sizes - digits), np.cumsum(receipt_sizes)
+    cuts = ends - np.maximum(behind - digits, 0)
+    columns = (ends - sizes + digits, cuts, ends, receipt_ends - receipt_sizes, receipt_ends, behind)
+    for row, start, cut, end, first, last, tail in zip(rows, *(one[rows].tolist() for one in columns), strict=True):
+        seq, _, outcome = lines[row].partition(" ")
+        receipt = content.receipts[first:last]
+        stood = receipt.hex().encode() if tail else b""
+        yield int(seq), outcome, receipt, b"".join((texts[start:cut], stood, texts[cut:end]))
+
+
+def _rows(outcomes: bytes, places: Sequence[int]) -> Sequence[int]:
+    """Which of these lines, each behind a line end, are at one of the places."""
+    found = (outcomes.find(b"\n%d " % seq) for seq in places)
+    return [outcomes.count(b"\n", 0, at) for at in found if at >= 0]
+
+
+def within(places: Sequence[int], first: int, last: int) -> Sequence[int]:
+    """Those of places in order that are from the first to the last."""
+    return places[bisect_left(places, first) : bisect_right(places, last)]
 
 
 def _texts(content: _Content, count: int) -> tuple[Words, Words, memoryview]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from shroff.adapters.log.frames import (
@@ -157,7 +157,7 @@ class LogQuestions(ABC):
         for frame in self._frames_at(lacking):
             found |= {
                 seq: DecisionRow(seq, *names[seq], outcome, receipt, document)
-                for seq, outcome, receipt, document in self._unpacked(frame, names)
+                for seq, outcome, receipt, document in self._unpacked(frame, lacking)
             }
         return {one.id: one for one in found.values()}
 
@@ -316,7 +316,7 @@ class LogQuestions(ABC):
             at = bisect_right(places, frame.seq)
 
     def _unpacked(
-        self, frame: DecisionFrame, places: Container[int] | None = None
+        self, frame: DecisionFrame, places: Sequence[int] | None = None
     ) -> list[tuple[int, str, bytes, bytes]]:
         try:
             return list(unpack(frame, places))

@@ -16,6 +16,7 @@ from shroff.web.pages.words import sentence_case, signed
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
+    from shroff.web.work.reasons import FirstReasons
 
 REASONS_SHOWN: Final = 8
 
@@ -87,9 +88,9 @@ class Looked:
         return len(self.explained.explanation.rules) - len(self.hits)
 
 
-def looked(project: Project, event: str, id_: str) -> Looked:
+def looked(project: Project, event: str, id_: str, reasons: FirstReasons | None = None) -> Looked:
     """The page's view of a decision. Raises: UsageError where there is none."""
-    explained = project.explain(f"{event}/{id_}")
+    explained = project.explain(f"{event}/{id_}") if reasons is None else reasons.explained(event, id_)
     with project.opened.reading() as log:
         record = log.find(event, [id_])[id_]
     type_ = project.definitions.events.types.get(event)

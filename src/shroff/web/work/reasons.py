@@ -1,12 +1,13 @@
-"""First reasons of decisions for lists of them: told once, and kept, since what was decided does not change.
+"""Reasons of decisions for pages: told once, and kept, since what was decided does not change.
 
 Apart from its users, which are pages, since it lives as long as the service and several threads ask it.
 """
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,11 +15,15 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from shroff.errors import ShroffError
+from shroff.runtime.fresh import Fresh
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
+    from shroff.explain.explanation import Explained
 
 KEPT: Final = 5_000  # a few hundred bytes each
+EXPLAINED_KEPT: Final = 64  # some ten thousand bytes each
+EXPLAINED_FRESH_S: Final = 60.0  # a model may come back, and the index reaches further
 WITHIN_S: Final = 0.1  # for which a page waits for reasons that nobody asked for before
 WAITING_MAX: Final = 200
 
@@ -40,12 +45,23 @@ class FirstReasons:
     Those that a page has no time to wait for are told meanwhile, on one thread, for its next visit.
     """
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._project = project
         self._kept: OrderedDict[Named, FirstReason | None] = OrderedDict()
         self._asked: dict[Named, Future[FirstReason | None]] = {}
         self._lock = Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reasons")
+        self._explained: Fresh[Explained] = Fresh(EXPLAINED_KEPT, clock_s)
+
+    def explained(self, event: str, id_: str) -> Explained:
+        """The explanation of a decision, a minute old at most: queue, case and decision page ask for the same one.
+
+        Raises: as `Project.explain`.
+        """
+        found = self._explained.peek((event, id_), EXPLAINED_FRESH_S)
+        return found or self._explained.get(
+            (event, id_), lambda: self._project.explain(f"{event}/{id_}"), EXPLAINED_FRESH_S
+        )
 
     def of(self, events: Iterable[Named], within_s: float | None = WITHIN_S) -> dict[Named, FirstReason | None]:
         """The reasons of these events, in their order, as far as they are known or can be told in time.

@@ -269,7 +269,7 @@ def _least(value: int | None) -> int:
 def _looked(service: Service, alert: Alert) -> Looked | None:
     """Why it was decided so; None where that cannot be said now, since a case is worked on all the same."""
     try:
-        return looked(service.project, alert.event, alert.id)
+        return looked(service.project, alert.event, alert.id, service.reasons)
     except ShroffError:
         return None
 

@@ -80,7 +80,7 @@ async def show(service: Service, request: Request) -> Response:
 
 async def _page(service: Service, request: Request, changed: Case | None = None, mistake: str = "") -> Response:
     row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
-    found = await service.in_thread(looked, service.project, row.event, row.id)
+    found = await service.in_thread(looked, service.project, row.event, row.id, service.reasons)
     in_case = await service.in_thread(_case_of, service, request.who, row.event, row.id)
     together = await service.in_thread(_together, service.project, found, row)
     form = await request.form() if mistake else NOTHING
