@@ -76,7 +76,7 @@ def test_an_event_of_a_type_that_is_not_declared_any_more_says_nothing():
         ("[amount, merchnat]", "payment has no field 'merchnat'. Did you mean merchant?"),
         ("[amount, mail]", "mail is personal"),
         ("[amount, amount]", "names amount twice"),
-        ("amount", "is a list, not a value"),
+        ("amount", "must be a list, not a value"),
     ],
 )
 def test_check_refuses_a_summary_that_cannot_be_shown(written, words):

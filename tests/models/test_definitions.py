@@ -268,10 +268,7 @@ def test_all_inputs_are_those_without_inputs():
     everything = settings("inputs: all").inputs
 
     assert everything == model_of("payment: {}\n").inputs
-    assert (
-        problem("inputs: card.*")
-        == "inputs is a list, not a value Write [card.*], or 'all' for all that a model can read."
-    )
+    assert problem("inputs: card.*") == "inputs must be a list. Write [card.*], or 'all' for all that a model can read."
 
 
 # ---- whose model
@@ -350,7 +347,7 @@ def test_every_setting_is_read():
         ),
         ("negatives: 0.1", "negatives is a share such as 25%, not '0.1'."),
         ("negatives: 0%", "negatives is above 0%: without genuine events nothing can be learned."),
-        ("friendly_fraud: friendly", "friendly_fraud is a list, not a value"),
+        ("friendly_fraud: friendly", "friendly_fraud must be a list, not a value"),
         ("friendly_fraud: [a, a]", "'a' is used twice."),
         ("slices: [chanel]", "payment has no field 'chanel'. Did you mean channel?"),
         ("slices: [channel, this.channel]", "payment.channel is used twice among the slices."),

@@ -179,7 +179,7 @@ class Intake:
         is_live_avro = lines.format == "avro" and lines.columns is None  # whose records have the names of their schemas
         if as_type is None and not reading.dispatcher.is_possible and not is_live_avro:
             types = " or --as ".join(self._events.types)
-            raise UsageError(f"{reading.source}: {lines.format} lines do not tell their event type. Add --as {types}.")
+            raise UsageError(f"{reading.source}: a {lines.format} file does not name its event type. Add --as {types}.")
         if as_type is not None and lines.columns is not None:
             _check_separator(reading.mappers[as_type], lines, reading.source, as_type)
             _check_columns(reading.mappers[as_type], lines.columns, reading.source, as_type)
@@ -478,7 +478,7 @@ def _mistyped(row: MappedRow, reading: _Reading) -> str | None:
 
 
 def _untaken(line: Line, row: MappedRow, reading: _Reading) -> Submission:
-    refusal = "no event type's 'when' takes this line" if reading.keeps_untaken else None
+    refusal = "no event type matches: the condition 'when' of none is true" if reading.keeps_untaken else None
     return Submission(row.file, line.place, _untaken_bytes(line, row, reading), refusal=refusal)
 
 

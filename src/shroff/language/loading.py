@@ -39,7 +39,7 @@ def expression(
 ) -> Expression | None:
     """Read an expression from a scalar, or from the stretch [offset, end) of it."""
     if not isinstance(node, Scalar):
-        problems.append(node.problem(f"{scope.what} is one expression, not a {_shape(node)}"))
+        problems.append(node.problem(f"{scope.what} must be one expression, not a {_shape(node)}"))
         return None
     if end is None and not whole_text(node, problems, what="expression"):
         return None
@@ -62,7 +62,7 @@ def mapping(node: Node | None, problems: list[Problem], what: str) -> Mapping | 
     """The node as a mapping."""
     if node is None or isinstance(node, Mapping):
         return node
-    problems.append(node.problem(f"{what} is a mapping of names to values, not a {_shape(node)}"))
+    problems.append(node.problem(f"{what} must be a mapping of names to values, not a {_shape(node)}"))
     return None
 
 
@@ -70,7 +70,7 @@ def sequence(node: Node | None, problems: list[Problem], what: str) -> Sequence 
     """The node as a list."""
     if node is None or isinstance(node, Sequence):
         return node
-    problems.append(node.problem(f"{what} is a list, not a {_shape(node)}"))
+    problems.append(node.problem(f"{what} must be a list, not a {_shape(node)}"))
     return None
 
 
@@ -79,7 +79,7 @@ def scalar(node: Node | None, problems: list[Problem], what: str) -> Scalar | No
     if node is None:
         return None
     if not isinstance(node, Scalar):
-        problems.append(node.problem(f"{what} is one value, not a {_shape(node)}"))
+        problems.append(node.problem(f"{what} must be one value, not a {_shape(node)}"))
         return None
     if not node.text.strip():
         problems.append(node.problem(f"{what} is empty"))

@@ -85,7 +85,7 @@ class InputLoader:
             return tuple(found)
         if isinstance(node, Scalar):
             hint = f"Write [{node.text}], or 'all' for all that a model can read."
-            self._problems.append(node.problem("inputs is a list, not a value", hint))
+            self._problems.append(node.problem("inputs must be a list.", hint))
             return ()
         listed = loading.sequence(node, self._problems, "inputs")
         read: dict[str, ModelInput] = {}
