@@ -16,7 +16,6 @@ import msgspec
 
 from shroff.config import PROJECT_FILE
 from shroff.errors import ShroffError, UsageError
-from shroff.log.adopting import check_inputs_unchanged
 from shroff.log.history import Control
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.read_once import ReadOnce
@@ -190,6 +189,8 @@ def _by_meaning(
 
     What of it decides nothing, and comments, are no part of what is compared.
     """
+    from shroff.log.adopting import check_inputs_unchanged  # it loads the engine
+
     try:
         before = load(files)
     except ShroffError:  # what was active cannot be read by this version of the program

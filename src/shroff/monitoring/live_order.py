@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shroff.errors import Problem
 from shroff.events.definitions import Events
 from shroff.language.expression import aggregates
 from shroff.language.values import show_duration
-from shroff.monitoring.doctor import NOTE, OK, Finding
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.settings.installed import settings_of
 from shroff.project.settings.system import System
 from shroff.streams.log import LogReader
+
+if TYPE_CHECKING:
+    from shroff.monitoring.doctor import Finding
 
 LOOKED_AT: Final = 10_000  # the newest places of a log
 SHARE: Final = 0.99  # of the events are in order but for a time that is told
@@ -72,6 +74,8 @@ def warnings_of(definitions: Definitions, source: System | None) -> list[Problem
 
 def look_at_order(log: LogReader, definitions: Definitions, source: System | None) -> Iterator[Finding]:
     """How far the newest events of the log are out of order, and which windows are no longer than that."""
+    from shroff.monitoring.doctor import NOTE, OK, Finding
+
     if source is None:
         return
     newest_ms, behind_ms = None, list[int]()

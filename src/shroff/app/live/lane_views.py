@@ -192,11 +192,11 @@ class Lanes:
 
     def files(self) -> Mapping[str, str] | None:
         """Get the files of this lane's active version, or of its first one; None if it has neither."""
+        if self._opened.places.lane is None or self._opened.places.is_elsewhere:
+            return None
         from shroff.log.history import control_at
         from shroff.worker.lanes.work import CONTROLS
 
-        if self._opened.places.lane is None or self._opened.places.is_elsewhere:
-            return None
         told = self._opened.told
         if not self._opened.has_log():
             return told[0] if told is not None else None

@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
-from shroff.app.live.taking import scratch_log
 from shroff.app.views import FileOptions, Files, InputFiles
 from shroff.errors import UsageError
 
@@ -174,7 +173,6 @@ class TrainingSets:
         self, settings: ModelSettings, given: InputFiles, then: SetManifest | None = None
     ) -> Iterator[SetInputs]:
         """The log, or files: by columns, or by a log of their own where labels have to stand among the events."""
-        from shroff.app.models.trainings import left_out
         from shroff.log.state.feature_events import LeftOut
         from shroff.training.sets.sources import file_source, log_source, reads_labels
 
@@ -190,6 +188,9 @@ class TrainingSets:
                     raise UsageError(f"{words}: it was built from another log, or this log was truncated.")
                 yield SetInputs(log_source(log, definitions, event, end), left)
         elif not is_by_columns or any(map(definitions.events.has_unique, definitions.events.types)):
+            from shroff.app.live.taking import scratch_log
+            from shroff.app.models.trainings import left_out
+
             with scratch_log(self._opened, files, event, labels, decide=False, order=order) as (log, taken):
                 source = replace(log_source(log, definitions, event), log=None, files=tuple(files), labels_file=labels)
                 yield SetInputs(replace(source, order=order), left, tuple(left_out(taken, log)))

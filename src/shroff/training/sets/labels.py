@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from shroff.events.definitions import SOURCES
 from shroff.events.labels import LabelEvent, LogEvent, counted_verdict
 from shroff.events.validation import LabelInput
-from shroff.log.history import label_id
+from shroff.log.history import label_key
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, Words
 
 if TYPE_CHECKING:
@@ -82,9 +83,9 @@ class GatheredLabels:
         )
 
 
-def in_order(labels: Iterable[LabelInput], money_places: int) -> list[LabelInput]:
+def in_order(labels: Iterable[LabelInput]) -> list[LabelInput]:
     """Labels by when they were known, each once."""
-    found: dict[str, LabelInput] = {}
-    for label in sorted(labels, key=lambda one: one.known_at_ms):
-        found.setdefault(label_id(label, money_places), label)
+    found: dict[object, LabelInput] = {}
+    for one in sorted(labels, key=attrgetter("known_at_ms")):
+        found.setdefault((*label_key(one), one.verdict, one.source, one.known_at_ms, one.reason, one.amount), one)
     return list(found.values())

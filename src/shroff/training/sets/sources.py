@@ -120,6 +120,11 @@ def file_source(
 
 def _label_rows(labels: Path, definitions: Definitions, hasher: Hasher | None) -> list[LabelInput]:
     """The labels of a file by when they were known, each once."""
+    from shroff.training.sets.label_columns import plain_labels
+
+    plain = plain_labels(labels, definitions.events)
+    if plain is not None:
+        return in_order(plain)
     intake = Intake(definitions.events, definitions.settings, None if hasher is None else keeping_hashed(hasher))
     found: list[LabelInput] = []
     for submission in intake.submissions(read_lines(labels), labels.name, "label"):
@@ -129,7 +134,7 @@ def _label_rows(labels: Path, definitions: Definitions, hasher: Hasher | None) -
                 f"{labels.name}, {submission.place}: {why}. 'shroff ingest' takes such files into the log."
             )
         found.append(submission.label)
-    return in_order(found, definitions.settings.money_places)
+    return in_order(found)
 
 
 # ---- parts of what was taken

@@ -1,0 +1,88 @@
+"""Labels of a Parquet file by columns, where validation could give nothing else for any row of it."""
+
+from __future__ import annotations
+
+from itertools import repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shroff.events.definitions import SOURCES, VERDICTS, Events
+from shroff.events.formats.encodings import file_format
+from shroff.events.mapping import Dispatcher
+from shroff.events.raw_values import Instant
+from shroff.events.readers import ID_LENGTH_MAX, TEXT_BYTES_MAX, reader
+from shroff.events.validation import DEFAULT_SOURCE, LabelInput
+from shroff.language.types import TIME
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def plain_labels(path: Path, events: Events) -> list[LabelInput] | None:
+    """The labels in the order of the file; None where rows have to be looked at one by one.
+
+    Raises: UsageError where the file cannot be read. Cost: 2 µs a label; by rows it is 50.
+    """
+    type_ = _named_type(events)
+    if type_ is None or file_format(path) != "parquet" or Dispatcher(events, "parquet").has_conditions:
+        return None
+    import pyarrow as pa
+
+    from shroff.events.formats.parquet import open_parquet, read_batches
+
+    file = open_parquet(path)
+    schema, rows = file.schema_arrow, max(file.metadata.num_rows, 1)
+    batches = list(read_batches(file, path, rows))
+    columns = _columns(pa.Table.from_batches(batches, schema))
+    if columns is None:
+        return None
+    try:
+        event, verdict, source, reason = (each.to_pylist() for each in columns[:4])
+    except UnicodeDecodeError:
+        return None
+    sources, reasons = (one or DEFAULT_SOURCE for one in source), (one or None for one in reason)
+    return list(map(LabelInput, repeat(type_), event, verdict, sources, columns[4].tolist(), reasons))
+
+
+def _named_type(events: Events) -> str | None:
+    """The type of the event that an id without a slash names; None where a label may name it otherwise."""
+    if len(events.decided) != 1 or events.naming or events.label.mappings:
+        return None
+    type_ = events.types[events.decided[0]]
+    return None if type_.fields[type_.at(type_.id_field)].shape.is_hashed else type_.name
+
+
+def _columns(table: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, Any] | None:
+    """Event, verdict, source, reason and the time in ms at which each was known; None where some row is not plain."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from shroff.events.formats.parquet import whole_ms
+
+    names, count = set(table.schema.names), len(table)
+    if not {"event", "verdict", "known_at"} <= names or "amount" in names:
+        return None
+    missing = pa.nulls(count, pa.string())
+    given = [table[name].combine_chunks() if name in names else missing for name in _TEXTS]
+    known = table["known_at"].combine_chunks()
+    if not all(pa.types.is_string(one.type) for one in given) or not pa.types.is_timestamp(known.type) or not count:
+        return None
+    event, verdict, source, reason = given
+    if event.null_count or verdict.null_count or known.null_count:
+        return None
+    is_known = pc.all(pc.is_in(verdict, value_set=pa.array(VERDICTS))).as_py()
+    is_known &= pc.all(pc.is_in(source, value_set=pa.array([*SOURCES, None], pa.string()))).as_py()
+    sizes = pc.min_max(pc.binary_length(event))
+    fits = sizes["min"].as_py() > 0 and sizes["max"].as_py() <= ID_LENGTH_MAX
+    fits &= (pc.max(pc.binary_length(reason)).as_py() or 0) <= TEXT_BYTES_MAX
+    if not is_known or not fits or pc.any(pc.match_substring(event, "/")).as_py():
+        return None
+    times, read = whole_ms(known), reader(TIME, currency="")
+    try:
+        read(Instant(int(times.min()))), read(Instant(int(times.max())))
+    except ValueError:
+        return None
+    return event, verdict, source, reason, times
+
+
+_TEXTS = ("event", "verdict", "source", "reason")
