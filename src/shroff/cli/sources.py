@@ -322,7 +322,7 @@ def _text(
             for subscription in subscriptions
         ]
         lines += [
-            f"{named.name}: refused {count:,} times: {one_line(words)}" for words, count in counts.refused.items()
+            f"{named.name}: refused {many(count, 'time')}: {one_line(words)}" for words, count in counts.refused.items()
         ]
     for named, _, aside, suspicious in pulled:
         lines += [f"{named.name}: {one_line(file)} is skipped: {one_line(one.why)}" for file, one in aside.items()]

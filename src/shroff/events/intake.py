@@ -35,7 +35,8 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     type took the line. `body` is the event's canonical body, where reading it gave that too. `personal` are the
     fields that lie beside the log, by their names. `refused` is an event whose types are right, and whose time or
     values are not: it is refused only if its id is new, since one that the log has is a duplicate, whatever the
-    clock, the settings or the bounds of fields say now.
+    clock, the settings or the bounds of fields say now. `mistakes` are those of a refused line's fields, each with
+    its path and its words.
     """
 
     source: str
@@ -48,6 +49,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     body: bytes | None = None
     personal: tuple[Named, ...] = ()
     refused: Event | None = None
+    mistakes: tuple[tuple[str, str], ...] = ()
 
     @property
     def sent(self) -> Event | None:
@@ -384,8 +386,10 @@ class Intake:
                 event, personal = validator.admit_with_personal(type_name, fields, is_strict=False, hidden=hidden)
                 return Submission(source, line.place, kept, type_name, event, None, None, None, personal)
             except InputError as error:
-                refused = _event_of(error)
-                return Submission(source, line.place, kept, type_name, None, None, str(error), refused=refused)
+                words, refused = str(error), _event_of(error)
+                return Submission(
+                    source, line.place, kept, type_name, None, None, words, refused=refused, mistakes=error.mistakes
+                )
 
         return take
 

@@ -142,7 +142,7 @@ async def _taken(service: Service, named: NamedSource, push: Push) -> Response:
     if answer.kind == REFUSED:
         counts.quarantined += 1
         if named.system.kind == "webhook":
-            status, body = shown(answer)
+            status, body = shown(answer, one.mistakes)
             return Response(body, status, media_type=PROBLEM)
         return _answer({"state": QUARANTINED})
     if answer.kind == DUPLICATE:
