@@ -17,6 +17,7 @@ from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.app import project as app
 from shroff.app.live.pulled import BEING_WRITTEN, LOCK, SyncedFile
 from shroff.app.live.pulled_files import ASIDE, DONE
+from shroff.app.models.retraining import Options
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, UsageError
 from tests.support.learnable import FILES, make_project
@@ -141,6 +142,24 @@ def test_new_rows_of_a_table_are_taken_and_those_that_came_late(bank: Path):
     assert counts(sync(bank, "core")) == [("39~49", 1, 39, 0)], "it came behind rows that were read before"
     fill(bank, [50])
     assert counts(sync(bank, "core")) == [("49~50", 1, 30, 0)]
+
+
+def test_new_rows_of_a_table_train_again(bank: Path):
+    table = f"{{ url: 'sqlite:///{bank}/core.db', table: payments, by: n, rows: 20, overlap: 30 }}"
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + f"sources: {{ core: {{ table: {table} }} }}\n")
+    (bank / "model.yaml").write_text(FILES["model.yaml"])
+    fill(bank, [one for one in range(30) if one != 25])
+
+    def watch() -> list[tuple[str, int, str]]:
+        found = list(app.open(bank).training.watch("core", Options(once=True)))
+        return [(one.name, one.appended.events.appended if one.appended else 0, one.why[:19]) for one in found]
+
+    assert watch() == [("~19", 20, "payment has 0.0 day"), ("19~29", 9, "payment has 0.0 day")]
+    assert watch() == []
+    fill(bank, [25])
+    assert watch() == [("19~29", 1, "payment has 0.0 day")]
+    with pytest.raises(UsageError, match="the source 'core' in shroff"):
+        app.open(bank).training.watch("core", Options(once=True, labels_inside=True))
 
 
 def test_rows_of_no_type_are_counted_and_those_of_another_type_are_left(bank: Path):

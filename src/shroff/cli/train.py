@@ -52,6 +52,7 @@ class TrainArguments:
     "shroff train --as-of 2026-06-30 --promote --by ann",
     "shroff train payments.csv --labels chargebacks.csv --order time",
     "shroff train --watch incoming/ --promote --by nightly",
+    "shroff train --watch core --once",
     "shroff train --backend dask",
 )
 @source_options
@@ -59,8 +60,9 @@ class TrainArguments:
 @click.option("--by", metavar="NAME", default="", help="Who promotes it.")
 @click.option(
     "--watch",
-    metavar="DIR|URL",
-    help="Watch a folder, or a file list behind a URL; take each complete new file and train again.",
+    metavar="DIR|URL|SOURCE",
+    help="Watch a folder, a file list behind a URL, or a pulled source of shroff.yaml, such as a table; take each "
+    "complete new file or range of rows and train again.",
 )
 @click.option("--once", is_flag=True, help="With --watch: exit when all present files are taken.")
 @click.option(

@@ -128,7 +128,7 @@ class PulledSources:
         with alone(self._opened.places.state / LOCK, SYNCING), closing(self.opened(name)) as source:
             given = _Kept(source) if from_backup else source
             rules = TakingRules(DONE, needs_lines=False, takes_changed=True, takes_same=from_backup)
-            taking = FileTaking(self._opened, given, _Reader(self._opened, name), say, rules, decide=decide)
+            taking = FileTaking(self._opened, given, SourceReader(self._opened, name), say, rules, decide=decide)
             yield from self._sync(name, given, taking) if not first else self._again(name, given, taking, first, last)
 
     def _again(self, name: str, given: PulledSource, taking: FileTaking, first: str, last: str) -> Iterator[SyncedFile]:
@@ -199,8 +199,8 @@ class _Kept(PulledSource):
         return self._given.damaged()
 
 
-class _Reader:
-    """The lines of a file of one source."""
+class SourceReader:
+    """Reads the files of one source, as its event types map them."""
 
     def __init__(self, opened: Opened, name: str) -> None:
         self._opened, self._name = opened, name

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.app.live.file_taking import FileTaking, ReadOnError
+from shroff.app.live.file_taking import FileTaking, ReadOnError, TakingRules
 from shroff.app.live.pulled_files import APPENDED, ASIDE, DONE, Progress
 from shroff.app.models.promoting import Deployment, Promotions, failure_of
 from shroff.app.opened import intake_of
@@ -25,6 +25,7 @@ from shroff.worker.ingest import IngestReport
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from shroff.app.live.file_taking import ReadFile
     from shroff.app.models.trainings import Training
     from shroff.events.intake import Submission
     from shroff.features.cluster.partitioned import Cluster
@@ -84,15 +85,27 @@ class FileReport:
 
 
 class Watch:
-    """One process that watches."""
+    """One process that watches.
+
+    Args:
+        read: Reads the files of a source in shroff.yaml, such as the rows of a table; one that changed is taken again.
+    """
 
     def __init__(
-        self, training: Training, given: PulledSource, options: Options, say: Said, steps: Steps | None
+        self,
+        training: Training,
+        given: PulledSource,
+        options: Options,
+        say: Said,
+        steps: Steps | None,
+        read: ReadFile | None = None,
     ) -> None:
         self._training, self._opened = training, training.opened
         self._given, self._options, self._steps = given, options, steps
         self._event = settings_of(self._opened.definitions, options.event).event
-        self._files = FileTaking(self._opened, given, self._submissions, say, decide=options.decide)
+        self._is_named, self._took = read is not None, False
+        rules = TakingRules(takes_changed=self._is_named)
+        self._files = FileTaking(self._opened, given, read or self._submissions, say, rules, decide=options.decide)
 
     def reports(self) -> Iterator[FileReport]:
         """Result of each file, as it comes."""
@@ -105,6 +118,8 @@ class Watch:
                     raise
                 self._files.tell(f"{error}; trying again")
                 waits_for = ""
+            if self._is_named and self._took:  # a table gives its rows by the stretch
+                continue
             if self._options.once and (not waits_for or waited):
                 break
             waited = True
@@ -114,7 +129,7 @@ class Watch:
 
     def _round(self) -> Generator[FileReport, None, str]:
         """Take what is complete; gives the name of a file that is not, and for which those behind it wait."""
-        names = self._given.names()
+        self._took, names = False, self._given.names()
         known = self._files.known(names)
         wanted = [name for name in names if name not in known or not self._files.is_over(name, known[name])]
         complete = {name for name in wanted if self._given.is_complete(name)}
@@ -124,6 +139,7 @@ class Watch:
             self._opened.reload()
             report = self._take(name, known.get(name))
             if report is not None:
+                self._took = self._took or report.appended is not None
                 yield report
         return ""
 

@@ -283,14 +283,15 @@ class Training:
         A broken, empty or truncated file is skipped, and checked again when it has changed.
 
         Args:
-            place: A folder, s3://, gs:// or az:// with bucket and prefix, or the URL of a text that lists files.
+            place: A folder, s3://, gs:// or az:// with bucket and prefix, the URL of a text that lists files, or the
+                name of a pulled source in shroff.yaml, such as a table.
             say: Is told what is waited for.
 
         Raises: UsageError at once where there is nothing to watch. While it goes on: LogBusyError where another process
             watches for this project, or, with `once`, the one that writes its log takes nothing up for a minute;
             TransientError, with `once`, where what is watched cannot be reached.
         """
-        from shroff.app.live.pulled import PulledSources
+        from shroff.app.live.pulled import PulledSources, SourceReader
         from shroff.app.models.retraining import Options, Watch
         from shroff.replay.clusters import growing_on
         from shroff.training.sets.wanted import settings_of
@@ -300,8 +301,16 @@ class Training:
             growing_on(
                 options.cluster, settings_of(self._opened.definitions, options.event).learner, self._opened.places.state
             )
-        given = PulledSources(self._opened).at(
-            str(place), {"settled": f"{options.settled_ms}ms", "markers": "true" if options.has_markers else "false"}
+        sources, name = PulledSources(self._opened), str(place)
+        if name in self._opened.systems.pulled:
+            if options.labels_inside or options.has_markers:
+                raise UsageError(
+                    f"the source {name!r} in shroff.yaml says how it is read: leave out the other options."
+                )
+            given, read = sources.opened(name), SourceReader(self._opened, name)
+            return self._watching(given, Watch(self, given, options, say, steps, read))
+        given = sources.at(
+            name, {"settled": f"{options.settled_ms}ms", "markers": "true" if options.has_markers else "false"}
         )
         return self._watching(given, Watch(self, given, options, say, steps))
 
