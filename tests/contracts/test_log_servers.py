@@ -414,7 +414,7 @@ def test_a_batch_beyond_one_statement_is_one_transaction(place, monkeypatch):
         assert [one for part in log.read(size=77) for one in part] == batch.records
         assert [one for part in log.decisions_after() for one in part] == batch.decisions
         again = payments(201, 300)
-        again.records[-1] = record(500, "p-1")
+        again.records = [*again.records[:-1], record(500, "p-1")]
         again.decisions.clear()
         with pytest.raises(ShroffError, match="payment/p-1 is already in the log at sequence number 1"):
             log.append(again)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from itertools import pairwise
+from unittest.mock import patch
+from zlib import crc32
+
+import numpy as np
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.adapters.log import event_frames, frames
+from shroff.adapters.log.columns import digits_behind, places_in
 from shroff.adapters.log.sums import line_of
 from shroff.streams.log import DecisionRow, Record
+from shroff.streams.log_columns import DecisionColumns, JoinedTexts, RecordColumns
+from tests.support.effort import examples
 
 pieces = st.sampled_from([b",", b":", b"{", b"caf\xc3\xa9", b"\x00", b"12", b"a b"])
 texts = st.lists(pieces, max_size=9).map(b"".join)
@@ -52,3 +60,112 @@ def test_records_come_out_of_a_frame_as_they_went_in(given_, first, data):
     assert (frame.labels, frame.controls) == tuple(
         sum(one.kind == kind for one in records) for kind in ("label", "control")
     )
+
+
+# ---- the same bytes as one by one
+
+
+def cut(text: bytes) -> list[bytes]:
+    """The pieces of a text, each up to a comma or a colon."""
+    found, last = [], 0
+    for at, byte in enumerate(text, 1):
+        if byte in b",:":
+            found.append(text[last:at])
+            last = at
+    return [*found, text[last:]]
+
+
+def by_columns(given: list[bytes]) -> bytes:
+    """What a frame has of these texts, by the definition: those with as many pieces together, column by column."""
+    all_cut = sorted(map(cut, given), key=len)
+    groups = [[one for one in all_cut if len(one) == count] for count in dict.fromkeys(map(len, all_cut))]
+    return b"".join(b"".join(column) for group in groups for column in zip(*group, strict=True))
+
+
+def planes(numbers: list[int]) -> bytes:
+    return b"".join(bytes(number >> shift & 255 for number in numbers) for shift in (0, 8, 16, 24))
+
+
+def content_of(rows: list[DecisionRow]) -> tuple[bytes, bytes, bytes, bytes]:
+    """The lines, the receipts, their sizes and the text of a frame of decisions, one by one."""
+    behind, rest = [], []
+    for row in rows:
+        digits = row.receipt.hex().encode()
+        at = row.document.rfind(digits) if digits else -1
+        behind.append(len(row.document) - at if at >= 0 else 0)
+        rest.append(row.document if at < 0 else row.document[:at] + row.document[at + len(digits) :])
+    counts = [len(cut(one)) for one in rest]
+    text = planes([len(row.document) for row in rows]) + planes(behind) + planes(counts) + by_columns(rest)
+    sizes = bytes(len(row.receipt) for row in rows)
+    lines = b"".join(b"%d %s\n" % (one.seq, one.outcome.encode()) for one in rows)
+    return lines, b"".join(row.receipt for row in rows), sizes, text
+
+
+def shown(frame: frames.DecisionFrame) -> tuple[bytes, bytes, bytes, bytes]:
+    found = frames._content(frame)
+    lines, text = frames.outcome_lines(frame.outcomes), frames.decompress(found.documents)
+    return lines, found.receipts, found.receipt_sizes, text
+
+
+documents = st.tuples(
+    texts, st.binary(min_size=32, max_size=32), texts, st.booleans(), st.sampled_from(["approve", "b"])
+)
+events = st.tuples(ids, st.integers(-(2**62), 2**62), texts, st.booleans())
+
+
+@settings(max_examples=examples(400, usual=25), deadline=None)
+@given(st.lists(documents, min_size=1, max_size=30), st.lists(events, min_size=1, max_size=30), st.integers(1, 2**40))
+def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, first):
+    made = [
+        (head + one.hex().encode() * (1 + (seq % 3 == 0)) * is_there + tail, one, outcome)
+        for seq, (head, one, tail, is_there, outcome) in enumerate(decided)
+    ]
+    names = [str(at) for at in range(len(made))]
+    receipts = np.frombuffer(b"".join(one[1] for one in made), np.uint8).reshape(-1, 32)
+    columns = DecisionColumns(
+        "p", first, names, [one[2] for one in made], receipts, JoinedTexts.of([one[0] for one in made])
+    )
+    rows = [DecisionRow(first + at, "p", names[at], one[2], one[1], one[0]) for at, one in enumerate(made)]
+    times = np.array([one[1] for one in recorded])
+    bodies = [body + id_.encode() * is_there for id_, _, body, is_there in recorded]
+    named = [one[0] for one in recorded]
+    records = RecordColumns("pay", first, named, times, JoinedTexts.of(bodies))
+    listed = [Record(first + at, "event", "pay", one[0], one[1], bodies[at], True) for at, one in enumerate(recorded)]
+
+    assert list(columns) == rows == [columns[at] for at in range(len(rows))] == columns[:]
+    assert list(records) == listed == [records[at] for at in range(len(listed))] == records[:]
+    assert frames.pack(columns) == frames.pack(rows)
+    assert event_frames.pack(records, 7) == event_frames.pack(listed, 7)
+    with (
+        patch.object(frames, "FRAME_ROWS", 4),
+        patch.object(event_frames, "FRAME_ROWS", 4),
+        patch.object(event_frames, "EVENT_FRAME_ROWS", 5),
+    ):
+        assert frames.framed(columns)[0] == frames.framed(rows)[0]
+        assert event_frames.framed(records, 7)[0] == event_frames.framed(listed, 7)[0]
+        ends = [len(rows) * part // max(1, len(rows) // 4) for part in range(max(1, len(rows) // 4) + 1)]
+        if len(rows) >= 4:
+            found = [shown(one) for one in frames.framed(rows)[0]]
+            assert found == [content_of(rows[start:end]) for start, end in pairwise(ends)]
+        chain = 7
+        for frame in event_frames.framed(listed, 7)[0]:
+            chain = crc32(b"".join(map(line_of, listed[frame.first - first : frame.seq + 1 - first])), chain)
+            assert frame.chain == chain
+
+
+@given(st.lists(st.tuples(texts, st.binary(max_size=3), texts), max_size=9), st.integers(0, 9))
+def test_texts_are_found_and_replaced_as_python_does(given_, place):
+    held = [head + digest.hex().encode() + tail for head, digest, tail in given_]
+    inside, digests, others = (
+        JoinedTexts.of(list(each)) for each in (held, [one[1] for one in given_], [b":"] * len(held))
+    )
+    digits = [digest.hex().encode() for _, digest, _ in given_]
+    behind = [len(one) - one.rfind(digit) if digit else 0 for one, digit in zip(held, digits, strict=True)]
+    replaced = {place: b"other", 0: b""} if place < len(held) else {}
+
+    assert digits_behind(inside.data, inside.ends, digests.data, digests.ends).tolist() == behind
+    assert places_in(inside.data, inside.ends, others.data, others.ends).tolist() == [one.find(b":") for one in held]
+    assert list(inside.but(replaced)) == [replaced.get(at, one) for at, one in enumerate(held)]
+    assert [one.encode() for one in ("é", "", "a")] == list(JoinedTexts.written(["é", "", "a"]))
+    assert list(JoinedTexts.written(["é", "", "a"], "'é", "'")) == ["'éé'".encode(), "'é'".encode(), "'éa'".encode()]
+    assert [list(inside[start:]) for start in range(len(held) + 1)] == [held[start:] for start in range(len(held) + 1)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shroff.log.batch_in_progress import REFUSED, Answer
+from shroff.log.writer import REFUSED, Answer
 from shroff.web.api import events
 from shroff.web.http import asgi
 

@@ -16,7 +16,7 @@ from shroff.errors import DefinitionError, UsageError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.log.active_files import ACTIVE, NOW
-from shroff.log.batch_in_progress import REFUSED, TAKEN, Answer
+from shroff.log.writer import REFUSED, TAKEN, Answer
 from shroff.project.definitions import load_definitions
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems

@@ -7,9 +7,11 @@ in the log nor the wording of reasons is part of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
+from operator import attrgetter
 from typing import Final, TypeVar
 
 import msgspec
@@ -25,11 +27,13 @@ from shroff.language.types import INTEGER, REAL
 from shroff.language.values import Value
 from shroff.project.definitions import Definitions, Versions
 from shroff.streams.log import DecisionRow
+from shroff.streams.log_columns import JoinedTexts
 
 _Value = TypeVar("_Value")
 NO_SCORE: Final = b"null"
 _SEALED: Final = ("event", "id", "outcome", "score", "rules", "shadow_rules", "features", "exploration")
 _LISTED: Final = ("definitions", "rules", "policy", "lists", "tables", "model")
+_ESCAPED: Final = re.compile(r'["\\\x00-\x1f]')  # what JSON cannot show as it is
 _HEX: Final = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)  # two digits a byte
 
 
@@ -112,8 +116,8 @@ class DocumentWriter:
         shown = pieces.shown_head, score, pieces.shown_tail, features, versions.shown
         return b"".join((self._head, id_json, place, *shown, sealed_by, pieces.shown_end)), receipt.digest()
 
-    def write_all(self, frame: Frame, decided: DecidedBatch) -> tuple[list[bytes], list[bytes]]:
-        """The documents and receipts of a batch, which are those that `write` gives one by one."""
+    def write_all(self, frame: Frame, decided: DecidedBatch) -> tuple[JoinedTexts, Array]:
+        """The documents of a batch and its receipts, a row of bytes each: those that `write` gives one by one."""
         texts, count = self._texts, len(decided.rows)
         texts.clear()
         features = self._objects_of(frame, slice(None) if count == len(frame) else decided.rows, count)
@@ -122,18 +126,21 @@ class DocumentWriter:
         place = self._places.write(texts, places, count)
         scores = None if decided.scores is None else Column(np.array(decided.scores, np.float64), everywhere)
         score = self._scores.write(texts, [scores], count)
-        id_ = texts.add_all([canonical_bytes(one) for one in decided.ids])
-        content, _ = _hashed(texts, texts.add_all(decided.bodies))
-        verdicts, verdict_of = _distinct(list(map(id, decided.verdicts)), decided.verdicts)
-        pieces = zip(*(astuple(self._pieces(verdict)) for verdict in verdicts), strict=True)
+        id_ = texts.add_all(canonical_texts(decided.ids))
+        bodies = JoinedTexts.of(decided.bodies)
+        content = _as_digits(texts, hash_slices(bodies.data, bodies.starts, bodies.ends))
+        verdict_of = decided.verdict_of
+        pieces = zip(*map(_all_pieces, map(self._pieces, decided.verdicts)), strict=True)
         middle, *sealed, shown_head, shown_tail, shown_end = (texts.add_all(piece).take(verdict_of) for piece in pieces)
-        models, model_of = _distinct(decided.models, decided.models)
+        models, model_of = distinct(decided.models, decided.models)
         version = [self._versions[model] for model in models]
         versions = texts.add_all([one.sealed for one in version]).take(model_of)
 
         head, event, named = (texts.add_all([one]) for one in (b'{"content":"', self._sealed_event, b',"id":'))
         sealed_parts = head, content, event, middle, features, named, id_, sealed[0], score, sealed[1], versions
-        receipt, receipts = _hashed(texts, texts.join(sealed_parts, count))
+        joined = texts.join(sealed_parts, count)
+        receipts = hash_slices(texts.bytes, joined.starts, joined.stops)
+        receipt = _as_digits(texts, receipts)
 
         head, versions = texts.add_all([self._head]), texts.add_all([one.shown for one in version]).take(model_of)
         parts = head, id_, place, shown_head, score, shown_tail, features, versions, receipt, shown_end
@@ -165,6 +172,7 @@ class DecidedBatch:
 
     Args:
         rows: Where they stand in the frame of their features.
+        verdicts: Those that there are, and `verdict_of` which of them each has.
         scores: None where no model scores them; then `models` are empty texts.
     """
 
@@ -173,20 +181,25 @@ class DecidedBatch:
     ids: Sequence[str]
     bodies: Sequence[bytes]
     verdicts: Sequence[Verdict]
+    verdict_of: Array
     scores: Sequence[float] | None
     models: Sequence[str]
 
 
-def _hashed(texts: TextPool, slices: Slices) -> tuple[Slices, list[bytes]]:
-    """The SHA-256 of texts, added as hexadecimal digits, and as bytes."""
-    digests = hash_slices(texts.bytes, slices.starts, slices.stops)
-    size, all_of = digests.shape[1], digests.tobytes()
-    start = texts.add(_HEX.take(digests).tobytes())
-    shown = Slices.behind(start, np.arange(1, len(digests) + 1) * 2 * size)
-    return shown, [all_of[at : at + size] for at in range(0, len(all_of), size)]
+def _as_digits(texts: TextPool, digests: Array) -> Slices:
+    """Add digests as hexadecimal digits."""
+    start = texts.add(_HEX.take(digests).view(np.uint8).ravel())
+    return Slices.behind(start, np.arange(1, len(digests) + 1) * 2 * digests.shape[1])
 
 
-def _distinct(names: Sequence[Hashable], values: Sequence[_Value]) -> tuple[list[_Value], Array]:
+def canonical_texts(texts: Sequence[str]) -> JoinedTexts:
+    """The texts as JSON, as `canonical_bytes` writes each."""
+    if _ESCAPED.search("".join(texts)) is None:
+        return JoinedTexts.written(texts, '"', '"')
+    return JoinedTexts.of(list(map(canonical_bytes, texts)))
+
+
+def distinct(names: Sequence[Hashable], values: Sequence[_Value]) -> tuple[list[_Value], Array]:
     """The values of different names, and which of these each one is."""
     found = dict(zip(names, values, strict=True))
     codes = {name: code for code, name in enumerate(found)}
@@ -207,6 +220,9 @@ class _Pieces:
     shown_head: bytes
     shown_tail: bytes
     shown_end: bytes
+
+
+_all_pieces = attrgetter(*_Pieces.__slots__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import numpy as np
 from shroff.events.event import canonical_real, canonical_value, value_text
 from shroff.language.columns import Array, Column, values_of
 from shroff.language.types import Type
+from shroff.streams.log_columns import JoinedTexts
 
 PLAIN_MIN: Final = 1e-4  # between these every writer of shortest digits writes them without an exponent
 PLAIN_MAX: Final = 1e15
@@ -44,26 +45,25 @@ class TextPool:
             room[: self.used] = self.bytes[: self.used]
             self.bytes = room
 
-    def add(self, text: bytes) -> int:
+    def add(self, text: Array) -> int:
         """Take a text; gives where it starts."""
         start = self.used
         self.reserve(len(text))
-        self.bytes[start : start + len(text)] = np.frombuffer(text, np.uint8)
+        self.bytes[start : start + len(text)] = text
         self.used += len(text)
         return start
 
     def add_all(self, texts: Sequence[bytes]) -> Slices:
         """Take texts one behind the other."""
-        stops = np.fromiter(map(len, texts), np.int64, len(texts)).cumsum()
-        return Slices.behind(self.add(b"".join(texts)), stops)
+        found = JoinedTexts.of(texts)
+        return Slices.behind(self.add(found.data), found.ends)
 
-    def cut(self, slices: Slices) -> list[bytes]:
-        """Cut consecutive slices into texts."""
+    def cut(self, slices: Slices) -> JoinedTexts:
+        """A copy of consecutive slices."""
         if not len(slices.starts):
-            return []
-        start, stops = int(slices.starts[0]), slices.stops - slices.starts[0]
-        whole, ends = self.bytes[start : slices.stops[-1]].tobytes(), stops.tolist()
-        return [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+            return JoinedTexts.of([])
+        start, stop = int(slices.starts[0]), int(slices.stops[-1])
+        return JoinedTexts(self.bytes[start:stop].copy(), slices.stops - start)
 
     def join(self, parts: Sequence[Slices], count: int) -> Slices:
         """Add a text for each row, of its slices one behind the other; of a single slice in all rows."""

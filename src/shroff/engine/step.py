@@ -14,7 +14,7 @@ from itertools import repeat
 
 import numpy as np
 
-from shroff.engine.documents import DecidedBatch, DocumentWriter, Verdict
+from shroff.engine.documents import DecidedBatch, DocumentWriter, Verdict, distinct
 from shroff.engine.let_through import LET_THROUGH, LetThrough, explorable
 from shroff.engine.row_decider import RowDecider
 from shroff.engine.verdicts import (
@@ -38,6 +38,7 @@ from shroff.project.definitions import Definitions, computed_of
 from shroff.project.scoring import scored
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, Remark
+from shroff.streams.log_columns import DecisionColumns
 
 __all__ = ["Effects", "Engine", "Placed", "PlacedColumns", "is_rolled_out"]
 
@@ -153,13 +154,22 @@ class Engine:
             return
         scores, of = scored(frame, self.definitions.scoring_of(name)), self._verdicts[name].of
         given = None if scores is None else [scores.values[row] for row in rows]
-        verdicts = [of(None, None)] * len(rows)
-        if given is not None:
-            verdicts = list(map(of, map(hits.get, rows), given))
-        elif hits:
-            verdicts = [of(hits[row], None) if row in hits else verdicts[0] for row in rows]
-        if name in self._explored:
-            verdicts = self._explored_ones(name, frame, rows, placed, verdicts, hits, effects)
+        verdicts: Sequence[Verdict]
+        if given is None and name not in self._explored:
+            with_hits = sorted(hits)
+            verdicts = [of(None, None), *(of(hits[row], None) for row in with_hits)]
+            verdict_of = np.zeros(len(rows), np.int64)
+            at = with_hits if len(rows) == len(frame) else np.searchsorted(rows, with_hits)
+            verdict_of[at] = range(1, len(verdicts))
+        else:
+            each = [of(hits.get(row), None) for row in rows]
+            if given is not None:
+                each = list(map(of, map(hits.get, rows), given))
+            if name in self._explored:
+                each = self._explored_ones(name, frame, rows, placed, each, hits, effects)
+            verdicts, verdict_of = distinct(list(map(id, each)), each)
+        ids: Sequence[str]
+        bodies: Sequence[bytes]
         if columns is not None:
             seqs: Sequence[int] = range(columns.first, columns.first + len(rows))
             ids, bodies = columns.ids, columns.bodies
@@ -171,10 +181,15 @@ class Engine:
                 [event.body for event in events],
             )
         models = [""] * len(rows) if scores is None else [scores.models[row] for row in rows]
-        decided = DecidedBatch(np.array(rows), np.array(seqs), ids, bodies, verdicts, given, models)
+        decided = DecidedBatch(np.array(rows), np.array(seqs), ids, bodies, verdicts, verdict_of, given, models)
         documents, receipts = self._writers[name].write_all(frame, decided)
-        outcomes = [verdict.outcome for verdict in verdicts]
-        effects.decisions += map(DecisionRow, seqs, repeat(name), ids, outcomes, receipts, documents)
+        shown = [verdict.outcome for verdict in verdicts]
+        outcomes = list(map(shown.__getitem__, verdict_of.tolist()))
+        if columns is not None:
+            effects.columns = DecisionColumns(name, columns.first, ids, outcomes, receipts, documents)
+        else:
+            made = map(DecisionRow, seqs, repeat(name), ids, outcomes, map(bytes, receipts), documents)
+            effects.decisions += made
 
     def _explored_ones(
         self,

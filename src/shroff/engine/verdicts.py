@@ -21,6 +21,7 @@ from shroff.project.exploring import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
+from shroff.streams.log_columns import DecisionColumns, JoinedTexts
 
 
 class EventAt(msgspec.Struct, frozen=True, gc=False):
@@ -61,7 +62,7 @@ class PlacedColumns(Sequence[Placed]):
     first: int
     ids: Sequence[str]
     times: NDArray[np.int64]
-    bodies: Sequence[bytes]
+    bodies: JoinedTexts
     columns: Mapping[str, Column]
     event: Callable[[int], LogEvent]
 
@@ -84,9 +85,10 @@ class PlacedColumns(Sequence[Placed]):
 
 @dataclass(slots=True)
 class Effects:
-    """Effects of a batch, in log order."""
+    """Effects of a batch, in log order. `columns` has the decisions of events that came as columns."""
 
     decisions: list[DecisionRow] = field(default_factory=list)
+    columns: DecisionColumns | None = None
     hits: list[HitRow] = field(default_factory=list)
     flags: list[FlagRow] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)

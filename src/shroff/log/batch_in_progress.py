@@ -8,12 +8,9 @@ takes its state with it: see `log.writer`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import repeat
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from shroff.engine.step import Effects, Placed, PlacedColumns
@@ -29,57 +26,10 @@ from shroff.log.columns.lines import EventRun
 from shroff.log.event_notes import ComingBy
 from shroff.log.history import label_id, label_key, waiting_body, waiting_label
 from shroff.log.known import Key, KnownRecords, NameKey
+from shroff.log.prepared import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, RunAnswers
 from shroff.log.state.fold import Folded
 from shroff.streams.log import Batch, LateEvent, Offset, PersonalValue, Record, Refused, UniqueValue, WaitingLabel
-
-DECIDED: Final = "decided"
-TAKEN: Final = "taken"
-DUPLICATE: Final = "duplicate"
-REFUSED: Final = "refused"
-WAITING: Final = "waiting"
-UNTAKEN: Final = "untaken"
-LATE: Final = "late"  # and kept, beside the log
-
-
-class Answer(msgspec.Struct, gc=False):
-    """Result of one submission. `document` is the decision's bytes, where there is one.
-
-    A label that came before its event is `waiting` whatever the batches; `seq` is its place
-    where the event came in the same batch, and `reason` says then why it did not fit.
-    Of a label that was taken, `in_force` is the verdict of its event from here on, and whose; with several lanes `lane`
-    is the one that `seq` is a place of, and `seq` 0 where that is not known.
-    """
-
-    kind: str
-    type: str = ""
-    id: str = ""
-    seq: int = 0
-    outcome: str = ""
-    document: bytes | None = None
-    reason: str = ""
-    is_conflict: bool = False
-    is_label: bool = False
-    in_force: tuple[str, str] | None = None
-    lane: int | None = None
-
-
-@dataclass(slots=True)
-class Prepared:
-    """A batch ready to be committed, and the answers that hold once it is.
-
-    `met` has the labels that had waited, in the log or in this batch, and whose event has
-    come: their places by their ids, 0 for one that did not fit its event and was refused.
-    `placed` are the events and labels of its records. `decide_s` and `commit_s` say how long deciding and the commit
-    took, `decided_at_s` when it was decided, by the clock that never goes back.
-    """
-
-    batch: Batch
-    answers: list[Answer]
-    met: Mapping[str, int] = field(default_factory=dict)
-    placed: Sequence[Placed] = ()
-    decide_s: float = 0.0
-    decided_at_s: float = 0.0
-    commit_s: float = 0.0
+from shroff.streams.log_columns import RecordColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +70,7 @@ class BatchInProgress:
         self._past_hits: Hits | None = None if decide else {}
         self._lateness_ms = state.engine.definitions.settings.lateness_ms
         self._seq = known.seq
-        self._batch = Batch()
+        self._batch, self._records = Batch(), list[Record]()
         self._placed: list[Placed] = []
         self._unique = state.records.unique
         self._events: dict[Key, tuple[Event, Record]] = {}
@@ -139,15 +89,16 @@ class BatchInProgress:
         placed = self._placed if run is None else self._take_run(run)
         effects = self._state.engine.step(placed)
         batch = self._batch
-        batch.decisions, batch.hits, batch.flags = effects.decisions, effects.hits, effects.flags
+        batch.decisions = effects.decisions if effects.columns is None else effects.columns
+        batch.hits, batch.flags = effects.hits, effects.flags
         batch.outbox, batch.offsets = effects.outbox, [*offsets, *self._coming.offsets()]
         batch.remarks = effects.remarks
         batch.waiting = [early.waiting for early in self._early.values()]
         if run is None:
+            batch.records = self._records
             self._fill(answers, effects)
-        else:
-            answers = self._answers(run, effects)
-        return Prepared(batch, answers, self._met, placed)
+            return Prepared(batch, answers, self._met, placed)
+        return Prepared(batch, self._answers(run, effects), self._met, placed)
 
     # ---- many events at once
 
@@ -170,24 +121,16 @@ class BatchInProgress:
         if run.source != self._coming.where:
             self._coming.note(first, run.source)
         self._seq += len(run.ids)
-        seqs = range(first, self._seq + 1)
-        self._batch.records += map(
-            Record, seqs, repeat("event"), repeat(name), run.ids, run.times.tolist(), run.bodies, repeat(object=True)
-        )
+        self._batch.records = RecordColumns(name, first, run.ids, run.times, run.bodies)
         return PlacedColumns(name, first, run.ids, run.times, run.bodies, run.columns, run.event)
 
-    def _answers(self, run: EventRun, effects: Effects) -> list[Answer]:
+    def _answers(self, run: EventRun, effects: Effects) -> Sequence[Answer]:
         """The answers to the lines of a run that was taken."""
-        rows, name = effects.decisions, repeat(run.type.name)
-        seqs = range(self._seq + 1 - len(run.ids), self._seq + 1)
-        if rows:
-            outcomes, documents = [row.outcome for row in rows], [row.document for row in rows]
-            taken = map(Answer, repeat(DECIDED), name, run.ids, seqs, outcomes, documents)
-        else:
-            taken = map(Answer, repeat(TAKEN), name, run.ids, seqs)
+        taken = RunAnswers(run.type.name, self._seq + 1 - len(run.ids), run.ids, effects.columns)
         if not run.others:
-            return list(taken)
-        return [self._take(run.others[at]) if at in run.others else next(taken) for at in range(len(run))]
+            return taken
+        each = iter(taken)
+        return [self._take(run.others[at]) if at in run.others else next(each) for at in range(len(run))]
 
     # ---- one submission
 
@@ -234,7 +177,7 @@ class BatchInProgress:
         if one.source != self._coming.where:
             self._coming.note(seq, one.source)
         record = Record(seq, "event", type_, id_, time_ms, body, self._decide)
-        self._batch.records.append(record)
+        self._records.append(record)
         self._events[key] = event, record
         self._placed.append(Placed(seq, event, body, self._past_hits))
         if one.personal:
@@ -447,7 +390,7 @@ class BatchInProgress:
         if takes_over:
             state.standings[named] = new
         self._seq += 1
-        self._batch.records.append(Record(self._seq, "label", "label", id_, joined.time_ms, stored, decided=False))
+        self._records.append(Record(self._seq, "label", "label", id_, joined.time_ms, stored, decided=False))
         self._label_places[id_] = self._seq
         self._placed.append(Placed(self._seq, joined, stored, None))
         return self._seq

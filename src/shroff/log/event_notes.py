@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from shroff.events.intake import READ
 from shroff.language.values import DAY_MS
 from shroff.streams.log import Log, Offset, Outbox, Record
+from shroff.streams.log_columns import RecordColumns
 from shroff.streams.pull import PULLED
 from shroff.streams.push import HOOKS
 
@@ -130,7 +131,11 @@ class DayCounts:
         return [Offset(DAY_COUNTS, part, text) for part, text in {SPAN: f"[{self.after},{self.upto}]", **told}.items()]
 
     def _add(self, records: Sequence[Record]) -> None:
-        found = Counter([(record.time_ms // DAY_MS, record.type) for record in records if record.kind == "event"])
+        if isinstance(records, RecordColumns):
+            days = zip(*np.unique(records.times // DAY_MS, return_counts=True), strict=True)
+            found = Counter({(int(day), records.type): int(count) for day, count in days})
+        else:
+            found = Counter([(record.time_ms // DAY_MS, record.type) for record in records if record.kind == "event"])
         for (day, name), count in found.items():
             self.days.setdefault(day, Counter())[name] += count
             self._changed.add(day)

@@ -15,6 +15,7 @@ from shroff.events.validation import LabelInput
 from shroff.log.columns.lines import EventRun
 from shroff.log.history import Records, label_id, label_key
 from shroff.streams.log import Batch, DecisionRow, LateEvent, Log, LogReader, Record, WaitingLabel
+from shroff.streams.log_columns import RecordColumns
 
 Key = tuple[str, str]  # a type and an id
 NameKey = tuple[str, str, str]  # a type, a unique field and a value; without a field the value is an id
@@ -170,7 +171,10 @@ def _repeated(found: KnownRecords, submissions: Sequence[Submission], types: Rec
 def _add(found: KnownRecords, wanted: dict[str, set[str]], coming: Batch) -> None:
     """Add the wanted parts of a batch."""
     found.late.update({(one.type, one.id): one for one in coming.late if one.id in wanted.get(one.type, ())})
-    records = [record for record in coming.records if record.id in wanted.get(record.type, ())]
+    brought = coming.records
+    if isinstance(brought, RecordColumns) and wanted.get(brought.type, set()).isdisjoint(brought.ids):
+        return
+    records = [record for record in brought if record.id in wanted.get(record.type, ())]
     if not records:
         return
     found.records.update({(record.type, record.id): record for record in records})

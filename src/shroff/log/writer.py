@@ -17,21 +17,12 @@ from shroff.errors import StateError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.log.activation import check_change
-from shroff.log.batch_in_progress import (
-    DECIDED,
-    DUPLICATE,
-    REFUSED,
-    TAKEN,
-    UNTAKEN,
-    WAITING,
-    Answer,
-    BatchInProgress,
-    Prepared,
-)
+from shroff.log.batch_in_progress import BatchInProgress
 from shroff.log.event_notes import EVENT_SOURCES, FILES, NEWEST, UNKNOWN, ComingBy, DayCounts
 from shroff.log.history import control_of
 from shroff.log.indexing import index
 from shroff.log.known import KnownRecords, look_up
+from shroff.log.prepared import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared
 from shroff.log.state.fold import Folded, Progress, fold
 from shroff.log.state.snapshot_writer import SnapshotWriter
 from shroff.log.state.snapshots import Saved, restore, save
@@ -43,6 +34,7 @@ from shroff.streams.snapshots import Snapshots
 __all__ = [
     "DECIDED",
     "DUPLICATE",
+    "LATE",
     "REFUSED",
     "TAKEN",
     "UNTAKEN",
@@ -217,7 +209,7 @@ class Writer:
 
     def write(
         self, submissions: Sequence[Submission], *, decide: bool = True, offsets: Sequence[Offset] = ()
-    ) -> list[Answer]:
+    ) -> Sequence[Answer]:
         """Take submissions in order and commit what came of them; gives an answer for each."""
         prepared = self.prepare(submissions, decide=decide, offsets=offsets)
         self.commit(prepared)

@@ -23,6 +23,7 @@ from shroff.streams.log import (
     UniqueValue,
     WaitingLabel,
 )
+from shroff.streams.log_columns import DecisionColumns, RecordColumns
 
 Find = Callable[[str, Sequence[str]], Mapping[str, Record]]
 UniquePlaces = Callable[[str, str, Sequence[str]], Mapping[str, int]]
@@ -38,10 +39,14 @@ def check_batch(batch: Batch, last_seq: int) -> None:
     Raises: StateError.
     Cost: about 0.1 µs for each record and decision.
     """
-    places = [record.seq for record in batch.records]
-    if places != list(range(last_seq + 1, last_seq + 1 + len(places))):
-        raise StateError(_gap(places, last_seq))
-    _check_decisions(batch.decisions, batch.records, last_seq)
+    records, decisions = batch.records, batch.decisions
+    places: Sequence[int] = range(last_seq + 1, last_seq + 1 + len(records))
+    if not isinstance(records, RecordColumns) or records.first != last_seq + 1:
+        found = [record.seq for record in records]
+        if found != list(places):
+            raise StateError(_gap(found, last_seq))
+    if not _is_of_all(decisions, records):
+        _check_decisions(decisions, records, last_seq)
     for one in batch.unique:
         if not 0 < one.seq <= last_seq + len(places):
             raise StateError(f"the value of {one.type}.{one.field} names place {one.seq}, which there is not")
@@ -191,6 +196,16 @@ def _gap(places: list[int], last_seq: int) -> str:
     )
 
 
+def _is_of_all(decisions: Sequence[DecisionRow], records: Sequence[Record]) -> bool:
+    """Whether decisions that came as columns are those of all records, one for each."""
+    return (
+        isinstance(decisions, DecisionColumns)
+        and isinstance(records, RecordColumns)
+        and (decisions.event, decisions.first) == (records.type, records.first)
+        and (decisions.ids is records.ids or list(decisions.ids) == list(records.ids))
+    )
+
+
 def _check_decisions(decisions: Sequence[DecisionRow], records: Sequence[Record], last_seq: int) -> None:
     before = 0
     for row in decisions:
@@ -217,5 +232,5 @@ def _named_places(batch: Batch) -> Iterable[tuple[str, int]]:
         yield f"the remark on {remark.asker}", remark.last_seq
 
 
-def _span(places: list[int]) -> str:
+def _span(places: Sequence[int]) -> str:
     return f"places {places[0]} to {places[-1]}" if places else "no places"

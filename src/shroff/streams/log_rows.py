@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal
@@ -262,8 +263,8 @@ class Counts:
 class Batch:
     """One transaction. Places of `records` follow the log's last one without a gap."""
 
-    records: list[Record] = field(default_factory=list)
-    decisions: list[DecisionRow] = field(default_factory=list)
+    records: Sequence[Record] = field(default_factory=list)
+    decisions: Sequence[DecisionRow] = field(default_factory=list)
     flags: list[FlagRow] = field(default_factory=list)
     hits: list[HitRow] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)

@@ -9,14 +9,12 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from logging import DEBUG
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from shroff.events.intake import Submission
 from shroff.events.mapping import Unmatched
-from shroff.log.batch_in_progress import LATE
 from shroff.log.columns.lines import InRuns
-from shroff.log.writer import DECIDED, DUPLICATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
+from shroff.log.writer import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
 from shroff.runtime.logs import LOG, say
 from shroff.runtime.process_wide import ProcessWide, calm_collector
 from shroff.streams.log import Offset
@@ -68,7 +66,7 @@ class IngestReport:
 
     def add(self, prepared: Prepared, received: int | None = None) -> None:
         """Count a batch that is durable, of so many submissions; by default as many as it has answers."""
-        kinds = Counter(map(attrgetter("kind", "is_label", "outcome"), prepared.answers))
+        kinds = prepared.kinds()
         if self.tally is not None:
             self.tally.add(prepared, kinds, len(prepared.answers) if received is None else received)
         if LOG.isEnabledFor(DEBUG):

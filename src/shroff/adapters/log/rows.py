@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
@@ -16,12 +17,14 @@ from shroff.streams.log import (
     FlagRow,
     HitRow,
     Offset,
+    Record,
     Refused,
     Remark,
     StuckRow,
     UniqueValue,
     WaitingLabel,
 )
+from shroff.streams.log_columns import RecordColumns
 
 APPEND_STEPS: Final = (  # what a log in a database tells of an `append`, in this order
     *("begin", "events", "unique", "decisions", "flags", "refused", "offsets", "replies"),
@@ -89,6 +92,24 @@ def of_refused(refused: Refused) -> tuple[Any, ...]:
 def id_digest(type_: str, id_: str) -> bytes:
     """16 bytes that stand for an id for ever: what is left of one that was pruned."""
     return digest(type_.encode(), id_.encode())
+
+
+def ids_by_type(records: Iterable[Record]) -> Mapping[str, Sequence[str]]:
+    """The ids of records, by their types."""
+    if isinstance(records, RecordColumns):
+        return {records.type: records.ids}
+    found: dict[str, list[str]] = {}
+    for record in records:
+        found.setdefault(record.type, []).append(record.id)
+    return found
+
+
+def id_rows(records: Sequence[Record]) -> list[tuple[str, str, int]]:
+    """The rows of `event_ids`, in their order."""
+    if isinstance(records, RecordColumns):
+        seqs = range(records.first, records.first + len(records))
+        return sorted(zip(repeat(records.type), records.ids, seqs))
+    return sorted([(record.type, record.id, record.seq) for record in records])
 
 
 def digest(*parts: bytes) -> bytes:

@@ -58,6 +58,7 @@ from shroff.streams.batch_check import (
     no_request,
 )
 from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Reply, WaitingLabel
+from shroff.streams.log_columns import newest_ms
 
 _Given = TypeVar("_Given")
 STEPS: Final = APPEND_STEPS
@@ -267,9 +268,9 @@ class ServerLog(LogQuestions):
         session.put(EVENTS, rows)
         if rows:
             session.do(self.wording.begin_batch, (seq + 1, batch.at_ms))
-        times = [record.time_ms for record in batch.records if record.kind == "event"]
-        if times:
-            session.do(self.wording.move_watermark, (max(times), max(times)))
+        newest = newest_ms(batch.records)
+        if newest is not None:
+            session.do(self.wording.move_watermark, (newest, newest))
         self._on_step("events")
         for type_and_field in batch.unindexed:
             for sql in self.wording.unindexed:

@@ -35,6 +35,8 @@ from shroff.adapters.log.questions import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MA
 from shroff.adapters.log.rows import (
     APPEND_STEPS,
     id_digest,
+    id_rows,
+    ids_by_type,
     last_offsets,
     numbered,
     of_decision,
@@ -67,6 +69,7 @@ from shroff.streams.batch_check import (
     taken_id,
 )
 from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Reply
+from shroff.streams.log_columns import newest_ms
 
 VERSION: Final = 8  # of the tables; PRAGMA user_version
 STEPS: Final = APPEND_STEPS
@@ -303,9 +306,8 @@ class SqliteLog(SqliteQuestions):
         self._insert_events(batch.records, chain)
         if batch.records:
             self._connection.execute(statements.BATCH, (last_seq + 1, batch.at_ms))
-        times = [record.time_ms for record in batch.records if record.kind == "event"]
-        if times:
-            newest = max(times)
+        newest = newest_ms(batch.records)
+        if newest is not None:
             sql = "UPDATE watermark SET time_ms = ? WHERE time_ms IS NULL OR time_ms < ?"
             self._connection.execute(sql, (newest, newest))
         self._on_step("events")
@@ -340,15 +342,15 @@ class SqliteLog(SqliteQuestions):
         """Write the records, and see that none has an id that another has: rows and frames know of their own only."""
         frames, few = event_frames.framed(records, chain)
         elsewhere = self._row_places if frames else self._framed_places
-        for type_, ids in _ids_by_type(records).items():
+        for type_, ids in ids_by_type(records).items():
             if elsewhere(type_, ids):
                 raise taken_id(records, self.find) or damaged(self.path, "an index has an id of no record")
         self._run(statements.EVENTS, list(chained(few, chain)))
         self._insert_frames(frames, records if frames else ())
 
-    def _insert_frames(self, frames: Iterable[EventFrame], records: Iterable[Record]) -> None:
+    def _insert_frames(self, frames: Iterable[EventFrame], records: Sequence[Record]) -> None:
         self._run(statements.EVENT_FRAMES, list(map(_of_event_frame, frames)))
-        self._run(statements.EVENT_IDS, sorted([(record.type, record.id, record.seq) for record in records]))
+        self._run(statements.EVENT_IDS, id_rows(records))
 
     def _insert_unique(self, batch: Batch) -> None:
         """Write what the batch says of unique fields."""
@@ -484,13 +486,6 @@ class SqliteLog(SqliteQuestions):
         if self._read_only:
             raise StateError(f"{self.path} was opened for reading only")
         return self._usable()
-
-
-def _ids_by_type(records: Iterable[Record]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for record in records:
-        found.setdefault(record.type, []).append(record.id)
-    return found
 
 
 def _is_in_doubt(error: sqlite3.Error) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 
 from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EVENT_FRAME_SHAPE, EventFrame, lines_of, unpack
-from shroff.adapters.log.frames import DamagedFrameError
+from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError
 from shroff.adapters.log.questions import EVENT_SHAPE, NUMBER_MAX, LogQuestions
 from shroff.errors import StorageError
 from shroff.streams.log import Kind, Record
@@ -89,6 +89,8 @@ class SqliteFrames(LogQuestions):
         return self._row_places(type, ids) | self._framed_places(type, ids)
 
     def _row_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
+        if len(ids) >= FRAME_ROWS and not self._ask(statements.ANY_ROW, (type,), "i"):
+            return {}  # as in most logs that large batches are put into
         return super()._places(type, ids)
 
     def _framed_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:

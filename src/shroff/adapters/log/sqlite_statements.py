@@ -132,6 +132,7 @@ EVENT_FRAME_AT: Final = (
 NEXT_EVENT_FRAME: Final = "SELECT first_seq, seq FROM event_frames WHERE seq > ? ORDER BY seq LIMIT 1"
 LAST_FRAMED: Final = "SELECT max(seq) FROM event_frames"
 FRAMED_CHAINS: Final = "SELECT seq, chain FROM event_frames WHERE seq IN (?, ?)"
+ANY_ROW: Final = "SELECT 1 FROM events WHERE type = ? LIMIT 1"
 FIND_FRAMED: Final = Statement(
     "WITH wanted (wanted_id) AS (VALUES ",
     "(?)",

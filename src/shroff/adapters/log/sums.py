@@ -54,7 +54,7 @@ def chained(records: Iterable[Record], before: int) -> Iterator[tuple[Any, ...]]
 
 def line_of(record: Record) -> bytes:
     """The line of a record, as `Log.lines` gives it."""
-    return b"%s%s\n" % (_head(record.kind, record.type, record.decided), record.body)
+    return b"%s%s\n" % (head_of(record.kind, record.type, record.decided), record.body)
 
 
 def is_changed(text: bytes | memoryview, first: int | None, last: int | None) -> bool:
@@ -63,7 +63,8 @@ def is_changed(text: bytes | memoryview, first: int | None, last: int | None) ->
 
 
 @cache
-def _head(kind: str, type_: str, decided: int) -> bytes:
+def head_of(kind: str, type_: str, decided: int) -> bytes:
+    """What stands before the body in the line of a record."""
     return b"%s%d%s " % (kind[:1].encode(), decided, type_.encode())
 
 

@@ -18,7 +18,7 @@ from shroff.app.live.inboxes import Inboxes
 from shroff.app.live.labelling import Labelling
 from shroff.app.live.pulled_files import APPENDED, APPENDING, ASIDE, DONE, Progress, read_progress
 from shroff.errors import LogBusyError, NotThereYetError, UsageError
-from shroff.log.batch_in_progress import Prepared
+from shroff.log.writer import Prepared
 from shroff.streams.log import Batch, Log, Offset
 from shroff.worker.file_order import arranged
 from shroff.worker.handed import HandedLines, given

@@ -87,7 +87,7 @@ class Labelling:
 
         from shroff.events.intake import undated
         from shroff.events.raw_values import text_of
-        from shroff.log.batch_in_progress import DUPLICATE, Answer
+        from shroff.log.writer import DUPLICATE, Answer
         from shroff.worker.inbox import LABELS, answers_of, labels_request
 
         more = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
@@ -145,7 +145,7 @@ class Labelling:
             return self.add_file(file, waits=waits)
 
     def _label_file_beside(self, file: Path, progress: Progress | None, waits: Waits) -> IngestReport:
-        from shroff.log.batch_in_progress import Prepared
+        from shroff.log.writer import Prepared
         from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
         from shroff.worker.ingest import IngestReport, batches
 
@@ -160,7 +160,7 @@ class Labelling:
         return report
 
     def _label_file_to_lanes(self, file: Path, progress: Progress | None) -> IngestReport:
-        from shroff.log.batch_in_progress import Prepared
+        from shroff.log.writer import Prepared
         from shroff.worker.inbox import ROWS_MAX
         from shroff.worker.ingest import IngestReport, batches
 

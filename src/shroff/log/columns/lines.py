@@ -27,6 +27,7 @@ from shroff.language.columns import Column, values_of
 from shroff.log.columns import line_kernel as kernel
 from shroff.log.columns.kernel import THERE
 from shroff.runtime.progress import Progress, batched, counted
+from shroff.streams.log_columns import JoinedTexts
 
 RUN: Final = 4_096  # lines that are read at once
 COLUMNS_MIN: Final = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
@@ -80,10 +81,9 @@ class EventRun(Sequence[Submission]):
         self.columns = _Columns(type_, read, self._careful, self.at if self.others else None)
         self.ids: list[str] = self.columns[type_.id_field].values.tolist()
         self.times: NDArray[np.int64] = self.columns[type_.time_field].values
-        bodies = read.bodies()
-        for at, event in self._careful.items():
-            bodies[at] = careful[at].body or read.codec.encode(event)
-        self.bodies = bodies if not self.others else [bodies[at] for at in self.at]
+        others = {at: careful[at].body or read.codec.encode(event) for at, event in self._careful.items()}
+        bodies = read.bodies().but(others)
+        self.bodies = JoinedTexts(bodies.data, bodies.ends[list(self.at)]) if self.others else bodies
         self._events: list[Event] | None = None
         self._asked = 0
 
@@ -207,13 +207,13 @@ class ReadLines:
         found: list[int] = self._odd.nonzero()[0].tolist()
         return found
 
-    def bodies(self) -> list[bytes]:
+    def bodies(self) -> JoinedTexts:
         """The canonical bodies of the lines; empty where one is odd."""
         form, ends = self._form, np.empty(len(self.lines), np.int64)
         out = np.empty(len(self._data) + len(self.lines) * form.extra_bytes, np.uint8)
         places = self._firsts, self._lasts, self._values, self._states, self._odd
         size = kernel.write_bodies(self._data, *form.names, form.plan, form.order, *places, out, ends)
-        return _cut(out[:size].tobytes(), [0, *ends.tolist()[:-1]], ends.tolist())
+        return JoinedTexts(out[:size].copy(), ends)
 
     def column(self, number: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """The values of a field and which are there, for the caller to keep."""

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
 from shroff.events.readers import ID_LENGTH_MAX
-from shroff.log.batch_in_progress import DUPLICATE, REFUSED, UNTAKEN, WAITING, Answer
+from shroff.log.writer import DUPLICATE, REFUSED, UNTAKEN, WAITING, Answer
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.project.policy import OUTCOMES

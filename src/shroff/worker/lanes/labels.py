@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from msgspec.structs import replace
 
 from shroff.errors import UsageError
-from shroff.log.batch_in_progress import REFUSED, TAKEN, UNTAKEN, Answer
+from shroff.log.writer import REFUSED, TAKEN, UNTAKEN, Answer
 from shroff.streams.source import shown
 
 if TYPE_CHECKING:

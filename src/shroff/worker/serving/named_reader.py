@@ -11,7 +11,7 @@ from typing import Any, Final
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
 from shroff.events.event import Event
 from shroff.events.intake import READ
-from shroff.log.batch_in_progress import DUPLICATE, LATE, REFUSED, UNTAKEN
+from shroff.log.writer import DUPLICATE, LATE, REFUSED, UNTAKEN
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run

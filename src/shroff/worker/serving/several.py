@@ -16,8 +16,8 @@ from typing import Final
 
 from shroff.errors import StateError
 from shroff.events.intake import READ, Submission
-from shroff.log.batch_in_progress import Answer
 from shroff.log.forgetting import known
+from shroff.log.writer import Answer
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Outbox
 from shroff.streams.merge import Run, take_together

@@ -461,12 +461,12 @@ def _places(parts: Iterable[Iterable[Any]]) -> list[list[int]]:
 
 
 def _take_id_again(batch: Batch) -> None:
-    batch.records[2] = msgspec.structs.replace(batch.records[2], id="p-1")
-    batch.decisions.clear()
+    *before, last = batch.records
+    batch.records, batch.decisions = [*before, msgspec.structs.replace(last, id="p-1")], []
 
 
 def _leave_a_gap(batch: Batch) -> None:
-    del batch.records[1]
+    batch.records = [batch.records[0], *batch.records[2:]]
 
 
 def _wait_again(batch: Batch) -> None:

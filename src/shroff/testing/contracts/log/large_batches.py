@@ -33,8 +33,10 @@ class LogLargeBatchContract(Contract):
     def test_decisions_of_large_batches_read_as_those_of_small_ones(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
         mixed = payments(4, 700)
-        for at in range(0, 700, 7):  # a label and what is not decided stand between them
-            mixed.records[at] = record(at + 4, kind="label", type="label", id=f"l-{at}")
+        mixed.records = [  # a label and what is not decided stand between them
+            one if at % 7 else record(at + 4, kind="label", type="label", id=f"l-{at}")
+            for at, one in enumerate(mixed.records)
+        ]
         undecided = {one.seq for one in mixed.records if one.kind == "label" or one.seq % 11 == 0}
         made = [_sealed(decision) for decision in mixed.decisions if decision.seq not in undecided]
         mixed.decisions, mixed.hits = made, [hit for hit in mixed.hits if hit.seq not in undecided]
@@ -101,14 +103,14 @@ class LogLargeBatchContract(Contract):
             log.append(batch)
         for count in (1, 300):
             for id_ in ("p-2", "p-7"):
-                batch = Batch(records=payments(304, count).records)
-                batch.records[-1] = replace(batch.records[-1], id=id_)
+                *before, last = payments(304, count).records
+                batch = Batch(records=[*before, replace(last, id=id_)])
                 with pytest.raises(
                     StateError, match=f"payment/{id_} is already in the log at sequence number {id_[2:]}"
                 ):
                     log.append(batch)
-            batch = Batch(records=payments(304, count + 1).records)
-            batch.records[-1] = replace(batch.records[-1], id="p-304")
+            *before, last = payments(304, count + 1).records
+            batch = Batch(records=[*before, replace(last, id="p-304")])
             with pytest.raises(StateError, match="payment/p-304 is already in the log"):
                 log.append(batch)
         assert log.last_seq() == 303
@@ -117,8 +119,8 @@ class LogLargeBatchContract(Contract):
     def test_a_large_batch_is_pruned_at_any_place(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
         large, control = payments(1, 600), record(2, "c-2", type="control", kind="control")
-        large.records[1] = control
-        large.decisions.pop(1)
+        large.records = [large.records[0], control, *large.records[2:]]
+        large.decisions = [large.decisions[0], *large.decisions[2:]]
         log.append(large)
         log.append(payments(601, 2))
         records = list(chain.from_iterable(log.read()))

@@ -1,0 +1,113 @@
+"""Answers to the submissions of a batch, and what a batch that is ready to be committed consists of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Final, overload
+
+import msgspec
+
+from shroff.engine.step import Placed
+from shroff.streams.log import Batch
+from shroff.streams.log_columns import DecisionColumns
+
+DECIDED: Final = "decided"
+TAKEN: Final = "taken"
+DUPLICATE: Final = "duplicate"
+REFUSED: Final = "refused"
+WAITING: Final = "waiting"
+UNTAKEN: Final = "untaken"
+LATE: Final = "late"  # and kept, beside the log
+
+
+_kind_of = attrgetter("kind", "is_label", "outcome")
+
+
+class Answer(msgspec.Struct, gc=False):
+    """Result of one submission. `document` is the decision's bytes, where there is one.
+
+    A label that came before its event is `waiting` whatever the batches; `seq` is its place
+    where the event came in the same batch, and `reason` says then why it did not fit.
+    Of a label that was taken, `in_force` is the verdict of its event from here on, and whose; with several lanes `lane`
+    is the one that `seq` is a place of, and `seq` 0 where that is not known.
+    """
+
+    kind: str
+    type: str = ""
+    id: str = ""
+    seq: int = 0
+    outcome: str = ""
+    document: bytes | None = None
+    reason: str = ""
+    is_conflict: bool = False
+    is_label: bool = False
+    in_force: tuple[str, str] | None = None
+    lane: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunAnswers(Sequence[Answer]):
+    """Answers to events of one type that were all taken, each made when it is asked for.
+
+    Args:
+        decisions: None for events that are not decided.
+    """
+
+    type: str
+    first: int
+    ids: Sequence[str]
+    decisions: DecisionColumns | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, at: int) -> Answer: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Answer]: ...
+    def __getitem__(self, at: int | slice) -> Answer | list[Answer]:
+        if isinstance(at, slice):
+            return [self[row] for row in range(len(self))[at]]
+        row = range(len(self))[at]
+        answer = Answer(TAKEN, self.type, self.ids[row], self.first + row)
+        if self.decisions is not None:
+            answer.kind, answer.outcome, answer.document = (
+                DECIDED,
+                self.decisions.outcomes[row],
+                self.decisions.documents[row],
+            )
+        return answer
+
+    def kinds(self) -> Counter[tuple[str, bool, str]]:
+        """How many there are of each kind, whether of a label, and outcome."""
+        if self.decisions is None:
+            return Counter({(TAKEN, False, ""): len(self)})
+        return Counter({(DECIDED, False, name): count for name, count in Counter(self.decisions.outcomes).items()})
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A batch ready to be committed, and the answers that hold once it is.
+
+    `met` has the labels that had waited, in the log or in this batch, and whose event has
+    come: their places by their ids, 0 for one that did not fit its event and was refused.
+    `placed` are the events and labels of its records. `decide_s` and `commit_s` say how long deciding and the commit
+    took, `decided_at_s` when it was decided, by the clock that never goes back.
+    """
+
+    batch: Batch
+    answers: Sequence[Answer]
+    met: Mapping[str, int] = field(default_factory=dict)
+    placed: Sequence[Placed] = ()
+    decide_s: float = 0.0
+    decided_at_s: float = 0.0
+    commit_s: float = 0.0
+
+    def kinds(self) -> Counter[tuple[str, bool, str]]:
+        """How many answers there are of each kind, whether to a label, and outcome."""
+        if isinstance(self.answers, RunAnswers):
+            return self.answers.kinds()
+        return Counter(map(_kind_of, self.answers))

@@ -1,0 +1,150 @@
+"""Records and decisions of a large batch as columns: a log that knows columns makes no object for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.streams.log_rows import DecisionRow, Record
+
+Words = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JoinedTexts(Sequence[bytes]):
+    """Texts one behind the other: the first begins at 0, and each ends at its place of `ends`."""
+
+    data: Bytes
+    ends: Words
+
+    @classmethod
+    def of(cls, texts: Sequence[bytes]) -> JoinedTexts:
+        """The same texts; those that are one behind the other already stay as they are."""
+        if isinstance(texts, JoinedTexts):
+            return texts
+        ends = np.fromiter(map(len, texts), np.int64, len(texts)).cumsum()
+        return cls(np.frombuffer(bytearray().join(texts), np.uint8), ends)
+
+    @classmethod
+    def written(cls, texts: Sequence[str], before: str = "", behind: str = "") -> JoinedTexts:
+        """Texts as UTF-8, with the same before and behind each."""
+        whole = before + f"{behind}{before}".join(texts) + behind if texts else ""
+        sizes = map(len, texts) if whole.isascii() else (len(text.encode()) for text in texts)
+        ends = np.fromiter(sizes, np.int64, len(texts)) + len(f"{before}{behind}".encode())
+        return cls(np.frombuffer(bytearray(whole.encode()), np.uint8), ends.cumsum())
+
+    @property
+    def starts(self) -> Words:
+        """Where each text begins."""
+        starts = np.empty_like(self.ends)
+        starts[:1], starts[1:] = 0, self.ends[:-1]
+        return starts
+
+    def but(self, others: Mapping[int, bytes]) -> JoinedTexts:
+        """The texts with others at some places."""
+        if not others:
+            return self
+        sizes, parts, last = np.diff(self.ends, prepend=0), list[Any](), 0
+        for at in sorted(others):
+            parts += [self.data[last : self.ends[at] - sizes[at]].data, others[at]]
+            last = int(self.ends[at])
+        sizes[list(others)] = list(map(len, others.values()))
+        whole = bytearray().join([*parts, self.data[last : self.ends[-1]].data])
+        return JoinedTexts(np.frombuffer(whole, np.uint8), sizes.cumsum())
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __iter__(self) -> Iterator[bytes]:
+        whole, ends = self.data.tobytes(), self.ends.tolist()
+        return (whole[start:end] for start, end in zip([0, *ends], ends, strict=False))
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> JoinedTexts: ...
+    def __getitem__(self, at: int | slice) -> bytes | JoinedTexts:
+        if isinstance(at, int):
+            row = range(len(self))[at]
+            return self.data[self.ends[row - 1] if row else 0 : self.ends[row]].tobytes()
+        rows = range(len(self))[at]
+        assert rows.step == 1, "texts stay one behind the other"
+        start = int(self.ends[rows.start - 1]) if rows.start and rows else 0
+        ends = self.ends[rows.start : rows.stop] - start
+        return JoinedTexts(self.data[start : start + (int(ends[-1]) if rows else 0)], ends)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordColumns(Sequence[Record]):
+    """Decided events of one type at places that follow each other from `first` on."""
+
+    type: str
+    first: int
+    ids: Sequence[str]
+    times: Words
+    bodies: JoinedTexts
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Record]:
+        seqs, kind, type_ = range(self.first, self.first + len(self)), repeat("event"), repeat(self.type)
+        return map(Record, seqs, kind, type_, self.ids, self.times.tolist(), self.bodies, repeat(object=True))
+
+    @overload
+    def __getitem__(self, at: int) -> Record: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Record]: ...
+    def __getitem__(self, at: int | slice) -> Record | list[Record]:
+        if isinstance(at, slice):
+            return [self[row] for row in range(len(self))[at]]
+        row = range(len(self))[at]
+        seq, time_ms = self.first + row, int(self.times[row])
+        return Record(seq, "event", self.type, self.ids[row], time_ms, self.bodies[row], decided=True)
+
+
+def newest_ms(records: Sequence[Record]) -> int | None:
+    """The greatest time of the records of kind `event`; None where there is none."""
+    if isinstance(records, RecordColumns):
+        return int(records.times.max())
+    return max((record.time_ms for record in records if record.kind == "event"), default=None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecisionColumns(Sequence[DecisionRow]):
+    """The decisions of events of one type at places that follow each other from `first` on.
+
+    Args:
+        receipts: A row of bytes for each.
+    """
+
+    event: str
+    first: int
+    ids: Sequence[str]
+    outcomes: Sequence[str]
+    receipts: Bytes
+    documents: JoinedTexts
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[DecisionRow]:
+        seqs, receipts = range(self.first, self.first + len(self)), map(bytes, self.receipts)
+        return map(DecisionRow, seqs, repeat(self.event), self.ids, self.outcomes, receipts, self.documents)
+
+    @overload
+    def __getitem__(self, at: int) -> DecisionRow: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[DecisionRow]: ...
+    def __getitem__(self, at: int | slice) -> DecisionRow | list[DecisionRow]:
+        if isinstance(at, slice):
+            return [self[row] for row in range(len(self))[at]]
+        row = range(len(self))[at]
+        shown = self.outcomes[row], self.receipts[row].tobytes(), self.documents[row]
+        return DecisionRow(self.first + row, self.event, self.ids[row], *shown)
