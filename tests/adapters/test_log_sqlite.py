@@ -9,9 +9,11 @@ import subprocess
 import threading
 import time
 from contextlib import closing, suppress
+from dataclasses import replace
 from itertools import product
 
 import msgspec
+import numpy as np
 import pytest
 
 from shroff.adapters.databases import sqlite_file
@@ -20,8 +22,9 @@ from shroff.adapters.log import sqlite
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.adapters.log.sums import line_of
-from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
+from shroff.errors import LogBusyError, StateError, StorageError, TransientError, UsageError
 from shroff.streams.log import Batch, PersonalValue, Record
+from shroff.streams.log_columns import JoinedTexts, RecordColumns
 from shroff.testing.rows import contents, everything, payments, record
 from tests.support import forks
 from tests.support.kill import KillSwitch, kill_at
@@ -625,3 +628,22 @@ def test_a_log_that_is_closed_in_the_middle_of_a_question_waits_for_it(tmp_path)
     assert found in ([], [[(300_000,)]])
     with pytest.raises(StorageError, match="was closed"):
         log.last_seq()
+
+
+@pytest.mark.parametrize("odd", ["", "a\0b", '"', "\\u0000", "é😀", " ", "[", "1", "null"])
+def test_a_batch_of_columns_is_found_by_its_ids(path, odd):
+    ids = [odd, *(f"p-{at}" for at in range(300))]
+    bodies = JoinedTexts.of([b'{"id":%s}' % msgspec.json.encode(id_) for id_ in ids])
+    columns = RecordColumns("payment", 1, ids, np.arange(301), bodies)
+    with closing(SqliteLog(path)) as log:
+        log.append(Batch(records=columns))
+
+        assert [one for part in log.read() for one in part] == list(columns)
+        assert log.find("payment", [*ids, "p-x", "a", odd]) == {one.id: one for one in columns}
+        assert log.find("payment", [odd]) == {odd: columns[0]}
+        assert log.find("login", ids) == {}
+        with pytest.raises(StateError, match="already in the log"):
+            log.append(Batch(records=replace(columns, first=302)))
+        with pytest.raises(StateError, match="already in the log"):
+            log.append(Batch(records=[msgspec.structs.replace(columns[0], seq=302)]))
+        assert log.last_seq() == 301

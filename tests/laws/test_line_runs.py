@@ -157,6 +157,8 @@ def runs_of(size: int, seen: list[bool] | None = None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(line_runs, "RUN", size)
         patch.setattr(line_runs, "COLUMNS_MIN", 1)
+        if size == 3:  # numbers of texts start again soon
+            patch.setattr(line_runs, "TEXTS_MAX", 2)
         patch.setattr(batch_in_progress, "FEW", 0)
         is_all_new = BatchInProgress._is_all_new
 

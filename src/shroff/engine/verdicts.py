@@ -14,6 +14,7 @@ from shroff.engine.documents import Verdict, exploration, reason
 from shroff.engine.let_through import LET_THROUGH, WOULD_BE, LetThrough, instead_of_decline
 from shroff.events.event import canonical_text
 from shroff.events.labels import LogEvent
+from shroff.features.frames import Coded
 from shroff.features.key_texts import Hits
 from shroff.language.columns import Column
 from shroff.language.values import in_share
@@ -63,7 +64,7 @@ class PlacedColumns(Sequence[Placed]):
     ids: Sequence[str]
     times: NDArray[np.int64]
     bodies: JoinedTexts
-    columns: Mapping[str, Column]
+    columns: Mapping[str, Column | Coded]
     event: Callable[[int], LogEvent]
 
     def __len__(self) -> int:

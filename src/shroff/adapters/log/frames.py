@@ -113,18 +113,14 @@ def _packed(rows: Sequence[DecisionRow], ends: Sequence[int]) -> list[DecisionFr
         receipts = JoinedTexts(rows.receipts.ravel(), np.arange(1, len(rows) + 1) * rows.receipts.shape[1])
     else:
         seqs, outcomes = [row.seq for row in rows], [row.outcome for row in rows]
-        documents, receipts = (
-            JoinedTexts.of([row.document for row in rows]),
-            JoinedTexts.of([row.receipt for row in rows]),
-        )
+        documents = JoinedTexts.of([row.document for row in rows])
+        receipts = JoinedTexts.of([row.receipt for row in rows])
     behind = digits_behind(documents.data, documents.ends, receipts.data, receipts.ends)
     sizes, receipt_sizes = (np.diff(one.ends, prepend=0) for one in (documents, receipts))
     cut, group = np.where(behind, 2 * receipt_sizes, 0), np.repeat(np.arange(len(ends) - 1), np.diff(ends))
     columns, kept, pieces = by_columns(documents.data, documents.ends, documents.ends - behind, cut, group)
-    numbers, lines = (
-        [column.astype(_NUMBERS) for column in (sizes, behind, pieces)],
-        list(zip(seqs, outcomes, strict=True)),
-    )
+    numbers = [column.astype(_NUMBERS) for column in (sizes, behind, pieces)]
+    lines = list(zip(seqs, outcomes, strict=True))
     stops, frames = [0, *kept[np.array(ends[1:]) - 1].tolist()], []
     for (start, end), (first, last) in zip(pairwise(ends), pairwise(stops), strict=True):
         texts = compress(b"".join([*(planes(column[start:end]) for column in numbers), columns[first:last].data]))

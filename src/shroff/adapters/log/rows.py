@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from itertools import repeat
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
@@ -106,9 +105,6 @@ def ids_by_type(records: Iterable[Record]) -> Mapping[str, Sequence[str]]:
 
 def id_rows(records: Sequence[Record]) -> list[tuple[str, str, int]]:
     """The rows of `event_ids`, in their order."""
-    if isinstance(records, RecordColumns):
-        seqs = range(records.first, records.first + len(records))
-        return sorted(zip(repeat(records.type), records.ids, seqs))
     return sorted([(record.type, record.id, record.seq) for record in records])
 
 

@@ -69,7 +69,7 @@ from shroff.streams.batch_check import (
     taken_id,
 )
 from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Reply
-from shroff.streams.log_columns import newest_ms
+from shroff.streams.log_columns import RecordColumns, newest_ms
 
 VERSION: Final = 8  # of the tables; PRAGMA user_version
 STEPS: Final = APPEND_STEPS
@@ -350,7 +350,11 @@ class SqliteLog(SqliteQuestions):
 
     def _insert_frames(self, frames: Iterable[EventFrame], records: Sequence[Record]) -> None:
         self._run(statements.EVENT_FRAMES, list(map(_of_event_frame, frames)))
-        self._run(statements.EVENT_IDS, id_rows(records))
+        listed = statements.json_list(records.ids) if isinstance(records, RecordColumns) else None
+        if isinstance(records, RecordColumns) and listed is not None:
+            self._connection.execute(statements.EVENT_IDS_LISTED, (records.type, records.first, listed))
+        else:
+            self._run(statements.EVENT_IDS, id_rows(records))
 
     def _insert_unique(self, batch: Batch) -> None:
         """Write what the batch says of unique fields."""

@@ -95,7 +95,12 @@ class SqliteFrames(LogQuestions):
 
     def _framed_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         """Where in frames the records of one type with these ids stand."""
-        return dict(self._with_ids(statements.FIND_FRAMED, "ti", ids, type)) if self._has_event_frames else {}
+        if not self._has_event_frames:
+            return {}
+        listed = statements.json_list(ids) if len(ids) >= FRAME_ROWS else None
+        if listed is not None:
+            return dict(self._ask(statements.FIND_FRAMED_LISTED, (listed, type), "ti"))
+        return dict(self._with_ids(statements.FIND_FRAMED, "ti", ids, type))
 
     def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
         found = super()._names(after, upto)

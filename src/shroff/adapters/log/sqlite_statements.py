@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from shroff.adapters.databases.sqlite_file import NO_UTF8
 from shroff.adapters.log.wording import (
     REFUSED_COLUMNS,
@@ -138,6 +140,14 @@ FIND_FRAMED: Final = Statement(
     "(?)",
     ") SELECT id, seq FROM wanted CROSS JOIN event_ids ON type = ? AND id = wanted_id",
 )
+# Many ids as one JSON text, which SQLite takes apart without Python's lock.
+FIND_FRAMED_LISTED: Final = (
+    "SELECT event_ids.id, event_ids.seq FROM json_each(?) AS wanted CROSS JOIN event_ids ON event_ids.type = ? "
+    "AND event_ids.id = wanted.value"
+)
+EVENT_IDS_LISTED: Final = (
+    "INSERT INTO event_ids (type, id, seq) SELECT ?, value, key + ? FROM json_each(?) ORDER BY value"
+)
 ASK: Final = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
 REPLY: Final = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"
 _KINDS: Final = {  # of a column, as `log_questions` has them
@@ -238,6 +248,12 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def json_list(ids: Sequence[str]) -> str | None:
+    """Ids as one JSON text; None where one has a zero, which SQLite ends a text at."""
+    listed = msgspec.json.encode(ids).decode()
+    return None if "\\u0000" in listed else listed
 
 
 @cache

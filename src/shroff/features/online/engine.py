@@ -21,7 +21,7 @@ from shroff.events.definitions import Events
 from shroff.events.labels import LogEvent
 from shroff.features.batch.remarks import Remarks
 from shroff.features.computed import Computed
-from shroff.features.frames import ColumnFrame, Frame, frames_of, masked, times_of
+from shroff.features.frames import Coded, ColumnFrame, Frame, frames_of, masked, times_of
 from shroff.features.kernels.layout import VERSION
 from shroff.features.key_texts import Hits
 from shroff.features.online.group_state import GroupState, SharedCodes
@@ -97,7 +97,9 @@ class Online:
         self.take(frames, len(batch), hits)
         return frames
 
-    def compute_columns(self, event: str, columns: Mapping[str, Column], times: NDArray[np.int64]) -> dict[str, Frame]:
+    def compute_columns(
+        self, event: str, columns: Mapping[str, Column | Coded], times: NDArray[np.int64]
+    ) -> dict[str, Frame]:
         """As `compute`, for events of one type that are decided now and came as columns."""
         rows, reference = np.arange(len(times)), self._reference
         frames: dict[str, Frame] = {

@@ -31,8 +31,9 @@ from shroff.events.formats.parquet import open_parquet, read_batches
 from shroff.events.intake import Intake, Submission
 from shroff.events.mapping import Dispatcher
 from shroff.events.redaction import keeping_hashed
-from shroff.features.frames import Coded, ColumnFrame, Dictionary
+from shroff.features.frames import Coded, ColumnFrame
 from shroff.language.columns import Column
+from shroff.log.columns.text_codes import Key, TextCodes, grown, is_full, size_for
 from shroff.log.state.feature_events import (
     DOUBLED,
     FIRST_MAX,
@@ -51,10 +52,7 @@ ROWS: Final = 1 << 18  # of a batch
 BYTES: Final = 1 << 25  # about what the rows of a batch may take
 EVENTS: Final = 8_192  # that are there as Python objects at a time
 AHEAD: Final = 6  # batches that are read before they are asked for
-FULLEST: Final = 0.7  # of a table of hashes
-SMALLEST: Final = 1 << 12
 One = TypeVar("One")
-Key = tuple[np.uint64, np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,8 +220,8 @@ class Arrivals:
         from shroff.log.columns.ids import COUNT, take_events
 
         wanted = max(int(self._state[COUNT]) + len(hashes), self._expected)
-        if _is_full(self._slots, wanted):
-            self._slots, _ = _grown(self._slots, np.zeros(len(self._slots), np.int32), wanted)
+        if is_full(self._slots, wanted):
+            self._slots, _ = grown(self._slots, np.zeros(len(self._slots), np.int32), wanted)
         fates = np.empty(len(hashes), np.uint8)
         times = np.require(times, np.int64, ["C", "W"])
         take_events(np.ascontiguousarray(hashes), times, self._slots, self._state, self._lateness_ms, fates)
@@ -234,9 +232,8 @@ class Coder:
     """Numbers for the different texts of a column, over all batches."""
 
     def __init__(self, key: Key) -> None:
-        self.dictionary = Dictionary()
-        self._key = key
-        self._slots, self._numbers = np.zeros((0, 2), np.uint64), np.zeros(0, np.int32)
+        self._key, self._texts = key, TextCodes()
+        self.dictionary = self._texts.dictionary
         self._integers, self._count = np.zeros((0, 2), np.int64), 0  # each with its code and 1, 0 where a slot is free
 
     def code(self, texts: Any) -> Coded:
@@ -252,22 +249,14 @@ class Coder:
 
     def _code_different(self, values: Any) -> NDArray[np.int32]:
         """The codes of texts, none of which is missing."""
-        from shroff.log.columns.ids import code_texts
-
-        known, hashes = self.dictionary.values, _hashes(values, self._key)
-        if _is_full(self._slots, len(known) + len(hashes)):
-            self._slots, self._numbers = _grown(self._slots, self._numbers, len(known) + len(hashes))
-        codes, is_new = np.empty(len(values), np.int32), np.empty(len(values), np.uint8)
-        code_texts(hashes, self._slots, self._numbers, len(known), codes, is_new)
-        known.extend(values.filter(pa.array(is_new.astype(np.bool_))).to_pylist())
-        return codes
+        return self._texts.of(_hashes(values, self._key), lambda rows: values.take(pa.array(rows)).to_pylist())
 
     def _code_integers(self, integers: NDArray[np.int64]) -> NDArray[np.int32]:
         """The codes of integers: those of their digits, which are written where one is new."""
         most = self._count + len(integers)
-        if _is_full(self._integers, most):
+        if is_full(self._integers, most):
             used = self._integers[self._integers[:, 1] != 0]
-            self._integers = np.zeros((_size_for(most), 2), np.int64)
+            self._integers = np.zeros((size_for(most), 2), np.int64)
             _, slots = self._looked_up(used[:, 0].copy())
             self._integers[slots, 1] = used[:, 1]
         codes, new = self._looked_up(integers)
@@ -425,32 +414,5 @@ def _hashes(texts: Any, key: Key) -> NDArray[np.uint64]:
     offsets = np.frombuffer(ends, np.int64 if wide else np.int32)[texts.offset :][: len(texts) + 1].astype(np.int64)
     first, last = int(offsets[0]), int(offsets[-1])
     letters = np.frombuffer(data, np.uint8)[first:last].copy() if last > first else np.zeros(1, np.uint8)
-    hash_texts(letters, offsets - first, *key, hashes)
+    hash_texts(letters, offsets[:-1] - first, offsets[1:] - first, *key, hashes)
     return hashes
-
-
-def _is_full(slots: NDArray[Any], count: int) -> bool:
-    """Whether this many hashes would overfill the table."""
-    return count > len(slots) * FULLEST
-
-
-def _size_for(count: int) -> int:
-    """The slots of a table with room for so many."""
-    size = SMALLEST
-    while count > size * FULLEST:
-        size *= 2
-    return size
-
-
-def _grown(
-    slots: NDArray[np.uint64], numbers: NDArray[np.int32], count: int
-) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
-    """A table with room for so many hashes, and the number of each; with those of a smaller table in it."""
-    from shroff.log.columns.ids import code_texts
-
-    size = _size_for(count)
-    used = np.flatnonzero(slots[:, 1])
-    in_order = used[np.argsort(numbers[used], kind="stable")]
-    larger, larger_numbers = np.zeros((size, 2), np.uint64), np.zeros(size, np.int32)
-    code_texts(slots[in_order], larger, larger_numbers, 0, np.empty(len(used), np.int32), np.empty(len(used), np.uint8))
-    return larger, larger_numbers

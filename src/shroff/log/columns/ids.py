@@ -50,11 +50,11 @@ def sip_round(v0: Word, v1: Word, v2: Word, v3: Word) -> Any:
     return v0, v1, v2, v3
 
 
-@native("void(uint8[::1], int64[::1], uint64, uint64, uint64[:, ::1])")
-def hash_texts(data: Any, ends: Any, key0: Word, key1: Word, hashes: Any) -> None:
-    """Hash concatenated texts; text i is [ends[i], ends[i + 1]). No hash is all zeros."""
-    for i in range(len(ends) - 1):
-        begin, end = ends[i], ends[i + 1]
+@native("void(Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1], uint64, uint64, uint64[:, ::1])")
+def hash_texts(data: Any, begins: Any, ends: Any, key0: Word, key1: Word, hashes: Any) -> None:
+    """Hash texts; text i is [begins[i], ends[i]). No hash is all zeros."""
+    for i in range(len(ends)):
+        begin, end = begins[i], ends[i]
         v0, v1, v2, v3 = key0 ^ V0, key1 ^ V1 ^ UEE, key0 ^ V2, key1 ^ V3
         at = begin
         while at + 8 <= end:

@@ -6,6 +6,7 @@ them; so both ways give the same events, the same bodies and the same refusals.
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,9 +24,11 @@ from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line, Lines, place_of
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.readers import ID_LENGTH_MAX, TEXT_BYTES_MAX
+from shroff.features.frames import Coded
 from shroff.language.columns import Column, values_of
 from shroff.log.columns import line_kernel as kernel
 from shroff.log.columns.kernel import THERE
+from shroff.log.columns.text_codes import Key, TextCodes
 from shroff.runtime.progress import Progress, batched, counted
 from shroff.streams.log_columns import JoinedTexts
 
@@ -43,6 +46,8 @@ _KINDS: Final = {
     "time": kernel.TIME,
 }
 _TEXTS: Final = frozenset({kernel.TEXT, kernel.CHOICE})
+TEXTS_MAX: Final = 1 << 20  # of a field that are numbered: behind so many it starts again
+_KEY: Final[Key] = (np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64)))
 _SLACK: Final = bytes(32)  # texts are copied by whole vectors
 
 
@@ -79,8 +84,8 @@ class EventRun(Sequence[Submission]):
         size = len(read.lines)
         self.at: Sequence[int] = [at for at in range(size) if at not in self.others] if self.others else range(size)
         self.columns = _Columns(type_, read, self._careful, self.at if self.others else None)
-        self.ids: list[str] = self.columns[type_.id_field].values.tolist()
-        self.times: NDArray[np.int64] = self.columns[type_.time_field].values
+        self.ids: list[str] = self.columns.plain(type_.id_field).values.tolist()
+        self.times: NDArray[np.int64] = self.columns.plain(type_.time_field).values
         others = {at: careful[at].body or read.codec.encode(event) for at, event in self._careful.items()}
         bodies = read.bodies().but(others)
         self.bodies = JoinedTexts(bodies.data, bodies.ends[list(self.at)]) if self.others else bodies
@@ -116,7 +121,7 @@ class EventRun(Sequence[Submission]):
     def events(self) -> Sequence[Event]:
         """All events."""
         if self._events is None:
-            values = [values_of(self.columns[name]) for name in self.type.field_names]
+            values = [values_of(self.columns.plain(name)) for name in self.type.field_names]
             made = map(Event, repeat(self.type.name), self.ids, self.times.tolist(), zip(*values, strict=True))
             self._events = list(made)
         return self._events
@@ -126,13 +131,13 @@ class EventRun(Sequence[Submission]):
         self._asked += 1
         if self._events is not None or self._asked > len(self.ids) // 8:
             return self.events[row]
-        columns = [self.columns[name] for name in self.type.field_names]
+        columns = [self.columns.plain(name) for name in self.type.field_names]
         values = tuple(column.values[row : row + 1].tolist()[0] if column.valid[row] else None for column in columns)
         return Event(self.type.name, self.ids[row], int(self.times[row]), values)
 
 
-class _Columns(Mapping[str, Column]):
-    """The fields of a run's events, each made when it is asked for.
+class _Columns(Mapping[str, Column | Coded]):
+    """The fields of a run's events, each made when it is asked for; texts as numbers, but for ids.
 
     It knows nothing of its run: of a cycle the two would stay until the collector comes, which it seldom does.
 
@@ -143,10 +148,15 @@ class _Columns(Mapping[str, Column]):
     def __init__(
         self, type_: EventType, read: ReadLines, careful: Mapping[int, Event], at: Sequence[int] | None
     ) -> None:
-        self._type, self._read, self._careful, self._made = type_, read, careful, dict[str, Column]()
+        self._type, self._read, self._careful, self._made = type_, read, careful, dict[str, Column | Coded]()
         self._rows = None if at is None else np.array(at, np.int64)
 
-    def __getitem__(self, name: str) -> Column:
+    def plain(self, name: str) -> Column:
+        """A field as its values."""
+        found = self[name]
+        return found.column() if isinstance(found, Coded) else found
+
+    def __getitem__(self, name: str) -> Column | Coded:
         if name not in self._made:
             if name not in self._type.field_names:
                 raise KeyError(name)
@@ -159,13 +169,10 @@ class _Columns(Mapping[str, Column]):
     def __len__(self) -> int:
         return len(self._type.fields)
 
-    def _column(self, number: int) -> Column:
-        values, valid = self._read.column(number)
-        for at, event in self._careful.items():
-            value = event.values[number]
-            valid[at] = value is not None
-            values[at] = ("" if values.dtype == object else 0) if value is None else value
-        return Column(values, valid) if self._rows is None else Column(values, valid).take(self._rows)
+    def _column(self, number: int) -> Column | Coded:
+        others = {at: event.values[number] for at, event in self._careful.items()}
+        found = self._read.coded(number, others) or self._read.column(number, others)
+        return found if self._rows is None else found.take(self._rows)
 
 
 class LineForm:
@@ -181,7 +188,18 @@ class LineForm:
             row[:] = _planned(field, at, is_id=field.name == type_.id_field)
             at += len(field.type.choices)
         self.order = np.array(by_canonical_key(type_), np.int64)
+        self._texts: dict[int, TextCodes] = {}
+        self._is_coded = [one.type.is_text and one.name != type_.id_field for one in type_.fields]
         self.extra_bytes = len(self.names[0]) + kernel.NUMBER_BYTES * sum(kind not in _TEXTS for kind in self.kinds)
+
+    def texts(self, number: int) -> TextCodes | None:
+        """The numbers of the texts of a field; None where it has no texts, or one for each event."""
+        if not self._is_coded[number]:
+            return None
+        found = self._texts.get(number)
+        if found is None or len(found.dictionary.values) > TEXTS_MAX:
+            found = self._texts[number] = TextCodes()
+        return found
 
 
 class ReadLines:
@@ -215,8 +233,29 @@ class ReadLines:
         size = kernel.write_bodies(self._data, *form.names, form.plan, form.order, *places, out, ends)
         return JoinedTexts(out[:size].copy(), ends)
 
-    def column(self, number: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """The values of a field and which are there, for the caller to keep."""
+    def coded(self, number: int, others: Mapping[int, Any]) -> Coded | None:
+        """The values of a field of texts, with those of some odd lines; None for another field, and for ids."""
+        texts = self._form.texts(number)
+        if texts is None:
+            return None
+        codes, valid = np.full(len(self.lines), -1, np.int32), self._states[number] == THERE
+        rows: Any = slice(None) if valid.all() else valid.nonzero()[0]
+        codes[rows] = _coded(texts, self._data, self._firsts[number][rows], self._lasts[number][rows])
+        there = {at: value.encode() for at, value in others.items() if value is not None}
+        if there:
+            data, begins = _joined(list(there.values()))
+            codes[list(there)] = _coded(texts, data, begins[:-1], begins[1:])
+        return Coded(codes, texts.dictionary)
+
+    def column(self, number: int, others: Mapping[int, Any]) -> Column:
+        """The values of a field, with those of some odd lines."""
+        values, valid = self._values_of(number)
+        for at, value in others.items():
+            valid[at] = value is not None
+            values[at] = ("" if values.dtype == object else 0) if value is None else value
+        return Column(values, valid)
+
+    def _values_of(self, number: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         kind, valid = self._form.kinds[number], self._states[number] == THERE
         if kind not in _TEXTS:
             values = np.where(valid, self._values[number], 0)
@@ -307,6 +346,22 @@ def _planned(field: Field, choice: int, *, is_id: bool) -> list[int]:
         return [kernel.TEXT, ID_LENGTH_MAX if is_id else TEXT_BYTES_MAX, is_optional, 0, 0]
     least, most = (-_LARGEST, _LARGEST) if bounds is None else (bounds.least, bounds.most)
     return [kind, type_.places, is_optional, int(max(least, -_LARGEST)), int(min(most, _LARGEST))]
+
+
+def _coded(
+    texts: TextCodes, data: NDArray[np.uint8], firsts: NDArray[np.int64], lasts: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """The numbers of texts that stand in an array."""
+    from shroff.log.columns.ids import hash_texts
+
+    hashes = np.empty((len(firsts), 2), np.uint64)
+    hash_texts(data, firsts, lasts, *_KEY, hashes)
+    shown = data.data
+
+    def of(rows: NDArray[np.int64]) -> list[str]:
+        return [str(one, "utf-8") for one in _cut(shown, firsts[rows].tolist(), lasts[rows].tolist())]
+
+    return texts.of(hashes, of)
 
 
 def _joined(texts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

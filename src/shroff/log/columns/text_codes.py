@@ -1,0 +1,61 @@
+"""Numbers for the different texts of a column, over all its batches, by compiled code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.features.frames import Dictionary
+
+FULLEST: Final = 0.7  # of a table of hashes
+SMALLEST: Final = 1 << 12
+Key = tuple[np.uint64, np.uint64]
+Hashes = NDArray[np.uint64]
+
+
+class TextCodes:
+    """The texts of a column that were met so far, in a dictionary, and their numbers by hashes under a key."""
+
+    def __init__(self) -> None:
+        self.dictionary = Dictionary()
+        self._slots, self._numbers = np.zeros((0, 2), np.uint64), np.zeros(0, np.int32)
+
+    def of(self, hashes: Hashes, texts: Callable[[NDArray[np.int64]], list[str]]) -> NDArray[np.int32]:
+        """The numbers of texts with these hashes; of those that are new, `texts` gives the texts by their rows."""
+        from shroff.log.columns.ids import code_texts
+
+        known = self.dictionary.values
+        if is_full(self._slots, len(known) + len(hashes)):
+            self._slots, self._numbers = grown(self._slots, self._numbers, len(known) + len(hashes))
+        codes, is_new = np.empty(len(hashes), np.int32), np.empty(len(hashes), np.uint8)
+        if code_texts(hashes, self._slots, self._numbers, len(known), codes, is_new) > len(known):
+            known.extend(texts(is_new.nonzero()[0]))
+        return codes
+
+
+def is_full(slots: NDArray[Any], count: int) -> bool:
+    """Whether this many hashes would overfill the table."""
+    return count > len(slots) * FULLEST
+
+
+def size_for(count: int) -> int:
+    """The slots of a table with room for so many."""
+    size = SMALLEST
+    while count > size * FULLEST:
+        size *= 2
+    return size
+
+
+def grown(slots: Hashes, numbers: NDArray[np.int32], count: int) -> tuple[Hashes, NDArray[np.int32]]:
+    """A table with room for so many hashes, and the number of each; with those of a smaller table in it."""
+    from shroff.log.columns.ids import code_texts
+
+    size = size_for(count)
+    used = np.flatnonzero(slots[:, 1])
+    in_order = used[np.argsort(numbers[used], kind="stable")]
+    larger, larger_numbers = np.zeros((size, 2), np.uint64), np.zeros(size, np.int32)
+    code_texts(slots[in_order], larger, larger_numbers, 0, np.empty(len(used), np.int32), np.empty(len(used), np.uint8))
+    return larger, larger_numbers
