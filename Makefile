@@ -11,10 +11,10 @@ CORE := .venv/.core
 # Bytecode is kept, or each process would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
 
-help:  ## this list
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
-setup: $(READY)  ## make .venv with all tools of development in it (2.3 GB), from Python 3.11 and make alone
+setup: $(READY)  ## make .venv with the development tools (2.3 GB); needs only Python 3.11 or newer and make
 	@echo "ready: $(BIN)/shroff. To type just 'shroff' in this shell: . $(BIN)/activate"
 
 $(READY): requirements/dev.txt pyproject.toml tools/bootstrap.py
@@ -28,26 +28,26 @@ $(CORE): requirements/core.txt requirements/build.txt pyproject.toml tools/boots
 	@$(PYTHON) tools/bootstrap.py core
 	@touch $@
 
-lint: $(READY)  ## format, lint, layers, types
+lint: $(READY)  ## check format, lint, layers and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports
 	$(BIN)/mypy
 	@for one in $(sort $(dir $(wildcard examples/*/*.py))); do MYPYPATH=examples $(BIN)/mypy $$one || exit 1; done
 
-secure: $(READY)  ## what is dangerous in our code, and known holes of dependencies where that can be asked
+secure: $(READY)  ## find dangerous code and known vulnerabilities of dependencies
 	$(BIN)/python -m tools.secure
 
-quick: $(READY)  ## the tests that need no server and no patience
+quick: $(READY)  ## the quick tests, without servers
 	$(BIN)/python -m tools.suite --quick
 
-check: $(READY)  ## lint, secure and quick, beside each other
+check: $(READY)  ## lint, secure and quick, at the same time
 	@$(MAKE) --no-print-directory -j3 lint secure quick
 
-test: $(READY)  ## all that a change needs, with real servers and a browser; some 20 minutes on 2 cores
+test: $(READY)  ## all tests of a change, with real servers and a browser; about 20 minutes on 2 cores
 	$(BIN)/python -m tools.suite
 
-test-long: $(READY)  ## the same with the campaigns: faults by the hundred, thorough laws, real data whole; hours
+test-long: $(READY)  ## test, and the long campaigns: hundreds of faults, thorough laws, whole real data; hours
 	$(BIN)/python -m tools.suite --long
 
 fix: $(READY)  ## format and mend what ruff can mend
