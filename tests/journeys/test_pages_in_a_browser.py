@@ -214,6 +214,29 @@ def test_a_spreadsheet_goes_into_a_list(bank, page, tmp_path):
     expect(page.get_by_role("rowheader", name="=c-902")).to_be_visible()
 
 
+def test_a_time_zone_and_a_theme_of_ones_own_are_those_of_every_page(bank, page):
+    def set_to(zone: str, theme: str) -> None:
+        page.goto(f"{bank.url}/me")
+        page.get_by_label("Time zone").fill(zone)
+        page.get_by_label("Theme").select_option(theme)
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("Time zone and theme saved.")).to_be_visible()
+
+    set_to("Asia/Tokyo", "dark")
+    page.goto(f"{bank.url}/lists/blocked_cards")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 20, 23)"
+    page.get_by_label("Value").fill("c-902")
+    page.get_by_label("Expires").fill("2027-03-01")
+    expect(page.get_by_text("At 00:00 of that day, time in Tokyo")).to_be_visible()
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_role("row", name="c-902")).to_contain_text("1 March 2027, 00:00")
+    with bank.client() as client:
+        entries = client.get("/api/v1/lists/blocked_cards").json()["entries"]
+    assert [one["expires_at"] for one in entries if one["value"] == "c-902"] == ["2027-02-28T15:00:00Z"]
+    set_to("", "")
+    expect(page.locator("[data-zone]").last).to_have_text("times in Berlin")
+
+
 def test_a_draft_claims_no_difference_while_what_is_typed_is_not_saved(bank, page):
     def differs() -> str:
         return page.inner_text("#diff")

@@ -85,9 +85,13 @@ def test_a_value_is_added_with_why_and_until_and_decides_from_the_next_event_on(
         assert "Active from the next event." in shown
         assert "31 January 2027, 00:00" in shown
         assert lines(bank) == ["c-1,stolen,ann,2027-01-31T00:00:00Z"]
+        await send(browser, f"/lists/{LIST}", value="c-2", expires_at="2027-01-31", zone="Europe/Berlin")
+        assert lines(bank)[1:] == ["c-2,,ann,2027-01-30T23:00:00Z"]
+        wrong = await send(browser, f"/lists/{LIST}", value="c-3", expires_at="2027-01-31", zone="Mars/North")
+        assert (wrong.status, b"is not a time zone" in wrong.body) == (422, True)
         decided = await call(browser, "POST", "/api/v1/events/payment", PAYMENT)
         assert "blocked_card" in decided.json()["rules"]
-        (act,) = acts(asks, "list.change")
+        (act, _) = acts(asks, "list.change")
         assert (act.name, act.via, act.subject, act.before) == ("ann", "web", f"list {LIST}", "null")
         assert msgspec.json.decode(act.after)[0]["note"] == "stolen"
 

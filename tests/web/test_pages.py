@@ -15,6 +15,7 @@ from markupsafe import escape
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import links
 from shroff.people.access import Role
+from shroff.people.store import AuditFilter
 from shroff.web.http.gate import gate_of
 from shroff.web.http.static import static, static_files
 from shroff.web.pages.rendering import environment
@@ -206,6 +207,26 @@ def test_one_changes_ones_own_password_and_stays_signed_in_here_alone(bank):
         assert b"Password changed" in (await browser.get("/me?said=changed")).body
         assert (await other.get("/me")).status == 303
         assert (await other.post("/login", {"name": "ann", "password": PASSWORD})).status == 403
+
+    run(bank, steps)
+
+
+def test_a_time_zone_and_a_theme_of_ones_own_are_kept_and_stand_on_all_pages(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        assert "data-theme" not in (await browser.get("/me")).body.decode()
+        csrf = await browser.csrf()
+        for form in ({"zone": "Mars/North"}, {"theme": "pink"}):
+            assert (await browser.post("/me/display", {"csrf": csrf, **form})).status == 422
+        done = await browser.post("/me/display", {"csrf": csrf, "zone": "Asia/Tokyo", "theme": "dark"})
+        assert (done.status, done.headers["location"]) == (303, "/me?said=saved")
+        assert (
+            '<html lang="en" data-theme="dark" data-time-zone="Asia/Tokyo">'
+            in (await browser.get("/live")).body.decode()
+        )
+        with asks.service.desk.store.look() as look:
+            (act,) = look.record(AuditFilter(action="user.screen"))
+        assert (act.name, msgspec.json.decode(act.after)) == ("ann", {"time zone": "Asia/Tokyo", "theme": "dark"})
 
     run(bank, steps)
 

@@ -136,6 +136,11 @@ def test_a_rule_goes_from_a_typo_to_being_in_force_and_back(bank):
             ("admin", "rule.back"),
             ("admin", "rule.off"),
         ]
+        with asks.service.desk.store.look() as look:
+            drafted = [
+                msgspec.json.decode(row.after)["lines"] for row in look.record(AuditFilter(action="draft.write"))
+            ]
+        assert "effect: review" in drafted[0]
         record = (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()
         assert record["state"] == "off"
         assert (record["record"]["hits"], record["record"]["in_shadow"]) == (3, 2)

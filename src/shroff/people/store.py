@@ -23,6 +23,8 @@ class User:
         password: A hash by argon2, with its parameters; empty for one who signs in elsewhere.
         stamp: Changes with password, role and disabling; what was opened under an earlier one is closed.
         subject: Who this is at the project's OpenID provider, as `ISSUER SUBJECT`; empty for one with a password.
+        zone: The time zone of the pages, such as Europe/Berlin; empty for the browser's.
+        theme: `light` or `dark`; empty for the browser's.
     """
 
     number: int
@@ -36,6 +38,8 @@ class User:
     made_at_ms: int
     last_login_ms: int | None = None
     subject: str = ""
+    zone: str = ""
+    theme: str = ""
 
     @property
     def id(self) -> str:

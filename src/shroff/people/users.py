@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, TypedDict
+from zoneinfo import available_timezones
 
 from shroff.errors import UsageError, nearest
 from shroff.people import passwords
@@ -18,6 +19,7 @@ from shroff.people.store import Change, PeopleQueries, User
 PEOPLE: Final = (Role.ADMIN, Role.ANALYST, Role.AUTHOR, Role.VIEWER)  # roles that people have; services have keys
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 _TEXT_MAX: Final = 200
+THEMES: Final = ("", "light", "dark")  # of pages; empty for the browser's
 
 
 def known_name(text: str) -> str:
@@ -125,6 +127,25 @@ def rename(desk: Desk, who: Who, name: str, *, display_name: str, email: str) ->
         return replace(user, display_name=shown_as, email=email.strip())
 
     return _changed(desk, who, name, "user.rename", now)
+
+
+def set_screen(desk: Desk, who: Who, zone: str, theme: str) -> User:
+    """Set the time zone and theme of one's own pages; empty for those of the browser.
+
+    Raises: UsageError for a zone or theme that does not exist, and for a caller who is no user.
+    """
+    if zone and zone not in available_timezones():
+        raise UsageError(f"{zone!r} is not a time zone, such as Europe/Berlin.")
+    if theme not in THEMES:
+        raise UsageError(f"{theme!r} is not a theme; themes are {', '.join(filter(None, THEMES))}.")
+    with desk.store.change() as change:
+        before = in_look(change, who.name)
+        after = replace(before, zone=zone, theme=theme)
+        if after != before:
+            change.put_user(after)
+            old, new = ({"time zone": user.zone, "theme": user.theme} for user in (before, after))
+            change.audit(Act(who, "user.screen", f"user {after.name}", old, new), desk.now_ms())
+    return after
 
 
 def set_password(desk: Desk, who: Who, name: str, password: str) -> User:

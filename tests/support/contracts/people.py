@@ -105,6 +105,8 @@ class PeopleContract(PeopleRowsContract):
                 is_disabled=True,
                 last_login_ms=NOW_MS,
                 subject="i s",
+                zone="Europe/Berlin",
+                theme="dark",
             )
             change.put_user(now)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, Text
 
-VERSION: Final = 3  # of the tables: the number of the last script
+VERSION: Final = 4  # of the tables: the number of the last script
 _BIN: Final = "CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
 
 # What the words in braces stand for. `name` and `word` may be looked up; of MariaDB's a key takes 3,072 bytes at most.
@@ -25,6 +25,7 @@ TYPES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "whole": "INTEGER",
             "hash": "BLOB",
             "bytes": "BLOB",
+            "add": "ADD COLUMN",  # in one transaction with the version
             "more": "",
         },
         "postgresql": {
@@ -35,6 +36,7 @@ TYPES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "whole": "bigint",
             "hash": "bytea",
             "bytes": "bytea",
+            "add": "ADD COLUMN IF NOT EXISTS",
             "more": "",
         },
         "mysql": {  # as SQLAlchemy calls MariaDB's kind
@@ -45,6 +47,7 @@ TYPES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "whole": "BIGINT",
             "hash": "VARBINARY(64)",
             "bytes": "LONGBLOB",
+            "add": "ADD COLUMN IF NOT EXISTS",
             "more": " ENGINE=InnoDB",
         },
     }
@@ -92,7 +95,7 @@ class PeopleTables:
 _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
     {  # name of a table: its columns, each with a letter for what it holds: whole numbers, texts, hashes
         "users": "number:i name:t display_name:t email:t role:t password:t stamp:i is_disabled:i made_at_ms:i "
-        "last_login_ms:i subject:t",
+        "last_login_ms:i subject:t zone:t theme:t",
         "sessions": "hash:h user_:i stamp:i made_at_ms:i seen_at_ms:i ends_at_ms:i address:t",
         "api_keys": "id:t name:t hash:h role:t scopes:t made_at_ms:i made_by:t ends_at_ms:i revoked_at_ms:i "
         "used_at_ms:i",

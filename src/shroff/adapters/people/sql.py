@@ -322,13 +322,15 @@ def _user_values(user: User) -> Mapping[str, Any]:
         "made_at_ms": user.made_at_ms,
         "last_login_ms": user.last_login_ms,
         "subject": user.subject or None,
+        "zone": user.zone or None,
+        "theme": user.theme or None,
     }
 
 
 def _user(row: Any) -> User:
-    number, name, display_name, email, role, password, stamp, is_disabled, made_at_ms, last_login_ms, subject = row
-    rest = (password, stamp, bool(is_disabled), made_at_ms, last_login_ms, subject or "")
-    return User(number, name, display_name, email, Role(role), *rest)
+    number, name, display_name, email, role, password, stamp, is_disabled, made_at_ms, last_login_ms, *texts = row
+    rest = (password, stamp, bool(is_disabled), made_at_ms, last_login_ms)
+    return User(number, name, display_name, email, Role(role), *rest, *(text or "" for text in texts))
 
 
 def _key(row: Any) -> ApiKey:

@@ -73,6 +73,7 @@ _ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "user.no_role": "Refuse sign-in without a role",
         "user.password": "Change password",
         "user.role": "Change role",
+        "user.screen": "Change time zone or theme",
         "view.put": "Save filter",
         "view.remove": "Delete filter",
     }

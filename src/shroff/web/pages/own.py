@@ -1,13 +1,15 @@
-"""The first page, and what somebody sees of themselves: what they may do, their password, and the way out."""
+"""The first page, and a user's own: permissions, time zone and theme, password, and the way out."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
+from zoneinfo import available_timezones
 
 from starlette.responses import Response
 
 from shroff.errors import PausedError, SignInError, UsageError
-from shroff.people import sessions
+from shroff.people import sessions, users
 from shroff.people.access import Right
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 ME: Final = "/me"
-DONE: Final = f"{ME}?said=changed"
+DISPLAY: Final = f"{ME}/display"
+SAID: Final = {"changed": "Password changed. All your other sessions are ended.", "saved": "Time zone and theme saved."}
+THEMES: Final = {"": "as the system", "light": "light", "dark": "dark"}
 PASSWORDS: Final = ("password", "new", "again")
 
 
@@ -50,16 +54,40 @@ async def change_password(service: Service, request: Request) -> Response:
         return _me(service, request, sentence(str(error)), 429)
     except (SignInError, UsageError) as error:
         return _me(service, request, sentence(str(error)))
-    return let_in(service, request, found, DONE)
+    return let_in(service, request, found, f"{ME}?said=changed")
 
 
-def _me(service: Service, request: Request, mistake: str = "", status: int = 422) -> Response:
-    said = request.query_params.get("said") == "changed"
+async def set_display(service: Service, request: Request) -> Response:
+    """One's own time zone and theme."""
+    form = await request.form()
+    zone, theme = form.get("zone", "").strip(), form.get("theme", "")
+    try:
+        await service.in_thread(users.set_screen, service.desk, request.who, zone, theme)
+    except UsageError as error:
+        return _me(service, request, sentence(str(error)), zone=zone)
+    return see_other(f"{ME}?said=saved")
+
+
+@cache
+def _zones() -> list[str]:
+    """Time zones by region and city."""
+    return sorted(
+        zone for zone in available_timezones() if "/" in zone and not zone.startswith(("Etc/", "posix", "right"))
+    )
+
+
+def _me(service: Service, request: Request, mistake: str = "", status: int = 422, zone: str | None = None) -> Response:
+    signed_in = request.signed_in
+    assert signed_in is not None
     shown = {
-        "signed_in": request.signed_in,
+        "signed_in": signed_in,
         "mistake": mistake,
-        "is_changed": said and not mistake,
+        "said": "" if mistake else SAID.get(request.query_params.get("said", ""), ""),
         "right_words": RIGHT_WORDS,
+        "zone": signed_in.user.zone if zone is None else zone,
+        "zones": _zones(),
+        "theme": signed_in.user.theme,
+        "themes": THEMES,
     }
     return page(service, request, "me.html", status if mistake else 200, **shown)
 
@@ -68,4 +96,5 @@ ROUTES: Final = (
     Route("GET", "/", Right.READ_DECISIONS, first, is_page=True),
     Route("GET", ME, Right.READ_DECISIONS, me, is_page=True),
     Route("POST", ME, Right.READ_DECISIONS, change_password, is_page=True),
+    Route("POST", DISPLAY, Right.READ_DECISIONS, set_display, is_page=True),
 )

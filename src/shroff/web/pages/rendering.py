@@ -45,13 +45,18 @@ class Tab(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Shared values of every page: the user, navigation, and the log's position. `csrf` goes back with each form."""
+    """Shared values of every page: the user, navigation, and the log's position. `csrf` goes back with each form.
+
+    `zone` and `theme` are the user's own, empty for those of the browser.
+    """
 
     who: str
     csrf: str
     screens: Sequence[Tab]
     screen: str
     place: int | None
+    zone: str
+    theme: str
 
 
 def tabs(routes: Iterable[Route]) -> list[Tab]:
@@ -88,7 +93,8 @@ def page(service: Service, request: Request, template: str, status: int = 200, /
     screens = screens_of(service, signed_in.who)
     here = next((screen.path for screen in screens if request.path.startswith((screen.path, *screen.below))), "")
     place = service.work.seq if service.is_ready else None
-    seen = Seen(signed_in.user.display_name, signed_in.csrf, screens, here, place)
+    user = signed_in.user
+    seen = Seen(user.display_name, signed_in.csrf, screens, here, place, user.zone, user.theme)
     return alone(template, status, seen=seen, **shown)
 
 

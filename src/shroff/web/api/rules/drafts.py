@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import msgspec
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 512 * 1024  # a draft's text as JSON, with its escapes
+LINES_READ: Final = 2_000  # of a draft's text, to tell what changed
+LINES_KEPT: Final = 20
+LINE_MAX: Final = 200  # characters
 WAITS: Final = "this needs approval by a second person, and waits for it"
 
 
@@ -173,11 +177,31 @@ def _put(file: str, why_not: str) -> Json[AdoptedFile]:
 async def save(service: Service, request: Request, id_: str, text: str, tag: str) -> StoredDraft:
     """Keep a draft. Raises: ChangedMeanwhileError, UsageError."""
     authors = await authors_of(service, request, of_two=service.project.drafts.need_second_person)
+    project = service.project
+    before = await service.in_thread(project.drafts.one, id_) or await service.in_thread(project.rules.standing, id_)
+    gone, new_lines = _changed_lines(before.text if before is not None else "", text)
 
     def recorded(_: str, new: str) -> None:
-        service.record_now(Act(request.who, "draft.write", subject_of(id_), tag or None, {"draft": new}))
+        old = {"draft": tag or None, "lines": gone}
+        service.record_now(Act(request.who, "draft.write", subject_of(id_), old, {"draft": new, "lines": new_lines}))
 
     return await service.in_thread(service.project.drafts.write, id_, text, tag, authors, recorded)
+
+
+def _changed_lines(before: str, after: str) -> tuple[list[str], list[str]]:
+    """The lines of two texts that the other one lacks, as the audit log keeps them: not all of long texts."""
+    old, new = before.splitlines()[:LINES_READ], after.splitlines()[:LINES_READ]
+    return _lacking(old, new), _lacking(new, old)
+
+
+def _lacking(lines: list[str], others: list[str]) -> list[str]:
+    left = Counter(others)
+    found = []
+    for line in lines:
+        left[line] -= 1
+        if left[line] < 0 and line.strip():
+            found.append(line.strip()[:LINE_MAX])
+    return found[:LINES_KEPT]
 
 
 async def drop(service: Service, request: Request, id_: str, tag: str) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo, available_timezones
 
 from starlette.responses import Response
 
@@ -152,7 +153,8 @@ async def approve(service: Service, request: Request) -> Response:
 
 def entry_of(service: Service, request: Request, form: Mapping[str, str]) -> Entry:
     """An entry of a form. The page of a key says how long it lasts, and asks why. Raises: UsageError."""
-    expires_at, note, lasts = instant(form.get("expires_at", "")), form.get("note", "").strip(), form.get("lasts")
+    expires_at = instant(form.get("expires_at", ""), form.get("zone", "UTC"))
+    note, lasts = form.get("note", "").strip(), form.get("lasts")
     if lasts is not None and not note:
         raise UsageError("An entry needs a reason.")
     if lasts:
@@ -162,8 +164,8 @@ def entry_of(service: Service, request: Request, form: Mapping[str, str]) -> Ent
     return Entry(form.get("value", "").strip(), note, request.who.name, expires_at)
 
 
-def instant(text: str) -> str:
-    """A day or a time of a form as lists have it; UTC where it does not say otherwise. Raises: UsageError."""
+def instant(text: str, zone: str) -> str:
+    """A day or a time of a form as lists have it; of this time zone without an offset. Raises: UsageError."""
     text = text.strip()
     if not text:
         return ""
@@ -171,7 +173,11 @@ def instant(text: str) -> str:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{text!r} is not a time; write it as 2027-01-31 or 2027-01-31T12:00.") from None
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    if at.tzinfo is None:
+        if zone not in available_timezones():
+            raise UsageError(f"{zone!r} is not a time zone, such as Europe/Berlin.")
+        at = at.replace(tzinfo=ZoneInfo(zone))
+    at = at.astimezone(UTC)
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

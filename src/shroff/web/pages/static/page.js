@@ -101,17 +101,19 @@ function showHints() {
   );
 }
 
-const sameDay = (a, b) => a.toDateString() === b.toDateString();
+/** The viewer's time zone: their own setting, or the browser's. */
+const timeZone = document.documentElement.dataset.timeZone || Intl.DateTimeFormat().resolvedOptions().timeZone;
+const written = (at, options) => new Intl.DateTimeFormat("en-GB", { timeZone, ...options }).format(at);
+const yearOf = (at) => written(at, { year: "numeric" });
 
 /** A moment as the house writes it: the time today, the day this year, the year before. */
 export function moment(at, form = "") {
   const now = new Date();
-  const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: form === "minute" ? undefined : "2-digit" }).format(at);
-  if (sameDay(at, now)) {
+  const clock = written(at, { hour: "2-digit", minute: "2-digit", second: form === "minute" ? undefined : "2-digit" });
+  const day = written(at, { day: "numeric", month: "long", ...(yearOf(at) === yearOf(now) ? {} : { year: "numeric" }) });
+  if (day === written(now, { day: "numeric", month: "long" })) {
     return clock;
   }
-  const options = { day: "numeric", month: "long", ...(at.getFullYear() === now.getFullYear() ? {} : { year: "numeric" }) };
-  const day = new Intl.DateTimeFormat("en-GB", options).format(at);
   return form === "day" ? day : `${day}, ${clock}`;
 }
 
@@ -124,9 +126,12 @@ export function localTimes(root = document) {
       element.title = element.dateTime;
     }
   }
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone.split("/").pop().replaceAll("_", " ");
+  const city = timeZone.split("/").pop().replaceAll("_", " ");
   for (const element of document.querySelectorAll("[data-zone]")) {
-    element.textContent = `times in ${zone}`;
+    element.textContent = `${element.dataset.zone || "times in"} ${city}`;
+  }
+  for (const field of document.querySelectorAll("input[data-time-zone]")) {
+    field.value = timeZone; // a day that is filled in is one of the viewer's
   }
 }
 
