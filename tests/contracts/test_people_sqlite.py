@@ -173,7 +173,8 @@ def test_tables_of_an_earlier_version_are_brought_up_to_date(tmp_path: Path) -> 
     suite = TestSqlitePeople()
     with closing(suite.make_store(tmp_path)) as store, store.change() as change:
         user = change.add_user(User(0, "ann", "", "", Role.ADMIN, "", 1, is_disabled=False, made_at_ms=0))
-    for sql in ("DROP TABLE answered", "DELETE FROM people_version", "INSERT INTO people_version VALUES (1)"):
+    newer = ("DROP TABLE answered", "ALTER TABLE users DROP COLUMN zone", "ALTER TABLE users DROP COLUMN theme")
+    for sql in (*newer, "DELETE FROM people_version", "INSERT INTO people_version VALUES (1)"):
         suite.run_sql(tmp_path, sql)
 
     with closing(suite.make_store(tmp_path)) as store, store.change() as change:

@@ -225,14 +225,14 @@ def test_a_time_zone_and_a_theme_of_ones_own_are_those_of_every_page(bank, page)
     set_to("Asia/Tokyo", "dark")
     page.goto(f"{bank.url}/lists/blocked_cards")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 20, 23)"
-    page.get_by_label("Value").fill("c-902")
+    page.get_by_label("Value").fill("c-of-tokyo")
     page.get_by_label("Expires").fill("2027-03-01")
     expect(page.get_by_text("At 00:00 of that day, time in Tokyo")).to_be_visible()
     page.get_by_role("button", name="Add", exact=True).click()
-    expect(page.get_by_role("row", name="c-902")).to_contain_text("1 March 2027, 00:00")
+    expect(page.get_by_role("row", name="c-of-tokyo")).to_contain_text("1 March 2027, 00:00")
     with bank.client() as client:
         entries = client.get("/api/v1/lists/blocked_cards").json()["entries"]
-    assert [one["expires_at"] for one in entries if one["value"] == "c-902"] == ["2027-02-28T15:00:00Z"]
+    assert [one["expires_at"] for one in entries if one["value"] == "c-of-tokyo"] == ["2027-02-28T15:00:00Z"]
     set_to("", "")
     expect(page.locator("[data-zone]").last).to_have_text("times in Berlin")
 

@@ -127,7 +127,11 @@ def test_an_entry_that_was_corrected_and_sent_again_is_shown_as_fixed(bank):
         fixed = {msgspec.json.decode(one["raw"])["payment_id"]: one["fixed_by"] for one in entries}
         assert fixed == {"known": None, "p-1": "payment/p-1", "p-2": None, "p-3": None}
         page = (await browser.get("/checks")).body.decode()
-        assert "4 entries, newest first; 1 is fixed" in page
+        assert "<span>3 open, newest first; 1 fixed</span>" in page
+        broken = [sent(f"q-{number}", "1,50") for number in range(21)]
+        await post(*broken)
+        later = (await browser.get("/checks")).body.decode()  # the one that is fixed is not among those shown
+        assert "<span>24 open, the newest 20 shown; 1 fixed</span>" in later
         assert 'Accepted as <a href="/find?q=payment/p-1">payment p-1</a>' in page
 
     run(bank, steps)

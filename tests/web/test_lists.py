@@ -305,16 +305,17 @@ def test_what_is_no_list_is_refused_with_its_line(text, words):
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "zone", "wanted"),
     [
-        ("", ""),
-        ("2027-01-31", "2027-01-31T00:00:00Z"),
-        ("2027-01-31T12:30", "2027-01-31T12:30:00Z"),
-        ("2027-01-31T12:30:00+02:00", "2027-01-31T10:30:00Z"),
+        ("", "UTC", ""),
+        ("2027-01-31", "UTC", "2027-01-31T00:00:00Z"),
+        ("2027-01-31", "America/New_York", "2027-01-31T05:00:00Z"),
+        ("2027-01-31T12:30", "UTC", "2027-01-31T12:30:00Z"),
+        ("2027-01-31T12:30:00+02:00", "America/New_York", "2027-01-31T10:30:00Z"),
     ],
 )
-def test_a_day_of_a_form_is_its_begin_in_utc(text, wanted):
-    assert instant(text) == wanted
+def test_a_day_of_a_form_is_its_begin_in_the_time_zone_of_its_user(text, zone, wanted):
+    assert instant(text, zone) == wanted
 
 
 @pytest.mark.slow

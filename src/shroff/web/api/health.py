@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypedDict
 
 import msgspec
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 FRESH_S: Final = 60.0  # for which a look serves everybody: one costs about a second, and asks systems outside
+FIXED_LOOKED: Final = 500  # entries of quarantine
+FIXED_FRESH_S: Final = 10.0
 AGAIN_S: Final = 5.0  # and at least, for who wants another one now
 OLD_S: Final = 600.0  # from when on a look says nothing of now
 PATIENCE_S: Final = 0.05  # for which a page waits for a new look before it shows what is known
@@ -83,6 +85,13 @@ class Kept:
     fixed_by: str
 
 
+class Quarantined(NamedTuple):
+    """Entries of quarantine: those still open, and those that were corrected and sent again."""
+
+    open: int
+    fixed: int
+
+
 class HealthBoard:
     """Looks once a minute at most, whoever asks; never while nobody does.
 
@@ -94,6 +103,7 @@ class HealthBoard:
         self._project = project
         self._looks = Fresh[Look](clock_s=clock_s)
         self._seen = EarlierFindings()
+        self._fixed = Fresh[int](clock_s=clock_s)
         self._beside: asyncio.Task[Look] | None = None
 
     async def known(self, in_thread: InThread, *, is_now: bool = False) -> Known:
@@ -112,6 +122,22 @@ class HealthBoard:
     def look(self, *, is_now: bool = False) -> Look:
         """How all is; from any thread. `is_now`: no older than a few seconds."""
         return self._looks.get("", self._look, AGAIN_S if is_now else FRESH_S)
+
+    def quarantined(self) -> Quarantined:
+        """Entries of quarantine. What was corrected and sent again is sought among the newest, every few seconds."""
+        project = self._project
+
+        def counted() -> int:
+            return len(project.quarantine.fixed(log, log.refused(numbers)))
+
+        try:
+            with project.opened.reading() as log:
+                known = log.refused_numbers()
+                numbers = known[-FIXED_LOOKED:]
+                fixed = self._fixed.get(tuple(numbers), counted, FIXED_FRESH_S)
+        except UsageError:  # there is no log yet
+            return Quarantined(0, 0)
+        return Quarantined(len(known) - fixed, fixed)
 
     def _look(self) -> Look:
         project = self._project

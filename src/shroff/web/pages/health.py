@@ -82,6 +82,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         folder=str(service.project.opened.places.folder),
         entries=kept,
         fixed=[one for one in kept if one.fixed_by],
+        quarantined=await service.in_thread(service.health.quarantined),
         may_mend=may_mend,
         alerts=service.operator_alerts.firing(service.project.opened.now_ms()),
         drift=[] if known.look is None else _drifted(known.look),

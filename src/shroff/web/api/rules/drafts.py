@@ -177,15 +177,20 @@ def _put(file: str, why_not: str) -> Json[AdoptedFile]:
 async def save(service: Service, request: Request, id_: str, text: str, tag: str) -> StoredDraft:
     """Keep a draft. Raises: ChangedMeanwhileError, UsageError."""
     authors = await authors_of(service, request, of_two=service.project.drafts.need_second_person)
-    project = service.project
-    before = await service.in_thread(project.drafts.one, id_) or await service.in_thread(project.rules.standing, id_)
-    gone, new_lines = _changed_lines(before.text if before is not None else "", text)
+    gone, new_lines = _changed_lines(await service.in_thread(_text_of, service, id_), text)
 
     def recorded(_: str, new: str) -> None:
         old = {"draft": tag or None, "lines": gone}
         service.record_now(Act(request.who, "draft.write", subject_of(id_), old, {"draft": new, "lines": new_lines}))
 
     return await service.in_thread(service.project.drafts.write, id_, text, tag, authors, recorded)
+
+
+def _text_of(service: Service, id_: str) -> str:
+    """The text that a draft goes on from: its own, or that of the rule; empty for a new rule."""
+    project = service.project
+    found = project.drafts.one(id_) or project.rules.standing(id_)
+    return "" if found is None else found.text
 
 
 def _changed_lines(before: str, after: str) -> tuple[list[str], list[str]]:

@@ -194,7 +194,11 @@ async def why(service: Service, request: Request) -> Response:
     """Its first reason, to be put into a list of decisions."""
     row = await service.in_thread(row_of, service.project, request.path_params["event"], request.path_params["id"])
     found = await service.in_thread(service.reasons.of, [(row.event, row.id)], None)
-    stored = "" if row.outcome == "approve" else "by its score"
+    document = msgspec.json.decode(row.document)
+    told = [str(one["text"]) for one in document["reasons"]]
+    if not told and row.outcome != "approve" and document["score"] is not None:
+        told = [f"score {document['score']:.4f}"]
+    stored = told[0] if told else ""
     return page(service, request, "row_why.html", why=found.get((row.event, row.id)), stored=stored)
 
 

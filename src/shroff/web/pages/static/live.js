@@ -1,6 +1,6 @@
 // Parts of a page that change while it is looked at: each comes whole, as the server made it for the page.
 
-import { localTimes, namedCells } from "./page.js";
+import { fillWhys, localTimes, namedCells } from "./page.js";
 
 const says = document.querySelector("[data-updates]");
 const pause = document.querySelector("[data-pause]");
@@ -23,6 +23,7 @@ function show(parts) {
     }
     localTimes(place);
     namedCells(place);
+    fillWhys(place);
   }
 }
 

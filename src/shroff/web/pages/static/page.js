@@ -135,6 +135,26 @@ export function localTimes(root = document) {
   }
 }
 
+/** A part of a page, to be put there; nothing where the service does not give it. */
+export async function part(path) {
+  const answer = await fetch(path, { headers: { Accept: "text/html" } });
+  const made = document.createElement("template");
+  made.innerHTML = await answer.text(); // made by the service, which escapes all that it shows; scripts in it would not run
+  return answer.ok && !answer.redirected ? made.content : null;
+}
+
+/** Why each of these was decided so, where the page did not wait for it. */
+export async function fillWhys(root = document) {
+  for (const cell of root.querySelectorAll("[data-why]")) {
+    const path = cell.dataset.why;
+    delete cell.dataset.why;
+    const made = await part(path).catch(() => null);
+    if (made) {
+      cell.replaceChildren(made);
+    }
+  }
+}
+
 const ROLES = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TFOOT: "rowgroup", TR: "row", TD: "cell" };
 
 /** On a phone rows of tables are cards, in which each value has the head of its column before it. Without this they
@@ -242,6 +262,7 @@ export function prepare() {
   localTimes();
   namedCells();
   showHints();
+  fillWhys();
 }
 prepare();
 showSearches();

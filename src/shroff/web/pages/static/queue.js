@@ -1,6 +1,6 @@
 // The queue by keyboard: a row is chosen, its case is shown beside, selected rows are changed together. And a case's dialogs.
 
-import { localTimes, prepare, pressKey, singleKeysWork } from "./page.js";
+import { localTimes, part, prepare, pressKey, singleKeysWork } from "./page.js";
 
 const pause_ms = 80; // before a case is asked for, so that holding J down asks once
 const KEYS = "fgujkxz"; // that wait, in their order, for the case that they are meant for
@@ -22,14 +22,6 @@ function pathOf(row) {
   }
   const text = query.toString();
   return peek.dataset.peek + row.dataset.number + (text ? `?${text}` : "");
-}
-
-/** A part of a page, to be put there; nothing where the service does not give it. */
-async function part(path) {
-  const answer = await fetch(path, { headers: { Accept: "text/html" } });
-  const made = document.createElement("template");
-  made.innerHTML = await answer.text(); // made by the service, which escapes all that it shows; scripts in it would not run
-  return answer.ok && !answer.redirected ? made.content : null;
 }
 
 async function show(row) {
@@ -97,17 +89,6 @@ document.addEventListener(
   },
   { capture: true },
 );
-
-// What was not told with the page: why each of these cases was held.
-async function fill() {
-  for (const cell of document.querySelectorAll("[data-why]")) {
-    const made = await part(cell.dataset.why).catch(() => null);
-    if (made) {
-      cell.replaceChildren(made);
-    }
-    delete cell.dataset.why;
-  }
-}
 
 const boxes = () => [...document.querySelectorAll("tr[data-row] input.check:not(:disabled)")];
 
@@ -285,7 +266,6 @@ function begin() {
   if (toast) {
     setTimeout(() => toast.remove(), Number(toast.dataset.leftMs)); // it cannot be undone any more
   }
-  fill();
   listen();
   count();
 }
