@@ -13,6 +13,8 @@ from shroff.cli.users import moment_text
 from shroff.errors import LogBusyError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shroff.app.project import Project
     from shroff.cases.case import Case
     from shroff.cases.desk import CaseDesk
@@ -48,6 +50,7 @@ cases.examples = (
 def list_(session: Session, query: str, limit: int) -> None:
     """List cases that are not closed, those due first at the top."""
     from shroff.cases import filters, reading
+    from shroff.project.meaning import reasons_of
     from shroff.web.api.cases import case_documents as documents
 
     who, given = session.project.opened.who, filters.query_of(filters.query_text(query))
@@ -61,8 +64,9 @@ def list_(session: Session, query: str, limit: int) -> None:
         }
         text = f"{many(totals.count, 'case')}{_at_stake(desk, totals.stake)}."
         if found.cases:
+            told = reasons_of(session.project.definitions)
             heads = ("case", "due", "about", "at stake", "score", "state", "why")
-            text += "\n" + table([_cells(desk, one) for one in found.cases], heads)
+            text += "\n" + table([_cells(desk, one, told) for one in found.cases], heads)
     session.answer(document, text)
     session.next("shroff cases show NUMBER", "shroff serve")
 
@@ -72,16 +76,23 @@ def list_(session: Session, query: str, limit: int) -> None:
 def show(session: Session, number: int) -> None:
     """Show one case with its alerts and its history."""
     from shroff.cases import reading
+    from shroff.project.meaning import reasons_of
     from shroff.web.api.cases import case_documents as documents
 
     with session.project.cases.open() as desk:
         found = reading.detail(desk, session.project.opened.who, number)
-        one = found.case
+        one, told = found.case, reasons_of(session.project.definitions)
         lines = [
             _headline(desk, one),
             table(
                 [
-                    (alert.named, moment_text(alert.time_ms), alert.outcome, cut(alert.reason, WIDTH), alert.verdict)
+                    (
+                        alert.named,
+                        moment_text(alert.time_ms),
+                        alert.outcome,
+                        cut(told(alert.rule, alert.reason), WIDTH),
+                        alert.verdict,
+                    )
                     for alert in found.alerts
                 ],
                 ("event", "time", "outcome", "why", "answer"),
@@ -163,13 +174,13 @@ def _headline(desk: CaseDesk, one: Case) -> str:
     return f"Case {one.number}, {one.state}: {about}, due {moment_text(one.due_ms)}."
 
 
-def _cells(desk: CaseDesk, one: Case) -> tuple[object, ...]:
+def _cells(desk: CaseDesk, one: Case, told: Callable[[str, str], str]) -> tuple[object, ...]:
     from shroff.cases.case import SCORE_PARTS
 
     score = "" if one.score is None else f"{one.score / SCORE_PARTS:.4f}"
     about = cut(f"{one.entity} {one.key}", WIDTH)
     stake = _money(desk, one.stake)
-    return one.number, moment_text(one.due_ms), about, stake, score, one.state, cut(one.reason, WIDTH)
+    return one.number, moment_text(one.due_ms), about, stake, score, one.state, cut(told(one.rule, one.reason), WIDTH)
 
 
 def _money(desk: CaseDesk, units: int | None) -> str:

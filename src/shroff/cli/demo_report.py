@@ -343,7 +343,7 @@ def _explain(example: Example, explained: Explained, currency: str, console: Con
     reasons.add_column()
     for one in document["reasons"]:
         effect = Text(one["effect"], style=OUTCOME_STYLES.get(one["effect"], ""))
-        reasons.add_row(effect, one["code"], Text(one_line(one["text"])))
+        reasons.add_row(effect, one["code"], Text(one_line(explained.rule_words.get(one["code"], one["text"]))))
     for reason in explained.reasons[:REASONS_SHOWN]:
         style = "red" if reason.contribution > 0 else "green"
         reasons.add_row(Text(f"{reason.contribution:+.2f}", style=style), reason.code, Text(one_line(reason.text)))

@@ -45,7 +45,8 @@ def explain(session: Session, reference: str) -> None:
 def _text(found: Explained, durations: Collection[str]) -> str:
     row, document = found.row, found.document
     parts = [f"{row.event} {one_line(row.id)}, sequence number {row.seq:,}: {row.outcome}"]
-    reasons = [(one["code"], one["effect"], one["text"]) for one in document["reasons"]]
+    told = found.rule_words
+    reasons = [(one["code"], one["effect"], told.get(one["code"], one["text"])) for one in document["reasons"]]
     model = found.explanation.model
     if model is None:
         parts.append("Reasons\n" + (table(reasons) if reasons else "  No rule hit."))

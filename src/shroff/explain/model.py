@@ -19,7 +19,7 @@ from shroff.events.event import Scalar, canonical_value
 from shroff.explain.changes import Changes, Counterfactual, score_outcome
 from shroff.explain.past import PastDecision, reader_of
 from shroff.language.columns import column_of
-from shroff.language.expression import Call, FeatureValue, Node, walk
+from shroff.language.expression import FeatureValue, Node, walk
 from shroff.language.values import Value
 from shroff.language.wording import ValueWording
 from shroff.models.columns import model_column
@@ -28,10 +28,9 @@ from shroff.models.explaining import Share, shares, source_of
 from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, Explainable
 from shroff.project.definitions import Definitions
-from shroff.project.meaning import teller_of
+from shroff.project.meaning import reasons_of, teller_of
 from shroff.project.policy import outcome
 from shroff.project.scoring import Scorer
-from shroff.rules.definitions import Rule
 
 NUMERIC: Final = frozenset(["integer", "number", "money", "real", "duration"])
 ENOUGH: Final = 5  # fewer earlier values of an entity say nothing of what is normal for it
@@ -229,29 +228,10 @@ class Story:
         return reader_of(node, self.definitions.reference)(self.seen)
 
     def rule_words(self) -> dict[str, str]:
-        """The reasons of the rules that hit, in their order, as people read them: money with its currency.
-
-        What a rule tells of aggregates is not in the decision: its reason is as the decision has it.
-        """
-        rules = {rule.id: rule for rule in self.definitions.rules}
+        """The reasons of the rules that hit, in their order, as people read them: money with its currency."""
+        told = reasons_of(self.definitions)
         found = [one for one in self.document["reasons"] if one["kind"] == "rule"]
-        return {one["code"]: self._words_of(rules.get(one["code"]), str(one["text"])) for one in found}
-
-    def _words_of(self, rule: Rule | None, stored: str) -> str:
-        if rule is None or not rule.reason or rule.reason_computed():
-            return stored
-        said = ""
-        for at, part in enumerate(rule.reason):
-            if isinstance(part, str):
-                said += part
-                continue
-            wording = self._teller.wording(bare(part))
-            unit = self._teller.unit(part.type, wording)
-            after = rule.reason[at + 1] if at + 1 < len(rule.reason) else ""
-            is_said = isinstance(after, str) and after.startswith(unit)
-            value = self._value(part)
-            said += self._teller.value(part.type, value, wording) + ("" if is_said or value is None else unit)
-        return said
+        return {one["code"]: told(one["code"], str(one["text"])) for one in found}
 
     @property
     def _teller(self) -> ValueWording:
@@ -377,11 +357,6 @@ class _Range:
     words: str = ""
     ends: tuple[float, float] | None = None
     is_usual: bool = False
-
-
-def bare(node: Node) -> Node:
-    """The expression below its rounding."""
-    return node.arguments[0] if isinstance(node, Call) and node.function == "round" else node
 
 
 def _spaced(name: str) -> str:

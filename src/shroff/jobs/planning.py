@@ -59,6 +59,15 @@ def due_times(schedule: Schedule, after_ms: int) -> Iterator[int]:
 
 
 @lru_cache(maxsize=1_000)
+def in_words(schedule: Schedule) -> str:
+    """When a schedule runs, such as `At 05:00 on Monday through Friday, Europe/Berlin`."""
+    from cronsim import CronSim
+
+    said = CronSim(schedule.cron, datetime.fromtimestamp(0, ZoneInfo(schedule.zone))).explain()
+    return f"{said}, {schedule.zone}"
+
+
+@lru_cache(maxsize=1_000)
 def next_due_ms(schedule: Schedule, after_ms: int) -> int | None:
     """The first due time after a moment; None where there is none any more."""
     return next(due_times(schedule, after_ms), None)

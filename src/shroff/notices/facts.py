@@ -20,6 +20,7 @@ from shroff.notices.texts.wording import covered, has_card, last_four, money_tex
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.addresses import is_address
 from shroff.project.definitions import Definitions
+from shroff.project.meaning import reasons_of
 from shroff.streams.log import FlagRow, Log, Record
 
 CARD: Final = "card"  # the name under which `show` has what only its end may be shown of
@@ -53,6 +54,7 @@ class Facts:
         self.definitions = definitions
         self._records = Records(definitions.events, definitions.settings.money_places)
         self._costs: dict[str, _Read | None] = {}
+        self._reasons = reasons_of(definitions)
 
     def of(self, definitions: Definitions) -> Facts:
         """The same by other definitions; itself where they are its own."""
@@ -78,7 +80,7 @@ class Facts:
             personal,
             "" if row is None else row.outcome,
             "" if row is None else f"sha256:{row.receipt.hex()}",
-            [str(one["text"]) for one in (document or {}).get("reasons", ())],
+            [self._reasons(str(one["code"]), str(one["text"])) for one in (document or {}).get("reasons", ())],
             flags,
         )
 

@@ -25,6 +25,7 @@ from shroff.language.expression import (
 )
 from shroff.language.printing import text_of
 from shroff.language.wording import ValueWording
+from shroff.rules.wording import reason_words
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -39,6 +40,12 @@ def teller_of(definitions: Definitions) -> ValueWording:
     return ValueWording(
         lambda name: features[name].node if name in features else None, settings.currency, settings.money_places
     )
+
+
+def reasons_of(definitions: Definitions) -> Callable[[str, str], str]:
+    """What tells the recorded reason of a rule, by its id, as people read it."""
+    rules, teller = {rule.id: rule for rule in definitions.rules}, teller_of(definitions)
+    return lambda id_, stored: reason_words(rules[id_], stored, teller) if id_ in rules else stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import Final
 
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
     Aggregate,
     Arithmetic,
+    Call,
     Compare,
     FeatureValue,
     InList,
@@ -20,9 +23,9 @@ from shroff.language.expression import (
     unconverted,
 )
 from shroff.language.printing import as_written
-from shroff.language.types import money
-from shroff.language.values import show_time
-from shroff.language.wording import ValueWording
+from shroff.language.types import Type, money
+from shroff.language.values import parse_duration, show_time
+from shroff.language.wording import ValueWording, Wording
 from shroff.rules.definitions import Rule
 from shroff.rules.silences import without_silence
 
@@ -55,6 +58,14 @@ _FEW: Final[dict[tuple[str, object], str]] = {
     ("==", 0): "no",
     ("<", 1): "no",
 }
+MISSING: Final = "missing"
+_SHAPES: Final = {  # of values in recorded texts, by the kind of their type
+    "money": rf"({MISSING}|-?\d+(?:\.\d+)?)",
+    "integer": rf"({MISSING}|-?\d+)",
+    "real": rf"({MISSING}|-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)|nan)",
+    "boolean": rf"({MISSING}|true|false)",
+    "duration": rf"({MISSING}|-?(?:\d+(?:ms|[dhms]))+)",
+}
 _BETWEEN: Final = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
 _TURNED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 
@@ -74,6 +85,53 @@ def in_words(rule: Rule, teller: ValueWording) -> str:
     if rule.notify is not None:
         words += f" Notify {'the customer' if rule.notify == 'customer' else rule.notify}."
     return words
+
+
+def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
+    """The reason of a hit as people read it, from its recorded text: money with its currency, numbers with separators.
+
+    The recorded text where it is not of this rule's reason, as after the rule has changed.
+    """
+    parts = rule.reason
+    shapes = (re.escape(one) if isinstance(one, str) else _SHAPES.get(one.type.kind, "(.*?)") for one in parts)
+    found = re.fullmatch("".join(shapes), stored, re.DOTALL)
+    if not parts or found is None:
+        return stored
+    said, texts = "", iter(found.groups())
+    for part, after in zip(parts, [*parts[1:], ""], strict=True):
+        if isinstance(part, str):
+            said += part
+            continue
+        wording, text = teller.wording(_bare(part)), next(texts)
+        unit = "" if text == MISSING else teller.unit(part.type, wording)
+        is_said = isinstance(after, str) and after.startswith(unit)
+        said += _read_back(part.type, text, teller, wording) + ("" if is_said else unit)
+    return said
+
+
+def _read_back(type_: Type, text: str, teller: ValueWording, wording: Wording) -> str:
+    """A value of a recorded text, told."""
+    if text == MISSING:
+        return text
+    places = teller.money_places
+    match type_.kind:
+        case "money":
+            return teller.value(money(places), int(Decimal(text).scaleb(places)), wording)
+        case "integer":
+            return teller.value(type_, int(text), wording)
+        case "real":
+            return teller.value(type_, float(text), wording)
+        case "boolean":
+            return teller.value(type_, text == "true", wording)
+        case "duration":
+            length = parse_duration(text.removeprefix("-"))
+            return teller.value(type_, -length if text.startswith("-") else length, wording)
+    return text
+
+
+def _bare(node: Node) -> Node:
+    """The expression below its rounding."""
+    return node.arguments[0] if isinstance(node, Call) and node.function == "round" else node
 
 
 def condition(rule: Rule) -> str:

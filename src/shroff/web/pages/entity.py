@@ -14,6 +14,7 @@ from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import EntityLook, KeyEvent, KeyLinks, KeyTotals, Timeline, fields_of
 from shroff.language.expression import ThisField
 from shroff.people.access import Right
+from shroff.project.meaning import reasons_of
 from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.api.entities import FLAGS_SHOWN, known_entity
 from shroff.web.http.messages import Request
@@ -135,6 +136,7 @@ async def show(service: Service, request: Request) -> Response:
         events=[texts.line(event, name) for event in events],
         looked_to=found.timeline.looked_to,
         flags=[document(row, standings.get(row.event)) for row in found.flags],
+        reason_words=reasons_of(project.definitions),
         links=links,
         left_out=[(texts.title(*one), entity_path(*one)) for one in found.links.left_out],
         graph=_graph(texts.title(name, key), links),

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from shroff.app.jobs.kinds import KINDS
 from shroff.errors import DefinitionError
+from shroff.jobs.planning import in_words
 from shroff.people.access import Right
 from shroff.web.api.jobs import asked
 from shroff.web.http.messages import Request
@@ -44,6 +45,7 @@ async def _listed(service: Service, request: Request, mistake: str = "") -> Resp
         422 if mistake else 200,
         jobs=found,
         schedules=states,
+        when=in_words,
         kinds=list(KINDS.values()),
         may_run=request.who.may(Right.RUN_JOBS),
         is_going=any(one.is_open for one in found),

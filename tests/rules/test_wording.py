@@ -1,0 +1,54 @@
+"""Recorded reasons of rules as people read them: money with its currency, numbers with separators."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shroff.app import project as app
+from shroff.config import TEMPLATE_FOLDER
+from shroff.project.meaning import reasons_of
+
+RULES = """
+- id: dear
+  on: payment
+  by: card
+  when: this.amount > 10
+  reason: "{this.amount} at {this.merchant}, {card.payments_1h} payments, {sum(payment.amount) over 30d} in 30 days"
+  effect: review
+- id: named
+  on: payment
+  by: card
+  when: this.amount > 10
+  reason: "{this.amount} EUR, new device: {card.new_device}, {card.amount_to_mean} times"
+  effect: review
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], str]:
+    folder: Path = tmp_path_factory.mktemp("words") / "bank"
+    shutil.copytree(TEMPLATE_FOLDER / "payments", folder)
+    (folder / "rules" / "more.yaml").write_text(RULES, encoding="utf-8")
+    return reasons_of(app.open_exactly(folder).definitions)
+
+
+@pytest.mark.parametrize(
+    ("rule", "stored", "words"),
+    [
+        (
+            "dear",
+            "1661.90 at Hotel (5.00 at sea), 1234 payments, 27779.50 in 30 days",
+            "1,661.90 EUR at Hotel (5.00 at sea), 1,234 payments, 27,779.50 EUR in 30 days",
+        ),
+        ("dear", "-5.00 at a\nb, 0 payments, missing in 30 days", "-5.00 EUR at a\nb, 0 payments, missing in 30 days"),
+        ("named", "12.50 EUR, new device: true, 22.1234 times", "12.50 EUR, new device: yes, 22.12 times"),
+        ("named", "12.50 GBP of another version", "12.50 GBP of another version"),
+        ("gone", "1661.90 at m-1", "1661.90 at m-1"),
+    ],
+)
+def test_a_recorded_reason_is_told_with_currency_and_separators(told, rule, stored, words):
+    assert told(rule, stored) == words
