@@ -208,6 +208,21 @@ def test_very_many_events_are_not_read_for_a_funnel(app, monkeypatch):
     run(app, steps)
 
 
+def test_a_count_of_a_decided_type_leads_to_its_rows(app):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        page = (await browser.get(f"/analytics?{DAYS}")).body.decode()
+        links = [one.replace("&amp;", "&") for one in re.findall(r'href="(/decisions\?[^"]*)"', page)]
+        assert links == [f"/decisions?outcome=all&event=saving&day=2026-03-0{day}" for day in (1, 2, 3, 4)]
+        for link, count in zip(links, (1, 2, 1, 1), strict=True):
+            rows = (await browser.get(link)).body.decode()
+            assert rows.count("<tr data-row>") == count
+        assert "data-row" not in (await browser.get(links[0].replace("saving", "app_event"))).body.decode()
+        for other in ("by=week", "by=platform", "source=files", "zone=Europe/Berlin"):
+            assert "/decisions?" not in (await browser.get(f"/analytics?{DAYS}&{other}")).body.decode()
+
+    run(app, steps)
+
+
 def test_the_screen_shows_a_funnel_and_gives_the_users_behind_each_number(app):
     async def steps(asks: Asker, browser: Browser) -> None:
         page = (await browser.get(f"/analytics/funnels?funnel=onboarding&{DAYS}")).body.decode()

@@ -58,6 +58,8 @@ async def show(service: Service, request: Request) -> Response:
         sources=await service.in_thread(service.project.analytics.event_sources),
         fields=sorted({name for type_ in types for name in type_.fields}),
         is_split=question.by not in {DAY, WEEK},
+        # Of a whole day in UTC, the screen Decisions has the rows of decided types.
+        listed=service.project.definitions.events.decided if _is_of_days(question) else (),
         mistake=mistake,
         csv=f"{PATH}/counts.csv?{urlencode(list(request.query_params.multi_items()))}",
         path=PATH,
@@ -76,6 +78,11 @@ async def download(service: Service, request: Request) -> Response:
     rows = ([one.day.isoformat(), one.type, *([one.value or ""] if is_split else []), str(one.count)] for one in found)
     headers = {"content-disposition": 'attachment; filename="counts.csv"'}
     return Response(b"".join(map(csv_line, [head, *rows])), 200, headers, CSV)
+
+
+def _is_of_days(question: CountQuestion) -> bool:
+    """Whether each row counts all events of a type on a day in UTC."""
+    return question.by == DAY and question.zone == "UTC" and not question.source
 
 
 def _question(request: Request) -> CountQuestion:

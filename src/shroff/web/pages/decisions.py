@@ -36,6 +36,7 @@ LOOKED_AT: Final = 20_000  # places for one page, newest first
 _BLOCK: Final = 2_000
 NOT_APPROVED: Final = "not-approved"
 WHICH: Final = (NOT_APPROVED, *OUTCOMES, "all")
+FILTERS: Final = ("event", "rule", "day", "min_score", "min_amount")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,14 @@ class DecisionsWanted:
 
     Args:
         which: An outcome, NOT_APPROVED or all.
+        event: An event type.
         day_ms: The first moment of a day in UTC, on which the event happened.
         min_amount: Of the event's summary.
     """
 
     which: str
     rule: str = ""
+    event: str = ""
     day_ms: int | None = None
     min_score: float | None = None
     min_amount: Decimal | None = None
@@ -75,7 +78,7 @@ class DecisionsWanted:
     def of_decision(self, row: DecisionRow) -> bool:
         """Whether a decision is wanted, as far as it says that itself."""
         wants_all = self.which == "all" or (self.which == NOT_APPROVED and row.outcome != "approve")
-        if not (wants_all or row.outcome == self.which):
+        if not (wants_all or row.outcome == self.which) or (self.event and row.event != self.event):
             return False
         if not self.rule and self.min_score is None:
             return True
@@ -115,7 +118,7 @@ class DecisionsPart:
 
 async def show(service: Service, request: Request) -> Response:
     """The newest decisions, by outcome."""
-    given = {name: request.query_params.get(name, "").strip() for name in ("rule", "day", "min_score", "min_amount")}
+    given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
     wanted = _wanted(request.query_params.get("outcome", NOT_APPROVED), given)
     before = cursor_of(request.query_params, int)
     part = await service.in_thread(_part, service, wanted, before)
@@ -132,6 +135,7 @@ async def show(service: Service, request: Request) -> Response:
         given=given,
         query=urlencode([(name, value) for name, value in given.items() if value]),
         rules=[rule.id for rule in definitions.rules],
+        types=definitions.events.decided,
         currency=definitions.settings.currency,
     )
 
@@ -149,7 +153,7 @@ def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
     if amount is not None and not amount.is_finite():
         raise _unreadable("min_amount: a number, such as 250.00")
     day_ms = None if day is None else (day - date(1970, 1, 1)).days * DAY_MS
-    return DecisionsWanted(which, given["rule"], day_ms, least, amount)
+    return DecisionsWanted(which, given["rule"], given["event"], day_ms, least, amount)
 
 
 def _unreadable(words: str) -> ProblemError:
