@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shroff.adapters.log.columns import by_columns, some_rows
 from shroff.adapters.log.frames import pack, unpack
 from shroff.streams.log import DecisionRow
 from tests.support.effort import examples
@@ -30,3 +32,15 @@ def test_a_frame_gives_the_wanted_rows_as_they_were_packed(rows, more, data):
 
     assert list(unpack(frame)) == whole
     assert list(unpack(frame, sorted(wanted))) == [one for one in whole if one[0] in wanted]
+
+
+@settings(max_examples=examples(400))
+@given(st.lists(st.text("a,:", min_size=1, max_size=9).map(str.encode), min_size=1, max_size=30), st.data())
+def test_some_texts_come_out_of_columns_as_they_went_in(texts, data):
+    ends = np.cumsum(list(map(len, texts)))
+    nothing = np.zeros_like(ends)
+    columns, _, pieces = by_columns(np.frombuffer(b"".join(texts), np.uint8), ends, ends, nothing, nothing)
+    wanted = sorted(data.draw(st.sets(st.integers(0, len(texts) - 1))))
+    found = some_rows(columns, ends, pieces, wanted).tobytes()
+
+    assert [found[ends[row] - len(texts[row]) : ends[row]] for row in wanted] == [texts[row] for row in wanted]

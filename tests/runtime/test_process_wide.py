@@ -171,3 +171,25 @@ def test_a_module_is_hidden_from_one_thread_alone(monkeypatch):
             sys.meta_path[0].find_spec("sklearn")
 
     assert seen == [True]
+
+
+_FREES = """
+import resource, sys
+from shroff.runtime.process_wide import keep_freed_memory
+if sys.argv[1] == "keeps":
+    keep_freed_memory()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    blocks = [bytearray(100_000) for _ in range(6)]
+    del blocks
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_freed_memory_is_kept_and_not_asked_for_again():
+    def pages(way: str) -> int:
+        command = [sys.executable, "-c", _FREES, way]
+        return int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+    assert pages("keeps") < 500
+    assert pages("gives back") > 5_000

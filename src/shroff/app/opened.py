@@ -202,7 +202,9 @@ class Opened:
         """
         from shroff.app.lakes import Lakes
         from shroff.lake.whole_log import whole
+        from shroff.runtime.process_wide import keep_freed_memory
 
+        keep_freed_memory()
         if self.lanes.is_parted:
             raise self.lanes.name_one()
         has_lake = self.systems.lake is not None and not self.places.is_elsewhere

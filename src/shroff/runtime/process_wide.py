@@ -14,6 +14,7 @@ from threading import Event, Lock, get_ident
 from typing import Final
 
 _WAITING: Final = "OMP_WAIT_POLICY"
+_FREED_BYTES: Final = 1 << 22
 is_program: Final = Event()
 """Set in the process of the program `shroff` itself: no code of its user shares the libraries there."""
 
@@ -116,6 +117,15 @@ def give_way(niceness: int = LOWEST) -> None:
         with suppress(OSError):  # another system, or one without it
             Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
     os.nice(niceness)
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep some MiB of freed memory instead of asking for cleared pages at each larger block.
+
+    In glibc, by whose default a program pays more for these pages than for unpacking a frame into them, the limits
+    follow the largest block that was ever freed: 4 MiB are asked for here and given back, none of it touched.
+    """
+    bytes(_FREED_BYTES)
 
 
 def calm_libraries() -> None:

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.adapters.log.columns import Words, by_columns, by_rows, digits_behind
+from shroff.adapters.log.columns import Words, by_columns, by_rows, digits_behind, some_rows
 from shroff.streams.log import DecisionRow
 from shroff.streams.log_columns import DecisionColumns, JoinedTexts
 
@@ -32,6 +32,7 @@ else:
 FRAME_ROWS: Final = 256  # at least; more compress no better, and one that is read unpacks all
 ROWS_KEPT: Final = 4_096  # the newest decisions of small batches, asked for most, are quicker to read without a frame
 VERSION: Final = 2  # of what stands in `DecisionFrame.data`; every version that ever was is read
+FEW: Final = 16  # rows that are sooner put together by themselves than all of a frame
 ROWS_VERSION: Final = 1  # in which documents stand one behind the other
 FRAME_SHAPE: Final = "iibbi"
 OUTCOMES_SHAPE: Final = "iib"
@@ -155,14 +156,14 @@ def outcome_lines(outcomes: bytes) -> bytes:
 def unpack(frame: DecisionFrame, places: Sequence[int] | None = None) -> Iterator[tuple[int, str, bytes, bytes]]:
     """Place, outcome, receipt and document of each decision; with `places`, in order, of those at one of them.
 
-    Cost: 0.4 ms, and 1.5 µs for each that is given.
+    Cost: 0.4 ms and 10 µs for each of a few that are wanted; else 1 ms, and 1.5 µs for each that is given.
 
     Raises: DamagedFrameError where the frame is not as it was written, or of a version that this program does not know.
     """
     content, outcomes = _content(frame), outcome_lines(frame.outcomes)
     lines = outcomes.decode().splitlines()
     rows = range(len(lines)) if places is None else _rows(b"\n" + outcomes, within(places, frame.first, frame.seq))
-    sizes, behind, texts = _texts(content, len(lines))
+    sizes, behind, texts = _texts(content, len(lines), rows)
     receipt_sizes = np.frombuffer(content.receipt_sizes, np.uint8).astype(np.int64)
     digits = np.where(behind, 2 * receipt_sizes, 0)
     ends, receipt_ends = np.cumsum(sizes - digits), np.cumsum(receipt_sizes)
@@ -186,19 +187,17 @@ def within(places: Sequence[int], first: int, last: int) -> Sequence[int]:
     return places[bisect_left(places, first) : bisect_right(places, last)]
 
 
-def _texts(content: _Content, count: int) -> tuple[Words, Words, memoryview]:
-    """Of each document its size and how far before its end the digits stood; and all documents without these."""
+def _texts(content: _Content, count: int, rows: Sequence[int]) -> tuple[Words, Words, memoryview]:
+    """Of each document its size and how far before its end the digits stood; and those of the rows without these."""
     whole = decompress(content.documents)
     if content.version == ROWS_VERSION:
         numbers = np.frombuffer(whole, _NUMBERS, 2 * count).reshape(-1, 2).astype(np.int64)
         return numbers[:, 0], numbers[:, 1], memoryview(whole)[8 * count :]
     sizes, behind, counts = (of_planes(whole, _NUMBERS, count, 4 * part * count) for part in range(3))
     digits = np.where(behind, 2 * np.frombuffer(content.receipt_sizes, np.uint8).astype(np.int64), 0)
-    return (
-        sizes,
-        behind,
-        by_rows(np.frombuffer(whole, np.uint8, offset=12 * count), np.cumsum(sizes - digits), counts).data,
-    )
+    columns, ends = np.frombuffer(whole, np.uint8, offset=12 * count), np.cumsum(sizes - digits)
+    texts = some_rows(columns, ends, counts, rows) if len(rows) <= FEW else by_rows(columns, ends, counts)
+    return sizes, behind, texts.data
 
 
 def _content(frame: DecisionFrame) -> _Content:
