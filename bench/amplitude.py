@@ -51,10 +51,13 @@ def main() -> int:
         environment = {**os.environ, **told, "AMPLITUDE_FROM": f"{day:%Y-%m-%d}"}
         command = [sys.executable, "-m", "shroff", "-C", str(folder), "sources", "sync", "app"]
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        said = subprocess.run(command, check=True, env=environment, stdout=subprocess.PIPE, text=True).stdout
         seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
         os.environ.update(environment)
-        with shroff.open(folder).opened.reading() as log:
+        opened = shroff.open(folder).opened
+        if not opened.has_log():
+            raise SystemExit(f"nothing was taken; it says: {said}; asked: {server.asked}; from {day:%Y-%m-%d}")
+        with opened.reading() as log:
             taken = sum(one.kind == "event" for some in log.read() for one in some)
     if taken != asked.events:
         raise SystemExit(f"{taken:,} of {asked.events:,} events are in the log")
