@@ -82,6 +82,7 @@ def test_schedules_run_now_and_are_paused_on_the_screen_and_by_programs(bank):
         assert "No jobs yet" in page
         token = await browser.csrf()
         form = {"csrf": token, "schedule": "nightly"}
+        assert "At 05:00 every day, Europe/Berlin<br>" in (await browser.get("/jobs")).body.decode()
         assert (await browser.post("/jobs/schedules", form | {"do": "pause"})).status == 303
         assert "Resume" in (await browser.get("/jobs")).body.decode()
         assert (await call(browser, "POST", f"{SCHEDULES}/nightly/resume")).json()["schedules"][0]["paused"] is False

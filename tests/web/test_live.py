@@ -255,6 +255,19 @@ def test_the_page_shows_all_without_a_script_and_makes_nothing_of_the_data_a_par
     run(bank, steps)
 
 
+def test_a_row_whose_reason_the_page_did_not_wait_for_says_where_it_comes_from(bank, monkeypatch):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(browser, payment(1, "2026-01-05T08:30:00Z", "1234.50"))
+        with monkeypatch.context() as patch:
+            patch.setattr(asks.service.reasons, "of", lambda names, within_s=0.0: {})
+            waits = (await browser.get("/live?period=1h")).body.decode()
+        assert 'data-why="/decisions/payment/p-1/why"' in waits
+        assert b"Paid at m-1" in (await browser.get("/decisions/payment/p-1/why")).body
+        assert "data-why" not in (await browser.get("/live?period=1h")).body.decode()
+
+    run(bank, steps)
+
+
 def test_the_stream_tells_the_parts_that_changed(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         listener = Listener(asks, browser)
