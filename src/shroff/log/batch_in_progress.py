@@ -8,8 +8,9 @@ takes its state with it: see `log.writer`.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -28,7 +29,17 @@ from shroff.log.history import label_id, label_key, waiting_body, waiting_label
 from shroff.log.known import Key, KnownRecords, NameKey
 from shroff.log.prepared import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, RunAnswers
 from shroff.log.state.fold import Folded
-from shroff.streams.log import Batch, LateEvent, Offset, PersonalValue, Record, Refused, UniqueValue, WaitingLabel
+from shroff.streams.log import (
+    Batch,
+    DecisionRow,
+    LateEvent,
+    Offset,
+    PersonalValue,
+    Record,
+    Refused,
+    UniqueValue,
+    WaitingLabel,
+)
 from shroff.streams.log_columns import RecordColumns
 
 
@@ -39,6 +50,9 @@ class _Early:
     label: LabelInput
     answer: Answer
     waiting: WaitingLabel
+
+
+REPEATS_SHARE: Final = 8  # of the events of a run one in so many may be a repeat, and the others stay columns
 
 
 class BatchInProgress:
@@ -84,7 +98,8 @@ class BatchInProgress:
 
     def prepared(self, submissions: Sequence[Submission], offsets: Sequence[Offset]) -> Prepared:
         """Everything that comes of these submissions, in their order."""
-        run = submissions if isinstance(submissions, EventRun) and self._is_all_new(submissions) else None
+        run = self._repeats_apart(submissions) if isinstance(submissions, EventRun) else None
+        run = run if run is not None and self._is_all_new(run) else None
         answers = [self._take(submission) for submission in submissions] if run is None else []
         placed = self._placed if run is None else self._take_run(run)
         effects = self._state.engine.step(placed)
@@ -102,15 +117,29 @@ class BatchInProgress:
 
     # ---- many events at once
 
+    def _repeats_apart(self, run: EventRun) -> EventRun | None:
+        """The run with events whose ids the log or the run itself has already among the others; None for many such."""
+        records, name = self._known.records, run.type.name
+        if not records and len(set(run.ids)) == len(run.ids):
+            return run
+        first: dict[str, int] = {}
+        rows = [row for row, id_ in enumerate(run.ids) if (name, id_) in records or first.setdefault(id_, row) != row]
+        return run.without(rows) if len(rows) <= len(run.ids) // REPEATS_SHARE else None
+
     def _is_all_new(self, run: EventRun) -> bool:
-        """Whether each event of a run would be taken, and nothing else be in it but what is refused or of no type."""
+        """Whether each event of a run would be taken, and nothing else be in it but repeats, refused lines and others.
+
+        Of the ids of a run none is twice or known, see `_repeats_apart`.
+        """
         known, watermark_ms, times = self._known, self._state.watermark_ms, run.times
-        if len(times) <= FEW or not self._decide or self._unique or known.records or known.late or known.waiting:
+        if len(times) <= FEW or not self._decide or self._unique or known.late or known.waiting:
             return False
-        if any(other.sent is not None or other.label is not None for other in run.others.values()):
-            return False
+        for other in run.others.values():
+            is_repeat = other.event is not None and other.type == run.type.name  # others are in the run
+            if not is_repeat and (other.sent is not None or other.label is not None):
+                return False
         newest = np.maximum.accumulate(times if watermark_ms is None else np.maximum(times, watermark_ms))
-        return bool((newest - times <= self._lateness_ms).all()) and len(set(run.ids)) == len(run.ids)
+        return bool((newest - times <= self._lateness_ms).all())
 
     def _take_run(self, run: EventRun) -> PlacedColumns:
         """Take events that all are new and in time."""
@@ -121,7 +150,10 @@ class BatchInProgress:
         if run.source != self._coming.where:
             self._coming.note(first, run.source)
         self._seq += len(run.ids)
-        self._batch.records = RecordColumns(name, first, run.ids, run.times, run.bodies)
+        self._batch.records = records = RecordColumns(name, first, run.ids, run.times, run.bodies)
+        again = {one.sent.id for one in run.others.values() if one.sent is not None}
+        for row in [row for row, id_ in enumerate(run.ids) if id_ in again] if again else ():
+            self._events[name, run.ids[row]] = run.event(row), records[row]
         return PlacedColumns(name, first, run.ids, run.times, run.bodies, run.columns, run.event)
 
     def _answers(self, run: EventRun, effects: Effects) -> Sequence[Answer]:
@@ -130,7 +162,9 @@ class BatchInProgress:
         if not run.others:
             return taken
         each = iter(taken)
-        return [self._take(run.others[at]) if at in run.others else next(each) for at in range(len(run))]
+        answers = [self._take(run.others[at]) if at in run.others else next(each) for at in range(len(run))]
+        self._fill_repeated({answer.seq: answer for answer in answers if answer.kind == DECIDED})
+        return answers
 
     # ---- one submission
 
@@ -407,6 +441,10 @@ class BatchInProgress:
         for answer in self._repeated_labels:
             record = self._known.records.get(("label", answer.id))
             answer.seq = self._label_places.get(answer.id, record.seq if record is not None else 0)
+        self._fill_repeated(decided)
+
+    def _fill_repeated(self, decided: Mapping[int, Answer | DecisionRow]) -> None:
+        """Give events that came again the decisions of the first ones, of this batch by their places."""
         for answer, key in self._repeated:
             row = decided.get(answer.seq) or self._known.decisions.get(key)
             if row is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain, islice, repeat
@@ -68,6 +68,7 @@ class EventRun(Sequence[Submission]):
     Args:
         careful: The submissions that validation made of odd lines, by their place.
         places: Where lines stand in their source.
+        apart: Events that are among the others, by their place; they are in `careful`.
     """
 
     def __init__(
@@ -77,9 +78,13 @@ class EventRun(Sequence[Submission]):
         read: ReadLines,
         careful: Mapping[int, Submission],
         places: Callable[[Sequence[int]], Iterable[str]],
+        apart: Collection[int] = (),
     ) -> None:
         self.source, self.type, self._read, self._places = source, type_, read, places
-        self._careful = {at: one.event for at, one in careful.items() if one.event and one.type == type_.name}
+        self._submissions = careful
+        self._careful = {
+            at: one.event for at, one in careful.items() if one.event and one.type == type_.name and at not in apart
+        }
         self.others = {at: one for at, one in careful.items() if at not in self._careful}
         size = len(read.lines)
         self.at: Sequence[int] = [at for at in range(size) if at not in self.others] if self.others else range(size)
@@ -87,7 +92,7 @@ class EventRun(Sequence[Submission]):
         self.ids: list[str] = self.columns.plain(type_.id_field).values.tolist()
         self.times: NDArray[np.int64] = self.columns.plain(type_.time_field).values
         others = {at: careful[at].body or read.codec.encode(event) for at, event in self._careful.items()}
-        bodies = read.bodies().but(others)
+        bodies = read.bodies().but(others | dict.fromkeys(apart, b""))
         self.bodies = JoinedTexts(bodies.data, bodies.ends[list(self.at)]) if self.others else bodies
         self._events: list[Event] | None = None
         self._asked = 0
@@ -125,6 +130,19 @@ class EventRun(Sequence[Submission]):
             made = map(Event, repeat(self.type.name), self.ids, self.times.tolist(), zip(*values, strict=True))
             self._events = list(made)
         return self._events
+
+    def without(self, rows: Sequence[int]) -> EventRun:
+        """The run with some of its events, by their rows, among the others."""
+        places = [self.at[row] for row in rows]
+        found = {
+            at: Submission(
+                *(self.source, place, partial(bytes, self._read.lines[at]), self.type.name),
+                *(self.event(row), None, None, self.bodies[row]),
+            )
+            for row, at, place in zip(rows, places, self._places(places), strict=True)
+        }
+        given = {**self._submissions, **found}
+        return EventRun(self.source, self.type, self._read, given, self._places, {*places, *self.others} & given.keys())
 
     def event(self, row: int) -> Event:
         """One of the events; few are made one by one."""
