@@ -158,13 +158,11 @@ class BatchInProgress:
 
     def _answers(self, run: EventRun, effects: Effects) -> Sequence[Answer]:
         """The answers to the lines of a run that was taken."""
-        taken = RunAnswers(run.type.name, self._seq + 1 - len(run.ids), run.ids, effects.columns)
-        if not run.others:
-            return taken
-        each = iter(taken)
-        answers = [self._take(run.others[at]) if at in run.others else next(each) for at in range(len(run))]
-        self._fill_repeated({answer.seq: answer for answer in answers if answer.kind == DECIDED})
-        return answers
+        first, decisions = self._seq + 1 - len(run.ids), effects.columns
+        others = {at: self._take(run.others[at]) for at in sorted(run.others)}
+        seqs = [answer.seq for answer, _ in self._repeated if answer.seq >= first]
+        self._fill_repeated({seq: decisions[seq - first] for seq in seqs} if decisions is not None else {})
+        return RunAnswers(run.type.name, first, run.ids, decisions, others)
 
     # ---- one submission
 
@@ -443,7 +441,7 @@ class BatchInProgress:
             answer.seq = self._label_places.get(answer.id, record.seq if record is not None else 0)
         self._fill_repeated(decided)
 
-    def _fill_repeated(self, decided: Mapping[int, Answer | DecisionRow]) -> None:
+    def _fill_repeated(self, decided: Mapping[int, DecisionRow]) -> None:
         """Give events that came again the decisions of the first ones, of this batch by their places."""
         for answer, key in self._repeated:
             row = decided.get(answer.seq) or self._known.decisions.get(key)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from operator import attrgetter
 from typing import Final, overload
 
@@ -24,6 +25,7 @@ LATE: Final = "late"  # and kept, beside the log
 
 
 _kind_of = attrgetter("kind", "is_label", "outcome")
+AnswerKind = tuple[str, bool, str]
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -50,42 +52,44 @@ class Answer(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunAnswers(Sequence[Answer]):
-    """Answers to events of one type that were all taken, each made when it is asked for.
+    """Answers to events of one type that were all taken, each made when it is asked for, and to others among them.
 
     Args:
         decisions: None for events that are not decided.
+        others: By their places among all.
     """
 
     type: str
     first: int
     ids: Sequence[str]
     decisions: DecisionColumns | None
+    others: Mapping[int, Answer]
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.ids) + len(self.others)
+
+    def __iter__(self) -> Iterator[Answer]:
+        name, seqs = repeat(self.type), range(self.first, self.first + len(self.ids))
+        taken = map(Answer, repeat(TAKEN), name, self.ids, seqs)
+        if self.decisions is not None:
+            shown = self.decisions.outcomes, self.decisions.documents
+            taken = map(Answer, repeat(DECIDED), name, self.ids, seqs, *shown)
+        return (self.others[at] if at in self.others else next(taken) for at in range(len(self)))
 
     @overload
     def __getitem__(self, at: int) -> Answer: ...
     @overload
     def __getitem__(self, at: slice) -> list[Answer]: ...
     def __getitem__(self, at: int | slice) -> Answer | list[Answer]:
-        if isinstance(at, slice):
-            return [self[row] for row in range(len(self))[at]]
-        row = range(len(self))[at]
-        answer = Answer(TAKEN, self.type, self.ids[row], self.first + row)
-        if self.decisions is not None:
-            answer.kind, answer.outcome, answer.document = (
-                DECIDED,
-                self.decisions.outcomes[row],
-                self.decisions.documents[row],
-            )
-        return answer
+        return list(self)[at]
 
-    def kinds(self) -> Counter[tuple[str, bool, str]]:
+    def kinds(self) -> Counter[AnswerKind]:
         """How many there are of each kind, whether of a label, and outcome."""
-        if self.decisions is None:
-            return Counter({(TAKEN, False, ""): len(self)})
-        return Counter({(DECIDED, False, name): count for name, count in Counter(self.decisions.outcomes).items()})
+        taken = Counter({(TAKEN, False, ""): len(self.ids)})
+        if self.decisions is not None:
+            outcomes = Counter(self.decisions.outcomes).items()
+            taken = Counter({(DECIDED, False, outcome): count for outcome, count in outcomes})
+        return taken + Counter(map(_kind_of, self.others.values()))
 
 
 @dataclass(slots=True)
@@ -106,7 +110,7 @@ class Prepared:
     decided_at_s: float = 0.0
     commit_s: float = 0.0
 
-    def kinds(self) -> Counter[tuple[str, bool, str]]:
+    def kinds(self) -> Counter[AnswerKind]:
         """How many answers there are of each kind, whether to a label, and outcome."""
         if isinstance(self.answers, RunAnswers):
             return self.answers.kinds()
