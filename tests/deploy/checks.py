@@ -38,6 +38,7 @@ from tools.servers.registry import VERSION as REGISTRY
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 IMAGE, COMPOSE, UNIT = "image/Dockerfile", "compose/compose.yaml", "systemd/shroff.service"
+PROJECT_IMAGE, LEFT_OUT = "image/project.Dockerfile", ("**/.shroff", "**/.env")
 SCHEMA = Path(__file__).with_name("compose-spec.json")  # of github.com/compose-spec/compose-go v2.16.2, schema/
 PACKAGES = {name: (name, [name]) for name in ("caddy", "shellcheck")} | {
     name: ("prometheus", ["prometheus", "prometheus-alertmanager"])
@@ -194,6 +195,13 @@ def image(deploy: Path) -> list[str]:
         if f"\n{line}() {{" not in (deploy / "image/build.sh").read_text(encoding="utf-8"):
             found.append(f"{IMAGE}: build.sh has no step {line}")
     found += commands(IMAGE, [json.loads(last["CMD"])])
+    project = (deploy / PROJECT_IMAGE).read_text(encoding="utf-8")
+    if f"COPY --chown={last.get('USER')} . /project\n" not in project:
+        found.append(f"{PROJECT_IMAGE}: it must copy the project to /project, for the user {last.get('USER')}")
+    left_out = (deploy / f"{PROJECT_IMAGE}.dockerignore").read_text(encoding="utf-8").split("\n")
+    found += [
+        f"{PROJECT_IMAGE}.dockerignore: {one} would get into the image" for one in LEFT_OUT if one not in left_out
+    ]
     return found + clients(deploy, text.rpartition("FROM ")[2]) + health(deploy)
 
 

@@ -148,10 +148,30 @@ def dashboards(deploy: Path) -> list[str]:
     found += [
         f"grafana: {one} is shown, or is no metric" for one in sorted(set(UNSHOWN) & shown | set(UNSHOWN) - families)
     ]
+    found += data_sources(deploy)
     folder = re.findall(r"path: (\S+)", (deploy / "compose/dashboards.yaml").read_text(encoding="utf-8"))
     if f"../grafana:{folder[0]}:ro" not in (deploy / COMPOSE).read_text(encoding="utf-8"):
         found.append(f"{COMPOSE}: Grafana does not get the dashboards in {folder[0]}")
     return found
+
+
+def data_sources(deploy: Path) -> Iterator[str]:
+    """Faults of Grafana's data sources: those that panels ask, and the secrets that they read."""
+    file = "compose/grafana.yaml"
+    text = (deploy / file).read_text(encoding="utf-8")
+    try:
+        given = {one["type"] for one in yaml.safe_load(text)["datasources"]}
+    except yaml.YAMLError as error:
+        yield f"{file}: {error}"
+        return
+    boards = [json.loads(path.read_text(encoding="utf-8")) for path in (deploy / "grafana").glob("*.json")]
+    chosen_from = {
+        one["query"] for board in boards for one in board["templating"]["list"] if one["type"] == "datasource"
+    }
+    yield from (f"{file}: no source of {kind}, which panels ask" for kind in chosen_from - given)
+    secrets = yaml.safe_load((deploy / COMPOSE).read_text(encoding="utf-8"))["services"]["grafana"]["secrets"]
+    named = re.findall(r"\$__file\{/run/secrets/(\w+)\}", text)
+    yield from (f"{file}: it gets no secret {one}" for one in named if one not in secrets)
 
 
 def queries(board: Mapping[str, Any]) -> list[str]:
