@@ -324,6 +324,15 @@ def test_windows_that_are_written_later_and_events_that_were_committed_late_are_
     assert read == [1]  # the window that is new
 
 
+def test_a_run_to_a_moment_that_has_passed_waits_for_nothing(tmp_path: Path):
+    bank, waited = bank_in(tmp_path / "bank"), []
+    bank.write([(FIRST_MS, [payment("a", FIRST_MS)])])
+    bank.now_ms = FIRST_MS + 3 * EVERY_MS
+    built = list(bank.project.summaries.run(last=text_of(FIRST_MS + EVERY_MS), wait=waited.append))
+
+    assert ([one.windows for one in built], waited) == ([1], [])
+
+
 def test_most_events_are_compared_by_the_counts_that_the_log_notes(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(event_notes, "EVERY", 1)
     bank, chance, found, read = bank_in(tmp_path / "bank"), random.Random(5), [], []

@@ -31,7 +31,7 @@ from shroff.worker.serving import delivery as working_delivery
 from shroff.worker.serving import lead as working_lead
 from shroff.worker.serving import named_reader
 from shroff.worker.serving import worker as working
-from shroff.worker.serving.counts import Latencies, WorkerOptions
+from shroff.worker.serving.counts import BatchTally, Latencies, WorkerOptions
 from shroff.worker.serving.poison_messages import IN_A_ROW_MAX
 from shroff.worker.serving.worker import Worker
 from tests.support.effort import times
@@ -580,6 +580,16 @@ def test_what_is_asked_is_done_between_batches_and_while_nothing_comes(place):
     assert place.log.reply_to(first) is not None
     assert place.log.reply_to(second[0]) is not None
     assert len([one for records in place.log.labels_after() for one in records]) == 2
+
+
+def test_metrics_count_the_labels_that_other_processes_bring(place):
+    ask_for_a_label(place, "payment/p3")
+    worker = Worker(place, MemorySource(topic(50)), WorkerOptions(until_idle_s=0.2))
+    tally = worker.work.counts.tally = BatchTally()
+    work = worker.run()
+
+    assert (work.counts.labels.read, work.counts.labels.appended) == (1, 1)
+    assert (sum(tally.label_s["fraud"].counts), tally.unreconciled) == (1, 0)
 
 
 def test_a_request_that_the_program_fails_at_is_refused_and_the_work_goes_on(place, monkeypatch):

@@ -65,7 +65,6 @@ class RequestLoop:
     ) -> None:
         log, writer, work, careful, tell = term.log, term.writer, term.work, term.careful, term.tell
         self._log, self._writer, self._inbox, self._queue, self._hooks = log, writer, term.inbox, queue, hooks
-        term.inbox.count = work.counts.add
         self._work, self._poison = work, careful
         self._held = ExitStack()
         self._outflow = Outflow(log, term.delivering, self._held, tell)

@@ -85,9 +85,8 @@ class Summaries:
 
         first_ms, last_ms = moment_ms(first, "--from"), moment_ms(last, "--to")
         settings = self.settings
-        complete_ms = 0
         with self._writer() as writer:
-            while last_ms is None or complete_ms < last_ms:
+            while True:
                 complete_ms = writer.complete_ms()
                 try:
                     with self._logs() as logs:
@@ -96,10 +95,11 @@ class Summaries:
                         )
                 except TransientError as error:
                     say(f"{error}; trying again in {AGAIN_S:.0f} s")
-                    complete_ms = 0
                     wait(AGAIN_S)
                     continue
                 yield built
+                if last_ms is not None and complete_ms >= last_ms:
+                    return
                 due_ms = complete_ms + settings.every_ms + settings.delay_ms
                 wait(max(due_ms - self._opened.now_ms(), 0) / 1_000)
 

@@ -181,6 +181,7 @@ class Leader(ABC):
             for words in (*writer.warnings, *definitions.remarks()):
                 self._tell(words)
             with closing(place.inbox(writer, log)) as inbox:
+                inbox.count = self.work.counts.add
                 if self._refusal and inbox.has_requests():
                     inbox.refuse_next(self._refusal)
                 self._refusal = ""
