@@ -202,7 +202,7 @@ async def _sent(service: Service, request: Request, call: AskingCall, mail: Mail
     """Send a mail, and say to how many. Raises: ProblemError where nothing is sent; TransientError."""
     strangers = [one for one in mail.to if one not in call.recipients]
     if strangers:
-        words = f"{len(strangers)} of the recipients are not in calls.yaml; nothing was sent"
+        words = f"recipients that are not in calls.yaml: {len(strangers)}; nothing was sent"
         raise ProblemError(422, "bad-recipient", "The request was refused", words)
     key = request.headers.get(KEY, "")
     if len(key) > KEY_LENGTH_MAX:
