@@ -21,6 +21,7 @@ from shroff.log import batch_in_progress
 from shroff.log.batch_in_progress import BatchInProgress
 from shroff.log.columns import lines as line_runs
 from shroff.log.columns.lines import EventRun, submissions_in_runs
+from shroff.log.prepared import Answer, RunAnswers
 from shroff.worker.file_order import Overlaps, arranged
 from shroff.worker.ingest import ingest
 from tests.support.effort import examples, times
@@ -139,13 +140,18 @@ Files = Sequence[tuple[str, bytes]]
 def left_by(files: Files, size: int, *, in_runs: bool) -> list[object]:
     """What a log has after files were taken in batches of a size, and the answers to their lines."""
     log, answers = MemoryLog(), list[object]()
+
+    def told(some: Sequence[Answer]) -> None:
+        answers.extend(some)
+        assert [some[at] for at in range(len(some))] == list(some)
+
     one = writer(log, CHANGES)
     intake = Intake(PROJECT.events, PROJECT.settings, None)
     for number, (type_, content) in enumerate(files):
         with read_stream(BytesIO(content), "jsonl", name="x") as lines:
             read = submissions_in_runs if in_runs else Intake.submissions
             found = [(f"{number}.jsonl", read(intake, lines, f"{number}.jsonl", type_))]
-            ingest(one, arranged(found, one, warn=lambda _: None), batch_size=size, on_batch=answers.extend)
+            ingest(one, arranged(found, one, warn=lambda _: None), batch_size=size, on_batch=told)
     parts = log.decisions_after, log.flags_after, log.hits_after
     beside = log.refused_list(), log.outbox(10_000), log.remarks(), log.waiting_all(), log.offsets("event sources")
     return [list(log.read(size=9_999)), *([row for rows in part() for row in rows] for part in parts), beside, answers]
@@ -158,7 +164,7 @@ def runs_of(size: int, seen: list[bool] | None = None) -> Iterator[None]:
         patch.setattr(line_runs, "RUN", size)
         patch.setattr(line_runs, "COLUMNS_MIN", 1)
         if size == 3:  # numbers of texts start again soon
-            patch.setattr(line_runs, "TEXTS_MAX", 2)
+            patch.setattr(line_runs, "TEXTS_BYTES_MAX", 300)
         patch.setattr(batch_in_progress, "FEW", 0)
         patch.setattr(batch_in_progress, "REPEATS_SHARE", 2)
         is_all_new = BatchInProgress._is_all_new
@@ -244,6 +250,13 @@ def test_repeats_leave_the_events_around_them_columns(size: int):
     assert found == left_by(files, size, in_runs=False)
     assert any(seen)
     assert size < 256 or all(seen)
+
+
+def test_one_answer_of_a_run_is_made_alone(monkeypatch: pytest.MonkeyPatch):
+    answers = RunAnswers("payment", 5, ["a", "b"], None, {1: Answer("refused")})
+    monkeypatch.setattr(RunAnswers, "__iter__", None)
+
+    assert [(answers[at].id, answers[at].seq) for at in (0, 1, 2, -1)] == [("a", 5), ("", 0), ("b", 6), ("b", 6)]
 
 
 @pytest.mark.parametrize("size", [1, 3, 256])

@@ -81,7 +81,16 @@ class RunAnswers(Sequence[Answer]):
     @overload
     def __getitem__(self, at: slice) -> list[Answer]: ...
     def __getitem__(self, at: int | slice) -> Answer | list[Answer]:
-        return list(self)[at]
+        if isinstance(at, slice):
+            return list(self)[at]
+        place = range(len(self))[at]
+        if place in self.others:
+            return self.others[place]
+        row = place - sum(other < place for other in self.others)
+        if self.decisions is None:
+            return Answer(TAKEN, self.type, self.ids[row], self.first + row)
+        shown = self.decisions.outcomes[row], self.decisions.documents[row]
+        return Answer(DECIDED, self.type, self.ids[row], self.first + row, *shown)
 
     def kinds(self) -> Counter[AnswerKind]:
         """How many there are of each kind, whether of a label, and outcome."""

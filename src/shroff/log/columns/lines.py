@@ -46,7 +46,7 @@ _KINDS: Final = {
     "time": kernel.TIME,
 }
 _TEXTS: Final = frozenset({kernel.TEXT, kernel.CHOICE})
-TEXTS_MAX: Final = 1 << 20  # of a field that are numbered: behind so many it starts again
+TEXTS_BYTES_MAX: Final = 64 << 20  # of the texts of a field that are numbered: above it, their numbers start again
 _KEY: Final[Key] = (np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64)))
 _SLACK: Final = bytes(32)  # texts are copied by whole vectors
 
@@ -215,7 +215,7 @@ class LineForm:
         if not self._is_coded[number]:
             return None
         found = self._texts.get(number)
-        if found is None or len(found.dictionary.values) > TEXTS_MAX:
+        if found is None or found.size > TEXTS_BYTES_MAX:
             found = self._texts[number] = TextCodes()
         return found
 

@@ -12,15 +12,20 @@ from shroff.features.frames import Dictionary
 
 FULLEST: Final = 0.7  # of a table of hashes
 SMALLEST: Final = 1 << 12
+BESIDE: Final = 128  # bytes of memory that a text takes beside its characters: as an object, in lists and in the table
 Key = tuple[np.uint64, np.uint64]
 Hashes = NDArray[np.uint64]
 
 
 class TextCodes:
-    """The texts of a column that were met so far, in a dictionary, and their numbers by hashes under a key."""
+    """The texts of a column that were met so far, in a dictionary, and their numbers by hashes under a key.
+
+    Attributes:
+        size: About how many bytes of memory they take.
+    """
 
     def __init__(self) -> None:
-        self.dictionary = Dictionary()
+        self.dictionary, self.size = Dictionary(), 0
         self._slots, self._numbers = np.zeros((0, 2), np.uint64), np.zeros(0, np.int32)
 
     def of(self, hashes: Hashes, texts: Callable[[NDArray[np.int64]], list[str]]) -> NDArray[np.int32]:
@@ -32,7 +37,9 @@ class TextCodes:
             self._slots, self._numbers = grown(self._slots, self._numbers, len(known) + len(hashes))
         codes, is_new = np.empty(len(hashes), np.int32), np.empty(len(hashes), np.uint8)
         if code_texts(hashes, self._slots, self._numbers, len(known), codes, is_new) > len(known):
-            known.extend(texts(is_new.nonzero()[0]))
+            new = texts(is_new.nonzero()[0])
+            known.extend(new)
+            self.size += sum(map(len, new)) + BESIDE * len(new)
         return codes
 
 
