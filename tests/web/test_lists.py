@@ -89,6 +89,8 @@ def test_a_value_is_added_with_why_and_until_and_decides_from_the_next_event_on(
         assert lines(bank)[1:] == ["c-2,,ann,2027-01-30T23:00:00Z"]
         wrong = await send(browser, f"/lists/{LIST}", value="c-3", expires_at="2027-01-31", zone="Mars/North")
         assert (wrong.status, b"is not a time zone" in wrong.body) == (422, True)
+        wrong = await send(browser, f"/lists/{LIST}", value="c-3", expires_at="0001-01-01", zone="Asia/Tokyo")
+        assert (wrong.status, b"is not a time; write it as" in wrong.body) == (422, True)
         decided = await call(browser, "POST", "/api/v1/events/payment", PAYMENT)
         assert "blocked_card" in decided.json()["rules"]
         (act, _) = acts(asks, "list.change")

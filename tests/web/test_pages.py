@@ -216,7 +216,7 @@ def test_a_time_zone_and_a_theme_of_ones_own_are_kept_and_stand_on_all_pages(ban
         await let_in(asks, browser)
         assert "data-theme" not in (await browser.get("/me")).body.decode()
         csrf = await browser.csrf()
-        for form in ({"zone": "Mars/North"}, {"theme": "pink"}):
+        for form in ({"zone": "Mars/North"}, {"zone": "Factory"}, {"zone": "localtime"}, {"theme": "pink"}):
             assert (await browser.post("/me/display", {"csrf": csrf, **form})).status == 422
         done = await browser.post("/me/display", {"csrf": csrf, "zone": "Asia/Tokyo", "theme": "dark"})
         assert (done.status, done.headers["location"]) == (303, "/me?said=saved")

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Final, TypedDict
 from zoneinfo import available_timezones
 
@@ -129,12 +130,20 @@ def rename(desk: Desk, who: Who, name: str, *, display_name: str, email: str) ->
     return _changed(desk, who, name, "user.rename", now)
 
 
+@cache
+def zones() -> list[str]:
+    """Time zones by region and city, which browsers know as well."""
+    return sorted(
+        zone for zone in available_timezones() if "/" in zone and not zone.startswith(("Etc/", "posix", "right"))
+    )
+
+
 def set_screen(desk: Desk, who: Who, zone: str, theme: str) -> User:
     """Set the time zone and theme of one's own pages; empty for those of the browser.
 
     Raises: UsageError for a zone or theme that does not exist, and for a caller who is no user.
     """
-    if zone and zone not in available_timezones():
+    if zone and zone != "UTC" and zone not in zones():
         raise UsageError(f"{zone!r} is not a time zone, such as Europe/Berlin.")
     if theme not in THEMES:
         raise UsageError(f"{theme!r} is not a theme; themes are {', '.join(filter(None, THEMES))}.")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Final
-from zoneinfo import available_timezones
 
 from starlette.responses import Response
 
@@ -68,14 +66,6 @@ async def set_display(service: Service, request: Request) -> Response:
     return see_other(f"{ME}?said=saved")
 
 
-@cache
-def _zones() -> list[str]:
-    """Time zones by region and city."""
-    return sorted(
-        zone for zone in available_timezones() if "/" in zone and not zone.startswith(("Etc/", "posix", "right"))
-    )
-
-
 def _me(service: Service, request: Request, mistake: str = "", status: int = 422, zone: str | None = None) -> Response:
     signed_in = request.signed_in
     assert signed_in is not None
@@ -85,7 +75,7 @@ def _me(service: Service, request: Request, mistake: str = "", status: int = 422
         "said": "" if mistake else SAID.get(request.query_params.get("said", ""), ""),
         "right_words": RIGHT_WORDS,
         "zone": signed_in.user.zone if zone is None else zone,
-        "zones": _zones(),
+        "zones": users.zones(),
         "theme": signed_in.user.theme,
         "themes": THEMES,
     }

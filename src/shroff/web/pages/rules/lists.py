@@ -171,13 +171,13 @@ def instant(text: str, zone: str) -> str:
         return ""
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is not a time; write it as 2027-01-31 or 2027-01-31T12:00.") from None
-    if at.tzinfo is None:
-        if zone not in available_timezones():
+        if at.tzinfo is None and zone in available_timezones():
+            at = at.replace(tzinfo=ZoneInfo(zone))
+        elif at.tzinfo is None:
             raise UsageError(f"{zone!r} is not a time zone, such as Europe/Berlin.")
-        at = at.replace(tzinfo=ZoneInfo(zone))
-    at = at.astimezone(UTC)
+        at = at.astimezone(UTC)
+    except (ValueError, OverflowError):  # or it is before the year 1 in UTC
+        raise UsageError(f"{text!r} is not a time; write it as 2027-01-31 or 2027-01-31T12:00.") from None
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
