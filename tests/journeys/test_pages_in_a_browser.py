@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
@@ -227,13 +227,26 @@ def test_a_time_zone_and_a_theme_of_ones_own_are_those_of_every_page(bank, page)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 20, 23)"
     page.get_by_label("Value").fill("c-of-tokyo")
     page.get_by_label("Expires").fill("2027-03-01")
-    expect(page.get_by_text("At 00:00 of that day, time in Tokyo")).to_be_visible()
+    expect(page.get_by_text("At 00:00 on that day, Tokyo time")).to_be_visible()
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_role("row", name="c-of-tokyo")).to_contain_text("1 March 2027, 00:00")
     with bank.client() as client:
         entries = client.get("/api/v1/lists/blocked_cards").json()["entries"]
     assert [one["expires_at"] for one in entries if one["value"] == "c-of-tokyo"] == ["2027-02-28T15:00:00Z"]
     set_to("", "")
+    expect(page.locator("[data-zone]").last).to_have_text("times in Berlin")
+
+
+def test_a_time_zone_that_the_browser_lacks_leaves_the_page_in_its_own(bank, page):
+    def elsewhere(route: Route) -> None:
+        body = route.fetch().text()
+        route.fulfill(
+            body=body.replace('<html lang="en"', '<html lang="en" data-time-zone="Mars/North"'),
+            content_type="text/html",
+        )
+
+    page.route("**/me", elsewhere)
+    page.goto(f"{bank.url}/me")
     expect(page.locator("[data-zone]").last).to_have_text("times in Berlin")
 
 

@@ -101,8 +101,17 @@ function showHints() {
   );
 }
 
-/** The viewer's time zone: their own setting, or the browser's. */
-const timeZone = document.documentElement.dataset.timeZone || Intl.DateTimeFormat().resolvedOptions().timeZone;
+/** The viewer's time zone: their own setting where this browser knows it, or else the browser's. */
+function ownZone() {
+  const own = document.documentElement.dataset.timeZone;
+  try {
+    new Intl.DateTimeFormat("en-GB", { timeZone: own });
+    return own;
+  } catch {
+    return undefined; // an older browser lacks some zones
+  }
+}
+const timeZone = ownZone() || Intl.DateTimeFormat().resolvedOptions().timeZone;
 const written = (at, options) => new Intl.DateTimeFormat("en-GB", { timeZone, ...options }).format(at);
 const yearOf = (at) => written(at, { year: "numeric" });
 
@@ -128,7 +137,7 @@ export function localTimes(root = document) {
   }
   const city = timeZone.split("/").pop().replaceAll("_", " ");
   for (const element of document.querySelectorAll("[data-zone]")) {
-    element.textContent = `${element.dataset.zone || "times in"} ${city}`;
+    element.textContent = (element.dataset.zone || "times in {}").replace("{}", city);
   }
   for (const field of document.querySelectorAll("input[data-time-zone]")) {
     field.value = timeZone; // a day that is filled in is one of the viewer's
