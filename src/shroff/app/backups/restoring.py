@@ -146,7 +146,7 @@ def restore(
                 kept.enter_context(tool.emptied(again=into.again))
             for name, tool in tools.items():
                 held += restore_log(tool, vault, last.databases[name], IN_DOUBT, progress)
-                left = f"Its log is in {tool.place}: remove the tables there before you try again"
+                left = f"Its log is in {tool.place}: try again with --again, which removes it first"
                 on_step(name)
             for name in last.databases.keys() - tools.keys():
                 path = _inside(part, name)
