@@ -217,6 +217,15 @@ def test_a_digest_gathers_what_came_within_its_time(tmp_path):
     assert len(bank.post.mails) == 1
 
 
+def test_reasons_of_flags_are_told_with_separators_and_no_separator_hides_a_card(tmp_path):
+    bank = Bank(tmp_path, notice(f"{TEAM}digest: 1h\n"))
+    bank.pay(payment("p-1", "1189.90"), payment("p-2", "411111111111.00"))
+    bank.tell()
+    text = text_of(bank.tell(later_ms=HOUR_MS).read[0])
+    assert "card c-1: A payment of 1,189.90 EUR at Corvane" in text
+    assert "card c-1: A payment of \N{BULLET}\N{BULLET}\N{BULLET}\N{BULLET} 1111.00 at Corvane" in text
+
+
 def test_many_at_once_are_one_mail_that_shows_some_and_counts_the_rest(tmp_path):
     bank = Bank(tmp_path, notice(f"{TEAM}digest: 1h\n"))
     bank.pay(*(payment(f"p-{number}", card=f"c-{number}") for number in range(60)))

@@ -336,13 +336,15 @@ def called(tmp_path, hook: Hook) -> Bank:
 def test_a_webhook_is_called_once_for_each_and_signed(tmp_path, hook, monkeypatch):
     monkeypatch.setenv("HOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     bank = called(tmp_path, hook)
-    bank.pay(payment("p-1"), payment("p-2"))
+    bank.pay(payment("p-1", "1189.90"), payment("p-2", "1189.90"))
     for _ in range(3):
         bank.tell()
 
     bodies = [msgspec.json.decode(body) for _, body in hook.calls]
     assert sorted(one["event"] for one in bodies) == ["payment/p-1", "payment/p-2"]
     assert {(one["kind"], one["rule"], one["outcome"]) for one in bodies} == {("flag", "large", "review")}
+    recorded = "A payment of 1189.90 at Corvane"  # as the receipt covers it
+    assert [(one["reason"], one["reasons"]) for one in bodies] == 2 * [(recorded, [recorded])]
     assert len({headers["webhook-id"] for headers, _ in hook.calls}) == 2
     assert all(headers["webhook-signature"].startswith("v1,") for headers, _ in hook.calls)
     assert "whsec" not in repr((bank.project.notice_files.declared, bank.letters()))

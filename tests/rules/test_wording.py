@@ -25,13 +25,31 @@ RULES = """
   when: this.amount > 10
   reason: "{this.amount} EUR, new device: {card.new_device}, {card.amount_to_mean} times"
   effect: review
+- id: coded
+  on: payment
+  by: card
+  when: this.amount > 10
+  reason: "code {this.code}, then {max(payment.code) over 30d}"
+  effect: review
+- id: texts
+  on: payment
+  by: card
+  when: this.amount > 10
+  reason: >-
+    {this.payment_id} at {this.card} at {this.merchant} at {this.payment_id} at {this.card} at {this.merchant} for
+    {this.amount}
+  effect: review
 """
+MORE = " at b at c at d at e at f"
 
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], str]:
     folder: Path = tmp_path_factory.mktemp("words") / "bank"
     shutil.copytree(TEMPLATE_FOLDER / "payments", folder)
+    events = (folder / "events.yaml").read_text(encoding="utf-8")
+    events = events.replace("    amount: money", "    code: integer?\n    amount: money", 1)
+    (folder / "events.yaml").write_text(events, encoding="utf-8")
     (folder / "rules" / "more.yaml").write_text(RULES, encoding="utf-8")
     return reasons_of(app.open_exactly(folder).definitions)
 
@@ -48,6 +66,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], str]:
         ("named", "12.50 EUR, new device: true, 22.1234 times", "12.50 EUR, new device: yes, 22.12 times"),
         ("named", "12.50 GBP of another version", "12.50 GBP of another version"),
         ("gone", "1661.90 at m-1", "1661.90 at m-1"),
+        ("texts", "a at b at c at d at e at f for 1000.00", "a at b at c at d at e at f for 1,000.00 EUR"),
+        ("texts", f"{'a' * 463}{MORE} for 1000.00", f"{'a' * 463}{MORE} for 1,000.00 EUR"),
+        ("texts", f"{'a' * 464}{MORE} for 1000.00", f"{'a' * 464}{MORE} for 1000.00"),
+        ("texts", f"{' at ' * 120}x", f"{' at ' * 120}x"),  # 180 million ways to part it, and
+        ("texts", " at " * 16_384, " at " * 16_384),  # of 64 KiB as good as endlessly many
+        ("coded", "code 5411, then 1234", "code 5411, then 1234"),
     ],
 )
 def test_a_recorded_reason_is_told_with_currency_and_separators(told, rule, stored, words):

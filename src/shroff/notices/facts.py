@@ -39,7 +39,7 @@ class NoticeEvent:
     personal: Mapping[str, str]
     outcome: str
     receipt: str
-    reasons: Sequence[str]
+    reasons: Sequence[tuple[str, str]]  # as recorded: of which rule, and its text
     flags: Sequence[FlagRow]
 
     @property
@@ -80,7 +80,7 @@ class Facts:
             personal,
             "" if row is None else row.outcome,
             "" if row is None else f"sha256:{row.receipt.hex()}",
-            [self._reasons(str(one["code"]), str(one["text"])) for one in (document or {}).get("reasons", ())],
+            [(str(one["code"]), str(one["text"])) for one in (document or {}).get("reasons", ())],
             flags,
         )
 
@@ -128,6 +128,10 @@ class Facts:
         """Where an event says that it is told; empty where it says no address, or one with a card's number in it."""
         found = "" if notice.to.of_event is None else self.said(notice.to.of_event, told)
         return found if is_address(found) and not has_card(found) else ""
+
+    def reason(self, rule: str, stored: str) -> str:
+        """A recorded reason as mails tell it: without separators if they would hide the number of a card."""
+        return plain(self._reasons(rule, stored) if plain(stored) == one_line(stored) else stored)
 
     def shown(self, notice: Notice, told: NoticeEvent, language: str) -> dict[str, str]:
         """What `show` names, as people may see it."""

@@ -66,6 +66,8 @@ _SHAPES: Final = {  # of values in recorded texts, by the kind of their type
     "boolean": rf"({MISSING}|true|false)",
     "duration": rf"({MISSING}|-?(?:\d+(?:ms|[dhms]))+)",
 }
+_TEXT: Final = "(.*?)"  # a value of any other type
+_TOLD_MAX: Final = 500  # characters: longer reasons stay as recorded, so that nobody's text makes a search long
 _BETWEEN: Final = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
 _TURNED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 
@@ -90,12 +92,17 @@ def in_words(rule: Rule, teller: ValueWording) -> str:
 def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
     """The reason of a hit as people read it, from its recorded text: money with its currency, numbers with separators.
 
-    The recorded text where it is not of this rule's reason, as after the rule has changed.
+    The recorded text where it is not of this rule's reason, as after the rule has changed, and where it has more than
+    500 characters. Integers get separators where they count something: those of a field may be codes.
     """
     parts = rule.reason
-    shapes = (re.escape(one) if isinstance(one, str) else _SHAPES.get(one.type.kind, "(.*?)") for one in parts)
-    found = re.fullmatch("".join(shapes), stored, re.DOTALL)
-    if not parts or found is None:
+    if not parts or len(stored) > _TOLD_MAX:
+        return stored
+    shapes = "".join(re.escape(one) if isinstance(one, str) else _SHAPES.get(one.type.kind, _TEXT) for one in parts)
+    # A text ends where what follows it first fits, and is not tried again: else each text would multiply the work.
+    runs = shapes.replace(_TEXT, f")(?>{_TEXT}")
+    found = re.match(rf"(?>{runs}\Z)", stored, re.DOTALL)
+    if found is None:
         return stored
     said, texts = "", iter(found.groups())
     for part, after in zip(parts, [*parts[1:], ""], strict=True):
@@ -105,7 +112,9 @@ def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
         wording, text = teller.wording(_bare(part)), next(texts)
         unit = "" if text == MISSING else teller.unit(part.type, wording)
         is_said = isinstance(after, str) and after.startswith(unit)
-        said += _read_back(part.type, text, teller, wording) + ("" if is_said else unit)
+        is_code = part.type.kind == "integer" and not _is_count(teller.plain(_bare(part)))
+        said += text if is_code else _read_back(part.type, text, teller, wording)
+        said += "" if is_said else unit
     return said
 
 
@@ -127,6 +136,10 @@ def _read_back(type_: Type, text: str, teller: ValueWording, wording: Wording) -
             length = parse_duration(text.removeprefix("-"))
             return teller.value(type_, -length if text.startswith("-") else length, wording)
     return text
+
+
+def _is_count(node: Node) -> bool:
+    return isinstance(node, Aggregate) and AGGREGATES[node.function].is_tally
 
 
 def _bare(node: Node) -> Node:

@@ -54,17 +54,17 @@ class ClientPrograms:
         return path, said
 
 
-def check_removable(place: str, found: Iterable[str], what: str, statement: str, *, is_left: bool, again: bool) -> None:
+def check_removable(place: str, found: Iterable[str], what: str, *, is_left: bool, again: bool) -> None:
     """See that tables are those of an interrupted restore, which the user wants to remove.
 
     Args:
         found: Their names, without a prefix.
         what: They, in words.
-        statement: Removes them.
         is_left: Whether they have the mark of a restore, which no log in use has.
         again: Whether the user wants to remove those.
 
-    Raises: UsageError, with the remedy, where they must stay.
+    Raises: UsageError, with the remedy, where they must stay. It names no command that removes tables: those that are
+        not of a restore may be another log in use.
     """
     others = sorted(set(found) - _tables_of_ours())
     if is_left and again and not others:
@@ -72,8 +72,8 @@ def check_removable(place: str, found: Iterable[str], what: str, statement: str,
     cure = "Name an empty database with --store."
     if is_left and others:
         cure = (
-            f"An interrupted restore left tables there, but not {', '.join(others)}: look at these, then remove all "
-            f"with '{statement}' and run the command again."
+            f"An interrupted restore left tables there, but not {', '.join(others)}: move these elsewhere and run the "
+            f"command again with --again, or name an empty database with --store."
         )
     elif is_left:
         cure = "An interrupted restore left them: run the command again with --again, which removes them first."

@@ -80,10 +80,10 @@ class MariadbDump:
                 if not is_free:
                     raise LogBusyError(f"{self.place}: another restore into it is running")
                 if names := self._names(ask):
-                    what, drop = f"it has tables that begin with {self.tables!r}", _dropping(names)
+                    what = f"it has tables that begin with {self.tables!r}"
                     found = [name.removeprefix(self.tables) for name in names if name != self._name(MARK)]
-                    check_removable(self.place, found, what, drop, is_left=self._name(MARK) in names, again=again)
-                    ask(drop)
+                    check_removable(self.place, found, what, is_left=self._name(MARK) in names, again=again)
+                    ask(_dropping(names))
             yield
 
     def load(self, pieces: Iterable[bytes], holds: Sequence[object]) -> int:

@@ -84,10 +84,9 @@ class PostgresDump:
                 if found:
                     marked = "SELECT obj_description(to_regnamespace(%s), 'pg_namespace')"
                     (mark,) = _row(connection, marked, (self.tables,))
-                    names, drop = [name for (name,) in found], f"DROP SCHEMA {self.tables} CASCADE"
-                    what = f"the schema {self.tables} is not empty"
-                    check_removable(self.place, names, what, drop, is_left=mark == UNFINISHED, again=again)
-                    connection.execute(drop)
+                    names, what = [name for (name,) in found], f"the schema {self.tables} is not empty"
+                    check_removable(self.place, names, what, is_left=mark == UNFINISHED, again=again)
+                    connection.execute(f"DROP SCHEMA {self.tables} CASCADE")
             yield
 
     def load(self, pieces: Iterable[bytes], holds: Sequence[object]) -> int:

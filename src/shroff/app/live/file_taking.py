@@ -265,7 +265,7 @@ class FileTaking:
                     self.tell(f"{error.by} writes the log, and ingests these lines between its own batches")
                     return self._append_beside(name, submissions, now, before, read)
                 return self._append_here(name, submissions, now, writer, log, read)
-            except UsageError as error:  # too many of its lines are too late; nothing was written
+            except UsageError as error:  # too many of its lines are too late, or it cannot be read further
                 why = _words(error, path)
         return self._set_aside(name, progress, before, why)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -128,10 +128,10 @@ class Letters:
             parts = self.facts.document(notice, told)
             found = "{" + ",".join(f"{msgspec.json.encode(name).decode()}:{text}" for name, text in parts.items()) + "}"
             return told.id, found.encode()
-        named = _named(due, told)
+        named = _named(due, told, lambda _, recorded: plain(recorded))
         body = {"notice": notice.name, "kind": due.kind, "event": due.event, "rule": due.rule, **named}
         if told is not None:
-            body |= {"outcome": told.outcome, "receipt": told.receipt, "reasons": list(told.reasons)}
+            body |= {"outcome": told.outcome, "receipt": told.receipt, "reasons": [text for _, text in told.reasons]}
         return (told.id if told is not None else due.key), msgspec.json.encode(body)
 
     # Below: one notification
@@ -140,7 +140,7 @@ class Letters:
         return self.facts.told(log, due.event) if due.event else None
 
     def _item(self, notice: Notice, due: Due, told: NoticeEvent | None, language: str, zone: str) -> dict[str, Any]:
-        words, named = WORDS[language], _named(due, told)
+        words, named = WORDS[language], _named(due, told, self.facts.reason)
         outcome = str(named.get("outcome", ""))
         named["outcome"] = words.get(outcome, outcome)
         own_answer = str(named.get("answer", ""))
@@ -153,7 +153,8 @@ class Letters:
         facts = [] if told is None else self._facts(notice, told, language, zone)
         if due.kind == "case" and "case" in named and notice.text_kind != RECEIPT:
             facts.append((words["the_case"], f"{self._sender.url.rstrip('/')}/cases/{named['case']}"))
-        reasons = [plain(reason) for reason in told.reasons] if told is not None and due.kind == "decision" else []
+        recorded = told.reasons if told is not None and due.kind == "decision" else []
+        reasons = [self.facts.reason(*one) for one in recorded]
         title = sentence if due.kind in {"failure", "spike"} else plain(str(named.get("event", ""))) or sentence
         none = dict.fromkeys(notice.show, words["none"])
         shown = none if told is None else self.facts.shown(notice, told, language)
@@ -191,13 +192,18 @@ def _receipt_heads(
     return {"amount": amount, "subject": subject, "title": title}
 
 
-def _named(due: Due, told: NoticeEvent | None) -> dict[str, Any]:
-    """What the sentences of a notification name, all as it may stand in a mail."""
+def _named(due: Due, told: NoticeEvent | None, reason_of: Callable[[str, str], str]) -> dict[str, Any]:
+    """What the sentences of a notification name, all as it may stand in a mail.
+
+    Args:
+        reason_of: Gives the reason of a rule from its recorded text.
+    """
     own: dict[str, Any] = msgspec.json.decode(due.told) if due.told else {}
     found = {name: plain(value) if isinstance(value, str) else value for name, value in own.items()}
     flag = next((one for one in told.flags if one.rule == due.rule), None) if told is not None else None
     entity, key = ("", "") if flag is None else (flag.entity, flag.key)
-    reason = flag.reason if flag is not None else str(own.get("reason", ""))
+    recorded = str(own.get("reason", "" if flag is None else flag.reason))
+    reason = reason_of(due.rule, recorded)
     outcome = "" if told is None else told.outcome
     base = {"event": due.event, "rule": due.rule, "entity": entity, "key": key, "reason": reason, "outcome": outcome}
-    return {**{name: plain(value) for name, value in base.items()}, **found}
+    return {**{name: plain(value) for name, value in base.items()}, **found, "reason": reason}
