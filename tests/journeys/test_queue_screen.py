@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from httpx2 import Client
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
@@ -164,6 +164,33 @@ def test_the_second_analyst_is_told_by_whom_and_nothing_of_theirs_is_saved(at_wo
         assert f"ben decided case {number} as fraud" in page.inner_text(".told")
         assert "Your change was not saved" in page.inner_text(".told")
         assert ben.get(f"{CASES}/{number}").json()["verdict"] == "fraud"
+
+
+def test_a_key_that_waits_is_pressed_on_the_case_that_it_was_meant_for_or_on_none(at_work):
+    service, page = at_work
+    page.wait_for_selector(SHOWN)
+    numbers = [int(one.get_attribute("data-number") or 0) for one in page.locator("tr[data-row]").all()]
+    with service.client(key_of(service.folder, Role.ANALYST, "ben")) as ben:
+        held: list[Route] = []
+        page.route("**/decide", held.append)
+        for key in "ffj":
+            page.keyboard.press(key)
+        # the first answer is on its way, and somebody answers the case that the second key is meant for
+        assert ben.post(f"{CASES}/{numbers[1]}/decide", json={"verdict": "genuine"}).status_code == 200
+        held[0].continue_()
+        page.wait_for_selector("[role=status]:text-is('Not done, because the queue has changed: F J.')")
+        page.unroute("**/decide")
+        page.route("**/queue/peek/*", lambda route: route.abort())
+        for key in "jf":
+            page.keyboard.press(key)
+        page.wait_for_selector("[role=status]:text-is('Not done, because the case could not be loaded: F.')")
+        page.unroute("**/queue/peek/*")
+        for key in "kf":
+            page.keyboard.press(key)
+        page.click("tr[data-row='2'] td.left")
+        page.wait_for_selector("[role=status]:text-is('Not done, because another case was chosen: F.')")
+        states = [ben.get(f"{CASES}/{number}").json()["state"] for number in numbers[:6]]
+        assert states == ["closed", "closed", *["open"] * 4]
 
 
 def test_a_case_is_noted_put_away_and_handed_on_by_keyboard(at_work):

@@ -3,9 +3,13 @@
 import { localTimes, part, prepare, pressKey, singleKeysWork } from "./page.js";
 
 const pause_ms = 80; // before a case is asked for, so that holding J down asks once
-const KEYS = "fgujkxz"; // that wait, in their order, for the case that they are meant for
+const KEYS = "fgujkxztscr"; // that wait, in their order, for the case that they are meant for
+const OF_A_CASE = "fguxts"; // which are pressed on that case alone
 const KEYS_MAX = 100;
 const keys = [];
+let seen = []; // the cases in the order in which they stood when the first of these keys was pressed
+let sent = []; // those that the answer on its way, or the last one, is about
+const mine = new Set(); // those of all answers since
 let peek, rows, news; // of the page as it is now: an answer brings another one without leaving this document
 let waiting = 0;
 let asked = 0;
@@ -36,7 +40,9 @@ async function show(row) {
     peek.removeAttribute("aria-busy");
     pressWaiting();
   } else {
-    keys.length = 0; // the panel cannot be had: no answer may go to the case before
+    drop("the case could not be loaded"); // no answer may go to the case before
+    peek.replaceChildren();
+    peek.removeAttribute("aria-busy");
   }
 }
 
@@ -45,8 +51,33 @@ const isBusy = () => isSent || peek?.getAttribute("aria-busy") === "true";
 /** Press what was pressed while an answer was on its way or the panel was loading. */
 function pressWaiting() {
   while (keys.length && !isBusy()) {
+    if (OF_A_CASE.includes(keys[0]) && !isAsSeen()) {
+      drop("the queue has changed");
+      return;
+    }
     pressKey(keys.shift());
   }
+}
+
+const numbers = () => rows.map((row) => row.dataset.number);
+
+/** Whether the case that is chosen is the one that stood there for who pressed the keys, but for what they answered. */
+function isAsSeen() {
+  const now = numbers();
+  return now[chosen()] === seen.filter((number) => now.includes(number) || !mine.has(number))[chosen()];
+}
+
+/** Forget the keys that wait, and say so. */
+function drop(why) {
+  if (keys.length === 0) {
+    return;
+  }
+  const told = document.createElement("p");
+  told.className = "bad";
+  told.setAttribute("role", "status");
+  told.textContent = `Not done, because ${why}: ${keys.map((key) => key.toUpperCase()).join(" ")}.`;
+  document.querySelector("main").prepend(told);
+  keys.length = 0;
 }
 
 function choose(at) {
@@ -83,6 +114,11 @@ document.addEventListener(
       event.preventDefault();
       event.stopImmediatePropagation();
       if (waits && !isHeldDown && keys.length < KEYS_MAX) {
+        if (keys.length === 0) {
+          seen = numbers();
+          mine.clear();
+          (isSent ? sent : []).forEach((number) => mine.add(number));
+        }
         keys.push(key);
       }
     }
@@ -133,6 +169,7 @@ document.addEventListener("click", (event) => {
     }
     dialog.showModal();
   } else if (target?.closest("tr[data-row]") && !target.closest("a, input, button")) {
+    drop("another case was chosen");
     choose(rows.indexOf(target.closest("tr[data-row]")));
   }
 });
@@ -157,8 +194,8 @@ function trim(filter) {
   }
 }
 
-document.querySelector("[data-attach]")?.addEventListener("change", async (event) => {
-  const [file] = event.target.files;
+document.addEventListener("change", async (event) => {
+  const [file] = event.target.matches("[data-attach]") ? event.target.files : [];
   const says = document.querySelector("[data-attach-says]");
   if (!file) {
     return;
@@ -192,6 +229,9 @@ function listen() {
 /** Send an answer, and show the queue as it is then in the place of this one: no key that is pressed meanwhile is lost. */
 async function answer(form, button) {
   isSent = true;
+  const picked = form.matches("#bulk") ? rows.filter((row) => row.querySelector("td .check:checked")) : [];
+  sent = form.matches(".toast") ? [] : (picked.length ? picked : rows.slice(chosen(), chosen() + 1)).map((row) => row.dataset.number);
+  sent.forEach((number) => mine.add(number));
   const body = new URLSearchParams(new FormData(form, button));
   const done = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { Accept: "text/html" } }).catch(() => null);
   const path = done ? new URL(done.url).pathname : "";
@@ -252,6 +292,8 @@ window.addEventListener("pagehide", () => news?.close());
 window.addEventListener("pageshow", (event) => {
   isLeaving = false;
   if (event.persisted) {
+    isSent = false;
+    keys.length = 0;
     listen();
   }
 });
