@@ -172,7 +172,11 @@ def test_a_key_that_waits_is_pressed_on_the_case_that_it_was_meant_for_or_on_non
     numbers = [int(one.get_attribute("data-number") or 0) for one in page.locator("tr[data-row]").all()]
     with service.client(key_of(service.folder, Role.ANALYST, "ben")) as ben:
         held: list[Route] = []
-        page.route("**/decide", lambda route: held.append(route))
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        page.route("**/decide", hold)
         for key in "ffj":
             page.keyboard.press(key)
         # the first answer is on its way, and somebody answers the case that the second key is meant for
