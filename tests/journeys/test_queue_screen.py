@@ -189,6 +189,7 @@ def test_a_key_that_waits_is_pressed_on_the_case_that_it_was_meant_for_or_on_non
             page.keyboard.press(key)
         page.wait_for_selector("[role=status]:text-is('Not done, because the case could not be loaded: F.')")
         page.unroute("**/queue/peek/*")
+        page.route("**/queue/peek/*", hold)
         for key in "kf":
             page.keyboard.press(key)
         page.click("tr[data-row='2'] td.left")
