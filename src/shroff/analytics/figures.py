@@ -155,7 +155,7 @@ def _counted_or_why(
         some = passes.pop()
         try:
             found |= _counted(question, some, definitions, opened)
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - one damaged file must not take away the other figures
             if len(some) > 1:
                 passes += [[one] for one in some]
             else:

@@ -122,8 +122,8 @@ def give_way(niceness: int = LOWEST) -> None:
 def keep_freed_memory() -> None:
     """Have the C library keep some MiB of freed memory instead of asking for cleared pages at each larger block.
 
-    In glibc, by whose default a program pays more for these pages than for unpacking a frame into them, the limits
-    follow the largest block that was ever freed: 4 MiB are asked for here and given back, none of it touched.
+    In glibc these limits follow the largest block that was freed so far. Below them, each larger block is made of new
+    pages, and clearing those costs more than unpacking a frame into them. So 4 MiB are allocated and freed, untouched.
     """
     bytes(_FREED_BYTES)
 

@@ -81,7 +81,7 @@ def check_removable(place: str, found: Iterable[str], what: str, *, is_left: boo
 
 
 def left_by_a_restore(place: str) -> StorageError:
-    """The error of whoever opens tables that an interrupted restore left."""
+    """The error for opening a log whose tables were left by an interrupted restore."""
     return StorageError(
         f"{place}: an interrupted restore left these tables. Run 'shroff restore' again with --again, which removes "
         f"them first"
