@@ -218,8 +218,9 @@ def request(path: str, body: bytes, key: str) -> bytes:
 @contextmanager
 def running(command: Sequence[str], core: int) -> Iterator[int]:
     """A program on one core, by the port that it says it listens at."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as a user's
     process = subprocess.Popen(
-        ["taskset", "-c", str(core), *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        ["taskset", "-c", str(core), *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=env
     )
     try:
         assert process.stderr is not None

@@ -70,7 +70,7 @@ def posts(at_ms: int, key: str) -> Iterator[bytes]:
             "saved_at": datetime.fromtimestamp((at_ms + number) / 1_000, UTC).isoformat(),
             "user": f"v-{number % 5_000}",
             "account": f"b-{number % 5_000}",
-            "amount": f"{(number % 900_000 + 1) / 10_000:.4f}",
+            "amount": f"{(number % 900_000 + 1) / 100:.2f}",
         }
         yield request("/api/v1/events/saving", json.dumps(event).encode(), key)
 
