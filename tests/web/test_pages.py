@@ -264,11 +264,20 @@ def test_pages_show_a_decision_and_its_entity(bank):
             ("rule=card_testing", False),
             ("day=2026-01-05", True),
             ("day=2026-01-06", False),
+            ("day=2026-01-04&zone=America/Anchorage", True),  # 9 hours behind
+            ("day=2026-01-05&zone=America/Anchorage", False),
             ("min_score=0.5", False),  # no model scored it
         ):
             found = (await browser.get(f"/decisions?{query}")).body.decode()
             assert (path in found, "No decisions match this filter" in found) == (is_there, not is_there), query
-        for query in ("day=5.1.2026", "min_score=much", "min_amount=nan", "outcome=maybe"):
+        for query in (
+            "day=5.1.2026",
+            "day=9999-12-31",
+            "day=2026-01-05&zone=Here/There",
+            "min_score=much",
+            "min_amount=nan",
+            "outcome=maybe",
+        ):
             assert (await browser.get(f"/decisions?{query}")).status == 400
         assert (await browser.get(f"{path}/why")).body.decode().strip() == str(escape(f"Paid at {PAYMENT['merchant']}"))
         shown = (await browser.get(path)).body.decode()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 from starlette.responses import Response
@@ -15,7 +16,6 @@ from starlette.responses import Response
 from shroff.errors import UsageError
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
-from shroff.language.values import DAY_MS
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.web.http.messages import Request
@@ -36,7 +36,7 @@ LOOKED_AT: Final = 20_000  # places for one page, newest first
 _BLOCK: Final = 2_000
 NOT_APPROVED: Final = "not-approved"
 WHICH: Final = (NOT_APPROVED, *OUTCOMES, "all")
-FILTERS: Final = ("event", "rule", "day", "min_score", "min_amount")
+FILTERS: Final = ("event", "rule", "day", "zone", "min_score", "min_amount")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,14 @@ class DecisionsWanted:
     Args:
         which: An outcome, NOT_APPROVED or all.
         event: An event type.
-        day_ms: The first moment of a day in UTC, on which the event happened.
+        day_ms: The first and the last moment of the day on which the event happened.
         min_amount: Of the event's summary.
     """
 
     which: str
     rule: str = ""
     event: str = ""
-    day_ms: int | None = None
+    day_ms: tuple[int, int] | None = None
     min_score: float | None = None
     min_amount: Decimal | None = None
 
@@ -94,7 +94,7 @@ class DecisionsWanted:
 
     def of_event(self, at_ms: int, summary: EventSummary) -> bool:
         """Whether a decision is wanted, as far as its event says that."""
-        if self.day_ms is not None and not self.day_ms <= at_ms < self.day_ms + DAY_MS:
+        if self.day_ms is not None and not self.day_ms[0] <= at_ms <= self.day_ms[1]:
             return False
         return self.min_amount is None or (bool(summary.amount) and Decimal(summary.amount) >= self.min_amount)
 
@@ -119,6 +119,7 @@ class DecisionsPart:
 async def show(service: Service, request: Request) -> Response:
     """The newest decisions, by outcome."""
     given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
+    given["zone"] = (given["zone"] or "UTC") if given["day"] else ""
     wanted = _wanted(request.query_params.get("outcome", NOT_APPROVED), given)
     before = cursor_of(request.query_params, int)
     part = await service.in_thread(_part, service, wanted, before)
@@ -145,15 +146,25 @@ def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
     if which not in WHICH:
         raise _unreadable(f"outcome: one of {', '.join(WHICH)}")
     try:
-        day = date.fromisoformat(given["day"]) if given["day"] else None
+        day_ms = _day_ms(date.fromisoformat(given["day"]), given["zone"]) if given["day"] else None
         least = float(given["min_score"]) if given["min_score"] else None
         amount = Decimal(given["min_amount"].replace(",", "")) if given["min_amount"] else None
     except (ValueError, ArithmeticError):
-        raise _unreadable("day: such as 2026-03-01; min_score: such as 0.5; min_amount: such as 250.00") from None
+        raise _unreadable(
+            "day: such as 2026-03-01; zone: such as Europe/Berlin; min_score: such as 0.5; min_amount: such as 250.00"
+        ) from None
     if amount is not None and not amount.is_finite():
         raise _unreadable("min_amount: a number, such as 250.00")
-    day_ms = None if day is None else (day - date(1970, 1, 1)).days * DAY_MS
     return DecisionsWanted(which, given["rule"], given["event"], day_ms, least, amount)
+
+
+def _day_ms(day: date, zone: str) -> tuple[int, int]:
+    """The first and the last moment of a day in a time zone. Raises: ValueError, OverflowError."""
+    if zone not in available_timezones():
+        raise ValueError(zone)
+    starts = (datetime.combine(one, time(), ZoneInfo(zone)) for one in (day, day + timedelta(days=1)))
+    first, next_first = (int(start.timestamp()) * 1_000 for start in starts)
+    return first, next_first - 1
 
 
 def _unreadable(words: str) -> ProblemError:
