@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import msgspec
 import pytest
 
-from shroff.adapters.log.questions import LogQuestions
+from shroff.adapters.log.frame_questions import FrameQuestions
 from shroff.cases import deciding, working
 from shroff.errors import TransientError
 from shroff.events.event import time_text
@@ -134,14 +134,14 @@ def test_a_report_reads_no_more_than_its_day_however_long_the_log_is(tmp_path, m
     labels.write_bytes(b"\n".join(msgspec.json.encode({"event": name, **told}) for name in names))
     assert bank.project.labelling.add_file(labels).labels.appended == len(names)
     read: list[int] = []
-    whole = LogQuestions.read
+    whole = FrameQuestions.read
 
-    def counted(self: LogQuestions, *part: int) -> Iterator[list[Record]]:
+    def counted(self: FrameQuestions, *part: int) -> Iterator[list[Record]]:
         for records in whole(self, *part):
             read.append(len(records))
             yield records
 
-    monkeypatch.setattr(LogQuestions, "read", counted)
+    monkeypatch.setattr(FrameQuestions, "read", counted)
     text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
 
     assert "together                         60             300.00" in text

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from shroff.adapters.log.frames import FRAME_SHAPE, DecisionFrame, framed
+from shroff.adapters.log.frame_questions import FrameQuestions
+from shroff.adapters.log.frames import framed
 from shroff.adapters.log.lease import Heart, Lease
-from shroff.adapters.log.questions import NUMBER_MAX, LogQuestions
 from shroff.adapters.log.rows import (
     APPEND_STEPS,
     DECISIONS,
@@ -37,7 +37,6 @@ from shroff.adapters.log.rows import (
     WAITING,
     added_up,
     digest,
-    id_digest,
     last_offsets,
     last_stuck,
     numbered,
@@ -72,7 +71,7 @@ def no_step(_step: str) -> None:
     """Take no notice of a step."""
 
 
-class ServerLog(LogQuestions):
+class ServerLog(FrameQuestions):
     """The log in a database on a server; its adapter says how a session is opened, and which tables there are.
 
     Calls may come from any thread, one at a time: the caller sees to that.
@@ -170,16 +169,15 @@ class ServerLog(LogQuestions):
         session = self._begun()
         try:
             ((pruned,),) = session.ask(self.wording.pruned, shape="i")
-            ((last,),) = session.ask(self.wording.last_seq, shape="I")
+            ((last,),) = session.ask(self.wording.last_row, shape="I")
             stop = next_pruned(upto, places, pruned, last or 0, self.place)
             self._on_step("pruning")
-            rows = session.ask(self.wording.ids_between, (pruned, stop), "itt")
-            session.put(PRUNED, [(id_digest(type_, id_), seq) for seq, type_, id_ in rows])
+            leaving = self._leaving(pruned, stop)
+            session.put(PRUNED, leaving.digests)
             self._on_step("ids")
-            rows = session.ask(self.wording.frames, (stop, stop, NUMBER_MAX), FRAME_SHAPE)
             for sql in self.wording.prune:
                 session.do(sql, (pruned, stop))
-            session.put(FRAMES, self._shrunk([DecisionFrame(*row) for row in rows], stop))
+            session.put(FRAMES, leaving.decision_frames)
             session.do(self.wording.move_pruned, (stop,))
             session.flush()
             self._on_step("rows")
@@ -193,27 +191,14 @@ class ServerLog(LogQuestions):
     # Reading, where servers differ from a file
 
     wording: ServerWording
+    _has_event_frames = False
 
-    def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
-        """The same as text, a line each, put together by the server. Cost: 1 µs a record, 3 from MariaDB."""
-        end = self.last_seq() if upto is None else min(upto, self.last_seq())
-        for start in range(after, end, size):
-            stop = min(start + size, end)
-            lines = self._joined(self.wording.lines, start, stop)
-            self._check_pruned(start)
-            if len(lines) != stop - start:
-                raise self._damaged(f"records are missing after sequence number {start}")
-            text = b"".join(lines)
-            self._check_lines(text, start, stop)
-            yield text
+    def _row_lines(self, after: int, upto: int) -> tuple[int, bytes]:
+        lines = self._joined(self.wording.lines, after, upto)
+        return len(lines), b"".join(lines)
 
-    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
-        """Place and outcome of decisions, as lines."""
-        end = self.last_seq() if upto is None else min(upto, self.last_seq())
-        for start in range(after, end, size):
-            lines = self._joined(self.wording.outcome_lines, start, min(start + size, end))
-            self._check_pruned(start)
-            yield self._with_framed_outcomes(b"".join(lines), start, min(start + size, end))
+    def _row_outcomes(self, after: int, upto: int) -> bytes:
+        return b"".join(self._joined(self.wording.outcome_lines, after, upto))
 
     def _joined(self, sql: str, start: int, stop: int) -> list[bytes]:
         """The lines of so many places, asked for in pieces, since a driver holds all that it was given twice."""

@@ -27,8 +27,6 @@ class ServerWording(SqlWording):
     begin_batch: str
     lines: str
     outcome_lines: str
-    ids_between: str
-    prune: tuple[str, ...]
     move_pruned: str
     move_watermark: str
     unindexed: tuple[str, str]
@@ -72,12 +70,6 @@ def server_wording(
         begin_batch=f"INSERT INTO {table('batches')} (seq, at_ms) VALUES (%s, %s)",
         lines=f"SELECT {line} FROM {events} WHERE {between}",
         outcome_lines=f"SELECT {outcome_line} FROM {table('decisions')} WHERE {between}",
-        ids_between=f"SELECT seq, type, id FROM {events} WHERE seq > %s AND seq <= %s AND kind <> 'control'",
-        prune=(
-            f"DELETE FROM {table('decisions')} WHERE seq > %s AND seq <= %s",
-            f"DELETE FROM {table('decision_frames')} WHERE seq > %s AND first_seq <= %s",
-            f"DELETE FROM {events} WHERE seq > %s AND seq <= %s AND kind <> 'control'",
-        ),
         move_pruned=f"UPDATE {table('pruned')} SET seq = %s",
         move_watermark=f"UPDATE {table('watermark')} SET time_ms = %s WHERE time_ms IS NULL OR time_ms < %s",
         unindexed=(
@@ -108,6 +100,7 @@ def _about_ids(dialect: Dialect, listed: str, by_id: str) -> dict[str, Any]:
         "records_at": about(f"SELECT {event_columns(dialect)} FROM {events}", "seq", kind="i"),
         "decisions_at": about(f"SELECT {decision_columns(dialect)} FROM {decisions}", "seq", kind="i"),
         "find_places": about(f"SELECT id, seq FROM {events}{by_id}", "id", " AND type = %s"),
+        "find_framed": about(f"SELECT id, seq FROM {table('event_ids')}", "id", " AND type = %s"),
         "personal": about(f"SELECT id, field, value FROM {table('personal')}", "id", " AND type = %s"),
         "late": about(f"SELECT {late_columns(dialect)} FROM {table('late_events')}", "id", " AND type = %s"),
         "pruned_places": about(f"SELECT digest, seq FROM {table('pruned_ids')}", "digest", kind="b"),

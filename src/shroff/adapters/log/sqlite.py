@@ -12,8 +12,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Final, TypeVar
 
-from msgspec.structs import astuple
-
 from shroff.adapters.databases.sqlite_file import (
     BUSY_S,
     CheckpointBeside,
@@ -34,7 +32,6 @@ from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, framed, pack
 from shroff.adapters.log.questions import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MAX
 from shroff.adapters.log.rows import (
     APPEND_STEPS,
-    id_digest,
     id_rows,
     ids_by_type,
     last_offsets,
@@ -57,7 +54,7 @@ from shroff.adapters.log.rows import (
     refused_once,
 )
 from shroff.adapters.log.sqlite_questions import EVENT_FRAMES_SINCE, FRAMES_SINCE, SUMS_SINCE, SqliteQuestions
-from shroff.adapters.log.sums import chained, record_sum
+from shroff.adapters.log.sums import chained
 from shroff.errors import StateError, StorageError
 from shroff.streams.batch_check import (
     check_batch,
@@ -384,19 +381,15 @@ class SqliteLog(SqliteQuestions):
         """Take the places (pruned, stop] out, inside the open transaction."""
         sql, between = self._connection, (self._pruned, stop)
         self._on_step("pruning")
-        cut, decision_frames = self._event_frames(*between), self._frames(stop, stop)
-        found, gone = list(self._all(cut)), self._ask(statements.IDS_BETWEEN, between, "itt")
-        gone += [(one.seq, one.type, one.id) for one in found if one.seq <= stop and one.kind != "control"]
-        self._run(statements.PRUNED, [(id_digest(type_, id_), seq) for seq, type_, id_ in gone])
-        self._run(statements.EVENT_IDS_GONE, [(one.type, one.id) for one in found if one.seq <= stop])
+        leaving = self._leaving(*between)
+        self._run(statements.PRUNED, leaving.digests)
+        self._run(statements.EVENT_IDS_GONE, leaving.ids)
         self._on_step("ids")
-        for statement in statements.PRUNE:
+        for statement in (*self.wording.prune, self.wording.prune_frames):
             sql.execute(statement, between)
-        self._run(statements.FRAMES, list(map(of_frame, self._shrunk(decision_frames, stop))))
-        if left := [one for one in found if one.seq > stop]:
-            self._insert_frames([event_frames.pack(left, cut[-1].chain)], ())
-        controls = [one for one in found if one.seq <= stop and one.kind == "control"]
-        self._run(statements.EVENTS, [(*astuple(control), record_sum(*astuple(control)), None) for control in controls])
+        self._run(statements.FRAMES, list(map(of_frame, leaving.decision_frames)))
+        self._insert_frames(leaving.event_frames, ())
+        self._run(statements.EVENTS, leaving.controls)
         sql.execute("UPDATE pruned SET seq = ?", (stop,))
         self._on_step("rows")
 

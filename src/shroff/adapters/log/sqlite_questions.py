@@ -12,14 +12,16 @@ from typing import Any, Final
 
 from shroff.adapters.databases.sqlite_file import NO_UTF8, damaged, storage_error
 from shroff.adapters.log.event_frames import EventFrame
-from shroff.adapters.log.frames import DecisionFrame
-from shroff.adapters.log.sqlite_frames import SqliteFrames
+from shroff.adapters.log.frame_questions import FrameQuestions
+from shroff.adapters.log.frames import FRAME_ROWS, DecisionFrame
 from shroff.adapters.log.sqlite_statements import (
     EARLIER_COUNTS,
+    FIND_FRAMED_LISTED,
     LINES,
     OUTCOME_LINES,
     WORDING,
     Statement,
+    json_list,
     misfit,
     parts,
     text,
@@ -50,7 +52,7 @@ _DECISIONS: Final = """CREATE TEMP VIEW decisions AS
     FROM decision_frames, json_each(framed_decisions(seq, first_seq, outcomes, data, crc)) one"""
 
 
-class SqliteQuestions(SqliteFrames):
+class SqliteQuestions(FrameQuestions):
     """The reading half of `SqliteLog`, which opens the connection."""
 
     path: Path
@@ -62,49 +64,30 @@ class SqliteQuestions(SqliteFrames):
     _is_earlier = False  # read as they are: tables that came with a later version are empty
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
-        """The same as text, a line each: SQLite puts it together, without a Python object for each.
-
-        Where that would be longer than SQLite's longest text, a gigabyte, pieces are smaller. Cost: 0.25 µs a record.
-        """
+        """As `FrameQuestions`. Where a text would be longer than SQLite's longest, a gigabyte, pieces are smaller."""
         end = self.last_seq() if upto is None else min(upto, self.last_seq())
-        while after < end:
-            parts, stop, at = list[bytes](), min(after + size, end), after
-            while at < stop:
-                try:
-                    at, text = self._lines(at, stop)
-                except StorageError as error:
-                    if stop - at > 1 and _is_too_long(error.__cause__):
-                        size = (stop - at) // 2
-                        stop = at + size
-                        continue
-                    raise
-                parts.append(text)
-            yield b"".join(parts)
-            after = stop
+        try:
+            for text in super().lines(after, end, size):
+                yield text
+                after += text.count(b"\n")
+        except StorageError as error:
+            if min(size, end - after) <= 1 or not _is_too_long(error.__cause__):
+                raise
+            yield from self.lines(after, end, min(size, end - after) // 2)
 
-    def _lines(self, after: int, upto: int) -> tuple[int, bytes]:
-        """The next lines behind a place, all of rows or all of frames, and up to which place they go."""
-        stretch = stop, is_framed = self._stretch(after, upto)
-        if is_framed:
-            found, count = self._framed_lines(after, stop), stop - after
-        else:
-            ((count, found),) = self._ask(LINES, (after, stop), "ij")
-        self._check_pruned(after)
-        if count != stop - after and self._stretch(after, upto) != stretch:  # moved into a frame meanwhile
-            return self._lines(after, upto)
-        if count != stop - after or found.count(b"\n") != count:
-            raise damaged(self.path, f"records are missing after sequence number {after}, or a body holds a line end")
-        if not is_framed:
-            self._check_lines(found, after, stop)
-        return stop, found
+    def _row_lines(self, after: int, upto: int) -> tuple[int, bytes]:
+        ((count, found),) = self._ask(LINES, (after, upto), "ij")
+        return count, found
 
-    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
-        """Place and outcome of decisions, as lines. Cost: 0.2 µs a decision."""
-        end = self.last_seq() if upto is None else min(upto, self.last_seq())
-        for start in range(after, end, size):
-            ((found,),) = self._ask(OUTCOME_LINES, (start, min(start + size, end)), "j")
-            self._check_pruned(start)
-            yield self._with_framed_outcomes(found, start, min(start + size, end))
+    def _row_outcomes(self, after: int, upto: int) -> bytes:
+        ((found,),) = self._ask(OUTCOME_LINES, (after, upto), "j")
+        return bytes(found)
+
+    def _framed_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
+        listed = json_list(ids) if self._has_event_frames and len(ids) >= FRAME_ROWS else None
+        if listed is not None:
+            return dict(self._ask(FIND_FRAMED_LISTED, (listed, type), "ti"))
+        return super()._framed_places(type, ids)
 
     def sql_connection(self) -> sqlite3.Connection:
         """Connect to the file for questions in SQL, to which `events` and `decisions` have those in frames, too.

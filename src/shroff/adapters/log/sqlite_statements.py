@@ -104,41 +104,17 @@ LATE: Final = Statement(
     "INSERT INTO late_events (type, id, time_ms, body, at_ms) VALUES ", "(?, ?, ?, CAST(? AS TEXT), ?)"
 )
 PRUNED: Final = Statement("INSERT INTO pruned_ids (digest, seq) VALUES ", "(?, ?)")
-PRUNE: Final = (
-    "DELETE FROM decisions WHERE seq > ? AND seq <= ?",
-    "DELETE FROM decision_frames WHERE seq > ? AND first_seq <= ?",
-    "DELETE FROM events WHERE seq > ? AND seq <= ? AND kind <> 'control'",
-    "DELETE FROM event_frames WHERE seq > ? AND first_seq <= ?",
-)
 NEXT_FRAME: Final = "SELECT min(first_seq) FROM decision_frames WHERE seq > ?"
 FRAMED: Final = "DELETE FROM decisions WHERE seq >= ? AND seq <= ?"
 FRAMED_EVENTS: Final = "DELETE FROM events WHERE seq >= ? AND seq <= ?"
 NEWEST_ROWS: Final = "SELECT seq FROM {} ORDER BY seq DESC LIMIT 1 OFFSET ?"
 OLDEST_ROW: Final = "SELECT min(seq) FROM {} WHERE seq > ?"
-IDS_BETWEEN: Final = "SELECT seq, type, id FROM events WHERE seq > ? AND seq <= ? AND kind <> 'control' ORDER BY seq"
 OUTBOX_DONE: Final = Statement("DELETE FROM outbox WHERE (seq, number) IN (VALUES ", "(?, ?)", ")")
 
 LEAD_AND_END: Final = (
     "SELECT epoch, coalesce(seq, 0), coalesce(chain, 0) FROM lead LEFT JOIN (SELECT seq, chain FROM ("
     "SELECT * FROM (SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1) UNION ALL "
     "SELECT * FROM (SELECT seq, chain FROM event_frames ORDER BY seq DESC LIMIT 1)) ORDER BY seq DESC LIMIT 1)"
-)
-_EVENT_FRAME: Final = "SELECT seq, first_seq, labels, controls, chain, crc, data FROM"
-_FRAMES_BETWEEN: Final = "seq > ? AND first_seq <= ? ORDER BY seq LIMIT ?"
-EVENT_FRAMES_BETWEEN: Final = f"{_EVENT_FRAME} event_frames WHERE {_FRAMES_BETWEEN}"
-FRAMES_WITH_LABELS: Final = f"{_EVENT_FRAME} event_frames WHERE labels > 0 AND {_FRAMES_BETWEEN}"
-FRAMES_WITH_CONTROLS: Final = f"{_EVENT_FRAME} event_frames WHERE controls > 0 AND {_FRAMES_BETWEEN}"
-EVENT_FRAME_AT: Final = (
-    f"{_EVENT_FRAME} (SELECT * FROM event_frames WHERE seq >= ? ORDER BY seq LIMIT 1) WHERE first_seq <= ?"
-)
-NEXT_EVENT_FRAME: Final = "SELECT first_seq, seq FROM event_frames WHERE seq > ? ORDER BY seq LIMIT 1"
-LAST_FRAMED: Final = "SELECT max(seq) FROM event_frames"
-FRAMED_CHAINS: Final = "SELECT seq, chain FROM event_frames WHERE seq IN (?, ?)"
-ANY_ROW: Final = "SELECT 1 FROM events WHERE type = ? LIMIT 1"
-FIND_FRAMED: Final = Statement(
-    "WITH wanted (wanted_id) AS (VALUES ",
-    "(?)",
-    ") SELECT id, seq FROM wanted CROSS JOIN event_ids ON type = ? AND id = wanted_id",
 )
 # Many ids as one JSON text, which SQLite takes apart without Python's lock.
 FIND_FRAMED_LISTED: Final = (
@@ -199,6 +175,11 @@ _UNIQUE_PLACES: Final = Statement(
 )
 
 
+def _find_in(table: str) -> Statement:
+    tail = f") SELECT id, seq FROM wanted CROSS JOIN {table} ON type = ? AND id = wanted_id"
+    return Statement("WITH wanted (wanted_id) AS (VALUES ", "(?)", tail)
+
+
 def _wording(dialect: Dialect) -> SqlWording:
     """The questions; those about a list of ids join it to the index.
 
@@ -214,11 +195,8 @@ def _wording(dialect: Dialect) -> SqlWording:
         late=_LATE,
         records_at=Statement(f"SELECT {columns} FROM events WHERE seq IN (VALUES ", "(?)", ")"),
         decisions_at=Statement(f"SELECT {decision} FROM decisions WHERE seq IN (VALUES ", "(?)", ")"),
-        find_places=Statement(
-            "WITH wanted (wanted_id) AS (VALUES ",
-            "(?)",
-            ") SELECT id, seq FROM wanted CROSS JOIN events ON type = ? AND id = wanted_id",
-        ),
+        find_places=_find_in("events"),
+        find_framed=_find_in("event_ids"),
         waiting_for=_WAITING_FOR,
         waiting_with=_WAITING_WITH,
         refused_with=_REFUSED_WITH,

@@ -39,6 +39,7 @@ class SqlWording:
     """Every question as the SQL of one database; of those about a list of ids, what its adapter makes of them."""
 
     last_seq: str
+    last_row: str
     watermark: str
     epoch: str
     read: str
@@ -69,9 +70,20 @@ class SqlWording:
     ingested: str
     chains: str
     first_chain: str
+    event_frames: str
+    frames_with_labels: str
+    frames_with_controls: str
+    event_frame_at: str
+    next_event_frame: str
+    framed_chains: str
+    any_row: str
+    ids_between: str
+    prune: tuple[str, ...]
+    prune_frames: str
     records_at: Any
     decisions_at: Any
     find_places: Any
+    find_framed: Any
     personal: Any
     late: Any
     pruned_places: Any
@@ -98,6 +110,7 @@ def waiting_columns(dialect: Dialect) -> str:
 
 
 FRAME_COLUMNS = "seq, first_seq, outcomes, data, crc"
+_EVENT_FRAME = "seq, first_seq, labels, controls, chain, crc, data"
 REFUSED_COLUMNS = "number, source, place, type, reason, raw, at_ms"
 
 
@@ -111,7 +124,7 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
     table, mark, quote, as_bytes = dialect.table, dialect.mark, dialect.quote, dialect.bytes_of
     events, decisions, inbox = table("events"), table("decisions"), table("inbox")
     quarantine, waiting, outbox, stuck = (table(one) for one in ("quarantine", "waiting_labels", "outbox", "stuck"))
-    late, frames = table("late_events"), table("decision_frames")
+    late, frames, event_frames = table("late_events"), table("decision_frames"), table("event_frames")
     crc = dialect.crc()
     columns, between = event_columns(dialect), f"seq > {mark} AND seq <= {mark}"
     # The first condition alone is one that every database finds its place in the index by.
@@ -119,8 +132,12 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         f"seq >= {mark} AND (seq > {mark} OR number > {mark}) AND seq <= {mark} ORDER BY seq, number LIMIT {mark}"
     )
     offset = f"{quote}offset{quote}"
+    framed = f"seq > {mark} AND first_seq <= {mark}"
+    framed_events = f"{framed} ORDER BY seq LIMIT {mark}"
     return SqlWording(
-        last_seq=f"SELECT max(seq) FROM {events}",
+        last_seq=f"SELECT max(seq) FROM (SELECT max(seq) AS seq FROM {events} UNION ALL "
+        f"SELECT max(seq) AS seq FROM {event_frames}) AS both_of",
+        last_row=f"SELECT max(seq) FROM {events}",
         watermark=f"SELECT time_ms FROM {table('watermark')}",
         epoch=f"SELECT epoch FROM {table('lead')}",
         read=f"SELECT {columns} FROM {events} WHERE {between} ORDER BY seq LIMIT {mark}",
@@ -128,10 +145,8 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         "ORDER BY seq",
         labels=f"SELECT {columns} FROM {events} WHERE {between} AND kind = 'label' ORDER BY seq LIMIT {mark}",
         decisions=f"SELECT {decision_columns(dialect)} FROM {decisions} WHERE {between} ORDER BY seq LIMIT {mark}",
-        frames=f"SELECT {FRAME_COLUMNS} FROM {frames} WHERE seq > {mark} AND first_seq <= {mark} ORDER BY seq "
-        f"LIMIT {mark}",
-        frame_outcomes=f"SELECT seq, first_seq, outcomes FROM {frames} WHERE seq > {mark} AND first_seq <= {mark} "
-        "ORDER BY seq",
+        frames=f"SELECT {FRAME_COLUMNS} FROM {frames} WHERE {framed} ORDER BY seq LIMIT {mark}",
+        frame_outcomes=f"SELECT seq, first_seq, outcomes FROM {frames} WHERE {framed} ORDER BY seq",
         frame_at=f"SELECT {FRAME_COLUMNS} FROM {frames} WHERE seq >= {mark} ORDER BY seq LIMIT 1",
         named=f"SELECT seq, type, id FROM {events} WHERE {between} AND kind = 'event'",
         flags=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, {crc}, number "
@@ -165,5 +180,20 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         f"FROM {table('batches')} WHERE seq <= {mark}) AND seq <= {mark} ORDER BY seq",
         chains=f"SELECT seq, chain FROM {events} WHERE seq IN ({mark}, {mark})",
         first_chain=f"SELECT seq, chain FROM {events} WHERE {between} AND chain IS NOT NULL ORDER BY seq LIMIT 1",
+        event_frames=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE {framed_events}",
+        frames_with_labels=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE labels > 0 AND {framed_events}",
+        frames_with_controls=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE controls > 0 AND {framed_events}",
+        event_frame_at=f"SELECT {_EVENT_FRAME} FROM (SELECT * FROM {event_frames} WHERE seq >= {mark} ORDER BY seq "
+        f"LIMIT 1) AS next_one WHERE first_seq <= {mark}",
+        next_event_frame=f"SELECT first_seq, seq FROM {event_frames} WHERE seq > {mark} ORDER BY seq LIMIT 1",
+        framed_chains=f"SELECT seq, chain FROM {event_frames} WHERE seq IN ({mark}, {mark})",
+        any_row=f"SELECT 1 FROM {events} WHERE type = {mark} LIMIT 1",
+        ids_between=f"SELECT seq, type, id FROM {events} WHERE seq > {mark} AND seq <= {mark} AND kind <> 'control'",
+        prune=(
+            f"DELETE FROM {decisions} WHERE seq > {mark} AND seq <= {mark}",
+            f"DELETE FROM {frames} WHERE {framed}",
+            f"DELETE FROM {events} WHERE seq > {mark} AND seq <= {mark} AND kind <> 'control'",
+        ),
+        prune_frames=f"DELETE FROM {event_frames} WHERE {framed}",
         **about_ids,
     )
