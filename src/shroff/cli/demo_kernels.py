@@ -40,7 +40,7 @@ OTHERS: Final = (
     "shroff.log.columns.kernel:read_durations read_integers read_reals read_truths",
     "shroff.log.columns.line_kernel:scan_lines write_bodies",
     "shroff.lake.kernel:find_last_text find_parts",
-    "shroff.adapters.log.columns:count_pieces into_columns into_rows write_lines find_each find_digits",
+    "shroff.adapters.log.columns:count_pieces into_columns into_rows write_lines find_each find_digits find_edges",
     "shroff.analytics.funnel_steps:follow",
 )
 
