@@ -10,13 +10,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.explain import finding_keys, key_index
 from shroff.explain.entities import EntityLook
-from shroff.explain.finding_keys import KeyEvents
+from shroff.explain.finding_keys import KeyEvents, looked_back
 from shroff.explain.key_index import key_hash
 from shroff.log.history import Records
+from shroff.replay.compare import replay
 from shroff.streams.key_runs import KeyRuns
 
 LINES = 16  # of a run, here
@@ -329,3 +331,36 @@ def test_only_so_much_of_a_log_without_an_index_is_read(bank, monkeypatch):
     assert min(places(project, None, QUESTIONS[0])) > EVENTS - 50
     project.history.index_keys()
     assert min(places(project, of(project), QUESTIONS[0])) < 20
+
+
+def test_a_replay_finds_the_labels_of_its_keys_in_the_index_and_reads_only_those_behind_it(bank, monkeypatch):
+    (bank / "features.yaml").write_text("card:\n  frauds: count(label where label.verdict == 'fraud')\n")
+
+    def label(numbers):
+        path = bank.parent / "labels.csv"
+        rows = [f"payment/e{number},fraud,chargeback,2026-03-02\n" for number in numbers]
+        path.write_text(f"event,verdict,source,known_at\n{''.join(rows)}")
+        assert run(["-C", str(bank), "label", str(path)]) == 0
+
+    label(range(0, EVENTS, 5))
+    project = app.open(bank)
+    project.history.index_keys()
+    label(range(1, EVENTS, 80))
+    take(bank, EVENTS, 9)
+    read, labels_after = [], SqliteLog.labels_after
+
+    def noted(log, after=0, upto=None, size=4_096):
+        read.append(after)
+        return labels_after(log, after, upto, size)
+
+    monkeypatch.setattr(SqliteLog, "labels_after", noted)
+    with project.opened.reading() as log:
+        covered = of(project).runs(log)[-1].upto
+        decided = [row.seq for rows in log.decisions_after(covered) for row in rows][-6:]
+        for seq in decided:
+            found, slow = (looked_back(log, project.definitions, seq, index) for index in (of(project), None))
+            labels, all_labels = ([one for one in each if one.kind == "label"] for each in (found, slow))
+
+            assert labels == all_labels != []
+            assert replay(log, seq, past=found) == replay(log, seq, past=slow)
+    assert read == [covered, 0] * len(decided)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from shroff.events.event import Event, canonical_value
-from shroff.explain.key_index import KeyIndex, places_of
+from shroff.explain.key_index import LABEL, KeyIndex, places_of
 from shroff.features.naive import Key, Naive
 from shroff.language.expression import Aggregate, ItemFeature, ThisField, aggregates, walk
 from shroff.log.history import Records
@@ -76,10 +76,19 @@ class KeyEvents:
 
     Args:
         index: The log's; without one the log is read, at most LOOK_BACK places of it.
+        is_exact: Look at each event that the index names: it may be one of another key, with a chance of 2**-64.
     """
 
-    def __init__(self, log: Log, definitions: Definitions, records: Records, index: KeyIndex | None = None) -> None:
-        self._log, self._definitions = log, definitions
+    def __init__(
+        self,
+        log: Log,
+        definitions: Definitions,
+        records: Records,
+        index: KeyIndex | None = None,
+        *,
+        is_exact: bool = True,
+    ) -> None:
+        self._log, self._definitions, self._is_exact = log, definitions, is_exact
         self.keyed = KeyFinder(definitions, records)
         self._runs = [] if index is None else index.runs(log)
 
@@ -121,14 +130,32 @@ class KeyEvents:
         ]:
             least = max(after, *(cursor.reached for cursor in cursors))
             places = sorted({place for cursor in cursors for place in cursor.take(least)})
-            yield least, self._these(places, wanted)
+            yield least, self._these(places, wanted) if self._is_exact else self._at(places)
         yield after, []
+
+    def labels(self, end: int, keys: Mapping[str, Key]) -> list[Record]:
+        """The labels of events with any of these keys up to a place.
+
+        Cost: a look at each that the index names; beside it 3 µs for each label, whatever its key.
+        """
+        covered = min(end, self._runs[-1].upto) if self._runs and self._runs[0].after == 0 else 0
+        parts = (places_of(self._runs, f"{LABEL}{entity}", key, covered) for entity, key in keys.items())
+        indexed = self._log.records_at({place for some in parts for part in some for place in part})
+        return [
+            record
+            for some in ([indexed[place] for place in sorted(indexed)], *self._log.labels_after(covered, end))
+            for record in some
+            if any(self.keyed.has_label(record, entity, key) for entity, key in keys.items())
+        ]
+
+    def _at(self, places: Sequence[int]) -> list[Record]:
+        there = self._log.records_at(places)
+        return [there[place] for place in reversed(places) if place in there]
 
     def _these(self, places: Sequence[int], wanted: Wanted) -> list[Record]:
         """The events at these places that have one of the keys, newest first."""
-        needles, there = self._needles(wanted), self._log.records_at(places)
-        newest_first = (there[place] for place in reversed(places) if place in there)
-        return [record for record in newest_first if self._has_any(record, needles)]
+        needles = self._needles(wanted)
+        return [record for record in self._at(places) if self._has_any(record, needles)]
 
     # ---- by reading
 
@@ -205,7 +232,7 @@ def looked_back(log: Log, definitions: Definitions, seq: int, index: KeyIndex | 
     None where that cannot be told: where a value depends on earlier hits, on earlier values of features, on another
     field than the key or on a draw, where records were pruned, and where there are more than MOST.
 
-    Cost: see `KeyEvents.backwards`; 3 µs for each label of the log where a value counts labels.
+    Cost: see `KeyEvents.backwards`, and `KeyEvents.labels` where a value counts labels.
     """
     record = log.records_at([seq]).get(seq)
     records = Records(definitions.events, definitions.settings.money_places)
@@ -218,13 +245,13 @@ def looked_back(log: Log, definitions: Definitions, seq: int, index: KeyIndex | 
     used = {aggregate for node in nodes for aggregate in aggregates(node)}
     if any(one.since_flag or one.matching for one in used):
         return None
-    events = KeyEvents(log, definitions, records, index)
+    events = KeyEvents(log, definitions, records, index, is_exact=False)  # one of another key changes no value
     keys = events.keyed.keys(event, {one.entity for one in used})
     found = _events(events, keys, seq, _windows(used, event.time_ms - lateness_of(log, definitions)))
     if found is None:
         return None
     of_labels = {one.entity for one in used if one.event == "label"} & keys.keys()
-    labels = _labels(log, seq, events.keyed, records, {entity: keys[entity] for entity in of_labels})
+    labels = events.labels(seq - 1, {entity: keys[entity] for entity in of_labels}) if of_labels else []
     return sorted([*found, *labels], key=lambda one: one.seq)
 
 
@@ -254,15 +281,3 @@ def _events(events: KeyEvents, keys: Mapping[str, Key], seq: int, windows: Mappi
         if not wanted:
             break
     return None if wanted and looked_to > 0 else found
-
-
-def _labels(log: Log, seq: int, keyed: KeyFinder, records: Records, keys: Mapping[str, Key]) -> list[Record]:
-    """The labels of these keys' events before a place."""
-    if not keys:
-        return []
-    return [
-        record
-        for some in log.labels_after(0, seq - 1)
-        for record in some
-        if any(keyed.has_label(record, entity, key) for entity, key in keys.items())
-    ]

@@ -1,4 +1,4 @@
-"""Key index: sequence numbers of each key's events, derived from the log and safe to delete.
+"""Key index: sequence numbers of each key's events and of their labels, derived from the log and safe to delete.
 
 It knows hashes, so what it gives are places to look at, and may name one too many. What it covers it covers wholly;
 behind that the log is read. It stands for the entities as one version declares them: another version that declares
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import PrunedError
 from shroff.features.frames import Codes
-from shroff.features.naive import Key
+from shroff.features.naive import Key, Naive
 from shroff.language.values import key_text
 from shroff.project.definitions import Definitions
 from shroff.streams.key_runs import KeyRuns, Run
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 PLACES: Final = 1 << 14  # of the log that a run covers when it is made; each question reads what is behind the last run
 LEVEL: Final = 8  # as many runs of one size are put together
 LARGEST: Final = 1 << 20  # places of a run: one of more would take more memory to make than it saves looks
-_VERSION: Final = 1  # of what is hashed, and how
+LABEL: Final = "label of "  # before an entity: the key at the event that a label is about
+_VERSION: Final = 2  # of what is hashed, and how
 Words = NDArray[np.uint64]
 
 
@@ -119,8 +120,15 @@ def key_hash(entity: str, key: Key) -> int:
 
 
 def _hashes(piece: LogPiece, definitions: Definitions) -> tuple[Words, NDArray[np.uint32]]:
-    """A hash for each key at each event, and the event's place in the piece, from 1."""
-    hashes, places = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint32)]
+    """A hash for each key at each event or label, and the place in the piece, from 1."""
+    keyed = Naive(definitions.events, (), definitions.reference)
+    labels = [
+        (key_hash(f"{LABEL}{entity}", key), row + 1)
+        for row, label in piece.labels
+        for entity in definitions.events.entities
+        if (key := keyed.key(entity, label)) is not None
+    ]
+    hashes, places = [np.array([one for one, _ in labels], np.uint64)], [np.array([at for _, at in labels], np.uint32)]
     for name, frame in piece.frames.items():
         for entity, declared in definitions.events.entities.items():
             if name not in declared.keys:

@@ -106,8 +106,8 @@ class _Content:
             raise DamagedFrameError
         self.text = decompress(frame.data[1:])
         count = frame.seq - frame.first + 1
-        sizes, found, lengths = (of_planes(self.text, _NUMBERS, count, 4 * part * count) for part in range(3))
-        self.rows, self.times = np.arange(count), np.cumsum(of_planes(self.text, _TIMES, count, 12 * count))
+        sizes, found, lengths = of_planes(self.text, _NUMBERS, count, 0, 3)
+        self.rows, self.times = np.arange(count), np.cumsum(of_planes(self.text, _TIMES, count, 12 * count)[0])
         is_apart, begin = found == _APART, 20 * count
         apart = begin + np.cumsum(np.where(is_apart, lengths, 0))  # where each such id ends
         self.ends = int(apart[-1]) + np.cumsum(sizes)

@@ -138,11 +138,11 @@ def planes(column: NDArray[Any]) -> bytes:
     return column.view(np.uint8).reshape(-1, column.itemsize).T.tobytes()
 
 
-def of_planes(text: bytes, kind: str, count: int, start: int) -> NDArray[np.int64]:
-    """The column that `planes` wrote here."""
+def of_planes(text: bytes, kind: str, count: int, start: int, columns: int = 1) -> NDArray[np.int64]:
+    """The columns that `planes` wrote here, a row of the array for each."""
     size = np.dtype(kind).itemsize
-    found = np.frombuffer(text, np.uint8, size * count, start).reshape(size, count)
-    return np.ascontiguousarray(found.T).view(kind).reshape(count).astype(np.int64)
+    found = np.frombuffer(text, np.uint8, columns * size * count, start).reshape(columns, size, count)
+    return np.ascontiguousarray(found.transpose(0, 2, 1)).view(kind).reshape(columns, count).astype(np.int64)
 
 
 def outcome_lines(outcomes: bytes) -> bytes:
@@ -193,7 +193,7 @@ def _texts(content: _Content, count: int, rows: Sequence[int]) -> tuple[Words, W
     if content.version == ROWS_VERSION:
         numbers = np.frombuffer(whole, _NUMBERS, 2 * count).reshape(-1, 2).astype(np.int64)
         return numbers[:, 0], numbers[:, 1], memoryview(whole)[8 * count :]
-    sizes, behind, counts = (of_planes(whole, _NUMBERS, count, 4 * part * count) for part in range(3))
+    sizes, behind, counts = of_planes(whole, _NUMBERS, count, 0, 3)
     digits = np.where(behind, 2 * np.frombuffer(content.receipt_sizes, np.uint8).astype(np.int64), 0)
     columns, ends = np.frombuffer(whole, np.uint8, offset=12 * count), np.cumsum(sizes - digits)
     texts = some_rows(columns, ends, counts, rows) if len(rows) <= FEW else by_rows(columns, ends, counts)
