@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector
-from prometheus_client.registry import Collector
 
 from docs.made_files import MADE, markdown_table
+from shroff.web.metric_families import Family
 from shroff.web.metrics import BuildMetrics, EarlierMetrics, QueueMetrics, Requests, WorkMetrics
 from shroff.web.metrics_store import StoreLook, StoreMetrics
 from shroff.worker.serving.counts import WorkerCounts
@@ -52,7 +52,7 @@ def metrics_page() -> str:
     return "".join(parts)
 
 
-def collectors_of_page() -> list[list[Collector]]:
+def collectors_of_page() -> list[list[Any]]:
     """The collectors of each group, of a process that has done nothing."""
     service: Any = SimpleNamespace(queue=SimpleNamespace(waiting=0, age_s=0.0, turned_away=0))
     return [
@@ -64,17 +64,18 @@ def collectors_of_page() -> list[list[Collector]]:
     ]
 
 
-def shown_name(one: Metric) -> str:
+def shown_name(one: Family | Metric) -> str:
     """A metric's name as Prometheus has it."""
     return f"{one.name}{'_total' * (one.type == 'counter')}"
 
 
-def labels_of(one: Metric) -> list[str]:
+def labels_of(one: Family | Metric) -> list[str]:
     """The labels of a metric."""
-    own = getattr(one, "_labelnames", ())
-    return [*own] or sorted({name for sample in one.samples for name in sample.labels} - {"le"})
+    if isinstance(one, Family):
+        return [*one.labels]
+    return sorted({name for sample in one.samples for name in sample.labels} - {"le"})
 
 
-def meaning_of(one: Metric) -> str:
+def meaning_of(one: Family | Metric) -> str:
     """What a metric says, as a sentence."""
     return f"{one.documentation.rstrip('.')}."

@@ -14,10 +14,9 @@ from typing import Any
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-from prometheus_client.registry import Collector
-
 from shroff.streams.source import Health
 from shroff.web import metrics as of
+from shroff.web.metric_families import Collector
 from shroff.web.metrics_store import PLAIN, StoreLook, StoreMetrics
 from shroff.worker.outbox import SinkState
 from shroff.worker.serving.counts import AMOUNTS, LEADING, SCORES, BatchTally, Buckets, EarlierAmounts, WorkerCounts

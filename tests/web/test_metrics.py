@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event
@@ -14,6 +15,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.samples import Exemplar
 
 from docs.made_metrics import collectors_of_page, shown_name
 from shroff.app import project as app
@@ -21,10 +26,14 @@ from shroff.app.backups.creating import BackupNote, write_note
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StorageError, UsageError
 from shroff.web import metrics_store
-from shroff.web.metrics import EarlierMetrics, Requests, WorkMetrics, text
+from shroff.web.metric_families import SERIES_MAX, Family, counters, gauge, gauges
+from shroff.web.metrics import EarlierMetrics, Requests, WorkMetrics, page, text
 from shroff.web.metrics_port import worker_port
-from shroff.web.metrics_store import SERIES_MAX, StoreLook, StoreMetrics, look_at_store
+from shroff.web.metrics_store import StoreLook, StoreMetrics, look_at_store
 from shroff.worker.serving.counts import AMOUNTS, LEADING, SCORES, BatchTally, Buckets, EarlierAmounts, WorkerCounts
+from tests.deploy.watchers import everything
+
+OPEN_METRICS = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4"
 
 
 @pytest.fixture
@@ -154,7 +163,7 @@ def test_a_slow_store_delays_no_scrape_but_the_first(monkeypatch):
 # ---- a page at its limits
 
 
-def crowded() -> Iterator[Any]:
+def crowded() -> Sequence[Any]:
     """Collectors with more series than a family may have."""
     tally = BatchTally()
     for number in range(2 * SERIES_MAX):
@@ -166,14 +175,59 @@ def crowded() -> Iterator[Any]:
     work.counts.tally = tally
     for number in range(200):
         requests.add("GET", f"/api/v1/route/{number}", 200, 0.01)
-    return iter((requests, WorkMetrics(lambda: work, lambda: True), EarlierMetrics(lambda: work)))
+    work.latencies.add(0.004, 7)
+    work.latencies.exemplify(0.004, "ab" * 16)
+    return requests, WorkMetrics(lambda: work, lambda: True), EarlierMetrics(lambda: work)
 
 
 def test_a_page_has_at_most_2_mb_however_many_names_there_are():
-    page = text(*crowded())
+    shown = text(*crowded())
 
-    assert page.count(b"\nshroff_rule_hits_total{") == SERIES_MAX
-    assert 500_000 < len(page) < 2_000_000
+    assert shown.count(b"\nshroff_rule_hits_total{") == SERIES_MAX
+    assert 500_000 < len(shown) < 2_000_000
+
+
+def theirs(one: Family) -> Metric:
+    """The same family of prometheus-client, with an object for each sample."""
+    kind = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily, "histogram": HistogramMetricFamily}[one.type]
+    found = kind(one.name, one.documentation, labels=one.labels)
+    for values, sample in sorted(one.samples.items(), key=lambda item: item[0])[:SERIES_MAX]:
+        if one.type == "histogram":
+            shown = [
+                (bound, count, Exemplar({"trace_id": one.exemplars[bound][0]}, *one.exemplars[bound][1:]))
+                if bound in one.exemplars
+                else (bound, count)
+                for bound, count in sample.shown()
+            ]
+            found.add_metric(values, shown, sample.sum)
+        else:
+            found.add_metric(values, sample)
+    return found
+
+
+class Odd:
+    """Values and labels that are written in a way of their own."""
+
+    def collect(self) -> Iterator[Family]:
+        numbers = [0, -1.5, 1e-9, 999_999, 1_000_000, 12_345_678.9, 1e21, math.inf, -math.inf, math.nan, True]
+        yield gauges("odd", 'One "quoted",\na line \\ more.', ("of", "le_of"), {(str(n), ""): n for n in numbers})
+        yield counters("odd_total", "Odd.", ("name",), {('a "b"\n\\c',): 1, ("Zürich",): 2})
+        yield gauge("unknown", "Nothing.", None)
+
+
+@pytest.mark.parametrize("accept", ["", OPEN_METRICS], ids=["text", "openmetrics"])
+def test_a_page_is_what_prometheus_client_writes(accept):
+    collectors = [*crowded(), *everything()[0], Odd()]
+    same: Any = SimpleNamespace(collect=lambda: [theirs(one) for of in collectors for one in of.collect()])
+    write, media_type = choose_encoder(accept)
+    expected = write(same).removesuffix(b"# EOF\n").splitlines()
+    found = page(collectors, accept)
+    lines = found[0].splitlines()[: len(expected)]
+
+    assert found[1] == media_type
+    assert (b"# {trace_id=" in found[0], found[0].endswith(b"# EOF\n")) == (bool(accept),) * 2
+    moving = re.compile(rb"shroff_(clock|store_read_age)_seconds \d")
+    assert [a for a in zip(lines, expected, strict=True) if a[0] != a[1] and not moving.match(a[0])] == []
 
 
 def test_each_metric_has_a_name_of_its_own_with_a_unit_of_prometheus():

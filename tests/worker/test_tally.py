@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 import pytest
 
 from shroff.events.intake import Submission
 from shroff.language.values import DAY_MS
+from shroff.log.writer import Writer
+from shroff.project.definitions import load_definitions
 from shroff.streams.log import Refused
 from shroff.worker.ingest import IngestReport
 from shroff.worker.serving import counts as tally
-from shroff.worker.serving.counts import AMOUNTS, OTHER, BatchTally, Latencies
+from shroff.worker.serving.counts import AMOUNTS, OTHER, SCORES, BatchTally, Buckets, Latencies
+from tests.support.linear import in_force, named, put, registry
 from tests.support.log_memory import MemoryLog, MemoryStore
-from tests.support.projects import FILES, definitions, label, payment, submission, writer
+from tests.support.projects import FILES, NOW_MS, definitions, label, payment, submission, writer
 
 SILENT = {
     "rules/large.yaml": FILES["rules/large.yaml"]
@@ -104,13 +108,34 @@ def test_earlier_names_have_bounded_labels_and_nothing_that_is_hashed(monkeypatc
     assert found.earlier["c0", ""].declined == 0
 
 
+@pytest.mark.parametrize("size", [1, tally.FEW, 600], ids=["row by row", "by columns", "many"])
+def test_scores_are_those_of_the_decisions(tmp_path, size):
+    models = registry(tmp_path)
+    model = named(put(models, "m-1", {"payment.amount": 0.01}))
+    files = FILES | {"models/in_force.json": in_force(payment={"champion": model})}
+    at_work = Writer(MemoryLog(), load_definitions(files, load_model=models.load).or_raise(), lambda: NOW_MS)
+    expected, report = Buckets(SCORES), IngestReport(tally=BatchTally())
+    for first in (0, size):
+        batch = [payment(number, amount=f"{number}.50") for number in range(first, first + size)]
+        prepared = at_work.prepare(batch)
+        report.add(prepared, size)
+        at_work.commit(prepared)
+        for row in prepared.batch.decisions:
+            expected.add(msgspec.json.decode(row.document)["score"])
+
+    assert report.tally is not None
+    found = report.tally.scores["payment"]
+    assert (found.shown(), found.sum) == (expected.shown(), pytest.approx(expected.sum))
+    assert sum(expected.counts) == 2 * size
+
+
 def test_a_latency_histogram_says_how_many_were_within_each_bound():
     found = Latencies()
     found.add(0.004, 98)
     found.add(0.1, 2)
 
-    assert found.within((0.001, 0.01, 1.0)) == [0, 98, 100]
-    assert found.sum_s == pytest.approx(0.592)
+    assert [dict(found.shown())[bound] for bound in ("0.001", "0.01", "1.0", "+Inf")] == [0, 98, 100, 100]
+    assert found.sum == pytest.approx(0.592)
 
 
 def test_definitions_are_those_in_force():

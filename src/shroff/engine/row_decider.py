@@ -73,6 +73,8 @@ class RowDecider:
         if writer is None:
             return
         score, model = self._score.of(row)
+        if score is not None:
+            effects.scores.setdefault(self._name, []).append(score)
         verdict = self._verdicts.of(hits, score)
         if self._exploring is not None:
             explore = self._exploring[0]

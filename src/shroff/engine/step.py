@@ -164,6 +164,7 @@ class Engine:
         else:
             each = [of(hits.get(row), None) for row in rows]
             if given is not None:
+                effects.scores.setdefault(name, []).extend(given)
                 each = list(map(of, map(hits.get, rows), given))
             if name in self._explored:
                 each = self._explored_ones(name, frame, rows, placed, each, hits, effects)

@@ -86,10 +86,13 @@ class PlacedColumns(Sequence[Placed]):
 
 @dataclass(slots=True)
 class Effects:
-    """Effects of a batch, in log order. `columns` has the decisions of events that came as columns."""
+    """Effects of a batch, in log order. `columns` has the decisions of events that came as columns, `scores` all scores
+    by event type.
+    """
 
     decisions: list[DecisionRow] = field(default_factory=list)
     columns: DecisionColumns | None = None
+    scores: dict[str, list[float]] = field(default_factory=dict)
     hits: list[HitRow] = field(default_factory=list)
     flags: list[FlagRow] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)

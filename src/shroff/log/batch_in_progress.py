@@ -112,8 +112,8 @@ class BatchInProgress:
         if run is None:
             batch.records = self._records
             self._fill(answers, effects)
-            return Prepared(batch, answers, self._met, placed)
-        return Prepared(batch, self._answers(run, effects), self._met, placed)
+            return Prepared(batch, answers, self._met, placed, effects.scores)
+        return Prepared(batch, self._answers(run, effects), self._met, placed, effects.scores)
 
     # ---- many events at once
 

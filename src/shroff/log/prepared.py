@@ -107,14 +107,16 @@ class Prepared:
 
     `met` has the labels that had waited, in the log or in this batch, and whose event has
     come: their places by their ids, 0 for one that did not fit its event and was refused.
-    `placed` are the events and labels of its records. `decide_s` and `commit_s` say how long deciding and the commit
-    took, `decided_at_s` when it was decided, by the clock that never goes back.
+    `placed` are the events and labels of its records, `scores` those of its decisions by event type. `decide_s` and
+    `commit_s` say how long deciding and the commit took, `decided_at_s` when it was decided, by the clock that never
+    goes back.
     """
 
     batch: Batch
     answers: Sequence[Answer]
     met: Mapping[str, int] = field(default_factory=dict)
     placed: Sequence[Placed] = ()
+    scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
     decide_s: float = 0.0
     decided_at_s: float = 0.0
     commit_s: float = 0.0

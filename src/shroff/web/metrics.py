@@ -1,4 +1,4 @@
-"""Metrics of a service and of a worker, in the families of prometheus-client.
+"""Metrics of a service and of a worker.
 
 The hot path only adds to plain counters. Each family stands here once, with its meaning and its labels: the reference
 page is made from these collectors (docs/reference/metrics.md), and a scrape shows the same families.
@@ -6,24 +6,22 @@ page is made from these collectors (docs/reference/metrics.md), and a scrape sho
 
 from __future__ import annotations
 
-import math
 import platform
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from logging import DEBUG
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, GCCollector, Metric, ProcessCollector
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
-from prometheus_client.samples import Exemplar
 
 from shroff import __version__
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.logs import LOG, say
-from shroff.web.metrics_store import StoreMetrics, counter, counters, gauge, gauges, histograms, look_at_store
+from shroff.web.metric_families import Collector, Family, counter, counters, gauge, gauges, histograms
+from shroff.web.metrics_store import StoreMetrics, look_at_store
 from shroff.worker.serving.counts import LEADING, RESTORING, SECONDS, STANDING_BY, BatchTally, Buckets, WorkerCounts
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 METHODS: Final = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
 
 
-class Requests(Collector):
+class Requests:
     """Requests by route and status, and how long they took by route. One thread counts, any reads."""
 
     def __init__(self) -> None:
@@ -48,7 +46,7 @@ class Requests(Collector):
             say(DEBUG, "request answered", method=method, route=route, status=status, ms=round(1_000 * seconds, 1))
         self._timed[route].add(seconds)
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         labels = ("method", "route", "status")
         counted = {(method, route, str(status)): count for (method, route, status), count in self.counts.copy().items()}
         yield counters("shroff_http_requests_total", "Answered requests, by method, route and status.", labels, counted)
@@ -57,13 +55,13 @@ class Requests(Collector):
         yield histograms("shroff_http_request_seconds", words, ("route",), timed)
 
 
-class QueueMetrics(Collector):
+class QueueMetrics:
     """Requests of a service that wait for their decision."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         queue = self._service.queue
         yield gauge("shroff_waiting", "Events that wait for their decision.", queue.waiting)
         yield gauge("shroff_waiting_age_seconds", "Waiting time of the oldest of these events.", queue.age_s)
@@ -71,7 +69,7 @@ class QueueMetrics(Collector):
         yield counter("shroff_turned_away_total", words, queue.turned_away)
 
 
-class WorkMetrics(Collector):
+class WorkMetrics:
     """Work of the process that leads a log, or stands by.
 
     Args:
@@ -82,7 +80,7 @@ class WorkMetrics(Collector):
     def __init__(self, work: Callable[[], WorkerCounts], is_ready: Callable[[], bool]) -> None:
         self._work, self._is_ready = work, is_ready
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         work = self._work()
         words = "1 if the process is ready: a service accepts events, a worker decides them or is on standby."
         yield gauge("shroff_ready", words, self._is_ready())
@@ -101,7 +99,7 @@ class WorkMetrics(Collector):
         yield gauges("shroff_delivery_failed_attempts", words, ("sink",), attempts)
         yield from _of_batches(work.counts.tally or BatchTally())
 
-    def _decided(self, work: WorkerCounts) -> Iterator[Metric]:
+    def _decided(self, work: WorkerCounts) -> Iterator[Family]:
         yield counter("shroff_batches_total", "Commits with events.", work.batches)
         decided = {(outcome,): float(work.counts.by_outcome[outcome]) for outcome in OUTCOMES}
         yield counters("shroff_decisions_total", "Decisions, by outcome.", ("outcome",), decided)
@@ -120,21 +118,13 @@ class WorkMetrics(Collector):
             "shroff_taken_total", "Received events and labels, by kind and result.", ("kind", "became"), taken
         )
         yield counter("shroff_unmatched_total", "Input that no event type accepts.", work.counts.untaken)
-        timed = HistogramMetricFamily("shroff_decision_seconds", "Time from the arrival of an event to its commit.")
-        within = [*work.latencies.within(SECONDS), sum(work.latencies.counts)]
-        found = work.latencies.exemplars.copy()
-        bounds = [
-            (_bound(bound), count, Exemplar({"trace_id": found[bound][0]}, *found[bound][1:]))
-            if bound in found
-            else (_bound(bound), count)
-            for bound, count in zip((*SECONDS, math.inf), within, strict=True)
-        ]
-        timed.add_metric((), bounds, work.latencies.sum_s)
-        yield timed
+        words, found = "Time from the arrival of an event to its commit.", work.latencies
+        timed = histograms("shroff_decision_seconds", words, (), {(): found})
+        yield replace(timed, exemplars=found.exemplars.copy())
         yield gauge("shroff_log_place", "The last sequence number of the log that this process wrote.", work.seq)
 
 
-def _of_source(work: WorkerCounts) -> Iterator[Metric]:
+def _of_source(work: WorkerCounts) -> Iterator[Family]:
     health = work.health
     yield gauge("shroff_source_waiting", "Backlog of the live source in messages, if known.", health.lag)
     words = "Messages of the live source decided after later messages of other partitions."
@@ -152,7 +142,7 @@ def _of_source(work: WorkerCounts) -> Iterator[Metric]:
     yield gauge("shroff_waits", words, bool(work.waits_for))
 
 
-def _of_batches(tally: BatchTally) -> Iterator[Metric]:
+def _of_batches(tally: BatchTally) -> Iterator[Family]:
     """What is counted of committed batches."""
     hits = {(rule, "shadow" if is_shadow else "active"): n for (rule, is_shadow), n in tally.all_hits().items()}
     yield counters("shroff_rule_hits_total", "Rule hits, by rule and mode.", ("rule", "mode"), hits)
@@ -171,13 +161,13 @@ def _of_batches(tally: BatchTally) -> Iterator[Metric]:
     yield gauge("shroff_unreconciled_events", words, tally.unreconciled)
 
 
-class EarlierMetrics(Collector):
+class EarlierMetrics:
     """The metrics of earlier dashboards, under their names; only where `metrics: earlier_names` is set."""
 
     def __init__(self, work: Callable[[], WorkerCounts]) -> None:
         self._work = work
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         tally, labels = self._work().counts.tally or BatchTally(), ("transaction_type", "country")
         found, declined = tally.earlier.copy(), Counter[tuple[str]]()
         for (_, country), one in found.items():
@@ -189,10 +179,10 @@ class EarlierMetrics(Collector):
         yield histograms("transaction_amount", words, labels, found)
 
 
-class BuildMetrics(Collector):
+class BuildMetrics:
     """Version of the program and of Python, and the clock of this machine."""
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         words = "1, with the version of shroff and of Python."
         versions = {(__version__, platform.python_version()): 1.0}
         yield gauges("shroff_build_info", words, ("version", "python"), versions)
@@ -222,10 +212,6 @@ def tally_of(project: Project) -> BatchTally:
     return BatchTally([str(named[one]) for one in ("transaction_type", "country") if one in named])
 
 
-def _bound(at_most: float) -> str:
-    return "+Inf" if at_most == math.inf else str(at_most)
-
-
 def text(*collectors: Collector) -> bytes:
     """All their metrics, and those of the process, in the text format of Prometheus."""
     return page(collectors)[0]
@@ -235,10 +221,10 @@ def page(collectors: Sequence[Collector], accept: str = "") -> tuple[bytes, str]
     """All their metrics, and those of the process, and their media type: Prometheus' text format, or OpenMetrics, which
     has examples of traces, for who accepts it.
     """
+    write, media_type = choose_encoder(accept)
+    is_open = media_type.startswith("application/openmetrics-text")
+    ours = "".join([one.text(is_open=is_open) for collector in collectors for one in collector.collect()])
     registry = CollectorRegistry()
-    for collector in collectors:
-        registry.register(collector)
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
-    write, media_type = choose_encoder(accept)
-    return write(registry), media_type
+    return ours.encode() + write(registry), media_type

@@ -18,9 +18,8 @@ from shroff.web.metrics_store import StoreMetrics
 from shroff.worker.serving.counts import LEADING, STANDING_BY, WorkerCounts
 
 if TYPE_CHECKING:
-    from prometheus_client.registry import Collector
-
     from shroff.app.project import Project
+    from shroff.web.metric_families import Collector
     from shroff.web.service import Service
 
 PATIENCE_S: Final = 5.0  # for which a client may be silent

@@ -1,19 +1,15 @@
-"""Metrics of what the store, the project's files and this machine hold; and how families are made of plain counts."""
+"""Metrics of what the store, the project's files and this machine hold."""
 
 from __future__ import annotations
 
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final
-
-from prometheus_client import Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.registry import Collector
+from typing import TYPE_CHECKING, Final
 
 from shroff.app.backups.creating import read_note
 from shroff.config import STATE_FOLDER
@@ -22,15 +18,13 @@ from shroff.language.values import parse_time
 from shroff.models.in_force import FILE, read_in_force
 from shroff.monitoring.drift_record import read_record
 from shroff.runtime.fresh import Fresh
-from shroff.worker.serving.counts import Buckets
+from shroff.web.metric_families import Family, gauge, gauges
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.worker.outbox import SinkState
 
-SERIES_MAX: Final = 500  # of one family: rules, models and sinks beyond are left out
 FRESH_S: Final = 15.0  # for which what was read from the store is served again
-Samples = Mapping[Any, float]  # by the values of their labels
 PLAIN: Final = {  # each one value
     "shroff_quarantine_entries": "Entries in quarantine.",
     "shroff_labels_waiting": "Labels whose event has not arrived.",
@@ -74,7 +68,7 @@ class StoreLook:
     at_s: float = field(default_factory=time.monotonic)
 
 
-class StoreMetrics(Collector):
+class StoreMetrics:
     """State of the log, deliveries, sources of files, cases, models and drift.
 
     Only a first scrape waits for the store, unless `begin` had it read before. Later ones show what is known, and have
@@ -100,7 +94,7 @@ class StoreMetrics(Collector):
             self.begin()
         return found
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         found = self._found()
         words = "Time since the store was read for these metrics."
         yield gauge("shroff_store_read_age_seconds", words, time.monotonic() - found.at_s)
@@ -131,7 +125,7 @@ class StoreMetrics(Collector):
             yield gauges(name, words, ("event",), {(event,): one[at] for event, one in found.drift.items()})
 
 
-def _of_deliveries(deliveries: Sequence[SinkState]) -> Iterator[Metric]:
+def _of_deliveries(deliveries: Sequence[SinkState]) -> Iterator[Family]:
     lag = {(delivery.name,): float(delivery.lag) for delivery in deliveries}
     words = "Records that a sink is behind the log, by sink; for notices: messages that wait."
     yield gauges("shroff_delivery_lag", words, ("sink",), lag)
@@ -242,44 +236,3 @@ def _drift(project: Project, found: StoreLook, now_ms: int) -> None:
         worst = max((figure.psi for figure in look.figures), default=0.0)
         moved = sum(figure.has_moved for figure in look.figures)
         found.drift[event] = worst, moved, (now_ms - parse_time(look.looked_at)) / 1_000
-
-
-# ---- families of prometheus-client
-
-
-def gauge(name: str, meaning: str, value: float | None) -> Metric:
-    """One value; none where it is not known."""
-    return GaugeMetricFamily(name, meaning, value=value)
-
-
-def counter(name: str, meaning: str, value: float) -> Metric:
-    """One count since the start."""
-    return CounterMetricFamily(name, meaning, value=value)
-
-
-def gauges(name: str, meaning: str, labels: Sequence[str], samples: Samples) -> Metric:
-    """A value for each set of labels."""
-    return _labelled(GaugeMetricFamily(name, meaning, labels=labels), samples)
-
-
-def counters(name: str, meaning: str, labels: Sequence[str], samples: Samples) -> Metric:
-    """A count for each set of labels."""
-    return _labelled(CounterMetricFamily(name, meaning, labels=labels), samples)
-
-
-def histograms(name: str, meaning: str, labels: Sequence[str], found: Mapping[Any, Buckets]) -> Metric:
-    """A histogram for each set of labels."""
-    family = HistogramMetricFamily(name, meaning, labels=labels)
-    for values, one in _first(found):
-        family.add_metric(values, one.shown(), one.sum)
-    return family
-
-
-def _labelled(family: Any, samples: Samples) -> Metric:
-    for values, value in _first(samples):
-        family.add_metric(values, value)
-    return family  # type: ignore[no-any-return]  # a metric, whose kinds share no class with `add_metric`
-
-
-def _first(samples: Mapping[Any, Any]) -> Iterable[tuple[Any, Any]]:
-    return sorted(samples.items(), key=lambda one: one[0])[:SERIES_MAX]

@@ -1,0 +1,119 @@
+"""Families of metrics, and their text for Prometheus.
+
+prometheus-client makes two objects for each sample; near the limits of labels these are 26,000, which the garbage
+collector walks in every third page. Here a sample is only a line. Tests compare the text with what prometheus-client
+writes (docs/decisions/0165-metrics-without-an-object-for-each-sample.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from prometheus_client.utils import floatToGoString
+
+SERIES_MAX: Final = 500  # of one family: rules, models and sinks beyond are left out
+Samples = Mapping[Any, float]  # by the values of their labels
+_number: Final[Callable[[float], str]] = floatToGoString
+Exemplar = tuple[str, float, float]  # id of a trace, its value, its moment in seconds since 1970
+
+
+class Collector(Protocol):
+    """What has metrics."""
+
+    def collect(self) -> Iterator[Family]:
+        """They as they are now; called from any thread."""
+
+
+class Histogram(Protocol):
+    """How many values were at most each bound, and their sum."""
+
+    sum: float
+
+    def shown(self) -> Sequence[tuple[str, float]]:
+        """Counts up to each bound, in order; the last bound is `+Inf`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric with a sample for each set of labels: a number, or a `Histogram`.
+
+    Args:
+        type: `gauge`, `counter` or `histogram`.
+        samples: By the values of their labels.
+        exemplars: Of a histogram, by bound.
+    """
+
+    name: str
+    type: str
+    documentation: str
+    labels: Sequence[str] = ()
+    samples: Mapping[Any, Any] = field(default_factory=dict)
+    exemplars: Mapping[str, Exemplar] = field(default_factory=dict)
+
+    def text(self, *, is_open: bool) -> str:
+        """Its lines, in OpenMetrics or in the older format."""
+        name = f"{self.name}_total" if self.type == "counter" else self.name
+        shown = self.name if is_open else name
+        words = (_escaped if is_open else _on_one_line)(self.documentation)
+        lines = [f"# HELP {shown} {words}", f"# TYPE {shown} {self.type}"]
+        for values, sample in sorted(self.samples.items(), key=lambda one: one[0])[:SERIES_MAX]:
+            labels = sorted(f'{label}="{_escaped(value)}"' for label, value in zip(self.labels, values, strict=True))
+            if self.type == "histogram":
+                lines += self._of_histogram(labels, sample, self.exemplars if is_open else {})
+            else:
+                lines.append(f"{name}{_braced(labels)} {_number(sample)}")
+        return "\n".join([*lines, ""])
+
+    def _of_histogram(
+        self, labels: Sequence[str], found: Histogram, exemplars: Mapping[str, Exemplar]
+    ) -> Iterator[str]:
+        before = "".join(f"{label}," for label in labels if label < "le=")
+        behind = "".join(f",{label}" for label in labels if label > "le=")
+        count: float = 0
+        for bound, count in found.shown():
+            line = f'{self.name}_bucket{{{before}le="{bound}"{behind}}} {_number(count)}'
+            if bound in exemplars:
+                trace_id, value, at_s = exemplars[bound]
+                line += f' # {{trace_id="{trace_id}"}} {_number(value)} {at_s}'
+            yield line
+        yield f"{self.name}_count{_braced(labels)} {_number(count)}"
+        yield f"{self.name}_sum{_braced(labels)} {_number(found.sum)}"
+
+
+def _braced(labels: Sequence[str]) -> str:
+    return f"{{{','.join(labels)}}}" if labels else ""
+
+
+def _escaped(text: str) -> str:
+    return _on_one_line(text).replace('"', r"\"")
+
+
+def _on_one_line(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n")
+
+
+def gauge(name: str, meaning: str, value: float | None) -> Family:
+    """One value; none where it is not known."""
+    return Family(name, "gauge", meaning, samples={} if value is None else {(): value})
+
+
+def counter(name: str, meaning: str, value: float) -> Family:
+    """One count since the start."""
+    return counters(name, meaning, (), {(): value})
+
+
+def gauges(name: str, meaning: str, labels: Sequence[str], samples: Samples) -> Family:
+    """A value for each set of labels."""
+    return Family(name, "gauge", meaning, labels, samples)
+
+
+def counters(name: str, meaning: str, labels: Sequence[str], samples: Samples) -> Family:
+    """A count for each set of labels."""
+    return Family(name.removesuffix("_total"), "counter", meaning, labels, samples)
+
+
+def histograms(name: str, meaning: str, labels: Sequence[str], found: Mapping[Any, Histogram]) -> Family:
+    """A histogram for each set of labels."""
+    return Family(name, "histogram", meaning, labels, found)
