@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from shroff.app.live import pushed
 from shroff.cli.main import run as command
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import TransientError, UsageError
+from shroff.people.store import AuditFilter
 from shroff.web.api import hooks
 from tests.support.webs import Answered, Asker, Browser, asker, run
 from tools.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, posted
@@ -97,6 +99,13 @@ def stored(bank: Path) -> list[tuple[str, str]]:
 def refused(bank: Path) -> list[tuple[str, str]]:
     with app.open(bank).opened.reading() as log:
         return [(one.source, one.place) for _, one in log.refused(log.refused_numbers())]
+
+
+def confirmations(bank: Path) -> list[tuple[str, str, str]]:
+    """The subscriptions that somebody confirmed, by the audit log."""
+    with app.open(bank).people.open() as desk, desk.store.look() as look:
+        rows = look.record(AuditFilter(action="source.confirm"))
+    return [(one.via, one.subject, json.loads(one.after)["topic"]) for one in rows]
 
 
 def test_a_signed_message_is_decided_once_under_its_own_id(bank, outside):
@@ -200,6 +209,7 @@ def test_a_subscription_waits_for_a_person_or_is_confirmed_once(bank, outside):
     assert [one.topic for one in project.pushed.confirm("topic")] == [TOPIC]
     assert outside.fetched.count(CONFIRM) == 2
     assert [name for name, _, _ in project.pushed.troubles()] == ["eager"]
+    assert confirmations(bank) == [("program", "topic", TOPIC)]
 
 
 def test_a_subscription_that_cannot_be_kept_is_asked_for_again(bank, outside):
@@ -354,14 +364,20 @@ def test_sources_that_change_count_once_they_are_applied(bank, outside):
     assert refused(bank)[0] == ("hooks/topic", "m-1")
 
 
-def test_the_screen_shows_what_came_and_confirms_a_subscription(bank, outside):
+def test_the_screen_shows_what_came_and_why_the_rest_did_not_and_has_actions(bank, outside, monkeypatch):
     async def steps(asks: Asker, browser: Browser) -> None:
         await post(asks, "topic", posted(Message=saving()))
         await post(asks, "topic", posted(Message=saving(eventType="<b>LOGIN</b>")))
+        await post(asks, "topic", posted(Message=saving("5::POUNDS::ZAR"), MessageId="m-3"))
         await post(asks, "topic", posted("SubscriptionConfirmation"))
         before = (await browser.get("/sources")).body.decode()
-        assert "<b>1</b> subscription needs" in before
+        assert "3 sources post their messages here, 1 source is read by a sync; <b>1</b> subscription needs" in before
         assert "&lt;b&gt;LOGIN" in before
+        assert (
+            "&#39;5::POUNDS::ZAR&#39; is not a decimal number" in before
+        )  # why it is in quarantine, and where to mend
+        assert 'quarantined: <a href="/checks">' in before
+        assert "Messages are answered with 503" not in before
         form = {"csrf": await browser.csrf(), "source": "topic", "topic": TOPIC}
         outside.there[CONFIRM] = TransientError("sns.eu-west-1.amazonaws.com cannot be reached")
         assert "cannot be reached" in (await browser.post("/sources/confirm", form)).body.decode()
@@ -369,9 +385,24 @@ def test_the_screen_shows_what_came_and_confirms_a_subscription(bank, outside):
         assert (await browser.post("/sources/confirm", form)).headers["location"] == "/sources"
         assert "Confirmed" in (await browser.get("/sources")).body.decode()
         assert (await browser.post("/sources/confirm", form | {"source": "nothing"})).status == 404
+        (params,) = re.findall(r"name=\"params\" value='(.*?)'>Sync now", before)
+        queued = await browser.post("/jobs", {"csrf": form["csrf"], "kind": "sync", "params": params})
+        assert queued.headers["location"].startswith("/jobs/")
+        monkeypatch.delenv("PARTNER_SECRET")
+        settings.write_text(settings.read_text().replace("subscribe: auto", "subscribe: ask"))
+        await asyncio.to_thread(asks.service.project.applying.apply)
+        asks.service.project.opened.reload()
+        after = (await browser.get("/sources")).body.decode()
+        assert "Messages are answered with 503: " in after
+        assert "PARTNER_SECRET" in after
 
+    monkeypatch.setenv("PARTNER_SECRET", "s3cret")
+    settings = bank / "shroff.yaml"
+    more = "  nightly: { files: { from: in }, events: [saving] }\n"
+    settings.write_text(settings.read_text().replace("[s3cret]", "['${PARTNER_SECRET}']") + more)
     run(bank, steps)
     assert outside.fetched.count(CONFIRM) == 2
+    assert confirmations(bank) == [("web", "topic", TOPIC)]
 
 
 def test_saved_messages_are_judged_without_a_request(bank, tmp_path, capsys):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shroff.app.opened import Opened
+    from shroff.people.access import Who
     from shroff.people.audit import Act, Action, Verified
     from shroff.people.desk import Desk
     from shroff.streams.log import Log
@@ -49,16 +50,16 @@ class ProjectPeople:
             change.audit(self._act(action), at_ms)
             return change.ask(kind, body, at_ms)
 
-    def record(self, action: Action) -> None:
-        """Record an action in the audit log; nothing happens if the project has no log yet."""
+    def record(self, action: Action, who: Who | None = None) -> None:
+        """Record an action in the audit log, of this user or of the current one; nothing happens without a log."""
         if self._opened.has_log():
             with self.open() as desk, desk.store.change() as change:
-                change.audit(self._act(action), self._opened.now_ms())
+                change.audit(self._act(action, who), self._opened.now_ms())
 
-    def _act(self, action: Action) -> Act:
+    def _act(self, action: Action, who: Who | None = None) -> Act:
         from shroff.people.audit import Act
 
-        return Act(self._opened.who, action.action, action.subject, action.before, action.after)
+        return Act(who or self._opened.who, action.action, action.subject, action.before, action.after)
 
     def verify_audit(self) -> Verified:
         """Verify the hash chain of the audit log and its sealed end.

@@ -297,6 +297,11 @@ def _text(
 ) -> str:
     if not found and not pulled and not read:
         return "No named sources. Name one under 'sources:' in shroff.yaml."
+    sources = [
+        *((one[0].name, one[0].system.kind, one[1]) for one in found),
+        *((one.source.name, one.source.system.kind, one.counts) for one in pulled),
+        *((one.name, one.system.kind, one.counts) for one in read),
+    ]
     rows = [
         (
             name,
@@ -308,22 +313,18 @@ def _text(
             sum(counts.skipped.values()),
             sum(counts.refused.values()),
         )
-        for name, kind, counts in [
-            *((one[0].name, one[0].system.kind, one[1]) for one in found),
-            *((one.source.name, one.source.system.kind, one.counts) for one in pulled),
-            *((one.name, one.system.kind, one.counts) for one in read),
-        ]
+        for name, kind, counts in sources
     ]
-    heads = ("source", "kind", "last came", "new", "duplicates", "quarantined", "skipped", "refused")
+    heads = ("source", "kind", "last message", "new", "duplicates", "quarantined", "skipped", "refused")
     lines = [table(rows, heads)]
-    for named, counts, subscriptions in found:
+    for named, _, subscriptions in found:
         lines += [
             f"{named.name}: {subscription.topic} {subscription.state} since {time_text(subscription.at_ms)}"
             for subscription in subscriptions
         ]
-        lines += [
-            f"{named.name}: refused {many(count, 'time')}: {one_line(words)}" for words, count in counts.refused.items()
-        ]
+    for name, _, counts in sources:
+        for did, by in (("skipped", counts.skipped), ("refused", counts.refused)):
+            lines += [f"{name}: {did} {many(count, 'time')}: {one_line(words)}" for words, count in by.items() if count]
     for named, _, aside, suspicious in pulled:
         lines += [f"{named.name}: {one_line(file)} is skipped: {one_line(one.why)}" for file, one in aside.items()]
         lines += [f"{named.name}: {file} is suspicious: {one_line(one.suspicious)}" for file, one in suspicious.items()]

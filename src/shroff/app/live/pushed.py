@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from shroff.app.opened import intake_of
+from shroff.app.people import ProjectPeople
 from shroff.app.wiring import load_adapter
 from shroff.errors import InputError, TransientError, UsageError, nearest
+from shroff.people.audit import Action
 from shroff.project.settings.system import filled
 from shroff.runtime.whole_files import whole_file
 from shroff.streams.push import SUBSCRIBE, UNSUBSCRIBE, FetchNeededError, Push, PushRefusedError, PushSource
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from shroff.app.opened import Opened
+    from shroff.people.access import Who
     from shroff.project.definitions import Definitions
     from shroff.project.settings.sources import NamedSource
     from shroff.project.settings.system import System
@@ -187,8 +190,10 @@ class PushedSources:
             raise UsageError(f"{words}. Only messages of SNS can be tested from files.")
         return [_judged(self.opened(named, at_hand), file, body, at_ms) for file, body in files.items()]
 
-    def confirm(self, name: str, topic: str | None = None) -> list[Subscription]:
+    def confirm(self, name: str, topic: str | None = None, who: Who | None = None) -> list[Subscription]:
         """Confirm the pending subscriptions, or that of one topic, at their senders; gives them.
+
+        Each is in the audit log, as confirmed by this user, or by the current one.
 
         Raises: UsageError where none waits; TransientError where a sender cannot be asked.
         """
@@ -202,6 +207,7 @@ class PushedSources:
             source.confirm(Push(SUBSCRIBE, one.id, b"", topic=one.topic, confirm=one.confirm))
             one.state, one.at_ms, one.confirm = CONFIRMED, self._opened.now_ms(), ""
             self.files.keep_subscription(name, one)
+            ProjectPeople(self._opened).record(Action("source.confirm", name, None, {"topic": one.topic}), who)
         return found
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
@@ -358,11 +364,11 @@ def fetching(options: Mapping[str, Any]) -> Callable[[str], bytes]:
         try:
             found = client.call("GET", target_of(parts))
         except OSError as error:
-            raise TransientError(f"{parts.hostname} cannot be reached: {reason(error)}") from None
+            raise TransientError(f"the host {parts.hostname} cannot be reached: {reason(error)}") from None
         finally:
             client.close()
         if found.status >= 500 or found.status == 429:
-            raise TransientError(f"{parts.hostname} answers with status {found.status}")
+            raise TransientError(f"the host {parts.hostname} answers with status {found.status}")
         if found.status != 200:
             raise LookupError(found.status)
         return found.body

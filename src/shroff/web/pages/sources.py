@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from shroff.errors import ShroffError
+from shroff.errors import ShroffError, UsageError
 from shroff.people.access import Right
-from shroff.people.audit import Act
+from shroff.web.api.health import Kept, entries
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 PATH: Final = "/sources"
+ENTRIES_LOOKED: Final = 200  # of quarantine, the newest, whose reasons are shown,
+REASONS_SHOWN: Final = 5  # these most frequent ones of a source
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -33,16 +37,18 @@ async def confirm(service: Service, request: Request) -> Response:
     if name not in service.project.opened.systems.sources:
         raise ProblemError(404, "no-source", "There is no such source", "shroff.yaml has no source of this name")
     try:
-        await service.in_thread(service.project.pushed.confirm, name, topic)
+        await service.in_thread(service.project.pushed.confirm, name, topic, request.who)
     except ShroffError as error:
         return await _page(service, request, mistake=sentence(str(error)))
-    await service.recorded(Act(request.who, "source.confirm", name, None, {"topic": topic}))
     return see_other(PATH)
 
 
 async def _page(service: Service, request: Request, mistake: str = "") -> Response:
     await service.in_thread(service.pushed.save)
     found = await service.in_thread(service.project.pushed.all)
+    read = await service.in_thread(service.project.source.named)
+    may_mend = request.who.may(Right.MEND_INPUT)
+    kept = await service.in_thread(entries, service.project, request.who, ENTRIES_LOOKED) if may_mend else []
     return page(
         service,
         request,
@@ -50,12 +56,35 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         422 if mistake else 200,
         sources=found,
         pulled=await service.in_thread(service.project.pulled.all),
-        read=await service.in_thread(service.project.source.named),
+        read=read,
+        reasons=_reasons(kept),
+        unopened={named.name: words for named, _, _ in found if (words := _why_unopened(service, named.name))},
+        failing=sum(bool(one.counts.failing) for one in read),
         waiting=sum(subscription.state == "pending" for _, _, subscriptions in found for subscription in subscriptions),
-        may_confirm=request.who.may(Right.MEND_INPUT),
+        may_confirm=may_mend,
+        may_sync=request.who.may(Right.RUN_JOBS),
         mistake=mistake,
         path=PATH,
     )
+
+
+def _reasons(kept: Iterable[Kept]) -> dict[str, list[tuple[str, int]]]:
+    """Why rows are in quarantine, by the name of their source: the most frequent reasons with their counts."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for one in kept:
+        way, _, rest = one.entry.source.partition("/")
+        if way in {"hooks", "pulled", "read"} and not one.fixed_by:
+            found[rest.partition("/")[0]][one.entry.reason] += 1
+    return {name: counter.most_common(REASONS_SHOWN) for name, counter in found.items()}
+
+
+def _why_unopened(service: Service, name: str) -> str:
+    """Why a source takes no messages; empty where it does."""
+    try:
+        service.pushed.of(name)
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 ROUTES: Final = (
