@@ -24,6 +24,7 @@ PAYMENT = {
     "points": INTEGER,
     "weight": number(2),
     "ratio": REAL,
+    "paid_at": TIME,
     "channel": Type("choice", choices=("pos", "web")),
 }
 RULE = Scope(
@@ -152,6 +153,10 @@ def test_a_rule_reads_as_a_sentence(given, words):
             "the card's share of payments in 7 days with points above 1 is below 30 %",
         ),
         ("this.at - (last(payment.at) over 7d) < 5m", "the time since the last payment in 7 days is below 5 min"),
+        ("hour(this.paid_at) < 5", "it is paid before 05:00 UTC"),
+        ("22 <= hour(this.paid_at, 'Europe/Berlin')", "it is paid at 22:00 Europe/Berlin or later"),
+        ("weekday(this.paid_at) >= 5", "it is paid on Saturday or Sunday (UTC)"),
+        ("hour(this.paid_at) > this.points", "the hour of paid at is above the points"),
         ("this.channel in ['pos', 'web']", "the channel is pos or web"),
         ("this.channel not in ['pos', 'web']", "the channel is not pos or web"),
         ("this.card in lists.blocked", "the card is on the list blocked"),

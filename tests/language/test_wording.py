@@ -9,9 +9,11 @@ from shroff.language.names import Scope
 from shroff.language.wording import ValueWording
 from tests.support.declare import PAYMENT, declare
 
-EVENTS = declare(PAYMENT + "entities: { card: { payment: card } }\n")
+EVENTS = declare(PAYMENT + "    paid_at: time?\n" + "entities: { card: { payment: card } }\n")
 DAY_MS = 86_400_000
-_SAME_COLOUR = "payments among the last 10 with the same colour above 0: yes"
+_SEEN_BEFORE = "count(payment where payment.colour == this.colour) over last 10 > 0"
+_NEW = "distinct(payment.colour) over 30d including this > distinct(payment.colour) over 30d"
+_SMALL = "payment.amount > 0 and payment.amount <= 2"
 
 
 def typed(text, features=None):
@@ -40,12 +42,28 @@ def told(text, value, features=None):
         ("count(payment where payment.amount <= 2) over 1h", 0, "0 payments in 1 h with amount up to 2"),
         ("distinct(payment.colour) over 7d", 3, "3 different colours in 7 days"),
         ("distinct(payment.colour) over 7d", 1, "1 colour in 7 days"),
-        ("count(payment where payment.colour == this.colour) over last 10 > 0", True, _SAME_COLOUR),
+        (_SEEN_BEFORE, True, "at least one payment among the last 10 with the same colour"),
+        (_SEEN_BEFORE, False, "no payments among the last 10 with the same colour"),
+        (_SEEN_BEFORE, None, "payments among the last 10 with the same colour above 0: missing"),
+        ("this.colour == last(payment.colour) over last 10", True, "the same colour as last time"),
+        ("this.colour == last(payment.colour) over last 10", False, "not the same colour as last time"),
+        ("this.colour == last(payment.channel) over 1h", False, "colour is not the same as last channel in 1 h"),
+        ("lower(payment.colour) == 'red'", True, "colour is red"),
+        ("'red' != payment.colour", False, "colour is red"),
+        (_NEW, True, "first payment with this colour in 30 days"),
+        (_NEW, False, "not the first payment with this colour in 30 days"),
+        (_NEW, None, "first payment with this colour in 30 days: missing"),
         (
-            "this.colour == last(payment.colour) over last 10",
+            _NEW.replace("over 30d including", "over 7d including"),
             True,
-            "colour the same as last colour among the last 10: yes",
+            "different colours in 7 days is above different colours in 30 days",
         ),
+        ("count(payment) over 1h >= 4", True, "4 or more payments in 1 h"),
+        ("count(payment) over 1h >= 4", False, "less than 4 payments in 1 h"),
+        ("payment.amount > 300", True, "amount is above 300 EUR"),
+        (_SMALL, True, "amount is above 0 EUR and amount is at most 2 EUR"),
+        (_SMALL, False, "amount is at most 0 EUR or amount is above 2 EUR"),
+        ("payment.amount is missing or payment.ok", False, "amount is not missing and not ok"),
         (
             "count(payment where payment.amount > this.amount) over 1h",
             3,
@@ -66,14 +84,30 @@ def told(text, value, features=None):
         ),
         ("payment.amount", 41_200, "amount: 412.00 EUR"),
         ("payment.wait", 5_400_000, "wait: 1 h 30 min"),
-        ("hour(payment.at)", 3, "hour of at: 3"),
-        ("hour(payment.at, 'Europe/Berlin')", 3, "hour of at in Europe/Berlin: 3"),
-        ("weekday(payment.at, 'Asia/Tokyo')", 3, "weekday of at in Asia/Tokyo: 3"),
+        ("hour(payment.at)", 3, "at: 03:00 UTC"),
+        ("hour(payment.at, 'Europe/Berlin')", 22, "at: 22:00 Europe/Berlin"),
+        ("hour(payment.at)", None, "hour of at: missing"),
+        ("weekday(payment.at, 'Asia/Tokyo')", 3, "at: Thursday (Asia/Tokyo)"),
+        ("hour(payment.at) < 5", True, "at before 05:00 UTC"),
+        ("hour(payment.at) < 5", False, "at at 05:00 UTC or later"),
+        ("hour(payment.at) == 5", True, "at between 05:00 and 05:59 UTC"),
+        ("hour(payment.at) == 5", False, "at not between 05:00 and 05:59 UTC"),
+        ("5 >= hour(payment.at)", True, "at before 06:00 UTC"),
+        ("hour(payment.at) < 24", True, "hour of at is below 24"),
+        ("weekday(payment.at) >= 5", True, "at on Saturday or Sunday (UTC)"),
+        ("weekday(payment.at) >= 5", False, "at on Monday to Friday (UTC)"),
+        ("weekday(payment.at) != 5", True, "at on Monday, Tuesday, Wednesday, Thursday, Friday or Sunday (UTC)"),
+        ("count(payment where hour(payment.at) < 5) over 7d", 3, "3 payments in 7 days with at before 05:00 UTC"),
+        ("hour(payment.paid_at)", 3, "paid at 03:00 UTC"),
+        ("hour(payment.paid_at) >= 22", True, "paid at 22:00 UTC or later"),
+        ("hour(payment.paid_at) != 0", True, "paid at 01:00 UTC or later"),
+        ("weekday(payment.paid_at)", 6, "paid on Sunday (UTC)"),
+        ("weekday(payment.paid_at) == 0", False, "paid on Tuesday to Sunday (UTC)"),
         ("day(payment.at, 'Asia/Tokyo')", 3, "day of at in Asia/Tokyo: 3"),
         ("payment.at - last(payment.at) over 30d", 200_000, "3 min 20 s since the last payment in 30 days"),
         ("payment.amount / mean(payment.amount) over 30d", 13.37, "amount / mean amount in 30 days: 13.37"),
-        ("payment.channel in ['web', 'pos']", True, "channel one of web, pos: yes"),
-        ("not payment.ok and payment.card in lists.vip", False, "not ok and card on the list vip: no"),
+        ("payment.channel in ['web', 'pos']", True, "channel is web or pos"),
+        ("not payment.ok and payment.card in lists.vip", False, "ok or card is not on the list vip"),
         ("payment.ratio", 1_234_567.8, "ratio: 1,234,568"),
         ("payment.amount", None, "amount: missing"),
         ("sum(payment.amount) over 24h", None, "spent in 24 h: missing"),

@@ -10,7 +10,8 @@ import pytest
 
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
-from shroff.project.meaning import reasons_of
+from shroff.project.meaning import reasons_of, teller_of
+from shroff.rules.wording import in_words
 
 RULES = """
 - id: dear
@@ -76,3 +77,16 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], str]:
 )
 def test_a_recorded_reason_is_told_with_currency_and_separators(told, rule, stored, words):
     assert told(rule, stored) == words
+
+
+@pytest.mark.parametrize(
+    ("id_", "words"),
+    [
+        ("new_device_and_large", "and it is the first payment with this device in 30 days, and the card has at least"),
+        ("customer_said_no", "when the card has at least one label in 24 h with source customer and verdict fraud."),
+    ],
+)
+def test_a_rule_of_the_template_says_what_its_features_mean(id_, words):
+    found = app.open_exactly(TEMPLATE_FOLDER / "payments").definitions
+
+    assert words in in_words(next(rule for rule in found.rules if rule.id == id_), teller_of(found))

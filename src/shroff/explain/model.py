@@ -19,9 +19,9 @@ from shroff.events.event import Scalar, canonical_value
 from shroff.explain.changes import Changes, Counterfactual, score_outcome
 from shroff.explain.past import PastDecision, reader_of
 from shroff.language.columns import column_of
-from shroff.language.expression import FeatureValue, Node, walk
+from shroff.language.expression import Call, FeatureValue, Node, ThisField, walk
 from shroff.language.values import Value
-from shroff.language.wording import ValueWording
+from shroff.language.wording import ValueWording, clause
 from shroff.models.columns import model_column
 from shroff.models.evaluation.calibration import ISOTONIC, PLATT
 from shroff.models.explaining import Share, shares, source_of
@@ -246,7 +246,7 @@ class Story:
         value = self._value(node)
         against, whose = self._against(node)
         normal = self._range(node, value, against) if against else _Range()
-        fact = self._teller.told(node, value)
+        fact = self._teller.told(node, value, self._time_of(node))
         parts = [InputPart(names[place], round(contributions[place], _DIGITS)) for place in share.inputs]
         held = None if normal.ends is None or not isinstance(value, int | float) else (float(value), *normal.ends)
         return ModelReason(
@@ -260,6 +260,14 @@ class Story:
             is_usual=normal.is_usual,
             held=held,
         )
+
+    def _time_of(self, node: Node) -> int | None:
+        """The time of which an expression is the hour, where that is a field of the event."""
+        call = self._teller.plain(node)
+        if not (isinstance(call, Call) and call.function == "hour" and isinstance(call.arguments[0], ThisField)):
+            return None
+        time_ms = self._value(call.arguments[0])
+        return time_ms if isinstance(time_ms, int) else None
 
     def _against(self, node: Node) -> tuple[list[Value], str]:
         """What says what is normal for this entity, or where that is too little for all, and for whom; else nothing."""
@@ -291,12 +299,18 @@ class Story:
             # Of two that are as frequent the first by text, so that the words do not depend on the order.
             top, count = max(Counter(values).items(), key=lambda one: (one[1], str(one[0])))
             share = f" ({count:,} of {len(values):,})" if count < len(values) else ""
-            return _Range(teller.value(node.type, top, wording) + share, is_usual=value == top)
+            words = teller.value(node.type, top, wording)
+            if node.type.kind == "boolean" and clause(teller, node):
+                words = "so" if top == value else "not"
+            return _Range(words + share, is_usual=value == top)
         numbers = sorted(float(one) for one in values if isinstance(one, int | float))
         low = numbers[math.floor(_LOW * (len(numbers) - 1) / 100)]
         high = numbers[math.ceil(_HIGH * (len(numbers) - 1) / 100)]
         whole = node.type.kind != "real"
-        least, most = (teller.value(node.type, int(one) if whole else one, wording) for one in (low, high))
+        least, most = (
+            tell(node.type, int(one) if whole else one, wording)
+            for tell, one in ((teller.value, low), (teller.until, high))
+        )
         is_number = isinstance(value, int | float)
         now = float(value) if isinstance(value, int | float) else 0.0
         unit = teller.unit(node.type, wording)

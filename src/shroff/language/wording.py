@@ -1,7 +1,8 @@
-"""An expression in words, with a value of it: `412.00 EUR spent in 24 h`, `9 payments in 1 h`, `hour of paid at: 3`.
+"""An expression in words, with a value of it: `412.00 EUR spent in 24 h`, `9 payments in 1 h`, `paid at 22:00 UTC`.
 
 All words are made from what is declared: the function, the window, the argument. A value
-stands before what it counts or adds up, and behind what it is a property of.
+stands before what it counts or adds up, and behind what it is a property of. Of a condition
+the words are what is true: `first payment with this device in 30 days`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,22 @@ from decimal import Decimal
 from typing import Final, TypeGuard
 
 from shroff.language.aggregates import AGGREGATES
+from shroff.language.calls import local_ms
+from shroff.language.clauses import (
+    DAYS,
+    IS,
+    SO_MANY,
+    clause,
+    clock_words,
+    clock_words_of,
+    counted_words,
+    done_by,
+    first_of,
+    limit_words,
+    turned,
+    words_of,
+    zone_of,
+)
 from shroff.language.expression import (
     Aggregate,
     Arithmetic,
@@ -34,10 +51,25 @@ from shroff.language.expression import (
     Score,
     ThisField,
     When,
+    walk,
 )
 from shroff.language.printing import text_of
 from shroff.language.types import Type
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, rescale_half_even, show, show_decimal
+
+__all__ = [
+    "IS",
+    "SO_MANY",
+    "ValueWording",
+    "Wording",
+    "clause",
+    "clock_words",
+    "counted_words",
+    "first_of",
+    "limit_words",
+    "turned",
+    "words_of",
+]
 
 DefinitionOf = Callable[[str], Node | None]  # of a feature, by its name
 _AT_LEAST: Final = {
@@ -48,6 +80,7 @@ _AT_LEAST: Final = {
     "!=": "not",
     "==": "",
 }
+_AS_IT_IS: Final = frozenset({"lower", "upper"})  # letters of another size are the same to people
 _UNITS: Final = ((DAY_MS, "day", "days"), (HOUR_MS, "h", "h"), (MINUTE_MS, "min", "min"), (1_000, "s", "s"))
 _SPENT: Final = ("payment", "purchase", "order")  # money that goes out: its sum is what was spent
 _OF_TIME: Final = frozenset({"hour", "weekday", "day"})
@@ -58,7 +91,8 @@ _SHORT_DIGITS: Final = 4
 class Wording:
     """Text around a value.
 
-    `one` replaces `after` where the value is 1. A share is told in percent, a mean of money as money.
+    `one` replaces `after` where the value is 1. A share is told in percent, a mean of money as money, and by `clock` an
+    hour as a time of the day, a weekday by its name. `name` is the noun where the text around a value is none.
     """
 
     before: str = ""
@@ -66,11 +100,13 @@ class Wording:
     one: str = ""
     is_share: bool = False
     is_money: bool = False
+    clock: str = ""
+    name: str = ""
 
     @property
     def noun(self) -> str:
         """What it is, without a value."""
-        return (self.before.removesuffix(": ") or self.after).strip()
+        return self.name or (self.before.removesuffix(": ") or self.after).strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +123,8 @@ class ValueWording:
     currency: str
     money_places: int
 
-    def told(self, node: Node, value: Value) -> str:
-        """A value with its description.
+    def told(self, node: Node, value: Value, time_ms: int | None = None) -> str:
+        """A value with its description. `time_ms` is the time of which it is the hour, where that is known.
 
         >>> from shroff.language.types import money
         >>> spent = Aggregate(money(2), "sum", "card", "payment", ItemField(money(2), "amount"), over_ms=DAY_MS)
@@ -98,8 +134,13 @@ class ValueWording:
         wording = self.wording(node)
         if value is None:
             return f"{wording.noun}: missing"
+        if node.type.kind == "boolean" and (said := clause(self, node, is_true=bool(value))):
+            return said
         after = wording.one if value == 1 and wording.one else wording.after
         shown = self.value(node.type, value, wording)
+        call = self.plain(node)
+        if isinstance(call, Call) and wording.clock == "hour" and time_ms is not None:
+            shown = f"{shown[:3]}{local_ms(time_ms, zone_of(call)) // MINUTE_MS % 60:02d}"
         return f"{wording.before}{shown}{self.unit(node.type, wording)}{after}"
 
     def unit(self, type_: Type, wording: Wording) -> str:
@@ -121,7 +162,14 @@ class ValueWording:
             if wording is not None and wording.is_money:
                 return f"{float(value):,.{self.money_places}f}"
             return f"{100 * float(value):.3g} %" if wording and wording.is_share else _short(float(value))
+        if wording is not None and wording.clock:
+            return f"{int(value):02d}:00" if wording.clock == "hour" else DAYS[int(value) % 7]
         return f"{value:,}" if type_.kind == "integer" else show(value, type_, self.money_places)
+
+    def until(self, type_: Type, value: Value, wording: Wording) -> str:
+        """A value as the upper end of a range: an hour ends with its last minute."""
+        shown = self.value(type_, value, wording)
+        return f"{shown[:3]}59" if wording.clock == "hour" else shown
 
     # ---- words around a value
 
@@ -135,6 +183,10 @@ class ValueWording:
             return Wording(after=f" since {since}")
         if self._is_ratio(node):
             return Wording(before=f"{self.noun(node.left)}: ", after=f" times {self.noun(node.right)}")
+        if isinstance(node, Call) and node.function in {"hour", "weekday"}:
+            is_hour, zone, done = node.function == "hour", zone_of(node), done_by(node)
+            before = f"{done} {'at' if is_hour else 'on'} " if done else f"{self.noun(node.arguments[0])}: "
+            return Wording(before, f" {zone}" if is_hour else f" ({zone})", clock=node.function, name=self.noun(node))
         return Wording(before=f"{self.noun(node)}: ")
 
     def _is_ratio(self, node: Node) -> TypeGuard[Arithmetic]:
@@ -155,7 +207,7 @@ class ValueWording:
         return node
 
     def _around(self, node: Aggregate) -> Wording:
-        where = self._where(node)
+        where = self.where(node)
         events = f" {_many(node.event)}{where}"
         row = AGGREGATES[node.function]
         if row.state == "events":
@@ -182,16 +234,16 @@ class ValueWording:
             return ""
         past = self.plain(node.right)
         which = AGGREGATES[past.function].event_of_time if isinstance(past, Aggregate) else ""
-        return f"the {which} {past.event}{self._where(past)}" if isinstance(past, Aggregate) and which else ""
+        return f"the {which} {past.event}{self.where(past)}" if isinstance(past, Aggregate) and which else ""
 
-    def _where(self, node: Aggregate) -> str:
+    def where(self, node: Aggregate) -> str:
         return self._window(node) + self._condition(node)
 
     def _condition(self, node: Aggregate) -> str:
         return "" if node.condition is None else f" with {self.noun(node.condition)}"
 
     def _window(self, node: Aggregate) -> str:
-        words = " of each source" if node.each_source else ""
+        words = " of each source" if node.each_source and not _names_source(node.condition) else ""
         if node.last_n is not None:
             return f"{words} among the last {node.last_n}"
         words += "" if node.over_ms is None else f" in {_length(node.over_ms)}"
@@ -203,14 +255,14 @@ class ValueWording:
         """What an expression is, without a value; what has no words of its own stands as it is written."""
         match node:
             case ThisField() | ItemField():
-                return _words(node.name.removeprefix("of."))
+                return words_of(node.name.removeprefix("of."))
             case ItemFeature():
-                return _words(node.name.partition(".")[2])
+                return words_of(node.name.partition(".")[2])
             case Convert():
                 return self.noun(node.operand)
             case FeatureValue():
                 inner = self.definition_of(node.name)
-                return _words(node.name.partition(".")[2]) if inner is None else self.noun(inner)
+                return words_of(node.name.partition(".")[2]) if inner is None else self.noun(inner)
             case Aggregate():
                 return self._around(node).noun
             case Literal():
@@ -226,10 +278,12 @@ class ValueWording:
             case Call() if node.function in _OF_TIME:
                 zone = f" in {node.options[0]}" if node.options else ""
                 return f"{node.function} of {self.noun(node.arguments[0])}{zone}"
+            case Call() if node.function in _AS_IT_IS:
+                return self.noun(node.arguments[0])
             case Call() if len(node.arguments) == 1:
                 return f"{node.function} of {self.noun(node.arguments[0])}"
             case Lookup():
-                return f"{_words(node.column)} of {self.noun(node.key)}"
+                return f"{words_of(node.column)} of {self.noun(node.key)}"
             case Else():
                 return f"{self.noun(node.left)}, else {self.noun(node.right)}"
             case When():
@@ -243,6 +297,8 @@ class ValueWording:
 
     def _compared(self, node: Compare) -> str:
         """`amount above 60`; `the same card` where an event that is counted and this one have the same words."""
+        if said := first_of(self, node) or clock_words_of(self, node):
+            return said
         left, right, sign = self.noun(node.left), self.noun(node.right), _AT_LEAST[node.operator]
         if left == right:
             return f"the same {left}" if node.operator == "==" else f"{left} {sign} that of this one"
@@ -268,13 +324,14 @@ class ValueWording:
                 return f"{self.noun(node.operand)} one of {', '.join(self.noun(value) for value in node.values)}"
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _names_source(condition: Node | None) -> bool:
+    """Whether a condition asks for labels of a source itself."""
+    return condition is not None and any(isinstance(one, ItemField) and one.name == "source" for one in walk(condition))
 
 
 def _many(noun: str) -> str:
     """The plural of what events and fields are named by."""
-    noun = _words(noun)
+    noun = words_of(noun)
     if noun.endswith(("s", "x", "ch", "sh")):
         return f"{noun}es"
     return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"

@@ -25,7 +25,18 @@ from shroff.language.expression import (
 from shroff.language.printing import as_written
 from shroff.language.types import Type, money
 from shroff.language.values import parse_duration, show_time
-from shroff.language.wording import ValueWording, Wording
+from shroff.language.wording import (
+    IS,
+    SO_MANY,
+    ValueWording,
+    Wording,
+    clock_words,
+    counted_words,
+    first_of,
+    limit_words,
+    turned,
+    words_of,
+)
 from shroff.rules.definitions import Rule
 from shroff.rules.silences import without_silence
 
@@ -35,28 +46,6 @@ _DOES: Final = {
     "review": "Send {} to review",
     "allow": "Allow {}, whatever the score and weaker rules say,",
     "note": "Record a note on {}",
-}
-_SO_MANY: Final = {  # of what is counted or added up, before it
-    ">": "more than {}",
-    ">=": "{} or more",
-    "<": "less than {}",
-    "<=": "at most {}",
-    "==": "exactly {}",
-    "!=": "other than {}",
-}
-_IS: Final = {
-    ">": "is above",
-    ">=": "is at least",
-    "<": "is below",
-    "<=": "is at most",
-    "==": "is",
-    "!=": "is not",
-}
-_FEW: Final[dict[tuple[str, object], str]] = {
-    (">", 0): "at least one",
-    (">=", 1): "at least one",
-    ("==", 0): "no",
-    ("<", 1): "no",
 }
 MISSING: Final = "missing"
 _SHAPES: Final = {  # of values in recorded texts, by the kind of their type
@@ -69,19 +58,18 @@ _SHAPES: Final = {  # of values in recorded texts, by the kind of their type
 _TEXT: Final = "(.*?)"  # a value of any other type
 _TOLD_MAX: Final = 500  # characters: longer reasons stay as recorded, so that nobody's text makes a search long
 _BETWEEN: Final = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
-_TURNED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 
 
 def in_words(rule: Rule, teller: ValueWording) -> str:
     """A rule in plain words: effect, condition and entity; without silences."""
     when = _Speaker(rule, teller).said(without_silence(rule.when))
     does = _DOES[rule.effect].format(_a(rule.on))
-    flags = "" if rule.effect == "allow" else f" and flag its {_words(rule.by)}"
+    flags = "" if rule.effect == "allow" else f" and flag its {words_of(rule.by)}"
     words = f"{does}{flags} when {when}."
     if rule.is_shadow:
         words += " In shadow: recorded, without effect."
     if rule.rollout < 1.0:
-        words += f" Applies to {100 * rule.rollout:.6g} % of all {_words(rule.by)} keys."
+        words += f" Applies to {100 * rule.rollout:.6g} % of all {words_of(rule.by)} keys."
     if rule.expires_ms is not None:
         words += f" Until {show_time(rule.expires_ms)}."
     if rule.notify is not None:
@@ -183,59 +171,43 @@ class _Speaker:
                     f"{self._what(node.operand)} {is_} {' or '.join(self._teller.noun(value) for value in node.values)}"
                 )
             case FeatureValue():
+                meant = self._teller.plain(node)
+                if isinstance(meant, Compare) and (first := first_of(self._teller, meant)):
+                    return f"it {is_} the {first}"
                 entity, _, name = node.name.partition(".")
-                return f'"{_words(name)}" is {truth} for the {_words(entity)}'
+                return f'"{words_of(name)}" is {truth} for the {words_of(entity)}'
             case Logic() | Compare() | Not():
                 return f"it is not the case that {self.said(node)}"
             case _:
                 return f"{self._what(node)} is {truth}"
 
     def _compared(self, node: Compare) -> str:
-        left, right, sign = unconverted(node.left), unconverted(node.right), node.operator
-        if isinstance(left, Literal):
-            left, right, sign = right, left, _TURNED[sign]
+        left, right, sign = turned(node)
         entity = left.name.partition(".")[0] if isinstance(left, FeatureValue) else self._rule.by
-        plain, wording = self._teller.plain(left), self._teller.wording(left)
+        plain = self._teller.plain(left)
         amount = self._amount(left, right, entity)
         if not isinstance(right, Literal):
-            return f"{self._what(left)} {_IS[sign]} {amount}"
-        if (
-            isinstance(plain, Aggregate)
-            and AGGREGATES[plain.function].is_tally
-            and wording.after
-            and not wording.is_share
-        ):
-            many = "" if left.type.kind == "money" else _FEW.get((sign, right.value), "")
-            after = wording.one if many == "at least one" and wording.one else wording.after
-            return f"the {_words(entity)} has {many or _SO_MANY[sign].format(amount)}{after}{_since(plain)}"
+            return f"{self._what(left)} {IS[sign]} {amount}"
+        if timed := clock_words(self._teller, left, sign, right):
+            return f"it is {timed}"
+        if counted := counted_words(self._teller, left, sign, right):
+            return f"the {words_of(entity)} has {counted}{_since(plain)}"
         if (
             isinstance(plain, Arithmetic)
             and plain.operator == "/"
             and all(map(self._is_money, (plain.left, plain.right)))
         ):
             over, under = self._what(plain.left, entity), self._what(plain.right, entity)
-            return f"{over} is {_SO_MANY[sign].format(amount)} times {under}"
-        return f"{self._what(left)} {_IS[sign]} {amount}"
+            return f"{over} is {SO_MANY[sign].format(amount)} times {under}"
+        return f"{self._what(left)} {IS[sign]} {amount}"
 
     def _is_money(self, node: Node) -> bool:
         node = unconverted(node)
         return node.type.kind == "money" or self._teller.wording(node).is_money
 
     def _amount(self, left: Node, right: Node, entity: str) -> str:
-        """What a value is compared with: money with its currency, a share in percent."""
-        if not isinstance(right, Literal) or right.value is None:
-            return self._what(right, entity)
-        wording, exact = self._teller.wording(left), right.type.kind in {"integer", "number"}
-        if left.type.kind == "money" and exact:
-            whole = "." + "0" * self._teller.money_places
-            value = self._teller.value(money(right.type.places), right.value).removesuffix(whole)
-        elif wording.is_share and not isinstance(right.value, str | bool):
-            return f"{100 * float(self._teller.noun(right)):.6g} %"
-        elif right.type.kind in {"integer", "duration"}:
-            value = self._teller.value(right.type, right.value)
-        else:
-            value = self._teller.noun(right)
-        return f"{value}{self._teller.unit(left.type, wording)}"
+        """What a value is compared with."""
+        return limit_words(self._teller, left, right) if isinstance(right, Literal) else self._what(right, entity)
 
     def _what(self, node: Node, entity: str = "") -> str:
         """`the amount`, `the card's mean amount in 30 days`: something that is compared, as a noun."""
@@ -248,13 +220,13 @@ class _Speaker:
                 return f"{self._side(node.left, entity)} {_BETWEEN[node.operator]} {self._side(node.right, entity)}"
             case FeatureValue():
                 entity, _, name = node.name.partition(".")
-                noun = _words(name) if node.type.kind == "boolean" else noun
+                noun = words_of(name) if node.type.kind == "boolean" else noun
             case Aggregate():
                 pass
             case _:
                 return f"the {noun}"
         share = "share " if self._teller.wording(node).is_share else ""
-        return f"the {_words(entity or self._rule.by)}'s {share}{noun}{_since(node)}"
+        return f"the {words_of(entity or self._rule.by)}'s {share}{noun}{_since(node)}"
 
     def _side(self, node: Node, entity: str) -> str:
         what, node = self._what(node, entity), unconverted(node)
@@ -274,9 +246,5 @@ def _sides(node: Logic) -> list[Node]:
 
 
 def _a(noun: str) -> str:
-    noun = _words(noun)
+    noun = words_of(noun)
     return f"an {noun}" if noun[:1] in "aeiou" else f"a {noun}"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

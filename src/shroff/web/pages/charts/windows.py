@@ -100,6 +100,8 @@ class FeatureTexts:
         wording = self._teller.wording(node)
         if wording.is_share:
             return f"{rough(100 * number)} %"
+        if wording.clock:
+            return self._teller.value(node.type, int(number), wording)
         if node.type.kind == "money" or wording.is_money:
             return money(f"{number:.2f}", self._currency)
         return count(int(number)) if number.is_integer() else rough(number)
