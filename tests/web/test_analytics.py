@@ -17,6 +17,8 @@ from shroff.analytics.marts.models import load_models
 from shroff.analytics.marts.views import LakeFiles
 from shroff.config import TEMPLATE_FOLDER
 from shroff.web.api import analytics, funnels
+from shroff.web.pages import analytics as screen
+from shroff.web.pages import decisions
 from tests.support.webs import Answered, Asker, Browser, run
 
 COUNTS = "/api/v1/analytics/event-counts"
@@ -42,6 +44,13 @@ async def fill(browser: Browser) -> None:
         for n in range(9)
     ]  # fmt: skip
     assert (await call(browser, "POST", "/api/v1/events/payment", sent)).status == 200
+
+
+async def rows(browser: Browser, path: str) -> int:
+    """How many rows a list has on all its pages."""
+    page = (await browser.get(path)).body.decode()
+    older = re.search(r'href="([^"]*cursor=[^"]*)"', page)
+    return page.count("<tr data-row>") + (await rows(browser, older[1].replace("&amp;", "&")) if older else 0)
 
 
 def test_counts_are_asked_by_programs_and_on_the_screen(bank):
@@ -208,17 +217,50 @@ def test_very_many_events_are_not_read_for_a_funnel(app, monkeypatch):
     run(app, steps)
 
 
-def test_a_count_of_a_decided_type_leads_to_its_rows(app):
+def test_a_count_of_a_decided_type_leads_to_its_rows(app, monkeypatch):
+    monkeypatch.setattr(decisions, "LOOKED_AT", 9)
+
     async def steps(asks: Asker, browser: Browser) -> None:
         page = (await browser.get(f"/analytics?{DAYS}")).body.decode()
         links = [one.replace("&amp;", "&") for one in re.findall(r'href="(/decisions\?[^"]*)"', page)]
         assert links == [f"/decisions?outcome=all&event=saving&day=2026-03-0{day}" for day in (1, 2, 3, 4)]
         for link, count in zip(links, (1, 2, 1, 1), strict=True):
-            rows = (await browser.get(link)).body.decode()
-            assert rows.count("<tr data-row>") == count
+            assert await rows(browser, link) == count
         assert "data-row" not in (await browser.get(links[0].replace("saving", "app_event"))).body.decode()
-        for other in ("by=week", "by=platform", "source=files", "zone=Europe/Berlin"):
-            assert "/decisions?" not in (await browser.get(f"/analytics?{DAYS}&{other}")).body.decode()
+
+    run(app, steps)
+
+
+@pytest.mark.parametrize(
+    ("asked", "query"),
+    [
+        ("type=app_event", "type=app_event&from=2026-03-01&to=2026-03-01&zone=UTC"),
+        ("by=week&zone=Europe/Berlin", "type=saving&from=2026-03-01&to=2026-03-01&zone=Europe%2FBerlin"),
+        ("by=platform", "type=app_event&from=2026-03-01&to=2026-03-01&zone=UTC&field=platform&value=android"),
+        ("by=source", "type=saving&from=2026-03-01&to=2026-03-01&zone=UTC&source=files"),
+    ],
+)
+def test_every_count_leads_to_as_many_rows(app, monkeypatch, asked, query):
+    monkeypatch.setattr(screen, "EVENTS_SHOWN", 4)
+    monkeypatch.setattr(screen, "_BLOCK", 3)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        page = (await browser.get(f"/analytics?{DAYS}&{asked}")).body.decode()
+        found = re.findall(r'href="(/analytics/events\?[^"]*)" aria-label="(\d+) events', page)
+        links = {path.replace("&amp;", "&"): int(count) for path, count in found}
+
+        assert f"/analytics/events?{query}" in links
+        assert {path: await rows(browser, path) for path in links} == links
+
+    run(app, steps)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "type=gone&from=2026-03-01&to=2026-03-01", "type=saving&from=2026-03-01&to=2026-03-01&zone=Moon"]
+)
+def test_a_list_of_events_that_cannot_be_read_says_why(app, query):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert (await browser.get(f"/analytics/events?{query}")).status == 400
 
     run(app, steps)
 

@@ -1,35 +1,76 @@
-"""Analytics: how many events there are, by type, day, week or a field, as a chart, a table and CSV."""
+"""Analytics: event counts by type, day, week or a field, as a chart, a table and CSV; and the events behind each."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from shroff.analytics.counts import DAY, WEEK, EventCount
+from shroff.analytics.counts import DAY, SOURCE, WEEK, EventCount, day_starts_ms, shown_value
 from shroff.errors import UsageError
+from shroff.events.summary import EventSummary, summary_of
+from shroff.explain.entities import fields_of
+from shroff.log.event_notes import EventSources, sources_of
 from shroff.people.access import Right
 from shroff.runtime.whole_files import csv_line
 from shroff.web.api.analytics import CountQuestion, counted
 from shroff.web.http.messages import Request
+from shroff.web.http.paging import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, bars_of, day_text, signed_bars
+from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import page
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.streams.log import Log, Record
     from shroff.web.service import Service
 
 PATH: Final = "/analytics"
 SHOWN: Final = 500  # rows of the table; CSV has all
 CSV: Final = "text/csv; charset=utf-8"
+EVENTS: Final = f"{PATH}/events"
+EVENTS_SHOWN: Final = 50
+LOOKED_AT: Final = 20_000  # places for one page, newest first
+_BLOCK: Final = 2_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
+
+
+@dataclass(frozen=True, slots=True)
+class EventsWanted:
+    """The events of a count. `field` is empty where all values count, `source` where all sources do."""
+
+    type: str
+    first: date
+    last: date
+    zone: str = "UTC"
+    field: str = ""
+    value: str | None = None
+    source: str = ""
+
+    @property
+    def query(self) -> str:
+        """Those as the query of an address."""
+        found = {"type": self.type, "from": self.first, "to": self.last, "zone": self.zone}
+        found |= {name: text for name, text in (("field", self.field), ("source", self.source)) if text}
+        return urlencode(found | ({"value": self.value} if self.field and self.value is not None else {}))
+
+
+@dataclass(frozen=True, slots=True)
+class CountedEvent:
+    """One event; `path` of its decision, empty where its type is not decided."""
+
+    record: Record
+    summary: EventSummary
+    path: str
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -58,8 +99,7 @@ async def show(service: Service, request: Request) -> Response:
         sources=await service.in_thread(service.project.analytics.event_sources),
         fields=sorted({name for type_ in types for name in type_.fields}),
         is_split=question.by not in {DAY, WEEK},
-        # Of a whole day in UTC, the screen Decisions has the rows of decided types.
-        listed=service.project.definitions.events.decided if _is_of_days(question) else (),
+        rows_path=lambda one: rows_path(one, question, service.project.definitions.events.decided),
         mistake=mistake,
         csv=f"{PATH}/counts.csv?{urlencode(list(request.query_params.multi_items()))}",
         path=PATH,
@@ -78,11 +118,6 @@ async def download(service: Service, request: Request) -> Response:
     rows = ([one.day.isoformat(), one.type, *([one.value or ""] if is_split else []), str(one.count)] for one in found)
     headers = {"content-disposition": 'attachment; filename="counts.csv"'}
     return Response(b"".join(map(csv_line, [head, *rows])), 200, headers, CSV)
-
-
-def _is_of_days(question: CountQuestion) -> bool:
-    """Whether each row counts all events of a type on a day in UTC."""
-    return question.by == DAY and question.zone == "UTC" and not question.source
 
 
 def _question(request: Request) -> CountQuestion:
@@ -122,7 +157,83 @@ def _chart(found: Sequence[EventCount], by: str) -> Bars | None:
     return bars_of(first.toordinal() - _EPOCH, whole)
 
 
+def rows_path(one: EventCount, question: CountQuestion, decided: Sequence[str]) -> str:
+    """The address of the events of a count; empty for none, and for those whose source nobody knows.
+
+    Of whole days in UTC the screen Decisions has those of a decided type.
+    """
+    if not one.count or (question.by == SOURCE and one.value is None):
+        return ""
+    if question.by == DAY and question.zone == "UTC" and not question.source and one.type in decided:
+        return f"/decisions?{urlencode({'outcome': 'all', 'event': one.type, 'day': one.day})}"
+    last = one.day + timedelta(6) if question.by == WEEK else one.day
+    first, last = max(one.day, question.start_date or one.day), min(last, question.end_date or last)
+    source = (one.value or "") if question.by == SOURCE else question.source or ""
+    field = "" if question.by in {DAY, WEEK, SOURCE} else question.by
+    value = one.value if field else None
+    return f"{EVENTS}?{EventsWanted(one.type, first, last, question.zone, field, value, source).query}"
+
+
+async def show_events(service: Service, request: Request) -> Response:
+    """The page."""
+    given = request.query_params
+    try:
+        first, last = (date.fromisoformat(given.get(name, "")) for name in ("from", "to"))
+        zone = given.get("zone") or "UTC"
+        chosen = (given.get("field", ""), given.get("value"), given.get("source", ""))
+        wanted = EventsWanted(given.get("type", ""), first, last, zone, *chosen)
+        before = cursor_of(given, int)
+        events, looked_to = await service.in_thread(_events, service.project, wanted, before)
+    except (UsageError, ValueError, OverflowError) as error:
+        words = sentence(str(error)) if isinstance(error, UsageError) else "from and to: days such as 2026-03-01"
+        raise ProblemError(400, "bad-query", "The query cannot be read", words) from None
+    older = f"{EVENTS}?{wanted.query}&cursor={next_of(looked_to)}" if looked_to else ""
+    newest = f"{EVENTS}?{wanted.query}" if before is not None else ""
+    return page(service, request, "counted_events.html", events=events, wanted=wanted, older=older, newest=newest)
+
+
+def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[list[CountedEvent], int]:
+    """A page of them, and the place behind which all were looked at: 0 where that is the whole log.
+
+    Raises: UsageError for a time zone or a type that there is not.
+    """
+    definitions = project.definitions
+    if wanted.type not in definitions.events.types:
+        raise UsageError(f"there is no event type {wanted.type!r}")
+    days = (wanted.last - wanted.first).days + 1
+    start_ms, *_, end_ms = day_starts_ms(wanted.first, max(1, days), wanted.zone).tolist()
+    found = list[CountedEvent]()
+    with project.opened.reading() as log:
+        sources = sources_of(log) if wanted.source else None
+        end = log.last_seq() if upto is None else upto
+        least = max(0, end - LOOKED_AT)
+        while end > least and len(found) < EVENTS_SHOWN:
+            start = max(least, end - _BLOCK)
+            for record in reversed(_of_type(log, wanted.type, start, end)):
+                if start_ms <= record.time_ms < end_ms and _is_wanted(record, wanted, sources):
+                    path = decision_path(record.type, record.id) if record.decided else ""
+                    type_ = definitions.events.types[wanted.type]
+                    summary = summary_of(type_, fields_of(record), definitions.settings.currency)
+                    found.append(CountedEvent(record, summary, path))
+            end = start
+    if len(found) > EVENTS_SHOWN:
+        return found[:EVENTS_SHOWN], found[EVENTS_SHOWN - 1].record.seq - 1
+    return found, end
+
+
+def _of_type(log: Log, type_: str, after: int, upto: int) -> list[Record]:
+    """Events of a type at these places."""
+    return [one for part in log.read(after, upto) for one in part if one.kind == "event" and one.type == type_]
+
+
+def _is_wanted(record: Record, wanted: EventsWanted, sources: EventSources | None) -> bool:
+    if sources is not None and sources.of([record.seq]) != [wanted.source]:
+        return False
+    return not wanted.field or shown_value(fields_of(record).get(wanted.field)) == wanted.value
+
+
 ROUTES: Final = (
     Route("GET", PATH, Right.READ_DECISIONS, show, is_page=True, screen=Screen("Analytics", 95, below=("/marts",))),
+    Route("GET", EVENTS, Right.READ_DECISIONS, show_events, is_page=True),
     Route("GET", f"{PATH}/counts.csv", Right.READ_DECISIONS, download, is_page=True),
 )

@@ -17,6 +17,7 @@ from shroff.errors import UsageError
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.people.access import Right
+from shroff.project.meaning import reasons_of
 from shroff.project.policy import OUTCOMES
 from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of
@@ -48,13 +49,9 @@ class Line:
     document: Mapping[str, Any]
     path: str
     summary: EventSummary
+    reason: str  # that of its first rule, empty without one
     why: FirstReason | None = None
     is_told: bool = True  # whether `why` was looked for, and not left out for want of time
-
-    @property
-    def reason(self) -> str:
-        reasons = self.document["reasons"]
-        return str(reasons[0]["text"]) if reasons else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +107,7 @@ _DECIDED: Final = msgspec.json.Decoder(_Decided)
 
 @dataclass(frozen=True, slots=True)
 class DecisionsPart:
-    """A part of the list; `looked_to` is the place down to which all were looked at, 0 for the first of the log."""
+    """A part of the list; all behind the place `looked_to` were looked at; 0 where that is the whole log."""
 
     lines: Sequence[Line]
     looked_to: int
@@ -171,10 +168,10 @@ def _unreadable(words: str) -> ProblemError:
     return ProblemError(400, "bad-query", "The query cannot be read", words)
 
 
-def _part(service: Service, wanted: DecisionsWanted, before: int | None) -> DecisionsPart:
+def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> DecisionsPart:
     try:
         with service.project.opened.reading() as log:
-            part = _read(service.project, log, wanted, log.last_seq() + 1 if before is None else before)
+            part = _read(service.project, log, wanted, log.last_seq() if upto is None else upto)
     except UsageError:  # there is no log yet
         return DecisionsPart([], 0)
     stopped = [line for line in part.lines if line.row.outcome != "approve"]
@@ -187,9 +184,9 @@ def _part(service: Service, wanted: DecisionsWanted, before: int | None) -> Deci
     return replace(part, lines=[told(line) for line in part.lines])
 
 
-def _read(project: Project, log: Log, wanted: DecisionsWanted, before: int) -> DecisionsPart:
+def _read(project: Project, log: Log, wanted: DecisionsWanted, upto: int) -> DecisionsPart:
     lines: list[Line] = []
-    end, least = before - 1, max(0, before - 1 - LOOKED_AT)
+    end, least = upto, max(0, upto - LOOKED_AT)
     while end > least and len(lines) < SHOWN:
         start = max(least, end - _BLOCK)
         block = [row for part in log.decisions_after(start, end) for row in part if wanted.of_decision(row)][::-1]
@@ -199,7 +196,7 @@ def _read(project: Project, log: Log, wanted: DecisionsWanted, before: int) -> D
         end = start
     if len(lines) > SHOWN:
         lines = lines[:SHOWN]
-        end = lines[-1].row.seq
+        end = lines[-1].row.seq - 1
     return DecisionsPart(lines, end)
 
 
@@ -210,12 +207,14 @@ def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[Line
     for row in rows:
         ids.setdefault(row.event, []).append(row.id)
     records = {(event, id_): one for event, those in ids.items() for id_, one in log.find(event, those).items()}
-    found = list[Line]()
+    told, found = reasons_of(project.definitions), list[Line]()
     for row in rows:
         record = records[row.event, row.id]
         summary = summary_of(types.get(row.event), fields_of(record), currency)
         document = msgspec.json.decode(row.document)
-        found.append(Line(row, record.time_ms, document, decision_path(row.event, row.id), summary))
+        reasons = [told(one["code"], str(one["text"])) for one in document["reasons"][:1]]
+        path = decision_path(row.event, row.id)
+        found.append(Line(row, record.time_ms, document, path, summary, "".join(reasons)))
     return found
 
 
