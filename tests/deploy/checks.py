@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import os
 import platform
@@ -470,45 +469,4 @@ def proxy(deploy: Path) -> list[str]:
     return found
 
 
-# --- the page
-
-
-def readme(deploy: Path) -> list[str]:
-    """Commands of README.md that cannot work: of the program, of Compose, with files that are not there."""
-    text = (deploy / "README.md").read_text(encoding="utf-8")
-    services = merged(deploy)["services"]
-    lines = [
-        line for block in re.findall(r"(?s)```sh\n(.*?)```", text) for line in block.replace("\\\n", " ").splitlines()
-    ]
-    found = []
-    for line in lines:
-        words = shlex.split(line, comments=True)
-        if words[:2] == ["docker", "compose"]:
-            profiles = [after for before, after in itertools.pairwise(words) if before == "--profile"]
-            found += [f"README.md: there is no profile {one}" for one in profiles if one not in PROFILES]
-            action = next((at for at, one in enumerate(words) if one in {"run", "exec"}), 0)
-            if action:
-                called = [one for one in words[action + 1 :] if one not in {"--rm", "-T"}]
-                if called[0] not in services:
-                    found.append(f"README.md: there is no service {called[0]}")
-                rest = called[1:] if words[action] == "run" else called[2:]
-                found += commands("README.md", [rest[: rest.index(">")] if ">" in rest else rest])
-        elif ours := [at for at, one in enumerate(words) if one in {"/opt/shroff/bin/shroff", "/opt/entrypoint.sh"}]:
-            found += commands("README.md", [words[ours[0] + 1 :]])
-        named = [one for one in words if one.startswith("deploy/")]
-        found += [f"README.md: {one}: no such file" for one in named if not (deploy.parent / one).exists()]
-    kept = {
-        str(path.relative_to(deploy))
-        for path in deploy.rglob("*")
-        if path.is_file() and {"secrets", "__pycache__"}.isdisjoint(path.parts)
-    }
-    table = text.partition("| file |")[2].partition("\n| --- ")[2]
-    named = {one for line in table.splitlines()[1:] for one in re.findall(r"`([^`]+)`", line.split("|")[1])}
-    listed = {str(path.relative_to(deploy)) for one in named for path in deploy.glob(one) if path.is_file()} | {
-        one for one in named if not [*deploy.glob(one)]
-    }
-    found += [f"README.md: the table lacks {one}" for one in sorted(kept - listed - {"README.md"})]
-    return found + [f"README.md: the table names {one}, which is not there" for one in sorted(listed - kept)]
-
-
-CHECKS = (image, scripts, compose, versions, secrets, unit, proxy, readme)
+CHECKS = (image, scripts, compose, versions, secrets, unit, proxy)

@@ -23,7 +23,7 @@ from typing import ClassVar
 import pytest
 
 from shroff.worker.serving.counts import STANDING_BY
-from tests.deploy import checks
+from tests.deploy import checks, page
 from tests.deploy.watching import WATCHING
 from tests.support.forks import SHROFF
 from tools.servers.ports import Port
@@ -40,7 +40,7 @@ NO_INDEX = re.compile("No matching distribution|Could not find a version|Max ret
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", [*checks.CHECKS, *WATCHING], ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", [*checks.CHECKS, page.readme, *WATCHING], ids=lambda check: check.__name__)
 def test_no_fault_is_found(check):
     assert check(checks.DEPLOY) == []
 
@@ -298,6 +298,23 @@ def status(url: str) -> int:
 
 
 # --- the project of Compose
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_make_keys_for_prometheus_and_alertmanager(tmp_path):
+    """With the program in the place of its container."""
+    text = (checks.DEPLOY / page.PAGE).read_text(encoding="utf-8")
+    (block,) = [one for one in re.findall(r"(?s)```sh\n(.*?)```", text) if "keys create prometheus" in one]
+    script = block.replace("docker compose --profile core exec -T shroff shroff", f"{SHROFF} -C bank")
+    (tmp_path / "secrets").mkdir()
+    subprocess.run([SHROFF, "init", "bank", "--template", "payments"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(["sh", "-euc", script.partition("docker compose")[0]], cwd=tmp_path, check=True)
+    listed = subprocess.run([SHROFF, "-C", "bank", "keys", "list"], cwd=tmp_path, check=True, capture_output=True)
+
+    assert not (tmp_path / "key.json").exists()
+    keys = [(tmp_path / "secrets" / f"{name}_key").read_text() for name in ("prometheus", "alertmanager")]
+    assert [key.partition("_")[0] for key in keys] == ["shroff"] * 2
+    assert all(scope in listed.stdout for scope in (b"read:metrics", b"post:alerts"))
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from _pytest.outcomes import Failed, Skipped
 
-from tests.deploy import checks
+from tests.deploy import checks, page
 from tests.deploy.watching import dashboards, runbooks, two_tried, watch
 from tools.servers.errors import UnavailableError
 
@@ -149,13 +149,20 @@ FAULTS = [  # (a check, a file, a text in it, what stands there instead, words o
     (checks.proxy, PROXY, "			roll_size 50MiB\n", "", "not rotated"),
     (checks.health, PROXY, "health_uri /health/ready", "health_uri /healthz", "no /healthz"),
     # the page
-    (checks.readme, "README.md", "keys create till --role service", "keys create till --rolle service", "--rolle"),
-    (checks.readme, "README.md", "entrypoint.sh keys create", "entrypoint.sh key create", "no command 'key'"),
-    (checks.readme, "README.md", "`helm/values/*` |", "`helm/value/*` |", "helm/value/*, which is not there"),
-    (checks.readme, "README.md", "--profile watch up", "--profile watches up", "no profile watches"),
-    (checks.readme, "README.md", "cp deploy/systemd/Caddyfile", "cp deploy/systemd/caddyfile", "no such file"),
+    (page.readme, "README.md", "keys create till --role service", "keys create till --rolle service", "--rolle"),
+    (page.readme, "README.md", "entrypoint.sh keys create", "entrypoint.sh key create", "no command 'key'"),
+    (page.readme, "README.md", "`helm/values/*` |", "`helm/value/*` |", "helm/value/*, which is not there"),
+    (page.readme, "README.md", "--profile watch up", "--profile watches up", "no profile watches"),
+    (page.readme, "README.md", "cp deploy/systemd/Caddyfile", "cp deploy/systemd/caddyfile", "no such file"),
+    (page.readme, "README.md", "run `shroff migrate --apply`", "run `shroff migrate --aply`", "--aply"),
+    (page.readme, "README.md", "status --watch 5s`", "state --watch 5s`", "no command 'state'"),
+    (page.readme, "README.md", "curl http://127", "wget http://127", "no test knows `wget"),
+    (page.readme, "README.md", "sudo systemd-sysusers", "sudo systemd-users", "no test knows `systemd-users"),
+    (page.readme, "README.md", "verify_all.py --environment", "verify_all.py --env", "does not know --env"),
+    (page.readme, "README.md", "build.sh kernels", "build.sh kernel", "has no step kernel"),
+    (page.readme, "README.md", "```sh\ndeploy/image/build.sh", "```bash\ndeploy/image/build.sh", "marked 'bash'"),
     (
-        checks.readme,
+        page.readme,
         "README.md",
         "| `compose/secrets.sh` |",
         "| `compose/secret.sh` |",
@@ -179,7 +186,8 @@ def test_a_planted_fault_is_found(tmp_path, check, file, old, new, words):
 
 
 def test_a_fault_is_planted_for_each_check():
-    assert {check for check, *_ in FAULTS} == {*checks.CHECKS, checks.health, runbooks, dashboards, watch, two_tried}
+    known = {*checks.CHECKS, page.readme, checks.health, runbooks, dashboards, watch, two_tried}
+    assert {check for check, *_ in FAULTS} == known
 
 
 def unavailable(*_: object) -> None:
