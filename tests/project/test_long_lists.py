@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -99,15 +100,23 @@ def changed(text: str, what: str | int, by: Entry | str, read: ReadOnce, stands_
 
 
 @settings(max_examples=examples(2_000, usual=150))
-@given(STARTS, CHANGES, st.sampled_from([str, hashed]))
-def test_a_list_after_any_changes_is_what_reading_it_from_scratch_gives(text, changes, stands_for):
-    read, version = ReadOnce(), TextsVersion()
+@given(STARTS, CHANGES, st.sampled_from([str, hashed]), st.sampled_from([(0, 2), (0, 100), (100, 100)]))
+def test_a_list_after_any_changes_is_what_reading_it_from_scratch_gives(text, changes, stands_for, limits):
+    with patch.multiple(reference, _LONG=limits[0], _CHANGED_MAX=limits[1]):
+        check_changes(text, changes, stands_for)
+
+
+def check_changes(text: str, changes: list[tuple[str | int, Entry | str]], stands_for: Callable[[str], str]) -> None:
+    read, version, before = ReadOnce(), TextsVersion(), list[tuple[Mapping[str, int | None], dict[str, int | None]]]()
     for what, by in [(0, ""), *changes]:
         text = changed(text, what, by, read, stands_for)
         problems, whole = list[Problem](), list[Problem]()
         found, new = read.list_file(FILE, text, problems), load_list(FILE, text, whole)
 
         assert (found, problems) == (new, whole)
+        assert (len(found.entries), found.entries.keys()) == (len(new.entries), new.entries.keys())
+        before.append((found.entries, dict(found.entries)))
+        assert all(entries_then == copied for entries_then, copied in before)  # nothing that was given is changed
         if not problems:
             mapped = read.mapped(found, hashed)
             assert mapped == new.mapped(hashed)
@@ -284,3 +293,28 @@ def test_a_text_is_kept_while_its_file_is_as_it_was_and_was_not_just_changed(tmp
     monkeypatch.setattr(read_once, "SETTLED_NS", -(10**12))
     assert texts("a: 1", "a: 1", "a: 12", "a: 12") == ["a: 1", "a: 1", "a: 12", "a: 12"]
     assert len(read) == 4
+
+
+def test_a_text_that_this_process_wrote_is_not_read_for_a_moment_unless_another_has_written_since(
+    tmp_path, monkeypatch
+):
+    kept, path, read = read_once.KeptTexts(), tmp_path / "a.csv", list[str]()
+    bytes_of = config.bytes_of
+    monkeypatch.setattr(config, "bytes_of", lambda one: read.append(str(one)) or bytes_of(one))
+    monkeypatch.setattr(read_once, "SETTLED_NS", 10**15)
+    text = "value\nc-1\n"
+    config.write_text(path, text)
+    kept.wrote(str(path), text)
+
+    assert kept.text(str(path), "a.csv", []) is text
+    assert (kept.written(str(path)) is text, read) == (True, [])
+    config.write_text(path, "value\nc-2\n")
+    assert kept.text(str(path), "a.csv", []) == "value\nc-2\n"
+    config.write_text(path, text)
+    kept.wrote(str(path), text)
+    monkeypatch.setattr(read_once, "SETTLED_NS", 0)
+    assert kept.text(str(path), "a.csv", []) is not text
+    assert kept.written(str(path)) is None
+    config.write_text(path, "value\r\nc-2\r\n")
+    kept.wrote(str(path), "value\r\nc-2\r\n")
+    assert kept.text(str(path), "a.csv", []) == "value\nc-2\n"

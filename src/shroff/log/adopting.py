@@ -160,4 +160,9 @@ def _changed(before: Definitions, now: Definitions) -> frozenset[tuple[str, str]
         ("list", before.reference.lists, now.reference.lists),
         ("table", before.reference.tables, now.reference.tables),
     )
-    return frozenset((kind, name) for kind, old, new in both for name in (*old, *new) if old.get(name) != new.get(name))
+    return frozenset(
+        (kind, name)
+        for kind, old, new in both
+        for name in (*old, *new)
+        if (was := old.get(name)) is not (found := new.get(name)) and was != found
+    )

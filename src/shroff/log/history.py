@@ -315,17 +315,23 @@ class Control:
         self._lengths.clear()
         return self._files
 
-    def take(self, record: Record) -> None:
-        """Apply a control event. Raises: StorageError where it is damaged."""
+    def take(self, record: Record, only: str | None = None) -> None:
+        """Apply a control event, or what it says of one file. Raises: StorageError where it is damaged."""
         what = f"the control event at sequence number {record.seq}"
         change = stored(record.body, _StoredControl, what)
         for name in change.removed:
             self.files.pop(name, None)
         for name, edit in change.edits.items():
-            self._edit(name, edit, what)
-        if change.files:
-            self.files.update(change.files)
+            if only is None or name == only:
+                self._edit(name, edit, what)
+        files = change.files if only is None else {name: change.files[name] for name in {only} & change.files.keys()}
+        if files:
+            self.files.update(files)
         self.versions = change.versions
+
+    def become(self, files: Mapping[str, str], versions: Mapping[str, str]) -> None:
+        """Have these files and versions, as an event that `control_of` made of them says: no text is put together."""
+        self._files, self._more, self._lengths, self.versions = {**files}, {}, {}, {**versions}
 
     def _edit(self, name: str, edit: _Edit, what: str) -> None:
         length = self._lengths.get(name, len(self._files.get(name, "")))
@@ -404,7 +410,7 @@ def texts_of(log: LogReader, name: str) -> list[str]:
     """
     control, found = Control(), dict[str, None]()
     for record in log.controls():
-        control.take(record)
+        control.take(record, name)
         found[control.files.get(name, "")] = None
     return list(found)
 

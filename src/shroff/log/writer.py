@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import asdict
 from typing import Final, cast
 
 from shroff.errors import StateError
@@ -193,7 +194,7 @@ class Writer:
             self.definitions.require_models()  # what nobody can decide by does not come into force
             self.warnings += self._champions_gone(control.files.get(FILE))
         self._log.append(Batch(records=[record], offsets=list(offsets), at_ms=record.time_ms))
-        control.take(record)
+        control.become(self.definitions.files, asdict(self.definitions.versions))
         self._seq += 1
 
     def _champions_gone(self, before: str | None) -> list[str]:

@@ -204,7 +204,8 @@ def _of_one_value(
     (value,) = (one.value for one in put) if put else out
     spelled = {value, stored := stands_for(value)}
     known = known if known is not None and known.text == text else None
-    is_plain = text.startswith(EMPTY) and text.endswith("\n") and not any(sign in text for sign in '"\r\0')
+    has_signs = any(sign in text for sign in '"\r\0') if known is None else not known.is_plain
+    is_plain = text.startswith(EMPTY) and text.endswith("\n") and not has_signs
     has_gaps = known is None and ("\n\n" in text or "\n," in text)
     if not (is_plain and value) or has_gaps or re.search(r'[,"\s]', value):
         return None

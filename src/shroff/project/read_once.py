@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -148,21 +149,40 @@ class KeptTexts:
     """Texts of project files as they were read, for as long as a file's inode, size and both times stay what they are.
 
     A file that had been changed less than two seconds before it was read is not kept: a file system may give two
-    changes one time.
+    changes one time. What this process itself wrote is kept for those two seconds, and then read once more.
     """
 
-    __slots__ = ("_kept",)
+    __slots__ = ("_kept", "_written")
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[tuple[int, ...], str]] = {}
+        self._written: dict[str, tuple[tuple[int, ...], str]] = {}
+
+    def wrote(self, path: str, text: str) -> None:
+        """Note what this process has just written, while nobody else may: the next reads give this text itself."""
+        if "\r" not in text:
+            self._written[path] = _stamp(os.stat(path)), text  # noqa: PTH116 (as below)
+
+    def written(self, path: str) -> str | None:
+        """The text of a file that this process wrote a moment ago, to the byte; None of any other."""
+        found = self._written.get(path)
+        if found is None:
+            return None
+        with suppress(OSError):
+            stamp = _stamp(os.stat(path))  # noqa: PTH116 (as below)
+            if found[0] == stamp and time.time_ns() - max(stamp[2:]) < SETTLED_NS:
+                return found[1]
+        self._written.pop(path, None)
+        return None
 
     def text(self, path: str, name: str, problems: list[Problem]) -> str:
         """The text of a file, as `read_files` gives it. Raises: UsageError where it cannot be read."""
+        if (written := self.written(path)) is not None:
+            return written
         try:
-            found = os.stat(path)  # noqa: PTH116 (a thousand times)
+            stamp = _stamp(os.stat(path))  # noqa: PTH116 (a thousand times)
         except OSError:
             return config.text_of(config.bytes_of(path), name, problems)
-        stamp = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
         kept = self._kept.get(path)
         if kept is not None and kept[0] == stamp:
             return kept[1]
@@ -171,6 +191,10 @@ class KeptTexts:
         if len(problems) == before and max(stamp[2:]) < now_ns - SETTLED_NS:
             self._kept[path] = stamp, text
         return text
+
+
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 class TextsVersion:

@@ -346,13 +346,17 @@ def replay(
     Cost: without `past` one pass over the log up to its place, by columns: 3 s for a million events.
     Raises: ReplayError where the log gives none at this place; StateError where the model cannot be loaded.
     """
-    for segment in segments(log, load_model):
-        if segment.start < seq <= segment.end:
-            definitions = kept_definitions(segment.files, load_model)
-            folded = fold(log, definitions, seq - 1) if past is None else _folded(log, definitions, seq, past)
-            for effects in redecided(log, segment, seq, folded=folded):
-                for row in effects.decisions:
-                    return row
+    control, start = Control(), 0
+    for record in log.controls(upto=seq - 1):
+        control.take(record)
+        start = record.seq
+    if start:
+        segment = Segment(control.files, start, seq, load_model)
+        definitions = kept_definitions(segment.files, load_model)
+        folded = fold(log, definitions, seq - 1) if past is None else _folded(log, definitions, seq, past)
+        for effects in redecided(log, segment, folded=folded):
+            for row in effects.decisions:
+                return row
     raise ReplayError(f"the log gives no decision at sequence number {seq}")
 
 

@@ -49,6 +49,7 @@ def _written_out() -> dict[int, str]:
 
 
 _WRITTEN_OUT: Final = _written_out()
+_PIECE: Final = 1 << 16  # characters that are compared at once: copies of more leave the processor's caches
 
 
 def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = (), indent: str = "  ") -> str:
@@ -132,13 +133,18 @@ def _ends_line(text: str, start: int, end: int) -> bool:
 
 def _same(one: str, other: str, most: int, *, from_end: bool = False) -> int:
     """How many of the first characters of two texts are the same, or of the last; at most so many."""
-    low, high = 0, most
+
+    def is_same(low: int, high: int) -> bool:
+        start, end = (-high, -low or None) if from_end else (low, high)
+        return one[start:end] == other[start:end]
+
+    low = 0
+    while low + _PIECE <= most and is_same(low, low + _PIECE):
+        low += _PIECE
+    high = min(low + _PIECE, most)
     while low < high:
         middle = (low + high + 1) // 2
-        part, beside = (
-            text[len(text) - middle : len(text) - low] if from_end else text[low:middle] for text in (one, other)
-        )
-        if part == beside:
+        if is_same(low, middle):
             low = middle
         else:
             high = middle - 1

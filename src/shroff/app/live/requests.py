@@ -144,12 +144,13 @@ class WriterRequests:
 
         The log is not folded for it, and no rule is compiled: the next writer's state is what it would be anyhow.
         """
-        from shroff.log.history import control_at, control_of
+        from shroff.log.active_files import followed
+        from shroff.log.history import control_of
         from shroff.project.look_ups import differs_in_rows
 
         try:
             with closing(self._opened.open_log(read_only=False)) as log:
-                control = control_at(log)
+                control, _ = followed(log, self._opened.read_once)
                 rows = known and known.rows(control.versions, control.files, self.hashing())
                 now = rows or self._opened.definitions
                 if log.asked(limit=1) or not differs_in_rows(control.versions, control.files, now):

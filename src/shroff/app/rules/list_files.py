@@ -204,11 +204,15 @@ class ListFiles:
         return self._opened.definitions.look_ups, self._list_text(lists.known_list(name, self._opened.definitions))
 
     def _list_text(self, name: str) -> str:
-        return config.read_text(self._opened.places.folder / lists.file_of(name))
+        path = self._opened.places.folder / lists.file_of(name)
+        written = self._opened.read_once.texts.written(str(path))
+        return config.read_text(path) if written is None else written
 
     def _write_list(self, name: str, text: str) -> None:
-        config.make_folder(self._opened.places.folder / FOLDER)
-        config.write_text(self._opened.places.folder / lists.file_of(name), text)
+        path = self._opened.places.folder / lists.file_of(name)
+        config.make_folder(path.parent)
+        config.write_text(path, text)
+        self._opened.read_once.texts.wrote(str(path), text)
 
     def _stands_for(self, name: str, look_ups: LookUps) -> Callable[[str], str]:
         """What a value of the list is compared by: its hash, where the list is asked about a hashed field."""
