@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,6 +15,7 @@ import pytest
 from shroff.errors import TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.monitoring.doctor import WRONG
+from shroff.notices import planning
 from shroff.notices.definitions import Quiet
 from shroff.notices.mailer import DoubtError, Mail, Unmailed
 from shroff.notices.planning import NO_ADDRESS, NOBODY, quiet_end_ms
@@ -21,6 +23,7 @@ from shroff.notices.raising import DecisionsTold
 from shroff.notices.sending import CLAIM_MS, PATIENCE_MS, Sending
 from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN
 from shroff.notices.telling import begin_behind, begun_at, telling
+from shroff.project.lists import Entry
 from shroff.streams.sink import AwayError, Outgoing
 from tests.support.telling import Bank, PendingRequest, notice, payment, text_of, token_in
 
@@ -540,10 +543,14 @@ def test_a_preview_sends_nothing_and_its_link_answers_nothing(tmp_path):
 def test_a_test_goes_to_the_address_that_is_named_and_says_that_it_is_one(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()
-    assert bank.project.notices.test("customer", "me@bank.example") == []
-    (file,) = bank.project.opened.places.mail.glob("*.eml")
-    text = file.read_text()
+    texts = []
+    for _ in range(2):
+        assert bank.project.notices.test("customer", "me@bank.example") == []
+        (file,) = bank.project.opened.places.mail.glob("*.eml")
+        texts.append(file.read_text())
+    text, ids = texts[1], {re.search(r"Message-ID: <[0-9a-f]{12}\.preview-customer@\S+>", one)[0] for one in texts}
 
+    assert len(ids) == 2  # mail programs show one of two mails with the same id
     assert "To: me@bank.example" in text
     assert "X-Shroff-Test: yes" in text
     assert "ann@" not in text
@@ -596,3 +603,25 @@ def test_a_receipt_of_ordinary_payments_comes_for_each_or_once_a_day_and_not_to_
 
     found = [str(mail["Subject"]).replace("\N{NO-BREAK SPACE}", " ") for mail in bank.post.read]
     assert sorted(found) == subjects
+
+
+def test_a_digest_of_a_day_is_one_mail_for_each_customer_who_still_wants_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "AT_ONCE", 3)  # of what staff get in one mail
+    monkeypatch.setattr(planning, "TOGETHER", 2)
+    lists = {"lists/no_receipts.csv": "value\nc-9\n", "notices/customer.yaml": None}
+    bank = Bank(tmp_path, notice(RECEIPT + "digest: 1d\n", "receipt") | lists)
+    sink = DecisionsTold(bank.services, bank.services.notices["receipt"])
+    for hour in range(4):
+        ids = [(f"p-{hour}-{name}", name) for name in ("ann", "ben", "cyd")]
+        bank.pay(*(payment(id, "20.00", card=name, email=f"{name}@customers.example") for id, name in ids))
+        rows = [(3 * hour + number, id) for number, (id, _) in enumerate(ids)]
+        sink.send([Outgoing(0, number, "decision", "payment", id, "approve", b"") for number, id in rows])
+        bank.clock_ms += HOUR_MS
+    sink.close()
+    bank.project.lists.add("no_receipts", Entry("ben"))  # in the evening: nothing of the day comes any more
+    bank.tell(later_ms=DAY_MS - 4 * HOUR_MS)
+
+    found = {str(mail["To"]): text_of(mail).count("20.00") for mail in bank.post.read}
+    assert [len(bank.post.read), found] == [2, {"ann@customers.example": 4, "cyd@customers.example": 4}]
+    with closing(bank.services.open_store()) as store, store.look() as look:
+        assert look.count_waiting() == 0

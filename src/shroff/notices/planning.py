@@ -11,17 +11,30 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from shroff.notices.definitions import Notice, Quiet
+from shroff.notices.definitions import RECEIPT, Notice, Quiet
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.questions import ID_BYTES
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import DROPPED, NO_ONE, PASSED, REFUSED, Due, Letter, NoticeChange, NoticeStore, Question
+from shroff.notices.store import (
+    DROPPED,
+    NO_ONE,
+    PASSED,
+    REFUSED,
+    WAITING,
+    Due,
+    Letter,
+    NoticeChange,
+    NoticeStore,
+    Question,
+)
 from shroff.people.addresses import masked, who_of
 from shroff.streams.log import Log
 
 NOBODY: Final = "no recipient is named"
 NO_ADDRESS: Final = "the recipient is not one plain mail address, or contains a card number"
 AT_ONCE: Final = 10_000  # that become letters of one notice together, a digest's one mail
+OF_CUSTOMERS_AT_ONCE: Final = 200_000  # of a digest to those whom events name: all of a day, or some get two mails
+TOGETHER: Final = 100  # letters that one transaction makes: as long as it takes, nothing is appended to the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +45,11 @@ class _Addressed:
     told: NoticeEvent | None
     addresses: tuple[str, ...]
     why_nobody: str = NOBODY
+    is_wanted: bool = True
 
 
 def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, now_ms: int) -> int:
-    """Make letters of what is due; gives how many. Each notice's are made in one transaction."""
+    """Make letters of what is due; gives how many. What goes together becomes a letter in one transaction."""
     with store.look() as look:
         due = look.dues(now_ms)
         by_notice: dict[str, list[Due]] = {}
@@ -44,7 +58,8 @@ def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, n
         for name, dues in list(by_notice.items()):
             notice = services.notices.get(name)
             if notice is not None and notice.digest_ms:
-                by_notice[name] = look.waiting(name, AT_ONCE)  # what came later goes with it
+                most = AT_ONCE if notice.to.of_event is None else OF_CUSTOMERS_AT_ONCE
+                by_notice[name] = look.waiting(name, most)  # what came later goes with it
             elif any(one.is_held for one in dues):
                 by_notice[name] = [one for one in look.waiting(name, AT_ONCE) if one.due_ms <= now_ms]
     made = 0
@@ -54,13 +69,17 @@ def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, n
             _pass(store, dues)
             continue
         found = [_addressed(services, facts, notice, one, log) for one in dues]
-        with store.change() as change:
-            made += _Plan(services, notice, change, now_ms).letters(found)
+        if unwanted := [one.due for one in found if not one.is_wanted]:
+            _pass(store, unwanted)
+        groups = _groups(notice, [one for one in found if one.is_wanted])
+        for at in range(0, len(groups), TOGETHER):
+            with store.change() as change:
+                made += _Plan(services, notice, change, now_ms).letters(groups[at : at + TOGETHER])
     return made
 
 
 def _pass(store: NoticeStore, dues: Sequence[Due]) -> None:
-    """The notice is gone: nobody is notified."""
+    """Nobody is notified: the notice is gone, or its reader does not want it any more."""
     with store.change() as change:
         change.take([due.key for due in dues], PASSED)
 
@@ -69,7 +88,9 @@ def _addressed(services: NoticeServices, facts: Facts, notice: Notice, due: Due,
     is_read = notice.asks or notice.to.of_event is not None
     told = facts.told(log, due.event) if is_read and due.event else None
     is_said = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, told))
-    return _Addressed(due, told, addresses_of(services, facts, notice, told), NO_ADDRESS if is_said else NOBODY)
+    addresses, why = addresses_of(services, facts, notice, told), NO_ADDRESS if is_said else NOBODY
+    is_wanted = told is None or notice.text_kind != RECEIPT or facts.holds(notice, told)  # who opted out since is left
+    return _Addressed(due, told if notice.asks else None, addresses, why, is_wanted)
 
 
 def addresses_of(services: NoticeServices, facts: Facts, notice: Notice, told: NoticeEvent | None) -> tuple[str, ...]:
@@ -84,35 +105,35 @@ def addresses_of(services: NoticeServices, facts: Facts, notice: Notice, told: N
     return notice.to.addresses
 
 
+def _groups(notice: Notice, found: Iterable[_Addressed]) -> list[list[_Addressed]]:
+    """What goes together: all of a digest for one recipient; what was held, of one rule; else each alone."""
+    groups: dict[tuple[object, ...], list[_Addressed]] = {}
+    for one in found:
+        if notice.asks or notice.channel != "mail":
+            key: tuple[object, ...] = (one.due.key,)
+        elif notice.digest_ms:
+            key = (one.addresses,)
+        else:
+            key = (one.addresses, one.due.rule) if one.due.is_held else (one.due.key,)
+        groups.setdefault(key, []).append(one)
+    return list(groups.values())
+
+
 class _Plan:
-    """The letters of one notice, in one transaction."""
+    """Letters of one notice, in one transaction."""
 
     def __init__(self, services: NoticeServices, notice: Notice, change: NoticeChange, now_ms: int) -> None:
         self._services, self._notice, self._change, self._now_ms = services, notice, change, now_ms
 
-    def letters(self, found: Sequence[_Addressed]) -> int:
-        notice = self._notice
-        waiting = {one.key for one in self._change.waiting(notice.name, AT_ONCE)}
-        still = [one for one in found if one.due.key in waiting]
+    def letters(self, groups: Iterable[Sequence[_Addressed]]) -> int:
+        notice, change = self._notice, self._change
+        now = [[(one, change.due(one.due.key)) for one in group] for group in groups]
+        found = [[one for one, due in group if due is not None and due.letter == WAITING] for group in now]
         end_ms = None if notice.quiet is None else quiet_end_ms(notice.quiet, self._now_ms)
         if end_ms is not None:
-            self._change.hold(_keys(still), end_ms)
+            change.hold([key for group in found for key in _keys(group)], end_ms)
             return 0
-        return sum(self._letter(group) for group in self._groups(still))
-
-    def _groups(self, found: Iterable[_Addressed]) -> list[list[_Addressed]]:
-        """What goes together: all of a digest for one recipient; what was held, of one rule; else each alone."""
-        groups: dict[tuple[object, ...], list[_Addressed]] = {}
-        notice = self._notice
-        for one in found:
-            if notice.asks or notice.channel != "mail":
-                key: tuple[object, ...] = (one.due.key,)
-            elif notice.digest_ms:
-                key = (one.addresses,)
-            else:
-                key = (one.addresses, one.due.rule) if one.due.is_held else (one.due.key,)
-            groups.setdefault(key, []).append(one)
-        return list(groups.values())
+        return sum(self._letter(group) for group in found if group)
 
     def _letter(self, group: Sequence[_Addressed]) -> int:
         notice, now_ms, first = self._notice, self._now_ms, group[0]

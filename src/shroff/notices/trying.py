@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -137,12 +138,16 @@ def make_report(services: NoticeServices, notice: Notice, log: Log, day: date | 
 
 
 def addressed(mail: Mail, to: str) -> Mail:
-    """The same mail for another recipient, marked as a test. Raises: UsageError where that is no address."""
+    """The same mail for another recipient, marked as a test; each has its own Message-ID, or only one would be shown.
+
+    Raises: UsageError where that is no address.
+    """
     if not is_address(to):
         raise UsageError(f"{to!r} is not a mail address, such as ann@bank.example.")
     message = message_from_bytes(mail.data, policy=SMTP)
     del message["To"]
     message["To"] = to
+    message.replace_header("Message-ID", f"<{secrets.token_hex(6)}.{str(message['Message-ID']).strip('<>')}>")
     message["X-Shroff-Test"] = "yes"
     return replace(mail, recipients=(to,), data=message.as_bytes())
 
