@@ -811,6 +811,25 @@ def queued(*, due_ms: int, **more: Any) -> Case:
     return replace(Case(1, b"", "card", "c-1", 0, due_ms), **more)
 
 
+def test_the_queue_is_counted_again_where_its_cases_changed_and_else_after_a_while(tmp_path):
+    lead, now_s = user(4, "Lea", Role.ADMIN), [0.0]
+    nobody = dataclasses.replace(VIEWER, rights=frozenset())
+    with services(tmp_path) as at, services(tmp_path) as elsewhere:
+        counts = reading.QueueCount(at.desk, lambda: now_s[0])
+        seen = [counts.of(BEN)]
+        at.raised(*(alert(number, f"c-{number}") for number in (1, 2, 3)))
+        seen.append(counts.of(BEN))
+        working.escalate(at.desk, BEN, 1, "hard")
+        deciding.decide(at.desk, BEN, 2, "fraud")
+        seen += [counts.of(BEN), counts.of(VIEWER), counts.of(lead), counts.of(nobody)]
+        deciding.decide(elsewhere.desk, BEN, 3, "fraud")
+        seen.append(counts.of(BEN))
+        now_s[0] += reading.COUNTED_S
+        seen.append(counts.of(BEN))
+
+    assert seen == [0, 3, 1, 1, 2, None, 1, 0]
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

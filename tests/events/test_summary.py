@@ -66,6 +66,17 @@ def test_what_is_missing_is_left_out(fields, title, line):
     assert (found.title, found.line) == (title, line)
 
 
+def test_a_key_is_called_by_the_field_that_names_it():
+    shape = payment("card: text, card_label: text?, shop: text, shop_name: text?, device_name: boolean?")
+    named, bare = [
+        summary_of(shape, {"card": "c-1", "shop": "m-1", "device_name": True, **more}, "EUR")
+        for more in ({"card_label": "•••• 4821", "shop_name": "Corvane"}, {"card_label": None})
+    ]
+
+    assert [named.name_of("card", "c-1"), named.name_of("shop", "m-1")] == ["•••• 4821", "Corvane"]
+    assert [bare.name_of("card", "c-1"), named.name_of("device", "d-1")] == ["c-1", "d-1"]
+
+
 def test_an_event_of_a_type_that_is_not_declared_any_more_says_nothing():
     assert summary_of(None, {"amount": "5.00"}, "EUR").line == ""
 

@@ -272,7 +272,8 @@ def test_the_stream_tells_the_parts_that_changed(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         listener = Listener(asks, browser)
         await listener.until(lambda: len(listener.parts) == 1)
-        assert set(listener.parts[0]) == set(live.PARTS)
+        assert set(listener.parts[0]) == {*live.PARTS, "open"}
+        assert listener.parts[0]["open"] == ""
         assert listener.headers[b"content-type"] == b"text/event-stream"
         assert b"content-length" not in listener.headers
         await post(browser, payment(1, "2026-01-05T08:30:00Z", "1234.50"))

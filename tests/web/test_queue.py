@@ -41,8 +41,8 @@ def bank(tmp_path: Path) -> Path:
     return tmp_path / "bank"
 
 
-def run(folder: Path, steps: Steps) -> None:
-    """The steps of an admin, once a payment whose merchant is a script has raised a case."""
+def run(folder: Path, steps: Steps, **more: str) -> None:
+    """The steps of an admin, once payments whose merchant is a script, with these fields, have raised cases."""
 
     async def whole() -> None:
         async with asker(folder, gate=gate_of) as asks:
@@ -50,7 +50,7 @@ def run(folder: Path, steps: Steps) -> None:
             await let_in(asks, browser)
             csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
             for number in range(3):
-                given = {**PAYMENT, "payment_id": f"p-{number}", "card": f"c-{number}{EVIL}"}
+                given = {**PAYMENT, "payment_id": f"p-{number}", "card": f"c-{number}{EVIL}", **more}
                 sent = await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(given), csrf)
                 assert sent.json()["outcome"] == "review"
             for _ in range(600):
@@ -155,7 +155,12 @@ def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answe
     run(bank, steps)
 
 
-def test_a_row_a_panel_and_a_case_say_who_was_paid_how_much_and_why(bank):
+def test_a_row_a_panel_and_a_case_say_whose_card_who_was_paid_how_much_and_why(bank):
+    events = (bank / "events.yaml").read_text()
+    (bank / "events.yaml").write_text(
+        events.replace("    device: text?", "    card_label: text?\n    device: text?", 1)
+    )
+
     async def steps(asks: Asker, browser: Browser) -> None:
         queue_page, panel, case_page, why = [
             (await browser.get(path)).body.decode() for path in ("/queue", "/queue/peek/1", "/cases/1", "/queue/why/1")
@@ -170,8 +175,14 @@ def test_a_row_a_panel_and_a_case_say_who_was_paid_how_much_and_why(bank):
         assert first is not None
         assert first[1] in why
         assert [first[1] in page for page in (queue_page, case_page)] == [True, True]
+        decision = (await browser.get("/decisions/payment/p-0")).body.decode()
+        key = escape(f"c-0{EVIL}")
+        for page, says in ((queue_page, "Card •••• 4821</a>"), (panel, "•••• 4821</a>"), (case_page, "•••• 4821</a>")):
+            assert says in page
+        assert f'title="{key}">•••• 4821</a>' in decision
+        assert "Card •••• 4821, up to this payment" in decision
 
-    run(bank, steps)
+    run(bank, steps, card_label="•••• 4821")
 
 
 def test_a_decision_is_answered_on_its_page_in_its_case_or_by_a_label(bank):
@@ -456,17 +467,22 @@ def test_cases_that_open_are_told_to_who_looks_at_the_queue_as_its_filter_finds_
             given = msgspec.json.encode({**PAYMENT, "payment_id": f"p-{number}", "card": f"c-{number}"})
             await browser.send("POST", "/api/v1/events/payment", given, csrf)
 
-        assert 'data-news="/queue/stream?after=3"' in (await browser.get("/queue")).body.decode()
+        def told(new: int, count: int) -> dict[str, object]:
+            return {"new": new, "open": f'{count}<span class="unseen"> open</span>'}
+
+        page = (await browser.get("/queue")).body.decode()
+        assert 'data-news="/queue/stream?after=3"' in page
+        assert f'data-part="open">{told(0, 3)["open"]}</span></a>' in page
         whole = Listener(asks, browser, "/queue/stream", "after=3")
         filtered = Listener(asks, browser, "/queue/stream", "key=c-8&after=3")
         for number in (7, 8):
             await post(number)
-            await whole.until(lambda number=number: whole.told("cases")[-1:] == [{"new": number - 6}])
-        await filtered.until(lambda: bool(filtered.told("cases")))
-        assert filtered.told("cases") == [{"new": 1}]
+            await whole.until(lambda number=number: whole.told("cases")[-1:] == [told(number - 6, number - 3)])
+        await filtered.until(lambda: filtered.told("cases")[-1:] == [told(1, 5)])
         csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
         await browser.send("POST", "/api/v1/cases/5/decide", b'{"verdict": "genuine"}', csrf)
-        await whole.until(lambda: whole.told("cases")[-1:] == [{"new": 1}])
+        await whole.until(lambda: whole.told("cases")[-1:] == [told(1, 4)])
+        assert told(0, 4)["open"] in (await browser.get("/rules")).body.decode()
         for one in (whole, filtered):
             await one.leave()
         for query in ("state=opn", "min_stake=much&after=3"):

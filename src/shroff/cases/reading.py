@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -35,11 +36,14 @@ from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
+from shroff.runtime.fresh import Fresh
 
 HOUR_MS: Final = 3_600_000
 PACE_MS: Final = 2 * HOUR_MS  # over which the pace is measured
 PENDING_READ: Final = 1_000  # among which somebody's own are looked for
 VIEWS_MAX: Final = 50  # of one person
+COUNTED_S: Final = 5.0
+KINDS_OF_QUEUE: Final = 2  # with escalated cases, and without
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
 _HIDDEN: Final = ("decided", "undone", REFUNDED)  # of a case's history, while somebody else is to decide it again
 
@@ -128,7 +132,7 @@ def listed(
     with desk.store.look() as look:
         found = [shown(case) for case in look.queue(wanted, order, after, limit + 1)]
         if not found and (unknown := set(wanted.assignees) - {"", who.id}):
-            had = look.totals(CaseFilter(states=STATES, assignees=wanted.assignees)).count
+            had = look.count(CaseFilter(states=STATES, assignees=wanted.assignees))
             _require_known(desk, set() if had else unknown)
     return QueuePage(found[:limit], _cursor(found[limit - 1], order, wanted.soon_ms) if len(found) > limit else None)
 
@@ -138,6 +142,32 @@ def totals(desk: CaseDesk, who: Who, wanted: CaseFilter) -> Totals:
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
         return look.totals(wanted)
+
+
+def count(desk: CaseDesk, who: Who, wanted: CaseFilter) -> int:
+    """Number of cases that match a filter. Raises: NotAllowedError."""
+    who.require(Right.READ_CASES)
+    with desk.store.look() as look:
+        return look.count(wanted)
+
+
+class QueueCount:
+    """How many cases each person finds in the queue, counted once for all who may see the same ones.
+
+    It is counted again after each change of this process, and where others may have changed cases after COUNTED_S.
+    """
+
+    def __init__(self, desk: CaseDesk, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._desk = desk
+        self._counts = Fresh[int](KINDS_OF_QUEUE, clock_s)
+
+    def of(self, who: Who) -> int | None:
+        """The number for somebody, from any thread; None for who may not see cases."""
+        if not who.may(Right.READ_CASES):
+            return None
+        wanted = queue_of({}, who, self._desk.now_ms(), self._desk.money_places)
+        key = wanted.states, self._desk.store.changes
+        return self._counts.get(key, lambda: count(self._desk, who, wanted), COUNTED_S)
 
 
 def newest(desk: CaseDesk, who: Who) -> int:
@@ -224,7 +254,7 @@ def views(desk: CaseDesk, who: Who) -> list[Counted]:
     built_in = [View("", "", name, is_shared=True, query=query, changed_ms=0) for name, query in BUILT_IN.items()]
     with desk.store.look() as look:
         return [
-            Counted(view, look.totals(queue_of(query_of(view.query), who, now_ms, desk.money_places)).count)
+            Counted(view, look.count(queue_of(query_of(view.query), who, now_ms, desk.money_places)))
             for view in (*built_in, *look.views(who.id))
         ]
 

@@ -43,7 +43,10 @@ class CaseLook(Protocol):
         """
 
     def totals(self, wanted: CaseFilter) -> Totals:
-        """Number of cases that match a filter."""
+        """Number of cases that match a filter, and what they have at stake. Cost: all of their rows are read."""
+
+    def count(self, wanted: CaseFilter) -> int:
+        """Number of cases that match a filter. Cost: of states alone, what an index has of them."""
 
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
         """The newest case that is not closed about each of these."""
@@ -142,7 +145,12 @@ class CaseStore(Protocol):
     """Contract of a case store, tested by `tests.support.contracts.cases`.
 
     As of `people.store.PeopleStore`: durable when `change` has ended, one change after the other, from any thread.
+
+    Attributes:
+        changes: How many changes have ended here; what others change in the same database does not count.
     """
+
+    changes: int
 
     def look(self) -> AbstractContextManager[CaseLook]:
         """Questions, each answered as of its own moment."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 USUAL: Final = ("merchant", "country", "city", "channel", "device")  # parts of names, in order of showing
 USUAL_MAX: Final = 5
 PAID: Final = ("merchant", "payee", "recipient", "beneficiary", "receiver", "shop")
+NAMES: Final = ("_name", "_label")  # a field such as merchant_name or card_label names the key of its entity to people
 TEXT_MAX: Final = 120
 _BARE: Final = ("text", "choice")  # kinds whose values are understood without the field's name
 
@@ -49,11 +50,17 @@ class EventSummary:
         amount: Its amount as decimal text with all places (`1661.90`); empty without one.
         currency: That of the amount.
         parts: Its other fields that have a value, in order of showing.
+        names: The names of its keys for people, by entity.
     """
 
     amount: str
     currency: str
     parts: tuple[SummaryPart, ...]
+    names: MappingOf[str, str] = field(default_factory=dict)
+
+    def name_of(self, entity: str, key: str) -> str:
+        """The name of the key that this event has of an entity, such as `•••• 4821`; the key where it has none."""
+        return self.names.get(entity, key)
 
     @property
     def money(self) -> str:
@@ -103,7 +110,13 @@ def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: s
         for one in shown
         if one is not amount
     )
-    return EventSummary("" if amount is None else str(fields[amount.name]), currency, parts)
+    names = {
+        one.name.removesuffix(ending): str(fields[one.name])[:TEXT_MAX]
+        for ending in NAMES
+        for one in type_.fields
+        if one.name.endswith(ending) and one.type.is_text and fields.get(one.name) is not None
+    }
+    return EventSummary("" if amount is None else str(fields[amount.name]), currency, parts, names)
 
 
 def label_of(field: str) -> str:

@@ -20,7 +20,7 @@ from shroff.errors import ReplayError
 from shroff.events.event import Scalar
 from shroff.explain.key_index import KeyIndex
 from shroff.explain.model import NUMERIC, ModelPart, ModelReason, Story
-from shroff.explain.past import Past, PastDecision
+from shroff.explain.past import AmountsBefore, Past, PastDecision, amounts_before
 from shroff.features.naive import Key
 from shroff.language.printing import as_written
 from shroff.language.values import key_text
@@ -76,7 +76,7 @@ class Explained:
     """A decision with its explanation. `reasons` are the model's, the largest first.
 
     `rule_words` are the reasons of its rules as people read them; with `is_calibrated` its score is the share of frauds
-    among events like it.
+    among events like it. `amounts` are for pages alone.
     """
 
     row: DecisionRow
@@ -85,6 +85,7 @@ class Explained:
     reasons: tuple[ModelReason, ...] = ()
     rule_words: Mapping[str, str] = field(default_factory=dict)
     is_calibrated: bool = False
+    amounts: AmountsBefore | None = None
 
     def json(self) -> bytes:
         """The decision's bytes as they were answered, the model's reasons behind the rules', `explanation` at the end.
@@ -163,11 +164,12 @@ def explain(
     rules = _rules(definitions, row.event, document)
     story = asked.story(lambda entity: earlier.get(entity, ()))
     words = story.rule_words()
+    amounts = amounts_before(definitions, row.event, story.seen, earlier, document["rules"])
     if document["score"] is None:
-        return Explained(row, document, Explanation(lines, rules), rule_words=words)
+        return Explained(row, document, Explanation(lines, rules), rule_words=words, amounts=amounts)
     told = story.told()
     found = Explanation(lines, rules, told.part)
-    return Explained(row, document, found, told.reasons, words, told.is_calibrated)
+    return Explained(row, document, found, told.reasons, words, told.is_calibrated, amounts)
 
 
 @telling_damage()

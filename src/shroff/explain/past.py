@@ -1,25 +1,41 @@
 """Earlier decisions of an event's entities, with their events.
 
-They are looked for backwards from the event, until every entity has enough (`finding_keys`).
+They are looked for backwards from the event, until every entity has enough (`finding_keys`). Of the same card, device
+or customer their amounts are kept, with what a rule that hit compares them with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
 from shroff.engine.stored import damaged, stored
+from shroff.events.definitions import EventType
 from shroff.events.event import Event, read_time
+from shroff.events.summary import PAID
 from shroff.explain.finding_keys import KeyEvents
 from shroff.explain.key_index import KeyIndex
 from shroff.features.naive import Key
-from shroff.language.expression import FeatureValue, Node, Score, ThisField
+from shroff.language.aggregates import AGGREGATES
+from shroff.language.expression import (
+    Aggregate,
+    Compare,
+    FeatureValue,
+    ItemField,
+    Literal,
+    Node,
+    Score,
+    ThisField,
+    unconverted,
+    walk,
+)
 from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.types import Type
-from shroff.language.values import Value, parse_decimal, rescale_half_even
+from shroff.language.values import DAY_MS, Value, parse_decimal, rescale_half_even
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log, Record
@@ -27,6 +43,8 @@ from shroff.streams.log import Log, Record
 EARLIER_MAX: Final = 100  # of an entity's earlier decisions the latest ones are looked at: each is a place of the disk
 OF_ALL_MAX: Final = 1_000  # of everybody's, which lie side by side
 _OF_ALL_BLOCK: Final = 1_536
+REACH_MS: Final = 30 * DAY_MS  # of amounts
+_LIMITS: Final = frozenset(["<", "<=", ">", ">="])
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +56,7 @@ class PastDecision:
     shown: Mapping[str, Any]
     time_ms: int
     score: float | None = None
+    event: str = ""  # its type
 
 
 def reader_of(node: Node, reference: Reference) -> Callable[[PastDecision], Value]:
@@ -82,7 +101,7 @@ class Past:
         is_same = document["versions"].get("definitions") == self._definitions.versions.definitions
         fields = dict(zip(self._definitions.events.types[event.type].field_names, event.values, strict=True))
         features = _Features(shown, self._definitions, is_same=is_same)
-        return PastDecision(fields, features, shown, event.time_ms, document["score"])
+        return PastDecision(fields, features, shown, event.time_ms, document["score"], event.type)
 
     def earlier(
         self, keys: Mapping[str, Key], before: int, progress: Callable[[int], None] | None
@@ -194,3 +213,101 @@ def _read(name: str, shown: object, type_: Type, *, is_same: bool) -> Value:
         if not is_same:
             return None
         raise damaged(f"a recorded value of {name}", f"it is no {type_}") from None
+
+
+# ---- amounts
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """The amount of an event, and when it happened."""
+
+    time_ms: int
+    value: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AmountsBefore:
+    """Amounts of one key up to a decision.
+
+    Args:
+        entity: Whose key it is: that of the rule that hit, else the event's first one.
+        own: That of the decision itself.
+        earlier: Those of decided events of the same type in the 30 days before, by time.
+        is_cut: There may be more in the 30 days: only so many are looked at.
+        rule: The first rule that hit and compares amounts with a number, `limit`; empty where none does.
+    """
+
+    entity: str
+    own: Amount
+    earlier: Sequence[Amount]
+    is_cut: bool
+    rule: str = ""
+    limit: Decimal | None = None
+
+
+def amounts_before(
+    definitions: Definitions,
+    event: str,
+    seen: PastDecision,
+    earlier: Mapping[str, Sequence[PastDecision]],
+    hits: Iterable[str],
+) -> AmountsBefore | None:
+    """The amounts before an event of its card, device or other key, but not of who was paid, whom many pay.
+
+    None where the event has no amount, or no such key has another one.
+
+    Args:
+        earlier: Earlier decisions by entity, in the order of the log.
+        hits: Ids of the rules that hit.
+    """
+    shape, hit = definitions.events.types[event], [rule for rule in definitions.rules if rule.id in set(hits)]
+    name = _amount_field(shape)
+    own = _amount(seen, name, shape)
+    if own is None:
+        return None
+    entities = dict.fromkeys([*(rule.by for rule in hit), *definitions.events.entities])
+    for entity in (one for one in entities if not any(word in one for word in PAID)):
+        past = earlier.get(entity, ())
+        amounts = [_amount(one, name, shape) for one in past if one.event == event]
+        found = [one for one in amounts if one and own.time_ms - REACH_MS < one.time_ms <= own.time_ms]
+        if found:
+            limits = ((rule.id, _limit(rule.when, name, definitions)) for rule in hit)
+            rule, limit = next((one for one in limits if one[1] is not None), ("", None))
+            ordered = sorted(found, key=lambda one: one.time_ms)
+            return AmountsBefore(entity, own, ordered, len(past) == EARLIER_MAX == len(found), rule, limit)
+    return None
+
+
+def _amount_field(shape: EventType) -> str:
+    """The field that a summary shows as the amount, else the first one of money; empty without one."""
+    money = {one.name for one in shape.fields if one.type.kind == "money"}
+    names = [*shape.summary, *(one.name for one in shape.fields)]
+    return next((name for name in names if name in money), "")
+
+
+def _amount(seen: PastDecision, name: str, shape: EventType) -> Amount | None:
+    value = seen.fields.get(name)
+    places = next((one.type.places for one in shape.fields if one.name == name), 0)
+    return Amount(seen.time_ms, Decimal(value).scaleb(-places)) if isinstance(value, int) else None
+
+
+def _limit(condition: Node, name: str, definitions: Definitions) -> Decimal | None:
+    """The first number that a condition compares the amount with, or the largest or least one of a window."""
+
+    def is_amount(node: Node) -> bool:
+        if isinstance(node, FeatureValue):
+            of = definitions.features[node.name].node
+            if not isinstance(of, Aggregate) or of.argument is None or AGGREGATES[of.function].state != "extremes":
+                return False
+            item = unconverted(of.argument)
+            return isinstance(item, ItemField) and item.name == name
+        return isinstance(node, ThisField) and node.name == name
+
+    for part in walk(condition):
+        if isinstance(part, Compare) and part.operator in _LIMITS:
+            for side, other in ((part.left, part.right), (part.right, part.left)):
+                number = unconverted(other)
+                if is_amount(unconverted(side)) and isinstance(number, Literal) and number.type.is_exact:
+                    return Decimal(str(number.value)).scaleb(-number.type.places)
+    return None

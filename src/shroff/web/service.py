@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
 import msgspec
 
 from shroff.app.live.pushed import ServedPushes
+from shroff.cases.reading import QueueCount
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.log.flags import VerdictsInForce
 from shroff.runtime.progress import unheard
@@ -177,10 +178,9 @@ class Service:
         self._label_reader: RequestReader | None = None
         self.work = WorkerCounts()
         self.measured = of_service(self)
-        self.streams, self.verdicts = Streams(), VerdictsInForce()
+        self.streams, self.verdicts, self.operator_alerts = Streams(), VerdictsInForce(), OperatorAlerts()
         self.health, self.reasons = HealthBoard(project), FirstReasons(project)
-        self.operator_alerts = OperatorAlerts()
-        self.board = Board(project, lambda: self.work, self.cases)
+        self.board, self.queue_count = Board(project, lambda: self.work, self.cases), QueueCount(self.cases)
         self.weighings, self.label_board = Weighings(project), LabelBoard(project)
         self.is_ending = False
         self._writer_tasks = WriterTasks()

@@ -258,6 +258,8 @@ class CaseContract(Contract):
                     there = [stake for stake in stakes if stake is not None]
                     oldest_ms = min((given[number - 1].opened_ms for number in numbers), default=None)
                     assert look.totals(one) == Totals(len(numbers), sum(there) if there else None, oldest_ms), one
+                    assert look.count(one) == len(numbers), one
+            assert store.changes == 1
 
     def test_of_cases_about_one_key_the_newest_that_is_not_closed_is_found(self, tmp_path: Path) -> None:
         given = [case(number, key=key, state=state) for number, key, state in _ABOUT]

@@ -109,6 +109,10 @@ class CaseLooking:
         ((count, stake, oldest_ms),) = self._rows(select(*figures).select_from(table).where(*self._conditions(wanted)))
         return Totals(int(count), None if stake is None else int(stake), oldest_ms)
 
+    def count(self, wanted: CaseFilter) -> int:
+        asked = select(func.count()).select_from(self._tables.cases).where(*self._conditions(wanted))
+        return int(self._rows(asked)[0][0])
+
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
         table = self._tables.cases
         found: dict[bytes, Case] = {}

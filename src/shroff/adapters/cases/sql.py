@@ -29,7 +29,7 @@ class SqlCases:
     """
 
     def __init__(self, people: SqlPeople) -> None:
-        self._people = people
+        self._people, self.changes = people, 0
         self._tables = case_tables(people.database.prefix)
 
     @contextmanager
@@ -41,6 +41,7 @@ class SqlCases:
     def change(self) -> Iterator[CaseChange]:
         with self._people.change_beside() as (people, connection):
             yield CaseChanging(connection, self._tables, people)
+        self.changes += 1
 
 
 def beside(people: PeopleStore) -> SqlCases:

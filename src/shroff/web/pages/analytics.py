@@ -83,7 +83,7 @@ async def show(service: Service, request: Request) -> Response:
     except UsageError as error:
         mistake = sentence(str(error))
     types = await service.in_thread(service.project.analytics.event_types)
-    return page(
+    return await page(
         service,
         request,
         "analytics.html",
@@ -189,7 +189,7 @@ async def show_events(service: Service, request: Request) -> Response:
         raise ProblemError(400, "bad-query", "The query cannot be read", words) from None
     older = f"{EVENTS}?{wanted.query}&cursor={next_of(looked_to)}" if looked_to else ""
     newest = f"{EVENTS}?{wanted.query}" if before is not None else ""
-    return page(service, request, "counted_events.html", events=events, wanted=wanted, older=older, newest=newest)
+    return await page(service, request, "counted_events.html", events=events, wanted=wanted, older=older, newest=newest)
 
 
 def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[list[CountedEvent], int]:

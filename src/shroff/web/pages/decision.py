@@ -11,6 +11,7 @@ from urllib.parse import quote
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.explain.explanation import Explained, FeatureLine, RuleLine
+from shroff.web.pages.charts.amounts import AmountChart, amount_chart
 from shroff.web.pages.charts.strips import Strip, strip_between
 from shroff.web.pages.words import sentence_case, signed
 
@@ -49,10 +50,11 @@ class ScoreBar:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A key of an entity that the event is about, with the address of its page."""
+    """A key of an entity that the event is about, with its name for people and the address of its page."""
 
     entity: str
     key: str
+    name: str
     path: str
 
 
@@ -67,6 +69,7 @@ class Looked:
     subjects: Sequence[Subject]
     all_whys: Sequence[Why]
     bar: ScoreBar | None
+    amounts: AmountChart | None
 
     @property
     def whys(self) -> list[Why]:
@@ -98,8 +101,9 @@ def looked(project: Project, event: str, id_: str, reasons: FirstReasons | None 
     summary = summary_of(type_, fields, project.definitions.settings.currency)
     hidden = {type_.id_field, type_.time_field} if type_ is not None else set[str]()
     shown = {name: value for name, value in fields.items() if name not in hidden}
-    subjects = _subjects(explained.explanation.features)
-    return Looked(explained, record.time_ms, shown, summary, subjects, _whys(explained), _bar(explained))
+    subjects = _subjects(explained.explanation.features, summary)
+    amounts = amount_chart(explained.amounts, event, summary.currency)
+    return Looked(explained, record.time_ms, shown, summary, subjects, _whys(explained), _bar(explained), amounts)
 
 
 def _bar(explained: Explained) -> ScoreBar | None:
@@ -128,9 +132,11 @@ def _one_in(score: float) -> str:
     return f"1 in {round(many, -digits):,.0f}"
 
 
-def _subjects(features: Sequence[FeatureLine]) -> list[Subject]:
+def _subjects(features: Sequence[FeatureLine], summary: EventSummary) -> list[Subject]:
     keys = {feature.entity: feature.key for feature in features if feature.key is not None}
-    return [Subject(entity, key, entity_path(entity, key)) for entity, key in keys.items()]
+    return [
+        Subject(entity, key, summary.name_of(entity, key), entity_path(entity, key)) for entity, key in keys.items()
+    ]
 
 
 def entity_path(entity: str, key: str) -> str:

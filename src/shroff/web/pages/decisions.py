@@ -121,7 +121,7 @@ async def show(service: Service, request: Request) -> Response:
     before = cursor_of(request.query_params, int)
     part = await service.in_thread(_part, service, wanted, before)
     definitions = service.project.definitions
-    return page(
+    return await page(
         service,
         request,
         "decisions.html",

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 SHOWN: Final = 12  # events of the first part; the charts show more
 IN_TABLE: Final = 20  # decisions whose features stand in a table, too: of more that would be most of the page's weight
 LINKS_SHOWN: Final = 10
-NAMES: Final = ("name", "label")  # a field such as merchant_name or card_label names the key of its entity to people
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ async def show(service: Service, request: Request) -> Response:
     head = await service.in_thread(_head, service, name, key, found, texts)
     line = None if head.case is None else await service.in_thread(line_of, service.cases, request.who, head.case)
     is_free = line is not None and request.who.may(Right.WORK_CASES) and not (line.is_held or line.is_own_look)
-    return page(
+    return await page(
         service,
         request,
         "entity.html",
@@ -249,11 +248,10 @@ class _KeyTexts:
 
     def _note(self, record: Record) -> None:
         """Keep the names that an event has for its keys."""
-        fields = fields_of(record)
+        names = self.summary(record).names
         for entity, key in self._keys_of(record).items():
-            name = next((fields[found] for ending in NAMES if (found := f"{entity}_{ending}") in fields), None)
-            if name is not None:
-                self._names.setdefault((entity, key), str(name))
+            if entity in names:
+                self._names.setdefault((entity, key), names[entity])
 
 
 def _graph(own: str, links: Sequence[LinkLine]) -> LinkGraph | None:

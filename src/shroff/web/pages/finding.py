@@ -63,7 +63,7 @@ async def find(service: Service, request: Request) -> Response:
     if len(found.hits) == 1 and before is None:
         return see_other(found.hits[0].path)
     earlier = next_of(found.looked_to) if found.looked_to else None
-    return page(service, request, "find.html", text=text, found=found, earlier=earlier)
+    return await page(service, request, "find.html", text=text, found=found, earlier=earlier)
 
 
 def _found(service: Service, who: Who, text: str, before: int | None) -> SearchResults:

@@ -46,7 +46,7 @@ async def show(service: Service, request: Request) -> Response:
         mistake = sentence(str(error))
     funnel = funnels.get(asked.funnel or "")
     days = {"from": found["first"], "to": found["last"], "zone": found["zone"], "funnel": asked.funnel or ""}
-    return page(
+    return await page(
         service,
         request,
         "funnels.html",

@@ -70,7 +70,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
     known = await service.health.known(service.in_thread)
     may_mend = request.who.may(Right.MEND_INPUT)
     kept = await service.in_thread(entries, service.project, request.who, ENTRIES_SHOWN) if may_mend else []
-    return page(
+    return await page(
         service,
         request,
         "health.html",

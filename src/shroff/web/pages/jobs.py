@@ -38,7 +38,7 @@ async def _listed(service: Service, request: Request, mistake: str = "") -> Resp
         states = await service.in_thread(service.jobs.states)
     except DefinitionError as error:
         mistake = mistake or str(error)
-    return page(
+    return await page(
         service,
         request,
         "jobs.html",
@@ -74,7 +74,7 @@ async def begin(service: Service, request: Request) -> Response:
 async def show(service: Service, request: Request) -> Response:
     """One job."""
     found = await asked(service, lambda: service.jobs.job(request.path_params["id"]))
-    return page(
+    return await page(
         service,
         request,
         "job.html",

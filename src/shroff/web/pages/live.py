@@ -19,7 +19,7 @@ from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.charts.lines import Bar, Chart, bars_of, line_of
 from shroff.web.pages.charts.strips import Strip, strip_of
 from shroff.web.pages.decision import decision_path
-from shroff.web.pages.rendering import environment, page
+from shroff.web.pages.rendering import environment, open_cases, open_cases_html, page
 
 if TYPE_CHECKING:
     from shroff.events.summary import EventSummary
@@ -68,7 +68,7 @@ async def show(service: Service, request: Request) -> Response:
     """The page, whole without a script."""
     found = await look(service, period_of(request.query_params))
     shown = await service.in_thread(screen_of, service, found)
-    return page(service, request, "live.html", live=shown, periods=PERIODS.values(), decision_path=decision_path)
+    return await page(service, request, "live.html", live=shown, periods=PERIODS.values(), decision_path=decision_path)
 
 
 def screen_of(service: Service, found: Look) -> LiveScreen:
@@ -97,7 +97,8 @@ async def stream(service: Service, request: Request) -> Response:
     period, shown = period_of(request.query_params), dict[str, str]()
 
     async def changed() -> bytes | None:
-        now = await service.in_thread(_rendered, await look(service, period), service)
+        parts = await service.in_thread(_rendered, await look(service, period), service)
+        now = {**parts, "open": open_cases_html(await open_cases(service, request.who))}
         found = {name: html for name, html in now.items() if shown.get(name) != html}
         shown.update(now)
         return told("parts", found) if found else None

@@ -65,7 +65,7 @@ async def mailbox(service: Service, request: Request) -> Response:
     mails = await service.in_thread(kept_mails, project.opened.places.mail, SHOWN)
     said = await service.in_thread(_said, service, mails)
     has_server = not project.opened.systems.mails_are_files
-    return page(service, request, "mails.html", mails=mails, said=said, has_server=has_server)
+    return await page(service, request, "mails.html", mails=mails, said=said, has_server=has_server)
 
 
 async def mail(service: Service, request: Request) -> Response:
@@ -73,7 +73,9 @@ async def mail(service: Service, request: Request) -> Response:
     found = await _kept(service, request)
     link = _LINK.search(found.text)
     said = await service.in_thread(_said, service, [found])
-    return _framing(page(service, request, "mail.html", mail=found, link=link and link[0], said=said.get(found.name)))
+    return _framing(
+        await page(service, request, "mail.html", mail=found, link=link and link[0], said=said.get(found.name))
+    )
 
 
 def _said(service: Service, mails: Iterable[StoredMail]) -> dict[str, str]:
@@ -112,7 +114,7 @@ async def letters(service: Service, request: Request) -> Response:
     trouble = next((sink.trouble for sink in service.work.sinks if sink.name == "notices" and sink.trouble), None)
     shown: dict[str, Any] = {"letters": found, "waiting": waiting, "older": older, "before": before}
     more = {"state": state, "states": STATES, "again": (REFUSED, UNKNOWN), "trouble": trouble, "open": OPEN}
-    return page(service, request, "letters.html", **shown, **more)
+    return await page(service, request, "letters.html", **shown, **more)
 
 
 async def retry(service: Service, request: Request) -> Response:
@@ -129,7 +131,7 @@ async def retry(service: Service, request: Request) -> Response:
 async def notices(service: Service, request: Request) -> Response:
     """Notices with their recipients."""
     found = await service.in_thread(lambda: service.project.notice_files.declared)
-    return page(service, request, "notices.html", notices=[notice_shown(one) for one in found.values()])
+    return await page(service, request, "notices.html", notices=[notice_shown(one) for one in found.values()])
 
 
 async def notice(service: Service, request: Request) -> Response:
@@ -168,7 +170,7 @@ async def _notice(
     values = {"name": one.name, "of": of, "mail": shown, "why_not": why_not, "tried": tried}
     kind = {"is_report": one.on == "report", "is_of_event": one.on in OF_EVENTS, "asks": one.asks}
     to = to or _own_address(request)
-    return _framing(page(service, request, "notice.html", **values, **kind, to=to))
+    return _framing(await page(service, request, "notice.html", **values, **kind, to=to))
 
 
 def _of(given: Mapping[str, str]) -> PreviewOf:

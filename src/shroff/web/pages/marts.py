@@ -31,7 +31,7 @@ async def show(service: Service, request: Request) -> Response:
     found: BuiltMarts | None = None
     with suppress(UsageError):  # nothing is built yet
         found = await service.in_thread(service.project.marts.built)
-    return page(service, request, "marts.html", built=found, path=PATH)
+    return await page(service, request, "marts.html", built=found, path=PATH)
 
 
 async def show_one(service: Service, request: Request) -> Response:
@@ -43,7 +43,7 @@ async def show_one(service: Service, request: Request) -> Response:
         found = None if mart.kind == "view" else await service.in_thread(marts.rows, name, SHOWN)
     except UsageError as error:
         raise ProblemError(404, "no-such-mart", "There is no such mart", str(error)) from None
-    return page(
+    return await page(
         service,
         request,
         "mart.html",

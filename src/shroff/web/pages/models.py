@@ -85,7 +85,7 @@ async def show(service: Service, request: Request) -> Response:
     versions = await service.in_thread(_versions, service, found)
     jobs = await service.in_thread(service.jobs.jobs, JOBS_LOOKED_AT)
     may_train = request.who.may(Right.RUN_JOBS) and request.who.may(Right.TRAIN_MODELS)
-    return page(
+    return await page(
         service,
         request,
         "models.html",
@@ -189,7 +189,7 @@ async def _model(service: Service, request: Request, mistake: str = "", form: Ma
 
     found = await service.in_thread(shown, service.project, request.path_params["id"])
     stored = found.stored
-    return page(
+    return await page(
         service,
         request,
         "model.html",

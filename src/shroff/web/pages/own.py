@@ -34,7 +34,7 @@ async def first(service: Service, request: Request) -> Response:
 
 async def me(service: Service, request: Request) -> Response:
     """The user's own page: name, rights, and the way out."""
-    return _me(service, request)
+    return await _me(service, request)
 
 
 async def change_password(service: Service, request: Request) -> Response:
@@ -43,15 +43,15 @@ async def change_password(service: Service, request: Request) -> Response:
     assert signed_in is not None
     now, new, again = (form.get(name, "") for name in PASSWORDS)
     if new != again:
-        return _me(service, request, "The two new passwords differ.")
+        return await _me(service, request, "The two new passwords differ.")
     try:
         found = await service.signing.run(
             request.who.id, sessions.change_password, service.desk, signed_in, now, new, request.address
         )
     except PausedError as error:
-        return _me(service, request, sentence(str(error)), 429)
+        return await _me(service, request, sentence(str(error)), 429)
     except (SignInError, UsageError) as error:
-        return _me(service, request, sentence(str(error)))
+        return await _me(service, request, sentence(str(error)))
     return let_in(service, request, found, f"{ME}?said=changed")
 
 
@@ -62,11 +62,13 @@ async def set_display(service: Service, request: Request) -> Response:
     try:
         await service.in_thread(users.set_screen, service.desk, request.who, zone, theme)
     except UsageError as error:
-        return _me(service, request, sentence(str(error)), zone=zone)
+        return await _me(service, request, sentence(str(error)), zone=zone)
     return see_other(f"{ME}?said=saved")
 
 
-def _me(service: Service, request: Request, mistake: str = "", status: int = 422, zone: str | None = None) -> Response:
+async def _me(
+    service: Service, request: Request, mistake: str = "", status: int = 422, zone: str | None = None
+) -> Response:
     signed_in = request.signed_in
     assert signed_in is not None
     shown = {
@@ -79,7 +81,7 @@ def _me(service: Service, request: Request, mistake: str = "", status: int = 422
         "theme": signed_in.user.theme,
         "themes": THEMES,
     }
-    return page(service, request, "me.html", status if mistake else 200, **shown)
+    return await page(service, request, "me.html", status if mistake else 200, **shown)
 
 
 ROUTES: Final = (

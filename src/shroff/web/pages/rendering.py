@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from shroff.errors import ShroffError
 from shroff.people.access import Right, Who
 from shroff.web.http.messages import Request
 from shroff.web.http.static import static
@@ -47,7 +48,8 @@ class Tab(NamedTuple):
 class Seen:
     """Shared values of every page: the user, navigation, and the log's position. `csrf` goes back with each form.
 
-    `zone` and `theme` are the user's own, empty for those of the browser.
+    `open_cases` stand in the user's queue; None where they see none. `zone` and `theme` are the user's own, empty for
+    those of the browser.
     """
 
     who: str
@@ -55,6 +57,7 @@ class Seen:
     screens: Sequence[Tab]
     screen: str
     place: int | None
+    open_cases: int | None
     zone: str
     theme: str
 
@@ -86,15 +89,28 @@ def environment() -> Environment:
     return made
 
 
-def page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
+async def open_cases(service: Service, who: Who) -> int | None:
+    """How many cases stand in somebody's queue; None where they see none, or it cannot be told now."""
+    try:
+        return await service.in_thread(service.queue_count.of, who)
+    except ShroffError:  # a page of what is wrong is shown all the same
+        return None
+
+
+def open_cases_html(count: int | None) -> str:
+    """That number as it stands in the top bar."""
+    return str(environment().get_template("parts.html").module.open_cases(count))  # type: ignore[attr-defined]  # a macro
+
+
+async def page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
     """A page for somebody who is signed in."""
     signed_in = request.signed_in
     assert signed_in is not None
     screens = screens_of(service, signed_in.who)
     here = next((screen.path for screen in screens if request.path.startswith((screen.path, *screen.below))), "")
     place = service.work.seq if service.is_ready else None
-    user = signed_in.user
-    seen = Seen(user.display_name, signed_in.csrf, screens, here, place, user.zone, user.theme)
+    count, user = await open_cases(service, signed_in.who), signed_in.user
+    seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, user.zone, user.theme)
     return alone(template, status, seen=seen, **shown)
 
 
@@ -108,8 +124,8 @@ def see_other(path: str) -> Response:
     return RedirectResponse(path, 303, {"content-type": HTML})
 
 
-def problem_page(service: Service, request: Request, error: ProblemError) -> Response:
+async def problem_page(service: Service, request: Request, error: ProblemError) -> Response:
     """Error page for somebody who is signed in."""
-    found = page(service, request, "problem.html", error.status, error=error, path=request.path)
+    found = await page(service, request, "problem.html", error.status, error=error, path=request.path)
     found.headers.update(error.headers or {})
     return found

@@ -82,7 +82,7 @@ async def _audit(service: Service, request: Request, verified: Verified | None =
     given = {name: query.get(name, "").strip() for name in FILTERS}
     kept = {name: text for name, text in given.items() if text}
     older = urlencode({**kept, "cursor": next_of(last.number)}) if last is not None else ""
-    return _page(
+    return await _page(
         service,
         request,
         "settings_audit.html",
@@ -155,7 +155,7 @@ async def _users(
 ) -> Response:
     found = await service.in_thread(users.all_users, service.desk)
     there = await service.in_thread(sessions.open_sessions, service.desk)
-    return _page(
+    return await _page(
         service,
         request,
         "settings_users.html",
@@ -224,7 +224,7 @@ async def _keys(
     text: str = "",
 ) -> Response:
     found = await service.in_thread(keys.all_keys, service.desk)
-    return _page(
+    return await _page(
         service,
         request,
         "settings_keys.html",
@@ -243,8 +243,8 @@ async def _keys(
 # ---- all of them
 
 
-def _page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
-    return page(service, request, template, status, tabs=_tabs(request), path=request.path, **shown)
+async def _page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
+    return await page(service, request, template, status, tabs=_tabs(request), path=request.path, **shown)
 
 
 def _tabs(request: Request) -> list[SettingsTab]:

@@ -49,7 +49,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
     read = await service.in_thread(service.project.source.named)
     may_mend = request.who.may(Right.MEND_INPUT)
     kept = await service.in_thread(entries, service.project, request.who, ENTRIES_LOOKED) if may_mend else []
-    return page(
+    return await page(
         service,
         request,
         "sources.html",

@@ -57,7 +57,7 @@ async def _page(
     number = number_of(request)
     found = await tried(service, opened, service, request.who, number)
     form = await request.form() if mistake else NOTHING
-    return page(
+    return await page(
         service,
         request,
         "case.html",

@@ -116,6 +116,12 @@ class Line:
         """The address of whom it is about."""
         return entity_path(self.case.entity, self.case.key)
 
+    @property
+    def name(self) -> str:
+        """The name of whom it is about, such as `•••• 4821`; the key where its event has none."""
+        summary = NOTHING if self.top is None else self.top.summary
+        return summary.name_of(self.case.entity, self.case.key)
+
 
 def line_of(desk: CaseDesk, who: Who, case: Case, asked: Asked | None = None, top: Event | None = None) -> Line:
     """A case as who asks sees it."""
@@ -242,7 +248,7 @@ def opened(service: Service, who: Who, number: int) -> Opened:
     is_decided = top is not None and bool(top.alert.outcome)
     seen = _looked(service, top.alert) if top is not None and is_decided else None
     asked = asked_about(service, detail.alerts)
-    line = line_of(desk, who, _whole(desk, detail.case), foremost(asked) if asked else None)
+    line = line_of(desk, who, _whole(desk, detail.case), foremost(asked) if asked else None, top)
     return Opened(line, detail, events, top, seen, asked)
 
 

@@ -85,7 +85,7 @@ async def _page(service: Service, request: Request, changed: Case | None = None,
     together = await service.in_thread(_together, service.project, found, row)
     form = await request.form() if mistake else NOTHING
     about = [(subject.entity, subject.key) for subject in found.subjects]
-    return page(
+    return await page(
         service,
         request,
         "decision.html",
@@ -140,6 +140,8 @@ def _together(project: Project, found: Looked, row: DecisionRow) -> list[Related
     Cost: some ms each, by the index of keys.
     """
     own = [one for one in found.subjects if not any(word in one.entity for word in PAID)]
+    charted = "" if found.amounts is None else found.amounts.entity
+    own.sort(key=lambda one: one.entity != charted)  # the chart stands beside the events that it shows
     definitions = project.definitions
     types, currency = definitions.events.types, definitions.settings.currency
     told = list[RelatedEvents]()
@@ -199,7 +201,7 @@ async def why(service: Service, request: Request) -> Response:
     if not told and row.outcome != "approve" and document["score"] is not None:
         told = [f"score {document['score']:.4f}"]
     stored = told[0] if told else ""
-    return page(service, request, "row_why.html", why=found.get((row.event, row.id)), stored=stored)
+    return await page(service, request, "row_why.html", why=found.get((row.event, row.id)), stored=stored)
 
 
 ROUTES: Final = (

@@ -6,7 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -37,7 +37,8 @@ RESULTS: Final = {TAKEN: "recorded", WAITING: "unmatched", DUPLICATE: "already r
 async def look(service: Service, request: Request) -> Response:
     """What of a file would be recorded and what is refused, with why; nothing is recorded yet."""
     text = (await request.form()).get("csv", "")
-    return await service.in_thread(_page, service, request, text)
+    shown = await service.in_thread(_looked_at, service, text)
+    return await page(service, request, "label_file.html", 422 if shown["mistake"] else 200, **shown)
 
 
 async def record(service: Service, request: Request) -> Response:
@@ -61,28 +62,24 @@ def said_of(request: Request) -> str:
     return f"Labels: {', '.join(said)}." if said else ""
 
 
-def _page(service: Service, request: Request, text: str) -> Response:
+def _looked_at(service: Service, text: str) -> dict[str, Any]:
     try:
         rows, mistake = _rows(service, text), ""
     except UsageError as error:
         rows, mistake = [], sentence(str(error))
     labels = [row for row in rows if row.label is not None]
     there = _there(service, labels)
-    return page(
-        service,
-        request,
-        "label_file.html",
-        422 if mistake else 200,
-        mistake=mistake,
-        text=text,
-        count=len(labels),
-        verdicts=Counter(label.label.verdict for label in labels if label.label is not None),
-        unmatched=len(labels) - len(there),
-        labels=[(label.place, label.label, label.place in there) for label in labels[:SHOWN]],
-        refused_count=len(rows) - len(labels),
-        refused=[(row.place, sentence(row.refusal or "")) for row in rows if row.label is None][:SHOWN],
-        path=PATH,
-    )
+    return {
+        "mistake": mistake,
+        "text": text,
+        "count": len(labels),
+        "verdicts": Counter(label.label.verdict for label in labels if label.label is not None),
+        "unmatched": len(labels) - len(there),
+        "labels": [(label.place, label.label, label.place in there) for label in labels[:SHOWN]],
+        "refused_count": len(rows) - len(labels),
+        "refused": [(row.place, sentence(row.refusal or "")) for row in rows if row.label is None][:SHOWN],
+        "path": PATH,
+    }
 
 
 def _rows(service: Service, text: str) -> list[Submission]:

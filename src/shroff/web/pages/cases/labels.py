@@ -72,7 +72,7 @@ async def show(service: Service, request: Request) -> Response:
     delay_ms = max(
         (model.label_delay_ms for model in service.project.definitions.models.values()), default=LABEL_DELAY_MS
     )
-    return page(
+    return await page(
         service,
         request,
         "labels.html",

@@ -38,7 +38,7 @@ from shroff.web.pages.cases.casework import (
     where_from,
     where_of,
 )
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.rendering import open_cases, open_cases_html, page, see_other
 
 if TYPE_CHECKING:
     from shroff.cases.store import Cursor
@@ -98,7 +98,7 @@ async def _page(
     found = await service.in_thread(_seen, service, request.signed_in, where, cursor)
     definitions = service.project.definitions
     order = order_of(query_of(where.filter), ORDER)
-    return page(
+    return await page(
         service,
         request,
         "queue.html",
@@ -142,25 +142,25 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
         opened(service, who, focused.case.number) if focused else None,
         listed.after,
         newest,
-        is_new=not lines and reading.totals(desk, who, CaseFilter(states=STATES)).count == 0,
+        is_new=not lines and reading.count(desk, who, CaseFilter(states=STATES)) == 0,
         is_first=bool(lines) and reading.is_first(desk, who, signed_in.user.made_at_ms),
     )
 
 
 async def stream(service: Service, request: Request) -> Response:
-    """How many cases opened since the page was made that its filter finds, told as that changes."""
+    """How many cases opened since the page was made that its filter finds, and how many are open, as they change."""
     where, after = where_of(request.query_params), _whole(request.query_params.get("after", ""))
-    query, desk, said = query_of(where.filter), service.cases, [0]
+    query, desk, said = query_of(where.filter), service.cases, [(0, "")]
     queue_of(query, request.who, desk.now_ms(), desk.money_places)  # what is no filter is refused before all
 
     def count() -> int:
         wanted = queue_of(query, request.who, desk.now_ms(), desk.money_places)
-        return reading.totals(desk, request.who, replace(wanted, after=after)).count
+        return reading.count(desk, request.who, replace(wanted, after=after))
 
     async def changed() -> bytes | None:
-        now = await service.in_thread(count)
+        now = await service.in_thread(count), open_cases_html(await open_cases(service, request.who))
         is_same, said[0] = now == said[0], now
-        return None if is_same else told("cases", {"new": now})
+        return None if is_same else told("cases", dict(zip(("new", "open"), now, strict=True)))
 
     return Stream(service, request, updates(service, request, changed, EVERY_S))
 
@@ -170,7 +170,7 @@ async def peek(service: Service, request: Request) -> Response:
     where, number = where_of(request.query_params), number_of(request)
     found = await done(service, opened, service, request.who, number)
     currency, may_work = service.cases.currency, request.who.may(Right.WORK_CASES)
-    return page(service, request, "peek.html", found=found, where=where, currency=currency, may_work=may_work)
+    return await page(service, request, "peek.html", found=found, where=where, currency=currency, may_work=may_work)
 
 
 async def why(service: Service, request: Request) -> Response:
@@ -179,7 +179,7 @@ async def why(service: Service, request: Request) -> Response:
     detail = await done(service, reading.detail, service.cases, request.who, number)
     top = top_of(detail.alerts[-EVENTS_MAX:])
     found = await service.in_thread(events_of, service, [] if top is None else [top], None)
-    return page(service, request, "row_why.html", why=found[0].why if found else None, stored=detail.case.reason)
+    return await page(service, request, "row_why.html", why=found[0].why if found else None, stored=detail.case.reason)
 
 
 async def claim_next(service: Service, request: Request) -> Response:

@@ -31,7 +31,7 @@ async def show(service: Service, request: Request) -> Response:
     """The page."""
     chosen = request.query_params.get("period", "7d")
     days = PERIODS.get(chosen, PERIODS["7d"])
-    return page(
+    return await page(
         service,
         request,
         "team.html",
@@ -59,7 +59,7 @@ def _found(service: Service, who: Who, days: int) -> dict[str, object]:
         "day": reading.capacity(desk, who),
         "waiting": waiting,
         "oldest": first[0] if first else None,
-        "escalated": reading.totals(desk, who, CaseFilter(states=(ESCALATED,))).count,
+        "escalated": reading.count(desk, who, CaseFilter(states=(ESCALATED,))),
     }
 
 

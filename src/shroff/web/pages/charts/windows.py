@@ -136,7 +136,7 @@ def _window(name: str, places: Sequence[tuple[float, float]], now: Any, x: Axis)
     values = [value for _, value in places]
     low, high = min(0.0, *values), max(0.0, *values)
     y = Axis(low, high if high > low else 1.0)
-    band = _usual(values[:-1])
+    band = usual_range(values[:-1])
     last = values[-1]
     is_far = band is not None and not band[0] <= last <= band[1]
     plot = plot_of(
@@ -148,7 +148,7 @@ def _window(name: str, places: Sequence[tuple[float, float]], now: Any, x: Axis)
     return Window(name, plot, now, *band, round(top, 2), round(max(2, y.at(band[1]) - y.at(band[0])), 2), is_far)
 
 
-def _usual(earlier: Sequence[float]) -> tuple[float, float] | None:
+def usual_range(earlier: Sequence[float]) -> tuple[float, float] | None:
     """Between which nine of ten values lie; None where they are too few."""
     if len(earlier) < ENOUGH:
         return None

@@ -100,7 +100,7 @@ async def listed(service: Service, request: Request) -> Response:
     """All backtests, and a form to begin one."""
     found = await service.in_thread(service.backtests.listed)
     drafts = await service.in_thread(service.project.drafts.all)
-    return page(
+    return await page(
         service,
         request,
         "backtests.html",
@@ -129,13 +129,13 @@ async def show(service: Service, request: Request) -> Response:
     found = await service.in_thread(service.backtests.one, request.path_params["id"])
     if found.result is None:
         share = found.done / found.total if found.total else 0.0
-        return page(service, request, "backtest_wait.html", one=found, share=share, rule_path=rule_path)
+        return await page(service, request, "backtest_wait.html", one=found, share=share, rule_path=rule_path)
     report = found.result["report"]
     which = (request.query_params.get("old", ""), request.query_params.get("new", ""))
     rows = [one for one in report["changed_rows"] if which in {("", ""), (one["old"], one["new"])}]
     drawn = examples(rows)
     cells = _matrix(report)
-    return page(
+    return await page(
         service,
         request,
         "backtest.html",

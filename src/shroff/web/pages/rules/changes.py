@@ -26,7 +26,7 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
     except DefinitionError as error:
         mistakes = list(error.problems)
     refused = why_refused(service, request.who, found)
-    return page(
+    return await page(
         service,
         request,
         "changes.html",

@@ -205,7 +205,7 @@ async def _editor(
         )
 
     found = await service.checked(request.who, looked_at)
-    return page(
+    return await page(
         service,
         request,
         "editor.html",

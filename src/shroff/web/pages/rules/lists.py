@@ -205,13 +205,13 @@ def _words(error: UsageError | DefinitionError) -> str:
 async def _overview(service: Service, request: Request, mistake: str = "", name: str = "") -> Response:
     found = await service.in_thread(service.project.lists.all)
     shown = {"lists": found, "mistake": mistake, "name": name, "may_edit": request.who.may(Right.EDIT_LISTS)}
-    return page(service, request, "lists.html", 422 if mistake else 200, **shown)
+    return await page(service, request, "lists.html", 422 if mistake else 200, **shown)
 
 
 async def _list(service: Service, request: Request, mistake: str = "", form: Mapping[str, str] = NOTHING) -> Response:
     name, text = known(service, request), request.query_params.get("q", "").strip()
     look = await service.in_thread(_look, service.project, name, text)
-    return page(
+    return await page(
         service,
         request,
         "list.html",

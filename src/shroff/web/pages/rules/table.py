@@ -68,7 +68,7 @@ async def show(service: Service, request: Request) -> Response:
     counts = {state: sum(one.state == state for one in found) for state in STATES}
     listed = [one for one in found if which in {EVERY, one.state} and (one.state != OFF or which == OFF)]
     shown = sorted(listed, key=lambda one: (-(one.record.amount_minor or 0), one.id))
-    return page(
+    return await page(
         service,
         request,
         "rules.html",
@@ -104,7 +104,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
     silences = [one for one in await service.in_thread(service.project.silences.all) if one.rule == id_]
     trial = look.standing.trial if look.standing is not None else ""
     trial_record = records.record(trial, definitions) if trial else None
-    return page(
+    return await page(
         service,
         request,
         "rule.html",
@@ -137,7 +137,7 @@ async def hits(service: Service, request: Request) -> Response:
     look = await service.in_thread(one_rule, service, id_)
     records, definitions = service.rule_looks.records, service.project.definitions
     found, last = parted(records.newest(id_, before, HITS_SHOWN + 1), HITS_SHOWN)
-    return page(
+    return await page(
         service,
         request,
         "hits.html",

@@ -155,7 +155,7 @@ async def _page(
         why_not, others = str(error), await service.in_thread(ids_of, service.project)
     except UsageError as error:
         why_not = str(error)
-    return page(
+    return await page(
         service,
         request,
         "thresholds.html",

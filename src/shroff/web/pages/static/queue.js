@@ -6,6 +6,7 @@ const pause_ms = 80; // before a case is asked for, so that holding J down asks 
 const KEYS = "fgujkxztscr"; // that wait, in their order, for the case that they are meant for
 const OF_A_CASE = "fguxts"; // which are pressed on that case alone
 const KEYS_MAX = 100;
+const OPEN = ".screens [data-part=open]";
 const keys = [];
 let seen = []; // the cases in the order in which they stood when the first of these keys was pressed
 let sent = []; // those that the answer on its way, or the last one, is about
@@ -210,6 +211,14 @@ document.addEventListener("change", async (event) => {
   }
 });
 
+/** How many cases are open, in the top bar. */
+function showOpen(html) {
+  const place = document.querySelector(OPEN);
+  if (place) {
+    place.innerHTML = html;
+  }
+}
+
 /** What opened since is told beside the rows, and comes among them when somebody asks: no row moves under a hand. */
 function listen() {
   news?.close();
@@ -220,7 +229,8 @@ function listen() {
   const link = told.querySelector("a");
   news = new EventSource(told.dataset.news);
   news.addEventListener("cases", (event) => {
-    const count = JSON.parse(event.data).new;
+    const { new: count, open } = JSON.parse(event.data);
+    showOpen(open);
     link.querySelector("[data-count]").textContent = count === 1 ? "1 new case" : `${count} new cases`;
     link.hidden = count === 0;
   });
@@ -248,6 +258,7 @@ async function answer(form, button) {
     sendAsForm(form, button);
   } else {
     document.querySelector("main").replaceWith(main);
+    showOpen(made.querySelector(OPEN)?.innerHTML ?? "");
     document.title = made.title;
     if (path !== "/queue/bulk") {
       history.replaceState(null, "", isQueue ? done.url : path.replace(/\/decide$/, ""));

@@ -1,0 +1,104 @@
+"""Amounts of a card, device or customer as a chart: 30 days and, beside them with more room, the last 15 minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from shroff.explain.past import REACH_MS, Amount, AmountsBefore
+from shroff.web.pages.charts.plots import Axis, Mark, Spot, ticks
+from shroff.web.pages.charts.windows import usual_range
+from shroff.web.pages.words import count, money
+
+RECENT_MS: Final = 15 * 60_000
+HEIGHT: Final = 150
+EDGE: Final = 56.0  # per cent of the width, where the last 15 minutes begin
+END: Final = 98.0  # where they end
+HEADROOM: Final = 1.18  # above the greatest amount, for its words
+NEAR: Final = 12.0  # per cent of the height within which two lines of text touch
+
+
+@dataclass(frozen=True, slots=True)
+class AmountChart:
+    """Dots of amounts up to a decision, whose own one is `this`; places in per cent.
+
+    Args:
+        band: Top and height of where nine of ten amounts before the last 15 minutes lie; None where they are few.
+        limit: Where the line of a rule's limit lies, with its words.
+        rows: The amounts of the last 15 minutes, newest first.
+        says: What the picture shows, in sentences.
+    """
+
+    entity: str
+    dots: Sequence[Spot]
+    this: Spot
+    across: Sequence[Mark]
+    band: tuple[float, float] | None
+    band_says: str
+    limit: Mark | None
+    start_ms: int
+    end_ms: int
+    rows: Sequence[Amount]
+    says: Sequence[str]
+
+
+def amount_chart(found: AmountsBefore | None, event: str, currency: str) -> AmountChart | None:
+    """The chart of a decision's amounts; None where there is nothing beside its own."""
+    if found is None:
+        return None
+    own, edge_ms = found.own, found.own.time_ms - RECENT_MS
+    before = [one for one in found.earlier if one.time_ms <= edge_ms]
+    recent = [one for one in found.earlier if one.time_ms > edge_ms]
+    start_ms = found.earlier[0].time_ms if found.is_cut else own.time_ms - REACH_MS
+    left, right = Axis(min(start_ms, edge_ms - 1), edge_ms), Axis(edge_ms, own.time_ms)
+    values = [float(one.value) for one in (*found.earlier, own)] + ([] if found.limit is None else [float(found.limit)])
+    y = Axis(min(0.0, *values), (max(values) or 1.0) * HEADROOM)
+
+    def top(value: Decimal | float) -> float:
+        return round(100 - y.at(float(value)), 2)
+
+    dots = [Spot(round(left.at(one.time_ms) * EDGE / 100, 2), top(one.value), "dot") for one in before]
+    dots += [
+        Spot(round(EDGE + right.at(one.time_ms) * (END - EDGE) / 100, 2), top(one.value), "dot-now") for one in recent
+    ]
+    usual = usual_range([float(one.value) for one in before])
+    limit = None if found.limit is None else Mark(top(found.limit), f"limit {money(found.limit)}")
+    is_near = usual is not None and limit is not None and abs(top(usual[1]) - limit.at) < NEAR
+    return AmountChart(
+        found.entity,
+        dots,
+        Spot(END, top(own.value), "this", f"{money(own.value)}, this one", is_left=True),
+        [Mark(top(value), f"{value:,.10g}") for value in ticks(y.low, y.high)],
+        None if usual is None else (top(usual[1]), round(max(1.5, top(usual[0]) - top(usual[1])), 2)),
+        "" if usual is None or is_near else f"normally up to {money(f'{usual[1]:.2f}')}",
+        limit,
+        start_ms,
+        own.time_ms,
+        [own, *reversed(recent)],
+        list(_sentences(found, [*recent, own], before, usual, event.replace("_", " "), currency)),
+    )
+
+
+def _sentences(
+    found: AmountsBefore,
+    recent: Sequence[Amount],
+    before: Sequence[Amount],
+    usual: tuple[float, float] | None,
+    noun: str,
+    currency: str,
+) -> list[str]:
+    def many(number: int) -> str:
+        return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+    of = f"on this {found.entity.replace('_', ' ')}"
+    together = money(sum((one.value for one in recent), Decimal(0)), currency)
+    first = f"{many(len(recent))} {of} in the last 15 minutes, {together} together."
+    said = [first if len(recent) > 1 else f"No other {noun} {of} in the last 15 minutes."]
+    if before:
+        normal = "" if usual is None else f", nine of ten of them up to {money(f'{usual[1]:.2f}', currency)}"
+        said.append(f"{'At least ' if found.is_cut else ''}{many(len(before))} in the 30 days before{normal}.")
+    if found.limit is not None:
+        said.append(f"Rule {found.rule} compares amounts with {money(found.limit, currency)}.")
+    return said

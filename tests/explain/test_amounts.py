@@ -1,0 +1,149 @@
+"""Amounts before a decision: whose they are, how far they reach, a rule's limit beside them; and their chart."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from shroff.explain.past import EARLIER_MAX, REACH_MS, AmountsBefore, PastDecision, amounts_before
+from shroff.language.values import DAY_MS
+from shroff.web.pages.charts.amounts import EDGE, END, AmountChart, amount_chart
+from tests.support.projects import definitions
+
+NOW_MS, MINUTE_MS = 1_780_000_000_000, 60_000
+EVENTS = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text?, device: text?, shop_merchant: text?, fee: money?, amount: money? }
+  summary: [amount]
+entities:
+  shop_merchant: { payment: shop_merchant }
+  card: { payment: card }
+  device: { payment: device }
+"""
+FEATURES = """
+card:
+  largest: max(payment.amount) over 1h including this
+  largest_fee: max(payment.fee) over 1h
+  count: count(payment) over 1h
+device:
+  count: count(payment) over 1h
+shop_merchant:
+  count: count(payment) over 1h
+"""
+RULE = "- id: r\n  on: payment\n  by: {by}\n  when: {when}\n  reason: So\n  effect: review\n"
+
+
+def seen(minutes: float = 0, amount: int | None = 4_200, event: str = "payment") -> PastDecision:
+    """A decision so many minutes ago, with its amount in cents."""
+    return PastDecision({"amount": amount, "fee": 1}, {}, {}, NOW_MS - round(minutes * MINUTE_MS), None, event)
+
+
+def found_by(
+    when: str = "card.count > 3", by: str = "card", hits: Any = ("r",), **earlier: Any
+) -> AmountsBefore | None:
+    files = {"events.yaml": EVENTS, "features.yaml": FEATURES, "rules/large.yaml": RULE.format(by=by, when=when)}
+    return amounts_before(definitions(files), "payment", seen(), earlier, hits)
+
+
+def test_amounts_are_those_of_the_rules_key_or_the_first_that_has_some_but_never_of_who_is_paid():
+    past = {"shop_merchant": [seen(1)], "card": [seen(2)], "device": [seen(3)]}
+    by_rule = [
+        found_by("device.count > 3", "device", **past),
+        found_by("device.count > 3", "device", hits=(), **past),
+        found_by("shop_merchant.count > 3", "shop_merchant", **past),
+        found_by(device=[seen(3)], card=[]),
+    ]
+
+    assert [one and (one.entity, one.earlier[0].time_ms) for one in by_rule] == [
+        ("device", NOW_MS - 3 * MINUTE_MS),
+        ("card", NOW_MS - 2 * MINUTE_MS),
+        ("card", NOW_MS - 2 * MINUTE_MS),
+        ("device", NOW_MS - 3 * MINUTE_MS),
+    ]
+    assert found_by(shop_merchant=[seen(1)]) is None
+
+
+def test_only_amounts_of_the_same_type_and_of_thirty_days_up_to_the_event_are_kept_in_their_order():
+    month = REACH_MS / MINUTE_MS
+    past = [seen(month), seen(month - 1), seen(5, 100), seen(9), seen(3, None), seen(2, 7, "login"), seen(-1)]
+    found = found_by(card=past)
+
+    assert found is not None
+    assert [round((NOW_MS - one.time_ms) / MINUTE_MS) for one in found.earlier] == [round(month) - 1, 9, 5]
+    assert (found.earlier[-1].value, found.own.value, found.is_cut) == (Decimal("1.00"), Decimal("42.00"), False)
+    assert found_by(card=[seen(month), seen(-1), seen(3, None)]) is None
+
+
+def test_where_as_many_were_found_as_are_looked_for_there_may_be_more():
+    found = [found_by(card=[seen(60 - at / 10) for at in range(count)]) for count in (EARLIER_MAX, EARLIER_MAX - 1)]
+
+    assert [one and one.is_cut for one in found] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("when", "limit"),
+    [
+        ("this.amount > 300", "300"),
+        ("card.count > 3 and 12.50 <= this.amount", "12.5"),
+        ("card.largest <= 2.50 or card.count > 9", "2.5"),
+        ("card.largest_fee > 300", None),
+        ("this.fee > 300", None),
+        ("this.amount == 300", None),
+        ("card.count > 300", None),
+        ("this.amount > this.fee", None),
+    ],
+)
+def test_the_limit_of_a_rule_is_what_it_compares_the_amount_or_the_largest_with(when, limit):
+    found = found_by(when, card=[seen(1)])
+
+    assert found is not None
+    assert found.limit == (None if limit is None else Decimal(limit))
+
+
+def chart(when: str = "card.count > 3", **earlier: Any) -> AmountChart:
+    found = amount_chart(found_by(when, **earlier), "payment", "EUR")
+    assert found is not None
+    return found
+
+
+def test_where_there_is_nothing_beside_the_event_nothing_is_drawn():
+    assert amount_chart(found_by(card=[]), "payment", "EUR") is None
+
+
+def test_the_last_fifteen_minutes_have_a_pane_of_their_own_and_the_event_its_mark():
+    one = chart(card=[seen(15 * DAY_MS / MINUTE_MS), seen(15), seen(14.9, 2_100), seen(0, 8_400)])
+
+    assert [(dot.kind, dot.x) for dot in one.dots] == [
+        ("dot", pytest.approx(EDGE / 2, abs=0.1)),
+        ("dot", EDGE),
+        ("dot-now", pytest.approx(EDGE, abs=0.5)),
+        ("dot-now", END),
+    ]
+    assert (one.this.x, one.this.y) == (END, one.dots[0].y)
+    assert all(0 <= dot.y <= 100 for dot in (*one.dots, one.this))
+    assert [row.value for row in one.rows] == [Decimal("42.00"), Decimal("84.00"), Decimal("21.00")]
+    assert one.says[:2] == [
+        "3 payments on this card in the last 15 minutes, 147.00\N{NO-BREAK SPACE}EUR together.",
+        "2 payments in the 30 days before.",
+    ]
+
+
+def test_the_band_holds_nine_of_ten_earlier_amounts_and_the_limit_is_a_line_which_words_do_not_touch():
+    one = chart("this.amount > 40", card=[seen(60 + at, 1_000 + 100 * (at % 5)) for at in range(20)])
+    near = chart("this.amount > 13", card=[seen(60 + at, 1_000 + 100 * (at % 5)) for at in range(20)])
+
+    assert one.band is not None
+    assert (one.band_says, one.limit and one.limit.says) == ("normally up to 14.00", "limit 40.00")
+    assert one.limit is not None
+    assert one.this.y < one.limit.at < one.band[0] < one.band[0] + one.band[1] < 100
+    assert near.band_says == ""
+    assert one.says == [
+        "No other payment on this card in the last 15 minutes.",
+        "20 payments in the 30 days before, nine of ten of them up to 14.00\N{NO-BREAK SPACE}EUR.",
+        "Rule r compares amounts with 40.00\N{NO-BREAK SPACE}EUR.",
+    ]
