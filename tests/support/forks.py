@@ -153,9 +153,11 @@ def _load() -> None:
         importlib.import_module(f"shroff.cli.{module.name}")
     from shroff import config
     from shroff.app import project as app
+    from shroff.web.work import warming
     from tests.recovery.harness import make_project, write_events
 
     make_cheap(setattr)
+    warming.BEGIN_S = 3_600.0  # no service makes pages ready that nobody opens
     with tempfile.TemporaryDirectory() as folder:
         project = app.open(make_project(Path(folder) / "bank"))
         for seed in (1, 2):

@@ -143,7 +143,12 @@ class Pulse:
                 self._floor = self._from
         for number in [minute for minute in self._minutes if minute * MINUTE_MS < oldest_ms]:
             del self._minutes[number]
-        return self._from > self._floor or self._to < last
+        return self.is_behind or self._to < last
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is more to read of what was there before the first look."""
+        return self._from > self._floor
 
     @property
     def counted(self) -> tuple[int, int]:

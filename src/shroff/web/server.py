@@ -30,6 +30,7 @@ from shroff.web.service import THREADS, Limits, Service, ServiceOptions
 from shroff.web.table import table
 from shroff.web.work.checking import Checkers
 from shroff.web.work.keepers import keep_indexed
+from shroff.web.work.warming import keep_warm
 from shroff.worker.ingest import short_turns
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ async def _serve(
             begun()
         worker = JobWorker(service.jobs, command_of(str(project.opened.places.folder)), tell)
         worker.begin()
-        chores = [asyncio.create_task(keep_indexed(service))]
+        chores = [asyncio.create_task(keep(service)) for keep in (keep_indexed, keep_warm)]
         chores += [asyncio.create_task(keep_applied(service))] if options.watches else []
         try:
             with service_port(service):

@@ -115,6 +115,11 @@ class Board:
         self._figures = Fresh[LiveFigures](len(PERIODS))
         self._looks = Fresh[Look](len(PERIODS))
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether there are parts of the log that a look still has to count, one at a time."""
+        return self._pulse.is_behind
+
     def look(self, period: Period, waiting: int, waiting_age_s: float) -> Look:
         """The figures of now; from any thread. Raises: as reading the log does."""
         with self._lock:
@@ -127,6 +132,11 @@ class Board:
                 (period.code, followed_s),
                 lambda: Look(period, figures, self._answers(now_s), self._counts, waiting, waiting_age_s, self._cases),
             )
+
+    def read_on(self) -> None:
+        """Count one more part of the log, so that a look need not."""
+        with self._lock, suppress(UsageError), self._project.opened.reading() as log:
+            self._pulse.follow(log, self._project.definitions)
 
     def _follow(self, now_s: float) -> float:
         """Read the log on; gives the moment."""

@@ -1,0 +1,107 @@
+"""What first visits pay for is done before them, where few events come; and first reasons are made ahead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shroff.errors import StorageError
+from shroff.web.pages.rendering import environment
+from shroff.web.work import warming
+from tests.support.webs import Asker, Browser
+from tests.web.test_live import bank, payment, post, run
+
+__all__ = ["bank"]
+
+
+def done_with(monkeypatch: pytest.MonkeyPatch, *came: int, steps: list[Callable[[], object]]) -> list[str]:
+    """Let these steps be done while so many events come before each look; gives what was told."""
+    told, left = list[str](), list(came)
+
+    async def coming(_service: Any, _within_s: float) -> int:
+        if not left:
+            raise asyncio.CancelledError
+        return left.pop(0)
+
+    async def in_thread(function: Callable[[], object]) -> object:
+        return function()
+
+    monkeypatch.setattr(warming, "BEGIN_S", 0.0)
+    monkeypatch.setattr(warming, "_came", coming)
+    monkeypatch.setattr(warming, "steps", lambda _service: iter(steps))
+    monkeypatch.setattr(warming, "ask_ahead", lambda _service, found: steps.append(found))
+    with suppress(asyncio.CancelledError):
+        asyncio.run(warming.keep_warm(SimpleNamespace(in_thread=in_thread, tell=told.append)))
+    return told
+
+
+def test_each_step_waits_until_few_events_come_and_a_failure_stops_none(monkeypatch):
+    done = list[str]()
+
+    def fails(error: Exception) -> Callable[[], object]:
+        def step() -> object:
+            done.append(type(error).__name__)
+            raise error
+
+        return step
+
+    steps = [fails(StorageError("no disk")), fails(ValueError("a bug")), lambda: done.append("last")]
+    told = done_with(monkeypatch, 9, warming.FEW + 1, warming.FEW, 0, 7, 0, steps=steps)
+
+    assert done == ["StorageError", "ValueError", "last"]
+    assert ["pages are not made ready" in str(one) for one in told] == [True]
+
+
+def test_reasons_are_made_ahead_unless_so_many_events_come_that_nobody_reads_them(monkeypatch):
+    asked = list[Any]()
+    done_with(monkeypatch, warming.FEW_IN_A_LOOK + 1, warming.FEW_IN_A_LOOK, 0, steps=asked)
+
+    assert asked == [warming._newest] * 2
+
+
+@pytest.mark.slow
+def test_pages_are_made_ready_and_live_has_all_reasons_when_it_opens(bank: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(warming, "BEGIN_S", 0.0)
+    monkeypatch.setattr(warming, "EVERY_S", 0.01)
+    environment.cache_clear()
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        async def until(is_so: Callable[[], bool]) -> None:
+            async with asyncio.timeout(60):
+                while True:
+                    if is_so():
+                        return
+                    await asyncio.sleep(0.01)
+
+        reasons, asked = asks.service.reasons, set[tuple[str, str]]()
+        tell = reasons.of
+
+        def of(events: Iterable[tuple[str, str]], within_s: float | None) -> object:
+            names = list(events)
+            asked.update(names)
+            return tell(names, within_s)
+
+        monkeypatch.setattr(reasons, "of", of)
+        await post(browser, payment(1, "2026-01-05T08:30:00Z", "1500.00"))
+        chore = asyncio.create_task(warming.keep_warm(asks.service))
+        await until(lambda: ("payment", "p-1") in asked)
+        made, templates = environment().cache, environment().list_templates(["html"])
+        assert made is not None
+        await until(lambda: len(made) >= len(templates) and not asks.service.board.is_behind)
+        await post(browser, payment(2, "2026-01-05T08:31:00Z", "1600.00"))
+        await until(lambda: ("payment", "p-2") in asked)
+        chore.cancel()
+        monkeypatch.setattr(reasons, "of", tell)
+        await asyncio.to_thread(tell, sorted(asked), 20.0)
+        page = (await browser.get("/live")).body.decode()
+        assert page.count("Paid at m-1") == len(asked) == 2
+        assert "data-why" not in page
+        assert asks.told == []
+
+    run(bank, steps)
