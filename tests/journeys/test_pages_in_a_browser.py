@@ -131,6 +131,10 @@ def test_every_screen_is_for_everybody_and_stays_within_its_screen(bank, page):
         assert page.locator("h1").count() == 1 or path.startswith("/decisions/"), path
         looker.look()
     looker.open("/labels")
+    page.set_viewport_size({"width": 820, "height": 900})
+    page.get_by_role("button", name="Menu").click()
+    expect(page.get_by_role("link", name="Settings", exact=True)).to_be_in_viewport()
+    page.get_by_role("button", name="Menu").click()
     page.fill("#csv", "event;verdict;source;known_at\npayment/p-7;FRAUD;chargeback;2026-02-01\npayment/p-8;maybe;;\n")
     page.get_by_role("button", name="Check file").click()
     expect(page.get_by_role("button", name="Record 1 label")).to_be_visible()

@@ -130,6 +130,7 @@ def test_a_graph_has_the_key_what_it_shares_and_who_shares_that():
     ]
     found = link_graph("c-own", others)
 
+    assert link_graph("a long name of a shop", others).boxes[0].title == "a long name of a…"
     assert [one.title for one in found.boxes] == ["c-own", "d-1", "i", *(f"c-{at}" for at in range(6))]
     assert [one.says for one in found.boxes[1:3]] == ["device, 9 others", "ip, 1 other"]
     assert len(found.curves) == 2 + 7

@@ -8,6 +8,7 @@ from typing import Final
 
 SHARED_MAX: Final = 4
 OTHERS_MAX: Final = 6
+TITLE_MAX: Final = 17  # letters of a title that a box has room for
 ROW: Final = 52  # pixels from one box to the next
 BOX: Final = 42
 _LEFT, _MIDDLE, _RIGHT, _WIDTH = 0, 36, 72, 28  # per cent of the width
@@ -48,16 +49,20 @@ def link_graph(own: str, others: Sequence[LinkedKey]) -> LinkGraph:
     shared = list(dict.fromkeys(key for one in shown for key in one.through))[:SHARED_MAX]
     shown = [one for one in shown if any(key in shared for key in one.through)]
     height = ROW * max(len(shared), len(shown), 1)
-    boxes, curves = [GraphBox(_LEFT, _y(0, 1, height), own, "this one", is_own=True)], list[str]()
+    boxes, curves = [GraphBox(_LEFT, _y(0, 1, height), _cut(own), "this one", is_own=True)], list[str]()
     for at, (entity, title) in enumerate(shared):
         using = [other for other, one in enumerate(shown) if (entity, title) in one.through]
         count = sum((entity, title) in one.through for one in others)
         y = _y(at, len(shared), height)
-        boxes.append(GraphBox(_MIDDLE, y, title, f"{entity}, {count} other{'s' * (count > 1)}"))
+        boxes.append(GraphBox(_MIDDLE, y, _cut(title), f"{entity}, {count} other{'s' * (count > 1)}"))
         curves.append(_curve(_LEFT, _y(0, 1, height), _MIDDLE, y))
         curves += [_curve(_MIDDLE, y, _RIGHT, _y(other, len(shown), height)) for other in using]
-    boxes += [GraphBox(_RIGHT, _y(at, len(shown), height), one.title, one.says) for at, one in enumerate(shown)]
+    boxes += [GraphBox(_RIGHT, _y(at, len(shown), height), _cut(one.title), one.says) for at, one in enumerate(shown)]
     return LinkGraph(boxes, curves, height)
+
+
+def _cut(title: str) -> str:
+    return title if len(title) <= TITLE_MAX else f"{title[: TITLE_MAX - 1]}…"
 
 
 def _y(at: int, count: int, height: int) -> float:
