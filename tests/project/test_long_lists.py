@@ -112,6 +112,9 @@ def check_changes(text: str, changes: list[tuple[str | int, Entry | str]], stand
         text = changed(text, what, by, read, stands_for)
         problems, whole = list[Problem](), list[Problem]()
         found, new = read.list_file(FILE, text, problems), load_list(FILE, text, whole)
+        at_once = list[Problem]()
+        with patch.object(reference, "_AT_ONCE_MIN", 0):
+            assert (load_list(FILE, text, at_once), at_once) == (new, whole)
 
         assert (found, problems) == (new, whole)
         assert (len(found.entries), found.entries.keys()) == (len(new.entries), new.entries.keys())
