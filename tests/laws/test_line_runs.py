@@ -20,6 +20,7 @@ from shroff.events.intake import Intake
 from shroff.log import batch_in_progress
 from shroff.log.batch_in_progress import BatchInProgress
 from shroff.log.columns import lines as line_runs
+from shroff.log.columns import read_lines
 from shroff.log.columns.lines import EventRun, submissions_in_runs
 from shroff.log.prepared import Answer, RunAnswers
 from shroff.worker.file_order import Overlaps, arranged
@@ -164,7 +165,7 @@ def runs_of(size: int, seen: list[bool] | None = None) -> Iterator[None]:
         patch.setattr(line_runs, "RUN", size)
         patch.setattr(line_runs, "COLUMNS_MIN", 1)
         if size == 3:  # numbers of texts start again soon
-            patch.setattr(line_runs, "TEXTS_BYTES_MAX", 300)
+            patch.setattr(read_lines, "TEXTS_BYTES_MAX", 300)
         patch.setattr(batch_in_progress, "FEW", 0)
         patch.setattr(batch_in_progress, "REPEATS_SHARE", 2)
         is_all_new = BatchInProgress._is_all_new

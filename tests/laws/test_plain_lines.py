@@ -17,7 +17,8 @@ from shroff.events.formats.lines import Line
 from shroff.events.formats.plain import plain_reader
 from shroff.events.intake import Submission
 from shroff.events.validation import EventValidator
-from shroff.log.columns.lines import EventRun, LineForm, ReadLines
+from shroff.log.columns.lines import EventRun, LineOrigin
+from shroff.log.columns.read_lines import LineForm, ReadLines
 from tests.support.effort import examples, times
 from tests.support.projects import definitions
 
@@ -126,9 +127,9 @@ def law_of_runs(outcomes: Counter[bool]) -> None:
     @settings(max_examples=examples(2_000, usual=300), database=None, derandomize=True)
     @given(st.lists(lines(), min_size=1, max_size=4))
     def same(raws: list[bytes]) -> None:
-        read = ReadLines(raws, form)
+        read = ReadLines.of(raws, form)
         others = {at: careful(Line(at, raws[at], None, None)) for at in read.odd}
-        run = EventRun("x", TYPE, read, others, lambda rows: map(str, rows))
+        run = EventRun(read, others, [LineOrigin("x", len(raws), str)])
         outcomes.update(at in others for at in range(len(raws)))
         assert list(zip(run.events, run.bodies, strict=True)) == [by_the_door(raws[at]) for at in run.at]
         assert [run.event(row) for row in range(len(run.at))] == run.events
@@ -141,7 +142,8 @@ def law_of_runs(outcomes: Counter[bool]) -> None:
     assert reader is not None
 
     def plain(raw: bytes) -> bool:
-        return raw.isascii() and b"\\" not in raw and reader.read(raw) is not None
+        is_early = b'"0999-' in raw  # compiled code leaves years of three digits to others
+        return raw.isascii() and not is_early and b"\\" not in raw and reader.read(raw) is not None
 
     same()
 
@@ -181,43 +183,13 @@ def test_tokens_that_are_no_values_are_left_to_the_door(field: str):
     form, whole = LineForm(TYPE), {name: json.dumps(value) for name, value in USUAL.items()}
     texts = ["{" + ",".join(f'"{name}":{text}' for name, text in (whole | {field: one}).items()) for one in TOKENS]
     raws = [f"{text}{end}".encode() for text in texts for end in ("}", "} \r\n", "}}", "},", ",}", "", "} x", "}\n{}")]
-    read = ReadLines(raws, form)
+    read = ReadLines.of(raws, form)
     found = set(range(len(raws))) - set(read.odd)
     bodies = read.bodies()
 
     for at in found:
         assert bodies[at] == by_the_door(raws[at])[1]
     assert len(found) < len(raws) / 4
-
-
-def test_a_list_that_goes_the_short_way_is_what_the_door_makes_of_each():
-    reader, outcomes = plain_reader(TYPE), Counter[bool]()
-    assert reader is not None
-
-    @settings(max_examples=examples(1_000, usual=400), database=None, derandomize=True)
-    @given(st.lists(lines(), max_size=3), st.sampled_from([b",", b" , "]))
-    def same(ones: list[bytes], comma: bytes) -> None:
-        found = reader.read_list(b"[" + comma.join(ones) + b"]")
-        outcomes[found is not None] += bool(ones)
-        if found is not None:
-            assert [one is None for one in found] == [reader.read(one) is None for one in ones]
-            assert [one for one in found if one] == [
-                by_the_door(raw) for raw, one in zip(ones, found, strict=True) if one
-            ]
-
-    same()
-    assert min(outcomes[True], outcomes[False]) > 100
-
-
-@pytest.mark.parametrize("blank", ["", " "])
-def test_a_key_that_stands_twice_in_one_of_a_list_sends_it_through_the_door(blank: str):
-    reader = plain_reader(TYPE)
-    assert reader is not None
-    one = f'{{"id":{blank}"p1","at":"2026-03-01T10:00:00Z","amount":"5.00"}}'
-    twice = one.replace("}", ',"amount":"5.00"}')
-
-    assert reader.read_list(f"[{one},{one}]".encode()) is not None
-    assert reader.read_list(f"[{one},{twice}]".encode()) is None
 
 
 def test_the_law_sees_an_amount_that_is_not_as_it_is_stored(monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,7 @@ import pytest
 
 from shroff.events.intake import Submission
 from shroff.language.values import DAY_MS
+from shroff.log.columns.lines import LineForms, LineOrigin
 from shroff.log.writer import Writer
 from shroff.project.definitions import load_definitions
 from shroff.streams.log import Refused
@@ -143,3 +144,18 @@ def test_definitions_are_those_in_force():
     found.follow(definitions)
 
     assert found.all_hits() == {("large", False): 0}
+
+
+@pytest.mark.parametrize("named", [[], ["card", "at"], ["unknown", "card"]])
+def test_events_that_came_as_columns_are_counted_as_those_one_by_one(named):
+    one_by_one = [payment(at, at, card="ab"[at % 2] if at % 5 else None, amount=f"{at * 7}.50") for at in range(40)]
+    raws = [one.raw() for one in one_by_one]
+    type_, origin = definitions().events.types["payment"], LineOrigin("x", len(raws), str)
+    run = LineForms().run(type_, raws, one_by_one.__getitem__, [origin])
+
+    assert run is not None
+    columns, rows = (counted([batch], named) for batch in (run, one_by_one))
+    assert (columns.money, columns.hits) == (rows.money, rows.hits)
+    assert {key: one.shown() for key, one in columns.earlier.items()} == {
+        key: one.shown() for key, one in rows.earlier.items()
+    }

@@ -485,7 +485,7 @@ def test_whatever_fails_and_whoever_takes_over_each_message_is_taken_once_in_the
 def poisoned(count: int, *places: int) -> MemoryTopic:
     feed = topic(count)
     for at in places:
-        feed.parts["payments/0"][at] = message(at, at // 10).replace(b'"card":"c"', b'"card":"POISON"')
+        feed.parts["payments/0"][at] = message(at, at // 10).replace(b'"card":"c"', b'"card":"POISON\\/"')
     return feed
 
 

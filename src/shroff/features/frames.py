@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from shroff.language.types import Type
 from shroff.language.values import Value
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Dictionary:
     """The distinct texts of coded columns; append-only."""
 
@@ -85,7 +86,7 @@ class Codes:
     def restore(self, values: list[Any]) -> None:
         """Continue with the `values` of another dictionary; all holders of this one see them."""
         self.values, self.known = values, _Known(values)
-        self._translated: dict[Dictionary, NDArray[np.int64]] = {}
+        self._translated = WeakKeyDictionary[Dictionary, NDArray[np.int64]]()
 
     def of(self, values: Sequence[Any]) -> NDArray[np.int64]:
         """The codes of values; new ones get the next code."""

@@ -124,7 +124,7 @@ class BatchInProgress:
             return run
         first: dict[str, int] = {}
         rows = [row for row, id_ in enumerate(run.ids) if (name, id_) in records or first.setdefault(id_, row) != row]
-        return run.without(rows) if len(rows) <= len(run.ids) // REPEATS_SHARE else None
+        return run.with_apart(rows) if len(rows) <= len(run.ids) // REPEATS_SHARE else None
 
     def _is_all_new(self, run: EventRun) -> bool:
         """Whether each event of a run would be taken, and nothing else be in it but repeats, refused lines and others.
@@ -147,8 +147,9 @@ class BatchInProgress:
         newest_ms = int(run.times.max())
         if state.watermark_ms is None or state.watermark_ms < newest_ms:
             state.watermark_ms = newest_ms
-        if run.source != self._coming.where:
-            self._coming.note(first, run.source)
+        for row, source in run.sources:
+            if source != self._coming.where:
+                self._coming.note(first + row, source)
         self._seq += len(run.ids)
         self._batch.records = records = RecordColumns(name, first, run.ids, run.times, run.bodies)
         again = {one.sent.id for one in run.others.values() if one.sent is not None}

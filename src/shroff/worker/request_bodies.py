@@ -11,15 +11,15 @@ import msgspec
 
 from shroff.errors import InputError
 from shroff.events.definitions import EventType
-from shroff.events.event import Event
 from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line
 from shroff.events.formats.plain import plain_reader
 from shroff.events.intake import FieldMistakes, Intake, Submission
 from shroff.events.mapping import LABEL
+from shroff.log.columns.lines import LIVE_MIN, LineForms, LineOrigin
 from shroff.log.event_notes import POSTED
 from shroff.project.definitions import Definitions
-from shroff.worker.serving.lines import timely
+from shroff.worker.serving.lines import latest, timely
 
 SOURCE: Final = POSTED
 DEPTH_MAX: Final = 32  # of lists and objects in one another
@@ -28,6 +28,7 @@ _TEXTS: Final = re.compile(
     rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL
 )  # one without an end goes on to it: so it is linear
 _SCREEN: Final = re.compile(rb"[^][{}]+")
+_TOO_DEEP: Final = "the list is nested too deep"
 _FLAT: Final = re.compile(rb"(?:\{\}|\[\])+")  # with nothing inside; 10,000 beside each other are as deep as one
 
 Mistakes = Sequence[tuple[str, str]]  # path and words of each
@@ -50,6 +51,7 @@ class RequestReader:
         self.definitions, self._intake, self._now_ms = definitions, intake, now_ms
         types = definitions.events.types
         self._plain = {name: found for name, one in types.items() if (found := plain_reader(one)) is not None}
+        self._forms = LineForms()
 
     @property
     def types(self) -> Sequence[str]:
@@ -103,14 +105,20 @@ class RequestReader:
 
     def many(
         self, type_name: str, raw: bytes, place: str, *, are_lines: bool
-    ) -> tuple[list[Submission], list[Mistakes]]:
+    ) -> tuple[Sequence[Submission], list[Mistakes]]:
         """A list or JSON lines: each with its mistakes. Raises: TooMuchError."""
-        plain = None if are_lines else self._plain.get(type_name)
-        if plain is not None and (found := plain.read_list(raw)) is not None and len(found) <= COUNT_MAX:
-            return self._mostly_plain(type_name, raw, place, found)
-        read = self._reads_once(type_name, place)
-        taken = [read(piece) for piece in pieces(raw, are_lines=are_lines)]
-        return [one for one, _ in taken], [own for _, own in taken]
+        found, read = pieces(raw, are_lines=are_lines), self._reads_once(type_name, place)
+        mistakes: list[Mistakes] = [()] * len(found)
+
+        def careful(at: int) -> Submission:
+            one, mistakes[at] = read(found[at])
+            return one
+
+        run = None
+        if type_name in self._plain and len(found) >= LIVE_MIN:
+            type_, origin = self.definitions.events.types[type_name], LineOrigin(SOURCE, len(found), lambda _: place)
+            run = self._forms.run(type_, found, careful, [origin], latest(self.definitions, self._now_ms()))
+        return run or [careful(at) for at in range(len(found))], mistakes
 
     def _reads_once(self, type_name: str, place: str) -> Callable[[bytes], tuple[Submission, Mistakes]]:
         """Reads pieces of one request; of the same bytes the same refusal, so that 10,000 mistakes are one to read."""
@@ -127,46 +135,19 @@ class RequestReader:
 
         return read
 
-    def _mostly_plain(
-        self, type_name: str, raw: bytes, place: str, found: Sequence[tuple[Event, bytes] | None]
-    ) -> tuple[list[Submission], list[Mistakes]]:
-        whole, now_ms, definitions = _Whole(raw), self._now_ms(), self.definitions
-        submissions, mistakes = list[Submission](), list[Mistakes]([()]) * len(found)
-        read_once = self._reads_once(type_name, place)
-        for at, plain in enumerate(found):
-            if plain is None:
-                refused, mistakes[at] = read_once(whole.piece(at))
-                submissions.append(refused)
-                continue
-            event, body = plain
-            read = Submission(SOURCE, place, partial(whole.piece, at), type_name, event, None, None, body)
-            submissions.append(timely(read, definitions, now_ms))
-        return submissions, mistakes
-
-
-class _Whole:
-    """A list whose elements are looked for only when one is asked for."""
-
-    def __init__(self, raw: bytes) -> None:
-        self._raw, self._pieces = raw, list[bytes]()
-
-    def piece(self, at: int) -> bytes:
-        """The bytes of one element."""
-        self._pieces = self._pieces or pieces(self._raw, are_lines=False)
-        return self._pieces[at]
-
 
 def pieces(raw: bytes, *, are_lines: bool) -> list[bytes]:
     """The elements of a JSON list, or the lines that are not empty. Raises: TooMuchError."""
     if are_lines:
         found = [line for line in raw.split(b"\n") if line and not line.isspace()]
     else:
-        if is_too_deep(raw, DEPTH_MAX + 1):
-            raise TooMuchError("the list is nested too deep")
         try:
             found = [bytes(one) for one in msgspec.json.decode(raw, type=list[msgspec.Raw])]
         except (ValueError, RecursionError) as error:
-            raise TooMuchError(f"it is not a JSON list: {error}") from None
+            words = f"it is not a JSON list: {error}"
+            raise TooMuchError(_TOO_DEEP if is_too_deep(raw, DEPTH_MAX + 1) else words) from None
+        if any(map(is_too_deep, found)):
+            raise TooMuchError(_TOO_DEEP)
     if len(found) > COUNT_MAX:
         raise TooMuchError(f"a request holds at most {COUNT_MAX:,} events, and this one has {len(found):,}; split it")
     return found

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from shroff.events.intake import Submission
+from shroff.log.columns.lines import together
 from shroff.log.writer import Prepared, Writer
 from shroff.runtime import traces
 from shroff.runtime.process_wide import short_collector
@@ -129,13 +130,14 @@ class RequestLoop:
             number += stop - start
         trace_batch(self._work, prepared, found, parts[0][0].arrived_s, committed_s)
 
-    def _submissions(self, parts: Sequence[Part]) -> list[Submission]:
+    def _submissions(self, parts: Sequence[Part]) -> Sequence[Submission]:
         """What the parts hold; the one that is looked for, refused."""
-        found = [submission for request, start, stop in parts for submission in request.submissions[start:stop]]
+        found = together(request.submissions[start:stop] for request, start, stop in parts)
         if self._poison.unwanted:
             reason = self._poison.unwanted.get((found[0].source, found[0].place))
             if reason is not None:
-                found[0] = msgspec.structs.replace(found[0], event=None, refused=None, label=None, refusal=reason)
+                refused = msgspec.structs.replace(found[0], event=None, refused=None, label=None, refusal=reason)
+                return [refused, *found[1:]]
         return found
 
     def _attend(self, *, is_busy: bool) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Final
 
 from shroff.errors import TransientError
 from shroff.events.intake import Submission
+from shroff.log.columns.lines import EventRun
 from shroff.log.writer import Answer
 from shroff.runtime import traces
 
@@ -172,11 +174,10 @@ class RequestQueue:
 
     def answer(self, parts: Sequence[Part], answers: Sequence[Answer]) -> None:
         """Answer these parts, which were taken last."""
-        at, done, answered = 0, list[PendingRequest](), self._answered
+        each, done, answered = iter(answers), list[PendingRequest](), self._answered
         for request, start, stop in parts:
             count = stop - start
-            request.answers += answers[at : at + count]
-            at += count
+            request.answers += islice(each, count)
             answered[request.is_long] += count
             if stop == len(request.submissions):
                 done.append(request)
@@ -214,6 +215,6 @@ def _stop(submissions: Sequence[Submission], start: int, stop: int, most: float)
     for at in range(start, stop):
         if most <= 0:
             return at, most
-        one = submissions[at]
-        most -= 1 if one.refusal is None or one.refused is not None else 1 / REFUSED
+        one = submissions.others.get(at) if isinstance(submissions, EventRun) else submissions[at]
+        most -= 1 if one is None or one.refusal is None or one.refused is not None else 1 / REFUSED
     return stop, most

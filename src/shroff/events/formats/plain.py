@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from operator import attrgetter
-from types import GenericAlias
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -51,7 +50,6 @@ class PlainReader:
         )
         self._type = event_type.name
         self._decode = msgspec.json.Decoder(shape).decode
-        self._decode_list = msgspec.json.Decoder(GenericAlias(list, (shape,))).decode
         self._encode = msgspec.json.Encoder().encode
         self._values = attrgetter(*(f"f{at}" for at in range(len(order))))
         self._reads = [
@@ -75,24 +73,6 @@ class PlainReader:
         if len(raw) > len(body) + self._longer_max and self._may_double(raw, event):
             return None
         return event, body
-
-    def read_list(self, raw: bytes) -> list[tuple[Event, bytes] | None] | None:
-        """The events of a JSON list and their bodies, None for each that has to go through validation; None for all.
-
-        Cost: 0.7 of reading them one by one, which also needs to know where each begins.
-        """
-        try:
-            stored = self._decode_list(raw)
-        except (ValueError, RecursionError):
-            return None
-        bodies = [self._encode(one) for one in stored]
-        length = sum(map(len, bodies)) + len(bodies) + 1  # with what stands between them
-        if len(raw) > length + self._longer_max:  # a key may stand twice
-            present = sum(_present(self._values(one)) for one in stored)
-            if key_count(raw) != present:
-                return None
-        events = map(self._event, stored)
-        return [None if event is None else (event, body) for event, body in zip(events, bodies, strict=True)]
 
     def _event(self, stored: Any) -> Event | None:
         values = list(self._values(stored))

@@ -6,49 +6,31 @@ them; so both ways give the same events, the same bodies and the same refusals.
 
 from __future__ import annotations
 
-import secrets
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, islice, repeat
-from typing import Any, Final, TypeVar, overload
+from typing import Final, NamedTuple, TypeVar, overload
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.events.definitions import EventType, Field
-from shroff.events.event import Codec, Event, by_canonical_key
+from shroff.events.definitions import EventType
+from shroff.events.event import Event
 from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line, Lines, place_of
 from shroff.events.intake import Intake, Submission, source_name
-from shroff.events.readers import ID_LENGTH_MAX, TEXT_BYTES_MAX
 from shroff.features.frames import Coded
 from shroff.language.columns import Column, values_of
-from shroff.log.columns import line_kernel as kernel
-from shroff.log.columns.kernel import THERE
-from shroff.log.columns.text_codes import Key, TextCodes
+from shroff.log.columns.read_lines import LineForm, ReadLines
 from shroff.runtime.progress import Progress, batched, counted
 from shroff.streams.log_columns import JoinedTexts
 
 RUN: Final = 4_096  # lines that are read at once
 COLUMNS_MIN: Final = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
+LIVE_MIN: Final = 64  # the same of events that were sent together: so few are read as quickly by themselves
 One = TypeVar("One")
-_LARGEST: Final = 1 << 62
-_KINDS: Final = {
-    "text": kernel.TEXT,
-    "choice": kernel.CHOICE,
-    "money": kernel.MONEY,
-    "number": kernel.NUMBER,
-    "integer": kernel.INTEGER,
-    "boolean": kernel.BOOLEAN,
-    "time": kernel.TIME,
-}
-_TEXTS: Final = frozenset({kernel.TEXT, kernel.CHOICE})
-TEXTS_BYTES_MAX: Final = 64 << 20  # of the texts of a field that are numbered: above it, their numbers start again
-_KEY: Final[Key] = (np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64)))
-_SLACK: Final = bytes(32)  # texts are copied by whole vectors
 
 
 class InRuns(Iterator[One]):
@@ -62,65 +44,121 @@ class InRuns(Iterator[One]):
         return next(self._each)
 
 
+class LineOrigin(NamedTuple):
+    """Where lines that follow each other stand: in which source, how many they are, and the place of each by number."""
+
+    source: str
+    size: int
+    place: Callable[[int], str]
+
+
 class EventRun(Sequence[Submission]):
     """Lines that follow each other: events of one type, and `others` by their place among the lines.
 
+    Columns, bodies and submissions are made when they are asked for, by one thread at a time.
+
     Args:
         careful: The submissions that validation made of odd lines, by their place.
-        places: Where lines stand in their source.
+        origins: Where the lines stand, all of them in their order.
         apart: Events that are among the others, by their place; they are in `careful`.
     """
 
     def __init__(
         self,
-        source: str,
-        type_: EventType,
         read: ReadLines,
         careful: Mapping[int, Submission],
-        places: Callable[[Sequence[int]], Iterable[str]],
+        origins: Sequence[LineOrigin],
         apart: Collection[int] = (),
     ) -> None:
-        self.source, self.type, self._read, self._places = source, type_, read, places
-        self._submissions = careful
-        self._careful = {
-            at: one.event for at, one in careful.items() if one.event and one.type == type_.name and at not in apart
-        }
-        self.others = {at: one for at, one in careful.items() if at not in self._careful}
+        self.type, self.read, self.careful, self.origins, self.apart = read.form.type, read, careful, origins, apart
+        name = self.type.name
+        self._odd = {at: one.event for at, one in careful.items() if one.event and one.type == name and at not in apart}
+        self.others = {at: one for at, one in careful.items() if at not in self._odd}
         size = len(read.lines)
         self.at: Sequence[int] = [at for at in range(size) if at not in self.others] if self.others else range(size)
-        self.columns = _Columns(type_, read, self._careful, self.at if self.others else None)
-        self.ids: list[str] = self.columns.plain(type_.id_field).values.tolist()
-        self.times: NDArray[np.int64] = self.columns.plain(type_.time_field).values
-        others = {at: careful[at].body or read.codec.encode(event) for at, event in self._careful.items()}
-        bodies = read.bodies().but(others | dict.fromkeys(apart, b""))
-        self.bodies = JoinedTexts(bodies.data, bodies.ends[list(self.at)]) if self.others else bodies
         self._events: list[Event] | None = None
         self._asked = 0
 
+    @cached_property
+    def columns(self) -> _Columns:
+        """The fields of the events."""
+        return _Columns(self.type, self.read, self._odd, self.at if self.others else None)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Those of the events."""
+        found: list[str] = self.columns.plain(self.type.id_field).values.tolist()
+        return found
+
+    @cached_property
+    def times(self) -> NDArray[np.int64]:
+        """Those of the events."""
+        return self.columns.plain(self.type.time_field).values
+
+    @cached_property
+    def bodies(self) -> JoinedTexts:
+        """Those of the events."""
+        encode = self.read.form.codec.encode
+        others = {at: self.careful[at].body or encode(event) for at, event in self._odd.items()}
+        bodies = self.read.bodies().but(others | dict.fromkeys(self.apart, b""))
+        return JoinedTexts(bodies.data, bodies.ends[list(self.at)]) if self.others else bodies
+
     def __len__(self) -> int:
-        return len(self._read.lines)
+        return len(self.read.lines)
 
     def __iter__(self) -> Iterator[Submission]:
-        return iter(self[:])
+        made = self._made(self.at, self.events, self.bodies)
+        return (
+            (self.others[at] if at in self.others else next(made) for at in range(len(self))) if self.others else made
+        )
 
     @overload
     def __getitem__(self, at: int) -> Submission: ...
     @overload
-    def __getitem__(self, at: slice) -> list[Submission]: ...
-    def __getitem__(self, at: int | slice) -> Submission | list[Submission]:
-        if isinstance(at, int):
-            return self[at : at + 1 or None][0]
-        none, of, lines = repeat(None), self._read.lines, self._read.lines
-        places = list(self._places(self.at))
-        if self.others:
-            of = [lines[place] for place in self.at]
-        raws = map(partial, repeat(bytes), of)
-        name = repeat(self.type.name)
-        made = map(Submission, repeat(self.source), places, raws, name, self.events, none, none, self.bodies)
-        if not self.others:
-            return list(made)[at]
-        found = self.others | dict(zip(self.at, made, strict=True))
-        return [found[place] for place in range(len(self))[at]]
+    def __getitem__(self, at: slice) -> EventRun: ...
+    def __getitem__(self, at: int | slice) -> Submission | EventRun:
+        lines = range(len(self))[at]
+        if isinstance(lines, int):
+            return self.others[lines] if lines in self.others else self._some([bisect_left(self.at, lines)])[lines]
+        assert lines.step == 1, "lines follow each other"
+        if len(lines) == len(self):
+            return self
+        first, stop = lines.start, lines.stop
+        careful = {line - first: one for line, one in self.careful.items() if first <= line < stop}
+        apart = {line - first for line in self.apart if first <= line < stop}
+        return EventRun(self.read.part(first, stop), careful, list(self._origins_of(first, stop)), apart)
+
+    def _origins_of(self, first: int, stop: int) -> Iterator[LineOrigin]:
+        begin = 0
+        for source, size, place in self.origins:
+            skipped, end = max(first - begin, 0), min(stop - begin, size)
+            if skipped < end:
+                yield LineOrigin(source, end - skipped, partial(_behind, place, skipped))
+            begin += size
+
+    def _made(self, lines: Sequence[int], events: Iterable[Event], bodies: Iterable[bytes]) -> Iterator[Submission]:
+        """The submissions of some lines, in order, whose events these are."""
+        none, name, raws = repeat(None), repeat(self.type.name), map(self.read.lines.__getitem__, lines)
+        stand = ((one.source, one.place(line - begin)) for one, begin, mine in self._by_origin(lines) for line in mine)
+        sources, places = zip(*stand, strict=True) if lines else ((), ())
+        return map(Submission, sources, places, map(partial, repeat(bytes), raws), name, events, none, none, bodies)
+
+    def _by_origin(self, lines: Sequence[int]) -> Iterator[tuple[LineOrigin, int, Sequence[int]]]:
+        """Each origin of some lines, which are in order: where its lines begin, and which of these are of it."""
+        begin = at = 0
+        for origin in self.origins:
+            end = bisect_left(lines, begin + origin.size, at)
+            if at < end:
+                yield origin, begin, lines[at:end]
+            at, begin = end, begin + origin.size
+
+    @property
+    def sources(self) -> Iterator[tuple[int, str]]:
+        """The first row of the events that each source has, in order, and the source."""
+        row = 0
+        for origin, _, mine in self._by_origin(self.at):
+            yield row, origin.source
+            row += len(mine)
 
     @property
     def events(self) -> Sequence[Event]:
@@ -131,18 +169,16 @@ class EventRun(Sequence[Submission]):
             self._events = list(made)
         return self._events
 
-    def without(self, rows: Sequence[int]) -> EventRun:
+    def _some(self, rows: Sequence[int]) -> dict[int, Submission]:
+        """The submissions of some events, by their places."""
+        lines = [self.at[row] for row in rows]
+        made = self._made(lines, map(self.event, rows), map(self.bodies.__getitem__, rows))
+        return dict(zip(lines, made, strict=True))
+
+    def with_apart(self, rows: Sequence[int]) -> EventRun:
         """The run with some of its events, by their rows, among the others."""
-        places = [self.at[row] for row in rows]
-        found = {
-            at: Submission(
-                *(self.source, place, partial(bytes, self._read.lines[at]), self.type.name),
-                *(self.event(row), None, None, self.bodies[row]),
-            )
-            for row, at, place in zip(rows, places, self._places(places), strict=True)
-        }
-        given = {**self._submissions, **found}
-        return EventRun(self.source, self.type, self._read, given, self._places, {*places, *self.others} & given.keys())
+        others = self.others | self._some(rows)
+        return EventRun(self.read, {**self.careful, **others}, self.origins, others.keys())
 
     def event(self, row: int) -> Event:
         """One of the events; few are made one by one."""
@@ -152,6 +188,42 @@ class EventRun(Sequence[Submission]):
         columns = [self.columns.plain(name) for name in self.type.field_names]
         values = tuple(column.values[row : row + 1].tolist()[0] if column.valid[row] else None for column in columns)
         return Event(self.type.name, self.ids[row], int(self.times[row]), values)
+
+    @classmethod
+    def joined(cls, runs: Sequence[EventRun]) -> EventRun:
+        """Runs that were read by one form, one behind the other."""
+        careful, apart, begin = dict[int, Submission](), set[int](), 0
+        for run in runs:
+            careful |= {begin + at: one for at, one in run.careful.items()}
+            apart |= {begin + at for at in run.apart}
+            begin += len(run)
+        origins = [origin for run in runs for origin in run.origins]
+        return cls(ReadLines.joined([run.read for run in runs]), careful, origins, apart)
+
+
+def sent_of(submissions: Sequence[Submission]) -> Iterator[tuple[str, int | None]]:
+    """Of each submission its source and the time of its event, None without one; of a run no event is made."""
+    if not isinstance(submissions, EventRun):
+        return ((one.source, None if one.sent is None else one.sent.time_ms) for one in submissions)
+    times: list[int | None] = [None] * len(submissions)
+    for at, time_ms in zip(submissions.at, submissions.times.tolist(), strict=True):
+        times[at] = time_ms
+    for at, one in submissions.others.items():
+        times[at] = None if one.sent is None else one.sent.time_ms
+    return zip((one.source for one in submissions.origins for _ in range(one.size)), times, strict=True)
+
+
+def together(parts: Iterable[Sequence[Submission]]) -> Sequence[Submission]:
+    """Submissions one part behind the other; a run, where all parts are runs that were read by one form."""
+    found = [part for part in parts if len(part)]
+    runs = [part for part in found if isinstance(part, EventRun)]
+    if runs and len(runs) == len(found) and all(run.read.form is runs[0].read.form for run in runs):
+        return runs[0] if len(runs) == 1 else EventRun.joined(runs)
+    return list(chain.from_iterable(found))
+
+
+def _behind(place: Callable[[int], str], skipped: int, number: int) -> str:
+    return place(skipped + number)
 
 
 class _Columns(Mapping[str, Column | Coded]):
@@ -193,97 +265,32 @@ class _Columns(Mapping[str, Column | Coded]):
         return found if self._rows is None else found.take(self._rows)
 
 
-class LineForm:
-    """The lines of a type as compiled code reads them, whose fields all are of types that JSON has."""
+class LineForms:
+    """Reads runs of lines, of each type by a form that is made for the first: compiled code may have to be made."""
 
-    def __init__(self, type_: EventType) -> None:
-        self.codec = Codec(type_)
-        self.kinds = [_KINDS[one.type.kind] for one in type_.fields]
-        self.names = _joined([msgspec.json.encode(one.name) + b":" for one in type_.fields])
-        self.choices = _joined([choice.encode() for one in type_.fields for choice in one.type.choices])
-        self.plan, at = np.zeros((len(type_.fields), kernel.PLAN_COLUMNS), np.int64), 0
-        for row, field in zip(self.plan, type_.fields, strict=True):
-            row[:] = _planned(field, at, is_id=field.name == type_.id_field)
-            at += len(field.type.choices)
-        self.order = np.array(by_canonical_key(type_), np.int64)
-        self._texts: dict[int, TextCodes] = {}
-        self._is_coded = [one.type.is_text and one.name != type_.id_field for one in type_.fields]
-        self.extra_bytes = len(self.names[0]) + kernel.NUMBER_BYTES * sum(kind not in _TEXTS for kind in self.kinds)
+    def __init__(self) -> None:
+        self._forms: dict[str, LineForm] = {}
 
-    def texts(self, number: int) -> TextCodes | None:
-        """The numbers of the texts of a field; None where it has no texts, or one for each event."""
-        if not self._is_coded[number]:
+    def run(
+        self,
+        type_: EventType,
+        raws: Sequence[bytes],
+        careful: Callable[[int], Submission],
+        origins: Sequence[LineOrigin],
+        latest_ms: int | None = None,
+    ) -> EventRun | None:
+        """The run of these lines, whose type has a short way; None where they are no text.
+
+        Args:
+            careful: Gives the submission of an odd line by its number; it is asked for all of them, in their order.
+            latest_ms: Lines of events that happened later are odd.
+        """
+        form = self._forms.get(type_.name) or self._forms.setdefault(type_.name, LineForm(type_))
+        try:
+            read = ReadLines.of(raws, form, latest_ms)
+        except UnicodeDecodeError:
             return None
-        found = self._texts.get(number)
-        if found is None or found.size > TEXTS_BYTES_MAX:
-            found = self._texts[number] = TextCodes()
-        return found
-
-
-class ReadLines:
-    """Lines that were read by the form of their type. Raises: UnicodeDecodeError where they are no text."""
-
-    def __init__(self, lines: Sequence[bytes], form: LineForm) -> None:
-        self.lines, self.codec, self._form = lines, form.codec, form
-        joined = b"".join(lines) + _SLACK
-        text = joined.decode()
-        self._text: str | bytes = text if len(text) == len(joined) else joined
-        self._data, self._ends = np.frombuffer(joined, np.uint8), np.fromiter(map(len, lines), np.int64).cumsum()
-        shape = len(form.plan), len(lines)
-        self._firsts, self._lasts = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        self._values, self._states = np.zeros(shape, np.int64), np.zeros(shape, np.uint8)
-        self._odd = np.empty(len(lines), np.uint8)
-        places = self._firsts, self._lasts, self._values, self._states, self._odd
-        kernel.scan_lines(self._data, self._ends, *form.names, form.plan, *form.choices, *places)
-        self._states[:, self._odd.view(np.bool_)] = kernel.ODD
-
-    @property
-    def odd(self) -> list[int]:
-        """Lines that were not read."""
-        found: list[int] = self._odd.nonzero()[0].tolist()
-        return found
-
-    def bodies(self) -> JoinedTexts:
-        """The canonical bodies of the lines; empty where one is odd."""
-        form, ends = self._form, np.empty(len(self.lines), np.int64)
-        out = np.empty(len(self._data) + len(self.lines) * form.extra_bytes, np.uint8)
-        places = self._firsts, self._lasts, self._values, self._states, self._odd
-        size = kernel.write_bodies(self._data, *form.names, form.plan, form.order, *places, out, ends)
-        return JoinedTexts(out[:size].copy(), ends)
-
-    def coded(self, number: int, others: Mapping[int, Any]) -> Coded | None:
-        """The values of a field of texts, with those of some odd lines; None for another field, and for ids."""
-        texts = self._form.texts(number)
-        if texts is None:
-            return None
-        codes, valid = np.full(len(self.lines), -1, np.int32), self._states[number] == THERE
-        rows: Any = slice(None) if valid.all() else valid.nonzero()[0]
-        codes[rows] = _coded(texts, self._data, self._firsts[number][rows], self._lasts[number][rows])
-        there = {at: value.encode() for at, value in others.items() if value is not None}
-        if there:
-            data, begins = _joined(list(there.values()))
-            codes[list(there)] = _coded(texts, data, begins[:-1], begins[1:])
-        return Coded(codes, texts.dictionary)
-
-    def column(self, number: int, others: Mapping[int, Any]) -> Column:
-        """The values of a field, with those of some odd lines."""
-        values, valid = self._values_of(number)
-        for at, value in others.items():
-            valid[at] = value is not None
-            values[at] = ("" if values.dtype == object else 0) if value is None else value
-        return Column(values, valid)
-
-    def _values_of(self, number: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        kind, valid = self._form.kinds[number], self._states[number] == THERE
-        if kind not in _TEXTS:
-            values = np.where(valid, self._values[number], 0)
-            return values.astype(np.bool_) if kind == kernel.BOOLEAN else values, valid
-        firsts, lasts = self._firsts[number], self._lasts[number]
-        if not valid.all():
-            firsts, lasts = np.where(valid, firsts, 0), np.where(valid, lasts, 0)
-        found, texts = _cut(self._text, firsts.tolist(), lasts.tolist()), np.empty(len(valid), object)
-        texts[:] = found if isinstance(self._text, str) else [one.decode() for one in found]
-        return texts, valid
+        return EventRun(read, {at: careful(at) for at in read.odd}, origins)
 
 
 def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str | None = None) -> Iterator[Submission]:
@@ -313,7 +320,7 @@ class _RunReader:
 
     def __init__(self, source: str, type_: EventType, careful: Callable[[Line], Submission]) -> None:
         self._source, self._type, self._careful = source_name(source), type_, careful
-        self._form: LineForm | None = None  # made for the first long run: compiled code may have to be made
+        self._forms = LineForms()
         self._number = 1  # of the next line that is not blank
 
     def runs(self, physical: Iterator[bytes]) -> Iterator[Sequence[Submission]]:
@@ -337,59 +344,17 @@ class _RunReader:
         if failure is not None:
             raise failure
 
-    def _run(self, raws: list[bytes], at: Sequence[int]) -> Sequence[Submission]:
-        def line(place: int) -> Line:
-            return Line(self._number + place, raws[place], None, None, json_columns, at[place])
+    def _run(self, raws: list[bytes], lines: Sequence[int]) -> Sequence[Submission]:
+        def careful(at: int) -> Submission:
+            return self._careful(Line(self._number + at, raws[at], None, None, json_columns, lines[at]))
 
-        if len(raws) >= COLUMNS_MIN:
-            self._form = self._form or LineForm(self._type)
-            with suppress(UnicodeDecodeError):
-                read = ReadLines(raws, self._form)
-                careful = {place: self._careful(line(place)) for place in read.odd}
-                return EventRun(self._source, self._type, read, careful, partial(_places, self._number, at))
-        return [self._careful(line(place)) for place in range(len(raws))]
+        origin = LineOrigin(self._source, len(raws), partial(_place, self._number, lines))
+        run = self._forms.run(self._type, raws, careful, [origin]) if len(raws) >= COLUMNS_MIN else None
+        return [careful(at) for at in range(len(raws))] if run is None else run
 
 
-def _places(first: int, at: Sequence[int], rows: Sequence[int]) -> Iterable[str]:
-    return (place_of(first + row, at[row]) for row in rows)
-
-
-def _planned(field: Field, choice: int, *, is_id: bool) -> list[int]:
-    """The row of a field in a plan; `choice` is the number of its first choice among those of all fields."""
-    type_, bounds = field.type, field.shape.bounds
-    kind, is_optional = _KINDS[type_.kind], int(field.shape.is_optional)
-    if kind == kernel.CHOICE and not type_.is_open:
-        return [kind, 0, is_optional, choice, choice + len(type_.choices)]
-    if kind in _TEXTS:
-        return [kernel.TEXT, ID_LENGTH_MAX if is_id else TEXT_BYTES_MAX, is_optional, 0, 0]
-    least, most = (-_LARGEST, _LARGEST) if bounds is None else (bounds.least, bounds.most)
-    return [kind, type_.places, is_optional, int(max(least, -_LARGEST)), int(min(most, _LARGEST))]
-
-
-def _coded(
-    texts: TextCodes, data: NDArray[np.uint8], firsts: NDArray[np.int64], lasts: NDArray[np.int64]
-) -> NDArray[np.int32]:
-    """The numbers of texts that stand in an array."""
-    from shroff.log.columns.ids import hash_texts
-
-    hashes = np.empty((len(firsts), 2), np.uint64)
-    hash_texts(data, firsts, lasts, *_KEY, hashes)
-    shown = data.data
-
-    def of(rows: NDArray[np.int64]) -> list[str]:
-        return [str(one, "utf-8") for one in _cut(shown, firsts[rows].tolist(), lasts[rows].tolist())]
-
-    return texts.of(hashes, of)
-
-
-def _joined(texts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Texts one behind the other, and where each begins."""
-    data = np.frombuffer(b"".join(texts) + _SLACK, np.uint8)
-    return data, np.cumsum([0, *map(len, texts)], dtype=np.int64)
-
-
-def _cut(whole: Any, firsts: Iterable[int], lasts: Iterable[int]) -> list[Any]:
-    return [whole[first:last] for first, last in zip(firsts, lasts, strict=True)]
+def _place(first: int, at: Sequence[int], row: int) -> str:
+    return place_of(first + row, at[row])
 
 
 def _nothing() -> None:

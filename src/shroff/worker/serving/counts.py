@@ -13,13 +13,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from shroff.engine.step import PlacedColumns
 from shroff.events.labels import LabelEvent
+from shroff.features.frames import Coded
+from shroff.language.columns import values_of
 from shroff.log.writer import DECIDED, REFUSED, Prepared
 from shroff.runtime import traces
 from shroff.streams.delivering import DeliveryHealth
@@ -257,7 +260,7 @@ class BatchTally:
             self.hits.update([(hit.rule, hit.shadow) for hit in batch.hits])
         if batch.decisions and self._definitions is not None:
             self._add_decisions(batch.decisions, prepared.placed, self._definitions())
-        if len(prepared.placed) > len(batch.decisions):
+        if len(prepared.placed) > len(batch.decisions) and not isinstance(prepared.placed, PlacedColumns):
             self._add_labels(prepared.placed)
 
     def all_hits(self) -> Counter[tuple[str, bool]]:
@@ -278,17 +281,19 @@ class BatchTally:
     def _add_decisions(self, rows: Sequence[DecisionRow], placed: Sequence[Placed], definitions: Definitions) -> None:
         if definitions is not self._of:
             self._of, self._types = definitions, {}
-        types, first, money = self._types, placed[0].seq, self.money
+        types, money = self._types, self.money
+        first, values = placed[0].seq, list[tuple[Any, ...]]()
         for row in rows:
             if row.event not in types:
                 types[row.event] = _type_of(definitions, row.event, self.named)
             type_ = types[row.event]
             if type_.money_at is not None:
-                event = placed[row.seq - first].event
-                amount = (event.values[type_.money_at] or 0) / type_.unit  # type: ignore[operator]  # money: a number
+                values = values or _values(placed, type_)
+                shown = values[row.seq - first]
+                amount = (shown[type_.money_at] or 0) / type_.unit
                 money[row.event, row.outcome] += amount
                 if type_.named is not None:
-                    self._add_earlier(row, type_.named(event.values), amount)
+                    self._add_earlier(row, type_.named(shown), amount)
 
     def _add_earlier(self, row: DecisionRow, named: tuple[object, ...], amount: float) -> None:
         found = self._earlier_of.get(named)
@@ -318,15 +323,28 @@ class _Type(NamedTuple):
     money_at: int | None
     unit: int
     named: Callable[[tuple[object, ...]], tuple[object, ...]] | None
+    read: frozenset[int | None]  # all these fields
+
+
+def _values(placed: Sequence[Placed], type_: _Type) -> list[tuple[Any, ...]]:
+    """The values of each event; of columns, whose type this is, those that are read."""
+    if not isinstance(placed, PlacedColumns):
+        return [one.event.values for one in placed]
+    fields = [placed.columns[name] if at in type_.read else None for at, name in enumerate(placed.columns)]
+    plain = (one.column() if isinstance(one, Coded) else one for one in fields)
+    return list(zip(*(repeat(None, len(placed)) if one is None else values_of(one) for one in plain), strict=True))
 
 
 def _type_of(definitions: Definitions, event: str, named: Sequence[str]) -> _Type:
     fields = definitions.events.types[event].fields
     shown = {one.name: at for at, one in enumerate(fields) if not one.shape.is_hashed}
+    money_at = next((at for at, one in enumerate(fields) if one.type.kind == "money"), None)
+    labels = [shown.get(one) for one in named]
     return _Type(
-        next((at for at, one in enumerate(fields) if one.type.kind == "money"), None),
+        money_at,
         10**definitions.settings.money_places,
-        _named(*(shown.get(one) for one in named)) if named else None,
+        _named(*labels) if labels else None,
+        frozenset([money_at, *labels]),
     )
 
 

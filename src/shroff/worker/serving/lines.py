@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -12,8 +13,10 @@ import msgspec
 from shroff.errors import ShroffError
 from shroff.events.event import time_text
 from shroff.events.formats.lines import Line, Lines
+from shroff.events.formats.wire import MESSAGE_BYTES_MAX
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.language.values import show_duration
+from shroff.log.columns.lines import LIVE_MIN, EventRun, LineForms, LineOrigin
 from shroff.project.definitions import Definitions
 from shroff.streams.source import Taken
 
@@ -38,17 +41,38 @@ class Inflow:
     def __init__(self, intake: Intake, definitions: Definitions, now_ms: Callable[[], int], *, is_live: bool) -> None:
         self._intake, self._definitions, self._now_ms, self._is_live = intake, definitions, now_ms, is_live
         self._readers: dict[_Kind, _Reader] = {}
+        self._forms = LineForms()
         self.unwanted: dict[tuple[str, str], str] = {}
 
-    def submissions(self, found: Sequence[Taken]) -> list[Submission]:
+    def submissions(self, found: Sequence[Taken]) -> Sequence[Submission]:
         """The lines of all as submissions, in their order. Raises: UsageError where they cannot be of their type."""
+        read: Sequence[Submission] | None
         if self.unwanted:
             read = [one for taken in found for line in taken.lines for one in self._picked(taken, line)]
-        elif len(found) == 1:
-            read = self._reader(found[0]).submissions(found[0].lines)
-        else:
-            read = self._mixed(found)
-        return self._timely(read) if self._is_live else read
+        elif (read := self._run(found)) is None:
+            read = self._reader(found[0]).submissions(found[0].lines) if len(found) == 1 else self._mixed(found)
+        return self._timely(read) if self._is_live and not isinstance(read, EventRun) else read
+
+    def _run(self, found: Sequence[Taken]) -> EventRun | None:
+        """Many lines of one type that has a short way, of whatever parts, as a run; None for others."""
+        lines = [(taken, line) for taken in found for line in taken.lines]
+        if len(lines) < LIVE_MIN:
+            return None
+        types = [self._reader(taken).short for taken in found]
+        if types[0] is None or any(type_ is not types[0] for type_ in types):
+            return None
+        raws = [line.raw for _, line in lines]
+        if max(map(len, raws)) > MESSAGE_BYTES_MAX:  # such a one is refused, whatever it says
+            return None
+
+        def careful(at: int) -> Submission:
+            taken, line = lines[at]
+            read = self._reader(taken).submissions([line])
+            return self._timely(read)[0] if self._is_live else read[0]
+
+        origins = [LineOrigin(source_name(one.part), len(one.lines), partial(_place, one.lines)) for one in found]
+        latest_ms = latest(self._definitions, self._now_ms()) if self._is_live else None
+        return self._forms.run(types[0], raws, careful, origins, latest_ms)
 
     def _mixed(self, found: Sequence[Taken]) -> list[Submission]:
         """Those of each part are read at once, however short the runs are in which parts take turns."""
@@ -75,17 +99,20 @@ class Inflow:
     def _reason(self, error: Exception) -> str:
         return reason_of(error, shows_words=not self._definitions.events.has_hashed)
 
-    def _timely(self, found: list[Submission]) -> list[Submission]:
+    def _timely(self, found: Sequence[Submission]) -> list[Submission]:
         """The submissions, those refused that are too early."""
         now_ms = self._now_ms()
-        for at, one in enumerate(found):
-            found[at] = timely(one, self._definitions, now_ms)
-        return found
+        return [timely(one, self._definitions, now_ms) for one in found]
+
+
+def latest(definitions: Definitions, now_ms: int) -> int:
+    """The latest time of an event that arrives now."""
+    return now_ms + definitions.settings.ahead_ms
 
 
 def timely(one: Submission, definitions: Definitions, now_ms: int) -> Submission:
     """The submission, which arrives now; refused where its event claims to be too far ahead of that."""
-    if one.event is None or one.event.time_ms <= now_ms + definitions.settings.ahead_ms:
+    if one.event is None or one.event.time_ms <= latest(definitions, now_ms):
         return one
     event = one.event
     name = definitions.events.types[event.type].time_field
@@ -99,7 +126,11 @@ class _Reader:
 
     def __init__(self, intake: Intake, first: Taken, reason: Callable[[Exception], str]) -> None:
         self._intake, self._kind, self._reason = intake, first, reason
-        self._source = source_name(first.part)
+        self._source, self.short = source_name(first.part), None
+        if first.format == "jsonl":
+            self.short = intake.plain_type(
+                Lines(first.format, first.columns, iter(()), _nothing), first.part, first.type
+            )
         self._given: deque[Line] = deque()
         self._read = self._begun()
 
@@ -134,6 +165,10 @@ def reason_of(error: Exception, *, shows_words: bool) -> str:
     name, words = type(error).__name__, " ".join(str(error).split())[:WORDS_MAX]
     told = f"{name}: {words}" if words and shows_words else name
     return f"shroff cannot process it ({told}); please report this"
+
+
+def _place(lines: Sequence[Line], at: int) -> str:
+    return lines[at].place
 
 
 def _nothing() -> None:

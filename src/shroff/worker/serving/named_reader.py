@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
-from shroff.events.event import Event
 from shroff.events.intake import READ
 from shroff.log.writer import DUPLICATE, LATE, REFUSED, UNTAKEN
 from shroff.runtime.progress import unheard
@@ -64,8 +63,8 @@ class ReadNews:
     waiting: int | None = None
     has_come: bool = False
 
-    def add(self, kind: str, event: Event | None) -> None:
-        """Count a message by what became of it."""
+    def add(self, kind: str, time_ms: int | None) -> None:
+        """Count a message by what became of it, and the time of its event."""
         self.has_come = True
         if kind in SKIPPED:
             self.skipped[SKIPPED[kind]] = self.skipped.get(SKIPPED[kind], 0) + 1
@@ -75,8 +74,8 @@ class ReadNews:
             self.quarantined += 1
         else:
             self.appended += 1
-            if event is not None:
-                self.event_ms = max(event.time_ms, self.event_ms or event.time_ms)
+            if time_ms is not None:
+                self.event_ms = max(time_ms, self.event_ms or time_ms)
 
 
 class EarlierPositions:

@@ -16,6 +16,7 @@ from typing import Final
 
 from shroff.errors import StateError
 from shroff.events.intake import READ, Submission
+from shroff.log.columns.lines import sent_of
 from shroff.log.forgetting import known
 from shroff.log.writer import Answer
 from shroff.runtime.progress import unheard
@@ -124,10 +125,9 @@ class SeveralSources:
         """Take note of what became of messages."""
         by_source: dict[str, ReadNews] = {}
         news = {reader.label: reader.news for reader in self.readers}
-        for submission, answer in zip(submissions, answers, strict=True):
-            source = submission.source
+        for (source, time_ms), answer in zip(sent_of(submissions), answers, strict=True):
             own = by_source.get(source) or by_source.setdefault(source, news[source.split("/", 2)[1]])
-            own.add(answer.kind, submission.sent)
+            own.add(answer.kind, time_ms)
 
     def note(self, *, is_due: bool = False) -> None:
         """Pass on what is new of each source, now and then."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from shroff.errors import ShroffError
 from shroff.events.intake import Submission
+from shroff.log.columns.lines import together
 from shroff.log.forgetting import known
 from shroff.log.writer import Prepared
 from shroff.runtime import traces
@@ -29,7 +30,7 @@ class SourceBatch:
     `passed_over` are offsets that are kept beside, of files that are not read.
     """
 
-    submissions: list[Submission] = field(default_factory=list)
+    submissions: Sequence[Submission] = ()
     offsets: dict[str, Offset] = field(default_factory=dict)
     passed_over: dict[str, Offset] = field(default_factory=dict)
     arrived: list[tuple[float, int]] = field(default_factory=list)
@@ -101,7 +102,7 @@ class SourceReading:
             lines = (line for taken in found for line in taken.lines)
             numbered = enumerate(lines, len(gathered.submissions))
             gathered.traced += [TracedEvent(number, line.trace, came_s) for number, line in numbered if line.trace]
-        gathered.submissions += submissions
+        gathered.submissions = together([gathered.submissions, submissions])
         gathered.arrived.append((came_s, len(submissions)))
         for part, offset in {taken.part: taken.offset for taken in found}.items():
             before = gathered.offsets.get(part)

@@ -1,0 +1,220 @@
+"""JSON lines of one event type as typed columns: what compiled code reads of them, and which it leaves to others."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.events.definitions import EventType, Field
+from shroff.events.event import Codec, by_canonical_key
+from shroff.events.readers import ID_LENGTH_MAX, TEXT_BYTES_MAX
+from shroff.features.frames import Coded
+from shroff.language.columns import Column
+from shroff.log.columns import line_kernel as kernel
+from shroff.log.columns.kernel import THERE
+from shroff.log.columns.text_codes import Key, TextCodes
+from shroff.streams.log_columns import JoinedTexts
+
+_LARGEST: Final = 1 << 62
+_KINDS: Final = {
+    "text": kernel.TEXT,
+    "choice": kernel.CHOICE,
+    "money": kernel.MONEY,
+    "number": kernel.NUMBER,
+    "integer": kernel.INTEGER,
+    "boolean": kernel.BOOLEAN,
+    "time": kernel.TIME,
+}
+_TEXTS: Final = frozenset({kernel.TEXT, kernel.CHOICE})
+TEXTS_BYTES_MAX: Final = 64 << 20  # of the texts of a field that are numbered: above it, their numbers start again
+_KEY: Final[Key] = (np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64)))
+_SLACK: Final = bytes(32)  # texts are copied by whole vectors
+
+
+class LineForm:
+    """The lines of a type as compiled code reads them, whose fields all are of types that JSON has."""
+
+    def __init__(self, type_: EventType) -> None:
+        self.type, self.codec = type_, Codec(type_)
+        self.kinds = [_KINDS[one.type.kind] for one in type_.fields]
+        self.names = _joined([msgspec.json.encode(one.name) + b":" for one in type_.fields])
+        self.choices = _joined([choice.encode() for one in type_.fields for choice in one.type.choices])
+        self.plan, at = np.zeros((len(type_.fields), kernel.PLAN_COLUMNS), np.int64), 0
+        for row, field in zip(self.plan, type_.fields, strict=True):
+            row[:] = _planned(field, at, is_id=field.name == type_.id_field)
+            at += len(field.type.choices)
+        self.order = np.array(by_canonical_key(type_), np.int64)
+        self._texts: dict[int, TextCodes] = {}
+        self._is_coded = [one.type.is_text and one.name != type_.id_field for one in type_.fields]
+        self.extra_bytes = len(self.names[0]) + kernel.NUMBER_BYTES * sum(kind not in _TEXTS for kind in self.kinds)
+
+    def texts(self, number: int) -> TextCodes | None:
+        """The numbers of the texts of a field; None where it has no texts, or one for each event."""
+        if not self._is_coded[number]:
+            return None
+        found = self._texts.get(number)
+        if found is None or found.size > TEXTS_BYTES_MAX:
+            found = self._texts[number] = TextCodes()
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadLines:
+    """Lines as they were read by the form of their type.
+
+    Attributes:
+        ends: Where each ends in `data`, which has a slack behind the last.
+        firsts: A row for each field, as `values`, `lasts` and `states`: see `line_kernel.scan_lines`.
+        is_odd: Which lines were not read.
+    """
+
+    lines: Sequence[bytes]
+    form: LineForm
+    data: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+    firsts: NDArray[np.int64]
+    lasts: NDArray[np.int64]
+    values: NDArray[np.int64]
+    states: NDArray[np.uint8]
+    is_odd: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, lines: Sequence[bytes], form: LineForm, latest_ms: int | None = None) -> ReadLines:
+        """Read lines; those of events after `latest_ms` are odd. Raises: UnicodeDecodeError where they are no text."""
+        joined = b"".join(lines) + _SLACK
+        joined.decode()
+        data, ends = np.frombuffer(joined, np.uint8), np.fromiter(map(len, lines), np.int64).cumsum()
+        shape = len(form.plan), len(lines)
+        firsts, lasts, values = (np.zeros(shape, np.int64) for _ in range(3))
+        states, odd = np.zeros(shape, np.uint8), np.empty(len(lines), np.uint8)
+        kernel.scan_lines(data, ends, *form.names, form.plan, *form.choices, firsts, lasts, values, states, odd)
+        if latest_ms is not None:
+            odd |= values[form.type.at(form.type.time_field)] > latest_ms
+        states[:, odd.view(np.bool_)] = kernel.ODD
+        return cls(lines, form, data, ends, firsts, lasts, values, states, odd)
+
+    @classmethod
+    def joined(cls, reads: Sequence[ReadLines]) -> ReadLines:
+        """Lines that were read by one form, one behind the other."""
+        begins = np.cumsum([0, *(read.ends[-1] for read in reads)])[:-1]
+        moved = list(zip(begins, reads, strict=True))
+        data = [read.data[: read.ends[-1]] for read in reads]
+        return cls(
+            [line for read in reads for line in read.lines],
+            reads[0].form,
+            np.concatenate([*data, np.frombuffer(_SLACK, np.uint8)]),
+            np.concatenate([read.ends + begin for begin, read in moved]),
+            np.concatenate([read.firsts + begin for begin, read in moved], axis=1),
+            np.concatenate([read.lasts + begin for begin, read in moved], axis=1),
+            np.concatenate([read.values for read in reads], axis=1),
+            np.concatenate([read.states for read in reads], axis=1),
+            np.concatenate([read.is_odd for read in reads]),
+        )
+
+    def part(self, first: int, stop: int) -> ReadLines:
+        """Some of the lines, one at least."""
+        begin, end = int(self.ends[first - 1]) if first else 0, int(self.ends[stop - 1])
+        return ReadLines(
+            self.lines[first:stop],
+            self.form,
+            self.data[begin : end + len(_SLACK)],
+            self.ends[first:stop] - begin,
+            self.firsts[:, first:stop] - begin,
+            self.lasts[:, first:stop] - begin,
+            self.values[:, first:stop].copy(),
+            self.states[:, first:stop].copy(),
+            self.is_odd[first:stop],
+        )
+
+    @property
+    def odd(self) -> list[int]:
+        """Lines that were not read."""
+        found: list[int] = self.is_odd.nonzero()[0].tolist()
+        return found
+
+    def bodies(self) -> JoinedTexts:
+        """The canonical bodies of the lines; empty where one is odd."""
+        form, ends = self.form, np.empty(len(self.lines), np.int64)
+        out = np.empty(len(self.data) + len(self.lines) * form.extra_bytes, np.uint8)
+        places = self.firsts, self.lasts, self.values, self.states, self.is_odd
+        size = kernel.write_bodies(self.data, *form.names, form.plan, form.order, *places, out, ends)
+        return JoinedTexts(out[:size].copy(), ends)
+
+    def coded(self, number: int, others: Mapping[int, Any]) -> Coded | None:
+        """The values of a field of texts, with those of some odd lines; None for another field, and for ids."""
+        texts = self.form.texts(number)
+        if texts is None:
+            return None
+        codes, valid = np.full(len(self.lines), -1, np.int32), self.states[number] == THERE
+        rows: Any = slice(None) if valid.all() else valid.nonzero()[0]
+        codes[rows] = _coded(texts, self.data, self.firsts[number][rows], self.lasts[number][rows])
+        there = {at: value.encode() for at, value in others.items() if value is not None}
+        if there:
+            data, begins = _joined(list(there.values()))
+            codes[list(there)] = _coded(texts, data, begins[:-1], begins[1:])
+        return Coded(codes, texts.dictionary)
+
+    def column(self, number: int, others: Mapping[int, Any]) -> Column:
+        """The values of a field, with those of some odd lines."""
+        values, valid = self._values_of(number)
+        for at, value in others.items():
+            valid[at] = value is not None
+            values[at] = ("" if values.dtype == object else 0) if value is None else value
+        return Column(values, valid)
+
+    def _values_of(self, number: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        kind, valid = self.form.kinds[number], self.states[number] == THERE
+        if kind not in _TEXTS:
+            values = np.where(valid, self.values[number], 0)
+            return values.astype(np.bool_) if kind == kernel.BOOLEAN else values, valid
+        firsts, lasts = self.firsts[number], self.lasts[number]
+        if not valid.all():
+            firsts, lasts = np.where(valid, firsts, 0), np.where(valid, lasts, 0)
+        whole, texts = self.data.tobytes(), np.empty(len(valid), object)
+        found = _cut(whole.decode() if whole.isascii() else whole, firsts.tolist(), lasts.tolist())
+        texts[:] = found if whole.isascii() else [one.decode() for one in found]
+        return texts, valid
+
+
+def _planned(field: Field, choice: int, *, is_id: bool) -> list[int]:
+    """The row of a field in a plan; `choice` is the number of its first choice among those of all fields."""
+    type_, bounds = field.type, field.shape.bounds
+    kind, is_optional = _KINDS[type_.kind], int(field.shape.is_optional)
+    if kind == kernel.CHOICE and not type_.is_open:
+        return [kind, 0, is_optional, choice, choice + len(type_.choices)]
+    if kind in _TEXTS:
+        return [kernel.TEXT, ID_LENGTH_MAX if is_id else TEXT_BYTES_MAX, is_optional, 0, 0]
+    least, most = (-_LARGEST, _LARGEST) if bounds is None else (bounds.least, bounds.most)
+    return [kind, type_.places, is_optional, int(max(least, -_LARGEST)), int(min(most, _LARGEST))]
+
+
+def _coded(
+    texts: TextCodes, data: NDArray[np.uint8], firsts: NDArray[np.int64], lasts: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """The numbers of texts that stand in an array."""
+    from shroff.log.columns.ids import hash_texts
+
+    hashes = np.empty((len(firsts), 2), np.uint64)
+    hash_texts(data, firsts, lasts, *_KEY, hashes)
+    shown = data.data
+
+    def of(rows: NDArray[np.int64]) -> list[str]:
+        return [str(one, "utf-8") for one in _cut(shown, firsts[rows].tolist(), lasts[rows].tolist())]
+
+    return texts.of(hashes, of)
+
+
+def _joined(texts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Texts one behind the other, and where each begins."""
+    data = np.frombuffer(b"".join(texts) + _SLACK, np.uint8)
+    return data, np.cumsum([0, *map(len, texts)], dtype=np.int64)
+
+
+def _cut(whole: Any, firsts: Iterable[int], lasts: Iterable[int]) -> list[Any]:
+    return [whole[first:last] for first, last in zip(firsts, lasts, strict=True)]

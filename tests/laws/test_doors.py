@@ -1,0 +1,145 @@
+"""Lists that are posted and messages that are polled: as columns they are answered and stored as one by one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from shroff.events.formats.wire import JsonDecoder
+from shroff.events.intake import Intake, Submission
+from shroff.log.columns.lines import sent_of, together
+from shroff.streams.source import Taken
+from shroff.web.api.events import _response, shown
+from shroff.worker import request_bodies
+from shroff.worker.request_bodies import RequestReader, TooMuchError
+from shroff.worker.request_queue import PendingRequest, RequestQueue
+from shroff.worker.serving import lines as inflows
+from shroff.worker.serving.lines import Inflow
+from tests.laws.test_line_runs import CHANGES, LABELS, PROJECT, START_MS, payments, runs_of
+from tests.support.effort import examples, times
+from tests.support.log_memory import MemoryLog
+from tests.support.projects import writer
+
+HOUR_MS = 3_600_000
+Given = tuple[Sequence[bytes], bytes, int, int]  # contents, labels that wait, hours up to now, and a size
+GIVEN = st.tuples(
+    st.lists(payments(), min_size=1, max_size=4), LABELS, st.integers(-24, -20), st.sampled_from([2, 5, 64])
+)
+
+
+def state(log: MemoryLog) -> list[object]:
+    """All that a log has."""
+    parts = log.decisions_after, log.flags_after, log.hits_after
+    rows = [list(log.read(size=9_999)), *([row for rows in part() for row in rows] for part in parts)]
+    return [
+        *rows,
+        log.refused_list(),
+        log.outbox(10_000),
+        log.remarks(),
+        log.waiting_all(),
+        log.offsets("event sources"),
+    ]
+
+
+def posted(given_: Given) -> list[object]:
+    """The answers to contents that are posted as lists and as lines, several of them decided at once; and the log."""
+    contents, labels, hours, size = given_
+    log, answered = MemoryLog(), list[object]()
+    one, now_ms = writer(log, CHANGES), START_MS + hours * HOUR_MS
+    one.write([RequestReader(PROJECT, INTAKE, lambda: now_ms).one("label", each, "me") for each in labels.splitlines()])
+    reader = RequestReader(PROJECT, INTAKE, lambda: now_ms)
+    queue = RequestQueue(lambda _: None)
+    queue.open(reader)
+    requests = []
+    for number, content in enumerate(contents):
+        whole = b"[%s]" % b",".join(filter(_is_json, content.split(b"\n"))) if number % 2 else content
+        try:
+            submissions, mistakes = reader.many("payment", whole, f"u-{number}", are_lines=number % 2 == 0)
+        except TooMuchError as error:
+            answered.append(str(error))
+            continue
+        assert as_told(submissions[at] for at in range(len(submissions))) == as_told(submissions)
+        assert as_told(submissions[1:3]) == as_told(submissions)[1:3]
+        requests.append((PendingRequest(submissions, reader, lambda: None), mistakes))
+        queue.put(requests[-1][0])
+    while parts := queue.take(size, 0.0):
+        found = together(request.submissions[start:stop] for request, start, stop in parts)
+        queue.answer(parts, one.write(found))
+    for request, mistakes in requests:
+        bodies = [shown(*each) for each in zip(request.answers, mistakes, strict=True)]
+        answered += [[status for status, _ in bodies], _response(bodies, is_list=True, are_lines=False).body]
+    return [answered, *state(log)]
+
+
+def as_told(submissions: Iterable[Submission]) -> list[object]:
+    return [(msgspec.structs.replace(one, raw=bytes), one.raw()) for one in submissions]
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def polled(given_: Given) -> list[object]:
+    """The same of contents that are messages of three parts, of which two polls are decided at once."""
+    contents, labels, hours, size = given_
+    log, now_ms = MemoryLog(), START_MS + hours * HOUR_MS
+    one, told = writer(log, CHANGES), list[object]()
+    one.write([RequestReader(PROJECT, INTAKE, lambda: now_ms).one("label", each, "me") for each in labels.splitlines()])
+    inflow, decoder = Inflow(INTAKE, PROJECT, lambda: now_ms, is_live=True), JsonDecoder()
+    messages = iter(enumerate(line for content in contents for line in content.split(b"\n")))
+    while some := [list(islice(messages, size)) for _ in range(2)]:
+        if not some[0]:
+            break
+        gathered: Sequence[Submission] = ()
+        for poll in some:
+            taken = [
+                Taken(f"read/{'ab'[offset % 2]}/t/{offset % 3}", "payment", "jsonl", [decoder.line(offset, raw)], "")
+                for offset, raw in poll
+            ]
+            gathered = together([gathered, inflow.submissions(taken)] if taken else [gathered])
+        answers = one.write(gathered)
+        told.append([list(sent_of(gathered)), list(answers)])
+    return [told, *state(log)]
+
+
+INTAKE = Intake(PROJECT.events, PROJECT.settings, None)
+
+
+def law(way: Callable[[Given], list[object]], seen: list[bool]) -> None:
+    @settings(
+        max_examples=examples(500, usual=30),
+        database=None,
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    @given(GIVEN)
+    def same(given_: Given) -> None:
+        assert as_runs(way, given_, seen) == way(given_)
+
+    same()
+
+
+def as_runs(way: Callable[[Given], list[object]], given_: Given, seen: list[bool] | None = None) -> list[object]:
+    with runs_of(16, seen), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(request_bodies, "LIVE_MIN", 1)
+        patch.setattr(inflows, "LIVE_MIN", 1)
+        return way(given_)
+
+
+@pytest.mark.parametrize("way", [posted, polled])
+def test_runs_are_answered_and_stored_as_submissions_one_by_one(way):
+    seen: list[bool] = []
+    law(way, seen)
+
+    assert min(seen.count(True), seen.count(False)) > times(20, 300)
