@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 CHOSEN = "tr[data-row][aria-current=true]"
+OPEN = ".screens [data-part=open]"
 SHOWN = "[data-peek]:not([aria-busy])"
 
 
@@ -62,6 +63,7 @@ def test_ten_cases_are_cleared_by_keyboard_alone(at_work):
     verdicts = {"f": "fraud", "g": "genuine", "u": "unclear"}
     page.wait_for_selector(SHOWN)
     numbers = [int(one.get_attribute("data-number") or 0) for one in page.locator("tr[data-row]").all()]
+    before = int(page.inner_text(OPEN).split()[0])
 
     # as fast as keys can be pressed: each answers the case that is next by then, J leaves one out
     for key in "fgjfg":
@@ -69,6 +71,7 @@ def test_ten_cases_are_cleared_by_keyboard_alone(at_work):
     done = dict(zip([numbers[0], numbers[1], numbers[3], numbers[4]], ["fraud", "genuine"] * 2, strict=True))
     page.wait_for_selector(f".toast:has-text('Case {numbers[4]} closed as genuine')")
     assert (chosen(page), page.get_attribute(CHOSEN, "data-row")) == (numbers[5], "1")
+    page.wait_for_selector(f"{OPEN}:has-text('{before - 4} open')")
     assert page.url.endswith("row=1")
     page.keyboard.press("k")  # and takes it again
     page.keyboard.press("u")

@@ -55,6 +55,7 @@ def test_each_step_waits_until_few_events_come_and_a_failure_stops_none(monkeypa
     told = done_with(monkeypatch, 9, warming.FEW + 1, warming.FEW, 0, 7, 0, steps=steps)
 
     assert done == ["StorageError", "ValueError", "last"]
+    assert len(steps) == 3  # nothing was asked ahead before all of them
     assert ["pages are not made ready" in str(one) for one in told] == [True]
 
 
