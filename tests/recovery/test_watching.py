@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,13 +15,17 @@ import pytest
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import project as app
 from shroff.app import wiring
+from shroff.app.live import pulled
 from shroff.app.live.file_taking import FileTaking
 from shroff.app.live.pulled_files import DONE, Progress
 from shroff.app.models import trainings
 from shroff.app.models.promoting import Promotions
 from shroff.app.models.retraining import Options
 from shroff.models.registry import Registry
+from shroff.streams.pull import PullPlace
+from shroff.testing.amplitude import API_KEY, SECRET_KEY, amplitude
 from shroff.worker import ingest
+from tests.app import test_amplitude
 from tests.support.kill import KillSwitch
 from tests.support.learnable import FILES, make_project, write_days
 
@@ -153,25 +158,64 @@ def test_the_comparison_sees_a_line_that_is_left_out(folder: Path, undisturbed: 
 SYNCED = FILES["shroff.yaml"] + "sources: {{ nightly: {{ files: {{ from: {folder}, settled: 0s }} }} }}\n"
 
 
+def sync(project: Path, source: str, on_step: Callable[[str], None] | None = None, **how: Any) -> int:
+    """Sync a source in a forked process; gives the signal that ended it, 0 where it ran to its end."""
+
+    def take_all() -> None:
+        options = {} if on_step is None else {"on_step": on_step}
+        real = wiring.load_adapter
+        wiring.load_adapter = lambda name: partial(SqliteLog, **options) if name == "log.sqlite" else real(name)
+        ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
+        list(app.open(project).pulled.sync(source, decide=False, **how))
+
+    return in_a_process(take_all)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("step", STEPS)
 def test_a_sync_that_is_killed_at_a_step_of_a_commit_ends_like_one_that_is_not(
     folder: Path, tmp_path: Path, step: str
 ) -> None:
-    def sync(project: Path, on_step: Callable[[str], None] | None = None) -> int:
-        def take_all() -> None:
-            options = {} if on_step is None else {"on_step": on_step}
-            real = wiring.load_adapter
-            wiring.load_adapter = lambda name: partial(SqliteLog, **options) if name == "log.sqlite" else real(name)
-            ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
-            list(app.open(project).pulled.sync("nightly", decide=False))
-
-        return in_a_process(take_all)
-
     banks = [make_project(tmp_path / name, shroff=SYNCED.format(folder=folder)) for name in ("whole", "killed")]
-    assert sync(banks[0]) == 0
+    assert sync(banks[0], "nightly") == 0
 
-    kills = [sync(banks[1], KillSwitch(step, count)) for count in (3, 40, 1)]
-    assert sync(banks[1]) == 0
+    kills = [sync(banks[1], "nightly", KillSwitch(step, count)) for count in (3, 40, 1)]
+    assert sync(banks[1], "nightly") == 0
     assert signal.SIGKILL in kills
     assert contents(banks[1]) == contents(banks[0])
+
+
+@pytest.mark.slow
+def test_a_day_of_amplitude_synced_five_times_or_killed_at_every_step_is_the_day_synced_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        pulled,
+        "PullPlace",
+        lambda name, folder, _, *rest: PullPlace(name, folder, lambda: test_amplitude.NOW_MS, *rest),
+    )
+    for name, key in (("API", API_KEY), ("SECRET", SECRET_KEY)):
+        monkeypatch.setenv(f"AMPLITUDE_{name}_KEY", key)
+    events = [test_amplitude.event(number) for number in range(300)]
+    with amplitude() as server:
+        server.events |= {
+            "20260301T07": [*events[:200], test_amplitude.event(999, event_time="?")],
+            "20260301T23": events[100:],
+            "20260302T00": events,
+        }
+        banks = [tmp_path / name for name in ("once", "killed")]
+        for bank in banks:
+            bank.mkdir()
+            (bank / "shroff.yaml").write_text(test_amplitude.SHROFF.format(url=server.url))
+            (bank / "events.yaml").write_text(test_amplitude.EVENTS)
+        assert sync(banks[0], "app") == 0
+        once = contents(banks[0])
+
+        kills = [sync(banks[1], "app", KillSwitch(step)) for step in STEPS]
+        assert sync(banks[1], "app") == 0
+        assert set(kills) == {signal.SIGKILL}
+        assert contents(banks[1]) == once
+        for _ in range(4):
+            assert sync(banks[0], "app", first="2026-03-01", last="2026-03-02") == 0
+        assert contents(banks[0]) == once
+    assert sum(one[1] == "event" for one in once["records"]) == 300
