@@ -418,6 +418,28 @@ def test_sql_in_every_field_is_kept_as_it_is(service):
             assert client.get(f"/api/v1/decisions/payment/{quote(one['payment_id'], safe='')}").status_code == 404
 
 
+DAYS = {"startDate": "2026-01-01", "endDate": "2026-01-31"}
+ANALYTICS = (  # a question with a text in one of its places, and how it is answered
+    ("event-counts", lambda text: {**DAYS, "eventTypes": [text]}, 422),
+    ("event-counts", lambda text: {**DAYS, "eventTypes": ["payment"], "by": text}, 422),
+    ("event-counts", lambda text: {**DAYS, "eventTypes": ["payment"], "source": text}, 422),
+    ("event-counts", lambda text: {**DAYS, "eventTypes": ["payment"], "zone": text}, 422),
+    ("facts", lambda text: {"entity": text, "key": "c-own"}, 422),
+    ("facts", lambda text: {"entity": "card", "key": text}, 200),
+    ("facts", lambda text: {"entity": "card", "key": "c-own", "features": [text]}, 422),
+    ("funnels", lambda text: {"funnel": text}, 422),
+)
+
+
+def test_sql_in_a_question_of_analytics_is_a_name_that_nothing_has(service):
+    with service.client() as client:
+        for text in SQL:
+            for route, body, status in ANALYTICS:
+                answer = client.post(f"/api/v1/analytics/{route}", json=body(text))
+
+                assert (answer.status_code, "m-own" in answer.text) == (status, False), body(text)
+
+
 # ---- many, and slow
 
 
