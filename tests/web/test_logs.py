@@ -19,6 +19,7 @@ from shroff.app import project as app
 from shroff.app.wiring import OutsideSystems
 from shroff.config import TEMPLATE_FOLDER
 from shroff.log.batch_in_progress import BatchInProgress
+from shroff.monitoring.bug_report import redacted
 from shroff.runtime import logs
 from shroff.web.api import operating
 from tests.support.source_memory import MemorySource, MemoryTopic
@@ -113,6 +114,8 @@ def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, 
     assert any("cannot process it" in one["message"] for one in found)
     assert len(json.loads(parts["errors.json"])) >= 2
     assert json.loads(parts["settings.json"])["mail"]["smtp"] == "smtp://[covered]@h"
+    hook = {"webhook": {"url": "https://hooks.example/services/key-in-path", "secret": "${HOOK}"}}
+    assert redacted(hook)["webhook"] == {"url": "https://hooks.example/[covered]", "secret": "${HOOK}"}
     for word in PLANTED:
         assert [line for line in lines if word in line] == []
         assert [name for name, text in parts.items() if word in text] == []

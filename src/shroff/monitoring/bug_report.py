@@ -38,6 +38,7 @@ _SECRET: Final = re.compile(
 )
 _REFERENCE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|[0-9]+[a-z%]*|true|false|[a-z]+://[^\s@?]*")
 _QUERY: Final = re.compile(r"(?<=\?)\S+")
+_PATH: Final = re.compile(r"(https?://[^/?\s]+/)\S+")  # that of a webhook may be its key
 
 
 def write_bug_report(places: ProjectPaths, log: OpenLog, findings: Sequence[Finding], file: Path) -> list[str]:
@@ -74,7 +75,7 @@ def redacted(settings: Any, key: str = "") -> Any:
     text = str(settings)
     if _SECRET.search(key) and not _REFERENCE.fullmatch(text):
         return COVERED
-    return _QUERY.sub(COVERED, scrubbed(text))
+    return _PATH.sub(rf"\1{COVERED}", _QUERY.sub(COVERED, scrubbed(text)))
 
 
 def _clean(value: Any) -> Any:
