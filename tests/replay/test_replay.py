@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from shroff.log.history import find
 from shroff.replay.compare import replay, verify_naive, verify_online
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, payment, writer
@@ -55,3 +56,13 @@ def test_an_outcome_that_was_changed_beside_its_document_is_a_mismatch():
     log.store.decisions[2] = msgspec.structs.replace(log.store.decisions[2], outcome="approve")
 
     assert verify_online(log).mismatches == 1
+
+
+def test_a_decision_named_by_type_and_id_is_found_without_a_look_at_earlier_versions(monkeypatch):
+    log = MemoryLog()
+    made = writer(log)
+    made.write([payment(1)])
+    (row,) = next(iter(log.decisions_after()))
+    monkeypatch.setattr(log, "controls", lambda *_: pytest.fail("all versions were read"))
+
+    assert find(log, made.definitions.events, f"payment/{row.id}") == row

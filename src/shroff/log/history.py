@@ -449,6 +449,9 @@ def find(log: LogReader, events: Events, reference: str) -> DecisionRow:
 
     Raises: UsageError where there is none.
     """
+    type_, _, named_id = reference.partition("/")
+    if named_id and type_ in events.types and (row := log.decisions(type_, [named_id]).get(named_id)) is not None:
+        return row  # as nearly always: no earlier version is asked for its types
     named = _named(events, reference, types_of(log))
     for name, id_ in named:
         row = log.decisions(name, [id_]).get(id_)
