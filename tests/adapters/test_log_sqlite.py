@@ -22,7 +22,7 @@ from shroff.adapters.log import sqlite
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.adapters.log.sums import line_of
-from shroff.errors import LogBusyError, StateError, StorageError, TransientError, UsageError
+from shroff.errors import LogBusyError, PrunedError, StateError, StorageError, TransientError, UsageError
 from shroff.streams.log import Batch, PersonalValue, Record
 from shroff.streams.log_columns import JoinedTexts, RecordColumns
 from shroff.testing.rows import contents, everything, payments, record
@@ -537,6 +537,24 @@ def test_a_frame_of_records_that_has_changed_is_told_by_its_places(path, change)
         with pytest.raises(StorageError, match=r"sequence numbers [12] to (299|300) differ"):
             log.find("payment", ["p-7"])
         assert log.find("payment", ["p-301"]) == {"p-301": payments(301, 1).records[0]}
+
+
+def test_who_reads_lines_of_a_frame_that_is_pruned_meanwhile_is_told(tmp_path, monkeypatch):
+    log = SqliteLog(tmp_path / "log.db")
+    for first in (1, 301):
+        log.append(payments(first, 300))
+    reader, stretch = SqliteLog(tmp_path / "log.db", read_only=True), SqliteLog._stretch
+
+    def pruned(self, after, end):
+        found = stretch(self, after, end)
+        log.prune(300)
+        return found
+
+    monkeypatch.setattr(SqliteLog, "_stretch", pruned)
+    with pytest.raises(PrunedError):
+        list(reader.lines())
+    reader.close()
+    log.close()
 
 
 @pytest.mark.parametrize("table", ["events", "event_frames"])

@@ -360,8 +360,9 @@ def as_of_version_1(databases: Databases) -> None:
     ahead = f"{TABLES}." if databases.kind == "postgresql" else TABLES
     for table, column in ADDED:
         databases.ask(databases.urls[0], f"ALTER TABLE {ahead}{table} DROP COLUMN {column}")
-    for sql in ("DROP TABLE {}batches", "DROP TABLE {}decision_frames", "UPDATE {}version SET number = 1"):
-        databases.ask(databases.urls[0], sql.format(ahead))
+    for table in ("batches", "decision_frames", "event_frames", "event_ids"):
+        databases.ask(databases.urls[0], f"DROP TABLE {ahead}{table}")
+    databases.ask(databases.urls[0], f"UPDATE {ahead}version SET number = 1")
 
 
 def test_tables_of_an_older_version_are_backed_up_and_migrated(bank, databases, tmp_path, monkeypatch, capfd):

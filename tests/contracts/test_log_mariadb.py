@@ -25,8 +25,8 @@ from shroff.testing.holding import hold
 hold(lambda on_step: MariadbLog(sys.argv[1], on_step=on_step))
 """
 FULL = """
-CREATE TRIGGER {prefix}is_full AFTER INSERT ON {prefix}events FOR EACH ROW
-IF (SELECT sum(length(body)) FROM {prefix}events) > 200000 THEN
+CREATE TRIGGER {prefix}is_full AFTER INSERT ON {prefix}event_frames FOR EACH ROW
+IF (SELECT sum(length(data)) FROM {prefix}event_frames) > 200000 THEN
     SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1114, MESSAGE_TEXT = 'The table is full';
 END IF
 """

@@ -25,12 +25,12 @@ hold(lambda on_step: PostgresLog(sys.argv[1], on_step=on_step))
 """
 FULL = """
 CREATE FUNCTION {schema}.full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    IF (SELECT sum(length(body)) FROM {schema}.events) > 200000 THEN
+    IF (SELECT sum(length(data)) FROM {schema}.event_frames) > 200000 THEN
         RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100';
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER is_full AFTER INSERT ON {schema}.events EXECUTE FUNCTION {schema}.full();
+CREATE TRIGGER is_full AFTER INSERT ON {schema}.event_frames EXECUTE FUNCTION {schema}.full();
 """
 
 

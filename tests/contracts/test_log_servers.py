@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -168,9 +169,9 @@ def test_what_goes_wrong_before_the_commit_leaves_nothing(place, trouble):
         log.append(everything(1))
         assert tuple(told) == STEPS
         before = contents(log)
-        for wrong in STEPS[:-1]:  # noqa: B007 - `stumble` reads it
+        for wrong, batch in product(STEPS[:-1], (everything(4), payments(4, 300))):  # noqa: B007 - `stumble` reads it
             with pytest.raises(trouble):
-                log.append(everything(4))
+                log.append(batch)
             assert contents(log) == before
 
         wrong = ""
@@ -503,7 +504,8 @@ def test_rows_without_sums_stay_readable_and_those_that_come_have_some(place):
     made = sorted(place.tables())
     for table, column in ADDED:  # as version 1 made them
         place.run(f"ALTER TABLE T:{table} DROP COLUMN {column}")
-    place.run("DROP TABLE T:batches", "DROP TABLE T:decision_frames", "UPDATE T:version SET number = 1")
+    gone = ("batches", "decision_frames", "event_frames", "event_ids")
+    place.run(*(f"DROP TABLE T:{table}" for table in gone), "UPDATE T:version SET number = 1")
 
     with closing(place.open(read_only=True)) as reader:
         assert contents(reader) == before
@@ -520,6 +522,39 @@ def test_rows_without_sums_stay_readable_and_those_that_come_have_some(place):
         with pytest.raises(StorageError, match="sequence numbers 1 to 6 differ from those that were written"):
             list(log.lines())
     assert sorted(place.tables()) == made
+
+
+def test_tables_without_frames_of_events_are_read_and_get_some(place):
+    with closing(place.open()) as log:
+        log.append(everything(1))
+        before = contents(log)
+    place.run("DROP TABLE T:event_frames", "DROP TABLE T:event_ids", "UPDATE T:version SET number = 3")
+
+    with closing(place.open(read_only=True)) as reader:
+        assert contents(reader) == before
+        assert reader.pruned_to() == 0
+        with closing(place.open()) as log:
+            assert contents(log) == before
+            log.append(payments(4, 300))
+            assert place.run("SELECT first_seq, seq FROM T:event_frames") == [(4, 303)]
+        assert reader.last_seq() == 303
+        assert [len(part) for part in reader.read()] == [3, 300]
+        assert sorted(reader.find("payment", ["p-1", "p-300", "p-400"])) == ["p-1", "p-300"]
+
+
+def test_a_frame_of_events_that_changed_or_is_gone_is_named(place):
+    with closing(place.open()) as log:
+        log.append(payments(1, 300))
+        log.append(payments(301, 2))
+        place.run("UPDATE T:event_frames SET first_seq = 2")
+        for read in (log.read, log.lines):
+            with pytest.raises(StorageError, match=r"the record at sequence number 1 is missing|are missing after seq"):
+                list(read())
+            with pytest.raises(StorageError, match="records at sequence numbers 2 to 300 differ from those that were"):
+                list(read(1))
+        place.run("DELETE FROM T:event_frames")
+        with pytest.raises(StorageError, match="the record at sequence number 2 is missing"):
+            list(log.read(1))
 
 
 def test_tables_of_another_program_are_left_alone(place):

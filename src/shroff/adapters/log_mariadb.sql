@@ -1,4 +1,4 @@
--- The tables of a log in a MariaDB database, version 3 (table `version`), each behind a prefix. A log of an older version
+-- The tables of a log in a MariaDB database, version 4 (table `version`), each behind a prefix. A log of an older version
 -- comes to the same tables by the scripts in migrations_mariadb/.
 -- They are those of `log_sqlite.sql`, which says what they hold, and as there meant to be read by people too: JSON_VALUE
 -- works on `body` and `document`. Texts compare code point by code point, also by their spaces at the end; ids are bytes,
@@ -22,6 +22,25 @@ CREATE TABLE IF NOT EXISTS `{prefix}events` (
     `chain` BIGINT
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 CREATE UNIQUE INDEX IF NOT EXISTS events_by_id ON `{prefix}events` (type, id);
+
+CREATE TABLE IF NOT EXISTS `{prefix}event_frames` (
+    `seq` BIGINT NOT NULL PRIMARY KEY,
+    `first_seq` BIGINT NOT NULL,
+    `labels` BIGINT NOT NULL,
+    `controls` BIGINT NOT NULL,
+    `chain` BIGINT,
+    `crc` BIGINT NOT NULL,
+    `data` LONGBLOB NOT NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+CREATE INDEX IF NOT EXISTS event_frames_with_labels ON `{prefix}event_frames` (labels);
+CREATE INDEX IF NOT EXISTS event_frames_with_controls ON `{prefix}event_frames` (controls);
+
+CREATE TABLE IF NOT EXISTS `{prefix}event_ids` (
+    `type` VARCHAR(100) NOT NULL,
+    `id` VARBINARY(2000) NOT NULL,
+    `seq` BIGINT NOT NULL,
+    PRIMARY KEY (type, id)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 
 CREATE TABLE IF NOT EXISTS `{prefix}batches` (
     `seq` BIGINT NOT NULL PRIMARY KEY,

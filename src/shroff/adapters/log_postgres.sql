@@ -1,4 +1,4 @@
--- The tables of a log in one schema of a PostgreSQL database, version 3 (table `version`). A log of an older version
+-- The tables of a log in one schema of a PostgreSQL database, version 4 (table `version`). A log of an older version
 -- comes to the same tables by the scripts in migrations_postgres/.
 -- They are those of `log_sqlite.sql`, which says what they hold, and as there meant to be read by people too: cast `body`
 -- and `document` to jsonb. Texts compare byte by byte. PostgreSQL holds no NUL in a text: one stands as U+001A 0, and
@@ -16,6 +16,27 @@ CREATE TABLE events (
     chain   bigint
 );
 CREATE UNIQUE INDEX events_by_id ON events (type, id);
+
+-- What is compressed already is not compressed again.
+CREATE TABLE event_frames (
+    seq       bigint NOT NULL PRIMARY KEY,
+    first_seq bigint NOT NULL,
+    labels    bigint NOT NULL,
+    controls  bigint NOT NULL,
+    chain     bigint,
+    crc       bigint NOT NULL,
+    data      bytea  NOT NULL
+);
+ALTER TABLE event_frames ALTER COLUMN data SET STORAGE EXTERNAL;
+CREATE INDEX event_frames_with_labels ON event_frames (seq) WHERE labels > 0;
+CREATE INDEX event_frames_with_controls ON event_frames (seq) WHERE controls > 0;
+
+CREATE TABLE event_ids (
+    type text   COLLATE "C" NOT NULL,
+    id   text   COLLATE "C" NOT NULL,
+    seq  bigint NOT NULL,
+    PRIMARY KEY (type, id)
+);
 
 CREATE TABLE batches (
     seq   bigint NOT NULL PRIMARY KEY,
@@ -59,6 +80,7 @@ CREATE TABLE decision_frames (
     data      bytea  NOT NULL,
     crc       bigint NOT NULL
 );
+ALTER TABLE decision_frames ALTER COLUMN outcomes SET STORAGE EXTERNAL, ALTER COLUMN data SET STORAGE EXTERNAL;
 
 CREATE TABLE flags (
     seq      bigint NOT NULL,

@@ -60,8 +60,9 @@ class MariadbDump:
             words += ["--skip-dump-date", *(["--master-data=2"] if has_binary_log else [])]
             words += [self._url.database, *names, self._name(_WHOLE)]
             pieces = dumped(words, self._variables, self._url.password, _BEGUN)
-            ask(f"LOCK TABLES `{self._name('events')}` READ")  # until the snapshot is there, so that its end is known
-            ((seq,),) = ask(f"SELECT coalesce(max(seq), 0) FROM `{self._name('events')}`")
+            held = [f"`{name}`" for name in map(self._name, ("events", "event_frames")) if name in names]
+            ask(f"LOCK TABLES {' READ, '.join(held)} READ")  # until the snapshot is there, so that its end is known
+            seq = max(ask(f"SELECT coalesce(max(seq), 0) FROM {name}")[0][0] for name in held)
             head = next(pieces, b"")
             ask("UNLOCK TABLES")
         found = _POSITION.search(head)

@@ -26,7 +26,7 @@ from shroff.adapters.log.session import Session
 from shroff.adapters.log.wording import Dialect
 from shroff.errors import LogBusyError, ShroffError, StorageError
 
-VERSION: Final = 3  # of the tables
+VERSION: Final = 4  # of the tables
 OLDEST: Final = (10, 6)  # of servers: INSERT ... RETURNING, and columns named `offset`
 FOLDER: Final = resources.files("shroff.adapters")
 MIGRATIONS: Final = FOLDER.joinpath("migrations_mariadb")
@@ -80,8 +80,8 @@ class MariadbSession(Session):
             cursor.execute(sql, values or None)
             return _decoded(cursor.fetchall(), shape)
 
-    def ask_about(self, question: About, ids: Sequence[Any], more: Sequence[str], shape: str) -> list[Any]:
-        return self.ask(question.sql.format("%s"), (ids, *more), shape)
+    def about(self, question: About, ids: Sequence[Any], more: Sequence[str]) -> tuple[str, Sequence[object]]:
+        return question.sql.format("%s"), (ids, *more)
 
     def do(self, sql: str, values: Sequence[object] = ()) -> None:
         with self._failing(), self._connection.cursor() as cursor:
@@ -217,7 +217,8 @@ class MariadbSession(Session):
 
     def analyze(self) -> None:
         """Bring the server's figures up to date, by which it chooses indexes and tells sizes."""
-        self.ask(f"ANALYZE TABLE `{self._prefix}events`, `{self._prefix}decisions`")
+        names = ", ".join(f"`{self._prefix}{name}`" for name in ("events", "event_ids", "decisions"))
+        self.ask(f"ANALYZE TABLE {names}")
 
     def close(self) -> None:
         with suppress(pymysql.Error, OSError):
@@ -365,6 +366,7 @@ def _quoted(value: bytes) -> bytes:
 
 _ENCODERS: Final[dict[str, Callable[[Sequence[Any]], list[bytes]]]] = {
     "i": lambda values: list(map(b"%d".__mod__, values)),
+    "I": lambda values: [b"NULL" if value is None else b"%d" % value for value in values],
     "t": lambda values: [_quoted(value.encode()) for value in values],
     "T": lambda values: [b"NULL" if value is None else _quoted(value.encode()) for value in values],
     "b": lambda values: [b"_binary" + _quoted(value) for value in values],

@@ -27,7 +27,7 @@ from shroff.adapters.log.session import Session
 from shroff.adapters.log.wording import Dialect
 from shroff.errors import ShroffError, StorageError
 
-VERSION: Final = 3  # of the tables
+VERSION: Final = 4  # of the tables
 FOLDER: Final = resources.files("shroff.adapters")
 MIGRATIONS: Final = FOLDER.joinpath("migrations_postgres")
 _DIALECT: Final = Dialect(mark="%s", quote='"', as_bytes="convert_to({}, 'UTF8')")
@@ -110,8 +110,8 @@ class PostgresSession(Session):
             cursor.execute(_query(sql), [escaped(value) if type(value) is str else value for value in values])
             return _unescaped_rows(cursor.fetchall(), shape) if cursor.description else []
 
-    def ask_about(self, question: About, ids: Sequence[Any], more: Sequence[str], shape: str) -> list[Any]:
-        return self.ask(question.sql.format("%s"), (column(question.kind, ids), *more), shape)
+    def about(self, question: About, ids: Sequence[Any], more: Sequence[str]) -> tuple[str, Sequence[object]]:
+        return question.sql.format("%s"), (column(question.kind, ids), *more)
 
     def do(self, sql: str, values: Sequence[object] = ()) -> None:
         with self._failing():

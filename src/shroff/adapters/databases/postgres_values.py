@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from struct import Struct
@@ -18,6 +19,7 @@ from shroff.adapters.databases.text_signs import ESCAPE, escaped
 _TEXT, _BYTEA, _BIGINT = (25, 1009), (17, 1001), (20, 1016)
 _HEAD: Final = Struct(">iiIii")  # dimensions, whether NULLs are among them, type of an element, length, first index
 _LENGTH: Final = Struct(">i")
+_WHOLE: Final = Struct(">q")
 _NULL: Final = _LENGTH.pack(-1)
 
 
@@ -95,6 +97,7 @@ def _array(element: int, values: Iterable[bytes | None]) -> bytes:
 
 _MAKERS: Final[dict[str, Callable[[Sequence[Any]], ArrayColumn]]] = {
     "i": _wholes,
+    "I": lambda values: WholeColumn(_array(_BIGINT[0], [one if one is None else _WHOLE.pack(one) for one in values])),
     "t": _texts,
     "T": _texts,
     "b": lambda values: BytesColumn(_array(_BYTEA[0], values)),
@@ -103,6 +106,8 @@ _MAKERS: Final[dict[str, Callable[[Sequence[Any]], ArrayColumn]]] = {
 
 
 # Lines of COPY
+
+_SIGNS: Final = re.compile(f"[\\\\\n\t\r\0{ESCAPE}]")  # which `_cell` or `escaped` changes
 
 
 def copy_lines(kinds: str, rows: Sequence[tuple[Any, ...]]) -> bytes:
@@ -118,11 +123,14 @@ def _cell(value: bytes) -> bytes:
 
 
 def _text_cells(values: Sequence[str | None]) -> list[bytes]:
+    if _SIGNS.search("".join([value for value in values if value])) is None:
+        return [b"\\N" if value is None else value.encode() for value in values]
     return [b"\\N" if value is None else _cell(escaped(value).encode()) for value in values]
 
 
 _LINE_CELLS: Final[dict[str, Callable[[Sequence[Any]], list[bytes]]]] = {
     "i": lambda values: list(map(b"%d".__mod__, values)),
+    "I": lambda values: [b"\\N" if value is None else b"%d" % value for value in values],
     "t": _text_cells,
     "T": _text_cells,
     "b": lambda values: [b"\\\\x%s" % value.hex().encode() for value in values],

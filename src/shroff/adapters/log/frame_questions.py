@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, starmap
 from typing import Any, Final
 
 from msgspec.structs import astuple
@@ -99,7 +99,7 @@ class FrameQuestions(LogQuestions):
         rows = self._with_ids(self.wording.records_at, EVENT_SHAPE, places)
         found = {row[0]: self._record(row) for row in rows}
         lacking = sorted(set(places) - found.keys()) if self._has_event_frames else []
-        for frame in self._event_frames_at(lacking):
+        for frame in starmap(EventFrame, self._rows_at(self.wording.event_frame_at, EVENT_FRAME_SHAPE, lacking)):
             found |= {record.seq: record for record in self._records(frame, lacking)}
         return found
 
@@ -116,10 +116,7 @@ class FrameQuestions(LogQuestions):
     def _lines(self, after: int, upto: int) -> tuple[int, bytes]:
         """The next lines behind a place, all of rows or all of frames, and up to which place they go."""
         stretch = stop, is_framed = self._stretch(after, upto)
-        if is_framed:
-            found, count = self._framed_lines(after, stop), stop - after
-        else:
-            count, found = self._row_lines(after, stop)
+        count, found = (self._framed_lines if is_framed else self._row_lines)(after, stop)
         self._check_pruned(after)
         if count != stop - after and self._stretch(after, upto) != stretch:  # moved into a frame meanwhile
             return self._lines(after, upto)
@@ -173,28 +170,19 @@ class FrameQuestions(LogQuestions):
             return (min(seq, end), True) if first <= after + 1 else (min(first - 1, end), False)
         return end, False
 
-    def _framed_lines(self, after: int, upto: int) -> bytes:
-        """The lines of the records in (after, upto], all of which are in one frame."""
-        (frame,) = self._frames_with(self.wording.event_frames, after, upto)
-        try:
-            return lines_of(frame, after, upto)
-        except DamagedFrameError:
-            raise self._damaged_frame(frame) from None
+    def _framed_lines(self, after: int, upto: int) -> tuple[int, bytes]:
+        """As `_row_lines`, of records that are in one frame."""
+        for frame in self._frames_with(self.wording.event_frames, after, upto, 1):
+            try:
+                return upto - after, lines_of(frame, after, upto)
+            except DamagedFrameError:
+                raise self._damaged_frame(frame) from None
+        return 0, b""
 
     def _frames_with(self, sql: str, after: int, upto: int, limit: int = NUMBER_MAX) -> list[EventFrame]:
         """The frames that a question finds among those with records in (after, upto]."""
         rows = self._ask(sql, (after, upto, limit), EVENT_FRAME_SHAPE) if self._has_event_frames else []
         return [EventFrame(*row) for row in rows]
-
-    def _event_frames_at(self, places: Sequence[int]) -> Iterator[EventFrame]:
-        """The frames that have records at these places, which are in order."""
-        last = 0
-        for place in places:
-            if place <= last:
-                continue
-            for row in self._ask(self.wording.event_frame_at, (place, place), EVENT_FRAME_SHAPE):
-                yield EventFrame(*row)
-                last = row[0]
 
     def _records(
         self, frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | None = None

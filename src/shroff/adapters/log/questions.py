@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import starmap
 from typing import Any, Final
 
 from shroff.adapters.log.frames import (
@@ -129,7 +130,7 @@ class LogQuestions(ABC):
         rows = self._with_ids(self.wording.decisions_at, DECISION_SHAPE, list(names))
         found = {row[0]: self._decision(row, names) for row in rows}
         lacking = sorted(names.keys() - found.keys()) if self._has_frames else []
-        for frame in self._frames_at(lacking):
+        for frame in starmap(DecisionFrame, self._rows_at(self.wording.frame_at, FRAME_SHAPE, lacking)):
             found |= {
                 seq: DecisionRow(seq, *names[seq], outcome, receipt, document)
                 for seq, outcome, receipt, document in self._unpacked(frame, lacking)
@@ -291,13 +292,14 @@ class LogQuestions(ABC):
         rows = self._ask(self.wording.frames, (after, upto, limit), FRAME_SHAPE) if self._has_frames else []
         return [DecisionFrame(*row) for row in rows]
 
-    def _frames_at(self, places: Sequence[int]) -> Iterator[DecisionFrame]:
-        """The frames that have decisions at these places, which are in order."""
+    def _rows_at(self, sql: str, shape: str, places: Sequence[int]) -> Iterator[Any]:
+        """The rows of the frames that have some of these places, which are in order, by a question for the next one."""
         at = 0
-        while at < len(places) and (rows := self._ask(self.wording.frame_at, (places[at],), FRAME_SHAPE)):
-            frame = DecisionFrame(*rows[0])
-            yield frame
-            at = bisect_right(places, frame.seq)
+        while at < len(places) and (rows := self._ask(sql, (places[at],), shape)):
+            seq, first, *_ = rows[0]
+            at = bisect_right(places, seq)
+            if first <= places[at - 1]:
+                yield rows[0]
 
     def _unpacked(
         self, frame: DecisionFrame, places: Sequence[int] | None = None

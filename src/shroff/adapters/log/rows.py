@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import count, repeat
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
@@ -47,6 +48,7 @@ _LATE: Final = ("type", "id", "time_ms", "body", "at_ms")
 _of_flag = attrgetter(*_FLAG)
 _of_hit = attrgetter(*_HIT)
 of_frame = attrgetter("seq", "first", "outcomes", "data", "crc")
+of_event_frame = attrgetter("seq", "first", "labels", "controls", "chain", "crc", "data")
 of_waiting = attrgetter(*_WAITING)
 of_unique = attrgetter(*_UNIQUE)
 of_indexed = attrgetter(*_INDEXED)
@@ -105,6 +107,8 @@ def ids_by_type(records: Iterable[Record]) -> Mapping[str, Sequence[str]]:
 
 def id_rows(records: Sequence[Record]) -> list[tuple[str, str, int]]:
     """The rows of `event_ids`, in their order."""
+    if isinstance(records, RecordColumns):
+        return sorted(zip(repeat(records.type), records.ids, count(records.first)))
     return sorted([(record.type, record.id, record.seq) for record in records])
 
 
@@ -190,7 +194,11 @@ def _of_offset(row: Offset) -> tuple[Any, ...]:
     return (row.source, row.part, row.offset, digest(row.source.encode(), row.part.encode()))
 
 
-EVENTS: Final = RowTable("events", (*_RECORD, "crc", "chain"), "itttijiii", tuple)
+EVENTS: Final = RowTable("events", (*_RECORD, "crc", "chain"), "itttijiiI", tuple)
+EVENT_FRAMES: Final = RowTable(
+    "event_frames", ("seq", "first_seq", "labels", "controls", "chain", "crc", "data"), "iiiiIib", of_event_frame
+)
+EVENT_IDS: Final = RowTable("event_ids", ("type", "id", "seq"), "tti", tuple)
 DECISIONS: Final = RowTable("decisions", (*_DECISION, "crc"), "itbji", of_decision)
 FRAMES: Final = RowTable("decision_frames", ("seq", "first_seq", "outcomes", "data", "crc"), "iibbi", of_frame)
 FLAGS: Final = RowTable("flags", (*_FLAG, "crc", "number"), "itttttitii", of_flag)
@@ -215,6 +223,7 @@ DROPPED: Final = RowTable("quarantine", ("number",), "i", lambda number: (number
 DONE: Final = RowTable("outbox", ("seq", "number"), "ii", tuple)
 UNSTUCK: Final = RowTable("stuck", ("sink", "seq", "number"), "tii", tuple)
 ERASED: Final = RowTable("personal", ("type", "id"), "tt", tuple)
+UNFRAMED: Final = RowTable("event_ids", ("type", "id"), "tt", tuple)
 
 
 def numbered(rows: Sequence[_Row]) -> list[tuple[_Row, int]]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from shroff.adapters.log import event_frames
 from shroff.adapters.log.frame_questions import FrameQuestions
 from shroff.adapters.log.frames import framed
 from shroff.adapters.log.lease import Heart, Lease
@@ -18,6 +19,8 @@ from shroff.adapters.log.rows import (
     DONE,
     DROPPED,
     ERASED,
+    EVENT_FRAMES,
+    EVENT_IDS,
     EVENTS,
     FLAGS,
     FRAMES,
@@ -32,11 +35,14 @@ from shroff.adapters.log.rows import (
     REFUSED,
     REMARKS,
     STUCK,
+    UNFRAMED,
     UNIQUE,
     UNSTUCK,
     WAITING,
     added_up,
     digest,
+    id_rows,
+    ids_by_type,
     last_offsets,
     last_stuck,
     numbered,
@@ -56,13 +62,14 @@ from shroff.streams.batch_check import (
     next_pruned,
     no_request,
 )
-from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Reply, WaitingLabel
+from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Reply, WaitingLabel
 from shroff.streams.log_columns import newest_ms
 
 _Given = TypeVar("_Given")
 STEPS: Final = APPEND_STEPS
 SUMS_SINCE: Final = 2  # versions of the tables
 FRAMES_SINCE: Final = 3
+EVENT_FRAMES_SINCE: Final = 4
 _IDS_AT_ONCE: Final = 4_096
 _LINES_AT_ONCE: Final = 8_192
 
@@ -95,10 +102,7 @@ class ServerLog(FrameQuestions):
         self._heart: Heart | None = None
         self._session: Session | None = connect()
         self.wording = self._session.wording
-        tables = version if not read_only else self._session.version() or version
-        self._has_sums, self._has_frames = tables >= SUMS_SINCE, tables >= FRAMES_SINCE
-        if not self._has_sums:
-            self.wording = self._session.earlier_wording
+        self._look_at_tables(version if not read_only else self._session.version() or version)
         self._lease = Lease(place, self.wording, self._session.now_ms, int(lease_s * 1_000))
         try:
             found = self._check_tables(self._session, version)
@@ -130,7 +134,7 @@ class ServerLog(FrameQuestions):
         is_committing = False
         try:
             self._on_step("begin")
-            end = self._insert(session, batch)
+            self._insert(session, batch)
             session.flush()
             self._on_step("before commit")
             is_committing = True
@@ -141,7 +145,6 @@ class ServerLog(FrameQuestions):
             if isinstance(error, CollisionError):
                 raise self._taken(batch, error) from error
             raise
-        self._end = end
         self._on_step("after commit")
 
     def maintain(self) -> None:
@@ -169,15 +172,18 @@ class ServerLog(FrameQuestions):
         session = self._begun()
         try:
             ((pruned,),) = session.ask(self.wording.pruned, shape="i")
-            ((last,),) = session.ask(self.wording.last_row, shape="I")
+            ((last,),) = session.ask(self.wording.last_seq, shape="I")
             stop = next_pruned(upto, places, pruned, last or 0, self.place)
             self._on_step("pruning")
             leaving = self._leaving(pruned, stop)
             session.put(PRUNED, leaving.digests)
+            session.take_out(UNFRAMED, leaving.ids)
             self._on_step("ids")
             for sql in self.wording.prune:
                 session.do(sql, (pruned, stop))
             session.put(FRAMES, leaving.decision_frames)
+            session.put(EVENT_FRAMES, leaving.event_frames)
+            session.put(EVENTS, leaving.controls)
             session.do(self.wording.move_pruned, (stop,))
             session.flush()
             self._on_step("rows")
@@ -191,7 +197,12 @@ class ServerLog(FrameQuestions):
     # Reading, where servers differ from a file
 
     wording: ServerWording
-    _has_event_frames = False
+
+    def last_seq(self) -> int:
+        """The last place, 0 where the log is empty. Tables of an older version may have been migrated by now."""
+        if not self._has_event_frames:
+            self._look_at_tables(self._with_session(lambda session: session.version()) or 0)
+        return super().last_seq()
 
     def _row_lines(self, after: int, upto: int) -> tuple[int, bytes]:
         lines = self._joined(self.wording.lines, after, upto)
@@ -199,6 +210,13 @@ class ServerLog(FrameQuestions):
 
     def _row_outcomes(self, after: int, upto: int) -> bytes:
         return b"".join(self._joined(self.wording.outcome_lines, after, upto))
+
+    def _look_at_tables(self, version: int) -> None:
+        """Read tables as those of this version."""
+        self._has_sums, self._has_frames = version >= SUMS_SINCE, version >= FRAMES_SINCE
+        self._has_event_frames = version >= EVENT_FRAMES_SINCE
+        if self._session is not None:
+            self.wording = self._session.wording if self._has_sums else self._session.earlier_wording
 
     def _joined(self, sql: str, start: int, stop: int) -> list[bytes]:
         """The lines of so many places, asked for in pieces, since a driver holds all that it was given twice."""
@@ -239,8 +257,8 @@ class ServerLog(FrameQuestions):
 
     # Below: how a batch becomes rows
 
-    def _insert(self, session: Session, batch: Batch) -> tuple[int, int]:
-        """Write all rows of the batch inside the open transaction; gives the last place and its `chain`."""
+    def _insert(self, session: Session, batch: Batch) -> None:
+        """Write all rows of the batch inside the open transaction."""
         if self._end is None:
             found = session.ask(self.wording.end, shape="iI")
             self._end = (found[0][0], found[0][1] or 0) if found else (0, 0)
@@ -249,9 +267,8 @@ class ServerLog(FrameQuestions):
         check_offsets(batch.offsets, lambda source: dict(session.ask(self.wording.offsets, (source,), "tt")))
         if self._pruned:
             check_pruned(batch.records, self.pruned_places)
-        rows = list(chained(batch.records, chain))
-        session.put(EVENTS, rows)
-        if rows:
+        if batch.records:
+            self._end = self._insert_events(session, batch.records, chain)
             session.do(self.wording.begin_batch, (seq + 1, batch.at_ms))
         newest = newest_ms(batch.records)
         if newest is not None:
@@ -287,7 +304,20 @@ class ServerLog(FrameQuestions):
         if batch.replies:
             self._reply(session, batch.replies)
         self._on_step("replies")
-        return (rows[-1][0], rows[-1][-1]) if rows else self._end
+
+    def _insert_events(self, session: Session, records: Sequence[Record], chain: int) -> tuple[int, int]:
+        """Write the records, and see that none has an id that another has: rows and frames know of their own only."""
+        frames, few = event_frames.framed(records, chain)
+        for type_, ids in ids_by_type(records).items():
+            if not frames:
+                session.do(*session.about(self.wording.taken_in_frames, ids, (type_,)))
+            elif self._row_places(type_, ids):
+                raise CollisionError
+        rows = list(chained(few, chain))
+        session.put(EVENTS, rows)
+        session.put(EVENT_FRAMES, frames)
+        session.put(EVENT_IDS, id_rows(records) if frames else ())
+        return (rows[-1][0], rows[-1][-1]) if rows else (frames[-1].seq, frames[-1].chain or 0)
 
     def _reply(self, session: Session, replies: Sequence[Reply]) -> None:
         """Answer requests inside the open transaction, and let old replies go."""
@@ -396,7 +426,7 @@ class ServerLog(FrameQuestions):
 
 
 def _asked_about(session: Session, question: Any, ids: Sequence[Any], more: Sequence[str], shape: str) -> list[Any]:
-    return session.ask_about(question, ids, more, shape)
+    return session.ask(*session.about(question, ids, more), shape)
 
 
 def _digests(texts: Iterable[str]) -> list[Any]:

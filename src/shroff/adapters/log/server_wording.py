@@ -19,11 +19,23 @@ from shroff.adapters.log.wording import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """A question about a list of ids, `{}` being the list; `kind` is that of the ids, as `log_questions` has them."""
+
+    sql: str
+    kind: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerWording(SqlWording):
-    """Every statement of a log on a server but those that write many rows."""
+    """Every statement of a log on a server but those that write many rows.
+
+    `taken_in_frames` fails where records in frames have one of these ids, as that row collides with itself.
+    """
 
     end: str
+    taken_in_frames: About
     begin_batch: str
     lines: str
     outcome_lines: str
@@ -41,14 +53,6 @@ class ServerWording(SqlWording):
     give_lease_back: str
 
 
-@dataclass(frozen=True, slots=True)
-class About:
-    """A question about a list of ids, `{}` being the list; `kind` is that of the ids, as `log_questions` has them."""
-
-    sql: str
-    kind: str
-
-
 def server_wording(
     dialect: Dialect, *, now_ms: str, line: str, outcome_line: str, listed: str, by_id: str = ""
 ) -> ServerWording:
@@ -62,11 +66,18 @@ def server_wording(
     """
     table = dialect.table
     events, lead, lease, inbox = table("events"), table("lead"), table("lease"), table("inbox")
+    ids = table("event_ids")
     common = wording(dialect, **_about_ids(dialect, listed, by_id))
     between = "seq > %s AND seq <= %s ORDER BY seq"
     return ServerWording(
         **{field.name: getattr(common, field.name) for field in fields(common)},
-        end=f"SELECT seq, chain FROM {events} ORDER BY seq DESC LIMIT 1",
+        end=f"(SELECT seq, chain FROM {events} ORDER BY seq DESC LIMIT 1) UNION ALL "
+        f"(SELECT seq, chain FROM {table('event_frames')} ORDER BY seq DESC LIMIT 1) ORDER BY seq DESC LIMIT 1",
+        taken_in_frames=About(
+            f"INSERT INTO {ids} (type, id, seq) SELECT type, id, seq FROM {ids} WHERE {listed.format('id', '{}')} "
+            "AND type = %s",
+            "t",
+        ),
         begin_batch=f"INSERT INTO {table('batches')} (seq, at_ms) VALUES (%s, %s)",
         lines=f"SELECT {line} FROM {events} WHERE {between}",
         outcome_lines=f"SELECT {outcome_line} FROM {table('decisions')} WHERE {between}",

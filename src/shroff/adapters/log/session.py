@@ -37,8 +37,8 @@ class Session(ABC):
         """All rows of a question, or of a statement that gives some."""
 
     @abstractmethod
-    def ask_about(self, question: Any, ids: Sequence[Any], more: Sequence[str], shape: str) -> list[Any]:
-        """All rows of a question about a list of ids."""
+    def about(self, question: Any, ids: Sequence[Any], more: Sequence[str]) -> tuple[str, Sequence[object]]:
+        """A question about a list of ids, and its values."""
 
     @abstractmethod
     def do(self, sql: str, values: Sequence[object] = ()) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import chain
-from operator import attrgetter
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, TypeVar
@@ -37,6 +36,7 @@ from shroff.adapters.log.rows import (
     last_offsets,
     numbered,
     of_decision,
+    of_event_frame,
     of_flag,
     of_frame,
     of_hit,
@@ -83,7 +83,6 @@ _EMERGENCY_PAGES: Final = 16_384  # 128 MB, where nobody calls `maintain`
 
 
 _Given = TypeVar("_Given")
-_of_event_frame = attrgetter("seq", "first", "labels", "controls", "chain", "crc", "data")
 
 
 def _no_step(_step: str) -> None:
@@ -346,7 +345,7 @@ class SqliteLog(SqliteQuestions):
         self._insert_frames(frames, records if frames else ())
 
     def _insert_frames(self, frames: Iterable[EventFrame], records: Sequence[Record]) -> None:
-        self._run(statements.EVENT_FRAMES, list(map(_of_event_frame, frames)))
+        self._run(statements.EVENT_FRAMES, list(map(of_event_frame, frames)))
         listed = statements.json_list(records.ids) if isinstance(records, RecordColumns) else None
         if isinstance(records, RecordColumns) and listed is not None:
             self._connection.execute(statements.EVENT_IDS_LISTED, (records.type, records.first, listed))
@@ -385,7 +384,7 @@ class SqliteLog(SqliteQuestions):
         self._run(statements.PRUNED, leaving.digests)
         self._run(statements.EVENT_IDS_GONE, leaving.ids)
         self._on_step("ids")
-        for statement in (*self.wording.prune, self.wording.prune_frames):
+        for statement in self.wording.prune:
             sql.execute(statement, between)
         self._run(statements.FRAMES, list(map(of_frame, leaving.decision_frames)))
         self._insert_frames(leaving.event_frames, ())

@@ -79,7 +79,6 @@ class SqlWording:
     any_row: str
     ids_between: str
     prune: tuple[str, ...]
-    prune_frames: str
     records_at: Any
     decisions_at: Any
     find_places: Any
@@ -183,8 +182,7 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         event_frames=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE {framed_events}",
         frames_with_labels=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE labels > 0 AND {framed_events}",
         frames_with_controls=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE controls > 0 AND {framed_events}",
-        event_frame_at=f"SELECT {_EVENT_FRAME} FROM (SELECT * FROM {event_frames} WHERE seq >= {mark} ORDER BY seq "
-        f"LIMIT 1) AS next_one WHERE first_seq <= {mark}",
+        event_frame_at=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE seq >= {mark} ORDER BY seq LIMIT 1",
         next_event_frame=f"SELECT first_seq, seq FROM {event_frames} WHERE seq > {mark} ORDER BY seq LIMIT 1",
         framed_chains=f"SELECT seq, chain FROM {event_frames} WHERE seq IN ({mark}, {mark})",
         any_row=f"SELECT 1 FROM {events} WHERE type = {mark} LIMIT 1",
@@ -193,7 +191,7 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
             f"DELETE FROM {decisions} WHERE seq > {mark} AND seq <= {mark}",
             f"DELETE FROM {frames} WHERE {framed}",
             f"DELETE FROM {events} WHERE seq > {mark} AND seq <= {mark} AND kind <> 'control'",
+            f"DELETE FROM {event_frames} WHERE {framed}",
         ),
-        prune_frames=f"DELETE FROM {event_frames} WHERE {framed}",
         **about_ids,
     )
