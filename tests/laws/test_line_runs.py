@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_stream
 from shroff.events.intake import Intake
+from shroff.features.frames import Coded, Codes, Dictionary
 from shroff.log import batch_in_progress
 from shroff.log.batch_in_progress import BatchInProgress
 from shroff.log.columns import lines as line_runs
@@ -235,6 +237,16 @@ def test_runs_are_let_go_without_the_cycle_collector(monkeypatch: pytest.MonkeyP
         assert [one() for one in made] == [None] * 5
     finally:
         gc.enable()
+
+
+def test_what_numbered_texts_were_translated_to_goes_with_them():
+    """A service that numbers texts anew, for they are too many, does not keep the old ones."""
+    codes, texts = Codes(), Dictionary(["a", "b"])
+    assert codes.of_coded(Coded(np.array([1, 0, -1], np.int32), texts)).tolist() == [1, 0, -1]
+    old = weakref.ref(texts)
+    del texts
+
+    assert old() is None
 
 
 @pytest.mark.parametrize("size", [4, 5, 256])
