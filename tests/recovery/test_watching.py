@@ -196,11 +196,11 @@ def test_a_day_of_amplitude_synced_five_times_or_killed_at_every_step_is_the_day
     )
     for name, key in (("API", API_KEY), ("SECRET", SECRET_KEY)):
         monkeypatch.setenv(f"AMPLITUDE_{name}_KEY", key)
-    events = [test_amplitude.event(number) for number in range(300)]
+    events = [test_amplitude.event(number) for number in range(1_200)]
     with amplitude() as server:
         server.events |= {
-            "20260301T07": [*events[:200], test_amplitude.event(999, event_time="?")],
-            "20260301T23": events[100:],
+            "20260301T07": [*events[:800], test_amplitude.event(999, event_time="?")],
+            "20260301T23": events[700:],
             "20260302T00": events,
         }
         banks = [tmp_path / name for name in ("once", "killed")]
@@ -211,11 +211,11 @@ def test_a_day_of_amplitude_synced_five_times_or_killed_at_every_step_is_the_day
         assert sync(banks[0], "app") == 0
         once = contents(banks[0])
 
-        kills = [sync(banks[1], "app", KillSwitch(step)) for step in STEPS]
+        kills = [sync(banks[1], "app", KillSwitch(step, 4)) for step in STEPS]
         assert sync(banks[1], "app") == 0
         assert set(kills) == {signal.SIGKILL}
         assert contents(banks[1]) == once
         for _ in range(4):
             assert sync(banks[0], "app", first="2026-03-01", last="2026-03-02") == 0
         assert contents(banks[0]) == once
-    assert sum(one[1] == "event" for one in once["records"]) == 300
+    assert sum(one[1] == "event" for one in once["records"]) == 1_200
