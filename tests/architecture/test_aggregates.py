@@ -11,6 +11,7 @@ TABLE = "shroff.language.aggregates"
 ROOMS = ("shroff.language.", "shroff.features.")
 # Names that are something else as well, and where: functions of the language, its grammar, words for people.
 ALSO = {
+    "shroff.language.clauses": {"distinct", "last"},
     "shroff.language.functions": {"min", "max"},
     "shroff.language.parser": {"last"},
     "shroff.language.wording": {"min"},
