@@ -103,16 +103,15 @@ class Databases:
         elif names := self.found(url):
             self.ask(url, f"DROP TABLE {', '.join(names)}")
 
-    def wait_for_sessions(self) -> None:
-        """Wait until nobody else is in the second database."""
-        while list(self.ask(self.urls[1], self.waiting)) != [(0,)]:
-            time.sleep(0.01)
+    def wait_for_sessions(self, url: str) -> None:
+        """Wait until nobody else is in a database: the server may still do what a killed process asked of it."""
+        while list(self.ask(url, self.waiting)) != [(0,)]:
+            time.sleep(0.05)
 
-    def is_led(self) -> bool:
-        """Whether the lease of a process that was killed has not run out."""
+    def end_lease(self) -> None:
+        """Have the lease of a process that was killed run out now, not in seconds."""
         ahead = f"{TABLES}." if self.kind == "postgresql" else TABLES
-        now_ms = "(extract(epoch FROM clock_timestamp()) * 1000)" if ahead.endswith(".") else "UNIX_TIMESTAMP() * 1000"
-        return bool(self.ask(self.urls[0], f"SELECT 1 FROM {ahead}lease WHERE expires_ms > {now_ms}"))
+        self.ask(self.urls[0], f"UPDATE {ahead}lease SET expires_ms = 0")
 
 
 def of_postgresql(urls: list[str]) -> Databases:
@@ -311,7 +310,7 @@ def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases,
         return in_a_process(lambda: restore(place, folder, into=other(databases), **told))
 
     def left():
-        databases.wait_for_sessions()
+        databases.wait_for_sessions(databases.urls[1])
         return bool(databases.found(databases.urls[1])), (tmp_path / "again").exists()
 
     def again(folder=tmp_path / "again", *, removes=False):

@@ -15,11 +15,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import settings
 
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.features.computed import ENGINES
+from tests.support.effort import PROFILE
 
 PAYSIM_ROWS = 19_999
 HANDBOOK_FILE = "handbook_tx_2018-04-01_2018-06-30.parquet"
@@ -95,9 +95,9 @@ def test_paysim_goes_in_whole_once_and_verifies(paysim: app.Project, data: Path)
 @pytest.mark.long
 @pytest.mark.slow
 def test_all_card_payments_verify(handbook: app.Project, data: Path) -> None:
-    """By the definition only in a thorough run: it takes some minutes."""
+    """By the definition only where SHROFF_TEST_PROFILE is `thorough`: it takes some minutes."""
     handbook.ingest([data / HANDBOOK_FILE], as_type="payment")
-    engines = ENGINES if settings.get_current_profile_name() == "thorough" else ENGINES[:2]
+    engines = ENGINES if PROFILE == "thorough" else ENGINES[:2]
     found = {engine: handbook.verify([engine], sample=HANDBOOK_ROWS) for engine in engines}
 
     assert {(one.events, one.mismatches) for one in found.values()} == {(HANDBOOK_ROWS, 0)}
