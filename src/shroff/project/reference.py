@@ -83,9 +83,14 @@ class EditedEntries(Mapping[str, int | None]):
         rest, changed = was.rest, {value: expires for value, expires in was.new.items() if value not in gone}
         missing = was.gone | {value for value in gone if value in rest}
         there = {value: rest[value] for value in new if value in rest and value not in missing}
-        found = cls(rest, _merged({**there, **changed}, new.items()), missing)
-        is_short = len(rest) < _LONG or len(found.new) + len(missing) > _CHANGED_MAX
-        return dict(found) if is_short else found
+        merged = _merged({**there, **changed}, new.items())
+        if len(rest) >= _LONG and len(merged) + len(missing) <= _CHANGED_MAX:
+            return cls(rest, merged, missing)
+        copied = dict(rest)  # at once, and not entry by entry
+        for value in missing:
+            del copied[value]
+        copied.update(merged)
+        return copied
 
     def __contains__(self, value: object) -> bool:
         return value in self.new or (value in self.rest and value not in self.gone)

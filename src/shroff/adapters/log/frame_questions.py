@@ -149,8 +149,8 @@ class FrameQuestions(LogQuestions):
         return found
 
     def _chains(self, *places: int) -> dict[int, int | None]:
-        framed = self._ask(self.wording.framed_chains, places, "iI") if self._has_event_frames else []
-        return dict(framed) | super()._chains(*places)
+        rows = super()._chains(*places)  # first: rows move into frames meanwhile, and never back
+        return rows | dict(self._ask(self.wording.framed_chains, places, "iI")) if self._has_event_frames else rows
 
     # Below: what lies in frames
 
