@@ -18,7 +18,6 @@ from shroff.analytics.marts.views import LakeFiles
 from shroff.config import TEMPLATE_FOLDER
 from shroff.web.api import analytics, funnels
 from shroff.web.pages import analytics as screen
-from shroff.web.pages import decisions
 from tests.support.webs import Answered, Asker, Browser, run
 
 COUNTS = "/api/v1/analytics/event-counts"
@@ -37,13 +36,15 @@ async def call(browser: Browser, method: str, path: str, body: object = None) ->
     return await browser.send(method, path, b"" if body is None else msgspec.json.encode(body), headers)
 
 
+SENT: list[dict[str, Any]] = [
+    {"payment_id": f"p-{n}", "paid_at": f"2026-01-0{1 + n // 3}T08:30:00Z", "card": "c", "merchant": "=1+1",
+     "amount": "1.50", "country": "DE", "channel": "web" if n % 2 else "pos"}
+    for n in range(9)
+]  # fmt: skip
+
+
 async def fill(browser: Browser) -> None:
-    sent: list[dict[str, Any]] = [
-        {"payment_id": f"p-{n}", "paid_at": f"2026-01-0{1 + n // 3}T08:30:00Z", "card": "c", "merchant": "=1+1",
-         "amount": "1.50", "country": "DE", "channel": "web" if n % 2 else "pos"}
-        for n in range(9)
-    ]  # fmt: skip
-    assert (await call(browser, "POST", "/api/v1/events/payment", sent)).status == 200
+    assert (await call(browser, "POST", "/api/v1/events/payment", SENT)).status == 200
 
 
 async def rows(browser: Browser, path: str) -> int:
@@ -217,16 +218,40 @@ def test_very_many_events_are_not_read_for_a_funnel(app, monkeypatch):
     run(app, steps)
 
 
-def test_a_count_of_a_decided_type_leads_to_its_rows(app, monkeypatch):
-    monkeypatch.setattr(decisions, "LOOKED_AT", 9)
+def links_of(page: str) -> dict[str, int]:
+    """Where the counts of a page lead."""
+    found = re.findall(r'href="([^"]*)" aria-label="(\d+) events', page)
+    return {path.replace("&amp;", "&"): int(count) for path, count in found}
+
+
+@pytest.mark.parametrize("is_decided", [False, True])
+def test_a_count_of_a_decided_type_leads_to_its_events_and_those_to_their_decisions(bank, is_decided):
+    events = b"\n".join(map(msgspec.json.encode, SENT))
+    (bank / "sent.jsonl").write_bytes(events)
+    shroff.open(bank).ingest([bank / "sent.jsonl"], as_type="payment", decide=is_decided)
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        page = (await browser.get(f"/analytics?{DAYS}")).body.decode()
-        links = [one.replace("&amp;", "&") for one in re.findall(r'href="(/decisions\?[^"]*)"', page)]
-        assert links == [f"/decisions?outcome=all&event=saving&day=2026-03-0{day}" for day in (1, 2, 3, 4)]
-        for link, count in zip(links, (1, 2, 1, 1), strict=True):
-            assert await rows(browser, link) == count
-        assert "data-row" not in (await browser.get(links[0].replace("saving", "app_event"))).body.decode()
+        links = links_of((await browser.get("/analytics?from=2026-01-01&to=2026-01-03")).body.decode())
+        assert list(links.values()) == [3, 3, 3]
+        assert {path: await rows(browser, path) for path in links} == links
+        page = (await browser.get(next(iter(links)))).body.decode()
+        assert page.count('href="/decisions/payment/p-') == (3 if is_decided else 0)
+
+    run(bank, steps)
+
+
+def test_a_count_of_days_ago_leads_to_its_events(app, monkeypatch):
+    first = "/analytics/events?type=saving&from=2026-03-01&to=2026-03-01"
+    monkeypatch.setattr(screen, "LOOKED_AT", 2)
+    monkeypatch.setattr(screen, "_BLOCK", 2)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        monkeypatch.setattr(screen, "LOOKS_S", 3_600.0)
+        assert b"<tr data-row>" in (await browser.get(first)).body
+        monkeypatch.setattr(screen, "LOOKS_S", -1.0)  # the time is over: only Older finds it
+        assert b"Press Older" in (await browser.get(first)).body
+        monkeypatch.setattr(screen, "LOOKED_AT", 20)
+        assert await rows(browser, first) == 1
 
     run(app, steps)
 
@@ -234,6 +259,7 @@ def test_a_count_of_a_decided_type_leads_to_its_rows(app, monkeypatch):
 @pytest.mark.parametrize(
     ("asked", "query"),
     [
+        ("", "type=saving&from=2026-03-01&to=2026-03-01&zone=UTC"),
         ("type=app_event", "type=app_event&from=2026-03-01&to=2026-03-01&zone=UTC"),
         ("by=week&zone=Europe/Berlin", "type=saving&from=2026-03-01&to=2026-03-01&zone=Europe%2FBerlin"),
         ("by=platform", "type=app_event&from=2026-03-01&to=2026-03-01&zone=UTC&field=platform&value=android"),
@@ -245,9 +271,7 @@ def test_every_count_leads_to_as_many_rows(app, monkeypatch, asked, query):
     monkeypatch.setattr(screen, "_BLOCK", 3)
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        page = (await browser.get(f"/analytics?{DAYS}&{asked}")).body.decode()
-        found = re.findall(r'href="(/analytics/events\?[^"]*)" aria-label="(\d+) events', page)
-        links = {path.replace("&amp;", "&"): int(count) for path, count in found}
+        links = links_of((await browser.get(f"/analytics?{DAYS}&{asked}")).body.decode())
 
         assert f"/analytics/events?{query}" in links
         assert {path: await rows(browser, path) for path in links} == links
@@ -256,11 +280,19 @@ def test_every_count_leads_to_as_many_rows(app, monkeypatch, asked, query):
 
 
 @pytest.mark.parametrize(
-    "query", ["", "type=gone&from=2026-03-01&to=2026-03-01", "type=saving&from=2026-03-01&to=2026-03-01&zone=Moon"]
+    ("query", "words"),
+    [
+        ("", "days such as 2026-03-01"),
+        ("type=gone&from=2026-03-01&to=2026-03-01", "no event type"),
+        ("type=saving&from=2026-03-01&to=2026-03-01&zone=Moon", "is not a time zone"),
+        ("type=saving&from=0001-01-02&to=9999-12-30&zone=Europe/Berlin", "at most 3,700"),
+        ("type=saving&from=2026-03-02&to=2026-03-01", "is before the first"),
+    ],
 )
-def test_a_list_of_events_that_cannot_be_read_says_why(app, query):
+def test_a_list_of_events_that_cannot_be_read_says_why(app, query, words):
     async def steps(asks: Asker, browser: Browser) -> None:
-        assert (await browser.get(f"/analytics/events?{query}")).status == 400
+        found = await browser.get(f"/analytics/events?{query}")
+        assert (found.status, words in found.body.decode()) == (400, True)
 
     run(app, steps)
 

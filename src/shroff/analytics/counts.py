@@ -170,11 +170,7 @@ class _Asked:
         self._columns = _columns(of_field, [declared[name] for name in types], is_named=bool(question.types))
         self._has_sources = self._is_by_source or self._source is not None
         self._seen = set[str | None]()  # values of the field
-        self._first, days = question.first.toordinal(), (question.last - question.first).days + 1
-        if days < 1:
-            raise UsageError(f"the last day, {question.last}, is before the first, {question.first}.")
-        if days > DAYS_MAX:
-            raise UsageError(f"these are {days:,} days; at most {DAYS_MAX:,} are counted at once.")
+        self._first, days = question.first.toordinal(), days_of(question.first, question.last)
         self._is_read = bool(self._field) or self._has_sources or question.zone != "UTC"
         self._starts_ms = day_starts_ms(question.first, days, question.zone)
 
@@ -319,6 +315,16 @@ def zone_named(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # an unknown name is a KeyError, a path a ValueError, a folder an OSError
         raise UsageError(f"{name!r} is not a time zone: write one as Europe/Berlin.") from None
+
+
+def days_of(first: date, last: date) -> int:
+    """How many days these are. Raises: UsageError where there are none, or too many for one question."""
+    days = (last - first).days + 1
+    if days < 1:
+        raise UsageError(f"the last day, {last}, is before the first, {first}.")
+    if days > DAYS_MAX:
+        raise UsageError(f"these are {days:,} days; at most {DAYS_MAX:,} are counted at once.")
+    return days
 
 
 def day_starts_ms(first: date, days: int, zone: str) -> Times:

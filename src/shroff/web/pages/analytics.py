@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from shroff.analytics.counts import DAY, SOURCE, WEEK, EventCount, day_starts_ms, shown_value
+from shroff.analytics.counts import DAY, SOURCE, WEEK, EventCount, day_starts_ms, days_of, shown_value
 from shroff.errors import UsageError
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
@@ -40,6 +41,7 @@ CSV: Final = "text/csv; charset=utf-8"
 EVENTS: Final = f"{PATH}/events"
 EVENTS_SHOWN: Final = 50
 LOOKED_AT: Final = 20_000  # places for one page, newest first
+LOOKS_S: Final = 1.0  # so long further places are looked at while there is nothing to show
 _BLOCK: Final = 2_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 
@@ -99,7 +101,7 @@ async def show(service: Service, request: Request) -> Response:
         sources=await service.in_thread(service.project.analytics.event_sources),
         fields=sorted({name for type_ in types for name in type_.fields}),
         is_split=question.by not in {DAY, WEEK},
-        rows_path=lambda one: rows_path(one, question, service.project.definitions.events.decided),
+        rows_path=lambda one: rows_path(one, question),
         mistake=mistake,
         csv=f"{PATH}/counts.csv?{urlencode(list(request.query_params.multi_items()))}",
         path=PATH,
@@ -157,15 +159,10 @@ def _chart(found: Sequence[EventCount], by: str) -> Bars | None:
     return bars_of(first.toordinal() - _EPOCH, whole)
 
 
-def rows_path(one: EventCount, question: CountQuestion, decided: Sequence[str]) -> str:
-    """The address of the events of a count; empty for none, and for those whose source nobody knows.
-
-    Of whole days in UTC the screen Decisions has those of a decided type.
-    """
+def rows_path(one: EventCount, question: CountQuestion) -> str:
+    """The address of the events of a count; empty for none, and for those whose source nobody knows."""
     if not one.count or (question.by == SOURCE and one.value is None):
         return ""
-    if question.by == DAY and question.zone == "UTC" and not question.source and one.type in decided:
-        return f"/decisions?{urlencode({'outcome': 'all', 'event': one.type, 'day': one.day})}"
     last = one.day + timedelta(6) if question.by == WEEK else one.day
     first, last = max(one.day, question.start_date or one.day), min(last, question.end_date or last)
     source = (one.value or "") if question.by == SOURCE else question.source or ""
@@ -195,20 +192,20 @@ async def show_events(service: Service, request: Request) -> Response:
 def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[list[CountedEvent], int]:
     """A page of them, and the place behind which all were looked at: 0 where that is the whole log.
 
-    Raises: UsageError for a time zone or a type that there is not.
+    Raises: UsageError for a time zone or a type that there is not, and for too many days.
     """
     definitions = project.definitions
     if wanted.type not in definitions.events.types:
         raise UsageError(f"there is no event type {wanted.type!r}")
-    days = (wanted.last - wanted.first).days + 1
-    start_ms, *_, end_ms = day_starts_ms(wanted.first, max(1, days), wanted.zone).tolist()
-    found = list[CountedEvent]()
+    days = days_of(wanted.first, wanted.last)
+    start_ms, *_, end_ms = day_starts_ms(wanted.first, days, wanted.zone).tolist()
+    found, ends_s = list[CountedEvent](), time.monotonic() + LOOKS_S
     with project.opened.reading() as log:
         sources = sources_of(log) if wanted.source else None
-        end = log.last_seq() if upto is None else upto
-        least = max(0, end - LOOKED_AT)
-        while end > least and len(found) < EVENTS_SHOWN:
-            start = max(least, end - _BLOCK)
+        end = log.last_seq() if upto is None else min(upto, log.last_seq())
+        least = end - LOOKED_AT
+        while end > 0 and len(found) < EVENTS_SHOWN and (end > least or not (found or time.monotonic() > ends_s)):
+            start = max(0, end - _BLOCK)
             for record in reversed(_of_type(log, wanted.type, start, end)):
                 if start_ms <= record.time_ms < end_ms and _is_wanted(record, wanted, sources):
                     path = decision_path(record.type, record.id) if record.decided else ""

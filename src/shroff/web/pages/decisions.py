@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 from starlette.responses import Response
 
+from shroff.analytics.counts import day_starts_ms
 from shroff.errors import UsageError
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
@@ -25,6 +25,7 @@ from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import page
+from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -61,14 +62,14 @@ class DecisionsWanted:
     Args:
         which: An outcome, NOT_APPROVED or all.
         event: An event type.
-        day_ms: The first and the last moment of the day on which the event happened.
+        starts_ms: When the day on which the event happened begins, and when the next one does.
         min_amount: Of the event's summary.
     """
 
     which: str
     rule: str = ""
     event: str = ""
-    day_ms: tuple[int, int] | None = None
+    starts_ms: Sequence[int] | None = None
     min_score: float | None = None
     min_amount: Decimal | None = None
 
@@ -87,11 +88,11 @@ class DecisionsWanted:
     @property
     def reads_events(self) -> bool:
         """Whether events have to be looked at, too."""
-        return self.day_ms is not None or self.min_amount is not None
+        return self.starts_ms is not None or self.min_amount is not None
 
     def of_event(self, at_ms: int, summary: EventSummary) -> bool:
         """Whether a decision is wanted, as far as its event says that."""
-        if self.day_ms is not None and not self.day_ms[0] <= at_ms <= self.day_ms[1]:
+        if self.starts_ms is not None and not self.starts_ms[0] <= at_ms < self.starts_ms[1]:
             return False
         return self.min_amount is None or (bool(summary.amount) and Decimal(summary.amount) >= self.min_amount)
 
@@ -143,25 +144,19 @@ def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
     if which not in WHICH:
         raise _unreadable(f"outcome: one of {', '.join(WHICH)}")
     try:
-        day_ms = _day_ms(date.fromisoformat(given["day"]), given["zone"]) if given["day"] else None
+        day = date.fromisoformat(given["day"]) if given["day"] else None
+        starts_ms = day_starts_ms(day, 1, given["zone"]).tolist() if day else None
         least = float(given["min_score"]) if given["min_score"] else None
         amount = Decimal(given["min_amount"].replace(",", "")) if given["min_amount"] else None
+    except UsageError as error:  # there is no such time zone
+        raise _unreadable(sentence(str(error))) from None
     except (ValueError, ArithmeticError):
         raise _unreadable(
             "day: such as 2026-03-01; zone: such as Europe/Berlin; min_score: such as 0.5; min_amount: such as 250.00"
         ) from None
     if amount is not None and not amount.is_finite():
         raise _unreadable("min_amount: a number, such as 250.00")
-    return DecisionsWanted(which, given["rule"], given["event"], day_ms, least, amount)
-
-
-def _day_ms(day: date, zone: str) -> tuple[int, int]:
-    """The first and the last moment of a day in a time zone. Raises: ValueError, OverflowError."""
-    if zone not in available_timezones():
-        raise ValueError(zone)
-    starts = (datetime.combine(one, time(), ZoneInfo(zone)) for one in (day, day + timedelta(days=1)))
-    first, next_first = (int(start.timestamp()) * 1_000 for start in starts)
-    return first, next_first - 1
+    return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, amount)
 
 
 def _unreadable(words: str) -> ProblemError:
