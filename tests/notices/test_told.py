@@ -12,7 +12,7 @@ from email.policy import SMTP
 
 import pytest
 
-from shroff.errors import TransientError, UsageError
+from shroff.errors import StorageError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.monitoring.doctor import WRONG
 from shroff.notices import planning
@@ -625,3 +625,67 @@ def test_a_digest_of_a_day_is_one_mail_for_each_customer_who_still_wants_it(tmp_
     assert [len(bank.post.read), found] == [2, {"ann@customers.example": 4, "cyd@customers.example": 4}]
     with closing(bank.services.open_store()) as store, store.look() as look:
         assert look.count_waiting() == 0
+
+
+@pytest.mark.parametrize("failing", [1, 2])  # with no letter made yet, and after those of two customers
+def test_a_digest_that_the_store_cuts_off_goes_on_with_the_rest_and_nobody_gets_two_mails(
+    tmp_path, monkeypatch, failing
+):
+    monkeypatch.setattr(planning, "TOGETHER", 2)
+    monkeypatch.setattr(planning, "PART", 2)
+    bank = Bank(tmp_path, notice(RECEIPT + "digest: 1d\n", "receipt") | {"notices/customer.yaml": None})
+    names = ("ann", "ben", "cyd")
+
+    def pay(time: int) -> None:
+        more = {"amount": "20.00", "at": bank.clock_ms}
+        paid = [payment(f"p-{time}-{name}", card=name, email=f"{name}@customers.example", **more) for name in names]
+        bank.pay(*paid)
+        told = [(3 * time + at, str(one["id"])) for at, one in enumerate(paid)]
+        with closing(DecisionsTold(bank.services, bank.services.notices["receipt"])) as sink:
+            sink.send([Outgoing(0, seq, "decision", "payment", id, "approve", b"") for seq, id in told])
+
+    letters, calls = planning._Plan.letters, iter(range(1, 100))
+
+    def failing_once(self, groups):
+        if next(calls) == failing:
+            raise StorageError("the disk is full")
+        return letters(self, groups)
+
+    monkeypatch.setattr(planning._Plan, "letters", failing_once)
+    bank.write({"lists/no_receipts.csv": "value\n"})
+    pay(0)
+    bank.clock_ms += HOUR_MS
+    pay(1)
+    bank.tell(later_ms=DAY_MS - HOUR_MS, steps=1)
+    assert bank.post.mails == []
+    pay(2)  # before the next try
+    bank.tell(later_ms=MINUTE_MS)
+
+    told = 2 if failing == 2 else 3  # what came after the first mails waits for the next day
+    found = sorted((str(mail["To"])[:3], text_of(mail).count("20.00")) for mail in bank.post.read)
+    assert found == [(name, told) for name in names]
+    assert len(bank.tell(later_ms=HOUR_MS).mails) == 3
+    assert len(bank.tell(later_ms=DAY_MS).mails) == (6 if failing == 2 else 3)
+
+
+def test_a_large_digest_is_read_after_its_quiet_hours_and_behind_what_is_small(tmp_path, monkeypatch):
+    text = RECEIPT + 'digest: 1d\nquiet: { from: "22:00", to: "23:00", zone: Europe/Berlin }\n'
+    bank = Bank(tmp_path, notice(text, "receipt") | {"lists/no_receipts.csv": "value\n"})
+    addressed, read = planning._addressed, list[str]()
+
+    def noted(services, facts, notice, *others):
+        read.append(notice.name)
+        return addressed(services, facts, notice, *others)
+
+    monkeypatch.setattr(planning, "_addressed", noted)
+    bank.pay(payment("p-1", "20.00"), payment("p-2", "20.00"))  # at 22:26 in Berlin
+    with closing(DecisionsTold(bank.services, bank.services.notices["receipt"])) as sink:
+        sink.send([Outgoing(0, at, "decision", "payment", f"p-{at}", "approve", b"") for at in (1, 2)])
+    assert bank.tell(later_ms=DAY_MS).mails == []
+    assert read == []
+    bank.clock_ms += 34 * MINUTE_MS
+    bank.pay(payment("p-3", at=bank.clock_ms))  # asks, and is due later
+    bank.tell()
+
+    assert list(dict.fromkeys(read)) == ["customer", "receipt"]
+    assert len(bank.post.mails) == 2

@@ -21,7 +21,7 @@ from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.addresses import is_address
 from shroff.project.definitions import Definitions
 from shroff.project.meaning import reasons_of
-from shroff.streams.log import FlagRow, Log, Record
+from shroff.streams.log import DecisionRow, FlagRow, Log, Record
 
 CARD: Final = "card"  # the name under which `show` has what only its end may be shown of
 _Read: TypeAlias = tuple[Callable[[PastDecision], Value], Type]  # what reads an amount, and its type
@@ -62,18 +62,34 @@ class Facts:
 
     def told(self, log: Log, name: str) -> NoticeEvent | None:
         """The event of a name such as `payment/p-1`; None where it is not there, or its type is gone."""
-        type_, _, id_ = name.partition("/")
-        record = log.find(type_, [id_]).get(id_) if type_ in self.definitions.events.types else None
-        event = None if record is None else self._records.decode(record)
-        if record is None or not isinstance(event, Event):
-            return None
-        row = log.decisions(type_, [id_]).get(id_) if record.decided else None
+        return self.told_all(log, [name]).get(name)
+
+    def told_all(self, log: Log, names: Sequence[str]) -> dict[str, NoticeEvent]:
+        """The events of such names that are there, by name: read together, as many lie in one frame of the log."""
+        ids: dict[str, list[str]] = {}
+        for name in dict.fromkeys(names):
+            type_, _, id_ = name.partition("/")
+            if type_ in self.definitions.events.types:
+                ids.setdefault(type_, []).append(id_)
+        found: dict[str, NoticeEvent] = {}
+        for type_, wanted in ids.items():
+            records = log.find(type_, wanted)
+            rows = log.decisions(type_, [id_ for id_, record in records.items() if record.decided])
+            personal = log.personal(type_, wanted) if self.definitions.events.types[type_].personal else {}
+            for id_, record in records.items():
+                event = self._records.decode(record)
+                if isinstance(event, Event):
+                    told = self._told(log, record, event, rows.get(id_), personal.get(id_, {}))
+                    found[told.name] = told
+        return found
+
+    def _told(
+        self, log: Log, record: Record, event: Event, row: DecisionRow | None, personal: Mapping[str, str]
+    ) -> NoticeEvent:
         document = None if row is None else decision_document(row)
-        flags = [one for rows in log.flags_after(record.seq - 1, record.seq) for one in rows]
-        personal = log.personal(type_, [id_]).get(id_, {}) if self.definitions.events.types[type_].personal else {}
         return NoticeEvent(
-            type_,
-            id_,
+            record.type,
+            record.id,
             record.seq,
             record.time_ms,
             self._seen(log, record, event, document),
@@ -81,7 +97,7 @@ class Facts:
             "" if row is None else row.outcome,
             "" if row is None else f"sha256:{row.receipt.hex()}",
             [(str(one["code"]), str(one["text"])) for one in (document or {}).get("reasons", ())],
-            flags,
+            [one for rows in log.flags_after(record.seq - 1, record.seq) for one in rows],
         )
 
     def _seen(self, log: Log, record: Record, event: Event, document: Mapping[str, Any] | None) -> PastDecision:

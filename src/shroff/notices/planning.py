@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -24,6 +24,7 @@ from shroff.notices.store import (
     Due,
     Letter,
     NoticeChange,
+    NoticeLook,
     NoticeStore,
     Question,
 )
@@ -34,6 +35,7 @@ NOBODY: Final = "no recipient is named"
 NO_ADDRESS: Final = "the recipient is not one plain mail address, or contains a card number"
 AT_ONCE: Final = 10_000  # that become letters of one notice together, a digest's one mail
 OF_CUSTOMERS_AT_ONCE: Final = 200_000  # of a digest to those whom events name: all of a day, or some get two mails
+PART: Final = 500  # dues that are read, held or passed together
 TOGETHER: Final = 100  # letters that one transaction makes: as long as it takes, nothing is appended to the log
 
 
@@ -50,47 +52,77 @@ class _Addressed:
 
 def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, now_ms: int) -> int:
     """Make letters of what is due; gives how many. What goes together becomes a letter in one transaction."""
+    by_notice: dict[str, list[Due]] = {}
     with store.look() as look:
-        due = look.dues(now_ms)
-        by_notice: dict[str, list[Due]] = {}
-        for one in due:
+        for one in look.dues(now_ms):
             by_notice.setdefault(one.notice, []).append(one)
-        for name, dues in list(by_notice.items()):
-            notice = services.notices.get(name)
-            if notice is not None and notice.digest_ms:
-                most = AT_ONCE if notice.to.of_event is None else OF_CUSTOMERS_AT_ONCE
-                by_notice[name] = look.waiting(name, most)  # what came later goes with it
-            elif any(one.is_held for one in dues):
-                by_notice[name] = [one for one in look.waiting(name, AT_ONCE) if one.due_ms <= now_ms]
+    digests = {name for name, notice in services.notices.items() if notice.digest_ms}
     made = 0
-    for name, dues in by_notice.items():
-        notice = services.notices.get(name)
+    for name in sorted(by_notice, key=lambda name: name in digests):  # a large digest holds up no other notice
+        notice, dues = services.notices.get(name), by_notice[name]
         if notice is None:
-            _pass(store, dues)
-            continue
-        found = [_addressed(services, facts, notice, one, log) for one in dues]
-        if unwanted := [one.due for one in found if not one.is_wanted]:
-            _pass(store, unwanted)
-        groups = _groups(notice, [one for one in found if one.is_wanted])
-        for at in range(0, len(groups), TOGETHER):
-            with store.change() as change:
-                made += _Plan(services, notice, change, now_ms).letters(groups[at : at + TOGETHER])
+            _take(store, dues, PASSED)
+        elif (end_ms := None if notice.quiet is None else quiet_end_ms(notice.quiet, now_ms)) is not None:
+            _hold(store, dues, end_ms)
+        else:
+            with store.look() as look:
+                dues = _together(notice, look, dues, now_ms)
+            found = [one for part in _parts(dues) for one in _addressed(services, facts, notice, part, log)]
+            made += _letters(services, notice, store, found, now_ms)
     return made
 
 
-def _pass(store: NoticeStore, dues: Sequence[Due]) -> None:
-    """Nobody is notified: the notice is gone, or its reader does not want it any more."""
-    with store.change() as change:
-        change.take([due.key for due in dues], PASSED)
+def _together(notice: Notice, look: NoticeLook, dues: list[Due], now_ms: int) -> list[Due]:
+    """What goes with what is due: of a digest all that waits, but where it was cut off after its first mails."""
+    if not notice.digest_ms and not any(one.is_held for one in dues):
+        return dues
+    is_of_customers = bool(notice.digest_ms) and notice.to.of_event is not None
+    waiting = look.waiting(notice.name, OF_CUSTOMERS_AT_ONCE if is_of_customers else AT_ONCE)
+    is_begun = is_of_customers and max(one.due_ms for one in dues) <= look.last_made_ms(notice.name)
+    return [one for one in waiting if one.due_ms <= now_ms] if is_begun or not notice.digest_ms else waiting
 
 
-def _addressed(services: NoticeServices, facts: Facts, notice: Notice, due: Due, log: Log) -> _Addressed:
+def _letters(
+    services: NoticeServices, notice: Notice, store: NoticeStore, found: Sequence[_Addressed], now_ms: int
+) -> int:
+    _take(store, [one.due for one in found if not one.is_wanted], PASSED)
+    groups = _groups(notice, [one for one in found if one.is_wanted])
+    if len(groups) > TOGETHER:  # written before the first mail, so that who goes on knows what goes with it
+        _hold(store, [one.due for one in found if one.due.due_ms > now_ms], now_ms)
+    made = 0
+    for at in range(0, len(groups), TOGETHER):
+        with store.change() as change:
+            made += _Plan(services, notice, change, now_ms).letters(groups[at : at + TOGETHER])
+    return made
+
+
+def _take(store: NoticeStore, dues: Sequence[Due], letter: str) -> None:
+    for part in _parts(dues):
+        with store.change() as change:
+            change.take([one.key for one in part], letter)
+
+
+def _hold(store: NoticeStore, dues: Sequence[Due], due_ms: int) -> None:
+    for part in _parts(dues):
+        with store.change() as change:
+            change.hold([one.key for one in part], due_ms)
+
+
+def _parts(dues: Sequence[Due]) -> Iterator[Sequence[Due]]:
+    return (dues[at : at + PART] for at in range(0, len(dues), PART))
+
+
+def _addressed(
+    services: NoticeServices, facts: Facts, notice: Notice, dues: Sequence[Due], log: Log
+) -> Iterator[_Addressed]:
     is_read = notice.asks or notice.to.of_event is not None
-    told = facts.told(log, due.event) if is_read and due.event else None
-    is_said = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, told))
-    addresses, why = addresses_of(services, facts, notice, told), NO_ADDRESS if is_said else NOBODY
-    is_wanted = told is None or notice.text_kind != RECEIPT or facts.holds(notice, told)  # who opted out since is left
-    return _Addressed(due, told if notice.asks else None, addresses, why, is_wanted)
+    events = facts.told_all(log, [one.event for one in dues]) if is_read else {}
+    for due in dues:
+        told = events.get(due.event)
+        is_said = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, told))
+        addresses, why = addresses_of(services, facts, notice, told), NO_ADDRESS if is_said else NOBODY
+        is_wanted = told is None or notice.text_kind != RECEIPT or facts.holds(notice, told)  # who opted out is left
+        yield _Addressed(due, told if notice.asks else None, addresses, why, is_wanted)
 
 
 def addresses_of(services: NoticeServices, facts: Facts, notice: Notice, told: NoticeEvent | None) -> tuple[str, ...]:
@@ -126,13 +158,8 @@ class _Plan:
         self._services, self._notice, self._change, self._now_ms = services, notice, change, now_ms
 
     def letters(self, groups: Iterable[Sequence[_Addressed]]) -> int:
-        notice, change = self._notice, self._change
-        now = [[(one, change.due(one.due.key)) for one in group] for group in groups]
+        now = [[(one, self._change.due(one.due.key)) for one in group] for group in groups]
         found = [[one for one, due in group if due is not None and due.letter == WAITING] for group in now]
-        end_ms = None if notice.quiet is None else quiet_end_ms(notice.quiet, self._now_ms)
-        if end_ms is not None:
-            change.hold([key for group in found for key in _keys(group)], end_ms)
-            return 0
         return sum(self._letter(group) for group in found if group)
 
     def _letter(self, group: Sequence[_Addressed]) -> int:
