@@ -77,6 +77,14 @@ def test_a_key_is_called_by_the_field_that_names_it():
     assert [bare.name_of("card", "c-1"), named.name_of("device", "d-1")] == ["c-1", "d-1"]
 
 
+def test_a_key_is_called_by_its_name_before_its_label_and_never_by_a_hash():
+    fields = {"card": "c-1", "card_name": CARD, "shop": "m-1", "shop_label": "No. 1", "shop_name": "Corvane"}
+    shape = payment("card: text, card_name: text? hashed, shop: text, shop_label: text?, shop_name: text?")
+
+    assert summary_of(shape, fields, "EUR").names == {"shop": "Corvane"}
+    assert summary_of(shape, {**fields, "shop_name": None}, "EUR").names == {"shop": "No. 1"}
+
+
 def test_an_event_of_a_type_that_is_not_declared_any_more_says_nothing():
     assert summary_of(None, {"amount": "5.00"}, "EUR").line == ""
 

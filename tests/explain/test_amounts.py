@@ -85,6 +85,16 @@ def test_where_as_many_were_found_as_are_looked_for_there_may_be_more():
     assert [one and one.is_cut for one in found] == [True, False]
 
 
+def test_what_else_the_key_did_is_looked_at_too_so_payments_between_logins_are_cut_all_the_same():
+    mixed = [seen(2_000 - 20 * at, event=("payment", "login")[at % 2]) for at in range(EARLIER_MAX)]
+    old = [seen(REACH_MS / MINUTE_MS, event="login"), *mixed[1:]]
+    found = [found_by(card=past) for past in (mixed, mixed[1:], old)]
+
+    assert [one and (len(one.earlier), one.is_cut) for one in found] == [(50, True), (49, False), (49, False)]
+    assert chart(card=mixed).says[1].startswith("At least 50 payments in the 30 days before")
+    assert chart(card=[seen(at / 10) for at in range(EARLIER_MAX)][::-1]).says[0].startswith("At least 101 payments on")
+
+
 @pytest.mark.parametrize(
     ("when", "limit"),
     [
@@ -144,6 +154,6 @@ def test_the_band_holds_nine_of_ten_earlier_amounts_and_the_limit_is_a_line_whic
     assert near.band_says == ""
     assert one.says == [
         "No other payment on this card in the last 15 minutes.",
-        "20 payments in the 30 days before, nine of ten of them up to 14.00\N{NO-BREAK SPACE}EUR.",
+        "20 payments in the 30 days before, nine of ten of them between 10.00 and 14.00\N{NO-BREAK SPACE}EUR.",
         "Rule r compares amounts with 40.00\N{NO-BREAK SPACE}EUR.",
     ]

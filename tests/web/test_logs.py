@@ -20,6 +20,7 @@ from shroff.app.wiring import OutsideSystems
 from shroff.config import TEMPLATE_FOLDER
 from shroff.log.batch_in_progress import BatchInProgress
 from shroff.monitoring.bug_report import redacted
+from shroff.monitoring.doctor import Finding
 from shroff.runtime import logs
 from shroff.web.api import operating
 from tests.support.source_memory import MemorySource, MemoryTopic
@@ -105,7 +106,10 @@ def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, 
     run(bank, steps)
     monkeypatch.setattr(OutsideSystems, "open_source", lambda *_: MemorySource(topic, name="kafka"))
     health = app.open_exactly(bank).health
-    health.bug_report(health.doctor(), bank / "report.zip")
+    logs.failure(f"posting to https://hooks.example/{WORD}", ValueError())
+    findings = health.doctor()
+    findings.append(Finding("notices", "wrong", f"HTTPS://Hooks.example/{WORD} says no", f"Try tcp://h/?key={WORD}"))
+    health.bug_report(findings, bank / "report.zip")
     with zipfile.ZipFile(bank / "report.zip") as packed:
         parts = {name: packed.read(name).decode() for name in packed.namelist()}
 
@@ -116,6 +120,7 @@ def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, 
     assert json.loads(parts["settings.json"])["mail"]["smtp"] == "smtp://[covered]@h"
     hook = {"webhook": {"url": "https://hooks.example/services/key-in-path", "secret": "${HOOK}"}}
     assert redacted(hook)["webhook"] == {"url": "https://hooks.example/[covered]", "secret": "${HOOK}"}
+    assert redacted({"url": "HTTPS://h/key"}) == {"url": "HTTPS://h/[covered]"}
     for word in PLANTED:
         assert [line for line in lines if word in line] == []
         assert [name for name, text in parts.items() if word in text] == []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 USUAL: Final = ("merchant", "country", "city", "channel", "device")  # parts of names, in order of showing
 USUAL_MAX: Final = 5
 PAID: Final = ("merchant", "payee", "recipient", "beneficiary", "receiver", "shop")
-NAMES: Final = ("_name", "_label")  # a field such as merchant_name or card_label names the key of its entity to people
+NAMES: Final = ("_name", "_label")  # merchant_name or card_label names the key of its entity to people, in this order
 TEXT_MAX: Final = 120
 _BARE: Final = ("text", "choice")  # kinds whose values are understood without the field's name
 
@@ -99,7 +99,11 @@ NOTHING: Final = EventSummary("", "", ())
 
 
 def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: str) -> EventSummary:
-    """The summary of an event, by its fields as the log stores them."""
+    """The summary of an event, by its fields as the log stores them.
+
+    A key with a `_name` and a `_label` is called by its name: that was made for people, while a label may be a code.
+    A hashed field names nothing, since its hash says less than the id.
+    """
     if type_ is None:
         return NOTHING
     by_name = {field.name: field for field in type_.fields}
@@ -112,9 +116,10 @@ def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: s
     )
     names = {
         one.name.removesuffix(ending): str(fields[one.name])[:TEXT_MAX]
-        for ending in NAMES
+        for ending in reversed(NAMES)
         for one in type_.fields
-        if one.name.endswith(ending) and one.type.is_text and fields.get(one.name) is not None
+        if one.name.endswith(ending) and one.type.is_text and not one.shape.is_hashed
+        if fields.get(one.name) is not None
     }
     return EventSummary("" if amount is None else str(fields[amount.name]), currency, parts, names)
 

@@ -234,7 +234,7 @@ class AmountsBefore:
         entity: Whose key it is: that of the rule that hit, else the event's first one.
         own: That of the decision itself.
         earlier: Those of decided events of the same type in the 30 days before, by time.
-        is_cut: There may be more in the 30 days: only so many are looked at.
+        is_cut: There may be more in the 30 days: only so many decisions, of any type, are looked at.
         rule: The first rule that hit and compares amounts with a number, `limit`; empty where none does.
     """
 
@@ -275,7 +275,8 @@ def amounts_before(
             limits = ((rule.id, _limit(rule.when, name, definitions)) for rule in hit)
             rule, limit = next((one for one in limits if one[1] is not None), ("", None))
             ordered = sorted(found, key=lambda one: one.time_ms)
-            return AmountsBefore(entity, own, ordered, len(past) == EARLIER_MAX == len(found), rule, limit)
+            is_cut = len(past) == EARLIER_MAX and own.time_ms - REACH_MS < past[0].time_ms
+            return AmountsBefore(entity, own, ordered, is_cut, rule, limit)
     return None
 
 

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from operator import eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING, Final
 
@@ -84,7 +85,8 @@ def clause(teller: ValueWording, node: Node, *, is_true: bool = True) -> str:
         case InList():
             return f"{teller.noun(node.operand)} {is_} on the list {node.list}"
         case InValues():
-            return f"{teller.noun(node.operand)} {is_} {' or '.join(teller.noun(value) for value in node.values)}"
+            values = " or ".join(map(teller.noun, node.values))
+            return clock_words_of(teller, node, is_true=is_true) or f"{teller.noun(node.operand)} {is_} {values}"
     return ""
 
 
@@ -132,8 +134,12 @@ def counted_words(teller: ValueWording, left: Node, sign: str, limit: Literal) -
         return ""
     if wording.is_share or not wording.after:
         return ""
-    few = "" if left.type.kind == "money" else _FEW.get((sign, limit.value), "")
-    after = wording.one if few == "at least one" and wording.one else wording.after
+    if left.type.kind == "money":
+        few = "nothing" if sign == "==" and limit.value == 0 else ""
+    else:
+        few = _FEW.get((sign, limit.value), "")
+    is_one = few == "at least one" or (not few and limit.type.places == 0 and limit.value == 1)
+    after = wording.one if is_one and wording.one else wording.after
     return f"{few or SO_MANY[sign].format(limit_words(teller, left, limit))}{after}"
 
 
@@ -156,22 +162,38 @@ def limit_words(teller: ValueWording, left: Node, right: Literal) -> str:
 
 def clock_words(teller: ValueWording, node: Node, sign: str, limit: Literal) -> str:
     """An hour or a weekday beside a constant: `paid before 05:00 UTC`; empty for anything else."""
+    number = _exact(limit)
+    return "" if number is None else _clock(teller, node, lambda one: _COMPARED[sign](one, number))
+
+
+def clock_words_of(teller: ValueWording, node: Compare | InValues, *, is_true: bool = True) -> str:
+    """As `clock_words`, where a comparison or a list of values is true, or false; empty for one without constants."""
+    if isinstance(node, InValues):
+        among = [_exact(one) for one in node.values]
+        return "" if None in among else _clock(teller, node.operand, lambda one: (one in among) == is_true)
+    left, right, sign = turned(node)
+    return clock_words(teller, left, sign if is_true else _OPPOSITE[sign], right) if isinstance(right, Literal) else ""
+
+
+def _exact(node: Node) -> Decimal | None:
+    """The number that a constant is; None for anything else."""
+    node = unconverted(node)
+    if not (isinstance(node, Literal) and node.type.is_exact and isinstance(node.value, int)):
+        return None
+    return Decimal(node.value).scaleb(-node.type.places)
+
+
+def _clock(teller: ValueWording, node: Node, holds: Callable[[int], bool]) -> str:
     call = teller.plain(node)
     if not (isinstance(call, Call) and call.function in {"hour", "weekday"}):
         return ""
     every = range(24 if call.function == "hour" else len(DAYS))
-    fits = [one for one in every if isinstance(limit.value, int) and _COMPARED[sign](one, limit.value)]
+    fits = [one for one in every if holds(one)]
     if not fits or len(fits) == len(every):
         return ""
-    zone = zone_of(call)
-    words = _hours(fits, zone) if call.function == "hour" else f"{_weekdays(fits)} ({zone})"
-    return f"{done_by(call) or teller.noun(call.arguments[0])} {words}"
-
-
-def clock_words_of(teller: ValueWording, node: Compare) -> str:
-    """As `clock_words`, of a comparison; empty for one without a constant."""
-    left, right, sign = turned(node)
-    return clock_words(teller, left, sign, right) if isinstance(right, Literal) else ""
+    zone, done = zone_of(call), done_by(call)
+    words = _hours(fits, zone, "at " if done else "") if call.function == "hour" else f"{_weekdays(fits)} ({zone})"
+    return f"{done or teller.noun(call.arguments[0])} {words}"
 
 
 def done_by(call: Call) -> str:
@@ -194,15 +216,19 @@ def turned(node: Compare) -> tuple[Node, Node, str]:
     return left, right, node.operator
 
 
-def _hours(fits: Sequence[int], zone: str) -> str:
-    """Hours as times of the day: those before or from a limit, one, or all but one."""
-    first, last = fits[0], fits[-1]
-    if last - first + 1 > len(fits):
-        gap = next(one for one in range(24) if one not in fits)
-        return f"not between {gap:02d}:00 and {gap:02d}:59 {zone}"
+def _hours(fits: Sequence[int], zone: str, at: str) -> str:
+    """Hours as times of the day: those before, from or between limits, or all but those between."""
+    starts = [one for one in fits if one - 1 not in fits]
+    ends = [one for one in fits if one + 1 not in fits]
+    if len(starts) == 2 and (starts[0], ends[1]) == (0, 23):
+        return f"not {_between(ends[0] + 1, starts[1] - 1, zone, at)}"
+    return " or ".join(_between(first, last, zone, at) for first, last in zip(starts, ends, strict=True))
+
+
+def _between(first: int, last: int, zone: str, at: str) -> str:
     if first == 0:
         return f"before {last + 1:02d}:00 {zone}"
-    return f"at {first:02d}:00 {zone} or later" if last == 23 else f"between {first:02d}:00 and {last:02d}:59 {zone}"
+    return f"{at}{first:02d}:00 {zone} or later" if last == 23 else f"between {first:02d}:00 and {last:02d}:59 {zone}"
 
 
 def _weekdays(fits: Sequence[int]) -> str:

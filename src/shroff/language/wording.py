@@ -64,6 +64,7 @@ __all__ = [
     "Wording",
     "clause",
     "clock_words",
+    "clock_words_of",
     "counted_words",
     "first_of",
     "limit_words",
@@ -321,7 +322,8 @@ class ValueWording:
             case InList():
                 return f"{self.noun(node.operand)} on the list {node.list}"
             case InValues():
-                return f"{self.noun(node.operand)} one of {', '.join(self.noun(value) for value in node.values)}"
+                said = clock_words_of(self, node)
+                return said or f"{self.noun(node.operand)} one of {', '.join(map(self.noun, node.values))}"
 
 
 def _names_source(condition: Node | None) -> bool:

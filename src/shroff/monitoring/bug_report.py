@@ -38,7 +38,7 @@ _SECRET: Final = re.compile(
 )
 _REFERENCE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|[0-9]+[a-z%]*|true|false|[a-z]+://[^\s@?]*")
 _QUERY: Final = re.compile(r"(?<=\?)\S+")
-_PATH: Final = re.compile(r"(https?://[^/?\s]+/)\S+")  # that of a webhook may be its key
+_PATH: Final = re.compile(r"(?i)(https?://[^/?\s]+/)\S+")  # that of a webhook may be its key
 
 
 def write_bug_report(places: ProjectPaths, log: OpenLog, findings: Sequence[Finding], file: Path) -> list[str]:
@@ -75,6 +75,11 @@ def redacted(settings: Any, key: str = "") -> Any:
     text = str(settings)
     if _SECRET.search(key) and not _REFERENCE.fullmatch(text):
         return COVERED
+    return _covered(text)
+
+
+def _covered(text: str) -> str:
+    """A text without what looks secret or personal, and without paths and queries of addresses."""
     return _PATH.sub(rf"\1{COVERED}", _QUERY.sub(COVERED, scrubbed(text)))
 
 
@@ -83,7 +88,7 @@ def _clean(value: Any) -> Any:
         return {name: _clean(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_clean(one) for one in value]
-    return scrubbed(value) if isinstance(value, str) else value
+    return _covered(value) if isinstance(value, str) else value
 
 
 def _versions() -> dict[str, Any]:
@@ -133,4 +138,4 @@ def _counts(log: OpenLog) -> dict[str, Any]:
                 **asdict(found.counts()),
             }
     except ShroffError as error:
-        return {"error": scrubbed(str(error))}
+        return {"error": _covered(str(error))}

@@ -31,6 +31,7 @@ from shroff.language.wording import (
     ValueWording,
     Wording,
     clock_words,
+    clock_words_of,
     counted_words,
     first_of,
     limit_words,
@@ -167,9 +168,9 @@ class _Speaker:
             case InList():
                 return f"{self._what(node.operand)} {is_} on the list {node.list}"
             case InValues():
-                return (
-                    f"{self._what(node.operand)} {is_} {' or '.join(self._teller.noun(value) for value in node.values)}"
-                )
+                if timed := clock_words_of(self._teller, node, is_true=is_ == "is"):
+                    return f"it is {timed}"
+                return f"{self._what(node.operand)} {is_} {' or '.join(map(self._teller.noun, node.values))}"
             case FeatureValue():
                 meant = self._teller.plain(node)
                 if isinstance(meant, Compare) and (first := first_of(self._teller, meant)):

@@ -94,11 +94,13 @@ def _sentences(
 
     of = f"on this {found.entity.replace('_', ' ')}"
     together = money(sum((one.value for one in recent), Decimal(0)), currency)
-    first = f"{many(len(recent))} {of} in the last 15 minutes, {together} together."
+    least = "At least " if found.is_cut else ""  # of the earliest ones, which may not be all
+    first = f"{'' if before else least}{many(len(recent))} {of} in the last 15 minutes, {together} together."
     said = [first if len(recent) > 1 else f"No other {noun} {of} in the last 15 minutes."]
     if before:
-        normal = "" if usual is None else f", nine of ten of them up to {money(f'{usual[1]:.2f}', currency)}"
-        said.append(f"{'At least ' if found.is_cut else ''}{many(len(before))} in the 30 days before{normal}.")
+        low, high = usual or (0.0, 0.0)
+        range_ = f", nine of ten of them between {money(f'{low:.2f}')} and {money(f'{high:.2f}', currency)}"
+        said.append(f"{least}{many(len(before))} in the 30 days before{range_ if usual else ''}.")
     if found.limit is not None:
         said.append(f"Rule {found.rule} compares amounts with {money(found.limit, currency)}.")
     return said
