@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,8 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import TransientError, UsageError
 from shroff.people.store import AuditFilter
 from shroff.web.api import hooks
+from shroff.web.api.health import Kept
+from shroff.web.pages.sources import _reasons
 from tests.support.webs import Answered, Asker, Browser, asker, run
 from tools.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, posted
 
@@ -362,6 +365,30 @@ def test_sources_that_change_count_once_they_are_applied(bank, outside):
 
     served(bank, steps)
     assert refused(bank)[0] == ("hooks/topic", "m-1")
+
+
+@pytest.mark.parametrize("has_values", [True, False])
+def test_reasons_that_differ_by_values_are_one_without_card_numbers_and_the_rest_is_counted(has_values: bool):
+    def kept(reason: str, fixed_by: str = "") -> Kept:
+        return Kept(1, SimpleNamespace(source="hooks/topic", reason=reason), "", is_withheld=True, fixed_by=fixed_by)
+
+    same = ["card: found '4111111111111111'; hash it"] * 3
+    numbers = [f"amount: found the number {number}.125, which has more than 2 places" for number in range(20)]
+    quoted = [f"id: the name's {text!r} is 'no id'." for text in ("it's", "a \\'", "both'\"")]
+    others = [f"field_{letter} lacks" for letter in "abcd"]
+    entries = [kept(one) for one in (*others, *same, *numbers, *quoted)]
+    found = _reasons([*entries, kept("mended", "payment/p-1")], has_values=has_values)
+
+    assert found == {
+        "topic": [
+            ("amount: found the number …, which has more than 2 places", 20),
+            ("card: found '[covered]'; hash it" if has_values else "card: found …; hash it", 3),
+            ("id: the name's … is ….", 3),
+            ("field_a lacks", 1),
+            ("field_b lacks", 1),
+            ("other reasons", 2),
+        ]
+    }
 
 
 def test_the_screen_shows_what_came_and_why_the_rest_did_not_and_has_actions(bank, outside, monkeypatch):

@@ -336,6 +336,19 @@ def test_problems_are_pages_for_people(bank):
     run(bank, steps)
 
 
+def test_a_failing_count_of_cases_takes_no_page_down_and_the_error_page_asks_for_none(bank, monkeypatch):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        def fails(_who: object) -> int:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+        await let_in(asks, browser)
+        monkeypatch.setattr(asks.service.queue_count, "of", fails)
+        assert [(await browser.get(path)).status for path in ("/nosuch", "/me")] == [404, 200]
+        assert ["open cases are not counted" in words for words in asks.told] == [True]
+
+    run(bank, steps)
+
+
 def test_a_page_may_run_and_load_only_what_is_of_this_service(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await let_in(asks, browser)

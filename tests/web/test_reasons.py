@@ -63,12 +63,17 @@ def test_what_there_is_no_time_for_is_told_meanwhile_and_once(first_reasons: Fir
     assert teller.told == {"p-0": 1, "p-1": 1, "p-2": 1, "p-3": 1}
 
 
-def test_what_could_not_be_told_is_tried_again(first_reasons: FirstReasons, teller: Teller):
+def test_what_could_not_be_told_is_tried_again_a_minute_later(teller: Teller):
     teller.may.set()
-    for _ in range(2):
-        assert first_reasons.of(NAMES[3:], 20) == {NAMES[3]: None}
+    now_s, times = [0.0], list[int]()
+    found = FirstReasons(SimpleNamespace(history=teller), lambda: now_s[0])
+    for at_s, within_s in ((0, 20), (59, 0), (59, None), (61, 20), (119, 20)):
+        now_s[0] = at_s
+        assert found.of(NAMES[3:], within_s) == {NAMES[3]: None}
+        times.append(teller.told["p-3"])
+    found.end()
 
-    assert teller.told == {"p-3": 2}
+    assert times == [1, 1, 1, 2, 2]
 
 
 def test_who_waits_however_long_it_takes_is_told_before_what_others_asked_for(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from threading import current_thread
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -20,7 +23,9 @@ from tests.web.test_live import bank, payment, post, run
 __all__ = ["bank"]
 
 
-def done_with(monkeypatch: pytest.MonkeyPatch, *came: int, steps: list[Callable[[], object]]) -> list[str]:
+def done_with(
+    monkeypatch: pytest.MonkeyPatch, *came: int, steps: list[Callable[[], object]], is_ending: bool = False
+) -> list[str]:
     """Let these steps be done while so many events come before each look; gives what was told."""
     told, left = list[str](), list(came)
 
@@ -29,15 +34,12 @@ def done_with(monkeypatch: pytest.MonkeyPatch, *came: int, steps: list[Callable[
             raise asyncio.CancelledError
         return left.pop(0)
 
-    async def in_thread(function: Callable[[], object]) -> object:
-        return function()
-
     monkeypatch.setattr(warming, "BEGIN_S", 0.0)
     monkeypatch.setattr(warming, "_came", coming)
     monkeypatch.setattr(warming, "steps", lambda _service: iter(steps))
     monkeypatch.setattr(warming, "ask_ahead", lambda _service, found: steps.append(found))
     with suppress(asyncio.CancelledError):
-        asyncio.run(warming.keep_warm(SimpleNamespace(in_thread=in_thread, tell=told.append)))
+        asyncio.run(warming.keep_warm(SimpleNamespace(is_ending=is_ending, tell=told.append)))
     return told
 
 
@@ -64,6 +66,28 @@ def test_reasons_are_made_ahead_unless_so_many_events_come_that_nobody_reads_the
     done_with(monkeypatch, warming.FEW_IN_A_LOOK + 1, warming.FEW_IN_A_LOOK, 0, steps=asked)
 
     assert asked == [warming._newest] * 2
+
+
+def test_a_step_keeps_no_process_from_ending_and_none_begins_then(monkeypatch):
+    is_daemon = list[bool]()
+    for is_ending in (False, True):
+        steps = [lambda: is_daemon.append(current_thread().daemon)]
+        done_with(monkeypatch, 0, steps=steps, is_ending=is_ending)
+
+    assert is_daemon == [True]
+
+
+@pytest.mark.parametrize(
+    ("is_ready", "seq", "is_done"),
+    [(True, warming.HEAVY_MAX, True), (True, warming.HEAVY_MAX + 1, False), (False, 0, False)],
+)
+def test_what_takes_long_is_left_out_on_standby_and_for_a_long_log(is_ready: bool, seq: int, is_done: bool):
+    service = MagicMock(is_ready=is_ready, work=SimpleNamespace(seq=seq))
+    service.board.is_behind = False
+    looks = [step.func if isinstance(step, partial) else step for step in warming.steps(service)]
+
+    assert service.health.look in looks
+    assert [one in looks for one in (service.label_board.look, service.weighings.look)] == [is_done] * 2
 
 
 @pytest.mark.slow
@@ -99,7 +123,7 @@ def test_pages_are_made_ready_and_live_has_all_reasons_when_it_opens(bank: Path,
         await until(lambda: ("payment", "p-2") in asked)
         chore.cancel()
         monkeypatch.setattr(reasons, "of", tell)
-        await asyncio.to_thread(tell, sorted(asked), 20.0)
+        await asyncio.to_thread(tell, sorted(asked), None)
         page = (await browser.get("/live")).body.decode()
         assert page.count("Paid at m-1") == len(asked) == 2
         assert "data-why" not in page

@@ -88,7 +88,7 @@ class Application:
         except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - the outermost of a request: the service goes on
-            response = await self._refused(request, problem_of(error, name, self.tell))
+            response = self._refused(request, problem_of(error, name, self.tell))
         if request.leaves_body:
             response.headers["connection"] = "close"
         if request.method == "HEAD":
@@ -110,10 +110,10 @@ class Application:
             if not self._under_way[sender]:
                 del self._under_way[sender]
 
-    async def _refused(self, request: Request, error: ProblemError) -> Response:
+    def _refused(self, request: Request, error: ProblemError) -> Response:
         """A problem, as a page for whoever looks at pages."""
         if request.signed_in is not None and request.wants_page:
-            return await problem_page(self.service, request, error)
+            return problem_page(self.service, request, error)
         return refused(error)
 
     async def _route(self, request: Request) -> Route:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from shroff.errors import ShroffError
 from shroff.people.access import Right, Who
+from shroff.runtime.logs import failure
 from shroff.web.http.messages import Request
 from shroff.web.http.static import static
 from shroff.web.pages.words import FILTERS
@@ -95,6 +96,9 @@ async def open_cases(service: Service, who: Who) -> int | None:
         return await service.in_thread(service.queue_count.of, who)
     except ShroffError:  # a page of what is wrong is shown all the same
         return None
+    except Exception as error:  # noqa: BLE001 - a number in the top bar takes no page down
+        service.tell(failure("open cases are not counted", error))
+        return None
 
 
 def open_cases_html(count: int | None) -> str:
@@ -104,12 +108,19 @@ def open_cases_html(count: int | None) -> str:
 
 async def page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
     """A page for somebody who is signed in."""
+    assert request.signed_in is not None
+    return _page(service, request, template, status, await open_cases(service, request.signed_in.who), shown)
+
+
+def _page(
+    service: Service, request: Request, template: str, status: int, count: int | None, shown: Mapping[str, Any]
+) -> Response:
     signed_in = request.signed_in
     assert signed_in is not None
     screens = screens_of(service, signed_in.who)
     here = next((screen.path for screen in screens if request.path.startswith((screen.path, *screen.below))), "")
     place = service.work.seq if service.is_ready else None
-    count, user = await open_cases(service, signed_in.who), signed_in.user
+    user = signed_in.user
     seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, user.zone, user.theme)
     return alone(template, status, seen=seen, **shown)
 
@@ -124,8 +135,8 @@ def see_other(path: str) -> Response:
     return RedirectResponse(path, 303, {"content-type": HTML})
 
 
-async def problem_page(service: Service, request: Request, error: ProblemError) -> Response:
-    """Error page for somebody who is signed in."""
-    found = await page(service, request, "problem.html", error.status, error=error, path=request.path)
+def problem_page(service: Service, request: Request, error: ProblemError) -> Response:
+    """Error page for somebody who is signed in. It asks for nothing that may fail, such as the count of cases."""
+    found = _page(service, request, "problem.html", error.status, None, {"error": error, "path": request.path})
     found.headers.update(error.headers or {})
     return found

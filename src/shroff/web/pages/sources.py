@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
 from shroff.errors import ShroffError, UsageError
 from shroff.people.access import Right
+from shroff.runtime.logs import scrubbed
 from shroff.web.api.health import Kept, entries
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 PATH: Final = "/sources"
 ENTRIES_LOOKED: Final = 200  # of quarantine, the newest, whose reasons are shown,
 REASONS_SHOWN: Final = 5  # these most frequent ones of a source
+QUOTED: Final = re.compile(  # values, as `events.raw_values.shown` names them
+    r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+    r"|(?:(?<=the number )|(?<=the time )|(?<=the duration ))\S+?(?=[,;.]?(?:\s|$))"
+)
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -57,7 +63,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         sources=found,
         pulled=await service.in_thread(service.project.pulled.all),
         read=read,
-        reasons=_reasons(kept),
+        reasons=_reasons(kept, has_values=request.who.may(Right.READ_PERSONAL)),
         unopened={named.name: words for named, _, _ in found if (words := _why_unopened(service, named.name))},
         failing=sum(bool(one.counts.failing) for one in read),
         waiting=sum(subscription.state == "pending" for _, _, subscriptions in found for subscription in subscriptions),
@@ -68,14 +74,25 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
     )
 
 
-def _reasons(kept: Iterable[Kept]) -> dict[str, list[tuple[str, int]]]:
-    """Why rows are in quarantine, by the name of their source: the most frequent reasons with their counts."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+def _reasons(kept: Iterable[Kept], *, has_values: bool) -> dict[str, list[tuple[str, int]]]:
+    """Why rows are in quarantine, by the name of their source: the most frequent reasons with their counts, and others.
+
+    Reasons that differ by the values that they quote are one reason. A value is shown where all of them quote it.
+    """
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for one in kept:
         way, _, rest = one.entry.source.partition("/")
         if way in {"hooks", "pulled", "read"} and not one.fixed_by:
-            found[rest.partition("/")[0]][one.entry.reason] += 1
-    return {name: counter.most_common(REASONS_SHOWN) for name, counter in found.items()}
+            reason = scrubbed(one.entry.reason)
+            found[rest.partition("/")[0]][QUOTED.sub("…", reason)].append(reason)
+    return {name: _counted(alike, has_values=has_values) for name, alike in found.items()}
+
+
+def _counted(alike: Mapping[str, Sequence[str]], *, has_values: bool) -> list[tuple[str, int]]:
+    named = [(words[0] if has_values and len(set(words)) == 1 else bare, len(words)) for bare, words in alike.items()]
+    rows = sorted(named, key=lambda row: -row[1])
+    others = sum(count for _, count in rows[REASONS_SHOWN:])
+    return [*rows[:REASONS_SHOWN], *([("other reasons", others)] if others else [])]
 
 
 def _why_unopened(service: Service, name: str) -> str:

@@ -26,6 +26,7 @@ EXPLAINED_KEPT: Final = 64  # some ten thousand bytes each
 EXPLAINED_FRESH_S: Final = 60.0  # a model may come back, and the index reaches further
 WITHIN_S: Final = 0.1  # for which a page waits for reasons that nobody asked for before
 WAITING_MAX: Final = 200
+AFTER_FAILURE_S: Final = 60.0  # what could not be told is not tried again before: a model's file may be gone for days
 
 Named = tuple[str, str]  # the type and id of an event
 
@@ -52,6 +53,7 @@ class FirstReasons:
         self._lock = Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reasons")
         self._explained: Fresh[Explained] = Fresh(EXPLAINED_KEPT, clock_s)
+        self._failed: Fresh[bool] = Fresh(KEPT, clock_s)
 
     def explained(self, event: str, id_: str) -> Explained:
         """The explanation of a decision, a minute old at most: queue, case and decision page ask for the same one.
@@ -72,12 +74,15 @@ class FirstReasons:
         names = list(dict.fromkeys(events))
         with self._lock:
             unknown = [named for named in names if named not in self._kept]
+        failed = [named for named in unknown if self._failed.peek(named, AFTER_FAILURE_S)]
+        unknown = [named for named in unknown if named not in failed]
         if within_s is None:
             found = {named: self._told(named) for named in unknown}
         else:
             asked = self._ask(unknown)
             wait(asked.values(), within_s)
             found = {named: one.result() for named, one in asked.items() if one.done() and not one.cancelled()}
+        found.update(dict.fromkeys(failed))
         with self._lock:
             for named in names:
                 if named in self._kept:
@@ -109,6 +114,7 @@ class FirstReasons:
         try:
             reason = self._project.history.first_reason(*named)
         except ShroffError:  # it may be told another time
+            self._failed.get(named, lambda: True, AFTER_FAILURE_S)
             return None
         normal = f"{reason.normal} for {reason.whose}" if reason is not None and reason.normal else ""
         first = None

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from shroff.cases import reading
@@ -33,6 +35,7 @@ PAUSE_S: Final = 0.02  # before each step
 FEW: Final = 2  # events that may come meanwhile
 EVERY_S: Final = 2.0  # between two looks for decisions that wait for their reasons
 FEW_IN_A_LOOK: Final = 100  # events: of more nobody reads each one, and a page fills in what it lacks
+HEAVY_MAX: Final = 200_000  # events of a log: of a longer one Labels may take seconds and a hundred megabytes at first
 FIRST_TEMPLATES: Final = ("login.html", "queue.html", "live.html", "peek.html", "case.html", "decision.html")
 Step = Callable[[], object]
 
@@ -41,10 +44,12 @@ async def keep_warm(service: Service) -> None:
     """Do all that, and make reasons ahead until it is canceled."""
     await asyncio.sleep(BEGIN_S)
     for step in steps(service):
+        if service.is_ending:
+            return
         while await _came(service, PAUSE_S) > FEW:
             pass
         await _done(service, step)
-    while True:
+    while not service.is_ending:
         if await _came(service, EVERY_S) <= FEW_IN_A_LOOK:
             await _done(service, partial(ask_ahead, service, _newest))
 
@@ -59,8 +64,9 @@ def steps(service: Service) -> Iterator[Step]:
     yield partial(ask_ahead, service, _newest)
     yield from (partial(environment().get_template, name) for name in templates if name not in FIRST_TEMPLATES)
     yield service.health.look
-    yield partial(service.label_board.look, None)
-    yield partial(service.weighings.look, "", "", WhatIf())
+    if service.is_ready and service.work.seq <= HEAVY_MAX:  # neither where it stands by: nobody looks there
+        yield partial(service.label_board.look, None)
+        yield partial(service.weighings.look, "", "", WhatIf())
     for _ in range(LOOKED_BACK // BLOCK):
         if service.board.is_behind:
             yield service.board.read_on
@@ -100,9 +106,19 @@ async def _came(service: Service, within_s: float) -> int:
 
 
 async def _done(service: Service, step: Step) -> None:
-    """Do a step on a thread. What fails is told to who opens the page."""
+    """Do a step on a thread of its own, which no end waits for. What fails is told to who opens the page."""
+    done: Future[object] = Future()
+    done.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            done.set_result(step())
+        except Exception as error:  # noqa: BLE001 - who waits for it has it
+            done.set_exception(error)
+
+    Thread(target=run, name="warming", daemon=True).start()
     try:
-        await service.in_thread(step)
+        await asyncio.wrap_future(done)
     except ShroffError:  # there is no log yet, no champion, no disk
         return
     except Exception as error:  # noqa: BLE001 - the outermost loop of this chore: the service goes on
