@@ -13,6 +13,7 @@ from shroff.language import parser
 from shroff.language.values import show_duration
 from shroff.language.yaml import reading as yamlreading
 from shroff.log import ruletests
+from shroff.log.columns import lines
 from shroff.people import throttle
 from shroff.project import schedules
 from shroff.web import server, service
@@ -143,6 +144,11 @@ def _events() -> list[Row]:
             "messages with an invalid signature per second from one network",
             f"{service.UNKNOWN_RATE:,.0f}",
             "answered at this pace",
+        ),
+        (
+            "memory for texts of posted lists that may come again, and as much for messages of sources",
+            _bytes(lines.LIVE_TEXTS_BYTES_MAX),
+            "the texts of a field are dropped",
         ),
         ("waiting time of the oldest event", _s(limits.age_s_max), f"503 {RETRY}"),
         (

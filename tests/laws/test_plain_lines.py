@@ -18,7 +18,7 @@ from shroff.events.formats.plain import plain_reader
 from shroff.events.intake import Submission
 from shroff.events.validation import EventValidator
 from shroff.log.columns.lines import EventRun, LineOrigin
-from shroff.log.columns.read_lines import LineForm, ReadLines
+from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom
 from tests.support.effort import examples, times
 from tests.support.projects import definitions
 
@@ -119,7 +119,7 @@ def test_a_line_that_goes_the_short_way_is_what_the_door_makes_of_it():
 
 
 def law_of_runs(outcomes: Counter[bool]) -> None:
-    form, codec = LineForm(TYPE), Codec(TYPE)
+    form, codec = LineForm(TYPE, TextRoom()), Codec(TYPE)
 
     def careful(line: Line) -> Submission:
         return Submission("x", line.place, bytes, "payment", refusal="odd")
@@ -180,7 +180,7 @@ TOKENS = [
 
 @pytest.mark.parametrize("field", ["amount", "count", "large", "rate", "note", "kind", "paid", "id", "at"])
 def test_tokens_that_are_no_values_are_left_to_the_door(field: str):
-    form, whole = LineForm(TYPE), {name: json.dumps(value) for name, value in USUAL.items()}
+    form, whole = LineForm(TYPE, TextRoom()), {name: json.dumps(value) for name, value in USUAL.items()}
     texts = ["{" + ",".join(f'"{name}":{text}' for name, text in (whole | {field: one}).items()) for one in TOKENS]
     raws = [f"{text}{end}".encode() for text in texts for end in ("}", "} \r\n", "}}", "},", ",}", "", "} x", "}\n{}")]
     read = ReadLines.of(raws, form)
@@ -210,7 +210,7 @@ def test_only_short_texts_that_are_as_they_are_stored_are_remembered():
     assert list(moments) == ["Z", ".250Z"]
 
 
-@pytest.mark.parametrize("shape", ["real?", "duration?", "text? hashed"])
+@pytest.mark.parametrize("shape", ["real?", "duration?", "text? hashed", "text? personal"])
 def test_types_that_are_stored_in_another_form_have_no_short_way(shape: str):
     changed = definitions({"events.yaml": f"{EVENTS}    more: {shape}\n", **OTHERS})
 

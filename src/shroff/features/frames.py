@@ -86,7 +86,7 @@ class Codes:
     def restore(self, values: list[Any]) -> None:
         """Continue with the `values` of another dictionary; all holders of this one see them."""
         self.values, self.known = values, _Known(values)
-        self._translated = WeakKeyDictionary[Dictionary, NDArray[np.int64]]()
+        self._translated = WeakKeyDictionary[Dictionary, tuple[NDArray[np.int64], int]]()  # with room, how many of it
 
     def of(self, values: Sequence[Any]) -> NDArray[np.int64]:
         """The codes of values; new ones get the next code."""
@@ -99,10 +99,13 @@ class Codes:
     def of_coded(self, coded: Coded) -> NDArray[np.int64]:
         """The codes of a column that another dictionary codes. Cost: a step of Python for each value new to it."""
         values = coded.dictionary.values
-        found = self._translated.get(coded.dictionary, np.full(1, -1, np.int64))
-        if len(found) <= len(values):
-            new = self._of_different(values[len(found) - 1 :])
-            found = self._translated[coded.dictionary] = np.concatenate([found[:-1], new, found[-1:]])
+        count = len(values)
+        found, filled = self._translated.get(coded.dictionary, (np.full(1, -1, np.int64), 0))
+        if filled < count:
+            if count >= len(found):  # a missing one stays at its end
+                found = np.append(found[:filled], np.full(max(count, 2 * filled) - filled + 1, -1, np.int64))
+            found[filled:count] = self._of_different(values[filled:])
+            self._translated[coded.dictionary] = found, count
         return found.take(coded.codes)
 
     def _of_different(self, values: list[Any]) -> NDArray[np.int64]:
@@ -299,13 +302,7 @@ def _codes_of_tuples(parts: Sequence[Coded], codes: Codes) -> NDArray[np.int64]:
     for part in parts[1:]:
         together = places * (len(part.dictionary.values) + 1) + part.codes
         _, first, places = np.unique(together, return_index=True, return_inverse=True)
-    values = [[*part.dictionary.values, None] for part in parts]
-    keys = [tuple(known[code] for known, code in zip(values, one, strict=True)) for one in _rows_of(parts, first)]
-    return codes.of([None if None in key else key for key in keys])[places]
-
-
-def _rows_of(parts: Sequence[Coded], rows: NDArray[np.int64]) -> Iterable[tuple[int, ...]]:
-    return zip(*(part.codes[rows].tolist() for part in parts), strict=True)
+    return codes.of(joined_key([values_of(part.take(first).column()) for part in parts], len(first)))[places]
 
 
 def joined_key(parts: list[list[Value]], count: int) -> list[Any]:

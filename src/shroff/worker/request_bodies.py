@@ -16,7 +16,7 @@ from shroff.events.formats.lines import Line
 from shroff.events.formats.plain import plain_reader
 from shroff.events.intake import FieldMistakes, Intake, Submission
 from shroff.events.mapping import LABEL
-from shroff.log.columns.lines import LIVE_MIN, LineForms, LineOrigin
+from shroff.log.columns.lines import LIVE_MIN, LIVE_TEXTS_BYTES_MAX, LineForms, LineOrigin
 from shroff.log.event_notes import POSTED
 from shroff.project.definitions import Definitions
 from shroff.worker.serving.lines import latest, timely
@@ -51,7 +51,7 @@ class RequestReader:
         self.definitions, self._intake, self._now_ms = definitions, intake, now_ms
         types = definitions.events.types
         self._plain = {name: found for name, one in types.items() if (found := plain_reader(one)) is not None}
-        self._forms = LineForms()
+        self._forms = LineForms(LIVE_TEXTS_BYTES_MAX)
 
     @property
     def types(self) -> Sequence[str]:

@@ -23,13 +23,14 @@ from shroff.events.formats.lines import Line, Lines, place_of
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.features.frames import Coded
 from shroff.language.columns import Column, values_of
-from shroff.log.columns.read_lines import LineForm, ReadLines
+from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom
 from shroff.runtime.progress import Progress, batched, counted
 from shroff.streams.log_columns import JoinedTexts
 
 RUN: Final = 4_096  # lines that are read at once
 COLUMNS_MIN: Final = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
 LIVE_MIN: Final = 64  # the same of events that were sent together: so few are read as quickly by themselves
+LIVE_TEXTS_BYTES_MAX: Final = 32 << 20  # of the numbered texts of all types that one door of a service keeps
 One = TypeVar("One")
 
 
@@ -268,8 +269,8 @@ class _Columns(Mapping[str, Column | Coded]):
 class LineForms:
     """Reads runs of lines, of each type by a form that is made for the first: compiled code may have to be made."""
 
-    def __init__(self) -> None:
-        self._forms: dict[str, LineForm] = {}
+    def __init__(self, texts_bytes_max: int | None = None) -> None:
+        self._forms, self._room = dict[str, LineForm](), TextRoom(texts_bytes_max)
 
     def run(
         self,
@@ -285,7 +286,7 @@ class LineForms:
             careful: Gives the submission of an odd line by its number; it is asked for all of them, in their order.
             latest_ms: Lines of events that happened later are odd.
         """
-        form = self._forms.get(type_.name) or self._forms.setdefault(type_.name, LineForm(type_))
+        form = self._forms.get(type_.name) or self._forms.setdefault(type_.name, LineForm(type_, self._room))
         try:
             read = ReadLines.of(raws, form, latest_ms)
         except UnicodeDecodeError:

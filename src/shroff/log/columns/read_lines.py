@@ -32,15 +32,29 @@ _KINDS: Final = {
     "time": kernel.TIME,
 }
 _TEXTS: Final = frozenset({kernel.TEXT, kernel.CHOICE})
-TEXTS_BYTES_MAX: Final = 64 << 20  # of the texts of a field that are numbered: above it, their numbers start again
+TEXTS_BYTES_MAX: Final = 64 << 20  # of the numbered texts of a field
 _KEY: Final[Key] = (np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64)))
 _SLACK: Final = bytes(32)  # texts are copied by whole vectors
+
+
+class TextRoom:
+    """Memory for the numbered texts of some types: of each field so much, or all together, whose fields share it."""
+
+    def __init__(self, bytes_max: int | None = None) -> None:
+        self._bytes_max, self.fields = bytes_max, dict[str, int]()  # of texts, of each type
+
+    @property
+    def of_field(self) -> int:
+        """The bytes that a field has; above them, its numbers start again."""
+        if self._bytes_max is None:
+            return TEXTS_BYTES_MAX
+        return min(TEXTS_BYTES_MAX, self._bytes_max // max(sum(tuple(self.fields.values())), 1))
 
 
 class LineForm:
     """The lines of a type as compiled code reads them, whose fields all are of types that JSON has."""
 
-    def __init__(self, type_: EventType) -> None:
+    def __init__(self, type_: EventType, room: TextRoom) -> None:
         self.type, self.codec = type_, Codec(type_)
         self.kinds = [_KINDS[one.type.kind] for one in type_.fields]
         self.names = _joined([msgspec.json.encode(one.name) + b":" for one in type_.fields])
@@ -52,6 +66,7 @@ class LineForm:
         self.order = np.array(by_canonical_key(type_), np.int64)
         self._texts: dict[int, TextCodes] = {}
         self._is_coded = [one.type.is_text and one.name != type_.id_field for one in type_.fields]
+        self._room, room.fields[type_.name] = room, sum(self._is_coded)
         self.extra_bytes = len(self.names[0]) + kernel.NUMBER_BYTES * sum(kind not in _TEXTS for kind in self.kinds)
 
     def texts(self, number: int) -> TextCodes | None:
@@ -59,7 +74,7 @@ class LineForm:
         if not self._is_coded[number]:
             return None
         found = self._texts.get(number)
-        if found is None or found.size > TEXTS_BYTES_MAX:
+        if found is None or found.size > self._room.of_field:
             found = self._texts[number] = TextCodes()
         return found
 

@@ -16,7 +16,7 @@ from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.wire import MESSAGE_BYTES_MAX
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.language.values import show_duration
-from shroff.log.columns.lines import LIVE_MIN, EventRun, LineForms, LineOrigin
+from shroff.log.columns.lines import LIVE_MIN, LIVE_TEXTS_BYTES_MAX, EventRun, LineForms, LineOrigin
 from shroff.project.definitions import Definitions
 from shroff.streams.source import Taken
 
@@ -41,7 +41,7 @@ class Inflow:
     def __init__(self, intake: Intake, definitions: Definitions, now_ms: Callable[[], int], *, is_live: bool) -> None:
         self._intake, self._definitions, self._now_ms, self._is_live = intake, definitions, now_ms, is_live
         self._readers: dict[_Kind, _Reader] = {}
-        self._forms = LineForms()
+        self._forms = LineForms(LIVE_TEXTS_BYTES_MAX)
         self.unwanted: dict[tuple[str, str], str] = {}
 
     def submissions(self, found: Sequence[Taken]) -> Sequence[Submission]:
