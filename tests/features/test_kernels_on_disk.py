@@ -26,6 +26,7 @@ from shroff.features.kernels import numbers as kernel_numbers
 from shroff.features.kernels import windows
 from shroff.features.kernels.native import Native
 from shroff.features.kernels.numbers import KERNEL_FILES, digest_of_kernels
+from shroff.log.columns.read_lines import kernels
 
 SOURCE = """
 from shroff.features.kernels.native import entry_point
@@ -304,7 +305,7 @@ def _beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         python.write_text(f'#!/bin/sh\necho $$ "$@" > {noted}\n{script}\n')
         python.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(python))
-        monkeypatch.setattr(demo_kernels, "natives", lambda: [SimpleNamespace(is_lacking=True)])
+        monkeypatch.setattr(demo_kernels, "natives", lambda _: [SimpleNamespace(is_lacking=True)])
         monkeypatch.setattr(config, "threads", lambda: 2)
         return noted
 
@@ -321,6 +322,12 @@ def test_every_kernel_is_compiled_with_an_image_and_before_the_tests():
     assert sorted(one.__name__ for one in kept) == sorted([*named, *["_hash_slices"] * sha256.has_instructions()])
 
 
+def test_what_lines_that_are_sent_together_call_is_compiled_beside_a_service():
+    kept = demo_kernels.natives(demo_kernels.LIVE)
+
+    assert {one.__name__ for one in kept[-4:]} == {one.__name__ for one in kernels()}, "the last that are compiled"
+
+
 def test_the_demo_waits_for_kernels_that_are_compiled_beside_it(beside: Callable[[str], Path], tmp_path: Path):
     gate = tmp_path / "gate"
     os.mkfifo(gate)
@@ -329,7 +336,7 @@ def test_the_demo_waits_for_kernels_that_are_compiled_beside_it(beside: Callable
     with demo_kernels.kernels_beside(lambda: gate.write_text("told")) as wait:
         wait()
 
-        assert noted.read_text().endswith("import NATIVE, keep_kernels; keep_kernels(NATIVE)\n")
+        assert noted.read_text().endswith(f"import keep_kernels; keep_kernels({demo_kernels.NATIVE!r})\n")
 
 
 def test_a_demo_that_ends_early_leaves_nothing_that_compiles(beside: Callable[[str], Path]):
@@ -349,7 +356,7 @@ def test_nothing_is_compiled_beside_it_without_need_or_room(
 ):
     noted = beside("exit 1")
     monkeypatch.setattr(config, "threads", lambda: threads)
-    monkeypatch.setattr(demo_kernels, "natives", lambda: [SimpleNamespace(is_lacking=is_lacking)])
+    monkeypatch.setattr(demo_kernels, "natives", lambda _: [SimpleNamespace(is_lacking=is_lacking)])
 
     with demo_kernels.kernels_beside(pytest.fail) as wait:
         wait()

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from shroff.events.formats.wire import JsonDecoder
 from shroff.events.intake import Intake, Submission
+from shroff.log.columns import lines as line_runs
 from shroff.log.columns.lines import sent_of, together
+from shroff.log.columns.read_lines import kernels
 from shroff.streams.source import Taken
 from shroff.web.api.events import _response, shown
-from shroff.worker import request_bodies
 from shroff.worker.request_bodies import RequestReader, TooMuchError
 from shroff.worker.request_queue import PendingRequest, RequestQueue
-from shroff.worker.serving import lines as inflows
 from shroff.worker.serving.lines import Inflow
 from tests.laws.test_line_runs import CHANGES, LABELS, PROJECT, START_MS, payments, runs_of
 from tests.support.effort import examples, times
@@ -131,9 +131,10 @@ def law(way: Callable[[Given], list[object]], seen: list[bool]) -> None:
 
 
 def as_runs(way: Callable[[Given], list[object]], given_: Given, seen: list[bool] | None = None) -> list[object]:
+    for kernel in kernels():
+        kernel.keep()
     with runs_of(16, seen), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(request_bodies, "LIVE_MIN", 1)
-        patch.setattr(inflows, "LIVE_MIN", 1)
+        patch.setattr(line_runs, "LIVE_MIN", 1)
         return way(given_)
 
 

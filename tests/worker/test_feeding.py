@@ -15,8 +15,11 @@ import pytest
 from shroff.app import project as app
 from shroff.app.wiring import OutsideSystems
 from shroff.config import TEMPLATE_FOLDER
+from shroff.engine.step import Engine, PlacedColumns
 from shroff.errors import UsageError
 from shroff.log.batch_in_progress import BatchInProgress
+from shroff.log.columns.lines import LIVE_MIN, EventRun
+from shroff.log.columns.read_lines import kernels
 from shroff.worker.request_queue import RequestQueue
 from shroff.worker.serving import named_reader, several
 from tests.support.source_memory import MemorySource, MemoryTopic
@@ -167,6 +170,39 @@ def test_a_message_that_the_program_fails_at_is_found_and_all_others_are_decided
 
     assert "p-17" not in ids
     assert (len(ids), offsets[PARTS[0]], len(refused)) == (39, "40", 1)
+
+
+def test_an_event_of_a_long_list_that_the_engine_fails_at_is_found_and_all_others_are_decided(bank, topic, monkeypatch):
+    for kernel in kernels():
+        kernel.keep()
+    step, failed, cut = Engine.step, list[tuple[bool, int]](), list[int]()
+    part = EventRun.__getitem__
+
+    def fails(engine: Engine, batch):
+        is_run = isinstance(batch, PlacedColumns)
+        if "p-17" in (batch.ids if is_run else [one.event.id for one in batch]):
+            failed.append((is_run, len(batch)))
+            raise ZeroDivisionError
+        return step(engine, batch)
+
+    def noted(run: EventRun, at):
+        found = part(run, at)
+        cut.extend([len(found)] if isinstance(found, EventRun) and len(found) < len(run) else [])
+        return found
+
+    monkeypatch.setattr(Engine, "step", fails)
+    monkeypatch.setattr(EventRun, "__getitem__", noted)
+    answers = list[object]()
+
+    async def steps(asks: Asker) -> None:
+        found = await asks.ask("POST", "/api/v1/events/payment", [payment(number) for number in range(LIVE_MIN)])
+        answers.extend(found.json())
+
+    run(bank, steps)
+
+    assert [at for at, one in enumerate(answers) if "outcome" not in one] == [17]
+    assert stored(bank)[0] == sorted(f"p-{number}" for number in range(LIVE_MIN) if number != 17)
+    assert (failed[0], failed[-1][1], set(cut) >= {LIVE_MIN // 16, 1}) == ((True, LIVE_MIN), 1, True), (failed, cut)
 
 
 def test_a_source_that_cannot_be_read_on_is_told_and_posts_go_on(bank, topic):

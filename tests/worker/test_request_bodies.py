@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from types import FunctionType
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shroff.events.formats.wire import JsonDecoder
 from shroff.events.intake import Intake
+from shroff.features.kernels.native import Native
+from shroff.log.columns import lines as line_runs
+from shroff.log.columns import read_lines
+from shroff.log.columns.lines import LIVE_MIN, EventRun
+from shroff.log.columns.read_lines import kernels
 from shroff.replay.compare import verify_online
+from shroff.streams.source import Taken
+from shroff.web.api.events import PARTS_AT_ONCE
 from shroff.worker.request_bodies import COUNT_MAX, DEPTH_MAX, RequestReader, TooMuchError, depth, is_too_deep
+from shroff.worker.serving.lines import Inflow
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, definitions, writer
 
@@ -162,3 +172,62 @@ def test_what_is_refused_again_and_again_in_a_request_is_read_once(monkeypatch, 
         (one.event, one.refusal, one.raw()) for one in expected
     ]
     assert [list(one) for one in mistakes] == found_alone
+
+
+# ---- many at once, as columns
+
+
+def listed(count: int) -> bytes:
+    return b"[%s]" % b",".join(raw(id=f"p{number}") for number in range(count))
+
+
+def is_run(one: RequestReader, count: int = LIVE_MIN) -> bool:
+    submissions, _ = one.many("payment", listed(count), "me", are_lines=False)
+    assert [each.event.id for each in submissions if each.event] == [f"p{number}" for number in range(count)]
+    return isinstance(submissions, EventRun)
+
+
+def test_a_long_list_is_read_as_columns_but_never_waits_for_the_compiler(monkeypatch, tmp_path):
+    for kernel in kernels():
+        kernel.keep()
+    one = reader()
+    with monkeypatch.context() as patch:
+        lacking = Native("void(int64)", FunctionType(compile("1", "x", "eval"), {}, "lacking"))
+        patch.setattr(Native, "_path", lambda _: tmp_path / "x.kernel")
+        patch.setattr(line_runs, "kernels", lambda: [*kernels(), lacking])
+        assert not is_run(one)
+        (tmp_path / "x.kernel").touch()
+        assert is_run(one)
+
+    assert not is_run(one, LIVE_MIN - 1)
+    assert PARTS_AT_ONCE + 1 < LIVE_MIN, "a list that the event loop reads is no run"
+
+
+def test_a_list_of_a_project_with_unique_fields_is_read_one_by_one():
+    assert not is_run(
+        reader(changes={"events.yaml": FILES["events.yaml"].replace("card: text?", "card: text? unique")})
+    )
+
+
+@pytest.mark.parametrize("error", [RuntimeError, TypeError])
+def test_where_the_compiled_reader_fails_events_are_read_one_by_one_and_that_is_told_once(monkeypatch, error):
+    def fail(*_: object) -> None:
+        raise error("a marker")
+
+    for kernel in kernels():
+        kernel.keep()
+    monkeypatch.setattr(read_lines.kernel, "scan_lines", fail)
+    monkeypatch.setattr(line_runs, "kernels", list)
+    told, found = list[str](), definitions()
+    intake = Intake(found.events, found.settings, str)
+    one = RequestReader(found, intake, lambda: NOW_MS, told.append)
+    inflow = Inflow(intake, found, lambda: NOW_MS, is_live=True, tell=told.append)
+    lines = [JsonDecoder().line(number, raw(id=f"p{number}")) for number in range(LIVE_MIN)]
+
+    for _ in range(2):
+        assert not is_run(one)
+        polled = inflow.submissions([Taken("payments/0", "payment", "jsonl", lines, "")])
+        assert len([each for each in polled if each.event]) == LIVE_MIN
+
+    assert len(told) == 2, "by each door once"
+    assert all("read one by one from now on" in each and error.__name__ in each for each in told)

@@ -1,4 +1,4 @@
-"""Kernels for training and scoring, compiled in a second process while the demo compiles the window kernels.
+"""Kernels compiled in a second process: for training while the demo begins, for long lists while a service works.
 
 The compiler holds the interpreter's lock, so a thread would save nothing. What is compiled is
 kept on disk, where the demo finds it when its training begins.
@@ -16,6 +16,14 @@ from typing import Final
 from shroff import config
 from shroff.features.kernels.native import Native
 
+_STORE: Final = (
+    "shroff.adapters.log.columns:count_pieces into_columns into_rows write_lines find_each find_digits find_edges"
+)
+_CODES: Final = "shroff.log.columns.ids:hash_texts code_texts"
+_LINES: Final = "shroff.log.columns.line_kernel:scan_lines write_bodies"
+# What takes many events that were sent together: what stores them first, for they are read one by one as long as what
+# reads them is not there.
+LIVE: Final = (_STORE, _CODES, _LINES)
 # What `project.train` calls, the longest to compile first. One that is missing here is compiled when it is called.
 NATIVE: Final = (
     "shroff.features.batch.backfill_words:take_records",
@@ -25,7 +33,7 @@ NATIVE: Final = (
     "shroff.features.batch.backfill_kernels:fill_series survey find_late_keys find_own_rows sort_rows copy_in copy_out",
     "shroff.features.batch.backfill_kernels:count_keys scatter scatter_flags",
     "shroff.features.batch.backfill_values:link_values",
-    "shroff.log.columns.ids:hash_texts code_texts",
+    _CODES,
     "shroff.models.trees.walker:add_leaves make_scores",
     "shroff.engine.kernels.rows:write_rows join_slices",
     "shroff.engine.kernels.sha256:kernels",
@@ -38,9 +46,9 @@ OTHERS: Final = (
     "shroff.features.batch.backfill_values:rank_values",
     "shroff.log.columns.ids:code_integers take_events",
     "shroff.log.columns.kernel:read_durations read_integers read_reals read_truths",
-    "shroff.log.columns.line_kernel:scan_lines write_bodies",
     "shroff.lake.kernel:find_last_text find_parts",
-    "shroff.adapters.log.columns:count_pieces into_columns into_rows write_lines find_each find_digits find_edges",
+    _LINES,
+    _STORE,
     "shroff.analytics.funnel_steps:follow",
 )
 
@@ -61,17 +69,21 @@ def keep_kernels(listed: Sequence[str] = (*NATIVE, *OTHERS)) -> None:
         kernel.keep()
 
 
+def _nothing() -> None:
+    """Nothing is compiled, or nobody asks: there is nothing to wait for, and to tell."""
+
+
 @contextmanager
-def kernels_beside(tell: Callable[[], None]) -> Iterator[Callable[[], None]]:
+def kernels_beside(tell: Callable[[], None] = _nothing, listed: Sequence[str] = NATIVE) -> Iterator[Callable[[], None]]:
     """Compile beside the block what is not on disk; gives a way to wait for it, which calls `tell` if it must.
 
     It stays undone on a machine with one core, or where nothing can be kept on disk. Whatever
     went wrong there is met, and told, where the kernel is called.
     """
-    if config.threads() < 2 or not any(kernel.is_lacking for kernel in natives()):
+    if config.threads() < 2 or not any(kernel.is_lacking for kernel in natives(listed)):
         yield _nothing
         return
-    code = f"from {__name__} import NATIVE, keep_kernels; keep_kernels(NATIVE)"
+    code = f"from {__name__} import keep_kernels; keep_kernels({listed!r})"
     quiet = subprocess.DEVNULL
     beside = subprocess.Popen(  # noqa: S603 (this Python, with a constant)
         [sys.executable, "-P", "-c", code], stdin=quiet, stdout=quiet, stderr=quiet
@@ -87,7 +99,3 @@ def kernels_beside(tell: Callable[[], None]) -> Iterator[Callable[[], None]]:
     finally:
         beside.kill()
         beside.wait()
-
-
-def _nothing() -> None:
-    """Nothing is compiled, so there is nothing to wait for."""

@@ -114,6 +114,7 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
             if value is not None:
                 raise UsageError(f"{name} is for one lane: name it with --lane.")
         return run_lanes(session, ends)
+    from shroff.cli.demo_kernels import LIVE, kernels_beside
     from shroff.web.metrics_port import worker_port
 
     stop = Event()
@@ -121,6 +122,7 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
         end_with(options.ends_with)
     with (
         traces.exporting(__version__),
+        kernels_beside(listed=LIVE),
         _ended_cleanly(stop),
         session.project.live.worker(
             sources,

@@ -51,6 +51,7 @@ def serve(
     worker, the service also delivers to sinks, saves state and prunes. Ctrl-C answers the accepted requests, then
     stops.
     """
+    from shroff.cli.demo_kernels import LIVE, kernels_beside
     from shroff.people import links
     from shroff.people.access import Role
     from shroff.people.keys import all_keys
@@ -77,7 +78,7 @@ def serve(
                 session.say(f"No API key exists yet. Create one: shroff keys create NAME --role {Role.SERVICE}")
 
         options = ServiceOptions(Limits(rate=rate), stands_by=stands_by, reads_source=reads_source, watches=watches)
-        with traces.exporting(__version__):
+        with traces.exporting(__version__), kernels_beside(listed=LIVE):
             service = serve(project, gate, desk, listening, options, tell=logs.tell, begun=begun)
     work, requests = service.work, sum(service.requests.counts.values())
     document = {

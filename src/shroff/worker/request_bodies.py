@@ -16,9 +16,10 @@ from shroff.events.formats.lines import Line
 from shroff.events.formats.plain import plain_reader
 from shroff.events.intake import FieldMistakes, Intake, Submission
 from shroff.events.mapping import LABEL
-from shroff.log.columns.lines import LIVE_MIN, LIVE_TEXTS_BYTES_MAX, LineForms, LineOrigin
+from shroff.log.columns.lines import LineOrigin, LiveForms
 from shroff.log.event_notes import POSTED
 from shroff.project.definitions import Definitions
+from shroff.runtime.progress import unheard
 from shroff.worker.serving.lines import latest, timely
 
 SOURCE: Final = POSTED
@@ -45,13 +46,22 @@ class RequestReader:
     """Reads requests for one version of a project.
 
     Cost: 2 µs for an event of nine fields in the form in which the log stores it, 10 for any other.
+
+    Args:
+        tell: Told of a mistake of this program that costs speed alone.
     """
 
-    def __init__(self, definitions: Definitions, intake: Intake, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        definitions: Definitions,
+        intake: Intake,
+        now_ms: Callable[[], int],
+        tell: Callable[[str], None] = unheard,
+    ) -> None:
         self.definitions, self._intake, self._now_ms = definitions, intake, now_ms
         types = definitions.events.types
         self._plain = {name: found for name, one in types.items() if (found := plain_reader(one)) is not None}
-        self._forms = LineForms(LIVE_TEXTS_BYTES_MAX)
+        self._forms = LiveForms(definitions.events, tell)
 
     @property
     def types(self) -> Sequence[str]:
@@ -115,7 +125,7 @@ class RequestReader:
             return one
 
         run = None
-        if type_name in self._plain and len(found) >= LIVE_MIN:
+        if type_name in self._plain and self._forms.take(len(found)):
             type_, origin = self.definitions.events.types[type_name], LineOrigin(SOURCE, len(found), lambda _: place)
             run = self._forms.run(type_, found, careful, [origin], latest(self.definitions, self._now_ms()))
         return run or [careful(at) for at in range(len(found))], mistakes

@@ -200,7 +200,7 @@ class LiveWork:
             return None
 
         def opened(writer: Writer) -> Inflow:
-            return Inflow(place.intake(), writer.definitions, place.now_ms, is_live=True)
+            return Inflow(place.intake(), writer.definitions, place.now_ms, is_live=True, tell=tell)
 
         several, outside = self._opened.systems.named_read, OutsideSystems(self._opened)
         if several:

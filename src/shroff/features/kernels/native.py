@@ -84,6 +84,11 @@ class Native:
         path = self._path()
         return path is not None and not path.is_file()
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether a call needs no compiler: it is loaded, or its machine code is on disk."""
+        return self._call is not None or ((path := self._path()) is not None and path.is_file())
+
     def keep(self) -> None:
         """Compile it and keep it on disk, where that is not done yet; nothing is called."""
         self._load()

@@ -16,20 +16,21 @@ from typing import Final, NamedTuple, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.events.definitions import EventType
+from shroff.events.definitions import Events, EventType
 from shroff.events.event import Event
 from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line, Lines, place_of
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.features.frames import Coded
 from shroff.language.columns import Column, values_of
-from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom
+from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom, kernels
+from shroff.runtime.logs import failure
 from shroff.runtime.progress import Progress, batched, counted
 from shroff.streams.log_columns import JoinedTexts
 
 RUN: Final = 4_096  # lines that are read at once
 COLUMNS_MIN: Final = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
-LIVE_MIN: Final = 64  # the same of events that were sent together: so few are read as quickly by themselves
+LIVE_MIN: Final = 256  # the same of events that were sent together: so few are decided as quickly by themselves
 LIVE_TEXTS_BYTES_MAX: Final = 32 << 20  # of the numbered texts of all types that one door of a service keeps
 One = TypeVar("One")
 
@@ -286,12 +287,44 @@ class LineForms:
             careful: Gives the submission of an odd line by its number; it is asked for all of them, in their order.
             latest_ms: Lines of events that happened later are odd.
         """
+        read = self._read(type_, raws, latest_ms)
+        return None if read is None else EventRun(read, {at: careful(at) for at in read.odd}, origins)
+
+    def _read(self, type_: EventType, raws: Sequence[bytes], latest_ms: int | None) -> ReadLines | None:
         form = self._forms.get(type_.name) or self._forms.setdefault(type_.name, LineForm(type_, self._room))
         try:
-            read = ReadLines.of(raws, form, latest_ms)
+            return ReadLines.of(raws, form, latest_ms)
         except UnicodeDecodeError:
             return None
-        return EventRun(read, {at: careful(at) for at in read.odd}, origins)
+
+
+class LiveForms(LineForms):
+    """The same for events that were sent: they wait for no compiler. What fails once is told, and not tried again.
+
+    Args:
+        events: Their types; with a unique field among them a run is taken one by one, and would gain nothing.
+    """
+
+    def __init__(self, events: Events, tell: Callable[[str], None]) -> None:
+        super().__init__(LIVE_TEXTS_BYTES_MAX)
+        self._tell, self._is_off, self._is_at_hand = tell, any(map(events.has_unique, events.types)), False
+
+    def take(self, count: int) -> bool:
+        """Whether so many lines are read as a run."""
+        if self._is_off or count < LIVE_MIN:
+            return False
+        self._is_at_hand = self._is_at_hand or all(kernel.is_at_hand for kernel in kernels())
+        return self._is_at_hand
+
+    def _read(self, type_: EventType, raws: Sequence[bytes], latest_ms: int | None) -> ReadLines | None:
+        try:
+            return super()._read(type_, raws, latest_ms)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever it is: the lines are read one by one)
+            self._is_off = True
+            self._tell(failure("events that are sent together are read one by one from now on", error))
+            return None
 
 
 def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str | None = None) -> Iterator[Submission]:

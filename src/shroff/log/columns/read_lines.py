@@ -15,6 +15,7 @@ from shroff.events.definitions import EventType, Field
 from shroff.events.event import Codec, by_canonical_key
 from shroff.events.readers import ID_LENGTH_MAX, TEXT_BYTES_MAX
 from shroff.features.frames import Coded
+from shroff.features.kernels.native import Native
 from shroff.language.columns import Column
 from shroff.log.columns import line_kernel as kernel
 from shroff.log.columns.kernel import THERE
@@ -195,6 +196,13 @@ class ReadLines:
         found = _cut(whole.decode() if whole.isascii() else whole, firsts.tolist(), lasts.tolist())
         texts[:] = found if whole.isascii() else [one.decode() for one in found]
         return texts, valid
+
+
+def kernels() -> Sequence[Native]:
+    """What compiled code reads lines and makes columns of them."""
+    from shroff.log.columns.ids import code_texts, hash_texts
+
+    return kernel.scan_lines, kernel.write_bodies, hash_texts, code_texts
 
 
 def _planned(field: Field, choice: int, *, is_id: bool) -> list[int]:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
 from shroff.events.readers import ID_LENGTH_MAX
+from shroff.log.columns.lines import LIVE_MIN
 from shroff.log.writer import DUPLICATE, REFUSED, UNTAKEN, WAITING, Answer
 from shroff.people.access import Right
 from shroff.people.audit import Act
@@ -44,7 +45,7 @@ KNOWN_AT: Final = "shroff-known-at"
 SENT: Final = "sent"
 LABELS_TOLD: Final = 20  # of those of one request that the record shows
 READ_AT_ONCE: Final = 16 * 1024  # bytes that are read on the event loop; what is longer would hold up the others
-PARTS_AT_ONCE: Final = 300  # commas and line ends of a list
+PARTS_AT_ONCE: Final = LIVE_MIN - 2  # commas and line ends of a list: so many events are read one by one
 EVENTS_AT_ONCE: Final = 50  # each takes 80 µs where it has mistakes; 10,000 empty ones take 30 KB and 0.8 s
 SHOWN_AT_ONCE: Final = 200  # answers
 ONE_BYTES_MAX: Final = 1024 * 1024  # an event's texts are at most 65,536 bytes each

@@ -16,8 +16,9 @@ from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.wire import MESSAGE_BYTES_MAX
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.language.values import show_duration
-from shroff.log.columns.lines import LIVE_MIN, LIVE_TEXTS_BYTES_MAX, EventRun, LineForms, LineOrigin
+from shroff.log.columns.lines import EventRun, LineOrigin, LiveForms
 from shroff.project.definitions import Definitions
+from shroff.runtime.progress import unheard
 from shroff.streams.source import Taken
 
 WORDS_MAX: Final = 200  # characters of an error's words that stand in a reason
@@ -34,14 +35,25 @@ class Inflow:
     Args:
         now_ms: The clock: what is given arrives now.
         is_live: Whether lines arrive, as those of files do not.
+        tell: Told of a mistake of this program that costs speed alone.
+        in_runs: Whether many lines may be one run; who looks at each of them has no use for that.
 
     `unwanted` has messages that are refused whatever they say, by part and place, with the reason.
     """
 
-    def __init__(self, intake: Intake, definitions: Definitions, now_ms: Callable[[], int], *, is_live: bool) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        definitions: Definitions,
+        now_ms: Callable[[], int],
+        *,
+        is_live: bool,
+        tell: Callable[[str], None] = unheard,
+        in_runs: bool = True,
+    ) -> None:
         self._intake, self._definitions, self._now_ms, self._is_live = intake, definitions, now_ms, is_live
         self._readers: dict[_Kind, _Reader] = {}
-        self._forms = LineForms(LIVE_TEXTS_BYTES_MAX)
+        self._forms = LiveForms(definitions.events, tell) if in_runs else None
         self.unwanted: dict[tuple[str, str], str] = {}
 
     def submissions(self, found: Sequence[Taken]) -> Sequence[Submission]:
@@ -55,9 +67,9 @@ class Inflow:
 
     def _run(self, found: Sequence[Taken]) -> EventRun | None:
         """Many lines of one type that has a short way, of whatever parts, as a run; None for others."""
-        lines = [(taken, line) for taken in found for line in taken.lines]
-        if len(lines) < LIVE_MIN:
+        if self._forms is None or not self._forms.take(sum(len(taken.lines) for taken in found)):
             return None
+        lines = [(taken, line) for taken in found for line in taken.lines]
         types = [self._reader(taken).short for taken in found]
         if types[0] is None or any(type_ is not types[0] for type_ in types):
             return None

@@ -234,7 +234,10 @@ class Worker(Leader):
 
     def _leading(self, term: LeaderTerm) -> Leading:
         place, self._intake = self._place, self._place.intake()
-        inflow = Inflow(self._intake, term.writer.definitions, place.now_ms, is_live=self._is_live)
+        definitions, has_lane = term.writer.definitions, self._lane is not None  # a lane looks at each message
+        inflow = Inflow(
+            self._intake, definitions, place.now_ms, is_live=self._is_live, tell=term.tell, in_runs=not has_lane
+        )
         inflow.unwanted = self._poison.unwanted
         lane = None if self._lane is None else self._lane.leading(term.log, term.writer, term.inbox)
         passing_over = None if self._is_live else PassingOver(term.log, self._intake, place.now_ms)
