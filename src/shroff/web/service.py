@@ -301,13 +301,11 @@ class Service:
 
     def _begun(self, writer: Writer) -> RequestReader:
         """On the thread of the log: this process leads. What was read before counts where events are read as then."""
-        now, before, project = writer.definitions, self.reader, self.project
+        now, before = writer.definitions, self.reader
         if before is None or (before.definitions.events, before.definitions.settings) != (now.events, now.settings):
-            self.reader = RequestReader(
-                now, project.taking.intake(keeps_hashes=False), project.opened.now_ms, self.tell
-            )
-        assert self.reader is not None
-        return self.reader
+            intake = self.project.taking.intake(keeps_hashes=False)
+            before = self.reader = RequestReader(now, intake, self.project.opened.now_ms, self.tell)
+        return before
 
     @property
     def state(self) -> str:
