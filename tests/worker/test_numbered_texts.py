@@ -10,12 +10,12 @@ import pytest
 from shroff.events.formats.wire import JsonDecoder
 from shroff.events.intake import Intake
 from shroff.features.frames import Coded, Codes, ColumnFrame, Dictionary
+from shroff.log.columns import lines
 from shroff.log.columns.lines import EventRun
+from shroff.log.columns.read_lines import kernels
 from shroff.log.columns.text_codes import BESIDE
 from shroff.streams.source import Taken
-from shroff.worker import request_bodies
 from shroff.worker.request_bodies import RequestReader
-from shroff.worker.serving import lines as inflows
 from shroff.worker.serving.lines import Inflow
 from tests.support.projects import NOW_MS, definitions
 
@@ -73,13 +73,14 @@ def test_new_keys_cost_a_batch_what_they_are_and_not_what_is_known(entity: str):
 
 @pytest.mark.parametrize("door", ["lists", "messages"])
 def test_numbered_texts_of_all_types_together_have_a_bound(monkeypatch: pytest.MonkeyPatch, door: str):
-    most, size = 200_000, 64
-    for module in (request_bodies, inflows):
-        monkeypatch.setattr(module, "LIVE_TEXTS_BYTES_MAX", most)
+    for kernel in kernels():
+        kernel.keep()
+    most, size = 200_000, lines.LIVE_MIN
+    monkeypatch.setattr(lines, "LIVE_TEXTS_BYTES_MAX", most)
     reader, decoder = RequestReader(PROJECT, INTAKE, lambda: NOW_MS), JsonDecoder()
     inflow = Inflow(INTAKE, PROJECT, lambda: NOW_MS, is_live=True)
     numbered, sizes = dict[tuple[str, str], Dictionary](), list[int]()
-    for first in range(0, 30 * size, size):
+    for first in range(0, 15 * size, size):
         for type_, line in LINES.items():
             raws = [(line % (at, at, at)).encode() for at in range(first, first + size)]
             if door == "lists":
