@@ -161,7 +161,7 @@ class KeptTexts:
     def wrote(self, path: str, text: str) -> None:
         """Note what this process has just written, while nobody else may: the next reads give this text itself."""
         if "\r" not in text:
-            self._written[path] = _stamp(os.stat(path)), text  # noqa: PTH116 (as below)
+            self._written[path] = _stamp(path), text
 
     def written(self, path: str) -> str | None:
         """The text of a file that this process wrote a moment ago, to the byte; None of any other."""
@@ -169,7 +169,7 @@ class KeptTexts:
         if found is None:
             return None
         with suppress(OSError):
-            stamp = _stamp(os.stat(path))  # noqa: PTH116 (as below)
+            stamp = _stamp(path)
             if found[0] == stamp and time.time_ns() - max(stamp[2:]) < SETTLED_NS:
                 return found[1]
         self._written.pop(path, None)
@@ -180,7 +180,7 @@ class KeptTexts:
         if (written := self.written(path)) is not None:
             return written
         try:
-            stamp = _stamp(os.stat(path))  # noqa: PTH116 (a thousand times)
+            stamp = _stamp(path)
         except OSError:
             return config.text_of(config.bytes_of(path), name, problems)
         kept = self._kept.get(path)
@@ -193,7 +193,8 @@ class KeptTexts:
         return text
 
 
-def _stamp(found: os.stat_result) -> tuple[int, ...]:
+def _stamp(path: str) -> tuple[int, ...]:
+    found = os.stat(path)  # noqa: PTH116 (of a thousand files; a Path would take as long as the question)
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 

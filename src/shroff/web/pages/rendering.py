@@ -112,6 +112,11 @@ async def page(service: Service, request: Request, template: str, status: int = 
     return _page(service, request, template, status, await open_cases(service, request.signed_in.who), shown)
 
 
+def part(service: Service, request: Request, template: str, /, **shown: Any) -> Response:
+    """A part that a script puts into a page of somebody who is signed in: it has no navigation, nor its count."""
+    return _page(service, request, template, 200, None, shown)
+
+
 def _page(
     service: Service, request: Request, template: str, status: int, count: int | None, shown: Mapping[str, Any]
 ) -> Response:

@@ -27,7 +27,7 @@ from shroff.web.pages.cases.answers import also_from, offer
 from shroff.web.pages.cases.casework import Line, Where, amount, line_of, toast
 from shroff.web.pages.charts.windows import FeatureTexts
 from shroff.web.pages.decision import Looked, Subject, decision_path, looked
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.rendering import page, part, see_other
 from shroff.web.pages.rules.lists import NOTHING
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ async def why(service: Service, request: Request) -> Response:
     if not told and row.outcome != "approve" and document["score"] is not None:
         told = [f"score {document['score']:.4f}"]
     stored = told[0] if told else ""
-    return await page(service, request, "row_why.html", why=found.get((row.event, row.id)), stored=stored)
+    return part(service, request, "row_why.html", why=found.get((row.event, row.id)), stored=stored)
 
 
 ROUTES: Final = (

@@ -38,7 +38,7 @@ from shroff.web.pages.cases.casework import (
     where_from,
     where_of,
 )
-from shroff.web.pages.rendering import open_cases, open_cases_html, page, see_other
+from shroff.web.pages.rendering import open_cases, open_cases_html, page, part, see_other
 
 if TYPE_CHECKING:
     from shroff.cases.store import Cursor
@@ -170,7 +170,7 @@ async def peek(service: Service, request: Request) -> Response:
     where, number = where_of(request.query_params), number_of(request)
     found = await done(service, opened, service, request.who, number)
     currency, may_work = service.cases.currency, request.who.may(Right.WORK_CASES)
-    return await page(service, request, "peek.html", found=found, where=where, currency=currency, may_work=may_work)
+    return part(service, request, "peek.html", found=found, where=where, currency=currency, may_work=may_work)
 
 
 async def why(service: Service, request: Request) -> Response:
@@ -179,7 +179,7 @@ async def why(service: Service, request: Request) -> Response:
     detail = await done(service, reading.detail, service.cases, request.who, number)
     top = top_of(detail.alerts[-EVENTS_MAX:])
     found = await service.in_thread(events_of, service, [] if top is None else [top], None)
-    return await page(service, request, "row_why.html", why=found[0].why if found else None, stored=detail.case.reason)
+    return part(service, request, "row_why.html", why=found[0].why if found else None, stored=detail.case.reason)
 
 
 async def claim_next(service: Service, request: Request) -> Response:
