@@ -69,7 +69,10 @@ def processes() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def dask() -> Iterator[Any]:
+    names = ("MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = [os.environ.get(name) for name in names]
     yield from started(lambda: DaskBackend(workers=2))
+    assert [os.environ.get(name) for name in names] == before, "Dask's variables outlive its cluster in this process"
 
 
 @pytest.fixture(scope="module")

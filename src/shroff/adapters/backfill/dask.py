@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, TypeVar
 
 from shroff.errors import StateError, TransientError, UsageError
@@ -52,6 +52,7 @@ class DaskBackend:
         )
         cluster: Any = address
         if address is None:
+            self._opened.enter_context(_variables_put_back(config.get("distributed.nanny.pre-spawn-environ")))
             try:
                 cluster = LocalCluster(
                     n_workers=workers,
@@ -120,6 +121,20 @@ class DaskBackend:
 
     def close(self) -> None:
         self._opened.close()
+
+
+@contextmanager
+def _variables_put_back(names: Iterable[str]) -> Iterator[None]:
+    """Leave these variables as they were: Dask sets them in this process for those it starts, and never back."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _array(files: TrainingFiles, columns: Sequence[str]) -> Any:
