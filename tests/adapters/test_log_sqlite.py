@@ -6,6 +6,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from contextlib import closing, suppress
@@ -179,6 +180,19 @@ def test_a_reader_takes_no_lock_and_changes_nothing(path):
     reader.close()
     assert path.read_bytes() == bytes_before
     writer.close()
+
+
+def test_a_writer_beside_a_reader_of_its_process_keeps_its_write_ahead_log_when_others_have_read(path):
+    reader = SqliteLog(logged(path, everything(1, 3)), read_only=True)
+    assert reader.last_seq() == 3
+    with closing(SqliteLog(path)) as writer, closing(reader):
+        writer.append(everything(4, 3))
+        read = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM decisions'); c.close()"
+        subprocess.run([sys.executable, "-c", read, str(path)], check=True)
+        writer.append(everything(7, 3))
+
+        with closing(SqliteLog(path, read_only=True)) as later:
+            assert later.last_seq() == reader.last_seq() == 9
 
 
 def test_a_program_that_holds_the_file_is_waited_for_and_then_named(path, monkeypatch):

@@ -335,9 +335,14 @@ def _prepare(connection: sqlite3.Connection, path: Path, max_bytes: int | None) 
 
 
 def _close_off(path: Path) -> None:
-    """Others than owner and group need not read the file; what SQLite makes beside it has the same rights."""
+    """Others than owner and group need not read the file; what SQLite makes beside it has the same rights.
+
+    Only a new file is opened: closing one drops all locks that this process's connections have on it (POSIX), and the
+    next process that ends its reading would delete the write-ahead log under them.
+    """
     with suppress(OSError):  # what is wrong SQLite says
-        private(path, "ab").close()
+        if not path.exists():
+            private(path, "ab").close()
         for one in path.parent.glob(f"{path.name}*"):
             if one.stat().st_mode & 0o007:
                 one.chmod(one.stat().st_mode & 0o770)
