@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -27,6 +29,9 @@ from tests.worker.test_feeding import until
 
 FIRST, SECOND, THIRD = (f"00-{letter * 32}-{'1' * 16}-01" for letter in "abc")
 UNSAMPLED = f"00-{'d' * 32}-{'1' * 16}-00"
+LOST = (
+    "does not accept spans. They are lost until it does; events are decided as before. SHROFF_LOG_LEVEL=debug shows why"
+)
 
 
 class Receiver:
@@ -36,13 +41,15 @@ class Receiver:
         self.spans: dict[str, list[tuple[str, str, dict[str, object]]]] = {}
         self.resources: list[dict[str, object]] = []
         self.raw = b""
+        self.status = 200  # what it answers; it takes spans with 200 alone
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.take(gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body)
-                self.send_response(200)
+                if receiver.status == 200:
+                    receiver.take(gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body)
+                self.send_response(receiver.status)
                 self.send_header("content-length", "0")
                 self.end_headers()
 
@@ -116,6 +123,10 @@ def test_events_have_their_spans_in_the_trace_that_they_came_with(receiver, tmp_
     assert "d" * 32 not in receiver.spans  # whoever sent it decided not to trace it
     own = [spans for trace, spans in receiver.spans.items() if trace not in {"a" * 32, "b" * 32}]
     assert any([name for name, _, _ in spans][:3] == ["decide", "commit", "ingest"] for spans in own)
+    sizes = [
+        told["shroff.batch.size"] for spans in receiver.spans.values() for name, _, told in spans if name == "ingest"
+    ]
+    assert all(sizes)  # a commit of offsets alone has no spans
     assert receiver.resources[0]["service.name"] == "shroff"
     assert receiver.resources[0]["service.version"] == "1.2"
     assert b"p-1" not in receiver.raw
@@ -142,6 +153,35 @@ def test_a_delivery_has_a_span_in_the_traces_of_its_commits_and_says_if_it_fails
     told = [one for name, _, one in receiver.spans["c" * 32] if name == "deliver"]
     assert told == [{"shroff.sink": "decided", "shroff.rows": 3}, {"shroff.sink": "archive", "shroff.rows": 1}]
     assert b"Zebedee" not in receiver.raw
+
+
+def test_a_receiver_that_accepts_no_spans_is_named_once_and_once_more_when_it_does(receiver, monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("shroff"), "propagate", True)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "1")  # ms
+    where = f"traces: http://127.0.0.1:{receiver.server.server_address[1]}"
+
+    def traced(letter: str, is_sent: Callable[[], bool]) -> None:
+        event = traces.TracedEvent(0, f"00-{letter * 32}-{'1' * 16}-01", 1.0)
+        traces.batch(traces.TracedBatch(1.0, 1.1, 0.05, 1.2, 0.02, [1]), [event])
+        end_s = time.monotonic() + 30
+        while not is_sent():
+            assert time.monotonic() < end_s
+            time.sleep(0.001)
+
+    with caplog.at_level(logging.DEBUG, "shroff"), traces.exporting("1.2"):
+        receiver.status = 401
+        traced("d", lambda: "401" in caplog.text)
+        receiver.status = 404
+        traced("e", lambda: "404" in caplog.text)
+        receiver.status = 200
+        traced("f", lambda: "again" in caplog.text)
+
+    assert [record.message for record in caplog.records if record.levelno > logging.DEBUG] == [
+        f"{where} {LOST}",
+        f"{where} accepts spans again",
+    ]
+    assert [record.name for record in caplog.records if "code: 401" in record.message] == ["shroff"]
+    assert "f" * 32 in receiver.spans
 
 
 def test_without_an_endpoint_nothing_is_traced_and_without_the_extra_it_says_so(monkeypatch):

@@ -7,6 +7,7 @@ others of a batch share one of their own. Spans have counts and sequence numbers
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
@@ -16,8 +17,10 @@ from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 from shroff.errors import UsageError
+from shroff.runtime.logs import say, tell
 
 ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+SDK: Final = logging.getLogger("opentelemetry")
 HEADER: Final = "traceparent"
 PARENT: Final[ContextVar[str]] = ContextVar("traceparent", default="")  # of the request that is answered
 EACH_MAX: Final = 32  # events of a batch that have spans of their own
@@ -79,8 +82,35 @@ def exporting(version: str) -> Iterator[None]:
         _State.recent.clear()
 
 
+class _Exporter:
+    """An exporter that logs once that its receiver accepts no spans, and once that it does again."""
+
+    def __init__(self, inner: Any, receiver: str) -> None:
+        self._inner, self._receiver, self._is_away = inner, receiver, False
+        self.shutdown, self.force_flush = inner.shutdown, inner.force_flush
+
+    def export(self, spans: Sequence[Any]) -> Any:
+        result = self._inner.export(spans)
+        is_away = result.value != 0
+        if is_away and not self._is_away:
+            lost = "does not accept spans. They are lost until it does; events are decided as before"
+            tell(f"traces: {self._receiver} {lost}. SHROFF_LOG_LEVEL=debug shows why")
+        elif self._is_away and not is_away:
+            tell(f"traces: {self._receiver} accepts spans again")
+        self._is_away = is_away
+        return result
+
+
+class _SdkLog(logging.Handler):
+    """Logs what the SDK says about its receiver, at level debug: it repeats itself, and knows no value of an event."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(logging.DEBUG, record.getMessage())
+
+
 def _begin(version: str) -> None:
-    if not any(os.environ.get(name) for name in ENDPOINTS):
+    receiver = next((found for name in reversed(ENDPOINTS) if (found := os.environ.get(name))), "")
+    if not receiver:
         return
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -92,7 +122,8 @@ def _begin(version: str) -> None:
         raise UsageError(f"{words}: pip install 'shroff[otel]'. Or unset it.") from None
     named = {} if os.environ.get("OTEL_SERVICE_NAME") else {"service.name": "shroff"}
     provider = TracerProvider(resource=Resource.create({"service.version": version, **named}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    SDK.handlers[:], SDK.propagate = [_SdkLog()], False
+    provider.add_span_processor(BatchSpanProcessor(_Exporter(OTLPSpanExporter(), receiver)))
     _State.tracer, _State.end = provider.get_tracer("shroff", version), provider.shutdown
 
 

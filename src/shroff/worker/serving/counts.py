@@ -174,6 +174,8 @@ def trace_batch(
 ) -> None:
     """Make the spans of a batch that is committed, and show its traces as examples of latencies."""
     places = [answer.seq for answer in prepared.answers]
+    if not places:  # only offsets were committed
+        return
     timed = prepared.decided_at_s, prepared.decide_s, committed_s, prepared.commit_s
     for trace_id, seconds in traces.batch(traces.TracedBatch(arrived_s, *timed, places), traced):
         if trace_id:
