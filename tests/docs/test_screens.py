@@ -13,11 +13,37 @@ from tools.screens import FOLDER, PICTURES, files
 
 KB_MAX = 150
 WITHOUT = {"build-marts.md", "count-funnels.md"}  # their screens have no picture: the demo has no marts and funnels
+NO_SCREENS = {  # parts of pages, files, and ways to other pages
+    "/",
+    "/analytics/counts.csv",
+    "/analytics/funnels/users.csv",
+    "/decisions/{event}/{id}/why",
+    "/lists/{list}/csv",
+    "/live/stream",
+    "/login/oidc",
+    "/login/oidc/begin",
+    "/mails/kept/{name}/html",
+    "/mails/notices/{name}/html",
+    "/queue/peek/{id}",
+    "/queue/stream",
+    "/queue/why/{id}",
+    "/settings",
+}
 TAKEN = [(picture, view) for picture in PICTURES for view in picture.views]
 
 
 def test_every_screen_of_the_top_bar_has_a_picture():
     assert {one.name.lower() for one in tabs(PAGES)} - {one.name for one in PICTURES} == set()
+
+
+def test_every_page_of_the_service_says_what_it_is_for_what_is_wrong_and_what_to_do_next():
+    pages = {one.path for one in PAGES if one.method == "GET" and one.is_page} - NO_SCREENS
+    text = (ROOT / "docs" / "howto" / "use-the-screens.md").read_text(encoding="utf-8")
+    table = text.partition("## What each screen is for")[2].partition("## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if "`/" in line]
+
+    assert sorted(row[0].partition("`")[2].rstrip("`") for row in rows) == sorted(pages)
+    assert [row for row in rows if len(row) != 4 or not all(row)] == []
 
 
 def test_there_are_those_pictures_that_are_taken_and_no_others():

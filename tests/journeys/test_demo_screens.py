@@ -17,6 +17,17 @@ pytestmark = pytest.mark.slow
 
 PATIENCE_MS = 60_000
 SAID_NO = "the customer says that it was not them"
+SAYS = {
+    "/decisions": "Open one for all its reasons, and to answer it.",
+    "/rules": "Least precise: ",
+    "/rules/amount_far_above_mean/hits": " not known yet. Open one to see why it was hit.",
+    "/models": " scores each payment. ",
+    "/thresholds": "The scores from which each payment is reviewed or declined. ",
+    "/labels": "Whether events were fraud, as known by now. ",
+    "/mails": " not answered yet. ",
+    "/settings/users": "Who may sign in, and what each role may do: 1 user, ",
+    "/me": "Guest, signed in as guest with the role admin. ",
+}
 PHONE = {"width": 390, "height": 844}
 
 
@@ -60,6 +71,11 @@ def test_from_the_printed_address_to_a_decided_case_and_a_customers_answer(tmp_p
         expect(page.locator(".toast")).to_contain_text(f"Case {number} closed as fraud")
         expect(page.locator(".note")).to_have_count(0)
         assert page.locator(f"tr[data-number='{number}']").count() == 0
+
+        # Each says in its heading what it is for, what is wrong now, or what to do next.
+        for path, says in SAYS.items():
+            looker.open(path)
+            expect(page.locator(".headline p").first).to_contain_text(says)
 
         # What a model and many events fill: the model, other thresholds, a card with its charts and links.
         looker.open("/models")

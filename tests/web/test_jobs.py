@@ -98,6 +98,7 @@ def test_schedules_run_now_and_are_paused_on_the_screen_and_by_programs(bank):
         cancelled = await browser.post(f"{begun.headers['location']}/cancel", {"csrf": token})
         assert cancelled.status == 303
         assert "cancelled" in (await browser.get(begun.headers["location"])).body.decode()
+        assert re.search(r"None of the newest \d+ failed\.", (await browser.get("/jobs")).body.decode())
         kinds = (await call(browser, "GET", f"{JOBS}/kinds")).json()["kinds"]
         assert next(one for one in kinds if one["kind"] == "backtest")["params"]["properties"].keys() >= {"from", "to"}
 

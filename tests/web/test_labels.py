@@ -111,6 +111,8 @@ def test_what_contradicts_is_listed_newest_first_with_the_word_that_holds(bank):
         ]
         assert [one["in_force"] for one in found["newest_conflicts"][1]["labels"]] == [False, True]
         page = (await browser.get("/labels")).body.decode()
+        assert '<a href="#conflicts">2 conflicting</a>' in page
+        assert 'id="conflicts"' in page
         assert "chargeback is stronger than customer" in page
         assert "same source; the later label wins" in page
         assert found["customers"]["held"] == [

@@ -197,6 +197,8 @@ def test_a_log_that_was_there_before_is_counted_backwards_and_then_followed(bank
 def test_open_cases_are_told_with_what_they_have_at_stake(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         assert (await figures(browser))["cases"] == {"open": 0, "at_stake": None, "first_due": None}
+        page = (await browser.get("/live")).body.decode()
+        assert "No case waits for an answer. No rule hits unusually often, and nothing is in quarantine" in page
         large = payment(1, "2026-01-05T08:30:00Z", "1234.50"), payment(2, "2026-01-05T08:31:00Z", "2000.00")
         await post(browser, *large)
         for _ in range(600):
@@ -207,7 +209,7 @@ def test_open_cases_are_told_with_what_they_have_at_stake(bank):
         assert found["at_stake"] == "3234.50"
         assert found["first_due"] is not None
         page = (await browser.get("/live")).body.decode()
-        assert "3,234.50\N{NO-BREAK SPACE}EUR at stake" in page
+        assert '<a href="/queue">2 cases wait</a> for an answer, 3,234.50\N{NO-BREAK SPACE}EUR at stake.' in page
 
     run(bank, steps)
 

@@ -45,6 +45,7 @@ def test_the_mailbox_shows_the_mail_the_way_to_its_page_and_the_answer(tmp_path)
         listed = await browser.get("/mails")
         assert "Was this you? 189.90 EUR on 28 May" in says(listed)
         assert "no answer yet" in says(listed)
+        assert "1 customer has not answered yet." in says(listed)
         (path,) = set(re.findall(rf'href="({FROM}[0-9a-f]+)"', listed.body.decode()))
         shown = (await browser.get(path)).body.decode()
         (link,) = set(re.findall(r'href="(/confirm/[A-Za-z0-9_-]{64})"', shown))
@@ -52,6 +53,7 @@ def test_the_mailbox_shows_the_mail_the_way_to_its_page_and_the_answer(tmp_path)
         assert (await browser.post(link, {"answer": "no"})).status == 200
         for answered in ("/mails", path):
             assert "not me" in says(await browser.get(answered))
+            assert "not answered yet" not in says(await browser.get(answered))
         assert (await browser.get("/mails/kept/none")).status == 404
         assert (await browser.get("/mails/kept/..%2F..%2Flog")).status == 404
 

@@ -125,7 +125,7 @@ def test_a_link_works_once_and_only_when_its_form_is_sent(bank):
         assert (await browser.post(link, form)).status == 303
         for again in (await browser.get(link), await browser.post(link, form), await browser.get("/login/link/x")):
             assert again.status == 404
-            assert b"This link has expired or was already used" in again.body
+            assert b"This link does not work" in again.body
 
     run(bank, steps)
 
@@ -147,7 +147,7 @@ def test_a_link_signs_in_once_by_one_button_and_leads_to_the_queue(bank):
         assert (await browser.post(link, {})).status == 404
         browser.cookies.clear()
         for gone in (link, f"{links.ONCE}x"):
-            assert b"This link has expired or was already used" in (await browser.get(gone)).body
+            assert b"This link does not work" in (await browser.get(gone)).body
 
     run(bank, steps)
 
@@ -310,6 +310,7 @@ def test_pages_show_a_decision_and_its_entity(bank, monkeypatch):
             assert (await browser.get(f"/find?{urlencode({'q': text})}")).headers.get("location") == found, text
         nothing = (await browser.get("/find?q=zzz")).body.decode()
         assert "Nothing found" in nothing
+        assert "Showing 0 results for <b>zzz</b>" in nothing
         assert "in the newest 100,000 events" in nothing
         assert "at least 3 characters" in (await browser.get("/find?q=zz")).body.decode()
         assert "/entities/" not in nothing

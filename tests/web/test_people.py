@@ -53,7 +53,7 @@ def test_somebody_is_let_in_by_a_link_that_is_shown_once(bank):
         page = await page_of(browser, "/settings/users")
         assert found[1] not in page
         assert "Ben &lt;b&gt;" in page
-        assert "not set up" in page
+        assert '<span class="warn">not set up</span>' in page
         other = Browser(asks)
         joined = await other.post(found[1], {"password": PASSWORD, "again": PASSWORD})
         assert joined.status == 303

@@ -124,6 +124,7 @@ def test_everything_that_is_done_with_a_case_can_be_done_by_forms_alone(bank):
             assert (await form(browser, f"/cases/1/{path}", "/cases/1", **more))[0] == 400
         assert (await form(browser, "/queue/undo", undo="99"))[0] == 409
         assert (await form(browser, "/cases/99/claim"))[0] == 404
+        assert b"or use the search" in (await browser.get("/cases/99")).body
         assert (await browser.get("/cases/x")).status == 404
 
     run(bank, steps)
@@ -146,11 +147,23 @@ def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answe
         )
         waiting = [
             int(one)
-            for one in re.findall(r'<td class="number">(?:<b>)?(\d+)(?:</b>)?</td><td class="number">[^<]', team)
+            for one in re.findall(r'<td class="number">(?:<b[^>]*>)?(\d+)(?:</b>)?</td><td class="number">[^<]', team)
         ]
         assert sum(waiting[-4:-1]) <= waiting[-1] == 2, "those that are late or due soon are some of all"
         assert "Nobody has closed" not in team
         assert "<b>1</b> case (1 payment) answered today" in page
+
+    run(bank, steps)
+
+
+def test_late_cases_are_counted_above_the_queue_and_on_the_teams_page_with_the_way_to_them(bank, monkeypatch):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        tomorrow = int(time.time() * 1_000) + 30 * DAY_MS
+        monkeypatch.setattr(asks.service, "cases", dataclasses.replace(asks.service.cases, now_ms=lambda: tomorrow))
+        for path, says in (("/queue", "3 late</a>"), ("/team", "3 cases are late</a>")):
+            page = (await browser.get(path)).body.decode()
+            assert f'href="/queue?due_within=0s">{says}' in page
+        assert "3 of 3" in (await browser.get("/queue?due_within=0s")).body.decode()
 
     run(bank, steps)
 

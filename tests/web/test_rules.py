@@ -441,6 +441,9 @@ def test_a_rule_is_written_mended_and_put_in_force_without_scripts(bank):
             assert stale.status == 412
             assert b"ann changed this draft meanwhile" in stale.body
             page = await browser.get("/rules/dear_one/draft")
+            assert re.findall(rb'class="button main"[^>]*data-says="(\w+)"', page.body) == [b"Backtest"], (
+                "it comes first"
+            )
             silent = await sent(browser, "/rules/dear_one/draft/activate", tag=tag_in(page.body), file="dear.yaml")
             assert (silent.status, b"Say why" in silent.body) == (422, True)
             why = {"file": "dear.yaml", "reason": "a <b>wave"}

@@ -18,7 +18,7 @@ PASSWORD_LASTS_MS: Final = 3 * 24 * 3_600_000
 ONCE_LASTS_MS: Final = 3_600_000  # a guest comes at once; later "shroff users link" lets them in
 PATH: Final = "/login/link/"  # the token behind it
 ONCE: Final = "/login/once/"  # the same; neither kind of token does what the other does
-GONE: Final = "this link was used, has expired or was never there. Ask for a new one: 'shroff users link'"
+GONE: Final = "this link was used, has expired or is unknown. Ask an administrator for a new one: 'shroff users link'"
 
 
 def first(desk: Desk, who: Who) -> str | None:

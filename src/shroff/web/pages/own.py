@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ME: Final = "/me"
 DISPLAY: Final = f"{ME}/display"
 SAID: Final = {"changed": "Password changed. All your other sessions are ended.", "saved": "Time zone and theme saved."}
-THEMES: Final = {"": "as the system", "light": "light", "dark": "dark"}
+THEMES: Final = {"": "same as the system", "light": "light", "dark": "dark"}
 PASSWORDS: Final = ("password", "new", "again")
 
 

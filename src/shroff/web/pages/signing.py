@@ -125,7 +125,7 @@ async def _link_page(service: Service, token: str, form: Mapping[str, str] = NOT
 
 
 def _link_gone(error: SignInError) -> Response:
-    words = {"title": "This link has expired or was already used", "way": "/login", "way_says": "Sign in"}
+    words = {"title": "This link does not work", "way": "/login", "way_says": "Sign in"}
     return alone("end.html", 404, words=sentence(str(error)), **words)
 
 

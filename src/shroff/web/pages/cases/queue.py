@@ -65,6 +65,7 @@ class Seen:
 
     lines: Sequence[Line]
     count: int
+    late: int  # of the whole queue; 0 under a filter
     stake: str | None
     views: Sequence[reading.Counted]
     capacity: reading.ReviewCapacity
@@ -135,6 +136,7 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
     return Seen(
         lines,
         totals.count,
+        0 if where.filter else reading.count(desk, who, replace(wanted, due_before_ms=desk.now_ms())),
         amount(desk, totals.stake),
         reading.views(desk, who),
         reading.capacity(desk, who),
