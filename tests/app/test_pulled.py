@@ -119,21 +119,25 @@ TABLE = Table(
 )
 
 
-def fill(bank: Path, numbers: Sequence[int]) -> None:
+OPTIONS = "url: 'sqlite:///{}/core.db', table: payments, by: n, rows: 20, overlap: 30"
+CORE = f"sources: {{{{ core: {{{{ table: {{{{ {OPTIONS} }}}} }}}} }}}}\n"
+
+
+def fill(bank: Path, numbers: Sequence[int], **changes: Any) -> None:
     """Rows of a table whose column `n` grows."""
     with closing(SqlDatabase(f"sqlite:///{bank}/core.db", "a test")) as database:
         database.make_table(TABLE)
         with database.begun() as connection:
             at = [datetime(2026, 3, 1, 12, number // 60, number % 60, tzinfo=UTC) for number in numbers]
             found = [
-                {**row(one % 60), "id": f"p{one}", "n": one, "at": at_} for one, at_ in zip(numbers, at, strict=True)
+                {**row(one % 60), "id": f"p{one}", "n": one, "at": at_, **changes}
+                for one, at_ in zip(numbers, at, strict=True)
             ]
             connection.execute(insert(TABLE), found)
 
 
 def test_new_rows_of_a_table_are_taken_and_those_that_came_late(bank: Path):
-    table = f"{{ url: 'sqlite:///{bank}/core.db', table: payments, by: n, rows: 20, overlap: 30 }}"
-    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + f"sources: {{ core: {{ table: {table} }} }}\n")
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + CORE.format(bank))
     fill(bank, [one for one in range(50) if one != 45])
 
     assert counts(sync(bank, "core")) == [("~19", 20, 0, 0), ("19~39", 20, 20, 0), ("39~49", 9, 30, 0)]
@@ -144,9 +148,24 @@ def test_new_rows_of_a_table_are_taken_and_those_that_came_late(bank: Path):
     assert counts(sync(bank, "core")) == [("49~50", 1, 30, 0)]
 
 
+def test_a_bad_row_that_is_read_again_with_later_ones_is_quarantined_once(bank: Path):
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + CORE.format(bank))
+    for number in range(10, 15):
+        fill(bank, [number], channel="sms" if number in {11, 12} else "web")
+        sync(bank, "core")
+
+    project = app.open(bank)
+    with project.opened.reading() as log:
+        assert [(one.source, one.place) for _, one in log.refused_list()] == [
+            ("pulled/core", "11"),
+            ("pulled/core", "12"),
+        ]
+    (bank / "events.yaml").write_text(FILES["events.yaml"].replace("shop, web, post", "shop, web, post, sms"))
+    assert [one.stays for one in app.open(bank).quarantine.retry([], [])] == [False, False]
+
+
 def test_new_rows_of_a_table_train_again(bank: Path):
-    table = f"{{ url: 'sqlite:///{bank}/core.db', table: payments, by: n, rows: 20, overlap: 30 }}"
-    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + f"sources: {{ core: {{ table: {table} }} }}\n")
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + CORE.format(bank))
     (bank / "model.yaml").write_text(FILES["model.yaml"])
     fill(bank, [one for one in range(30) if one != 25])
 

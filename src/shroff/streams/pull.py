@@ -74,11 +74,13 @@ class PullPlace:
 class PulledSource(ABC):
     """A place where files appear. `source` names it among the offsets of a log.
 
-    A file of which more than the share `bad_max` of lines or parts is bad is suspicious.
+    A file of which more than the share `bad_max` of lines or parts is bad is suspicious. Where the same row may come
+    in several files, `row_id` is the column by which quarantine knows it; otherwise it is a line of its file.
     """
 
     source: str
     bad_max: float = 1.0
+    row_id: str = ""
 
     @abstractmethod
     def names(self) -> list[str]:

@@ -41,6 +41,7 @@ class TableRows(PulledSource):
 
     def __init__(self, options: Mapping[str, Any], place: PullPlace) -> None:
         self._name, self._by = str(options["table"]), str(options["by"])
+        self.row_id = self._by
         self._database = SqlDatabase(str(options["url"]), f"the source {place.name}")
         self._overlap = str(options.get("overlap", ""))
         self._rows = max(1, int(options.get("rows", ROWS)))

@@ -17,6 +17,7 @@ from shroff.app.wiring import load_adapter
 from shroff.config import alone
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.lines import Line, Lines
 from shroff.runtime.progress import unheard
 from shroff.streams.pull import PULLED, NotKeptError, PulledSource, PullPlace
 
@@ -128,7 +129,9 @@ class PulledSources:
         with alone(self._opened.places.state / LOCK, SYNCING), closing(self.opened(name)) as source:
             given = _Kept(source) if from_backup else source
             rules = TakingRules(DONE, needs_lines=False, takes_changed=True, takes_same=from_backup)
-            taking = FileTaking(self._opened, given, SourceReader(self._opened, name), say, rules, decide=decide)
+            taking = FileTaking(
+                self._opened, given, SourceReader(self._opened, name, source.row_id), say, rules, decide=decide
+            )
             yield from self._sync(name, given, taking) if not first else self._again(name, given, taking, first, last)
 
     def _again(self, name: str, given: PulledSource, taking: FileTaking, first: str, last: str) -> Iterator[SyncedFile]:
@@ -200,13 +203,26 @@ class _Kept(PulledSource):
 
 
 class SourceReader:
-    """Reads the files of one source, as its event types map them."""
+    """Reads the files of one source, as its event types map them.
 
-    def __init__(self, opened: Opened, name: str) -> None:
-        self._opened, self._name = opened, name
+    Args:
+        row_id: The column whose value is the place of a row, whichever file it came in; empty for its line.
+    """
+
+    def __init__(self, opened: Opened, name: str, row_id: str = "") -> None:
+        self._opened, self._name, self._row_id = opened, name, row_id
 
     @contextmanager
     def __call__(self, name: str, path: Path, *, is_look: bool = False) -> Iterator[Iterator[Submission]]:
         intake = intake_of(self._opened, keeps_hashes=False)
         with read_lines(path) as lines:
-            yield intake.submissions(lines, f"{PULLED}/{self._name}/{name}")
+            if not self._row_id:
+                yield intake.submissions(lines, f"{PULLED}/{self._name}/{name}")
+                return
+            placed = Lines(lines.format, lines.columns, self._placed(lines), lines.close)
+            yield intake.submissions(placed, f"{PULLED}/{self._name}")
+
+    def _placed(self, lines: Lines) -> Iterator[Line]:
+        for line in lines:
+            line.where = str((line.columns or {}).get(self._row_id, ""))
+            yield line
