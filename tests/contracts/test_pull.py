@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
@@ -78,6 +78,35 @@ class TestUrlList(TestFolder):
         super().put(number, rows)
         names = sorted(one.name for one in (self.folder / "in").iterdir())
         (self.folder / "files.txt").write_text("".join(f"in/{name}\n" for name in names))
+
+
+def test_a_list_that_leads_to_another_server_has_it_asked_nothing(tmp_path: Path):
+    asked: list[str] = []
+
+    class Leading(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(f"{self.headers['Host'].partition(':')[0]}{self.path}")
+            leads_to = {"/old": "/new", "/inside": f"http://localhost:{server.server_port}/new"}.get(self.path)
+            self.send_response(302 if leads_to else 200)
+            self.send_header("Location", leads_to or "")
+            self.end_headers()
+            self.wfile.write(b"a.jsonl\n")
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Leading) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            assert UrlList(f"{url}/old", place(tmp_path)).names() == ["a.jsonl"]
+            with pytest.raises(UsageError, match="leads to another server, http://localhost"):
+                UrlList(f"{url}/inside", place(tmp_path)).names()
+        finally:
+            server.shutdown()
+            thread.join()
+
+    assert asked == ["127.0.0.1/old", "127.0.0.1/new", "127.0.0.1/inside"]
 
 
 class TestBucket(PullContract):

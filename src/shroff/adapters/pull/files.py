@@ -171,12 +171,20 @@ class UrlList(PulledSource):
     @contextmanager
     def _reached(self, url: str) -> Iterator[addinfourl]:
         try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # nosec B310  # noqa: S310 (http and https alone)
-                if urlsplit(answer.url)[:2] != urlsplit(self._url)[:2]:
-                    raise UsageError(f"{url} leads to another server, {answer.url}; only its own files are read.")
+            with urllib.request.build_opener(_OwnServer).open(url, timeout=TIMEOUT_S) as answer:
                 yield answer
         except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
             raise TransientError(f"{url} cannot be reached: {getattr(error, 'reason', None) or error}") from None
+
+
+class _OwnServer(urllib.request.HTTPRedirectHandler):
+    """Follows redirects on the same server; another one is never asked."""
+
+    def redirect_request(self, req: urllib.request.Request, *args: Any) -> urllib.request.Request | None:
+        leads_to = args[-1]
+        if urlsplit(leads_to)[:2] != urlsplit(req.full_url)[:2]:
+            raise UsageError(f"{req.full_url} leads to another server, {leads_to}; only its own files are read.")
+        return super().redirect_request(req, *args)
 
 
 def is_taken(name: str) -> bool:
