@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,8 +24,10 @@ from shroff.errors import TransientError, UsageError
 from shroff.people.store import AuditFilter
 from shroff.web.api import hooks
 from shroff.web.api.health import Kept
+from shroff.web.http import messages, protocol
 from shroff.web.pages.sources import _reasons
 from tests.support.webs import Answered, Asker, Browser, asker, run
+from tests.web.test_short import Spoken, connected
 from tools.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, posted
 
 LATER = "2026-03-01T12:00:01.000Z"  # than the messages of `posted`
@@ -344,6 +346,52 @@ def test_a_refused_message_that_is_no_object_is_retried_as_json(bank):
         "expected a JSON object, found a number",
         "the line is not JSON",
     ]
+
+
+async def trickled(spoken: Spoken, begun: bytes, rest: bytes) -> bytes:
+    """All of the answer to a request whose rest comes byte by byte, and would take long."""
+    await spoken.send(begun)
+
+    async def trickle() -> None:
+        for byte in rest:
+            spoken.writer.write(bytes([byte]))
+            await asyncio.sleep(0.05)
+
+    sending = asyncio.create_task(trickle())
+    found = await asyncio.wait_for(spoken.reader.read(), 10)
+    sending.cancel()
+    return found
+
+
+def test_a_slow_call_is_given_up_in_time_takes_nothing_and_keeps_nobody_waiting(bank, monkeypatch):
+    monkeypatch.setattr(messages, "BODY_S_MAX", 0.3)
+    body = saving(eventType="WITHDRAWAL").encode()
+    signed = webhooks.headers("s3cret", "msg-1", NOW_MS // 1_000, body)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
+    head = f"POST /hooks/partner HTTP/1.1\r\nhost: h\r\ncontent-length: {len(body)}\r\n{lines}".encode()
+
+    async def steps(asks: Asker) -> None:
+        async with AsyncExitStack() as opened:
+            stopped, slow = [await opened.enter_async_context(connected(asks)) for _ in range(2)]
+            monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.3)
+            slow_head = await opened.enter_async_context(connected(asks))
+            await stopped.send(head + b"\r\n" + body[:-1])
+            answers = asyncio.gather(
+                stopped.answer(),
+                trickled(slow, head + b"\r\n", body),
+                trickled(slow_head, head[:60], head[60:]),
+            )
+            other = webhooks.headers("s3cret", "msg-2", NOW_MS // 1_000, body)
+            assert (await post(asks, "partner", body, other)).json()["state"] == "appended"
+            assert not answers.done(), "others are answered meanwhile"
+            (status, _, said), in_body, in_head = await answers
+        assert (status, json.loads(said)["title"]) == (408, "The request came too slowly")
+        assert in_body.startswith(b"HTTP/1.1 408 ")
+        assert in_head == b"", "a head is given up without an answer"
+        assert (await asks.ask("GET", "/api/v1/quarantine")).json()["entries"] == []
+
+    served(bank, steps)
+    assert stored(bank) == [("withdrawal", "msg-2")]
 
 
 def test_sources_that_change_count_once_they_are_applied(bank, outside):
