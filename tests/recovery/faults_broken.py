@@ -132,19 +132,43 @@ def frames_apart() -> None:
 
 
 def offsets_first() -> None:
-    """A source is read on before what came of it is committed; some are killed between."""
-    append = log_server.ServerLog.append
+    """A source is read on before what came of it is committed; on servers, some are killed between."""
+    _offsets_first(SqliteLog, lambda _: None)
     counted = [0]
 
-    def in_two(self: log_server.ServerLog, batch: Batch) -> None:
-        offsets, batch.offsets = batch.offsets, []
-        append(self, Batch(offsets=offsets))
+    def between(batch: Batch) -> None:
         counted[0] += 1
         if batch.records and counted[0] > 3:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    _offsets_first(log_server.ServerLog, between)
+
+
+def _offsets_first(log: Any, between: Callable[[Batch], None]) -> None:
+    append = log.append
+
+    def in_two(self: Any, batch: Batch) -> None:
+        offsets, batch.offsets = batch.offsets, []
+        append(self, Batch(offsets=offsets))
+        between(batch)
         append(self, batch)
 
-    log_server.ServerLog.append = in_two
+    log.append = in_two
+
+
+def acknowledged_first() -> None:
+    """Messages of Pub/Sub are acknowledged when they are read, before what came of them is committed."""
+    from shroff.adapters.sources.pubsub import PubsubPullSource
+
+    taken = PubsubPullSource.taken
+
+    def at_once(self: Any, runs: Any) -> Any:
+        found = taken(self, runs)
+        for part in self._parts.values():
+            part.ack(part.given)
+        return found
+
+    PubsubPullSource.taken = at_once
 
 
 def forgets_who_leads() -> None:

@@ -21,15 +21,15 @@ AT_ONCE: Final = 150  # new lines of the file in each run
 class FileWorld(World):
     """A worker that ends by itself when the file is in the log. Each line has one place, however often it is read."""
 
-    def __init__(self, folder: Path, seed: str, stable: Stable) -> None:
-        super().__init__(folder, seed, stable)
+    def __init__(self, folder: Path, seed: str, stable: Stable, broken: str = "") -> None:
+        super().__init__(folder, seed, stable, broken)
         self.file = folder / "events.jsonl"
         self.file.touch()
-        self._n_written = 0
-        self._n_settled = 0
+        self.command = ["ingest", str(self.file)]
+        self._n_written = self._n_settled = 0
 
     def begin(self) -> None:
-        self.worker = self._started(["ingest", str(self.file)])
+        self.worker = self._started(self.command)
 
     def begin_settled(self) -> None:
         self.send(self.fresh(20))
@@ -135,7 +135,7 @@ def clock_jumps(world: FileWorld) -> None:
 def given_twice_at_once(world: FileWorld) -> None:
     """Two processes with the same file: one does it, the other is refused, or comes when all is done."""
     world.begin_with_more()
-    second = world.run("ingest", str(world.file))
+    second = world.run(*world.command)
     assert world.worker is not None
     found = [world.worker.wait(), second.wait()]
     assert set(found) <= {*DONE, STORAGE}, f"two writers ended with {found}"

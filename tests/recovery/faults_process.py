@@ -196,6 +196,8 @@ def _serve(connection: socket.socket) -> None:
         if not data:
             return
         asked = json.loads(data)
+        if "PUBSUB_EMULATOR_HOST" in asked.get("env", {}):
+            import_module("google.cloud.pubsub_v1")  # 2 s, once, and only where it is used
         if "reap" in asked:
             told = os.waitstatus_to_exitcode(os.waitpid(asked["reap"], 0)[1])
         else:
@@ -207,10 +209,19 @@ def _serve(connection: socket.socket) -> None:
 
 def _load() -> None:
     """Import what commands need, and load compiled code: the first start pays for all."""
-    for name in ("confluent_kafka", "psycopg", "redis", "pymysql", "obstore", "shroff.__main__", "shroff.cli.main"):
+    for name in (
+        "confluent_kafka",
+        "psycopg",
+        "redis",
+        "pymysql",
+        "obstore",
+        "sqlalchemy",
+        "shroff.__main__",
+        "shroff.cli.main",
+    ):
         import_module(name)  # the last two, so that an early Ctrl-C finds the program, and not what is below
     from shroff.app import project as app
-    from shroff.cli import decide, ingest, label, quarantine, run, snapshot, verify  # noqa: F401 - it only loads
+    from shroff.cli import decide, ingest, label, quarantine, run, snapshot, sources, verify  # noqa: F401 - it only loads
     from shroff.log.state import snapshots
 
     from .harness import make_project, write_events

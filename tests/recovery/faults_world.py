@@ -53,6 +53,7 @@ class World(ABC):
         self.worker: Process | None = None
         self.n_looks = 0
         self.errors = folder / "worker.log"
+        self.env: dict[str, str] = {}  # of its processes, beside ours
         self._heard_bytes = 0
         self._lines = lines(EVENTS, self.chance.randrange(1 << 30))
 
@@ -124,13 +125,16 @@ class World(ABC):
 
     def run(self, *command: str) -> Process:
         """Start another command on the project, beside the worker."""
-        return self.stable.start(["-C", str(self.place), *command], self.surroundings, stderr=self.errors)
+        given = ["-C", str(self.place), *command]
+        return self.stable.start(given, self.surroundings, stderr=self.errors, env=self.env)
 
     def _started(self, command: Sequence[str], stdin: int = -1, stdout: int = -1) -> Process:
         """The worker: once in a while as a user starts it, mostly in a tenth of that time."""
         given = ["-C", str(self.place), *command]
         if not self.broken and self.chance.random() < 0.03:
-            return started_as_users_do(given, self.surroundings, stdin=stdin, stdout=stdout, stderr=self.errors)
+            return started_as_users_do(
+                given, self.surroundings, stdin=stdin, stdout=stdout, stderr=self.errors, env=self.env
+            )
         return self.stable.start(
             given,
             self.surroundings,
@@ -138,6 +142,7 @@ class World(ABC):
             stdout=stdout,
             stderr=self.errors,
             broken=self.broken or "small_frames",
+            env=self.env,
         )
 
     def signal(self, number: int) -> None:

@@ -33,11 +33,13 @@ class PubsubDesk:
         self.subscriber.create_subscription({"name": name, "topic": topic, "ack_deadline_seconds": 10, **more})
         return name
 
-    def publish(self, topic: str, values: Sequence[bytes], key: str = "", **said: str) -> None:
-        """Messages with these bytes, there on return."""
+    def publish(self, topic: str, values: Sequence[bytes], key: str = "", **said: str) -> list[str]:
+        """Messages with these bytes, there on return; gives their ids."""
+        ids: list[str] = []
         for at in range(0, len(values), 1_000):
             messages = [PubsubMessage(data=one, ordering_key=key, attributes=said) for one in values[at : at + 1_000]]
-            PublisherClient.publish(self.publisher, topic=topic, messages=messages)
+            ids += PublisherClient.publish(self.publisher, topic=topic, messages=messages).message_ids
+        return ids
 
     def waiting(self, subscription: str, within_s: float = 0.0) -> list[Any]:
         """All messages that somebody who pulls would get, acknowledged; looked for so long."""
