@@ -42,6 +42,7 @@ class RowDecider:
     Args:
         writer: Writes its decisions; None where the type is not decided.
         exploring: What lets would-be declines through, with what is risked at each.
+        before: The decider by other rules, whose readers are taken over where rule and row layout are the same.
     """
 
     def __init__(
@@ -52,11 +53,13 @@ class RowDecider:
         rules: Sequence[Rule],
         writer: DocumentWriter | None,
         exploring: tuple[Explore, Node] | None,
+        before: RowDecider | None = None,
     ) -> None:
-        self._name, self._places = name, definitions.settings.money_places
-        self._asked = [
-            _Asked(rule, reads.read(rule.computed.name), reads.key(rule.by), self._words(rule, reads)) for rule in rules
-        ]
+        self._name, self._places, self._reads = name, definitions.settings.money_places, reads
+        known: dict[int, _Asked] = {}
+        if before is not None and before._reads is reads:  # noqa: SLF001 - of the same class
+            known = {id(one.rule): one for one in before._asked}  # noqa: SLF001 - as above
+        self._asked: list[_Asked] = [known.get(id(rule)) or self._made(rule, reads) for rule in rules]
         self._writer, self._exploring = writer, exploring
         if writer is not None:
             self._verdicts, self._scoring = Verdicts(definitions.policy(name)), definitions.scoring_of(name)

@@ -60,8 +60,14 @@ class Engine:
             online = Online(definitions.events, computed_of(definitions), reference, self.lateness_ms)
         self.online = online
         self._writers = {event: DocumentWriter(event, definitions) for event in definitions.events.decided}
-        self._verdicts = {event: Verdicts(definitions.policy(event)) for event in definitions.events.decided}
         self.let_through = LetThrough()
+        self._few: dict[str, RowDecider] = {}
+        self._before: dict[str, RowDecider] = {}  # those of the rules before
+        self._decide_by(definitions)
+
+    def _decide_by(self, definitions: Definitions) -> None:
+        """Take what decides from computed values: policies and rules."""
+        self._verdicts = {event: Verdicts(definitions.policy(event)) for event in definitions.events.decided}
         self._explored = {
             event: (explore, amount)
             for event in definitions.events.decided
@@ -70,7 +76,7 @@ class Engine:
         self._rules_on: dict[str, list[Rule]] = defaultdict(list)
         for rule in sorted(definitions.rules, key=lambda rule: rule.id):
             self._rules_on[rule.on].append(rule)
-        self._few: dict[str, RowDecider] = {}
+        self._before, self._few = self._before | self._few, {}
 
     def take_rows(self, definitions: Definitions) -> None:
         """Replace rows of lists that no state depends on; everything else, including compiled code, stays."""
@@ -78,6 +84,31 @@ class Engine:
         self._lists.update(definitions.reference.lists)
         for writer in self._writers.values():
             writer.show(definitions.versions)
+
+    def take_rules(self, definitions: Definitions) -> bool:
+        """Go on with other rules, policies and rows of lists, where state and features are the same to them.
+
+        False, and nothing is changed, where that takes an engine of its own. The caller has seen that no state depends
+        on lists and tables that differ (see `adopting.carried`).
+        """
+        was = self.definitions
+        if was.features is not definitions.features or was.scoring != definitions.scoring:
+            return False
+        if was.reference.tables != definitions.reference.tables:
+            return False
+        before, now = ({id(rule): rule for rule in one.rules} for one in (was, definitions))
+        edited, decided = before.keys() ^ now.keys(), definitions.events.decided
+        if not all(rule.on in decided for number, rule in (before | now).items() if number in edited):
+            return False  # which features are computed there may change with its rules
+        rules = {
+            rule.id: [rule.computed, *rule.reason_computed()] if id(rule) in edited else None
+            for rule in definitions.rules
+        }
+        if not self.online.take_rules(rules):
+            return False
+        self.take_rows(definitions)
+        self._decide_by(definitions)
+        return True
 
     def step(self, batch: Sequence[Placed]) -> Effects:
         """Take events in log order and decide those that are decided now."""
@@ -126,7 +157,8 @@ class Engine:
         if name not in self._few:
             rules, writer = self._rules_on.get(name, ()), self._writers.get(name)
             reads, exploring = self.online.reads(name), self._explored.get(name)
-            self._few[name] = RowDecider(name, self.definitions, reads, rules, writer, exploring)
+            before = self._before.pop(name, None)
+            self._few[name] = RowDecider(name, self.definitions, reads, rules, writer, exploring, before)
         return self._few[name]
 
     def _step_by_columns(self, batch: Sequence[Placed], frames: Mapping[str, Frame], effects: Effects) -> None:

@@ -104,7 +104,7 @@ class Group:
     aggregates: tuple[Aggregate, ...]
     asked_at: frozenset[str]
     bounds: Mapping[str, Bounds | None] = field(default_factory=dict, compare=False, repr=False)
-    askers: Mapping[Aggregate, Sequence[Computed]] = field(default_factory=dict, compare=False, repr=False)
+    askers: Mapping[Aggregate, list[Computed]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,17 +123,8 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
     placed: list[tuple[int, Computed]] = []
     bounds: dict[str, Bounds | None] = {}
     for one in computed:
-        wanted = one
-        if any(AGGREGATES[part.function].state == "events" for part in aggregates(one.node)):
-            wanted = replace(one, node=_shares_as_quotients(one.node))
-        read = [part.name for part in walk(wanted.node) if isinstance(part, FeatureValue)]
-        if any(isinstance(part, Score) for part in walk(wanted.node)):
-            read += [score_name(event) for event in wanted.events]
-        stage = max((stages.get(name, 0) for name in read), default=0)
-        for aggregate in aggregates(wanted.node):
-            own = _stage(aggregate, stages)
-            stage = max(stage, own)
-            key = group_key(aggregate, own, wanted.rule if aggregate.since_flag else None)
+        stage, wanted, found = _placed(one, stages)
+        for key, aggregate in found:
             asked.setdefault(key, {}).setdefault(aggregate, []).append(wanted)
         stages[wanted.name] = stage
         bounds[wanted.name] = bounds_of(wanted.node, lambda leaf: value_bounds(leaf, bounds))
@@ -142,7 +133,65 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
         Group(key, tuple(found), _events_of(chain.from_iterable(found.values())), bounds, found)
         for key, found in asked.items()
     )
+    return _plan(groups, placed)
+
+
+def _plan(groups: tuple[Group, ...], placed: Sequence[tuple[int, Computed]]) -> Plan:
     return Plan(groups, tuple(placed), max((stage for stage, _ in placed), default=0) + 1)
+
+
+def _placed(one: Computed, stages: Mapping[str, int]) -> tuple[int, Computed, list[tuple[GroupKey, Aggregate]]]:
+    """The stage of a value, how it is computed, and its aggregates in order, by the stages of what stands before it."""
+    if any(AGGREGATES[part.function].state == "events" for part in aggregates(one.node)):
+        one = replace(one, node=_shares_as_quotients(one.node))
+    read = [part.name for part in walk(one.node) if isinstance(part, FeatureValue)]
+    if any(isinstance(part, Score) for part in walk(one.node)):
+        read += [score_name(event) for event in one.events]
+    own = [(_stage(aggregate, stages), aggregate) for aggregate in aggregates(one.node)]
+    found = [(group_key(each, at, one.rule if each.since_flag else None), each) for at, each in own]
+    return max([*(stages.get(name, 0) for name in read), *(at for at, _ in own)], default=0), one, found
+
+
+def with_rules(plan: Plan, rules: Mapping[str, Sequence[Computed] | None]) -> Plan | None:
+    """The plan with other rules over the same groups; None where a rule needs state of its own, or gives some up.
+
+    The groups stay those of the plan given, which is of no use after that.
+
+    Args:
+        rules: The values of each rule, by its id, in order; None for a rule that is the one of the plan.
+    """
+    before: dict[str | None, list[tuple[int, Computed]]] = {}
+    for at, one in plan.computed:
+        before.setdefault(one.rule, []).append((at, one))
+    asking = {one.rule for group in plan.groups for found in group.askers.values() for one in found}
+    if [rule for rule in before if rule and rule in asking] != [rule for rule in rules if rule in asking]:
+        return None
+    placed = before.get(None, [])
+    stages, changed = {one.name: at for at, one in placed}, dict[str, Computed]()
+    for rule, new in rules.items():
+        if new is None:
+            placed += before[rule]
+            continue
+        made = [_placed(one, stages) for one in new]
+        if rule in asking:
+            was = [_placed(one, stages) for _, one in before[rule]]
+            if list(map(_asking, was)) != list(map(_asking, made)) or any(
+                each.since_flag for _, _, found in made for _, each in found
+            ):
+                return None
+            changed |= {one.name: one for _, one, _ in made}
+        elif any(found for _, _, found in made):
+            return None
+        placed += [(at, one) for at, one, _ in made]
+    for found in (found for group in plan.groups for found in group.askers.values() if changed):
+        found[:] = [changed.get(one.name, one) for one in found]
+    return _plan(plan.groups, placed)
+
+
+def _asking(placed: tuple[int, Computed, list[tuple[GroupKey, Aggregate]]]) -> tuple[object, ...]:
+    """What groups know of a value that has aggregates."""
+    _, one, found = placed
+    return one.name, one.entity, one.events, found
 
 
 def _events_of(computed: Iterable[Computed]) -> frozenset[str]:
@@ -154,7 +203,7 @@ def value_bounds(leaf: Node, bounds: Mapping[str, Bounds | None]) -> Bounds | No
     return bounds.get(leaf.name, (0, 0)) if isinstance(leaf, FeatureValue | ItemFeature) else field_bounds(leaf)
 
 
-def _stage(aggregate: Aggregate, stages: dict[str, int]) -> int:
+def _stage(aggregate: Aggregate, stages: Mapping[str, int]) -> int:
     if aggregate.event == "label":
         return 0  # a label has no features: whatever it is asked for is missing
     read = [part.name for part in walk(aggregate) if isinstance(part, ItemFeature)]

@@ -29,7 +29,7 @@ from shroff.features.online.packing import pack, unpack
 from shroff.features.online.row_engine import RowEngine
 from shroff.features.online.row_reads import Row, RowReads
 from shroff.features.online.since_flag import SinceFlag
-from shroff.features.plan import Plan, kept_of, make_plan
+from shroff.features.plan import Plan, kept_of, make_plan, with_rules
 from shroff.language.columns import Column
 from shroff.language.row import Reference
 
@@ -147,6 +147,20 @@ class Online:
         """Let go of the columns that were passed over."""
         for codes in (self._texts, *self._keys.values()):
             codes.forget_columns()
+
+    def take_rules(self, rules: Mapping[str, Sequence[Computed] | None]) -> bool:
+        """Compute other rules from the next batch on, beside the same features and state.
+
+        False, and nothing is changed, where they need other state. Cost: of the rules that are others.
+
+        Args:
+            rules: As `plan.with_rules` takes them.
+        """
+        plan = with_rules(self._plan, rules)
+        if plan is not None:
+            self._plan = plan
+            self._rows.take_plan(plan)
+        return plan is not None
 
     def takes_rows(self, batch: Sequence[LogEvent]) -> bool:
         """Whether `few` should process a batch that is decided now."""

@@ -47,6 +47,19 @@ class RowEngine:
         self._by_row = {rule.wanted.name for rule in rules} | {one.name for found in after.values() for one in found}
         self._reads: dict[str, RowReads] = {}
 
+    def take_plan(self, plan: Plan) -> None:
+        """Compute by another plan over the same groups, beside which only values of rules differ."""
+        before, now = ({one.name: one for _, one in each.computed} for each in (self._plan, plan))
+        gone = [name for name, one in before.items() if now.get(name) is not one]
+        new = [one for name, one in now.items() if before.get(name) is not one]
+        self._plan = plan
+        for event, reads in self._reads.items():
+            for name in gone:
+                reads.drop(name)
+            for wanted in new:
+                if event in wanted.events:
+                    _add_computed(reads, wanted)
+
     def takes(self, batch: Sequence[LogEvent]) -> bool:
         """Whether it can compute these."""
         return all(isinstance(event, Event) for event in batch)
@@ -138,7 +151,7 @@ def _add_computed(reads: RowReads, wanted: Computed) -> None:
     def step(row: Row) -> None:
         row[at] = evaluate(row)
 
-    reads.steps.append(step)
+    reads.give(wanted.name, step)
 
 
 def _with_key(evaluate: Evaluate, key: Evaluate) -> Evaluate:

@@ -40,6 +40,7 @@ class RowReads:
         self._places: dict[Aggregate | str, int] = {}
         self._keys: dict[str, int] = {}
         self._behind: list[None] = []
+        self._given: dict[str, Step] = {}  # the step that gives a named value
 
     def row(self, event: Event, number: int) -> Row:
         """The row of an event, all that is computed still missing."""
@@ -49,6 +50,17 @@ class RowReads:
         """Allocate a slot for an aggregate or a named value."""
         at = self._places[named] = self._new()
         return at
+
+    def give(self, name: str, step: Step) -> None:
+        """Have a step give the value with this name, behind all that came so far."""
+        self._given[name] = step
+        self.steps.append(step)
+
+    def drop(self, name: str) -> None:
+        """Compute the value with this name no more."""
+        self._places.pop(name, None)
+        if (step := self._given.pop(name, None)) is not None:
+            self.steps.remove(step)
 
     def alias(self, name: str, at: int) -> None:
         """Give a name to a value that is in the row already."""

@@ -1,0 +1,171 @@
+"""The law of edited rules: an engine that goes on with other rules decides as one made anew, whatever was edited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from shroff.engine.step import Engine
+from shroff.events.labels import LogEvent
+from shroff.features.online import engine
+from shroff.log.adopting import Adoption, carried
+from shroff.log.writer import Writer
+from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.read_once import ReadOnce
+from tests.laws.projects import (
+    BLOCKED,
+    EVENTS,
+    PLACES,
+    SEEDS,
+    SHROFF,
+    TABLES,
+    histories,
+    history_of,
+    quoted,
+    rule,
+)
+from tests.laws.test_engines import NOW_MS, Made, everything, submission
+from tests.support.effort import examples
+from tests.support.log_memory import MemoryLog
+
+FEATURES = """
+card:
+  seen: count(payment) over 20ms
+  often: card.seen + sum(card.seen of payment) over 40ms
+merchant:
+  late: max(payment.points) over 15ms
+"""
+WHEN = {
+    "amount": "this.amount > {n}",
+    "seen": "card.seen >= {n} and this.country in lists.asked",
+    "often": "card.often >= {n}",  # of a later stage
+    "listed": "this.country in lists.asked",
+    "own": "count(payment) over 25ms including this >= {n}",
+    "share": "share(payment where payment.country == this.country) over 30ms * {n} >= 1",
+    "sum": "sum(payment.points) over 30ms > {n}",
+    "flag": "count(payment) over 20ms since flag including this >= {n}",
+}
+REASONS = ("", "{this.amount}", "{card.seen} seen, {this.country}")
+AGGREGATING = ("{count(payment) over 25ms} of {this.amount}", "{max(payment.points)}")
+PLACES_OF = (*[("payment", "card")] * 4, ("payment", "merchant"), ("refund", "card"), ("login", "card"))
+LIST = "value\n{}\n"
+KINDS = st.sampled_from([*WHEN, "amount", "seen", "any"])
+MadeOf = tuple[str, int]  # a kind of rule, and a number that gives where it looks and what its reason aggregates
+RULE = st.tuples(KINDS, SEEDS)
+WHAT = ("said", "said", "said", "said", "said", "rule", "gone", "list", "policy")
+EDIT = st.tuples(st.sampled_from(WHAT), st.integers(0, 4), SEEDS, RULE)
+Edit = tuple[str, int, int, MadeOf]
+
+
+def text_of_rule(number: int, made: MadeOf, seed: int) -> str:
+    """A rule; its number in the condition, its effect and what else keeps no state are others for each seed."""
+    kind, (fixed, random) = made[0], (Random(made[1]), Random(seed))
+    if kind == "any":
+        return rule(fixed, number, ())
+    more = f", effect: {random.choice(['review', 'decline', 'challenge', 'allow', 'note'])}"
+    more += ", shadow: true" if random.random() < 0.2 else ""
+    more += ", expires: 2026-03-01" if random.random() < 0.3 else ""
+    more += ", rollout: 50%" if random.random() < 0.2 else ""
+    reason = fixed.choice(AGGREGATING) if fixed.random() < 0.3 else random.choice(REASONS)
+    more += f", reason: {quoted(reason)}" if reason else ""
+    on, by = fixed.choice(PLACES_OF)
+    when = WHEN[kind].format(n=random.choice([0, 1, 2, 3]))
+    if on == "login":
+        when, more = f"this.country != '{random.choice('xy')}'", more.replace("this.amount", "this.country")
+    return f"- {{ id: r{number}, on: {on}, by: {by}, when: {quoted(when)}{more} }}\n"
+
+
+def versions_of(begun: Sequence[MadeOf], edits: Sequence[Edit]) -> list[Definitions]:
+    """The versions of a project whose files are edited one after the other, read as a running process reads them."""
+    files = {"shroff.yaml": SHROFF, "events.yaml": EVENTS + TABLES, "features.yaml": FEATURES}
+    files |= {"lists/blocked.csv": BLOCKED, "tables/places.csv": PLACES, "lists/asked.csv": LIST.format("x")}
+    rules, read = dict(enumerate(begun)), ReadOnce()
+    files |= {f"rules/r{at}.yaml": text_of_rule(at, one, 0) for at, one in rules.items()}
+    found = [load_definitions(dict(files), read=read).or_raise()]
+    for what, at, seed, made in edits:
+        if what in {"said", "rule"}:
+            rules[at] = rules.get(at, made) if what == "said" else made
+            files[f"rules/r{at}.yaml"] = text_of_rule(at, rules[at], seed)
+        elif what == "gone":
+            files.pop(f"rules/r{at}.yaml", None)
+        elif what == "list":
+            files["lists/asked.csv"] = LIST.format("xym"[seed % 3])
+        else:
+            files["policy.yaml"] = (
+                f"payment:\n  score: {{ review_at: 0.6 }}\n  without_model: {['rules', 'review'][seed % 2]}\n"
+            )
+        found.append(load_definitions(dict(files), read=read).or_raise())
+    return found
+
+
+def parts_of(history: Sequence[LogEvent], versions: Sequence[Definitions]) -> list[Sequence[LogEvent]]:
+    cuts = [len(history) * at // len(versions) for at in range(len(versions) + 1)]
+    return [history[start:end] for start, end in pairwise(cuts)]
+
+
+def write(writer: Writer, events: Sequence[LogEvent], size: int) -> None:
+    for at in range(0, len(events), size):
+        writer.write([submission(event) for event in events[at : at + size]])
+
+
+def edited(versions: Sequence[Definitions], history: Sequence[LogEvent], size: int) -> MemoryLog:
+    """The log of a process that takes each version up between two batches."""
+    log = MemoryLog()
+    writer = Writer(log, versions[0], lambda: NOW_MS)
+    for definitions, part in zip(versions, parts_of(history, versions), strict=True):
+        if definitions.versions != writer.definitions.versions:
+            folded = carried(writer.state, definitions)
+            writer.adopt(folded or Adoption(definitions, lambda: MemoryLog(log.store, read_only=True)).finish(log))
+        write(writer, part, size)
+    return log
+
+
+def restarted(versions: Sequence[Definitions], history: Sequence[LogEvent], size: int) -> MemoryLog:
+    """The log where the process is started again for each version."""
+    log = MemoryLog()
+    for definitions, part in zip(versions, parts_of(history, versions), strict=True):
+        write(Writer(log, definitions, lambda: NOW_MS), part, size)
+    return log
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the short part of a history under one version goes by columns as well."""
+    monkeypatch.setattr(engine, "FEW", 3)
+
+
+@settings(max_examples=examples(100, usual=12), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(
+    begun=st.lists(RULE, min_size=2, max_size=4),
+    edits=st.lists(EDIT, min_size=3, max_size=8),
+    made=histories(),
+    size=st.sampled_from([1, 3, 40]),
+)
+def test_edited_rules_give_the_bytes_of_a_restart(begun: list[MadeOf], edits: list[Edit], made: Made, size: int):
+    versions, history = versions_of(begun, edits), history_of(*made)
+
+    assert everything(edited(versions, history, size)) == everything(restarted(versions, history, size))
+
+
+@pytest.mark.parametrize(
+    ("kind", "other", "goes_on"),
+    [
+        ("amount", "amount", True),
+        ("amount", "often", True),
+        ("own", "own", True),
+        ("amount", "own", False),
+        ("own", "sum", False),
+        ("flag", "flag", False),
+    ],
+)
+def test_an_engine_goes_on_where_the_aggregates_of_its_rules_are_the_same(kind: str, other: str, goes_on: bool):
+    plain = next(seed for seed in range(99) if "on: payment, by: card" in text_of_rule(0, (kind, seed), 0))
+    before, now = versions_of([(kind, plain), ("seen", plain)], [("rule", 0, 1, (other, plain))])
+
+    assert before.versions.rules != now.versions.rules
+    assert Engine(before).take_rules(now) is goes_on
