@@ -173,7 +173,7 @@ def _serve(listening: socket.socket, owner: int, spent: Path) -> None:
     os.set_blocking(wakes, False)
     signal.set_wakeup_fd(wakes)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    running: dict[int, socket.socket] = {}
+    running: dict[int, tuple[socket.socket, Path]] = {}
     with spent.open("r+b") as file:
         total = mmap.mmap(file.fileno(), 8)
     while True:
@@ -187,7 +187,9 @@ def _serve(listening: socket.socket, owner: int, spent: Path) -> None:
             if not pid:
                 break
             total[:] = struct.pack("d", struct.unpack("d", total[:])[0] + used.ru_utime + used.ru_stime)
-            with running.pop(pid) as connection, contextlib.suppress(OSError):
+            connection, told = running.pop(pid)
+            told.unlink(missing_ok=True)  # or a later command with this number would be told of this process
+            with connection, contextlib.suppress(OSError):
                 connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(8, "little", signed=True))
         if listening in ready:
             connection, _ = listening.accept()
@@ -195,7 +197,7 @@ def _serve(listening: socket.socket, owner: int, spent: Path) -> None:
                 _fork(connection, running, spent.parent)
 
 
-def _fork(connection: socket.socket, running: dict[int, socket.socket], folder: Path) -> None:
+def _fork(connection: socket.socket, running: dict[int, tuple[socket.socket, Path]], folder: Path) -> None:
     head, files, _, _ = socket.recv_fds(connection, 8, 4, socket.MSG_WAITALL)
     missing, data = int.from_bytes(head, "little"), b""
     while len(data) < missing:
@@ -207,14 +209,14 @@ def _fork(connection: socket.socket, running: dict[int, socket.socket], folder: 
     if not pid:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for other in running.values():
+        for other, _ in running.values():
             other.close()
         _run(files, data, connection)
     for one in files:
         os.close(one)
-    running[pid] = connection
     asked_by, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    (folder / str(asked_by)).write_text(str(pid))
+    running[pid] = connection, folder / str(asked_by)
+    running[pid][1].write_text(str(pid))
     connection.sendall(pid.to_bytes(8, "little"))
 
 

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -96,8 +97,14 @@ def test_a_signal_to_a_forked_command_is_one_to_the_program(tmp_path, number, st
         process.stdin.flush()
         assert '"outcome"' in process.stdout.readline()
         program = os.pidfd_open(forks.pid_of(process))
+        told = Path(os.environ[forks.FOLDER]) / str(process.pid)
+        assert told.exists()
         process.send_signal(number)
 
         assert process.wait(60) == status
         assert select.select([program], [], [], 60)[0], "the program goes on"
         os.close(program)
+        ends_s = time.monotonic() + 60
+        while told.exists():
+            assert time.monotonic() < ends_s, "a later command with this number would be told of this process"
+            time.sleep(0.005)
