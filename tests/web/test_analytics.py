@@ -300,6 +300,9 @@ def test_a_list_of_events_that_cannot_be_read_says_why(app, query, words):
 def test_the_screen_shows_a_funnel_and_gives_the_users_behind_each_number(app):
     async def steps(asks: Asker, browser: Browser) -> None:
         page = (await browser.get(f"/analytics/funnels?funnel=onboarding&{DAYS}")).body.decode()
+        assert "Most stop after entered_phone_number: 14 of 31." in page
+        for empty in ("/decisions", "/live"):
+            assert "shroff ingest savings.csv --as saving" in (await browser.get(empty)).body.decode()
         assert page.count('scope="row"') == 5 + 4 * 4
         assert "2m45s" in page
         link = re.search(r'href="(/analytics/funnels/users\.csv[^"]*recovered[^"]*)"', page)

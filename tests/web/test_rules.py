@@ -525,7 +525,12 @@ def test_an_earlier_version_is_judged_against_what_was_decided(bank):
             key = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
             await browser.send("POST", "/api/v1/events/payment", encoded(payment(1, "600.00")), key)
             await sent(browser, "/rules/dear_one/back", seq="0", reason="to see")
-            await browser.send("POST", "/api/v1/events/payment", encoded(payment(2, "600.00")), key)
+            late = payment(9, "1.00") | {"paid_at": "2026-02-20T00:00:00Z"}
+            for one in (payment(2, "600.00"), late):
+                await browser.send("POST", "/api/v1/events/payment", encoded(one), key)
+            said = {"event": "payment/p-2", "verdict": "fraud", "source": "chargeback"}
+            known = said | {"known_at": "2026-01-06T00:00:00Z"}
+            assert (await browser.send("POST", "/api/v1/labels", encoded(known), key)).status == 200
             page = await browser.get("/rules/dear_one")
             of = re.search(r"/backtests\?of=(version%20dear_one@\d+)", page.body.decode())
             assert of is not None
@@ -538,6 +543,7 @@ def test_an_earlier_version_is_judged_against_what_was_decided(bank):
                 page = await browser.get(begun.headers["location"])
             assert b"/decisions/payment/p-2" in page.body
             assert b"/decisions/payment/p-1" not in page.body
+            assert page.body.partition(b'class="sum"')[2].partition(b"</ol>")[0].count(b" EUR</b>") == 4
 
     asyncio.run(steps())
 

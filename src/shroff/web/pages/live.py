@@ -53,6 +53,7 @@ class LiveScreen:
 
     look: Look
     currency: str
+    decided: str  # the first type of event that is decided, or none
     outcomes: Mapping[str, str]
     line: Chart
     bars: list[Bar]
@@ -80,6 +81,7 @@ def screen_of(service: Service, found: Look) -> LiveScreen:
     return LiveScreen(
         found,
         currency,
+        next(iter(service.project.definitions.events.decided), ""),
         SAID,
         line_of([step.decided for step in figures.steps], LINE_HEIGHT),
         bars_of(stopped, BARS_HEIGHT),
