@@ -10,6 +10,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from urllib.request import Request, urlopen
 
 import pytest
 import redis as library
@@ -42,10 +43,18 @@ def test_each_panel_finds_something_in_a_demo(tmp_path):
     try:
         link = told(said, r"http://(127\.0\.0\.1:\d+)/login/")
         folder = re.search(r"shroff -C (\S+) verify", said.read_text()).group(1)
-        made = [SHROFF, "-C", folder, "keys", "create", "p", "--role", "service", "--scope", "read:metrics", "--json"]
-        key = json.loads(subprocess.run(made, capture_output=True, check=True).stdout)["key"]
+        made = shroff(folder, "keys", "create", "p", "--role", "service", "--json")
+        key = json.loads(made.stdout)["key"]
+
+        def pay() -> None:
+            """A payment of now: so small a bank has one in twenty minutes."""
+            headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+            body = payment(f"paid-{time.time_ns()}", datetime.now(UTC)).encode()
+            with urlopen(Request(f"http://{link}/api/v1/events/payment", body, headers), timeout=30) as answer:
+                assert answer.status == 200
+
         with watchers.prometheus(tmp_path, link, key=key) as address:
-            panels = unanswered(address, {one for one in panels if not is_beyond(one)})
+            panels = unanswered(address, {one for one in panels if not is_beyond(one)}, pay)
     finally:
         demo.send_signal(signal.SIGINT)
         demo.wait(60)
