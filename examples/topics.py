@@ -9,13 +9,14 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-COPIES = 3  # so that one broker may be lost
+COPIES = 3  # at most, so that one broker may be lost; one broker keeps one
 
 
 def make(brokers: str, partitions: Mapping[str, int]) -> None:
     """Make topics with so many partitions. Ends the program where one cannot be made, or is there already."""
     admin = AdminClient({"bootstrap.servers": brokers})
-    made = admin.create_topics([NewTopic(name, count, COPIES) for name, count in partitions.items()])
+    copies = min(COPIES, len(admin.list_topics(timeout=30).brokers))
+    made = admin.create_topics([NewTopic(name, count, copies) for name, count in partitions.items()])
     for name, one in made.items():
         try:
             one.result()

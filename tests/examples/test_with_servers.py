@@ -75,11 +75,10 @@ def brokers(kafka: Any) -> Any:
     admin = AdminClient({"bootstrap.servers": kafka.address})
     before = set(admin.list_topics(timeout=30).topics)
     yield kafka.address
-    made = [
-        one for one in admin.list_topics(timeout=30).topics if one.startswith(("paysim.", "cards.", "fraud_", "non_"))
-    ]
-    for gone in admin.delete_topics([one for one in made if one not in before]).values():
-        gone.result()
+    made = set(admin.list_topics(timeout=30).topics) - before
+    if made := [one for one in made if one.startswith(("paysim.", "cards.", "fraud_", "non_"))]:
+        for gone in admin.delete_topics(made).values():
+            gone.result()
 
 
 def test_messages_of_sns_are_decided_once_each_and_forged_ones_refused(root, tmp_path):
