@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -188,7 +189,8 @@ def read_files(
     Raises: UsageError where a file cannot be read.
     """
     text = text or (lambda path, name, problems: text_of(bytes_of(path), name, problems))
-    return {name: text(f"{folder}/{name}", name, problems) for name in _names(folder) if name.startswith(only)}
+    names = (name for name in _names(folder, only) if name.startswith(only))
+    return {name: text(f"{folder}/{name}", name, problems) for name in names}
 
 
 def read_sql(folder: Path, room: str) -> dict[str, str]:
@@ -217,11 +219,13 @@ def file_stamps(folder: Path) -> list[tuple[str, int, int]]:
     return found
 
 
-def _names(folder: Path) -> list[str]:
-    """The project files that are there, by their names inside the folder."""
+def _names(folder: Path, only: tuple[str, ...] = ("",)) -> list[str]:
+    """The project files that are there, by their names inside the folder; folders that have none of `only` left out."""
     found = [name for name in _FILES if (folder / name).is_file()]
     for name, suffix in _FOLDERS:
-        found += [f"{name}/{one.name}" for one in _there(folder / name) if one.name.endswith(suffix) and one.is_file()]
+        if any(f"{name}/".startswith(one) or one.startswith(f"{name}/") for one in only):
+            there = _there(folder / name, lambda one: one.name.endswith(suffix) and one.is_file())  # noqa: B023 - called at once
+            found += [f"{name}/{one.name}" for one in there]
     return found
 
 
@@ -238,7 +242,7 @@ def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
     """
     mistakes, warnings = [], []
     known = [name for name in _FILES if "/" not in name]
-    for path in (folder / one.name for one in _seen(folder)):
+    for path in (folder / one.name for one in _there(folder, lambda one: not one.name.startswith("."))):
         meant = _meant(path.name, known)
         if path.name in known and path.is_dir():
             words = "this is a folder; a project has a file with this name."
@@ -250,8 +254,8 @@ def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
             if hint:
                 warnings.append(Problem(path.name, 0, 0, "", "shroff does not read this file.", hint))
     for name, suffix in _FOLDERS:
-        odd = [one for one in _seen(folder / name) if not one.name.endswith(suffix) or not one.is_file()]
-        for path in (folder / name / one.name for one in odd):
+        odd = _there(folder / name, lambda one: not one.name.endswith(suffix) or not one.is_file())  # noqa: B023 - called at once
+        for path in (folder / name / one.name for one in odd if not one.name.startswith(".")):
             found = f"{name}/{path.name}"
             meant = path.stem + suffix if _ending(path) == suffix else ""
             if path.is_file() and meant and path.name != meant:
@@ -262,18 +266,13 @@ def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
     return mistakes, warnings
 
 
-def _there(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in a folder, by name. Entries know most answers: of a thousand files each question to the disk counts."""
+def _there(folder: Path, is_wanted: Callable[[os.DirEntry[str]], bool]) -> list[os.DirEntry[str]]:
+    """What of a folder is wanted, by name. Entries know most answers: of a thousand files each question counts."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda one: one.name)
+            return sorted(filter(is_wanted, entries), key=attrgetter("name"))
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _seen(folder: Path) -> list[os.DirEntry[str]]:
-    """The same without what is hidden."""
-    return [one for one in _there(folder) if not one.name.startswith(".")]
 
 
 def _ending(path: Path) -> str:

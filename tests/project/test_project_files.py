@@ -164,3 +164,14 @@ def use(bank, id_):
 def open_to_others(folder):
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
     return {str(path): oct(mode) for path, mode in modes.items() if mode & 0o027}
+
+
+def test_some_files_are_read_without_listing_the_folders_of_the_others(bank, monkeypatch):
+    (bank / "notices").mkdir(exist_ok=True)
+    (bank / "notices" / "night.yaml").write_text("channel: mail\n")
+    listed = []
+    monkeypatch.setattr(os, "scandir", lambda folder, scan=os.scandir: listed.append(folder) or scan(folder))
+
+    assert config.read_files(bank, [], ("notices/n", "calls.yaml")) == {"notices/night.yaml": "channel: mail\n"}
+    assert config.read_files(bank, [], ("calls.yaml",)) == {}
+    assert {folder.name for folder in listed} == {"notices"}

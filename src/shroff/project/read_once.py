@@ -177,7 +177,7 @@ class KeptTexts:
 
     def text(self, path: str, name: str, problems: list[Problem]) -> str:
         """The text of a file, as `read_files` gives it. Raises: UsageError where it cannot be read."""
-        if (written := self.written(path)) is not None:
+        if path in self._written and (written := self.written(path)) is not None:
             return written
         try:
             stamp = _stamp(path)
