@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import shutil
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -254,6 +255,31 @@ def test_an_account_without_the_service_is_told_of(verify):
         (False, f"the cluster {aws.NAME} has no service"),
         (False, "the service was not asked: add --url https://YOUR-HOST"),
     ]
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_named_and_the_last_line_says_what_restores_it(verify, capsys):
+    account = sys.modules["account"]
+
+    assert account.report(account.Account("production"), verify.verify_trigger.check) == 1
+    found = capsys.readouterr().out.splitlines()
+    assert found[1].endswith(f"The specified bucket does not exist: shroff-production-{aws.ACCOUNT}-raw")
+    assert found[2] == "1 checks, 1 wrong."
+    assert found[3].startswith("'terraform plan' in deploy/terraform/aws/production shows what differs")
+    assert len(found) == 4
+
+
+def test_a_port_that_does_not_speak_http_is_a_finding(verify):
+    def answer() -> None:
+        with mail.accept()[0] as connection:
+            connection.sendall(b"220 mail.example ESMTP\r\n")
+            connection.recv(1_000)
+
+    with socket.create_server(("127.0.0.1", 0)) as mail:
+        Thread(target=answer, daemon=True).start()
+        status = verify.verify_api.status_of(f"http://127.0.0.1:{mail.getsockname()[1]}", "/health/live")
+
+    assert status.startswith("BadStatusLine: 220 mail.example")
 
 
 @pytest.mark.long

@@ -7,8 +7,10 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -20,6 +22,7 @@ import pytest
 import yaml
 
 from shroff.app import project as app
+from shroff.config import TEMPLATE_FOLDER
 from shroff.people import keys
 from shroff.people.access import Right, Role
 from shroff.web.api.operator_alerts import ENDS_AFTER_MS
@@ -51,6 +54,96 @@ def test_the_commands_that_runbooks_look_with_run_in_a_project(tmp_path):
 
     assert failed == {}
     assert len(looks) > 20
+
+
+class Sick:
+    """A project with faults, and the commands of an alert's runbook in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._alert = folder, ""
+        pages = "\n".join(page.read_text() for page in (checks.ROOT / "docs/runbooks").glob("*.md"))
+        self._sections = dict(re.findall(r"(?ms)^## (Shroff\w+)$(.*?)(?=^## |\Z)", pages))
+
+    def alert(self, name: str, command: str, shown: str) -> None:
+        """Begin with a runbook: what its check shows."""
+        self._alert = name
+        self.does("Check", command, shown)
+
+    def does(self, part: str, command: str, shown: str = "", **given: str) -> None:
+        """Run a command of a part of the runbook, with its placeholders filled."""
+        (line,) = re.findall(rf"(?m)^- \*\*{part}\*\*.*", self._sections[self._alert])
+        assert f"`shroff {command}`" in line
+        words = [given.get(word, word) for word in shlex.split(command)]
+        assert shown in (told := self.run(*words)), (self._alert, command, told)
+
+    def run(self, *words: str) -> str:
+        done = subprocess.run([SHROFF, "-C", self.folder, *words], capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    def write(self, name: str, *lines: str, end: str = "\n") -> str:
+        path = self.folder / "inbox" / name
+        path.write_text("payment_id,paid_at,account,amount\n" + "\n".join(lines) + end)
+        return str(path)
+
+
+RULE = "- { id: all, on: payment, by: account, when: true, reason: x, effect: review, notify: team }\n"
+
+
+@pytest.mark.slow
+def test_the_fixes_of_runbooks_end_the_faults(tmp_path):
+    bank = Sick(shutil.copytree(TEMPLATE_FOLDER / "blank", tmp_path / "bank"))
+    for name, text in {
+        "inbox/README.md": "",
+        "notices/team.yaml": "event: payment\nto: [team@bank.example]\n",
+        "rules/all.yaml": RULE,
+    }.items():
+        (bank.folder / name).parent.mkdir()
+        (bank.folder / name).write_text(text)
+    with (bank.folder / "shroff.yaml").open("a") as file:
+        file.write("sources: { exports: { files: { from: inbox, settled: 0s }, events: [payment] } }\n")
+        file.write("sinks: { table: { sql: { url: 'sqlite:///table.db', table: decisions } } }\n")
+        file.write("summaries: { url: 'sqlite:///summaries.db', columns: { account: account } }\n")
+        file.write(f"backup: {tmp_path / 'backups'}\n")
+    first = bank.write("a.csv", "p-1,2026-03-01T10:00:00Z,a-1,1", "p-2,2026-03-01T10:00:00Z,a-1,€1")
+    cut = bank.write("b.csv", "p-3,2026-03-01T10:05:00Z,a-1,1", "p-4,2026", end="")
+    bank.run("sources", "sync", "exports")
+    bank.run("outbox", "deliver")
+
+    bank.alert("ShroffQuarantineGrows", "quarantine list", "1 entry is in quarantine")
+    with (bank.folder / "events.yaml").open("r+") as file:
+        text = file.read().replace(
+            "\n  time:", "\n  from: { csv: { amount: \"money(replace(row.amount, '€', ''))\" } }\n  time:", 1
+        )
+        file.seek(0)
+        file.write(text)
+    bank.does("Fix", "quarantine retry --file FILE", "1 accepted", FILE=first)
+    bank.does("Verify", "quarantine list", "0 entries are in quarantine")
+
+    bank.alert("ShroffFilesSkipped", "sources check", "b.csv is skipped: its last line is cut off")
+    bank.write("b.csv", "p-3,2026-03-01T10:05:00Z,a-1,1", "p-4,2026-03-01T11:00:00Z,a-1,1")
+    bank.does("Fix", "sources sync exports --day FILE", "2 events appended", FILE=Path(cut).name)
+    bank.does("Verify", "sources check", "All sources are healthy")
+
+    with closing(sqlite3.connect(bank.folder / "table.db")) as table:
+        table.execute("CREATE TRIGGER no BEFORE INSERT ON decisions BEGIN SELECT RAISE(ABORT, 'not now'); END")
+        bank.run("outbox", "deliver")
+        bank.alert("ShroffDeadLettersGrow", "outbox list", "SQLite refuses it: not now")
+        table.execute("DROP TRIGGER no")
+    bank.does("Fix", "outbox retry", "3 rows queued again")
+    bank.does("Fix", "outbox deliver", "table: 3 rows delivered")
+    bank.does("Verify", "outbox list", "decisions       0      0\n")
+    assert "messages        4" in (left := bank.run("outbox", "list"))  # which a service or a worker alone sends
+    assert "outbox deliver" not in left
+
+    bank.alert("ShroffBackupMissing", "backup list", "no backup")
+    bank.does("Fix", "backup create", "full backup 1")
+    bank.does("Verify", "backup verify", "0 damaged")
+
+    bank.alert("ShroffSnapshotOld", "doctor", "snapshots       none")
+    bank.does("Fix", "snapshot", "written")
+
+    bank.alert("ShroffSummariesDiffer", "doctor", "summaries")
+    bank.does("Fix", "summaries build --from DAY", "windows", DAY="2026-03-01")
 
 
 @pytest.mark.slow

@@ -90,6 +90,18 @@ def test_a_file_of_the_same_name_with_other_content_is_read_from_its_start(bank,
     assert (found["read"], found["duplicates"]) == (2_999, 2_999)
 
 
+def test_no_line_of_the_log_is_about_one_event_decided_or_refused(bank, start, monkeypatch):
+    payments = Path("../payments.jsonl").read_bytes().splitlines(keepends=True)[:400]
+    Path("../payments.jsonl").write_bytes(
+        b"".join(b"{}\n" if number % 2 else one for number, one in enumerate(payments))
+    )
+    monkeypatch.setenv("SHROFF_LOG_FORMAT", "json")
+    told, logged = start(*FROM).communicate()
+
+    assert "200 quarantined" in told
+    assert len(logged.splitlines()) <= 5
+
+
 def test_it_stops_after_as_many_as_it_was_told_and_goes_on(bank, asked):
     assert asked(*FROM, "--limit", "1000")[1]["read"] == 1_000
     assert asked(*FROM)[1]["read"] == 2_000

@@ -64,7 +64,11 @@ def report(account: Account, *checks: Check) -> int:
                 wrong += not is_well
                 print(f"  {'ok   ' if is_well else 'WRONG'}  {what}")
         except (BotoCoreError, ClientError) as error:
-            wrong += 1
-            print(f"  WRONG  {error}")
+            count, wrong = count + 1, wrong + 1
+            bucket = getattr(error, "response", {}).get("Error", {}).get("BucketName", "")
+            print(f"  WRONG  {error}{': ' * bool(bucket)}{bucket}")
     print(f"{count} checks, {wrong} wrong.")
+    if wrong:
+        folder = f"deploy/terraform/aws/{account.environment}"
+        print(f"'terraform plan' in {folder} shows what differs from the files, 'terraform apply' restores it.")
     return 1 if wrong else 0

@@ -63,8 +63,8 @@ def status_of(url: str, path: str, method: str = "GET") -> int | str:
     try:
         connection.request(method, path, body=b"{}" if method == "POST" else None)
         return connection.getresponse().status
-    except OSError as error:
-        return str(error)
+    except (OSError, http.client.HTTPException) as error:  # no answer, or one that is not HTTP
+        return f"{type(error).__name__}: {error}"
     finally:
         connection.close()
 

@@ -50,7 +50,7 @@ def list_(session: Session, sink: str) -> None:
         session.next("shroff notices letters --state refused")
     if rows:
         session.next(f"shroff outbox show {_key(rows[0])}", "shroff outbox retry")
-    elif any(state.lag for state in states):
+    elif any(state.lag for state in states if state.name != "notices"):  # those a service or worker sends
         session.next("shroff outbox deliver")
 
 
