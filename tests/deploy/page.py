@@ -16,7 +16,7 @@ ELSEWHERE = {  # what only Docker, root, a cluster or an account can run; the pa
     *("aws ecs", "aws secretsmanager", "gcloud run", "gcloud secrets", "systemctl", "systemd-sysusers", "journalctl"),
 }
 SHELL = {"cd", "cp", "curl", "done", "export", "for", "install", "mkdir", "rm"}
-OF_TERRAFORM = {"init", "apply", "output"}  # `terraform.page` compares their names
+OF_TERRAFORM = {"init", "plan", "apply", "output"}  # `terraform.page` compares their names
 PROGRAMS = {"/opt/shroff/bin/shroff", "/opt/entrypoint.sh"}  # and `shroff`, where a command begins with it
 INLINE = ("SHROFF_", "docker ", "helm ", "kubectl ", "mkdir ", "shroff ", "sudo ", "terraform ")
 
