@@ -287,7 +287,7 @@ def test_money_keeps_its_digits_in_every_language(units, places, language):
 
 
 def test_a_moment_names_whose_clock_it_is():
-    assert moment_text(1_780_000_000_000, "Europe/Berlin", "en") == "Thursday 28 May 2026, 22:26, time in Berlin"
+    assert moment_text(1_780_000_000_000, "Europe/Berlin", "en") == "Thursday 28 May 2026, 22:26, Berlin time"
     assert moment_text(1_780_000_000_000, "UTC", "de") == "Donnerstag, 28. Mai 2026, 20:26 Uhr, UTC"
 
 

@@ -24,7 +24,7 @@ def lake() -> None:
     """Write and check the lake: events, decisions, features, labels, flags and hits as Parquet or JSON.
 
     The lake is a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix; 'lake:' in shroff.yaml or
-    --to names it. It follows the log and has manifests of its own. Files that 'shroff lake files' does not list are
+    --to names it. It follows the log and keeps its own manifests. Files that 'shroff lake files' does not list are
     not part of it.
     """
 
@@ -43,9 +43,9 @@ def at(function: Function) -> Function:
 @command("write", "shroff lake write", "shroff lake write --to s3://mybank/shroff", group=lake)
 @at
 def write(session: Session, to: str | None) -> None:
-    """Write to the lake what the log has and the lake has not, exactly once even if interrupted and repeated.
+    """Append new records of the log to the lake, exactly once even if interrupted and repeated.
 
-    The command works beside a process that writes the log, and beside others that write the same lake.
+    It can run while other processes write the log or the same lake.
     """
     from shroff.monitoring.doctor import bytes_text
 

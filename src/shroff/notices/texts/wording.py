@@ -49,7 +49,7 @@ def day_text(at_ms: int, zone: str, language: str) -> str:
 
 
 def moment_text(at_ms: int, zone: str, language: str) -> str:
-    """A moment with its weekday and where that clock is: `Monday 20 July 2026, 14:32, time in Berlin`."""
+    """A moment with its weekday and where that clock is: `Monday 20 July 2026, 14:32, Berlin time`."""
     at = _at(at_ms, zone)
     place = zone.rpartition("/")[2].replace("_", " ")
     return WORDS[language]["moment"].format(

@@ -23,7 +23,7 @@ _EN: Final = {
     "language": "English",
     "day": "{day} {month}",
     "moment": "{weekday} {day} {month} {year}, {time}, {zone}",
-    "time_in": "time in {place}",
+    "time_in": "{place} time",
     "none": "none",
     "yes": "yes",
     "no": "no",
