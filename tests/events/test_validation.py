@@ -160,6 +160,10 @@ def test_money_keeps_the_places_of_its_currency():
         ({"amount": "1", "currency": "EUR", "cents": 5}, "not {amount, currency}"),
         ({"amount": [1], "currency": "EUR"}, "found a list"),
         ("twelve", "found 'twelve'"),
+        (
+            "1.250,00",
+            "found '1.250,00'; for decimal commas in a CSV write `decimal: ','` under from.csv in events.yaml",
+        ),
         ("1_000", "found '1_000'"),
         ("١٢", "found"),  # digits, but not ours
         ("£5", "found '£5'"),
@@ -253,6 +257,7 @@ def test_a_value_is_read_as_its_type(field, given, value):
         ("wait", 10**13, "more than 31,700 years"),
         ("at", "2026-03-01T10:00:00", "with its offset"),
         ("at", "2026-03-01", "found '2026-03-01'"),
+        ("at", "2026-02-31T10:00:00Z", "found '2026-02-31T10:00:00Z': day is out of range for month"),
         ("at", Number("1.5e12"), "found the number 1.5e12"),
         ("at", "0000-01-01T00:00:00Z", "found '0000-01-01T00:00:00Z'"),
         ("at", -(10**14), "before the year 1"),

@@ -49,6 +49,7 @@ LABEL_CURES: Final = {
     "known_at": "Other forms are mapped in events.yaml: label: { from: { csv: { known_at: "
     "\"time(row.known_at, '%d.%m.%Y')\" } } }",
 }
+_HINT: Final = re.compile(r" is not a (?:time|decimal number)(: .*|; for .*)")  # of what a parser says
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EXPECTED: Final = {
     "text": f"a text of at most {TEXT_BYTES_MAX:,} bytes",
@@ -249,8 +250,8 @@ def _read_instant(value: object) -> int:
     if type(value) is str:
         try:
             return _in_calendar(read_time(value) if value.isascii() else 1 << 62, value)
-        except ValueError:
-            raise _wrong(value) from None
+        except ValueError as error:
+            raise _wrong(value, error) from None
     if type(value) is int or type(value) is Instant:
         return _in_calendar(int(value), value)
     if isinstance(value, datetime):
@@ -295,8 +296,8 @@ def _decimal(value: object) -> tuple[int, int]:
         raise _wrong(value)
     try:
         return parse_decimal(text)
-    except ValueError:
-        raise _wrong(value) from None
+    except ValueError as error:
+        raise _wrong(value, error) from None
 
 
 def _fitting(units: int, value: object) -> int:
@@ -305,5 +306,9 @@ def _fitting(units: int, value: object) -> int:
     return units
 
 
-def _wrong(value: object) -> ValueError:
-    return ValueError(value.words if isinstance(value, RefusedValue) else f"found {shown(value)}")
+def _wrong(value: object, error: ValueError | None = None) -> ValueError:
+    """What was found, and what a parser knows of it: that its day does not exist, or how decimal commas are read."""
+    if isinstance(value, RefusedValue):
+        return ValueError(value.words)
+    hint = _HINT.search(str(error))
+    return ValueError(f"found {shown(value)}{hint[1] if hint else ''}")
