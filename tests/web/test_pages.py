@@ -321,6 +321,39 @@ def test_pages_show_a_decision_and_its_entity(bank, monkeypatch):
     run(bank, steps)
 
 
+def test_flags_of_a_rule_stand_once_with_their_number_and_the_first_and_the_last_event(bank):
+    large = RULE.replace("any_payment", "large").replace("> 0", "> 100")
+    (bank / "rules" / "large.yaml").write_text(large, encoding="utf-8")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        payments = [
+            {
+                **PAYMENT,
+                "payment_id": f"p-{number}",
+                "paid_at": f"2026-01-05T08:0{number}:00Z",
+                "amount": f"{amount}.00",
+            }
+            for number, amount in enumerate((20, 200, 40))
+        ]
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(payments), csrf)
+        asks.service.project.label("payment/p-0", "genuine", source="analyst")
+        panel = (await browser.get("/entities/card/c-1")).body.decode().partition('id="flags"')[2]
+        any_, large = panel.partition("</ul>")[0].split("</li>")[:2]
+
+        assert re.findall(r'href="/rules/(\w+)"', panel) == ["any_payment", "large"]
+        assert "3 times" in any_
+        assert "40.00 EUR paid at" in any_
+        assert re.findall(r'href="/decisions/payment/([^"]+)"', any_) == ["p-0", "p-2"]
+        assert ["08:00" in any_, "08:01" in any_, "08:02" in any_] == [True, False, True]
+        assert re.findall(r'class="tag">([^<]+)<', any_) == ["2 pending confirmation", "1 false alarm"]
+        assert "times" not in large
+        assert re.findall(r'href="/decisions/payment/([^"]+)"', large) == ["p-1"]
+
+    run(bank, steps)
+
+
 def test_problems_are_pages_for_people(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await let_in(asks, browser)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ from shroff.language.expression import ThisField
 from shroff.people.access import Right
 from shroff.project.meaning import reasons_of
 from shroff.web.api.cases.flags import document, known_key, verdicts
-from shroff.web.api.entities import FLAGS_SHOWN, known_entity
+from shroff.web.api.entities import known_entity
 from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.routes import Route
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 SHOWN: Final = 12  # events of the first part; the charts show more
 IN_TABLE: Final = 20  # decisions whose features stand in a table, too: of more that would be most of the page's weight
 LINKS_SHOWN: Final = 10
+FLAGS_COUNTED: Final = 200  # the newest, which stand together by rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,26 @@ class KeyHead:
 
 
 @dataclass(frozen=True, slots=True)
+class Flagging:
+    """The event at which a flag was raised: its time, and the address of its decision."""
+
+    time_ms: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFlags:
+    """All flags of one rule, with the reason of the newest; `accuracies` count what labels say of them."""
+
+    rule: str
+    reason: str
+    count: int
+    first: Flagging
+    last: Flagging
+    accuracies: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Found:
     """The log's data about a key."""
 
@@ -134,7 +156,8 @@ async def show(service: Service, request: Request) -> Response:
         currency=project.definitions.settings.currency,
         events=[texts.line(event, name) for event in events],
         looked_to=found.timeline.looked_to,
-        flags=[document(row, standings.get(row.event)) for row in found.flags],
+        flags=[_flagged(rows, standings) for rows in _by_rule(found.flags)],
+        are_more_flags=len(found.flags) == FLAGS_COUNTED,
         reason_words=reasons_of(project.definitions),
         links=links,
         left_out=[(texts.title(*one), entity_path(*one)) for one in found.links.left_out],
@@ -168,11 +191,25 @@ def _looked(project: Project, name: str, key: str, before: int | None, limit: in
                 owner.setdefault(field, set()).add(text)
         return _Found(
             timeline,
-            log.flags_of(name, key, limit=FLAGS_SHOWN),
+            log.flags_of(name, key, limit=FLAGS_COUNTED),
             look.links(name, key, timeline),
             look.totals(name, key),
             [text for values in owner.values() if len(values) == 1 for text in values],
         )
+
+
+def _by_rule(flags: Sequence[FlagRow]) -> Iterable[Sequence[FlagRow]]:
+    """Flags of each rule, the newest first, and by the newest of each."""
+    found: dict[str, list[FlagRow]] = {}
+    for row in flags:
+        found.setdefault(row.rule, []).append(row)
+    return found.values()
+
+
+def _flagged(rows: Sequence[FlagRow], standings: Mapping[str, VerdictInForce]) -> RuleFlags:
+    last, first = (Flagging(row.time_ms, decision_path(*row.event.split("/", 1))) for row in (rows[0], rows[-1]))
+    said = Counter(document(row, standings.get(row.event))["accuracy"] for row in rows)
+    return RuleFlags(rows[0].rule, rows[0].reason, len(rows), first, last, said)
 
 
 def _head(service: Service, name: str, key: str, found: _Found, texts: _KeyTexts) -> KeyHead:
