@@ -522,6 +522,24 @@ def test_models_are_listed_with_their_roles(bank: Path, capsys: pytest.CaptureFi
     assert "m-2       -  payment  champion  xgboost  passed" in capsys.readouterr().out
 
 
+def test_a_model_is_shown_with_its_slices_in_words_and_in_their_order(bank: Path, capsys: pytest.CaptureFixture[str]):
+    models, figures = Registry(bank / "models"), {"rows": 1_200, "frauds": 7, "metrics": {"average_precision": 0.25}}
+    slices = [
+        {"name": "amount", "value": value, "falls_by_more_than_noise": value.startswith("above"), **figures}
+        for value in ("above 1200.00", "5.00 to 1200.00", "up to 5.00")
+    ]
+    train(models, "m-9", metrics={"slices": slices})
+    run(["-C", str(bank), "models", "show", "m-9"])
+    lines = [line.split("  ") for line in capsys.readouterr().out.splitlines() if "1,200  " in line]
+
+    assert [line[0] or line[1] for line in lines] == [
+        "amount up to 5.00 EUR",
+        "amount 5.00 to 1,200.00 EUR",
+        "amount above 1,200.00 EUR",
+    ]
+    assert [line[-1].strip() for line in lines] == ["0.2500", "0.2500", "worse than the champion"]
+
+
 def test_a_model_is_shown_with_its_metrics_and_promotions(bank: Path, capsys: pytest.CaptureFixture[str]):
     asked(capsys, bank, "models", "promote", "m-1", "--by", "ann")
     code, found = asked(capsys, bank, "models", "show", "m-1")

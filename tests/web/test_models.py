@@ -22,12 +22,47 @@ from tests.support.webs import Answered, Asker, Browser, run
 pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
+SLICES = [
+    ("amount", "above 1200.00"),
+    ("amount", "20.00 to 1200.00"),
+    ("amount", "up to 20.00"),
+    ("payment.amount > 100", "false"),
+    ("payment.amount > 100", "true"),
+    ("hour(payment.paid_at)", "10"),
+    ("hour(payment.paid_at)", "missing"),
+    ("hour(payment.paid_at)", "9"),
+    ("weekday(payment.paid_at)", "6"),
+    ("weekday(payment.paid_at)", "0"),
+    ("known", "known"),
+    ("known", "new"),
+    ("payment.gone", "x"),
+]
+MEASURED = {"rows": 5, "frauds": 1, "score": 0.1, "falls_by_more_than_noise": False}
+IN_WORDS = [
+    "channel: web",
+    "amount up to 20.00 EUR",
+    "amount 20.00 to 1,200.00 EUR",
+    "amount above 1,200.00 EUR",
+    "amount is above 100 EUR",
+    "amount is at most 100 EUR",
+    "paid between 09:00 and 09:59 UTC",
+    "paid between 10:00 and 10:59 UTC",
+    "hour of paid at: missing",
+    "paid on Monday (UTC)",
+    "paid on Sunday (UTC)",
+    "key first seen within a day",
+    "key seen before",
+    "payment.gone: x",
+]
 INPUT = {"name": "payment.amount", "kind": "number", "categories": []}
 
 
 @pytest.fixture
 def bank(tmp_path: Path) -> Path:
     shutil.copytree(TEMPLATE, tmp_path / "bank")
+    file = tmp_path / "bank" / "model.yaml"
+    more = "- channel\n    - hour(payment.paid_at)\n    - weekday(payment.paid_at)\n"
+    file.write_text(file.read_text(encoding="utf-8").replace("- channel\n", more, 1), encoding="utf-8")
     return tmp_path / "bank"
 
 
@@ -48,7 +83,11 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...
                 "score": 0.2,
                 "metrics": {"average_precision": None},
                 "falls_by_more_than_noise": True,
-            }
+            },
+            *(
+                {"name": name, "value": value, "metrics": {"average_precision": 0.5}, **MEASURED}
+                for name, value in SLICES
+            ),
         ],
     }
     manifest = {
@@ -107,7 +146,12 @@ def test_a_model_is_shown_with_its_gates_and_ranges(bank, told):
         assert re.search(r"0\.91</td><td[^>]*>0\.86 to 0\.96", page)
         assert "Calibration" in page
         assert 'aria-label="Share of fraud by mean score"' in page
-        assert "payment.channel: web" in page
+        table = page.partition('<caption class="unseen">Slices')[2].partition("</table>")[0]
+        assert re.findall(r'<th scope="row">([^<]+?) ?<', table) == [
+            words[:1].upper() + words[1:] for words in IN_WORDS
+        ]
+        found = (await browser.get("/api/v1/models/m-1")).json()["metrics"]["slices"]
+        assert [one["words"] for one in found] == IN_WORDS
         assert "62.5\N{NO-BREAK SPACE}%" in page, "of the importance"
         assert "1,200 events, 12 of them fraud" in page
         assert "&lt;b&gt;of noise" in page

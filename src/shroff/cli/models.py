@@ -15,7 +15,7 @@ from shroff.cli.session import ExampleGroup, Session, argument, command, json_op
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from shroff.app.models.promoting import Deployment, ListedModel
     from shroff.models.in_force import Promotion, Waiver
@@ -105,19 +105,21 @@ def _state(one: ListedModel) -> str:
 )
 def show(session: Session, model: str, page: Path | None) -> None:
     """Show one model: its origin, its metrics and its gates."""
-    from shroff.training.measured import with_money
+    from shroff.training.measured import slices_told, with_money
 
     found = session.project.models.one(model)
     stored = found.stored
     if page is not None:
         _write_report(stored, page)
+    definitions = session.project.definitions
+    metrics = slices_told(definitions, stored.event, stored.metrics)
     document: dict[str, Any] = {
         "id": stored.id,
         "event": stored.event,
         "role": found.role,
         "digest": stored.digest,
         "gates": [structs.asdict(gate) for gate in stored.gates],
-        "metrics": with_money(stored.metrics, session.project.definitions.settings.money_places),
+        "metrics": with_money(metrics, definitions.settings.money_places),
         "promotions": [_promotion(promotion) for promotion in found.promotions],
         "manifest": stored.manifest,
         "files": sorted(stored.files),
@@ -135,6 +137,7 @@ def show(session: Session, model: str, page: Path | None) -> None:
     lines.append(f"  reads {many(len(inputs), 'input')}: {one_line(', '.join(inputs))}")
     lines += [f"  {_redefined_words(found.redefined)}"] if found.redefined else []
     lines.append(_gates_text(stored.gates))
+    lines += [_slices_text(metrics["slices"])] if metrics.get("slices") else []
     for promotion in found.promotions:
         lines.append(f"  promoted {promotion.at}{f' by {one_line(promotion.by)}' if promotion.by else ''}")
         lines += [f"    waived {one_line(f'{_waived(w)}, by {w.by}: {w.reason}')}" for w in promotion.waived]
@@ -160,6 +163,16 @@ def _waived(waiver: Waiver) -> str:
 def _promotion(promotion: Promotion) -> dict[str, Any]:
     waived = [{"gate": one.gate, "limit": one.limit, "reason": one.reason, "by": one.by} for one in promotion.waived]
     return {"at": promotion.at, "by": promotion.by, "waived": waived}
+
+
+def _slices_text(slices: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for one in slices:
+        precision = one["metrics"]["average_precision"]
+        worse = "worse than the champion" if one["falls_by_more_than_noise"] else ""
+        shown = "none" if precision is None else f"{precision:.4f}"
+        rows.append((one_line(one["words"]), f"{one['rows']:,}", f"{one['frauds']:,}", shown, worse))
+    return table(rows, ("slice", "events", "frauds", "average precision", ""))
 
 
 def _gates_text(gates: Sequence[GateResult]) -> str:

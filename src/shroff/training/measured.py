@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from decimal import Decimal
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from shroff.language.expression import Literal
 from shroff.language.values import show_decimal
+from shroff.language.wording import clock_words
+from shroff.models.evaluation.slices import AMOUNT, KNOWN, MISSING, OTHERS, slice_order
 from shroff.models.keys import METRICS
+from shroff.project.meaning import teller_of
 
 if TYPE_CHECKING:
     from shroff.models.evaluation.folds import Evaluation
+    from shroff.project.definitions import Definitions
     from shroff.training.leak_test import LeakReport
 
+_KEYS: Final = {"new": "key first seen within a day", KNOWN: "key seen before", MISSING: "without a key"}
+_DIGITS: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 MONEY_METRICS: Final = frozenset(metric.name for metric in METRICS if metric.kind == "money")
 
 
@@ -69,6 +78,34 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> dict[st
         found["leak_test"] = [asdict(part) | {"passed": part.passed} for part in leak.parts]
     document: dict[str, Any] = plain(found)
     return document
+
+
+def slices_told(definitions: Definitions, event: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's metrics, their slices with `words` and in their natural order; columns stand as they did."""
+    found, places = list(metrics.get("slices", ())), dict[str, int]()
+    for one in found:
+        places.setdefault(one["name"], len(places))
+    found.sort(key=lambda one: (places[one["name"]], slice_order(one["value"])))
+    told = [{**one, "words": slice_words(definitions, event, one["name"], one["value"])} for one in found]
+    return {**metrics, **({"slices": told} if told else {})}
+
+
+def slice_words(definitions: Definitions, event: str, name: str, value: str) -> str:
+    """A slice in words: `paid on Sunday (UTC)`, `amount up to 12.50 EUR`; as recorded where nothing declares it."""
+    teller, model = teller_of(definitions), definitions.models.get(event)
+    if name == AMOUNT:
+        return f"{name} {_DIGITS.sub(lambda one: f'{Decimal(one[0]):,}', value)} {teller.currency}"
+    if name == KNOWN:
+        return _KEYS.get(value, value)
+    node = None if model is None else next((one.node for one in model.slices if one.name == name), None)
+    if node is None or value in {MISSING, OTHERS}:
+        return f"{name if node is None else teller.noun(node)}: {value}"
+    if node.type.kind == "boolean":
+        return teller.told(node, value == "true")
+    if node.type.kind == "integer":
+        number = Literal(node.type, int(value))
+        return clock_words(teller, node, "==", number) or teller.told(node, int(value))
+    return teller.told(node, value)
 
 
 def plain(value: Any) -> Any:

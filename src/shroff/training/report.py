@@ -19,6 +19,7 @@ from shroff.models.reports.html import Extras, LeakLine, report_page
 from shroff.models.sets import TrainingSet
 from shroff.project.definitions import Definitions
 from shroff.training.leak_test import LeakReport
+from shroff.training.measured import slice_words
 from shroff.training.tested_rows import weighed_of
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ class ReportFacts:
             self._dependences(),
             [LeakLine(one.name, one.compared, one.difference) for one in leak],
             self._cutoffs(),
+            {
+                (one.name, one.value): slice_words(self.definitions, self.given.event, one.name, one.value)
+                for one in self.evaluation.slices
+            },
         )
         title = f"Model {manifest['id']} of {manifest['event']}"
         importance = self.trained.fitted.importance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,6 +24,9 @@ BANDS: Final = 4
 AMOUNT: Final = "amount"
 KNOWN: Final = "known"
 NEW_MS: Final = 86_400_000  # a key is new for a day: who takes over or opens an account does not wait
+_FIRST: Final = ("true", "false", "new", KNOWN)
+_LAST: Final = (MISSING, OTHERS)
+_NUMBER: Final = re.compile(r"(?P<side>up to |above )?(?P<number>-?[0-9]+(\.[0-9]+)?)( to -?[0-9.]+)?")  # also a band
 MEASURED: Final = ("auc_roc", "average_precision", "recall_at_review", "recall_at_decline", "money_lost", "brier")
 
 
@@ -94,10 +98,26 @@ def new_or_known(keys: Words, times_ms: Words) -> NDArray[Any]:
 
 
 def slices_of(columns: Mapping[str, NDArray[Any]], pooled: Pooled, terms: Terms, seed: int) -> list[Slice]:
-    """Every slice of every column, frequent ones first."""
-    parts = [(name, value, rows) for name, column in columns.items() for value, rows in _parts(column)]
+    """Every slice of every column, in their natural order."""
+    parts = [
+        (name, value, rows)
+        for name, column in columns.items()
+        for value, rows in sorted(_parts(column), key=lambda one: slice_order(one[0]))
+    ]
     enough = sum(_is_enough(pooled.rows.frauds[rows]) for _, _, rows in parts)
     return [_slice(name, value, rows, pooled, terms, enough, seed) for name, value, rows in parts]
+
+
+def slice_order(value: str) -> tuple[int, float, int]:
+    """Sort key of a slice's value: numbers and amounts by size, yes before no, new before known; then all texts, which
+    keep their order; last what is missing, and others.
+    """
+    if value in _LAST:
+        return 2, _LAST.index(value), 0
+    if value in _FIRST:
+        return 0, _FIRST.index(value), 0
+    found = _NUMBER.fullmatch(value)
+    return (1, 0, 0) if found is None else (0, float(found["number"]), ("up to ", None, "above ").index(found["side"]))
 
 
 def _parts(column: NDArray[Any]) -> list[tuple[str, Words]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
 from typing import Final
@@ -43,6 +43,7 @@ class Extras:
         dependences: What its inputs do on drawn test rows.
         leak: Parts of the leak test.
         cutoffs: What cut-offs of the score cost.
+        slice_words: Slices as people say them, by name and value.
     """
 
     project: str = ""
@@ -51,6 +52,7 @@ class Extras:
     dependences: Sequence[Dependence] = ()
     leak: Sequence[LeakLine] = ()
     cutoffs: Thresholds | None = None
+    slice_words: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 def report_page(
@@ -78,7 +80,7 @@ def report_page(
         section("Curves", f'<div class="charts">{curves(evaluation)}{cost_chart(more.cutoffs, more.currency)}</div>'),
         section("What the score looks at", importance_bars(importance, more.dependences)),
         section("How values move the score", dependence and f'<div class="charts">{dependence}</div>'),
-        section("Slices", _slices_table(evaluation.slices)),
+        section("Slices", _slices_table(evaluation.slices, more.slice_words)),
         section("Folds", _folds_table(evaluation.folds)),
         section("Leak test", _leak_table(more.leak)),
         section("Where it comes from", table(("", ""), more.facts, wide=[1]) if more.facts else ""),
@@ -187,14 +189,14 @@ def _beside(other: Compared, name: str) -> str:
     return f"{_number(found.mean)}\n{mean} ({low} to {high})"
 
 
-def _slices_table(slices: Sequence[Slice]) -> str:
+def _slices_table(slices: Sequence[Slice], words: Mapping[tuple[str, str], str]) -> str:
     if not slices:
         return ""
     names = [name for name in slices[0].metrics if any(slice_.metrics[name] is not None for slice_ in slices)]
     has_fall = any(slice_.fall is not None for slice_ in slices)
     rows = [
         [
-            f"{slice_.name}: {slice_.value}",
+            words.get((slice_.name, slice_.value), f"{slice_.name}: {slice_.value}"),
             f"{slice_.rows:,}",
             f"{slice_.frauds:,}",
             _number(slice_.score),

@@ -44,7 +44,8 @@ class Model(TypedDict):
     digest: str
     gates: list[GateResult]
     metrics: Annotated[
-        dict[str, Any], msgspec.Meta(description="`metrics.json`, as described in the reference of metrics.")
+        dict[str, Any],
+        msgspec.Meta(description="`metrics.json`, see the reference of metrics. Slices have `words`."),
     ]
     promotions: list[Promotion]
     manifest: Annotated[dict[str, Any], msgspec.Meta(description="`manifest.json`: how the model was made.")]
@@ -53,7 +54,10 @@ class Model(TypedDict):
 
 async def one_model(service: Service, request: Request) -> Json[Model]:
     """Everything that is known of one model."""
+    from shroff.training.measured import slices_told  # its libraries take time that lists of models need not
+
     found = await service.in_thread(shown, service.project, request.path_params["id"])
+    metrics = slices_told(service.project.definitions, found.stored.event, found.stored.metrics)
     return Json(
         {
             "id": found.stored.id,
@@ -61,7 +65,7 @@ async def one_model(service: Service, request: Request) -> Json[Model]:
             "role": found.role,
             "digest": found.stored.digest,
             "gates": list(found.stored.gates),
-            "metrics": found.stored.metrics,
+            "metrics": metrics,
             "promotions": list(found.promotions),
             "manifest": found.stored.manifest,
             "redefined": list(found.redefined),

@@ -185,7 +185,8 @@ async def change(service: Service, request: Request) -> Response:
 
 
 async def _model(service: Service, request: Request, mistake: str = "", form: Mapping[str, str] = NOTHING) -> Response:
-    from shroff.models.evaluation.gates import value_text  # its libraries take time that lists of models need not
+    from shroff.models.evaluation.gates import value_text  # their libraries take time that lists of models need not
+    from shroff.training.measured import slices_told
 
     found = await service.in_thread(shown, service.project, request.path_params["id"])
     stored = found.stored
@@ -202,7 +203,7 @@ async def _model(service: Service, request: Request, mistake: str = "", form: Ma
         facts=_facts(stored.manifest),
         folds=stored.metrics.get("folds", ()),
         calibration=_calibration(stored.metrics.get("curve", ())),
-        slices=stored.metrics.get("slices", ()),
+        slices=slices_told(service.project.definitions, stored.event, stored.metrics).get("slices", ()),
         importance=sorted(stored.manifest.get("importance", {}).items(), key=lambda one: (-one[1], one[0])),
         measured=_measured(stored.metrics),
         may_change=request.who.may(Right.PROMOTE_MODELS),
