@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from shroff.cases.filters import QUEUE
 from shroff.config import TEMPLATE_FOLDER
 from shroff.monitoring.pulse import DAY_MS, HOUR_MS, MINUTE_MS, Pulse
 from shroff.people import sessions
@@ -194,9 +196,16 @@ def test_a_log_that_was_there_before_is_counted_backwards_and_then_followed(bank
     run(bank, steps)
 
 
+def counts_on(page: str) -> tuple[str, ...]:
+    """Open cases in the navigation, open cases on the screen, snoozed ones."""
+    places = ('data-part="open">', 'Open cases</a>.*?number">', 'Snoozed cases</a>.*?number">')
+    found = [re.search(place + r"(\d+)<", page) for place in places]
+    return tuple(one[1] if one else "" for one in found)
+
+
 def test_open_cases_are_told_with_what_they_have_at_stake(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
-        assert (await figures(browser))["cases"] == {"open": 0, "at_stake": None, "first_due": None}
+        assert (await figures(browser))["cases"] == {"open": 0, "snoozed": 0, "at_stake": None, "first_due": None}
         page = (await browser.get("/live")).body.decode()
         assert "No case waits for an answer. No rule hits unusually often, and nothing is in quarantine" in page
         large = payment(1, "2026-01-05T08:30:00Z", "1234.50"), payment(2, "2026-01-05T08:31:00Z", "2000.00")
@@ -210,6 +219,16 @@ def test_open_cases_are_told_with_what_they_have_at_stake(bank):
         assert found["first_due"] is not None
         page = (await browser.get("/live")).body.decode()
         assert '<a href="/queue">2 cases wait</a> for an answer, 3,234.50\N{NO-BREAK SPACE}EUR at stake.' in page
+        assert counts_on(page) == ("2", "2", "0")
+        done = await browser.post("/cases/1/snooze", {"csrf": await browser.csrf(), "for": "4h", "tag": ""})
+        assert done.status == 303
+        assert counts_on((await browser.get("/live")).body.decode()) == ("1", "1", "1")
+        found = (await figures(browser))["cases"]
+        assert (found["open"], found["snoozed"], found["at_stake"]) == (1, 1, "2000.00")
+        listener = Listener(asks, browser)
+        await listener.until(lambda: bool(listener.parts))
+        assert re.findall(r'">(\d+)</td>', listener.parts[0]["backlog"])[:2] == ["1", "1"]
+        await listener.leave()
 
     run(bank, steps)
 
@@ -234,8 +253,9 @@ def test_all_who_look_within_a_second_are_shown_one_look_whose_parts_are_made_on
         first = await asyncio.to_thread(look, board.PERIODS["1h"], 0, 0.0)
         assert await asyncio.to_thread(look, board.PERIODS["1h"], 0, 0.0) is first
         assert await asyncio.to_thread(look, board.PERIODS["7d"], 0, 0.0) is not first
-        once = await asyncio.to_thread(live._rendered, first, asks.service)
-        assert once is await asyncio.to_thread(live._rendered, first, asks.service)
+        shown = first, asks.service, QUEUE, 0, 0
+        once = await asyncio.to_thread(live._rendered, *shown)
+        assert once is await asyncio.to_thread(live._rendered, *shown)
 
     run(bank, steps)
 

@@ -15,6 +15,8 @@ from shroff.people.access import Right, Who
 
 ALL: Final = "all"
 ME: Final = "me"
+QUEUE: Final = (OPEN, CLAIMED)
+QUEUE_OF_LEADS: Final = (*QUEUE, ESCALATED)
 FREE: Final = "free"
 SOON_MS: Final = 3_600_000  # what is due within it goes before all else in the order `urgent`
 TEXT_MAX: Final = 200
@@ -73,8 +75,12 @@ def queue_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int)
     found = replace(wanted_of(query, who, now_ms, money_places), soon_ms=now_ms + SOON_MS)
     if query.get("state"):
         return found
-    more = (ESCALATED,) if who.may(Right.APPROVE_RULES) else ()
-    return replace(found, states=(OPEN, CLAIMED, *more))
+    return replace(found, states=queue_states(who))
+
+
+def queue_states(who: Who) -> tuple[str, ...]:
+    """States of cases that somebody can work on now: what every screen counts as open."""
+    return QUEUE_OF_LEADS if who.may(Right.APPROVE_RULES) else QUEUE
 
 
 def order_of(query: Mapping[str, str], default: str = "due") -> str:

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from shroff.cases.case import (
     ESCALATED,
     STATES,
-    UNCLOSED,
     Agreement,
     Alert,
     Attached,
@@ -30,7 +29,16 @@ from shroff.cases.case import (
 )
 from shroff.cases.case_history import REFUNDED
 from shroff.cases.desk import UNDO_MS, CaseDesk, NoCaseError, NoViewError
-from shroff.cases.filters import BUILT_IN, order_of, query_of, query_text, queue_of, wanted_of
+from shroff.cases.filters import (
+    BUILT_IN,
+    QUEUE_OF_LEADS,
+    order_of,
+    query_of,
+    query_text,
+    queue_of,
+    queue_states,
+    wanted_of,
+)
 from shroff.cases.store import Cursor
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
@@ -43,7 +51,7 @@ PACE_MS: Final = 2 * HOUR_MS  # over which the pace is measured
 PENDING_READ: Final = 1_000  # among which somebody's own are looked for
 VIEWS_MAX: Final = 50  # of one person
 COUNTED_S: Final = 5.0
-KINDS_OF_QUEUE: Final = 2  # with escalated cases, and without
+KINDS_OF_QUEUE: Final = 3  # with escalated cases, without, and snoozed ones
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
 _HIDDEN: Final = ("decided", "undone", REFUNDED)  # of a case's history, while somebody else is to decide it again
 
@@ -95,7 +103,7 @@ class ReviewCapacity:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Open work: cases that are not closed, and those of them that are overdue.
+    """Open work: cases that can be worked on now, and those of them that are overdue. Snoozed ones are left out.
 
     Args:
         stake: What they have at stake together; None where none has an amount.
@@ -116,10 +124,10 @@ def backlog(desk: CaseDesk) -> Backlog:
     """Open work now, for notifications; for a user call `listed` and `capacity`."""
     now_ms = desk.now_ms()
     with desk.store.look() as look:
-        waiting = look.totals(CaseFilter())
-        late = look.totals(CaseFilter(due_before_ms=now_ms))
+        waiting = look.totals(CaseFilter(states=QUEUE_OF_LEADS))
+        late = look.totals(CaseFilter(states=QUEUE_OF_LEADS, due_before_ms=now_ms))
         escalated = look.totals(CaseFilter(states=(ESCALATED,)))
-        first = look.queue(CaseFilter(), "due", limit=1)
+        first = look.queue(CaseFilter(states=QUEUE_OF_LEADS), "due", limit=1)
     left_ms = first[0].due_ms - now_ms if first else None
     return Backlog(waiting.count, late.count, escalated.count, waiting.stake, left_ms, waiting.oldest_ms)
 
@@ -161,11 +169,11 @@ class QueueCount:
         self._desk = desk
         self._counts = Fresh[int](KINDS_OF_QUEUE, clock_s)
 
-    def of(self, who: Who) -> int | None:
-        """The number for somebody, from any thread; None for who may not see cases."""
+    def of(self, who: Who, state: str = "") -> int | None:
+        """The number for somebody, from any thread, or of cases in a state; None for who may not see cases."""
         if not who.may(Right.READ_CASES):
             return None
-        wanted = queue_of({}, who, self._desk.now_ms(), self._desk.money_places)
+        wanted = queue_of({"state": state}, who, self._desk.now_ms(), self._desk.money_places)
         key = wanted.states, self._desk.store.changes
         return self._counts.get(key, lambda: count(self._desk, who, wanted), COUNTED_S)
 
@@ -302,7 +310,7 @@ def capacity(desk: CaseDesk, who: Who, day_start_ms: int | None = None) -> Revie
     start_ms = now_ms - now_ms % DAY_MS if day_start_ms is None else day_start_ms
     with desk.store.look() as look:
         today, lately = look.done_since(start_ms), look.done_since(now_ms - PACE_MS)
-        waiting = look.totals(CaseFilter(states=tuple(state for state in UNCLOSED if state != ESCALATED)))
+        waiting = look.totals(CaseFilter(states=queue_states(who)))
         agreement = look.agreement()
     hours = PACE_MS / HOUR_MS
     pace = lately.closed / hours, lately.opened / hours

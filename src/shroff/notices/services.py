@@ -31,7 +31,7 @@ READ: Final = ("definitions", "policy", "lists", "tables")  # of a version, what
 
 
 class CaseBacklog(Protocol):
-    """Open work: cases that are not closed, money in smallest units, time in milliseconds."""
+    """Open work: cases to work on now, snoozed ones left out; money in smallest units, time in milliseconds."""
 
     @property
     def open(self) -> int: ...

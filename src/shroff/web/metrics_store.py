@@ -42,7 +42,7 @@ PLAIN: Final = {  # each one value
         "Events by which the summaries of the last day differ from the log. From the 15 minutes before the start of "
         "the process on; with `by: event_time`, windows that began after all events of that start."
     ),
-    "shroff_cases_open": "Cases that are not closed.",
+    "shroff_cases_open": "Cases to work on now: open, claimed or escalated, not snoozed.",
     "shroff_cases_overdue": "Open cases that are overdue.",
     "shroff_cases_escalated": "Open cases that are escalated.",
     "shroff_case_age_seconds": "Time since the first event of the oldest open case.",

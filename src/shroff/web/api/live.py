@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
-from shroff.cases.case import CaseFilter
+from shroff.cases.case import SNOOZED, CaseFilter
+from shroff.cases.filters import QUEUE, QUEUE_OF_LEADS, queue_states
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS, show_decimal
 from shroff.monitoring.pulse import HOUR_MS, MINUTE_MS, LiveFigures, Pulse
-from shroff.people.access import Right
+from shroff.people.access import Right, Who
 from shroff.runtime.fresh import Fresh
 from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request
@@ -76,16 +77,15 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class OpenCases:
-    """Cases that are not closed: how many, what they have at stake, and by when the first is to be answered."""
+    """What the cases of a queue have at stake, and by when the first is to be answered."""
 
-    count: int = 0
     stake: str | None = None
     first_due_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """All that the screen shows; the same one for all who look within a second. `cases` are of no period."""
+    """All that the screen shows; the same one for all who look within a second. `cases` are of now, by states."""
 
     period: Period
     figures: LiveFigures
@@ -93,7 +93,7 @@ class Look:
     counts: Counts
     waiting: int
     waiting_age_s: float
-    cases: OpenCases
+    cases: Mapping[tuple[str, ...], OpenCases]
 
 
 class Board:
@@ -109,9 +109,10 @@ class Board:
         self._project, self._work, self._desk, self._clock_s = project, work, cases, clock_s
         self._pulse, self._lock = Pulse(), Lock()
         self._samples: deque[_Sample] = deque()
-        self._counts, self._cases = Counts(0, 0, 0), OpenCases()
+        self._counts = Counts(0, 0, 0)
+        self._cases: Mapping[tuple[str, ...], OpenCases] = dict.fromkeys((QUEUE, QUEUE_OF_LEADS), OpenCases())
         self._followed = Fresh[float](clock_s=clock_s)
-        self._open_cases = Fresh[OpenCases](clock_s=clock_s)
+        self._open_cases = Fresh[Mapping[tuple[str, ...], OpenCases]](clock_s=clock_s)
         self._figures = Fresh[LiveFigures](len(PERIODS))
         self._looks = Fresh[Look](len(PERIODS))
 
@@ -160,11 +161,15 @@ class Board:
         return Answers(_quantiles(lately), _quantiles(work.latencies), max(rate, 0.0), since_s)
 
 
-def _open_cases(desk: CaseDesk) -> OpenCases:
+def _open_cases(desk: CaseDesk) -> Mapping[tuple[str, ...], OpenCases]:
+    found = dict[tuple[str, ...], OpenCases]()
     with desk.store.look() as look:
-        totals, first = look.totals(CaseFilter()), look.queue(CaseFilter(), limit=1)
-    stake = None if totals.stake is None else show_decimal(totals.stake, desk.money_places)
-    return OpenCases(totals.count, stake, first[0].due_ms if first else None)
+        for states in (QUEUE, QUEUE_OF_LEADS):
+            wanted = CaseFilter(states=states)
+            stake, first = look.totals(wanted).stake, look.queue(wanted, limit=1)
+            shown = None if stake is None else show_decimal(stake, desk.money_places)
+            found[states] = OpenCases(shown, first[0].due_ms if first else None)
+    return found
 
 
 def _quantiles(latencies: Latencies) -> dict[str, float | None]:
@@ -209,9 +214,10 @@ class RuleHitCount(TypedDict):
 
 
 class CasesOpen(TypedDict):
-    """Cases that are not closed."""
+    """Cases in the queue: those that can be worked on now. Snoozed ones are counted apart."""
 
     open: int
+    snoozed: int
     at_stake: str | None
     first_due: TimeText | None
 
@@ -247,10 +253,23 @@ Live = TypedDict(
 
 async def live(service: Service, request: Request) -> Json[Live]:
     """The same figures as the screen has them."""
-    found = document(await look(service, period_of(request.query_params)))
-    if not request.who.may(Right.READ_CASES):
-        del found["cases"]
-    return Json(found)
+    found, who = await look(service, period_of(request.query_params)), request.who
+    answer = document(found)
+    if who.may(Right.READ_CASES):
+        open_, snoozed = await service.in_thread(counts_of, service, who)
+        cases = found.cases[queue_states(who)]
+        answer["cases"] = {
+            "open": open_,
+            "snoozed": snoozed,
+            "at_stake": cases.stake,
+            "first_due": None if cases.first_due_ms is None else time_text(cases.first_due_ms),
+        }
+    return Json(answer)
+
+
+def counts_of(service: Service, who: Who) -> tuple[int, int]:
+    """Cases in somebody's queue, as the navigation counts them, and snoozed ones; 0 for who may not see cases."""
+    return service.queue_count.of(who) or 0, service.queue_count.of(who, SNOOZED) or 0
 
 
 def document(found: Look) -> Live:
@@ -294,11 +313,6 @@ def document(found: Look) -> Live:
         "labels_waiting": counts.waiting,
         "outbox": counts.outbox,
         "outbox_stuck": counts.stuck,
-        "cases": {
-            "open": found.cases.count,
-            "at_stake": found.cases.stake,
-            "first_due": None if found.cases.first_due_ms is None else time_text(found.cases.first_due_ms),
-        },
     }
 
 

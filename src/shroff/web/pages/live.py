@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
+from shroff.cases.filters import queue_states
 from shroff.monitoring.pulse import RuleHitRate
 from shroff.people.access import Right
-from shroff.web.api.live import PERIODS, Look, look, period_of
+from shroff.web.api.live import PERIODS, Look, OpenCases, counts_of, look, period_of
 from shroff.web.api.reading import summaries_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
@@ -52,6 +53,9 @@ class LiveScreen:
     """Template values of the screen Live."""
 
     look: Look
+    cases: OpenCases
+    open: int
+    snoozed: int
     currency: str
     decided: str  # the first type of event that is decided, or none
     outcomes: Mapping[str, str]
@@ -68,18 +72,22 @@ class LiveScreen:
 async def show(service: Service, request: Request) -> Response:
     """The page, whole without a script."""
     found = await look(service, period_of(request.query_params))
-    shown = await service.in_thread(screen_of, service, found)
+    counts = await service.in_thread(counts_of, service, request.who)
+    shown = await service.in_thread(screen_of, service, found, queue_states(request.who), *counts)
     return await page(service, request, "live.html", live=shown, periods=PERIODS.values(), decision_path=decision_path)
 
 
-def screen_of(service: Service, found: Look) -> LiveScreen:
-    """A look as the templates want it."""
+def screen_of(service: Service, found: Look, states: tuple[str, ...], open_: int, snoozed: int) -> LiveScreen:
+    """A look as the templates want it, with a queue of cases in these states."""
     figures, currency = found.figures, service.project.definitions.settings.currency
     names = [(one.event, one.id) for one in figures.newest]
     lines = [RuleLine(rule, strip_of(rule.hits, rule.usual)) for rule in figures.rules]
     stopped = [float(step.not_approved) for step in figures.steps]
     return LiveScreen(
         found,
+        found.cases[states],
+        open_,
+        snoozed,
         currency,
         next(iter(service.project.definitions.events.decided), ""),
         SAID,
@@ -99,7 +107,9 @@ async def stream(service: Service, request: Request) -> Response:
     period, shown = period_of(request.query_params), dict[str, str]()
 
     async def changed() -> bytes | None:
-        parts = await service.in_thread(_rendered, await look(service, period), service)
+        counts = await service.in_thread(counts_of, service, request.who)
+        looked, states = await look(service, period), queue_states(request.who)
+        parts = await service.in_thread(_rendered, looked, service, states, *counts)
         now = {**parts, "open": open_cases_html(await open_cases(service, request.who))}
         found = {name: html for name, html in now.items() if shown.get(name) != html}
         shown.update(now)
@@ -108,10 +118,10 @@ async def stream(service: Service, request: Request) -> Response:
     return Stream(service, request, updates(service, request, changed, EVERY_S))
 
 
-@lru_cache(maxsize=2 * len(PERIODS))
-def _rendered(found: Look, service: Service) -> Mapping[str, str]:
-    """The parts of the page, made once for all who are shown the same look."""
-    screen = screen_of(service, found)
+@lru_cache(maxsize=4 * len(PERIODS))
+def _rendered(found: Look, service: Service, states: tuple[str, ...], open_: int, snoozed: int) -> Mapping[str, str]:
+    """The parts of the page, made once for all who are shown the same look and the same queue."""
+    screen = screen_of(service, found, states, open_, snoozed)
     module = environment().get_template("live_parts.html").module
     return {name: str(getattr(module, name)(screen, decision_path)) for name in PARTS}
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import Response
 
 from shroff.cases import reading
-from shroff.cases.case import ESCALATED, CaseFilter, Totals
+from shroff.cases.case import ESCALATED, SNOOZED, CaseFilter, Totals
+from shroff.cases.filters import queue_states
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right
 from shroff.web.http.messages import Request
@@ -49,17 +50,18 @@ def _found(service: Service, who: Who, days: int) -> dict[str, object]:
     start_ms = now_ms - now_ms % DAY_MS if days == 1 else now_ms - days * DAY_MS
     waiting, before = list[tuple[str, int, str | None]](), Totals(0, 0)
     for says, until_ms in (*((says, now_ms + more_ms) for says, more_ms in DUE), ("all open cases", None)):
-        upto = reading.totals(desk, who, CaseFilter(due_before_ms=until_ms))
+        upto = reading.totals(desk, who, CaseFilter(states=queue_states(who), due_before_ms=until_ms))
         more = upto if until_ms is None else Totals(upto.count - before.count, (upto.stake or 0) - (before.stake or 0))
         waiting.append((says, more.count, amount(desk, more.stake)))
         before = upto
-    first = reading.listed(desk, who, CaseFilter(), limit=1).cases
+    first = reading.listed(desk, who, CaseFilter(states=queue_states(who)), limit=1).cases
     return {
         "closers": reading.team(desk, who, start_ms),
         "day": reading.capacity(desk, who),
         "waiting": waiting,
         "oldest": first[0] if first else None,
         "escalated": reading.count(desk, who, CaseFilter(states=(ESCALATED,))),
+        "snoozed": reading.count(desk, who, CaseFilter(states=(SNOOZED,))),
     }
 
 
