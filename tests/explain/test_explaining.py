@@ -21,8 +21,8 @@ from shroff.cli.main import run
 from shroff.explain.changes import Changes
 from shroff.explain.model import Story
 from shroff.explain.past import PastDecision
-from shroff.language.expression import ThisField
-from shroff.language.types import DURATION, INTEGER, REAL, money, number
+from shroff.language.expression import Call, Compare, Literal, ThisField
+from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TIME, money, number
 from shroff.language.values import HOUR_MS
 from shroff.models.explaining import SUM_ERROR, steps, units_of
 from shroff.models.model import Explainable
@@ -134,7 +134,9 @@ def test_inputs_made_of_one_field_are_one_reason_that_names_them(bank):
     assert abs(parts[0]["contribution"]) >= abs(parts[1]["contribution"])
     assert reasons["payment.at"]["contribution"] == pytest.approx(sum(one["contribution"] for one in parts), abs=2e-6)
     assert parts[0]["input"] == "hour(payment.at)"
-    assert re.fullmatch(r"at: 17:30 UTC, normally .*:59 for this card", reasons["payment.at"]["text"])
+    assert re.fullmatch(
+        r"at 17:30 UTC, normally (not )?(before|between) .*:\d\d for this card", reasons["payment.at"]["text"]
+    )
     assert "inputs" not in reasons["payment.amount"]
 
 
@@ -186,6 +188,43 @@ def test_a_value_is_drawn_beside_its_band_where_the_text_says_that_it_is_outside
     most = told[-1] if not found.words.startswith("at least") else math.inf
 
     assert strip.is_far == (not least <= Decimal(value) / parts <= most) == (not found.is_usual)
+
+
+@pytest.mark.parametrize(
+    ("function", "earlier", "now", "words", "is_usual"),
+    [
+        ("hour", [*range(10, 22)] * 2, 3, "not before 10:00", False),
+        ("hour", [*range(10, 22)] * 2, 23, "before 22:00", False),
+        ("hour", [*range(10, 22)] * 2, 12, "between 10:00 and 21:59", True),
+        ("hour", [22, 23, 0, 1] * 5, 0, "between 22:00 and 01:59", True),
+        ("hour", [22, 23, 0, 1] * 5, 12, "between 22:00 and 01:59", False),
+        ("hour", [*range(24)], 3, "at any hour", True),
+        ("hour", [*range(12, 24)], 12, "not before 12:00", True),
+        ("hour", [0, 1, 2] * 3, None, "before 03:00", False),
+        ("hour", [9] * 5, 9, "between 09:00 and 09:59", True),
+        ("weekday", [0, 1, 2, 3, 4] * 5, 6, "Monday to Friday", False),
+        ("weekday", [4, 5, 6, 0] * 5, 5, "Friday to Monday", True),
+        ("weekday", [*range(7)], 5, "on any day", True),
+        ("weekday", [5, 6] * 5, 1, "on Saturday or Sunday", False),
+    ],
+)
+def test_normal_hours_and_weekdays_read_as_people_say_them(function, earlier, now, words, is_usual):
+    node = Call(INTEGER, function, (ThisField(TIME, "paid_at"),))
+    story = Story(definitions(), "payment", {}, PastDecision({}, {}, {}, 0), lambda _: (), tuple, "")
+    found = story._range(node, now, earlier)
+
+    assert (found.words, found.is_usual) == (words, is_usual)
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [(True, "Monday to Friday (UTC) (4 of 5)"), (False, "Monday to Friday (UTC) (4 of 5)")],
+)
+def test_a_truth_about_the_weekday_says_the_usual_days(now, words):
+    weekend = Compare(BOOLEAN, ">=", Call(INTEGER, "weekday", (ThisField(TIME, "paid_at"),)), Literal(INTEGER, 5))
+    story = Story(definitions(), "payment", {}, PastDecision({}, {}, {}, 0), lambda _: (), tuple, "")
+
+    assert story._range(weekend, now, [False] * 4 + [True]).words == words
 
 
 def test_the_ends_of_what_is_normal_leave_out_a_twentieth_on_either_side(bank):

@@ -154,7 +154,7 @@ def test_a_rule_reads_as_a_sentence(given, words):
         ),
         ("this.at - (last(payment.at) over 7d) < 5m", "the time since the last payment in 7 days is below 5 min"),
         ("hour(this.paid_at) < 5", "it is paid before 05:00 UTC"),
-        ("22 <= hour(this.paid_at, 'Europe/Berlin')", "it is paid at 22:00 Europe/Berlin or later"),
+        ("22 <= hour(this.paid_at, 'Europe/Berlin')", "it is paid at 22:00 Berlin time or later"),
         ("weekday(this.paid_at) >= 5", "it is paid on Saturday or Sunday (UTC)"),
         ("weekday(this.paid_at) in [5, 6]", "it is paid on Saturday or Sunday (UTC)"),
         ("hour(this.paid_at) not in [0, 1]", "it is paid at 02:00 UTC or later"),

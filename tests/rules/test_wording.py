@@ -10,6 +10,7 @@ import pytest
 
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
+from shroff.project.definitions import Definitions
 from shroff.project.meaning import reasons_of, teller_of
 from shroff.rules.wording import in_words
 
@@ -32,6 +33,12 @@ RULES = """
   when: this.amount > 10
   reason: "code {this.code}, then {max(payment.code) over 30d}"
   effect: review
+- id: night
+  on: payment
+  by: card
+  when: hour(this.paid_at) < 6 and weekday(this.paid_at, 'Europe/Berlin') < 5
+  reason: "paid at {hour(this.paid_at)} on {weekday(this.paid_at)}, {hour(this.paid_at)}:00, {hour(this.paid_at)} h"
+  effect: review
 - id: texts
   on: payment
   by: card
@@ -45,14 +52,19 @@ MORE = " at b at c at d at e at f"
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], str]:
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Definitions:
     folder: Path = tmp_path_factory.mktemp("words") / "bank"
     shutil.copytree(TEMPLATE_FOLDER / "payments", folder)
     events = (folder / "events.yaml").read_text(encoding="utf-8")
     events = events.replace("    amount: money", "    code: integer?\n    amount: money", 1)
     (folder / "events.yaml").write_text(events, encoding="utf-8")
     (folder / "rules" / "more.yaml").write_text(RULES, encoding="utf-8")
-    return reasons_of(app.open_exactly(folder).definitions)
+    return app.open_exactly(folder).definitions
+
+
+@pytest.fixture(scope="module")
+def told(bank: Definitions) -> Callable[[str, str], str]:
+    return reasons_of(bank)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +78,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], str]:
         ("dear", "-5.00 at a\nb, 0 payments, missing in 30 days", "-5.00 EUR at a\nb, 0 payments, missing in 30 days"),
         ("named", "12.50 EUR, new device: true, 22.1234 times", "12.50 EUR, new device: yes, 22.12 times"),
         ("named", "12.50 GBP of another version", "12.50 GBP of another version"),
+        ("night", "paid at 3 on 6, 3:00, 3 h", "paid at 03:00 on Sunday, 3:00, 3 h"),
+        (
+            "night",
+            "paid at missing on missing, missing:00, missing h",
+            "paid at missing on missing, missing:00, missing h",
+        ),
         ("gone", "1661.90 at m-1", "1661.90 at m-1"),
         ("texts", "a at b at c at d at e at f for 1000.00", "a at b at c at d at e at f for 1,000.00 EUR"),
         ("texts", f"{'a' * 463}{MORE} for 1000.00", f"{'a' * 463}{MORE} for 1,000.00 EUR"),
@@ -83,10 +101,9 @@ def test_a_recorded_reason_is_told_with_currency_and_separators(told, rule, stor
     ("id_", "words"),
     [
         ("new_device_and_large", "and it is the first payment with this device in 30 days, and the card has at least"),
+        ("night", "when it is paid before 06:00 UTC, and it is paid Monday to Friday (Berlin time)."),
         ("customer_said_no", "when the card has at least one label in 24 h with source customer and verdict fraud."),
     ],
 )
-def test_a_rule_of_the_template_says_what_its_features_mean(id_, words):
-    found = app.open_exactly(TEMPLATE_FOLDER / "payments").definitions
-
-    assert words in in_words(next(rule for rule in found.rules if rule.id == id_), teller_of(found))
+def test_a_rule_says_what_its_features_mean(bank, id_, words):
+    assert words in in_words(next(rule for rule in bank.rules if rule.id == id_), teller_of(bank))

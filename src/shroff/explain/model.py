@@ -21,7 +21,14 @@ from shroff.explain.past import PastDecision, reader_of
 from shroff.language.columns import column_of
 from shroff.language.expression import Call, FeatureValue, Node, ThisField, walk
 from shroff.language.values import Value
-from shroff.language.wording import ValueWording, clause
+from shroff.language.wording import (
+    ROUNDS,
+    WHEN_ALONE,
+    ValueWording,
+    clause,
+    clock_words_of,
+    range_on_clock,
+)
 from shroff.models.columns import model_column
 from shroff.models.evaluation.calibration import ISOTONIC, PLATT
 from shroff.models.explaining import Share, shares, source_of
@@ -301,16 +308,15 @@ class Story:
             share = f" ({count:,} of {len(values):,})" if count < len(values) else ""
             words = teller.value(node.type, top, wording)
             if node.type.kind == "boolean" and clause(teller, node):
-                words = "so" if top == value else "not"
+                timed = clock_words_of(teller, teller.plain(node), WHEN_ALONE, is_true=bool(top))
+                words = timed or ("the case" if top == value else "not the case")
             return _Range(words + share, is_usual=value == top)
-        numbers = sorted(float(one) for one in values if isinstance(one, int | float))
-        low = numbers[math.floor(_LOW * (len(numbers) - 1) / 100)]
-        high = numbers[math.ceil(_HIGH * (len(numbers) - 1) / 100)]
+        numbers = [float(one) for one in values if isinstance(one, int | float)]
+        if wording.clock:
+            return _on_clock(wording.clock, numbers, value)
+        low, high = _ends(numbers)
         whole = node.type.kind != "real"
-        least, most = (
-            tell(node.type, int(one) if whole else one, wording)
-            for tell, one in ((teller.value, low), (teller.until, high))
-        )
+        least, most = (teller.value(node.type, int(one) if whole else one, wording) for one in (low, high))
         is_number = isinstance(value, int | float)
         now = float(value) if isinstance(value, int | float) else 0.0
         unit = teller.unit(node.type, wording)
@@ -352,7 +358,11 @@ class Story:
         value, until, now = (teller.value(type_, one, wording) for one in given)
         unit = teller.unit(type_, wording)
         is_above = float(change.value or 0) > float(change.now or 0)
-        if change.until is None:
+        if wording.clock:
+            farthest = ROUNDS[wording.clock] - 1 if is_above else 0
+            ends = sorted(int(farthest if one is None else one) for one in given[:2])
+            words = range_on_clock(wording.clock, ends[0], ends[1], None)
+        elif change.until is None:
             words = f"of {value} or {'more' if is_above else 'less'}"
         elif until == value:
             words = f"of {value}"
@@ -371,6 +381,28 @@ class _Range:
     words: str = ""
     ends: tuple[float, float] | None = None
     is_usual: bool = False
+
+
+def _ends(numbers: Sequence[float]) -> tuple[float, float]:
+    """The 5th and the 95th percentile."""
+    rising, last = sorted(numbers), len(numbers) - 1
+    return rising[math.floor(_LOW * last / 100)], rising[math.ceil(_HIGH * last / 100)]
+
+
+def _on_clock(clock: str, numbers: Sequence[float], value: Value) -> _Range:
+    """What is normal of hours or weekdays, which go round: percentiles from the end of the longest time without any."""
+    round_ = ROUNDS[clock]
+    found = sorted({int(one) for one in numbers})
+    # The free time before each; of equal ones that over midnight or the week's end, which is that before the first.
+    start = max(found, key=lambda one: ((one - found[found.index(one) - 1] - 1) % round_, one == found[0]))
+    low, high = _ends([(one - start) % round_ for one in numbers])
+    if high - low + 1 >= round_ * (_HIGH - _LOW) / 100:  # as if evenly over all
+        start, low, high = 0, 0, round_ - 1
+    now = int(value) if isinstance(value, int | float) else None
+    is_usual = now is not None and low <= (now - start) % round_ <= high
+    first, last = (int(one + start) % round_ for one in (low, high))
+    ends = (float(first), float(last)) if first <= last else None
+    return _Range(range_on_clock(clock, first, last, now), ends, is_usual=is_usual)
 
 
 def _spaced(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 from operator import eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING, Final
 
@@ -59,7 +60,14 @@ _FEW: Final[dict[tuple[str, object], str]] = {
 _OPPOSITE: Final = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "==": "!=", "!=": "=="}
 _TURNED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 _COMPARED: Final = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+# Where an hour or a weekday stands in a sentence: of a field `paid_at`, then of a field of another name.
+AS_CLAUSE: Final = ("{what} {when}", "{what} is {when}")
+AS_NOUN: Final = ("{what} {when}", "{what} {when}")
+OF_COUNTED: Final = ("{what} {when}", "with {what} {when}")
+OF_RULE: Final = ("it is {what} {when}", "the {what} is {when}")
+WHEN_ALONE: Final = ("{when}", "{when}")
 DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+ROUNDS: Final = {"hour": 24, "weekday": len(DAYS)}  # values of a function of the clock
 
 
 def clause(teller: ValueWording, node: Node, *, is_true: bool = True) -> str:
@@ -140,7 +148,8 @@ def counted_words(teller: ValueWording, left: Node, sign: str, limit: Literal) -
         few = _FEW.get((sign, limit.value), "")
     is_one = few == "at least one" or (not few and limit.type.places == 0 and limit.value == 1)
     after = wording.one if is_one and wording.one else wording.after
-    return f"{few or SO_MANY[sign].format(limit_words(teller, left, limit))}{after}"
+    many = SO_MANY[sign] if left.type.kind == "money" else SO_MANY[sign].replace("less", "fewer")
+    return f"{few or many.format(limit_words(teller, left, limit))}{after}"
 
 
 def limit_words(teller: ValueWording, left: Node, right: Literal) -> str:
@@ -160,19 +169,21 @@ def limit_words(teller: ValueWording, left: Node, right: Literal) -> str:
     return f"{value}{teller.unit(left.type, wording)}"
 
 
-def clock_words(teller: ValueWording, node: Node, sign: str, limit: Literal) -> str:
+def clock_words(teller: ValueWording, node: Node, sign: str, limit: Literal, form: tuple[str, str] = AS_CLAUSE) -> str:
     """An hour or a weekday beside a constant: `paid before 05:00 UTC`; empty for anything else."""
     number = _exact(limit)
-    return "" if number is None else _clock(teller, node, lambda one: _COMPARED[sign](one, number))
+    return "" if number is None else _clock(teller, node, lambda one: _COMPARED[sign](one, number), form)
 
 
-def clock_words_of(teller: ValueWording, node: Compare | InValues, *, is_true: bool = True) -> str:
+def clock_words_of(teller: ValueWording, node: Node, form: tuple[str, str] = AS_CLAUSE, *, is_true: bool = True) -> str:
     """As `clock_words`, where a comparison or a list of values is true, or false; empty for one without constants."""
     if isinstance(node, InValues):
         among = [_exact(one) for one in node.values]
-        return "" if None in among else _clock(teller, node.operand, lambda one: (one in among) == is_true)
-    left, right, sign = turned(node)
-    return clock_words(teller, left, sign if is_true else _OPPOSITE[sign], right) if isinstance(right, Literal) else ""
+        return "" if None in among else _clock(teller, node.operand, lambda one: (one in among) == is_true, form)
+    left, right, sign = turned(node) if isinstance(node, Compare) else (node, node, "")
+    if not isinstance(right, Literal):
+        return ""
+    return clock_words(teller, left, sign if is_true else _OPPOSITE[sign], right, form)
 
 
 def _exact(node: Node) -> Decimal | None:
@@ -183,17 +194,19 @@ def _exact(node: Node) -> Decimal | None:
     return Decimal(node.value).scaleb(-node.type.places)
 
 
-def _clock(teller: ValueWording, node: Node, holds: Callable[[int], bool]) -> str:
+def _clock(teller: ValueWording, node: Node, holds: Callable[[int], bool], form: tuple[str, str]) -> str:
     call = teller.plain(node)
     if not (isinstance(call, Call) and call.function in {"hour", "weekday"}):
         return ""
-    every = range(24 if call.function == "hour" else len(DAYS))
+    every = range(ROUNDS[call.function])
     fits = [one for one in every if holds(one)]
     if not fits or len(fits) == len(every):
         return ""
-    zone, done = zone_of(call), done_by(call)
-    words = _hours(fits, zone, "at " if done else "") if call.function == "hour" else f"{_weekdays(fits)} ({zone})"
-    return f"{done or teller.noun(call.arguments[0])} {words}"
+    zone, what = zone_words(call), teller.noun(call.arguments[0])
+    done = done_by(call)
+    is_done = bool(done) or what == "at"  # of a field `at`: `before 05:00 UTC`
+    when = _hours(fits, f" {zone}") if call.function == "hour" else f"{_weekdays(fits)} ({zone})"
+    return " ".join(form[not is_done].format(what=done if is_done else what, when=when).split())
 
 
 def done_by(call: Call) -> str:
@@ -208,6 +221,12 @@ def zone_of(call: Call) -> str:
     return str(call.options[0]) if call.options else "UTC"
 
 
+def zone_words(call: Call) -> str:
+    """Whose clock that is: `Berlin time`, `UTC`."""
+    area, _, place = zone_of(call).rpartition("/")
+    return f"{words_of(place)} time" if area not in {"", "Etc"} else place
+
+
 def turned(node: Compare) -> tuple[Node, Node, str]:
     """Both sides and the operator, with a constant at the right."""
     left, right = unconverted(node.left), unconverted(node.right)
@@ -216,25 +235,49 @@ def turned(node: Compare) -> tuple[Node, Node, str]:
     return left, right, node.operator
 
 
-def _hours(fits: Sequence[int], zone: str, at: str) -> str:
-    """Hours as times of the day: those before, from or between limits, or all but those between."""
+def range_on_clock(clock: str, low: int, high: int, now: int | None) -> str:
+    """What is normal of an hour or a weekday, after `normally`, told from the side on which `now` is.
+
+    From `low` to `high`, both inside, over midnight or the week's end where `high` is the smaller one.
+
+    >>> range_on_clock("hour", 10, 21, 3), range_on_clock("hour", 10, 21, 23), range_on_clock("hour", 22, 1, 12)
+    ('not before 10:00', 'before 22:00', 'between 22:00 and 01:59')
+    """
+    all_ = ROUNDS[clock]
+    if (high - low + 1) % all_ == 0:
+        return "at any hour" if clock == "hour" else "on any day"
+    if clock == "hour" and (high == all_ - 1 or (now is not None and now < low <= high)):
+        return f"not before {low:02d}:00"
+    low = 0 if clock == "hour" and now is not None and low <= high < now else low
+    fits = [(low + one) % all_ for one in range((high - low) % all_ + 1)]
+    return _hours(sorted(fits)) if clock == "hour" else _weekdays(fits)
+
+
+def _hours(fits: Sequence[int], zone: str = "") -> str:
+    """Rising hours as times of the day: those before, from or between limits, also over midnight, or outside them."""
     starts = [one for one in fits if one - 1 not in fits]
     ends = [one for one in fits if one + 1 not in fits]
     if len(starts) == 2 and (starts[0], ends[1]) == (0, 23):
-        return f"not {_between(ends[0] + 1, starts[1] - 1, zone, at)}"
-    return " or ".join(_between(first, last, zone, at) for first, last in zip(starts, ends, strict=True))
+        if len(fits) > 12:
+            return f"outside {ends[0] + 1:02d}:00\N{EN DASH}{starts[1] - 1:02d}:59{zone}"
+        starts, ends = starts[1:], ends[:1]
+    return " or ".join(_between(first, last, zone) for first, last in zip(starts, ends, strict=True))
 
 
-def _between(first: int, last: int, zone: str, at: str) -> str:
+def _between(first: int, last: int, zone: str) -> str:
     if first == 0:
-        return f"before {last + 1:02d}:00 {zone}"
-    return f"{at}{first:02d}:00 {zone} or later" if last == 23 else f"between {first:02d}:00 and {last:02d}:59 {zone}"
+        return f"before {last + 1:02d}:00{zone}"
+    return f"at {first:02d}:00{zone} or later" if last == 23 else f"between {first:02d}:00 and {last:02d}:59{zone}"
 
 
 def _weekdays(fits: Sequence[int]) -> str:
-    if len(fits) > 2 and fits[-1] - fits[0] + 1 == len(fits):
-        return f"on {DAYS[fits[0]]} to {DAYS[fits[-1]]}"
-    return f"on {', '.join(DAYS[one] for one in fits[:-1])}{' or ' if fits[1:] else ''}{DAYS[fits[-1]]}"
+    names = [DAYS[one] for one in fits]
+    if len(fits) > 2 and all((after - one) % 7 == 1 for one, after in pairwise(fits)):
+        return f"{names[0]} to {names[-1]}"
+    left_out = [one for one in DAYS if one not in names]
+    if len(left_out) == 1:
+        return f"on any day except {left_out[0]}"
+    return f"on {', '.join(names[:-1])}{' or ' if fits[1:] else ''}{names[-1]}"
 
 
 def words_of(name: str) -> str:

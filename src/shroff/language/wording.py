@@ -15,9 +15,14 @@ from typing import Final, TypeGuard
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.calls import local_ms
 from shroff.language.clauses import (
+    AS_NOUN,
     DAYS,
     IS,
+    OF_COUNTED,
+    OF_RULE,
+    ROUNDS,
     SO_MANY,
+    WHEN_ALONE,
     clause,
     clock_words,
     clock_words_of,
@@ -25,9 +30,11 @@ from shroff.language.clauses import (
     done_by,
     first_of,
     limit_words,
+    range_on_clock,
     turned,
     words_of,
     zone_of,
+    zone_words,
 )
 from shroff.language.expression import (
     Aggregate,
@@ -59,7 +66,10 @@ from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, rescale_ha
 
 __all__ = [
     "IS",
+    "OF_RULE",
+    "ROUNDS",
     "SO_MANY",
+    "WHEN_ALONE",
     "ValueWording",
     "Wording",
     "clause",
@@ -68,6 +78,7 @@ __all__ = [
     "counted_words",
     "first_of",
     "limit_words",
+    "range_on_clock",
     "turned",
     "words_of",
 ]
@@ -167,11 +178,6 @@ class ValueWording:
             return f"{int(value):02d}:00" if wording.clock == "hour" else DAYS[int(value) % 7]
         return f"{value:,}" if type_.kind == "integer" else show(value, type_, self.money_places)
 
-    def until(self, type_: Type, value: Value, wording: Wording) -> str:
-        """A value as the upper end of a range: an hour ends with its last minute."""
-        shown = self.value(type_, value, wording)
-        return f"{shown[:3]}59" if wording.clock == "hour" else shown
-
     # ---- words around a value
 
     def wording(self, node: Node) -> Wording:
@@ -185,8 +191,9 @@ class ValueWording:
         if self._is_ratio(node):
             return Wording(before=f"{self.noun(node.left)}: ", after=f" times {self.noun(node.right)}")
         if isinstance(node, Call) and node.function in {"hour", "weekday"}:
-            is_hour, zone, done = node.function == "hour", zone_of(node), done_by(node)
-            before = f"{done} {'at' if is_hour else 'on'} " if done else f"{self.noun(node.arguments[0])}: "
+            is_hour, zone, done = node.function == "hour", zone_words(node), done_by(node)
+            what = self.noun(node.arguments[0])
+            before = f"{done} {'at' if is_hour else 'on'} ".lstrip() if done or what == "at" else f"{what}: "
             return Wording(before, f" {zone}" if is_hour else f" ({zone})", clock=node.function, name=self.noun(node))
         return Wording(before=f"{self.noun(node)}: ")
 
@@ -241,7 +248,10 @@ class ValueWording:
         return self._window(node) + self._condition(node)
 
     def _condition(self, node: Aggregate) -> str:
-        return "" if node.condition is None else f" with {self.noun(node.condition)}"
+        if node.condition is None:
+            return ""
+        said = clock_words_of(self, node.condition, OF_COUNTED) or f"with {self.noun(node.condition)}"
+        return f" {said}"
 
     def _window(self, node: Aggregate) -> str:
         words = " of each source" if node.each_source and not _names_source(node.condition) else ""
@@ -277,7 +287,7 @@ class ValueWording:
             case Logic() | Not() | IsMissing() | InList() | InValues():
                 return self._truth(node)
             case Call() if node.function in _OF_TIME:
-                zone = f" in {node.options[0]}" if node.options else ""
+                zone = f" in {zone_words(node)}" if node.options else ""
                 return f"{node.function} of {self.noun(node.arguments[0])}{zone}"
             case Call() if node.function in _AS_IT_IS:
                 return self.noun(node.arguments[0])
@@ -298,7 +308,7 @@ class ValueWording:
 
     def _compared(self, node: Compare) -> str:
         """`amount above 60`; `the same card` where an event that is counted and this one have the same words."""
-        if said := first_of(self, node) or clock_words_of(self, node):
+        if said := first_of(self, node) or clock_words_of(self, node, AS_NOUN):
             return said
         left, right, sign = self.noun(node.left), self.noun(node.right), _AT_LEAST[node.operator]
         if left == right:
@@ -322,7 +332,7 @@ class ValueWording:
             case InList():
                 return f"{self.noun(node.operand)} on the list {node.list}"
             case InValues():
-                said = clock_words_of(self, node)
+                said = clock_words_of(self, node, AS_NOUN)
                 return said or f"{self.noun(node.operand)} one of {', '.join(map(self.noun, node.values))}"
 
 

@@ -27,6 +27,7 @@ from shroff.language.types import Type, money
 from shroff.language.values import parse_duration, show_time
 from shroff.language.wording import (
     IS,
+    OF_RULE,
     SO_MANY,
     ValueWording,
     Wording,
@@ -101,7 +102,9 @@ def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
         wording, text = teller.wording(_bare(part)), next(texts)
         unit = "" if text == MISSING else teller.unit(part.type, wording)
         is_said = isinstance(after, str) and after.startswith(unit)
-        is_code = part.type.kind == "integer" and not _is_count(teller.plain(_bare(part)))
+        is_hour_already = isinstance(after, str) and after.lstrip().startswith((":", "h"))  # `{hour(this.at)}:00`
+        is_told = _is_count(teller.plain(_bare(part))) or (wording.clock and not is_hour_already)
+        is_code = part.type.kind == "integer" and not is_told
         said += text if is_code else _read_back(part.type, text, teller, wording)
         said += "" if is_said else unit
     return said
@@ -168,8 +171,8 @@ class _Speaker:
             case InList():
                 return f"{self._what(node.operand)} {is_} on the list {node.list}"
             case InValues():
-                if timed := clock_words_of(self._teller, node, is_true=is_ == "is"):
-                    return f"it is {timed}"
+                if timed := clock_words_of(self._teller, node, OF_RULE, is_true=is_ == "is"):
+                    return timed
                 return f"{self._what(node.operand)} {is_} {' or '.join(map(self._teller.noun, node.values))}"
             case FeatureValue():
                 meant = self._teller.plain(node)
@@ -189,8 +192,8 @@ class _Speaker:
         amount = self._amount(left, right, entity)
         if not isinstance(right, Literal):
             return f"{self._what(left)} {IS[sign]} {amount}"
-        if timed := clock_words(self._teller, left, sign, right):
-            return f"it is {timed}"
+        if timed := clock_words(self._teller, left, sign, right, OF_RULE):
+            return timed
         if counted := counted_words(self._teller, left, sign, right):
             return f"the {words_of(entity)} has {counted}{_since(plain)}"
         if (
