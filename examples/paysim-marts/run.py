@@ -85,10 +85,14 @@ def steps(stage: Stage, file: Path, *, is_full: bool) -> None:
     stage.shroff("marts", "build")
     for name in SHOWN:
         stage.shroff("marts", "show", name)
-    found = figures(stage.folder)
+    compare(file.name, figures(stage.folder), is_full=is_full)
+
+
+def compare(name: str, found: dict[str, Any], *, is_full: bool) -> None:
+    """Hold what came out against the known figures. Raises: FailedError, with each that differs."""
     known = KNOWN.get(FULL if is_full else found["payments"])
     if known is None:
-        print(f"\n{file.name} has {found['payments']:,} payments: no known file, so nothing is compared.")
+        print(f"\n{name} has {found['payments']:,} payments: no known file, so nothing is compared.")
         return
     if is_full:
         known = {"payments": FULL, **known}
