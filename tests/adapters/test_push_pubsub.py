@@ -145,6 +145,15 @@ def test_a_token_that_google_did_not_sign_is_refused(shown):
         google.take({})
 
 
+@pytest.mark.parametrize("shown", ["", "shroff_key", "x.y", "a.b.c.d"])
+def test_for_what_is_no_token_nobody_is_asked(shown):
+    google = Google()
+    with pytest.raises(PushRefusedError, match="no OpenID token"):
+        google.take(headers(shown))
+
+    assert google.asked == []
+
+
 def test_keys_are_fetched_again_when_they_changed_and_not_for_every_foreign_token():
     google = Google("k1")
     google.take(headers(token()))

@@ -9,8 +9,9 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -64,7 +65,16 @@ CALLS = """
   ask: { kind: "'mail'", to: row.to, subject: row.subject, text: row.text }
   answer: { sent: row.sent }
 """
-SOURCES = "\nsources:\n  partner: { webhook: { secrets: [s3cret] } }\n"
+SECRET = "s3cret-of-hooks"
+SOURCES = f"""
+sources:
+  partner: {{ webhook: {{ secrets: [{SECRET}] }} }}
+  stripe: {{ webhook: {{ secrets: [{SECRET}], form: stripe }} }}
+  github: {{ webhook: {{ secrets: [{SECRET}], form: github }} }}
+  topic: {{ sns: {{ topics: ["arn:aws:sns:eu-west-1:123456789012:payments"] }} }}
+  push: {{ pubsub: {{ audience: "https://bank.example/hooks/push", service_account: push@bank.iam.example }} }}
+"""
+HOOKS = ("partner", "stripe", "github", "topic", "push")
 RULE = "- { id: any_payment, on: payment, by: card, when: this.amount > 0, effect: review }\n"
 PER_OPERATION = times(1, 8)  # generated requests of each kind
 FUZZED = settings(
@@ -141,7 +151,6 @@ REAL = {"event": "payment", "id": "p-1", "entity": "card", "key": "c-1", "file":
     "value": "c-1",
     "rule": "many_payments",
     "name": "ann",
-    "source": "partner",
 }
 CHECKED = (
     checks.not_a_server_error,
@@ -157,12 +166,12 @@ def test_nothing_that_the_document_allows_or_forbids_fails_the_service(service):
     operations = [found.ok() for found in schema.get_all_operations()]
     statuses: dict[str, set[int]] = {}
 
-    def ask_all(operation: Any, mode: GenerationMode, *, is_real: bool) -> None:
+    def ask_all(operation: Any, mode: GenerationMode, real: Mapping[str, str] = MappingProxyType({})) -> None:
         @settings(FUZZED, max_examples=PER_OPERATION)
         @given(operation.as_strategy(generation_mode=mode))
         def ask(case: Any) -> None:
-            if is_real:
-                case.path_parameters = {name: REAL[name] for name in case.path_parameters}
+            if real:
+                case.path_parameters = {name: real[name] for name in case.path_parameters}
             answer = case.call_and_validate(
                 headers=headers, timeout=60, checks=CHECKED if mode is GenerationMode.POSITIVE else CHECKED[:1]
             )
@@ -171,11 +180,11 @@ def test_nothing_that_the_document_allows_or_forbids_fails_the_service(service):
         ask()
 
     for one in operations:
-        ask_all(one, GenerationMode.POSITIVE, is_real=False)
-        if "{" in one.path:
-            ask_all(one, GenerationMode.POSITIVE, is_real=True)
+        ask_all(one, GenerationMode.POSITIVE)
+        for source in HOOKS if "{source}" in one.path else [""] if "{" in one.path else []:
+            ask_all(one, GenerationMode.POSITIVE, {**REAL, "source": source})
         if one.body or any(one.iter_parameters()):
-            ask_all(one, GenerationMode.NEGATIVE, is_real=False)
+            ask_all(one, GenerationMode.NEGATIVE)
 
     assert len(statuses) == len(operations) > 15
     assert {status for found in statuses.values() for status in found if status >= 500} == set()
@@ -184,7 +193,7 @@ def test_nothing_that_the_document_allows_or_forbids_fails_the_service(service):
 
 # ---- bodies
 
-POSTED = (EVENTS, "/api/v1/score/payment", "/api/v1/labels", "/api/v1/backtests", "/predict/")
+POSTED = (EVENTS, "/api/v1/score/payment", "/api/v1/labels", "/api/v1/backtests", "/predict/", "/hooks/topic")
 TYPES = ("application/json", "application/x-ndjson", "text/json", "application/json; charset=utf-16", "text/plain")
 ODD = (None, True, -1, 1e308, 10**400, "", "\u0000", "\ud800", "a" * 300, [], {}, [[]], {"a": {}}, "2026-99-99", "=1+1")
 values = st.recursive(st.sampled_from(ODD), lambda inner: st.lists(inner, max_size=3), max_leaves=4)
@@ -523,6 +532,14 @@ def test_ten_thousand_open_connections_leave_others_their_answers(service):
     while held_by(service) > 500:
         assert time.monotonic() < end_s, "connections that were closed are still held"
         time.sleep(0.1)
+
+
+def test_no_secret_is_in_a_file_of_the_service_or_its_name_after_all_of_this(service):
+    files = [one for one in (service.folder / ".shroff").rglob("*") if one.is_file()]
+
+    assert len(files) > 3
+    for secret in (SECRET, service.key):
+        assert [one for one in files if secret in str(one) or secret.encode() in one.read_bytes()] == []
 
 
 def test_the_log_is_whole_after_all_of_this(service, capsys):

@@ -36,6 +36,7 @@ TOKENS_MAX: Final = 100  # that were verified, and come again until they end
 _NO_MESSAGE: Final = "this is not a message of Pub/Sub"
 _NO_SUBSCRIPTION: Final = "the subscription is not one of this source"
 _SCHEME: Final = "bearer "
+_DOTS: Final = 2  # in a signed token: for anything else no keys are fetched
 _HEADERS: Final = {
     "messageId": "x-goog-pubsub-message-id",
     "subscription": "x-goog-pubsub-subscription-name",
@@ -81,7 +82,7 @@ class PubsubSource:
 
     def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
         authorization = headers.get("authorization", "")
-        if authorization[: len(_SCHEME)].lower() != _SCHEME:
+        if authorization[: len(_SCHEME)].lower() != _SCHEME or authorization.count(".") != _DOTS:
             raise PushRefusedError(FORBIDDEN, "the request has no OpenID token: turn on authentication in Pub/Sub")
         self._check_token(authorization[len(_SCHEME) :].strip(), now_ms // 1_000)
         push = _wrapped(body) if self._is_wrapped else _unwrapped(headers, body)
