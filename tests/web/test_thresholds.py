@@ -134,7 +134,7 @@ def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weigh
             told["review_at"],
             told["decline_at"],
         )
-        assert f"<dd>{told['expected_cost']}</dd>" in shown
+        assert f"<dd>{told['expected_cost']}\N{NO-BREAK SPACE}EUR</dd>" in shown
         assert (field(page, "false_decline"), field(page, "review"), field(page, "missed")) == ("15.0", "4.0", "100.0")
         assert shown.count("<polyline") == 3, "the cost, the reviews, and how many people have time for"
 
