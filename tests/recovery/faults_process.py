@@ -224,6 +224,7 @@ def _load() -> None:
     from shroff.cli import decide, ingest, label, quarantine, run, snapshot, sources, verify  # noqa: F401 - it only loads
     from shroff.log.state import snapshots
 
+    from . import faults_broken  # noqa: F401 - no process imports it when Ctrl-C may come already
     from .harness import make_project, write_events
 
     forks.make_cheap(setattr)
