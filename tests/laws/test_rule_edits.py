@@ -11,6 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from shroff.engine.step import Engine
+from shroff.events.event import Event
 from shroff.events.labels import LogEvent
 from shroff.features.online import engine
 from shroff.log.adopting import Adoption, carried
@@ -55,9 +56,10 @@ AGGREGATING = ("{count(payment) over 25ms} of {this.amount}", "{max(payment.poin
 PLACES_OF = (*[("payment", "card")] * 4, ("payment", "merchant"), ("refund", "card"), ("login", "card"))
 LIST = "value\n{}\n"
 KINDS = st.sampled_from([*WHEN, "amount", "seen", "any"])
+Parts = Sequence[Sequence[LogEvent]]  # the events under each version
 MadeOf = tuple[str, int]  # a kind of rule, and a number that gives where it looks and what its reason aggregates
 RULE = st.tuples(KINDS, SEEDS)
-WHAT = ("said", "said", "said", "said", "said", "rule", "gone", "list", "policy")
+WHAT = ("said", "said", "said", "said", "said", "back", "back", "rule", "gone", "list", "policy")
 EDIT = st.tuples(st.sampled_from(WHAT), st.integers(0, 4), SEEDS, RULE)
 Edit = tuple[str, int, int, MadeOf]
 
@@ -80,17 +82,22 @@ def text_of_rule(number: int, made: MadeOf, seed: int) -> str:
     return f"- {{ id: r{number}, on: {on}, by: {by}, when: {quoted(when)}{more} }}\n"
 
 
+PLAIN = next(("amount", seed) for seed in range(99) if "on: payment, by: card" in text_of_rule(0, ("amount", seed), 0))
+
+
 def versions_of(begun: Sequence[MadeOf], edits: Sequence[Edit]) -> list[Definitions]:
     """The versions of a project whose files are edited one after the other, read as a running process reads them."""
     files = {"shroff.yaml": SHROFF, "events.yaml": EVENTS + TABLES, "features.yaml": FEATURES}
     files |= {"lists/blocked.csv": BLOCKED, "tables/places.csv": PLACES, "lists/asked.csv": LIST.format("x")}
     rules, read = dict(enumerate(begun)), ReadOnce()
     files |= {f"rules/r{at}.yaml": text_of_rule(at, one, 0) for at, one in rules.items()}
-    found = [load_definitions(dict(files), read=read).or_raise()]
+    found, past = [load_definitions(dict(files), read=read).or_raise()], [(dict(files), dict(rules))]
     for what, at, seed, made in edits:
         if what in {"said", "rule"}:
             rules[at] = rules.get(at, made) if what == "said" else made
             files[f"rules/r{at}.yaml"] = text_of_rule(at, rules[at], seed)
+        elif what == "back":  # to the texts of an earlier version, which a running process still knows as read
+            files, rules = map(dict, past[-1 - at % len(past)])
         elif what == "gone":
             files.pop(f"rules/r{at}.yaml", None)
         elif what == "list":
@@ -100,12 +107,14 @@ def versions_of(begun: Sequence[MadeOf], edits: Sequence[Edit]) -> list[Definiti
                 f"payment:\n  score: {{ review_at: 0.6 }}\n  without_model: {['rules', 'review'][seed % 2]}\n"
             )
         found.append(load_definitions(dict(files), read=read).or_raise())
+        past.append((dict(files), dict(rules)))
     return found
 
 
-def parts_of(history: Sequence[LogEvent], versions: Sequence[Definitions]) -> list[Sequence[LogEvent]]:
-    cuts = [len(history) * at // len(versions) for at in range(len(versions) + 1)]
-    return [history[start:end] for start, end in pairwise(cuts)]
+def parts_of(history: Sequence[LogEvent], count: int, seed: int) -> Parts:
+    """A history in parts of any length; of some versions no event comes, or none by itself."""
+    cuts = sorted(Random(seed).choices(range(len(history) + 1), k=count - 1))
+    return [history[start:end] for start, end in pairwise([0, *cuts, len(history)])]
 
 
 def write(writer: Writer, events: Sequence[LogEvent], size: int) -> None:
@@ -113,11 +122,11 @@ def write(writer: Writer, events: Sequence[LogEvent], size: int) -> None:
         writer.write([submission(event) for event in events[at : at + size]])
 
 
-def edited(versions: Sequence[Definitions], history: Sequence[LogEvent], size: int) -> MemoryLog:
+def edited(versions: Sequence[Definitions], parts: Parts, size: int) -> MemoryLog:
     """The log of a process that takes each version up between two batches."""
     log = MemoryLog()
     writer = Writer(log, versions[0], lambda: NOW_MS)
-    for definitions, part in zip(versions, parts_of(history, versions), strict=True):
+    for definitions, part in zip(versions, parts, strict=True):
         if definitions.versions != writer.definitions.versions:
             folded = carried(writer.state, definitions)
             writer.adopt(folded or Adoption(definitions, lambda: MemoryLog(log.store, read_only=True)).finish(log))
@@ -125,10 +134,10 @@ def edited(versions: Sequence[Definitions], history: Sequence[LogEvent], size: i
     return log
 
 
-def restarted(versions: Sequence[Definitions], history: Sequence[LogEvent], size: int) -> MemoryLog:
+def restarted(versions: Sequence[Definitions], parts: Parts, size: int) -> MemoryLog:
     """The log where the process is started again for each version."""
     log = MemoryLog()
-    for definitions, part in zip(versions, parts_of(history, versions), strict=True):
+    for definitions, part in zip(versions, parts, strict=True):
         write(Writer(log, definitions, lambda: NOW_MS), part, size)
     return log
 
@@ -144,12 +153,39 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     begun=st.lists(RULE, min_size=2, max_size=4),
     edits=st.lists(EDIT, min_size=3, max_size=8),
     made=histories(),
+    cut=SEEDS,
     size=st.sampled_from([1, 3, 40]),
 )
-def test_edited_rules_give_the_bytes_of_a_restart(begun: list[MadeOf], edits: list[Edit], made: Made, size: int):
-    versions, history = versions_of(begun, edits), history_of(*made)
+def test_edited_rules_give_the_bytes_of_a_restart(
+    begun: list[MadeOf], edits: list[Edit], made: Made, cut: int, size: int
+):
+    versions = versions_of(begun, edits)
+    parts = parts_of(history_of(*made), len(versions), cut)
 
-    assert everything(edited(versions, history, size)) == everything(restarted(versions, history, size))
+    assert everything(edited(versions, parts, size)) == everything(restarted(versions, parts, size))
+
+
+@pytest.mark.parametrize("count", [1, 2])  # two that are put back at once get the slots of each other
+def test_rules_that_are_edited_and_put_back_hit_as_before(count: int):
+    edits = [*(("said", at, 2, PLAIN) for at in range(count)), ("back", count, 0, PLAIN)]
+    versions, history = versions_of([PLAIN, ("own", PLAIN[1])], edits), history_of(3, 40)
+    parts = [history[:20], *[[]] * count, history[20:]]
+    log = edited(versions, parts, 1)
+
+    assert versions[0].rules[0] is versions[-1].rules[0] is not versions[1].rules[0]
+    assert {row.seq > 20 for rows in log.hits_after() for row in rows} == {False, True}
+    assert everything(log) == everything(restarted(versions, parts, 1))
+
+
+def test_rows_have_the_slots_and_steps_of_an_engine_made_anew_after_many_edits():
+    versions = versions_of([PLAIN, ("seen", PLAIN[1])], [("said", seed % 2, seed, PLAIN) for seed in range(20)])
+    event = next(event for event in history_of(3, 40) if isinstance(event, Event) and event.type == "payment")
+    engine, anew = Engine(versions[0]), Engine(versions[-1]).online.reads("payment")
+    reads = engine.online.reads("payment")
+
+    assert all(engine.take_rules(version) for version in versions[1:])
+    assert len(reads.row(event, 0)) == len(anew.row(event, 0))
+    assert len(reads.steps) == len(anew.steps)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +200,7 @@ def test_edited_rules_give_the_bytes_of_a_restart(begun: list[MadeOf], edits: li
     ],
 )
 def test_an_engine_goes_on_where_the_aggregates_of_its_rules_are_the_same(kind: str, other: str, goes_on: bool):
-    plain = next(seed for seed in range(99) if "on: payment, by: card" in text_of_rule(0, (kind, seed), 0))
+    plain = PLAIN[1]
     before, now = versions_of([(kind, plain), ("seen", plain)], [("rule", 0, 1, (other, plain))])
 
     assert before.versions.rules != now.versions.rules

@@ -5,7 +5,7 @@ What it gives is what `engine.Engine` gives for the same events by columns; a la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +89,10 @@ class RowDecider:
         id_ = placed.event.id
         document, receipt = writer.write(id_, placed.seq, placed.body, shown, verdict, shown_score, model)
         effects.decisions.append(DecisionRow(placed.seq, self._name, id_, verdict.outcome, receipt, document))
+
+    def keep(self, rules: Container[int]) -> None:
+        """Forget the readers of all rules but these, given by identity: their slots are other values' now."""
+        self._asked = [one for one in self._asked if id(one.rule) in rules]
 
     def _made(self, rule: Rule, reads: RowReads) -> _Asked:
         return _Asked(rule, reads.read(rule.computed.name), reads.key(rule.by), self._words(rule, reads))

@@ -77,6 +77,9 @@ class Engine:
         for rule in sorted(definitions.rules, key=lambda rule: rule.id):
             self._rules_on[rule.on].append(rule)
         self._before, self._few = self._before | self._few, {}
+        rules = set(map(id, definitions.rules))
+        for decider in self._before.values():
+            decider.keep(rules)  # a rule that is edited and put back is the same object, but is planned anew
 
     def take_rows(self, definitions: Definitions) -> None:
         """Replace rows of lists that no state depends on; everything else, including compiled code, stays."""

@@ -54,8 +54,7 @@ class RowEngine:
         new = [one for name, one in now.items() if before.get(name) is not one]
         self._plan = plan
         for event, reads in self._reads.items():
-            for name in gone:
-                reads.drop(name)
+            reads.drop(gone)
             for wanted in new:
                 if event in wanted.events:
                     _add_computed(reads, wanted)

@@ -6,7 +6,7 @@ at a place of its own. So computing one event asks no dictionary and hashes no e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -41,6 +41,7 @@ class RowReads:
         self._keys: dict[str, int] = {}
         self._behind: list[None] = []
         self._given: dict[str, Step] = {}  # the step that gives a named value
+        self._free: list[int] = []  # slots of values that are computed no more
 
     def row(self, event: Event, number: int) -> Row:
         """The row of an event, all that is computed still missing."""
@@ -56,11 +57,15 @@ class RowReads:
         self._given[name] = step
         self.steps.append(step)
 
-    def drop(self, name: str) -> None:
-        """Compute the value with this name no more."""
-        self._places.pop(name, None)
-        if (step := self._given.pop(name, None)) is not None:
-            self.steps.remove(step)
+    def drop(self, names: Iterable[str]) -> None:
+        """Compute the values with these names no more; their readers are of no use, as others get their slots."""
+        gone = set[Step]()
+        for name in names:
+            at = self._places.pop(name, None)
+            if at is not None and name in self._given:  # else the slot belongs to what the name was an alias of
+                self._free.append(at)
+                gone.add(self._given.pop(name))
+        self.steps = [step for step in self.steps if step not in gone]
 
     def alias(self, name: str, at: int) -> None:
         """Give a name to a value that is in the row already."""
@@ -117,6 +122,8 @@ class RowReads:
         return self.read(score_name(self.type.name) if isinstance(node, Score) else node.name)
 
     def _new(self) -> int:
+        if self._free:
+            return self._free.pop()
         self._behind.append(None)
         return self.number_at + len(self._behind)
 
