@@ -136,6 +136,12 @@ def fill(bank: Path, numbers: Sequence[int], **changes: Any) -> None:
             connection.execute(insert(TABLE), found)
 
 
+def refused(bank: Path) -> list[tuple[str, str]]:
+    """Source and place of each line in quarantine."""
+    with app.open(bank).opened.reading() as log:
+        return [(one.source, one.place) for _, one in log.refused_list()]
+
+
 def test_new_rows_of_a_table_are_taken_and_those_that_came_late(bank: Path):
     (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + CORE.format(bank))
     fill(bank, [one for one in range(50) if one != 45])
@@ -148,35 +154,41 @@ def test_new_rows_of_a_table_are_taken_and_those_that_came_late(bank: Path):
     assert counts(sync(bank, "core")) == [("49~50", 1, 30, 0)]
 
 
+def test_rows_of_a_table_whose_ids_are_file_and_number_are_all_taken(bank: Path):
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + CORE.format(bank).replace("overlap: 30", "overlap: 0"))
+    mapping = "  from: { json: { id: \"join(row.file, ':', row.number)\" } }\nentities:"
+    (bank / "events.yaml").write_text(FILES["events.yaml"].replace("entities:", mapping))
+    fill(bank, range(50))
+
+    assert counts(sync(bank, "core")) == [("~19", 20, 0, 0), ("19~39", 20, 0, 0), ("39~49", 10, 0, 0)]
+
+
 def test_a_bad_row_that_is_read_again_with_later_ones_is_quarantined_once(bank: Path):
     (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + CORE.format(bank))
     for number in range(10, 15):
         fill(bank, [number], channel="sms" if number in {11, 12} else "web")
         sync(bank, "core")
 
-    project = app.open(bank)
-    with project.opened.reading() as log:
-        assert [(one.source, one.place) for _, one in log.refused_list()] == [
-            ("pulled/core", "11"),
-            ("pulled/core", "12"),
-        ]
+    assert refused(bank) == [("pulled/core", "11"), ("pulled/core", "12")]
     (bank / "events.yaml").write_text(FILES["events.yaml"].replace("shop, web, post", "shop, web, post, sms"))
     assert [one.stays for one in app.open(bank).quarantine.retry([], [])] == [False, False]
 
 
-def test_new_rows_of_a_table_train_again(bank: Path):
+def test_new_rows_of_a_table_train_again_and_a_bad_one_is_quarantined_once(bank: Path):
     (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + CORE.format(bank))
     (bank / "model.yaml").write_text(FILES["model.yaml"])
-    fill(bank, [one for one in range(30) if one != 25])
+    fill(bank, [one for one in range(30) if one not in {5, 25}])
+    fill(bank, [5], channel="sms")
 
     def watch() -> list[tuple[str, int, str]]:
         found = list(app.open(bank).training.watch("core", Options(once=True)))
         return [(one.name, one.appended.events.appended if one.appended else 0, one.why[:19]) for one in found]
 
-    assert watch() == [("~19", 20, "payment has 0.0 day"), ("19~29", 9, "payment has 0.0 day")]
+    assert watch() == [("~19", 19, "payment has 0.0 day"), ("19~29", 9, "payment has 0.0 day")]
     assert watch() == []
     fill(bank, [25])
     assert watch() == [("19~29", 1, "payment has 0.0 day")]
+    assert refused(bank) == [("pulled/core", "5")], "it was read three times"
     with pytest.raises(UsageError, match="the source 'core' in shroff"):
         app.open(bank).training.watch("core", Options(once=True, labels_inside=True))
 

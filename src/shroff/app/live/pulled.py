@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from shroff.app.live.archives import KeptArchives
 from shroff.app.live.file_taking import FileTaking, TakingRules
 from shroff.app.live.pulled_files import ASIDE, DONE, PulledFiles, PulledView
@@ -19,7 +21,7 @@ from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
 from shroff.runtime.progress import unheard
-from shroff.streams.pull import PULLED, NotKeptError, PulledSource, PullPlace
+from shroff.streams.pull import NotKeptError, PulledSource, PullPlace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -129,9 +131,7 @@ class PulledSources:
         with alone(self._opened.places.state / LOCK, SYNCING), closing(self.opened(name)) as source:
             given = _Kept(source) if from_backup else source
             rules = TakingRules(DONE, needs_lines=False, takes_changed=True, takes_same=from_backup)
-            taking = FileTaking(
-                self._opened, given, SourceReader(self._opened, name, source.row_id), say, rules, decide=decide
-            )
+            taking = FileTaking(self._opened, given, SourceReader(self._opened, source), say, rules, decide=decide)
             yield from self._sync(name, given, taking) if not first else self._again(name, given, taking, first, last)
 
     def _again(self, name: str, given: PulledSource, taking: FileTaking, first: str, last: str) -> Iterator[SyncedFile]:
@@ -205,22 +205,21 @@ class _Kept(PulledSource):
 class SourceReader:
     """Reads the files of one source, as its event types map them.
 
-    Args:
-        row_id: The column whose value is the place of a row, whichever file it came in; empty for its line.
+    Where the source has a `row_id`, quarantine knows a row by its value there, whichever file it came in.
     """
 
-    def __init__(self, opened: Opened, name: str, row_id: str = "") -> None:
-        self._opened, self._name, self._row_id = opened, name, row_id
+    def __init__(self, opened: Opened, source: PulledSource) -> None:
+        self._opened, self._source, self._row_id = opened, source.source, source.row_id
 
     @contextmanager
     def __call__(self, name: str, path: Path, *, is_look: bool = False) -> Iterator[Iterator[Submission]]:
-        intake = intake_of(self._opened, keeps_hashes=False)
+        intake, file = intake_of(self._opened, keeps_hashes=False), f"{self._source}/{name}"
         with read_lines(path) as lines:
             if not self._row_id:
-                yield intake.submissions(lines, f"{PULLED}/{self._name}/{name}")
+                yield intake.submissions(lines, file)
                 return
             placed = Lines(lines.format, lines.columns, self._placed(lines), lines.close)
-            yield intake.submissions(placed, f"{PULLED}/{self._name}")
+            yield (replace(one, source=self._source) for one in intake.submissions(placed, file))
 
     def _placed(self, lines: Lines) -> Iterator[Line]:
         for line in lines:

@@ -307,8 +307,8 @@ class Training:
                 raise UsageError(
                     f"the source {name!r} in shroff.yaml says how it is read: leave out the other options."
                 )
-            given, read = sources.opened(name), SourceReader(self._opened, name)
-            return self._watching(given, Watch(self, given, options, say, steps, read))
+            given = sources.opened(name)
+            return self._watching(given, Watch(self, given, options, say, steps, SourceReader(self._opened, given)))
         given = sources.at(
             name, {"settled": f"{options.settled_ms}ms", "markers": "true" if options.has_markers else "false"}
         )
