@@ -47,6 +47,9 @@ RULE = """
   effect: review
 """
 
+LOGIN = "login: { id: id, time: at, fields: { id: text, at: time, card: text } }\n"
+CARD = "card: { payment: card, login: card }"
+
 
 @pytest.fixture
 def bank(tmp_path: Path) -> Path:
@@ -350,6 +353,30 @@ def test_flags_of_a_rule_stand_once_with_their_number_and_the_first_and_the_last
         assert re.findall(r'class="tag">([^<]+)<', any_) == ["2 pending confirmation", "1 false alarm"]
         assert "times" not in large
         assert re.findall(r'href="/decisions/payment/([^"]+)"', large) == ["p-1"]
+
+    run(bank, steps)
+
+
+def test_a_flag_of_an_event_that_is_not_decided_has_no_link_to_a_decision(bank):
+    events = (bank / "events.yaml").read_text(encoding="utf-8").replace("card: { payment: card }", CARD)
+    (bank / "events.yaml").write_text(f"{events}\n{LOGIN}", encoding="utf-8")
+    rule = (
+        RULE.replace("on: payment", "on: login")
+        .replace("this.amount > 0", "true")
+        .replace("{this.amount} paid", "seen")
+    )
+    (bank / "rules" / "any.yaml").write_text(rule.replace(" at {this.merchant}", ""), encoding="utf-8")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        logins = [{"id": f"l-{minute}", "at": f"2026-01-05T08:0{minute}:00Z", "card": "c-1"} for minute in (0, 1)]
+        await browser.send("POST", "/api/v1/events/login", msgspec.json.encode(logins), csrf)
+        panel = (await browser.get("/entities/card/c-1")).body.decode().partition('id="flags"')[2].partition("</ul>")[0]
+
+        assert "2 times" in panel
+        assert ["08:00" in panel, "08:01" in panel] == [True, True]
+        assert "/decisions/" not in panel
 
     run(bank, steps)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -98,7 +98,7 @@ class KeyHead:
 
 @dataclass(frozen=True, slots=True)
 class Flagging:
-    """The event at which a flag was raised: its time, and the address of its decision."""
+    """The event at which a flag was raised: its time, and the address of its decision; empty where it has none."""
 
     time_ms: int
     path: str
@@ -156,7 +156,7 @@ async def show(service: Service, request: Request) -> Response:
         currency=project.definitions.settings.currency,
         events=[texts.line(event, name) for event in events],
         looked_to=found.timeline.looked_to,
-        flags=[_flagged(rows, standings) for rows in _by_rule(found.flags)],
+        flags=[_flagged(rows, standings, project.definitions.events.decided) for rows in _by_rule(found.flags)],
         are_more_flags=len(found.flags) == FLAGS_COUNTED,
         reason_words=reasons_of(project.definitions),
         links=links,
@@ -206,8 +206,13 @@ def _by_rule(flags: Sequence[FlagRow]) -> Iterable[Sequence[FlagRow]]:
     return found.values()
 
 
-def _flagged(rows: Sequence[FlagRow], standings: Mapping[str, VerdictInForce]) -> RuleFlags:
-    last, first = (Flagging(row.time_ms, decision_path(*row.event.split("/", 1))) for row in (rows[0], rows[-1]))
+def _flagging(row: FlagRow, decided: Container[str]) -> Flagging:
+    event, id_ = row.event.split("/", 1)
+    return Flagging(row.time_ms, decision_path(event, id_) if event in decided else "")
+
+
+def _flagged(rows: Sequence[FlagRow], standings: Mapping[str, VerdictInForce], decided: Container[str]) -> RuleFlags:
+    last, first = (_flagging(row, decided) for row in (rows[0], rows[-1]))
     said = Counter(document(row, standings.get(row.event))["accuracy"] for row in rows)
     return RuleFlags(rows[0].rule, rows[0].reason, len(rows), first, last, said)
 
