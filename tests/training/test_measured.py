@@ -15,8 +15,9 @@ from shroff.models.evaluation.thresholds import thresholds
 from shroff.models.learners.training import learn_by
 from shroff.training.comparing import TRIED, Comparison, Paired
 from shroff.training.cutoffs import Cutoffs
-from shroff.training.measured import MONEY_METRICS, metrics_document, money_text, with_money
+from shroff.training.measured import MONEY_METRICS, metrics_document, money_text, slices_told, with_money
 from tests.models.test_thresholds import made_up
+from tests.support.projects import definitions
 from tests.support.training_rows import noisy_set, settings
 
 TERMS = Terms(review_at=0.3, decline_at=0.8, false_decline=15, review=4, reviews_a_day=3, money_places=3)
@@ -94,3 +95,23 @@ def test_an_amount_is_rounded_half_even_and_what_is_none_is_null():
 
     assert texts == ["0.12", "0.38", "-1.00", "0.00", "1000000000.00", None, None, None]
     assert money_text(2.5, 0) == "2"
+
+
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        ("count(payment) over 1h", ["card.often: true", "card.often: false", "3 payments in 1 h", "card.often: web"]),
+        (
+            "count(payment) over 1h > 3",
+            ["more than 3 payments in 1 h", "at most 3 payments in 1 h", "card.often: 3", "card.often: web"],
+        ),
+    ],
+)
+def test_slices_of_a_feature_whose_type_changed_are_told_as_they_were_recorded(declared: str, words: list[str]):
+    model = "payment: { inputs: [payment.amount], learner: logistic, slices: [card.often] }\n"
+    now = definitions(
+        {"features.yaml": f"card: {{ often: {declared} }}\n", "model.yaml": model, "rules/large.yaml": None}
+    )
+    slices = [{"name": "card.often", "value": value} for value in ("true", "false", "3", "web")]
+
+    assert [one["words"] for one in slices_told(now, "payment", {"slices": slices})["slices"]] == words

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _KEYS: Final = {"new": "key first seen within a day", KNOWN: "key seen before", MISSING: "without a key"}
 _DIGITS: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
+_READABLE: Final = {"boolean": re.compile("true|false"), "integer": re.compile("-?[0-9]+")}  # by the type of a slice
 MONEY_METRICS: Final = frozenset(metric.name for metric in METRICS if metric.kind == "money")
 
 
@@ -91,7 +92,7 @@ def slices_told(definitions: Definitions, event: str, metrics: Mapping[str, Any]
 
 
 def slice_words(definitions: Definitions, event: str, name: str, value: str) -> str:
-    """A slice in words: `paid on Sunday (UTC)`, `amount up to 12.50 EUR`; as recorded where nothing declares it."""
+    """A slice in words: `paid on Sunday (UTC)`, `amount up to 12.50 EUR`; as recorded where nothing declares it so."""
     teller, model = teller_of(definitions), definitions.models.get(event)
     if name == AMOUNT:
         return f"{name} {_DIGITS.sub(lambda one: f'{Decimal(one[0]):,}', value)} {teller.currency}"
@@ -100,6 +101,8 @@ def slice_words(definitions: Definitions, event: str, name: str, value: str) -> 
     node = None if model is None else next((one.node for one in model.slices if one.name == name), None)
     if node is None or value in {MISSING, OTHERS}:
         return f"{name if node is None else teller.noun(node)}: {value}"
+    if (readable := _READABLE.get(node.type.kind)) and not readable.fullmatch(value):
+        return f"{name}: {value}"  # the feature had another type when it was measured
     if node.type.kind == "boolean":
         return teller.told(node, value == "true")
     if node.type.kind == "integer":
