@@ -358,33 +358,42 @@ async def trickled(spoken: Spoken, begun: bytes, rest: bytes) -> bytes:
             await asyncio.sleep(0.05)
 
     sending = asyncio.create_task(trickle())
-    found = await asyncio.wait_for(spoken.reader.read(), 10)
-    sending.cancel()
-    return found
+    try:
+        return await asyncio.wait_for(spoken.reader.read(), 10)
+    finally:
+        sending.cancel()
 
 
 def test_a_slow_call_is_given_up_in_time_takes_nothing_and_keeps_nobody_waiting(bank, monkeypatch):
-    monkeypatch.setattr(messages, "BODY_S_MAX", 0.3)
     body = saving(eventType="WITHDRAWAL").encode()
     signed = webhooks.headers("s3cret", "msg-1", NOW_MS // 1_000, body)
     lines = "".join(f"{name}: {value}\r\n" for name, value in signed.items())
     head = f"POST /hooks/partner HTTP/1.1\r\nhost: h\r\ncontent-length: {len(body)}\r\n{lines}".encode()
 
+    async def begun(asks: Asker, opened: AsyncExitStack, limit_s: float) -> asyncio.Future[Any]:
+        """Three slow calls; their answers come."""
+        monkeypatch.setattr(messages, "BODY_S_MAX", limit_s)
+        stopped, slow = [await opened.enter_async_context(connected(asks)) for _ in range(2)]
+        monkeypatch.setattr(protocol, "HEAD_S_MAX", limit_s)
+        slow_head = await opened.enter_async_context(connected(asks))
+        await stopped.send(head + b"\r\n" + body[:-1])
+        return asyncio.gather(
+            stopped.answer(),
+            trickled(slow, head + b"\r\n", body),
+            trickled(slow_head, head[:60], head[60:]),
+        )
+
     async def steps(asks: Asker) -> None:
         async with AsyncExitStack() as opened:
-            stopped, slow = [await opened.enter_async_context(connected(asks)) for _ in range(2)]
-            monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.3)
-            slow_head = await opened.enter_async_context(connected(asks))
-            await stopped.send(head + b"\r\n" + body[:-1])
-            answers = asyncio.gather(
-                stopped.answer(),
-                trickled(slow, head + b"\r\n", body),
-                trickled(slow_head, head[:60], head[60:]),
-            )
+            answers = await begun(asks, opened, 30)
             other = webhooks.headers("s3cret", "msg-2", NOW_MS // 1_000, body)
             assert (await post(asks, "partner", body, other)).json()["state"] == "appended"
             assert not answers.done(), "others are answered meanwhile"
-            (status, _, said), in_body, in_head = await answers
+            answers.cancel()
+            with suppress(asyncio.CancelledError):
+                await answers
+        async with AsyncExitStack() as opened:
+            (status, _, said), in_body, in_head = await (await begun(asks, opened, 0.3))
         assert (status, json.loads(said)["title"]) == (408, "The request came too slowly")
         assert in_body.startswith(b"HTTP/1.1 408 ")
         assert in_head == b"", "a head is given up without an answer"
