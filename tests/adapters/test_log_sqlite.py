@@ -23,6 +23,7 @@ from shroff.adapters.log import sqlite
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.adapters.log.sums import line_of
+from shroff.config import private
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError, TransientError, UsageError
 from shroff.streams.log import Batch, PersonalValue, Record
 from shroff.streams.log_columns import JoinedTexts, RecordColumns
@@ -42,6 +43,9 @@ for first in (1, 4, 304):
     log.append(everything(first, 300 if first == 4 else 3))
     print(log.last_seq(), flush=True)
 """
+
+
+READ = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM decisions'); c.close()"
 
 
 @pytest.fixture
@@ -187,12 +191,31 @@ def test_a_writer_beside_a_reader_of_its_process_keeps_its_write_ahead_log_when_
     assert reader.last_seq() == 3
     with closing(SqliteLog(path)) as writer, closing(reader):
         writer.append(everything(4, 3))
-        read = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM decisions'); c.close()"
-        subprocess.run([sys.executable, "-c", read, str(path)], check=True)
+        subprocess.run([sys.executable, "-c", READ, str(path)], check=True)
         writer.append(everything(7, 3))
 
         with closing(SqliteLog(path, read_only=True)) as later:
             assert later.last_seq() == reader.last_seq() == 9
+
+
+def test_a_file_that_another_thread_makes_just_before_a_writer_would_keeps_its_locks(path, monkeypatch):
+    others = []
+
+    def made_before(opened, *how):
+        if opened == path:  # not the lock beside it
+            others.append(sqlite3.connect(path))
+            others[0].execute("PRAGMA journal_mode = WAL")
+            others[0].execute("SELECT * FROM sqlite_master").fetchall()
+        return private(opened, *how)
+
+    monkeypatch.setattr(sqlite_file, "private", made_before)
+    with closing(SqliteLog(path)) as writer, closing(others[0]):
+        writer.append(everything(1, 3))
+        subprocess.run([sys.executable, "-c", READ, str(path)], check=True)
+        writer.append(everything(4, 3))
+
+        with closing(SqliteLog(path, read_only=True)) as later:
+            assert later.last_seq() == 6
 
 
 def test_a_program_that_holds_the_file_is_waited_for_and_then_named(path, monkeypatch):

@@ -341,8 +341,8 @@ def _close_off(path: Path) -> None:
     next process that ends its reading would delete the write-ahead log under them.
     """
     with suppress(OSError):  # what is wrong SQLite says
-        if not path.exists():
-            private(path, "ab").close()
+        with suppress(FileExistsError):
+            private(path, "xb").close()
         for one in path.parent.glob(f"{path.name}*"):
             if one.stat().st_mode & 0o007:
                 one.chmod(one.stat().st_mode & 0o770)
