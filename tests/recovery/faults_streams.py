@@ -139,7 +139,7 @@ class StreamWorld(World):
                     self.surroundings,
                     stderr=self.errors,
                     broken=self.broken,
-                    env=self.env(way),
+                    env=self.env_of(way),
                 )
 
     def replace_overtaken(self) -> None:
@@ -148,7 +148,7 @@ class StreamWorld(World):
         if gone and set(gone) == {OVERTAKEN}:
             self.begin()
 
-    def env(self, way: int) -> Mapping[str, str]:
+    def env_of(self, way: int) -> Mapping[str, str]:
         """The environment of a worker."""
         lake = self.servers.lake.removeprefix("http://")
         return {STORE: self.store_way(way), LAKE: lake, **S3_ACCESS}
@@ -157,7 +157,7 @@ class StreamWorld(World):
         """Begin to bring the lake up to the log; it will be looked at."""
         self.has_struck_lake = True
         return self.stable.start(
-            ["-C", str(self.place), "lake", "write"], self.surroundings, stderr=self.errors, env=self.env(0)
+            ["-C", str(self.place), "lake", "write"], self.surroundings, stderr=self.errors, env=self.env_of(0)
         )
 
     def leading(self) -> int:

@@ -95,11 +95,11 @@ class SecondWorld(StreamWorld):
     def _seen(self) -> Any:
         return DocumentsSeen(self.servers.mongo.address, self.name)
 
-    def env(self, way: int) -> dict[str, str]:
+    def env_of(self, way: int) -> dict[str, str]:
         redis, mongo = (
             through(one.address, self.servers.to[one.kind]) for one in (self.servers.redis, self.servers.mongo)
         )
-        return {**super().env(way), REDIS: redis.partition("://")[2], MONGO: mongo.partition("://")[2]}
+        return {**super().env_of(way), REDIS: redis.partition("://")[2], MONGO: mongo.partition("://")[2]}
 
     # ---- the sender, who sends again until it is told where the entry stands
 
