@@ -24,7 +24,7 @@ SAYS = {
     "/models": " scores each payment. ",
     "/thresholds": "The scores from which each payment is reviewed or declined. ",
     "/labels": "Whether events were fraud, as known by now. ",
-    "/mails": " not answered yet. ",
+    "/mails": " no answer yet. ",
     "/settings/users": "Who may sign in, and what each role may do: 1 user, ",
     "/me": "Guest, signed in as guest with the role admin. ",
 }

@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.monitoring.pulse import DAY_MS, HOUR_MS, MINUTE_MS, Pulse
 from shroff.people import sessions
 from shroff.people.access import Right, Role
+from shroff.streams.log import Counts
 from shroff.web.api import live as board
 from shroff.web.http import streaming
 from shroff.web.http.asgi import Application
@@ -26,7 +28,7 @@ from shroff.web.pages.charts.lines import bars_of, line_of
 from shroff.web.pages.charts.strips import Strip
 from shroff.web.pages.rendering import environment
 from shroff.web.pages.words import per_second
-from shroff.web.table import table
+from shroff.web.table import PAGES, table
 from tests.support.webs import PASSWORD, Asker, Browser, Gate, asker, run, who
 
 pytestmark = pytest.mark.slow
@@ -53,7 +55,6 @@ def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(TEMPLATE, tmp_path / "bank")
     (tmp_path / "bank" / "rules" / "large.yaml").write_text(RULE, encoding="utf-8")
     monkeypatch.setattr(board, "FRESH_S", 0.0)
-    monkeypatch.setattr(board, "CASES_FRESH_S", 0.0)
     monkeypatch.setattr(live, "EVERY_S", 0.01)
     return tmp_path / "bank"
 
@@ -212,7 +213,7 @@ def test_open_cases_are_told_with_what_they_have_at_stake(bank):
         await post(browser, *large)
         for _ in range(600):
             found = (await figures(browser))["cases"]
-            if found["open"] == 2 and found["at_stake"]:  # the count is of now, money may be seconds old
+            if found["open"] == 2:
                 break
             await asyncio.sleep(0.05)
         assert found["at_stake"] == "3234.50"
@@ -225,9 +226,15 @@ def test_open_cases_are_told_with_what_they_have_at_stake(bank):
         assert counts_on((await browser.get("/live")).body.decode()) == ("1", "1", "1")
         found = (await figures(browser))["cases"]
         assert (found["open"], found["snoozed"], found["at_stake"]) == (1, 1, "2000.00")
+        await browser.post("/cases/2/snooze", {"csrf": await browser.csrf(), "for": "4h", "tag": ""})
+        assert (await figures(browser))["cases"] == {"open": 0, "snoozed": 2, "at_stake": None, "first_due": None}
+        page = (await browser.get("/live")).body.decode()
+        backlog = page.partition('data-part="backlog"')[2].partition("Snoozed cases")[0]
+        assert "No case waits for an answer." in page
+        assert ["at stake" in backlog, "due " in backlog] == [False, False]
         listener = Listener(asks, browser)
         await listener.until(lambda: bool(listener.parts))
-        assert re.findall(r'">(\d+)</td>', listener.parts[0]["backlog"])[:2] == ["1", "1"]
+        assert re.findall(r'">(\d+)</td>', listener.parts[0]["backlog"])[:2] == ["0", "2"]
         await listener.leave()
 
     run(bank, steps)
@@ -253,9 +260,24 @@ def test_all_who_look_within_a_second_are_shown_one_look_whose_parts_are_made_on
         first = await asyncio.to_thread(look, board.PERIODS["1h"], 0, 0.0)
         assert await asyncio.to_thread(look, board.PERIODS["1h"], 0, 0.0) is first
         assert await asyncio.to_thread(look, board.PERIODS["7d"], 0, 0.0) is not first
-        shown = first, asks.service, QUEUE, 0, 0
+        shown = first, asks.service, first.cases[QUEUE], False
         once = await asyncio.to_thread(live._rendered, *shown)
         assert once is await asyncio.to_thread(live._rendered, *shown)
+
+    run(bank, steps)
+
+
+def test_what_failed_leads_to_the_checks_only_who_may_open_them(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        look = await asyncio.to_thread(asks.service.board.look, board.PERIODS["1h"], 0, 0.0)
+        failed = replace(look, counts=Counts(refused=2, waiting=0, outbox=0, stuck=1))
+        (checks,) = [one.right for one in PAGES if one.path == "/checks" and one.method == "GET"]
+        assert checks is not None
+        for role in Role:
+            seen = live._seen_by(failed, who(role))
+            told = (await asyncio.to_thread(live._rendered, failed, asks.service, *seen))["spike"]
+            assert "2 in quarantine, 1 failed to send" in re.sub("<[^>]*>", "", told)
+            assert ('<a href="/checks">' in told) is who(role).may(checks)
 
     run(bank, steps)
 

@@ -9,6 +9,7 @@ import pytest
 
 from shroff.notices.mailer import Unmailed
 from shroff.web.http.gate import gate_of
+from shroff.web.pages import mails
 from tests.support.telling import Bank, notice, payment
 from tests.support.webs import Asker, Browser, Steps, asker, let_in
 from tests.web.test_confirm import EVIL, says
@@ -45,7 +46,7 @@ def test_the_mailbox_shows_the_mail_the_way_to_its_page_and_the_answer(tmp_path)
         listed = await browser.get("/mails")
         assert "Was this you? 189.90 EUR on 28 May" in says(listed)
         assert "no answer yet" in says(listed)
-        assert "1 customer has not answered yet." in says(listed)
+        assert "1 mail has no answer yet." in says(listed)
         (path,) = set(re.findall(rf'href="({FROM}[0-9a-f]+)"', listed.body.decode()))
         shown = (await browser.get(path)).body.decode()
         (link,) = set(re.findall(r'href="(/confirm/[A-Za-z0-9_-]{64})"', shown))
@@ -53,9 +54,23 @@ def test_the_mailbox_shows_the_mail_the_way_to_its_page_and_the_answer(tmp_path)
         assert (await browser.post(link, {"answer": "no"})).status == 200
         for answered in ("/mails", path):
             assert "not me" in says(await browser.get(answered))
-            assert "not answered yet" not in says(await browser.get(answered))
+            assert "no answer yet" not in says(await browser.get(answered))
         assert (await browser.get("/mails/kept/none")).status == 404
         assert (await browser.get("/mails/kept/..%2F..%2Flog")).status == 404
+
+    run(bank, steps)
+
+
+def test_of_many_mails_the_newest_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(mails, "SHOWN", 2)
+    bank = Bank(tmp_path)
+    bank.pay(
+        *[payment(f"p-{number}", card=f"c-{number}", email=f"ann{number}@customers.example") for number in range(3)]
+    )
+    kept(bank)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        assert "2 of the newest 2 mails have no answer yet." in says(await browser.get("/mails"))
 
     run(bank, steps)
 

@@ -18,6 +18,7 @@ from shroff.people.access import Role
 from shroff.people.store import AuditFilter
 from shroff.web.http.gate import gate_of
 from shroff.web.http.static import static, static_files
+from shroff.web.pages import entity
 from shroff.web.pages.rendering import environment
 from shroff.web.pages.words import FILTERS, lasting, moment, money, share, signed
 from shroff.web.table import PAGES
@@ -324,7 +325,7 @@ def test_pages_show_a_decision_and_its_entity(bank, monkeypatch):
     run(bank, steps)
 
 
-def test_flags_of_a_rule_stand_once_with_their_number_and_the_first_and_the_last_event(bank):
+def test_flags_of_a_rule_stand_once_with_their_number_and_the_first_and_the_last_event(bank, monkeypatch):
     large = RULE.replace("any_payment", "large").replace("> 0", "> 100")
     (bank / "rules" / "large.yaml").write_text(large, encoding="utf-8")
 
@@ -334,10 +335,10 @@ def test_flags_of_a_rule_stand_once_with_their_number_and_the_first_and_the_last
             {
                 **PAYMENT,
                 "payment_id": f"p-{number}",
-                "paid_at": f"2026-01-05T08:0{number}:00Z",
+                "paid_at": f"2026-01-05T08:0{minute}:00Z",
                 "amount": f"{amount}.00",
             }
-            for number, amount in enumerate((20, 200, 40))
+            for number, (minute, amount) in enumerate(((2, 20), (1, 200), (0, 40)))
         ]
         csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
         await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(payments), csrf)
@@ -348,11 +349,14 @@ def test_flags_of_a_rule_stand_once_with_their_number_and_the_first_and_the_last
         assert re.findall(r'href="/rules/(\w+)"', panel) == ["any_payment", "large"]
         assert "3 times" in any_
         assert "40.00 EUR paid at" in any_
-        assert re.findall(r'href="/decisions/payment/([^"]+)"', any_) == ["p-0", "p-2"]
+        assert re.findall(r'href="/decisions/payment/([^"]+)"', any_) == ["p-2", "p-0"]
         assert ["08:00" in any_, "08:01" in any_, "08:02" in any_] == [True, False, True]
         assert re.findall(r'class="tag">([^<]+)<', any_) == ["2 pending confirmation", "1 false alarm"]
         assert "times" not in large
         assert re.findall(r'href="/decisions/payment/([^"]+)"', large) == ["p-1"]
+        monkeypatch.setattr(entity, "FLAGS_COUNTED", 2)
+        panel = (await browser.get("/entities/card/c-1")).body.decode().partition('id="flags"')[2]
+        assert ["first <a" in panel, "The newest 2 flags are counted" in panel] == [False, True]
 
     run(bank, steps)
 

@@ -18,14 +18,20 @@ from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError
 from shroff.explain import hit_records
+from shroff.explain.hit_records import RuleRecord
+from shroff.language.expression import Literal
+from shroff.language.types import BOOLEAN
 from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.people.store import AuditFilter, rows_of
+from shroff.rules.definitions import Rule
 from shroff.rules.texts import in_shadow
 from shroff.web.api.rules import rule_looks
 from shroff.web.api.rules.backtests import Kept
 from shroff.web.http.gate import gate_of
+from shroff.web.pages.rules import backtests
 from shroff.web.pages.rules.backtests import examples, worth
+from shroff.web.pages.rules.table import least_precise
 from tests.support.served import ME
 from tests.support.webs import Answered, Asker, Browser, asker, owned
 
@@ -517,7 +523,7 @@ def test_who_may_only_read_is_shown_rules_and_no_way_to_change_them(bank):
     asyncio.run(steps())
 
 
-def test_an_earlier_version_is_judged_against_what_was_decided(bank):
+def test_an_earlier_version_is_judged_against_what_was_decided(bank, monkeypatch):
     (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
 
     async def steps() -> None:
@@ -544,6 +550,9 @@ def test_an_earlier_version_is_judged_against_what_was_decided(bank):
             assert b"/decisions/payment/p-2" in page.body
             assert b"/decisions/payment/p-1" not in page.body
             assert page.body.partition(b'class="sum"')[2].partition(b"</ol>")[0].count(b" EUR</b>") == 4
+            monkeypatch.setattr(backtests, "_worth", lambda *_: None)  # as where event types differ in their costs
+            page = await browser.get(begun.headers["location"])
+            assert page.body.partition(b'class="sum"')[2].partition(b"</ol>")[0].count(b"not counted</span></b>") == 2
 
     asyncio.run(steps())
 
@@ -565,6 +574,21 @@ def test_a_backtest_says_whether_its_draft_is_worth_activating(net, low, high, a
 
     assert (found.says, found.advice) == ("It would have.", advice)
     assert worth(Kept("b-1", "", "ann", 0)) is None
+
+
+def look_of(id_: str, effect: str, genuine: int) -> rule_looks.RuleLook:
+    rule, record = (
+        Rule(id_, "payment", "card", Literal(BOOLEAN, True), effect),
+        RuleRecord(10, frauds=1, genuine=genuine),
+    )
+    return rule_looks.RuleLook(id_, rule, None, None, record, ())
+
+
+def test_the_least_precise_rule_is_one_that_is_to_catch_fraud():
+    spared, first, second = look_of("spared", "allow", 9), look_of("a", "review", 1), look_of("b", "decline", 2)
+
+    assert least_precise([spared, first, second]) is second
+    assert least_precise([spared, first]) is None
 
 
 def test_examples_of_a_backtest_are_drawn_from_all_of_it():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
 from shroff.cases.case import SNOOZED, CaseFilter
 from shroff.cases.filters import QUEUE, QUEUE_OF_LEADS, queue_states
+from shroff.cases.reading import COUNTED_S
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS, show_decimal
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 FRESH_S: Final = 0.9  # for which what was counted serves everybody
-CASES_FRESH_S: Final = 10.0  # the sum over all open cases takes a tenth of a second where they are 100,000
 SAMPLE_S: Final = 10.0
 SAMPLED_S: Final = 300.0
 QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
@@ -77,15 +77,17 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class OpenCases:
-    """What the cases of a queue have at stake, and by when the first is to be answered."""
+    """Cases of a queue, their total stake and the earliest due time, and all snoozed cases: of one moment."""
 
+    open: int = 0
+    snoozed: int = 0
     stake: str | None = None
     first_due_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """All that the screen shows; the same one for all who look within a second. `cases` are of now, by states."""
+    """All that the screen shows; the same one for all who look within a second. `cases` are by states."""
 
     period: Period
     figures: LiveFigures
@@ -145,7 +147,8 @@ class Board:
             with self._project.opened.reading() as log:
                 self._pulse.follow(log, self._project.definitions)
                 self._counts = log.counts()
-            self._cases = self._open_cases.get("", lambda: _open_cases(self._desk), CASES_FRESH_S)
+            changes = self._desk.store.changes
+            self._cases = self._open_cases.get(changes, lambda: _open_cases(self._desk), COUNTED_S)
         return now_s
 
     def _answers(self, now_s: float) -> Answers:
@@ -164,11 +167,12 @@ class Board:
 def _open_cases(desk: CaseDesk) -> Mapping[tuple[str, ...], OpenCases]:
     found = dict[tuple[str, ...], OpenCases]()
     with desk.store.look() as look:
+        snoozed = look.count(CaseFilter(states=(SNOOZED,)))
         for states in (QUEUE, QUEUE_OF_LEADS):
             wanted = CaseFilter(states=states)
-            stake, first = look.totals(wanted).stake, look.queue(wanted, limit=1)
-            shown = None if stake is None else show_decimal(stake, desk.money_places)
-            found[states] = OpenCases(shown, first[0].due_ms if first else None)
+            totals, first = look.totals(wanted), look.queue(wanted, limit=1)
+            stake = None if totals.stake is None else show_decimal(totals.stake, desk.money_places)
+            found[states] = OpenCases(totals.count, snoozed, stake, first[0].due_ms if first else None)
     return found
 
 
@@ -256,20 +260,19 @@ async def live(service: Service, request: Request) -> Json[Live]:
     found, who = await look(service, period_of(request.query_params)), request.who
     answer = document(found)
     if who.may(Right.READ_CASES):
-        open_, snoozed = await service.in_thread(counts_of, service, who)
-        cases = found.cases[queue_states(who)]
+        cases = cases_of(found, who)
         answer["cases"] = {
-            "open": open_,
-            "snoozed": snoozed,
+            "open": cases.open,
+            "snoozed": cases.snoozed,
             "at_stake": cases.stake,
             "first_due": None if cases.first_due_ms is None else time_text(cases.first_due_ms),
         }
     return Json(answer)
 
 
-def counts_of(service: Service, who: Who) -> tuple[int, int]:
-    """Cases in somebody's queue, as the navigation counts them, and snoozed ones; 0 for who may not see cases."""
-    return service.queue_count.of(who) or 0, service.queue_count.of(who, SNOOZED) or 0
+def cases_of(found: Look, who: Who) -> OpenCases:
+    """Cases in a user's queue; none without the right to read cases."""
+    return found.cases[queue_states(who)] if who.may(Right.READ_CASES) else OpenCases()
 
 
 def document(found: Look) -> Live:

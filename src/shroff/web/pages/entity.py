@@ -106,7 +106,10 @@ class Flagging:
 
 @dataclass(frozen=True, slots=True)
 class RuleFlags:
-    """All flags of one rule, with the reason of the newest; `accuracies` count what labels say of them."""
+    """All flags of one rule, with the reason of the newest; `accuracies` count what labels say of them.
+
+    `first` and `last` are by the time of the event, which may differ from the order of arrival.
+    """
 
     rule: str
     reason: str
@@ -212,7 +215,8 @@ def _flagging(row: FlagRow, decided: Container[str]) -> Flagging:
 
 
 def _flagged(rows: Sequence[FlagRow], standings: Mapping[str, VerdictInForce], decided: Container[str]) -> RuleFlags:
-    last, first = (_flagging(row, decided) for row in (rows[0], rows[-1]))
+    ends = max(rows, key=lambda row: row.time_ms), min(rows, key=lambda row: row.time_ms)
+    last, first = (_flagging(row, decided) for row in ends)
     said = Counter(document(row, standings.get(row.event))["accuracy"] for row in rows)
     return RuleFlags(rows[0].rule, rows[0].reason, len(rows), first, last, said)
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from shroff.cases.filters import queue_states
 from shroff.monitoring.pulse import RuleHitRate
-from shroff.people.access import Right
-from shroff.web.api.live import PERIODS, Look, OpenCases, counts_of, look, period_of
+from shroff.people.access import Right, Who
+from shroff.web.api.live import PERIODS, Look, OpenCases, cases_of, look, period_of
 from shroff.web.api.reading import summaries_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
@@ -54,8 +53,7 @@ class LiveScreen:
 
     look: Look
     cases: OpenCases
-    open: int
-    snoozed: int
+    may_check: bool
     currency: str
     decided: str  # the first type of event that is decided, or none
     outcomes: Mapping[str, str]
@@ -72,22 +70,25 @@ class LiveScreen:
 async def show(service: Service, request: Request) -> Response:
     """The page, whole without a script."""
     found = await look(service, period_of(request.query_params))
-    counts = await service.in_thread(counts_of, service, request.who)
-    shown = await service.in_thread(screen_of, service, found, queue_states(request.who), *counts)
+    shown = await service.in_thread(screen_of, service, found, *_seen_by(found, request.who))
     return await page(service, request, "live.html", live=shown, periods=PERIODS.values(), decision_path=decision_path)
 
 
-def screen_of(service: Service, found: Look, states: tuple[str, ...], open_: int, snoozed: int) -> LiveScreen:
-    """A look as the templates want it, with a queue of cases in these states."""
+def _seen_by(found: Look, who: Who) -> tuple[OpenCases, bool]:
+    """What differs between users: their queue, and whether they may open the page of checks."""
+    return cases_of(found, who), who.may(Right.READ_METRICS)
+
+
+def screen_of(service: Service, found: Look, cases: OpenCases, may_check: bool) -> LiveScreen:  # noqa: FBT001 - run in a thread
+    """Template values of a look."""
     figures, currency = found.figures, service.project.definitions.settings.currency
     names = [(one.event, one.id) for one in figures.newest]
     lines = [RuleLine(rule, strip_of(rule.hits, rule.usual)) for rule in figures.rules]
     stopped = [float(step.not_approved) for step in figures.steps]
     return LiveScreen(
         found,
-        found.cases[states],
-        open_,
-        snoozed,
+        cases,
+        may_check,
         currency,
         next(iter(service.project.definitions.events.decided), ""),
         SAID,
@@ -107,9 +108,8 @@ async def stream(service: Service, request: Request) -> Response:
     period, shown = period_of(request.query_params), dict[str, str]()
 
     async def changed() -> bytes | None:
-        counts = await service.in_thread(counts_of, service, request.who)
-        looked, states = await look(service, period), queue_states(request.who)
-        parts = await service.in_thread(_rendered, looked, service, states, *counts)
+        looked = await look(service, period)
+        parts = await service.in_thread(_rendered, looked, service, *_seen_by(looked, request.who))
         now = {**parts, "open": open_cases_html(await open_cases(service, request.who))}
         found = {name: html for name, html in now.items() if shown.get(name) != html}
         shown.update(now)
@@ -119,9 +119,9 @@ async def stream(service: Service, request: Request) -> Response:
 
 
 @lru_cache(maxsize=4 * len(PERIODS))
-def _rendered(found: Look, service: Service, states: tuple[str, ...], open_: int, snoozed: int) -> Mapping[str, str]:
-    """The parts of the page, made once for all who are shown the same look and the same queue."""
-    screen = screen_of(service, found, states, open_, snoozed)
+def _rendered(found: Look, service: Service, cases: OpenCases, may_check: bool) -> Mapping[str, str]:  # noqa: FBT001 - a key
+    """The parts of the page, made once for all who are shown the same."""
+    screen = screen_of(service, found, cases, may_check)
     module = environment().get_template("live_parts.html").module
     return {name: str(getattr(module, name)(screen, decision_path)) for name in PARTS}
 

@@ -62,10 +62,11 @@ class Tried:
 async def mailbox(service: Service, request: Request) -> Response:
     """The mails that lie as files, the newest first."""
     project = service.project
-    mails = await service.in_thread(kept_mails, project.opened.places.mail, SHOWN)
+    mails, last = parted(await service.in_thread(kept_mails, project.opened.places.mail, SHOWN + 1), SHOWN)
     said = await service.in_thread(_said, service, mails)
     has_server = not project.opened.systems.mails_are_files
-    return await page(service, request, "mails.html", mails=mails, said=said, has_server=has_server)
+    shown: dict[str, Any] = {"mails": mails, "said": said, "is_cut": last is not None}
+    return await page(service, request, "mails.html", **shown, has_server=has_server)
 
 
 async def mail(service: Service, request: Request) -> Response:

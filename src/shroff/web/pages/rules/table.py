@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, zip_longest
@@ -14,10 +14,12 @@ from starlette.responses import Response
 from shroff.errors import ShroffError
 from shroff.language.values import show_decimal
 from shroff.people.access import Right
+from shroff.project.policy import OUTCOMES
 from shroff.rules.silences import list_of
 from shroff.web.api.reading import summaries_of
 from shroff.web.api.rules.drafts import WAITS, may_edit, put_back
 from shroff.web.api.rules.rule_looks import (
+    ACTIVE,
     OFF,
     STATES,
     RuleLook,
@@ -73,12 +75,29 @@ async def show(service: Service, request: Request) -> Response:
         request,
         "rules.html",
         rules=shown,
+        least_precise=least_precise(shown),
         which=which,
         counts=counts,
         may_edit=may_edit(request),
         changed=await service.in_thread(_changed, service),
         **await common(service, has_all_hits=all(one.has_all_hits for one in found)),
     )
+
+
+def least_precise(looks: Iterable[RuleLook]) -> RuleLook | None:
+    """The active rule with the lowest precision of those that catch fraud; None where fewer than two can be compared.
+
+    Rules that allow or only note are left out: their hits on genuine events are no false alarms.
+    """
+    found = [
+        (one.record.precision, one.id, one)
+        for one in looks
+        if one.state == ACTIVE
+        and one.rule is not None
+        and one.rule.effect in OUTCOMES[1:]
+        and one.record.precision is not None
+    ]
+    return min(found)[2] if len(found) > 1 else None
 
 
 async def begin(service: Service, request: Request) -> Response:
