@@ -155,8 +155,15 @@ def test_a_delivery_has_a_span_in_the_traces_of_its_commits_and_says_if_it_fails
     assert b"Zebedee" not in receiver.raw
 
 
-def test_a_receiver_that_accepts_no_spans_is_named_once_and_once_more_when_it_does(receiver, monkeypatch, caplog):
+def heard(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Have `caplog` hear each record once, whatever handlers a service has left in this process."""
     monkeypatch.setattr(logging.getLogger("shroff"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("shroff"), "handlers", [])
+    monkeypatch.setattr(logging.root, "handlers", [caplog.handler])
+
+
+def test_a_receiver_that_accepts_no_spans_is_named_once_and_once_more_when_it_does(receiver, monkeypatch, caplog):
+    heard(monkeypatch, caplog)
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "1")  # ms
     where = f"traces: http://127.0.0.1:{receiver.server.server_address[1]}"
 
