@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
 
 from tests.deploy import checks, hcl, terraform
 from tests.deploy import terraform_aws as aws
@@ -267,6 +268,77 @@ def test_what_is_missing_is_named_and_the_last_line_says_what_restores_it(verify
     assert found[2] == "1 checks, 1 wrong."
     assert found[3].startswith("'terraform plan' in deploy/terraform/aws/production shows what differs")
     assert len(found) == 4
+
+
+@pytest.mark.parametrize(
+    "code, is_advised",
+    [
+        ("NoSuchEntity", True),
+        ("ResourceNotFoundException", True),
+        ("AWS.SimpleQueueService.NonExistentQueue", True),
+        ("ClientException", True),  # what ECS answers for a task definition that it lacks
+        ("AccessDenied", False),
+        ("ExpiredToken", False),
+    ],
+)
+def test_terraform_is_advised_for_what_the_account_lacks_and_for_no_other_refusal(verify, capsys, code, is_advised):
+    account = sys.modules["account"]
+
+    def check(_: Any) -> Iterator[Any]:
+        yield True, "the roles are there"
+        raise ClientError({"Error": {"Code": code, "Message": "refused"}}, "GetRole")
+
+    assert account.report(account.Account("staging"), check) == 1
+    found = capsys.readouterr().out
+    assert "2 checks, 1 wrong." in found
+    assert ("terraform apply" in found) == is_advised
+
+
+class Serving:
+    """An account as the files describe it; its service does not answer, and its training fails."""
+
+    name, url, runs, environment = aws.NAME, "http://127.0.0.1:1", True, "staging"
+
+    def client(self, _service: str) -> Serving:
+        return self
+
+    def bucket(self, kind: str) -> str:
+        return kind
+
+    def describe_services(self, **_: Any) -> dict[str, list[Any]]:
+        rolling = {"minimumHealthyPercent": 0, "maximumPercent": 100}
+        return {"services": [{"desiredCount": 1, "runningCount": 0, "deploymentConfiguration": rolling}]}
+
+    def describe_task_definition(self, **_: Any) -> dict[str, Any]:
+        container = {
+            "image": "mybank:1",
+            "command": ['shroff train --watch "s3://$RAW_BUCKET/incoming" --once'],
+            "environment": [{"name": f"{kind.upper()}_BUCKET", "value": kind} for kind in ("raw", "models")],
+            "secrets": [{"name": "SHROFF_DB_PASSWORD"}],
+        }
+        return {"taskDefinition": {"containerDefinitions": [container], "taskRoleArn": f"arn:role/{aws.NAME}-train"}}
+
+    def get_paginator(self, _name: str) -> Serving:
+        return self
+
+    def paginate(self, **_: Any) -> list[dict[str, Any]]:
+        return []
+
+
+def test_terraform_is_not_advised_for_what_it_does_not_restore(verify, monkeypatch, capsys):
+    def check(_: Any) -> Iterator[Any]:
+        raise NoCredentialsError
+        yield
+
+    monkeypatch.setattr(verify.verify_training_job, "run", lambda _: (False, "the training ended with 2"))
+    checked = (check, verify.verify_training_job.check, verify.verify_api.check)
+
+    assert sys.modules["account"].report(Serving(), *checked) == 1
+    found = capsys.readouterr().out
+    wrong = [line.removeprefix("  WRONG  ") for line in found.splitlines() if "WRONG" in line]
+    assert wrong[:3] == ["Unable to locate credentials", "the training ended with 2", "0 of 1 tasks run"]
+    assert wrong[3].startswith("GET /health/live: ConnectionRefusedError")
+    assert "terraform" not in found
 
 
 def test_a_port_that_does_not_speak_http_is_a_finding(verify):

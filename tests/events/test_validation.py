@@ -269,6 +269,16 @@ def test_a_value_of_the_wrong_type_is_refused_in_words(field, given, words):
     assert words in mistake(field, given)
 
 
+@pytest.mark.parametrize("quotes", ["", "'", '"', "'\"", "\\'"])
+@pytest.mark.parametrize(
+    "field, given", [("at", "{} is not a time: 1"), ("amount", "{} is not a decimal number; for 1")]
+)
+def test_a_value_that_reads_like_the_parsers_hint_gives_none(field, given, quotes):
+    value = given.format(quotes)
+
+    assert mistake(field, value).endswith(f"; found {value!r}")
+
+
 def test_empty_text_null_and_left_out_are_missing():
     event = validator().admit("payment", {**NEED, "card": "", "points": "", "ok": None}, is_strict=True)
 

@@ -167,7 +167,28 @@ def test_a_rule_reads_as_a_sentence(given, words):
         ("card.is_new and not card.is_old", '"is new" is true for the card, and "is old" is false for the card'),
         (
             "not (this.points > 1 or this.points < 0)",
-            "it is not the case that either the points is above 1 or the points is below 0",
+            "the points is at most 1, and the points is at least 0",
+        ),
+        (
+            "not (this.points > 1 and not card.is_new) or this.points is missing",
+            'either the points is at most 1 or "is new" is true for the card or the points is missing',
+        ),
+        ("not (hour(this.paid_at) in 9 .. 17)", "it is paid outside 09:00\N{EN DASH}17:59 UTC"),
+        (
+            "not (hour(this.paid_at) < 9 or this.points > 1)",
+            "it is paid at 09:00 UTC or later, and the points is at most 1",
+        ),
+        (
+            "this.points > 1 and weekday(this.paid_at) in 0 .. 4",
+            "the points is above 1, and it is paid Monday to Friday (UTC)",
+        ),
+        (
+            "this.points > 1 and weekday(this.paid_at) >= 0 and weekday(this.paid_at) <= 4",
+            "the points is above 1, and it is paid Monday to Friday (UTC)",
+        ),
+        (
+            "hour(this.paid_at) in 0 .. 23",
+            "the hour of paid at is at least 0, and the hour of paid at is at most 23",
         ),
         (
             "this.points == 1 or this.points == 2 or this.points == 3",

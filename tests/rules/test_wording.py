@@ -39,6 +39,13 @@ RULES = """
   when: hour(this.paid_at) < 6 and weekday(this.paid_at, 'Europe/Berlin') < 5
   reason: "paid at {hour(this.paid_at)} on {weekday(this.paid_at)}, {hour(this.paid_at)}:00, {hour(this.paid_at)} h"
   effect: review
+- id: clock
+  on: payment
+  by: card
+  when: hour(this.paid_at) < 6
+  reason: >-
+    {hour(this.paid_at)} o'clock, {hour(this.paid_at)} Uhr, {hour(this.paid_at)} here, {weekday(this.paid_at)}: d
+  effect: review
 - id: texts
   on: payment
   by: card
@@ -84,6 +91,7 @@ def told(bank: Definitions) -> Callable[[str, str], str]:
             "paid at missing on missing, missing:00, missing h",
             "paid at missing on missing, missing:00, missing h",
         ),
+        ("clock", "4 o'clock, 4 Uhr, 4 here, 6: d", "4 o'clock, 4 Uhr, 04:00 here, Sunday: d"),
         ("gone", "1661.90 at m-1", "1661.90 at m-1"),
         ("texts", "a at b at c at d at e at f for 1000.00", "a at b at c at d at e at f for 1,000.00 EUR"),
         ("texts", f"{'a' * 463}{MORE} for 1000.00", f"{'a' * 463}{MORE} for 1,000.00 EUR"),

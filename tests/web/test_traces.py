@@ -8,13 +8,16 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import msgspec
 import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from shroff.app.wiring import OutsideSystems
 from shroff.config import TEMPLATE_FOLDER
@@ -189,6 +192,30 @@ def test_a_receiver_that_accepts_no_spans_is_named_once_and_once_more_when_it_do
     ]
     assert [record.name for record in caplog.records if "code: 401" in record.message] == ["shroff"]
     assert "f" * 32 in receiver.spans
+
+
+def test_an_sdk_that_raises_what_keeps_it_from_the_receiver_is_taken_as_one_that_says_so(receiver, monkeypatch, caplog):
+    heard(monkeypatch, caplog)
+    raised = iter((ConnectionError("refused"), ConnectionError("reset")))
+    accepts = OTLPSpanExporter.export
+
+    def export(self: OTLPSpanExporter, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        for error in raised:
+            raise error
+        return accepts(self, spans)
+
+    monkeypatch.setattr(OTLPSpanExporter, "export", export)
+    with caplog.at_level(logging.DEBUG, "shroff"), traces.exporting("1.2"):
+        exporter = traces._Exporter(OTLPSpanExporter(), "otel:4318")
+        results = [exporter.export([]) for _ in range(3)]
+
+    assert [one.name for one in results] == ["FAILURE", "FAILURE", "SUCCESS"]
+    assert [record.message for record in caplog.records] == [
+        "traces: ConnectionError: refused",
+        f"traces: otel:4318 {LOST}",
+        "traces: ConnectionError: reset",
+        "traces: otel:4318 accepts spans again",
+    ]
 
 
 def test_without_an_endpoint_nothing_is_traced_and_without_the_extra_it_says_so(monkeypatch):

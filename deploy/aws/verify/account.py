@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,6 +41,13 @@ class Account:
         return boto3.client(service)
 
 
+class Seen(str):
+    """What Terraform does not restore: what runs, waits, has failed or answers."""
+
+    __slots__ = ()
+
+
+MISSING = re.compile("NoSuch|NotFound|NonExistent|DoesNotExist|^ClientException$")  # the last: a task that ECS lacks
 Finding = tuple[bool, str]  # whether it is as it should be, and what it is
 Check = Callable[[Account], Iterator[Finding]]
 
@@ -55,20 +63,23 @@ def main(*checks: Check) -> int:
 
 
 def report(account: Account, *checks: Check) -> int:
-    wrong = count = 0
+    wrong = count = restorable = 0
     for check in checks:
         print(f"{check.__module__ if check.__module__ != '__main__' else ''} {account.environment}:".strip())
         try:
             for is_well, what in check(account):
                 count += 1
                 wrong += not is_well
+                restorable += not is_well and not isinstance(what, Seen)
                 print(f"  {'ok   ' if is_well else 'WRONG'}  {what}")
         except (BotoCoreError, ClientError) as error:
             count, wrong = count + 1, wrong + 1
-            bucket = getattr(error, "response", {}).get("Error", {}).get("BucketName", "")
+            answer = getattr(error, "response", {}).get("Error", {})
+            restorable += bool(MISSING.search(answer.get("Code", "")))
+            bucket = answer.get("BucketName", "")
             print(f"  WRONG  {error}{': ' * bool(bucket)}{bucket}")
     print(f"{count} checks, {wrong} wrong.")
-    if wrong:
+    if restorable:
         folder = f"deploy/terraform/aws/{account.environment}"
         print(f"'terraform plan' in {folder} shows what differs from the files, 'terraform apply' restores it.")
     return 1 if wrong else 0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from account import Account, Finding, main
+from account import Account, Finding, Seen, main
 
 TIMEOUT_S = 10
 CLOSED = ("/api/v1/flags?entity=card&key=1", "/api/v1/jobs")  # nobody gets these without a key
@@ -22,15 +22,15 @@ def check(account: Account) -> Iterator[Finding]:
     else:
         yield False, f"the cluster {account.name} has no service"
     if account.url:
-        yield from asked(account.url)
+        yield from ((is_well, Seen(what)) for is_well, what in asked(account.url))
     else:
-        yield False, "the service was not asked: add --url https://YOUR-HOST"
+        yield False, Seen("the service was not asked: add --url https://YOUR-HOST")
 
 
 def task(service: dict[str, Any]) -> Iterator[Finding]:
     desired, running = service["desiredCount"], service["runningCount"]
     yield desired == 1, f"the service wants {desired} tasks; a log has one writer"
-    yield running == desired, f"{running} of {desired} tasks run"
+    yield running == desired, Seen(f"{running} of {desired} tasks run")
     rolling = service.get("deploymentConfiguration", {})
     pair = rolling.get("minimumHealthyPercent"), rolling.get("maximumPercent")
     yield pair == (0, 100), f"a new task starts after the old one has ended: {pair}"

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from account import Account, Finding, main
+from account import Account, Finding, Seen, main
 
 WAIT_S = 6 * 3_600
 TRAINED = (0, 1)
@@ -34,9 +34,10 @@ def check(account: Account) -> Iterator[Finding]:
         body = s3.get_object(Bucket=account.bucket("processed"), Key=one["Key"])["Body"].read()
         claims[json.loads(body)["state"]] += 1
     said = ", ".join(f"{state} {count}" for state, count in claims.items())
-    yield not claims["failed"], f"objects: {said}"
+    yield not claims["failed"], Seen(f"objects: {said}")
     if account.runs:
-        yield run(account)
+        is_well, what = run(account)
+        yield is_well, Seen(what)
 
 
 def run(account: Account) -> Finding:

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 
-from account import Account, Finding, main
+from account import Account, Finding, Seen, main
 
 VARIABLES = (
     *("RAW_BUCKET", "PROCESSED_BUCKET", "ARCHIVE_BUCKET", "INCOMING", "CLUSTER", "TASK"),
@@ -39,7 +39,7 @@ def check(account: Account) -> Iterator[Finding]:
     url = account.client("sqs").get_queue_url(QueueName=f"{account.name}-lost")["QueueUrl"]
     count = account.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
     waiting = int(count["Attributes"]["ApproximateNumberOfMessages"])
-    yield waiting == 0, f"lost events: {waiting}"
+    yield waiting == 0, Seen(f"lost events: {waiting}")
 
 
 if __name__ == "__main__":

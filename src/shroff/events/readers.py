@@ -49,7 +49,9 @@ LABEL_CURES: Final = {
     "known_at": "Other forms are mapped in events.yaml: label: { from: { csv: { known_at: "
     "\"time(row.known_at, '%d.%m.%Y')\" } } }",
 }
-_HINT: Final = re.compile(r" is not a (?:time|decimal number)(: .*|; for .*)")  # of what a parser says
+_HINT: Final = re.compile(  # what a parser says behind the value that it quotes
+    r"""(?:'(?:[^'\\]|\\.)*'|"[^"]*") is not a (?:time|decimal number)(: .*|; for .*)"""
+)
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EXPECTED: Final = {
     "text": f"a text of at most {TEXT_BYTES_MAX:,} bytes",
@@ -310,5 +312,5 @@ def _wrong(value: object, error: ValueError | None = None) -> ValueError:
     """What was found, and what a parser knows of it: that its day does not exist, or how decimal commas are read."""
     if isinstance(value, RefusedValue):
         return ValueError(value.words)
-    hint = _HINT.search(str(error))
+    hint = _HINT.match(str(error))
     return ValueError(f"found {shown(value)}{hint[1] if hint else ''}")

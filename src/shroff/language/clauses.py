@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
@@ -57,7 +57,7 @@ _FEW: Final[dict[tuple[str, object], str]] = {
     ("<=", 0): "no",
     ("!=", 0): "at least one",
 }
-_OPPOSITE: Final = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "==": "!=", "!=": "=="}
+OPPOSITE: Final = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "==": "!=", "!=": "=="}
 _TURNED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 _COMPARED: Final = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 # Where an hour or a weekday stands in a sentence: of a field `paid_at`, then of a field of another name.
@@ -80,6 +80,8 @@ def clause(teller: ValueWording, node: Node, *, is_true: bool = True) -> str:
     'at least one payment in 1 h'
     """
     node, is_ = teller.plain(node), "is" if is_true else "is not"
+    if timed := clock_words_of(teller, node, is_true=is_true):
+        return timed
     match node:
         case Not():
             return _said(teller, node.operand, is_true=not is_true)
@@ -94,7 +96,7 @@ def clause(teller: ValueWording, node: Node, *, is_true: bool = True) -> str:
             return f"{teller.noun(node.operand)} {is_} on the list {node.list}"
         case InValues():
             values = " or ".join(map(teller.noun, node.values))
-            return clock_words_of(teller, node, is_true=is_true) or f"{teller.noun(node.operand)} {is_} {values}"
+            return f"{teller.noun(node.operand)} {is_} {values}"
     return ""
 
 
@@ -107,9 +109,9 @@ def _compared(teller: ValueWording, node: Compare, *, is_true: bool) -> str:
     if first:
         return first if is_true else f"not the {first}"
     left, right, sign = turned(node)
-    sign = sign if is_true else _OPPOSITE[sign]
+    sign = sign if is_true else OPPOSITE[sign]
     if isinstance(right, Literal):
-        words = clock_words(teller, left, sign, right) or counted_words(teller, left, sign, right)
+        words = counted_words(teller, left, sign, right)
         return words or f"{teller.noun(left)} {IS[sign]} {limit_words(teller, left, right)}"
     if _is_same(teller, left, right) and sign in {"==", "!="}:
         return f"{'' if sign == '==' else 'not '}the same {teller.noun(left)} as last time"
@@ -169,21 +171,52 @@ def limit_words(teller: ValueWording, left: Node, right: Literal) -> str:
     return f"{value}{teller.unit(left.type, wording)}"
 
 
-def clock_words(teller: ValueWording, node: Node, sign: str, limit: Literal, form: tuple[str, str] = AS_CLAUSE) -> str:
-    """An hour or a weekday beside a constant: `paid before 05:00 UTC`; empty for anything else."""
-    number = _exact(limit)
-    return "" if number is None else _clock(teller, node, lambda one: _COMPARED[sign](one, number), form)
-
-
 def clock_words_of(teller: ValueWording, node: Node, form: tuple[str, str] = AS_CLAUSE, *, is_true: bool = True) -> str:
-    """As `clock_words`, where a comparison or a list of values is true, or false; empty for one without constants."""
-    if isinstance(node, InValues):
-        among = [_exact(one) for one in node.values]
-        return "" if None in among else _clock(teller, node.operand, lambda one: (one in among) == is_true, form)
-    left, right, sign = turned(node) if isinstance(node, Compare) else (node, node, "")
-    if not isinstance(right, Literal):
+    """An hour or a weekday beside constants, where a condition on it is true, or false: `paid before 05:00 UTC`.
+
+    Empty for any other condition, and for one that every hour or weekday fits, or none.
+    """
+    found = _clock(teller, node)
+    if found is None:
         return ""
-    return clock_words(teller, left, sign if is_true else _OPPOSITE[sign], right, form)
+    call, held = found
+    every = range(ROUNDS[call.function])
+    fits = [one for one in every if (one in held) == is_true]
+    if not fits or len(fits) == len(every):
+        return ""
+    zone, what = zone_words(call), teller.noun(call.arguments[0])
+    done = done_by(call)
+    is_done = bool(done) or what == "at"  # of a field `at`: `before 05:00 UTC`
+    when = _hours(fits, f" {zone}") if call.function == "hour" else f"{_weekdays(fits)} ({zone})"
+    return " ".join(form[not is_done].format(what=done if is_done else what, when=when).split())
+
+
+def _clock(teller: ValueWording, node: Node) -> tuple[Call, set[int]] | None:
+    """The hour or weekday that a condition reads, if it reads nothing else, and the values for which it is true."""
+    match node:
+        case Not():
+            found = _clock(teller, node.operand)
+            return found and (found[0], {*range(ROUNDS[found[0].function])} - found[1])
+        case Logic():
+            right = _clock(teller, node.right)
+            left = right and _clock(teller, node.left)
+            if not (left and right and left[0] == right[0]):
+                return None
+            return left[0], left[1] & right[1] if node.operator == "and" else left[1] | right[1]
+        case InValues():
+            limits, sign, call = node.values, "==", teller.plain(node.operand)
+        case Compare():
+            operand, limit, sign = turned(node)
+            limits, call = (limit,), teller.plain(operand)
+        case _:
+            return None
+    if not (isinstance(call, Call) and call.function in ROUNDS):
+        return None
+    numbers = [one for one in map(_exact, limits) if one is not None]
+    if len(numbers) < len(limits):
+        return None
+    every = range(ROUNDS[call.function])
+    return call, {one for one in every if any(_COMPARED[sign](one, number) for number in numbers)}
 
 
 def _exact(node: Node) -> Decimal | None:
@@ -192,21 +225,6 @@ def _exact(node: Node) -> Decimal | None:
     if not (isinstance(node, Literal) and node.type.is_exact and isinstance(node.value, int)):
         return None
     return Decimal(node.value).scaleb(-node.type.places)
-
-
-def _clock(teller: ValueWording, node: Node, holds: Callable[[int], bool], form: tuple[str, str]) -> str:
-    call = teller.plain(node)
-    if not (isinstance(call, Call) and call.function in {"hour", "weekday"}):
-        return ""
-    every = range(ROUNDS[call.function])
-    fits = [one for one in every if holds(one)]
-    if not fits or len(fits) == len(every):
-        return ""
-    zone, what = zone_words(call), teller.noun(call.arguments[0])
-    done = done_by(call)
-    is_done = bool(done) or what == "at"  # of a field `at`: `before 05:00 UTC`
-    when = _hours(fits, f" {zone}") if call.function == "hour" else f"{_weekdays(fits)} ({zone})"
-    return " ".join(form[not is_done].format(what=done if is_done else what, when=when).split())
 
 
 def done_by(call: Call) -> str:
@@ -222,8 +240,10 @@ def zone_of(call: Call) -> str:
 
 
 def zone_words(call: Call) -> str:
-    """Whose clock that is: `Berlin time`, `UTC`."""
+    """Whose clock that is: `Berlin time`, `UTC`, `UTC-5`."""
     area, _, place = zone_of(call).rpartition("/")
+    if area == "Etc" and place.startswith(("GMT+", "GMT-")):
+        return f"UTC{'-' if place[3] == '+' else '+'}{place[4:]}"  # POSIX counts from there to UTC
     return f"{words_of(place)} time" if area not in {"", "Etc"} else place
 
 

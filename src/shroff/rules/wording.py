@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -28,10 +29,10 @@ from shroff.language.values import parse_duration, show_time
 from shroff.language.wording import (
     IS,
     OF_RULE,
+    OPPOSITE,
     SO_MANY,
     ValueWording,
     Wording,
-    clock_words,
     clock_words_of,
     counted_words,
     first_of,
@@ -57,6 +58,7 @@ _SHAPES: Final = {  # of values in recorded texts, by the kind of their type
     "boolean": rf"({MISSING}|true|false)",
     "duration": rf"({MISSING}|-?(?:\d+(?:ms|[dhms]))+)",
 }
+_OF_HOUR: Final = re.compile(r":\d|\s*(?:h(?:ours?)?|o['\u2019]clock|uhr)(?![a-z])", re.IGNORECASE)  # behind its number
 _TEXT: Final = "(.*?)"  # a value of any other type
 _TOLD_MAX: Final = 500  # characters: longer reasons stay as recorded, so that nobody's text makes a search long
 _BETWEEN: Final = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
@@ -102,7 +104,7 @@ def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
         wording, text = teller.wording(_bare(part)), next(texts)
         unit = "" if text == MISSING else teller.unit(part.type, wording)
         is_said = isinstance(after, str) and after.startswith(unit)
-        is_hour_already = isinstance(after, str) and after.lstrip().startswith((":", "h"))  # `{hour(this.at)}:00`
+        is_hour_already = wording.clock == "hour" and isinstance(after, str) and _OF_HOUR.match(after)
         is_told = _is_count(teller.plain(_bare(part))) or (wording.clock and not is_hour_already)
         is_code = part.type.kind == "integer" and not is_told
         said += text if is_code else _read_back(part.type, text, teller, wording)
@@ -152,11 +154,14 @@ class _Speaker:
 
     def said(self, node: Node) -> str:
         """A condition as a clause: `the card has 5 or more payments in 10 min`."""
+        node = _inward(node)
+        if timed := clock_words_of(self._teller, node, OF_RULE):
+            return timed
         match node:
             case Logic() if node.operator == "and":
-                return ", and ".join(map(self.said, _sides(node)))
+                return ", and ".join(map(self.said, self._sides(node)))
             case Logic():
-                return f"either {' or '.join(map(self.said, _sides(node)))}"
+                return f"either {' or '.join(map(self.said, self._sides(node)))}"
             case Not():
                 return self._said_if(node.operand, "is not", "false")
             case Compare():
@@ -171,8 +176,6 @@ class _Speaker:
             case InList():
                 return f"{self._what(node.operand)} {is_} on the list {node.list}"
             case InValues():
-                if timed := clock_words_of(self._teller, node, OF_RULE, is_true=is_ == "is"):
-                    return timed
                 return f"{self._what(node.operand)} {is_} {' or '.join(map(self._teller.noun, node.values))}"
             case FeatureValue():
                 meant = self._teller.plain(node)
@@ -180,8 +183,6 @@ class _Speaker:
                     return f"it {is_} the {first}"
                 entity, _, name = node.name.partition(".")
                 return f'"{words_of(name)}" is {truth} for the {words_of(entity)}'
-            case Logic() | Compare() | Not():
-                return f"it is not the case that {self.said(node)}"
             case _:
                 return f"{self._what(node)} is {truth}"
 
@@ -192,8 +193,6 @@ class _Speaker:
         amount = self._amount(left, right, entity)
         if not isinstance(right, Literal):
             return f"{self._what(left)} {IS[sign]} {amount}"
-        if timed := clock_words(self._teller, left, sign, right, OF_RULE):
-            return timed
         if counted := counted_words(self._teller, left, sign, right):
             return f"the {words_of(entity)} has {counted}{_since(plain)}"
         if (
@@ -232,6 +231,16 @@ class _Speaker:
         share = "share " if self._teller.wording(node).is_share else ""
         return f"the {words_of(entity or self._rule.by)}'s {share}{noun}{_since(node)}"
 
+    def _sides(self, node: Logic) -> list[Node]:
+        """What a chain of one operator joins; neighbors that limit the same hour or weekday are one."""
+        found: list[Node] = []
+        for side in map(_inward, (node.left, node.right)):
+            for one in self._sides(side) if isinstance(side, Logic) and side.operator == node.operator else [side]:
+                joined = replace(node, left=found[-1], right=one) if found else one
+                is_one = bool(found) and bool(clock_words_of(self._teller, joined, OF_RULE))
+                found[-1 if is_one else len(found) :] = [joined if is_one else one]
+        return found
+
     def _side(self, node: Node, entity: str) -> str:
         what, node = self._what(node, entity), unconverted(node)
         return f"({what})" if isinstance(node, Arithmetic) and node.operator in "+-" else what
@@ -241,12 +250,17 @@ def _since(node: Node) -> str:
     return " since its last flag" if isinstance(node, Aggregate) and node.since_flag else ""
 
 
-def _sides(node: Logic) -> list[Node]:
-    """What a chain of one operator joins."""
-    found: list[Node] = []
-    for side in (node.left, node.right):
-        found += _sides(side) if isinstance(side, Logic) and side.operator == node.operator else [side]
-    return found
+def _inward(node: Node) -> Node:
+    """A condition whose negation stands at what it compares: `not (a or b)` is `not a and not b`."""
+    match node:
+        case Not(operand=Not() as inner):
+            return _inward(inner.operand)
+        case Not(operand=Logic() as inner):
+            word = "or" if inner.operator == "and" else "and"
+            return replace(inner, operator=word, left=Not(node.type, inner.left), right=Not(node.type, inner.right))
+        case Not(operand=Compare() as inner):
+            return replace(inner, operator=OPPOSITE[inner.operator])
+    return node
 
 
 def _a(noun: str) -> str:

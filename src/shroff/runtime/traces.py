@@ -90,7 +90,13 @@ class _Exporter:
         self.shutdown, self.force_flush = inner.shutdown, inner.force_flush
 
     def export(self, spans: Sequence[Any]) -> Any:
-        result = self._inner.export(spans)
+        try:
+            result = self._inner.export(spans)
+        except Exception as error:  # noqa: BLE001 - older SDKs raise what keeps them from the receiver
+            from opentelemetry.sdk.trace.export import SpanExportResult
+
+            say(logging.DEBUG, f"traces: {type(error).__name__}: {error}")
+            result = SpanExportResult.FAILURE
         is_away = result.value != 0
         if is_away and not self._is_away:
             lost = "does not accept spans. They are lost until it does; events are decided as before"

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from shroff.language.expression import Literal
+from shroff.language.expression import Compare, Literal
+from shroff.language.types import BOOLEAN
 from shroff.language.values import show_decimal
-from shroff.language.wording import clock_words
+from shroff.language.wording import clock_words_of
 from shroff.models.evaluation.slices import AMOUNT, KNOWN, MISSING, OTHERS, slice_order
 from shroff.models.keys import METRICS
 from shroff.project.meaning import teller_of
@@ -106,8 +107,8 @@ def slice_words(definitions: Definitions, event: str, name: str, value: str) -> 
     if node.type.kind == "boolean":
         return teller.told(node, value == "true")
     if node.type.kind == "integer":
-        number = Literal(node.type, int(value))
-        return clock_words(teller, node, "==", number) or teller.told(node, int(value))
+        is_it = Compare(BOOLEAN, "==", node, Literal(node.type, int(value)))
+        return clock_words_of(teller, is_it) or teller.told(node, int(value))
     return teller.told(node, value)
 
 
