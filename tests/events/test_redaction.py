@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Mapping
 
 import msgspec
@@ -20,6 +19,7 @@ from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.streams.log import Log
 from shroff.worker.retrying import Retried, retry
+from tests.support.effort import quickest_s
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS
 
@@ -251,10 +251,9 @@ def test_what_only_looks_like_a_date_or_is_spelled_otherwise_is_hashed(text):
 
 
 def test_a_long_line_without_an_end_costs_one_pass():
-    began = time.thread_time()
-    masked(b"a" * 1_000_000 + b"1 " * 500_000 + b"a@" * 100_000, lambda _: "")
+    line = b"a" * 1_000_000 + b"1 " * 500_000 + b"a@" * 100_000
 
-    assert time.thread_time() - began < 5
+    assert quickest_s(lambda: masked(line, lambda _: ""), tries=1) < 5
 
 
 def test_a_line_that_could_be_read_and_that_nobody_took_loses_its_secrets_only():
