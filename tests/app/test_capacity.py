@@ -15,7 +15,7 @@ from shroff.monitoring.doctor import bytes_text
 from tests.support.projects import FILES, write_files
 
 PAGE = Path(__file__).parents[2] / "docs" / "explain" / "capacity.md"
-MEASURED = MeasuredEvents(5_000_000, 43_829, 1_902, 98, 30)
+MEASURED = MeasuredEvents(10_000_000, 89_572, 261, 98, 30)
 
 
 def test_the_sizes_of_the_page_follow_from_the_measured_figures():
