@@ -5,7 +5,8 @@
     python -m tools.faults 500 --kept FILE      # a run that was stopped goes on from FILE
 
 Of a hundred faults sixty strike a worker on a pipe, fifteen one that takes a file, and twenty-five workers on brokers
-and a store; sixteen more strike the servers of tier 2, and one Spark. Worlds are given up after some faults, so that
+and a store; sixteen more strike the servers of tier 2, and one Spark. Each source that is pulled, and Pub/Sub, has
+eight more. Worlds are given up after some faults, so that
 logs stay short and each fault is looked at in a second.
 """
 
@@ -13,19 +14,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
+from unittest.mock import patch
 
 from bench.machine import describe, write_result
-from tests.recovery import faults_embedded, faults_files, faults_outside, faults_spark, faults_tier2
+from tests.recovery import faults_embedded, faults_files, faults_outside, faults_pubsub, faults_spark, faults_tier2
 from tests.recovery.faults_files import FileWorld
 from tests.recovery.faults_process import Stable
+from tests.recovery.faults_pubsub import PubsubWorld
+from tests.recovery.faults_pulled import SERVERS, faults_of, world_at
 from tests.recovery.faults_servers import Servers
 from tests.recovery.faults_spark import SparkWorld, check_spark
 from tests.recovery.faults_streams import StreamWorld
@@ -34,6 +40,8 @@ from tests.recovery.faults_table import SEED, Row, seed, table
 from tests.recovery.faults_tier2 import SecondServers, SecondWorld
 from tests.recovery.faults_world import PipeWorld, World
 from tools.servers.errors import ServerError, UnavailableError
+from tools.servers.keep import Kept as Server
+from tools.servers.kinds import KINDS
 
 COUNT: Final = 500
 IN_A_WORLD: Final = 25
@@ -55,7 +63,9 @@ FILES: Final = Place("file", 0.15, faults_files.FAULTS)
 STREAMS: Final = Place("streams", 0.25, faults_outside.FAULTS)
 TIER_2: Final = Place("tier 2", 0.16, faults_tier2.FAULTS)
 SPARK: Final = Place("spark", 0.01, faults_spark.FAULTS)  # each takes most of a minute
-PLACES: Final = (STREAMS, SPARK, TIER_2, PIPE, FILES)
+PULLED: Final = tuple(Place(name, 0.08, faults_of(name)) for name in SERVERS)
+PUBSUB: Final = Place("pubsub", 0.08, faults_pubsub.FAULTS)
+PLACES: Final = (STREAMS, SPARK, TIER_2, PIPE, FILES, *PULLED, PUBSUB)
 
 
 def main() -> int:
@@ -136,7 +146,24 @@ def in_places(names: Sequence[str], count: int, kept: Kept) -> list[str]:
             failed += struck(PIPE, lambda to, name: PipeWorld(to, name, stable), count, kept)
         if FILES.name in names:
             failed += struck(FILES, lambda to, name: FileWorld(to, name, stable), count, kept)
+        for place in (*PULLED, PUBSUB):
+            if place.name in names and missing(place, count, kept):
+                with ExitStack() as running:
+                    failed += struck(place, on_source(place, stable, running), count, kept)
     return failed
+
+
+def on_source(place: Place, stable: Stable, running: ExitStack) -> Make:
+    """The worlds of a source; its server ends with `running`."""
+    kind = "pubsub" if place is PUBSUB else SERVERS[place.name]
+    if not kind:
+        return lambda to, name: world_at(place.name, to, name, stable)
+    found = running.enter_context(KINDS[kind]())
+    server = Server(kind, found.address, found.details)
+    if place is not PUBSUB:
+        return lambda to, name: world_at(place.name, to, name, stable, server)
+    running.enter_context(patch.dict(os.environ, {"PUBSUB_EMULATOR_HOST": server.address}))
+    return lambda to, name: PubsubWorld(to, name, stable, server.address)
 
 
 def worlds_of(place: Place, count: int) -> list[list[Fault]]:
@@ -160,16 +187,15 @@ def struck(place: Place, make: Make, count: int, kept: Kept) -> list[str]:
         folder = Path(tempfile.mkdtemp(prefix="shroff-faults-"))
         world, rows, began = make(folder / "world", f"{seed()} {place.name} {number}"), list[Row](), time.monotonic()
         try:
-            world.begin_settled()
-            strike_all(world, worlds[number], rows)
+            with closing(world):
+                world.begin_settled()
+                strike_all(world, worlds[number], rows)
         except (AssertionError, OSError) as error:
             failed.append(f"{SEED}={seed()} repeats it: {error}")
             print(failed[-1], file=sys.stderr, flush=True)
         else:
             shutil.rmtree(folder)
             kept.add(place.name, number, rows, (time.monotonic() - began) / 60)
-        finally:
-            world.close()
         told = f"{sum(row.times for row in kept.rows)} faults{f', {len(failed)} worlds failed' if failed else ''}"
         print(f"{place.name}: world {number + 1} of {len(worlds)}, {told}", flush=True)
     return failed

@@ -19,7 +19,7 @@ from shroff.app.live.pulled import BEING_WRITTEN, LOCK, SyncedFile
 from shroff.app.live.pulled_files import ASIDE, DONE
 from shroff.app.models.retraining import Options
 from shroff.cli.main import run
-from shroff.errors import LogBusyError, UsageError
+from shroff.errors import DefinitionError, LogBusyError, UsageError
 from tests.support.learnable import FILES, make_project
 
 SHROFF = FILES["shroff.yaml"] + "sources: { nightly: { files: { from: inbox, settled: 0s } } }\n"
@@ -154,13 +154,50 @@ def test_new_rows_of_a_table_are_taken_and_those_that_came_late(bank: Path):
     assert counts(sync(bank, "core")) == [("49~50", 1, 30, 0)]
 
 
-def test_rows_of_a_table_whose_ids_are_file_and_number_are_all_taken(bank: Path):
-    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + CORE.format(bank).replace("overlap: 30", "overlap: 0"))
-    mapping = "  from: { json: { id: \"join(row.file, ':', row.number)\" } }\nentities:"
-    (bank / "events.yaml").write_text(FILES["events.yaml"].replace("entities:", mapping))
-    fill(bank, range(50))
+NUMBERED = "  from: { json: { id: \"join(row.file, ':', row.number)\" } }\nentities:"
 
-    assert counts(sync(bank, "core")) == [("~19", 20, 0, 0), ("19~39", 20, 0, 0), ("39~49", 10, 0, 0)]
+
+def test_ids_of_a_tables_rows_made_of_file_and_number_are_refused_in_their_place(bank: Path):
+    core = CORE.format(bank)
+    fill(bank, [1])
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + core)
+    (bank / "events.yaml").write_text(FILES["events.yaml"].replace("entities:", NUMBERED))
+
+    (problem,) = app.open(bank).check().errors
+    assert (problem.file, problem.path) == ("events.yaml", "payment.from.json.id")
+    assert "row.file and row.number in an id: a row of the source 'core' may have another" in problem.message
+    assert "Use a column that identifies the row" in problem.hint
+    with pytest.raises(DefinitionError, match=r"events.yaml:[0-9]+:[0-9]+ payment.from.json.id: row.file and"):
+        sync(bank, "core")
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + core.replace(" } } }", " }, events: [label] } }"))
+    assert app.open(bank).check().errors == (), "no table brings payments"
+    label = "label: { from: { json: { event: \"join('payment/', row.number)\", verdict: row.verdict } } }\n"
+    with (bank / "events.yaml").open("a") as file:
+        file.write(label)
+    assert [one.path for one in app.open(bank).check().errors] == ["label.from.json.event"]
+    (bank / "shroff.yaml").write_text(
+        FILES["shroff.yaml"] + "sources: { shop: { webhook: { secrets: [s] }, id: row } }\n"
+    )
+    (problem,) = app.open(bank).check().errors
+    assert problem.message.startswith("row.number in an id: messages of the source 'shop' have no number")
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + "sources: { shop: { webhook: { secrets: [s] } } }\n")
+    assert app.open(bank).check().errors == (), "the sender's id is that of the event"
+
+
+def test_a_row_of_a_file_has_the_same_id_when_it_is_retried_and_when_it_is_read_again(bank: Path):
+    (bank / "shroff.yaml").write_text(SHROFF.replace("settled: 0s }", "settled: 0s }, others: quarantine"))
+    mapping = NUMBERED.replace("{ id:", "{ when: row.kind != 'login', id:")
+    (bank / "events.yaml").write_text(FILES["events.yaml"].replace("entities:", mapping))
+    rows = [row(1, kind="pay"), row(2, kind="pay", channel="sms"), row(3, kind="login")]
+    write(bank, "a.jsonl", rows)
+    assert counts(sync(bank)) == [("a.jsonl", 1, 0, 2)]
+    assert {source for source, _ in refused(bank)} == {"pulled/nightly/a.jsonl"}
+
+    wider = FILES["events.yaml"].replace("shop, web, post", "shop, web, post, sms")
+    (bank / "events.yaml").write_text(wider.replace("entities:", mapping.replace("!= 'login'", "!= 'logout'")))
+    assert [one.stays for one in app.open(bank).quarantine.retry([], [])] == [False, False]
+    write(bank, "a.jsonl", [*rows, row(4, kind="pay")])
+    assert counts(sync(bank)) == [("a.jsonl", 1, 3, 0)]
 
 
 def test_a_bad_row_that_is_read_again_with_later_ones_is_quarantined_once(bank: Path):

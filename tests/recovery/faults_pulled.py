@@ -26,6 +26,13 @@ NAME: Final = "nightly"
 SOURCE: Final = f"pulled/{NAME}"
 OVERLAP: Final = 200  # rows that are read again: what a broken worker loses comes with them, so it has none
 FEW: Final = 10  # lines with which none comes late
+SERVERS: Final = {  # at which there are sources, and the kind of server that each needs
+    "folder": "",
+    "bucket": "s3",
+    "table": "",
+    "table of PostgreSQL": "postgres",
+    "table of MariaDB": "mariadb",
+}
 COLUMNS: Final = ("payment_id", "paid_at", "card", "merchant", "terminal", "amount", "country", "channel", "device")
 
 
@@ -137,6 +144,18 @@ class TableWorld(FileWorld):
         with closing(self._database), self._database.begun() as connection:
             self._table.drop(connection)
         super().close()
+
+
+def world_at(
+    place: str, folder: Path, seed: str, stable: Stable, server: Kept | None = None, broken: str = ""
+) -> FileWorld:
+    """The world at a place of `SERVERS`, with the server that it needs."""
+    if place == "folder":
+        return ObjectWorld(folder, seed, stable, broken)
+    if place == "bucket":
+        assert server is not None
+        return BucketWorld(folder, seed, stable, server, broken)
+    return TableWorld(folder, seed, stable, broken, "" if server is None else server.address)
 
 
 def faults_of(place: str) -> list[Fault]:

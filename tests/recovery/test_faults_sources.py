@@ -14,7 +14,7 @@ from tools.servers.keep import Kept
 
 from .faults_files import FileWorld, killed_at_a_step
 from .faults_process import Stable
-from .faults_pulled import BucketWorld, ObjectWorld, TableWorld, faults_of
+from .faults_pulled import SERVERS, faults_of, world_at
 from .faults_strike import Fault, planned, strike_all
 from .faults_table import seed
 from .faults_world import World
@@ -39,26 +39,15 @@ def make(place: str, tmp_path: Path, stable: Stable, request: pytest.FixtureRequ
     """A world at a place, which may be broken."""
 
     def made(broken: str = "") -> FileWorld:
-        common = tmp_path / "world", broken or f"{seed()} {place}", stable
-        if place == "folder":
-            return ObjectWorld(*common, broken)
-        if place == "bucket":
-            return BucketWorld(*common, request.getfixturevalue("s3"), broken)
-        url = "" if place == "table" else request.getfixturevalue(place.removeprefix("table of ")).address
-        return TableWorld(*common, broken, url)
+        server = request.getfixturevalue(SERVERS[place]) if SERVERS[place] else None
+        return world_at(place, tmp_path / "world", broken or f"{seed()} {place}", stable, server, broken)
 
     return made
 
 
 @pytest.mark.parametrize(
     "place",
-    [
-        "folder",
-        "bucket",
-        "table",
-        pytest.param("table of postgres", marks=pytest.mark.long),
-        pytest.param("table of mariadb", marks=pytest.mark.long),
-    ],
+    [pytest.param(one, marks=[pytest.mark.long] if one.startswith("table of") else []) for one in SERVERS],
 )
 def test_what_a_sync_is_killed_at_is_taken_once(place: str, make: Make, strikes: Strikes) -> None:
     world = make()

@@ -12,11 +12,11 @@ from shroff import config
 from shroff.app.lakes import lake_mistake
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
-from shroff.events.mapping import LABEL
+from shroff.events.mapping import LABEL, place_values
 from shroff.language.yaml import text as yamltext
 from shroff.project.policy import OUTCOMES
 from shroff.project.settings.installed import settings_of
-from shroff.project.settings.sources import SKIP
+from shroff.project.settings.sources import SKIP, NamedSource
 from shroff.project.settings.systems import Systems
 
 _Found = Iterator[tuple[tuple[str, ...], str, str, Collection[str]]]  # a path, a name, what it is, and those there are
@@ -33,6 +33,31 @@ def name_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
         *([_problem(tree, ("lake",), "lake", mistake, "")] if mistake else []),
         *_unknown(tree, events, systems),
     ]
+
+
+def id_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
+    """A problem for each id in events.yaml that would be another one when its source gives the row again."""
+    found, types = dict[tuple[str, ...], tuple[str, str]](), {**events.types, LABEL: events.label}
+    for source in (*systems.pulled.values(), *systems.sources.values()):
+        changing, words = _changing(source)
+        fed = {*(source.events or events.types), source.others} & types.keys() if changing else ()
+        for name in fed:
+            field = "event" if name == LABEL else types[name].id_field
+            if read := [one for one in place_values(types[name], field) if one in changing]:
+                found[name, "from", "json", field] = (f"{' and '.join(read)} in an id: {words}.", source.name)
+    tree = yamltext.read(text, "events.yaml", []) if found else None
+    hint = "Use a column that identifies the row, such as row.id."
+    return [_problem(tree, path, name, words, hint) for path, (words, name) in found.items()]
+
+
+def _changing(source: NamedSource) -> tuple[Collection[str], str]:
+    """What no id of a source's rows may be made of, and why."""
+    if source.contract == "push" and not source.is_id_of_message:
+        return ("row.number",), f"messages of the source '{source.name}' have no number"
+    if source.contract == "pull" and settings_of("pull", source.system.kind).moves_rows:
+        words = f"a row of the source '{source.name}' may have another file and number when it is read again"
+        return ("row.file", "row.number"), f"{words}, and would then be ingested twice"
+    return (), ""
 
 
 def _unknown(tree: yamltext.Node | None, events: Events, systems: Systems) -> list[Problem]:

@@ -483,7 +483,7 @@ def _mistyped(row: MappedRow, reading: _Reading) -> str | None:
 
 def _untaken(line: Line, row: MappedRow, reading: _Reading) -> Submission:
     refusal = "no event type matches: the condition 'when' of none is true" if reading.keeps_untaken else None
-    return Submission(row.file, line.place, _untaken_bytes(line, row, reading), refusal=refusal)
+    return Submission(reading.source, line.place, _untaken_bytes(line, row, reading), refusal=refusal)
 
 
 def _untaken_bytes(line: Line, row: MappedRow, reading: _Reading) -> Callable[[], bytes]:

@@ -253,6 +253,13 @@ class Dispatcher:
         return Picked(name, value) if name in self._types and isinstance(value, Mapping) else None
 
 
+def place_values(event_type: EventType, name: str, format: str = "jsonl") -> list[str]:
+    """`row.file` and `row.number`, as far as a field of lines of this format is made of them."""
+    node = event_type.mappings.get(MAPPING_OF[format], _NO_MAPPING).fields.get(name)
+    parts = () if node is None else walk(node)
+    return sorted({f"row.{part.path[0]}" for part in parts if isinstance(part, RowValue) and _of_line(part)})
+
+
 def overlap(one: Path, two: Path) -> bool:
     """Whether one path leads to the other's value or into it."""
     return all(a == b for a, b in zip(one, two, strict=False))

@@ -94,6 +94,8 @@ class AdapterSettings:
         route: Of a sink: the key that chooses where a row goes, and the key of all places by its values.
         is_flat: Of a mailer: whether its keys stand under `mail:` itself, not under its own name there.
         overtakes_ms: Of a source: by how much a live message may come after later ones of other parts.
+        moves_rows: Of a pulled source: whether a row may have another file and number when it is read again, so that
+            no id can be made of `row.file` and `row.number`.
     """
 
     meaning: str
@@ -109,6 +111,7 @@ class AdapterSettings:
     route: tuple[str, str] | None = None
     is_flat: bool = False
     overtakes_ms: int = 0
+    moves_rows: bool = False
 
     @property
     def keys(self) -> tuple[Key, ...]:

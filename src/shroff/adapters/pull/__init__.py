@@ -94,6 +94,7 @@ TABLE: Final = AdapterSettings(
         ),
     ),
     placed=sqlite_in_folder,
+    moves_rows=True,  # a range of rows is a file, and the next one begins before its end
 )
 _SECRET: Final = One("an environment variable such as ${AMPLITUDE_API_KEY}", rf"^{VARIABLE}$")
 AMPLITUDE: Final = AdapterSettings(
@@ -131,5 +132,6 @@ AMPLITUDE: Final = AdapterSettings(
         ),
     ),
     is_called=True,
+    moves_rows=True,  # a day may come with more lines when it is requested again
 )
 SETTINGS: Final = {"files": FILES, "table": TABLE, "amplitude": AMPLITUDE}
