@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import NewTopic
 
+from shroff.adapters.kafka import client as kafka_client
 from shroff.adapters.kafka.control import KafkaControl, KafkaControls
 from shroff.adapters.sources import kafka as source_kafka
 from shroff.errors import StateError, UsageError
@@ -51,7 +52,8 @@ class TestKafkaControls(ControlsContract):
     def make_post(self, place: str) -> ControlTopic:
         return KafkaControl(System("kafka", self.settings), project=place)
 
-    def test_topics_that_are_not_there_are_named(self, place: str) -> None:
+    def test_topics_that_are_not_there_are_named(self, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kafka_client, "NEW_S", 0.3)
         with pytest.raises(UsageError, match=r"no-such\.control"):
             KafkaControls(System("kafka", self.settings), project="no-such", lane=0).start("")
         with pytest.raises(UsageError, match=r"has 2 partitions, but none for lane 2"):

@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from shroff.adapters.kafka import client as kafka_client
 from shroff.adapters.kafka import topics as kafka_topics
 from shroff.adapters.senders.kafka import KafkaSender
 from shroff.errors import TransientError, UsageError
@@ -129,7 +130,8 @@ def test_types_have_their_topics_and_others_share_one(topic, opened):
         opened(topics={"payment": topic}).target("login")
 
 
-def test_a_topic_that_is_not_there_is_told_or_made_where_that_is_asked(topic, opened):
+def test_a_topic_that_is_not_there_is_told_or_made_where_that_is_asked(topic, opened, monkeypatch):
+    monkeypatch.setattr(kafka_client, "NEW_S", 0.3)
     sender = opened()
     with pytest.raises(UsageError, match=rf"no topic '{topic}'.*--create-topics makes it"):
         sender.prepare(["payment"], None)
@@ -141,17 +143,21 @@ def test_a_topic_that_is_not_there_is_told_or_made_where_that_is_asked(topic, op
     assert len(found.partitions) == 2
 
 
-def test_all_topics_that_are_not_there_are_told_together_and_those_of_dead_letters_are_made_too(topic, opened):
+def test_all_topics_that_are_not_there_are_told_together_and_those_of_dead_letters_are_made_too(
+    topic, opened, monkeypatch
+):
+    monkeypatch.setattr(kafka_client, "NEW_S", 0.3)
     letters = f"{topic}.refused"
     sender = opened(dead_letters=letters)
     with pytest.raises(UsageError, match=rf"no topics '{topic}', '{topic}\.any' on .*--create-topics makes them"):
         sender.prepare(["payment", "login"], None)
     made = sender.prepare(["payment"], 2)
     again = sender.prepare(["payment"], 2)
+    by_another = kafka_topics._make(sender._cluster, sender._cluster.admin(), topic, 2)
     found = sender._cluster.admin().list_topics(letters, timeout=20).topics[letters]
     AdminClient({"bootstrap.servers": sender._cluster.brokers} | QUIET).delete_topics([letters])
 
-    assert (made, again) == ([topic, letters], [])
+    assert (made, again, by_another) == ([topic, letters], [], False)
     assert len(found.partitions) == 1
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
+from shroff.adapters.sinks import kafka as sink_kafka
 from shroff.adapters.sinks.kafka import KafkaSink
 from shroff.adapters.sinks.mongodb import MongoSink
 from shroff.adapters.sinks.sql import SqlSink
@@ -342,7 +343,8 @@ class TestTopics:
         assert made == ([f"made_{place}"], [], [])
         assert [one.value() for one in read_topic(kafka.address, f"made_{place}")] == [rows[0].body]
 
-    def test_a_topic_that_is_not_there_is_told_by_its_name(self, kafka, topics, place):
+    def test_a_topic_that_is_not_there_is_told_by_its_name(self, kafka, topics, place, monkeypatch):
+        monkeypatch.setitem(sink_kafka._CLIENT, "topic__metadata__propagation__max__ms", "500")
         routes = {"by": "outcome", "topics": {"decline": f"no_{place}", "else": topics[0]}}
         with closing(KafkaSink(place, {"brokers": kafka.address, **routes})) as sink:
             sink.mark()

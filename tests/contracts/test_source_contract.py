@@ -311,6 +311,7 @@ BROKEN = {
 @pytest.mark.parametrize("kind", BROKEN)
 def test_the_contract_rejects_a_source_that_breaks_it(kind: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(contract, "SECONDS_ENOUGH", 1.0)
+    monkeypatch.setattr(contract, "LONG_S", 2.0)
     name = f"test_{BROKEN[kind]}"
 
     assert any(_fails(name, arguments, kind) for arguments in _arguments(name))

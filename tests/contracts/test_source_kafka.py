@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
+from shroff.adapters.kafka import client as kafka_client
 from shroff.adapters.sources import kafka as source_kafka
 from shroff.adapters.sources.kafka import KafkaSource
 from shroff.adapters.sources.kafka_marks import KafkaMark
@@ -146,6 +147,12 @@ def opened(topics: Topics) -> Iterator[Callable[..., KafkaSource]]:
         one.close()
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A topic that is not there may not be a new one."""
+    monkeypatch.setattr(kafka_client, "NEW_S", 0.3)
+
+
 def source_of(outside: Topics, /, **options: Any) -> KafkaSource:
     return outside.open(JsonDecoder(), Merge(lambda _: moment), **options)
 
@@ -208,12 +215,12 @@ def test_the_topic_of_labels_is_that_of_the_project_where_there_is_one(topics, o
     topics.admin.delete_topics([f"{project}.labels"])
 
 
-def test_a_topic_that_does_not_exist_is_told_with_the_nearest(topics, opened):
+def test_a_topic_that_does_not_exist_is_told_with_the_nearest(topics, opened, impatient):
     with pytest.raises(UsageError, match=rf"no topic '{topics.topic}x'.*Did you mean {topics.topic}"):
         opened(topics={"payment": f"{topics.topic}x"}).start({})
 
 
-def test_topics_that_do_not_exist_are_told_together_with_what_makes_them(topics, opened):
+def test_topics_that_do_not_exist_are_told_together_with_what_makes_them(topics, opened, impatient):
     wanted = {"payment": topics.topic, "login": f"{topics.topic}.l"}
     letters = f"{topics.topic}.d"
     source = opened(topics=wanted, dead_letters=letters)
@@ -472,7 +479,7 @@ def test_a_dead_letter_beyond_what_the_topic_takes_goes_without_its_bytes(topics
     }
 
 
-def test_a_topic_for_dead_letters_that_is_not_there_is_told(topics, opened):
+def test_a_topic_for_dead_letters_that_is_not_there_is_told(topics, opened, impatient):
     with pytest.raises(UsageError, match=f"no topic '{topics.topic}.letters'"):
         opened(dead_letters=f"{topics.topic}.letters").start({})
 

@@ -41,6 +41,7 @@ SHROFF: Final = ROOT / "tests" / "bin" / "shroff"
 PYTHON: Final = SHROFF.with_name("loaded-python")
 FOLDER: Final = "SHROFF_TEST_FORKS"
 OWNER: Final = "SHROFF_TEST_OWNER"
+SET: Final = "SHROFF_TEST_SET"  # constants that a program has otherwise, as in `shroff.web.http.messages.BODY_S_MAX=5`
 SOCKET: Final = "socket"
 SPENT: Final = "spent"  # seconds of a processor that ended programs took: a double
 HEAVY: Final = (
@@ -250,6 +251,11 @@ def _run(files: list[int], data: bytes, connection: socket.socket) -> NoReturn:
         else:
             from shroff.__main__ import main as program
 
+            for constant in os.environ.pop(SET, "").split():
+                place, _, value = constant.partition("=")
+                module, _, constant_name = place.rpartition(".")
+                was = getattr(importlib.import_module(module), constant_name)
+                setattr(sys.modules[module], constant_name, type(was)(value))
             program()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1

@@ -219,12 +219,12 @@ def let_go(consumer: Any) -> None:
     ending.join(CLOSED_S)
 
 
-def known_topic(client: Any, topic: str, *, within_s: float, patience_s: float = 0.0) -> Any:
+def known_topic(client: Any, topic: str, *, within_s: float, is_patient: bool = False) -> Any:
     """The metadata of a topic; with patience it is asked for again, since brokers hear of a new one in their own time.
 
     Raises: the library's KafkaException.
     """
-    until_s = time.monotonic() + patience_s
+    until_s = time.monotonic() + (min(NEW_S, within_s) if is_patient else 0.0)
     while True:
         found = client.list_topics(topic, timeout=within_s).topics.get(topic)
         if not _is_unknown(found) or time.monotonic() >= until_s:

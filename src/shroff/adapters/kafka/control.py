@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from shroff.adapters.kafka.client import (
     ANSWER_S,
-    NEW_S,
     KafkaCluster,
     NoTopicError,
     known_topic,
@@ -59,7 +58,7 @@ class KafkaControls:
             enable__partition__eof="true",
         )
         try:
-            found = known_topic(self._consumer, self._topic, within_s=ANSWER_S, patience_s=NEW_S)
+            found = known_topic(self._consumer, self._topic, within_s=ANSWER_S, is_patient=True)
         except confluent.KafkaException as error:
             raise self._cluster.raised(error, f"topic {self._topic} cannot be looked up", self._consumer) from None
         trouble = topic_error(self._cluster, self._topic, found, list)

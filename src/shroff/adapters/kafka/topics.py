@@ -9,7 +9,6 @@ from typing import Any, Final
 from shroff.adapters.kafka.client import (
     ANSWER_S,
     ASKED_AGAIN_S,
-    NEW_S,
     KafkaCluster,
     NoTopicError,
     known_topic,
@@ -36,7 +35,7 @@ def prepared(
     *,
     cure: str = MAKES,
     within_s: float | None = None,
-    patience_s: float = NEW_S,
+    is_patient: bool = True,
 ) -> list[str]:
     """See that topics are there; with a number make those that are not, with so many partitions. Gives those made.
 
@@ -46,15 +45,15 @@ def prepared(
     admin, lacking, made = cluster.admin(), list[NoTopicError](), list[str]()
     for name in dict.fromkeys(names):
         try:
-            found = known_topic(admin, name, within_s=within_s, patience_s=0.0 if lacking or made else patience_s)
+            waits = is_patient and partitions is None and not lacking
+            found = known_topic(admin, name, within_s=within_s, is_patient=waits)
             error = topic_error(cluster, name, found, lambda: list(admin.list_topics(timeout=within_s).topics))
             if not isinstance(error, NoTopicError):
                 if error is not None:
                     raise error
             elif partitions is None:
                 lacking.append(error)
-            else:
-                _make(cluster, admin, name, partitions)
+            elif _make(cluster, admin, name, partitions):
                 made.append(name)
         except library("a topic").KafkaException as error:
             raise cluster.raised(error, f"topic {name} cannot be looked up", admin) from None
@@ -63,7 +62,8 @@ def prepared(
     return made
 
 
-def _make(cluster: KafkaCluster, admin: Any, name: str, partitions: int) -> None:
+def _make(cluster: KafkaCluster, admin: Any, name: str, partitions: int) -> bool:
+    """Whether it was made: somebody else may have made it, so lately that not all brokers know of it."""
     from confluent_kafka.cimpl import NewTopic
 
     future = admin.create_topics([NewTopic(name, partitions)])[name]
@@ -71,14 +71,18 @@ def _make(cluster: KafkaCluster, admin: Any, name: str, partitions: int) -> None
         future.result(ANSWER_S)
         wait_for_leaders(admin, name, partitions)
     except library("a topic").KafkaException as error:
-        raise UsageError(f"topic {name} cannot be made: {cluster.words_of(error.args[0])}") from None
+        if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
+            raise UsageError(f"topic {name} cannot be made: {cluster.words_of(error.args[0])}") from None
+        known_topic(admin, name, within_s=ANSWER_S, is_patient=True)
+        return False
+    return True
 
 
 def wait_for_leaders(admin: Any, name: str, partitions: int) -> None:
     """Wait until each partition of a new topic has a leader, at most `ANSWER_S`: the first messages need one."""
     until_s = time.monotonic() + ANSWER_S
     while time.monotonic() < until_s:
-        found = known_topic(admin, name, within_s=ANSWER_S, patience_s=ANSWER_S)
+        found = known_topic(admin, name, within_s=ANSWER_S)
         led = (
             []
             if found is None

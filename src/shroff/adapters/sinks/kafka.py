@@ -117,7 +117,7 @@ class KafkaSink:
     def prepare(self, partitions: int | None) -> list[str]:
         """See that its topics are there, or make them (see `streams.sink.PreparedSink`)."""
         if partitions is None:
-            return prepared(self._cluster, self._topics, None, within_s=ASKED_S, patience_s=0.0)
+            return prepared(self._cluster, self._topics, None, within_s=ASKED_S, is_patient=False)
         return prepared(self._cluster, self._topics, partitions)
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:

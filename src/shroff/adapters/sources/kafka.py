@@ -99,7 +99,7 @@ class KafkaSource(MergingSource):
 
     def look(self, offsets: Mapping[str, str]) -> list[Standing]:
         self._connect()
-        found = self._partitions.found(self._consumer, LOOKED_S, self._letters.topic, patience_s=0.0)
+        found = self._partitions.found(self._consumer, LOOKED_S, self._letters.topic, is_patient=False)
         seen, ends = self._partitions.seen(self._consumer, found, offsets)
         for key, end in ends.items():
             if key in self._parts:

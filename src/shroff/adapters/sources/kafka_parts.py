@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from shroff.adapters.kafka.client import NEW_S, KafkaCluster, NoTopicError, known_topic, library, topic_error
+from shroff.adapters.kafka.client import KafkaCluster, NoTopicError, known_topic, library, topic_error
 from shroff.adapters.kafka.topics import no_topics
 from shroff.adapters.sources.kafka_marks import NO_EPOCH, KafkaMark, topic_ids
 from shroff.adapters.sources.kafka_part import BEGINNING, UNKNOWN, KafkaPartition, Key
@@ -62,7 +62,7 @@ class Partitions:
         self.by_name: dict[str, KafkaPartition] = {}
 
     def found(
-        self, consumer: Any, within_s: float, letters: str = "", patience_s: float = NEW_S
+        self, consumer: Any, within_s: float, letters: str = "", *, is_patient: bool = True
     ) -> dict[Key, str | None]:
         """The partitions that there are, or those of the lane, with the types of their messages.
 
@@ -75,7 +75,7 @@ class Partitions:
         self._leaderless.clear()
         for topic in (*self._types, *([letters] if letters else ())):
             try:
-                metadata = self._required(consumer, topic, within_s, 0.0 if lacking else patience_s)
+                metadata = self._required(consumer, topic, within_s, is_patient=is_patient and not lacking)
             except NoTopicError as error:
                 lacking.append(error)
                 continue
@@ -104,9 +104,9 @@ class Partitions:
         self.count = number
         return {key: type_name for key, type_name in found.items() if key[1] % lanes == lane}
 
-    def _required(self, consumer: Any, topic: str, within_s: float, patience_s: float) -> Any:
+    def _required(self, consumer: Any, topic: str, within_s: float, *, is_patient: bool) -> Any:
         """The metadata of a topic. Raises: NoTopicError, and as `found`."""
-        metadata = self._metadata(consumer, topic, within_s, min(within_s, patience_s))
+        metadata = self._metadata(consumer, topic, within_s, is_patient=is_patient)
         error = topic_error(self._cluster, topic, metadata, lambda: self._names(consumer, within_s))
         if error is not None:
             raise error
@@ -274,9 +274,9 @@ class Partitions:
         except library("source").KafkaException as error:
             self._cluster.failed(error.args[0])
 
-    def _metadata(self, consumer: Any, topic: str, within_s: float, patience_s: float = 0.0) -> Any:
+    def _metadata(self, consumer: Any, topic: str, within_s: float, *, is_patient: bool = False) -> Any:
         try:
-            found = known_topic(consumer, topic, within_s=within_s, patience_s=patience_s)
+            found = known_topic(consumer, topic, within_s=within_s, is_patient=is_patient)
         except library("source").KafkaException as error:
             raise self._cluster.raised(error, f"topic {topic} cannot be looked up", consumer) from None
         self._cluster.let_in()

@@ -23,6 +23,8 @@ from shroff.testing.contracts.promises import Contract, promise
 UNREADABLE: Final = (b"\xff\xfe\x00", b"{", b"[1]", b'"payment"', bytes(range(256)), b'{"n": 1, "n": 2}')
 HOUR_MS: Final = 3_600_000
 SECONDS_ENOUGH: Final = 20.0  # until the next message comes, on a machine with much else to do
+LONG_S: Final = 8.0  # of a poll that is ended by a message long before
+QUIET_S: Final = 0.1  # for which a source that has given all is asked for more
 
 
 class Outside(ABC):
@@ -198,7 +200,7 @@ class SourceContract(Contract):
                 counts[one.part] += len(one.lines)
                 seen.append((dict(offsets), dict(counts)))
         source.close()
-        for stored, passed in seen[:: len(seen) // 12]:
+        for stored, passed in seen[:: len(seen) // 8]:
             other = open()
             other.start(stored)
             found = read(other, 60 - sum(passed.values()))
@@ -393,11 +395,11 @@ class SourceContract(Contract):
         put = threading.Timer(0.3, outside.put, (part, [message(1)]))
         put.start()
         began_s = time.monotonic()
-        found = source.poll(10, 8.0)
+        found = source.poll(10, LONG_S)
         put.join()
 
         assert numbers(found, part) == [1]
-        assert time.monotonic() - began_s < 6.0
+        assert time.monotonic() - began_s < LONG_S * 3 / 4
 
     # Parts
 
@@ -531,7 +533,7 @@ def read(source: Source, count: int, limit: int = 4_096, *, is_all: bool = True)
             came += len(lines(taken))
             until_s = time.monotonic() + SECONDS_ENOUGH
     if is_all:
-        found += source.poll(limit, 0.3)
+        found += source.poll(limit, QUIET_S)
         assert len(lines(found)) == count
     return found
 
