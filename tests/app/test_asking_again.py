@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from shroff import config
@@ -22,6 +23,7 @@ from shroff.models.evaluation.estimates import Difference, Estimate
 from shroff.models.evaluation.gates import asked_again, beside_champion
 from shroff.models.in_force import FILE, Promotion, text_of
 from shroff.models.registry import GATES, GateResult, Registry, Stored
+from shroff.web.metrics_store import look_at_store
 from tests.support import learnable
 from tests.support.projects import FILES
 from tests.support.trained import train
@@ -343,3 +345,21 @@ def test_a_watch_that_was_killed_before_it_promoted_asks_what_is_asked_now(
 
     assert [one.summary.id for one in app.open(bank).models.all()] == [report.model]
     assert (report.promoted, report.why) == (False, "it failed auc_roc")
+
+
+def test_a_model_with_failed_gates_raises_no_alert_once_it_is_promoted_with_a_waiver(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    failed = msgspec.structs.replace(LEAST, passed=False)
+    train(Registry(tmp_path / "models"), "m-1", gates=[failed], compared_with=None)
+
+    assert look_at_store(app.open(tmp_path)).gates == {("payment", "m-1"): 1}
+    assert run(["-C", str(tmp_path), "models", "show", "m-1"]) == 0
+    assert "promote" not in capsys.readouterr().err
+    assert app.open(tmp_path).models.promote("m-1", waive=[failed.words], reason="r", by="b").champion == "m-1"
+    assert look_at_store(app.open(tmp_path)).gates == {("payment", "m-1"): 0}
+    assert run(["-C", str(tmp_path), "models", "list"]) == 0
+    assert f"waived: {failed.name}" in capsys.readouterr().out

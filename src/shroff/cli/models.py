@@ -86,7 +86,8 @@ def _state(one: ListedModel) -> str:
         return one.summary.problem
     if not one.summary.is_judged:
         return "not judged"
-    return f"failed: {', '.join(one.summary.failed)}" if one.summary.failed else "passed"
+    state = "waived" if one.role in {"champion", "before"} else "failed"
+    return f"{state}: {', '.join(one.summary.failed)}" if one.summary.failed else "passed"
 
 
 @command(
@@ -143,7 +144,8 @@ def show(session: Session, model: str, page: Path | None) -> None:
         lines += [f"    waived {one_line(f'{_waived(w)}, by {w.by}: {w.reason}')}" for w in promotion.waived]
     lines += [f"  {one_line(words)}" for words in stored.damaged.values()]
     session.answer(document, "\n".join(lines))
-    session.next(f"shroff models promote {argument(stored.id)}" if found.role != "champion" else "shroff models list")
+    can_lead = found.role != "champion" and not stored.failed
+    session.next(f"shroff models promote {argument(stored.id)}" if can_lead else "shroff models list")
 
 
 def _write_report(stored: Stored, page: Path) -> None:

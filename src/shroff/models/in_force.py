@@ -76,6 +76,11 @@ class InForce(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     previous: tuple[Promotion, ...] = ()
 
     @property
+    def champions(self) -> tuple[Promotion, ...]:
+        """Those that were promoted, the latest last: each passed its gates, or somebody waived them."""
+        return (*self.previous, self.champion) if self.champion else self.previous
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing of it is in force."""
         return self.champion is None and self.challenger is None and not self.shadow

@@ -15,7 +15,7 @@ from shroff.app.backups.creating import read_note
 from shroff.config import STATE_FOLDER
 from shroff.errors import ShroffError
 from shroff.language.values import parse_time
-from shroff.models.in_force import FILE, read_in_force
+from shroff.models.in_force import FILE, InForce, read_in_force
 from shroff.monitoring.drift_record import read_record
 from shroff.runtime.fresh import Fresh
 from shroff.web.metric_families import Family, gauge, gauges
@@ -55,7 +55,7 @@ class StoreLook:
     """What the store, the project's files and this machine said: values by metric (`PLAIN`), and those with labels.
 
     `failed` says of each part if it could not be read; its values are missing then. `files` has, of each pulled source,
-    the time since it brought something and how many of its files are skipped; `gates` what the newest model failed.
+    the time since it brought something and how many of its files are skipped; `gates` how many the newest model failed.
     """
 
     values: dict[str, float | None] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class StoreMetrics:
         yield gauges("shroff_pull_skipped_files", words, ("source",), skipped)
         words = "Time since the promotion of the champion, by event type and model."
         yield gauges("shroff_model_age_seconds", words, ("event", "model"), found.models)
-        words = "Gates that the newest model failed, by event type and model."
+        words = "Gates that the newest model failed, by event type and model; 0 once it is promoted, with gates waived."
         yield gauges("shroff_model_failed_gates", words, ("event", "model"), found.gates)
         names = ("shroff_drift_psi_max", "shroff_drift_inputs", "shroff_drift_check_age_seconds")
         meanings = (
@@ -222,13 +222,15 @@ def _cases(project: Project, found: StoreLook, now_ms: int) -> None:
 
 
 def _models(project: Project, found: StoreLook, now_ms: int) -> None:
-    for event, one in read_in_force(project.definitions.files.get(FILE), []).items():
+    in_force = read_in_force(project.definitions.files.get(FILE), [])
+    for event, one in in_force.items():
         if one.champion is not None and one.champion.at:
             found.models[event, one.champion.id] = (now_ms - parse_time(one.champion.at)) / 1_000
     registry = project.opened.registry
     if ids := registry.ids():
         newest = registry.read(max(ids, key=lambda id_: (registry.folder / id_).stat().st_mtime))
-        found.gates[newest.event, newest.id] = len(newest.failed)
+        promoted = [one.id for one in in_force.get(newest.event, InForce()).champions]
+        found.gates[newest.event, newest.id] = 0 if newest.id in promoted else len(newest.failed)
 
 
 def _drift(project: Project, found: StoreLook, now_ms: int) -> None:

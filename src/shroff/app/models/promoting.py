@@ -155,8 +155,7 @@ class Promotions:
         """Get one model. Raises: UsageError if there is none; RegistryError if it is damaged."""
         stored, in_force = self._opened.registry.read(id_), self.in_force()
         found = in_force.get(stored.event, InForce())
-        all_of_them = [*found.previous, *([found.champion] if found.champion else [])]
-        promotions = tuple(one for one in all_of_them if one.id == id_)
+        promotions = tuple(one for one in found.champions if one.id == id_)
         changed: tuple[str, ...] = ()
         with suppress(DefinitionError):
             changed = self._opened.definitions.redefined(stored.event, stored.manifest)
