@@ -97,7 +97,7 @@ def send(address, topic, values):
 def test_what_is_sent_as_avro_is_decided_as_the_file_is(folder, asked, tmp_path):
     code, sent = asked("produce", "rows.csv", "--as", "payment", "--create-topics")
     assert (code, sent["sent"]) == (0, ROWS)
-    code, found = asked("run", "--until-idle", "3s")
+    code, found = asked("run", "--limit", str(ROWS), "--until-idle", "60s")
 
     assert (code, found["decisions"], found["quarantined"]) == (0, ROWS, 0)
     assert asked("verify")[1]["mismatches"] == 0
@@ -117,7 +117,7 @@ def test_the_pipeline_of_paysim_is_decided_to_the_cent_and_what_is_no_message_is
     messages = [message(id_, PIPELINE, one) for one in values]
     assert asked("produce", "rows.csv", "--as", "payment", "--create-topics")[1]["sent"] == ROWS
     send(kafka.address, topic, [*messages, b"{}", messages[0][:1] + b"\x7f\xff\xff\xff" + messages[0][5:]])
-    code, found = asked("run", "--until-idle", "3s")
+    code, found = asked("run", "--limit", str(2 * ROWS + 2), "--until-idle", "60s")
 
     # Both ways give the same events: the second time each of them is there already.
     assert (code, found["duplicates"], found["quarantined"]) == (4, ROWS, 2)
@@ -138,7 +138,7 @@ def test_what_was_refused_comes_back_by_the_registry_once_the_project_is_mended(
     values = {name: make(row[name]) for name, make in fields.items()}
     assert asked("produce", "rows.csv", "--as", "payment", "--create-topics")[0] == 0
     send(kafka.address, topic, [message(id_, PIPELINE, {**values, "type": "REFUND"})])
-    assert asked("run", "--until-idle", "3s")[1]["quarantined"] == 1
+    assert asked("run", "--limit", str(ROWS + 1), "--until-idle", "60s")[1]["quarantined"] == 1
     events = Path("events.yaml")
     events.write_text(events.read_text("utf-8").replace("TRANSFER, DEBIT)", "TRANSFER, DEBIT, REFUND)"), "utf-8")
 

@@ -78,7 +78,7 @@ def test_a_file_of_weeks_in_three_partitions_is_decided_as_if_it_had_been_ingest
     code, sent = asked(*PRODUCE, *MADE, "--labels", "../labels.jsonl", "--order", "time")
     assert (code, sent["sent"], sent["labels"], sent["failed"]) == (0, 3_000, 50, 0)
     twin = shutil.copytree(bank, bank.parent / "twin")
-    code, done = asked("run", "--until-idle", "3s")
+    code, done = asked("run", "--limit", "3050", "--until-idle", "60s")
 
     assert (code, done["appended"], done["quarantined"]) == (0, 3_000, 0)
     assert done["labels"]["appended"] == 50
@@ -94,7 +94,8 @@ def test_sent_twice_it_is_decided_once(bank, asked):
     asked(*PRODUCE, *MADE)
     code, again = asked(*PRODUCE, "--from", "2001")
     assert (code, again["sent"]) == (0, 1_000)
-    _, done = asked("run", "--until-idle", "3s")
+    assert arrived(bank) == 4_000
+    _, done = asked("run", "--limit", "4000", "--until-idle", "60s")
 
     assert (done["appended"], done["duplicates"], done["quarantined"]) == (3_000, 1_000, 0)
 
@@ -158,5 +159,6 @@ def test_a_rate_is_held_and_ctrl_c_says_how_to_go_on(bank, asked):
     assert 300 < row <= 200 * seconds + 1
     code, rest = asked(*PRODUCE, "--from", str(row))
     assert (code, rest["sent"]) == (0, 3_001 - row)
-    _, done = asked("run", "--until-idle", "3s")
+    assert arrived(bank) == 3_001
+    _, done = asked("run", "--limit", "3001", "--until-idle", "60s")
     assert done["appended"] + done["quarantined"] == 3_000
