@@ -138,6 +138,7 @@ PICTURES: Final = (
     Picture("case", case, (DESK, PHONE)),
     Picture("decision", decision, (DESK, DARK, PHONE)),
     Picture("entity", entity, (DESK, PHONE)),
+    Picture("team", at("/team")),
     Picture("live", at("/live"), (DESK, DARK)),
     Picture("decisions", at("/decisions"), (DESK, PHONE)),
     Picture("rules", at("/rules")),

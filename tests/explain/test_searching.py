@@ -63,15 +63,15 @@ def found(project, text, upto=None):
     [
         ("059", ["p-1059"], []),
         ("p-105", [f"p-105{number}" for number in range(9, -1, -1)], []),
-        ("003", ["p-1003"], [("card", "c-003", "c-003")]),
+        ("003", ["p-1003"], [("card", "c-003", "•••• 4823")]),
         ("4821", [], [("card", "c-001", "•••• 4821")]),
         ("Mühle 1", [], [("shop", 's"1', "Mühle 1")]),
-        ('s"0', [], [("shop", 's"0', 's"0')]),
+        ('s"0', [], [("shop", 's"0', "Mühle 0")]),
         ("17.5", ["p-1017"], []),
         ("017.50 EUR", ["p-1017"], []),
         ("59", [], []),  # too short
         ("1001 9", [], []),  # no field that is searched, and not at an end
-        ("000", ["p-1000"], [("card", "c-000", "c-000")]),
+        ("000", ["p-1000"], [("card", "c-000", "•••• 4820")]),
     ],
 )
 def test_ids_keys_names_and_amounts_are_found_by_their_ends(bank, text, events, keys):

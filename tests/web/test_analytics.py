@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,25 @@ def test_facts_are_asked_by_programs(bank):
         wrong = await call(browser, "POST", FACTS, asked | {"as_of": "soon"})
         assert wrong.status == 422
         assert "as_of: " in wrong.body.decode()
+
+    run(bank, steps)
+
+
+def test_a_day_and_a_week_that_are_not_over_are_marked_in_the_chart_and_the_table(bank, monkeypatch):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await fill(browser)
+        now_ms = int(datetime(2026, 1, 3, 22, tzinfo=UTC).timestamp() * 1_000)
+        monkeypatch.setattr(type(asks.service.project.opened), "now_ms", lambda self: now_ms)
+        for query, marked, says in (
+            ("", ["2026-01-03"], "3 January 2026: 3 so far"),
+            ("?by=channel", ["2026-01-03"] * 2, "3 January 2026: 3 so far"),
+            ("?by=week", ["2025-12-29"], "Week of 29 December 2025: 9 so far"),
+            ("?zone=Asia/Tokyo", [], ""),
+        ):
+            page = (await browser.get(f"/analytics{query}")).body.decode()
+            assert re.findall(r"([-0-9]+) <span[^>]*>not over<", page) == marked, query
+            assert page.count('class="bar open"') == bool(says)
+            assert f", not over: {says}" in page if says else "not over" not in page
 
     run(bank, steps)
 

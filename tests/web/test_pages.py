@@ -354,9 +354,48 @@ def test_flags_of_a_rule_stand_once_with_their_number_and_the_first_and_the_last
         assert re.findall(r'class="tag">([^<]+)<', any_) == ["2 pending confirmation", "1 false alarm"]
         assert "times" not in large
         assert re.findall(r'href="/decisions/payment/([^"]+)"', large) == ["p-1"]
-        monkeypatch.setattr(entity, "FLAGS_COUNTED", 2)
-        panel = (await browser.get("/entities/card/c-1")).body.decode().partition('id="flags"')[2]
-        assert ["first <a" in panel, "The newest 2 flags are counted" in panel] == [False, True]
+        for most, is_cut in ((4, False), (3, True)):  # of four flags in all
+            monkeypatch.setattr(entity, "FLAGS_COUNTED", most)
+            panel = (await browser.get("/entities/card/c-1")).body.decode().partition('id="flags"')[2]
+            assert ["first <a" in panel, f"The newest {most} flags are counted" in panel] == [not is_cut, is_cut]
+
+    run(bank, steps)
+
+
+def test_results_of_a_search_name_keys_as_the_project_does_and_say_what_an_id_is(bank):
+    events = (bank / "events.yaml").read_text(encoding="utf-8")
+    named = events.replace("    merchant: text\n", "    merchant: text\n    card_label: text?\n")
+    (bank / "events.yaml").write_text(named, encoding="utf-8")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        payments = [
+            {
+                **PAYMENT,
+                "payment_id": one,
+                "paid_at": f"2026-01-05T08:0{one}:00Z",
+                "amount": "2.00",
+                "card": f"c-1{one}",
+            }
+            | {"card_label": f"•••• 482{one}", "merchant": "Corvane"}
+            for one in "12"
+        ]
+        await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(payments), csrf)
+        for _ in range(600):
+            if (await browser.get("/api/v1/cases")).json()["totals"]["count"]:
+                break
+            await asyncio.sleep(0.05)
+        of = "2.00 EUR to Corvane, DE, pos, card •••• 482"
+        for text, found in (
+            ("c-1", ["Card •••• 4822 id c-12", "Card •••• 4821 id c-11"]),
+            ("2.00", [f"Payment 2 {of}2", f"Payment 1 {of}1"]),
+            ("1", [f"Payment 1 {of}1", "Case 1 card •••• 4821, open"]),
+        ):
+            page = (await browser.get(f"/find?{urlencode({'q': text})}")).body.decode()
+            rows = re.findall(r"<li data-row><div>(.*?)</div>", page)
+            assert [" ".join(re.sub("<[^>]*>", " ", row).split()) for row in rows] == found
+        assert (await browser.get("/find?q=4822")).headers["location"] == "/entities/card/c-12"
 
     run(bank, steps)
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shroff.events.summary import summary_of
 from shroff.language.expression import ThisField
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log, Record
@@ -86,7 +87,7 @@ class _SearchFields:
 
     def __init__(self, definitions: Definitions, text: str, amount: str) -> None:
         self._text, self._amount = text, amount
-        types = definitions.events.types
+        self._types = types = definitions.events.types
         self._ids = {name: one.id_field for name, one in types.items()}
         self._money = {
             name: [field.name for field in one.fields if field.type.kind == "money"] for name, one in types.items()
@@ -111,7 +112,7 @@ class _SearchFields:
         fields: Mapping[str, Any] = msgspec.json.decode(body)
         is_amount = bool(self._amount) and any(fields.get(one) == self._amount for one in self._money[type_])
         keys = [
-            (entity, str(fields[key]), str(fields[shown]))
+            (entity, str(fields[key]), summary_of(self._types[type_], fields, "").name_of(entity, str(fields[key])))
             for entity, key, shown in self._keys[type_]
             if fields.get(key) is not None and self._is_part(str(fields.get(shown) or ""))
         ]

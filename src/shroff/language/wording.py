@@ -104,7 +104,8 @@ class Wording:
     """Text around a value.
 
     `one` replaces `after` where the value is 1. A share is told in percent, a mean of money as money, and by `clock` an
-    hour as a time of the day, a weekday by its name. `name` is the noun where the text around a value is none.
+    hour as a time of the day, a weekday by its name; a ratio of money is so many times.
+    `name` is the noun where the text around a value is none.
     """
 
     before: str = ""
@@ -112,6 +113,7 @@ class Wording:
     one: str = ""
     is_share: bool = False
     is_money: bool = False
+    is_ratio: bool = False
     clock: str = ""
     name: str = ""
 
@@ -156,7 +158,9 @@ class ValueWording:
         return f"{wording.before}{shown}{self.unit(node.type, wording)}{after}"
 
     def unit(self, type_: Type, wording: Wording) -> str:
-        """Unit behind a value: the currency of money."""
+        """Unit behind a value: the currency of money, `times` of a ratio."""
+        if wording.is_ratio:
+            return " times"
         return f" {self.currency}" if type_.kind == "money" or wording.is_money else ""
 
     def value(self, type_: Type, value: Value, wording: Wording | None = None) -> str:
@@ -189,7 +193,7 @@ class ValueWording:
         if since:
             return Wording(after=f" since {since}")
         if self._is_ratio(node):
-            return Wording(before=f"{self.noun(node.left)}: ", after=f" times {self.noun(node.right)}")
+            return Wording(before=f"{self.noun(node.left)}: ", after=f" {self.noun(node.right)}", is_ratio=True)
         if isinstance(node, Call) and node.function in {"hour", "weekday"}:
             is_hour, zone, done = node.function == "hour", zone_words(node), done_by(node)
             what = self.noun(node.arguments[0])
@@ -201,7 +205,8 @@ class ValueWording:
         """Whether it is money by money, which says how many times the one is the other."""
         if not (isinstance(node, Arithmetic) and node.operator == "/"):
             return False
-        return all(one.type.kind == "money" or self.wording(one).is_money for one in (node.left, node.right))
+        sides = map(self.plain, (node.left, node.right))
+        return all(one.type.kind == "money" or self.wording(one).is_money for one in sides)
 
     def plain(self, node: Node) -> Node:
         """The expression of a feature, conversions aside."""

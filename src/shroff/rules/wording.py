@@ -102,7 +102,7 @@ def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
             said += part
             continue
         wording, text = teller.wording(_bare(part)), next(texts)
-        unit = "" if text == MISSING else teller.unit(part.type, wording)
+        unit = "" if text == MISSING or wording.is_ratio else teller.unit(part.type, wording)
         is_said = isinstance(after, str) and after.startswith(unit)
         is_hour_already = wording.clock == "hour" and isinstance(after, str) and _OF_HOUR.match(after)
         is_told = _is_count(teller.plain(_bare(part))) or (wording.clock and not is_hour_already)
@@ -195,18 +195,10 @@ class _Speaker:
             return f"{self._what(left)} {IS[sign]} {amount}"
         if counted := counted_words(self._teller, left, sign, right):
             return f"the {words_of(entity)} has {counted}{_since(plain)}"
-        if (
-            isinstance(plain, Arithmetic)
-            and plain.operator == "/"
-            and all(map(self._is_money, (plain.left, plain.right)))
-        ):
+        if isinstance(plain, Arithmetic) and self._teller.wording(plain).is_ratio:
             over, under = self._what(plain.left, entity), self._what(plain.right, entity)
-            return f"{over} is {SO_MANY[sign].format(amount)} times {under}"
+            return f"{over} is {SO_MANY[sign].format(amount)} {under}"
         return f"{self._what(left)} {IS[sign]} {amount}"
-
-    def _is_money(self, node: Node) -> bool:
-        node = unconverted(node)
-        return node.type.kind == "money" or self._teller.wording(node).is_money
 
     def _amount(self, left: Node, right: Node, entity: str) -> str:
         """What a value is compared with."""

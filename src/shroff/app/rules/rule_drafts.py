@@ -132,6 +132,7 @@ class RuleDraftFiles:
     ) -> StoredDraft:
         """Save a draft, even with errors, if its version is still `tag`; an empty tag is for a new draft.
 
+        The text that is saved already changes nothing: its time and authors stay, and `before` is not called.
         Authors are recorded before the draft, so that nobody approves a draft of their own. If `before`
         raises, which gets no file and the new tag, nothing is stored.
 
@@ -141,9 +142,11 @@ class RuleDraftFiles:
         text = config.lines_ended(text).strip("\n") + "\n"
         _require_short(text)
         with config.editing(self._opened.places):
-            is_new = self._require(id, tag) is None
+            kept = self._require(id, tag)
+            if kept is not None and kept.text == text:
+                return kept
             notes = self._notes()
-            note = Note() if is_new else notes.get(id, Note())
+            note = Note() if kept is None else notes.get(id, Note())
             note.authors = [*note.authors, *(author for author in authors if author not in note.authors)]
             note.saved_at_ms = self._opened.now_ms()
             before("", tag_of(text))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from shroff.analytics.counts import DAY, SOURCE, WEEK, EventCount, day_starts_ms, days_of, shown_value
+from shroff.analytics.counts import DAY, SOURCE, WEEK, EventCount, day_starts_ms, days_of, shown_value, zone_named
 from shroff.errors import UsageError
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
@@ -25,7 +25,7 @@ from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.charts.bars import Bars, bars_of, day_text, signed_bars
+from shroff.web.pages.charts.bars import Bars, bars_of, day_text, signed_bars, with_open_end
 from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import page
 from shroff.web.pages.words import sentence
@@ -85,6 +85,7 @@ async def show(service: Service, request: Request) -> Response:
     except UsageError as error:
         mistake = sentence(str(error))
     types = await service.in_thread(service.project.analytics.event_types)
+    is_open = _is_open(service.project, question) if found else None
     return await page(
         service,
         request,
@@ -93,7 +94,8 @@ async def show(service: Service, request: Request) -> Response:
         rows=found[:SHOWN],
         more=max(0, len(found) - SHOWN),
         total=sum(one.count for one in found),
-        chart=_chart(found, question.by),
+        chart=_chart(found, question.by, is_open),
+        is_open=is_open,
         question=question,
         first=question.start_date or (found[0].day if found else ""),
         last=question.end_date or (found[-1].day if found else ""),
@@ -143,19 +145,31 @@ def day_of(text: str) -> date | None:
         raise UsageError(f"{text!r} is not a day. Write it as 2026-03-01.") from None
 
 
-def _chart(found: Sequence[EventCount], by: str) -> Bars | None:
+def _is_open(project: Project, question: CountQuestion) -> Callable[[date], bool]:
+    """Tells of a day of the counts, or of a week by its first day, whether it has begun and is not over."""
+    today = datetime.fromtimestamp(project.opened.now_ms() / 1_000, zone_named(question.zone)).date()
+    days = 7 if question.by == WEEK else 1
+    return lambda day: day <= today < day + timedelta(days)
+
+
+def _chart(found: Sequence[EventCount], by: str, is_open: Callable[[date], bool] | None) -> Bars | None:
     """All that was counted, by day or week."""
     days: Counter[date] = Counter()
     for one in found:
         days[one.day] += one.count
-    if not days:
+    if not days or is_open is None:
         return None
+    chart = _bars(days, by)
+    return with_open_end(chart) if chart is not None and is_open(max(days)) else chart
+
+
+def _bars(days: Mapping[date, int], by: str) -> Bars | None:
     if by == WEEK:
         weeks = sorted(days)
         labels = [f"Week of {day_text(week.toordinal() - _EPOCH)}" for week in weeks]
         return signed_bars(labels, [Decimal(days[week]) for week in weeks], [False] * len(weeks))
     first, last = min(days), max(days)
-    whole = [days[date.fromordinal(at)] for at in range(first.toordinal(), last.toordinal() + 1)]
+    whole = [days.get(date.fromordinal(at), 0) for at in range(first.toordinal(), last.toordinal() + 1)]
     return bars_of(first.toordinal() - _EPOCH, whole)
 
 

@@ -159,8 +159,11 @@ async def show(service: Service, request: Request) -> Response:
         currency=project.definitions.settings.currency,
         events=[texts.line(event, name) for event in events],
         looked_to=found.timeline.looked_to,
-        flags=[_flagged(rows, standings, project.definitions.events.decided) for rows in _by_rule(found.flags)],
-        are_more_flags=len(found.flags) == FLAGS_COUNTED,
+        flags=[
+            _flagged(rows, standings, project.definitions.events.decided)
+            for rows in _by_rule(found.flags[:FLAGS_COUNTED])
+        ],
+        are_more_flags=len(found.flags) > FLAGS_COUNTED,
         reason_words=reasons_of(project.definitions),
         links=links,
         left_out=[(texts.title(*one), entity_path(*one)) for one in found.links.left_out],
@@ -194,7 +197,7 @@ def _looked(project: Project, name: str, key: str, before: int | None, limit: in
                 owner.setdefault(field, set()).add(text)
         return _Found(
             timeline,
-            log.flags_of(name, key, limit=FLAGS_COUNTED),
+            log.flags_of(name, key, limit=FLAGS_COUNTED + 1),  # one more tells whether these are all
             look.links(name, key, timeline),
             look.totals(name, key),
             [text for values in owner.values() if len(values) == 1 for text in values],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import Response
 
 from shroff.errors import UsageError
-from shroff.events.summary import summary_of
+from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import EntityLook, fields_of
 from shroff.people.access import Right
 from shroff.web.http.messages import Request
@@ -20,6 +20,7 @@ from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.rendering import page, see_other
 
 if TYPE_CHECKING:
+    from shroff.cases.case import Case
     from shroff.people.access import Who
     from shroff.streams.log import Log, Record
     from shroff.web.service import Service
@@ -101,8 +102,8 @@ def _whole(service: Service, log: Log, text: str, *, is_key: bool) -> list[Searc
     look = _look(service, log)
     entity, _, key = text.partition("/")
     if entity in definitions.events.entities and entity in look.entities_with(key)[0]:
-        return [SearchHit(entity, key, entity_path(entity, key))]
-    return [SearchHit(name, text, entity_path(name, text)) for name in look.entities_with(text)[0]]
+        return [_key(entity, key, key)]
+    return [_key(name, text, _name(service, look, name, text)) for name in look.entities_with(text)[0]]
 
 
 def _look(service: Service, log: Log) -> EntityLook:
@@ -112,17 +113,28 @@ def _look(service: Service, log: Log) -> EntityLook:
 
 def _key(entity: str, key: str, name: str) -> SearchHit:
     is_named = name != key
-    return SearchHit(entity, name if is_named else key, entity_path(entity, key), key if is_named else "")
+    return SearchHit(entity, name if is_named else key, entity_path(entity, key), f"id {key}" if is_named else "")
+
+
+def _name(service: Service, look: EntityLook, entity: str, key: str) -> str:
+    """The name that the newest event of a key has for it, such as `•••• 4821`; the key where it has none."""
+    events = look.timeline(entity, key, limit=1).events
+    return _summary(service, events[0].record).name_of(entity, key) if events else key
+
+
+def _summary(service: Service, record: Record) -> EventSummary:
+    definitions = service.project.definitions
+    return summary_of(definitions.events.types.get(record.type), fields_of(record), definitions.settings.currency)
 
 
 def _event(service: Service, log: Log, record: Record) -> SearchHit | None:
     row = log.decisions(record.type, [record.id]).get(record.id) if record.decided else None
     if row is None:
         return None
-    definitions = service.project.definitions
-    summary = summary_of(definitions.events.types.get(record.type), fields_of(record), definitions.settings.currency)
-    path = decision_path(record.type, record.id)
-    return SearchHit(record.type, record.id, path, summary.line, record.time_ms, row.outcome)
+    summary = _summary(service, record)
+    named = [f"{entity} {name}" for entity, name in summary.names.items() if name not in summary.line]
+    says = ", ".join(text for text in (summary.line, *named) if text)
+    return SearchHit(record.type, record.id, decision_path(record.type, record.id), says, record.time_ms, row.outcome)
 
 
 def _case_too(service: Service, who: Who, text: str) -> list[SearchHit]:
@@ -134,7 +146,16 @@ def _cases(service: Service, who: Who, number: int) -> Iterator[SearchHit]:
         with service.cases.store.look() as look:
             case = look.case(number)
         if case is not None:
-            yield SearchHit("case", str(number), f"/cases/{number}", f"{case.entity} {case.key}, {case.state}")
+            yield SearchHit("case", str(number), f"/cases/{number}", f"{_about(service, case)}, {case.state}")
+
+
+def _about(service: Service, case: Case) -> str:
+    """Whom a case is about, by its name where events have one."""
+    try:
+        with service.project.opened.reading() as log:
+            return f"{case.entity} {_name(service, _look(service, log), case.entity, case.key)}"
+    except UsageError:  # an entity that the project has no more, or no log
+        return f"{case.entity} {case.key}"
 
 
 def _named(service: Service, who: Who, text: str, *, is_whole: bool) -> Iterator[SearchHit]:

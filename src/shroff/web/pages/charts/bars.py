@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Final
@@ -19,7 +19,8 @@ _NUMBERS: Final = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "sev
 class ChartBar:
     """One column, from `x` on, `width` wide; `top` and `height` of all of it, `part` of the height that is marked.
 
-    `is_below` is for a value below zero, `is_unknown` for one that nobody knows yet.
+    `is_below` is for a value below zero, `is_unknown` for one that nobody knows yet, `is_open` for a time that
+    is not over.
     """
 
     x: float
@@ -30,6 +31,7 @@ class ChartBar:
     says: str
     is_below: bool = False
     is_unknown: bool = False
+    is_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,12 @@ def signed_bars(labels: Sequence[str], values: Sequence[Decimal], unknown: Seque
         )
     ticks = [BarTick(float(100 * (high - one) / span), f"{one:,}") for one in {high, high / 2, -low} if one]
     return Bars(bars, ticks, zero, labels[0], labels[-1], "week")
+
+
+def with_open_end(chart: Bars) -> Bars:
+    """The chart with its last column marked: its time is not over, so what stands there still grows."""
+    *others, last = chart.bars
+    return replace(chart, bars=[*others, replace(last, says=f"{last.says} so far", is_open=True)])
 
 
 def day_text(day: int) -> str:
