@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from httpx2 import Client
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Browser, Page, Route
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people.access import Role
 from tests.journeys.test_cases import CASES, RULE, labels, raise_cases, until
-from tests.support.browsers import PHONE, Looker
+from tests.support.browsers import PHONE, Looker, chromium
 from tests.support.screens import PATIENCE_MS, signed_in
 from tests.support.served import Served, key_of, served
 
@@ -28,8 +28,14 @@ OPEN = ".screens [data-part=open]"
 SHOWN = "[data-peek]:not([aria-busy])"
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
 @pytest.fixture
-def at_work(tmp_path: Path) -> Iterator[tuple[Served, Page]]:
+def at_work(tmp_path: Path, browser: Browser) -> Iterator[tuple[Served, Page]]:
     """An analyst at the queue of a bank that reviews each payment."""
     shutil.copytree(TEMPLATE, tmp_path / "bank")
     (tmp_path / "bank" / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
@@ -37,7 +43,7 @@ def at_work(tmp_path: Path) -> Iterator[tuple[Served, Page]]:
         service = held.enter_context(served(tmp_path / "bank"))
         with service.client() as client:
             raise_cases(client, 20)
-        page = held.enter_context(signed_in(service))
+        page = held.enter_context(signed_in(service, browser))
         page.goto(f"{service.url}/queue")
         yield service, page
 
@@ -270,9 +276,9 @@ def test_ten_cases_are_cleared_on_a_phone_by_two_taps_each_and_nothing_is_cut_of
     assert len(done) == 10
 
 
-def test_an_empty_queue_says_the_next_command(tmp_path):
+def test_an_empty_queue_says_the_next_command(tmp_path, browser):
     shutil.copytree(TEMPLATE, tmp_path / "bank")
-    with served(tmp_path / "bank") as service, signed_in(service) as page:
+    with served(tmp_path / "bank") as service, signed_in(service, browser) as page:
         page.goto(f"{service.url}/queue")
         assert page.inner_text(".command code") == "shroff ingest payments.csv --as payment"
 

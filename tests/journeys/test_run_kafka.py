@@ -135,7 +135,7 @@ def dead_letters(kafka, name, count):
 
 
 def test_a_topic_is_decided_with_its_bad_messages_in_quarantine_and_among_the_dead_letters(bank, capfd, kafka, topic):
-    code, found = asked(capfd, "run", "--until-idle", "2s")
+    code, found = asked(capfd, "run", "--limit", str(EVENTS + len(BAD)), "--until-idle", "60s")
 
     assert code == 4
     assert (found["decisions"], found["quarantined"]) == (EVENTS, len(BAD))
@@ -147,7 +147,7 @@ def test_an_address_and_a_type_are_enough(bank, capfd, kafka, topic):
     text = Path("shroff.yaml").read_text().partition("source:")[0]
     Path("shroff.yaml").write_text(text)
     address = f"kafka://{kafka.address}/{topic[0]}"
-    code, found = asked(capfd, "run", "--from", address, "--as", "payment", "--until-idle", "2s", "--limit", "500")
+    code, found = asked(capfd, "run", "--from", address, "--as", "payment", "--until-idle", "60s", "--limit", "500")
 
     assert code in {0, 4}
     assert found["read"] == 500
@@ -211,7 +211,7 @@ def test_a_topic_that_was_made_anew_is_told_and_goes_on_when_its_parts_are_forgo
     from confluent_kafka import Producer
     from confluent_kafka.admin import AdminClient
 
-    asked(capfd, "run", "--until-idle", "2s")
+    asked(capfd, "run", "--limit", str(EVENTS + len(BAD)), "--until-idle", "60s")
     admin = AdminClient({"bootstrap.servers": kafka.address})
     admin.delete_topics([topic[0]])[topic[0]].result()
     wait_until(lambda: topic[0] not in admin.list_topics(timeout=30).topics)
