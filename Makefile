@@ -69,7 +69,7 @@ bench: NAME ?= ingest
 bench: $(READY)  ## measure ingest; writes a table with machine, commit and input. Another one of bench/: make bench NAME=service
 	$(BIN)/python -m bench.$(NAME) $(ARGS)
 
-faults: $(READY)  ## 500 faults on the log, brokers and stores; writes the table to bench/results. Fewer: make faults COUNT=100
+faults: $(READY)  ## 500 faults on the log, brokers and stores, and more on sources; writes the table to bench/results. Fewer: make faults COUNT=100
 	$(BIN)/python -m tools.faults $(COUNT)
 
 drills: $(READY)  ## a service under load, its faults and their alerts; writes the table to bench/results

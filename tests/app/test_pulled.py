@@ -107,6 +107,18 @@ def test_a_line_of_csv_is_tried_again_with_the_columns_of_its_file(bank: Path):
     assert not found.stays, found.reason
 
 
+def test_a_file_whose_column_has_another_name_is_taken_when_the_mapping_is_mended(bank: Path):
+    (bank / "inbox" / "a.csv").write_text("id,at,crd,amount,channel\np1,2026-03-01T12:00:00Z,c,1.00,web\n")
+    (found,) = sync(bank)
+    assert (found.state, "lacks the column card" in found.why, "Did you mean crd?" in found.why) == (ASIDE, True, True)
+    assert sync(bank) == []
+
+    mapping = "  from: { csv: { card: row.crd } }\nentities:"
+    (bank / "events.yaml").write_text(FILES["events.yaml"].replace("entities:", mapping))
+    assert counts(sync(bank)) == [("a.csv", 1, 0, 0)]
+    assert run(["-C", str(bank), "sources", "check"]) == 0
+
+
 TABLE = Table(
     "payments",
     MetaData(),

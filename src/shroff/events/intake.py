@@ -423,7 +423,8 @@ def _check_columns(mapper: Mapper, columns: tuple[str, ...], source: str, as_typ
     if not lacking:
         return
     many = "columns" if len(lacking) > 1 else "column"
-    hints = [nearest(name, columns) for name in lacking]
+    free = mapper.unread(columns)
+    hints = [nearest(name, free) for name in lacking]
     hint = next((hint for hint in hints if hint), "") or f"It has {', '.join(columns)}."
     raise UsageError(
         f"{source} lacks the {many} {', '.join(lacking)}, which {as_type} needs. {hint} "

@@ -107,6 +107,11 @@ class Mapper:
             needed["event"] = None
         return [name for name in needed if name not in columns]
 
+    def unread(self, columns: Collection[str]) -> list[str]:
+        """The columns of a file that no field is made of, one of which may be another name of one that is missing."""
+        read = {path[0] for name in self.names for path in self.paths(name)}
+        return [name for name in columns if name not in read]
+
     def _namers(self) -> list[str]:
         """The fields of a label of which one at least must be there, to name the event."""
         own = self._event_type.field_names

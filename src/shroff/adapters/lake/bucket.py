@@ -235,7 +235,7 @@ class BucketObjects:
         is_final = 400 <= number < 500 and number not in {408, 409, 429}
         if any(one in words for one in _MISSING):
             what = "container" if self._scheme == "az" else "bucket"
-            return UsageError(f"there is no {what} {self._bucket}; make it, or name another one for the lake.")
+            return UsageError(f"there is no {what} {self._bucket}; make it, or name another one.")
         if _IDENTITY.search(words):
             said = f"refuses ({number})" if number else "does not answer"
             kind = StorageError if is_final else TransientError

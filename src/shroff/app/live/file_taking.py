@@ -126,6 +126,10 @@ class FileTaking:
             self._said.add(words)
             self._say(words)
 
+    @property
+    def _version(self) -> str:
+        return self._opened.definitions.versions.definitions
+
     def known(self, names: Sequence[str]) -> dict[str, Progress]:
         if not self._opened.has_log():
             return {}
@@ -136,6 +140,8 @@ class FileTaking:
     def is_over(self, name: str, progress: Progress) -> bool:
         """Whether nothing is left to do for a file, as it is now."""
         if progress.state not in {DONE, ASIDE}:
+            return False
+        if progress.state == ASIDE and progress.version != self._version:
             return False
         stamp = self._given.stamp(name)
         if stamp is None or self._settled.get(name) == stamp:
@@ -316,7 +322,7 @@ class FileTaking:
         return TakenFile(now, report)
 
     def _set_aside(self, name: str, progress: Progress, before: Progress | None, why: str) -> TakenFile:
-        aside = _with(progress, state=ASIDE, why=why)
+        aside = _with(progress, state=ASIDE, why=why, version=self._version)
         self.record(name, aside, before)
         return TakenFile(aside, None)
 

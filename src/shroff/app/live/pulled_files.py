@@ -29,6 +29,7 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
         lines: So many of it are in the log or in quarantine.
         after: The log's last place before its first line.
         why: Of one that is set aside, or done without a model, the reason.
+        version: Of the definitions by which it was set aside: a change of them may be its cure.
         suspicious: More of it is bad than may be, in words; and since when that is known.
     """
 
@@ -42,6 +43,7 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     why: str = ""
     suspicious: str = ""
     since_ms: int = 0
+    version: str = ""
 
 
 def read_progress(text: str) -> Progress:
@@ -79,7 +81,8 @@ class PulledFiles:
         """The files that are set aside, with the name of their source, and when it was synced last; suspicious ones."""
         for named, counts, aside, _ in self.all():
             for file, one in aside.items():
-                words = f"{file} is skipped: {one.why}. Fix it there, then run 'shroff sources sync {named.name}'"
+                cure = f"Fix the file, or its mapping in events.yaml, then run 'shroff sources sync {named.name}'"
+                words = f"{file} is skipped: {one.why}. {cure}"
                 yield named.name, words, counts.received_ms or self._opened.now_ms()
         yield from self.suspicions()
 
