@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from shroff.cli.main import run
 from shroff.config import ProjectPaths
 from shroff.errors import StorageError
 from shroff.events.hash_keys import hasher
+from shroff.monitoring.doctor import Finding, look_at_key
 from tests.support.projects import FILES
 
 HASHED = FILES["events.yaml"].replace("card: text?", "card: text? hashed")
@@ -154,3 +157,20 @@ def test_lines_of_a_file_whose_name_is_not_utf8_are_taken_and_refused_like_other
     assert ingest(project, name) == 4
     with app.open_exactly(project).opened.reading() as log:
         assert [one.source for _, one in log.refused_list()] == ["b\\xff.jsonl"]
+
+
+@pytest.mark.parametrize("is_hashed", [True, False])
+def test_doctor_names_a_key_that_others_can_read_whether_or_not_a_field_is_hashed(tmp_path, is_hashed):
+    """It signs customers' links and seals the audit log as well."""
+    key = tmp_path / "hash.key"
+    key.write_text("ab" * 32)
+    field = SimpleNamespace(shape=SimpleNamespace(is_hashed=is_hashed))
+    types = {"payment": SimpleNamespace(fields=[field])}
+    definitions: Any = SimpleNamespace(events=SimpleNamespace(types=types))
+    found = []
+    for mode in (0o600, 0o644):
+        key.chmod(mode)
+        found.append(look_at_key(key, definitions, has_log=True))
+
+    assert [one and one.state for one in found] == ["ok" if is_hashed else None, "wrong"]
+    assert found[1] == Finding("hash key", "wrong", f"{key} can be read by others", f"chmod 600 {key}")

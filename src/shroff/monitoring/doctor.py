@@ -194,18 +194,20 @@ def look_at_folder(subject: str, folder: Path) -> Finding:
 
 
 def look_at_key(path: Path, definitions: Definitions | None, *, has_log: bool) -> Finding | None:
-    """The key of hashed fields: there where it is needed, and nobody else's to read."""
+    """The key of hashed fields, links and the audit log's seal: there where it is needed, and nobody else's to read."""
     types = definitions.events.types.values() if definitions is not None else ()
-    if not any(field.shape.is_hashed for type_ in types for field in type_.fields):
+    is_hashed = any(field.shape.is_hashed for type_ in types for field in type_.fields)
+    if not is_hashed and not path.exists():
         return None
     if not path.exists():
         if not has_log:
             return Finding("hash key", OK, "will be created when the first value is hashed")
-        cure = f"Restore {path} from a backup before the next event: with a new key, known cards would look new."
+        cure = f"Restore {path} from your copy before the next event: with a new key, known cards would look new."
         return Finding("hash key", WRONG, f"{path} is missing, and the log has hashed values", cure)
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         return Finding("hash key", WRONG, f"{path} can be read by others", f"chmod 600 {path}")
-    return Finding("hash key", OK, f"{path}, readable by its owner only; keep a copy in a safe place")
+    words = f"{path}, readable by its owner only; keep a copy in a safe place"
+    return Finding("hash key", OK, words) if is_hashed else None
 
 
 def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Finding]:
