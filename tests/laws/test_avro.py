@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import random
 import struct
+from collections import Counter
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from shroff.events.avro.wire import AvroDecoder, AvroEncoder
 from shroff.events.definitions import Events, EventType, Field, Settings
 from shroff.events.event import YEAR_10000_MS, Codec
 from shroff.events.formats.wire import JsonDecoder, JsonEncoder
+from shroff.events.intake import Intake
 from shroff.events.raw_values import Float32
 from shroff.events.readers import SPAN_MS_MAX, YEAR_1_MS, reader
 from shroff.language.field_types import Bounds, FieldType
@@ -34,8 +37,13 @@ from shroff.language.types import (
     money,
     number,
 )
+from shroff.log.columns import lines as line_runs
+from shroff.log.columns.lines import EventRun
+from shroff.log.columns.read_lines import kernels
+from shroff.streams.source import Taken
+from shroff.worker.serving.lines import Inflow
 from tests.support.avros import message, project, received, record, sent, taken
-from tests.support.effort import examples
+from tests.support.effort import examples, times
 from tests.support.registry_memory import MemoryRegistry
 
 SETTINGS = Settings(name="A bank", currency="EUR", money_places=2)
@@ -170,6 +178,130 @@ def test_the_short_way_gives_what_the_door_gives_for_any_writer(found):
     assert (short.event, short.refusal) == (whole.event, whole.refusal)
     assert repr(short.event) == repr(whole.event)
     assert short.raw() == whole.raw() == line
+
+
+# ---- many messages at once
+
+
+LIKELY = [
+    *(("text", "string"), ("text", "enum"), ("pair", "string"), ("open", "enum"), ("boolean", "boolean")),
+    *(("integer", "int"), ("integer", "long"), ("time", "millis"), ("time", "micros"), ("time", "local")),
+    *(
+        ("money", one)
+        for one in ("float", "double", "int", "string", "decimal(2)", "decimal(0)", "decimal(9)", "fixed")
+    ),
+    *(("number", one) for one in ("double", "decimal(2)", "decimal(9)", "long", "float")),
+]
+FIXED = {"type": "fixed", "name": "f", "size": 11, "logicalType": "decimal", "precision": 24, "scale": 2}
+MANY = {
+    **WRITERS,
+    "fixed": (FIXED, st.integers(-(10**18), 10**18).map(lambda units: Decimal(units).scaleb(-2))),
+    "float": ("float", st.integers(-14_000_000, 14_000_000).map(lambda cents: cents / 100) | st.floats(width=32)),
+    "double": ("double", st.integers(-(10**9), 10**9).map(lambda units: units / 1_000) | st.floats()),
+    "string": ("string", st.sampled_from(["a", "x\\y", "é", "12.30", "", 'a","f0":"b', "\n", "x" * 9]) | TEXTS),
+}
+
+
+@st.composite
+def writers(draw):
+    """A schema's fields by their names: ours with the writer's types for them, in any order, and some of its own."""
+    fields = draw(st.lists(st.sampled_from(LIKELY), max_size=4))
+    more = draw(st.lists(st.sampled_from(sorted(MANY)), max_size=2))
+    return fields, more, draw(st.lists(st.booleans(), min_size=6, max_size=6)), draw(st.randoms(use_true_random=False))
+
+
+def sent_by(registry, fields, more, nullable, drawn, draw, name):
+    """Some messages of a writer, a few of them damaged."""
+    theirs = [("id", "string"), ("at", {"type": "long", "logicalType": "timestamp-millis"})]
+    values = {"id": TEXTS, "at": st.integers(0, 10**12)}
+    for at, kind in enumerate([*(kind for _, kind in fields), *more]):
+        named, (type_, strategy) = f"f{at}" if at < len(fields) else f"more{at}", MANY[kind]
+        if isinstance(type_, dict) and "name" in type_:
+            type_ = {**type_, "name": f"n{at}"}
+        theirs.append((named, drawn.choice([["null", type_], [type_, "null"]]) if nullable[at] else type_))
+        values[named] = strategy | st.none() if nullable[at] else strategy
+    drawn.shuffle(theirs)
+    id_ = registry.register(name, json.dumps(record(*theirs)))
+    schema = record(*((one, unlogical(type_)) for one, type_ in theirs))
+    for _ in range(drawn.randint(1, 4)):
+        whole = message(id_, schema, {one: draw(strategy) for one, strategy in values.items()})
+        yield damage(whole, drawn) if drawn.random() < 0.2 else whole
+
+
+@st.composite
+def polls(draw):
+    """An event type, and messages of two writers of it, which take turns."""
+    registry, (fields, *own) = MemoryRegistry(), draw(writers())
+    bounds = Bounds((), -(10**6), 10**9) if draw(st.booleans()) else None
+    shapes = [
+        FieldType(KINDS[ours][0], True, bounds=bounds if KINDS[ours][0].is_numeric else None) for ours, _ in fields
+    ]
+    named = [Field(f"f{at}", shape) for at, shape in enumerate(shapes)]
+    type_ = EventType(
+        "payment",
+        "id",
+        "at",
+        is_decided=True,
+        fields=(Field("id", FieldType(TEXT)), Field("at", FieldType(TIME)), *named),
+    )
+    found = [*sent_by(registry, fields, *own, draw, "one")]
+    if draw(st.booleans()):
+        found += sent_by(registry, fields[:1], *draw(writers())[1:], draw, "two")
+        own[-1].shuffle(found)
+    return registry, Events({"payment": type_}), found
+
+
+def as_told(registry, events, messages, *, in_runs):
+    """What the door of a live source makes of messages; and whether it read them as a run."""
+    definitions = SimpleNamespace(events=events, settings=SETTINGS)
+    inflow = Inflow(Intake(events, SETTINGS, None), definitions, lambda: 10**11, is_live=True, in_runs=in_runs)
+    decoder = AvroDecoder(registry, events, "payment", settings=SETTINGS)
+    lines = [decoder.line(at, one) for at, one in enumerate(messages)]
+    found = inflow.submissions([Taken("payments/0", "payment", "avro", lines, "")])
+    encode = Codec(events.types["payment"]).encode
+    told = [(one.event, one.event and (one.body or encode(one.event)), one.refusal, one.raw()) for one in found]
+    return repr(told), [one.place for one in found], found
+
+
+def law_of_polls(outcomes):
+    @given(polls())
+    @settings(max_examples=examples(2_000, usual=150), deadline=None, database=None, derandomize=True)
+    def same(found):
+        *whole, _ = as_told(*found, in_runs=False)
+        *columns, run = as_told(*found, in_runs=True)
+
+        assert columns == whole
+        is_run = isinstance(run, EventRun)
+        outcomes.update(["rows"] if not is_run else ["odd" if at in run.careful else "read" for at in range(len(run))])
+
+    for kernel in kernels():
+        kernel.keep()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_runs, "LIVE_MIN", 1)
+        same()
+
+
+def test_messages_that_are_read_as_columns_are_what_each_is_by_itself():
+    outcomes = Counter()
+    law_of_polls(outcomes)
+
+    assert min(outcomes[one] for one in ("rows", "odd", "read")) > times(20, 100), outcomes
+
+
+def test_a_text_that_looks_like_json_stays_in_its_field():
+    fields = [Field("id", FieldType(TEXT)), Field("at", FieldType(TIME)), Field("note", FieldType(TEXT, True))]
+    events = Events({"payment": EventType("payment", "id", "at", is_decided=True, fields=tuple(fields))})
+    registry, schema = MemoryRegistry(), record(("id", "string"), ("at", "long"), ("note", ["null", "string"]))
+    sent_ = [sent(registry, schema, {"id": id_, "at": 5}) for id_ in ["p", 'p","note":"x', "p\\n", "p\n"]]
+    for kernel in kernels():
+        kernel.keep()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_runs, "LIVE_MIN", 1)
+        *_, run = as_told(registry, events, sent_, in_runs=True)
+
+    assert isinstance(run, EventRun)
+    assert [one.event.values for one in run] == [(id_, 5, None) for id_ in ["p", 'p","note":"x', "p\\n", "p\n"]]
+    assert sorted(run.careful) == [1, 2, 3]
 
 
 @given(st.floats(-140_000, 140_000, width=32) | st.integers(-14_000_000, 14_000_000).map(lambda cents: cents / 100))

@@ -21,9 +21,10 @@ _STORE: Final = (
 )
 _CODES: Final = "shroff.log.columns.ids:hash_texts code_texts"
 _LINES: Final = "shroff.log.columns.line_kernel:scan_lines write_bodies"
+_RECORDS: Final = "shroff.log.columns.record_kernel:write_records"
 # What takes many events that were sent together: what stores them first, for they are read one by one as long as what
 # reads them is not there.
-LIVE: Final = (_STORE, _CODES, _LINES)
+LIVE: Final = (_STORE, _CODES, _LINES, _RECORDS)
 # What `project.train` calls, the longest to compile first. One that is missing here is compiled when it is called.
 NATIVE: Final = (
     "shroff.features.batch.backfill_words:take_records",
@@ -48,6 +49,7 @@ OTHERS: Final = (
     "shroff.log.columns.kernel:read_durations read_integers read_reals read_truths",
     "shroff.lake.kernel:find_last_text find_parts",
     _LINES,
+    _RECORDS,
     _STORE,
     "shroff.analytics.funnel_steps:follow",
 )

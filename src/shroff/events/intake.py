@@ -62,7 +62,7 @@ def undated(one: Submission) -> Submission:
     return one if one.label is None else msgspec.structs.replace(one, label=replace(one.label, is_undated=True))
 
 
-Take = Callable[[Line], Submission]
+RecordType = tuple[EventType, Mapper]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +193,14 @@ class Intake:
         as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
         return None if self._plain(as_type or "", reading) is None else self._events.types[as_type or ""]
 
+    def record_type(self, lines: Lines, source: str, as_type: str | None, schema: str) -> RecordType | None:
+        """The type of a live source's records of Avro of this schema, and its mapping, where a short way is open."""
+        as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
+        name, reading = self._own(as_type, reading).get(schema, (as_type or "", reading))
+        if (type_ := self._events.types.get(name)) is None or not reading.is_short or plain_reader(type_) is None:
+            return None
+        return type_, reading.mappers[name]
+
     def _reading(
         self, lines: Lines, source: str, as_type: str | None, seals: RedactedValues | None, *, is_default: bool
     ) -> tuple[str | None, _Reading]:
@@ -271,10 +279,11 @@ class Intake:
         return {name: Mapper(one, format, self._secret[name]) for name, one in types.items()}
 
     def _read(
-        self, lines: Iterable[Line], as_type: str | None, reading: _Reading, own: Mapping[str, Take]
+        self, lines: Iterable[Line], as_type: str | None, reading: _Reading, own: Mapping[str, tuple[str, _Reading]]
     ) -> Iterator[Submission]:
         source, dispatcher = reading.source, reading.dispatcher
         takers = {name: self._taker(name, reading) for name in reading.mappers}
+        own_takers = {schema: self._own_taker(*one) for schema, one in own.items()}
         only = takers.get(as_type or "")
         plain, records = self._plain(as_type or "", reading), self._records(as_type or "", reading)
         may_tell, has_taken = reading.seals is not None or reading.is_default, as_type is not None
@@ -283,7 +292,7 @@ class Intake:
                 event, body = found
                 yield Submission(source, line.place, line.original, event.type, event, None, None, body)
                 continue
-            if own and (take := own.get(schema_name(line))) is not None:
+            if own_takers and (take := own_takers.get(schema_name(line))) is not None:
                 has_taken = True
                 yield take(line)
                 continue
@@ -329,8 +338,8 @@ class Intake:
             return None
         return avro_reader(event_type, mapper, self.settings.currency, reading.file)
 
-    def _own(self, as_type: str | None, reading: _Reading) -> dict[str, Take]:
-        """What takes records of our own schemas, by their names: they tell their types, and need no mapping."""
+    def _own(self, as_type: str | None, reading: _Reading) -> dict[str, tuple[str, _Reading]]:
+        """Type and reading of our own schemas, by their names: their records tell their types, and need no mapping."""
         types = {**self._events.types, LABEL: self._events.label_input}
         if reading.seals is not None or (as_type is not None and "avro" not in types[as_type].mappings):
             return {}
@@ -340,9 +349,9 @@ class Intake:
             keeper = LineRedactor(self._events, self._keeping_validator, self._hasher, mappers, "avro")
         own = replace(reading, mappers=mappers, keeper=keeper)
         wanted = types if as_type is None else [as_type]
-        return {schema_name_of(name, self.settings): self._own_taker(name, own) for name in wanted}
+        return {schema_name_of(name, self.settings): (name, own) for name in wanted}
 
-    def _own_taker(self, type_name: str, reading: _Reading) -> Take:
+    def _own_taker(self, type_name: str, reading: _Reading) -> Callable[[Line], Submission]:
         records, taker = self._records(type_name, reading), self._taker(type_name, reading)
 
         def take(line: Line) -> Submission:

@@ -80,11 +80,26 @@ class Shape:
         return found
 
 
-class AvroLine(Line):
-    """A line that was one record, whose values are brought into forms for validation when somebody asks for columns."""
+ReadRecord = Callable[[bytes], tuple[dict[str, Any] | None, str | None]]
 
-    record: dict[str, Any] | None = None
+
+class AvroLine(Line):
+    """A line of one record, whose values are brought into forms for validation when somebody asks for columns.
+
+    With `reads` the record is read from the bytes when it is first asked for, or why it is none.
+    """
+
+    _record: dict[str, Any] | None = None
     shape: Shape | None = None
+    reads: ReadRecord | None = None
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """The values as they are stored; None where the bytes are no record."""
+        reads, self.reads = self.reads, None
+        if reads is not None:
+            self._record, self._error = reads(self.raw)
+        return self._record
 
     @property
     def columns(self) -> dict[str, object] | None:
@@ -100,9 +115,11 @@ class AvroLine(Line):
 
     def _make(self) -> None:
         assert self.shape is not None
-        assert self.record is not None
+        record = self.record
+        if record is None:
+            return
         try:
-            self._columns = self.shape.columns(self.record)
+            self._columns = self.shape.columns(record)
         except ValueError as error:
             self._error = str(error)
 

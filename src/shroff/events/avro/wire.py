@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from io import BytesIO
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from shroff.errors import UsageError
 from shroff.events.avro.fit import fit, refusal
 from shroff.events.avro.schema import as_tree, bare, schema_of
 from shroff.events.avro.subjects import REFUSED, settle, subjects_of
-from shroff.events.avro.values import DAMAGED, AvroLine, Shape, TrailingBytesError, library
+from shroff.events.avro.values import DAMAGED, AvroLine, ReadRecord, Shape, TrailingBytesError, library
 from shroff.events.definitions import Events, EventType, Settings
 from shroff.events.formats.lines import Line
 from shroff.events.formats.schemas import SchemaRegistry
@@ -23,6 +24,9 @@ from shroff.language.values import Value
 FRAME_BYTES: Final = 5
 UNKNOWN_FOR_S: Final = 5.0  # how long an id that the registry does not know is not asked for again
 _IDS_MAX: Final = 10_000  # of schemas that are remembered; ids of damaged messages could be any
+
+
+_Known = tuple[Shape, ReadRecord]
 
 
 class AvroDecoder:
@@ -54,7 +58,7 @@ class AvroDecoder:
         types = {**events.types, LABEL: events.label_input}
         self._types = [*types.values()] if as_type is None else [types[as_type]]
         self._registry, self._settings, self._clock = registry, settings, clock
-        self._known: dict[int, Shape | str] = {}
+        self._known: dict[int, _Known | str] = {}
         self._unknown: dict[int, float] = {}  # when an id may be asked for again
 
     def line(self, number: int, value: bytes) -> Line:
@@ -63,28 +67,24 @@ class AvroDecoder:
         if len(value) < FRAME_BYTES or value[0] != 0:
             return Line(number, value, None, _unframed(value))
         id_ = int.from_bytes(value[1:FRAME_BYTES])
-        shape = self._known.get(id_)
-        if shape is None:
-            shape = self._asked(id_)
-        if type(shape) is str:
-            return Line(number, value, None, shape)
-        assert isinstance(shape, Shape)
-        try:
-            record = shape.record(value, FRAME_BYTES)
-        except DAMAGED as error:
-            return Line(number, value, None, f"the message is not a record of schema {id_}: {_words(error)}")
-        return AvroLine(number, value, None, record=record, shape=shape)
+        known = self._known.get(id_)
+        if known is None:
+            known = self._asked(id_)
+        if isinstance(known, str):
+            return Line(number, value, None, known)
+        shape, reads = known
+        return AvroLine(number, value, None, shape=shape, reads=reads)
 
     def close(self) -> None:
         """Let the registry's connection go; a further schema opens it again."""
         self._registry.close()
 
-    def _asked(self, id_: int) -> Shape | str:
+    def _asked(self, id_: int) -> _Known | str:
         """What reads the records of a schema, or why none does, from the registry."""
         words = f"unknown schema id {id_}: the registry at {self._registry.address} has none of this id"
         if self._clock() < self._unknown.get(id_, 0.0):
             return words
-        found: Shape | str
+        found: _Known | str
         try:
             text = self._registry.schema(id_)
             found = "" if text is None else self._looked_at(id_, text)
@@ -102,11 +102,11 @@ class AvroDecoder:
         self._known[id_] = found
         return found
 
-    def _looked_at(self, id_: int, text: str) -> Shape | str:
+    def _looked_at(self, id_: int, text: str) -> _Known | str:
         shape = Shape(text)
         found = [(fit(shape.schema, type_, self._settings), type_) for type_ in self._types]
         if any(one.is_readable for one, _ in found):
-            return shape
+            return shape, partial(_record_of, shape, id_)
         nearest, event_type = min(found, key=lambda one: len(one[0].misfits))
         return f"schema {id_} is refused: {refusal(nearest, text, event_type, self._settings)}"
 
@@ -169,6 +169,14 @@ def _form(type_: Type) -> Callable[[Any], Any] | None:
 def _decimal_bytes(units: int) -> bytes:
     """The digits of a decimal in as few bytes as hold them."""
     return units.to_bytes((units + (units < 0)).bit_length() // 8 + 1, "big", signed=True)
+
+
+def _record_of(shape: Shape, id_: int, message: bytes) -> tuple[dict[str, Any] | None, str | None]:
+    """The record of a message, or why it is none."""
+    try:
+        return shape.record(message, FRAME_BYTES), None
+    except DAMAGED as error:
+        return None, f"the message is not a record of schema {id_}: {_words(error)}"
 
 
 def _unframed(value: bytes) -> str:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from shroff.events.avro.wire import FRAME_BYTES
 from shroff.events.definitions import Events, EventType
 from shroff.events.event import Event
 from shroff.events.formats.encodings import json_columns
@@ -24,6 +25,7 @@ from shroff.events.intake import Intake, Submission, source_name
 from shroff.features.frames import Coded
 from shroff.language.columns import Column, values_of
 from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom, kernels
+from shroff.log.columns.records import RecordForm, lines_of
 from shroff.runtime.logs import failure
 from shroff.runtime.progress import Progress, batched, counted
 from shroff.streams.log_columns import JoinedTexts
@@ -280,20 +282,29 @@ class LineForms:
         careful: Callable[[int], Submission],
         origins: Sequence[LineOrigin],
         latest_ms: int | None = None,
+        records: Sequence[RecordForm | None] | None = None,
     ) -> EventRun | None:
         """The run of these lines, whose type has a short way; None where they are no text.
 
         Args:
             careful: Gives the submission of an odd line by its number; it is asked for all of them, in their order.
             latest_ms: Lines of events that happened later are odd.
+            records: Of messages in Avro, the form of each; one without is odd.
         """
-        read = self._read(type_, raws, latest_ms)
+        read = self._read(type_, raws, latest_ms, records)
         return None if read is None else EventRun(read, {at: careful(at) for at in read.odd}, origins)
 
-    def _read(self, type_: EventType, raws: Sequence[bytes], latest_ms: int | None) -> ReadLines | None:
+    def _read(
+        self,
+        type_: EventType,
+        raws: Sequence[bytes],
+        latest_ms: int | None,
+        records: Sequence[RecordForm | None] | None,
+    ) -> ReadLines | None:
         form = self._forms.get(type_.name) or self._forms.setdefault(type_.name, LineForm(type_, self._room))
+        texts = None if records is None else lines_of(raws, FRAME_BYTES, records, form)
         try:
-            return ReadLines.of(raws, form, latest_ms)
+            return ReadLines.of(raws, form, latest_ms, texts)
         except UnicodeDecodeError:
             return None
 
@@ -316,9 +327,15 @@ class LiveForms(LineForms):
         self._is_at_hand = self._is_at_hand or all(kernel.is_at_hand for kernel in kernels())
         return self._is_at_hand
 
-    def _read(self, type_: EventType, raws: Sequence[bytes], latest_ms: int | None) -> ReadLines | None:
+    def _read(
+        self,
+        type_: EventType,
+        raws: Sequence[bytes],
+        latest_ms: int | None,
+        records: Sequence[RecordForm | None] | None,
+    ) -> ReadLines | None:
         try:
-            return super()._read(type_, raws, latest_ms)
+            return super()._read(type_, raws, latest_ms, records)
         except (OSError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is: the lines are read one by one)

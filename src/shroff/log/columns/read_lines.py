@@ -35,7 +35,10 @@ _KINDS: Final = {
 _TEXTS: Final = frozenset({kernel.TEXT, kernel.CHOICE})
 TEXTS_BYTES_MAX: Final = 64 << 20  # of the numbered texts of a field
 _KEY: Final[Key] = (np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64)))
-_SLACK: Final = bytes(32)  # texts are copied by whole vectors
+SLACK: Final = bytes(32)  # texts are copied by whole vectors
+
+
+Texts = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 class TextRoom:
@@ -58,8 +61,8 @@ class LineForm:
     def __init__(self, type_: EventType, room: TextRoom) -> None:
         self.type, self.codec = type_, Codec(type_)
         self.kinds = [_KINDS[one.type.kind] for one in type_.fields]
-        self.names = _joined([msgspec.json.encode(one.name) + b":" for one in type_.fields])
-        self.choices = _joined([choice.encode() for one in type_.fields for choice in one.type.choices])
+        self.names = joined_texts([msgspec.json.encode(one.name) + b":" for one in type_.fields])
+        self.choices = joined_texts([choice.encode() for one in type_.fields for choice in one.type.choices])
         self.plan, at = np.zeros((len(type_.fields), kernel.PLAN_COLUMNS), np.int64), 0
         for row, field in zip(self.plan, type_.fields, strict=True):
             row[:] = _planned(field, at, is_id=field.name == type_.id_field)
@@ -101,11 +104,20 @@ class ReadLines:
     is_odd: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, lines: Sequence[bytes], form: LineForm, latest_ms: int | None = None) -> ReadLines:
-        """Read lines; those of events after `latest_ms` are odd. Raises: UnicodeDecodeError where they are no text."""
-        joined = b"".join(lines) + _SLACK
-        joined.decode()
-        data, ends = np.frombuffer(joined, np.uint8), np.fromiter(map(len, lines), np.int64).cumsum()
+    def of(
+        cls, lines: Sequence[bytes], form: LineForm, latest_ms: int | None = None, texts: Texts | None = None
+    ) -> ReadLines:
+        """Read lines; those of events after `latest_ms` are odd.
+
+        Args:
+            texts: Them in JSON, one behind the other with a slack, and where each ends, if they are something else.
+
+        Raises: UnicodeDecodeError where they are no text.
+        """
+        if texts is None:
+            texts = np.frombuffer(b"".join(lines) + SLACK, np.uint8), np.fromiter(map(len, lines), np.int64).cumsum()
+        data, ends = texts
+        str(data.data, "utf-8")
         shape = len(form.plan), len(lines)
         firsts, lasts, values = (np.zeros(shape, np.int64) for _ in range(3))
         states, odd = np.zeros(shape, np.uint8), np.empty(len(lines), np.uint8)
@@ -124,7 +136,7 @@ class ReadLines:
         return cls(
             [line for read in reads for line in read.lines],
             reads[0].form,
-            np.concatenate([*data, np.frombuffer(_SLACK, np.uint8)]),
+            np.concatenate([*data, np.frombuffer(SLACK, np.uint8)]),
             np.concatenate([read.ends + begin for begin, read in moved]),
             np.concatenate([read.firsts + begin for begin, read in moved], axis=1),
             np.concatenate([read.lasts + begin for begin, read in moved], axis=1),
@@ -139,7 +151,7 @@ class ReadLines:
         return ReadLines(
             self.lines[first:stop],
             self.form,
-            self.data[begin : end + len(_SLACK)],
+            self.data[begin : end + len(SLACK)],
             self.ends[first:stop] - begin,
             self.firsts[:, first:stop] - begin,
             self.lasts[:, first:stop] - begin,
@@ -172,7 +184,7 @@ class ReadLines:
         codes[rows] = _coded(texts, self.data, self.firsts[number][rows], self.lasts[number][rows])
         there = {at: value.encode() for at, value in others.items() if value is not None}
         if there:
-            data, begins = _joined(list(there.values()))
+            data, begins = joined_texts(list(there.values()))
             codes[list(there)] = _coded(texts, data, begins[:-1], begins[1:])
         return Coded(codes, texts.dictionary)
 
@@ -201,8 +213,9 @@ class ReadLines:
 def kernels() -> Sequence[Native]:
     """What compiled code reads lines and makes columns of them."""
     from shroff.log.columns.ids import code_texts, hash_texts
+    from shroff.log.columns.record_kernel import write_records
 
-    return kernel.scan_lines, kernel.write_bodies, hash_texts, code_texts
+    return kernel.scan_lines, kernel.write_bodies, hash_texts, code_texts, write_records
 
 
 def _planned(field: Field, choice: int, *, is_id: bool) -> list[int]:
@@ -233,9 +246,9 @@ def _coded(
     return texts.of(hashes, of)
 
 
-def _joined(texts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def joined_texts(texts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Texts one behind the other, and where each begins."""
-    data = np.frombuffer(b"".join(texts) + _SLACK, np.uint8)
+    data = np.frombuffer(b"".join(texts) + SLACK, np.uint8)
     return data, np.cumsum([0, *map(len, texts)], dtype=np.int64)
 
 

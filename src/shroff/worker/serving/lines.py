@@ -11,12 +11,15 @@ from typing import Final
 import msgspec
 
 from shroff.errors import ShroffError
+from shroff.events.avro.values import AvroLine, Shape
+from shroff.events.definitions import EventType
 from shroff.events.event import time_text
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.wire import MESSAGE_BYTES_MAX
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.language.values import show_duration
 from shroff.log.columns.lines import EventRun, LineOrigin, LiveForms
+from shroff.log.columns.records import RecordForm, record_form
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
 from shroff.streams.source import Taken
@@ -70,8 +73,8 @@ class Inflow:
         if self._forms is None or not self._forms.take(sum(len(taken.lines) for taken in found)):
             return None
         lines = [(taken, line) for taken in found for line in taken.lines]
-        types = [self._reader(taken).short for taken in found]
-        if types[0] is None or any(type_ is not types[0] for type_ in types):
+        type_, records = self._short(found)
+        if type_ is None:
             return None
         raws = [line.raw for _, line in lines]
         if max(map(len, raws)) > MESSAGE_BYTES_MAX:  # such a one is refused, whatever it says
@@ -84,7 +87,18 @@ class Inflow:
 
         origins = [LineOrigin(source_name(one.part), len(one.lines), partial(_place, one.lines)) for one in found]
         latest_ms = latest(self._definitions, self._now_ms()) if self._is_live else None
-        return self._forms.run(types[0], raws, careful, origins, latest_ms)
+        return self._forms.run(type_, raws, careful, origins, latest_ms, records)
+
+    def _short(self, found: Sequence[Taken]) -> tuple[EventType | None, list[RecordForm | None] | None]:
+        """The type that all of these lines are read as, None where they are not read so; of Avro, the forms too."""
+        readers, records = [self._reader(taken) for taken in found], None
+        types: list[EventType | None] = [reader.short for reader in readers]
+        if all(taken.format == "avro" for taken in found):
+            pairs = zip(readers, found, strict=True)
+            records = [reader.record_form(line) for reader, taken in pairs for line in taken.lines]
+            types = [form.type for form in records if form is not None]
+            types = types if 2 * len(types) > len(records) else [None]
+        return types[0] if all(type_ is types[0] for type_ in types) else None, records
 
     def _mixed(self, found: Sequence[Taken]) -> list[Submission]:
         """Those of each part are read at once, however short the runs are in which parts take turns."""
@@ -143,8 +157,20 @@ class _Reader:
             self.short = intake.plain_type(
                 Lines(first.format, first.columns, iter(()), _nothing), first.part, first.type
             )
+        self._forms = dict[Shape, RecordForm | None]()
         self._given: deque[Line] = deque()
         self._read = self._begun()
+
+    def record_form(self, line: Line) -> RecordForm | None:
+        """How compiled code reads a record of Avro; None where it does not."""
+        if type(line) is not AvroLine or (shape := line.shape) is None:
+            return None
+        if shape not in self._forms:
+            kind = self._kind
+            lines = Lines(kind.format, kind.columns, iter(()), _nothing)
+            read = self._intake.record_type(lines, kind.part, kind.type, shape.schema.name)
+            self._forms[shape] = None if read is None else record_form(shape.schema, *read)
+        return self._forms[shape]
 
     def submissions(self, lines: Sequence[Line]) -> list[Submission]:
         """One for each line."""

@@ -1,0 +1,142 @@
+"""Records of Avro as lines of JSON of their type, so that they are read as those are: as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.events.avro.schema import Avro
+from shroff.events.avro.values import divisor
+from shroff.events.definitions import EventType, Field
+from shroff.events.mapping import Mapper
+from shroff.log.columns import record_kernel as kernel
+from shroff.log.columns.read_lines import SLACK, LineForm, joined_texts
+
+_CENT_PLACES: Final = 2
+_WORDS: Final = frozenset({"int", "long"})
+_SIZES: Final = {"boolean": 1, "float": 4, "double": 8, "bytes": kernel.BY_LENGTH, "string": kernel.BY_LENGTH}
+_DAY_MS: Final = 86_400_000
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_BOUNDS: Final = {  # of days and of times of a day, whose values validation makes even if nobody reads them
+    "date": (1 - _EPOCH_DAY, date.max.toordinal() + 1 - _EPOCH_DAY),
+    "time-millis": (0, _DAY_MS),
+    "time-micros": (0, _DAY_MS * 1_000),
+}
+_NUMERIC: Final = frozenset({"money", "number", "integer"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordForm:
+    """How records of one schema are written as lines of a type: the rows of a plan, and the symbols of its enums."""
+
+    type: EventType
+    plan: NDArray[np.int64]
+    symbols: tuple[bytes, ...]
+
+
+def record_form(schema: Avro, type_: EventType, mapper: Mapper) -> RecordForm | None:
+    """The form of a schema's records; None where it has values that are not read so, or a field needs more of it."""
+    fields = dict[str, int]()
+    for number, field in enumerate(type_.fields):
+        (path, *more) = mapper.paths(field.name) if mapper.is_column(field.name) else [()]
+        if more or len(path) != 1 or path[0] in fields:
+            return None
+        fields[path[0]] = number
+    plan, symbols = np.zeros((len(schema.parts), kernel.PLAN_COLUMNS), np.int64), list[bytes]()
+    for row, name, part in zip(plan, schema.names, schema.parts, strict=True):
+        number = fields.get(name, -1)
+        step = _step(part, type_.fields[number] if number >= 0 else None, len(symbols))
+        if step is None:
+            return None
+        row[:] = step
+        row[kernel.FIELD] = number
+        symbols += [symbol.encode() for one in part.values for symbol in one.symbols]
+    return RecordForm(type_, plan, tuple(symbols))
+
+
+def lines_of(
+    messages: Sequence[bytes], head: int, forms: Sequence[RecordForm | None], form: LineForm
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The lines of messages, each by the form of its record behind so many bytes, and where each ends.
+
+    There is a slack behind the last. Where there is no form, or the record is not so plain, the line is empty.
+    """
+    numbers = {one: at for at, one in enumerate(dict.fromkeys(one for one in forms if one is not None))}
+    plans, symbols = [one.plan.copy() for one in numbers], list[bytes]()
+    for one, plan in zip(numbers, plans, strict=True):
+        plan[plan[:, kernel.KIND] == kernel.SYMBOL, kernel.FIRST : kernel.STOP + 1] += len(symbols)
+        symbols += one.symbols
+    which = np.fromiter((-1 if one is None else numbers[one] for one in forms), np.int64, len(forms))
+    ends = np.fromiter(map(len, messages), np.int64).cumsum()
+    widest = len(form.plan) * (kernel.VALUE_BYTES + max(map(len, symbols), default=0))
+    out = np.empty(int(ends[-1]) + len(messages) * (len(form.names[0]) + widest) + len(SLACK), np.uint8)
+    line_ends = np.empty(len(messages), np.int64)
+    size = kernel.write_records(
+        np.frombuffer(b"".join(messages) + SLACK, np.uint8),
+        ends,
+        head,
+        which,
+        np.concatenate(plans),
+        np.cumsum([0, *map(len, plans)], dtype=np.int64),
+        *form.names,
+        *joined_texts(symbols),
+        out,
+        line_ends,
+    )
+    found = out[: size + len(SLACK)].copy()
+    found[size:] = 0
+    return found, line_ends
+
+
+def _step(part: Avro, field: Field | None, symbols: int) -> list[int] | None:
+    """The row of a record's field, which is this one of ours or none; `symbols` is how many came before."""
+    if part.kind == "null":
+        return [kernel.UNREAD, 0, 0, -1, -1, 0, 0] if field is None else None
+    if len(part.values) != 1:
+        return None
+    (one,) = part.values
+    branches = len(part.parts) if part.kind == "union" else 0
+    null_at = next((at for at, branch in enumerate(part.parts) if branch.kind == "null"), -1) if branches else -1
+    size = kernel.VARYING if one.kind in _WORDS or one.kind == "enum" else _SIZES.get(one.kind, one.size)
+    if one.kind in {"record", "array", "map", "union"}:
+        return None
+    found = _unread(one, symbols) if field is None else _read(field, one, symbols)
+    return None if found is None else [found[0], size, branches, null_at, -1, *found[1:]]
+
+
+def _unread(one: Avro, symbols: int) -> tuple[int, int, int]:
+    """Kind of a value that nobody reads: whether it can be one is looked at, as validation does."""
+    if one.logical in _BOUNDS:
+        return kernel.BOUNDED, *_BOUNDS[one.logical]
+    if one.kind == "enum":
+        return kernel.SYMBOL, symbols, symbols + len(one.symbols)
+    return kernel.TEXT if one.kind == "string" else kernel.UNREAD, 0, 0
+
+
+def _read(field: Field, one: Avro, symbols: int) -> tuple[int, int, int] | None:
+    """Kind of a value whose text in JSON means the same; None of one that validation reads in a way of its own."""
+    type_, stored = field.type, one.logical or one.kind
+    if stored == "string":
+        return kernel.TEXT, 0, 0
+    if stored == "enum" and all(symbol.isascii() and symbol.isidentifier() for symbol in one.symbols):
+        return kernel.SYMBOL, symbols, symbols + len(one.symbols)
+    if type_.kind == stored == "boolean":
+        return kernel.TRUTH, 0, 0
+    if type_.kind == "time" and (stored in _WORDS or "timestamp-" in stored):
+        return kernel.TIME, 1 if stored in _WORDS else divisor(stored), 0
+    if type_.kind in _NUMERIC:
+        match stored:
+            case "int" | "long":
+                return kernel.INTEGER, 0, 0
+            case "decimal":
+                return kernel.DECIMAL, one.scale, type_.places
+            case "double":
+                return kernel.DOUBLE, 0, 0
+            case "float" if type_.kind == "money" and type_.places == _CENT_PLACES:
+                return kernel.CENTS, 0, 0
+    return None
