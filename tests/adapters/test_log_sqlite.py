@@ -492,7 +492,7 @@ def test_small_batches_come_into_frames_but_for_the_newest(path):
             (rows,), (frames,) = (shell.execute(count + one).fetchone() for one in (table, frames_))
             assert rows == 5_000 - frames * FRAME_ROWS
             assert ROWS_KEPT <= rows < ROWS_KEPT + FRAME_ROWS
-        assert shell.execute(f"{count}event_ids").fetchone() == (5_000 - rows,)
+        assert shell.execute("SELECT sum(size) FROM id_runs").fetchone() == (5_000 - rows,)
 
 
 def test_rows_of_older_versions_are_put_into_frames_oldest_first_and_none_is_lost(path, monkeypatch):

@@ -10,11 +10,12 @@ from importlib import resources
 from itertools import chain
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shroff.adapters.log import sqlite
 from shroff.adapters.log.sqlite import VERSION, SqliteLog
-from shroff.errors import StorageError
+from shroff.errors import StateError, StorageError
 from shroff.streams.log import Batch, Reply
 from shroff.testing.rows import NOW_MS, contents, everything, payments
 from tests.support import forks
@@ -159,6 +160,36 @@ def test_records_that_version_7_wrote_as_rows_are_read_and_repacked(tmp_path, mo
         assert contents(log) == contents(new)
         assert log.prune(250) == new.prune(250)
         assert list(chain.from_iterable(log.read(250))) == list(chain.from_iterable(new.read(250)))
+    new.close()
+
+
+def test_ids_that_version_8_wrote_are_found_beside_those_of_today(tmp_path, monkeypatch):
+    old, large = of_version(8, tmp_path / "log.db"), payments(4, 256)
+    large.hits.clear()
+    new = SqliteLog(tmp_path / "new.db")
+    for batch in (everything(1), large, everything(260)):
+        new.append(batch)
+    with closing(SqliteLog(old, read_only=True)) as reader:
+        assert contents(reader) == contents(new)
+        assert version(old) == 8
+
+    with closing(SqliteLog(old)) as log:
+        with pytest.raises(StateError, match="payment/p-5 is already in the log"):
+            log.append(
+                Batch(
+                    records=[
+                        msgspec.structs.replace(one, id=f"p-{one.seq - 258}") for one in payments(263, 256).records
+                    ]
+                )
+            )
+        for each in (log, new):
+            each.append(payments(263, 256))
+        ids = ["p-1", "p-5", "p-262", "p-300", "p-518"]
+        assert log.find("payment", ids) == new.find("payment", ids)
+        assert [each.prune(300) for each in (log, new)] == [300, 300]
+        assert log.find("payment", ids).keys() == {"p-518"}
+        assert log.pruned_places("payment", ids) == new.pruned_places("payment", ids)
+        assert list(chain.from_iterable(log.read(300))) == list(chain.from_iterable(new.read(300)))
     new.close()
 
 

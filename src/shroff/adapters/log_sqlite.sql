@@ -1,4 +1,4 @@
--- The tables of a log in one SQLite file, version 8 (PRAGMA user_version; see log_sqlite.py). A file of an older
+-- The tables of a log in one SQLite file, version 9 (PRAGMA user_version; see log_sqlite.py). A file of an older
 -- version comes to the same tables by the scripts in migrations/.
 -- They are meant to be read by people too: `body` and `document` are JSON text, so json_extract works; `Project.sql()`
 -- shows records and decisions in frames among the others.
@@ -35,7 +35,26 @@ CREATE TABLE event_frames (
 CREATE INDEX event_frames_with_labels ON event_frames (seq) WHERE labels > 0;
 CREATE INDEX event_frames_with_controls ON event_frames (seq) WHERE controls > 0;
 
--- The ids of the records in frames, as events_by_id has those of rows.
+-- The ids of the records in frames, as events_by_id has those of rows: as sorted runs, each the ids of one batch or of
+-- several that were merged. `bits`: a run is cut into parts by so many first bits of its digests. `size`: how many ids it
+-- has. `filter`: of a large run, bits that tell most ids that it does not have.
+CREATE TABLE id_runs (
+    run      INTEGER PRIMARY KEY,
+    bits     INTEGER NOT NULL,
+    size     INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    filter   BLOB    NOT NULL,
+    crc      INTEGER NOT NULL
+);
+
+-- `part`: its run times 2^32, and the first bits. `data` has 22 bytes an id: the digest that pruned_ids has, and the place.
+CREATE TABLE id_parts (
+    part INTEGER PRIMARY KEY,
+    data BLOB    NOT NULL,
+    crc  INTEGER NOT NULL
+);
+
+-- The ids of records in frames that version 8 wrote.
 CREATE TABLE event_ids (
     type TEXT    NOT NULL,
     id   TEXT    NOT NULL,

@@ -260,7 +260,7 @@ def _connect(path: Path, how: str, schema: str, version: int, max_bytes: int | N
         else:
             _await_tables(connection, path)
         _check_version(connection, path, version, oldest=OLDEST)
-        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB: the index of ids of a million events and more
+        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB: most questions of a million events
     except BaseException:
         connection.close()
         raise

@@ -105,6 +105,16 @@ def ids_by_type(records: Iterable[Record]) -> Mapping[str, Sequence[str]]:
     return found
 
 
+def places_by_type(records: Iterable[Record]) -> Mapping[str, Sequence[int]]:
+    """The places of the same records, in the same order."""
+    if isinstance(records, RecordColumns):
+        return {records.type: range(records.first, records.first + len(records))}
+    found: dict[str, list[int]] = {}
+    for record in records:
+        found.setdefault(record.type, []).append(record.seq)
+    return found
+
+
 def id_rows(records: Sequence[Record]) -> list[tuple[str, str, int]]:
     """The rows of `event_ids`, in their order."""
     if isinstance(records, RecordColumns):

@@ -31,7 +31,6 @@ from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, framed, pack
 from shroff.adapters.log.questions import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MAX
 from shroff.adapters.log.rows import (
     APPEND_STEPS,
-    id_rows,
     ids_by_type,
     last_offsets,
     numbered,
@@ -51,8 +50,10 @@ from shroff.adapters.log.rows import (
     of_stuck,
     of_unique,
     of_waiting,
+    places_by_type,
     refused_once,
 )
+from shroff.adapters.log.sqlite_ids import IdRuns
 from shroff.adapters.log.sqlite_questions import EVENT_FRAMES_SINCE, FRAMES_SINCE, SUMS_SINCE, SqliteQuestions
 from shroff.adapters.log.sums import chained
 from shroff.errors import StateError, StorageError
@@ -66,15 +67,14 @@ from shroff.streams.batch_check import (
     taken_id,
 )
 from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Reply
-from shroff.streams.log_columns import RecordColumns, newest_ms
+from shroff.streams.log_columns import newest_ms
 
-VERSION: Final = 8  # of the tables; PRAGMA user_version
+VERSION: Final = 9  # of the tables; PRAGMA user_version
 STEPS: Final = APPEND_STEPS
 MANY_ROWS: Final = 2 * ROWS_KEPT  # of records or decisions: more are of older versions, and should be repacked
 PRUNE_STEPS: Final = ("pruning", "ids", "rows", "after commit")
 
-# A checkpoint of 8 MB took 6 ms, of 32 MB 24 ms, and rarer ones gain 20 % where ids are random. With none at all
-# single commits fell from 5,200 to 4,000 a second.
+# A checkpoint of 8 MB took 6 ms, of 32 MB 24 ms. With none at all single commits fell from 5,200 to 4,000 a second.
 _CHECKPOINT_PAGES: Final = 2_000  # 16 MB
 # Where batches are small, most of it is done beside the writer, who waits for a rest of it: see docs/decisions/0040.
 _BESIDE_PAGES: Final = 1_000
@@ -124,6 +124,7 @@ class SqliteLog(SqliteQuestions):
         self._pages = 0
         self._rows = self._event_rows = 0  # of decisions and of records that may be framed
         self._beside, self._turn = CheckpointBeside(path, VERSION), turn_of(path)
+        self._ids = IdRuns(self._ask, self._run, self._damaged, is_writer=not read_only)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
         try:
             self._connection = connect(
@@ -163,8 +164,8 @@ class SqliteLog(SqliteQuestions):
 
         Raises: StateError, OvertakenError, StorageError as in the contract; LogBusyError if another program holds the
             file for longer than 5 s. In each case nothing of the batch is there.
-        Cost: 0.15 ms, and 4 to 6 µs an event with its decision; where ids are random, 13 to 24 µs at a million events,
-            since each writes a page of the index of its own.
+        Cost: 0.15 ms, and 4 to 7 µs an event with its decision, whatever its id is. Of batches of 256 and more every
+            sixteenth takes 10 ms longer, and one in a million events 0.3 s: it merges runs of ids.
         """
         sql = self._writable()
         committing = False
@@ -206,7 +207,7 @@ class SqliteLog(SqliteQuestions):
 
         Records and decisions of small batches come into frames, but for the newest.
 
-        Cost: nothing mostly. Every 16 MB or so about 12 ms (30 to 80 ms where ids are random), not inside an `append`;
+        Cost: nothing mostly. Every 16 MB or so about 12 ms, not inside an `append`;
         where batches are small all but a millisecond or two of it is done on another thread meanwhile. A frame takes
         3 ms, once for its 256 decisions.
         """
@@ -335,22 +336,19 @@ class SqliteLog(SqliteQuestions):
         self._on_step("replies")
 
     def _insert_events(self, records: Sequence[Record], chain: int) -> None:
-        """Write the records, and see that none has an id that another has: rows and frames know of their own only."""
+        """Write the records, and see that none has an id that another has: rows know of their own only."""
         frames, few = event_frames.framed(records, chain)
-        elsewhere = self._row_places if frames else self._framed_places
+        elsewhere = self._places if frames else self._framed_places
         for type_, ids in ids_by_type(records).items():
-            if elsewhere(type_, ids):
+            if elsewhere(type_, ids) or (frames and len(set(ids)) < len(ids)):
                 raise taken_id(records, self.find) or damaged(self.path, "an index has an id of no record")
         self._run(statements.EVENTS, list(chained(few, chain)))
         self._insert_frames(frames, records if frames else ())
 
     def _insert_frames(self, frames: Iterable[EventFrame], records: Sequence[Record]) -> None:
         self._run(statements.EVENT_FRAMES, list(map(of_event_frame, frames)))
-        listed = statements.json_list(records.ids) if isinstance(records, RecordColumns) else None
-        if isinstance(records, RecordColumns) and listed is not None:
-            self._connection.execute(statements.EVENT_IDS_LISTED, (records.type, records.first, listed))
-        else:
-            self._run(statements.EVENT_IDS, id_rows(records))
+        if records:
+            self._ids.add(ids_by_type(records), places_by_type(records), self._pruned)
 
     def _insert_unique(self, batch: Batch) -> None:
         """Write what the batch says of unique fields."""
@@ -382,7 +380,9 @@ class SqliteLog(SqliteQuestions):
         self._on_step("pruning")
         leaving = self._leaving(*between)
         self._run(statements.PRUNED, leaving.digests)
-        self._run(statements.EVENT_IDS_GONE, leaving.ids)
+        self._ids.prune(stop)
+        if self._has_old_ids:
+            self._run(statements.EVENT_IDS_GONE, leaving.ids)
         self._on_step("ids")
         for statement in self.wording.prune:
             sql.execute(statement, between)
@@ -472,6 +472,7 @@ class SqliteLog(SqliteQuestions):
 
     def _undo(self) -> None:
         """Roll back what is open; a log that cannot even do that answers nothing more."""
+        self._ids.forget()
         try:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")

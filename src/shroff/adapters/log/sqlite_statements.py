@@ -49,7 +49,6 @@ EVENTS: Final = Statement(
 EVENT_FRAMES: Final = Statement(
     "INSERT INTO event_frames (seq, first_seq, labels, controls, chain, crc, data) VALUES ", "(?, ?, ?, ?, ?, ?, ?)"
 )
-EVENT_IDS: Final = Statement("INSERT INTO event_ids (type, id, seq) VALUES ", "(?, ?, ?)")
 EVENT_IDS_GONE: Final = Statement("DELETE FROM event_ids WHERE (type, id) IN (VALUES ", "(?, ?)", ")")
 BATCH: Final = "INSERT INTO batches (seq, at_ms) VALUES (?, ?)"
 UNINDEXED: Final = (
@@ -116,13 +115,11 @@ LEAD_AND_END: Final = (
     "SELECT * FROM (SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1) UNION ALL "
     "SELECT * FROM (SELECT seq, chain FROM event_frames ORDER BY seq DESC LIMIT 1)) ORDER BY seq DESC LIMIT 1)"
 )
+ANY_OLD_ID: Final = "SELECT 1 FROM event_ids LIMIT 1"
 # Many ids as one JSON text, which SQLite takes apart without Python's lock.
 FIND_FRAMED_LISTED: Final = (
     "SELECT event_ids.id, event_ids.seq FROM json_each(?) AS wanted CROSS JOIN event_ids ON event_ids.type = ? "
     "AND event_ids.id = wanted.value"
-)
-EVENT_IDS_LISTED: Final = (
-    "INSERT INTO event_ids (type, id, seq) SELECT ?, value, key + ? FROM json_each(?) ORDER BY value"
 )
 ASK: Final = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
 REPLY: Final = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"

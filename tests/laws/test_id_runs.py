@@ -1,0 +1,158 @@
+"""Runs of ids answer as a dictionary would: over merges, filters, what was undone, pruning, and colliding digests."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import chain
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from shroff.adapters.log import sqlite_ids
+from shroff.adapters.log import sqlite_statements as statements
+from shroff.adapters.log.rows import id_digest
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.sqlite_ids import IdRuns
+from shroff.errors import StateError, StorageError
+from shroff.streams.log import Batch
+from shroff.testing.rows import payments
+from tests.support.effort import examples
+
+TYPES = ("payment", "label")
+SMALL = {"FINAL": 64, "LEVEL_BITS": 2, "_FILTER_WORDS": 16, "_PART": 2, "_AT_ONCE": 5}
+
+
+class Runs:
+    """Runs in a database of their own: the writer's, and a reader's."""
+
+    def __init__(self) -> None:
+        self.shell = sqlite3.connect(":memory:", isolation_level=None)
+        self.shell.execute("CREATE TABLE id_runs (run INTEGER PRIMARY KEY, bits, size, last_seq, filter, crc)")
+        self.shell.execute("CREATE TABLE id_parts (part INTEGER PRIMARY KEY, data, crc)")
+        self.writer, self.reader = self.opened(is_writer=True), self.opened(is_writer=False)
+
+    def opened(self, *, is_writer: bool) -> IdRuns:
+        return IdRuns(self.ask, self.write, StorageError, is_writer=is_writer)
+
+    def ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
+        return self.shell.execute(sql, values).fetchall()
+
+    def write(self, statement: statements.Statement, rows: Sequence[tuple[Any, ...]]) -> int:
+        for part in statements.parts(rows):
+            self.shell.execute(statements.text(statement, len(part)), list(chain.from_iterable(part)))
+        return len(rows)
+
+
+def short(length: int) -> Any:
+    """Digests of which the first half has so many bytes that differ, so that many are the same."""
+    whole = IdRuns._digests
+
+    def cut(self: IdRuns, type: str, ids: Sequence[str]) -> Any:
+        found = whole(self, type, ids).copy()
+        found[:, 0] &= np.uint64(256**length - 1 << 64 - 8 * length)
+        return found
+
+    return patch.object(IdRuns, "_digests", cut)
+
+
+steps = st.lists(
+    st.tuples(st.integers(1, 30), st.sampled_from(["add", "add", "add", "undo", "prune", "open"])), max_size=20
+)
+
+
+@settings(max_examples=examples(200))
+@given(steps, st.sampled_from([0, 1, 8]), st.randoms(use_true_random=False))
+def test_places_are_those_of_a_dictionary(given_, length, random):
+    with patch.multiple(sqlite_ids, **SMALL), short(length), closing((runs := Runs()).shell):
+        expected, last, pruned = dict[tuple[str, str], int](), 0, 0
+        for count, what in given_:
+            ids: dict[str, list[str]] = {}
+            seqs: dict[str, list[int]] = {}
+            for seq in range(last + 1, last + 1 + count):
+                type_ = random.choice(TYPES)
+                ids.setdefault(type_, []).append(f"{random.getrandbits(32)}-{seq}")
+                seqs.setdefault(type_, []).append(seq)
+            assert all(not runs.writer.places(type_, of_type) for type_, of_type in ids.items())
+            runs.shell.execute("BEGIN")
+            runs.writer.add(ids, seqs, pruned)
+            if what == "undo":
+                runs.shell.execute("ROLLBACK")
+                runs.writer.forget()
+                continue
+            if what == "prune":
+                pruned = random.randint(pruned, last)
+                runs.writer.prune(pruned)
+            runs.shell.execute("COMMIT")
+            last += count
+            new = {(t, id_): seq for t in ids for id_, seq in zip(ids[t], seqs[t], strict=True)}
+            expected = {name: seq for name, seq in (expected | new).items() if seq > pruned}
+            if what == "open":
+                runs.writer = runs.opened(is_writer=True)
+        for type_ in TYPES:
+            wanted = [id_ for of_type, id_ in expected if of_type == type_]
+            asked = [*wanted, *(f"{id_}-other" for id_ in wanted), "nobody"]
+            for one in (runs.writer, runs.reader):
+                found = {id_: seq for id_, seq in one.places(type_, asked).items() if seq > pruned}
+                assert found == {id_: seq for (of_type, id_), seq in expected.items() if of_type == type_}
+        sizes = runs.shell.execute("SELECT size FROM id_runs WHERE size < 64").fetchall()
+        assert len(sizes) < 16
+
+
+def test_a_digest_is_the_one_that_is_kept_of_a_pruned_id():
+    with closing((runs := Runs()).shell):
+        digests = runs.writer._digests("payment", ["p-1", "é"])
+    assert [digests[row].astype(">u8").tobytes() for row in (0, 1)] == [
+        id_digest("payment", "p-1"),
+        id_digest("payment", "é"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        ("UPDATE id_parts SET data = CAST(data || zeroblob(22) AS BLOB)", r"part \d+ of the index of ids differs"),
+        ("UPDATE id_parts SET data = zeroblob(length(data))", r"part \d+ of the index of ids differs"),
+        ("DELETE FROM id_parts", "parts of the index of ids are missing"),
+        ("UPDATE id_runs SET filter = zeroblob(length(filter))", "filter of run 1"),
+    ],
+)
+def test_damage_is_told(damage, words):
+    names = {"payment": [f"p-{seq}" for seq in range(100)]}
+    with patch.multiple(sqlite_ids, **SMALL), closing((runs := Runs()).shell):
+        runs.writer.add(names, {"payment": range(100)}, 0)
+        assert runs.opened(is_writer=True).places("payment", ["p-7"]) == {"p-7": 7}
+        runs.shell.execute(damage)
+        with pytest.raises(StorageError, match=words):
+            runs.opened(is_writer=True).places("payment", ["p-7"])
+
+
+def test_an_id_is_unique_among_frames_rows_and_the_batch_itself(tmp_path):
+    """Also after a batch that was undone when its ids stood in a run already."""
+    failing = False
+
+    def step(name: str) -> None:
+        if failing and name == "before commit":
+            raise KeyboardInterrupt
+
+    with closing(SqliteLog(tmp_path / "log.db", on_step=step)) as log:
+        log.append(payments(1, 300))
+        log.append(payments(301, 2))
+        failing = True
+        with pytest.raises(KeyboardInterrupt):
+            log.append(payments(303, 300))
+        failing = False
+        assert log.find("payment", ["p-303", "p-300"]).keys() == {"p-300"}
+        log.append(payments(303, 300))
+        for taken, count in (("p-7", 2), ("p-7", 300), ("p-302", 300), ("p-604", 300)):
+            records = payments(603, count).records
+            batch = Batch(records=[*records[:-1], replace(records[-1], id=taken)])
+            with pytest.raises(StateError, match=f"payment/{taken} is already in the log"):
+                log.append(batch)
+        assert log.last_seq() == 602
