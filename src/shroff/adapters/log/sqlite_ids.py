@@ -40,7 +40,7 @@ _DROP: Final = ("DELETE FROM id_runs WHERE run = ?", "DELETE FROM id_parts WHERE
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class IdRun:
     """A run: by how many bits of its digests it is cut, how many it has, and the last of their sequence numbers."""
 
     bits: int
@@ -77,7 +77,7 @@ class IdRuns:
         is_writer: bool,
     ) -> None:
         self._ask, self._run, self._damaged, self._is_writer = ask, write, damaged, is_writer
-        self._runs: dict[int, Run] | None = None
+        self._runs: dict[int, IdRun] | None = None
         self._memory: _Memory | None = None
         self._digested: tuple[str, Sequence[str], Numbers] = ("", (), _no_numbers(0, 2))
 
@@ -116,9 +116,9 @@ class IdRuns:
 
     # Below: what is in the file
 
-    def _current(self) -> dict[int, Run]:
+    def _current(self) -> dict[int, IdRun]:
         if self._runs is None or not self._is_writer:
-            self._runs = {run: Run(*row) for run, *row in self._ask(_RUNS, shape="iiii")}
+            self._runs = {run: IdRun(*row) for run, *row in self._ask(_RUNS, shape="iiii")}
         return self._runs
 
     def _read(self, wanted: Numbers) -> Numbers:
@@ -134,7 +134,7 @@ class IdRuns:
                 raise self._damaged(f"{len(keys) - len(rows)} parts of the index of ids are missing")
         return _no_numbers(0, 3)
 
-    def _keys(self, wanted: Numbers, runs: Mapping[int, Run]) -> Numbers:
+    def _keys(self, wanted: Numbers, runs: Mapping[int, IdRun]) -> Numbers:
         """The parts that may have one of these digests, each once."""
         if not self._is_writer:
             return np.unique(np.concatenate([_part_of(wanted[:, 0], run, one.bits) for run, one in runs.items()]))
@@ -168,7 +168,7 @@ class IdRuns:
         whole[:, :_ENTRY] = found
         return whole.view("<u8").astype(np.uint64, copy=False)
 
-    def _entries_of(self, run: int, expected: Run) -> Numbers:
+    def _entries_of(self, run: int, expected: IdRun) -> Numbers:
         rows = self._ask(_PARTS_OF, (run << 32, (run + 1) << 32), "ibi")
         entries = self._entries(rows)
         if len(rows) != 1 << expected.bits or len(entries) != expected.size:
@@ -198,7 +198,7 @@ class IdRuns:
         runs, size = self._current(), len(entries)
         run = max(runs, default=0) + 1
         entries = entries[np.argsort(entries[:, 0], kind="stable")]
-        one = Run(max((size // _PART).bit_length() - 1, 0), size, int(entries[:, 2].max()))
+        one = IdRun(max((size // _PART).bit_length() - 1, 0), size, int(entries[:, 2].max()))
         keys = _part_of(entries[:, 0], run, one.bits)
         every = (run << 32) + np.arange((1 << one.bits) + 1)
         edges = np.searchsorted(keys, every.astype(np.uint64)) * _ENTRY
@@ -244,7 +244,7 @@ class IdRuns:
         return self._digested[2]
 
 
-def _to_merge(runs: Mapping[int, Run]) -> list[int]:
+def _to_merge(runs: Mapping[int, IdRun]) -> list[int]:
     """The runs of a level that are together as large as those of the next one."""
     levels: dict[int, list[int]] = {}
     for run, one in runs.items():
