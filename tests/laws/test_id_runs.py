@@ -117,8 +117,8 @@ def test_a_digest_is_the_one_that_is_kept_of_a_pruned_id():
 @pytest.mark.parametrize(
     "damage, words",
     [
-        ("UPDATE id_parts SET data = CAST(data || zeroblob(22) AS BLOB)", r"part \d+ of the index of ids differs"),
-        ("UPDATE id_parts SET data = zeroblob(length(data))", r"part \d+ of the index of ids differs"),
+        ("UPDATE id_parts SET data = CAST(data || zeroblob(22) AS BLOB)", r"part \d+ of the index of ids has changed"),
+        ("UPDATE id_parts SET data = zeroblob(length(data))", r"part \d+ of the index of ids has changed"),
         ("DELETE FROM id_parts", "parts of the index of ids are missing"),
         ("UPDATE id_runs SET filter = zeroblob(length(filter))", "filter of run 1"),
     ],

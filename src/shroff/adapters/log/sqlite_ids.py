@@ -162,7 +162,7 @@ class IdRuns:
     def _entries(self, rows: Sequence[tuple[int, bytes, int]]) -> Numbers:
         for key, data, crc in rows:
             if crc != _sum(key, data):
-                raise self._damaged(f"part {key} of the index of ids differs from what was written")
+                raise self._damaged(f"part {key} of the index of ids has changed since it was written")
         found = np.frombuffer(b"".join([data for _, data, _ in rows]), np.uint8).reshape(-1, _ENTRY)
         whole = np.zeros((len(found), 24), np.uint8)
         whole[:, :_ENTRY] = found
@@ -185,7 +185,7 @@ class IdRuns:
             rows = self._ask(_FILTERS, (FINAL,), "ibi")
             for run, data, crc in rows:
                 if crc != _sum(run, data) or len(data) != 8 * _FILTER_WORDS:
-                    raise self._damaged(f"the filter of run {run} of the index of ids differs from what was written")
+                    raise self._damaged(f"the filter of run {run} of the index of ids has changed since it was written")
             filters = np.frombuffer(b"".join([data for _, data, _ in rows]), "<u8").reshape(-1, _FILTER_WORDS)
             filtered = np.array([run for run, _, _ in rows], np.uint64)
             self._memory = _Memory(heads[order], of_run[order], filtered, filters.astype(np.uint64, copy=False))
