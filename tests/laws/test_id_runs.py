@@ -26,7 +26,7 @@ from shroff.testing.rows import payments
 from tests.support.effort import examples
 
 TYPES = ("payment", "label")
-SMALL = {"FINAL": 64, "LEVEL_BITS": 2, "_FILTER_WORDS": 16, "_PART": 2, "_AT_ONCE": 5}
+SMALL = {"FINAL": 64, "LEVEL_BITS": 2, "YOUNG": 16, "_FILTER_WORDS": 16, "_PART": 2, "_AT_ONCE": 5}
 
 
 class Runs:
@@ -103,6 +103,23 @@ def test_places_are_those_of_a_dictionary(given_, length, random):
                 assert found == {id_: seq for (of_type, id_), seq in expected.items() if of_type == type_}
         sizes = runs.shell.execute("SELECT size FROM id_runs WHERE size < 64").fetchall()
         assert len(sizes) < 16
+
+
+def test_what_a_small_run_changes_in_memory_does_not_grow_with_the_ids():
+    sizes = {"FINAL": 1 << 12, "YOUNG": 1 << 8}
+    with patch.multiple(sqlite_ids, **sizes), closing((runs := Runs()).shell):
+        runs.writer.add({"payment": [f"p-{seq}" for seq in range(1, 3_001)]}, {"payment": range(1, 3_001)}, 0)
+        memory = runs.writer._remembered()
+        old = memory.old.heads
+        assert len(old) == 3_000
+        for seq in range(3_001, 3_201, 20):
+            names = [f"p-{one}" for one in range(seq, seq + 20)]
+            runs.writer.add({"payment": names}, {"payment": range(seq, seq + 20)}, 0)
+            assert memory is runs.writer._memory
+            assert memory.old.heads is old
+        assert len(memory.young.heads) == 200
+        runs.writer.add({"payment": [f"p-{seq}" for seq in range(3_201, 3_261)]}, {"payment": range(3_201, 3_261)}, 0)
+        assert (len(memory.young.heads), len(memory.old.heads)) == (0, 3_260)
 
 
 def test_a_digest_is_the_one_that_is_kept_of_a_pruned_id():

@@ -24,6 +24,7 @@ Numbers = NDArray[np.uint64]
 
 FINAL: Final = 1 << 20
 LEVEL_BITS: Final = 4  # runs of 16 times the size are of the next level, and those of one are merged into one of it
+YOUNG: Final = FINAL >> LEVEL_BITS  # ids of smaller runs are remembered apart, for most batches change only these
 _PART: Final = 32  # ids in a part at least, on average
 _ENTRY: Final = 22  # bytes: two halves of the digest and the first six bytes of a sequence number, the smallest first
 _AT_ONCE: Final = 4_096  # parts of one question
@@ -49,13 +50,33 @@ class IdRun:
 
 
 @dataclass(slots=True)
-class _Memory:
-    """What the writer keeps: half digests of small runs in order, each with its run, and the filters of the others."""
+class _Heads:
+    """Half digests of runs in order, each with its run."""
 
     heads: Numbers
     runs: Numbers
+
+    def add(self, run: int, heads: Numbers) -> None:
+        at = np.searchsorted(self.heads, heads)
+        self.heads, self.runs = np.insert(self.heads, at, heads), np.insert(self.runs, at, np.uint64(run))
+
+    def drop(self, runs: Numbers) -> None:
+        is_other = ~np.isin(self.runs, runs)
+        self.heads, self.runs = self.heads[is_other], self.runs[is_other]
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What the writer keeps: half digests of runs below `YOUNG` and below `FINAL`, and the filters of the others."""
+
+    young: _Heads
+    old: _Heads
     filtered: Numbers
     filters: Numbers
+
+    def heads(self, size: int) -> _Heads:
+        """Where the half digests of a run of this size are."""
+        return self.young if size < YOUNG else self.old
 
 
 class IdRuns:
@@ -140,17 +161,18 @@ class IdRuns:
             return np.unique(np.concatenate([_part_of(wanted[:, 0], run, one.bits) for run, one in runs.items()]))
         memory = self._remembered()
         keys = list[Numbers]()
-        heads = np.sort(wanted[:, 0])
-        at = np.searchsorted(memory.heads, heads)
-        while True:
-            rows = np.flatnonzero(at < len(memory.heads))
-            rows = rows[memory.heads[at[rows]] == heads[rows]]
-            if not len(rows):
-                break
-            heads, at = heads[rows], at[rows]
-            of_rows = memory.runs[at]
-            keys += [_part_of(heads[of_rows == run], run, runs[run].bits) for run in np.unique(of_rows).tolist()]
-            at = at + 1
+        for known in (memory.young, memory.old):
+            heads = np.sort(wanted[:, 0])
+            at = np.searchsorted(known.heads, heads)
+            while True:
+                rows = np.flatnonzero(at < len(known.heads))
+                rows = rows[known.heads[at[rows]] == heads[rows]]
+                if not len(rows):
+                    break
+                heads, at = heads[rows], at[rows]
+                of_rows = known.runs[at]
+                keys += [_part_of(heads[of_rows == run], run, runs[run].bits) for run in np.unique(of_rows).tolist()]
+                at = at + 1
         if len(memory.filtered):
             words, mask = _in_filter(wanted[:, 1])
             may_have = memory.filters[:, words] & mask == mask
@@ -178,17 +200,17 @@ class IdRuns:
     def _remembered(self) -> _Memory:
         if self._memory is None:
             runs = self._current()
-            small = [(run, self._entries_of(run, one)[:, 0]) for run, one in runs.items() if one.size < FINAL]
-            heads = np.concatenate([_no_numbers(0), *(found for _, found in small)])
-            of_run = np.repeat(np.array([run for run, _ in small], np.uint64), [len(found) for _, found in small])
-            order = np.argsort(heads, kind="stable")
+            of_young = {run: self._entries_of(run, one)[:, 0] for run, one in runs.items() if one.size < YOUNG}
+            of_old = {run: self._entries_of(run, one)[:, 0] for run, one in runs.items() if YOUNG <= one.size < FINAL}
             rows = self._ask(_FILTERS, (FINAL,), "ibi")
             for run, data, crc in rows:
                 if crc != _sum(run, data) or len(data) != 8 * _FILTER_WORDS:
                     raise self._damaged(f"the filter of run {run} of the index of ids has changed since it was written")
             filters = np.frombuffer(b"".join([data for _, data, _ in rows]), "<u8").reshape(-1, _FILTER_WORDS)
             filtered = np.array([run for run, _, _ in rows], np.uint64)
-            self._memory = _Memory(heads[order], of_run[order], filtered, filters.astype(np.uint64, copy=False))
+            self._memory = _Memory(
+                _in_order(of_young), _in_order(of_old), filtered, filters.astype(np.uint64, copy=False)
+            )
         return self._memory
 
     # Below: how runs are written
@@ -210,9 +232,7 @@ class IdRuns:
             memory.filtered = np.append(memory.filtered, np.uint64(run))
             memory.filters = np.vstack((memory.filters, filter_))
         else:
-            at = np.searchsorted(memory.heads, entries[:, 0])
-            memory.heads = np.insert(memory.heads, at, entries[:, 0])
-            memory.runs = np.insert(memory.runs, at, np.uint64(run))
+            memory.heads(size).add(run, entries[:, 0])
         kept = filter_.astype("<u8").tobytes()
         self._ask(_ADD_RUN, (run, one.bits, size, one.last_seq, kept, _sum(run, kept)))
         parts = [data[start:end] for start, end in pairwise(edges.tolist())]
@@ -223,8 +243,7 @@ class IdRuns:
         """Write one run in place of these."""
         runs, memory = self._current(), self._remembered()
         entries = np.concatenate([self._entries_of(run, runs[run]) for run in merged])
-        is_other = ~np.isin(memory.runs, np.array(merged, np.uint64))
-        memory.heads, memory.runs = memory.heads[is_other], memory.runs[is_other]
+        memory.heads(runs[merged[0]].size).drop(np.array(merged, np.uint64))
         self._write(entries[entries[:, 2] > pruned], memory)
         for run in merged:
             self._drop(run)
@@ -254,6 +273,13 @@ def _to_merge(runs: Mapping[int, IdRun]) -> list[int]:
         if sum(runs[run].size for run in found) >= 1 << (level + 1) * LEVEL_BITS:
             return found
     return []
+
+
+def _in_order(found: Mapping[int, Numbers]) -> _Heads:
+    heads = np.concatenate([_no_numbers(0), *found.values()])
+    runs = np.repeat(np.array([*found], np.uint64), [len(of_run) for of_run in found.values()])
+    order = np.argsort(heads, kind="stable")
+    return _Heads(heads[order], runs[order])
 
 
 def _part_of(heads: Numbers, run: int, bits: int) -> Numbers:
