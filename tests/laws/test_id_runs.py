@@ -34,7 +34,8 @@ class Runs:
 
     def __init__(self) -> None:
         self.shell = sqlite3.connect(":memory:", isolation_level=None)
-        self.shell.execute("CREATE TABLE id_runs (run INTEGER PRIMARY KEY, bits, size, last_seq, filter, crc)")
+        columns = "crc, bits, size, last_seq, filter_crc, filter"
+        self.shell.execute(f"CREATE TABLE id_runs (run INTEGER PRIMARY KEY, {columns})")
         self.shell.execute("CREATE TABLE id_parts (part INTEGER PRIMARY KEY, data, crc)")
         self.writer, self.reader = self.opened(is_writer=True), self.opened(is_writer=False)
 
@@ -138,6 +139,12 @@ def test_a_digest_is_the_one_that_is_kept_of_a_pruned_id():
         ("UPDATE id_parts SET data = zeroblob(length(data))", r"part \d+ of the index of ids has changed"),
         ("DELETE FROM id_parts", "parts of the index of ids are missing"),
         ("UPDATE id_runs SET filter = zeroblob(length(filter))", "filter of run 1"),
+        ("UPDATE id_runs SET bits = bits - 1", "run 1 of the index of ids has changed"),
+        ("UPDATE id_runs SET size = 1", "run 1 of the index of ids has changed"),
+        ("UPDATE id_runs SET last_seq = 1", "run 1 of the index of ids has changed"),
+        ("UPDATE id_runs SET filter_crc = 1", "run 1 of the index of ids has changed"),
+        ("UPDATE id_runs SET run = 1 << 40", "run 1099511627776 of the index of ids has changed"),
+        ("DELETE FROM id_runs", "run 1 of the index of ids is missing"),
     ],
 )
 def test_damage_is_told(damage, words):
@@ -148,6 +155,22 @@ def test_damage_is_told(damage, words):
         runs.shell.execute(damage)
         with pytest.raises(StorageError, match=words):
             runs.opened(is_writer=True).places("payment", ["p-7"])
+
+
+@pytest.mark.parametrize("damage", ["DELETE FROM id_runs WHERE run = 2", "UPDATE id_runs SET size = 1 WHERE run = 2"])
+def test_a_lost_or_changed_run_is_damage_of_the_log_and_no_batch_is_taken(tmp_path, damage):
+    path = tmp_path / "log.db"
+    with closing(SqliteLog(path)) as log:
+        for first in (1, 301, 601):
+            log.append(payments(first, 300))
+        assert log.damage(60) == ""
+    with closing(sqlite3.connect(path)) as shell:
+        shell.execute(damage)
+        shell.commit()
+    with closing(SqliteLog(path)) as log, closing(SqliteLog(path, read_only=True)) as reader:
+        assert "run 2 of the index of ids" in reader.damage(60)
+        with pytest.raises(StorageError, match="run 2 of the index of ids"):
+            log.append(payments(901, 1))
 
 
 def test_an_id_is_unique_among_frames_rows_and_the_batch_itself(tmp_path):

@@ -37,14 +37,16 @@ CREATE INDEX event_frames_with_controls ON event_frames (seq) WHERE controls > 0
 
 -- The ids of the records in frames, as events_by_id has those of rows: as sorted runs, each the ids of one batch or of
 -- several that were merged. `bits`: a run is cut into parts by so many first bits of its digests. `size`: how many ids it
--- has. `filter`: of a large run, bits that tell most ids that it does not have.
+-- has. `filter`: of a large run, bits that tell most ids that it does not have. `crc` is that of all
+-- other columns, for the filter by its own.
 CREATE TABLE id_runs (
-    run      INTEGER PRIMARY KEY,
-    bits     INTEGER NOT NULL,
-    size     INTEGER NOT NULL,
-    last_seq INTEGER NOT NULL,
-    filter   BLOB    NOT NULL,
-    crc      INTEGER NOT NULL
+    run        INTEGER PRIMARY KEY,
+    crc        INTEGER NOT NULL,
+    bits       INTEGER NOT NULL,
+    size       INTEGER NOT NULL,
+    last_seq   INTEGER NOT NULL,
+    filter_crc INTEGER NOT NULL,
+    filter     BLOB    NOT NULL
 );
 
 -- `part`: its run times 2^32, and the first bits. `data` has 22 bytes an id: the digest that pruned_ids has, and the place.

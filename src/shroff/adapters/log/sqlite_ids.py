@@ -28,14 +28,22 @@ YOUNG: Final = FINAL >> LEVEL_BITS  # ids of smaller runs are remembered apart, 
 _PART: Final = 32  # ids in a part at least, on average
 _ENTRY: Final = 22  # bytes: two halves of the digest and the first six bytes of a sequence number, the smallest first
 _AT_ONCE: Final = 4_096  # parts of one question
+_RUNS_END: Final = 1 << 31  # of their numbers: the key of a part has 63 bits
 _FILTER_WORDS: Final = FINAL >> 2
 _SHIFTS: Final = np.arange(34, 64, 6, dtype=np.uint64)
 
-_RUNS: Final = "SELECT run, bits, size, last_seq FROM id_runs ORDER BY run"
-_FILTERS: Final = "SELECT run, filter, crc FROM id_runs WHERE size >= ? ORDER BY run"
+_RUNS: Final = "SELECT run, crc, bits, size, last_seq, filter_crc FROM id_runs ORDER BY run"
+_FILTERS: Final = "SELECT run, filter FROM id_runs WHERE size >= ? ORDER BY run"
+_MISSING: Final = (  # runs of which there are parts only: looks at the first part of each
+    "WITH RECURSIVE firsts(part) AS (SELECT min(part) FROM id_parts UNION ALL"
+    " SELECT (SELECT min(part) FROM id_parts WHERE part > firsts.part | 4294967295) FROM firsts WHERE part NOT NULL)"
+    " SELECT part >> 32 FROM firsts WHERE part NOT NULL AND part >> 32 NOT IN (SELECT run FROM id_runs) LIMIT 1"
+)
 _PARTS: Final = "SELECT part, data, crc FROM json_each(?) CROSS JOIN id_parts ON part = value"
 _PARTS_OF: Final = "SELECT part, data, crc FROM id_parts WHERE part >= ? AND part < ? ORDER BY part"
-_ADD_RUN: Final = "INSERT INTO id_runs (run, bits, size, last_seq, filter, crc) VALUES (?, ?, ?, ?, ?, ?)"
+_ADD_RUN: Final = (
+    "INSERT INTO id_runs (run, crc, bits, size, last_seq, filter_crc, filter) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 _ADD_PARTS: Final = Statement("INSERT INTO id_parts (part, data, crc) VALUES ", "(?, ?, ?)")
 _DROP: Final = ("DELETE FROM id_runs WHERE run = ?", "DELETE FROM id_parts WHERE part >= ? AND part < ?")
 
@@ -47,6 +55,11 @@ class IdRun:
     bits: int
     size: int
     last_seq: int
+    filter_crc: int
+
+    def crc(self, run: int) -> int:
+        """The sum of all of it and its number."""
+        return crc32(b"%d %d %d %d %d" % (run, self.bits, self.size, self.last_seq, self.filter_crc))
 
 
 @dataclass(slots=True)
@@ -131,6 +144,15 @@ class IdRuns:
         if gone:
             self.forget()
 
+    def check(self) -> None:
+        """See that each run is as it was written, and none is missing.
+
+        Raises: StorageError where not.
+        """
+        self.forget()
+        self._current()
+        self._check_missing()
+
     def forget(self) -> None:
         """Remember nothing, as when what was written last was undone."""
         self._runs = self._memory = None
@@ -139,8 +161,19 @@ class IdRuns:
 
     def _current(self) -> dict[int, IdRun]:
         if self._runs is None or not self._is_writer:
-            self._runs = {run: IdRun(*row) for run, *row in self._ask(_RUNS, shape="iiii")}
+            runs = dict[int, IdRun]()
+            for run, crc, *row in self._ask(_RUNS, shape="iiiiii"):
+                runs[run] = one = IdRun(*row)
+                if crc != one.crc(run) or not 0 <= one.bits <= 32 or not 0 < run < _RUNS_END:
+                    raise self._damaged(f"run {run} of the index of ids has changed since it was written")
+            if self._is_writer:
+                self._check_missing()
+            self._runs = runs
         return self._runs
+
+    def _check_missing(self) -> None:
+        for (run,) in self._ask(_MISSING, shape="i"):
+            raise self._damaged(f"run {run} of the index of ids is missing")
 
     def _read(self, wanted: Numbers) -> Numbers:
         """The entries of all parts that may have one of these digests."""
@@ -202,12 +235,12 @@ class IdRuns:
             runs = self._current()
             of_young = {run: self._entries_of(run, one)[:, 0] for run, one in runs.items() if one.size < YOUNG}
             of_old = {run: self._entries_of(run, one)[:, 0] for run, one in runs.items() if YOUNG <= one.size < FINAL}
-            rows = self._ask(_FILTERS, (FINAL,), "ibi")
-            for run, data, crc in rows:
-                if crc != _sum(run, data) or len(data) != 8 * _FILTER_WORDS:
+            rows = self._ask(_FILTERS, (FINAL,), "ib")
+            for run, data in rows:
+                if runs[run].filter_crc != crc32(data) or len(data) != 8 * _FILTER_WORDS:
                     raise self._damaged(f"the filter of run {run} of the index of ids has changed since it was written")
-            filters = np.frombuffer(b"".join([data for _, data, _ in rows]), "<u8").reshape(-1, _FILTER_WORDS)
-            filtered = np.array([run for run, _, _ in rows], np.uint64)
+            filters = np.frombuffer(b"".join([data for _, data in rows]), "<u8").reshape(-1, _FILTER_WORDS)
+            filtered = np.array([run for run, _ in rows], np.uint64)
             self._memory = _Memory(
                 _in_order(of_young), _in_order(of_old), filtered, filters.astype(np.uint64, copy=False)
             )
@@ -220,9 +253,9 @@ class IdRuns:
         runs, size = self._current(), len(entries)
         run = max(runs, default=0) + 1
         entries = entries[np.argsort(entries[:, 0], kind="stable")]
-        one = IdRun(max((size // _PART).bit_length() - 1, 0), size, int(entries[:, 2].max()))
-        keys = _part_of(entries[:, 0], run, one.bits)
-        every = (run << 32) + np.arange((1 << one.bits) + 1)
+        bits = max((size // _PART).bit_length() - 1, 0)
+        keys = _part_of(entries[:, 0], run, bits)
+        every = (run << 32) + np.arange((1 << bits) + 1)
         edges = np.searchsorted(keys, every.astype(np.uint64)) * _ENTRY
         data = entries.astype("<u8").view(np.uint8).reshape(size, 24)[:, :_ENTRY].tobytes()
         filter_ = _no_numbers(_FILTER_WORDS if size >= FINAL else 0)
@@ -234,7 +267,8 @@ class IdRuns:
         else:
             memory.heads(size).add(run, entries[:, 0])
         kept = filter_.astype("<u8").tobytes()
-        self._ask(_ADD_RUN, (run, one.bits, size, one.last_seq, kept, _sum(run, kept)))
+        one = IdRun(bits, size, int(entries[:, 2].max()), crc32(kept))
+        self._ask(_ADD_RUN, (run, one.crc(run), bits, size, one.last_seq, one.filter_crc, kept))
         parts = [data[start:end] for start, end in pairwise(edges.tolist())]
         self._run(_ADD_PARTS, [(key, part, _sum(key, part)) for key, part in zip(every.tolist(), parts, strict=False)])
         runs[run] = one

@@ -139,7 +139,7 @@ class SqliteQuestions(FrameQuestions):
         return super().pruned_to() if self._tables >= STUCK_SINCE else 0
 
     def damage(self, within_s: float) -> str:
-        """Damage that SQLite's own check finds in the file: the form of its pages first, then what indexes say."""
+        """Damage that SQLite's own check finds in the file, and lost or changed runs of ids: pages first."""
         end_s = time.monotonic() + within_s
         connection = self._usable()
         connection.set_progress_handler(lambda: time.monotonic() > end_s, _STEPS)
@@ -153,6 +153,10 @@ class SqliteQuestions(FrameQuestions):
                 return str(storage_error(error, self.path))
         finally:
             connection.set_progress_handler(None, 0)
+        try:
+            self._ids.check()
+        except StorageError as error:
+            return str(error)
         return ""
 
     # Below: how rows are asked for
