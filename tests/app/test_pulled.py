@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -179,6 +180,15 @@ def test_ids_of_a_tables_rows_made_of_file_and_number_are_refused_in_their_place
     assert (problem.file, problem.path) == ("events.yaml", "payment.from.json.id")
     assert "row.file and row.number in an id: a row of the source 'core' may have another" in problem.message
     assert "Use a column that identifies the row" in problem.hint
+    assert "row.file and row.number always mean the place of the row: a column named file or" in problem.hint
+    assert problem.hint.endswith("If the source has no payment events, list its types in its `events:`.")
+    own = core.removeprefix("sources: { ").removesuffix(" }\n")
+    (bank / "shroff.yaml").write_text(f"{FILES['shroff.yaml']}sources: {{ {own}, {own.replace('core:', 'copy:')} }}\n")
+    assert [re.findall("source '(.*?)'", one.message) for one in app.open(bank).check().errors] == [["core"], ["copy"]]
+    named = core.replace(" } } }", " }, events: [payment] } }")
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + named)
+    assert "`events:`" not in app.open(bank).check().errors[0].hint
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + core)
     with pytest.raises(DefinitionError, match=r"events.yaml:[0-9]+:[0-9]+ payment.from.json.id: row.file and"):
         sync(bank, "core")
     (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + core.replace(" } } }", " }, events: [label] } }"))

@@ -6,7 +6,7 @@ A name that nothing has would be found out by whoever reads from a source or a s
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from shroff import config
 from shroff.app.lakes import lake_mistake
@@ -20,6 +20,10 @@ from shroff.project.settings.sources import SKIP, NamedSource
 from shroff.project.settings.systems import Systems
 
 _Found = Iterator[tuple[tuple[str, ...], str, str, Collection[str]]]  # a path, a name, what it is, and those there are
+_CURE: Final = (
+    "Use a column that identifies the row, such as row.id. row.file and row.number always mean the place of the row:"
+    " a column named file or number needs another name, for example by a view."
+)
 
 
 def name_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
@@ -37,17 +41,21 @@ def name_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
 
 def id_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
     """A problem for each id in events.yaml that would be another one when its source gives the row again."""
-    found, types = dict[tuple[str, ...], tuple[str, str]](), {**events.types, LABEL: events.label}
+    found, types = list[tuple[tuple[str, ...], str, str, str]](), {**events.types, LABEL: events.label}
     for source in (*systems.pulled.values(), *systems.sources.values()):
         changing, words = _changing(source)
         fed = {*(source.events or events.types), source.others} & types.keys() if changing else ()
-        for name in fed:
+        for name in sorted(fed):
             field = "event" if name == LABEL else types[name].id_field
             if read := [one for one in place_values(types[name], field) if one in changing]:
-                found[name, "from", "json", field] = (f"{' and '.join(read)} in an id: {words}.", source.name)
+                mistake = f"{' and '.join(read)} in an id: {words}."
+                found.append(((name, "from", "json", field), source.name, mistake, _cures(source, name)))
     tree = yamltext.read(text, "events.yaml", []) if found else None
-    hint = "Use a column that identifies the row, such as row.id."
-    return [_problem(tree, path, name, words, hint) for path, (words, name) in found.items()]
+    return [_problem(tree, *one) for one in found]
+
+
+def _cures(source: NamedSource, event: str) -> str:
+    return _CURE if source.events else f"{_CURE} If the source has no {event} events, list its types in its `events:`."
 
 
 def _changing(source: NamedSource) -> tuple[Collection[str], str]:
