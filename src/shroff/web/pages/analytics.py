@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -25,7 +25,7 @@ from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.charts.bars import Bars, bars_of, day_text, signed_bars, with_open_end
+from shroff.web.pages.charts.bars import Bars, bars_of, day_text, signed_bars, with_open
 from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import page
 from shroff.web.pages.words import sentence
@@ -146,10 +146,14 @@ def day_of(text: str) -> date | None:
 
 
 def _is_open(project: Project, question: CountQuestion) -> Callable[[date], bool]:
-    """Tells of a day of the counts, or of a week by its first day, whether it has begun and is not over."""
+    """Tells of a day of the counts, or of a week by its first day, whether it has begun and is not over.
+
+    None is open where the counts end before today: they no longer grow.
+    """
     today = datetime.fromtimestamp(project.opened.now_ms() / 1_000, zone_named(question.zone)).date()
     days = 7 if question.by == WEEK else 1
-    return lambda day: day <= today < day + timedelta(days)
+    grows = question.end_date is None or question.end_date >= today
+    return lambda day: grows and day <= today < day + timedelta(days)
 
 
 def _chart(found: Sequence[EventCount], by: str, is_open: Callable[[date], bool] | None) -> Bars | None:
@@ -159,18 +163,15 @@ def _chart(found: Sequence[EventCount], by: str, is_open: Callable[[date], bool]
         days[one.day] += one.count
     if not days or is_open is None:
         return None
-    chart = _bars(days, by)
-    return with_open_end(chart) if chart is not None and is_open(max(days)) else chart
-
-
-def _bars(days: Mapping[date, int], by: str) -> Bars | None:
     if by == WEEK:
         weeks = sorted(days)
         labels = [f"Week of {day_text(week.toordinal() - _EPOCH)}" for week in weeks]
-        return signed_bars(labels, [Decimal(days[week]) for week in weeks], [False] * len(weeks))
-    first, last = min(days), max(days)
-    whole = [days.get(date.fromordinal(at), 0) for at in range(first.toordinal(), last.toordinal() + 1)]
-    return bars_of(first.toordinal() - _EPOCH, whole)
+        chart = signed_bars(labels, [Decimal(days[week]) for week in weeks], [False] * len(weeks))
+        return None if chart is None else with_open(chart, [is_open(week) for week in weeks])
+    first, last = min(days).toordinal(), max(days).toordinal()
+    whole = [date.fromordinal(at) for at in range(first, last + 1)]
+    chart = bars_of(first - _EPOCH, [days.get(day, 0) for day in whole])
+    return None if chart is None else with_open(chart, [is_open(day) for day in whole])
 
 
 def rows_path(one: EventCount, question: CountQuestion) -> str:

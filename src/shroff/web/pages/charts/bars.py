@@ -53,6 +53,11 @@ class Bars:
     last: str
     each: str
 
+    @property
+    def open(self) -> ChartBar | None:
+        """The column whose time is not over."""
+        return next((bar for bar in self.bars if bar.is_open), None)
+
 
 def bars_of(first_day: int, whole: Sequence[int], frauds: Sequence[int] = ()) -> Bars | None:
     """Counts of days, those of several days together where there are many; None where there are none.
@@ -112,10 +117,19 @@ def signed_bars(labels: Sequence[str], values: Sequence[Decimal], unknown: Seque
     return Bars(bars, ticks, zero, labels[0], labels[-1], "week")
 
 
-def with_open_end(chart: Bars) -> Bars:
-    """The chart with its last column marked: its time is not over, so what stands there still grows."""
-    *others, last = chart.bars
-    return replace(chart, bars=[*others, replace(last, says=f"{last.says} so far", is_open=True)])
+def with_open(chart: Bars, is_open: Sequence[bool]) -> Bars:
+    """The chart with the columns marked whose time is not over: their values still grow.
+
+    Args:
+        is_open: Of each day or week from the first on; a column of several days is open where one of them is.
+    """
+    size = -(-len(is_open) // len(chart.bars))
+    marks = [any(is_open[at : at + size]) for at in range(0, len(is_open), size)]
+    bars = [
+        replace(bar, says=f"{bar.says} so far", is_open=True) if mark else bar
+        for bar, mark in zip(chart.bars, marks, strict=True)
+    ]
+    return replace(chart, bars=bars)
 
 
 def day_text(day: int) -> str:
