@@ -85,12 +85,13 @@ def test_places_are_those_of_a_dictionary(given_, length, random):
             runs.writer.add(ids, seqs, pruned)
             if what == "undo":
                 runs.shell.execute("ROLLBACK")
-                runs.writer.forget()
+                runs.writer.undone()
                 continue
             if what == "prune":
                 pruned = random.randint(pruned, last)
                 runs.writer.prune(pruned)
             runs.shell.execute("COMMIT")
+            runs.writer.committed()
             last += count
             new = {(t, id_): seq for t in ids for id_, seq in zip(ids[t], seqs[t], strict=True)}
             expected = {name: seq for name, seq in (expected | new).items() if seq > pruned}
@@ -121,6 +122,45 @@ def test_what_a_small_run_changes_in_memory_does_not_grow_with_the_ids():
         assert len(memory.young.heads) == 200
         runs.writer.add({"payment": [f"p-{seq}" for seq in range(3_201, 3_261)]}, {"payment": range(3_201, 3_261)}, 0)
         assert (len(memory.young.heads), len(memory.old.heads)) == (0, 3_260)
+
+
+def test_a_list_that_is_changed_is_looked_for_as_it_is_then():
+    with closing((runs := Runs()).shell):
+        runs.writer.add({"payment": ["p-1"]}, {"payment": [1]}, 0)
+        ids = ["p-1"]
+        assert runs.writer.places("payment", ids) == {"p-1": 1}
+        ids[0] = "p-2"
+        assert runs.writer.places("payment", ids) == {}
+
+
+def test_of_each_part_only_the_wanted_entries_are_kept():
+    with patch.multiple(sqlite_ids, **SMALL), closing((runs := Runs()).shell):
+        names = [f"p-{seq}" for seq in range(1, 201)]
+        runs.writer.add({"payment": names}, {"payment": range(1, 201)}, 0)
+        for one in (runs.writer, runs.reader):
+            assert len(one._read(one._digests("payment", names[:50]))) == 50
+
+
+def test_a_sequence_number_that_does_not_fit_is_refused():
+    with closing((runs := Runs()).shell):
+        with pytest.raises(StorageError, match="below 281474976710656"):
+            runs.writer.add({"payment": ["p-1"]}, {"payment": [1 << 48]}, 0)
+        runs.writer.add({"payment": ["p-1"]}, {"payment": [(1 << 48) - 1]}, 0)
+        assert runs.writer.places("payment", ["p-1"]) == {"p-1": (1 << 48) - 1}
+
+
+def test_only_undoing_what_changed_runs_makes_the_writer_read_them_again():
+    with patch.multiple(sqlite_ids, **SMALL), closing((runs := Runs()).shell):
+        for first in (1, 101, 201):
+            seqs = range(first, first + 100)
+            runs.writer.add({"payment": [f"p-{seq}" for seq in seqs]}, {"payment": seqs}, 0)
+        runs.writer.committed()
+        memory = runs.writer._memory
+        runs.writer.undone()
+        runs.writer.prune(150)
+        assert (runs.writer._memory, len(memory.filtered)) == (memory, 2)
+        runs.writer.undone()
+        assert runs.writer._memory is None
 
 
 def test_a_digest_is_the_one_that_is_kept_of_a_pruned_id():

@@ -29,6 +29,7 @@ _PART: Final = 32  # ids in a part at least, on average
 _ENTRY: Final = 22  # bytes: two halves of the digest and the first six bytes of a sequence number, the smallest first
 _AT_ONCE: Final = 4_096  # parts of one question
 _RUNS_END: Final = 1 << 31  # of their numbers: the key of a part has 63 bits
+_SEQS_END: Final = 1 << 48
 _FILTER_WORDS: Final = FINAL >> 2
 _SHIFTS: Final = np.arange(34, 64, 6, dtype=np.uint64)
 
@@ -111,9 +112,10 @@ class IdRuns:
         is_writer: bool,
     ) -> None:
         self._ask, self._run, self._damaged, self._is_writer = ask, write, damaged, is_writer
+        self._is_changed = False  # by what is not committed
         self._runs: dict[int, IdRun] | None = None
         self._memory: _Memory | None = None
-        self._digested: tuple[str, Sequence[str], Numbers] = ("", (), _no_numbers(0, 2))
+        self._digested: tuple[str, tuple[str, ...], Numbers] = ("", (), _no_numbers(0, 2))
 
     def places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         """Where the records of one type with these ids stand; some may be pruned by now.
@@ -121,8 +123,7 @@ class IdRuns:
         Cost: of the writer 1 µs an id that is not there and 6 one that is, of a reader 0.2 ms each.
         """
         wanted = self._digests(type, ids)
-        parts = self._read(wanted)
-        found = parts[np.isin(parts[:, 0], wanted[:, 0])].tolist() if len(parts) else []
+        found = self._read(wanted).tolist()
         if not found:
             return {}
         names = dict(zip(map(tuple, wanted.tolist()), ids, strict=True))
@@ -139,10 +140,8 @@ class IdRuns:
     def prune(self, upto: int) -> None:
         """Drop the runs of which nothing is left."""
         gone = [run for run, one in self._current().items() if one.last_seq <= upto]
-        for run in gone:
-            self._drop(run)
         if gone:
-            self.forget()
+            self._drop(gone)
 
     def check(self) -> None:
         """See that each run is as it was written, and none is missing.
@@ -154,8 +153,18 @@ class IdRuns:
         self._check_missing()
 
     def forget(self) -> None:
-        """Remember nothing, as when what was written last was undone."""
+        """Remember nothing."""
         self._runs = self._memory = None
+
+    def committed(self) -> None:
+        """What was written stays."""
+        self._is_changed = False
+
+    def undone(self) -> None:
+        """What was written since the last commit is gone."""
+        if self._is_changed:
+            self.forget()
+        self._is_changed = False
 
     # Below: what is in the file
 
@@ -176,16 +185,21 @@ class IdRuns:
             raise self._damaged(f"run {run} of the index of ids is missing")
 
     def _read(self, wanted: Numbers) -> Numbers:
-        """The entries of all parts that may have one of these digests."""
+        """The entries whose digests have one of these first halves."""
         while runs := self._current():
-            keys = self._keys(wanted, runs).tolist()
-            asked = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
-            rows = [row for some in asked for row in self._ask(_PARTS, (str(some),), "ibi")]
-            if len(rows) == len(keys):
-                return self._entries(rows)
+            keys, missing = self._keys(wanted, runs).tolist(), 0
+            found = [_no_numbers(0, 3)]
+            for start in range(0, len(keys), _AT_ONCE):
+                asked = keys[start : start + _AT_ONCE]
+                rows = self._ask(_PARTS, (str(asked),), "ibi")
+                entries = self._entries(rows)
+                found.append(entries[np.isin(entries[:, 0], wanted[:, 0])])
+                missing += len(asked) - len(rows)
+            if not missing:
+                return np.concatenate(found)
             self.forget()
             if self._current() == runs:  # not merged meanwhile
-                raise self._damaged(f"{len(keys) - len(rows)} parts of the index of ids are missing")
+                raise self._damaged(f"{missing} parts of the index of ids are missing")
         return _no_numbers(0, 3)
 
     def _keys(self, wanted: Numbers, runs: Mapping[int, IdRun]) -> Numbers:
@@ -250,6 +264,9 @@ class IdRuns:
 
     def _write(self, entries: Numbers, memory: _Memory) -> None:
         """Write a run, and remember it."""
+        if int(entries[:, 2].max()) >= _SEQS_END:
+            raise StorageError(f"The index of ids takes sequence numbers below {_SEQS_END}")
+        self._is_changed = True
         runs, size = self._current(), len(entries)
         run = max(runs, default=0) + 1
         entries = entries[np.argsort(entries[:, 0], kind="stable")]
@@ -277,23 +294,32 @@ class IdRuns:
         """Write one run in place of these."""
         runs, memory = self._current(), self._remembered()
         entries = np.concatenate([self._entries_of(run, runs[run]) for run in merged])
-        memory.heads(runs[merged[0]].size).drop(np.array(merged, np.uint64))
         self._write(entries[entries[:, 2] > pruned], memory)
-        for run in merged:
-            self._drop(run)
+        self._drop(merged)
 
-    def _drop(self, run: int) -> None:
-        self._ask(_DROP[0], (run,))
-        self._ask(_DROP[1], (run << 32, (run + 1) << 32))
-        del self._current()[run]
+    def _drop(self, gone: Sequence[int]) -> None:
+        self._is_changed = True
+        runs, memory = self._current(), self._remembered()
+        numbers = np.array(gone, np.uint64)
+        if any(runs[run].size < YOUNG for run in gone):
+            memory.young.drop(numbers)
+        if any(runs[run].size >= YOUNG for run in gone):
+            memory.old.drop(numbers)
+        is_other = ~np.isin(memory.filtered, numbers)
+        if not is_other.all():
+            memory.filtered, memory.filters = memory.filtered[is_other], memory.filters[is_other]
+        for run in gone:
+            self._ask(_DROP[0], (run,))
+            self._ask(_DROP[1], (run << 32, (run + 1) << 32))
+            del runs[run]
 
     def _digests(self, type: str, ids: Sequence[str]) -> Numbers:
         """Both halves of what `rows.id_digest` gives of each; a batch is looked for before it is written."""
-        if self._digested[0] != type or self._digested[1] != ids:
-            name = type.encode()
-            head = b"%d:%s" % (len(name), name)
-            whole = b"".join([blake2b(head + id_.encode(), digest_size=16).digest() for id_ in ids])
-            self._digested = type, ids, np.frombuffer(whole, ">u8").astype(np.uint64).reshape(-1, 2)
+        if self._digested[:2] != (type, names := tuple(ids)):
+            encoded = type.encode()
+            head = b"%d:%s" % (len(encoded), encoded)
+            whole = b"".join([blake2b(head + id_.encode(), digest_size=16).digest() for id_ in names])
+            self._digested = type, names, np.frombuffer(whole, ">u8").astype(np.uint64).reshape(-1, 2)
         return self._digested[2]
 
 
