@@ -126,8 +126,8 @@ def test_what_a_small_run_changes_in_memory_does_not_grow_with_the_ids():
 
 def test_a_list_that_is_changed_is_looked_for_as_it_is_then():
     with closing((runs := Runs()).shell):
-        runs.writer.add({"payment": ["p-1"]}, {"payment": [1]}, 0)
         ids = ["p-1"]
+        runs.writer.add({"payment": ids}, {"payment": [1]}, 0)
         assert runs.writer.places("payment", ids) == {"p-1": 1}
         ids[0] = "p-2"
         assert runs.writer.places("payment", ids) == {}
