@@ -9,12 +9,14 @@ from collections import Counter
 from decimal import Decimal
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.events import intake as intake_module
 from shroff.events.avro.plain import _cents
+from shroff.events.avro.schema import schema_name_of
 from shroff.events.avro.wire import AvroDecoder, AvroEncoder
 from shroff.events.definitions import Events, EventType, Field, Settings
 from shroff.events.event import YEAR_10000_MS, Codec
@@ -38,6 +40,7 @@ from shroff.language.types import (
     number,
 )
 from shroff.log.columns import lines as line_runs
+from shroff.log.columns import record_kernel
 from shroff.log.columns.lines import EventRun
 from shroff.log.columns.read_lines import kernels
 from shroff.streams.source import Taken
@@ -185,6 +188,7 @@ def test_the_short_way_gives_what_the_door_gives_for_any_writer(found):
 
 LIKELY = [
     *(("text", "string"), ("text", "enum"), ("pair", "string"), ("open", "enum"), ("boolean", "boolean")),
+    *(("text", "letters"), ("open", "letters")),
     *(("integer", "int"), ("integer", "long"), ("time", "millis"), ("time", "micros"), ("time", "local")),
     *(
         ("money", one)
@@ -198,6 +202,7 @@ MANY = {
     "fixed": (FIXED, st.integers(-(10**18), 10**18).map(lambda units: Decimal(units).scaleb(-2))),
     "float": ("float", st.integers(-14_000_000, 14_000_000).map(lambda cents: cents / 100) | st.floats(width=32)),
     "double": ("double", st.integers(-(10**9), 10**9).map(lambda units: units / 1_000) | st.floats()),
+    "letters": ({"type": "enum", "name": "l", "symbols": ["a", "b" * 90]}, st.sampled_from(["a", "b" * 90])),
     "string": ("string", st.sampled_from(["a", "x\\y", "é", "12.30", "", 'a","f0":"b', "\n", "x" * 9]) | TEXTS),
 }
 
@@ -211,7 +216,7 @@ def writers(draw):
 
 
 def sent_by(registry, fields, more, nullable, drawn, draw, name):
-    """Some messages of a writer, a few of them damaged."""
+    """Some messages of a writer, a few of them damaged; `name` is that of its schema."""
     theirs = [("id", "string"), ("at", {"type": "long", "logicalType": "timestamp-millis"})]
     values = {"id": TEXTS, "at": st.integers(0, 10**12)}
     for at, kind in enumerate([*(kind for _, kind in fields), *more]):
@@ -221,7 +226,7 @@ def sent_by(registry, fields, more, nullable, drawn, draw, name):
         theirs.append((named, drawn.choice([["null", type_], [type_, "null"]]) if nullable[at] else type_))
         values[named] = strategy | st.none() if nullable[at] else strategy
     drawn.shuffle(theirs)
-    id_ = registry.register(name, json.dumps(record(*theirs)))
+    id_ = registry.register(str(drawn.random()), json.dumps(record(*theirs, name=name)))
     schema = record(*((one, unlogical(type_)) for one, type_ in theirs))
     for _ in range(drawn.randint(1, 4)):
         whole = message(id_, schema, {one: draw(strategy) for one, strategy in values.items()})
@@ -230,7 +235,10 @@ def sent_by(registry, fields, more, nullable, drawn, draw, name):
 
 @st.composite
 def polls(draw):
-    """An event type, and messages of two writers of it, which take turns."""
+    """An event type beside a plainer one, and messages of two writers of it, which take turns.
+
+    Their schemas may be those of our own types by their names, whatever their fields are; so any may be either type.
+    """
     registry, (fields, *own) = MemoryRegistry(), draw(writers())
     bounds = Bounds((), -(10**6), 10**9) if draw(st.booleans()) else None
     shapes = [
@@ -244,23 +252,45 @@ def polls(draw):
         is_decided=True,
         fields=(Field("id", FieldType(TEXT)), Field("at", FieldType(TIME)), *named),
     )
-    found = [*sent_by(registry, fields, *own, draw, "one")]
+    as_type = draw(st.sampled_from(["payment", "payment", None]))
+    ours = [schema_name_of(one, SETTINGS) for one in ("payment", "payment", "payment", "ping")]
+    names = ["bank.payment"] if as_type else ours
+    found = [*sent_by(registry, fields, *own, draw, draw(st.sampled_from(names)))]
     if draw(st.booleans()):
-        found += sent_by(registry, fields[:1], *draw(writers())[1:], draw, "two")
+        found += sent_by(registry, fields[:1], *draw(writers())[1:], draw, draw(st.sampled_from(names)))
         own[-1].shuffle(found)
-    return registry, Events({"payment": type_}), found
+    ping = EventType("ping", "id", "at", is_decided=True, fields=type_.fields[:2])
+    return registry, Events({"payment": type_, "ping": ping}), found, as_type
 
 
-def as_told(registry, events, messages, *, in_runs):
+def as_told(registry, events, messages, as_type="payment", *, in_runs):
     """What the door of a live source makes of messages; and whether it read them as a run."""
     definitions = SimpleNamespace(events=events, settings=SETTINGS)
     inflow = Inflow(Intake(events, SETTINGS, None), definitions, lambda: 10**11, is_live=True, in_runs=in_runs)
-    decoder = AvroDecoder(registry, events, "payment", settings=SETTINGS)
+    decoder = AvroDecoder(registry, events, as_type, settings=SETTINGS)
     lines = [decoder.line(at, one) for at, one in enumerate(messages)]
-    found = inflow.submissions([Taken("payments/0", "payment", "avro", lines, "")])
-    encode = Codec(events.types["payment"]).encode
-    told = [(one.event, one.event and (one.body or encode(one.event)), one.refusal, one.raw()) for one in found]
+    found = inflow.submissions([Taken("payments/0", as_type, "avro", lines, "")])
+    codecs = {name: Codec(type_) for name, type_ in events.types.items()}
+    told = [
+        (one.event, one.event and (one.body or codecs[one.event.type].encode(one.event)), one.refusal, one.raw())
+        for one in found
+    ]
     return repr(told), [one.place for one in found], found
+
+
+def guarded(write):
+    """The kernel, with a check that it writes nothing behind the room that it is given."""
+
+    def checked(*given):
+        *before, out, line_ends = given
+        wide = np.full(len(out) + 1_000, 0xAB, np.uint8)
+        end = write(*before, wide, line_ends)
+        assert (wide[len(out) :] == 0xAB).all()
+        out[:] = wide[: len(out)]
+        return end
+
+    checked.is_at_hand = True
+    return checked
 
 
 def law_of_polls(outcomes):
@@ -278,6 +308,7 @@ def law_of_polls(outcomes):
         kernel.keep()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(line_runs, "LIVE_MIN", 1)
+        patch.setattr(record_kernel, "write_records", guarded(record_kernel.write_records))
         same()
 
 
@@ -318,6 +349,39 @@ def test_each_cent_below_the_limit_comes_back_from_a_narrow_float():
         (narrow,) = struct.unpack("<f", struct.pack("<f", cents / 100))
 
         assert _cents(narrow) == cents
+
+
+# ---- what a writer's schema could do
+
+
+def ours(*fields):
+    """Events of one type, with these fields that may lack beside its id and time."""
+    named = [Field(name, FieldType(type_, True)) for name, type_ in fields]
+    plain = (Field("id", FieldType(TEXT)), Field("at", FieldType(TIME)))
+    return Events({"payment": EventType("payment", "id", "at", is_decided=True, fields=(*plain, *named))})
+
+
+def polled(registry, events, messages, as_type="payment"):
+    """What comes of messages as columns, once it was seen that it is what comes of each by itself."""
+    for kernel in kernels():
+        kernel.keep()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_runs, "LIVE_MIN", 1)
+        patch.setattr(record_kernel, "write_records", guarded(record_kernel.write_records))
+        *whole, _ = as_told(registry, events, messages, as_type, in_runs=False)
+        *columns, run = as_told(registry, events, messages, as_type, in_runs=True)
+    assert columns == whole
+    return run
+
+
+def test_symbols_that_nobody_reads_are_not_written():
+    symbol, registry = "A" * 190, MemoryRegistry()
+    schema = record(("id", "string"), ("at", "long"), ("more", {"type": "enum", "name": "e", "symbols": [symbol]}))
+
+    run = polled(registry, ours(), [sent(registry, schema, {"id": "p", "at": 5, "more": symbol})] * 2)
+
+    assert isinstance(run, EventRun)
+    assert not run.careful
 
 
 # ---- damage

@@ -11,8 +11,9 @@ from typing import Final
 import msgspec
 
 from shroff.errors import InputError, UsageError, nearest
+from shroff.events.avro.fit import fit
 from shroff.events.avro.plain import AvroReader, avro_reader
-from shroff.events.avro.schema import schema_name_of
+from shroff.events.avro.schema import Avro, schema_name_of
 from shroff.events.avro.values import schema_name
 from shroff.events.definitions import Events, EventType, Settings
 from shroff.events.event import Event
@@ -193,13 +194,13 @@ class Intake:
         as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
         return None if self._plain(as_type or "", reading) is None else self._events.types[as_type or ""]
 
-    def record_type(self, lines: Lines, source: str, as_type: str | None, schema: str) -> RecordType | None:
+    def record_type(self, lines: Lines, source: str, as_type: str | None, schema: Avro) -> RecordType | None:
         """The type of a live source's records of Avro of this schema, and its mapping, where a short way is open."""
         as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
-        name, reading = self._own(as_type, reading).get(schema, (as_type or "", reading))
+        name, reading = self._own(as_type, reading).get(schema.name, (as_type or "", reading))
         if (type_ := self._events.types.get(name)) is None or not reading.is_short or plain_reader(type_) is None:
             return None
-        return type_, reading.mappers[name]
+        return (type_, reading.mappers[name]) if fit(schema, type_, self.settings).is_readable else None
 
     def _reading(
         self, lines: Lines, source: str, as_type: str | None, seals: RedactedValues | None, *, is_default: bool

@@ -163,7 +163,7 @@ def _write_value(
 ) -> Word:
     """Write a value that stands in [first, last), or is a number; gives where it ends, -1 where it cannot be written.
 
-    One that nobody reads is only looked at as a reader would: whether it is of its type.
+    One that nobody reads is only looked at as a reader would, whether it is of its type: there is no room for it.
     """
     kind = step[KIND]
     if kind == TEXT:
@@ -172,11 +172,15 @@ def _write_value(
         for k in range(first, last):
             letter = data[k]
             plain &= (letter >= SPACE) & (letter != QUOTE) & (letter != BACKSLASH) & (letter <= most)
+        if step[FIELD] < 0:
+            return at if plain else -1
         return _write_quoted(out, at, data, first, last) if plain else -1
     if kind == SYMBOL:
         number = step[FIRST] + value
         if value < 0 or number >= step[STOP]:
             return -1
+        if step[FIELD] < 0:
+            return at
         return _write_quoted(out, at, symbols, symbol_ends[number], symbol_ends[number + 1])
     if kind == BOUNDED:
         return at if step[FIRST] <= value < step[STOP] else -1

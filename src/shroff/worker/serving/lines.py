@@ -168,7 +168,7 @@ class _Reader:
         if shape not in self._forms:
             kind = self._kind
             lines = Lines(kind.format, kind.columns, iter(()), _nothing)
-            read = self._intake.record_type(lines, kind.part, kind.type, shape.schema.name)
+            read = self._intake.record_type(lines, kind.part, kind.type, shape.schema)
             self._forms[shape] = None if read is None else record_form(shape.schema, *read)
         return self._forms[shape]
 
