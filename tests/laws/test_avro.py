@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shroff.adapters.sources.files import FileSource
 from shroff.events import intake as intake_module
 from shroff.events.avro.plain import _cents
 from shroff.events.avro.schema import schema_name_of
@@ -45,7 +46,7 @@ from shroff.log.columns.lines import EventRun
 from shroff.log.columns.read_lines import kernels
 from shroff.streams.source import Taken
 from shroff.worker.serving.lines import Inflow
-from tests.support.avros import message, project, received, record, sent, taken
+from tests.support.avros import avro_file, message, project, received, record, sent, taken
 from tests.support.effort import examples, times
 from tests.support.registry_memory import MemoryRegistry
 
@@ -382,6 +383,23 @@ def test_symbols_that_nobody_reads_are_not_written():
 
     assert isinstance(run, EventRun)
     assert not run.careful
+
+
+def test_records_of_files_are_read_as_they_stand_there(tmp_path):
+    schema = record(("at", "long"), ("x", "int"), ("y", "bytes"), ("id", "string"), ("z", "bytes"))
+    row = {"at": 5, "x": 0, "y": b"?H" + b"W" * 36 + b"0", "id": "ab", "z": b"q" * 15}  # its JSON is a record, too
+    path = avro_file(tmp_path / "payments.avro", schema, [row] * 3)
+    source, events = FileSource([path], "payment", "avro"), ours()
+    source.start({})
+    intake = Intake(events, SETTINGS, None)
+    definitions = SimpleNamespace(events=events, settings=SETTINGS)
+    for kernel in kernels():
+        kernel.keep()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(line_runs, "LIVE_MIN", 1)
+        found = Inflow(intake, definitions, lambda: 10**11, is_live=False).submissions(source.poll(9, 0))
+
+    assert [one.event.values for one in found] == [("ab", 5)] * 3
 
 
 # ---- damage

@@ -197,7 +197,8 @@ class Intake:
     def record_type(self, lines: Lines, source: str, as_type: str | None, schema: Avro) -> RecordType | None:
         """The type of a live source's records of Avro of this schema, and its mapping, where a short way is open."""
         as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
-        name, reading = self._own(as_type, reading).get(schema.name, (as_type or "", reading))
+        own = {} if lines.columns is not None else self._own(as_type, reading)
+        name, reading = own.get(schema.name, (as_type or "", reading))
         if (type_ := self._events.types.get(name)) is None or not reading.is_short or plain_reader(type_) is None:
             return None
         return (type_, reading.mappers[name]) if fit(schema, type_, self.settings).is_readable else None

@@ -44,6 +44,11 @@ class Line(msgspec.Struct, eq=False, gc=False):
         return self.where or place_of(self.number, self.line)
 
     @property
+    def has_bytes(self) -> bool:
+        """Whether `raw` is what was read, and not made of the columns."""
+        return self._raw is not None
+
+    @property
     def raw(self) -> bytes:
         return kept_bytes(canonical_json(self.columns)) if self._raw is None else self._raw
 

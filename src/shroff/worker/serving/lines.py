@@ -93,7 +93,7 @@ class Inflow:
         """The type that all of these lines are read as, None where they are not read so; of Avro, the forms too."""
         readers, records = [self._reader(taken) for taken in found], None
         types: list[EventType | None] = [reader.short for reader in readers]
-        if all(taken.format == "avro" for taken in found):
+        if all(taken.format == "avro" and taken.columns is None for taken in found):
             pairs = zip(readers, found, strict=True)
             records = [reader.record_form(line) for reader, taken in pairs for line in taken.lines]
             types = [form.type for form in records if form is not None]
@@ -162,8 +162,8 @@ class _Reader:
         self._read = self._begun()
 
     def record_form(self, line: Line) -> RecordForm | None:
-        """How compiled code reads a record of Avro; None where it does not."""
-        if type(line) is not AvroLine or (shape := line.shape) is None:
+        """How compiled code reads a record of Avro; None where it does not, such as of a file, which has no bytes."""
+        if type(line) is not AvroLine or not line.has_bytes or (shape := line.shape) is None:
             return None
         if shape not in self._forms:
             kind = self._kind
