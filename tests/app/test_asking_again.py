@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -363,3 +364,8 @@ def test_a_model_with_failed_gates_raises_no_alert_once_it_is_promoted_with_a_wa
     assert look_at_store(app.open(tmp_path)).gates == {("payment", "m-1"): 0}
     assert run(["-C", str(tmp_path), "models", "list"]) == 0
     assert f"waived: {failed.name}" in capsys.readouterr().out
+    written = (tmp_path / FILE).read_text()
+    (tmp_path / FILE).write_text(re.sub(r'"waived": \[.*?\]', '"waived": []', written, flags=re.DOTALL))
+    assert look_at_store(app.open(tmp_path)).gates == {("payment", "m-1"): 1}, "nobody waived it"
+    assert run(["-C", str(tmp_path), "models", "list"]) == 0
+    assert f"failed: {failed.name}" in capsys.readouterr().out

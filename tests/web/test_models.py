@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 from shroff.app import project as app
-from shroff.app.models.promoting import Deployment, Promotions
+from shroff.app.models.promoting import Deployment, ListedModel, Promotions
 from shroff.config import TEMPLATE_FOLDER
-from shroff.models.registry import GateResult, Stored
+from shroff.models.registry import GateResult, Stored, Summary
 from shroff.people.store import AuditFilter
 from shroff.web.api import models as web_models
 from tests.support.trained import fitted_to
@@ -159,6 +159,21 @@ def test_a_model_is_shown_with_its_gates_and_ranges(bank, told):
         assert "Money saved" not in page
         found = (await call(browser, "GET", "/api/v1/models/m-1")).json()
         assert found["gates"][0]["name"] == "brier"
+
+    run(bank, steps)
+
+
+def test_a_failed_gate_is_shown_as_waived_where_a_promotion_waived_it(bank, monkeypatch):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        judged = Summary("m-1", event="payment", failed=("brier",))
+        for role, unwaived, says in (
+            ("", ("brier",), "failed"),
+            ("champion", ("brier",), "failed"),
+            ("champion", (), "waived"),
+        ):
+            one = ListedModel(judged, role, unwaived=unwaived)
+            monkeypatch.setattr(Promotions, "all", lambda _, one=one: [one])
+            assert re.findall(r"</svg>1 (\w+)</span>", (await browser.get("/models")).body.decode()) == [says]
 
     run(bank, steps)
 

@@ -86,8 +86,9 @@ def _state(one: ListedModel) -> str:
         return one.summary.problem
     if not one.summary.is_judged:
         return "not judged"
-    state = "waived" if one.role in {"champion", "before"} else "failed"
-    return f"{state}: {', '.join(one.summary.failed)}" if one.summary.failed else "passed"
+    if one.unwaived:
+        return f"failed: {', '.join(one.unwaived)}"
+    return f"waived: {', '.join(one.summary.failed)}" if one.summary.failed else "passed"
 
 
 @command(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -77,8 +77,13 @@ class InForce(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
     @property
     def champions(self) -> tuple[Promotion, ...]:
-        """Those that were promoted, the latest last: each passed its gates, or somebody waived them."""
+        """Those that were promoted, the latest last: each passed its gates then, or somebody waived them."""
         return (*self.previous, self.champion) if self.champion else self.previous
+
+    def unwaived(self, id_: str, failed: Sequence[str]) -> tuple[str, ...]:
+        """The failed gates of a model, by name, that no promotion of it waived, whatever the limit was then."""
+        waived = {one.gate for promotion in self.champions if promotion.id == id_ for one in promotion.waived}
+        return tuple(gate for gate in failed if gate not in waived)
 
     @property
     def is_empty(self) -> bool:

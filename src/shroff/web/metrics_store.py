@@ -113,7 +113,7 @@ class StoreMetrics:
         yield gauges("shroff_pull_skipped_files", words, ("source",), skipped)
         words = "Time since the promotion of the champion, by event type and model."
         yield gauges("shroff_model_age_seconds", words, ("event", "model"), found.models)
-        words = "Gates that the newest model failed, by event type and model; 0 once it is promoted, with gates waived."
+        words = "Gates that the newest model failed and no promotion of it waived, by event type and model."
         yield gauges("shroff_model_failed_gates", words, ("event", "model"), found.gates)
         names = ("shroff_drift_psi_max", "shroff_drift_inputs", "shroff_drift_check_age_seconds")
         meanings = (
@@ -229,8 +229,9 @@ def _models(project: Project, found: StoreLook, now_ms: int) -> None:
     registry = project.opened.registry
     if ids := registry.ids():
         newest = registry.read(max(ids, key=lambda id_: (registry.folder / id_).stat().st_mtime))
-        promoted = [one.id for one in in_force.get(newest.event, InForce()).champions]
-        found.gates[newest.event, newest.id] = 0 if newest.id in promoted else len(newest.failed)
+        failed = [gate.name for gate in newest.failed]
+        left = in_force.get(newest.event, InForce()).unwaived(newest.id, failed)
+        found.gates[newest.event, newest.id] = len(left)
 
 
 def _drift(project: Project, found: StoreLook, now_ms: int) -> None:

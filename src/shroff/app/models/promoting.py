@@ -92,13 +92,15 @@ class ListedModel:
     """A model of the registry with what it is now: champion, challenger, in shadow, before; nothing.
 
     `redefined` names the inputs of one that scores which mean something else now than when it was trained; `unused`
-    says of a champion that its score changes no decision, with the cure.
+    says of a champion that its score changes no decision, with the cure. `unwaived` are the failed gates, by name,
+    that no promotion waived.
     """
 
     summary: Summary
     role: str = ""
     redefined: tuple[str, ...] = ()
     unused: str = ""
+    unwaived: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,13 @@ class Promotions:
             self._opened.registry.summaries(), key=lambda one: one.made_at, reverse=True
         )  # of equal ones by id
         return [
-            ListedModel(one, _role(in_force, one.id), changed.get(one.id, ()), _words(unused.get(one.id)))
+            ListedModel(
+                one,
+                _role(in_force, one.id),
+                changed.get(one.id, ()),
+                _words(unused.get(one.id)),
+                in_force.get(one.event, InForce()).unwaived(one.id, one.failed),
+            )
             for one in found
         ]
 
