@@ -20,6 +20,11 @@ from shroff.testing.contracts.source import Outside, SourceContract
 pytestmark = pytest.mark.slow  # its tests wait for what does not come
 
 
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract, "QUIET_S", 0.1)
+
+
 class Lists(Outside):
     """Parts as lists, from which retention may have removed the first."""
 
@@ -315,6 +320,24 @@ def test_the_contract_rejects_a_source_that_breaks_it(kind: Any, monkeypatch: py
     name = f"test_{BROKEN[kind]}"
 
     assert any(_fails(name, arguments, kind) for arguments in _arguments(name))
+
+
+def test_a_source_outside_this_process_has_0_3_seconds_to_give_more_than_was_sent(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.undo()
+    waits = list[float]()
+
+    class Outer(ListSource):
+        def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+            waits.append(timeout_s)
+            return super().poll(limit, 0)
+
+    outside = Lists(Outer)
+    outside.put("a", [contract.message(0)])
+    source = outside.open(contract.JsonDecoder(), Merge(lambda _: contract.moment))
+    source.start({})
+    contract.read(source, 1)
+
+    assert waits[-1] >= 0.3
 
 
 def _arguments(name: str) -> list[dict[str, Any]]:

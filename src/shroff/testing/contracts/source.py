@@ -24,7 +24,7 @@ UNREADABLE: Final = (b"\xff\xfe\x00", b"{", b"[1]", b'"payment"', bytes(range(25
 HOUR_MS: Final = 3_600_000
 SECONDS_ENOUGH: Final = 20.0  # until the next message comes, on a machine with much else to do
 LONG_S: Final = 8.0  # of a poll that is ended by a message long before
-QUIET_S: Final = 0.1  # for which a source that has given all is asked for more
+QUIET_S: Final = 0.3  # for which a source that has given all is asked for more; tests of one in memory set less
 
 
 class Outside(ABC):
