@@ -423,6 +423,19 @@ def test_a_rate_is_said_in_the_unit_that_fits(rate, said):
     assert per_second(rate) == said
 
 
+def test_the_head_of_the_page_counts_the_rules_outside_their_typical_range(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(browser, *(payment(hour, f"2026-01-05T{hour:02d}:10:00Z") for hour in range(1, 10)))
+        assert b"No rule hits unusually often, and nothing is in quarantine" in (await browser.get("/live")).body
+        await post(browser, payment(20, "2026-01-05T09:59:00Z", "1200.00"))
+        page = (await browser.get("/live")).body.decode()
+        assert "typical: 0 to 0" in page
+        assert "1 rule hits outside the typical range; nothing is in quarantine or failed to send." in page
+        assert "unusually often" not in page
+
+    run(bank, steps)
+
+
 def test_rules_that_hit_as_usual_stand_in_one_line():
     def rule(name: str, hits: int, highest: int) -> live.RuleLine:
         usual = SimpleNamespace(lowest=0, highest=highest)

@@ -65,6 +65,7 @@ class LiveScreen:
     rules: list[RuleLine]
     rules_more: int
     spikes: list[RuleHitRate]
+    rules_far: int  # outside their typical range
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -100,6 +101,7 @@ def screen_of(service: Service, found: Look, cases: OpenCases, may_check: bool) 
         lines[:RULES_SHOWN],
         len(lines[RULES_SHOWN:]),
         [rule for rule in figures.rules if rule.is_spike and not rule.is_shadow],
+        sum(line.strip is not None and line.strip.is_far for line in lines),
     )
 
 
