@@ -193,7 +193,8 @@ class ValueWording:
         if since:
             return Wording(after=f" since {since}")
         if self._is_ratio(node):
-            return Wording(before=f"{self.noun(node.left)}: ", after=f" {self.noun(node.right)}", is_ratio=True)
+            over, under = self.noun(node.left), self.noun(node.right)
+            return Wording(before=f"{over}: ", after=f" {under}", is_ratio=True, name=f"{over} / {under}")
         if isinstance(node, Call) and node.function in {"hour", "weekday"}:
             is_hour, zone, done = node.function == "hour", zone_words(node), done_by(node)
             what = self.noun(node.arguments[0])
