@@ -97,8 +97,8 @@ def _step(part: Avro, field: Field | None, symbols: int) -> list[int] | None:
     """The row of a record's field, which is this one of ours or none; `symbols` is how many came before."""
     if part.kind == "null":
         return [kernel.UNREAD, 0, 0, -1, -1, 0, 0] if field is None else None
-    if len(part.values) != 1:
-        return None
+    if len(part.values) != 1 or (part.kind == "union" and len(part.parts) > 2):
+        return None  # of several nulls only one would be passed over
     (one,) = part.values
     branches = len(part.parts) if part.kind == "union" else 0
     null_at = next((at for at, branch in enumerate(part.parts) if branch.kind == "null"), -1) if branches else -1
