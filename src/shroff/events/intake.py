@@ -31,13 +31,11 @@ READ: Final = "read"  # before the names of sources that are read by their names
 class Submission(msgspec.Struct, frozen=True, gc=False):
     """One input as it came, and what validation made of it: an event, a label, or the words of a refusal.
 
-    `source` and `place` say where it stood; `raw` gives what is kept if it is refused: its
-    bytes, or in a project that hashes what `events.redaction` makes of it. Without event, label and refusal no event
-    type took the line. `body` is the event's canonical body, where reading it gave that too. `personal` are the
-    fields that lie beside the log, by their names. `refused` is an event whose types are right, and whose time or
-    values are not: it is refused only if its id is new, since one that the log has is a duplicate, whatever the
-    clock, the settings or the bounds of fields say now. `mistakes` are those of a refused line's fields, each with
-    its path and its words.
+    `source` and `place` say where it stood; `raw` gives what is kept if it is refused: its bytes, or in a project that
+    hashes what `events.redaction` makes of it. Without event, label and refusal no event type took the line. `body` is
+    the event's canonical body, where reading it gave that too. `personal` are the fields that lie beside the log, by
+    their names. `refused` is an event whose types are right, and whose time or values are not: refused only if its id
+    is new, since one that the log has is a duplicate, whatever the clock, the settings or the bounds of fields say now.
     """
 
     source: str
@@ -50,7 +48,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     body: bytes | None = None
     personal: tuple[Named, ...] = ()
     refused: Event | None = None
-    mistakes: tuple[tuple[str, str], ...] = ()
+    mistakes: tuple[tuple[str, str], ...] = ()  # of a refused line's fields: path and words
 
     @property
     def sent(self) -> Event | None:
@@ -61,9 +59,6 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
 def undated(one: Submission) -> Submission:
     """The same, of a label of which nobody said when it became known: `known_at` is when it was sent."""
     return one if one.label is None else msgspec.structs.replace(one, label=replace(one.label, is_undated=True))
-
-
-RecordType = tuple[EventType, Mapper]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +189,9 @@ class Intake:
         as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
         return None if self._plain(as_type or "", reading) is None else self._events.types[as_type or ""]
 
-    def record_type(self, lines: Lines, source: str, as_type: str | None, schema: Avro) -> RecordType | None:
+    def record_type(
+        self, lines: Lines, source: str, as_type: str | None, schema: Avro
+    ) -> tuple[EventType, Mapper] | None:
         """The type of a live source's records of Avro of this schema, and its mapping, where a short way is open."""
         as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
         own = {} if lines.columns is not None else self._own(as_type, reading)
