@@ -388,6 +388,17 @@ def test_symbols_that_nobody_reads_are_not_written():
     assert not run.careful
 
 
+@pytest.mark.parametrize("is_long", [False, True])
+def test_symbols_of_few_bytes_do_not_take_memory_without_end(is_long):
+    registry, letters = MemoryRegistry(), "A" * (100_000 if is_long else 190)
+    schema = record(("id", "string"), ("at", "long"), ("note", {"type": "enum", "name": "e", "symbols": [letters]}))
+    sent_ = [sent(registry, schema, {"id": f"p{at}", "at": 5, "note": letters}) for at in range(3)]
+
+    run = polled(registry, ours(("note", TEXT)), sent_)
+
+    assert isinstance(run, EventRun) == (not is_long)
+
+
 def test_each_null_of_a_union_is_null():
     nulls, registry = ["null", "string", "null"], MemoryRegistry()
     schema = record(("id", "string"), ("at", "long"), ("note", nulls), ("n", "int"), ("more", "bytes"))

@@ -17,6 +17,8 @@ from shroff.events.mapping import Mapper
 from shroff.log.columns import record_kernel as kernel
 from shroff.log.columns.read_lines import SLACK, LineForm, joined_texts
 
+SYMBOL_BYTES_MAX: Final = 200  # for which there is room in each line, however few bytes a message has
+SYMBOLS_BYTES_MAX: Final = 65_536  # of all enums that are read
 _CENT_PLACES: Final = 2
 _WORDS: Final = frozenset({"int", "long"})
 _SIZES: Final = {"boolean": 1, "float": 4, "double": 8, "bytes": kernel.BY_LENGTH, "string": kernel.BY_LENGTH}
@@ -37,6 +39,7 @@ class RecordForm:
     type: EventType
     plan: NDArray[np.int64]
     symbols: tuple[bytes, ...]
+    room: int  # bytes of a line at most, beside its names and texts
 
 
 def record_form(schema: Avro, type_: EventType, mapper: Mapper) -> RecordForm | None:
@@ -47,7 +50,7 @@ def record_form(schema: Avro, type_: EventType, mapper: Mapper) -> RecordForm | 
         if more or len(path) != 1 or path[0] in fields:
             return None
         fields[path[0]] = number
-    plan, symbols = np.zeros((len(schema.parts), kernel.PLAN_COLUMNS), np.int64), list[bytes]()
+    plan, symbols, room = np.zeros((len(schema.parts), kernel.PLAN_COLUMNS), np.int64), list[bytes](), 0
     for row, name, part in zip(plan, schema.names, schema.parts, strict=True):
         number = fields.get(name, -1)
         step = _step(part, type_.fields[number] if number >= 0 else None, len(symbols))
@@ -55,8 +58,13 @@ def record_form(schema: Avro, type_: EventType, mapper: Mapper) -> RecordForm | 
             return None
         row[:] = step
         row[kernel.FIELD] = number
-        symbols += [symbol.encode() for one in part.values for symbol in one.symbols]
-    return RecordForm(type_, plan, tuple(symbols))
+        if number >= 0:
+            own = [symbol.encode() for symbol in part.values[0].symbols]
+            room += kernel.VALUE_BYTES + max(map(len, own), default=0)
+            symbols += own
+    if any(len(symbol) > SYMBOL_BYTES_MAX for symbol in symbols) or sum(map(len, symbols)) > SYMBOLS_BYTES_MAX:
+        return None
+    return RecordForm(type_, plan, tuple(symbols), room)
 
 
 def lines_of(
@@ -73,8 +81,8 @@ def lines_of(
         symbols += one.symbols
     which = np.fromiter((-1 if one is None else numbers[one] for one in forms), np.int64, len(forms))
     ends = np.fromiter(map(len, messages), np.int64).cumsum()
-    widest = len(form.plan) * (kernel.VALUE_BYTES + max(map(len, symbols), default=0))
-    out = np.empty(int(ends[-1]) + len(messages) * (len(form.names[0]) + widest) + len(SLACK), np.uint8)
+    room = sum(one.room + len(form.names[0]) for one in forms if one is not None)
+    out = np.empty(int(ends[-1]) + len(messages) + room + len(SLACK), np.uint8)
     line_ends = np.empty(len(messages), np.int64)
     size = kernel.write_records(
         np.frombuffer(b"".join(messages) + SLACK, np.uint8),
@@ -105,16 +113,16 @@ def _step(part: Avro, field: Field | None, symbols: int) -> list[int] | None:
     size = kernel.VARYING if one.kind in _WORDS or one.kind == "enum" else _SIZES.get(one.kind, one.size)
     if one.kind in {"record", "array", "map", "union"}:
         return None
-    found = _unread(one, symbols) if field is None else _read(field, one, symbols)
+    found = _unread(one) if field is None else _read(field, one, symbols)
     return None if found is None else [found[0], size, branches, null_at, -1, *found[1:]]
 
 
-def _unread(one: Avro, symbols: int) -> tuple[int, int, int]:
+def _unread(one: Avro) -> tuple[int, int, int]:
     """Kind of a value that nobody reads: whether it can be one is looked at, as validation does."""
     if one.logical in _BOUNDS:
         return kernel.BOUNDED, *_BOUNDS[one.logical]
     if one.kind == "enum":
-        return kernel.SYMBOL, symbols, symbols + len(one.symbols)
+        return kernel.BOUNDED, 0, len(one.symbols)
     return kernel.TEXT if one.kind == "string" else kernel.UNREAD, 0, 0
 
 
