@@ -337,6 +337,9 @@ def doubling(levels):
             "uses 'r.unknown', which is not a type of Avro and not defined before",
         ),
         (json.dumps(record(("x", ["null", "bank.payment"]))), "bank.payment contains itself"),
+        (json.dumps(record(("x", ["int", {"type": ["null", "string"]}]))), "a union in it stands in a union"),
+        (json.dumps(record(("x", {"type": {}}))), "a type in it is not a name"),
+        (json.dumps(record(("x", {"type": 5}))), "a type in it is not a name"),
         (json.dumps(record(("id", "string"), ("x", {"type": "array", "items": "null"}))), "values that take no bytes"),
         (json.dumps(record(("x", "null"))), "its records take no bytes"),
         (json.dumps(record(("x", nested(DEPTH_MAX + 1)))), f"nested deeper than {DEPTH_MAX}"),
@@ -357,6 +360,13 @@ def test_a_message_by_a_schema_that_is_not_read_says_so_and_stays():
     line = AvroDecoder(registry, events, "payment", settings=settings).line(1, b"\0\0\0\0\x01\x02p\0\0")
 
     assert line.error == "schema 1 is not read: bank.payment contains itself, and could be nested without end"
+
+
+def test_a_type_that_stands_in_another_is_read_as_that():
+    time = {"type": {"type": "long", "logicalType": "timestamp-millis"}}
+    schema = read_schema(json.dumps(record(("at", time), ("note", {"type": ["null", "string"]}))))
+
+    assert [str(part) for part in schema.parts] == ["timestamp-millis", "null or string"]
 
 
 def test_another_library_writes_our_schema_and_is_read():

@@ -132,11 +132,14 @@ class _Reader:
         if isinstance(found, str):
             return Avro(found) if found in PRIMITIVES else self._used(found, space, depth, within)
         if isinstance(found, list):
-            return Avro("union", parts=tuple(self.type_of(one, space, depth + 1, within) for one in found))
+            parts = tuple(self.type_of(one, space, depth + 1, within) for one in found)
+            if any(part.kind == "union" for part in parts):
+                raise ValueError("a union in it stands in a union")
+            return Avro("union", parts=parts)
         if not isinstance(found, dict) or "type" not in found:
             raise ValueError("a type in it is not a name, no object with a type, and no list")
         kind = found["type"]
-        if kind in {"record", "error", "enum", "fixed"}:
+        if isinstance(kind, str) and kind in {"record", "error", "enum", "fixed"}:
             return self._defined(found, space, depth, within)
         if kind == "array":
             items = self.type_of(found.get("items"), space, depth + 1, within)
