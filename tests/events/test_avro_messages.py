@@ -337,7 +337,7 @@ def doubling(levels):
             "uses 'r.unknown', which is not a type of Avro and not defined before",
         ),
         (json.dumps(record(("x", ["null", "bank.payment"]))), "bank.payment contains itself"),
-        (json.dumps(record(("x", ["int", {"type": ["null", "string"]}]))), "a union in it stands in a union"),
+        (json.dumps(record(("x", ["int", {"type": ["null", "string"]}]))), "a union in it has a union as a branch"),
         (json.dumps(record(("x", {"type": {}}))), "a type in it is not a name"),
         (json.dumps(record(("x", {"type": 5}))), "a type in it is not a name"),
         (json.dumps(record(("id", "string"), ("x", {"type": "array", "items": "null"}))), "values that take no bytes"),

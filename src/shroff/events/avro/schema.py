@@ -134,7 +134,7 @@ class _Reader:
         if isinstance(found, list):
             parts = tuple(self.type_of(one, space, depth + 1, within) for one in found)
             if any(part.kind == "union" for part in parts):
-                raise ValueError("a union in it stands in a union")
+                raise ValueError("a union in it has a union as a branch")
             return Avro("union", parts=parts)
         if not isinstance(found, dict) or "type" not in found:
             raise ValueError("a type in it is not a name, no object with a type, and no list")
