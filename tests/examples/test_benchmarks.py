@@ -31,6 +31,7 @@ SMALLEST = {
     "restart": "--events 500 --runs 1",
     "restore": "--events 500 --tails 2 --tail-events 50",
     "scoring": "--rounds 1",
+    "scale": "--events 500 --last 50 --sample 5",
     "summaries": "--events 500 --runs 1",
 }
 # Sizes that no option makes smaller, by where they stand.

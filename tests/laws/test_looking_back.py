@@ -1,4 +1,7 @@
-"""The law of the quick replay: from the records that a decision can depend on it has the bytes that it has from all."""
+"""The law of looking back: from the records that a decision can depend on it has the bytes that it has from all.
+
+The fast engine decides it again from them, and the definition gives its features.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from hypothesis import given
 from shroff.explain import finding_keys
 from shroff.explain.explanation import definitions_at
 from shroff.explain.finding_keys import looked_back
-from shroff.replay.compare import replay
+from shroff.replay.compare import replay, verify_by_keys
 from shroff.streams.log import Log
 from tests.laws.projects import histories, history_of, project, text_of, versions
 from tests.laws.test_engines import QUICK, Made, Version, written
@@ -29,6 +32,9 @@ def replayed(log: Log, step: int = 1) -> Counter[str]:
         assert replay(log, row.seq, past=past) == row
         found["decisions"] += 1
         if past is not None:
+            by_keys = verify_by_keys(log, [row.seq], lambda _, past=past: past)
+            assert by_keys is not None
+            assert (by_keys.first_mismatch, by_keys.events) == (None, 1)
             found.update({"told": 1, f"told {row.event}": 1, "records": len(past), "before": row.seq - 1})
     return found
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import msgspec
 import pytest
 
+from shroff.errors import UsageError
 from shroff.log.history import find
 from shroff.replay.compare import replay, verify_naive, verify_online
+from shroff.replay.verifying import engines_for, verify
+from shroff.streams.log import Record
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, payment, writer
 
@@ -39,6 +44,56 @@ def test_a_hit_or_flag_that_is_gone_or_added_is_a_mismatch():
     without_both = verify_online(log).mismatches
 
     assert (before, without_hit, without_both) == (0, 1, 2)
+
+
+def changed(log: MemoryLog, seq: int) -> None:
+    """Change a feature in the document of a decision."""
+    row = log.store.decisions[seq]
+    log.store.decisions[seq] = msgspec.structs.replace(
+        row, document=row.document.replace(b'payments_1h":', b'payments_1h":7')
+    )
+
+
+def test_of_the_last_places_only_those_decisions_are_compared_whatever_version_decided_them():
+    log = MemoryLog()
+    writer(log).write([payment(number, number, amount="150.00") for number in range(20)])
+    writer(log, {"rules/large.yaml": None}).write([payment(number, number) for number in range(20, 30)])
+    places = sorted(log.store.decisions)
+    whole = [verify_online(log, after=log.last_seq() - last).events for last in (32, 15, 5)]
+    changed(log, places[-8])
+    found = [verify(log, ["online", "naive"], last=last) for last in (5, 12)]
+
+    assert whole == [30, 14, 5]
+    assert [one.mismatches for one in found] == [0, 2]
+    assert [one.events for one in found] == [5, 11]
+
+
+def test_a_sample_of_a_long_log_is_computed_from_the_events_of_its_own_keys():
+    log = MemoryLog()
+    writer(log).write([payment(number, number, card=f"c{number % 3}") for number in range(60)])
+    looked: list[int] = []
+
+    def look_back(seq: int) -> list[Record]:
+        looked.append(seq)
+        return [record for records in log.read(0, seq - 1) for record in records]
+
+    with patch("shroff.replay.verifying.LONG", 10):
+        right = verify(log, ["naive"], 12, look_back=look_back)
+        changed(log, looked[5])
+        wrong = verify(log, ["naive"], 12, look_back=look_back)
+        fallen_back = verify(log, ["naive"], 12, look_back=lambda _: None)
+
+    assert (right.events, right.mismatches, len(set(looked))) == (12, 0, 12)
+    assert wrong.first_mismatch is not None
+    assert (wrong.mismatches, wrong.first_mismatch.seq) == (1, looked[5])
+    assert (fallen_back.events, fallen_back.mismatches) == (12, 1)
+
+
+def test_the_batch_engine_is_no_engine_of_a_part():
+    assert [engines_for(None), engines_for(None, 5)] == [("online", "batch", "naive"), ("online", "naive")]
+    for engines, last, words in (("batch", 5, "leave out --last"), (None, 0, "at least 1"), ("quick", 5, "quick")):
+        with pytest.raises(UsageError, match=words):
+            engines_for(engines, last)
 
 
 def test_a_decision_is_replayed_by_the_version_of_its_time():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
-from shroff.errors import UsageError
+from shroff.errors import StorageError, UsageError
 from shroff.project.settings.installed import adapters
 
 if TYPE_CHECKING:
@@ -87,32 +89,45 @@ class DecisionHistory:
 
     def verify(
         self,
-        engines: str | Sequence[str] = ("online", "batch", "naive"),
+        engines: str | Sequence[str] | None = None,
         sample: int | None = None,
         progress: Progress | None = None,
+        *,
+        last: int | None = None,
     ) -> Verification:
-        """Compute the whole log again through the engines and compare (see `replay.verifying`)."""
-        from shroff.features.computed import known_engines
-        from shroff.replay.verifying import verified_together, verify
+        """Compute the log again through the engines and compare (see `replay.verifying`).
 
-        names = known_engines(engines)
+        Args:
+            engines: Those of `known_engines`; by default all, and without `batch` where `last` is given.
+            last: Compare only so many of the last sequence numbers.
+
+        Raises: UsageError for an engine that is not known, or `batch` with `last`, since it computes the whole log.
+        """
+        from shroff.replay.verifying import LONG, engines_for, verified_together, verify
+
+        names = engines_for(engines, last)
         if sample is not None and sample < 1:
             raise UsageError(f"a sample must have at least 1 event, not {sample}.")
         if self._opened.lanes.is_parted:
             return verified_together(
-                DecisionHistory(one).verify(names, sample, progress)
+                DecisionHistory(one).verify(names, sample, progress, last=last)
                 for one in self._opened.lanes.each()
                 if one.has_log()
             )
         with self._opened.reading() as log:
-            return verify(log, names, sample, progress, self._opened.registry.load)
+            if "naive" in names and log.last_seq() > LONG:
+                with suppress(StorageError):  # where it cannot be written, keys are looked for without it
+                    self.index_keys(progress)
+            load = self._opened.registry.load
+            look_back = partial(self._looked_back, log, most=LONG)
+            return verify(log, names, sample, progress, load, last=last, look_back=look_back)
 
-    def _looked_back(self, log: Log, seq: int) -> Sequence[Record] | None:
+    def _looked_back(self, log: Log, seq: int, most: int | None = None) -> Sequence[Record] | None:
         from shroff.explain.explanation import definitions_at
-        from shroff.explain.finding_keys import looked_back
+        from shroff.explain.finding_keys import MOST, looked_back
 
         definitions = definitions_at(log, seq, self._opened.registry.load)
-        return looked_back(log, definitions, seq, self.key_index(definitions))
+        return looked_back(log, definitions, seq, self.key_index(definitions), most or MOST)
 
     def key_index(self, definitions: Definitions) -> KeyIndex:
         from shroff.explain.key_index import KeyIndex, form_of

@@ -250,12 +250,14 @@ class Project(Printed, _Parts):
 
     def verify(
         self,
-        engines: str | Sequence[str] = ("online", "batch", "naive"),
+        engines: str | Sequence[str] | None = None,
         sample: int | None = None,
         progress: Progress | None = None,
+        *,
+        last: int | None = None,
     ) -> Verification:
-        """Compute the whole log again through the engines and compare (see `replay.verifying`)."""
-        return self.history.verify(engines, sample, progress)
+        """Compute the log again through the engines and compare; `last`: only so many of the last sequence numbers."""
+        return self.history.verify(engines, sample, progress, last=last)
 
     def train(self, event: str | None = None, **how: Unpack[TrainOptions]) -> TrainReport:
         """Train a model with the labels known at `as_of`, evaluate it, and store it in the registry.

@@ -226,11 +226,13 @@ def _lines_with(text: bytes, needle: bytes, start: int) -> Iterator[int]:
 # ---- what one decision looks back at
 
 
-def looked_back(log: Log, definitions: Definitions, seq: int, index: KeyIndex | None = None) -> list[Record] | None:
+def looked_back(
+    log: Log, definitions: Definitions, seq: int, index: KeyIndex | None = None, most: int = MOST
+) -> list[Record] | None:
     """The records before a place that its decision can depend on, in the order of the log.
 
     None where that cannot be told: where a value depends on earlier hits, on earlier values of features, on another
-    field than the key or on a draw, where records were pruned, and where there are more than MOST.
+    field than the key or on a draw, where records were pruned, and where there are more than `most`.
 
     Cost: see `KeyEvents.backwards`, and `KeyEvents.labels` where a value counts labels.
     """
@@ -247,7 +249,7 @@ def looked_back(log: Log, definitions: Definitions, seq: int, index: KeyIndex | 
         return None
     events = KeyEvents(log, definitions, records, index, is_exact=False)  # one of another key changes no value
     keys = events.keyed.keys(event, {one.entity for one in used})
-    found = _events(events, keys, seq, _windows(used, event.time_ms - lateness_of(log, definitions)))
+    found = _events(events, keys, seq, _windows(used, event.time_ms - lateness_of(log, definitions)), most)
     if found is None:
         return None
     of_labels = {one.entity for one in used if one.event == "label"} & keys.keys()
@@ -265,14 +267,17 @@ def _windows(used: Iterable[Aggregate], end_ms: int) -> dict[str, float]:
     return found
 
 
-def _events(events: KeyEvents, keys: Mapping[str, Key], seq: int, windows: Mapping[str, float]) -> list[Record] | None:
+def _events(
+    events: KeyEvents, keys: Mapping[str, Key], seq: int, windows: Mapping[str, float], most: int
+) -> list[Record] | None:
     """The events of these keys before a place, an entity's as far back as its window; None where they are too many."""
     wanted = {entity: [keys[entity]] for entity in windows if entity in keys}
     found: list[Record] = []
     looked_to = seq - 1
     for part_start, records in events.backwards(seq - 1, wanted) if wanted else ():
-        found, looked_to = [*found, *records], part_start
-        if len(found) > MOST:
+        found += records
+        looked_to = part_start
+        if len(found) > most:
             return None
         # No event before one that was not late is newer than it by more than the lateness.
         oldest_ms = min((record.time_ms for record in records), default=math.inf)

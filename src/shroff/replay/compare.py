@@ -54,6 +54,12 @@ def segments(log: LogReader, load_model: LoadModel | None = None) -> list[Segmen
     return segments_of(log.controls(upto=last), last, load_model)
 
 
+def segments_after(log: LogReader, after: int, load_model: LoadModel | None = None) -> list[Segment]:
+    """The same behind a place; a stretch that the place lies in begins there."""
+    found = segments(log, load_model)
+    return [replace(one, start=max(one.start, after)) for one in found if one.end > after or after == 0]
+
+
 def segments_of(controls: Sequence[Record], last: int, load_model: LoadModel | None = None) -> list[Segment]:
     """The same by all control events up to the place `last`."""
     control, read = Control(), ReadOnce()
@@ -132,21 +138,29 @@ class Verification:
 
 
 @telling_damage()
-def verify_online(log: Log, progress: Progress | None = None, load_model: LoadModel | None = None) -> Verification:
-    """Decide the whole log again and compare documents and receipts, byte by byte."""
+def verify_online(
+    log: Log, progress: Progress | None = None, load_model: LoadModel | None = None, after: int = 0
+) -> Verification:
+    """Decide the log again and compare documents and receipts, byte by byte.
+
+    Args:
+        after: Only decisions behind this place are compared; what stands before is folded, with hits as they were.
+    """
     result = Verification()
     with calm_collector():
-        _verify_segments(log, result, progress, load_model)
+        _verify_segments(log, result, progress, load_model, after)
     return result
 
 
-def _verify_segments(log: Log, result: Verification, progress: Progress | None, load_model: LoadModel | None) -> None:
+def _verify_segments(
+    log: Log, result: Verification, progress: Progress | None, load_model: LoadModel | None, after: int
+) -> None:
     folded: Folded | None = None
-    for segment in segments(log, load_model):
+    for segment in segments_after(log, after, load_model):
         if segment.is_empty or not result.can_read(segment):
             continue
         definitions = segment.definitions
-        folded = (folded and carried(folded, definitions)) or empty(definitions, lateness_of(log, definitions))
+        folded = (folded and carried(folded, definitions)) or fold(log, definitions, segment.start, progress)
         mismatches = result.mismatches
         recorded = (row for rows in log.decisions_after(segment.start, segment.end) for row in rows)
         marks = _Marks(log, segment, result)
@@ -263,14 +277,60 @@ def verify_naive(
             for one in batch:
                 values = naive.take(one.event, one.past_hits or {}, is_asked=one.seq in rows)
                 if one.seq in rows:
-                    result.events += 1
-                    given = scored_one(values, definitions.scoring_of(one.event.type))
-                    by = None if given is None else (given.shown()[0].decode(), given.models[0])
-                    shown = _shown(values, one.event.type, definitions)
-                    compare_features(rows[one.seq], shown, "naive", result, by)
+                    _compare_naive(rows[one.seq], values, definitions, result)
             if progress is not None:
                 progress(len(batch))
     return result
+
+
+LookBack = Callable[[int], Sequence[Record] | None]
+"""The records that the decision at a place can depend on, in the order of the log; None where nobody can tell."""
+
+
+@telling_damage()
+def verify_by_keys(
+    log: LogReader,
+    places: Sequence[int],
+    look_back: LookBack,
+    progress: Progress | None = None,
+    load_model: LoadModel | None = None,
+) -> Verification | None:
+    """Do the same from the events of each decision's own keys; None where they do not say all that it depends on.
+
+    Cost: for each place its keys' events as far back as the windows reach, however long the log is.
+    """
+    result = Verification()
+    for segment in segments(log, load_model):
+        inside = [place for place in places if segment.start < place <= segment.end]
+        if not inside or not result.can_read(segment):
+            continue
+        definitions = segment.definitions
+        for place in inside:
+            records = look_back(place)
+            if records is None:
+                return None
+            ((row,),) = log.decisions_after(place - 1, place)
+            naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
+            folded = empty(definitions)
+            for record in records:
+                if (one := take(record, folded, {})) is not None:
+                    naive.append(one.event)
+            asked = take(log.records_at([place])[place], folded, {})
+            assert asked is not None, "a decided record is an event"
+            values = naive.take(asked.event, {}, is_asked=True)
+            _compare_naive(row, values, definitions, result)
+            if progress is not None:
+                progress(len(records) + 1)
+    return result
+
+
+def _compare_naive(
+    row: DecisionRow, values: Mapping[str, Value], definitions: Definitions, result: Verification
+) -> None:
+    result.events += 1
+    given = scored_one(values, definitions.scoring_of(row.event))
+    by = None if given is None else (given.shown()[0].decode(), given.models[0])
+    compare_features(row, _shown(values, row.event, definitions), "naive", result, by)
 
 
 def _shown(values: Mapping[str, Value], event: str, definitions: Definitions) -> dict[str, str]:

@@ -5,17 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from shroff.errors import UsageError
+from shroff.features.computed import ENGINES, known_engines
 from shroff.language.expression import aggregates
 from shroff.log.state.fold import Progress
 from shroff.project.definitions import computed_of
 from shroff.project.scoring import LoadModel
-from shroff.replay.compare import Verification, chosen, segments, verify_naive, verify_online
+from shroff.replay.compare import (
+    LookBack,
+    Verification,
+    chosen,
+    segments,
+    verify_by_keys,
+    verify_naive,
+    verify_online,
+)
 from shroff.replay.verifying_batch import verify_batch
 from shroff.streams.log import Log, LogReader
 
 NAIVE_SAMPLE: Final = 200  # events that the naive engine computes, where nobody says how many;
 NAIVE_SAMPLE_LEAST: Final = 10  # fewer of a long log, since each of them may look at all events before it:
+LONG: Final = 1_000_000  # places: a sample of a longer log is computed from the events of its own keys
 NAIVE_LOOKS: Final = 10_000_000  # so many in all where one key has every event, which takes some 20 s
+
+
+def engines_for(engines: str | Sequence[str] | None, last: int | None = None) -> tuple[str, ...]:
+    """The engines that are named, by default all; where only so many of the last places are compared, without `batch`.
+
+    Raises: UsageError for an engine that there is not, for `batch` beside `last`, and for a `last` below 1.
+    """
+    if last is None:
+        return known_engines(engines or ENGINES)
+    if last < 1:
+        raise UsageError(f"at least 1 of the last sequence numbers must be compared, not {last}.")
+    names = known_engines(engines or [name for name in ENGINES if name != "batch"])
+    if "batch" in names:
+        raise UsageError("the batch engine computes the whole log: leave out --last, or name online or naive.")
+    return names
 
 
 def verify(
@@ -24,6 +50,9 @@ def verify(
     sample: int | None = None,
     progress: Progress | None = None,
     load_model: LoadModel | None = None,
+    *,
+    last: int | None = None,
+    look_back: LookBack | None = None,
 ) -> Verification:
     """Compute the log again and compare.
 
@@ -31,23 +60,52 @@ def verify(
     computes the features, scores and hits of all events over the whole log at once; `naive`
     computes the features and scores of a sample, spread over the log, by their definition.
     The names are `known_engines`.
+
+    Args:
+        last: Only decisions at so many of the last places are compared; not by `batch`.
+        look_back: Finds what one decision depends on; a log longer than LONG is then sampled by it.
     """
-    result = Verification()
+    result, end = Verification(), log.last_seq()
+    after = 0 if last is None else max(end - last, 0)
     for engine in engines:
         if engine == "online":
-            found = verify_online(log, progress, load_model)
+            found = verify_online(log, progress, load_model, after)
         elif engine == "batch":
             found = verify_batch(log, progress, load_model)
         else:
-            places = [row.seq for rows in log.decisions_after() for row in rows]
-            wanted = sample or naive_sample(len(places), _aggregates_now(log))
-            step = max(len(places) // wanted, 1)
-            found = verify_naive(log, chosen(places[::step]), progress, load_model)
+            found = _verify_sample(log, (after, end), sample, progress, load_model, look_back)
         result.events = max(result.events, found.events)
         result.mismatches += found.mismatches
         result.first_mismatch = result.first_mismatch or found.first_mismatch
         result.unread += [words for words in found.unread if words not in result.unread]
     return result
+
+
+def _verify_sample(
+    log: Log,
+    span: tuple[int, int],
+    sample: int | None,
+    progress: Progress | None,
+    load_model: LoadModel | None,
+    look_back: LookBack | None,
+) -> Verification:
+    after, end = span
+    wanted = sample or naive_sample(end - after, _aggregates_now(log))
+    if end > LONG and look_back is not None:
+        places = _spread(log, after, end, wanted)
+        if (found := verify_by_keys(log, places, look_back, progress, load_model)) is not None:
+            return found
+    else:
+        decided = [row.seq for rows in log.decisions_after(after, end) for row in rows]
+        wanted = sample or naive_sample(len(decided), _aggregates_now(log))
+        places = decided[:: max(len(decided) // wanted, 1)]
+    return verify_naive(log, chosen(places), progress, load_model)
+
+
+def _spread(log: Log, after: int, end: int, wanted: int) -> list[int]:
+    """Places of decisions, one behind each of so many steps from one place to another."""
+    starts = {after + (end - after) * step // wanted for step in range(wanted)}
+    return sorted({rows[0].seq for start in starts if (rows := next(log.decisions_after(start, end, size=1), []))})
 
 
 def verified_together(found: Iterable[Verification]) -> Verification:
