@@ -359,7 +359,7 @@ def as_of_version_1(databases: Databases) -> None:
     ahead = f"{TABLES}." if databases.kind == "postgresql" else TABLES
     for table, column in ADDED:
         databases.ask(databases.urls[0], f"ALTER TABLE {ahead}{table} DROP COLUMN {column}")
-    for table in ("batches", "decision_frames", "event_frames", "event_ids"):
+    for table in ("batches", "decision_frames", "event_frames", "event_ids", "id_runs", "id_parts"):
         databases.ask(databases.urls[0], f"DROP TABLE {ahead}{table}")
     databases.ask(databases.urls[0], f"UPDATE {ahead}version SET number = 1")
 

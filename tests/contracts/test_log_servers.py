@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -19,12 +20,16 @@ import psycopg
 import pymysql
 import pytest
 
-from shroff.adapters.databases import deadline, mariadb_session, postgres_session
+from shroff.adapters.databases import deadline, mariadb_rows, mariadb_session, postgres_session
+from shroff.adapters.log import id_runs
 from shroff.adapters.log import lease as log_lease
+from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.mariadb import MariadbLog
 from shroff.adapters.log.postgresql import PostgresLog
+from shroff.adapters.log.questions import NUMBER_MAX
+from shroff.adapters.log.rows import EVENT_FRAMES
 from shroff.adapters.log.server import STEPS, ServerLog
-from shroff.errors import LogBusyError, OvertakenError, ShroffError, StorageError, TransientError
+from shroff.errors import LogBusyError, OvertakenError, ShroffError, StateError, StorageError, TransientError
 from shroff.streams.log import Batch, HitRow
 from shroff.testing.rows import ODD_IDS, contents, decision, everything, payments, record
 from tests.contracts.cutting import Wire
@@ -126,8 +131,10 @@ smoke_of = {
         "test_of_two_that_begin_a_new_log_at_once_one_leads_and_the_other_is_told_so",
         "test_a_lease_is_held_for_as_long_as_the_log_is_open_and_given_back_at_its_end",
         "test_a_batch_beyond_one_statement_is_one_transaction",
+        "test_numbers_and_bytes_of_any_size_are_written_as_they_are",
         "test_odd_texts_stay_as_they_are_in_batches_of_any_size",
         "test_a_document_of_megabytes_is_kept",
+        "test_ids_of_large_batches_are_unique_in_runs_that_are_merged_and_undone",
         "test_older_tables_are_brought_up_to_date_and_newer_ones_are_refused",
         "test_tables_are_read_by_people",
     )
@@ -420,6 +427,21 @@ def test_a_batch_beyond_one_statement_is_one_transaction(place, monkeypatch):
         with pytest.raises(ShroffError, match="payment/p-1 is already in the log at sequence number 1"):
             log.append(again)
         assert log.last_seq() == 200
+        log.append(payments(201, 700))
+        assert [one for part in log.read(200) for one in part] == payments(201, 700).records
+
+
+def test_numbers_and_bytes_of_any_size_are_written_as_they_are(place):
+    sizes = enumerate((0, 1, 250, 251, 65_535, 65_536, 70_000), 1)
+    frames = [EventFrame(seq, -seq, 0, 2**40, 2**32 if seq % 2 else None, 0, b"'" * size) for seq, size in sizes]
+    with closing(place.open()) as log:
+        session = log._begun()
+        session.put(EVENT_FRAMES, frames)
+        session.put(EVENT_FRAMES, [])
+        session.flush()
+        session.commit()
+        assert log._frames_with(log.wording.event_frames, 0, NUMBER_MAX) == frames
+    assert mariadb_rows._cells(long := bytes(1 << 24)) == (b"\xfe", b"\0\0\0\1\0\0\0\0", long)
 
 
 def test_odd_texts_stay_as_they_are_in_batches_of_any_size(place):
@@ -504,7 +526,7 @@ def test_rows_without_sums_stay_readable_and_those_that_come_have_some(place):
     made = sorted(place.tables())
     for table, column in ADDED:  # as version 1 made them
         place.run(f"ALTER TABLE T:{table} DROP COLUMN {column}")
-    gone = ("batches", "decision_frames", "event_frames", "event_ids")
+    gone = ("batches", "decision_frames", "event_frames", "event_ids", "id_runs", "id_parts")
     place.run(*(f"DROP TABLE T:{table}" for table in gone), "UPDATE T:version SET number = 1")
 
     with closing(place.open(read_only=True)) as reader:
@@ -528,7 +550,8 @@ def test_tables_without_frames_of_events_are_read_and_get_some(place):
     with closing(place.open()) as log:
         log.append(everything(1))
         before = contents(log)
-    place.run("DROP TABLE T:event_frames", "DROP TABLE T:event_ids", "UPDATE T:version SET number = 3")
+    gone = ("event_frames", "event_ids", "id_runs", "id_parts")
+    place.run(*(f"DROP TABLE T:{table}" for table in gone), "UPDATE T:version SET number = 3")
 
     with closing(place.open(read_only=True)) as reader:
         assert contents(reader) == before
@@ -540,6 +563,74 @@ def test_tables_without_frames_of_events_are_read_and_get_some(place):
         assert reader.last_seq() == 303
         assert [len(part) for part in reader.read()] == [3, 300]
         assert sorted(reader.find("payment", ["p-1", "p-300", "p-400"])) == ["p-1", "p-300"]
+
+
+def test_ids_that_an_older_version_wrote_stay_where_they_are_and_are_unique(place):
+    with closing(place.open()) as log:
+        log.append(payments(1, 300))
+    place.run("DROP TABLE T:id_runs", "DROP TABLE T:id_parts", "UPDATE T:version SET number = 4")
+
+    with closing(place.open(read_only=True)) as reader:
+        assert reader.find("payment", ["p-7"]) == {}
+        rows = ", ".join(f"('payment', 'p-{seq}', {seq})" for seq in range(1, 301))
+        place.run(f"INSERT INTO T:event_ids (type, id, seq) VALUES {rows}")
+        assert reader.find("payment", ["p-7", "p-301"]).keys() == {"p-7"}
+        assert reader.damage(1) == ""
+        with closing(place.open()) as log:
+            log.append(payments(301, 300))
+            for count in (1, 300):
+                with pytest.raises(StateError, match="payment/p-7 is already in the log at sequence number 7"):
+                    log.append(named("p-7", payments(601, count)))
+            assert reader.last_seq() == 600
+            assert reader.find("payment", ["p-7", "p-301"]).keys() == {"p-7", "p-301"}
+            log.prune(10)
+            assert place.run("SELECT min(seq), count(*) FROM T:event_ids") == [(11, 290)]
+            assert log.find("payment", ["p-10", "p-11", "p-301"]).keys() == {"p-11", "p-301"}
+
+
+def named(id_: str, batch: Batch) -> Batch:
+    """The records of a batch, the last of them with this id."""
+    return Batch(records=[*batch.records[:-1], msgspec.structs.replace(batch.records[-1], id=id_)])
+
+
+SMALL = {"FINAL": 1_024, "LEVEL_BITS": 2, "YOUNG": 512, "_FILTER_WORDS": 256}
+
+
+def test_ids_of_large_batches_are_unique_in_runs_that_are_merged_and_undone(place):
+    failing = False
+
+    def step(name: str) -> None:
+        if failing and name == "before commit":
+            raise KeyboardInterrupt
+
+    with patch.multiple(id_runs, **SMALL):
+        with closing(place.open(on_step=step)) as log:
+            for first in range(1, 3_000, 300):
+                log.append(payments(first, 300))
+            log.append(payments(3_001, 2))
+            failing = True
+            with pytest.raises(KeyboardInterrupt):
+                log.append(payments(3_003, 300))
+            failing = False
+            others = [record(seq, f"q-{seq}") for seq in range(3_003, 3_303)]
+            log.append(Batch(records=others))
+            sizes = place.run("SELECT size FROM T:id_runs ORDER BY run")
+            assert [size for (size,) in sizes] == [1_200, 1_200, 300, 300, 300]
+            for taken, count in (("p-7", 1), ("p-2999", 300), ("p-3002", 300), ("q-3003", 300), ("p-3303", 300)):
+                with pytest.raises(StateError, match=f"payment/{taken} is already in the log"):
+                    log.append(named(taken, payments(3_303, count)))
+            assert log.prune(2_400, 2_400) == 2_400
+            assert place.run("SELECT count(*) FROM T:id_runs") == [(3,)]
+        wanted = [f"p-{seq}" for seq in range(4_000)]
+        with closing(place.open()) as log, closing(place.open(read_only=True)) as reader:
+            log.append(payments(3_303, 300))
+            for one in (log, reader):
+                assert {one.find("payment", [id_])[id_].seq for id_ in ("p-2401", "q-3302")} == {2_401, 3_302}
+                assert len(one.find("payment", wanted)) == 3_002 - 2_400 + 300
+            place.run("UPDATE T:id_runs SET size = size + 1")
+            assert "index of ids has changed" in reader.damage(1)
+            place.run("DELETE FROM T:id_runs")
+            assert "of the index of ids is missing" in log.damage(1)
 
 
 def test_a_frame_of_events_that_changed_or_is_gone_is_named(place):

@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from shroff.adapters.log import sqlite_ids
+from shroff.adapters.log import id_runs
 from shroff.adapters.log import sqlite_statements as statements
+from shroff.adapters.log.id_runs import IdRuns
 from shroff.adapters.log.rows import id_digest
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.log.sqlite_ids import IdRuns
+from shroff.adapters.log.sqlite_id_tables import SqliteIdTables
 from shroff.errors import StateError, StorageError
 from shroff.streams.log import Batch
 from shroff.testing.rows import payments
@@ -40,7 +41,7 @@ class Runs:
         self.writer, self.reader = self.opened(is_writer=True), self.opened(is_writer=False)
 
     def opened(self, *, is_writer: bool) -> IdRuns:
-        return IdRuns(self.ask, self.write, StorageError, is_writer=is_writer)
+        return IdRuns(SqliteIdTables(self.ask, self.write), StorageError, is_writer=is_writer)
 
     def ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
         return self.shell.execute(sql, values).fetchall()
@@ -71,7 +72,7 @@ steps = st.lists(
 @settings(max_examples=examples(200))
 @given(steps, st.sampled_from([0, 1, 8]), st.randoms(use_true_random=False))
 def test_places_are_those_of_a_dictionary(given_, length, random):
-    with patch.multiple(sqlite_ids, **SMALL), short(length), closing((runs := Runs()).shell):
+    with patch.multiple(id_runs, **SMALL), short(length), closing((runs := Runs()).shell):
         expected, last, pruned = dict[tuple[str, str], int](), 0, 0
         for count, what in given_:
             ids: dict[str, list[str]] = {}
@@ -109,7 +110,7 @@ def test_places_are_those_of_a_dictionary(given_, length, random):
 
 def test_what_a_small_run_changes_in_memory_does_not_grow_with_the_ids():
     sizes = {"FINAL": 1 << 12, "YOUNG": 1 << 8}
-    with patch.multiple(sqlite_ids, **sizes), closing((runs := Runs()).shell):
+    with patch.multiple(id_runs, **sizes), closing((runs := Runs()).shell):
         runs.writer.add({"payment": [f"p-{seq}" for seq in range(1, 3_001)]}, {"payment": range(1, 3_001)}, 0)
         memory = runs.writer._remembered()
         old = memory.old.heads
@@ -134,7 +135,7 @@ def test_a_list_that_is_changed_is_looked_for_as_it_is_then():
 
 
 def test_of_each_part_only_the_wanted_entries_are_kept():
-    with patch.multiple(sqlite_ids, **SMALL), closing((runs := Runs()).shell):
+    with patch.multiple(id_runs, **SMALL), closing((runs := Runs()).shell):
         names = [f"p-{seq}" for seq in range(1, 201)]
         runs.writer.add({"payment": names}, {"payment": range(1, 201)}, 0)
         for one in (runs.writer, runs.reader):
@@ -150,7 +151,7 @@ def test_a_sequence_number_that_does_not_fit_is_refused():
 
 
 def test_only_undoing_what_changed_runs_makes_the_writer_read_them_again():
-    with patch.multiple(sqlite_ids, **SMALL), closing((runs := Runs()).shell):
+    with patch.multiple(id_runs, **SMALL), closing((runs := Runs()).shell):
         for first in (1, 101, 201):
             seqs = range(first, first + 100)
             runs.writer.add({"payment": [f"p-{seq}" for seq in seqs]}, {"payment": seqs}, 0)
@@ -189,7 +190,7 @@ def test_a_digest_is_the_one_that_is_kept_of_a_pruned_id():
 )
 def test_damage_is_told(damage, words):
     names = {"payment": [f"p-{seq}" for seq in range(100)]}
-    with patch.multiple(sqlite_ids, **SMALL), closing((runs := Runs()).shell):
+    with patch.multiple(id_runs, **SMALL), closing((runs := Runs()).shell):
         runs.writer.add(names, {"payment": range(100)}, 0)
         assert runs.opened(is_writer=True).places("payment", ["p-7"]) == {"p-7": 7}
         runs.shell.execute(damage)

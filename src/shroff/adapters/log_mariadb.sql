@@ -1,4 +1,4 @@
--- The tables of a log in a MariaDB database, version 4 (table `version`), each behind a prefix. A log of an older version
+-- The tables of a log in a MariaDB database, version 5 (table `version`), each behind a prefix. A log of an older version
 -- comes to the same tables by the scripts in migrations_mariadb/.
 -- They are those of `log_sqlite.sql`, which says what they hold, and as there meant to be read by people too: JSON_VALUE
 -- works on `body` and `document`. Texts compare code point by code point, also by their spaces at the end; ids are bytes,
@@ -35,6 +35,23 @@ CREATE TABLE IF NOT EXISTS `{prefix}event_frames` (
 CREATE INDEX IF NOT EXISTS event_frames_with_labels ON `{prefix}event_frames` (labels);
 CREATE INDEX IF NOT EXISTS event_frames_with_controls ON `{prefix}event_frames` (controls);
 
+CREATE TABLE IF NOT EXISTS `{prefix}id_runs` (
+    `run` BIGINT NOT NULL PRIMARY KEY,
+    `crc` BIGINT NOT NULL,
+    `bits` BIGINT NOT NULL,
+    `size` BIGINT NOT NULL,
+    `last_seq` BIGINT NOT NULL,
+    `filter_crc` BIGINT NOT NULL,
+    `filter` LONGBLOB NOT NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+
+CREATE TABLE IF NOT EXISTS `{prefix}id_parts` (
+    `part` BIGINT NOT NULL PRIMARY KEY,
+    `crc` BIGINT NOT NULL,
+    `data` LONGBLOB NOT NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+
+-- Ids that version 4 wrote.
 CREATE TABLE IF NOT EXISTS `{prefix}event_ids` (
     `type` VARCHAR(100) NOT NULL,
     `id` VARBINARY(2000) NOT NULL,

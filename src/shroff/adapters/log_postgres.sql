@@ -1,4 +1,4 @@
--- The tables of a log in one schema of a PostgreSQL database, version 4 (table `version`). A log of an older version
+-- The tables of a log in one schema of a PostgreSQL database, version 5 (table `version`). A log of an older version
 -- comes to the same tables by the scripts in migrations_postgres/.
 -- They are those of `log_sqlite.sql`, which says what they hold, and as there meant to be read by people too: cast `body`
 -- and `document` to jsonb. Texts compare byte by byte. PostgreSQL holds no NUL in a text: one stands as U+001A 0, and
@@ -31,6 +31,25 @@ ALTER TABLE event_frames ALTER COLUMN data SET STORAGE EXTERNAL;
 CREATE INDEX event_frames_with_labels ON event_frames (seq) WHERE labels > 0;
 CREATE INDEX event_frames_with_controls ON event_frames (seq) WHERE controls > 0;
 
+CREATE TABLE id_runs (
+    run        bigint NOT NULL PRIMARY KEY,
+    crc        bigint NOT NULL,
+    bits       bigint NOT NULL,
+    size       bigint NOT NULL,
+    last_seq   bigint NOT NULL,
+    filter_crc bigint NOT NULL,
+    filter     bytea  NOT NULL
+);
+ALTER TABLE id_runs ALTER COLUMN filter SET STORAGE EXTERNAL;
+
+CREATE TABLE id_parts (
+    part bigint NOT NULL PRIMARY KEY,
+    crc  bigint NOT NULL,
+    data bytea  NOT NULL
+);
+ALTER TABLE id_parts ALTER COLUMN data SET STORAGE EXTERNAL;
+
+-- Ids that version 4 wrote.
 CREATE TABLE event_ids (
     type text   COLLATE "C" NOT NULL,
     id   text   COLLATE "C" NOT NULL,

@@ -27,7 +27,7 @@ from shroff.adapters.log.session import Session
 from shroff.adapters.log.wording import Dialect
 from shroff.errors import ShroffError, StorageError
 
-VERSION: Final = 4  # of the tables
+VERSION: Final = 5  # of the tables
 FOLDER: Final = resources.files("shroff.adapters")
 MIGRATIONS: Final = FOLDER.joinpath("migrations_postgres")
 _DIALECT: Final = Dialect(mark="%s", quote='"', as_bytes="convert_to({}, 'UTF8')")

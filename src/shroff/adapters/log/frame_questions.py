@@ -16,6 +16,7 @@ from msgspec.structs import astuple
 
 from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EVENT_FRAME_SHAPE, EventFrame, lines_of, pack, unpack
 from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, DecisionFrame
+from shroff.adapters.log.id_runs import IdRuns
 from shroff.adapters.log.questions import EVENT_SHAPE, NUMBER_MAX, LogQuestions
 from shroff.adapters.log.rows import id_digest
 from shroff.adapters.log.sums import record_sum
@@ -37,7 +38,44 @@ class Leaving:
     controls: list[tuple[Any, ...]]
 
 
-class FrameQuestions(LogQuestions):
+class IdQuestions(LogQuestions):
+    """Questions about ids of records in frames: they are in runs, or where an older version wrote them."""
+
+    _ids: IdRuns
+    _is_earlier = False  # tables of an older version: what came with a later one is empty
+    _found_old_ids: bool | None = None
+
+    def damage(self, within_s: float) -> str:
+        """Lost or changed runs of ids, in words."""
+        try:
+            self._ids.check()
+        except StorageError as error:
+            return str(error)
+        return ""
+
+    def _framed_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
+        """Where in frames the records of one type with these ids stand."""
+        found = self._ids.places(type, ids)
+        if found:
+            pruned = self.pruned_to()
+            found = {id_: seq for id_, seq in found.items() if seq > pruned}
+        return found | self._old_places(type, ids) if self._has_old_ids else found
+
+    def _old_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
+        """The same of those that an older version wrote."""
+        return dict(self._with_ids(self.wording.find_framed, "ti", ids, type))
+
+    @property
+    def _has_old_ids(self) -> bool:
+        """Whether an older version wrote ids, or may still write some: this one adds none to its table."""
+        if self._is_earlier:
+            return self._has_event_frames
+        if self._found_old_ids is None:
+            self._found_old_ids = bool(self._ask(self.wording.any_old_id, shape="i"))
+        return self._found_old_ids
+
+
+class FrameQuestions(IdQuestions):
     """Questions whose answers lie in rows and in frames of records."""
 
     def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
@@ -137,10 +175,6 @@ class FrameQuestions(LogQuestions):
         if len(ids) >= FRAME_ROWS and not self._ask(self.wording.any_row, (type,), "i"):
             return {}  # as in most logs that large batches are put into
         return super()._places(type, ids)
-
-    def _framed_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        """Where in frames the records of one type with these ids stand."""
-        return dict(self._with_ids(self.wording.find_framed, "ti", ids, type)) if self._has_event_frames else {}
 
     def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
         found = super()._names(after, upto)

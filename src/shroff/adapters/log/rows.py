@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from itertools import count, repeat
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
@@ -115,13 +114,6 @@ def places_by_type(records: Iterable[Record]) -> Mapping[str, Sequence[int]]:
     return found
 
 
-def id_rows(records: Sequence[Record]) -> list[tuple[str, str, int]]:
-    """The rows of `event_ids`, in their order."""
-    if isinstance(records, RecordColumns):
-        return sorted(zip(repeat(records.type), records.ids, count(records.first)))
-    return sorted([(record.type, record.id, record.seq) for record in records])
-
-
 def digest(*parts: bytes) -> bytes:
     """16 bytes that stand for these: what an index holds where they may be too long for it."""
     whole = blake2b(digest_size=16)
@@ -208,7 +200,10 @@ EVENTS: Final = RowTable("events", (*_RECORD, "crc", "chain"), "itttijiiI", tupl
 EVENT_FRAMES: Final = RowTable(
     "event_frames", ("seq", "first_seq", "labels", "controls", "chain", "crc", "data"), "iiiiIib", of_event_frame
 )
-EVENT_IDS: Final = RowTable("event_ids", ("type", "id", "seq"), "tti", tuple)
+ID_RUNS: Final = RowTable(
+    "id_runs", ("run", "crc", "bits", "size", "last_seq", "filter_crc", "filter"), "iiiiiib", tuple
+)
+ID_PARTS: Final = RowTable("id_parts", ("part", "data", "crc"), "ibi", tuple)
 DECISIONS: Final = RowTable("decisions", (*_DECISION, "crc"), "itbji", of_decision)
 FRAMES: Final = RowTable("decision_frames", ("seq", "first_seq", "outcomes", "data", "crc"), "iibbi", of_frame)
 FLAGS: Final = RowTable("flags", (*_FLAG, "crc", "number"), "itttttitii", of_flag)

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from shroff.adapters.log import event_frames
 from shroff.adapters.log.frame_questions import FrameQuestions
 from shroff.adapters.log.frames import framed
+from shroff.adapters.log.id_runs import IdRuns
 from shroff.adapters.log.lease import Heart, Lease
 from shroff.adapters.log.rows import (
     APPEND_STEPS,
@@ -20,7 +21,6 @@ from shroff.adapters.log.rows import (
     DROPPED,
     ERASED,
     EVENT_FRAMES,
-    EVENT_IDS,
     EVENTS,
     FLAGS,
     FRAMES,
@@ -41,14 +41,15 @@ from shroff.adapters.log.rows import (
     WAITING,
     added_up,
     digest,
-    id_rows,
     ids_by_type,
     last_offsets,
     last_stuck,
     numbered,
     of_reply,
+    places_by_type,
     refused_once,
 )
+from shroff.adapters.log.server_ids import ServerIdTables
 from shroff.adapters.log.server_wording import ServerWording
 from shroff.adapters.log.session import CollisionError, Session
 from shroff.adapters.log.sums import chained
@@ -70,6 +71,7 @@ STEPS: Final = APPEND_STEPS
 SUMS_SINCE: Final = 2  # versions of the tables
 FRAMES_SINCE: Final = 3
 EVENT_FRAMES_SINCE: Final = 4
+ID_RUNS_SINCE: Final = 5
 _IDS_AT_ONCE: Final = 4_096
 _LINES_AT_ONCE: Final = 8_192
 
@@ -101,7 +103,12 @@ class ServerLog(FrameQuestions):
         self._pruned = 0  # the writer's; nobody else moves it
         self._heart: Heart | None = None
         self._session: Session | None = connect()
+        self._writing = self._session  # that of the open transaction
         self.wording = self._session.wording
+        tables = ServerIdTables(
+            self.wording, self._ask, self._with_ids, lambda: self._writing, are_there=lambda: not self._is_earlier
+        )
+        self._ids = IdRuns(tables, self._damaged, is_writer=not read_only)
         self._look_at_tables(version if not read_only else self._session.version() or version)
         self._lease = Lease(place, self.wording, self._session.now_ms, int(lease_s * 1_000))
         try:
@@ -139,6 +146,7 @@ class ServerLog(FrameQuestions):
             self._on_step("before commit")
             is_committing = True
             session.commit()
+            self._ids.committed()
         except BaseException as error:
             self._end = None
             self._undo(session, error, is_committing=is_committing)
@@ -177,7 +185,9 @@ class ServerLog(FrameQuestions):
             self._on_step("pruning")
             leaving = self._leaving(pruned, stop)
             session.put(PRUNED, leaving.digests)
-            session.take_out(UNFRAMED, leaving.ids)
+            self._ids.prune(stop)
+            if self._has_old_ids:
+                session.take_out(UNFRAMED, leaving.ids)
             self._on_step("ids")
             for sql in self.wording.prune:
                 session.do(sql, (pruned, stop))
@@ -188,6 +198,7 @@ class ServerLog(FrameQuestions):
             session.flush()
             self._on_step("rows")
             session.commit()
+            self._ids.committed()
         except BaseException as error:
             self._undo(session, error, is_committing=False)  # `pruned_to` says whether it is done
             raise
@@ -200,7 +211,7 @@ class ServerLog(FrameQuestions):
 
     def last_seq(self) -> int:
         """The last place, 0 where the log is empty. Tables of an older version may have been migrated by now."""
-        if not self._has_event_frames:
+        if self._is_earlier:
             self._look_at_tables(self._with_session(lambda session: session.version()) or 0)
         return super().last_seq()
 
@@ -214,7 +225,7 @@ class ServerLog(FrameQuestions):
     def _look_at_tables(self, version: int) -> None:
         """Read tables as those of this version."""
         self._has_sums, self._has_frames = version >= SUMS_SINCE, version >= FRAMES_SINCE
-        self._has_event_frames = version >= EVENT_FRAMES_SINCE
+        self._has_event_frames, self._is_earlier = version >= EVENT_FRAMES_SINCE, version < ID_RUNS_SINCE
         if self._session is not None:
             self.wording = self._session.wording if self._has_sums else self._session.earlier_wording
 
@@ -308,15 +319,15 @@ class ServerLog(FrameQuestions):
     def _insert_events(self, session: Session, records: Sequence[Record], chain: int) -> tuple[int, int]:
         """Write the records, and see that none has an id that another has: rows and frames know of their own only."""
         frames, few = event_frames.framed(records, chain)
-        for type_, ids in ids_by_type(records).items():
-            if not frames:
-                session.do(*session.about(self.wording.taken_in_frames, ids, (type_,)))
-            elif self._row_places(type_, ids):
+        elsewhere, names = self._places if frames else self._framed_places, ids_by_type(records)
+        for type_, ids in names.items():
+            if elsewhere(type_, ids) or (frames and len(set(ids)) < len(ids)):
                 raise CollisionError
         rows = list(chained(few, chain))
         session.put(EVENTS, rows)
         session.put(EVENT_FRAMES, frames)
-        session.put(EVENT_IDS, id_rows(records) if frames else ())
+        if frames:
+            self._ids.add(names, places_by_type(records), self._pruned)
         return (rows[-1][0], rows[-1][-1]) if rows else (frames[-1].seq, frames[-1].chain or 0)
 
     def _reply(self, session: Session, replies: Sequence[Reply]) -> None:
@@ -339,10 +350,12 @@ class ServerLog(FrameQuestions):
             if self._session is not None and not self._session.is_lost:
                 self._session.rollback()
             raise
-        return self._connected()
+        self._writing = self._connected()
+        return self._writing
 
     def _undo(self, session: Session, error: BaseException, *, is_committing: bool) -> None:
         """Undo what is open. Raises: what is to be told instead of the error, where there is something."""
+        self._ids.undone()
         if not session.is_lost and isinstance(error, ShroffError):
             try:
                 session.rollback()

@@ -29,13 +29,15 @@ class About:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerWording(SqlWording):
-    """Every statement of a log on a server but those that write many rows.
-
-    `taken_in_frames` fails where records in frames have one of these ids, as that row collides with itself.
-    """
+    """Every statement of a log on a server but those that write many rows."""
 
     end: str
-    taken_in_frames: About
+    id_runs: str
+    id_filters: str
+    id_runs_missing: str
+    id_parts: About
+    id_parts_of: str
+    drop_run: tuple[str, str]
     begin_batch: str
     lines: str
     outcome_lines: str
@@ -66,18 +68,21 @@ def server_wording(
     """
     table = dialect.table
     events, lead, lease, inbox = table("events"), table("lead"), table("lease"), table("inbox")
-    ids = table("event_ids")
+    runs, parts = table("id_runs"), table("id_parts")
     common = wording(dialect, **_about_ids(dialect, listed, by_id))
     between = "seq > %s AND seq <= %s ORDER BY seq"
     return ServerWording(
         **{field.name: getattr(common, field.name) for field in fields(common)},
         end=f"(SELECT seq, chain FROM {events} ORDER BY seq DESC LIMIT 1) UNION ALL "
         f"(SELECT seq, chain FROM {table('event_frames')} ORDER BY seq DESC LIMIT 1) ORDER BY seq DESC LIMIT 1",
-        taken_in_frames=About(
-            f"INSERT INTO {ids} (type, id, seq) SELECT type, id, seq FROM {ids} WHERE {listed.format('id', '{}')} "
-            "AND type = %s",
-            "t",
-        ),
+        id_runs=f"SELECT run, crc, bits, size, last_seq, filter_crc FROM {runs} ORDER BY run",
+        id_filters=f"SELECT run, filter FROM {runs} WHERE size >= %s ORDER BY run",
+        id_runs_missing=f"WITH RECURSIVE firsts (part) AS (SELECT min(part) FROM {parts} UNION ALL SELECT ("
+        f"SELECT min(part) FROM {parts} WHERE part > firsts.part | 4294967295) FROM firsts WHERE part IS NOT NULL) "
+        f"SELECT part >> 32 FROM firsts WHERE part IS NOT NULL AND part >> 32 NOT IN (SELECT run FROM {runs}) LIMIT 1",
+        id_parts=About(f"SELECT part, data, crc FROM {parts} WHERE {listed.format('part', '{}')}", "i"),
+        id_parts_of=f"SELECT part, data, crc FROM {parts} WHERE part >= %s AND part < %s ORDER BY part",
+        drop_run=(f"DELETE FROM {runs} WHERE run = %s", f"DELETE FROM {parts} WHERE part >= %s AND part < %s"),
         begin_batch=f"INSERT INTO {table('batches')} (seq, at_ms) VALUES (%s, %s)",
         lines=f"SELECT {line} FROM {events} WHERE {between}",
         outcome_lines=f"SELECT {outcome_line} FROM {table('decisions')} WHERE {between}",

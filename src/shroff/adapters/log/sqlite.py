@@ -28,6 +28,7 @@ from shroff.adapters.log import event_frames
 from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EventFrame
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, framed, pack
+from shroff.adapters.log.id_runs import IdRuns
 from shroff.adapters.log.questions import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MAX
 from shroff.adapters.log.rows import (
     APPEND_STEPS,
@@ -53,7 +54,7 @@ from shroff.adapters.log.rows import (
     places_by_type,
     refused_once,
 )
-from shroff.adapters.log.sqlite_ids import IdRuns
+from shroff.adapters.log.sqlite_id_tables import SqliteIdTables
 from shroff.adapters.log.sqlite_questions import EVENT_FRAMES_SINCE, FRAMES_SINCE, SUMS_SINCE, SqliteQuestions
 from shroff.adapters.log.sums import chained
 from shroff.errors import StateError, StorageError
@@ -124,7 +125,7 @@ class SqliteLog(SqliteQuestions):
         self._pages = 0
         self._rows = self._event_rows = 0  # of decisions and of records that may be framed
         self._beside, self._turn = CheckpointBeside(path, VERSION), turn_of(path)
-        self._ids = IdRuns(self._ask, self._run, self._damaged, is_writer=not read_only)
+        self._ids = IdRuns(SqliteIdTables(self._ask, self._run), self._damaged, is_writer=not read_only)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
         try:
             self._connection = connect(

@@ -6,7 +6,6 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -15,9 +14,7 @@ from shroff.adapters.databases.sqlite_file import NO_UTF8, damaged, storage_erro
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frame_questions import FrameQuestions
 from shroff.adapters.log.frames import FRAME_ROWS, DecisionFrame
-from shroff.adapters.log.sqlite_ids import IdRuns
 from shroff.adapters.log.sqlite_statements import (
-    ANY_OLD_ID,
     EARLIER_COUNTS,
     FIND_FRAMED_LISTED,
     LINES,
@@ -63,9 +60,7 @@ class SqliteQuestions(FrameQuestions):
     _connection: sqlite3.Connection
     _asking: Lock
     _unusable: str
-    _ids: IdRuns
     _tables: int  # their version
-    _is_earlier = False  # read as they are: tables that came with a later version are empty
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """As `FrameQuestions`. Where a text would be longer than SQLite's longest, a gigabyte, pieces are smaller."""
@@ -87,22 +82,11 @@ class SqliteQuestions(FrameQuestions):
         ((found,),) = self._ask(OUTCOME_LINES, (after, upto), "j")
         return bytes(found)
 
-    @cached_property
-    def _has_old_ids(self) -> bool:
-        """Whether version 8 wrote ids, or may still write some: this version adds none to its table."""
-        return self._has_event_frames and (self._is_earlier or bool(self._ask(ANY_OLD_ID)))
-
-    def _framed_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        found = self._ids.places(type, ids)
-        if found:
-            pruned = self.pruned_to()
-            found = {id_: seq for id_, seq in found.items() if seq > pruned}
-        if not self._has_old_ids:
-            return found
-        listed = json_list(ids) if len(ids) >= FRAME_ROWS else None
+    def _old_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
+        listed = json_list(ids) if self._has_old_ids and len(ids) >= FRAME_ROWS else None
         if listed is not None:
-            return found | dict(self._ask(FIND_FRAMED_LISTED, (listed, type), "ti"))
-        return found | super()._framed_places(type, ids)
+            return dict(self._ask(FIND_FRAMED_LISTED, (listed, type), "ti"))
+        return super()._old_places(type, ids)
 
     def sql_connection(self) -> sqlite3.Connection:
         """Connect to the file for questions in SQL, to which `events` and `decisions` have those in frames, too.
@@ -153,11 +137,7 @@ class SqliteQuestions(FrameQuestions):
                 return str(storage_error(error, self.path))
         finally:
             connection.set_progress_handler(None, 0)
-        try:
-            self._ids.check()
-        except StorageError as error:
-            return str(error)
-        return ""
+        return super().damage(within_s)
 
     # Below: how rows are asked for
 

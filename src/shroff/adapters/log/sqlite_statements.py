@@ -115,7 +115,6 @@ LEAD_AND_END: Final = (
     "SELECT * FROM (SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1) UNION ALL "
     "SELECT * FROM (SELECT seq, chain FROM event_frames ORDER BY seq DESC LIMIT 1)) ORDER BY seq DESC LIMIT 1)"
 )
-ANY_OLD_ID: Final = "SELECT 1 FROM event_ids LIMIT 1"
 # Many ids as one JSON text, which SQLite takes apart without Python's lock.
 FIND_FRAMED_LISTED: Final = (
     "SELECT event_ids.id, event_ids.seq FROM json_each(?) AS wanted CROSS JOIN event_ids ON event_ids.type = ? "

@@ -77,6 +77,7 @@ class SqlWording:
     next_event_frame: str
     framed_chains: str
     any_row: str
+    any_old_id: str
     ids_between: str
     prune: tuple[str, ...]
     records_at: Any
@@ -186,6 +187,7 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         next_event_frame=f"SELECT first_seq, seq FROM {event_frames} WHERE seq > {mark} ORDER BY seq LIMIT 1",
         framed_chains=f"SELECT seq, chain FROM {event_frames} WHERE seq IN ({mark}, {mark})",
         any_row=f"SELECT 1 FROM {events} WHERE type = {mark} LIMIT 1",
+        any_old_id=f"SELECT 1 FROM {table('event_ids')} LIMIT 1",
         ids_between=f"SELECT seq, type, id FROM {events} WHERE seq > {mark} AND seq <= {mark} AND kind <> 'control'",
         prune=(
             f"DELETE FROM {decisions} WHERE seq > {mark} AND seq <= {mark}",

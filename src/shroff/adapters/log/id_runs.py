@@ -1,4 +1,4 @@
-"""Ids of framed records in SQLite: sorted runs of digests, merged as they grow, and never written at random places.
+"""Ids of framed records: sorted runs of digests, merged as they grow, and never written at random places.
 
 A run is cut into parts by the first bits of its digests, so that one id is looked for in one small row of each run. A
 run of `FINAL` ids and more is not merged again and has a filter, which the writer keeps in memory; of all other runs it
@@ -7,17 +7,16 @@ keeps half of each digest. What memory says of an id is held against the run: it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain, pairwise
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.adapters.log.sqlite_statements import Statement
 from shroff.errors import StorageError
 
 Numbers = NDArray[np.uint64]
@@ -33,20 +32,30 @@ _SEQS_END: Final = 1 << 48
 _FILTER_WORDS: Final = FINAL >> 2
 _SHIFTS: Final = np.arange(34, 64, 6, dtype=np.uint64)
 
-_RUNS: Final = "SELECT run, crc, bits, size, last_seq, filter_crc FROM id_runs ORDER BY run"
-_FILTERS: Final = "SELECT run, filter FROM id_runs WHERE size >= ? ORDER BY run"
-_MISSING: Final = (  # runs of which there are parts only: looks at the first part of each
-    "WITH RECURSIVE firsts(part) AS (SELECT min(part) FROM id_parts UNION ALL"
-    " SELECT (SELECT min(part) FROM id_parts WHERE part > firsts.part | 4294967295) FROM firsts WHERE part NOT NULL)"
-    " SELECT part >> 32 FROM firsts WHERE part NOT NULL AND part >> 32 NOT IN (SELECT run FROM id_runs) LIMIT 1"
-)
-_PARTS: Final = "SELECT part, data, crc FROM json_each(?) CROSS JOIN id_parts ON part = value"
-_PARTS_OF: Final = "SELECT part, data, crc FROM id_parts WHERE part >= ? AND part < ? ORDER BY part"
-_ADD_RUN: Final = (
-    "INSERT INTO id_runs (run, crc, bits, size, last_seq, filter_crc, filter) VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
-_ADD_PARTS: Final = Statement("INSERT INTO id_parts (part, data, crc) VALUES ", "(?, ?, ?)")
-_DROP: Final = ("DELETE FROM id_runs WHERE run = ?", "DELETE FROM id_parts WHERE part >= ? AND part < ?")
+
+class IdTables(Protocol):
+    """The tables of a log that have its runs. Within a transaction, they are asked and written by it."""
+
+    def runs(self) -> Iterable[Any]:
+        """Of each run, in order: number, sum, bits, size, last sequence number, and sum of the filter."""
+
+    def filters(self, size: int) -> Sequence[tuple[int, bytes]]:
+        """Number and filter of the runs of this size and more, in order."""
+
+    def missing(self) -> Iterable[int]:
+        """A run of which there are parts only, if there is one."""
+
+    def parts(self, keys: Sequence[int]) -> Sequence[tuple[int, bytes, int]]:
+        """Key, entries and sum of the parts that have these keys."""
+
+    def parts_of(self, run: int) -> Sequence[tuple[int, bytes, int]]:
+        """The same of all parts of a run, in order."""
+
+    def add(self, run: tuple[Any, ...], parts: Sequence[tuple[int, bytes, int]]) -> None:
+        """Write a run, its row as `runs` gives it and the filter behind, and its parts."""
+
+    def drop(self, run: int) -> None:
+        """Remove a run and its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +106,13 @@ class IdRuns:
     """The runs of one log.
 
     Args:
-        ask: Asks the log's connection a question and checks the rows.
-        write: Runs a statement over many rows.
-        damaged: Makes the error for a damaged file.
+        tables: Where they are stored.
+        damaged: Makes the error for damaged tables.
         is_writer: Whether nobody else changes the runs, so that what they hold may be remembered.
     """
 
-    def __init__(
-        self,
-        ask: Callable[..., list[Any]],
-        write: Callable[[Statement, Sequence[tuple[Any, ...]]], int],
-        damaged: Callable[[str], StorageError],
-        *,
-        is_writer: bool,
-    ) -> None:
-        self._ask, self._run, self._damaged, self._is_writer = ask, write, damaged, is_writer
+    def __init__(self, tables: IdTables, damaged: Callable[[str], StorageError], *, is_writer: bool) -> None:
+        self._tables, self._damaged, self._is_writer = tables, damaged, is_writer
         self._is_changed = False  # by what is not committed
         self._runs: dict[int, IdRun] | None = None
         self._memory: _Memory | None = None
@@ -171,7 +172,7 @@ class IdRuns:
     def _current(self) -> dict[int, IdRun]:
         if self._runs is None or not self._is_writer:
             runs = dict[int, IdRun]()
-            for run, crc, *row in self._ask(_RUNS, shape="iiiiii"):
+            for run, crc, *row in self._tables.runs():
                 runs[run] = one = IdRun(*row)
                 if crc != one.crc(run) or not 0 <= one.bits <= 32 or not 0 < run < _RUNS_END:
                     raise self._damaged(f"run {run} of the index of ids has changed since it was written")
@@ -181,7 +182,7 @@ class IdRuns:
         return self._runs
 
     def _check_missing(self) -> None:
-        for (run,) in self._ask(_MISSING, shape="i"):
+        for run in self._tables.missing():
             raise self._damaged(f"run {run} of the index of ids is missing")
 
     def _read(self, wanted: Numbers) -> Numbers:
@@ -191,7 +192,7 @@ class IdRuns:
             found = [_no_numbers(0, 3)]
             for start in range(0, len(keys), _AT_ONCE):
                 asked = keys[start : start + _AT_ONCE]
-                rows = self._ask(_PARTS, (str(asked),), "ibi")
+                rows = self._tables.parts(asked)
                 entries = self._entries(rows)
                 found.append(entries[np.isin(entries[:, 0], wanted[:, 0])])
                 missing += len(asked) - len(rows)
@@ -238,7 +239,7 @@ class IdRuns:
         return whole.view("<u8").astype(np.uint64, copy=False)
 
     def _entries_of(self, run: int, expected: IdRun) -> Numbers:
-        rows = self._ask(_PARTS_OF, (run << 32, (run + 1) << 32), "ibi")
+        rows = self._tables.parts_of(run)
         entries = self._entries(rows)
         if len(rows) != 1 << expected.bits or len(entries) != expected.size:
             raise self._damaged(f"parts of run {run} of the index of ids are missing")
@@ -249,7 +250,7 @@ class IdRuns:
             runs = self._current()
             of_young = {run: self._entries_of(run, one)[:, 0] for run, one in runs.items() if one.size < YOUNG}
             of_old = {run: self._entries_of(run, one)[:, 0] for run, one in runs.items() if YOUNG <= one.size < FINAL}
-            rows = self._ask(_FILTERS, (FINAL,), "ib")
+            rows = self._tables.filters(FINAL)
             for run, data in rows:
                 if runs[run].filter_crc != crc32(data) or len(data) != 8 * _FILTER_WORDS:
                     raise self._damaged(f"the filter of run {run} of the index of ids has changed since it was written")
@@ -285,9 +286,11 @@ class IdRuns:
             memory.heads(size).add(run, entries[:, 0])
         kept = filter_.astype("<u8").tobytes()
         one = IdRun(bits, size, int(entries[:, 2].max()), crc32(kept))
-        self._ask(_ADD_RUN, (run, one.crc(run), bits, size, one.last_seq, one.filter_crc, kept))
         parts = [data[start:end] for start, end in pairwise(edges.tolist())]
-        self._run(_ADD_PARTS, [(key, part, _sum(key, part)) for key, part in zip(every.tolist(), parts, strict=False)])
+        self._tables.add(
+            (run, one.crc(run), bits, size, one.last_seq, one.filter_crc, kept),
+            [(key, part, _sum(key, part)) for key, part in zip(every.tolist(), parts, strict=False)],
+        )
         runs[run] = one
 
     def _merge(self, merged: Sequence[int], pruned: int) -> None:
@@ -309,8 +312,7 @@ class IdRuns:
         if not is_other.all():
             memory.filtered, memory.filters = memory.filtered[is_other], memory.filters[is_other]
         for run in gone:
-            self._ask(_DROP[0], (run,))
-            self._ask(_DROP[1], (run << 32, (run + 1) << 32))
+            self._tables.drop(run)
             del runs[run]
 
     def _digests(self, type: str, ids: Sequence[str]) -> Numbers:

@@ -1,0 +1,60 @@
+"""The tables of runs of ids on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from shroff.adapters.log.rows import ID_PARTS, ID_RUNS
+from shroff.adapters.log.server_wording import ServerWording
+from shroff.adapters.log.session import Session
+
+
+class ServerIdTables:
+    """Keeps the promises of `id_runs.IdTables`. A run costs two round trips to read, and none of its own to write.
+
+    Args:
+        ask: Asks the log's connection a question; `with_ids` one about a list of numbers.
+        writing: The session of the open transaction. If it was lost since, nothing is written by another one.
+        are_there: Whether the tables are of a version that has these; a reader may find them made meanwhile, since
+            a writer beside it migrates.
+    """
+
+    def __init__(
+        self,
+        wording: ServerWording,
+        ask: Callable[..., list[Any]],
+        with_ids: Callable[..., Iterator[Any]],
+        writing: Callable[[], Session],
+        are_there: Callable[[], bool],
+    ) -> None:
+        self._wording, self._ask, self._with_ids = wording, ask, with_ids
+        self._writing, self._are_there = writing, are_there
+
+    def runs(self) -> Iterable[Any]:
+        return self._ask(self._wording.id_runs) if self._are_there() else ()
+
+    def filters(self, size: int) -> Sequence[tuple[int, bytes]]:
+        return self._ask(self._wording.id_filters, (size,))
+
+    def missing(self) -> Iterable[int]:
+        return [int(run) for (run,) in self._ask(self._wording.id_runs_missing)] if self._are_there() else ()
+
+    def parts(self, keys: Sequence[int]) -> Sequence[tuple[int, bytes, int]]:
+        return list(self._with_ids(self._wording.id_parts, "ibi", keys))
+
+    def parts_of(self, run: int) -> Sequence[tuple[int, bytes, int]]:
+        return self._ask(self._wording.id_parts_of, _keys(run))
+
+    def add(self, run: tuple[Any, ...], parts: Sequence[tuple[int, bytes, int]]) -> None:
+        self._writing().put(ID_RUNS, [run])
+        self._writing().put(ID_PARTS, parts)
+
+    def drop(self, run: int) -> None:
+        drop_run, drop_parts = self._wording.drop_run
+        self._writing().do(drop_run, (run,))
+        self._writing().do(drop_parts, _keys(run))
+
+
+def _keys(run: int) -> tuple[int, int]:
+    return run << 32, (run + 1) << 32
