@@ -143,14 +143,14 @@ def told(text, value, features=None):
         ("weekday(payment.paid_at) == 0", False, "paid Tuesday to Sunday (UTC)"),
         ("day(payment.at, 'Asia/Tokyo')", 3, "day of at in Tokyo time: 3"),
         ("payment.at - last(payment.at) over 30d", 200_000, "3 min 20 s since the last payment in 30 days"),
-        ("payment.amount / mean(payment.amount) over 30d", 13.37, "amount: 13.37 times mean amount in 30 days"),
-        ("payment.amount / sum(payment.amount) over 24h", 0.5, "amount: 0.5 times spent in 24 h"),
+        ("payment.amount / mean(payment.amount) over 30d", 13.37, "amount: 13.37 times the mean amount in 30 days"),
+        ("payment.amount / sum(payment.amount) over 24h", 0.5, "amount: 0.5 times the total spent in 24 h"),
         ("payment.amount / 3", 0.5, "amount / 3: 0.5"),
         ("payment.channel in ['web', 'pos']", True, "channel is web or pos"),
         ("not payment.ok and payment.card in lists.vip", False, "ok or card is not on the list vip"),
         ("payment.ratio", 1_234_567.8, "ratio: 1,234,568"),
         ("payment.amount", None, "amount: missing"),
-        ("sum(payment.amount) over 24h", None, "spent in 24 h: missing"),
+        ("sum(payment.amount) over 24h", None, "total spent in 24 h: missing"),
     ],
 )
 def test_an_expression_is_told_by_what_it_declares(text, value, words):
@@ -163,7 +163,7 @@ def test_a_feature_is_told_by_its_definition():
 
     assert told("card.spent_24h", 100, features) == "1.00 EUR spent in 24 h"
     assert told("card.again", 100, features) == "1.00 EUR spent in 24 h"
-    assert told("card.spent_24h / 2", 0.5, features) == "spent in 24 h / 2: 0.5"
+    assert told("card.spent_24h / 2", 0.5, features) == "total spent in 24 h / 2: 0.5"
 
 
 def test_a_feature_without_a_definition_is_told_by_its_name():

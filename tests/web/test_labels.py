@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,24 @@ def test_before_anything_is_known_the_page_says_how_labels_come(bank):
         assert b"shroff label labels.csv" in (await browser.get("/labels")).body
         assert (await browser.get("/labels?period=9d")).status == 400
         assert (await figures(browser))["events"] == 0
+
+    run(bank, steps)
+
+
+def test_the_day_that_is_not_over_is_marked_in_the_chart_and_the_table_of_labels(bank, monkeypatch):
+    now_ms = int(datetime(2026, 1, 9, 22, tzinfo=UTC).timestamp() * 1_000)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(browser, "/api/v1/events/payment", *(payment(number) for number in range(4)))
+        labeled = (said(number, "fraud", "analyst", day) for number, day in ((1, 6), (2, 6), (3, 9)))
+        await post(browser, "/api/v1/labels", *labeled)
+        assert "not over" not in (await browser.get("/labels")).body.decode()
+        monkeypatch.setattr(type(asks.service.project.opened), "now_ms", lambda self: now_ms)
+        page = (await browser.get("/labels")).body.decode()
+
+        assert page.count('class="bar open"') == 1
+        assert "not over: 9 January 2026: 1, 1 fraud so far" in page
+        assert re.findall(r'row">([^<]*) <span[^>]*>not over<', page) == ["9 January 2026"]
 
     run(bank, steps)
 

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from shroff.web.pages.rules.backtests import examples, worth
 from shroff.web.pages.rules.table import least_precise
 from tests.support.served import ME
 from tests.support.webs import Answered, Asker, Browser, asker, owned
+from tests.support.webs import run as run_signed_in
 
 pytestmark = pytest.mark.slow
 
@@ -358,6 +360,25 @@ def test_labels_make_the_precision_of_a_rule(bank):
         }
 
     run(bank, steps)
+
+
+def test_the_day_that_is_not_over_is_marked_in_the_chart_and_the_table_of_hits(bank, monkeypatch):
+    (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
+    sent = msgspec.json.encode([payment(number, "600.00") for number in range(1, 4)])
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+        assert (await browser.send("POST", "/api/v1/events/payment", sent, headers)).status == 200
+        assert "not over" not in (await browser.get("/rules/dear_one")).body.decode()
+        now_ms = int(datetime(2026, 1, 5, 22, tzinfo=UTC).timestamp() * 1_000)
+        monkeypatch.setattr(type(asks.service.project.opened), "now_ms", lambda self: now_ms)
+        page = (await browser.get("/rules/dear_one")).body.decode()
+
+        assert page.count('class="bar open"') == 1
+        assert "not over: 5 January 2026: 3, 0 fraud so far" in page
+        assert re.findall(r'row">([^<]*) <span[^>]*>not over<', page) == ["5 January 2026"]
+
+    run_signed_in(bank, steps)
 
 
 # ---- backtests

@@ -194,7 +194,8 @@ class ValueWording:
             return Wording(after=f" since {since}")
         if self._is_ratio(node):
             over, under = self.noun(node.left), self.noun(node.right)
-            return Wording(before=f"{over}: ", after=f" {under}", is_ratio=True, name=f"{over} / {under}")
+            article = "" if isinstance(self.plain(node.right), Literal) else "the "
+            return Wording(before=f"{over}: ", after=f" {article}{under}", is_ratio=True, name=f"{over} / {under}")
         if isinstance(node, Call) and node.function in {"hour", "weekday"}:
             is_hour, zone, done = node.function == "hour", zone_words(node), done_by(node)
             what = self.noun(node.arguments[0])
@@ -233,8 +234,9 @@ class ValueWording:
         if row.state == "values":
             return Wording(after=f" different {_many(what)}{where}", one=f" {what}{where}")
         if row.is_total and node.type.kind == "money" and what == "amount":
-            verb = "spent" if node.event in _SPENT else f"in {_many(node.event)}"
-            return Wording(after=f" {verb}{where}")
+            if node.event in _SPENT:
+                return Wording(after=f" spent{where}", name=f"total spent{where}")
+            return Wording(after=f" in {_many(node.event)}{where}", name=f"total of {_many(node.event)}{where}")
         is_money = node.type.kind == "real" and node.argument.type.kind == "money"
         over, under = node.rank or (0, 1)
         noun = f"{row.words.format(q=f'{100 * over / under:g}')} {what}{where}"

@@ -167,11 +167,11 @@ def _chart(found: Sequence[EventCount], by: str, is_open: Callable[[date], bool]
         weeks = sorted(days)
         labels = [f"Week of {day_text(week.toordinal() - _EPOCH)}" for week in weeks]
         chart = signed_bars(labels, [Decimal(days[week]) for week in weeks], [False] * len(weeks))
-        return None if chart is None else with_open(chart, [is_open(week) for week in weeks])
+        return with_open(chart, next((at for at, week in enumerate(weeks) if is_open(week)), None))
     first, last = min(days).toordinal(), max(days).toordinal()
     whole = [date.fromordinal(at) for at in range(first, last + 1)]
     chart = bars_of(first - _EPOCH, [days.get(day, 0) for day in whole])
-    return None if chart is None else with_open(chart, [is_open(day) for day in whole])
+    return with_open(chart, next((at for at, day in enumerate(whole) if is_open(day)), None))
 
 
 def rows_path(one: EventCount, question: CountQuestion) -> str:

@@ -18,7 +18,7 @@ from shroff.web.http.messages import FORM_BYTES_MAX, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.cases.label_file import PATH, ROWS_MAX, said_of
-from shroff.web.pages.charts.bars import bars_of, day_text
+from shroff.web.pages.charts.bars import bars_of, day_text, with_open
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
 from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import page
@@ -72,6 +72,7 @@ async def show(service: Service, request: Request) -> Response:
     delay_ms = max(
         (model.label_delay_ms for model in service.project.definitions.models.values()), default=LABEL_DELAY_MS
     )
+    today = service.project.opened.now_ms() // DAY_MS
     return await page(
         service,
         request,
@@ -81,8 +82,11 @@ async def show(service: Service, request: Request) -> Response:
         verdicts=VERDICTS,
         period=code,
         periods=[(name, says) for name, (says, _) in PERIODS.items()],
-        chart=bars_of(found.first_day, [every for every, _ in found.by_day], [frauds for _, frauds in found.by_day]),
-        days=_days(found),
+        chart=with_open(
+            bars_of(found.first_day, [every for every, _ in found.by_day], [frauds for _, frauds in found.by_day]),
+            today - found.first_day,
+        ),
+        days=_days(found, today),
         curve=_curve(together.maturity, delay_ms),
         conflicts=[_row(conflict) for conflict in together.conflicts[:SHOWN]],
         held={one.verdict: one for one in together.held},
@@ -99,10 +103,10 @@ async def show(service: Service, request: Request) -> Response:
     )
 
 
-def _days(found: LabelLook) -> list[tuple[str, int, int]]:
-    """The days on which labels came, newest first, with how many came and how many said fraud."""
+def _days(found: LabelLook, today: int) -> list[tuple[str, bool, int, int]]:
+    """The days on which labels came, newest first: whether one is not over, how many came and how many said fraud."""
     days = [(found.first_day + at, *counts) for at, counts in enumerate(found.by_day) if counts[0]]
-    return [(day_text(day), every, frauds) for day, every, frauds in days[::-1][:DAYS_SHOWN]]
+    return [(day_text(day), day == today, every, frauds) for day, every, frauds in days[::-1][:DAYS_SHOWN]]
 
 
 def _curve(found: Maturity, delay_ms: int) -> Curve | None:

@@ -19,8 +19,8 @@ _NUMBERS: Final = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "sev
 class ChartBar:
     """One column, from `x` on, `width` wide; `top` and `height` of all of it, `part` of the height that is marked.
 
-    `is_below` is for a value below zero, `is_unknown` for one that nobody knows yet, `is_open` for a time that
-    is not over.
+    `marked` counts the frauds of `value`, where they are counted. `is_below` is for a value below zero, `is_unknown`
+    for one that nobody knows yet, `is_open` for a time that is not over.
     """
 
     x: float
@@ -28,10 +28,18 @@ class ChartBar:
     top: float
     height: float
     part: float
-    says: str
+    label: str
+    value: Decimal | int
+    marked: int | None = None
     is_below: bool = False
     is_unknown: bool = False
     is_open: bool = False
+
+    @property
+    def says(self) -> str:
+        """The column in words, such as 7 March 2026: 12, 3 fraud so far."""
+        frauds = "" if self.marked is None else f", {self.marked:,} fraud"
+        return f"{self.label}: {self.value:,}{frauds}{' so far' if self.is_open else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,10 @@ class BarTick:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """A chart of columns. `first` and `last` say what stands below its ends, `zero` is where nothing stands."""
+    """A chart of columns. `first` and `last` say what stands below its ends, `zero` is where nothing stands.
+
+    `each` says how long a column is, `size` how many days or weeks that are.
+    """
 
     bars: Sequence[ChartBar]
     ticks: Sequence[BarTick]
@@ -52,11 +63,18 @@ class Bars:
     first: str
     last: str
     each: str
+    size: int = 1
 
     @property
     def open(self) -> ChartBar | None:
         """The column whose time is not over."""
         return next((bar for bar in self.bars if bar.is_open), None)
+
+    @property
+    def open_says(self) -> str:
+        """Why a column is lighter."""
+        is_over = f"{self.each} are" if self.each.endswith("days") else f"{self.each} is"
+        return f"Lighter, with a dashed edge: the {is_over} not over. {self.open.says}." if self.open else ""
 
 
 def bars_of(first_day: int, whole: Sequence[int], frauds: Sequence[int] = ()) -> Bars | None:
@@ -79,13 +97,15 @@ def bars_of(first_day: int, whole: Sequence[int], frauds: Sequence[int] = ()) ->
             round(100 - 100 * one / most, 2),
             round(100 * one / most, 2),
             round(100 * marked / most, 2),
-            f"{day_text(first_day + number * size)}: {one:,}{f', {marked:,} fraud' if frauds else ''}",
+            day_text(first_day + number * size),
+            one,
+            marked if frauds else None,
         )
         for number, (one, marked) in enumerate(sums)
     ]
     ticks = [BarTick(100 - 100 * value / most, f"{value:,}") for value in (most // 2, most) if value and most > 1]
     each = "day" if size == 1 else f"{_NUMBERS.get(size, size)} days"
-    return Bars(bars, ticks, 100, day_text(first_day), day_text(first_day + len(whole) - 1), each)
+    return Bars(bars, ticks, 100, day_text(first_day), day_text(first_day + len(whole) - 1), each, size)
 
 
 def signed_bars(labels: Sequence[str], values: Sequence[Decimal], unknown: Sequence[bool]) -> Bars | None:
@@ -108,27 +128,25 @@ def signed_bars(labels: Sequence[str], values: Sequence[Decimal], unknown: Seque
                 round(zero if value < 0 else zero - height, 2),
                 round(height, 2),
                 0.0,
-                f"{label}: {value:,}",
-                value < 0,
-                is_unknown,
+                label,
+                value,
+                is_below=value < 0,
+                is_unknown=is_unknown,
             )
         )
     ticks = [BarTick(float(100 * (high - one) / span), f"{one:,}") for one in {high, high / 2, -low} if one]
     return Bars(bars, ticks, zero, labels[0], labels[-1], "week")
 
 
-def with_open(chart: Bars, is_open: Sequence[bool]) -> Bars:
-    """The chart with the columns marked whose time is not over: their values still grow.
+def with_open(chart: Bars | None, at: int | None) -> Bars | None:
+    """The chart with the column marked whose time is not over: its value still grows.
 
     Args:
-        is_open: Of each day or week from the first on; a column of several days is open where one of them is.
+        at: As how many-th day or week, from 0 on; one behind the last column and None mark none.
     """
-    size = -(-len(is_open) // len(chart.bars))
-    marks = [any(is_open[at : at + size]) for at in range(0, len(is_open), size)]
-    bars = [
-        replace(bar, says=f"{bar.says} so far", is_open=True) if mark else bar
-        for bar, mark in zip(chart.bars, marks, strict=True)
-    ]
+    if chart is None or at is None:
+        return chart
+    bars = [replace(bar, is_open=number == at // chart.size) for number, bar in enumerate(chart.bars)]
     return replace(chart, bars=bars)
 
 

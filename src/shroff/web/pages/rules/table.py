@@ -12,7 +12,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from shroff.errors import ShroffError
-from shroff.language.values import show_decimal
+from shroff.language.values import DAY_MS, show_decimal
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.rules.silences import list_of
@@ -33,7 +33,7 @@ from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.charts.bars import Bars, bars_of
+from shroff.web.pages.charts.bars import Bars, bars_of, with_open
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.rules.diffs import DiffLine, diff
@@ -134,7 +134,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         hits=newest,
         summaries=await service.in_thread(summaries_of, service.project, [(one.event, one.id) for one in newest]),
         is_immature=lambda hit: records.is_immature(hit, definitions),
-        days=_days(look),
+        days=_days(look, now_ms // DAY_MS),
         trial=trial,
         trial_record=trial_record,
         may_judge=request.who.may(Right.RUN_BACKTESTS),
@@ -204,9 +204,10 @@ async def common(service: Service, *, has_all_hits: bool) -> dict[str, Any]:
     }
 
 
-def _days(look: RuleLook) -> Bars | None:
+def _days(look: RuleLook, today: int) -> Bars | None:
     record = look.record
-    return bars_of(record.first_day, [hits for hits, _ in record.by_day], [frauds for _, frauds in record.by_day])
+    chart = bars_of(record.first_day, [hits for hits, _ in record.by_day], [frauds for _, frauds in record.by_day])
+    return with_open(chart, today - record.first_day)
 
 
 def _changed(service: Service) -> int:
