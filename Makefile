@@ -1,6 +1,6 @@
 # What a developer calls; CI calls the same names. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint secure quick check test test-long fix docs demo example bench faults drills servers lock wheels build clean
+.PHONY: help setup lint secure quick check test warm test-long fix docs demo example bench faults drills servers lock wheels build clean
 
 # The first Python on the path that runs and is new enough. Another one: make setup PYTHON=/path/to/python
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -46,6 +46,9 @@ check: $(READY)  ## lint, secure and quick, at the same time
 
 test: $(READY)  ## all tests of a change, with real servers and a browser; about 20 minutes on 2 cores
 	$(BIN)/python -m tools.suite
+
+warm: $(READY)  ## compile what a first run of the tests would compile
+	$(BIN)/python -m tools.suite --warm
 
 test-long: $(READY)  ## test, and the long campaigns: hundreds of faults, thorough laws, whole real data; hours
 	$(BIN)/python -m tools.suite --long

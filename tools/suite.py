@@ -49,8 +49,11 @@ def main() -> int:
         "--quick", dest="size", action="store_const", const="quick", help="only the tests of `make check`"
     )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the order")
+    parser.add_argument("--warm", action="store_true", help="run nothing, but leave all that a first run compiles")
     parser.add_argument("paths", nargs="*", help="folders or files; all of tests/ without any")
     asked = parser.parse_args()
+    if asked.warm:
+        return warm()
     times = TIMES if asked.size != "quick" else TIMES.with_stem("quick-times")
     (ROOT / times).parent.mkdir(exist_ok=True)
     again = f" --{asked.size}" if asked.size else ""
@@ -69,6 +72,19 @@ def main() -> int:
     status = subprocess.run(command, cwd=ROOT, env=env, check=False)
     print(f"{(time.monotonic() - began_s) / MINUTE_S:.1f} minutes; what each test cost: {times}", flush=True)
     return status.returncode
+
+
+def warm() -> int:
+    """Compile kernels, and what tests import, which each worker of a first run would compile by itself.
+
+    What cannot be imported fails in the run, which says why.
+    """
+    env = environment(Path(os.devnull), None, is_part=True)
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "--no-header", "-p", "no:cacheprovider"]
+    tests = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL)
+    compile_kernels(env)
+    tests.wait()
+    return 0
 
 
 def compile_kernels(env: Mapping[str, str]) -> None:
