@@ -160,7 +160,7 @@ def weights(url: str, password: str, paths: Mapping[str, str]) -> dict[str, Weig
         page.click("main button")
         page.wait_for_selector("header.top")
         state = page.context.storage_state()
-        return {name: weigh(found, f"{url}{path}", state) for name, path in paths.items()}
+        return dict(zip(paths, weigh(found, [f"{url}{path}" for path in paths.values()], state), strict=True))
 
 
 # ---- what is told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,8 +30,8 @@ class Weight:
         return sum(self.by_part.values())
 
 
-def weigh(browser: Browser, url: str, signed_in: Any) -> Weight:
-    """Open a page as somebody whose browser never was here, by the `storage_state` of who is signed in.
+def weigh(browser: Browser, urls: Sequence[str], signed_in: Any) -> list[Weight]:
+    """Open pages, each as somebody whose browser never was here, by the `storage_state` of who is signed in.
 
     Streams that go on after the load do not count.
     """
@@ -39,14 +39,21 @@ def weigh(browser: Browser, url: str, signed_in: Any) -> Weight:
     try:
         page, came = context.new_page(), list[Request]()
         page.on("requestfinished", lambda request: came.append(request))  # noqa: PLW0108 - it writes on what it is given
-        page.goto(url)
-        page.evaluate("document.fonts.ready")
-        by_part = dict.fromkeys(PARTS, 0)
-        for request in came:
-            size = request.sizes()
-            by_part[_PARTS.get(request.resource_type, "pictures")] += (
-                size["responseBodySize"] + size["responseHeadersSize"]
-            )
-        return Weight(by_part)
+        kept, found = context.new_cdp_session(page), list[Weight]()
+        kept.send("Network.enable")
+        kept.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        for url in urls:
+            page.goto("about:blank")  # no script goes on asking
+            came.clear()
+            page.goto(url)
+            page.evaluate("document.fonts.ready")
+            by_part = dict.fromkeys(PARTS, 0)
+            for request in came:
+                size = request.sizes()
+                by_part[_PARTS.get(request.resource_type, "pictures")] += (
+                    size["responseBodySize"] + size["responseHeadersSize"]
+                )
+            found.append(Weight(by_part))
+        return found
     finally:
         context.close()

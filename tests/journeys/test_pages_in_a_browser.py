@@ -287,9 +287,9 @@ def test_the_keys_of_a_page_are_told_and_can_be_switched_off(bank, page):
 
 def test_the_first_load_of_a_screen_weighs_little(bank, context, page):
     most = Counter(one["card"] for one in DAYS_BEFORE).most_common(1)[0][0]
-    whole = {}
-    for path in (*(one.path for one in tabs(PAGES)), *MORE, f"/entities/card/{most}", "/decisions?limit=100"):
-        whole[path] = weigh(context.browser, f"{bank.url}{path}", context.storage_state()).whole
+    paths = [*(one.path for one in tabs(PAGES)), *MORE, f"/entities/card/{most}", "/decisions?limit=100"]
+    found = weigh(context.browser, [f"{bank.url}{path}" for path in paths], context.storage_state())
+    whole = {path: one.whole for path, one in zip(paths, found, strict=True)}
     print(*(f"{size / 1_000:6.1f} kB  {path}" for path, size in sorted(whole.items())), sep="\n")
 
     assert {path: size for path, size in whole.items() if size > BYTES_MAX} == {}
