@@ -30,6 +30,7 @@ from shroff.models.registry import Registry
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.web.pages.charts.strips import strip_between
 from shroff.web.pages.decision import looked
+from shroff.web.pages.rendering import environment
 from tests.support import learnable
 from tests.support.projects import FILES, definitions, write_files
 from tests.support.trained import train
@@ -171,6 +172,29 @@ def test_a_field_of_the_event_has_its_bar_as_features_have(bank):
     assert spent is not None
     assert amount.is_far
     assert amount.start + amount.width < amount.mark
+
+
+def test_a_score_stands_on_its_scale_and_normal_values_are_not_among_the_reasons_shown_first(bank):
+    in_force(bank)
+    usual = [{"id": f"u{n}", "at": f"2026-03-02T{n:02d}:00:00Z", "card": "own", "amount": "20.00"} for n in range(20)]
+    odd = {"id": "odd", "at": "2026-03-03T09:00:00Z", "card": "own", "amount": "80.00"}
+    app.open(bank).decide([*usual, odd], as_type="payment")
+    found = looked(app.open(bank), "payment", "odd")
+    score = found.explained.document["score"]
+    bar, cuts = found.bar, (math.sqrt(0.5), math.sqrt(0.95))
+
+    assert bar is not None
+    assert (bar.mark, bar.review, bar.decline) == (
+        round(100 * math.sqrt(score), 1),
+        (round(100 * cuts[0], 1), 0.5),
+        (round(100 * cuts[1], 1), 0.95),
+    )
+    shown = re.sub(r"<[^>]*>", "", str(environment().get_template("parts.html").module.score_bar(bar, score)))
+    assert all(words in shown for words in (f"{score:.4f}", "review from 0.5000", "decline from 0.9500"))
+    assert "payment.amount" in {one.code for one in found.whys}
+    assert [one.code for one in found.whys if one.is_usual] == []
+    assert {one.code for one in found.usual if one.is_usual} == {one.code for one in found.all_whys if one.is_usual}
+    assert any(one.is_usual for one in found.usual)
 
 
 @pytest.mark.parametrize(("type_", "parts"), [(money(2), 100), (INTEGER, 1), (REAL, 1)])

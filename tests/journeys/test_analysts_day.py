@@ -182,6 +182,7 @@ def test_a_payment_is_found_by_the_end_of_its_id_and_answered_from_its_decision(
 
     expect(section(page, "Why")).to_contain_text("1,661.90 EUR at Corvane")
     expect(page.get_by_role("heading", level=1)).to_have_text("1,661.90 EUR to Corvane")
+    expect(section(page, "Score").locator(".score-cuts")).to_be_visible()
     assert fits(page)
     act(page, "f", "Fraud")
     expect(page.locator(".toast")).to_contain_text("closed as fraud")
@@ -224,6 +225,7 @@ def test_who_disagrees_in_a_second_look_hands_the_case_to_a_third_person(bank, o
     assert cem.locator("button[name=verdict]").count() == 0
     ben.goto(path)
     expect(ben.get_by_label("Summary of the case")).to_contain_text("second look")
+    expect(ben.get_by_label("Summary of the case")).to_contain_text("Their answer stays hidden until you answer.")
     expect(ben.get_by_label("Summary of the case")).not_to_contain_text("raud by")
     act(ben, "g", "Genuine")
     expect(ben.locator(".toast")).to_contain_text(f"Case {number} closed as genuine")

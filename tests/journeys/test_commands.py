@@ -603,8 +603,9 @@ def test_check_shows_the_first_lines_of_a_file_as_events_and_writes_nothing(bank
     assert not (bank / ".shroff" / "log.db").exists()
 
 
-def test_score_gives_what_decide_would_and_names_the_type_or_not(bank, asked):
+def test_score_gives_what_decide_would_names_the_type_or_not_and_writes_nothing(bank, asked):
     (bank / "march.jsonl").write_text(lines(payment(1), payment(2)))
+    before = sorted(bank.rglob("*"))
     (flat, named) = (asked("score", *words, "march.jsonl") for words in ([], ["payment"]))
 
     assert flat == named
@@ -612,3 +613,4 @@ def test_score_gives_what_decide_would_and_names_the_type_or_not(bank, asked):
         ("p-1", None, "approve"),
         ("p-2", None, "approve"),
     ]
+    assert sorted(bank.rglob("*")) == before

@@ -354,7 +354,7 @@ def test_the_screen_shows_a_funnel_and_gives_the_users_behind_each_number(app):
 def test_marts_have_a_page_each_with_chart_rows_and_columns(bank):
     files = {
         "marts/by_channel.sql": "-- By channel.\n-- channel: <Where>.\n"
-        "FROM (VALUES ('web', 7), ('<pos>', 1300)) AS t(channel, payments)",
+        "FROM (VALUES ('web', 7, 1e3 / 3), ('<pos>', 1300, 0.0123456e0)) AS t(channel, payments, mean)",
         "marts/by_channel.yaml": "chart: {labels: channel, values: payments}\nunique: [channel]",
         "marts/staging/some.sql": "SELECT 1 AS x",
     }
@@ -367,9 +367,11 @@ def test_marts_have_a_page_each_with_chart_rows_and_columns(bank):
         build(load_models(files, ()), Origin(lake, {"0": 1}, 0), to, QueryLimits("500MB", 1))
         listed = (await browser.get("/marts")).body.decode()
         assert 'href="/marts/by_channel"' in listed
+        assert 'name="kind" value="marts">Build now' in listed
         page = (await browser.get("/marts/by_channel")).body.decode()
         assert "<title>&lt;pos&gt;: 1,300</title>" in page, "the chart"
-        assert '<td class="number">1,300</td>' in page
+        assert ">payments by channel</p>" in page, "what the chart shows"
+        assert all(f'<td class="number">{one}</td>' in page for one in ("1,300", "333.33", "0.01235"))
         assert "&lt;Where&gt;." in page
         assert "A view stores no rows" in (await browser.get("/marts/some")).body.decode()
         assert (await browser.get("/marts/by_chanel")).status == 404

@@ -433,17 +433,21 @@ def test_reasons_that_differ_by_values_are_one_without_card_numbers_and_the_rest
     numbers = [f"amount: found the number {number}.125, which has more than 2 places" for number in range(20)]
     quoted = [f"id: the name's {text!r} is 'no id'." for text in ("it's", "a \\'", "both'\"")]
     others = [f"field_{letter} lacks" for letter in "abcd"]
-    entries = [kept(one) for one in (*others, *same, *numbers, *quoted)]
+    late = [
+        f"paid_at: too late: 2026-01-04T08:{number:02d}:00Z is 1d{number}m behind the newest event, and lateness"
+        for number in range(4)
+    ]
+    entries = [kept(one) for one in (*others, *same, *numbers, *quoted, *late)]
     found = _reasons([*entries, kept("mended", "payment/p-1")], has_values=has_values)
 
     assert found == {
         "topic": [
             ("amount: found the number …, which has more than 2 places", 20),
+            ("paid_at: too late: … is … behind the newest event, and lateness", 4),
             ("card: found '[covered]'; hash it" if has_values else "card: found …; hash it", 3),
             ("id: the name's … is ….", 3),
             ("field_a lacks", 1),
-            ("field_b lacks", 1),
-            ("other reasons", 2),
+            ("other reasons", 3),
         ]
     }
 

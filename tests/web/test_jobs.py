@@ -43,7 +43,7 @@ def test_a_job_is_queued_once_of_its_kind_watched_and_cancelled(bank):
         assert (found["state"], found["step"], found["done"], found["total"]) == ("running", "building models", 2, 5)
         page = (await browser.get(f"/jobs/{job.id}")).body.decode()
         assert "building models: 2 of 5" in page
-        assert "first line" in page
+        assert ("first line" in page, "Run again" in page) == (True, False)
         assert (await call(browser, "POST", f"{url}/cancel")).status == 200
         assert asks.service.jobs.job(job.id).is_stopping
         listed = (await call(browser, "GET", f"{JOBS}?limit=1")).json()
@@ -97,7 +97,10 @@ def test_schedules_run_now_and_are_paused_on_the_screen_and_by_programs(bank):
         begun = await browser.post("/jobs", {"csrf": token, "kind": "marts", "params": ""})
         cancelled = await browser.post(f"{begun.headers['location']}/cancel", {"csrf": token})
         assert cancelled.status == 303
-        assert "cancelled" in (await browser.get(begun.headers["location"])).body.decode()
+        ended = (await browser.get(begun.headers["location"])).body.decode()
+        assert [words in ended for words in ("cancelled", "Run again", "No result: the job was cancelled.")] == [
+            True
+        ] * 3
         assert re.search(r"None of the newest \d+ failed\.", (await browser.get("/jobs")).body.decode())
         kinds = (await call(browser, "GET", f"{JOBS}/kinds")).json()["kinds"]
         assert next(one for one in kinds if one["kind"] == "backtest")["params"]["properties"].keys() >= {"from", "to"}

@@ -108,12 +108,14 @@ def test_a_refused_letter_is_shown_with_its_reason_and_sent_again_by_a_button(tm
     async def steps(asks: Asker, browser: Browser) -> None:
         shown = await browser.get("/mails/letters?state=refused")
         assert "550 no such mailbox" in says(shown)
+        assert "1 message needs attention" in says(await browser.get("/mails/letters"))
         assert (await browser.get("/mails/letters?state=other")).status == 400
         again = f"/mails/letters/{letter.id}/retry"
         assert (await browser.post(again, {})).status == 403
         assert bank.letters()[0].state == "refused"
         assert (await browser.post(again, {"csrf": await browser.csrf()})).status == 303
-        assert "550 no such mailbox" not in says(await browser.get("/mails/letters?state=refused"))
+        after = says(await browser.get("/mails/letters?state=refused"))
+        assert ("550 no such mailbox" in after, "attention" in after) == (False, False)
 
     run(bank, steps)
 

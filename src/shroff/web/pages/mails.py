@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 SHOWN: Final = 50
+FAILED_COUNTED: Final = 1_000
+AGAIN: Final = (REFUSED, UNKNOWN)  # states in which a letter waits for a person
 NOTICES: Final = "/mails/notices"
 IN_FRAME: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; "
@@ -112,9 +114,10 @@ async def letters(service: Service, request: Request) -> Response:
     waiting, letters = await service.in_thread(letters_of, service.project, states, before, SHOWN + 1)
     found, last = parted(letters, SHOWN)
     older = None if last is None else next_of((last.made_ms, last.id))
+    _, failed = await service.in_thread(letters_of, service.project, list(AGAIN), None, FAILED_COUNTED)
     trouble = next((sink.trouble for sink in service.work.sinks if sink.name == "notices" and sink.trouble), None)
-    shown: dict[str, Any] = {"letters": found, "waiting": waiting, "older": older, "before": before}
-    more = {"state": state, "states": STATES, "again": (REFUSED, UNKNOWN), "trouble": trouble, "open": OPEN}
+    shown: dict[str, Any] = {"letters": found, "waiting": waiting, "older": older, "before": before, "failed": failed}
+    more = {"state": state, "states": STATES, "again": AGAIN, "trouble": trouble, "open": OPEN}
     return await page(service, request, "letters.html", **shown, **more)
 
 

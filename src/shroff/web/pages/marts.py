@@ -31,7 +31,8 @@ async def show(service: Service, request: Request) -> Response:
     found: BuiltMarts | None = None
     with suppress(UsageError):  # nothing is built yet
         found = await service.in_thread(service.project.marts.built)
-    return await page(service, request, "marts.html", built=found, path=PATH)
+    may_build = request.who.may(Right.RUN_JOBS)
+    return await page(service, request, "marts.html", built=found, may_build=may_build, path=PATH)
 
 
 async def show_one(service: Service, request: Request) -> Response:
@@ -71,11 +72,13 @@ def _chart(mart: BuiltMart, columns: Sequence[str], rows: Sequence[Sequence[Any]
 
 
 def _shown(value: Any) -> str:
-    """A value for people: numbers with commas."""
+    """A value for people: numbers with commas, reals short."""
     if value is None or isinstance(value, bool):
         return "" if value is None else str(value).lower()
     if isinstance(value, int | Decimal):
         return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
     return value.isoformat() if isinstance(value, date) else str(value)
 
 

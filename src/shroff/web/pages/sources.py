@@ -28,6 +28,7 @@ REASONS_SHOWN: Final = 5  # these most frequent ones of a source
 QUOTED: Final = re.compile(  # values, as `events.raw_values.shown` names them
     r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
     r"|(?:(?<=the number )|(?<=the time )|(?<=the duration ))\S+?(?=[,;.]?(?:\s|$))"
+    r"|(?<=too late: )\S+(?= is )|(?<= is )\S+(?= behind the newest event)"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
@@ -79,9 +80,14 @@ def moment(value: int | str | None, form: str = "") -> Markup:
 
 
 def sentence(words: str) -> str:
-    """Words of the program as a sentence."""
+    """Words of the program as a sentence. Where they begin with a name, as of a field or file, it stays as it is.
+
+    >>> sentence("two files lack the column card"), sentence("paid_at: too late")
+    ('Two files lack the column card.', 'paid_at: too late.')
+    """
     bare = words.rstrip(".")
-    return f"{bare[:1].upper()}{bare[1:]}."
+    is_name = re.search(r"[:_./]", bare.partition(" ")[0])
+    return f"{bare if is_name else sentence_case(bare)}."
 
 
 def sentence_case(words: str) -> str:
