@@ -1,10 +1,12 @@
 """The code blocks of the pages, and the comparison of what they show with what was printed.
 
-    ```console   `$ ` commands run in order, all of one page in one fresh folder; lines
-                 that begin with `> ` continue a command. The lines below a command are
-                 what it prints, standard error included; `...` stands for anything.
-                 No lines: only the exit status counts. It is 0 unless the command
-                 ends in `# exit status N`.
+    ```console   `$ ` commands run in order, all of one page in one fresh folder. The
+                 lines below a command are what it prints, standard error included;
+                 `...` stands for anything. No lines: only the exit status counts. It
+                 is 0 unless the command ends in `# exit status N`.
+    ```bash      runs as one command, so that readers can paste it as it stands: those of
+                 several lines, and all of the first hour. The ```text right below it is
+                 what it prints.
     ```python    runs as a script in the same folder; with `>>>`, as a session, and
                  those of one page know each other's names.
     ```py        runs as a cell of a notebook, with the same names. The `<div class="output">`
@@ -22,6 +24,7 @@ from pathlib import Path
 from tests.docs.cells import SHOWN
 
 ROOT = Path(__file__).resolve().parents[2]
+PRINTED = re.compile(r"\n\n```text\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -52,6 +55,9 @@ def steps(text: str) -> list[Step]:
         line, kind, body = text.count("\n", 0, block.start(2)) + 1, block[1], block[2]
         if kind == "console":
             found += console_steps(line, body)
+        elif kind == "bash":
+            printed = PRINTED.match(text, block.end())
+            found.append(command(line, body.rstrip("\n"), printed[1].rstrip("\n") if printed else None))
         elif kind == "python":
             found.append(Step(line, "session" if ">>> " in body else "python", body))
         elif kind == "py":
@@ -66,21 +72,18 @@ def console_steps(first_line: int, body: str) -> list[Step]:
     place = 0
     while place < len(lines):
         assert lines[place].startswith("$ "), f"line {first_line + place}: a console block begins with `$ `"
-        start, command = place, [lines[place][2:]]
+        start, shown = place, list[str]()
         place += 1
-        while place < len(lines) and lines[place].startswith("> "):
-            command.append(lines[place][2:])
-            place += 1
-        shown = []
         while place < len(lines) and not lines[place].startswith("$ "):
             shown.append(lines[place])
             place += 1
-        text = "\n".join(command)
-        status = re.search(r"# exit status (\d+)", text)
-        found.append(
-            Step(first_line + start, "console", text, "\n".join(shown) or None, int(status[1]) if status else 0)
-        )
+        found.append(command(first_line + start, lines[start][2:], "\n".join(shown) or None))
     return found
+
+
+def command(line: int, text: str, shown: str | None) -> Step:
+    status = re.search(r"# exit status (\d+)", text)
+    return Step(line, "console", text, shown, int(status[1]) if status else 0)
 
 
 def agrees(shown: str, printed: str) -> bool:

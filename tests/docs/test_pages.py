@@ -91,13 +91,29 @@ def test_a_page_that_shows_something_else_is_found():
 
 
 def test_commands_of_a_page_are_read_with_what_they_print():
-    page = "```console\n$ cat > a <<'END'\n> one\n> END\n$ cat a\none\n$ false  # exit status 1\n```\n"
+    page = "```bash\ncat > a <<'END'\none\nEND\n```\n\n```console\n$ cat a\none\n$ false  # exit status 1\n```\n"
+    pasted = "```bash\ncat a; false  # exit status 1\n```\n\n```text\none\n```\n\n```bash\ntrue\n```\n"
 
     assert steps(page) == [
         Step(2, "console", "cat > a <<'END'\none\nEND"),
-        Step(5, "console", "cat a", "one"),
-        Step(7, "console", "false  # exit status 1", None, 1),
+        Step(8, "console", "cat a", "one"),
+        Step(10, "console", "false  # exit status 1", None, 1),
     ]
+    assert steps(pasted) == [
+        Step(2, "console", "cat a; false  # exit status 1", "one", 1),
+        Step(10, "console", "true"),
+    ]
+
+
+def test_what_has_several_lines_and_all_of_the_first_hour_can_be_pasted():
+    prompts = [
+        f"{path.name}:{line}"
+        for path in all_pages()
+        for line, kind, body in blocks(path.read_text(encoding="utf-8"))
+        if kind == "console" and (path.name == "first-hour.md" or re.search("^> ", body, re.MULTILINE))
+    ]
+
+    assert prompts == []
 
 
 def same(step: Step, printed: str) -> bool:
