@@ -352,6 +352,18 @@ def test_a_demo_that_ends_early_leaves_nothing_that_compiles(beside: Callable[[s
         os.kill(int(noted.read_text().split()[0]), 0)
 
 
+def test_what_gives_way_is_compiled_on_one_core_too_and_gives_way_first(
+    beside: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+):
+    noted = beside("exit 1")
+    monkeypatch.setattr(config, "threads", lambda: 1)
+
+    with demo_kernels.kernels_beside(gives_way=True) as wait:
+        wait()
+
+    assert "import give_way; give_way(); from" in noted.read_text()
+
+
 @pytest.mark.parametrize(("threads", "is_lacking"), [(1, True), (2, False)])
 def test_nothing_is_compiled_beside_it_without_need_or_room(
     beside: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, threads: int, is_lacking: bool

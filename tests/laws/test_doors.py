@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -15,7 +16,8 @@ from shroff.events.avro.wire import AvroDecoder, AvroEncoder
 from shroff.events.formats.wire import Decoder, JsonDecoder
 from shroff.events.intake import Intake, Submission
 from shroff.log.columns import lines as line_runs
-from shroff.log.columns.lines import sent_of, together
+from shroff.log.columns import record_kernel
+from shroff.log.columns.lines import LIVE_MIN, LiveForms, sent_of, together
 from shroff.log.columns.read_lines import kernels
 from shroff.streams.source import Taken
 from shroff.web.api.events import _response, shown
@@ -166,3 +168,13 @@ def test_runs_are_answered_and_stored_as_submissions_one_by_one(way):
     law(way, seen)
 
     assert min(seen.count(True), seen.count(False)) > times(10, 150)
+
+
+def test_lists_do_not_wait_for_what_reads_avro(monkeypatch):
+    for kernel in kernels():
+        kernel.keep()
+    monkeypatch.setattr(record_kernel, "write_records", SimpleNamespace(is_at_hand=False))
+    forms = LiveForms(PROJECT.events, pytest.fail)
+
+    assert [forms.take(count, are_records=False) for count in (LIVE_MIN - 1, LIVE_MIN)] == [False, True]
+    assert not forms.take(LIVE_MIN, are_records=True)

@@ -15,6 +15,7 @@ from typing import Final
 
 from shroff import config
 from shroff.features.kernels.native import Native
+from shroff.runtime.process_wide import give_way
 
 _STORE: Final = (
     "shroff.adapters.log.columns:count_pieces into_columns into_rows write_lines find_each find_digits find_edges"
@@ -76,19 +77,24 @@ def _nothing() -> None:
 
 
 @contextmanager
-def kernels_beside(tell: Callable[[], None] = _nothing, listed: Sequence[str] = NATIVE) -> Iterator[Callable[[], None]]:
+def kernels_beside(
+    tell: Callable[[], None] = _nothing, listed: Sequence[str] = NATIVE, *, gives_way: bool = False
+) -> Iterator[Callable[[], None]]:
     """Compile beside the block what is not on disk; gives a way to wait for it, which calls `tell` if it must.
 
-    It stays undone on a machine with one core, or where nothing can be kept on disk. Whatever
-    went wrong there is met, and told, where the kernel is called.
+    It stays undone where nothing can be kept on disk, and on a machine with one core unless it `gives_way` to all other
+    work. Whatever went wrong there is met, and told, where the kernel is called.
     """
-    if config.threads() < 2 or not any(kernel.is_lacking for kernel in natives(listed)):
+    has_room = gives_way or config.threads() > 1
+    if not has_room or not any(kernel.is_lacking for kernel in natives(listed)):
         yield _nothing
         return
     code = f"from {__name__} import keep_kernels; keep_kernels({listed!r})"
+    if gives_way:
+        code = f"from {give_way.__module__} import give_way; give_way(); {code}"
     quiet = subprocess.DEVNULL
     beside = subprocess.Popen(  # noqa: S603 (this Python, with a constant)
-        [sys.executable, "-P", "-c", code], stdin=quiet, stdout=quiet, stderr=quiet
+        [sys.executable, "-P", "-c", code], stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=gives_way
     )
 
     def wait() -> None:

@@ -122,7 +122,7 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
         end_with(options.ends_with)
     with (
         traces.exporting(__version__),
-        kernels_beside(listed=LIVE),
+        kernels_beside(listed=LIVE, gives_way=True),
         _ended_cleanly(stop),
         session.project.live.worker(
             sources,

@@ -78,7 +78,7 @@ def serve(
                 session.say(f"No API key exists yet. Create one: shroff keys create NAME --role {Role.SERVICE}")
 
         options = ServiceOptions(Limits(rate=rate), stands_by=stands_by, reads_source=reads_source, watches=watches)
-        with traces.exporting(__version__), kernels_beside(listed=LIVE):
+        with traces.exporting(__version__), kernels_beside(listed=LIVE, gives_way=True):
             service = serve(project, gate, desk, listening, options, tell=logs.tell, begun=begun)
     work, requests = service.work, sum(service.requests.counts.values())
     document = {

@@ -318,14 +318,16 @@ class LiveForms(LineForms):
 
     def __init__(self, events: Events, tell: Callable[[str], None]) -> None:
         super().__init__(LIVE_TEXTS_BYTES_MAX)
-        self._tell, self._is_off, self._is_at_hand = tell, any(map(events.has_unique, events.types)), False
+        self._tell, self._is_off = tell, any(map(events.has_unique, events.types))
+        self._at_hand = dict[bool, bool]()  # for lines of JSON, and for records of Avro
 
-    def take(self, count: int) -> bool:
-        """Whether so many lines are read as a run."""
+    def take(self, count: int, *, are_records: bool = False) -> bool:
+        """Whether so many lines, or so many records of Avro, are read as a run."""
         if self._is_off or count < LIVE_MIN:
             return False
-        self._is_at_hand = self._is_at_hand or all(kernel.is_at_hand for kernel in kernels())
-        return self._is_at_hand
+        if not self._at_hand.get(are_records):
+            self._at_hand[are_records] = all(kernel.is_at_hand for kernel in kernels(are_records=are_records))
+        return self._at_hand[are_records]
 
     def _read(
         self,

@@ -210,12 +210,12 @@ class ReadLines:
         return texts, valid
 
 
-def kernels() -> Sequence[Native]:
-    """What compiled code reads lines and makes columns of them."""
+def kernels(*, are_records: bool = True) -> Sequence[Native]:
+    """What compiled code reads lines and makes columns of them; and, of messages in Avro, lines of these."""
     from shroff.log.columns.ids import code_texts, hash_texts
     from shroff.log.columns.record_kernel import write_records
 
-    return kernel.scan_lines, kernel.write_bodies, hash_texts, code_texts, write_records
+    return kernel.scan_lines, kernel.write_bodies, hash_texts, code_texts, *([write_records] if are_records else [])
 
 
 def _planned(field: Field, choice: int, *, is_id: bool) -> list[int]:

@@ -70,7 +70,8 @@ class Inflow:
 
     def _run(self, found: Sequence[Taken]) -> EventRun | None:
         """Many lines of one type that has a short way, of whatever parts, as a run; None for others."""
-        if self._forms is None or not self._forms.take(sum(len(taken.lines) for taken in found)):
+        count, are_records = sum(len(taken.lines) for taken in found), any(taken.format == "avro" for taken in found)
+        if self._forms is None or not self._forms.take(count, are_records=are_records):
             return None
         lines = [(taken, line) for taken in found for line in taken.lines]
         type_, records = self._short(found)
