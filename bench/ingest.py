@@ -6,7 +6,8 @@ into the tables and indexes of the log, in batches of the same size with durable
 event, its decision with a document of ours, hits and flags as often as ours come. It checks nothing, decides
 nothing and writes no document: those it inserts are the first ones of our log, over and over. Runs alternate;
 medians and ranges are printed and written to `bench/results/ingest.md`. A longer run, `--sustained`, has no loop
-beside it, since the loop's rows would fill the disk.
+beside it, since the loop's rows would fill the disk. Logs in PostgreSQL and MariaDB are on servers of their own, which
+run on the same machine.
 
     python -m bench.ingest [--events 300000] [--runs 3] [--sustained 10000000] [--scratch FOLDER]
 """
@@ -26,7 +27,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from itertools import cycle, islice
@@ -45,11 +46,13 @@ from shroff.log.columns.lines import submissions_in_runs
 from shroff.log.writer import Writer
 from shroff.runtime.process_wide import calm_collector
 from shroff.worker.ingest import batches
+from tools.servers.databases import MariaDB, Postgres
 
 PROJECTS = Path(__file__).parent / "projects"
 FORTY, EIGHT = "forty_features", "eight_features"
 CASES = {FORTY: "40 features, 10 rules", EIGHT: "8 features, 3 rules"}
 WITH_UUIDS = "40 features, 10 rules, UUIDs as ids"
+SERVERS: dict[str, type[Postgres | MariaDB]] = {"PostgreSQL": Postgres, "MariaDB": MariaDB}
 BATCH_SIZE = 4_096
 STAGED_BATCHES = 40
 
@@ -101,6 +104,9 @@ def main() -> int:
         folder = Path(scratch)
         lines = write_lines(folder / "payments.jsonl", chosen.events)
         results = [measure(name, title, folder, lines, chosen.events, chosen.runs) for name, title in CASES.items()]
+        for kind, server in SERVERS.items():
+            title = f"{CASES[FORTY]}, into {kind}"
+            results.append(measure(FORTY, title, folder, lines, chosen.events, chosen.runs, server))
         lines = write_lines(lines, chosen.events, with_uuids=True)
         results.append(measure(FORTY, WITH_UUIDS, folder, lines, chosen.events, chosen.runs, beside=False))
         if chosen.sustained:
@@ -113,21 +119,31 @@ def main() -> int:
     return 0
 
 
-def measure(name: str, title: str, folder: Path, lines: Path, events: int, runs: int, *, beside: bool = True) -> Result:
-    """Run a case, and `beside` it the loop in turn; and once its stages one after the other."""
+def measure(
+    name: str,
+    title: str,
+    folder: Path,
+    lines: Path,
+    events: int,
+    runs: int,
+    server: type[Postgres | MariaDB] | None = None,
+    *,
+    beside: bool = True,
+) -> Result:
+    """Run a case, and `beside` it the loop in turn where the log is a file; and once its stages one after the other."""
     result = Result(title, events)
-    project = fresh_project(name, folder)
-    result.stages = time_stages(project, lines)  # compiles the kernels where that is to be done
+    with with_log(name, folder, server) as project:
+        result.stages = time_stages(project, lines)  # compiles the kernels where that is to be done
     for _ in range(runs):
-        project = fresh_project(name, folder)
-        result.ours.append(events / ingest_process(project, lines))
-        result.peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1_024
-        log = project / ".shroff" / "log.db"
-        result.log_bytes = log.stat().st_size / events
-        rows = rows_of(log, events)
-        result.document_bytes = statistics.mean(len(document) for _, _, document in rows.outcomes)
-        shutil.rmtree(project)
-        if beside:
+        with with_log(name, folder, server) as project:
+            result.ours.append(events / ingest_process(project, lines))
+            result.peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1_024
+            with closing(app.open(project).opened.open_log(read_only=True)) as log:
+                result.log_bytes = log.size_bytes() / events
+                documents = [row.document for row in next(iter(log.decisions_after(size=BATCH_SIZE)))]
+            result.document_bytes = statistics.mean(map(len, documents))
+            rows = rows_of(project / ".shroff" / "log.db", events) if beside and server is None else None
+        if rows is not None:
             result.loop.append(events / insert_only(folder / "loop.db", lines, rows))
     return result
 
@@ -147,6 +163,18 @@ def fresh_project(name: str, folder: Path) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(PROJECTS / name, target)
     return target
+
+
+@contextmanager
+def with_log(name: str, folder: Path, server: type[Postgres | MariaDB] | None) -> Iterator[Path]:
+    """A project with an empty log, in a file or on a server of its own."""
+    project = fresh_project(name, folder)
+    with nullcontext() if server is None else server() as store:
+        if store is not None:
+            with (project / "shroff.yaml").open("a", encoding="utf-8") as file:
+                file.write(f"store: {store.address}\n")
+        yield project
+    shutil.rmtree(project)
 
 
 def ingest_process(project: Path, lines: Path) -> float:
@@ -272,7 +300,8 @@ document of ours, hits and flags. It checks and decides nothing, takes the docum
 
 Microseconds are an event's, one stage after the other on one thread. In the command a batch is committed beside the
 deciding of the next one and the reading of the one after that, as far as Python's lock allows. Bytes on disk are an
-event's with its decision, index and flags; peak memory is that of the largest run so far.
+event's with its decision, index and flags, in MariaDB as it estimates them; peak memory is that of the largest run so
+far.
 """
 
 
