@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import threading
@@ -468,6 +469,19 @@ def test_a_document_of_megabytes_is_kept(place):
 
         assert [len(one.body) for part in log.read() for one in part] == [len(body)] * 2
         assert [len(text) for text in log.lines(size=1)] == [len(body) + 11] * 2
+
+
+def test_ids_are_looked_for_by_the_index_in_a_log_that_grew_by_small_batches(place):
+    if not place.is_postgres:
+        return  # it is told which index to use
+    with closing(place.open()) as log:
+        for first in range(1, 2_000, 250):
+            log.find("payment", ["p-0"])
+            log.append(Batch(records=payments(first, 250).records))
+        log.find("payment", ["p-0"])
+        prepared = log._ask("SELECT name FROM pg_prepared_statements WHERE statement ~ '^SELECT id, seq .* events'")
+        plan = "".join(line for (line,) in log._ask(f"EXPLAIN EXECUTE {prepared[0][0]} ('{{a,b}}', 'payment')"))
+        assert re.search(r"Index Cond: \(\(type = \$2\) AND \(id = \(?wanted.wanted", plan), plan
 
 
 # Tables

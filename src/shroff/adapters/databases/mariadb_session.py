@@ -227,8 +227,8 @@ class MariadbSession(Session):
 
     def analyze(self) -> None:
         """Bring the server's figures up to date, by which it chooses indexes and tells sizes."""
-        names = ", ".join(f"`{self._prefix}{name}`" for name in ("events", "id_parts", "decisions"))
-        self.ask(f"ANALYZE TABLE {names}")
+        tables = ("events", "event_frames", "id_parts", "decisions", "decision_frames")
+        self.ask(f"ANALYZE TABLE {', '.join(f'`{self._prefix}{name}`' for name in tables)}")
 
     def close(self) -> None:
         with suppress(pymysql.Error, OSError):
@@ -318,7 +318,7 @@ def _wording(prefix: str, has_sums: bool) -> ServerWording:  # noqa: FBT001 - of
         now_ms=_NOW_MS,
         line="CAST(CONCAT(LEFT(kind, 1), decided, type, ' ', body, CHAR(10)) AS BINARY)",
         outcome_line="CAST(CONCAT(seq, ' ', outcome, CHAR(10)) AS BINARY)",
-        listed="{} IN {}",
+        listed="SELECT {columns} FROM {table} WHERE {column} IN {{}}{more}",
         by_id=" FORCE INDEX (events_by_id)",  # its figures of a table that grows lag behind
     )
 

@@ -38,7 +38,10 @@ _WORDING, _EARLIER_WORDING = (
         now_ms=_NOW_MS,
         line="convert_to(left(kind, 1) || decided || type || ' ' || body || chr(10), 'UTF8')",
         outcome_line="convert_to(seq || ' ' || outcome || chr(10), 'UTF8')",
-        listed="{} = ANY({})",
+        # Whatever the planner takes the table for, each id is looked for by the index: `id = ANY (...) AND type = ...`
+        # was seen to read all events of a type, and look for each among the ids.
+        listed="SELECT {columns} FROM unnest({{}}) AS wanted (wanted) CROSS JOIN LATERAL "
+        "(SELECT * FROM {table} WHERE {column} = wanted.wanted{more} OFFSET 0) AS found",
     )
     for has_sums in (True, False)
 )
@@ -47,8 +50,7 @@ _PIECE_BYTES: Final = 32_000_000  # of one statement; PostgreSQL takes up to a g
 # processors together.
 _COPY_FROM: Final = 256
 _COPIED_AT_ONCE: Final = 1_024  # rows; the server stores them while the next ones are written down
-# A plan made for an empty table reads all events of a type and looks for the ids among them; planned again when there
-# are so many times as many rows, it goes by the index.
+# A plan made for an empty table may be another one than that for thousands of rows.
 _PLANNED_AGAIN: Final = 10
 _CONNECT_S: Final = 5
 # A peer that vanished without a word is found within 11 s; a statement waits for a lock for 5 s; and the server itself

@@ -63,7 +63,8 @@ def server_wording(
     Args:
         now_ms: The server's clock, in milliseconds.
         line: A record as the line that `Log.lines` gives, in bytes; `outcome_line` likewise.
-        listed: A condition on a column, the first `{}`, which has one of the ids, the second.
+        listed: A question for `{columns}` of the rows of a `{table}` whose `{column}` has one of the ids `{{}}`, with
+            another condition, `{more}`.
         by_id: What makes the server find events by the index of their ids, where it has to be told.
     """
     table = dialect.table
@@ -80,7 +81,7 @@ def server_wording(
         id_runs_missing=f"WITH RECURSIVE firsts (part) AS (SELECT min(part) FROM {parts} UNION ALL SELECT ("
         f"SELECT min(part) FROM {parts} WHERE part > firsts.part | 4294967295) FROM firsts WHERE part IS NOT NULL) "
         f"SELECT part >> 32 FROM firsts WHERE part IS NOT NULL AND part >> 32 NOT IN (SELECT run FROM {runs}) LIMIT 1",
-        id_parts=About(f"SELECT part, data, crc FROM {parts} WHERE {listed.format('part', '{}')}", "i"),
+        id_parts=About(listed.format(columns="part, data, crc", table=parts, column="part", more=""), "i"),
         id_parts_of=f"SELECT part, data, crc FROM {parts} WHERE part >= %s AND part < %s ORDER BY part",
         drop_run=(f"DELETE FROM {runs} WHERE run = %s", f"DELETE FROM {parts} WHERE part >= %s AND part < %s"),
         begin_batch=f"INSERT INTO {table('batches')} (seq, at_ms) VALUES (%s, %s)",
@@ -109,19 +110,20 @@ def _about_ids(dialect: Dialect, listed: str, by_id: str) -> dict[str, Any]:
     events, decisions, waiting = table("events"), table("decisions"), table("waiting_labels")
     unique, columns = table("unique_values"), waiting_columns(dialect)
 
-    def about(head: str, column: str, tail: str = "", kind: str = "t") -> About:
-        return About(f"{head} WHERE {listed.format(column, '{}')}{tail}", kind)
+    def about(columns: str, of: str, column: str, more: str = "", kind: str = "t") -> About:
+        return About(listed.format(columns=columns, table=of, column=column, more=more), kind)
 
+    of_type = " AND type = %s"
     return {
-        "records_at": about(f"SELECT {event_columns(dialect)} FROM {events}", "seq", kind="i"),
-        "decisions_at": about(f"SELECT {decision_columns(dialect)} FROM {decisions}", "seq", kind="i"),
-        "find_places": about(f"SELECT id, seq FROM {events}{by_id}", "id", " AND type = %s"),
-        "find_framed": about(f"SELECT id, seq FROM {table('event_ids')}", "id", " AND type = %s"),
-        "personal": about(f"SELECT id, field, value FROM {table('personal')}", "id", " AND type = %s"),
-        "late": about(f"SELECT {late_columns(dialect)} FROM {table('late_events')}", "id", " AND type = %s"),
-        "pruned_places": about(f"SELECT digest, seq FROM {table('pruned_ids')}", "digest", kind="b"),
-        "unique_places": about(f"SELECT value, seq FROM {unique}", "digest", " AND type = %s AND field = %s", kind="b"),
-        "waiting_for": about(f"SELECT {columns} FROM {waiting}", "digest", " AND event_type = %s AND field = %s", "b"),
-        "waiting_with": about(f"SELECT {columns} FROM {waiting}", "id"),
-        "refused_with": about(f"SELECT {REFUSED_COLUMNS} FROM {table('quarantine')}", "number", kind="i"),
+        "records_at": about(event_columns(dialect), events, "seq", kind="i"),
+        "decisions_at": about(decision_columns(dialect), decisions, "seq", kind="i"),
+        "find_places": about("id, seq", f"{events}{by_id}", "id", of_type),
+        "find_framed": about("id, seq", table("event_ids"), "id", of_type),
+        "personal": about("id, field, value", table("personal"), "id", of_type),
+        "late": about(late_columns(dialect), table("late_events"), "id", of_type),
+        "pruned_places": about("digest, seq", table("pruned_ids"), "digest", kind="b"),
+        "unique_places": about("value, seq", unique, "digest", f"{of_type} AND field = %s", "b"),
+        "waiting_for": about(columns, waiting, "digest", " AND event_type = %s AND field = %s", "b"),
+        "waiting_with": about(columns, waiting, "id"),
+        "refused_with": about(REFUSED_COLUMNS, table("quarantine"), "number", kind="i"),
     }
