@@ -58,6 +58,7 @@ INSTEAD_IN_TEXTS: Final = INSTEAD | {
     r"\blook(s|ed)? (unlike|once more)\b": "does not look like, another check",
     r"\b(let|letting) them through\b": "approve (exploration)",
     r"\bmay not do this\b": "lacks the permission",
+    r"\b[Pp]ut case .*\baway\b|\bbrings? it back before\b": "snooze; earlier",
     r"\bnone that\b": "no ... that; not a valid ...",
     r"(?<!here )\bis no (event type|entity|field|feature|time|(whole )?number|duration|list|file|text)\b": "is not a",
     r"\btakes nothing\b": "is failing",
