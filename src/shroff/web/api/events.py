@@ -204,8 +204,10 @@ async def _listed(
         known: dict[tuple[str, bool, int], tuple[int, bytes]] = {}  # each refusal is written once
 
         def once(answer: Answer, own: Mistakes) -> tuple[int, bytes]:
+            if answer.kind != REFUSED:
+                return show(answer, own)
             key = answer.reason, answer.is_conflict, id(own)
-            if answer.kind != REFUSED or key not in known:
+            if key not in known:
                 known[key] = show(answer, own)
             return known[key]
 

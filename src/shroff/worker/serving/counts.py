@@ -10,7 +10,7 @@ import math
 import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate, repeat
@@ -26,6 +26,7 @@ from shroff.language.columns import values_of
 from shroff.log.writer import DECIDED, REFUSED, Prepared
 from shroff.runtime import traces
 from shroff.streams.delivering import DeliveryHealth
+from shroff.streams.log_columns import DecisionColumns
 from shroff.streams.source import Health
 from shroff.worker.ingest import IngestReport
 
@@ -285,19 +286,19 @@ class BatchTally:
             self._of, self._types = definitions, {}
         types, money = self._types, self.money
         first, values = placed[0].seq, list[tuple[Any, ...]]()
-        for row in rows:
-            if row.event not in types:
-                types[row.event] = _type_of(definitions, row.event, self.named)
-            type_ = types[row.event]
+        for seq, event, outcome in _outcomes(rows):
+            if event not in types:
+                types[event] = _type_of(definitions, event, self.named)
+            type_ = types[event]
             if type_.money_at is not None:
                 values = values or _values(placed, type_)
-                shown = values[row.seq - first]
+                shown = values[seq - first]
                 amount = (shown[type_.money_at] or 0) / type_.unit
-                money[row.event, row.outcome] += amount
+                money[event, outcome] += amount
                 if type_.named is not None:
-                    self._add_earlier(row, type_.named(shown), amount)
+                    self._add_earlier(outcome, type_.named(shown), amount)
 
-    def _add_earlier(self, row: DecisionRow, named: tuple[object, ...], amount: float) -> None:
+    def _add_earlier(self, outcome: str, named: tuple[object, ...], amount: float) -> None:
         found = self._earlier_of.get(named)
         if found is None:
             type_, country = (self._bounded(label, one) for label, one in enumerate(named))
@@ -306,7 +307,7 @@ class BatchTally:
                 self._earlier_of[named] = found
         found.counts[bisect_left(AMOUNTS, amount)] += 1  # as `add` does, in half the time
         found.sum += amount
-        if row.outcome == "decline":
+        if outcome == "decline":
             found.declined += 1
 
     def _bounded(self, label: int, value: object) -> str:
@@ -326,6 +327,13 @@ class _Type(NamedTuple):
     unit: int
     named: Callable[[tuple[object, ...]], tuple[object, ...]] | None
     read: frozenset[int | None]  # all these fields
+
+
+def _outcomes(rows: Sequence[DecisionRow]) -> Iterable[tuple[int, str, str]]:
+    """Place, event type and outcome of each decision; of columns no row is made."""
+    if isinstance(rows, DecisionColumns):
+        return zip(range(rows.first, rows.first + len(rows)), repeat(rows.event, len(rows)), rows.outcomes, strict=True)
+    return ((row.seq, row.event, row.outcome) for row in rows)
 
 
 def _values(placed: Sequence[Placed], type_: _Type) -> list[tuple[Any, ...]]:
