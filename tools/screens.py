@@ -34,6 +34,7 @@ SCHEDULES: Final = """\
 nightly_training: { kind: train, cron: "30 2 * * *", zone: Europe/Berlin, params: { promote: true }, retries: 2 }
 morning_features: { kind: features, cron: "0 5 * * 1-5", zone: Europe/Berlin, params: { event: payment } }
 """
+STREAMED: Final = ("live", "queue", "case")  # a stream of theirs stays open
 QUALITY: Final = 80  # a page is below 100 kB then, and its text still sharp; PNG takes twice as much
 
 
@@ -191,8 +192,10 @@ def demo(events: int) -> Iterator[dict[str, Any]]:
 
 
 def take(page: Page, picture: Picture, folder: Path) -> None:
-    """Open a screen and take its pictures."""
+    """Open a screen and take its pictures, once the reasons that it asks for one by one are there."""
     picture.open(page)
+    if picture.name not in STREAMED:
+        page.wait_for_load_state("networkidle")
     page.evaluate("document.fonts.ready")
     camera = page.context.new_cdp_session(page)  # Playwright itself makes PNG and JPEG alone
     for view in picture.views:
