@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from shroff.log.state import snapshots as snapshot_writer
 from shroff.log.state.snapshots import layout
 from shroff.log.writer import Writer
 from shroff.replay.compare import replay, verify_online
+from shroff.streams import snapshots as files
 from shroff.streams.snapshots import FORMAT, KEPT, Header, Snapshots
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import FILES, NOW_MS, definitions, payment
@@ -109,6 +111,25 @@ def test_any_beginning_of_a_file_is_found(folder):
             folder.check(file)
         with pytest.raises(StateError, match="checksum"):
             folder.read(file, HEADER.layout)
+
+
+@pytest.mark.parametrize("size", [7, 64])
+def test_a_file_of_many_pieces_is_read_whole_and_each_flip_is_found(folder, monkeypatch, size):
+    monkeypatch.setattr(files, "_PIECE_BYTES", size)
+    parts = [b"", b"a part", b"0123456789" * 20]
+    file = folder.write(HEADER, parts)
+    whole = file.read_bytes()
+    pieces = [whole[at : min(at + size, len(whole) - 32)] for at in range(0, len(whole) - 32, size)]
+
+    assert whole[-32:] == sha256(b"".join(sha256(piece).digest() for piece in pieces)).digest()
+    assert folder.read(file, HEADER.layout) == (HEADER, parts)
+    assert folder.read(file, "another") == (HEADER, [])
+    for place in range(12, len(whole), 11):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(StateError, match="checksum"):
+            folder.read(file, HEADER.layout)
+        with pytest.raises(StateError, match="checksum"):
+            folder.read(file, "another")
 
 
 def test_a_file_of_another_format_is_passed_over(folder):

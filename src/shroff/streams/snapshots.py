@@ -4,18 +4,19 @@ A file counts whole or not at all. It is written under another name, synced, ren
 its folder synced; its last bytes are a hash of all others. What state is made of, nobody
 here knows: it comes and goes as parts, which are bytes.
 
-    "SHROFFSN" | format, 4 bytes | header | part | part | ... | SHA-256 of all before
+    "SHROFFSN" | format, 4 bytes | header | part | part | ... | hash of all before
 
-Header and parts stand behind their lengths, 8 bytes each; numbers begin with the low byte.
+Header and parts stand behind their lengths, 8 bytes each; numbers begin with the low byte. The hash is the SHA-256 of
+the SHA-256 of each 4 MiB, so threads share the work of a start.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
-from io import BufferedReader
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -26,13 +27,14 @@ from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StateError, StorageError
 from shroff.runtime.whole_files import whole_file
 
-FORMAT: Final = 1  # of the file; readers pass over every other
+FORMAT: Final = 2  # of the file; readers pass over every other
 KEPT: Final = 2
 SUFFIX: Final = ".snapshot"
 STEPS: Final = ("begin", "half written", "written", "synced", "renamed", "done")
 _MAGIC: Final = b"SHROFFSN" + FORMAT.to_bytes(4, "little")
 _HASH_BYTES: Final = 32
-_CHUNK_BYTES: Final = 1 << 22
+_PIECE_BYTES: Final = 1 << 22
+_THREADS: Final = 2  # more would wait for memory
 _DAMAGED: Final = "its checksum does not fit"
 Part = bytes | memoryview
 
@@ -97,11 +99,18 @@ class Snapshots:
         return target
 
     def _fill(self, file: BinaryIO, header: Header, parts: Iterable[bytes]) -> None:
-        digest = sha256()
+        digest, pieces, left = sha256(), sha256(), _PIECE_BYTES
 
         def put(data: bytes) -> None:
-            digest.update(data)
+            nonlocal digest, left
             file.write(data)
+            rest = memoryview(data)
+            while len(rest) >= left:
+                digest.update(rest[:left])
+                pieces.update(digest.digest())
+                rest, digest, left = rest[left:], sha256(), _PIECE_BYTES
+            digest.update(rest)
+            left -= len(rest)
 
         put(_MAGIC)
         for part in chain([msgspec.msgpack.encode(header)], parts):
@@ -109,7 +118,9 @@ class Snapshots:
             put(part)
             file.flush()
             self._on_step("half written")
-        file.write(digest.digest())
+        if left < _PIECE_BYTES:
+            pieces.update(digest.digest())
+        file.write(pieces.digest())
         file.flush()
 
     def remove(self, path: Path) -> None:
@@ -131,22 +142,21 @@ class Snapshots:
     def read(self, path: Path, layout: str | None = None) -> tuple[Header, list[Part]] | None:
         """The same, and the parts of a snapshot of this layout, each an array of its own; no parts of another.
 
-        Raises: as `check`. Cost: one pass; a thread hashes what was read while more is read.
+        Raises: as `check`. Cost: one pass, by two threads.
         """
-        with path.open("rb") as file, ThreadPoolExecutor(1, thread_name_prefix="hash") as pool:
+        with path.open("rb") as file:
             start = file.read(len(_MAGIC))
             if start[:8] == _MAGIC[:8] and start != _MAGIC and len(start) == len(_MAGIC):
                 return None
-            hashed = _Hashed(file, path.stat().st_size - _HASH_BYTES - len(start), start, pool)
-            header, parts = b"", list[Part]()
-            if start == _MAGIC and hashed.left > 0:
-                header = bytes(hashed.part())
-                is_wanted = layout is not None and _layout_of(header) == layout
-                while is_wanted and hashed.left > 0:
-                    parts.append(hashed.part())
-            while hashed.left > 0:
-                hashed.take(min(hashed.left, _CHUNK_BYTES))
-            if start != _MAGIC or hashed.left != 0 or file.read() != hashed.digest():
+            if start != _MAGIC:
+                raise StateError(_DAMAGED)
+            body = _Body(file.fileno(), path.stat().st_size - _HASH_BYTES)
+            header, parts = body.part(), list[Part]()
+            is_wanted = layout is not None and _layout_of(bytes(header)) == layout
+            while is_wanted and body.at < body.end:
+                parts.append(body.part())
+            file.seek(body.end)
+            if body.read() != file.read():
                 raise StateError(_DAMAGED)
         try:
             return msgspec.msgpack.decode(header, type=Header), parts
@@ -154,43 +164,71 @@ class Snapshots:
             raise StateError("its header cannot be read") from None
 
 
-class _Hashed:
-    """The next `left` bytes of a file; a thread hashes each piece while the one behind it is read."""
+class _Body:
+    """All of a file up to its hash: parts are laid out first, then threads fill and hash them.
 
-    def __init__(self, file: BufferedReader, left: int, start: bytes, pool: ThreadPoolExecutor) -> None:
-        self._file, self.left, self._pool = file, left, pool
-        self._digest = sha256(start)
-        self._hashing: Future[None] | None = None
+    Args:
+        file: Its descriptor.
+        end: Where its hash begins.
+    """
+
+    def __init__(self, file: int, end: int) -> None:
+        self._file, self.end, self.at = file, end, 0
+        self._pieces: list[list[memoryview]] = []  # where what stands up to `at` is read into
+        self._lengths: list[tuple[Part, int]] = []
+        self._lay_out(len(_MAGIC))
 
     def part(self) -> Part:
-        """The part that begins here, without its length. Raises: StateError where it is longer than the file."""
-        return self.take(int.from_bytes(self.take(8), "little"))
+        """The part that begins here, without its length; all but the header's bytes come with `read`.
 
-    def take(self, length: int) -> Part:
-        """So many bytes as an array of their own. Raises: StateError where the file has fewer."""
+        Raises: StateError where it is longer than the file.
+        """
+        length = self._lay_out(8)
+        self._read(length, self.at - 8)
+        size = int.from_bytes(length, "little")
+        part = self._lay_out(size)
+        if not self._lengths:
+            self._read(part, self.at - size)
+        self._lengths.append((length, size))
+        return part
+
+    def read(self) -> bytes:
+        """Read all, and give its hash. Raises: StateError where the file has less, or other lengths than before."""
+        count = -(-self.end // _PIECE_BYTES)
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="hash") as pool:
+            found = sha256(b"".join(pool.map(self._hash, range(count))))
+        if any(int.from_bytes(length, "little") != size for length, size in self._lengths):
+            raise StateError(_DAMAGED)
+        return found.digest()
+
+    def _lay_out(self, length: int) -> memoryview:
+        """Room for the next bytes, an array of their own."""
         import numpy as np  # most commands read no snapshot
 
-        self.left -= length
-        if self.left < 0:
+        if length > self.end - self.at:
             raise StateError(_DAMAGED)
-        if length == 0:
-            return memoryview(b"")
-        found = np.empty(-(-length // 8), np.int64).data.cast("B")[:length]
-        for at in range(0, length, _CHUNK_BYTES):
-            piece = found[at : at + _CHUNK_BYTES]
-            if self._file.readinto(piece) != len(piece):
-                raise StateError(_DAMAGED)
-            self._wait()
-            self._hashing = self._pool.submit(self._digest.update, piece)
-        return found
+        room = np.empty(-(-length // 8), np.int64).data.cast("B")[:length] if length else memoryview(b"")
+        rest = room
+        while len(rest):
+            if self.at % _PIECE_BYTES == 0:
+                self._pieces.append([])
+            self._pieces[-1].append(rest[: _PIECE_BYTES - self.at % _PIECE_BYTES])
+            self.at += len(self._pieces[-1][-1])
+            rest = rest[len(self._pieces[-1][-1]) :]
+        return room
 
-    def digest(self) -> bytes:
-        self._wait()
-        return self._digest.digest()
+    def _hash(self, number: int) -> bytes:
+        digest, at = sha256(), number * _PIECE_BYTES
+        rest = bytearray(max(0, min(at + _PIECE_BYTES, self.end) - max(at, self.at)))  # of parts that nobody wants
+        for into in (*(self._pieces[number] if number < len(self._pieces) else ()), memoryview(rest)):
+            self._read(into, at)
+            digest.update(into)
+            at += len(into)
+        return digest.digest()
 
-    def _wait(self) -> None:
-        if self._hashing is not None:
-            self._hashing.result()
+    def _read(self, into: memoryview, at: int) -> None:
+        if len(into) and os.preadv(self._file, [into], at) != len(into):
+            raise StateError(_DAMAGED)
 
 
 def _layout_of(header: bytes) -> str | None:
