@@ -12,7 +12,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
-from unittest.mock import patch
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -22,7 +21,6 @@ import pymysql
 import pytest
 
 from shroff.adapters.databases import deadline, mariadb_rows, mariadb_session, postgres_session
-from shroff.adapters.log import id_runs
 from shroff.adapters.log import lease as log_lease
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.mariadb import MariadbLog
@@ -35,6 +33,7 @@ from shroff.streams.log import Batch, HitRow
 from shroff.testing.rows import ODD_IDS, contents, decision, everything, payments, record
 from tests.contracts.cutting import Wire
 from tests.support import forks
+from tests.support.small_runs import small_runs
 from tools.servers.proxy import Proxy
 
 pytestmark = pytest.mark.slow
@@ -607,7 +606,7 @@ def named(id_: str, batch: Batch) -> Batch:
     return Batch(records=[*batch.records[:-1], msgspec.structs.replace(batch.records[-1], id=id_)])
 
 
-SMALL = {"FINAL": 1_024, "LEVEL_BITS": 2, "YOUNG": 512, "_FILTER_WORDS": 256}
+SMALL = {"FINAL": 1_024, "LEVEL_BITS": 2, "YOUNG": 512, "FILTER_WORDS": 256}
 
 
 def test_ids_of_large_batches_are_unique_in_runs_that_are_merged_and_undone(place):
@@ -617,7 +616,7 @@ def test_ids_of_large_batches_are_unique_in_runs_that_are_merged_and_undone(plac
         if failing and name == "before commit":
             raise KeyboardInterrupt
 
-    with patch.multiple(id_runs, **SMALL):
+    with small_runs(**SMALL):
         with closing(place.open(on_step=step)) as log:
             for first in range(1, 3_000, 300):
                 log.append(payments(first, 300))

@@ -15,19 +15,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from shroff.adapters.log import id_runs
 from shroff.adapters.log import sqlite_statements as statements
-from shroff.adapters.log.id_runs import IdRuns
+from shroff.adapters.log.ids.runs import IdRuns
+from shroff.adapters.log.ids.sqlite_tables import SqliteIdTables
 from shroff.adapters.log.rows import id_digest
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.log.sqlite_id_tables import SqliteIdTables
 from shroff.errors import StateError, StorageError
 from shroff.streams.log import Batch
 from shroff.testing.rows import payments
 from tests.support.effort import examples
+from tests.support.small_runs import small_runs
 
 TYPES = ("payment", "label")
-SMALL = {"FINAL": 64, "LEVEL_BITS": 2, "YOUNG": 16, "_FILTER_WORDS": 16, "_PART": 2, "_AT_ONCE": 5}
+SMALL = {
+    "FINAL": 64,
+    "LEVEL_BITS": 2,
+    "YOUNG": 16,
+    "FILTER_WORDS": 24,
+    "_BESIDE": 2,
+    "_PART": 2,
+    "_AT_ONCE": 5,
+    "_PIECE_BITS": 4,
+    "_PARTS_DELETED": 7,
+}
 
 
 class Runs:
@@ -72,7 +82,7 @@ steps = st.lists(
 @settings(max_examples=examples(200))
 @given(steps, st.sampled_from([0, 1, 8]), st.randoms(use_true_random=False))
 def test_places_are_those_of_a_dictionary(given_, length, random):
-    with patch.multiple(id_runs, **SMALL), short(length), closing((runs := Runs()).shell):
+    with small_runs(**SMALL), short(length), closing((runs := Runs()).shell):
         expected, last, pruned = dict[tuple[str, str], int](), 0, 0
         for count, what in given_:
             ids: dict[str, list[str]] = {}
@@ -104,13 +114,13 @@ def test_places_are_those_of_a_dictionary(given_, length, random):
             for one in (runs.writer, runs.reader):
                 found = {id_: seq for id_, seq in one.places(type_, asked).items() if seq > pruned}
                 assert found == {id_: seq for (of_type, id_), seq in expected.items() if of_type == type_}
-        sizes = runs.shell.execute("SELECT size FROM id_runs WHERE size < 64").fetchall()
-        assert len(sizes) < 16
+        sizes = runs.shell.execute("SELECT size FROM id_runs WHERE size < 64 AND bits < 64").fetchall()
+        assert len(sizes) < 24
 
 
 def test_what_a_small_run_changes_in_memory_does_not_grow_with_the_ids():
     sizes = {"FINAL": 1 << 12, "YOUNG": 1 << 8}
-    with patch.multiple(id_runs, **sizes), closing((runs := Runs()).shell):
+    with small_runs(**sizes), closing((runs := Runs()).shell):
         runs.writer.add({"payment": [f"p-{seq}" for seq in range(1, 3_001)]}, {"payment": range(1, 3_001)}, 0)
         memory = runs.writer._remembered()
         old = memory.old.heads
@@ -125,6 +135,55 @@ def test_what_a_small_run_changes_in_memory_does_not_grow_with_the_ids():
         assert (len(memory.young.heads), len(memory.old.heads)) == (0, 3_260)
 
 
+def test_no_batch_writes_a_whole_merge():
+    limits = {"FINAL": 1 << 12, "YOUNG": 1 << 8, "_PIECE_BITS": 6, "_PARTS_DELETED": 16}
+    with small_runs(**limits), closing((runs := Runs()).shell):
+        changed = list[int]()
+        for first in range(1, 6_001, 16):
+            before, seqs = runs.shell.total_changes, range(first, first + 16)
+            runs.writer.add({"payment": [f"p-{seq}" for seq in seqs]}, {"payment": seqs}, 0)
+            changed.append(runs.shell.total_changes - before)
+        sizes = [size for bits, size in runs.shell.execute("SELECT bits, size FROM id_runs") if bits < 64]
+        assert (sum(sizes), max(sizes)) == (6_000, 1 << 12)
+        assert max(changed) < 100  # rows; the parts of 4,096 ids are 128, and as many are deleted
+
+
+def test_ids_that_were_looked_for_are_held_against_what_was_added_since_only():
+    with small_runs(**SMALL), closing((runs := Runs()).shell):
+        names = [[f"p-{number}-{one}" for one in range(20)] for number in range(9)]
+        seqs = range(1, 21)
+        asked = list[int]()
+        keys = IdRuns._keys
+
+        def counted(self: IdRuns, *given: Any) -> Any:
+            asked.append(1)
+            return keys(self, *given)
+
+        runs.writer.add({"payment": names[0]}, {"payment": seqs}, 0)
+        with patch.object(IdRuns, "_keys", counted):
+            assert runs.writer.places("payment", names[1]) == {}
+            assert runs.writer.places("payment", names[1]) == {}
+            runs.writer.add({"payment": names[2]}, {"payment": seqs}, 0)
+            assert runs.writer.places("payment", names[1]) == {}
+            assert len(asked) == 1
+            runs.writer.add({"payment": names[1]}, {"payment": seqs}, 0)
+            assert len(runs.writer.places("payment", names[1])) == 20
+            assert len(asked) == 2
+            assert runs.writer.places("payment", names[3]) == {}
+            runs.writer.add({"payment": names[3]}, {"payment": seqs}, 0)
+            for number in range(4, 9):
+                runs.writer.add({"payment": names[number]}, {"payment": seqs}, 0)
+            assert len(runs.writer.places("payment", names[3])) == 20
+
+
+def test_a_filter_of_another_size_is_made_again_from_its_run():
+    with small_runs(**SMALL), closing((runs := Runs()).shell):
+        names = [f"p-{seq}" for seq in range(1, 101)]
+        with small_runs(FILTER_WORDS=16):
+            runs.writer.add({"payment": names}, {"payment": range(1, 101)}, 0)
+        assert len(runs.opened(is_writer=True).places("payment", names)) == 100
+
+
 def test_a_list_that_is_changed_is_looked_for_as_it_is_then():
     with closing((runs := Runs()).shell):
         ids = ["p-1"]
@@ -135,7 +194,7 @@ def test_a_list_that_is_changed_is_looked_for_as_it_is_then():
 
 
 def test_of_each_part_only_the_wanted_entries_are_kept():
-    with patch.multiple(id_runs, **SMALL), closing((runs := Runs()).shell):
+    with small_runs(**SMALL), closing((runs := Runs()).shell):
         names = [f"p-{seq}" for seq in range(1, 201)]
         runs.writer.add({"payment": names}, {"payment": range(1, 201)}, 0)
         for one in (runs.writer, runs.reader):
@@ -151,7 +210,7 @@ def test_a_sequence_number_that_does_not_fit_is_refused():
 
 
 def test_only_undoing_what_changed_runs_makes_the_writer_read_them_again():
-    with patch.multiple(id_runs, **SMALL), closing((runs := Runs()).shell):
+    with small_runs(**SMALL), closing((runs := Runs()).shell):
         for first in (1, 101, 201):
             seqs = range(first, first + 100)
             runs.writer.add({"payment": [f"p-{seq}" for seq in seqs]}, {"payment": seqs}, 0)
@@ -159,7 +218,7 @@ def test_only_undoing_what_changed_runs_makes_the_writer_read_them_again():
         memory = runs.writer._memory
         runs.writer.undone()
         runs.writer.prune(150)
-        assert (runs.writer._memory, len(memory.filtered)) == (memory, 2)
+        assert (runs.writer._memory, [run for run in memory.filters.runs if run]) == (memory, [2, 3])
         runs.writer.undone()
         assert runs.writer._memory is None
 
@@ -180,6 +239,7 @@ def test_a_digest_is_the_one_that_is_kept_of_a_pruned_id():
         ("UPDATE id_parts SET data = zeroblob(length(data))", r"part \d+ of the index of ids has changed"),
         ("DELETE FROM id_parts", "parts of the index of ids are missing"),
         ("UPDATE id_runs SET filter = zeroblob(length(filter))", "filter of run 1"),
+        ("UPDATE id_runs SET bits = bits + 64", "run 1 of the index of ids has changed"),
         ("UPDATE id_runs SET bits = bits - 1", "run 1 of the index of ids has changed"),
         ("UPDATE id_runs SET size = 1", "run 1 of the index of ids has changed"),
         ("UPDATE id_runs SET last_seq = 1", "run 1 of the index of ids has changed"),
@@ -190,7 +250,7 @@ def test_a_digest_is_the_one_that_is_kept_of_a_pruned_id():
 )
 def test_damage_is_told(damage, words):
     names = {"payment": [f"p-{seq}" for seq in range(100)]}
-    with patch.multiple(id_runs, **SMALL), closing((runs := Runs()).shell):
+    with small_runs(**SMALL), closing((runs := Runs()).shell):
         runs.writer.add(names, {"payment": range(100)}, 0)
         assert runs.opened(is_writer=True).places("payment", ["p-7"]) == {"p-7": 7}
         runs.shell.execute(damage)

@@ -16,7 +16,7 @@ from msgspec.structs import astuple
 
 from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EVENT_FRAME_SHAPE, EventFrame, lines_of, pack, unpack
 from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, DecisionFrame
-from shroff.adapters.log.id_runs import IdRuns
+from shroff.adapters.log.ids.runs import IdRuns
 from shroff.adapters.log.questions import EVENT_SHAPE, NUMBER_MAX, LogQuestions
 from shroff.adapters.log.rows import id_digest
 from shroff.adapters.log.sums import record_sum

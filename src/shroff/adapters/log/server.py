@@ -12,7 +12,8 @@ from typing import Any, Final, TypeVar
 from shroff.adapters.log import event_frames
 from shroff.adapters.log.frame_questions import FrameQuestions
 from shroff.adapters.log.frames import framed
-from shroff.adapters.log.id_runs import IdRuns
+from shroff.adapters.log.ids.runs import IdRuns
+from shroff.adapters.log.ids.server_tables import ServerIdTables
 from shroff.adapters.log.lease import Heart, Lease
 from shroff.adapters.log.rows import (
     APPEND_STEPS,
@@ -49,7 +50,6 @@ from shroff.adapters.log.rows import (
     places_by_type,
     refused_once,
 )
-from shroff.adapters.log.server_ids import ServerIdTables
 from shroff.adapters.log.server_wording import ServerWording
 from shroff.adapters.log.session import CollisionError, Session
 from shroff.adapters.log.sums import chained

@@ -33,11 +33,12 @@ class ServerWording(SqlWording):
 
     end: str
     id_runs: str
-    id_filters: str
+    id_filter: str
     id_runs_missing: str
     id_parts: About
-    id_parts_of: str
-    drop_run: tuple[str, str]
+    id_parts_between: str
+    drop_run: str
+    drop_parts: str
     begin_batch: str
     lines: str
     outcome_lines: str
@@ -77,13 +78,14 @@ def server_wording(
         end=f"(SELECT seq, chain FROM {events} ORDER BY seq DESC LIMIT 1) UNION ALL "
         f"(SELECT seq, chain FROM {table('event_frames')} ORDER BY seq DESC LIMIT 1) ORDER BY seq DESC LIMIT 1",
         id_runs=f"SELECT run, crc, bits, size, last_seq, filter_crc FROM {runs} ORDER BY run",
-        id_filters=f"SELECT run, filter FROM {runs} WHERE size >= %s ORDER BY run",
+        id_filter=f"SELECT filter FROM {runs} WHERE run = %s",
         id_runs_missing=f"WITH RECURSIVE firsts (part) AS (SELECT min(part) FROM {parts} UNION ALL SELECT ("
         f"SELECT min(part) FROM {parts} WHERE part > firsts.part | 4294967295) FROM firsts WHERE part IS NOT NULL) "
         f"SELECT part >> 32 FROM firsts WHERE part IS NOT NULL AND part >> 32 NOT IN (SELECT run FROM {runs}) LIMIT 1",
         id_parts=About(listed.format(columns="part, data, crc", table=parts, column="part", more=""), "i"),
-        id_parts_of=f"SELECT part, data, crc FROM {parts} WHERE part >= %s AND part < %s ORDER BY part",
-        drop_run=(f"DELETE FROM {runs} WHERE run = %s", f"DELETE FROM {parts} WHERE part >= %s AND part < %s"),
+        id_parts_between=f"SELECT part, data, crc FROM {parts} WHERE part >= %s AND part < %s ORDER BY part",
+        drop_run=f"DELETE FROM {runs} WHERE run = %s",
+        drop_parts=f"DELETE FROM {parts} WHERE part >= %s AND part < %s",
         begin_batch=f"INSERT INTO {table('batches')} (seq, at_ms) VALUES (%s, %s)",
         lines=f"SELECT {line} FROM {events} WHERE {between}",
         outcome_lines=f"SELECT {outcome_line} FROM {table('decisions')} WHERE {between}",

@@ -13,6 +13,9 @@ from shroff.adapters.log.session import Session
 class ServerIdTables:
     """Keeps the promises of `id_runs.IdTables`. A run costs two round trips to read, and none of its own to write.
 
+    A batch that goes on with a merge asks once for each run that is merged, and once for each that was added. What it
+    writes goes out with the rest of its transaction.
+
     Args:
         ask: Asks the log's connection a question; `with_ids` one about a list of numbers.
         writing: The session of the open transaction. If it was lost since, nothing is written by another one.
@@ -34,8 +37,8 @@ class ServerIdTables:
     def runs(self) -> Iterable[Any]:
         return self._ask(self._wording.id_runs) if self._are_there() else ()
 
-    def filters(self, size: int) -> Sequence[tuple[int, bytes]]:
-        return self._ask(self._wording.id_filters, (size,))
+    def filter(self, run: int) -> bytes:
+        return b"".join([kept for (kept,) in self._ask(self._wording.id_filter, (run,))])
 
     def missing(self) -> Iterable[int]:
         return [int(run) for (run,) in self._ask(self._wording.id_runs_missing)] if self._are_there() else ()
@@ -43,18 +46,15 @@ class ServerIdTables:
     def parts(self, keys: Sequence[int]) -> Sequence[tuple[int, bytes, int]]:
         return list(self._with_ids(self._wording.id_parts, "ibi", keys))
 
-    def parts_of(self, run: int) -> Sequence[tuple[int, bytes, int]]:
-        return self._ask(self._wording.id_parts_of, _keys(run))
+    def parts_between(self, first: int, end: int) -> Sequence[tuple[int, bytes, int]]:
+        return self._ask(self._wording.id_parts_between, (first, end))
 
     def add(self, run: tuple[Any, ...], parts: Sequence[tuple[int, bytes, int]]) -> None:
         self._writing().put(ID_RUNS, [run])
         self._writing().put(ID_PARTS, parts)
 
     def drop(self, run: int) -> None:
-        drop_run, drop_parts = self._wording.drop_run
-        self._writing().do(drop_run, (run,))
-        self._writing().do(drop_parts, _keys(run))
+        self._writing().do(self._wording.drop_run, (run,))
 
-
-def _keys(run: int) -> tuple[int, int]:
-    return run << 32, (run + 1) << 32
+    def drop_parts(self, first: int, end: int) -> None:
+        self._writing().do(self._wording.drop_parts, (first, end))

@@ -1,0 +1,1 @@
+"""Ids of framed records as sorted runs of digests, and the tables that have them."""

@@ -1,0 +1,86 @@
+"""Runs of ids as rows: what a database has to store, and what the row of a run says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from zlib import crc32
+
+import numpy as np
+
+from shroff.adapters.log.ids.memory import Numbers
+
+UNFINISHED: Final = 64  # added to the bits of a run that is being made or deleted
+
+
+class IdTables(Protocol):
+    """The tables of a log that have its runs. Within a transaction, they are asked and written by it."""
+
+    def runs(self) -> Iterable[Any]:
+        """Of each run, in order: number, sum, bits, size, last sequence number, and sum of the filter."""
+
+    def filter(self, run: int) -> bytes:
+        """The filter of a run, empty if there is no such run."""
+
+    def missing(self) -> Iterable[int]:
+        """A run of which there are parts only, if there is one."""
+
+    def parts(self, keys: Sequence[int]) -> Sequence[tuple[int, bytes, int]]:
+        """Key, entries and sum of the parts that have these keys."""
+
+    def parts_between(self, first: int, end: int) -> Sequence[tuple[int, bytes, int]]:
+        """The same of all parts with keys in [first, end), in order."""
+
+    def add(self, run: tuple[Any, ...], parts: Sequence[tuple[int, bytes, int]]) -> None:
+        """Write a run, its row as `runs` gives it and the filter behind, and parts of it."""
+
+    def drop(self, run: int) -> None:
+        """Remove the row of a run."""
+
+    def drop_parts(self, first: int, end: int) -> None:
+        """Remove the parts with keys in [first, end)."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdRun:
+    """A run: by how many bits of its digests it is cut, how many it has, and the last of their sequence numbers."""
+
+    bits: int
+    size: int
+    last_seq: int
+    filter_crc: int
+
+    def crc(self, run: int) -> int:
+        """The sum of all of it and its number."""
+        return crc32(b"%d %d %d %d %d" % (run, self.bits, self.size, self.last_seq, self.filter_crc))
+
+
+@dataclass(slots=True)
+class Unfinished:
+    """A run that is being made of others, or else deleted.
+
+    Args:
+        done: Parts of it that are made, or deleted, from its first on.
+        size: Ids in them, where it is being made; `last_seq` likewise.
+    """
+
+    bits: int
+    merged: tuple[int, ...] = ()
+    done: int = 0
+    size: int = 0
+    last_seq: int = 0
+    filter: Numbers | None = None  # of a large one, in memory only
+    is_stored: bool = False
+
+    @property
+    def parts(self) -> int:
+        return 1 << self.bits
+
+    def row(self, run: int) -> tuple[Any, ...]:
+        kept = np.array([self.done, *self.merged], "<u8").tobytes()
+        return row_of(run, IdRun(self.bits + UNFINISHED, self.size, self.last_seq, crc32(kept)), kept)
+
+
+def row_of(run: int, one: IdRun, kept: bytes) -> tuple[Any, ...]:
+    return (run, one.crc(run), one.bits, one.size, one.last_seq, one.filter_crc, kept)
