@@ -81,17 +81,30 @@ def test_a_sample_of_a_long_log_is_computed_from_the_events_of_its_own_keys():
         right = verify(log, ["naive"], 12, look_back=look_back)
         changed(log, looked[5])
         wrong = verify(log, ["naive"], 12, look_back=look_back)
-        fallen_back = verify(log, ["naive"], 12, look_back=lambda _: None)
+        untold = verify(log, ["naive"], 12, look_back=lambda seq: look_back(seq) if seq < 40 else None)
 
     assert (right.events, right.mismatches, len(set(looked))) == (12, 0, 12)
     assert wrong.first_mismatch is not None
     assert (wrong.mismatches, wrong.first_mismatch.seq) == (1, looked[5])
-    assert (fallen_back.events, fallen_back.mismatches) == (12, 1)
+    assert (untold.events, untold.mismatches) == (8, 1)
+    assert "4 of 12 sampled decisions were not computed" in untold.unread[0]
+
+
+def test_a_sample_of_a_long_log_has_as_many_decisions_where_few_stand_together():
+    log = MemoryLog()
+    writer(log, {"rules/large.yaml": None}).write([payment(number, number) for number in range(100)])
+    decided = sorted(log.store.decisions)
+    for seq in (*decided[:20], *decided[60:]):  # an old history, and a new one, that were stored alone
+        del log.store.decisions[seq]
+    with patch("shroff.replay.verifying.LONG", 10):
+        found = [verify(log, ["naive"], wanted, look_back=lambda _: []).events for wanted in (1, 5, 30, 40, 90)]
+
+    assert found == [1, 5, 30, 40, 40]
 
 
 def test_the_batch_engine_is_no_engine_of_a_part():
     assert [engines_for(None), engines_for(None, 5)] == [("online", "batch", "naive"), ("online", "naive")]
-    for engines, last, words in (("batch", 5, "leave out --last"), (None, 0, "at least 1"), ("quick", 5, "quick")):
+    for engines, last, words in (("batch", 5, "leave out --last"), (None, 0, "at least 1"), ("", 5, "name an engine")):
         with pytest.raises(UsageError, match=words):
             engines_for(engines, last)
 

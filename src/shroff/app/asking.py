@@ -115,12 +115,21 @@ class DecisionHistory:
                 if one.has_log()
             )
         with self._opened.reading() as log:
-            if "naive" in names and log.last_seq() > LONG:
+            if "naive" in names and log.last_seq() > LONG and self._looks_back(log):
                 with suppress(StorageError):  # where it cannot be written, keys are looked for without it
                     self.index_keys(progress)
             load = self._opened.registry.load
             look_back = partial(self._looked_back, log, most=LONG)
             return verify(log, names, sample, progress, load, last=last, look_back=look_back)
+
+    def _looks_back(self, log: Log) -> bool:
+        """Whether the events of its keys say all that some decision of the version in force depends on."""
+        from shroff.explain.explanation import definitions_at
+        from shroff.explain.finding_keys import asked_of_keys
+
+        definitions = definitions_at(log, log.last_seq())
+        told = (asked_of_keys(definitions, event) for event in definitions.events.decided)
+        return not log.pruned_to() and any(used is not None for used in told)
 
     def _looked_back(self, log: Log, seq: int, most: int | None = None) -> Sequence[Record] | None:
         from shroff.explain.explanation import definitions_at

@@ -28,7 +28,7 @@ from shroff.cli.session import Session, command, many, one_line
     "--last",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Compare only the last N sequence numbers; earlier events are read, and not compared.",
+    help="Compare only the last N sequence numbers, of each lane; earlier events are read, and not compared.",
 )
 def verify(session: Session, engines: str | None, sample: int | None, last: int | None) -> int:
     """Compute the whole log again through the engines, and compare features, decisions and receipts.
@@ -50,6 +50,10 @@ def verify(session: Session, engines: str | None, sample: int | None, last: int 
     }
     counts = f"{many(found.mismatches, 'mismatch', 'mismatches')}"
     text = f"{many(found.events, 'event')} recomputed by {', '.join(names)} in {seconds:.1f} s: {counts}."
+    if not found.events and not found.unread:
+        text = (
+            f"No decision was compared: {'the log has none' if last is None else 'none is at these sequence numbers'}."
+        )
     if first is not None:
         text += f"\nThe first: {first.event} {one_line(first.id)}, seq {first.seq:,}, engine {first.engine}."
         text += f"\nrecorded: {one_line(first.recorded)}\ncomputed: {one_line(first.computed)}"

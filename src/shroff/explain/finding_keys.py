@@ -239,13 +239,10 @@ def looked_back(
     record = log.records_at([seq]).get(seq)
     records = Records(definitions.events, definitions.settings.money_places)
     event = None if record is None else records.decode(record)
-    if not isinstance(event, Event) or log.pruned_to() or definitions.policy(event.type).explore is not None:
+    if not isinstance(event, Event) or log.pruned_to():
         return None
-    nodes = [one.node for one in computed_of(definitions) if event.type in one.events]
-    if any(isinstance(part, ItemFeature) for node in nodes for part in walk(node)):
-        return None
-    used = {aggregate for node in nodes for aggregate in aggregates(node)}
-    if any(one.since_flag or one.matching for one in used):
+    used = asked_of_keys(definitions, event.type)
+    if used is None:
         return None
     events = KeyEvents(log, definitions, records, index, is_exact=False)  # one of another key changes no value
     keys = events.keyed.keys(event, {one.entity for one in used})
@@ -255,6 +252,15 @@ def looked_back(
     of_labels = {one.entity for one in used if one.event == "label"} & keys.keys()
     labels = events.labels(seq - 1, {entity: keys[entity] for entity in of_labels}) if of_labels else []
     return sorted([*found, *labels], key=lambda one: one.seq)
+
+
+def asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None:
+    """The aggregates that an event's decision needs; None where it depends on more than events and labels of keys."""
+    nodes = [one.node for one in computed_of(definitions) if event in one.events]
+    used = {aggregate for node in nodes for aggregate in aggregates(node)}
+    is_stacked = any(isinstance(part, ItemFeature) for node in nodes for part in walk(node))
+    is_drawn = definitions.policy(event).explore is not None
+    return None if is_stacked or is_drawn or any(one.since_flag or one.matching for one in used) else used
 
 
 def _windows(used: Iterable[Aggregate], end_ms: int) -> dict[str, float]:

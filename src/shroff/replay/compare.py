@@ -294,12 +294,12 @@ def verify_by_keys(
     look_back: LookBack,
     progress: Progress | None = None,
     load_model: LoadModel | None = None,
-) -> Verification | None:
-    """Do the same from the events of each decision's own keys; None where they do not say all that it depends on.
+) -> Verification:
+    """Do the same from the events of each decision's own keys; `unread` where these do not say all that it depends on.
 
     Cost: for each place its keys' events as far back as the windows reach, however long the log is.
     """
-    result = Verification()
+    result, untold = Verification(), list[int]()
     for segment in segments(log, load_model):
         inside = [place for place in places if segment.start < place <= segment.end]
         if not inside or not result.can_read(segment):
@@ -308,7 +308,8 @@ def verify_by_keys(
         for place in inside:
             records = look_back(place)
             if records is None:
-                return None
+                untold.append(place)
+                continue
             ((row,),) = log.decisions_after(place - 1, place)
             naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
             folded = empty(definitions)
@@ -321,6 +322,12 @@ def verify_by_keys(
             _compare_naive(row, values, definitions, result)
             if progress is not None:
                 progress(len(records) + 1)
+    if untold:
+        result.unread.append(
+            f"{len(untold):,} of {len(places):,} sampled decisions were not computed by their definition, the first at "
+            f"place {untold[0]:,}: in a log this long that needs features and rules that depend on the events of the "
+            "decision's own keys alone"
+        )
     return result
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from shroff.errors import UsageError
@@ -35,10 +36,10 @@ def engines_for(engines: str | Sequence[str] | None, last: int | None = None) ->
     Raises: UsageError for an engine that there is not, for `batch` beside `last`, and for a `last` below 1.
     """
     if last is None:
-        return known_engines(engines or ENGINES)
+        return known_engines(ENGINES if engines is None else engines)
     if last < 1:
         raise UsageError(f"at least 1 of the last sequence numbers must be compared, not {last}.")
-    names = known_engines(engines or [name for name in ENGINES if name != "batch"])
+    names = known_engines([name for name in ENGINES if name != "batch"] if engines is None else engines)
     if "batch" in names:
         raise UsageError("the batch engine computes the whole log: leave out --last, or name online or naive.")
     return names
@@ -63,7 +64,8 @@ def verify(
 
     Args:
         last: Only decisions at so many of the last places are compared; not by `batch`.
-        look_back: Finds what one decision depends on; a log longer than LONG is then sampled by it.
+        look_back: Finds what one decision depends on; a log longer than LONG is sampled by it, and what it cannot tell
+            is `unread`.
     """
     result, end = Verification(), log.last_seq()
     after = 0 if last is None else max(end - last, 0)
@@ -90,22 +92,30 @@ def _verify_sample(
     look_back: LookBack | None,
 ) -> Verification:
     after, end = span
-    wanted = sample or naive_sample(end - after, _aggregates_now(log))
     if end > LONG and look_back is not None:
-        places = _spread(log, after, end, wanted)
-        if (found := verify_by_keys(log, places, look_back, progress, load_model)) is not None:
-            return found
-    else:
-        decided = [row.seq for rows in log.decisions_after(after, end) for row in rows]
-        wanted = sample or naive_sample(len(decided), _aggregates_now(log))
-        places = decided[:: max(len(decided) // wanted, 1)]
-    return verify_naive(log, chosen(places), progress, load_model)
+        places = _spread(log, after, end, sample or naive_sample(end - after, _aggregates_now(log)))
+        return verify_by_keys(log, places, look_back, progress, load_model)
+    decided = list(_decided(log, after, end))
+    wanted = sample or naive_sample(len(decided), _aggregates_now(log))
+    return verify_naive(log, chosen(decided[:: max(len(decided) // wanted, 1)]), progress, load_model)
+
+
+def _decided(log: Log, after: int, end: int) -> Iterator[int]:
+    return (row.seq for rows in log.decisions_after(after, end) for row in rows)
 
 
 def _spread(log: Log, after: int, end: int, wanted: int) -> list[int]:
-    """Places of decisions, one behind each of so many steps from one place to another."""
-    starts = {after + (end - after) * step // wanted for step in range(wanted)}
-    return sorted({rows[0].seq for start in starts if (rows := next(log.decisions_after(start, end, size=1), []))})
+    """So many places of decisions, spread over the log behind the first of them, or all where there are fewer."""
+    found, start = list[int](), after
+    for left in range(wanted, 0, -1):
+        rows = next(log.decisions_after(start, end, size=1), [])
+        if not rows:
+            break
+        found.append(rows[0].seq)
+        start = rows[0].seq + max((end - rows[0].seq) // left - 1, 0)
+    missing = wanted - len(found)  # where nothing was decided for long at the end
+    others = (place for place in _decided(log, after, end) if place not in found) if missing else iter(())
+    return sorted([*found, *islice(others, missing)])
 
 
 def verified_together(found: Iterable[Verification]) -> Verification:
