@@ -214,6 +214,16 @@ def test_a_value_is_drawn_beside_its_band_where_the_text_says_that_it_is_outside
     assert strip.is_far == (not least <= Decimal(value) / parts <= most) == (not found.is_usual)
 
 
+@pytest.mark.parametrize(("lacking", "is_usual"), [(0, False), (1, False), (4, True), (40, True)])
+def test_a_value_that_is_missing_is_usual_where_it_was_often_missing(lacking, is_usual):
+    node = ThisField(INTEGER, "amount")
+    story = Story(definitions(), "payment", {}, PastDecision({}, {}, {}, 0), lambda _: (), tuple, "")
+    earlier = [*range(60), *[None] * lacking]
+
+    assert story._range(node, None, earlier).is_usual == is_usual
+    assert story._range(node, 30, earlier) == story._range(node, 30, list(range(60)))
+
+
 @pytest.mark.parametrize(
     ("function", "earlier", "now", "words", "is_usual"),
     [

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -280,12 +280,12 @@ class Story:
         """What says what is normal for this entity, or where that is too little for all, and for whom; else nothing."""
         entity = self._entity_of(node)
         own = self._values(node, self.earlier(entity))
-        if len(own) >= ENOUGH:
+        if len(_there(own)) >= ENOUGH:
             return own, f"this {_spaced(entity)}"
         if not self._all:
             self._all.append(self.of_all())
         of_all = self._values(node, self._all[0])
-        return of_all if len(of_all) >= ENOUGH else [], f"every {_spaced(entity or self.event)}"
+        return of_all if len(_there(of_all)) >= ENOUGH else [], f"every {_spaced(entity or self.event)}"
 
     def _entity_of(self, node: Node) -> str:
         """Whose history a value is held against: the feature's entity, of a field the event's first one."""
@@ -296,10 +296,16 @@ class Story:
 
     def _values(self, node: Node, past: Sequence[PastDecision]) -> list[Value]:
         read = reader_of(node, self.definitions.reference)
-        return [value for one in past if (value := read(one)) is not None]
+        return [read(one) for one in past]
 
     def _range(self, node: Node, value: Value, values: list[Value]) -> _Range:
-        """What is normal by these values: of numbers from the 5th to the 95th percentile, else the most frequent."""
+        """What is normal by these values, and that none is where as many as lie outside a range have none."""
+        found = self._range_of(node, value, _there(values))
+        lacking = values.count(None)
+        return replace(found, is_usual=True) if value is None and 100 * lacking >= _LOW * len(values) else found
+
+    def _range_of(self, node: Node, value: Value, values: list[Value]) -> _Range:
+        """Of numbers from the 5th to the 95th percentile, else the most frequent."""
         teller = self._teller
         wording = teller.wording(node)
         if node.type.is_text or node.type.kind == "boolean":
@@ -381,6 +387,10 @@ class _Range:
     words: str = ""
     ends: tuple[float, float] | None = None
     is_usual: bool = False
+
+
+def _there(values: Iterable[Value]) -> list[Value]:
+    return [value for value in values if value is not None]
 
 
 def _ends(numbers: Sequence[float]) -> tuple[float, float]:
