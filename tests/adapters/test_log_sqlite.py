@@ -475,6 +475,20 @@ def test_people_read_the_decisions_of_large_batches_among_the_others(path):
     assert [Record(*row[:5], row[5].encode(), bool(row[6])) for row in events] == records
 
 
+def test_what_lies_in_frames_is_read_at_the_begin_of_a_log_as_at_its_end(path):
+    logged(path, *(everything(first, 300) for first in range(1, 12_000, 300)))
+    steps, costs = list[int](), list[int]()
+    with closing(SqliteLog(path, read_only=True)) as log:
+        log._connection.set_progress_handler(lambda: steps.append(1), 1)
+        for seq in (2, 11_700):
+            for question in (log.read, log.decisions_after, log.outcome_lines, log.labels_after, log.lines):
+                steps.clear()
+                list(question(seq - 1, seq))
+                costs.append(len(steps))
+
+    assert [early <= late + 40 for early, late in zip(costs[:5], costs[5:], strict=True)] == [True] * 5, costs
+
+
 def test_small_batches_come_into_frames_but_for_the_newest(path):
     log = SqliteLog(path)
     for first in range(1, 5_000, 100):

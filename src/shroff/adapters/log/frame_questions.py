@@ -20,6 +20,7 @@ from shroff.adapters.log.ids.runs import IdRuns
 from shroff.adapters.log.questions import EVENT_SHAPE, NUMBER_MAX, LogQuestions
 from shroff.adapters.log.rows import id_digest
 from shroff.adapters.log.sums import record_sum
+from shroff.adapters.log.wording import overlapping
 from shroff.errors import StorageError
 from shroff.streams.log import Kind, Record
 
@@ -215,7 +216,7 @@ class FrameQuestions(IdQuestions):
 
     def _frames_with(self, sql: str, after: int, upto: int, limit: int = NUMBER_MAX) -> list[EventFrame]:
         """The frames that a question finds among those with records in (after, upto]."""
-        rows = self._ask(sql, (after, upto, limit), EVENT_FRAME_SHAPE) if self._has_event_frames else []
+        rows = self._ask(sql, (*overlapping(after, upto), limit), EVENT_FRAME_SHAPE) if self._has_event_frames else []
         return [EventFrame(*row) for row in rows]
 
     def _records(

@@ -20,7 +20,7 @@ from shroff.adapters.log.frames import (
 )
 from shroff.adapters.log.rows import id_digest
 from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, is_changed, record_sum
-from shroff.adapters.log.wording import SqlWording
+from shroff.adapters.log.wording import SqlWording, overlapping
 from shroff.errors import PrunedError, StateError, StorageError
 from shroff.streams.batch_check import taken_id, taken_key, taken_value, taken_waiting
 from shroff.streams.log import (
@@ -289,7 +289,9 @@ class LogQuestions(ABC):
 
     def _frames(self, after: int, upto: int, limit: int = NUMBER_MAX) -> list[DecisionFrame]:
         """The first frames with decisions in (after, upto]."""
-        rows = self._ask(self.wording.frames, (after, upto, limit), FRAME_SHAPE) if self._has_frames else []
+        rows = (
+            self._ask(self.wording.frames, (*overlapping(after, upto), limit), FRAME_SHAPE) if self._has_frames else []
+        )
         return [DecisionFrame(*row) for row in rows]
 
     def _rows_at(self, sql: str, shape: str, places: Sequence[int]) -> Iterator[Any]:
@@ -335,7 +337,9 @@ class LogQuestions(ABC):
 
     def _with_framed_outcomes(self, lines: bytes, after: int, upto: int) -> bytes:
         """Outcomes in (after, upto] as lines, those of frames among those of rows."""
-        rows = self._ask(self.wording.frame_outcomes, (after, upto), OUTCOMES_SHAPE) if self._has_frames else []
+        rows = (
+            self._ask(self.wording.frame_outcomes, overlapping(after, upto), OUTCOMES_SHAPE) if self._has_frames else []
+        )
         if not rows:
             return lines
         try:

@@ -53,6 +53,7 @@ from shroff.adapters.log.rows import (
 from shroff.adapters.log.server_wording import ServerWording
 from shroff.adapters.log.session import CollisionError, Session
 from shroff.adapters.log.sums import chained
+from shroff.adapters.log.wording import overlapping
 from shroff.errors import OvertakenError, ShroffError, StateError, StorageError, TransientError
 from shroff.streams.batch_check import (
     OVERTAKEN,
@@ -191,6 +192,8 @@ class ServerLog(FrameQuestions):
             self._on_step("ids")
             for sql in self.wording.prune:
                 session.do(sql, (pruned, stop))
+            for sql in self.wording.prune_frames:
+                session.do(sql, overlapping(pruned, stop))
             session.put(FRAMES, leaving.decision_frames)
             session.put(EVENT_FRAMES, leaving.event_frames)
             session.put(EVENTS, leaving.controls)

@@ -57,6 +57,7 @@ from shroff.adapters.log.rows import (
 )
 from shroff.adapters.log.sqlite_questions import EVENT_FRAMES_SINCE, FRAMES_SINCE, SUMS_SINCE, SqliteQuestions
 from shroff.adapters.log.sums import chained
+from shroff.adapters.log.wording import overlapping
 from shroff.errors import StateError, StorageError
 from shroff.streams.batch_check import (
     check_batch,
@@ -389,6 +390,8 @@ class SqliteLog(SqliteQuestions):
         self._on_step("ids")
         for statement in self.wording.prune:
             sql.execute(statement, between)
+        for statement in self.wording.prune_frames:
+            sql.execute(statement, overlapping(*between))
         self._run(statements.FRAMES, list(map(of_frame, leaving.decision_frames)))
         self._insert_frames(leaving.event_frames, ())
         self._run(statements.EVENTS, leaving.controls)

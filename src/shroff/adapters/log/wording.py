@@ -80,6 +80,7 @@ class SqlWording:
     any_old_id: str
     ids_between: str
     prune: tuple[str, ...]
+    prune_frames: tuple[str, ...]
     records_at: Any
     decisions_at: Any
     find_places: Any
@@ -119,6 +120,11 @@ def late_columns(dialect: Dialect) -> str:
     return f"type, id, time_ms, {dialect.bytes_of('body')}, at_ms"
 
 
+def overlapping(after: int, upto: int) -> tuple[int, ...]:
+    """What a question about frames with records in (after, upto] is asked with."""
+    return after, upto, upto, upto
+
+
 def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
     """The questions in a dialect; `about_ids` are those about a list of ids."""
     table, mark, quote, as_bytes = dialect.table, dialect.mark, dialect.quote, dialect.bytes_of
@@ -132,8 +138,13 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         f"seq >= {mark} AND (seq > {mark} OR number > {mark}) AND seq <= {mark} ORDER BY seq, number LIMIT {mark}"
     )
     offset = f"{quote}offset{quote}"
-    framed = f"seq > {mark} AND first_seq <= {mark}"
-    framed_events = f"{framed} ORDER BY seq LIMIT {mark}"
+    framed, framed_events = (
+        # The first that ends behind is the last: without its end a database reads on to the last of all.
+        f"seq > {mark} AND seq <= COALESCE((SELECT min(seq) FROM {one} WHERE seq >= {mark}), {mark}) "
+        f"AND first_seq <= {mark}"
+        for one in (frames, event_frames)
+    )
+    some_events = f"{framed_events} ORDER BY seq LIMIT {mark}"
     return SqlWording(
         last_seq=f"SELECT max(seq) FROM (SELECT max(seq) AS seq FROM {events} UNION ALL "
         f"SELECT max(seq) AS seq FROM {event_frames}) AS both_of",
@@ -180,9 +191,9 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         f"FROM {table('batches')} WHERE seq <= {mark}) AND seq <= {mark} ORDER BY seq",
         chains=f"SELECT seq, chain FROM {events} WHERE seq IN ({mark}, {mark})",
         first_chain=f"SELECT seq, chain FROM {events} WHERE {between} AND chain IS NOT NULL ORDER BY seq LIMIT 1",
-        event_frames=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE {framed_events}",
-        frames_with_labels=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE labels > 0 AND {framed_events}",
-        frames_with_controls=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE controls > 0 AND {framed_events}",
+        event_frames=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE {some_events}",
+        frames_with_labels=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE labels > 0 AND {some_events}",
+        frames_with_controls=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE controls > 0 AND {some_events}",
         event_frame_at=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE seq >= {mark} ORDER BY seq LIMIT 1",
         next_event_frame=f"SELECT first_seq, seq FROM {event_frames} WHERE seq > {mark} ORDER BY seq LIMIT 1",
         framed_chains=f"SELECT seq, chain FROM {event_frames} WHERE seq IN ({mark}, {mark})",
@@ -191,9 +202,11 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         ids_between=f"SELECT seq, type, id FROM {events} WHERE seq > {mark} AND seq <= {mark} AND kind <> 'control'",
         prune=(
             f"DELETE FROM {decisions} WHERE seq > {mark} AND seq <= {mark}",
-            f"DELETE FROM {frames} WHERE {framed}",
             f"DELETE FROM {events} WHERE seq > {mark} AND seq <= {mark} AND kind <> 'control'",
-            f"DELETE FROM {event_frames} WHERE {framed}",
+        ),
+        prune_frames=(
+            f"DELETE FROM {frames} WHERE {framed}",
+            f"DELETE FROM {event_frames} WHERE {framed_events}",
         ),
         **about_ids,
     )
