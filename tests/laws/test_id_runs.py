@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
-from itertools import chain
+from itertools import chain, combinations
 from typing import Any
 from unittest.mock import patch
 
@@ -60,6 +60,16 @@ class Runs:
         for part in statements.parts(rows):
             self.shell.execute(statements.text(statement, len(part)), list(chain.from_iterable(part)))
         return len(rows)
+
+
+def add_until_merging(writer: IdRuns) -> list[str]:
+    """Add batches until a merge is half done; gives the ids, which stand from 1 on."""
+    names = list[str]()
+    while not any(one.merged for one in writer._unfinished.values()):
+        seqs = range(len(names) + 1, len(names) + 17)
+        writer.add({"payment": [f"p-{seq}" for seq in seqs]}, {"payment": seqs}, 0)
+        names += [f"p-{seq}" for seq in seqs]
+    return names
 
 
 def short(length: int) -> Any:
@@ -174,6 +184,47 @@ def test_ids_that_were_looked_for_are_held_against_what_was_added_since_only():
             for number in range(4, 9):
                 runs.writer.add({"payment": names[number]}, {"payment": seqs}, 0)
             assert len(runs.writer.places("payment", names[3])) == 20
+
+
+def test_each_id_that_was_added_since_a_look_up_is_found():
+    """Also behind as many batches as are remembered, and more; and a reader remembers none."""
+    for since, of_it, taken in ((*case, taken) for case in combinations(range(6, -1, -1), 2) for taken in (0, 3)):
+        with closing((runs := Runs()).shell):
+            names, others = [f"p-{one}" for one in range(4)], [f"q-{one}" for one in range(4)]
+            assert runs.writer.places("payment", names) == runs.reader.places("payment", names) == {}
+            for number in range(since):
+                ids = [*others[:taken], names[2], *others[taken + 1 :]] if number == of_it else others
+                runs.writer.add({"payment": ids}, {"payment": range(1, 5)}, 0)
+            for one in (runs.writer, runs.reader):
+                assert one.places("payment", names) == {names[2]: taken + 1}, (since, of_it, taken)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_what_a_pruning_that_was_undone_had_dropped_is_found(fails):
+    """Whether it failed halfway or the ids were looked for meanwhile."""
+    with small_runs(**SMALL), closing((runs := Runs()).shell):
+        names = add_until_merging(runs.writer)
+        runs.writer.committed()
+        runs.shell.execute("BEGIN")
+        if fails:
+            with patch.object(SqliteIdTables, "drop", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+                runs.writer.prune(len(names))
+        else:
+            runs.writer.prune(len(names))
+            assert runs.writer.places("payment", names) == {}
+        runs.shell.execute("ROLLBACK")
+        runs.writer.undone()
+        assert len(runs.writer.places("payment", names)) == len(names)
+
+
+def test_a_run_that_is_lost_while_it_is_merged_is_named():
+    with small_runs(**SMALL), closing((runs := Runs()).shell):
+        add_until_merging(runs.writer)
+        lost = min(run for one in runs.writer._unfinished.values() for run in one.merged)
+        runs.shell.execute("DELETE FROM id_runs WHERE run = ?", (lost,))
+        runs.shell.execute("DELETE FROM id_parts WHERE part >> 32 = ?", (lost,))
+        with pytest.raises(StorageError, match=f"run {lost} of the index of ids is missing"):
+            runs.opened(is_writer=True).places("payment", ["p-1"])
 
 
 def test_a_filter_of_another_size_is_made_again_from_its_run():

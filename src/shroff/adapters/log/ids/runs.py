@@ -103,6 +103,7 @@ class ReadRuns:
         """Remember nothing."""
         self._runs = self._memory = None
         self._unfinished = {}
+        self._asked.clear()  # what was absent may be there again
 
     # Below: what is in the file
 
@@ -126,6 +127,8 @@ class ReadRuns:
                     done, *merged = np.frombuffer(self._filter(run, one), "<u8").tolist()
                     unfinished[run] = Unfinished(bits, tuple(merged), done, one.size, one.last_seq, is_stored=True)
             self._check_missing()
+            for missing in {each for one in unfinished.values() for each in one.merged}.difference(runs):
+                raise self._damaged(f"run {missing} of the index of ids is missing")
             self._runs, self._unfinished = runs, unfinished
         return self._runs
 
@@ -273,6 +276,7 @@ class IdRuns(ReadRuns):
         """Drop the runs of which nothing is left."""
         gone = [run for run, one in self._current().items() if one.last_seq <= upto]
         if gone:
+            self._is_changed = True
             self._remembered().take({run: self._current()[run].size for run in gone})
             for run, one in [*self._unfinished.items()]:
                 if not set(one.merged).isdisjoint(gone):
