@@ -227,12 +227,38 @@ def test_a_run_that_is_lost_while_it_is_merged_is_named():
             runs.opened(is_writer=True).places("payment", ["p-1"])
 
 
-def test_a_filter_of_another_size_is_made_again_from_its_run():
+def test_filters_of_another_size_are_made_again_once_and_stored_one_with_each_batch():
+    """Also where a batch is undone between, and a run is pruned before its filter was stored."""
     with small_runs(**SMALL), closing((runs := Runs()).shell):
-        names = [f"p-{seq}" for seq in range(1, 101)]
+        names = [f"p-{seq}" for seq in range(1, 401)]
         with small_runs(FILTER_WORDS=16):
-            runs.writer.add({"payment": names}, {"payment": range(1, 101)}, 0)
-        assert len(runs.opened(is_writer=True).places("payment", names)) == 100
+            for first in range(1, 401, 100):
+                seqs = range(first, first + 100)
+                runs.writer.add({"payment": names[first - 1 : first + 99]}, {"payment": seqs}, 0)
+        runs.writer, made = runs.opened(is_writer=True), list[int]()
+        entries_of = IdRuns._entries_of
+
+        def counted(self: IdRuns, run: int, expected: Any) -> Any:
+            made.append(run)
+            return entries_of(self, run, expected)
+
+        with patch.object(IdRuns, "_entries_of", counted):
+            for seq, what in ((401, "commit"), (402, "undo"), (402, "commit"), (403, "prune"), (404, "commit")):
+                runs.shell.execute("BEGIN")
+                if what == "prune":
+                    runs.writer.prune(100)
+                runs.writer.add({"payment": [f"p-{seq}"]}, {"payment": [seq]}, 0)
+                runs.shell.execute("ROLLBACK" if what == "undo" else "COMMIT")
+                (runs.writer.undone if what == "undo" else runs.writer.committed)()
+                sizes = [size for (size,) in runs.shell.execute("SELECT length(filter) FROM id_runs WHERE size >= 64")]
+                assert sizes.count(8 * 24) == {401: 1, 402: 1 + (what == "commit"), 403: 3, 404: 3}[seq]
+                assert what == "undo" or len(runs.writer._rebuilt) == sizes.count(8 * 16)
+            assert [run for run in made if run <= 4] == [1, 2, 3, 4, 1, 2, 3]
+            made.clear()
+            runs.reader.check()
+            again = runs.opened(is_writer=True)
+            assert len(again.places("payment", names)) == 300
+            assert not {1, 2, 3, 4}.intersection(made)
 
 
 def test_a_list_that_is_changed_is_looked_for_as_it_is_then():

@@ -168,7 +168,7 @@ class SqliteLog(SqliteQuestions):
             file for longer than 5 s. In each case nothing of the batch is there.
         Cost: 0.15 ms, and 4 to 7 µs an event with its decision, whatever its id is. Batches of 256 events and more
             go on with merges of runs of ids: mostly 2 ms longer for 4,096 events, some 30 ms once in 65,536 and some
-            80 ms once in a million. The first batch after the log was opened takes 0.1 s for a million ids.
+            60 ms once in a million. The first batch after the log was opened takes 0.1 s for a million ids.
         """
         sql = self._writable()
         committing = False

@@ -56,6 +56,10 @@ class Filters:
         at = self.runs.index(0)
         self.words[at // _BESIDE][:, at % _BESIDE], self.runs[at] = filter, run
 
+    def of(self, run: int) -> Numbers:
+        at = self.runs.index(run)
+        return self.words[at // _BESIDE][:, at % _BESIDE]
+
     def drop(self, runs: Sequence[int]) -> None:
         for run in set(runs).intersection(self.runs):
             at = self.runs.index(run)
