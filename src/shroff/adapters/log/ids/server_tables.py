@@ -11,7 +11,7 @@ from shroff.adapters.log.session import Session
 
 
 class ServerIdTables:
-    """Keeps the promises of `id_runs.IdTables`. A run costs two round trips to read, and none of its own to write.
+    """Keeps the promises of `ids.tables.IdTables`. A run costs two round trips to read, and none of its own to write.
 
     A batch that goes on with a merge asks once for each run that is merged, and once for each that was added. What it
     writes goes out with the rest of its transaction.

@@ -25,7 +25,7 @@ _DROP_PARTS: Final = "DELETE FROM id_parts WHERE part >= ? AND part < ?"
 
 
 class SqliteIdTables:
-    """Keeps the promises of `id_runs.IdTables`.
+    """Keeps the promises of `ids.tables.IdTables`.
 
     Args:
         ask: Asks the log's connection a question and checks the rows.
