@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 from typing import ClassVar
@@ -9,8 +10,10 @@ from typing import ClassVar
 import psycopg
 import pytest
 
+from shroff.adapters.databases.postgres_session import PostgresSession
+from shroff.adapters.databases.server_url import server_url
 from shroff.adapters.log.postgresql import PostgresLog
-from shroff.errors import LogBusyError
+from shroff.errors import LogBusyError, StorageError
 from shroff.streams.log import Log
 from shroff.testing.contracts.log.basics import LogContract
 from tools.servers.databases import Postgres
@@ -105,6 +108,14 @@ class Recorded(TestPostgresLog):
     def make_log(self, folder: Path) -> PostgresLog:
         self.made.append(super().make_log(folder))
         return self.made[-1]
+
+
+def test_a_question_that_the_driver_refuses_is_not_told_as_a_server_that_is_away(postgres):
+    with (
+        closing(PostgresSession(server_url(postgres.address, ("postgresql", "postgres"), 5432, ()))) as session,
+        pytest.raises(StorageError, match="the driver refused: the query has 1 placeholder"),
+    ):
+        session.ask("SELECT %s")
 
 
 @pytest.mark.parametrize(

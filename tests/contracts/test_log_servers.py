@@ -23,6 +23,7 @@ import pytest
 from shroff.adapters.databases import deadline, mariadb_rows, mariadb_session, postgres_session
 from shroff.adapters.log import lease as log_lease
 from shroff.adapters.log.event_frames import EventFrame
+from shroff.adapters.log.ids.server_tables import ServerIdTables
 from shroff.adapters.log.mariadb import MariadbLog
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.questions import NUMBER_MAX
@@ -263,6 +264,45 @@ def test_a_connection_that_is_cut_before_the_commit_undoes_the_batch_and_the_log
 
         log.append(everything(4))
         assert log.last_seq() == 6
+
+
+def test_a_connection_that_is_lost_within_a_merge_undoes_the_batch_and_the_log_goes_on(place, monkeypatch):
+    with small_runs(**SMALL), closing(place.open()) as log:
+        read, is_lost = ServerIdTables.parts_between, False
+
+        def losing(tables: ServerIdTables, first: int, end: int) -> Any:
+            nonlocal is_lost
+            if not is_lost:
+                is_lost = True
+                log._session.close()
+            return read(tables, first, end)
+
+        for first in range(1, 900, 300):
+            log.append(payments(first, 300))
+        monkeypatch.setattr(ServerIdTables, "parts_between", losing)
+        with pytest.raises(TransientError, match="cannot be reached, or closed the connection"):
+            log.append(payments(901, 300))
+        assert is_lost
+        assert (log.last_seq(), log.damage(1)) == (900, "")
+
+        log.append(payments(901, 300))
+        with pytest.raises(StateError, match="payment/p-7 is already in the log"):
+            log.append(named("p-7", payments(1_201, 300)))
+
+
+def test_a_pruned_id_is_not_taken_again_where_the_answer_to_the_prune_was_lost(place):
+    with (
+        Wire("127.0.0.1", urlsplit(place.address).port, how="behind") as wire,
+        closing(place.open(place.url(port=wire.own_port))) as log,
+    ):
+        log.append(payments(1, 5))
+        wire.cut_at = b"COMMIT"
+        with pytest.raises(TransientError):
+            log.prune(3)
+        for _ in range(2):
+            with pytest.raises(StateError, match="payment/p-2 stood at sequence number 2 of the log"):
+                log.append(named("p-2", payments(6, 1)))
+        assert log.pruned_to() == 3
 
 
 def cut_off(place: Place, proxy: Proxy) -> None:
@@ -594,7 +634,6 @@ def test_ids_that_an_older_version_wrote_stay_where_they_are_and_are_unique(plac
             for count in (1, 300):
                 with pytest.raises(StateError, match="payment/p-7 is already in the log at sequence number 7"):
                     log.append(named("p-7", payments(601, count)))
-            assert reader.last_seq() == 600
             assert reader.find("payment", ["p-7", "p-301"]).keys() == {"p-7", "p-301"}
             log.prune(10)
             assert place.run("SELECT min(seq), count(*) FROM T:event_ids") == [(11, 290)]

@@ -22,6 +22,8 @@ _WORDS: Final = {
     "25006": "this server is read-only, such as a standby. Use the address of the primary",
     "XX": "the server reports damage ({error}). Do not write to it. Look at its log, and restore a backup",
 }
+# Of these, those without a number are the driver's own: nothing was sent.
+_UNSENT: Final = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)
 # Words of libpq, which has no number for what goes wrong before a server answers.
 _REFUSALS: Final = ("authentication failed", "no password supplied", "role", "pg_hba.conf")
 _UNTRUSTED: Final = ("certificate", "SSL", "TLS")
@@ -39,6 +41,8 @@ def postgres_error(error: psycopg.Error, place: str, user: str) -> ShroffError:
     for start, words in _WORDS.items():
         if code.startswith(start):
             return StorageError(f"{place}: {words.format(user=who, error=told)}")
+    if not code and isinstance(error, _UNSENT):
+        return StorageError(f"{place}: the driver refused: {told}. No stored data is lost")
     if not code or code.startswith(_AWAY):
         return _unreached(str(error), place, who, told)
     return StorageError(f"{place}: PostgreSQL refused: {told}. No stored data is lost; run `shroff doctor`")

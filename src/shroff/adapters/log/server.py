@@ -101,14 +101,12 @@ class ServerLog(FrameQuestions):
         self._connect, self._read_only, self._on_step = connect, read_only, on_step
         self._ended: StateError | None = None
         self._end: tuple[int, int] | None = None  # the last place and its `chain`, where they are known for certain
-        self._pruned = 0  # the writer's; nobody else moves it
+        self._pruned: int | None = 0  # the writer's; nobody else moves it. None: the server is to be asked
         self._heart: Heart | None = None
         self._session: Session | None = connect()
-        self._writing = self._session  # that of the open transaction
+        self._writing: Session | None = None  # that of the open transaction
         self.wording = self._session.wording
-        tables = ServerIdTables(
-            self.wording, self._ask, self._with_ids, lambda: self._writing, are_there=lambda: not self._is_earlier
-        )
+        tables = ServerIdTables(self.wording, self._ask, self._with_ids, self._connected, are_there=self._has_id_runs)
         self._ids = IdRuns(tables, self._damaged, is_writer=not read_only)
         self._look_at_tables(version if not read_only else self._session.version() or version)
         self._lease = Lease(place, self.wording, self._session.now_ms, int(lease_s * 1_000))
@@ -148,6 +146,7 @@ class ServerLog(FrameQuestions):
             is_committing = True
             session.commit()
             self._ids.committed()
+            self._writing = None
         except BaseException as error:
             self._end = None
             self._undo(session, error, is_committing=is_committing)
@@ -172,6 +171,7 @@ class ServerLog(FrameQuestions):
             session.take_out(DONE, rows)
             session.flush()
             session.commit()
+            self._writing = None
         except BaseException as error:
             self._undo(session, error, is_committing=False)  # nobody is told that they are done: they leave again
             raise
@@ -202,8 +202,10 @@ class ServerLog(FrameQuestions):
             self._on_step("rows")
             session.commit()
             self._ids.committed()
+            self._writing = None
         except BaseException as error:
-            self._undo(session, error, is_committing=False)  # `pruned_to` says whether it is done
+            self._pruned = None  # it may be done all the same
+            self._undo(session, error, is_committing=False)
             raise
         self._pruned = stop
         return stop
@@ -214,8 +216,7 @@ class ServerLog(FrameQuestions):
 
     def last_seq(self) -> int:
         """The last place, 0 where the log is empty. Tables of an older version may have been migrated by now."""
-        if self._is_earlier:
-            self._look_at_tables(self._with_session(lambda session: session.version()) or 0)
+        self._has_id_runs()
         return super().last_seq()
 
     def _row_lines(self, after: int, upto: int) -> tuple[int, bytes]:
@@ -224,6 +225,12 @@ class ServerLog(FrameQuestions):
 
     def _row_outcomes(self, after: int, upto: int) -> bytes:
         return b"".join(self._joined(self.wording.outcome_lines, after, upto))
+
+    def _has_id_runs(self) -> bool:
+        """Whether the tables have runs of ids, by now."""
+        if self._is_earlier:
+            self._look_at_tables(self._with_session(lambda session: session.version()) or 0)
+        return not self._is_earlier
 
     def _look_at_tables(self, version: int) -> None:
         """Read tables as those of this version."""
@@ -279,6 +286,8 @@ class ServerLog(FrameQuestions):
         seq, chain = self._end
         check_batch(batch, seq)
         check_offsets(batch.offsets, lambda source: dict(session.ask(self.wording.offsets, (source,), "tt")))
+        if self._pruned is None:
+            self._pruned = self.pruned_to()
         if self._pruned:
             check_pruned(batch.records, self.pruned_places)
         if batch.records:
@@ -330,7 +339,7 @@ class ServerLog(FrameQuestions):
         session.put(EVENTS, rows)
         session.put(EVENT_FRAMES, frames)
         if frames:
-            self._ids.add(names, places_by_type(records), self._pruned)
+            self._ids.add(names, places_by_type(records), self._pruned or 0)
         return (rows[-1][0], rows[-1][-1]) if rows else (frames[-1].seq, frames[-1].chain or 0)
 
     def _reply(self, session: Session, replies: Sequence[Reply]) -> None:
@@ -346,6 +355,7 @@ class ServerLog(FrameQuestions):
         if self._read_only:
             raise StateError(f"{self.place} was opened for reading only")
         self._check_usable()
+        self._writing = None
         try:
             ((epoch,),) = self._with_session(lambda session: session.begin(self.wording.lead_held))
             check_epoch(self.epoch, epoch, self.place)
@@ -353,11 +363,12 @@ class ServerLog(FrameQuestions):
             if self._session is not None and not self._session.is_lost:
                 self._session.rollback()
             raise
-        self._writing = self._connected()
-        return self._writing
+        self._writing = session = self._connected()
+        return session
 
     def _undo(self, session: Session, error: BaseException, *, is_committing: bool) -> None:
         """Undo what is open. Raises: what is to be told instead of the error, where there is something."""
+        self._writing = None
         self._ids.undone()
         if not session.is_lost and isinstance(error, ShroffError):
             try:
@@ -402,17 +413,19 @@ class ServerLog(FrameQuestions):
             yield from self._with_session(partial(_asked_about, question=question, ids=part, more=more, shape=shape))
 
     def _with_session(self, use: Callable[[Session], _Given]) -> _Given:
-        """Ask, and once more where the connection was lost, as an idle one is; nothing may be open on it."""
+        """Ask, and once more where the connection was lost, as an idle one is, unless a transaction was open on it."""
         session = self._connected()
         try:
             return use(session)
         except TransientError:
-            if not session.is_lost:
+            if not session.is_lost or self._writing is not None:
                 raise
         return use(self._connected())
 
     def _connected(self) -> Session:
-        """The session, a new one where it is lost."""
+        """The session: that of the open transaction, else a new one where it is lost."""
+        if self._writing is not None:
+            return self._writing
         if self._session is None or self._session.is_lost:
             self._session = self._connect()
             if self._heart is not None:

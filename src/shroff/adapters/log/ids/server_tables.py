@@ -18,7 +18,7 @@ class ServerIdTables:
 
     Args:
         ask: Asks the log's connection a question; `with_ids` one about a list of numbers.
-        writing: The session of the open transaction. If it was lost since, nothing is written by another one.
+        writing: The session of the open transaction, which no other one takes the place of.
         are_there: Whether the tables are of a version that has these; a reader may find them made meanwhile, since
             a writer beside it migrates.
     """
