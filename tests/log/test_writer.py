@@ -126,6 +126,18 @@ def test_labels_are_joined_seen_by_later_events_and_never_twice():
     assert [one["features"]["card.frauds"] for one in shown] == [0, 1]
 
 
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_labels_of_older_events_are_taken_beside_events_that_come_twice(repeats):
+    log = MemoryLog()
+    one = writer(log)
+    one.write([payment(1), payment(2)])
+    labels = [label(n, f"payment/p{n}", "fraud", "chargeback", "2026-03-01T12:30:00Z") for n in (1, 2)]
+    answers = one.write([*[payment(3, 1)] * (1 + repeats), *labels[:repeats]])
+
+    assert [answer.kind for answer in answers[-repeats:]] == ["taken"] * repeats
+    assert log.waiting_all() == []
+
+
 def test_a_label_before_its_event_waits_and_follows_right_after_it():
     log = MemoryLog()
     known = label(1, "payment/p2", "fraud", "analyst", "2026-03-01T12:30:00Z")

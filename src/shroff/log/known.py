@@ -84,7 +84,8 @@ def look_up(
     wanted = {type_: named[type_].union(events.get(type_, ())) for type_ in dict.fromkeys((*events, *named))}
     for type_, ids in wanted.items():
         in_turn = events.get(type_, [])  # which is how the log is asked again when they are written
-        records = log.find(type_, in_turn if len(in_turn) == len(ids) else list(ids))
+        is_all = len(in_turn) == len(ids) and not named.get(type_)
+        records = log.find(type_, in_turn if is_all else list(ids))
         found.records.update({(type_, id_): record for id_, record in records.items()})
         again = (
             [id_ for id_ in dict.fromkeys((*events.get(type_, ()), *repeated.get(type_, ()))) if id_ in records]
