@@ -220,7 +220,9 @@ def test_a_value_that_is_missing_is_usual_where_it_was_often_missing(lacking, is
     story = Story(definitions(), "payment", {}, PastDecision({}, {}, {}, 0), lambda _: (), tuple, "")
     earlier = [*range(60), *[None] * lacking]
 
-    assert story._range(node, None, earlier).is_usual == is_usual
+    found = story._range(node, None, earlier)
+
+    assert (found.is_usual, found.words.startswith("missing or between")) == (is_usual, is_usual)
     assert story._range(node, 30, earlier) == story._range(node, 30, list(range(60)))
 
 

@@ -225,7 +225,9 @@ def test_who_disagrees_in_a_second_look_hands_the_case_to_a_third_person(bank, o
     assert cem.locator("button[name=verdict]").count() == 0
     ben.goto(path)
     expect(ben.get_by_label("Summary of the case")).to_contain_text("second look")
-    expect(ben.get_by_label("Summary of the case")).to_contain_text("Their answer stays hidden until you answer.")
+    expect(ben.get_by_label("Summary of the case")).to_contain_text(
+        "Their answer stays hidden until the second one is there."
+    )
     expect(ben.get_by_label("Summary of the case")).not_to_contain_text("raud by")
     act(ben, "g", "Genuine")
     expect(ben.locator(".toast")).to_contain_text(f"Case {number} closed as genuine")

@@ -302,7 +302,9 @@ class Story:
         """What is normal by these values, and that none is where as many as lie outside a range have none."""
         found = self._range_of(node, value, _there(values))
         lacking = values.count(None)
-        return replace(found, is_usual=True) if value is None and 100 * lacking >= _LOW * len(values) else found
+        if value is None and 100 * lacking >= _LOW * len(values):
+            return replace(found, words=f"missing or {found.words}", is_usual=True)
+        return found
 
     def _range_of(self, node: Node, value: Value, values: list[Value]) -> _Range:
         """Of numbers from the 5th to the 95th percentile, else the most frequent."""

@@ -113,7 +113,7 @@ class Verification:
     """Result of `verify`. `events` are those of decided types that were compared.
 
     `unread` has in words which stretches of the log were not, since a model that decided
-    them cannot be loaded.
+    them cannot be loaded, and what of a sample was not.
     """
 
     events: int = 0
@@ -326,7 +326,7 @@ def verify_by_keys(
         result.unread.append(
             f"{len(untold):,} of {len(places):,} sampled decisions were not computed by their definition, the first at "
             f"place {untold[0]:,}: in a log this long that needs features and rules that depend on the events of the "
-            "decision's own keys alone"
+            "decision's own keys alone, and keys with at most 1,000,000 events in a window"
         )
     return result
 

@@ -92,7 +92,7 @@ def _verify_sample(
     look_back: LookBack | None,
 ) -> Verification:
     after, end = span
-    if end > LONG and look_back is not None:
+    if end > LONG and look_back is not None and not log.pruned_to():
         places = _spread(log, after, end, sample or naive_sample(end - after, _aggregates_now(log)))
         return verify_by_keys(log, places, look_back, progress, load_model)
     decided = list(_decided(log, after, end))
@@ -114,7 +114,8 @@ def _spread(log: Log, after: int, end: int, wanted: int) -> list[int]:
         found.append(rows[0].seq)
         start = rows[0].seq + max((end - rows[0].seq) // left - 1, 0)
     missing = wanted - len(found)  # where nothing was decided for long at the end
-    others = (place for place in _decided(log, after, end) if place not in found) if missing else iter(())
+    known = set(found)
+    others = (place for place in _decided(log, after, end) if place not in known) if missing else iter(())
     return sorted([*found, *islice(others, missing)])
 
 

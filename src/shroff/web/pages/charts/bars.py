@@ -72,9 +72,11 @@ class Bars:
 
     @property
     def open_says(self) -> str:
-        """Why a column is lighter."""
-        is_over = f"{self.each} are" if self.each.endswith("days") else f"{self.each} is"
-        return f"Lighter, with a dashed edge: the {is_over} not over. {self.open.says}." if self.open else ""
+        """Why a column is lighter, or not there yet."""
+        if self.open is None:
+            return ""
+        is_over = f"{self.each} {'are' if self.each.endswith('days') else 'is'} not over. {self.open.says}."
+        return f"Lighter, with a dashed edge: the {is_over}" if self.open.height else f"The {is_over}"
 
 
 def bars_of(first_day: int, whole: Sequence[int], frauds: Sequence[int] = ()) -> Bars | None:
