@@ -652,7 +652,7 @@ def test_a_replay_says_whether_it_matches(project):
 def test_a_replay_reads_the_whole_log_where_the_events_of_the_keys_do_not_give_the_bytes(project, monkeypatch):
     project.decide([payment(number) for number in range(1, 6)], as_type="payment")
     asked: list[int] = []
-    monkeypatch.setattr(finding_keys, "looked_back", lambda _log, _definitions, seq, _index: asked.append(seq) or [])
+    monkeypatch.setattr(finding_keys, "looked_back", lambda _log, _definitions, seq, *_: asked.append(seq) or [])
 
     is_match = project.replay("p5").match, project.replay("p5", is_full=True).match
 

@@ -341,11 +341,10 @@ def test_cards_in_the_order_of_the_file_are_stopped_before_anything_is_written(m
 
 def test_the_mapping_of_the_how_to_reads_every_line_of_an_amplitude_export(made, data):
     page = (Path(__file__).parents[2] / "docs" / "howto" / "read-amplitude-exports.md").read_text(encoding="utf-8")
-    mapping = page.partition("$ cat > app/events.yaml <<'END'\n")[2].partition("> END")[0]
+    mapping = page.partition("cat > app/events.yaml <<'END'\n")[2].partition("\nEND\n")[0]
     project = made("blank")
     (project.opened.places.folder / "features.yaml").write_text("user:\n  bought_24h: count(purchase) over 24h\n")
-    lines = [line.removeprefix(">").removeprefix(" ") for line in mapping.splitlines()]
-    (project.opened.places.folder / "events.yaml").write_text("\n".join(lines))
+    (project.opened.places.folder / "events.yaml").write_text(mapping)
     project.opened.reload()
     found = project.ingest(data / "amplitude_export_sample.jsonl")
 

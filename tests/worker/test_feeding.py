@@ -249,7 +249,7 @@ def test_a_service_reads_several_sources_and_its_screen_and_metrics_show_one_tha
         await until(asks, lambda: [bool(one.counts.failing) for one in views()] == [False, True])
         page = (await browser.get("/sources")).body.decode()
         assert "2 sources are read continuously; <b>1</b> source is failing" in page
-        assert re.search(r"Failing since .*: The topic in memory cannot be reached\. It is retried", page)
+        assert re.search(r"Failing since .*: The topic in memory cannot be reached\. Check that it runs", page)
         measured = (await browser.get("/metrics")).body.decode()
         assert 'shroff_source_failing{source="app"} 1.0' in measured
         assert 'shroff_source_failing{source="cards"} 0.0' in measured

@@ -194,7 +194,7 @@ def test_a_long_list_is_read_as_columns_but_never_waits_for_the_compiler(monkeyp
     with monkeypatch.context() as patch:
         lacking = Native("void(int64)", FunctionType(compile("1", "x", "eval"), {}, "lacking"))
         patch.setattr(Native, "_path", lambda _: tmp_path / "x.kernel")
-        patch.setattr(line_runs, "kernels", lambda: [*kernels(), lacking])
+        patch.setattr(line_runs, "kernels", lambda **_: [*kernels(), lacking])
         assert not is_run(one)
         (tmp_path / "x.kernel").touch()
         assert is_run(one)
@@ -217,7 +217,7 @@ def test_where_the_compiled_reader_fails_events_are_read_one_by_one_and_that_is_
     for kernel in kernels():
         kernel.keep()
     monkeypatch.setattr(read_lines.kernel, "scan_lines", fail)
-    monkeypatch.setattr(line_runs, "kernels", list)
+    monkeypatch.setattr(line_runs, "kernels", lambda **_: [])
     told, found = list[str](), definitions()
     intake = Intake(found.events, found.settings, str)
     one = RequestReader(found, intake, lambda: NOW_MS, told.append)
