@@ -11,10 +11,10 @@ from shroff.adapters.log.session import Session
 
 
 class ServerIdTables:
-    """Keeps the promises of `ids.tables.IdTables`. A run costs two round trips to read, and none of its own to write.
+    """As `ids.tables.IdTables` says, on PostgreSQL and MariaDB.
 
-    A batch that goes on with a merge asks once for each run that is merged, and once for each that was added. What it
-    writes goes out with the rest of its transaction.
+    A look-up takes two round trips, and what is written leaves with the transaction. A batch that goes on with a
+    merge asks once for each run that is merged.
 
     Args:
         ask: Asks the log's connection a question; `with_ids` one about a list of numbers.
