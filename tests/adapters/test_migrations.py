@@ -14,11 +14,14 @@ import msgspec
 import pytest
 
 from shroff.adapters.log import sqlite
+from shroff.adapters.log.ids.entries import PlaceSums
 from shroff.adapters.log.sqlite import VERSION, SqliteLog
 from shroff.errors import StateError, StorageError
 from shroff.streams.log import Batch, Reply
 from shroff.testing.rows import NOW_MS, contents, everything, payments
 from tests.support import forks
+
+IDS = "event_ids", "id_runs", "id_parts"
 
 # Ends the process by SIGKILL at a chosen statement of opening the log.
 OPEN_AND_DIE = """
@@ -191,6 +194,22 @@ def test_ids_that_version_8_wrote_are_found_beside_those_of_today(tmp_path, monk
         assert log.pruned_places("payment", ids) == new.pruned_places("payment", ids)
         assert list(chain.from_iterable(log.read(300))) == list(chain.from_iterable(new.read(300)))
     new.close()
+
+
+def test_ids_that_version_8_wrote_are_put_into_runs_or_stay_where_they_are(tmp_path, monkeypatch):
+    old = of_version(8, tmp_path / "log.db")
+    with closing(SqliteLog(old)) as log:
+        log.append(payments(263, 256))
+        assert (log.is_unindexed(), log.ids_lost(0)) == (True, "")
+        before = [log._connection.execute(f"SELECT * FROM {one}").fetchall() for one in IDS]
+        with monkeypatch.context() as patched:
+            patched.setattr(PlaceSums, "unlike", lambda *_: [(0, 1)])
+            with pytest.raises(StorageError, match="is not the one that was written"):
+                list(log.repack())
+        assert [log._connection.execute(f"SELECT * FROM {one}").fetchall() for one in IDS] == before
+        assert [len(log.find("payment", ["p-4", "p-263"])), next(log.repack())] == [2, 512]
+        assert (log.is_unindexed(), log.ids_lost(0), len(log.find("payment", ["p-4", "p-263"]))) == (False, "", 2)
+        assert log._connection.execute("SELECT count(*) FROM event_ids").fetchone() == (0,)
 
 
 def test_asking_a_writer_of_an_older_program_says_what_to_do(old):

@@ -12,7 +12,7 @@ import pytest
 from shroff.adapters.databases.sqlite_file import WriterLock
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.adapters.log import sqlite
-from shroff.adapters.log.sqlite import VERSION
+from shroff.adapters.log.sqlite import VERSION, SqliteLog
 from shroff.app import project as app
 from shroff.app.backups import migrating
 from shroff.app.backups.migrating import KNOWN, apply, plan
@@ -21,6 +21,7 @@ from shroff.app.backups.vault import Vault
 from shroff.app.opened import Opened
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, LogBusyError, StorageError
+from shroff.testing.rows import payments
 
 TABLES = "decision_frames", "decisions"
 SCRIPT = Path(__file__).parents[1] / "adapters" / "log_version_1.sql"
@@ -30,12 +31,12 @@ def versions(folder: Path) -> dict[str, int]:
     return {one.part: one.found for one in plan(app.open_exactly(folder).opened)}
 
 
-def old_project(folder: Path) -> Path:
-    """A project whose log is of version 1, and people's tables too."""
+def old_project(folder: Path, version: int = 1) -> Path:
+    """A project whose log is of this version, and people's tables of version 0."""
     app.make_project(folder, "payments")
     (folder / ".shroff").mkdir(exist_ok=True)
     with shell(folder) as database:
-        database.executescript(SCRIPT.read_text(encoding="utf-8"))
+        database.executescript(SCRIPT.with_name(f"log_version_{version}.sql").read_text(encoding="utf-8"))
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("CREATE TABLE people_version (number BIGINT NOT NULL)")
         database.execute("INSERT INTO people_version VALUES (0)")
@@ -94,6 +95,21 @@ def test_decisions_of_an_older_version_are_repacked(old, tmp_path, monkeypatch, 
     assert "Backup 2 made" in capfd.readouterr().out
     assert run(["-C", str(old), "migrate"]) == 0
     assert "Nothing to migrate." in capfd.readouterr().out
+
+
+def test_a_lost_index_of_ids_is_made_again(old, tmp_path, capfd):
+    applied(old, tmp_path / "vault")
+    with closing(SqliteLog(old / ".shroff" / "log.db")) as log:
+        log.append(payments(4, 300))
+    assert run(["-C", str(old), "migrate"]) == 0
+    assert "Nothing to migrate." in capfd.readouterr().out
+    with shell(old) as database:
+        database.executescript("DELETE FROM id_runs; DELETE FROM id_parts")
+    assert run(["-C", str(old), "migrate"]) == 0
+    assert "The index of ids of events is damaged, or of an older version." in capfd.readouterr().out
+    assert run(["-C", str(old), "migrate", "--apply", "--at", str(tmp_path / "vault")]) == 0
+    with closing(SqliteLog(old / ".shroff" / "log.db")) as log:
+        assert (log.ids_lost(0), len(log.find("payment", ["p-4", "p-303"]))) == ("", 2)
 
 
 @pytest.mark.parametrize("part", ["log", "people"])

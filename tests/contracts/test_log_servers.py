@@ -618,7 +618,7 @@ def test_tables_without_frames_of_events_are_read_and_get_some(place):
         assert sorted(reader.find("payment", ["p-1", "p-300", "p-400"])) == ["p-1", "p-300"]
 
 
-def test_ids_that_an_older_version_wrote_stay_where_they_are_and_are_unique(place):
+def test_ids_that_an_older_version_wrote_are_unique_and_are_put_into_runs(place):
     with closing(place.open()) as log:
         log.append(payments(1, 300))
     place.run("DROP TABLE T:id_runs", "DROP TABLE T:id_parts", "UPDATE T:version SET number = 4")
@@ -638,6 +638,10 @@ def test_ids_that_an_older_version_wrote_stay_where_they_are_and_are_unique(plac
             log.prune(10)
             assert place.run("SELECT min(seq), count(*) FROM T:event_ids") == [(11, 290)]
             assert log.find("payment", ["p-10", "p-11", "p-301"]).keys() == {"p-11", "p-301"}
+            assert (log.is_unindexed(), log.ids_lost(0), list(log.repack())) == (True, "", [590])
+            assert place.run("SELECT count(*) FROM T:event_ids") == [(0,)]
+            assert log.find("payment", ["p-10", "p-11", "p-301"]).keys() == {"p-11", "p-301"}
+            assert (log.is_unindexed(), reader.ids_lost(0), list(log.repack())) == (False, "", [])
 
 
 def named(id_: str, batch: Batch) -> Batch:
@@ -679,10 +683,15 @@ def test_ids_of_large_batches_are_unique_in_runs_that_are_merged_and_undone(plac
             for one in (log, reader):
                 assert {one.find("payment", [id_])[id_].seq for id_ in ("p-2401", "q-3302")} == {2_401, 3_302}
                 assert len(one.find("payment", wanted)) == 3_002 - 2_400 + 300
+                assert one.ids_lost(0) == ""
             place.run("UPDATE T:id_runs SET size = size + 1")
             assert "index of ids has changed" in reader.damage(1)
             place.run("DELETE FROM T:id_runs")
             assert "of the index of ids is missing" in log.damage(1)
+            place.run("DELETE FROM T:id_parts")
+            assert "of 1,200 ids of records in frames the index of ids has 0" in log.damage(1)
+            assert (list(log.repack()), reader.ids_lost(0)) == ([1_200], "")
+            assert len(reader.find("payment", wanted)) == 3_002 - 2_400 + 300
 
 
 def test_a_frame_of_events_that_changed_or_is_gone_is_named(place):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -18,9 +19,10 @@ from msgspec.structs import replace
 from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.ids.runs import IdRuns
 from shroff.adapters.log.ids.sqlite_tables import SqliteIdTables
-from shroff.adapters.log.rows import id_digest
+from shroff.adapters.log.rows import id_digest, ids_by_type, places_by_type
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StateError, StorageError
+from shroff.replay.verifying import verify
 from shroff.streams.log import Batch
 from shroff.testing.rows import payments
 from tests.support.effort import examples
@@ -349,6 +351,75 @@ def test_a_lost_or_changed_run_is_damage_of_the_log_and_no_batch_is_taken(tmp_pa
         assert "run 2 of the index of ids" in reader.damage(60)
         with pytest.raises(StorageError, match="run 2 of the index of ids"):
             log.append(payments(901, 1))
+
+
+def swapped(table: str, column: str, first: int, second: int) -> str:
+    moves = ((first, -1), (second, first), (-1, second))
+    return ";".join(f"UPDATE {table} SET {column} = {new} WHERE {column} = {old}" for old, new in moves)
+
+
+PART = 2 << 32
+DAMAGE = {
+    "DELETE FROM id_runs WHERE run = 2; DELETE FROM id_parts WHERE part >> 32 = 2": "of 900 ids .* has 600",
+    "DELETE FROM id_runs; DELETE FROM id_parts": "of 900 ids .* has 0",
+    f"DELETE FROM id_parts WHERE part = {PART}": "parts of run 2 .* are missing",
+    f"UPDATE id_parts SET data = CAST(substr(data, 23) AS BLOB) WHERE part = {PART}": f"part {PART} .* has changed",
+    f"UPDATE id_parts SET data = CAST(x'00' || substr(data, 2) AS BLOB) WHERE part = {PART}": f"part {PART} .* changed",
+    swapped("id_parts", "part", PART, PART + 1): f"part {PART} .* has changed",
+    swapped("id_runs", "run", 2, 3): "run 2 of the index of ids has changed",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_index_of_ids_is_told_and_made_again(tmp_path, damage):
+    path = tmp_path / "log.db"
+    with closing(SqliteLog(path)) as log:
+        for first in (1, 301, 601):
+            log.append(payments(first, 300))
+        log.append(payments(901, 5))
+        assert [log.ids_lost(), log.ids_lost(0), list(log.repack())] == ["", "", []]
+    with closing(sqlite3.connect(path)) as shell:
+        shell.executescript(damage)
+    with closing(SqliteLog(path)) as log, closing(SqliteLog(path, read_only=True)) as reader:
+        for after in (None, 0):
+            assert re.search(f"{DAMAGE[damage]}.*No event is lost. Stop the worker and run", reader.ids_lost(after))
+        assert verify(reader, ()).unread == [reader.ids_lost(0)]
+        if "id_runs" in damage:
+            assert reader.damage(1) == reader.ids_lost()
+            with pytest.raises(StorageError, match=DAMAGE[damage]):
+                log.append(payments(906, 1))
+        assert list(log.repack()) == [900]
+        assert [log.ids_lost(0), reader.ids_lost(0), list(log.repack())] == ["", "", []]
+        for taken in ("p-1", "p-301", "p-900"):
+            with pytest.raises(StateError, match=f"payment/{taken} is already in the log"):
+                log.append(Batch(records=[replace(payments(906, 1).records[0], id=taken)]))
+        log.append(payments(906, 300))
+
+
+def test_ids_that_are_missing_behind_those_of_pruned_records_are_told(tmp_path):
+    path = tmp_path / "log.db"
+    with closing(SqliteLog(path)) as log, closing(SqliteLog(path, read_only=True)) as reader:
+        for first in (1, 301, 601):
+            log.append(payments(first, 300))
+        log.append(payments(901, 256))
+        assert log.prune(290) == 290
+        assert reader.damage(1) == reader.ids_lost(0) == ""
+        log._connection.executescript("DELETE FROM id_runs WHERE run = 4; DELETE FROM id_parts WHERE part >> 32 = 4")
+        assert reader.damage(1) == "", "290 ids of pruned records are in run 1"
+        assert "of 866 ids of records in frames the index of ids has 610" in reader.ids_lost()
+        assert list(log.repack()) == [866]
+        assert reader.ids_lost(0) == ""
+
+
+def test_each_record_is_looked_for_in_the_index_of_ids(tmp_path):
+    with closing(SqliteLog(tmp_path / "log.db")) as log:
+        records = payments(1, 9_000).records
+        log.append(Batch(records=records))
+        other = [replace(records[5_000], id="other") if one.seq == 5_001 else one for one in records]
+        log._transact(lambda: log._ids.rebuild([log._ids.entries(ids_by_type(other), places_by_type(other))]))
+        assert log.ids_lost() == ""
+        assert "does not have the record payment/p-5001 at sequence number 5001" in log.ids_lost(0)
+        assert (log.ids_lost(5_000) != "", log.ids_lost(5_001)) == (True, "")
 
 
 def test_an_id_is_unique_among_frames_rows_and_the_batch_itself(tmp_path):

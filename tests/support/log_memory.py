@@ -305,6 +305,10 @@ class MemoryLog:
         """What is wrong with the tables under the log: nothing."""
         return ""
 
+    def ids_lost(self, after: int | None = None) -> str:
+        """What is wrong with the index of ids: nothing."""
+        return ""
+
     def pruned_to(self) -> int:
         """The last place that was pruned, 0 where none was."""
         return self._usable().pruned

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from shroff.adapters.log.ids import memory, runs
+from shroff.adapters.log.ids import entries, memory, runs
 
 
 @contextmanager
 def small_runs(**limits: Any) -> Iterator[None]:
     """Within this, the limits of runs are these, by their names in the modules."""
-    with (
-        patch.multiple(memory, **{name: limits[name] for name in limits if hasattr(memory, name)}),
-        patch.multiple(runs, **{name: limits[name] for name in limits if hasattr(runs, name)}),
-    ):
+    with ExitStack() as stack:
+        for module in (entries, memory, runs):
+            for name in limits.keys() & vars(module).keys():
+                stack.enter_context(patch.object(module, name, limits[name]))
         yield

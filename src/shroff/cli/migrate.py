@@ -51,6 +51,7 @@ def migrate(session: Session, is_plan: bool, place: str | None, key: Path | None
         told = {
             "refuse": "A newer shroff wrote these tables.",
             "migrate": "Tables of an older version.",
+            "index": "The index of ids of events is damaged, or of an older version.",
             "repack": "Events and decisions of an older version, which take six times the space.",
         }
         said = next((words for action, words in told.items() if action in actions), said)

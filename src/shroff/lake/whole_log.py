@@ -60,7 +60,8 @@ class WholeLog:
         self.outbox, self.outbox_done, self.stuck = store.outbox, store.outbox_done, store.stuck
         self.personal, self.late, self.late_after = store.personal, store.late, store.late_after
         self.pruned_to, self.pruned_places = store.pruned_to, store.pruned_places
-        self.size_bytes, self.ingested, self.damage = store.size_bytes, store.ingested, store.damage
+        self.size_bytes, self.ingested = store.size_bytes, store.ingested
+        self.damage, self.ids_lost = store.damage, store.ids_lost
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
         """Let go of events, labels and decisions up to a place; gives the place that it came to."""

@@ -60,7 +60,7 @@ def verify(
     `online` decides every event again and compares documents and receipts; `batch`
     computes the features, scores and hits of all events over the whole log at once; `naive`
     computes the features and scores of a sample, spread over the log, by their definition.
-    The names are `known_engines`.
+    The names are `known_engines`. Each record of a compared place is looked for by its id, too.
 
     Args:
         last: Only decisions at so many of the last places are compared; not by `batch`.
@@ -80,6 +80,8 @@ def verify(
         result.mismatches += found.mismatches
         result.first_mismatch = result.first_mismatch or found.first_mismatch
         result.unread += [words for words in found.unread if words not in result.unread]
+    if words := log.ids_lost(after):
+        result.unread.append(words)
     return result
 
 

@@ -290,6 +290,13 @@ class LogBeside(Protocol):
     def damage(self, within_s: float) -> str:
         """Damage of the tables under the log, in words; empty where none was found in about this time."""
 
+    def ids_lost(self, after: int | None = None) -> str:
+        """Damage of what finds records by their ids, all of which is read, in words.
+
+        Args:
+            after: Look for each record behind this place as well.
+        """
+
     def size_bytes(self) -> int:
         """Bytes on disk."""
 

@@ -25,7 +25,8 @@ from shroff.errors import StorageError
 from shroff.streams.log import Kind, Record
 
 MISSING: Final = "the record at sequence number {} is missing"
-_FRAMES_AT_ONCE: Final = 16
+FRAMES_AT_ONCE: Final = 16
+_ROWS_COUNTED: Final = 65_536  # records that are rows; they take 20 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +46,43 @@ class IdQuestions(LogQuestions):
     _ids: IdRuns
     _is_earlier = False  # tables of an older version: what came with a later one is empty
     _found_old_ids: bool | None = None
+    _is_counted = True  # the ids that the runs have; a writer does it before it looks for one
 
     def damage(self, within_s: float) -> str:
         """Lost or changed runs of ids, in words."""
         try:
             self._ids.check()
+            self._check_size()
         except StorageError as error:
             return str(error)
         return ""
 
+    def _damaged_ids(self, what: str) -> StorageError:
+        return StorageError(
+            f"{self.place}: {what}. No event is lost. Stop the worker and run 'shroff migrate --apply --at BACKUPS', "
+            "which makes a backup there, and then the index of ids again"
+        )
+
+    def _check_size(self) -> None:
+        """See that the runs have as many ids as frames have records, unless that takes long to say.
+
+        What is asked for first can only be too little by then, since rows move into frames, and never back.
+        """
+        if self._is_earlier or self._has_old_ids:
+            return
+        pruned, last = self.pruned_to(), self.last_seq()
+        ((rows,),) = self._ask(self.wording.rows_behind, (pruned, last, _ROWS_COUNTED), "i")
+        self._check_count(last - pruned - rows if rows < _ROWS_COUNTED else 0, self._ids.size(), pruned)
+
+    def _check_count(self, framed: int, indexed: int, pruned: int) -> None:
+        if indexed < framed and self.pruned_to() == pruned:
+            raise self._damaged_ids(f"of {framed:,} ids of records in frames the index of ids has {indexed:,}")
+
     def _framed_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         """Where in frames the records of one type with these ids stand."""
+        if not self._is_counted:
+            self._check_size()
+            self._is_counted = True
         found = self._ids.places(type, ids)
         if found:
             pruned = self.pruned_to()
@@ -117,9 +144,9 @@ class FrameQuestions(IdQuestions):
         while after < end:
             rows = self._ask(self.wording.labels, (after, end, size), EVENT_SHAPE)
             stop = rows[-1][0] if len(rows) == size else end
-            frames = self._frames_with(self.wording.frames_with_labels, after, stop, _FRAMES_AT_ONCE)
+            frames = self._frames_with(self.wording.frames_with_labels, after, stop, FRAMES_AT_ONCE)
             self._check_pruned(after)
-            stop = min(stop, frames[-1].seq) if len(frames) == _FRAMES_AT_ONCE else stop
+            stop = min(stop, frames[-1].seq) if len(frames) == FRAMES_AT_ONCE else stop
             found = _together(
                 map(self._record, rows),
                 [one for frame in frames for one in self._records(frame, None, "label")],

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from shroff.adapters.log import event_frames
-from shroff.adapters.log.frame_questions import FrameQuestions
 from shroff.adapters.log.frames import framed
+from shroff.adapters.log.id_checks import IdChecks
 from shroff.adapters.log.ids.runs import IdRuns
 from shroff.adapters.log.ids.server_tables import ServerIdTables
 from shroff.adapters.log.lease import Heart, Lease
@@ -81,7 +81,7 @@ def no_step(_step: str) -> None:
     """Take no notice of a step."""
 
 
-class ServerLog(FrameQuestions):
+class ServerLog(IdChecks):
     """The log in a database on a server; its adapter says how a session is opened, and which tables there are.
 
     Calls may come from any thread, one at a time: the caller sees to that.
@@ -107,7 +107,7 @@ class ServerLog(FrameQuestions):
         self._writing: Session | None = None  # that of the open transaction
         self.wording = self._session.wording
         tables = ServerIdTables(self.wording, self._ask, self._with_ids, self._connected, are_there=self._has_id_runs)
-        self._ids = IdRuns(tables, self._damaged, is_writer=not read_only)
+        self._ids, self._is_counted = IdRuns(tables, self._damaged_ids, is_writer=not read_only), read_only
         self._look_at_tables(version if not read_only else self._session.version() or version)
         self._lease = Lease(place, self.wording, self._session.now_ms, int(lease_s * 1_000))
         try:
@@ -166,49 +166,21 @@ class ServerLog(FrameQuestions):
     def outbox_done(self, keys: Iterable[str]) -> None:
         """Take delivered rows out of the outbox."""
         rows = [(int(seq), int(number)) for seq, _, number in (key.partition("-") for key in keys)]
-        session = self._begun()
-        try:
-            session.take_out(DONE, rows)
-            session.flush()
-            session.commit()
-            self._writing = None
-        except BaseException as error:
-            self._undo(session, error, is_committing=False)  # nobody is told that they are done: they leave again
-            raise
+        self._transact(lambda session: session.take_out(DONE, rows))  # failed, they leave again
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
         """Let go of events, labels and decisions up to a place; gives the place that it came to."""
-        session = self._begun()
         try:
-            ((pruned,),) = session.ask(self.wording.pruned, shape="i")
-            ((last,),) = session.ask(self.wording.last_seq, shape="I")
-            stop = next_pruned(upto, places, pruned, last or 0, self.place)
-            self._on_step("pruning")
-            leaving = self._leaving(pruned, stop)
-            session.put(PRUNED, leaving.digests)
-            self._ids.prune(stop)
-            if self._has_old_ids:
-                session.take_out(UNFRAMED, leaving.ids)
-            self._on_step("ids")
-            for sql in self.wording.prune:
-                session.do(sql, (pruned, stop))
-            for sql in self.wording.prune_frames:
-                session.do(sql, overlapping(pruned, stop))
-            session.put(FRAMES, leaving.decision_frames)
-            session.put(EVENT_FRAMES, leaving.event_frames)
-            session.put(EVENTS, leaving.controls)
-            session.do(self.wording.move_pruned, (stop,))
-            session.flush()
-            self._on_step("rows")
-            session.commit()
-            self._ids.committed()
-            self._writing = None
-        except BaseException as error:
+            self._pruned = self._transact(lambda session: self._prune_to(session, upto, places))
+        except BaseException:
             self._pruned = None  # it may be done all the same
-            self._undo(session, error, is_committing=False)
             raise
-        self._pruned = stop
-        return stop
+        return self._pruned
+
+    def repack(self) -> Iterator[int]:
+        """Make the index of ids again, if it is damaged or of an older version; gives how many it has."""
+        if self._has_old_ids or self.ids_lost(0):
+            yield self._transact(lambda _: self._index_again())
 
     # Reading, where servers differ from a file
 
@@ -342,6 +314,29 @@ class ServerLog(FrameQuestions):
             self._ids.add(names, places_by_type(records), self._pruned or 0)
         return (rows[-1][0], rows[-1][-1]) if rows else (frames[-1].seq, frames[-1].chain or 0)
 
+    def _prune_to(self, session: Session, upto: int, places: int) -> int:
+        ((pruned,),) = session.ask(self.wording.pruned, shape="i")
+        ((last,),) = session.ask(self.wording.last_seq, shape="I")
+        stop = next_pruned(upto, places, pruned, last or 0, self.place)
+        self._on_step("pruning")
+        leaving = self._leaving(pruned, stop)
+        session.put(PRUNED, leaving.digests)
+        self._ids.prune(stop)
+        if self._has_old_ids:
+            session.take_out(UNFRAMED, leaving.ids)
+        self._on_step("ids")
+        for sql in self.wording.prune:
+            session.do(sql, (pruned, stop))
+        for sql in self.wording.prune_frames:
+            session.do(sql, overlapping(pruned, stop))
+        session.put(FRAMES, leaving.decision_frames)
+        session.put(EVENT_FRAMES, leaving.event_frames)
+        session.put(EVENTS, leaving.controls)
+        session.do(self.wording.move_pruned, (stop,))
+        session.flush()
+        self._on_step("rows")
+        return stop
+
     def _reply(self, session: Session, replies: Sequence[Reply]) -> None:
         """Answer requests inside the open transaction, and let old replies go."""
         if session.reply([of_reply(reply) for reply in replies]) != len(replies):
@@ -365,6 +360,20 @@ class ServerLog(FrameQuestions):
             raise
         self._writing = session = self._connected()
         return session
+
+    def _transact(self, write: Callable[[Session], _Given]) -> _Given:
+        """Write something in a transaction of its own."""
+        session = self._begun()
+        try:
+            given = write(session)
+            session.flush()
+            session.commit()
+            self._ids.committed()
+            self._writing = None
+        except BaseException as error:
+            self._undo(session, error, is_committing=False)
+            raise
+        return given
 
     def _undo(self, session: Session, error: BaseException, *, is_committing: bool) -> None:
         """Undo what is open. Raises: what is to be told instead of the error, where there is something."""

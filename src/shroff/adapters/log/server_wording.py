@@ -39,6 +39,7 @@ class ServerWording(SqlWording):
     id_parts_between: str
     drop_run: str
     drop_parts: str
+    clear_ids: tuple[str, ...]
     begin_batch: str
     lines: str
     outcome_lines: str
@@ -86,6 +87,7 @@ def server_wording(
         id_parts_between=f"SELECT part, data, crc FROM {parts} WHERE part >= %s AND part < %s ORDER BY part",
         drop_run=f"DELETE FROM {runs} WHERE run = %s",
         drop_parts=f"DELETE FROM {parts} WHERE part >= %s AND part < %s",
+        clear_ids=tuple(f"DELETE FROM {one}" for one in (runs, parts, table("event_ids"))),
         begin_batch=f"INSERT INTO {table('batches')} (seq, at_ms) VALUES (%s, %s)",
         lines=f"SELECT {line} FROM {events} WHERE {between}",
         outcome_lines=f"SELECT {outcome_line} FROM {table('decisions')} WHERE {between}",

@@ -78,6 +78,8 @@ class SqlWording:
     framed_chains: str
     any_row: str
     any_old_id: str
+    old_ids_behind: str
+    rows_behind: str
     ids_between: str
     prune: tuple[str, ...]
     prune_frames: tuple[str, ...]
@@ -199,6 +201,8 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         framed_chains=f"SELECT seq, chain FROM {event_frames} WHERE seq IN ({mark}, {mark})",
         any_row=f"SELECT 1 FROM {events} WHERE type = {mark} LIMIT 1",
         any_old_id=f"SELECT 1 FROM {table('event_ids')} LIMIT 1",
+        old_ids_behind=f"SELECT count(*) FROM {table('event_ids')} WHERE {between}",
+        rows_behind=f"SELECT count(*) FROM (SELECT 1 FROM {events} WHERE {between} LIMIT {mark}) AS some_rows",
         ids_between=f"SELECT seq, type, id FROM {events} WHERE seq > {mark} AND seq <= {mark} AND kind <> 'control'",
         prune=(
             f"DELETE FROM {decisions} WHERE seq > {mark} AND seq <= {mark}",

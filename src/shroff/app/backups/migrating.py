@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
@@ -40,6 +40,7 @@ class TableVersion:
 
     Args:
         is_loose: Many records or decisions of earlier versions stand as rows, which take six times the space.
+        is_unindexed: The index of ids is damaged, or ids of earlier versions stand beside it.
     """
 
     database: str
@@ -47,12 +48,13 @@ class TableVersion:
     found: int
     known: int
     is_loose: bool = False
+    is_unindexed: bool = False
 
     @property
     def action(self) -> str:
-        """`none`, `migrate`, `repack` for what stands as rows, or `refuse` for tables of a newer program."""
+        """`none`, `migrate`, `index` for ids, `repack` for what stands as rows; `refuse` for newer tables."""
         if self.found == self.known:
-            return "repack" if self.is_loose else "none"
+            return "index" if self.is_unindexed else "repack" if self.is_loose else "none"
         return "migrate" if self.found < self.known else "refuse"
 
 
@@ -64,7 +66,8 @@ def plan(opened: Opened) -> list[TableVersion]:
     """
     opened.checked()
     if opened.systems.store is not None:
-        return [one for name, tool in dump_tools(opened).items() for one in _versions_of(tool, name)]
+        tools = zip(_each(opened), dump_tools(opened).items(), strict=True)
+        return [version for one, (name, tool) in tools for version in _versions_of(one, tool, name)]
     folder = opened.places.folder
     return [version for name in project_files.databases(folder) for version in _versions(folder / name, name)]
 
@@ -73,8 +76,8 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: P
     """Back up, then migrate; gives the number of the backup, None where nothing was due.
 
     Each set of tables is migrated in a transaction of its own. A killed call leaves each old or new, and the next call
-    migrates the rest. Then records and decisions that stand as rows are repacked, some hundred at a time; `progress`
-    gets their number.
+    migrates the rest. Then the index of ids is made again where that is due, in one transaction, and records and
+    decisions that stand as rows are repacked, some hundred at a time; `progress` gets their number.
 
     Raises: StorageError where tables are of a newer program; LogBusyError while a worker or service runs; as `plan`
         and `writer_of`. Nothing is changed then.
@@ -85,7 +88,7 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: P
             f"a newer shroff wrote these tables: {', '.join(newer)}. Install that version or a newer one, or restore "
             "a backup from before it with 'shroff restore'"
         )
-    due = {one.part for one in planned if one.action in {"migrate", "repack"}}
+    due = {one.part for one in planned if one.action in {"migrate", "index", "repack"}}
     if not due:
         return None
     folder = opened.places.folder
@@ -98,9 +101,9 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: P
                 held.callback(WriterLock((folder / name).with_suffix(".lock"), guards=folder / name).release)
         with writer_of(opened, vault) as writer:
             writer.create()
-    for one in opened.lanes.each() if opened.lanes.is_parted else [opened]:
-        with closing(one.open_log(read_only=False)) as log:
-            for count in log.repack() if isinstance(log, SqliteLog) else ():
+    for one in _each(opened):
+        with closing(OutsideSystems(one).open_store(read_only=False)) as log:
+            for count in getattr(log, "repack", tuple[int, ...])():
                 if progress is not None:
                     progress(count)
     with closing(OutsideSystems(opened).open_people()) as people:
@@ -115,12 +118,21 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: P
     return vault.numbers()[-1]
 
 
-def _versions_of(tool: DumpTool, name: str) -> list[TableVersion]:
+def _each(opened: Opened) -> Iterable[Opened]:
+    return opened.lanes.each() if opened.lanes.is_parted else [opened]
+
+
+def _versions_of(opened: Opened, tool: DumpTool, name: str) -> list[TableVersion]:
     """The versions of a log in a server."""
     tables = {part: "version" if part == LOG else f"{part}_version" for part in KNOWN}
     found = tool.versions(list(tables.values()))
     known = {**KNOWN, LOG: tool.version}
-    return [TableVersion(name, part, found[tables[part]], known[part]) for part in KNOWN if tables[part] in found]
+    versions = [TableVersion(name, part, found[tables[part]], known[part]) for part in KNOWN if tables[part] in found]
+    if found.get(tables[LOG]) == tool.version:
+        with closing(OutsideSystems(opened).open_store(read_only=True)) as log:
+            is_unindexed = getattr(log, "is_unindexed", bool)()
+        return [replace(one, is_unindexed=is_unindexed and one.part == LOG) for one in versions]
+    return versions
 
 
 def _versions(path: Path, name: str) -> list[TableVersion]:
@@ -140,8 +152,12 @@ def _versions(path: Path, name: str) -> list[TableVersion]:
                     found[part] = connection.execute(f"SELECT max(number) FROM {table}").fetchone()[0] or 0  # noqa: S608 - ours
     except sqlite3.Error as error:
         raise storage_error(error, path) from error
+    is_unindexed = False
+    if found[LOG] == LOG_VERSION:
+        with closing(SqliteLog(path, read_only=True)) as log:
+            is_unindexed = log.is_unindexed()
     return [
-        TableVersion(name, part, found[part], known, is_loose and part == LOG)
+        TableVersion(name, part, found[part], known, is_loose and part == LOG, is_unindexed and part == LOG)
         for part, known in KNOWN.items()
         if part in found
     ]

@@ -13,13 +13,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Final
 from zlib import crc32
 
 import numpy as np
 
+from shroff.adapters.log.ids.entries import (
+    SEQS_END,
+    PlaceSums,
+    bits_of,
+    digests_of,
+    in_order_of_digests,
+    part_of,
+    part_sum,
+    parts_of,
+    unpacked,
+)
 from shroff.adapters.log.ids.memory import (
     FILTER_WORDS,
     FINAL,
@@ -35,11 +45,8 @@ from shroff.adapters.log.ids.tables import UNFINISHED, IdRun, IdTables, Unfinish
 from shroff.errors import StorageError
 
 LEVEL_BITS: Final = 4  # runs of 16 times the size are of the next level, and those of one are merged into one of it
-_PART: Final = 32  # ids in a part at least, on average
-_ENTRY: Final = 22  # bytes: two halves of the digest and the first six bytes of a sequence number, the smallest first
 _AT_ONCE: Final = 4_096  # parts of one question
 _RUNS_END: Final = 1 << 31  # of their numbers: the key of a part has 63 bits
-_SEQS_END: Final = 1 << 48
 _PIECE_BITS: Final = 13  # of a merge that is made in pieces: 4,096 to 8,191 ids
 _PARTS_DELETED: Final = 2_048  # at once
 _KEPT: Final = 4  # questions and additions that are remembered
@@ -100,6 +107,42 @@ class ReadRuns:
         self._current()
         self._check_missing()
 
+    def size(self) -> int:
+        """How many ids the runs have, those of pruned records included."""
+        return sum(one.size for one in self._current().values())
+
+    def sum_up(self, after: int, end: int) -> PlaceSums:
+        """Read all runs, and add up what they have of places in (after, end].
+
+        Where runs are merged meanwhile, the run that they became is read. Cost: 0.1 µs an id.
+
+        Raises: StorageError where a part or a filter is not as it was written, or missing.
+        """
+        self.forget()
+        found = dict[int, PlaceSums]()
+        while True:
+            runs = self._current()
+            found = {run: found[run] for run in found if run in runs}
+            new = [run for run in runs if run not in found]
+            if not new:
+                break
+            for run in new:
+                found[run] = PlaceSums(after, end)
+                try:
+                    self._sum_up(run, runs[run], found[run])
+                except StorageError:
+                    self.forget()
+                    if run in self._current():
+                        raise
+        whole = PlaceSums(after, end)
+        whole.take(found.values())
+        return whole
+
+    def entries(self, ids: Mapping[str, Sequence[str]], seqs: Mapping[str, Sequence[int]]) -> Numbers:
+        """Ids with their sequence numbers, by their types, as a run has them."""
+        digests = np.concatenate([self._of(type_, of_type).digests for type_, of_type in ids.items()])
+        return np.column_stack((digests, np.fromiter(chain.from_iterable(seqs.values()), np.uint64)))
+
     def forget(self) -> None:
         """Remember nothing."""
         self._runs = self._memory = None
@@ -158,7 +201,7 @@ class ReadRuns:
     def _keys(self, wanted: Numbers, runs: Mapping[int, IdRun]) -> Numbers:
         """The parts that may have one of these digests, each once."""
         if not self._is_writer:
-            return np.unique(np.concatenate([_part_of(wanted[:, 0], run, one.bits) for run, one in runs.items()]))
+            return np.unique(np.concatenate([part_of(wanted[:, 0], run, one.bits) for run, one in runs.items()]))
         memory = self._remembered()
         keys = list[Numbers]()
         for known in (memory.young, memory.old):
@@ -171,22 +214,19 @@ class ReadRuns:
                     break
                 heads, at = heads[rows], at[rows]
                 of_rows = known.runs[at]
-                keys += [_part_of(heads[of_rows == run], run, runs[run].bits) for run in np.unique(of_rows).tolist()]
+                keys += [part_of(heads[of_rows == run], run, runs[run].bits) for run in np.unique(of_rows).tolist()]
                 at = at + 1
         if memory.filters.words:
             rows, named = memory.filters.naming(wanted)
             bits = np.array([runs[run].bits for run in named.tolist()], np.uint64)
-            keys.append(_part_of(wanted[rows, 0], named, bits))
+            keys.append(part_of(wanted[rows, 0], named, bits))
         return np.unique(np.concatenate(keys)) if keys else no_numbers(0)
 
     def _entries(self, rows: Sequence[tuple[int, bytes, int]]) -> Numbers:
         for key, data, crc in rows:
-            if crc != _sum(key, data):
+            if crc != part_sum(key, data):
                 raise self._damaged(f"part {key} of the index of ids has changed since it was written")
-        found = np.frombuffer(b"".join([data for _, data, _ in rows]), np.uint8).reshape(-1, _ENTRY)
-        whole = np.zeros((len(found), 24), np.uint8)
-        whole[:, :_ENTRY] = found
-        return whole.view("<u8").astype(np.uint64, copy=False)
+        return unpacked([data for _, data, _ in rows])
 
     def _between(self, run: int, first: int, end: int) -> Numbers:
         """The entries of a run's parts in [first, end)."""
@@ -200,6 +240,25 @@ class ReadRuns:
         if len(entries) != expected.size:
             raise self._damaged(f"parts of run {run} of the index of ids are missing")
         return entries
+
+    def _sum_up(self, run: int, one: IdRun, sums: PlaceSums) -> None:
+        """Add what a run has, whose entries are in order."""
+        self._filter(run, one)
+        left, last = one.size, 0
+        for first in range(0, 1 << one.bits, _AT_ONCE):
+            end = min(first + _AT_ONCE, 1 << one.bits)
+            entries = self._between(run, first, end)
+            heads = entries[:, 0]
+            left -= len(heads)
+            if len(heads):
+                is_sorted = int(heads[0]) >= last and (heads[1:] >= heads[:-1]).all()
+                parts = part_of(heads[[0, -1]], run, one.bits) - np.uint64(run << 32)
+                if not is_sorted or parts[0] < first or parts[1] >= end:
+                    raise self._damaged(f"run {run} of the index of ids is not in order")
+                last = int(heads[-1])
+            sums.add(entries)
+        if left:
+            raise self._damaged(f"parts of run {run} of the index of ids are missing")
 
     def _filter(self, run: int, one: IdRun) -> bytes:
         kept = self._tables.filter(run)
@@ -248,11 +307,7 @@ class ReadRuns:
         )
 
     def _digests(self, type: str, ids: Sequence[str]) -> Numbers:
-        """Both halves of what `rows.id_digest` gives of each."""
-        encoded = type.encode()
-        head = b"%d:%s" % (len(encoded), encoded)
-        whole = b"".join([blake2b(head + id_.encode(), digest_size=16).digest() for id_ in ids])
-        return np.frombuffer(whole, ">u8").astype(np.uint64).reshape(-1, 2)
+        return digests_of(type, ids)
 
 
 class IdRuns(ReadRuns):
@@ -260,18 +315,13 @@ class IdRuns(ReadRuns):
 
     def add(self, ids: Mapping[str, Sequence[str]], seqs: Mapping[str, Sequence[int]], pruned: int) -> None:
         """Write a run of ids with their sequence numbers, by their types, and go on merging runs that became many."""
-        digests = np.concatenate([self._of(type_, of_type).digests for type_, of_type in ids.items()])
-        entries = np.column_stack((digests, np.fromiter(chain.from_iterable(seqs.values()), np.uint64)))
-        if int(entries[:, 2].max()) >= _SEQS_END:
-            raise StorageError(f"The index of ids takes sequence numbers below {_SEQS_END}")
+        entries = self.entries(ids, seqs)
+        if int(entries[:, 2].max()) >= SEQS_END:
+            raise StorageError(f"The index of ids takes sequence numbers below {SEQS_END}")
         self._remembered()
         self._batches += 1
         self._added.append(entries[:, 0])
-        entries, bits = _sorted(entries), _bits_of(len(entries))
-        filter_ = filter_of(entries) if len(entries) >= FINAL else None
-        run = self._next_run()
-        last_seq = int(entries[:, 2].max())
-        self._put(run, IdRun(bits, len(entries), last_seq, 0), filter_, entries[:, 0], _parts(run, bits, entries))
+        self._write(entries)
         self._merge(2 * len(entries), pruned)
         self._delete()
         self._store_rebuilt()
@@ -300,7 +350,29 @@ class IdRuns(ReadRuns):
             self.forget()
         self._is_changed = False
 
+    def rebuild(self, batches: Iterable[Numbers]) -> None:
+        """Write all these entries in place of the runs that are there, whatever is wrong with them."""
+        self._is_changed = True
+        self._tables.clear()
+        self.forget()
+        kept, size = list[Numbers](), 0
+        for entries in batches:
+            kept.append(entries)
+            size += len(entries)
+            if size >= FINAL:
+                self._write(np.concatenate(kept))
+                kept, size = [], 0
+        if size:
+            self._write(np.concatenate(kept))
+
     # Below: how runs are written
+
+    def _write(self, entries: Numbers) -> None:
+        """Write entries as a run of their own."""
+        entries, bits, run = in_order_of_digests(entries), bits_of(len(entries)), self._next_run()
+        filter_ = filter_of(entries) if len(entries) >= FINAL else None
+        one = IdRun(bits, len(entries), int(entries[:, 2].max()), 0)
+        self._put(run, one, filter_, entries[:, 0], parts_of(run, bits, entries))
 
     def _next_run(self) -> int:
         return max([*self._current(), *self._unfinished], default=0) + 1
@@ -332,7 +404,7 @@ class IdRuns(ReadRuns):
         while True:
             busy = set(chain.from_iterable(one.merged for one in self._unfinished.values()))
             if merged := _to_merge({run: one for run, one in runs.items() if run not in busy}):
-                bits = _bits_of(sum(runs[run].size for run in merged))
+                bits = bits_of(sum(runs[run].size for run in merged))
                 self._unfinished[self._next_run()] = Unfinished(bits, tuple(merged))
             ahead = [run for run, one in self._unfinished.items() if one.merged and run not in seen]
             if not ahead:
@@ -355,8 +427,8 @@ class IdRuns(ReadRuns):
             less = one.bits - each.bits
             found.append(self._between(number, one.done >> less, end >> less))
         entries = np.concatenate(found)
-        entries = _sorted(entries[entries[:, 2] > pruned])
-        parts = _parts(run, one.bits, entries, one.done, end)
+        entries = in_order_of_digests(entries[entries[:, 2] > pruned])
+        parts = parts_of(run, one.bits, entries, one.done, end)
         if size >= FINAL:
             one.filter = filter_of(entries, one.filter)
         one.done, one.size = end, one.size + len(entries)
@@ -413,26 +485,6 @@ class IdRuns(ReadRuns):
                 one.is_stored = True
 
 
-def _bits_of(size: int) -> int:
-    """By how many bits of its digests a run of this size is cut."""
-    return max((size // _PART).bit_length() - 1, 0)
-
-
-def _sorted(entries: Numbers) -> Numbers:
-    return entries[np.argsort(entries[:, 0], kind="stable")]
-
-
-def _parts(
-    run: int, bits: int, entries: Numbers, first: int = 0, end: int | None = None
-) -> list[tuple[int, bytes, int]]:
-    """The parts of a run in [first, end), which have these entries."""
-    every = np.arange(first, (1 << bits if end is None else end) + 1) + (run << 32)
-    edges = np.searchsorted(_part_of(entries[:, 0], run, bits), every.astype(np.uint64)) * _ENTRY
-    data = entries.astype("<u8").view(np.uint8).reshape(-1, 24)[:, :_ENTRY].tobytes()
-    found = zip(every.tolist(), pairwise(edges.tolist()), strict=False)
-    return [(key, part := data[start:stop], _sum(key, part)) for key, (start, stop) in found]
-
-
 def _to_merge(runs: Mapping[int, IdRun]) -> list[int]:
     """The runs of a level that are together as large as those of the next one."""
     levels: dict[int, list[int]] = {}
@@ -443,15 +495,3 @@ def _to_merge(runs: Mapping[int, IdRun]) -> list[int]:
         if sum(runs[run].size for run in found) >= 1 << (level + 1) * LEVEL_BITS:
             return found
     return []
-
-
-def _part_of(heads: Numbers, run: Numbers | int, bits: Numbers | int) -> Numbers:
-    """The part of a run that a digest, by its first half, is in."""
-    less = np.uint64(32) - np.asarray(bits, np.uint64)
-    first = np.asarray(run, np.uint64) << np.uint64(32)
-    parts: Numbers = (heads >> np.uint64(32) >> less) + first
-    return parts
-
-
-def _sum(number: int, data: bytes) -> int:
-    return crc32(data, crc32(b"%d" % number))

@@ -58,3 +58,7 @@ class ServerIdTables:
 
     def drop_parts(self, first: int, end: int) -> None:
         self._writing().do(self._wording.drop_parts, (first, end))
+
+    def clear(self) -> None:
+        for sql in self._wording.clear_ids:
+            self._writing().do(sql)

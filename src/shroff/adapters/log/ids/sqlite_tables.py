@@ -22,6 +22,7 @@ _ADD_RUN: Final = (
 _ADD_PARTS: Final = Statement("INSERT INTO id_parts (part, data, crc) VALUES ", "(?, ?, ?)")
 _DROP: Final = "DELETE FROM id_runs WHERE run = ?"
 _DROP_PARTS: Final = "DELETE FROM id_parts WHERE part >= ? AND part < ?"
+_CLEAR: Final = "DELETE FROM id_runs", "DELETE FROM id_parts", "DELETE FROM event_ids"
 
 
 class SqliteIdTables:
@@ -61,3 +62,7 @@ class SqliteIdTables:
 
     def drop_parts(self, first: int, end: int) -> None:
         self._ask(_DROP_PARTS, (first, end))
+
+    def clear(self) -> None:
+        for sql in _CLEAR:
+            self._ask(sql)

@@ -41,6 +41,9 @@ class IdTables(Protocol):
     def drop_parts(self, first: int, end: int) -> None:
         """Remove the parts with keys in [first, end)."""
 
+    def clear(self) -> None:
+        """Remove all runs and parts, and the ids that an older version wrote into a table of their own."""
+
 
 @dataclass(frozen=True, slots=True)
 class IdRun:

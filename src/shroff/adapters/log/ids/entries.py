@@ -1,0 +1,98 @@
+"""Entries of runs: digests of ids with sequence numbers, and the parts that a run of them is cut into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from itertools import pairwise
+from typing import Final
+from zlib import crc32
+
+import numpy as np
+
+from shroff.adapters.log.ids.memory import Numbers
+
+SEQS_END: Final = 1 << 48
+_PART: Final = 32  # ids in a part at least, on average
+_ENTRY: Final = 22  # bytes: two halves of the digest and the first six bytes of a sequence number, the smallest first
+
+
+def digests_of(type: str, ids: Iterable[str]) -> Numbers:
+    """Both halves of what `rows.id_digest` gives of each."""
+    encoded = type.encode()
+    head = b"%d:%s" % (len(encoded), encoded)
+    whole = b"".join([blake2b(head + id_.encode(), digest_size=16).digest() for id_ in ids])
+    return np.frombuffer(whole, ">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def in_order_of_digests(entries: Numbers) -> Numbers:
+    return entries[np.argsort(entries[:, 0], kind="stable")]
+
+
+def bits_of(size: int) -> int:
+    """By how many bits of its digests a run of this size is cut."""
+    return max((size // _PART).bit_length() - 1, 0)
+
+
+def part_of(heads: Numbers, run: Numbers | int, bits: Numbers | int) -> Numbers:
+    """The part of a run that a digest, by its first half, is in."""
+    less = np.uint64(32) - np.asarray(bits, np.uint64)
+    first = np.asarray(run, np.uint64) << np.uint64(32)
+    parts: Numbers = (heads >> np.uint64(32) >> less) + first
+    return parts
+
+
+def parts_of(
+    run: int, bits: int, entries: Numbers, first: int = 0, end: int | None = None
+) -> list[tuple[int, bytes, int]]:
+    """The parts of a run in [first, end), which have these entries, with their sums."""
+    every = np.arange(first, (1 << bits if end is None else end) + 1) + (run << 32)
+    edges = np.searchsorted(part_of(entries[:, 0], run, bits), every.astype(np.uint64)) * _ENTRY
+    data = entries.astype("<u8").view(np.uint8).reshape(-1, 24)[:, :_ENTRY].tobytes()
+    found = zip(every.tolist(), pairwise(edges.tolist()), strict=False)
+    return [(key, part := data[start:stop], part_sum(key, part)) for key, (start, stop) in found]
+
+
+def unpacked(parts: Sequence[bytes]) -> Numbers:
+    """The entries of parts."""
+    found = np.frombuffer(b"".join(parts), np.uint8).reshape(-1, _ENTRY)
+    whole = np.zeros((len(found), 24), np.uint8)
+    whole[:, :_ENTRY] = found
+    return whole.view("<u8").astype(np.uint64, copy=False)
+
+
+def part_sum(key: int, data: bytes) -> int:
+    return crc32(data, crc32(b"%d" % key))
+
+
+class PlaceSums:
+    """Sums of the entries at places in (after, end], some thousand places each: to compare an index with its log.
+
+    Two that were given the same entries, in any order, are the same.
+    """
+
+    _BITS: Final = 12  # of the places of one sum
+
+    def __init__(self, after: int, end: int) -> None:
+        self.after, self.end, self.count = after, end, 0
+        self.sums: Numbers = np.zeros((end - after >> self._BITS) + 1, np.uint64)
+
+    def add(self, entries: Numbers) -> None:
+        """Cost: 0.03 µs an entry."""
+        seqs = entries[:, 2]
+        entries = entries[(seqs > self.after) & (seqs <= self.end)]
+        heads, tails, seqs = entries.T
+        at = (seqs - np.uint64(self.after) >> np.uint64(self._BITS)).astype(np.intp)
+        np.add.at(self.sums, at, (heads ^ tails << np.uint64(1)) * (seqs << np.uint64(1) | np.uint64(1)))
+        self.count += len(entries)
+
+    def take(self, others: Iterable[PlaceSums]) -> None:
+        """Add what others have of the same places."""
+        for one in others:
+            self.sums += one.sums
+            self.count += one.count
+
+    def unlike(self, other: PlaceSums) -> list[tuple[int, int]]:
+        """The places (after, upto] of each sum that is another one there."""
+        first = (np.flatnonzero(self.sums != other.sums) << self._BITS) + self.after - 1
+        return [(max(one, self.after), min(one + (1 << self._BITS), self.end)) for one in first.tolist()]
