@@ -35,7 +35,7 @@ lint: $(READY)  ## check format, lint, layers and types
 	$(BIN)/mypy
 	@for one in $(sort $(dir $(wildcard examples/*/*.py))); do MYPYPATH=examples $(BIN)/mypy $$one || exit 1; done
 
-secure: $(READY)  ## find dangerous code and known vulnerabilities of dependencies
+secure: $(READY)  ## ask about known vulnerabilities of dependencies; lint finds dangerous code
 	$(BIN)/python -m tools.secure
 
 quick: $(READY)  ## the quick tests, without servers
@@ -91,5 +91,5 @@ build: $(READY)  ## the wheel, in dist/
 	$(BIN)/hatchling build -t wheel
 
 clean:  ## remove what the other targets made
-	rm -rf .venv dist .bandit_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests bench docs tools -name __pycache__ -type d -prune -exec rm -rf {} +

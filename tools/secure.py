@@ -1,44 +1,22 @@
-"""What is dangerous in our code, and known holes of what it stands on: `make secure`.
+"""Known holes of what the project stands on: `make secure`. Dangerous code is found by ruff, as a part of `make lint`.
 
-Bandit reads the code, and always can; a file in which it found nothing is read again when it changes. pip-audit asks a
-public list about every locked dependency: it is not among the tools of the clone, as most machines that build may not
-ask; where it is installed and gets an answer, a hole fails.
+pip-audit asks a public list about every locked dependency: it is not among the tools of the clone, as most machines
+that build may not ask; where it is installed and gets an answer, a hole fails.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-CLEAN: Final = ROOT / ".bandit_cache"  # digests of files in which bandit found nothing
 LOCK: Final = "requirements/core.txt"
 AUDIT: Final = ("--disable-pip", "--require-hashes", "-r", LOCK, "--format", "json", "--progress-spinner", "off")
-
-
-def main() -> int:
-    """Read the code, then ask about its dependencies; 1 where either found something."""
-    return read() or asked()
-
-
-def read(folder: Path = ROOT / "src", clean: Path = CLEAN) -> int:
-    """Have bandit read the files that are new to it; 1 where it found something."""
-    rules = f"{version('bandit')} {sys.version} {(ROOT / 'pyproject.toml').read_text(encoding='utf-8')}".encode()
-    files = {hashlib.sha256(rules + path.read_bytes()).hexdigest(): path for path in sorted(folder.rglob("*.py"))}
-    known = set(clean.read_text(encoding="utf-8").split()) if clean.exists() else set()
-    if unread := [path for digest, path in files.items() if digest not in known]:
-        command = [sys.executable, "-m", "bandit", "-q", "-c", "pyproject.toml", *map(str, unread)]
-        if subprocess.run(command, cwd=ROOT, check=False).returncode:
-            return 1
-        clean.write_text("\n".join(files), encoding="utf-8")
-    return 0
 
 
 def asked(path: str | None = None) -> int:
@@ -67,4 +45,4 @@ def asked(path: str | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(asked())
