@@ -35,6 +35,7 @@ SERVERS = (
     s3,
     server,
 )  # fixtures of all tests
+SELDOM = 20_000, 20, 20  # objects, and collections of younger ones, between two looks for garbage: 5 % of all time
 ROOT = Path(__file__).resolve().parent.parent
 
 # A shell ignores Ctrl-C for what it starts in the background, and so would every program that a test starts and stops.
@@ -82,6 +83,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+        gc.set_threshold(*SELDOM)
 
 
 @pytest.fixture(autouse=True, scope="session")

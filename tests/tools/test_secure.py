@@ -63,17 +63,7 @@ def test_without_the_program_that_is_told(tmp_path, capsys):
     ["import pickle\npickle.loads(b'')", "eval('1')", "import yaml\nyaml.load('x')", "import os\nos.system('x' + y)"],
 )
 def test_dangerous_code_is_seen_by_lint(root, code):
-    command = [
-        sys.executable,
-        "-m",
-        "ruff",
-        "check",
-        "--output-format",
-        "concise",
-        "--stdin-filename",
-        "src/shroff/one.py",
-        "-",
-    ]
+    command = [sys.executable, "-m", "ruff", "check", "--output-format=concise", "--stdin-filename=src/one.py", "-"]
     found = subprocess.run(command, cwd=root, input=code, capture_output=True, text=True, check=False)
 
     assert found.returncode == 1
