@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -21,6 +22,7 @@ import pymysql
 import pytest
 
 from shroff.adapters.databases import deadline, mariadb_rows, mariadb_session, postgres_session
+from shroff.adapters.log import event_frames, frame_questions
 from shroff.adapters.log import lease as log_lease
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.ids.server_tables import ServerIdTables
@@ -29,11 +31,13 @@ from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.questions import NUMBER_MAX
 from shroff.adapters.log.rows import EVENT_FRAMES
 from shroff.adapters.log.server import STEPS, ServerLog
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import LogBusyError, OvertakenError, ShroffError, StateError, StorageError, TransientError
 from shroff.streams.log import Batch, HitRow
 from shroff.testing.rows import ODD_IDS, contents, decision, everything, payments, record
 from tests.contracts.cutting import Wire
 from tests.support import forks
+from tests.support.effort import times
 from tests.support.small_runs import small_runs
 from tools.servers.proxy import Proxy
 
@@ -692,6 +696,60 @@ def test_ids_of_large_batches_are_unique_in_runs_that_are_merged_and_undone(plac
             assert "of 1,200 ids of records in frames the index of ids has 0" in log.damage(1)
             assert (list(log.repack()), reader.ids_lost(0)) == ([1_200], "")
             assert len(reader.find("payment", wanted)) == 3_002 - 2_400 + 300
+
+
+def test_a_kill_at_any_call_of_a_merge_leaves_each_id_once_and_the_merge_goes_on(place, monkeypatch, tmp_path):
+    #  batches   0 .. 11; the one that ends a half-made run is undone at its first call to the tables of runs, then at
+    #  its second, and so on; whether the calls before had reached the server or not
+    killed, left = set(range(times(8, 0), times(9, 12))), 0
+    for module in (event_frames, frame_questions):
+        monkeypatch.setattr(module, "FRAME_ROWS", 16)
+
+    def dying(name: str) -> None:
+        whole = getattr(ServerIdTables, name)
+
+        def call(tables: ServerIdTables, *given: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                if at % 2:
+                    log._session.flush()
+                log._session.close()
+                raise KeyboardInterrupt
+            return whole(tables, *given)
+
+        monkeypatch.setattr(ServerIdTables, name, call)
+
+    def batch(number: int) -> Batch:
+        return Batch(records=payments(16 * number + 1, 16).records)
+
+    sizes = {"FINAL": 64, "YOUNG": 32, "LEVEL_BITS": 2, "FILTER_WORDS": 24, "_PART": 2, "_PIECE_BITS": 4}
+    with small_runs(**sizes, _BESIDE=2, _PARTS_DELETED=8):
+        with closing(SqliteLog(tmp_path / "log.db")) as wanted:
+            for number in range(12):
+                wanted.append(batch(number))
+        for name in ("runs", "filter", "parts", "parts_between", "add", "drop", "drop_parts"):
+            dying(name)
+        log, half_done = place.open(), 0
+        for number, at in ((each, at) for each in range(12) for at in range(int(each in killed), 99)):
+            if log.last_seq() == 16 * number + 16:
+                continue
+            left = at
+            try:
+                log.append(batch(number))
+            except KeyboardInterrupt:
+                log.close()
+                log = place.open()
+                assert (log.last_seq(), log.ids_lost(0)) == (16 * number, "")
+                stored = place.run("SELECT bits, size FROM T:id_runs")
+                assert sum(size for bits, size in stored if bits < 64) == 16 * number
+                half_done += any(bits >= 64 for bits, _ in stored)
+            left = 0
+        log.close()
+        assert half_done > 5
+    with closing(sqlite3.connect(tmp_path / "log.db")) as shell:
+        for sql in ("SELECT run, crc FROM id_runs ORDER BY run", "SELECT part, crc FROM id_parts ORDER BY part"):
+            assert place.run(sql.replace("id_", "T:id_")) == shell.execute(sql).fetchall()
 
 
 def test_a_frame_of_events_that_changed_or_is_gone_is_named(place):
