@@ -617,6 +617,7 @@ def test_tables_without_frames_of_events_are_read_and_get_some(place):
             assert contents(log) == before
             log.append(payments(4, 300))
             assert place.run("SELECT first_seq, seq FROM T:event_frames") == [(4, 303)]
+        assert sorted(reader.records_at([2, 300, 304])) == [2, 300]
         assert reader.last_seq() == 303
         assert [len(part) for part in reader.read()] == [3, 300]
         assert sorted(reader.find("payment", ["p-1", "p-300", "p-400"])) == ["p-1", "p-300"]

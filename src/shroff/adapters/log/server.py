@@ -5,7 +5,7 @@ docs/decisions/0023 says who leads such a log, and how a former leader is kept f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -190,6 +190,16 @@ class ServerLog(IdChecks):
         """The last place, 0 where the log is empty. Tables of an older version may have been migrated by now."""
         self._has_id_runs()
         return super().last_seq()
+
+    def records_at(self, places: Collection[int]) -> dict[int, Record]:
+        """The records at these places; places that are not there, or were pruned, are left out."""
+        self._has_id_runs()
+        return super().records_at(places)
+
+    def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
+        """The control events, in order."""
+        self._has_id_runs()
+        return super().controls(after, upto)
 
     def _row_lines(self, after: int, upto: int) -> tuple[int, bytes]:
         lines = self._joined(self.wording.lines, after, upto)
