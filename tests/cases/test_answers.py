@@ -6,15 +6,18 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shroff.cases import deciding, raising
 from shroff.cases.desk import UNDO_MS, NoCaseError
-from shroff.cases.raising import Raiser
+from shroff.cases.raising import Raiser, RecentDecisions
 from shroff.cases.timers import carry_out
+from shroff.log.writer import Prepared
 from shroff.people.store import rows_of
 from shroff.project.lists import Entry
-from shroff.streams.log import Refused
+from shroff.streams.log import Batch, DecisionRow, Record, Refused
+from shroff.streams.log_columns import DecisionColumns, JoinedTexts, RecordColumns
 from tests.support.telling import Bank, payment, token_in
 
 
@@ -111,3 +114,44 @@ def test_alerts_are_the_same_however_many_decisions_are_read_together(tmp_path, 
             assert raiser.alerts(0, log.last_seq()) == together
 
     assert [(one.id, one.outcome) for one in together] == [(f"p-{number}", "review") for number in range(7)]
+
+
+@pytest.mark.parametrize("as_columns", [False, True])
+def test_alerts_of_what_this_process_has_just_written_are_those_that_the_log_gives(tmp_path, monkeypatch, as_columns):
+    bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
+    bank.pay(*(payment(f"p-{number}", "1.00" if number % 2 else "200.00") for number in range(6)))
+    with bank.project.opened.reading() as log:
+        found = Raiser(log, bank.project.cases.settings, 2).alerts(0, log.last_seq())
+        records = [one for part in log.read() for one in part if one.kind == "event"]
+        batch = Batch(records=records, decisions=[one for part in log.decisions_after() for one in part])
+        if as_columns:
+            batch = in_columns(batch)
+        recent = RecentDecisions(["review"])
+        recent.take(Prepared(batch, []))
+        for name in ("records_at", "decisions"):
+            monkeypatch.setattr(type(log), name, None)
+        again = Raiser(log, bank.project.cases.settings, 2, recent).alerts(0, log.last_seq())
+
+    assert [one.id for one in found] == ["p-0", "p-2", "p-4"]
+    assert again == found
+
+
+def in_columns(batch):
+    records, rows = batch.records, batch.decisions
+    ids, times = [one.id for one in records], np.array([one.time_ms for one in records])
+    bodies, documents = (JoinedTexts.of(texts) for texts in ([o.body for o in records], [o.document for o in rows]))
+    receipts = np.array([list(one.receipt) for one in rows], np.uint8)
+    outcomes = [one.outcome for one in rows]
+    decisions = DecisionColumns("payment", rows[0].seq, ids, outcomes, receipts, documents)
+    return Batch(records=RecordColumns("payment", records[0].seq, ids, times, bodies), decisions=decisions)
+
+
+def test_only_the_newest_decisions_are_remembered(monkeypatch):
+    monkeypatch.setattr(raising, "RECENT", 3)
+    recent = RecentDecisions(["review"])
+    for first in (1, 3):
+        records = [Record(seq, "event", "payment", f"p-{seq}", 0, b"{}", decided=True) for seq in (first, first + 1)]
+        rows = [DecisionRow(one.seq, "payment", one.id, "review", b"", b"{}") for one in records]
+        recent.take(Prepared(Batch(records=records, decisions=rows), []))
+
+    assert [seq for seq in range(6) if recent.at(seq)] == [2, 3, 4]

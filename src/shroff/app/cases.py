@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shroff.cases.desk import CaseDesk
     from shroff.cases.erasing import WrittenNotes
     from shroff.cases.following import Follower
+    from shroff.cases.raising import RecentDecisions
     from shroff.cases.reading import Backlog
     from shroff.people.desk import Desk
     from shroff.streams.log import Log
@@ -81,12 +82,12 @@ class ProjectCases:
         with ProjectPeople(self._opened).open() as people:
             forget(self.desk(people), self._opened.who, found, of)
 
-    def follower(self, desk: CaseDesk, log: Log) -> Follower:
-        """Get an object that raises alerts from a log opened for reading."""
+    def follower(self, desk: CaseDesk, log: Log, recent: RecentDecisions | None = None) -> Follower:
+        """Get an object that raises alerts from a log opened for reading, whose newest decisions may be at hand."""
         from shroff.cases.following import Follower
 
         tells = NoticeFiles(self._opened).case_notices(desk.people, log)
-        return Follower(log, desk.store, desk.settings, desk.money_places, desk.now_ms, tells)
+        return Follower(log, desk.store, desk.settings, desk.money_places, desk.now_ms, tells, recent)
 
     def backlog(self) -> Backlog:
         """Get the backlog for people, after raising the log's alerts."""

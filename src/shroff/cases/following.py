@@ -17,14 +17,14 @@ from shroff.cases.case_history import past_of
 from shroff.cases.gathering import gather
 from shroff.cases.label_feed import FeedLabel, heard
 from shroff.cases.labelled import followed, write_labels
-from shroff.cases.raising import NOT_THEM, Raiser
+from shroff.cases.raising import NOT_THEM, Raiser, RecentDecisions
 from shroff.cases.store import CaseChange, CaseStore
 from shroff.people.store import Change
 from shroff.project.settings.casework import CaseSettings
 from shroff.streams.log import Log
 
 PLACES: Final = 50_000  # read between two looks at anything else: 30 ms where few are alerts
-ALERTS: Final = 32  # in one transaction: some 3 ms, for which a log in the same file waits with its commits
+ALERTS: Final = 64  # in one transaction: some 3 ms, for which a log in the same file waits with its commits
 LAZY: Final = 200_000  # places without an alert before how far it was read is written: a second's reading
 
 
@@ -98,6 +98,7 @@ class Follower:
     Args:
         log: Opened to read; whoever made the follower closes it.
         tells: Is told of each case that opens; None where nobody wants to know.
+        recent: What this process has put into the log just now, if it writes it.
     """
 
     def __init__(
@@ -108,9 +109,10 @@ class Follower:
         money_places: int,
         now_ms: Callable[[], int],
         tells: Tells | None = None,
+        recent: RecentDecisions | None = None,
     ) -> None:
         self._log, self._store, self._now_ms, self._tells = log, store, now_ms, tells
-        self._raiser = Raiser(log, settings, money_places)
+        self._raiser = Raiser(log, settings, money_places, recent)
         self._kept: int | None = None  # as the store has it
         self._seen = self._last = 0  # of the log, the end when it was last looked at
         self._parts: deque[_Part] = deque()  # that were read and are not written yet

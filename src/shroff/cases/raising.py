@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,15 +25,18 @@ from shroff.events.labels import VerdictInForce
 from shroff.explain.finding_keys import KeyFinder
 from shroff.language.values import key_text, rescale_half_even
 from shroff.log.history import Control, Records
+from shroff.log.writer import Prepared
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.policy import OUTCOMES
 from shroff.project.settings.casework import CaseSettings
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
+from shroff.streams.log_columns import DecisionColumns
 
 TOLD: Final = "analysts"  # whom a rule names under `notify` to raise an alert
 NOT_THEM: Final = "the customer says that it was not them"
 AT_ONCE: Final = 500  # events whose decisions are read together
+RECENT: Final = 4_096  # decisions that are remembered: 2 to 3 KB each
 _NAMES_ALONE: Final = ("lists/", "tables/")  # files of which no alert is made, though definitions name them
 
 
@@ -70,6 +74,31 @@ class _Raised:
     told: list[HitRow] = field(default_factory=list)
 
 
+class RecentDecisions:
+    """The newest events of some outcomes, and their decisions, that this process has put into its log.
+
+    A decision in a frame costs 130 µs to read back. One thread writes, another one reads.
+    """
+
+    def __init__(self, outcomes: Collection[str]) -> None:
+        self._outcomes, self._order = frozenset(outcomes), deque[int]()
+        self._found: dict[int, tuple[Record, DecisionRow]] = {}
+
+    def take(self, prepared: Prepared) -> None:
+        """Remember what a batch has that is in the log. Cost: 0.05 µs a decision, and 5 µs for each such."""
+        records, decisions = prepared.batch.records, prepared.batch.decisions
+        outcomes = decisions.outcomes if isinstance(decisions, DecisionColumns) else [row.outcome for row in decisions]
+        for row in [decisions[at] for at, outcome in enumerate(outcomes) if outcome in self._outcomes]:
+            self._found[row.seq] = records[row.seq - records[0].seq], row
+            self._order.append(row.seq)
+        while len(self._order) > RECENT:
+            del self._found[self._order.popleft()]
+
+    def at(self, seq: int) -> tuple[Record, DecisionRow] | None:
+        """What is remembered of this place."""
+        return self._found.get(seq)
+
+
 class ActiveVersions:
     """The active version at each sequence number of a log, read on demand.
 
@@ -85,13 +114,12 @@ class ActiveVersions:
 
     def read_to(self, upto: int) -> None:
         """Follow the active versions up to a sequence number."""
-        if not self._files or self._has_control(upto):
-            for record in self._log.controls(self._read_to):
-                self._control.take(record)
-                files = {name: _named(name, text) for name, text in self._control.files.items()}
-                if not self._files or self._files[-1][1] != files:
-                    self._files.append((record.seq, files))
-                self._read_to = record.seq
+        for record in self._log.controls(self._read_to):
+            self._control.take(record)
+            files = {name: _named(name, text) for name, text in self._control.files.items()}
+            if not self._files or self._files[-1][1] != files:
+                self._files.append((record.seq, files))
+            self._read_to = record.seq
         self._read_to = max(self._read_to, upto)
 
     def at(self, seq: int) -> _Version:
@@ -101,10 +129,6 @@ class ActiveVersions:
         if self._known is None or self._known[0] != files:
             self._known = files, _version(files)
         return self._known[1]
-
-    def _has_control(self, upto: int) -> bool:
-        """Whether a version came into force since it was asked last. Cost: 0.3 µs a place."""
-        return any(text.startswith(b"c") or b"\nc" in text for text in self._log.lines(self._read_to, upto))
 
 
 def _named(name: str, text: str) -> str:
@@ -126,10 +150,14 @@ class Raiser:
     Args:
         settings: What raises one, whom it is about, and until when: as the project says today.
         money_places: Those of today: amounts of earlier versions are taken to them.
+        recent: What is not read from the log, as long as it is there.
     """
 
-    def __init__(self, log: Log, settings: CaseSettings, money_places: int) -> None:
+    def __init__(
+        self, log: Log, settings: CaseSettings, money_places: int, recent: RecentDecisions | None = None
+    ) -> None:
         self._log, self._settings, self._money_places = log, settings, money_places
+        self._recent = recent or RecentDecisions(())
         outcomes = "|".join(settings.outcomes).encode()
         self._wanted = re.compile(rb"(?m)^(\d+) (?:" + outcomes + rb")$")
         self._versions = ActiveVersions(log)
@@ -137,7 +165,7 @@ class Raiser:
     def alerts(self, after: int, upto: int) -> list[Alert]:
         """Alerts of `after < seq <= upto`, ordered by sequence number and entity.
 
-        Cost: 0.2 µs a decision and 2 µs a hit; 0.3 µs a place more where any hit; 100 µs an alert.
+        Cost: 0.2 µs a decision and 2 µs a hit; 20 µs an alert, and 150 where it is read from the log.
         Raises: StorageError where the log is damaged, or what was in force cannot be read any more.
         """
         places = self._places(after, upto)
@@ -146,13 +174,12 @@ class Raiser:
         ordered, found = sorted(places), list[Alert]()
         for start in range(0, len(ordered), AT_ONCE):
             part = ordered[start : start + AT_ONCE]
-            records = self._log.records_at(part)
-            rows = self._decisions(records.values())
+            known: dict[int, tuple[Record, DecisionRow | None]] = {
+                seq: one for seq in part if (one := self._recent.at(seq)) is not None
+            }
+            known |= self._read([seq for seq in part if seq not in known])
             for seq in part:
-                record = records.get(seq)
-                if record is None:
-                    raise damaged(f"the record at sequence number {seq}", "it is not there")
-                found += self._at(record, places[seq], rows.get((record.type, record.id)))
+                found += self._at(known[seq][0], places[seq], known[seq][1])
         return found
 
     def denied(self, labels: Sequence[FeedLabel]) -> list[Alert]:
@@ -208,6 +235,15 @@ class Raiser:
             if rule is not None and rule.notify == TOLD:
                 found.setdefault(row.seq, _Raised()).told.append(row)
         return found
+
+    def _read(self, places: Collection[int]) -> dict[int, tuple[Record, DecisionRow | None]]:
+        """The records at these places, and what was decided of them."""
+        records = self._log.records_at(places) if places else {}
+        for seq in places:
+            if seq not in records:
+                raise damaged(f"the record at sequence number {seq}", "it is not there")
+        rows = self._decisions(records.values())
+        return {seq: (record, rows.get((record.type, record.id))) for seq, record in records.items()}
 
     def _decisions(self, records: Iterable[Record]) -> dict[tuple[str, str], DecisionRow]:
         """What was decided of these events, by type and id."""

@@ -247,7 +247,7 @@ class Service:
             )
         )
         self.work = answerer.work
-        self.work.counts.tally = tally_of(self.project)
+        self.work.counts.tally, self.work.counts.told = tally_of(self.project), self._keeper.recent.take
 
         def lead() -> None:
             try:

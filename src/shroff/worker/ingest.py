@@ -58,6 +58,7 @@ class IngestReport:
     by_outcome: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     tally: BatchTally | None = None  # where metrics are served
+    told: Callable[[Prepared], object] | None = None  # of each batch that is durable
     _pending: set[str] = field(default_factory=set)
 
     @property
@@ -67,6 +68,8 @@ class IngestReport:
     def add(self, prepared: Prepared, received: int | None = None) -> None:
         """Count a batch that is durable, of so many submissions; by default as many as it has answers."""
         kinds = prepared.kinds()
+        if self.told is not None:
+            self.told(prepared)
         if self.tally is not None:
             self.tally.add(prepared, kinds, len(prepared.answers) if received is None else received)
         if LOG.isEnabledFor(DEBUG):

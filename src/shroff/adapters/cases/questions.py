@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Executable,
     Select,
     and_,
+    bindparam,
     exists,
     func,
     literal,
@@ -56,7 +58,7 @@ from shroff.cases.store import Cursor
 AT_ONCE: Final = 500  # values in one list of a statement
 _RENAMED: Final = {"key": "key_", "rule": "rule_", "look": "look_", "case": "case_"}  # words of SQL
 CASE_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Case.__struct_fields__)
-_ALERT_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Alert.__struct_fields__)
+ALERT_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Alert.__struct_fields__)
 _case_parts: Final = attrgetter(*Case.__struct_fields__)
 _alert_parts: Final = attrgetter(*Alert.__struct_fields__)
 
@@ -68,8 +70,7 @@ class CaseLooking:
         self._connection, self._tables = connection, found
 
     def place(self) -> tuple[int, int]:
-        table = self._tables.case_place
-        seq, last_case = self._rows(select(table.c.seq, table.c.last_case))[0]
+        seq, last_case = self._rows(_place(self._tables))[0]
         return int(seq), int(last_case)
 
     def case(self, number: int) -> Case | None:
@@ -114,11 +115,10 @@ class CaseLooking:
         return int(self._rows(asked)[0][0])
 
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
-        table = self._tables.cases
         found: dict[bytes, Case] = {}
         for part in _parts(abouts):
-            asked = select(table).where(table.c.about.in_(part), table.c.state.in_(UNCLOSED)).order_by(table.c.number)
-            found |= {bytes(row[1]): Case(*row) for row in self._rows(asked)}
+            rows = self._connection.execute(_open_about(self._tables), {"abouts": part}).all()
+            found |= {bytes(row[1]): Case(*row) for row in rows}
         return found
 
     def alerts(self, case: int, limit: int = 1_000) -> list[Alert]:
@@ -272,6 +272,18 @@ def _holds(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
     return func.lower(column).like(func.lower(literal(f"%{plain}%")), escape="/")
 
 
+@cache
+def _place(tables: CaseTables) -> Select[tuple[int, int]]:
+    return select(tables.case_place.c.seq, tables.case_place.c.last_case)
+
+
+@cache
+def _open_about(tables: CaseTables) -> Select[Any]:
+    table = tables.cases
+    asked = select(table).where(table.c.about.in_(bindparam("abouts", expanding=True)), table.c.state.in_(UNCLOSED))
+    return asked.order_by(table.c.number)
+
+
 def _parts(values: Collection[Any]) -> Iterator[list[Any]]:
     listed = list(dict.fromkeys(values))
     for start in range(0, len(listed), AT_ONCE):
@@ -283,15 +295,15 @@ def event_hash(event: str, id_: str) -> bytes:
     return hashlib.sha256(f"{event}/{id_}".encode("utf-8", "surrogatepass")).digest()
 
 
-def case_values(case: Case) -> dict[str, Any]:
+def case_values(case: Case) -> Sequence[Any]:
     """The row of a case."""
-    return dict(zip(CASE_COLUMNS, _case_parts(case), strict=True))
+    return _case_parts(case)
 
 
-def alert_values(alert: Alert) -> dict[str, Any]:
+def alert_values(alert: Alert) -> Sequence[Any]:
     """The row of an alert."""
-    row = dict(zip(_ALERT_COLUMNS, _alert_parts(alert), strict=True))
-    return row | {"rules": f" {' '.join(alert.rules)} ", "event_hash": event_hash(alert.event, alert.id)}
+    row = _alert_parts(alert)
+    return (*row[:10], f" {' '.join(alert.rules)} ", *row[11:], event_hash(alert.event, alert.id))
 
 
 def _alert(row: Any) -> Alert:

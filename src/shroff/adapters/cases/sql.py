@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Table, Update, bindparam, delete, insert, update
+from sqlalchemy import Connection, Dialect, Insert, Table, Update, bindparam, delete, insert, update
 
-from shroff.adapters.cases.questions import CASE_COLUMNS, CaseLooking, alert_values, case_values
+from shroff.adapters.cases.questions import ALERT_COLUMNS, CASE_COLUMNS, CaseLooking, alert_values, case_values
 from shroff.adapters.cases.schema import CaseTables, case_tables
 from shroff.adapters.people.sql import SqlPeople
 from shroff.cases.case import WRITTEN, Alert, Attached, Case, Happened, Pending, View
 from shroff.cases.store import CaseChange, CaseLook
 from shroff.people.store import Change, PeopleStore
 
-_CASE_KEY = ("number",)
-_CASE_REST = tuple(name for name in CASE_COLUMNS if name not in _CASE_KEY)
-_ALERT_KEY = ("seq", "entity")
-_ANSWERED = ("verdict", "decided_ms", "decided_by", "label", "label_source", "label_ms", "customer")
+_ALERT_KEY: Final = ("seq", "entity")
+_ANSWERED: Final = ("verdict", "decided_ms", "decided_by", "label", "label_source", "label_ms", "customer")
+_ANSWERED_AT: Final = [ALERT_COLUMNS.index(name) for name in (*_ALERT_KEY, *_ANSWERED)]
 
 
 class SqlCases:
     """Keeps every promise of `cases.store.CaseStore`, in the database that people are kept in.
 
-    Cost in SQLite: 0.3 ms and a flush for what a click changes; 10 ms for 200 alerts of 100 cases.
+    Cost in SQLite: 0.3 ms and a flush for what a click changes; 6 ms for 200 alerts of 100 cases.
     """
 
     def __init__(self, people: SqlPeople) -> None:
@@ -62,27 +61,25 @@ class CaseChanging(CaseLooking):
         return self._people
 
     def put_place(self, seq: int, last_case: int) -> None:
-        self._run(update(self._tables.case_place).values({"seq": seq, "last_case": last_case}))
+        self._run_all(_putting(self._tables.case_place, (), ("seq", "last_case")), [(seq, last_case)])
 
     def add_cases(self, cases: Sequence[Case]) -> None:
-        self._run_all(insert(self._tables.cases), [case_values(case) for case in cases])
+        self._run_all(_adding(self._tables.cases), list(map(case_values, cases)))
 
     def put_cases(self, cases: Sequence[Case]) -> None:
-        self._put(self._tables.cases, _CASE_KEY, _CASE_REST, map(case_values, cases))
+        putting = _putting(self._tables.cases, CASE_COLUMNS[:1], CASE_COLUMNS[1:])
+        self._run_all(putting, list(map(case_values, cases)))
 
     def add_alerts(self, alerts: Sequence[Alert]) -> None:
-        self._run_all(insert(self._tables.case_alerts), [alert_values(alert) for alert in alerts])
+        self._run_all(_adding(self._tables.case_alerts), list(map(alert_values, alerts)))
 
     def put_alerts(self, alerts: Sequence[Alert]) -> None:
-        self._put(self._tables.case_alerts, _ALERT_KEY, _ANSWERED, map(alert_values, alerts))
+        values = [[row[at] for at in _ANSWERED_AT] for row in map(alert_values, alerts)]
+        self._run_all(_putting(self._tables.case_alerts, _ALERT_KEY, _ANSWERED), values)
 
     def add_history(self, rows: Sequence[Happened]) -> None:
-        names = self._tables.case_history.c.keys()[1:]
-        values = [
-            dict(zip(names, (row.case, row.at_ms, row.who, row.name, row.what, row.words, row.more), strict=True))
-            for row in rows
-        ]
-        self._run_all(insert(self._tables.case_history), values)
+        values = [(row.case, row.at_ms, row.who, row.name, row.what, row.words, row.more) for row in rows]
+        self._run_all(_adding(self._tables.case_history, 1), values)
 
     def add_pending(self, pending: Pending) -> int:
         return self._add(self._tables.case_pending, self._pending_values(pending))
@@ -137,22 +134,20 @@ class CaseChanging(CaseLooking):
     def _run(self, statement: Any) -> Any:
         return self._connection.execute(statement)
 
-    def _run_all(self, statement: Any, rows: Sequence[dict[str, Any]]) -> None:
-        """Run a statement for each of these rows; for none it is not run at all."""
-        if rows:
-            self._connection.execute(statement, rows)
+    def _run_all(self, statement: _Statement, rows: Sequence[Sequence[Any]]) -> None:
+        """Run a statement for each of these rows; for none it is not run at all.
 
-    def _put(
-        self, table: Table, key: tuple[str, ...], names: tuple[str, ...], rows: Iterable[Mapping[str, Any]]
-    ) -> None:
-        """Have the rows of these keys hold these values in some columns."""
-        self._run_all(
-            _putting(table, key, names),
-            [
-                {**{f"of_{name}": row[name] for name in key}, **{f"to_{name}": row[name] for name in names}}
-                for row in rows
-            ],
-        )
+        By the driver alone: SQLAlchemy takes 25 µs to look at a row that it is given by names.
+        """
+        if not rows:
+            return
+        driven = _driven(statement, self._connection.dialect)
+        by_name = dict(zip(statement.names, zip(*rows, strict=True), strict=True))
+        columns = [by_name[name] if bind is None else map(bind, by_name[name]) for name, bind in driven.binds]
+        given: list[Any] = list(zip(*columns, strict=True))
+        if driven.is_by_name:
+            given = [{name: value for (name, _), value in zip(driven.binds, row, strict=True)} for row in given]
+        self._connection.exec_driver_sql(driven.text, given)
 
     def _add(self, table: Any, values: dict[str, Any]) -> int:
         """Keep a row whose number the database gives."""
@@ -161,7 +156,43 @@ class CaseChanging(CaseLooking):
         return int(made[0])
 
 
+class _Statement(NamedTuple):
+    """A statement that is run for many rows, and the names of what they hold."""
+
+    statement: Insert | Update
+    names: tuple[str, ...]
+
+
+class _Driven(NamedTuple):
+    """The same as a driver takes it: the values in its order, and what each becomes for it."""
+
+    text: str
+    binds: Sequence[tuple[str, Callable[[Any], Any] | None]]
+    is_by_name: bool
+
+
 @cache
-def _putting(table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> Update:
+def _driven(statement: _Statement, dialect: Dialect) -> _Driven:
+    compiled = statement.statement.compile(dialect=dialect)
+    names = compiled.positiontup or list(compiled.binds)
+    binds = [(name, compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect)) for name in names]
+    return _Driven(str(compiled), binds, is_by_name=not compiled.positional)
+
+
+@cache
+def _adding(table: Table, behind: int = 0) -> _Statement:
+    """Adds a row; of the first columns so many get their values from the database."""
+    names = tuple(table.c.keys()[behind:])
+    return _Statement(insert(table).values(_bound(table, names)), tuple(f"to_{name}" for name in names))
+
+
+@cache
+def _putting(table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> _Statement:
+    """Has the row of a key hold values in some columns."""
     changed = update(table).where(*(table.c[name] == bindparam(f"of_{name}") for name in key))
-    return changed.values({name: bindparam(f"to_{name}") for name in names})
+    bound = (*(f"of_{name}" for name in key), *(f"to_{name}" for name in names))
+    return _Statement(changed.values(_bound(table, names)), bound)
+
+
+def _bound(table: Table, names: Iterable[str]) -> dict[str, Any]:
+    return {name: bindparam(f"to_{name}", type_=table.c[name].type) for name in names}

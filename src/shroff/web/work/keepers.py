@@ -11,6 +11,7 @@ from subprocess import DEVNULL
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
+from shroff.cases.raising import RecentDecisions
 from shroff.cases.timers import carry_out
 from shroff.errors import ShroffError, trace_of
 from shroff.explain.key_index import PLACES
@@ -40,6 +41,8 @@ class CaseKeeper:
     Args:
         asked: Called where labels were put into the log's inbox.
         tell: Told of what failed, once for each failure.
+
+    `recent` is for whoever writes the log to tell what is in it by now.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class CaseKeeper:
     ) -> None:
         self._project, self._desk, self._asked, self._tell = project, desk, asked, tell
         self._stop = Event()
+        self.recent = RecentDecisions(desk.settings.outcomes)
         self._log: Log | None = None
         self._follower: Follower | None = None
         self._told, self._taken = "", 0
@@ -87,7 +91,7 @@ class CaseKeeper:
             if not self._project.opened.has_log():
                 return False
             self._log = self._project.opened.open_log(read_only=True)
-            self._follower = self._project.cases.follower(self._desk, self._log)
+            self._follower = self._project.cases.follower(self._desk, self._log, self.recent)
         return self._follower.step()
 
     def _failed(self, words: str, unexpected: Exception | None = None) -> None:
