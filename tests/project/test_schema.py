@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-import jsonschema
 import pytest
 
 from shroff import config
@@ -29,6 +30,9 @@ from shroff.web.http.schemas import event_schema
 from tests.conformance.cases import all_cases
 from tests.support.projects import FILES as SMALL
 from tests.support.projects import definitions
+
+if TYPE_CHECKING:
+    import jsonschema
 
 KINDS = {file.kind: file for file in FILES}
 READ = ReadOnce()  # most of a test here is YAML, and of a project one file differs from the test before
@@ -384,6 +388,14 @@ def as_editors_read(node: yamltext.Node | None) -> object:
 
 
 @cache
+def judges() -> ModuleType:
+    """The library that judges, loaded by the worker that asks it: it reads grammars for a second."""
+    import jsonschema
+
+    return jsonschema
+
+
+@cache
 def tree(file: str, text: str) -> yamltext.Node:
     problems: list[object] = []
     found = yamltext.read(text, file, problems)
@@ -394,7 +406,7 @@ def tree(file: str, text: str) -> yamltext.Node:
 def refusals(file: str, text: str) -> list[str]:
     """What the schema says against a file."""
     document = as_editors_read(tree(file, text))
-    validator = jsonschema.Draft7Validator(schema_of(KINDS[kind_of(file)]))
+    validator = judges().Draft7Validator(schema_of(KINDS[kind_of(file)]))
     return [one.message for error in validator.iter_errors(document) for one in with_causes(error)]
 
 
@@ -414,7 +426,7 @@ def projects() -> Iterator[pytest.param]:
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.kind)
 def test_a_schema_is_a_schema(file):
-    jsonschema.Draft7Validator.check_schema(schema_of(file))
+    judges().Draft7Validator.check_schema(schema_of(file))
     json.dumps(schema_of(file), allow_nan=False)
 
 
@@ -627,7 +639,7 @@ def test_the_schemas_of_others_say_the_bounds_of_a_field():
     assert posted["description"].endswith("Above 0 and at most 99.5.")
     assert record["doc"] == "EUR, above 0 and at most 99.5"
     for value, is_valid in ((0, False), (0.5, True), (100, False), ("-1", True), (None, True)):
-        assert jsonschema.Draft202012Validator(posted).is_valid(value) == is_valid
+        assert judges().Draft202012Validator(posted).is_valid(value) == is_valid
 
 
 @pytest.mark.parametrize("name", config.TEMPLATES)

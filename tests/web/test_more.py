@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import jsonschema
 import msgspec
 import pytest
 
@@ -437,6 +436,8 @@ def test_what_the_door_takes_is_what_the_document_says(kind):
     schema, reader = event_schema(of.events.types["payment"]), Intake(of.events, of.settings, None)
     *taken, wrong = VALUES[kind]
 
+    import jsonschema  # it reads grammars for a second
+
     def is_taken(value: object) -> bool:
         event = {"id": "p-1", "at": "2026-01-05T08:30:00Z", "amount": value}
         is_told = jsonschema.Draft202012Validator(schema).is_valid(event)
@@ -507,6 +508,8 @@ def test_an_answer_that_is_not_as_the_document_says_is_seen(bank, monkeypatch):
 
 
 def test_what_is_posted_is_as_the_document_says(bank):
+    import jsonschema  # as above
+
     found = openapi(ROUTES, app.open(bank).definitions.events)
     event = {"components": found["components"], **found["components"]["schemas"]["event.payment"]}
 
