@@ -151,6 +151,8 @@ def test_the_band_holds_nine_of_ten_earlier_amounts_and_the_limit_is_a_line_whic
     assert (one.band_says, one.limit and one.limit.says) == ("normally up to 14.00", "limit 40.00")
     assert one.limit is not None
     assert one.this.y < one.limit.at < one.band[0] < one.band[0] + one.band[1] < 100
+    assert {mark.says: mark.at for mark in one.across}["40"] == one.limit.at
+    assert one.band == pytest.approx((one.dots[0].y, one.dots[4].y - one.dots[0].y))
     assert near.band_says == ""
     assert one.says == [
         "No other payment on this card in the last 15 minutes.",

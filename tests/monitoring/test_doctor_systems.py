@@ -18,7 +18,7 @@ from shroff.cli.main import run
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.monitoring import doctor_systems
 from shroff.monitoring.doctor import OK, Finding
-from shroff.monitoring.doctor_systems import Try, asked, source_finding, within
+from shroff.monitoring.doctor_systems import Try, asked, look_at_pushed, source_finding, within
 from shroff.streams.log import Batch, Offset
 from shroff.streams.source import Standing
 from tests.support.projects import FILES
@@ -210,3 +210,13 @@ def test_what_is_no_address_of_a_server_is_told_without_it(url):
         reached(url, 2.0, {})
 
     assert SECRET not in str(refused.value)
+
+
+def test_all_that_keeps_the_messages_of_a_source_away_is_told():
+    troubles = [("topic", "a waits", 1), ("topic", "b was unsubscribed", 2)]
+    found = [(one.subject, one.state, one.words) for one in look_at_pushed(["topic", "partner"], troubles)]
+
+    assert found == [
+        ("source topic", "wrong", "a waits; b was unsubscribed"),
+        ("source partner", "ok", "it is called at /hooks/partner; messages can arrive"),
+    ]

@@ -69,7 +69,7 @@ NOT_SENT = "a message of notice customer was not sent: a…@customers.example: 5
         (message_refused, "mail", NOT_SENT),
         (text_failed, "mail", "notices/customer.txt.j2: UndefinedError"),
         (file_passed_over, "input", "no event type accepts a line of in.csv"),
-        (label_waits, "labels", "labels: 1 waits for an event that is not in the log"),
+        (label_waits, "labels", "labels: 1 has no matching event yet"),
         (version_not_active, "active version", "not active: rules/large.yaml"),
         (row_stuck, "sink table", "1 stuck; 'shroff outbox list' says why"),
         (topic_unsubscribed, "source topic", "savings was unsubscribed"),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.errors import UsageError
+from shroff.notices.definitions import Notice, To
 from shroff.notices.texts.checking import NAMES_OF, names_for
 from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.texts.templates import LENGTH_MAX, NoticeTemplates, TextError
@@ -65,6 +66,20 @@ def test_an_address_is_shown_without_its_name_and_known_again_by_its_key():
     assert masked("ann.smith@bank.example") == "a…@bank.example"
     assert who_of(b"key", ["Ann@Bank.example"]) == who_of(b"key", ["ann@bank.example"])
     assert who_of(b"key", ["ann@bank.example"]) != who_of(b"other", ["ann@bank.example"])
+
+
+@pytest.mark.parametrize(
+    ("channel", "more", "shown"),
+    [
+        ("mail", {"to": To(("a@x.example",))}, "1 address"),
+        ("mail", {"to": To(("a@x.example", "b@x.example"))}, "2 addresses"),
+        ("mail", {"to": To(role="analyst")}, "analyst"),
+        ("webhook", {"url": "https://me:s3cret@hooks.example:8443/key/s3cret?k=s3cret"}, "https://hooks.example:8443"),
+        ("lake", {"folder": "alerts"}, "folder alerts"),
+    ],
+)
+def test_who_gets_a_notice_is_told_without_addresses_and_without_what_may_be_a_key(channel, more, shown):
+    assert Notice("one", "decision", channel, **more).recipient == shown
 
 
 @pytest.mark.slow

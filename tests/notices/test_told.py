@@ -402,7 +402,7 @@ def test_a_refusal_is_shown_and_a_person_has_it_leave_again(tmp_path):
     words = "a…@customers.example: 550 <a…@customers.example>: no such mailbox"
     assert (letter.state, letter.reason) == (REFUSED, words)
     assert [(one.state, one.words) for one in bank.project.health.doctor() if one.subject == "mail"] == [
-        (WRONG, "1 refused, 0 with unknown delivery")
+        (WRONG, "messages of notices: 1 refused")
     ]
     bank.tell(later_ms=HOUR_MS)
     assert bank.post.mails == []

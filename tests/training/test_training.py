@@ -279,8 +279,8 @@ def test_a_moment_before_all_events_is_told_when_they_begin(
     assert capsys.readouterr().err.startswith("shroff: --as-of: 'soon' is not a time")
 
 
-def test_the_reasons_of_folds_are_sentences(tmp_path: Path, days: Path):
-    with pytest.raises(UsageError, match=r"no rows to test on; fold 2: there are no rows to test on\. The newest"):
+def test_a_reason_of_all_folds_is_said_once_as_a_sentence(tmp_path: Path, days: Path):
+    with pytest.raises(UsageError, match=r"can be evaluated: there are no rows to test on\. The newest"):
         bank(tmp_path, days).train(as_of="2026-05-01")
 
 

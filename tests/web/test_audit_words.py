@@ -40,6 +40,12 @@ def test_an_action_is_shown_in_words(action, words):
         ({"role": "analyst", "out": False}, {"role": "viewer", "out": False}, [("role", "analyst", "viewer")]),
         (None, {"verdict": "fraud", "at_ms": 1_795_347_034_155}, [("", "", f"verdict fraud, at {AT}")]),
         (None, None, []),
+        (
+            {"draft": "sha256:" + 64 * "a", "lines": ["when: a > 1"]},
+            {"draft": "sha256:" + 64 * "b", "lines": ["when: a > 2"]},
+            [("lines", "when: a > 1", "when: a > 2")],
+        ),
+        ({"draft": 64 * "a", "lines": ["on: payment"]}, None, [("", "lines on: payment", "")]),
     ],
 )  # fmt: skip
 def test_values_are_shown_as_times_durations_and_names(before, after, shown):

@@ -101,6 +101,14 @@ def test_schedules_run_now_and_are_paused_on_the_screen_and_by_programs(bank):
         assert [words in ended for words in ("cancelled", "Run again", "No result: the job was cancelled.")] == [
             True
         ] * 3
+        short = {"kind": "marts", "params": {"full": True}, "timeout_s": 60, "retries": 2}
+        first = (await call(browser, "POST", JOBS, short)).json()["url"].removeprefix("/api/v1")
+        assert (await browser.post(f"{first}/again", {"csrf": token})).status == 422  # it waits still
+        await browser.post(f"{first}/cancel", {"csrf": token})
+        again = (await browser.post(f"{first}/again", {"csrf": token})).headers["location"]
+        old, new = (asks.service.jobs.job(one.removeprefix("/jobs/")) for one in (first, again))
+        assert (new.params, new.timeout_ms, new.retries) == (old.params, 60_000, 2)
+        await browser.post(f"{again}/cancel", {"csrf": token})
         assert re.search(r"None of the newest \d+ failed\.", (await browser.get("/jobs")).body.decode())
         kinds = (await call(browser, "GET", f"{JOBS}/kinds")).json()["kinds"]
         assert next(one for one in kinds if one["kind"] == "backtest")["params"]["properties"].keys() >= {"from", "to"}

@@ -74,6 +74,7 @@ def test_the_day_that_is_not_over_is_marked_in_the_chart_and_the_table_of_labels
         page = (await browser.get("/labels")).body.decode()
 
         assert page.count('class="bar open"') == 1
+        assert page.count('class="bar-bad open"') == 1
         assert "not over: 9 January 2026: 1, 1 fraud so far" in page
         assert re.findall(r'row">([^<]*) <span[^>]*>not over<', page) == ["9 January 2026"]
 

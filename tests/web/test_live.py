@@ -410,7 +410,8 @@ def test_a_line_and_bars_lie_within_their_box():
     line, bars = line_of([0, 7, 3], 150), bars_of([0, 4, 2], 44)
 
     assert line.points == "166.7,150.0 500.0,45.0 833.3,105.0"
-    assert [one.says for one in line.grid] == ["5", "10"]
+    assert [(one.at, one.says) for one in line.grid] == [(50, "5"), (0, "10")]
+    assert (line.last_x, line.last_y) == (83.33, 70)
     assert [(one.y, one.height) for one in bars] == [(0.0, 44.0), (22.0, 22.0)]
     assert line_of([], 150).points == ""
     assert bars_of([], 44) == []

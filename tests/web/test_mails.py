@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from shroff.errors import TransientError
 from shroff.notices.mailer import Unmailed
 from shroff.web.http.gate import gate_of
 from shroff.web.pages import mails
@@ -116,6 +117,29 @@ def test_a_refused_letter_is_shown_with_its_reason_and_sent_again_by_a_button(tm
         assert (await browser.post(again, {"csrf": await browser.csrf()})).status == 303
         after = says(await browser.get("/mails/letters?state=refused"))
         assert ("550 no such mailbox" in after, "attention" in after) == (False, False)
+
+    run(bank, steps)
+
+
+def test_messages_that_need_attention_are_counted_and_a_deferred_one_says_when_it_is_tried_again(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay(*[payment(f"p-{number}", card=f"c-{number}", email=f"ann{number}@bank.example") for number in range(3)])
+    gone = (Unmailed("ann@bank.example", "550 no such mailbox"),)
+    bank.post.failing = [gone, gone, TransientError("451 try again later")]
+    bank.tell()
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        all_ = says(await browser.get("/mails/letters"))
+        assert "2 messages need attention" in all_
+        waiting = says(await browser.get("/mails/letters?state=open"))
+        for words in ("Deferred", "451 try again later", "Next attempt: "):
+            assert (words in all_, words in waiting) == (True, True), words
+        assert ("Open" in waiting, "1 message is waiting or deferred." in all_) == (False, True)
+        await asyncio.to_thread(asks.service.health.look)
+        health = says(await browser.get("/checks"))
+        assert "messages of notices: 2 refused" in health
+        assert re.search(r"Waiting to send\s*1\s*2 failed to send", health)
+        assert re.search(r"notices\s*mails and webhook calls, 1 waiting, 2 failed to send", health)
 
     run(bank, steps)
 

@@ -149,7 +149,10 @@ def test_a_rule_goes_from_a_typo_to_being_in_force_and_back(bank):
             drafted = [
                 msgspec.json.decode(row.after)["lines"] for row in look.record(AuditFilter(action="draft.write"))
             ]
+            activated = next(iter(look.record(AuditFilter(action="rule.activate"))))
         assert "effect: review" in drafted[0]
+        old, new = (msgspec.json.decode(text)["lines"] for text in (activated.before, activated.after))
+        assert (old, new) == (["shadow: true"], [])
         record = (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()
         assert record["state"] == "off"
         assert (record["record"]["hits"], record["record"]["in_shadow"]) == (3, 2)

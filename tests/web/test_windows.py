@@ -10,6 +10,7 @@ from shroff.explain.entities import KeyEvent
 from shroff.streams.log import Record
 from shroff.web.pages.charts.links import LinkedKey, link_graph
 from shroff.web.pages.charts.plots import Axis, plot_of
+from shroff.web.pages.charts.strips import Strip, strip_between
 from shroff.web.pages.charts.windows import FeatureTexts, Window, windows_of
 from tests.support.projects import definitions
 
@@ -78,6 +79,9 @@ def test_the_band_holds_nine_of_ten_earlier_values_and_the_newest_lies_in_it_or_
 
     assert (one.low, one.high, one.is_far) == (4, 6, is_far)
     assert one.plot.spots[0].kind == ("dot-bad" if is_far else "dot-now")
+    band = (100 - one.band_top - one.band_height, 100 - one.band_top)  # on the scale of the line
+    assert band == pytest.approx((ys(one)[0], ys(one)[3]), abs=0.2)
+    assert 100 - one.plot.spots[0].y == pytest.approx(ys(one)[-1], abs=0.1)
 
 
 def test_few_earlier_values_say_nothing_of_what_is_normal():
@@ -96,7 +100,35 @@ def test_equal_ends_of_an_axis_put_all_in_its_middle():
 
     assert made.lines == [("now", "500.0,50.0")]
     assert (made.spots[0].x, made.spots[0].y) == (50, 50)
-    assert [one.says for one in made.across] == ["0.5", "1", "1.5", "2"]
+    assert [(one.at, one.says) for one in made.across] == [(75, "0.5"), (50, "1"), (25, "1.5"), (0, "2")]
+
+
+@pytest.mark.parametrize(
+    ("now", "low", "high", "strip"),
+    [
+        (50, 25, 75, Strip(34.3, 62.7, 65.7, is_far=False)),
+        (100, 25, 50, Strip(26.5, 23.5, 97.0, is_far=True)),
+        (-50, 0, 50, Strip(50.0, 47.0, 3.0, is_far=True)),
+    ],
+)
+def test_a_strip_has_its_band_and_its_mark_on_one_scale_from_zero_or_the_least(now, low, high, strip):
+    assert strip_between(now, low, high) == strip
+
+
+def test_lines_dots_and_words_at_both_edges_share_their_axes():
+    made = plot_of(
+        {"now": [(0, 0), (2, 30)]},
+        x=Axis(0, 8),
+        y=Axis(0, 40),
+        height=200,
+        spots=[((2, 30), "dot-now", "here")],
+        below=[(2, "two"), (8, "eight")],
+    )
+
+    assert made.lines == [("now", "0.0,200.0 250.0,50.0")]
+    assert [(one.x, one.y) for one in made.spots] == [(25, 25)]
+    assert [(one.at, one.says) for one in made.below] == [(25, "two"), (100, "eight")]
+    assert [(one.at, one.says) for one in made.across] == [(75, "10"), (50, "20"), (25, "30"), (0, "40")]
 
 
 def test_the_words_of_dots_in_a_valley_stand_where_the_line_is_not():

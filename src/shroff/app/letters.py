@@ -94,12 +94,16 @@ class SentLetters:
             return Finding("mail", NOTE, f"sent mails cannot be read: {error}")
         counts = {name: len(rows) for name, rows in found.items()}
         if counts[REFUSED] or counts[UNKNOWN]:
-            words = f"{_many(counts[REFUSED])} refused, {_many(counts[UNKNOWN])} with unknown delivery"
+            words = " and ".join(
+                f"{_many(counts[state])} {says}"
+                for state, says in ((REFUSED, "refused"), (UNKNOWN, "with unknown delivery"))
+                if counts[state]
+            )
             cure = (
                 "'shroff notices letters' shows the reasons. 'shroff notices retry LETTER' sends one again, 'shroff "
                 "notices drop LETTER' discards it."
             )
-            return Finding("mail", WRONG, words, cure)
+            return Finding("mail", WRONG, f"messages of notices: {words}", cure)
         since_ms = self._opened.now_ms() - DAY_MS
         failed = [one for one in found[SENT] if one.done_ms > since_ms and SHIPPED in one.reason]
         if failed:

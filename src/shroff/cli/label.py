@@ -120,7 +120,7 @@ def _pending(session: Session, as_of: str | None) -> int:
         for one in waiting
     ]
     rows = [(_waits_for(one), one.verdict, one.source, time_text(one.known_at_ms)) for one in waiting]
-    text = f"{many(len(labels), 'label waits', 'labels wait')} for an event that is not in the log."
+    text = f"{many(len(labels), 'label has', 'labels have')} no matching event yet."
     body = table(rows, ("event", "verdict", "source", "known at"))
     session.answer(_counts(pending=len(labels)) | {"labels": labels}, f"{text}\n{body}" if rows else text)
     session.next("shroff ingest FILE --as EVENT")

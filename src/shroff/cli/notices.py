@@ -81,7 +81,11 @@ def test(session: Session, name: str, to: str, event: str, day: str) -> int:
 
 
 @command("letters", "shroff notices letters", "shroff notices letters --state refused", group=notices)
-@click.option("--state", default="", help="Only letters in this state: open, sent, refused, unknown or dropped.")
+@click.option(
+    "--state",
+    default="",
+    help="Only letters in this state: open (waiting or deferred), sent, refused, unknown or dropped.",
+)
 def letters(session: Session, state: str) -> None:
     """List the newest letters (mails, calls and documents): sent, waiting or refused."""
     from shroff.events.event import time_text
@@ -93,7 +97,10 @@ def letters(session: Session, state: str) -> None:
         | {"attempts": one.attempts, "made": time_text(one.made_ms)}
         for one in found
     ]
-    rows = [(one.id, one.notice, one.shown, one.state, str(one.attempts), cut(one.reason, REASON_MAX)) for one in found]
+    rows = [
+        (one.id, one.notice, one.shown, one.state_words, str(one.attempts), cut(one.reason, REASON_MAX))
+        for one in found
+    ]
     heads = ("letter", "notice", "to", "state", "attempts", "reason")
     text = table(rows, heads) if rows else "No letters."
     session.answer(

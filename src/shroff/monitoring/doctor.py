@@ -274,7 +274,7 @@ def look_at_waiting(log: LogBeside, count: int, now_ms: int) -> Finding:
         return Finding("labels", OK, "none is unmatched")
     waiting = log.waiting_all()
     lost = sum(waiting_row(one).known_at_ms <= now_ms - LABEL_WAITS_MS for one in waiting)
-    words = f"{count:,} {'waits' if count == 1 else 'wait'} for an event that is not in the log"
+    words = f"{count:,} {'has' if count == 1 else 'have'} no matching event yet"
     cure = "They match when their event arrives. Are those events in another file? 'shroff label --pending' lists them."
     if not lost:
         return Finding("labels", NOTE, words, cure)

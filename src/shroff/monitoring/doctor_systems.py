@@ -166,10 +166,13 @@ def source_finding(where: str, standings: Sequence[Standing]) -> Finding:
 
 def look_at_pushed(names: Iterable[str], troubles: Iterable[tuple[str, str, int]]) -> Iterator[Finding]:
     """How pushed sources stand: whether something keeps their messages away."""
-    wrong = {name: words for name, words, _ in troubles}
+    wrong: dict[str, list[str]] = {}
+    for name, words, _ in troubles:
+        wrong.setdefault(name, []).append(words)
     for name in names:
         if name in wrong:
-            yield Finding(f"source {name}", WRONG, wrong[name], "'shroff sources list' shows all subscriptions.")
+            words = "; ".join(wrong[name])
+            yield Finding(f"source {name}", WRONG, words, "'shroff sources list' shows all subscriptions.")
         else:
             yield Finding(f"source {name}", OK, f"it is called at /hooks/{name}; messages can arrive")
 

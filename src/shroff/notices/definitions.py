@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from shroff.errors import Problem, nearest
@@ -120,6 +121,16 @@ class Notice:
     def has_figures(self) -> bool:
         """Whether it is a report of its own figures, in place of decisions."""
         return bool(self.figures or self.funnels)
+
+    @property
+    def recipient(self) -> str:
+        """Who gets it, as people may see it: no address, and of a webhook the host alone, since paths may hold keys."""
+        if self.channel == "webhook":
+            url = urlsplit(self.url)
+            return f"{url.scheme}://{url.netloc.rpartition('@')[2]}"
+        count = len(self.to.addresses)
+        addressed = "the event" if self.to.of_event is not None else f"{count} address{'es' * (count != 1)}"
+        return self.to.role or addressed if self.channel == "mail" else f"folder {self.folder}"
 
     def is_about(self, other: Notice, state: str) -> bool:
         """Whether it tells that a message of another notice came to this state: sent or refused."""

@@ -168,7 +168,7 @@ class _Plan:
         rule = "" if notice.digest_ms else first.due.rule  # a limit is that of a digest, whatever rules it tells of
         is_mail = notice.channel == "mail"
         who = who_of(self._services.key, first.addresses) if is_mail else NO_ONE
-        shown = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.channel
+        shown = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.recipient
         due_ms = min(first.due.due_ms, now_ms)  # so of letters that are made at once the earlier leaves first
         letter = Letter(_random(12), notice.name, rule, who, now_ms, due_ms, _listed(keys), shown=shown)
         if is_mail and not first.addresses:

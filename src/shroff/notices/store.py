@@ -18,6 +18,7 @@ NO_ONE: bytes = bytes(32)  # stands for recipients that nobody knows, or has to 
 PASSED: str = "-"  # that of one that notifies nobody
 OPEN, SENT, REFUSED, UNKNOWN, DROPPED = "open", "sent", "refused", "unknown", "dropped"
 STATES = (OPEN, SENT, REFUSED, UNKNOWN, DROPPED)
+FAILED = (REFUSED, UNKNOWN)  # states in which a letter waits for a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,11 @@ class Letter:
     done_ms: int = 0
     reason: str = ""
     shown: str = ""  # to whom, as people may see it
+
+    @property
+    def state_words(self) -> str:
+        """The state for people: an open letter is waiting, or deferred after an attempt that failed."""
+        return ("deferred" if self.reason else "waiting") if self.state == OPEN else self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,9 @@ class NoticeLook(Protocol):
 
     def count_waiting(self) -> int:
         """How much waits to become letters."""
+
+    def count_letters(self, states: Collection[str]) -> dict[str, int]:
+        """How many letters are in these states, by state; those that no letter is in are left out."""
 
     def letter(self, id: str) -> Letter | None:
         """The letter of this id."""

@@ -179,6 +179,8 @@ class NoticesContract(Contract):
             change.put_letter(replace(letter("l-4"), due_ms=9_000))
             change.put_letter(replace(letter("l-5"), notice="team"))
         with store.look() as look:
+            assert look.count_letters(["open", "sent", "refused"]) == {"open": 4, "sent": 1}
+            assert look.count_letters(["refused"]) == {}
             now, later = look.open_letters(4_999, without=["team"]), look.open_letters(9_000, without=["team", "none"])
             others, nobodys = look.open_letters(4_999), look.open_letters(9_000, without=["team", "customer"])
         store.close()

@@ -110,6 +110,11 @@ class _Looking:
         asked = select(func.count()).select_from(table).where(table.c.letter == WAITING)
         return int(self._connection.execute(asked).scalar() or 0)
 
+    def count_letters(self, states: Collection[str]) -> dict[str, int]:
+        table = self._letters
+        asked = select(table.c.state, func.count()).where(table.c.state.in_(sorted(states))).group_by(table.c.state)
+        return {str(state): int(count) for state, count in self._connection.execute(asked)}
+
     def letter(self, id: str) -> Letter | None:
         row = self._row(self._letters, id)
         return None if row is None else _letter(row)

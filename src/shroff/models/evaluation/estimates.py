@@ -168,16 +168,28 @@ def _estimate(name: str, values: Sequence[float], drawn: Floats, blocks: int, re
     low, high = ends(drawn, blocks, _mean(values), *limits) if defined else (None, None)
     spread = float(np.std(defined, ddof=1)) if len(defined) > 1 else None
     return Estimate(
-        _plain(_mean(values)), low, high, spread, tuple(_plain(value) for value in values), why=_said(reasons)
+        _plain(_mean(values)),
+        low,
+        high,
+        spread,
+        tuple(_plain(value) for value in values),
+        why=reasons_of_folds(reasons),
     )
 
 
-def _said(reasons: Sequence[str]) -> str:
-    """Reasons of folds as one text: once where all folds have the same."""
-    given = [(number, why) for number, why in enumerate(reasons, 1) if why]
-    if len(given) == len(reasons) and len({why for _, why in given}) == 1:
-        return given[0][1]
-    return "; ".join(f"fold {number}: {why}" for number, why in given)
+def reasons_of_folds(reasons: Sequence[str]) -> str:
+    """Reasons of folds as one text, each of them once: without its folds where all have the same.
+
+    >>> reasons_of_folds(["no rows", "no rows"]), reasons_of_folds(["no rows", "", "no rows", "too few"])
+    ('no rows', 'folds 1, 3: no rows; fold 4: too few')
+    """
+    folds: dict[str, list[str]] = {}
+    for number, why in enumerate(reasons, 1):
+        if why:
+            folds.setdefault(why, []).append(str(number))
+    if [len(numbers) for numbers in folds.values()] == [len(reasons)]:
+        return reasons[0]
+    return "; ".join(f"fold{'s' * (len(of) > 1)} {', '.join(of)}: {why}" for why, of in folds.items())
 
 
 def _nothing(folds: int, why: str) -> Estimate:

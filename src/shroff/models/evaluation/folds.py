@@ -17,7 +17,7 @@ from shroff.language.values import DAY_MS
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation import baselines as beside
 from shroff.models.evaluation.baselines import Baseline
-from shroff.models.evaluation.estimates import Difference, Estimate, Estimates, difference, estimate
+from shroff.models.evaluation.estimates import Difference, Estimate, Estimates, difference, estimate, reasons_of_folds
 from shroff.models.evaluation.intervals import Blocks, key_blocks
 from shroff.models.evaluation.metrics import DECLINE, Bin, Judged, RowsOfFold, Terms, calibration_curve, judge
 from shroff.models.evaluation.slices import Pooled, Slice, columns_of, slices_of
@@ -168,8 +168,8 @@ def evaluate(
         if progress is not None:
             progress(number + 1, len(windows))
     if not parts:
-        reasons = "; ".join(f"fold {number}: {one.why.rstrip('.')}" for number, one in enumerate(reports, 1))
-        raise UsageError(f"no fold of {settings.event} has a model that can be evaluated. {reasons}.")
+        reasons = reasons_of_folds([one.why.rstrip(".") for one in reports])
+        raise UsageError(f"no fold of {settings.event} has a model that can be evaluated: {reasons}.")
     judging = _judging(settings, terms, parts)
     tested = _tested(parts)
     ours = judging.estimate(judging.judged([part.scores for part in parts]))

@@ -143,7 +143,7 @@ class HealthBoard:
         project = self._project
         findings = sorted(project.health.doctor(self._seen), key=lambda one: _ORDER.get(one.state, 2))
         try:
-            sinks: Sequence[SinkState] = project.sinks.states()
+            sinks: Sequence[SinkState] = [*project.sinks.states(), *project.notices.states()]
         except UsageError:  # there is no log yet
             sinks = []
         try:

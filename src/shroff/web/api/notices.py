@@ -9,7 +9,7 @@ import msgspec
 
 from shroff.events.event import TimeText, time_text
 from shroff.notices.mailbox import StoredMail, kept_mail, kept_mails
-from shroff.notices.store import OPEN, REFUSED, SENT, STATES, UNKNOWN, Letter, Question
+from shroff.notices.store import FAILED, OPEN, REFUSED, SENT, STATES, UNKNOWN, Letter, Question
 from shroff.notices.texts.mails import one_line
 from shroff.people.access import Right
 from shroff.people.audit import Act
@@ -162,7 +162,7 @@ async def outbox(service: Service, request: Request) -> Json[Outbox]:
     if any(state not in STATES for state in states):
         raise ProblemError(400, "bad-query", "The query cannot be read", f"state: of {', '.join(STATES)}")
     limit, before = limit_of(query), cursor_of(query, tuple[int, str])
-    waiting, found = await service.in_thread(letters_of, service.project, states, before, limit + 1)
+    waiting, _, found = await service.in_thread(letters_of, service.project, states, before, limit + 1)
     letters, last = parted(found, limit)
     cursor = None if last is None else next_of((last.made_ms, last.id))
     trouble = [sink.trouble.words for sink in service.work.sinks if sink.trouble is not None and sink.name == "notices"]
@@ -210,13 +210,12 @@ async def questions(service: Service, request: Request) -> Json[Questions]:
 
 def notice_shown(one: Notice) -> NoticeShown:
     """A notice: no secret and no address of one who is told."""
-    to = one.to.role or ("the event" if one.to.of_event is not None else f"{len(one.to.addresses)} addresses")
     return {
         "name": one.name,
         "on": one.on,
         "event": one.event or None,
         "channel": one.channel,
-        "to": to if one.channel == "mail" else None,
+        "to": one.recipient,
         "asks": one.asks,
         "digest_s": one.digest_ms / 1_000 if one.digest_ms else None,
         "verbose": one.is_verbose,
@@ -279,10 +278,14 @@ def _kept_shown(one: StoredMail, *, is_whole: bool) -> KeptMail:
 
 def letters_of(
     project: Project, states: list[str], before: tuple[int, str] | None, limit: int
-) -> tuple[int, list[Letter]]:
-    """How much waits to become letters, and letters in these states, or all, the newest first."""
+) -> tuple[int, dict[str, int], list[Letter]]:
+    """How much waits to become letters; letters that are not done, by state; those in states, or all, newest first."""
     with closing(project.notice_files.open_store()) as store, store.look() as look:
-        return look.count_waiting(), look.letters(states, before=before, limit=limit)
+        return (
+            look.count_waiting(),
+            look.count_letters((OPEN, *FAILED)),
+            look.letters(states, before=before, limit=limit),
+        )
 
 
 def _questions(project: Project, event: str) -> list[Question]:

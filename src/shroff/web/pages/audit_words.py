@@ -78,6 +78,7 @@ _ACTIONS: Final[Mapping[str, str]] = MappingProxyType(
         "view.remove": "Delete filter",
     }
 )
+_TAGS: Final = frozenset({"draft", "file_tag"})  # stand for a text whose changed lines are beside them
 _DIGEST: Final = re.compile(r"[0-9a-f]{32,}\Z")  # of a text: enough of it to tell two apart
 _USER: Final = re.compile(r"user-[0-9]+\Z")
 
@@ -92,7 +93,8 @@ def changes_of(row: AuditEntry, names: Mapping[str, str]) -> list[tuple[str, str
     """Changes of an action: name, old and new value of each field that differs. `names` has users by id."""
     before, after = msgspec.json.decode(row.before), msgspec.json.decode(row.after)
     if isinstance(before, dict) and isinstance(after, dict):
-        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        named = [name for name in {**before, **after} if name not in _TAGS]
+        changed = [name for name in named if before.get(name) != after.get(name)]
         return [
             (_name(name), _text(before.get(name), names, name), _text(after.get(name), names, name)) for name in changed
         ]
@@ -115,7 +117,7 @@ def _text(value: Any, names: Mapping[str, str], of: str = "") -> str:
         case int() if of.endswith("_ms"):
             return time_text(value) if value >= INSTANT_MS_MIN else lasting(value / 1_000)
         case dict():
-            parts = [(_name(name), _text(one, names, name)) for name, one in value.items()]
+            parts = [(_name(name), _text(one, names, name)) for name, one in value.items() if name not in _TAGS]
             return ", ".join(f"{name} {text}" for name, text in parts if text not in {"", "no"})
         case list():
             return "; ".join(_text(one, names) for one in value)

@@ -14,11 +14,13 @@ from starlette.responses import Response
 
 from shroff.analytics.counts import day_starts_ms
 from shroff.errors import UsageError
+from shroff.events.event import time_text
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.people.access import Right
 from shroff.project.meaning import reasons_of
 from shroff.project.policy import OUTCOMES
+from shroff.runtime.whole_files import csv_line
 from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
     from shroff.web.work.reasons import FirstReason
 
 SHOWN: Final = 50
+CSV: Final = "text/csv; charset=utf-8"
+CSV_ROWS: Final = 5_000  # of a download, and so many places are looked at for them:
+CSV_LOOKED_AT: Final = 500_000
+HEAD: Final = ("time", "event", "id", "outcome", "score", "amount", "currency", "keys", "details", "rules", "reason")
 LOOKED_AT: Final = 20_000  # places for one page, newest first
 _BLOCK: Final = 2_000
 NOT_APPROVED: Final = "not-approved"
@@ -116,9 +122,7 @@ class DecisionsPart:
 
 async def show(service: Service, request: Request) -> Response:
     """The newest decisions, by outcome."""
-    given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
-    given["zone"] = (given["zone"] or "UTC") if given["day"] else ""
-    wanted = _wanted(request.query_params.get("outcome", NOT_APPROVED), given)
+    wanted, given = _asked(request)
     before = cursor_of(request.query_params, int)
     part = await service.in_thread(_part, service, wanted, before)
     definitions = service.project.definitions
@@ -133,10 +137,42 @@ async def show(service: Service, request: Request) -> Response:
         before=before,
         given=given,
         query=urlencode([(name, value) for name, value in given.items() if value]),
+        csv_rows=CSV_ROWS,
         rules=[rule.id for rule in definitions.rules],
         types=definitions.events.decided,
         currency=definitions.settings.currency,
     )
+
+
+async def download(service: Service, request: Request) -> Response:
+    """The newest of the same decisions as CSV, of which no cell is a formula."""
+    wanted, _ = _asked(request)
+    lines = await service.in_thread(_for_csv, service, wanted)
+    headers = {"content-disposition": 'attachment; filename="decisions.csv"'}
+    return Response(b"".join(map(csv_line, [HEAD, *map(_cells, lines)])), 200, headers, CSV)
+
+
+def _for_csv(service: Service, wanted: DecisionsWanted) -> Sequence[Line]:
+    try:
+        with service.project.opened.reading() as log:
+            return _read(service.project, log, wanted, log.last_seq(), CSV_ROWS, CSV_LOOKED_AT).lines
+    except UsageError:  # there is no log yet
+        return []
+
+
+def _cells(one: Line) -> list[str]:
+    document, summary = one.document, one.summary
+    score = "" if document["score"] is None else str(document["score"])
+    details = "; ".join(part.says for part in summary.parts)
+    named = [time_text(one.at_ms), one.row.event, one.row.id, one.row.outcome, score, summary.amount, summary.currency]
+    return [*named, "; ".join(summary.names.values()), details, " ".join(document["rules"]), one.reason]
+
+
+def _asked(request: Request) -> tuple[DecisionsWanted, dict[str, str]]:
+    """Which decisions are asked for, and by which filters. Raises: ProblemError."""
+    given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
+    given["zone"] = (given["zone"] or "UTC") if given["day"] else ""
+    return _wanted(request.query_params.get("outcome", NOT_APPROVED), given), given
 
 
 def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
@@ -179,18 +215,20 @@ def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> Decisi
     return replace(part, lines=[told(line) for line in part.lines])
 
 
-def _read(project: Project, log: Log, wanted: DecisionsWanted, upto: int) -> DecisionsPart:
+def _read(
+    project: Project, log: Log, wanted: DecisionsWanted, upto: int, most: int = SHOWN, looked_at: int = LOOKED_AT
+) -> DecisionsPart:
     lines: list[Line] = []
-    end, least = upto, max(0, upto - LOOKED_AT)
-    while end > least and len(lines) < SHOWN:
+    end, least = upto, max(0, upto - looked_at)
+    while end > least and len(lines) < most:
         start = max(least, end - _BLOCK)
         block = [row for part in log.decisions_after(start, end) for row in part if wanted.of_decision(row)][::-1]
         if not wanted.reads_events:
-            block = block[: SHOWN - len(lines) + 1]
+            block = block[: most - len(lines) + 1]
         lines += [line for line in _lines(project, log, block) if wanted.of_event(line.at_ms, line.summary)]
         end = start
-    if len(lines) > SHOWN:
-        lines = lines[:SHOWN]
+    if len(lines) > most:
+        lines = lines[:most]
         end = lines[-1].row.seq - 1
     return DecisionsPart(lines, end)
 
@@ -213,4 +251,7 @@ def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[Line
     return found
 
 
-ROUTES: Final = (Route("GET", "/decisions", Right.READ_DECISIONS, show, is_page=True, screen=Screen("Decisions", 30)),)
+ROUTES: Final = (
+    Route("GET", "/decisions", Right.READ_DECISIONS, show, is_page=True, screen=Screen("Decisions", 30)),
+    Route("GET", "/decisions.csv", Right.READ_DECISIONS, download, is_page=True),
+)

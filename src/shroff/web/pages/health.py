@@ -84,6 +84,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         fixed=[one for one in kept if one.fixed_by],
         quarantined=await service.in_thread(service.health.quarantined),
         may_mend=may_mend,
+        may_send=request.who.may(Right.SEND_NOTICES),
         alerts=service.operator_alerts.firing(service.project.opened.now_ms()),
         drift=[] if known.look is None else _drifted(known.look),
         said=_said(request),

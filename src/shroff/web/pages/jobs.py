@@ -71,6 +71,21 @@ async def begin(service: Service, request: Request) -> Response:
     return see_other(f"{PATH}/{job.id}")
 
 
+async def again(service: Service, request: Request) -> Response:
+    """Queue a job as one that has ended: of the same kind, parameters, timeout and retries."""
+    old = await asked(service, lambda: service.jobs.job(request.path_params["id"]))
+    try:
+        job = await asked(
+            service,
+            lambda: service.jobs.begin(
+                request.who, old.kind, old.arguments, timeout_ms=old.timeout_ms, retries=old.retries
+            ),
+        )
+    except ProblemError as error:
+        return await _listed(service, request, error.detail)
+    return see_other(f"{PATH}/{job.id}")
+
+
 async def show(service: Service, request: Request) -> Response:
     """One job."""
     found = await asked(service, lambda: service.jobs.job(request.path_params["id"]))
@@ -112,5 +127,6 @@ ROUTES: Final = (
     Route("POST", PATH, Right.RUN_JOBS, begin, is_page=True),
     Route("POST", f"{PATH}/schedules", Right.RUN_JOBS, scheduled, is_page=True),
     Route("GET", f"{PATH}/{{id}}", Right.READ_DECISIONS, show, is_page=True),
+    Route("POST", f"{PATH}/{{id}}/again", Right.RUN_JOBS, again, is_page=True),
     Route("POST", f"{PATH}/{{id}}/cancel", Right.RUN_JOBS, cancel, is_page=True),
 )

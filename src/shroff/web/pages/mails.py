@@ -17,7 +17,7 @@ from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.notices.definitions import OF_EVENTS
 from shroff.notices.mailbox import StoredMail, kept_mail, kept_mails
 from shroff.notices.questions import PATH
-from shroff.notices.store import OPEN, REFUSED, STATES, UNKNOWN
+from shroff.notices.store import FAILED, OPEN, STATES
 from shroff.notices.texts.mails import one_line
 from shroff.people.access import Right
 from shroff.people.audit import Act
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 SHOWN: Final = 50
-FAILED_COUNTED: Final = 1_000
-AGAIN: Final = (REFUSED, UNKNOWN)  # states in which a letter waits for a person
 NOTICES: Final = "/mails/notices"
 IN_FRAME: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; "
@@ -111,13 +109,21 @@ async def letters(service: Service, request: Request) -> Response:
         raise ProblemError(400, "bad-query", "The query cannot be read", f"state: of {', '.join(STATES)}")
     before = cursor_of(request.query_params, tuple[int, str])
     states = [state] if state else []
-    waiting, letters = await service.in_thread(letters_of, service.project, states, before, SHOWN + 1)
+    waiting, counts, letters = await service.in_thread(letters_of, service.project, states, before, SHOWN + 1)
     found, last = parted(letters, SHOWN)
     older = None if last is None else next_of((last.made_ms, last.id))
-    _, failed = await service.in_thread(letters_of, service.project, list(AGAIN), None, FAILED_COUNTED)
     trouble = next((sink.trouble for sink in service.work.sinks if sink.name == "notices" and sink.trouble), None)
-    shown: dict[str, Any] = {"letters": found, "waiting": waiting, "older": older, "before": before, "failed": failed}
-    more = {"state": state, "states": STATES, "again": AGAIN, "trouble": trouble, "open": OPEN}
+    shown: dict[str, Any] = {"letters": found, "waiting": waiting, "older": older, "before": before}
+    failed = {one: count for one, count in counts.items() if one in FAILED}
+    more = {
+        "counts": counts,
+        "failed": failed,
+        "state": state,
+        "states": STATES,
+        "again": FAILED,
+        "trouble": trouble,
+        "open": OPEN,
+    }
     return await page(service, request, "letters.html", **shown, **more)
 
 

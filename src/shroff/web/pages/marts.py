@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 PATH: Final = "/marts"
 SHOWN: Final = 100  # rows
+LONG: Final = 1e15  # from here on a real is told by its power of ten
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -61,14 +63,15 @@ async def show_one(service: Service, request: Request) -> Response:
 
 
 def _chart(mart: BuiltMart, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Bars | None:
-    """The chart that the mart's YAML asks for, of its first rows; none where a value is no number."""
+    """The chart that the mart's YAML asks for, of its first rows; none where a value is no finite number."""
     if mart.chart is None:
         return None
     label, value = (columns.index(one) for one in mart.chart)
     some = rows[:COLUMNS_MAX]
-    if not all(isinstance(row[value], int | float | Decimal) for row in some):
+    if not all(isinstance(row[value], int | float | Decimal) and isfinite(row[value]) for row in some):
         return None
-    return signed_bars([_shown(row[label]) for row in some], [Decimal(row[value]) for row in some], [False] * len(some))
+    values = [Decimal(_shown(row[value]).replace(",", "")) for row in some]
+    return signed_bars([_shown(row[label]) for row in some], values, [False] * len(some))
 
 
 def _shown(value: Any) -> str:
@@ -78,8 +81,20 @@ def _shown(value: Any) -> str:
     if isinstance(value, int | Decimal):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
+        return _real(value)
     return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _real(value: float) -> str:
+    """A real, short, and never a whole number that it is not.
+
+    >>> [_real(one) for one in (1234.5, 0.33333333, 0.99996, 1.0, -0.0, 1e300)]
+    ['1,234.50', '0.3333', '0.99996', '1.00', '0', '1e+300']
+    """
+    if abs(value) >= LONG or not value:
+        return f"{value or 0:.4g}"
+    short = f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
+    return f"{value:.10g}" if short in {"1", "-1"} else short
 
 
 ROUTES: Final = (

@@ -80,13 +80,13 @@ def moment(value: int | str | None, form: str = "") -> Markup:
 
 
 def sentence(words: str) -> str:
-    """Words of the program as a sentence. Where they begin with a name, as of a field or file, it stays as it is.
+    """Words of the program as a sentence. Where they begin with a name, as of a file or address, it stays as it is.
 
-    >>> sentence("two files lack the column card"), sentence("paid_at: too late")
-    ('Two files lack the column card.', 'paid_at: too late.')
+    >>> sentence("refused: no such mailbox"), sentence("paid_at: too late")
+    ('Refused: no such mailbox.', 'paid_at: too late.')
     """
     bare = words.rstrip(".")
-    is_name = re.search(r"[:_./]", bare.partition(" ")[0])
+    is_name = re.search(r"[-:_./]", bare.partition(" ")[0].rstrip(":"))
     return f"{bare if is_name else sentence_case(bare)}."
 
 

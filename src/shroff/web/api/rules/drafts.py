@@ -193,6 +193,13 @@ def _text_of(service: Service, id_: str) -> str:
     return "" if found is None else found.text
 
 
+def _lines_of(service: Service, id_: str) -> tuple[list[str], list[str]]:
+    """The lines that a draft adds to the rule of the files, and those that it takes away."""
+    draft, rule = service.project.drafts.one(id_), service.project.rules.standing(id_)
+    gone, new = _changed_lines("" if rule is None else rule.text, "" if draft is None else draft.text)
+    return new, gone
+
+
 def _changed_lines(before: str, after: str) -> tuple[list[str], list[str]]:
     """The lines of two texts that the other one lacks, as the audit log keeps them: not all of long texts."""
     old, new = before.splitlines()[:LINES_READ], after.splitlines()[:LINES_READ]
@@ -211,7 +218,8 @@ def _lacking(lines: list[str], others: list[str]) -> list[str]:
 
 async def drop(service: Service, request: Request, id_: str, tag: str) -> None:
     """Throw a draft away."""
-    act = Act(request.who, "draft.drop", subject_of(id_), {"draft": tag})
+    gone, _ = await service.in_thread(_lines_of, service, id_)
+    act = Act(request.who, "draft.drop", subject_of(id_), {"draft": tag, "lines": gone})
     await service.in_thread(service.project.drafts.drop, id_, tag, lambda file, tag: service.record_now(act))
     await service.adopted()
 
@@ -232,7 +240,8 @@ async def shadow(service: Service, request: Request, id_: str, tag: str, file: s
     look = await service.in_thread(one_rule, service, id_)
     used = list(service.rule_looks.histories.of)
     file = file or file_for(look)
-    before = _before(service, request, "rule.shadow", id_, {"draft": tag})
+    new_lines, gone = await service.in_thread(_lines_of, service, id_)
+    before = _before(service, request, "rule.shadow", id_, {"draft": tag, "lines": new_lines}, {"lines": gone})
     put = await service.checked(request.who, service.project.drafts.shadow, id_, tag, file, used, before)
     return put, await service.adopted()
 
@@ -242,8 +251,9 @@ async def activate(
 ) -> tuple[str, str]:
     """Put a draft in force, with the reason in the audit log where one is given; gives the same."""
     look = await service.in_thread(one_rule, service, id_)
-    told = {"draft": tag, **({"reason": checked_reason(reason)} if reason.strip() else {})}
-    before = _before(service, request, "rule.activate", id_, told)
+    new_lines, gone = await service.in_thread(_lines_of, service, id_)
+    told = {"draft": tag, "lines": new_lines, **({"reason": checked_reason(reason)} if reason.strip() else {})}
+    before = _before(service, request, "rule.activate", id_, told, {"lines": gone})
     put = await service.checked(request.who, service.project.drafts.activate, id_, tag, file or file_for(look), before)
     return put, await service.adopted()
 
@@ -287,7 +297,9 @@ async def agreed(
     return await service.in_thread(lambda: agrees(subject, change, says, authors, recorded, may_approve=may_approve))
 
 
-def _before(service: Service, request: Request, action: str, id_: str, after: dict[str, Any]) -> Before:
+def _before(
+    service: Service, request: Request, action: str, id_: str, after: dict[str, Any], old: object = None
+) -> Before:
     """What records an action on a rule before it is done.
 
     With it stands what stands for the text that its file will have: by that its version is found again.
@@ -295,7 +307,7 @@ def _before(service: Service, request: Request, action: str, id_: str, after: di
 
     def record(file: str, tag: str) -> None:
         told = {**after, "file": file, "file_tag": tag}
-        service.record_now(Act(request.who, action, subject_of(id_), None, told))
+        service.record_now(Act(request.who, action, subject_of(id_), old, told))
 
     return record
 

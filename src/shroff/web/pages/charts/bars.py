@@ -90,7 +90,7 @@ def bars_of(first_day: int, whole: Sequence[int], frauds: Sequence[int] = ()) ->
         return None
     size = -(-len(whole) // COLUMNS_MAX)
     sums = [(sum(whole[at : at + size]), sum(frauds[at : at + size])) for at in range(0, len(whole), size)]
-    most = _ceiling(max(one for one, _ in sums))
+    most = int(_ceiling(Decimal(max(one for one, _ in sums))))
     width = 100 / len(sums)
     bars = [
         ChartBar(
@@ -115,7 +115,7 @@ def signed_bars(labels: Sequence[str], values: Sequence[Decimal], unknown: Seque
     if not values:
         return None
     reach = max(abs(one) for one in values)
-    most = Decimal(_ceiling(max(1, int(reach + 1))))
+    most = _ceiling(reach)
     has_below, has_above = any(one < 0 for one in values), any(one > 0 for one in values) or reach == 0
     high, low = most if has_above else Decimal(0), most if has_below else Decimal(0)
     span = high + low
@@ -158,11 +158,7 @@ def day_text(day: int) -> str:
     return f"{found.day} {found:%B} {found.year}"
 
 
-def _ceiling(value: int) -> int:
-    """The least of 1, 2, 3, 4, 6, 8, 10, 20 and so on that is not below a value."""
-    scale = 1
-    while True:
-        for step in _STEPS:
-            if step * scale >= value:
-                return step * scale
-        scale *= 10
+def _ceiling(value: Decimal) -> Decimal:
+    """The least of 1, 2, 3, 4, 6, 8, 10, 20 and so on, or of 0.1, 0.2 and so on, that is not below a value; 1 for 0."""
+    scale = Decimal(10) ** value.adjusted() if value else Decimal(1)
+    return next(step * scale for step in (*_STEPS, 10) if step * scale >= value)
