@@ -10,13 +10,12 @@ import shutil
 import sys
 from time import perf_counter, process_time
 
-import pyarrow as pa
-
 import shroff
+from shroff.runtime.process_wide import one_heap
 
 
 def main(events: str, labels: str, as_of: str, out: str, rounds: str) -> None:
-    pa.set_memory_pool(pa.system_memory_pool())  # as the command does
+    one_heap()  # as the command does
     project = shroff.open(".")
     for _ in range(int(rounds)):
         shutil.rmtree(out, ignore_errors=True)

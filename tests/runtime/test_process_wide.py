@@ -175,23 +175,26 @@ def test_a_module_is_hidden_from_one_thread_alone(monkeypatch):
 
 _FREES = """
 import resource, sys
-from shroff.runtime.process_wide import keep_freed_memory
+from shroff.runtime.process_wide import keep_freed_memory, one_heap
 if sys.argv[1] == "keeps":
     keep_freed_memory()
+elif sys.argv[1] == "one heap":
+    one_heap()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(100):
-    blocks = [bytearray(100_000) for _ in range(6)]
+for _ in range(int(sys.argv[3])):
+    blocks = [bytearray(int(sys.argv[2])) for _ in range(6)]
     del blocks
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
 def test_freed_memory_is_kept_and_not_asked_for_again():
-    def pages(way: str) -> int:
-        command = [sys.executable, "-c", _FREES, way]
+    def pages(way: str, size: int = 100_000, rounds: int = 100) -> int:
+        command = [sys.executable, "-c", _FREES, way, str(size), str(rounds)]
         limits_of_nobody = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
         done = subprocess.run(command, env=limits_of_nobody, stdout=subprocess.PIPE, text=True, check=True)
         return int(done.stdout)
 
     assert pages("keeps") < 500
+    assert 1.5 * pages("one heap", 8_000_000, 3) < pages("keeps", 8_000_000, 3)
     assert pages("gives back") > 5_000

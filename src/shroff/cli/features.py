@@ -66,12 +66,10 @@ def features(session: Session, files: tuple[Path, ...], options: FeaturesArgumen
     --as. Features see the events of all types. Refused and too late lines are counted and give no row; the exit status
     is then 4.
     """
-    import pyarrow as pa
-
     from shroff.log.columns.tables import Way
-    from shroff.runtime.process_wide import without_pandas
+    from shroff.runtime.process_wide import one_heap, without_pandas
 
-    pa.set_memory_pool(pa.system_memory_pool())  # the others give pages back, which the system clears anew
+    one_heap()
     with (
         without_pandas() if options.backend == "local" else nullcontext(),
         session.project.history.cluster(options.backend, options.cluster, options.partitions) as processes,

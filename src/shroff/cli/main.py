@@ -88,7 +88,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "completion": ("completion", "shell completion of commands, event types and files"),
 }
 
-STARTING: Final = (50_000, 20, 50)  # what is imported makes many objects, and hardly any that the collector could free
+STARTING: Final = (100_000, 20, 50)  # what is imported makes many objects, and hardly any that the collector could free
 EXIT_STATUS: Final = (
     ("0", "done"),
     ("1", "done, with a negative result such as a failed check"),

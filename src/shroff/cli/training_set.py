@@ -67,12 +67,10 @@ def training_set(session: Session, files: tuple[Path, ...], options: TrainingSet
     The weight is null for rows that are left out, such as events whose label cannot be known yet. The manifest records
     all inputs, so the same bytes can be built again: --again does so and compares. Without --out, it keeps nothing.
     """
-    import pyarrow as pa
-
     from shroff.log.columns.tables import Way
-    from shroff.runtime.process_wide import without_pandas
+    from shroff.runtime.process_wide import one_heap, without_pandas
 
-    pa.set_memory_pool(pa.system_memory_pool())  # the others give pages back, which the system clears anew
+    one_heap()
     with without_pandas(), bars("reading, events", "computing, events") as (reading, computing):
         way = Way(reading=reading, computing=computing)
         if options.again is not None:
