@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import shroff
@@ -23,7 +24,7 @@ from shroff.features.frames import Dictionary
 from shroff.language.columns import values_of
 from shroff.log.columns import files as columnar
 from shroff.log.columns.files import Arrivals, Coder, ahead, file_columns
-from shroff.log.columns.ids import TAKEN, hash_texts
+from shroff.log.columns.ids import TAKEN, ascend, hash_texts
 from shroff.log.state.feature_events import LeftOut, file_batches
 from shroff.project.definitions import load_definitions
 from tests.support.effort import examples
@@ -85,7 +86,7 @@ def hasher(value: str) -> str:
 
 ROWS = st.lists(
     st.tuples(
-        st.sampled_from(["a", "b", "c", "d", "e", "f", "g", "h", None]),
+        st.sampled_from(["a", "b", "c", "d", "e", "f", "7", "9", "12", None]),
         st.integers(0, 200),
         st.sampled_from([1, 2, 3, 4]),
         st.sampled_from(["de", "", None, "fr"]),
@@ -142,10 +143,22 @@ def by_columns(
 
 
 @LAW
-@given(st.lists(ROWS, min_size=1, max_size=3), st.booleans(), st.integers(1, 7), st.sampled_from([PROJECT, COMPUTED]))
+@given(
+    st.lists(ROWS, min_size=1, max_size=3),
+    st.integers(0, 2),
+    st.booleans(),
+    st.integers(1, 7),
+    st.sampled_from([PROJECT, COMPUTED]),
+)
+@example(
+    [[("", 1, 1, "de", 1.0), ("", 2, 1, "de", 1.0)], [(name, 3, 1, "de", 1.0) for name in "a8a"]], 1, False, 7, PROJECT
+)
 def test_files_give_the_same_events_by_columns(
-    files: list[list[Any]], is_csv: bool, rows: int, definitions: Any
+    files: list[list[Any]], ascending: int, is_csv: bool, rows: int, definitions: Any
 ) -> None:
+    """The ids of the first so many files count up, through 9 to 10."""
+    ids = count(7)
+    files = [[(f"{next(ids)}", *row[1:]) for row in one] for one in files[:ascending]] + files[ascending:]
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(columnar, "ROWS", rows),
@@ -262,6 +275,16 @@ def test_many_events_are_taken_by_their_first_of_an_id_and_the_watermark():
             truth.append(at)
     assert rows == truth
     assert 40_000 < len(rows) < 60_000
+
+
+@pytest.mark.parametrize(
+    ("ids", "ascends"), [("a b", 1), ("b aa ab", 1), ("a a", 0), ("b a", 0), ("aa b", 0), ("ab a", 0)]
+)
+def test_texts_ascend_by_their_lengths_and_then_by_their_bytes(ids, ascends):
+    letters = np.frombuffer(ids.encode(), np.uint8)
+    ends = np.append(np.flatnonzero(letters == ord(" ")), len(letters))
+
+    assert ascend(letters, np.append(0, ends[:-1] + 1), ends) == ascends
 
 
 @given(st.lists(st.lists(st.one_of(st.none(), st.text("ab", min_size=1, max_size=20)), max_size=30), max_size=5))

@@ -61,14 +61,14 @@ class FilePart:
 
     Args:
         admitted: The events of each type. `rows` are their places among all that was read.
-        hashes: Of the ids of each type.
+        hashes: Of the ids of each type; None where they ascend beyond those before (see `Arrivals`).
         size: How many lines that was.
         place: Where the line of a place stands in the file.
         left: What gave no event.
     """
 
     admitted: Mapping[str, Admitted]
-    hashes: Mapping[str, NDArray[np.uint64]]
+    hashes: Mapping[str, NDArray[np.uint64] | None]
     size: int
     source: str
     place: Callable[[int], str]
@@ -164,9 +164,14 @@ class _Frames:
         given = [(name, one) for name, one in part.admitted.items() if len(one.rows)]
         at = [one.rows for _, one in given]
         times = [one.columns[types[name].time_field].values for name, one in given]
-        hashes = [part.hashes[name] for name, _ in given]
+        hashes = [found for name, _ in given if (found := part.hashes[name]) is not None]
         if len(given) == 1:
-            order, when, fates = at[0], times[0], self.arrivals.take(hashes[0], times[0])
+            order, when = at[0], times[0]
+            if hashes:
+                fates = self.arrivals.take(hashes[0], when)
+            else:
+                name, one = given[0]
+                fates = self.arrivals.take_ascending(name, one.columns[types[name].id_field], when)
         else:
             order = np.concatenate([np.zeros(0, np.int64), *at])
             by_place = np.argsort(order, kind="stable")
@@ -190,7 +195,11 @@ class _Frames:
 
 
 class Arrivals:
-    """Result for each event that arrives, by id and time, in order of arrival."""
+    """Result for each event that arrives, by id and time, in order of arrival.
+
+    Ids that ascend, as those of a counter or a clock do, are all new: they wait as the columns that they are, and come
+    into the table of hashes when the first one does not ascend. A table costs ten times as much as comparing neighbors.
+    """
 
     def __init__(self, lateness_ms: int, key: Key) -> None:
         self._lateness_ms, self._key = lateness_ms, key
@@ -198,21 +207,56 @@ class Arrivals:
         self._slots = np.zeros((0, 2), np.uint64)
         self._expected = 0
         self._keys: dict[str, Key] = {}
+        self._last: dict[str, bytes | None] = {}  # id of each type; None where they do not ascend
+        self._waiting: list[tuple[str, Any]] = []  # ids that were taken and are in no table
 
     def expect(self, count: int) -> None:
         """Have room for so many ids at once, where it is known that they come."""
         self._expected += count
 
-    def hashed(self, given: Mapping[str, Admitted], events: Events) -> dict[str, NDArray[np.uint64]]:
-        """Hashes of the ids of events by type: for the thread that reads, as it has time left."""
-        return {name: self.hashes(name, one.columns[events.types[name].id_field]) for name, one in given.items()}
+    def hashed(self, given: Mapping[str, Admitted], events: Events) -> dict[str, NDArray[np.uint64] | None]:
+        """Hashes of the ids of events by type: for the thread that reads, as it has time left.
+
+        None instead of hashes where there is one type alone, and its ids ascend from the first one of all on.
+        """
+        found: dict[str, NDArray[np.uint64] | None] = {}
+        for name, one in given.items():
+            ids = one.columns[events.types[name].id_field]
+            self._key_of(name)  # now, as another thread may need it first
+            found[name] = None if self._ascend(name, ids) and len(given) == 1 else self.hashes(name, ids)
+        return found
+
+    def _ascend(self, type_name: str, ids: Any) -> bool:
+        from shroff.log.columns.ids import ascend
+
+        before = self._last.get(type_name, b"")
+        if before is None or not len(ids):
+            return before is not None
+        letters, begins, ends = _letters(ids)
+        first, last = (letters[begins[at] : ends[at]].tobytes() for at in (0, -1))
+        is_next = (len(before), before) < (len(first), first) and ascend(letters, begins, ends) == 1
+        self._last[type_name] = last if is_next else None
+        return is_next
 
     def hashes(self, type_name: str, ids: Any) -> NDArray[np.uint64]:
         """Hashes of a type's ids: the same id of two types gives two."""
+        return _hashes(ids, self._key_of(type_name))
+
+    def _key_of(self, type_name: str) -> Key:
         if type_name not in self._keys:
             number = np.uint64(len(self._keys))
             self._keys[type_name] = self._key[0] ^ number, self._key[1]
-        return _hashes(ids, self._keys[type_name])
+        return self._keys[type_name]
+
+    def take_ascending(self, type_name: str, ids: Any, times: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """As `take`, for the events of a batch whose ids ascend, and no id of their type was hashed before."""
+        from shroff.log.columns.ids import TAKEN, take_times
+
+        fates = np.empty(len(times), np.uint8)
+        take_times(np.require(times, np.int64, ["C", "W"]), self._state, self._lateness_ms, fates)
+        is_taken = fates == TAKEN
+        self._waiting.append((type_name, ids if is_taken.all() else ids.filter(pa.array(is_taken))))
+        return fates
 
     def take(self, hashes: NDArray[np.uint64], times: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Result for the events of a batch: taken, duplicate or too late, as `columnar_ids` names it."""
@@ -222,6 +266,10 @@ class Arrivals:
         wanted = max(int(self._state[COUNT]) + len(hashes), self._expected)
         if is_full(self._slots, wanted):
             self._slots, _ = grown(self._slots, np.zeros(len(self._slots), np.int32), wanted)
+        waiting, self._waiting = self._waiting, []
+        for type_name, ids in waiting:
+            own, all_new = self.hashes(type_name, ids), np.zeros(3, np.int64)
+            take_events(own, np.zeros(len(own), np.int64), self._slots, all_new, 0, np.empty(len(own), np.uint8))
         fates = np.empty(len(hashes), np.uint8)
         times = np.require(times, np.int64, ["C", "W"])
         take_events(np.ascontiguousarray(hashes), times, self._slots, self._state, self._lateness_ms, fates)
@@ -404,15 +452,19 @@ def _hashes(texts: Any, key: Key) -> NDArray[np.uint64]:
     """The hashes of an array of texts, which are all there."""
     from shroff.log.columns.ids import hash_texts
 
+    hashes = np.empty((len(texts), 2), np.uint64)
+    if len(texts):
+        hash_texts(*_letters(texts), *key, hashes)
+    return hashes
+
+
+def _letters(texts: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """The bytes of an array of texts, one at least, which are all there, and where each begins and ends."""
     if pa.types.is_dictionary(texts.type):
         texts = texts.cast(texts.type.value_type)
     wide = pa.types.is_large_string(texts.type)
     _, ends, data = texts.buffers()
-    hashes = np.empty((len(texts), 2), np.uint64)
-    if not len(texts):
-        return hashes
     offsets = np.frombuffer(ends, np.int64 if wide else np.int32)[texts.offset :][: len(texts) + 1].astype(np.int64)
     first, last = int(offsets[0]), int(offsets[-1])
-    letters = np.frombuffer(data, np.uint8)[first:last].copy() if last > first else np.zeros(1, np.uint8)
-    hash_texts(letters, offsets[:-1] - first, offsets[1:] - first, *key, hashes)
-    return hashes
+    letters = np.frombuffer(data, np.uint8)[first:last] if last > first else np.zeros(1, np.uint8)
+    return letters, offsets[:-1] - first, offsets[1:] - first

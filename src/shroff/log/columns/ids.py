@@ -117,6 +117,33 @@ def take_events(hashes: Any, times: Any, slots: Any, state: Any, lateness_ms: Wo
             state[IS_THERE] = 1
 
 
+@native("void(int64[::1], int64[::1], int64, uint8[::1])")
+def take_times(times: Any, state: Any, lateness_ms: Word, taken: Any) -> None:
+    """The same for events whose ids are all new, which are in no table."""
+    for i in range(len(times)):
+        taken[i] = TOO_LATE
+        if state[IS_THERE] == 0 or state[WATERMARK] - times[i] <= lateness_ms:
+            taken[i] = TAKEN
+            state[COUNT] += 1
+            if state[IS_THERE] == 0 or times[i] > state[WATERMARK]:
+                state[WATERMARK] = times[i]
+                state[IS_THERE] = 1
+
+
+@native("int64(Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1])")
+def ascend(data: Any, begins: Any, ends: Any) -> Word:
+    """Whether each text comes after the one before it, in the order of lengths first, of bytes then: 1 or 0."""
+    for i in range(1, len(ends)):
+        at, other, end = begins[i], begins[i - 1], ends[i]
+        longer = (end - at) - (ends[i - 1] - other)
+        while longer == 0 and at < end and data[at] == data[other]:
+            at += 1
+            other += 1
+        if longer < 0 or (longer == 0 and (at == end or data[at] < data[other])):
+            return 0
+    return 1
+
+
 @native("int64(uint64[:, ::1], uint64[:, ::1], int32[::1], int64, int32[::1], uint8[::1])")
 def code_texts(hashes: Any, slots: Any, numbers: Any, count: Word, codes: Any, is_new: Any) -> Word:
     """Give each text its number; a new one gets the next from `count` on. Returns how many there are then."""

@@ -63,6 +63,9 @@ def grown(slots: Hashes, numbers: NDArray[np.int32], count: int) -> tuple[Hashes
     size = size_for(count)
     used = np.flatnonzero(slots[:, 1])
     in_order = used[np.argsort(numbers[used], kind="stable")]
-    larger, larger_numbers = np.zeros((size, 2), np.uint64), np.zeros(size, np.int32)
+    larger, larger_numbers = (
+        np.full((size, 2), 0, np.uint64),
+        np.zeros(size, np.int32),
+    )  # `zeros`: small pages in a heap
     code_texts(slots[in_order], larger, larger_numbers, 0, np.empty(len(used), np.int32), np.empty(len(used), np.uint8))
     return larger, larger_numbers
