@@ -39,15 +39,23 @@ def model_column(column: Column, type_: Type, categories: Sequence[str] | None =
     if type_.is_text:
         known: dict[str, float] = {text: float(place) for place, text in enumerate(categories or ())}
         found = np.fromiter((known.get(text, np.nan) for text in column.values.tolist()), np.float64, len(column))
-    elif type_.kind in {"real", "boolean"}:
-        found = column.values.astype(np.float64)
-    elif type_.kind in {"duration", "time"}:
-        found = column.values / np.float64(_MS_A_SECOND)
     else:
-        found = reals_of(column.values, type_.places)
+        found = numbers_of(column, type_)
     if not column.valid.all():
         found = np.where(column.valid, found, np.nan)
     return found
+
+
+def numbers_of(column: Column, type_: Type) -> NDArray[np.float64]:
+    """The values of a column, not of texts, as `model_column` gives them; any number where one is missing.
+
+    May share the column's memory.
+    """
+    if type_.kind in {"real", "boolean"}:
+        return column.values.astype(np.float64, copy=False)
+    if type_.kind in {"duration", "time"}:
+        return np.asarray(column.values / np.float64(_MS_A_SECOND))
+    return reals_of(column.values, type_.places)
 
 
 def model_numbers(

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
 from shroff.errors import StorageError, UsageError
 
@@ -184,11 +184,37 @@ def _unwritten(out: Path, error: OSError, rest: str) -> StorageError:
     return StorageError(f"{out} cannot be written: {error.strerror or error}. {rest}; {cure}")
 
 
-def write_tables(out: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+class Digest(Protocol):
+    """A hash of `hashlib`."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take the next bytes."""
+
+
+class _Digested:
+    """A file to write into, each byte of which a digest takes too."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO, digest: Digest) -> None:
+        self._file, self._digest = file, digest
+
+    def write(self, data: bytes) -> int:
+        self._digest.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def write_tables(out: Path, schema: pa.Schema, tables: Iterable[pa.Table], digest: Digest | None = None) -> int:
     """Write Arrow tables into one Parquet file, one while the next is made; gives the number of rows.
 
     Small tables are gathered, so that a row group is as large as a reader wants it. A column that the schema has as
     decimal64 may be decimal128 in some table: then it is in the whole file, and what was written before is rewritten.
+
+    Args:
+        digest: Takes the bytes of the file as they are written; not where the schema has a decimal64.
     """
     from concurrent.futures import ThreadPoolExecutor
 
@@ -199,7 +225,8 @@ def write_tables(out: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> in
         ExitStack() as opened,
         ThreadPoolExecutor(1, thread_name_prefix="write") as pool,
     ):
-        writer = opened.enter_context(_writer(part, schema))
+        file = part if digest is None else _Digested(opened.enter_context(part.open("wb")), digest)
+        writer = opened.enter_context(_writer(file, schema))
         for table in _gathered(tables, schema):
             rows += table.num_rows
             if written is not None:
@@ -213,7 +240,7 @@ def write_tables(out: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> in
     return rows
 
 
-def _writer(part: Path, schema: pa.Schema) -> Any:
+def _writer(part: Path | _Digested, schema: pa.Schema) -> Any:
     """A Parquet writer: whole numbers by their differences, texts coded but ids, with the range of places only.
 
     That halves what writing costs, and the file is smaller; every reader of Parquet has these encodings. Decimals of 64

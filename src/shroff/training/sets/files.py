@@ -94,23 +94,26 @@ def write_set(
         assert made.roles is not None, "a fold was asked for"
         seen = _Seen()
         categories = [name for name, kind in made.shape.inputs if kind == CATEGORY]
-        seen.rows = write_tables(folder / ROWS, made.shape.schema, seen.through(_even(made.tables), categories))
+        digests = {name: hashlib.sha256() for name in (ROWS, LABELS)}
+        rows = seen.through(_even(made.tables), categories)
+        seen.rows = write_tables(folder / ROWS, made.shape.schema, rows, digests[ROWS])
         table = _labels_table(made.labels)
-        write_tables(folder / LABELS, table.schema, _even([table]))
-        manifest = _manifest(folder, definitions, settings, source, made, made.roles.fold, seen)
+        write_tables(folder / LABELS, table.schema, _even([table]), digests[LABELS])
+        files = {name: digest.hexdigest() for name, digest in digests.items()}
+        manifest = _manifest(definitions, settings, source, made, made.roles.fold, seen, files)
     with unfinished(folder / MANIFEST) as part:
         part.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
     return manifest
 
 
 def _manifest(
-    folder: Path,
     definitions: Definitions,
     settings: ModelSettings,
     source: HistorySource,
     made: SetInProgress,
     fold: SetFold,
     seen: _Seen,
+    files: dict[str, str],
 ) -> SetManifest:
     rows = seen.rows
     in_force = labels_in_force(made.labels, made.shape.as_of_ms, rows)
@@ -144,7 +147,7 @@ def _manifest(
         slices=list(made.shape.slices),
         versions={name: getattr(found, name) for name in MADE_WITH},
         program={"shroff": shroff.__version__, "pyarrow": version("pyarrow")},
-        files={name: _sha256(folder / name) for name in (ROWS, LABELS)},
+        files=files,
     )
 
 
@@ -171,8 +174,9 @@ def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
             first += GROUP_ROWS - count
             yield pa.concat_tables(waiting).combine_chunks() if len(waiting) > 1 else waiting[0]
             waiting, count = [], 0
-        waiting.append(table.slice(first))
-        count += len(table) - first
+        if first < len(table):
+            waiting.append(table.slice(first))
+            count += len(table) - first
     if count:
         yield pa.concat_tables(waiting).combine_chunks()
 

@@ -29,7 +29,7 @@ from shroff.language.values import rescale_half_even, show
 from shroff.log.columns.tables import Way, known_type, rounds_of
 from shroff.log.history import Control
 from shroff.log.state.feature_events import FeatureEvents
-from shroff.models.columns import CATEGORY, kind_of, model_column
+from shroff.models.columns import CATEGORY, kind_of, numbers_of
 from shroff.models.definitions import ModelSettings
 from shroff.models.sets import Floats, Labels, TrainingSet, Words, labels_in_force
 from shroff.project.definitions import Definitions
@@ -297,7 +297,9 @@ def _verdict_codes(labels: Labels) -> NDArray[np.int8]:
 def _numbers(column: Column, type_: Type) -> pa.Array:
     import pyarrow as pa
 
-    return pa.array(model_column(column, type_), pa.float64(), mask=None if column.valid.all() else ~column.valid)
+    numbers = np.ascontiguousarray(numbers_of(column, type_))
+    valid = None if column.valid.all() else pa.py_buffer(np.packbits(column.valid, bitorder="little"))
+    return pa.Array.from_buffers(pa.float64(), len(numbers), [valid, pa.py_buffer(numbers)])
 
 
 def _texts(column: Column) -> pa.Array:
