@@ -46,7 +46,7 @@ OTHERS: Final = (
     "shroff.features.kernels.rules:run_rule",
     "shroff.features.batch.backfill_kernels:find_keys find_late_rows number_keys",
     "shroff.features.batch.backfill_values:rank_values",
-    "shroff.log.columns.ids:code_integers take_events",
+    "shroff.log.columns.ids:ascend code_integers take_events take_times",
     "shroff.log.columns.kernel:read_durations read_integers read_reals read_truths",
     "shroff.lake.kernel:find_last_text find_parts",
     _LINES,
