@@ -19,7 +19,7 @@ import pytest
 
 from shroff.adapters.databases import sqlite_file
 from shroff.adapters.databases.sqlite_file import storage_error
-from shroff.adapters.log import sqlite
+from shroff.adapters.log import framing
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.adapters.log.sums import line_of
@@ -510,7 +510,7 @@ def test_small_batches_come_into_frames_but_for_the_newest(path):
 
 
 def test_rows_of_older_versions_are_put_into_frames_oldest_first_and_none_is_lost(path, monkeypatch):
-    monkeypatch.setattr(sqlite, "ROWS_KEPT", 100)
+    monkeypatch.setattr(framing, "ROWS_KEPT", 100)
     logged(path, *(payments(first, 90) for first in range(1, 901, 90)), payments(901, 300), payments(1_201, 200))
     expected = payments(1, 1_400).decisions
     with closing(SqliteLog(path)) as log:
@@ -527,7 +527,7 @@ def test_rows_of_older_versions_are_put_into_frames_oldest_first_and_none_is_los
 
 @pytest.mark.parametrize("write", ["_frame_rows", "_frame_events"])
 def test_rows_that_cannot_be_framed_stay_rows(path, monkeypatch, write):
-    monkeypatch.setattr(sqlite, "ROWS_KEPT", 0)
+    monkeypatch.setattr(framing, "ROWS_KEPT", 0)
     log = SqliteLog(path)
     log.append(payments(1, 255))
     monkeypatch.setattr(SqliteLog, {"_frame_rows": "_unpacked", "_frame_events": "_records"}[write], lambda *_: [])

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.adapters.log import sqlite
+from shroff.adapters.log import framing
 from shroff.adapters.log.ids.entries import PlaceSums
 from shroff.adapters.log.sqlite import VERSION, SqliteLog
 from shroff.errors import StateError, StorageError
@@ -153,7 +153,7 @@ def test_records_that_version_7_wrote_as_rows_are_read_and_repacked(tmp_path, mo
         assert b"".join(reader.lines()) == b"".join(new.lines())
         assert version(old) == 7
 
-    monkeypatch.setattr(sqlite, "ROWS_KEPT", 100)
+    monkeypatch.setattr(framing, "ROWS_KEPT", 100)
     with closing(SqliteLog(old)) as log:
         assert contents(log) == contents(new)
         assert list(log.repack()) == [262]  # all but six of the decisions are in a frame already

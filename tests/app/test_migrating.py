@@ -11,10 +11,9 @@ import pytest
 
 from shroff.adapters.databases.sqlite_file import WriterLock
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.adapters.log import sqlite
+from shroff.adapters.log import framing
 from shroff.adapters.log.sqlite import VERSION, SqliteLog
 from shroff.app import project as app
-from shroff.app.backups import migrating
 from shroff.app.backups.migrating import KNOWN, apply, plan
 from shroff.app.backups.restoring import restore
 from shroff.app.backups.vault import Vault
@@ -76,13 +75,13 @@ def test_an_old_project_is_backed_up_and_migrated(old, tmp_path):
 
 
 def test_decisions_of_an_older_version_are_repacked(old, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(sqlite, "ROWS_KEPT", 0)
+    monkeypatch.setattr(framing, "ROWS_KEPT", 0)
     applied(old, tmp_path / "vault")
     with shell(old) as database:
         (frames,), (rows,) = (database.execute(f"SELECT count(*) FROM {name}").fetchone() for name in TABLES)
     assert (frames, rows) == (1, 0)
 
-    monkeypatch.setattr(migrating, "MANY_ROWS", 2)
+    monkeypatch.setattr(framing, "MANY_ROWS", 2)
     with shell(old) as database:
         body = database.execute("SELECT data FROM decision_frames").fetchone()
         database.execute("DELETE FROM decision_frames")

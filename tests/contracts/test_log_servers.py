@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -22,7 +23,7 @@ import pymysql
 import pytest
 
 from shroff.adapters.databases import deadline, mariadb_rows, mariadb_session, postgres_session
-from shroff.adapters.log import event_frames, frame_questions
+from shroff.adapters.log import event_frames, frame_questions, framing
 from shroff.adapters.log import lease as log_lease
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.ids.server_tables import ServerIdTables
@@ -751,6 +752,45 @@ def test_a_kill_at_any_call_of_a_merge_leaves_each_id_once_and_the_merge_goes_on
     with closing(sqlite3.connect(tmp_path / "log.db")) as shell:
         for sql in ("SELECT run, crc FROM id_runs ORDER BY run", "SELECT part, crc FROM id_parts ORDER BY part"):
             assert place.run(sql.replace("id_", "T:id_")) == shell.execute(sql).fetchall()
+
+
+def test_rows_of_small_batches_move_into_frames_but_for_the_newest(place, monkeypatch, tmp_path):
+    monkeypatch.setattr(framing, "FRAME_ROWS", 16)
+    monkeypatch.setattr(framing, "ROWS_KEPT", 20)
+    count = "SELECT (SELECT count(*) FROM T:events), (SELECT count(*) FROM T:decisions)"
+    with (
+        closing(place.open()) as log,
+        closing(place.open(read_only=True)) as reader,
+        closing(SqliteLog(tmp_path / "log.db")) as wanted,
+    ):
+        for first in range(1, 100, 3):
+            for each in (log, wanted):
+                each.append(everything(first))
+            if first == 61:
+                with monkeypatch.context() as patched:
+                    patched.setattr(ServerIdTables, "add", Mock(side_effect=KeyboardInterrupt))
+                    before, rows = contents(log), log._event_rows
+                    log._event_rows = 99
+                    with pytest.raises(KeyboardInterrupt):
+                        log.maintain()
+                    log._event_rows = rows
+                    assert contents(log) == contents(reader) == before
+            log.maintain()
+        assert all(20 <= rows < 36 for rows in place.run(count)[0])
+        assert contents(log) == contents(reader) == contents(wanted)
+        assert b"".join(reader.lines()) == b"".join(wanted.lines())
+        assert reader.ids_lost(0) == ""
+        with pytest.raises(StateError, match="payment/p-4 is already in the log"):
+            log.append(named("p-4", payments(100, 1)))
+        assert not log.is_loose()
+        monkeypatch.setattr(framing, "ROWS_KEPT", 0)
+        assert sum(log.repack()) > 0
+        assert place.run(count) == [(0, 0)]
+        assert contents(log) == contents(reader) == contents(wanted)
+        for each in (log, wanted):
+            assert each.prune(50) == 50
+            each.append(everything(100))
+        assert list(chain.from_iterable(reader.read(50))) == list(chain.from_iterable(wanted.read(50)))
 
 
 def test_a_frame_of_events_that_changed_or_is_gone_is_named(place):

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 from msgspec.structs import replace
 
-from shroff.adapters.log import event_frames, frame_questions, sqlite
+from shroff.adapters.log import event_frames, frame_questions, framing, sqlite
 from shroff.adapters.log.ids.tables import UNFINISHED
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StateError
@@ -44,7 +44,7 @@ def _small() -> Iterator[None]:
     """Few ids make a frame, a run and a merge, and the write-ahead log is moved into the file after some batches."""
     with ExitStack() as stack:
         stack.enter_context(small_runs(**SMALL))
-        for module in (event_frames, frame_questions, sqlite):
+        for module in (event_frames, frame_questions, framing):
             stack.enter_context(patch.object(module, "FRAME_ROWS", BATCH))
         stack.enter_context(patch.object(sqlite, "_CHECKPOINT_PAGES", 100))
         yield

@@ -10,8 +10,9 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from shroff.adapters.log import event_frames
-from shroff.adapters.log.frames import framed
-from shroff.adapters.log.id_checks import IdChecks
+from shroff.adapters.log.event_frames import EventFrame
+from shroff.adapters.log.frames import DecisionFrame, framed
+from shroff.adapters.log.framing import RowFraming
 from shroff.adapters.log.ids.runs import IdRuns
 from shroff.adapters.log.ids.server_tables import ServerIdTables
 from shroff.adapters.log.lease import Heart, Lease
@@ -81,7 +82,7 @@ def no_step(_step: str) -> None:
     """Take no notice of a step."""
 
 
-class ServerLog(IdChecks):
+class ServerLog(RowFraming):
     """The log in a database on a server; its adapter says how a session is opened, and which tables there are.
 
     Calls may come from any thread, one at a time: the caller sees to that.
@@ -153,10 +154,12 @@ class ServerLog(IdChecks):
             if isinstance(error, CollisionError):
                 raise self._taken(batch, error) from error
             raise
+        self._count_rows(batch)
         self._on_step("after commit")
 
     def maintain(self) -> None:
-        """Nothing: the server keeps its tables in order by itself."""
+        """Put records and decisions of small batches into frames, but for the newest: call it between batches."""
+        self._frame_small_batches()
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
         """Put a request into the inbox, durable on return; gives its number. Readers may, from any machine."""
@@ -166,21 +169,16 @@ class ServerLog(IdChecks):
     def outbox_done(self, keys: Iterable[str]) -> None:
         """Take delivered rows out of the outbox."""
         rows = [(int(seq), int(number)) for seq, _, number in (key.partition("-") for key in keys)]
-        self._transact(lambda session: session.take_out(DONE, rows))  # failed, they leave again
+        self._transact(lambda: self._connected().take_out(DONE, rows))  # failed, they leave again
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
         """Let go of events, labels and decisions up to a place; gives the place that it came to."""
         try:
-            self._pruned = self._transact(lambda session: self._prune_to(session, upto, places))
+            self._pruned = self._transact(lambda: self._prune_to(upto, places))
         except BaseException:
             self._pruned = None  # it may be done all the same
             raise
         return self._pruned
-
-    def repack(self) -> Iterator[int]:
-        """Make the index of ids again, if it is damaged or of an older version; gives how many it has."""
-        if self._has_old_ids or self.ids_lost(0):
-            yield self._transact(lambda _: self._index_again())
 
     # Reading, where servers differ from a file
 
@@ -319,12 +317,22 @@ class ServerLog(IdChecks):
                 raise CollisionError
         rows = list(chained(few, chain))
         session.put(EVENTS, rows)
-        session.put(EVENT_FRAMES, frames)
-        if frames:
-            self._ids.add(names, places_by_type(records), self._pruned or 0)
+        self._insert_frames(frames, records if frames else ())
         return (rows[-1][0], rows[-1][-1]) if rows else (frames[-1].seq, frames[-1].chain or 0)
 
-    def _prune_to(self, session: Session, upto: int, places: int) -> int:
+    def _insert_frames(self, frames: Iterable[EventFrame], records: Sequence[Record]) -> None:
+        self._connected().put(EVENT_FRAMES, frames)
+        if records:
+            self._ids.add(ids_by_type(records), places_by_type(records), self._pruned or 0)
+
+    def _put_decisions(self, frame: DecisionFrame) -> None:
+        self._connected().put(FRAMES, [frame])
+
+    def _take_out_rows(self, sql: str, first: int, last: int) -> None:
+        self._connected().do(sql, (first, last))
+
+    def _prune_to(self, upto: int, places: int) -> int:
+        session = self._connected()
         ((pruned,),) = session.ask(self.wording.pruned, shape="i")
         ((last,),) = session.ask(self.wording.last_seq, shape="I")
         stop = next_pruned(upto, places, pruned, last or 0, self.place)
@@ -371,11 +379,11 @@ class ServerLog(IdChecks):
         self._writing = session = self._connected()
         return session
 
-    def _transact(self, write: Callable[[Session], _Given]) -> _Given:
+    def _transact(self, write: Callable[[], _Given]) -> _Given:
         """Write something in a transaction of its own."""
         session = self._begun()
         try:
-            given = write(session)
+            given = write()
             session.flush()
             session.commit()
             self._ids.committed()

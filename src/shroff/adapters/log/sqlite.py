@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import chain
@@ -26,11 +26,11 @@ from shroff.adapters.databases.sqlite_file import (
 )
 from shroff.adapters.log import event_frames
 from shroff.adapters.log import sqlite_statements as statements
-from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EventFrame
-from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, framed, pack
+from shroff.adapters.log.event_frames import EventFrame
+from shroff.adapters.log.frames import DecisionFrame, framed
 from shroff.adapters.log.ids.runs import IdRuns
 from shroff.adapters.log.ids.sqlite_tables import SqliteIdTables
-from shroff.adapters.log.questions import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MAX
+from shroff.adapters.log.questions import NUMBER_MAX
 from shroff.adapters.log.rows import (
     APPEND_STEPS,
     ids_by_type,
@@ -73,7 +73,6 @@ from shroff.streams.log_columns import newest_ms
 
 VERSION: Final = 9  # of the tables; PRAGMA user_version
 STEPS: Final = APPEND_STEPS
-MANY_ROWS: Final = 2 * ROWS_KEPT  # of records or decisions: more are of older versions, and should be repacked
 PRUNE_STEPS: Final = ("pruning", "ids", "rows", "after commit")
 
 # A checkpoint of 8 MB took 6 ms, of 32 MB 24 ms. With none at all single commits fell from 5,200 to 4,000 a second.
@@ -124,7 +123,6 @@ class SqliteLog(SqliteQuestions):
         self._read_only, self._is_counted, self._on_step = read_only, read_only, on_step
         self._unusable, self._asking = "", Lock()
         self._pages = 0
-        self._rows = self._event_rows = 0  # of decisions and of records that may be framed
         self._beside, self._turn = CheckpointBeside(path, VERSION), turn_of(path)
         self._ids = IdRuns(SqliteIdTables(self._ask, self._run), self._damaged_ids, is_writer=not read_only)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
@@ -197,8 +195,7 @@ class SqliteLog(SqliteQuestions):
                 self._undo()
                 raise
         self._pages += 6 + (len(batch.records) + len(batch.decisions)) // 4
-        self._rows += len(batch.decisions) if len(batch.decisions) < FRAME_ROWS else 0
-        self._event_rows += len(batch.records) if len(batch.records) < FRAME_ROWS else 0
+        self._count_rows(batch)
         if batch.erased:
             self._beside.end()  # which would keep the next one from its work
             self._ask(f"PRAGMA busy_timeout = {round(BUSY_S * 1_000)}")  # it waits for whoever reads these pages
@@ -215,10 +212,7 @@ class SqliteLog(SqliteQuestions):
         where batches are small all but a millisecond or two of it is done on another thread meanwhile. A frame takes
         3 ms, once for its 256 decisions, and one of events merges runs of ids as `append` does.
         """
-        if self._rows >= ROWS_KEPT + FRAME_ROWS:
-            self._rows -= self._transact(self._frame_rows) or self._rows
-        if self._event_rows >= ROWS_KEPT + FRAME_ROWS:
-            self._event_rows -= self._transact(partial(self._frame_events, FRAME_ROWS)) or self._event_rows
+        self._frame_small_batches()
         beside, pages = self._beside, self._pages
         if pages < _BESIDE_PAGES:
             return
@@ -229,20 +223,6 @@ class SqliteLog(SqliteQuestions):
         beside.end()
         self._ask("PRAGMA wal_checkpoint(PASSIVE)")
         self._pages = 0
-
-    def repack(self) -> Iterator[int]:
-        """Put all records and decisions but the newest into frames, each in a transaction of its own; gives how many.
-
-        Makes the index of ids again first, if it is damaged or of an older version. Cost: 8 µs a decision, 12 a record,
-        3 an id, and what the disk takes. The file does not become smaller; its pages are used again.
-        """
-        if self._has_old_ids or self.ids_lost(0):
-            yield self._transact(self._index_again)
-        for table, write in ("decisions", self._frame_rows), ("events", partial(self._frame_events, EVENT_FRAME_ROWS)):
-            for (newest,) in self._ask(statements.NEWEST_ROWS.format(table), (ROWS_KEPT,), "i"):
-                oldest = statements.OLDEST_ROW.format(table)
-                while (self._ask(oldest, (self._pruned,), shape="I")[0][0] or NUMBER_MAX) <= newest:
-                    yield self._transact(write)
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
         """Put a request into the inbox, durable on return; gives its number. Readers may, on a connection for it alone.
@@ -356,6 +336,12 @@ class SqliteLog(SqliteQuestions):
         if records:
             self._ids.add(ids_by_type(records), places_by_type(records), self._pruned)
 
+    def _put_decisions(self, frame: DecisionFrame) -> None:
+        self._run(statements.FRAMES, [of_frame(frame)])
+
+    def _take_out_rows(self, sql: str, first: int, last: int) -> None:
+        self._connection.execute(sql, (first, last))
+
     def _insert_unique(self, batch: Batch) -> None:
         """Write what the batch says of unique fields."""
         for type_and_field in batch.unindexed:
@@ -399,43 +385,6 @@ class SqliteLog(SqliteQuestions):
         self._run(statements.EVENTS, leaving.controls)
         sql.execute("UPDATE pruned SET seq = ?", (stop,))
         self._on_step("rows")
-
-    def _frame_rows(self) -> int:
-        """Put the oldest decisions that are rows into a frame; gives how many.
-
-        Raises: StorageError where one is not what it was, and nothing is changed.
-        """
-        rows = self._ask(self.wording.decisions, (0, NUMBER_MAX, FRAME_ROWS), DECISION_SHAPE)
-        if not rows:
-            return 0
-        ((next_frame,),) = self._ask(statements.NEXT_FRAME, (rows[0][0],), "I")
-        names = self._names(rows[0][0] - 1, rows[-1][0])
-        found = [self._decision(row, names) for row in rows if next_frame is None or row[0] < next_frame]
-        frame = pack(found)
-        if self._unpacked(frame) != [(one.seq, one.outcome, one.receipt, one.document) for one in found]:
-            raise self._damaged(f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame")
-        self._run(statements.FRAMES, [of_frame(frame)])
-        self._connection.execute(statements.FRAMED, (frame.first, frame.seq))
-        return len(found)
-
-    def _frame_events(self, count: int) -> int:
-        """Put the oldest records that are rows, so many at most, into a frame; gives how many.
-
-        Raises: StorageError where one is not what it was, and nothing is changed.
-        """
-        ((oldest,),) = self._ask(statements.OLDEST_ROW.format("events"), (self._pruned,), "I")
-        if oldest is None:
-            return 0
-        stop, _ = self._stretch(oldest - 1, oldest - 1 + count)
-        rows = self._ask(self.wording.read, (oldest - 1, stop, count), EVENT_SHAPE)
-        found = list(map(self._record, rows))
-        last = found[-1].seq
-        frame = event_frames.pack(found, self._chains(last, last).get(last))
-        if [one.seq for one in found] != list(range(oldest, last + 1)) or self._records(frame) != found:
-            raise self._damaged(f"the records at sequence numbers {oldest} to {last} do not fit a frame")
-        self._connection.execute(statements.FRAMED_EVENTS, (oldest, last))
-        self._insert_frames([frame], found)
-        return len(found)
 
     def _transact(self, write: Callable[[], _Given]) -> _Given:
         """Write something in a transaction of its own."""

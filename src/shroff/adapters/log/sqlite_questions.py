@@ -13,7 +13,7 @@ from typing import Any, Final
 from shroff.adapters.databases.sqlite_file import NO_UTF8, damaged, storage_error
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frames import FRAME_ROWS, DecisionFrame
-from shroff.adapters.log.id_checks import IdChecks
+from shroff.adapters.log.framing import RowFraming
 from shroff.adapters.log.sqlite_statements import (
     EARLIER_COUNTS,
     FIND_FRAMED_LISTED,
@@ -52,7 +52,7 @@ _DECISIONS: Final = """CREATE TEMP VIEW decisions AS
     FROM decision_frames, json_each(framed_decisions(seq, first_seq, outcomes, data, crc)) one"""
 
 
-class SqliteQuestions(IdChecks):
+class SqliteQuestions(RowFraming):
     """The reading half of `SqliteLog`, which opens the connection."""
 
     path: Path

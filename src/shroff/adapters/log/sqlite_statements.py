@@ -103,11 +103,6 @@ LATE: Final = Statement(
     "INSERT INTO late_events (type, id, time_ms, body, at_ms) VALUES ", "(?, ?, ?, CAST(? AS TEXT), ?)"
 )
 PRUNED: Final = Statement("INSERT INTO pruned_ids (digest, seq) VALUES ", "(?, ?)")
-NEXT_FRAME: Final = "SELECT min(first_seq) FROM decision_frames WHERE seq > ?"
-FRAMED: Final = "DELETE FROM decisions WHERE seq >= ? AND seq <= ?"
-FRAMED_EVENTS: Final = "DELETE FROM events WHERE seq >= ? AND seq <= ?"
-NEWEST_ROWS: Final = "SELECT seq FROM {} ORDER BY seq DESC LIMIT 1 OFFSET ?"
-OLDEST_ROW: Final = "SELECT min(seq) FROM {} WHERE seq > ?"
 OUTBOX_DONE: Final = Statement("DELETE FROM outbox WHERE (seq, number) IN (VALUES ", "(?, ?)", ")")
 
 LEAD_AND_END: Final = (

@@ -80,6 +80,11 @@ class SqlWording:
     any_old_id: str
     old_ids_behind: str
     rows_behind: str
+    next_frame: str
+    many_rows: tuple[str, ...]
+    newest_rows: dict[str, str]
+    oldest_row: dict[str, str]
+    framed_rows: dict[str, str]
     ids_between: str
     prune: tuple[str, ...]
     prune_frames: tuple[str, ...]
@@ -133,7 +138,7 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
     events, decisions, inbox = table("events"), table("decisions"), table("inbox")
     quarantine, waiting, outbox, stuck = (table(one) for one in ("quarantine", "waiting_labels", "outbox", "stuck"))
     late, frames, event_frames = table("late_events"), table("decision_frames"), table("event_frames")
-    crc = dialect.crc()
+    crc, rows = dialect.crc(), {"decisions": decisions, "events": events}
     columns, between = event_columns(dialect), f"seq > {mark} AND seq <= {mark}"
     # The first condition alone is one that every database finds its place in the index by.
     numbered = (
@@ -203,6 +208,13 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         any_old_id=f"SELECT 1 FROM {table('event_ids')} LIMIT 1",
         old_ids_behind=f"SELECT count(*) FROM {table('event_ids')} WHERE {between}",
         rows_behind=f"SELECT count(*) FROM (SELECT 1 FROM {events} WHERE {between} LIMIT {mark}) AS some_rows",
+        next_frame=f"SELECT min(first_seq) FROM {frames} WHERE seq > {mark}",
+        many_rows=tuple(f"SELECT 1 FROM {one} WHERE seq > {mark} LIMIT 1 OFFSET {mark}" for one in rows.values()),
+        newest_rows={
+            name: f"SELECT seq FROM {one} ORDER BY seq DESC LIMIT 1 OFFSET {mark}" for name, one in rows.items()
+        },
+        oldest_row={name: f"SELECT min(seq) FROM {one} WHERE seq > {mark}" for name, one in rows.items()},
+        framed_rows={name: f"DELETE FROM {one} WHERE seq >= {mark} AND seq <= {mark}" for name, one in rows.items()},
         ids_between=f"SELECT seq, type, id FROM {events} WHERE seq > {mark} AND seq <= {mark} AND kind <> 'control'",
         prune=(
             f"DELETE FROM {decisions} WHERE seq > {mark} AND seq <= {mark}",

@@ -6,13 +6,14 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from shroff.adapters.databases.sqlite_file import APPLICATION_ID, WriterLock, storage_error
 from shroff.adapters.jobs import sql as jobs
-from shroff.adapters.log.sqlite import MANY_ROWS, SqliteLog
 from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.notices import sql as notices
 from shroff.adapters.people.schema import VERSION as PEOPLE_VERSION
 from shroff.app.backups import project_files
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from shroff.app.backups.vault import Vault
     from shroff.app.opened import Opened
     from shroff.runtime.progress import Progress
+    from shroff.streams.log import Log
 
 LOG: Final = "log"
 KNOWN: Final = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": notices.VERSION, "jobs": jobs.VERSION}
@@ -128,11 +130,7 @@ def _versions_of(opened: Opened, tool: DumpTool, name: str) -> list[TableVersion
     found = tool.versions(list(tables.values()))
     known = {**KNOWN, LOG: tool.version}
     versions = [TableVersion(name, part, found[tables[part]], known[part]) for part in KNOWN if tables[part] in found]
-    if found.get(tables[LOG]) == tool.version:
-        with closing(OutsideSystems(opened).open_store(read_only=True)) as log:
-            is_unindexed = getattr(log, "is_unindexed", bool)()
-        return [replace(one, is_unindexed=is_unindexed and one.part == LOG) for one in versions]
-    return versions
+    return _looked_at(versions, tool.version, partial(OutsideSystems(opened).open_store, read_only=True))
 
 
 def _versions(path: Path, name: str) -> list[TableVersion]:
@@ -142,22 +140,20 @@ def _versions(path: Path, name: str) -> list[TableVersion]:
             if owner != APPLICATION_ID:
                 raise StorageError(f"{path} is a database, but not a log of shroff")
             found = {LOG: connection.execute("PRAGMA user_version").fetchone()[0]}
-            row = "SELECT 1 FROM {} WHERE seq > (SELECT seq FROM pruned) LIMIT 1 OFFSET ?"
-            is_loose = found[LOG] == LOG_VERSION and any(
-                connection.execute(row.format(table), (MANY_ROWS,)).fetchone() for table in ("decisions", "events")
-            )
             for part in KNOWN.keys() - {LOG}:
                 table = f"{part}_version"
                 if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
                     found[part] = connection.execute(f"SELECT max(number) FROM {table}").fetchone()[0] or 0  # noqa: S608 - ours
     except sqlite3.Error as error:
         raise storage_error(error, path) from error
-    is_unindexed = False
-    if found[LOG] == LOG_VERSION:
-        with closing(SqliteLog(path, read_only=True)) as log:
-            is_unindexed = log.is_unindexed()
-    return [
-        TableVersion(name, part, found[part], known, is_loose and part == LOG, is_unindexed and part == LOG)
-        for part, known in KNOWN.items()
-        if part in found
-    ]
+    versions = [TableVersion(name, part, found[part], known) for part, known in KNOWN.items() if part in found]
+    return _looked_at(versions, LOG_VERSION, partial(SqliteLog, path, read_only=True))
+
+
+def _looked_at(versions: list[TableVersion], known: int, read: Callable[[], Log]) -> list[TableVersion]:
+    """The same, with what is to be done about a log of this program's version."""
+    if known not in [one.found for one in versions if one.part == LOG]:
+        return versions
+    with closing(read()) as log:  # a log of another package need not have these
+        is_loose, is_unindexed = getattr(log, "is_loose", bool)(), getattr(log, "is_unindexed", bool)()
+    return [replace(one, is_loose=is_loose, is_unindexed=is_unindexed) if one.part == LOG else one for one in versions]

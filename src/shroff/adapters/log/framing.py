@@ -1,0 +1,111 @@
+"""Records and decisions of small batches, which are rows at first, put into frames."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final
+
+from shroff.adapters.log import event_frames
+from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EventFrame
+from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, DecisionFrame, pack
+from shroff.adapters.log.id_checks import IdChecks
+from shroff.adapters.log.questions import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MAX
+from shroff.streams.log import Batch, Record
+
+MANY_ROWS: Final = 2 * ROWS_KEPT  # of records or decisions: more are of older versions, and should be repacked
+
+
+class RowFraming(IdChecks):
+    """What a writer does about rows."""
+
+    _rows = _event_rows = 0  # of decisions and of records that may be framed, since the log was opened
+
+    @abstractmethod
+    def _transact(self, write: Callable[[], Any]) -> Any:
+        """Write something in a transaction of its own."""
+
+    @abstractmethod
+    def _put_decisions(self, frame: DecisionFrame) -> None:
+        """Write a frame within the open transaction."""
+
+    @abstractmethod
+    def _insert_frames(self, frames: Iterable[EventFrame], records: Sequence[Record]) -> None:
+        """Write frames and the ids of these records within the open transaction."""
+
+    @abstractmethod
+    def _take_out_rows(self, sql: str, first: int, last: int) -> None:
+        """Remove rows within the open transaction."""
+
+    def is_loose(self) -> bool:
+        """Whether many records or decisions are rows."""
+        place = (self.pruned_to(), MANY_ROWS)
+        return any(self._ask(sql, place, "i") for sql in self.wording.many_rows)
+
+    def repack(self) -> Iterator[int]:
+        """Put all records and decisions but the newest into frames, each in a transaction of its own; gives how many.
+
+        Makes the index of ids again first, if it is damaged or of an older version. Cost: 8 µs a decision, 12 a record,
+        3 an id, and what the disk takes. A file does not become smaller; its pages are used again.
+        """
+        if self._has_old_ids or self.ids_lost(0):
+            yield self._transact(self._index_again)
+        parts = ("decisions", self._frame_rows), ("events", partial(self._frame_events, EVENT_FRAME_ROWS))
+        for table, write in parts:
+            for (newest,) in self._ask(self.wording.newest_rows[table], (ROWS_KEPT,), "i"):
+                while (self._oldest_row(table) or NUMBER_MAX) <= newest:
+                    yield self._transact(write)
+
+    def _count_rows(self, batch: Batch) -> None:
+        """Note what of a batch that was stored is rows."""
+        self._rows += len(batch.decisions) if len(batch.decisions) < FRAME_ROWS else 0
+        self._event_rows += len(batch.records) if len(batch.records) < FRAME_ROWS else 0
+
+    def _frame_small_batches(self) -> None:
+        """Put the oldest rows into frames, if there are many by now."""
+        if self._rows >= ROWS_KEPT + FRAME_ROWS:
+            self._rows -= self._transact(self._frame_rows) or self._rows
+        if self._event_rows >= ROWS_KEPT + FRAME_ROWS:
+            self._event_rows -= self._transact(partial(self._frame_events, FRAME_ROWS)) or self._event_rows
+
+    def _oldest_row(self, table: str) -> int | None:
+        ((oldest,),) = self._ask(self.wording.oldest_row[table], (self.pruned_to(),), "I")
+        return None if oldest is None else int(oldest)
+
+    def _frame_rows(self) -> int:
+        """Put the oldest decisions that are rows into a frame; gives how many.
+
+        Raises: StorageError where one is not what it was, and nothing is changed.
+        """
+        rows = self._ask(self.wording.decisions, (0, NUMBER_MAX, FRAME_ROWS), DECISION_SHAPE)
+        if not rows:
+            return 0
+        ((next_frame,),) = self._ask(self.wording.next_frame, (rows[0][0],), "I")
+        names = self._names(rows[0][0] - 1, rows[-1][0])
+        found = [self._decision(row, names) for row in rows if next_frame is None or row[0] < next_frame]
+        frame = pack(found)
+        if self._unpacked(frame) != [(one.seq, one.outcome, one.receipt, one.document) for one in found]:
+            raise self._damaged(f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame")
+        self._put_decisions(frame)
+        self._take_out_rows(self.wording.framed_rows["decisions"], frame.first, frame.seq)
+        return len(found)
+
+    def _frame_events(self, count: int) -> int:
+        """Put the oldest records that are rows, so many at most, into a frame; gives how many.
+
+        Raises: StorageError where one is not what it was, and nothing is changed.
+        """
+        oldest = self._oldest_row("events")
+        if oldest is None:
+            return 0
+        stop, _ = self._stretch(oldest - 1, oldest - 1 + count)
+        rows = self._ask(self.wording.read, (oldest - 1, stop, count), EVENT_SHAPE)
+        found = list(map(self._record, rows))
+        last = found[-1].seq
+        frame = event_frames.pack(found, self._chains(last, last).get(last))
+        if [one.seq for one in found] != list(range(oldest, last + 1)) or self._records(frame) != found:
+            raise self._damaged(f"the records at sequence numbers {oldest} to {last} do not fit a frame")
+        self._take_out_rows(self.wording.framed_rows["events"], oldest, last)
+        self._insert_frames([frame], found)
+        return len(found)
