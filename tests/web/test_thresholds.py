@@ -41,7 +41,7 @@ def bank(tmp_path: Path) -> Path:
         "fold": pa.array(np.repeat([0, 1], 200), pa.int32()),
         "day": np.sort(random.integers(0, 20, 400)),
         "key": np.full(400, -1),
-        "score": np.clip(random.random(400) * 0.7 + 0.3 * frauds, 0, 1).round(3),
+        "score": np.clip((random.random(400) * 0.7 + 0.3 * frauds).round(3) - 3e-5, 0, 1),  # four places are above it
         "fraud": frauds,
         "amount_minor": random.integers(1_000, 20_000, 400),
         "rules": pa.array(["approve"] * 400),
@@ -203,6 +203,19 @@ def test_cut_offs_are_applied_with_a_reason_as_who_asks(bank):
             ("ann", {}, {**after, "model": "m-1", "reason": "two more analysts"}),
             ("ann", after, {"review_at": "0.3", "model": "m-1", "reason": "none <b>"}),
         ]
+
+    run(bank, steps)
+
+
+def test_recommended_cut_offs_that_were_applied_are_not_advised_against_for_their_four_places(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        best = await browser.get(f"/thresholds?{WHICH}")
+        assert b"Best: " in best.body
+        cuts = dict(re.findall(r"(\w+_at)=([0-9.]+)", used(best)))
+        done = await send(browser, tag=hidden(await browser.get(used(best)), "tag"), reason="as advised", **cuts)
+        page = (await browser.get(done.headers["location"])).body.decode()
+        assert "The active cut-offs cost least" in page
+        assert "Use these cut-offs" not in page
 
     run(bank, steps)
 

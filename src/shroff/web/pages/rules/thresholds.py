@@ -267,9 +267,15 @@ def shown_of(look: Look, which: Mapping[str, str]) -> Shown:
         (declared.review_at, declared.decline_at),
         _use_path({**which, **moved}, (chosen.review_at, chosen.decline_at)),
         tried is not None,
-        None if now is None else now.cost - chosen.cost,
+        None if now is None else 0.0 if tried is None and _is_written(best, declared) else now.cost - chosen.cost,
         moved,
     )
+
+
+def _is_written(point: Point, declared: Terms) -> bool:
+    """Whether policy.yaml has these cut-offs, as people read and apply them."""
+    pairs = (point.review_at, declared.review_at), (point.decline_at, declared.decline_at)
+    return all(one == other or (one and other and short(one) == short(other)) for one, other in pairs)
 
 
 def in_force(found: Cutoffs) -> Point | None:
