@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from shroff.adapters.log import sqlite_statements as statements
+from shroff.adapters.log.ids.entries import digests_of
+from shroff.adapters.log.ids.memory import Filters, filter_of
 from shroff.adapters.log.ids.runs import IdRuns
 from shroff.adapters.log.ids.sqlite_tables import SqliteIdTables
 from shroff.adapters.log.rows import id_digest, ids_by_type, places_by_type
@@ -270,6 +272,19 @@ def test_a_list_that_is_changed_is_looked_for_as_it_is_then():
         assert runs.writer.places("payment", ids) == {"p-1": 1}
         ids[0] = "p-2"
         assert runs.writer.places("payment", ids) == {}
+
+
+def test_each_of_many_filters_names_its_run():
+    with small_runs(FILTER_WORDS=1 << 12, _BESIDE=2):
+        digests, filters = digests_of("payment", map(str, range(15))), Filters()
+        for run in range(1, 14):
+            filters.add(run, filter_of(digests[run : run + 1]))
+        filters.drop([3, 9, 12])
+        filters.add(14, filter_of(digests[14:]))
+        rows, runs = filters.naming(digests)
+        left = [run for run in range(1, 15) if run not in {3, 9, 12}]
+        assert sorted(zip(rows.tolist(), runs.tolist(), strict=True)) == [(run, run) for run in left]
+        assert all((filters.of(run) == filter_of(digests[run : run + 1])).all() for run in left)
 
 
 def test_of_each_part_only_the_wanted_entries_are_kept():
