@@ -102,6 +102,8 @@ class Definitions:
     scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
     calls: Mapping[str, Call] = field(default_factory=dict)  # of earlier services, by path
     look_ups: LookUps = field(default_factory=LookUps)
+    # What was worked out of all this and never changes, so that it is worked out once.
+    worked_out: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def policy(self, event: str) -> Policy:
         return self.policies.get(event, Policy())
@@ -435,11 +437,19 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
-def computed_of(definitions: Definitions, also: str | None = None) -> list[Computed]:
+def computed_of(definitions: Definitions, also: str | None = None) -> Sequence[Computed]:
     """The computation of a project: features where they are decided or asked for, then the rules.
 
     With `also`, features at that event type too, though it is not decided.
     """
+    name = f"computed {also or ''}"
+    if name not in definitions.worked_out:
+        definitions.worked_out[name] = _computed_of(definitions, also)
+    found: Sequence[Computed] = definitions.worked_out[name]
+    return found
+
+
+def _computed_of(definitions: Definitions, also: str | None) -> Sequence[Computed]:
     features = definitions.features
     decided = frozenset(definitions.events.decided) | ({also} if also else set())
     wanted: dict[str, set[str]] = {name: set(decided & feature.events) for name, feature in features.items()}

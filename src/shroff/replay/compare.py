@@ -18,7 +18,17 @@ from shroff.language.values import Value
 from shroff.log.active_files import kept_definitions
 from shroff.log.adopting import carried, means_the_same
 from shroff.log.history import Control
-from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of, placed_batches, take
+from shroff.log.state.fold import (
+    Folded,
+    Progress,
+    empty,
+    empty_for_past,
+    fold,
+    lateness_of,
+    placed_batches,
+    take,
+    take_past,
+)
 from shroff.models.in_force import FILE
 from shroff.project.definitions import Definitions, computed_of, load_definitions
 from shroff.project.read_once import ReadOnce
@@ -429,10 +439,9 @@ def replay(
 
 def _folded(log: LogReader, definitions: Definitions, seq: int, records: Sequence[Record]) -> Folded:
     """The state before a place, of these records alone."""
-    folded = empty(definitions, lateness_of(log, definitions))
+    folded = empty_for_past(definitions, lateness_of(log, definitions))
+    take_past(folded, records)
     folded.seq = seq - 1
-    if placed := [one for record in records if (one := take(record, folded, {})) is not None]:
-        folded.engine.step(placed)
     return folded
 
 

@@ -78,27 +78,11 @@ def digits_behind(texts: NDArray[np.uint8], ends: Words, digests: NDArray[np.uin
 def some_rows(columns: NDArray[np.uint8], ends: Words, pieces: Words, wanted: Sequence[int]) -> NDArray[np.uint8]:
     """As `by_rows`, but nothing is written where the texts of other rows stand.
 
-    Cost: 0.1 ns a byte, and 50 µs for each text. A byte that ends no piece is not looked at by itself.
+    Cost: 0.15 ns a byte for each wanted text. A byte that ends no piece is not looked at by itself.
     """
-    rows, begins = np.empty_like(columns), _begins(ends)
-    sizes, text = ends - begins, columns.data
-    for count in sorted({int(pieces[row]) for row in wanted}):
-        alike, before = np.flatnonzero(pieces == count), int(sizes[pieces < count].sum())
-        mine = np.searchsorted(alike, [row for row in wanted if pieces[row] == count])
-        asked = np.unique(np.concatenate([np.zeros(1, np.int64), mine, mine + 1]))
-        column = np.arange(count - 1)[:, np.newaxis] * len(alike)  # of pieces, by the number of its first
-        numbers = np.append(column + asked, (count - 1) * len(alike))
-        edges = np.empty(len(numbers), np.int64)
-        find_edges(columns, before, numbers, edges)
-        starts = edges[:-1].reshape(count - 1, len(asked))
-        for at, place in zip(mine.tolist(), np.searchsorted(asked, mine).tolist(), strict=True):
-            first, last = starts[:, place], starts[:, place + 1]
-            # Last pieces end with their texts, and stand behind all others.
-            start = int(edges[-1] + sizes[alike[:at]].sum() - (first - starts[:, 0]).sum())
-            stop = start + int(sizes[alike[at]] - (last - first).sum())
-            each = [*zip(first.tolist(), last.tolist(), strict=True), (start, stop)]
-            joined = b"".join([text[start:stop] for start, stop in each])
-            rows[begins[alike[at]] : ends[alike[at]]] = np.frombuffer(joined, np.uint8)
+    rows = np.empty_like(columns)
+    for row in wanted:
+        write_row(columns, ends, pieces, row, rows)
     return rows
 
 
@@ -199,25 +183,45 @@ def into_columns(rows: Any, columns: Any, begins: Any, ends: Any, pieces: Any, o
         first = last
 
 
-@native(f"void({_GIVEN}, int64, int64[::1], int64[::1])")
-def find_edges(columns: Any, start: int, numbers: Any, edges: Any) -> None:
-    """Find where so many pieces have ended since `start`; `numbers` ascend."""
-    at, count, found = start, 0, 0
-    while found < len(numbers) and numbers[found] == 0:
-        edges[found] = start
-        found += 1
-    while found < len(numbers) and at < len(columns):
-        stop = min(at + VECTOR_BYTES, len(columns))
-        ends = _count_ends(columns, at) if stop - at == VECTOR_BYTES else VECTOR_BYTES
-        if count + ends < numbers[found]:
-            count, at = count + ends, stop
-        while at < stop:
-            if columns[at] == _COMMA or columns[at] == _COLON:
-                count += 1
-                while found < len(numbers) and numbers[found] == count:
-                    edges[found] = at + 1
-                    found += 1
-            at += 1
+@native(f"void({_GIVEN}, int64[::1], int64[::1], int64, uint8[::1])")
+def write_row(columns: Any, ends: Any, pieces: Any, row: Any, rows: Any) -> None:
+    """Write the text of one row to its place in `rows`."""
+    at, alike, place, before, begin = 0, 0, 0, 0, 0
+    for other in range(len(ends)):
+        size = ends[other] - begin
+        if pieces[other] < pieces[row]:
+            at += size
+        elif pieces[other] == pieces[row]:
+            alike += 1
+            if other < row:
+                place, before = place + 1, before + size
+        begin = ends[other]
+    to = ends[row - 1] if row else 0
+    for _ in range(pieces[row] - 1):
+        for part in range(2):
+            # Pieces of the rows before this one, then of those behind it.
+            left, begin = place if part == 0 else alike - place - 1, at
+            while left > 0 and at < len(columns):
+                found = _count_ends(columns, at) if at + VECTOR_BYTES <= len(columns) else left
+                stop = at + VECTOR_BYTES
+                if found < left:
+                    left, at = left - found, stop
+                while left > 0 and at < min(stop, len(columns)):
+                    left -= (columns[at] == _COMMA) | (columns[at] == _COLON)
+                    at += 1
+            if part == 0:
+                before -= at - begin
+                is_end = False
+                while not is_end and at < len(columns):
+                    byte = columns[at]
+                    rows[to] = byte
+                    is_end = (byte == _COMMA) | (byte == _COLON)
+                    at, to = at + 1, to + 1
+    # Last pieces end with their texts, and stand behind all others.
+    at += before
+    for to_ in range(to, ends[row]):
+        rows[to_] = columns[at]
+        at += 1
 
 
 @native(f"void({_GIVEN}, int64[::1], {_GIVEN}, uint8[::1])")

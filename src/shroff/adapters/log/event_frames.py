@@ -14,10 +14,12 @@ from typing import Any, Final, cast
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shroff.adapters.log.columns import as_lines, places_in
-from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, compress, decompress, of_planes, planes, within
+from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, compress, decompress, planes, within
 from shroff.adapters.log.sums import head_of, line_of
+from shroff.features.kernels.native import native
 from shroff.streams.log import Kind, Record
 from shroff.streams.log_columns import JoinedTexts, RecordColumns
 
@@ -27,6 +29,7 @@ _VERSION: Final = b"\x01"  # of what stands in `EventFrame.data`; every version 
 _APART: Final = 0xFFFF_FFFF  # where an id is that its line does not have
 _NUMBERS: Final = "<u4"  # three for each record: bytes of its line, where its id begins in it, and bytes of its id
 _TIMES: Final = "<i8"  # milliseconds since the record before, and since 1970 for the first
+_BLANK: Final = np.uint8(32)  # between the head of a line and its body
 _KINDS: Final = {b"e": "event", b"l": "label", b"c": "control"}
 
 
@@ -72,48 +75,72 @@ def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
 
     Raises: DamagedFrameError where the frame is not as it was written, or of a version that this program does not know.
     """
-    found = _Content(frame)
     first, last = max(after + 1 - frame.first, 0), min(upto, frame.seq) - frame.first
-    return found.text[int(found.starts[first]) : int(found.ends[last])]
+    text, found = _found(frame, np.unique([first, last]))
+    return text[int(found[0, 1]) : int(found[-1, 3])]
 
 
 def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | None = None) -> Iterator[Record]:
     """The records in order; with `places`, which are in order, those at one of them, with `kind` those of this kind.
 
-    Cost: 0.4 ms, and 1.5 µs for each that is given.
+    Cost: 0.2 ms, and 1.5 µs for each that is given.
 
     Raises: DamagedFrameError where the frame is not as it was written, or of a version that this program does not know.
     """
-    found = _Content(frame)
-    rows = found.rows
+    wanted = range(frame.first, frame.seq + 1) if places is None else within(places, frame.first, frame.seq)
+    seqs = np.array(wanted, np.int64)
+    text, found = _found(frame, seqs - frame.first)
     if kind is not None:
-        rows = rows[np.frombuffer(found.text, np.uint8)[found.starts] == ord(kind[0])]
-    if places is not None:
-        rows = np.array(within(places, frame.first, frame.seq), np.int64) - frame.first
-    columns = (found.rows + frame.first, found.times, found.starts, found.ends, found.id_starts, found.id_ends)
-    for seq, time_ms, start, end, id_start, id_end in zip(*(one[rows].tolist() for one in columns), strict=True):
-        body = found.text.index(b" ", start, end) + 1
-        head, type_, is_decided = _head(found.text[start:body])
-        id_ = found.text[id_start:id_end].decode()
-        yield Record(seq, head, type_, id_, time_ms, found.text[body : end - 1], is_decided)
+        chosen = np.frombuffer(text, np.uint8)[found[:, 1]] == ord(kind[0])
+        seqs, found = seqs[chosen], found[chosen]
+    for seq, (time_ms, start, body, end, id_start, id_end) in zip(seqs.tolist(), found.tolist(), strict=True):
+        head, type_, is_decided = _head(text[start:body])
+        yield Record(seq, head, type_, text[id_start:id_end].decode(), time_ms, text[body : end - 1], is_decided)
 
 
-class _Content:
-    """What a frame holds: the text, and for each record its time and where its line and its id begin and end."""
+def _found(frame: EventFrame, rows: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64]]:
+    """The text of a frame, and what `find_records` finds of these rows."""
+    if frame.crc != _sum(frame) or frame.data[:1] != _VERSION:
+        raise DamagedFrameError
+    text, count = decompress(frame.data[1:]), frame.seq - frame.first + 1
+    if len(text) < 20 * count:
+        raise DamagedFrameError
+    found = np.empty((len(rows), 6), np.int64)
+    find_records(np.frombuffer(text, np.uint8), count, rows, found)
+    return text, found
 
-    def __init__(self, frame: EventFrame) -> None:
-        if frame.crc != _sum(frame) or frame.data[:1] != _VERSION:
-            raise DamagedFrameError
-        self.text = decompress(frame.data[1:])
-        count = frame.seq - frame.first + 1
-        sizes, found, lengths = of_planes(self.text, _NUMBERS, count, 0, 3)
-        self.rows, self.times = np.arange(count), np.cumsum(of_planes(self.text, _TIMES, count, 12 * count)[0])
-        is_apart, begin = found == _APART, 20 * count
-        apart = begin + np.cumsum(np.where(is_apart, lengths, 0))  # where each such id ends
-        self.ends = int(apart[-1]) + np.cumsum(sizes)
-        self.starts = self.ends - sizes
-        self.id_starts = np.where(is_apart, apart - lengths, self.starts + found)
-        self.id_ends = self.id_starts + lengths
+
+@native("void(Array(uint8, 1, 'C', readonly=True), int64, int64[::1], int64[:, ::1])")
+def find_records(text: Any, count: Any, rows: Any, found: Any) -> None:
+    """Find the time of each of the rows, which ascend, and where in the text it is.
+
+    That is where its line begins, its body, and where both end; and where its id begins and ends.
+    """
+    at, apart = 20 * count, 20 * count
+    for row in range(count):
+        if text[4 * count + row] & text[5 * count + row] & text[6 * count + row] & text[7 * count + row] == 255:
+            for byte in range(4):
+                at += np.int64(text[(8 + byte) * count + row]) << (8 * byte)
+    time_ms, number = np.int64(0), 0
+    for row in range(count):
+        size, place, length = np.int64(0), np.int64(0), np.int64(0)
+        for byte in range(4):
+            size |= np.int64(text[byte * count + row]) << (8 * byte)
+            place |= np.int64(text[(4 + byte) * count + row]) << (8 * byte)
+            length |= np.int64(text[(8 + byte) * count + row]) << (8 * byte)
+        for byte in range(8):
+            time_ms += np.int64(text[(12 + byte) * count + row]) << (8 * byte)
+        id_start = apart if place == _APART else at + place
+        while number < len(rows) and rows[number] == row:
+            body = at
+            while body < len(text) and text[body] != _BLANK:
+                body += 1
+            found[number, 0], found[number, 1], found[number, 2] = time_ms, at, body + 1
+            found[number, 3], found[number, 4], found[number, 5] = at + size, id_start, id_start + length
+            number += 1
+        at += size
+        if place == _APART:
+            apart += length
 
 
 def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[tuple[EventFrame, memoryview]]:
@@ -137,7 +164,7 @@ def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[tuple[Ev
         passed, text = np.diff(times[start:end], prepend=0).astype(_TIMES), lines[start:end].data.data
         parts: list[Any] = [*(planes(each[start:end]) for each in numbers), planes(passed), *apart, text]
         labels, controls = (kinds[start:end].count(kind) for kind in ("label", "control"))
-        data = _VERSION + compress(b"".join(parts))
+        data = _VERSION + compress(b"".join(parts), is_covered=True)
         yield EventFrame(first_seq + end - 1, first_seq + start, labels, controls, None, 0, data), text
 
 

@@ -207,7 +207,7 @@ class FrameQuestions(IdQuestions):
     def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
         found = super()._names(after, upto)
         for frame in self._frames_with(self.wording.event_frames, after, upto):
-            found |= {record.seq: (record.type, record.id) for record in self._records(frame, None, "event")}
+            found |= {one.seq: (one.type, one.id) for one in self._records(frame, range(after + 1, upto + 1), "event")}
         return found
 
     def _chains(self, *places: int) -> dict[int, int | None]:
@@ -222,7 +222,7 @@ class FrameQuestions(IdQuestions):
         for frame in self._frames_with(self.wording.event_frames, after, upto, limit):
             if frame.first > after + len(found) + 1:
                 break
-            found += [record for record in self._records(frame) if after < record.seq <= upto]
+            found += self._records(frame, range(after + 1, upto + 1))
         return found
 
     def _stretch(self, after: int, end: int) -> tuple[int, bool]:

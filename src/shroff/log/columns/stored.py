@@ -8,7 +8,7 @@ ways give the same values, and the same errors.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -128,12 +128,12 @@ def check_unread(piece: LogPiece) -> None:
             frame.columns.check_unread()
 
 
-def _check_letters(lines: bytes, after: int) -> None:
+def _check_letters(lines: bytes, seqs: Words) -> None:
     """Raises: StorageError where text is none."""
     try:
         lines.decode()
     except UnicodeDecodeError as error:
-        place = after + 1 + lines[: error.start].count(b"\n")
+        place = seqs[lines[: error.start].count(b"\n")]
         raise damaged(f"the record at sequence number {place}", "it is not UTF-8") from None
 
 
@@ -165,19 +165,29 @@ class LineReader:
         self._coders: dict[tuple[str, str], Coder] = {}
 
     def piece(self, lines: bytes, after: int) -> LogPiece:
-        if not lines.isascii():
-            _check_letters(lines, after)
+        return self._piece(lines, after)
+
+    def piece_of(self, records: Sequence[Record]) -> LogPiece:
+        """Records from anywhere in the log, as if they followed each other."""
+        lines = [b"%s%d%s %s\n" % (one.kind[:1].encode(), one.decided, one.type.encode(), one.body) for one in records]
+        seqs = np.array([one.seq for one in records], np.int64)
+        return self._piece(b"".join(lines), records[0].seq - 1, seqs)
+
+    def _piece(self, lines: bytes, after: int, seqs: Words | None = None) -> LogPiece:
         data = np.frombuffer(bytearray(lines), np.uint8)
         ends = np.flatnonzero(data == LINE_END)
         size = len(ends)
+        seqs = np.arange(after + 1, after + 1 + size) if seqs is None else seqs
+        if not lines.isascii():
+            _check_letters(lines, seqs)
         types, bodies, decided = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.uint8)
         sort_out(data, ends, *self._names, types, decided, bodies)
         frames: dict[str, Frame] = {}
         for number, type_ in enumerate(self._types):
             rows = np.flatnonzero(types == number)
             if len(rows):
-                frames[type_.name] = self._frame(type_, data, rows, bodies[rows], ends[rows], after)
-        labels = self._labels(lines, np.flatnonzero(types == len(self._types)), bodies, ends, after)
+                frames[type_.name] = self._frame(type_, data, rows, bodies[rows], ends[rows], seqs)
+        labels = self._labels(lines, np.flatnonzero(types == len(self._types)), bodies, ends, seqs)
         if labels:
             events = self._definitions.events
             rows = np.array([row for row, _ in labels], np.int64)
@@ -185,17 +195,19 @@ class LineReader:
             frames["label"] = Frame(events.label, mine, rows, events, self._definitions.reference)
         return LogPiece(after, size, frames, decided.view(np.bool_), labels)
 
-    def _frame(self, type_: EventType, data: Bytes, rows: Words, begins: Words, ends: Words, after: int) -> ColumnFrame:
-        columns = _BodyColumns(self, type_, data, begins, ends, rows + after + 1)
+    def _frame(
+        self, type_: EventType, data: Bytes, rows: Words, begins: Words, ends: Words, seqs: Words
+    ) -> ColumnFrame:
+        columns = _BodyColumns(self, type_, data, begins, ends, seqs[rows])
         times = columns.column(type_.time_field).values
         return ColumnFrame(type_, columns, times, rows, self._definitions.events, self._definitions.reference)
 
     def _labels(
-        self, lines: bytes, rows: Words, bodies: Words, ends: Words, after: int
+        self, lines: bytes, rows: Words, bodies: Words, ends: Words, seqs: Words
     ) -> tuple[tuple[int, LabelEvent], ...]:
         found = []
         for row, begin, end in zip(rows.tolist(), bodies[rows].tolist(), ends[rows].tolist(), strict=True):
-            record = Record(after + row + 1, "label", "label", "", 0, lines[begin:end], decided=False)
+            record = Record(int(seqs[row]), "label", "label", "", 0, lines[begin:end], decided=False)
             label = self._records.decode(record)
             if isinstance(label, LabelEvent):  # None where the labelled type is no longer declared
                 found.append((row, label))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,7 +13,10 @@ from shroff.engine.step import Engine, Placed
 from shroff.errors import PrunedError
 from shroff.events.event import time_text
 from shroff.events.labels import LabelEvent, VerdictInForce
+from shroff.features.frames import frames_of
 from shroff.features.key_texts import Hits
+from shroff.features.online.engine import Online
+from shroff.features.plan import make_plan
 from shroff.language.expression import Aggregate, ItemFeature, Node, aggregates, walk
 from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from shroff.log.columns.stored import LogPiece
 
 BY_COLUMNS: Final = 16_384  # places: fewer are folded one by one sooner than what reads columns is loaded
+BY_LOADED_COLUMNS: Final = 1_024  # the same where that is loaded
+_READER: Final = "shroff.log.columns.stored"
 Progress = Callable[[int], None]
 FIRST: Final = 4_096  # places of the first piece, since nobody knows how long their lines are
 MOST: Final = 1 << 15
@@ -51,6 +57,16 @@ class Folded:
 def empty(definitions: Definitions, lateness_ms: int | None = None) -> Folded:
     """State before the first place of a log whose events are at most so late; by default as the version says."""
     engine = Engine(definitions, lateness_ms)
+    return Folded(engine, Records(definitions.events, definitions.settings.money_places), Control())
+
+
+def empty_for_past(definitions: Definitions, lateness_ms: int) -> Folded:
+    """The same where rules never change: all such states of one version share its plan."""
+    plan = definitions.worked_out.get("plan")
+    if plan is None:
+        plan = definitions.worked_out["plan"] = make_plan(computed_of(definitions))
+    online = Online(definitions.events, (), definitions.reference, lateness_ms, plan)
+    engine = Engine(definitions, lateness_ms, online)
     return Folded(engine, Records(definitions.events, definitions.settings.money_places), Control())
 
 
@@ -97,6 +113,21 @@ def fold(
     except PrunedError as error:
         raise lacking(error, log, definitions) from error
     return folded
+
+
+def take_past(folded: Folded, records: Sequence[Record]) -> None:
+    """Move state on by records from anywhere in the log, in its order, which had no hits."""
+    definitions = folded.engine.definitions
+    if len(records) >= (BY_LOADED_COLUMNS if _READER in sys.modules else BY_COLUMNS):
+        from shroff.log.columns.stored import LineReader
+
+        piece = LineReader(definitions).piece_of(records)
+        folded.engine.pass_over(piece.frames, piece.size, {})
+        _note(piece, folded)
+    elif events := [one.event for record in records if (one := take(record, folded, {})) is not None]:
+        frames = frames_of(events, definitions.events, definitions.reference)
+        folded.engine.pass_over(frames, len(events), {})
+    folded.engine.passed()
 
 
 def placed_batches(
