@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 BY_COLUMNS: Final = 16_384  # places: fewer are folded one by one sooner than what reads columns is loaded
 BY_LOADED_COLUMNS: Final = 1_024  # the same where that is loaded
-_READER: Final = "shroff.log.columns.stored"
+COLUMN_READER: Final = "shroff.log.columns.stored"
 Progress = Callable[[int], None]
 FIRST: Final = 4_096  # places of the first piece, since nobody knows how long their lines are
 MOST: Final = 1 << 15
@@ -118,7 +118,7 @@ def fold(
 def take_past(folded: Folded, records: Sequence[Record]) -> None:
     """Move state on by records from anywhere in the log, in its order, which had no hits."""
     definitions = folded.engine.definitions
-    if len(records) >= (BY_LOADED_COLUMNS if _READER in sys.modules else BY_COLUMNS):
+    if len(records) >= (BY_LOADED_COLUMNS if COLUMN_READER in sys.modules else BY_COLUMNS):
         from shroff.log.columns.stored import LineReader
 
         piece = LineReader(definitions).piece_of(records)

@@ -10,12 +10,14 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
+from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
 from shroff.cases import reading
 from shroff.cases.filters import queue_of
 from shroff.errors import ShroffError
+from shroff.log.state.fold import COLUMN_READER
 from shroff.monitoring.pulse import BLOCK, LOOKED_BACK
 from shroff.runtime.logs import failure
 from shroff.training.cutoffs import WhatIf
@@ -64,6 +66,7 @@ def steps(service: Service) -> Iterator[Step]:
     yield partial(ask_ahead, service, _newest)
     yield from (partial(environment().get_template, name) for name in templates if name not in FIRST_TEMPLATES)
     yield service.health.look
+    yield partial(import_module, COLUMN_READER)  # a replay that reads many records uses it if it is there
     if service.is_ready and service.work.seq <= HEAVY_MAX:  # neither where it stands by: nobody looks there
         yield partial(service.label_board.look, None)
         yield partial(service.weighings.look, "", "", WhatIf())
