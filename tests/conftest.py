@@ -17,7 +17,7 @@ from hypothesis.internal.conjecture import providers
 
 from shroff.runtime.process_wide import calm_libraries
 from tests.recovery.faults_table import SEED, Row, seed, table
-from tests.support import forks, servers, timing
+from tests.support import forks, pages, servers, timing
 from tests.support.effort import IS_LONG, examples
 from tests.support.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, pubsub, redis, registry, s3, server
 
@@ -84,6 +84,7 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.enable()
         gc.set_threshold(*SELDOM)
+        pages.gather()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import astuple
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import NoReturn
 
@@ -32,10 +33,13 @@ from shroff.notices.raising import KIND
 from shroff.notices.store import NoticeStore
 from shroff.streams.log import Record
 from shroff.worker import ingest
+from tests.support import pages
 
 Contents = dict[str, list[tuple[object, ...]]]
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 BATCH_SIZE = 64
+GATHERED = 20  # forks between two looks for memory that came in small pages
+_forks = count()
 
 TOLD = "notice:analysts"  # the kind of what the notice below keeps
 
@@ -139,6 +143,8 @@ def forked(work: Callable[[], object], *, after_s: float | None = None) -> int:
 
     The child changes its own copy of the program as it likes.
     """
+    if next(_forks) % GATHERED == 0:
+        pages.gather()
     with warnings.catch_warnings():
         # From Python 3.12 on, for threads such as those of pytest-xdist; the child uses nothing that they may hold.
         warnings.simplefilter("ignore", DeprecationWarning)

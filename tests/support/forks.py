@@ -32,6 +32,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from tests.support import pages
+
 if TYPE_CHECKING:
     from shroff.errors import Problem
     from shroff.language.yaml.text import Node
@@ -140,6 +142,7 @@ def main(folder: Path) -> None:
     _load()
     gc.collect()
     gc.freeze()
+    pages.gather()
     _serve(listening, os.pidfd_open(int(os.environ[OWNER])), folder / SPENT)
 
 
