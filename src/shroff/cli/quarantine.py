@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SHOWN_MAX = 50  # entries that a list shows to people; --json has all
 REASON_MAX = 140  # characters of a reason in a list; 'show' and --json have all of it
+WORD_MAX = 10  # characters of a word that are left out where the end of a reason would begin inside of it
 _WITHHELD: Final = "its bytes are not shown, since they may hold values of personal fields: add --personal"
 
 
@@ -159,6 +160,11 @@ def _reason(entry: Refused, fixed_by: str | None) -> str:
 
 
 def _short(reason: str) -> str:
-    """A reason on one line; of a long one the beginning, which names the field, and the end, which has what to do."""
+    """A reason on one line; of a long one the beginning, which names the field, and the end, which has what to do.
+
+    >>> _short(80 * "x " + "commas " + 66 * "y").partition("…")[2].rstrip("y")
+    ' '
+    """
     line = one_line(reason)
-    return line if len(line) <= REASON_MAX else f"{cut(line, REASON_MAX // 2)} {line[-REASON_MAX // 2 :].lstrip()}"
+    begin, end = cut(line, REASON_MAX // 2), line[-REASON_MAX // 2 :]
+    return line if len(line) <= REASON_MAX else f"{begin} {end[end.find(' ', 0, WORD_MAX) + 1 :].lstrip()}"
