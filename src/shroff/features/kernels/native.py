@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -322,6 +323,7 @@ def _machine() -> Any:
     return target.create_target_machine(cpu=cpu, features=features, opt=3, codemodel="jitdefault", jit=True)
 
 
+@cache
 def _made_for() -> str:
     """What code is made for and by: another processor or compiler makes its own."""
     import llvmlite.binding as llvm

@@ -39,7 +39,7 @@ class TextCodes:
         if code_texts(hashes, self._slots, self._numbers, len(known), codes, is_new) > len(known):
             new = texts(is_new.nonzero()[0])
             known.extend(new)
-            self.size += sum(len(text) for text in new if text) + BESIDE * len(new)
+            self.size += sum(map(len, filter(None, new))) + BESIDE * len(new)
         return codes
 
 
