@@ -137,7 +137,7 @@ class CaseChanging(CaseLooking):
     def _run_all(self, statement: _Statement, rows: Sequence[Sequence[Any]]) -> None:
         """Run a statement for each of these rows; for none it is not run at all.
 
-        By the driver alone: SQLAlchemy takes 25 µs to look at a row that it is given by names.
+        By the driver alone: SQLAlchemy takes tens of microseconds to look at a row that it is given by names.
         """
         if not rows:
             return
