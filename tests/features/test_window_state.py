@@ -6,6 +6,7 @@ import math
 import struct
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 
 from shroff.errors import StateError
 from shroff.features.kernels import windows
+from shroff.features.online import window_state
 from shroff.features.online.window_state import HistoryPlan, Query, Series, WindowState
+from shroff.runtime.process_wide import mapped
 
 MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
 CODES = Series(order=True, ends=True, values=True)
@@ -281,16 +284,38 @@ def test_a_restored_history_goes_on_as_the_first_and_apart_from_it():
     assert feed(second, [(4, None)]) == [[118], [100], [4]]
 
 
-def test_a_restored_history_takes_over_an_array_of_its_own_and_grows():
+@pytest.mark.parametrize("is_looked_at", [False, True])
+def test_a_restored_history_takes_over_mapped_memory_and_grows(is_looked_at: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(window_state, "MAPPED_WORDS", 1 << 14)
     first, second = (history(Query("sum", 0, length_ms=1_000_000)) for _ in range(2))
     feed(first, [(time, 1) for time in range(1_000)])
-    words = np.frombuffer(first.snapshot(), np.int64).copy()
-    address = words.ctypes.data
-    second.restore(memoryview(words).cast("B"))
+    saved = first.snapshot()
+    memory = mapped(len(saved) + 16_000)
+    memory[: len(saved)] = saved
+    second.restore(memoryview(memory)[: len(saved)])
+    address = second.heap.ctypes.data
 
-    assert second.heap.ctypes.data == address
-    del words
-    assert feed(second, [(time, 1) for time in range(1_000, 9_000)])[0][-1] == 8_999
+    assert feed(second, [(1_000, 1)]) == [[1_000]]
+    assert second.heap.ctypes.data == address, "there was room behind it"
+    with memoryview(memory) if is_looked_at else nullcontext():  # then it stays where it is, and a copy grows
+        assert feed(second, [(time, 1) for time in range(1_001, 30_000)])[0][-1] == 29_999
+    assert (len(memory) == second.heap.nbytes) != is_looked_at
+
+
+def test_a_snapshot_has_no_room_that_nobody_uses_and_goes_on_as_the_first():
+    queries = [Query(name, 0, length_ms=50) for name in ("sum", "max", "distinct", "last")]
+    first, second = history(*queries, Query("min", 0)), history(*queries, Query("min", 0))
+    for key in range(40):  # each grows, is trimmed, and lets another have its blocks
+        feed(first, [(time, 300 - time) for time in range(200)], key=key, watermark_ms=0)
+    first.sweep(40, LATENESS_MS + 190)
+    first.clear(39)
+    second.restore(first.snapshot())
+
+    assert second.cells == first.cells
+    assert second.memory_bytes < first.memory_bytes * 0.6
+    for key in (39, *range(40)):
+        rows = [(185 + 3 * number, 200 - number) for number in range(60)]
+        assert feed(second, rows, key=key) == feed(first, rows, key=key)
 
 
 @pytest.mark.parametrize(

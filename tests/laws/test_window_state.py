@@ -74,6 +74,7 @@ def tight_heap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heaps that have to grow by a few words at almost every request."""
     monkeypatch.setattr(window_state, "FIRST_WORDS", 1)
     monkeypatch.setattr(window_state, "GROWTH_PART", 1 << 40)
+    monkeypatch.setattr(window_state, "MAPPED_WORDS", 1 << 10)  # some of them in mapped memory
 
 
 @settings(LAW, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

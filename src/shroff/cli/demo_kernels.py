@@ -45,6 +45,7 @@ NATIVE: Final = (
 OTHERS: Final = (
     "shroff.features.kernels.windows:run tend",
     "shroff.features.kernels.rules:run_rule",
+    "shroff.features.kernels.compact:compact",
     "shroff.features.batch.backfill_kernels:find_keys find_late_rows number_keys",
     "shroff.features.batch.backfill_values:rank_values",
     "shroff.log.columns.ids:ascend code_integers take_events take_times",

@@ -25,6 +25,7 @@ import msgspec
 
 from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StateError, StorageError
+from shroff.runtime.process_wide import mapped
 from shroff.runtime.whole_files import whole_file
 
 FORMAT: Final = 2  # of the file; readers pass over every other
@@ -33,6 +34,7 @@ SUFFIX: Final = ".snapshot"
 STEPS: Final = ("begin", "half written", "written", "synced", "renamed", "done")
 _MAGIC: Final = b"SHROFFSN" + FORMAT.to_bytes(4, "little")
 _HASH_BYTES: Final = 32
+ROOM_PART: Final = 4  # behind what is taken over there is a quarter more, which takes memory once it is written to
 _PIECE_BYTES: Final = 1 << 22
 _THREADS: Final = 2  # more would wait for memory
 _DAMAGED: Final = "its checksum does not fit"
@@ -72,7 +74,7 @@ class Snapshots:
         found = [path for path in self.folder.glob(f"*{SUFFIX}") if path.stem.isascii() and path.stem.isdigit()]
         return sorted(found, key=lambda path: int(path.stem), reverse=True)
 
-    def write(self, header: Header, parts: Iterable[bytes]) -> Path:
+    def write(self, header: Header, parts: Iterable[Part]) -> Path:
         """Save state, durable on return, and remove all but the newest up to its place.
 
         Raises: StorageError where the disk is full, read-only or failing; those before it are there then.
@@ -98,10 +100,10 @@ class Snapshots:
         self._on_step("done")
         return target
 
-    def _fill(self, file: BinaryIO, header: Header, parts: Iterable[bytes]) -> None:
+    def _fill(self, file: BinaryIO, header: Header, parts: Iterable[Part]) -> None:
         digest, pieces, left = sha256(), sha256(), _PIECE_BYTES
 
-        def put(data: bytes) -> None:
+        def put(data: Part) -> None:
             nonlocal digest, left
             file.write(data)
             rest = memoryview(data)
@@ -113,7 +115,7 @@ class Snapshots:
             left -= len(rest)
 
         put(_MAGIC)
-        for part in chain([msgspec.msgpack.encode(header)], parts):
+        for part in chain[Part]([msgspec.msgpack.encode(header)], parts):
             put(len(part).to_bytes(8, "little"))
             put(part)
             file.flush()
@@ -140,7 +142,7 @@ class Snapshots:
         return None if found is None else found[0]
 
     def read(self, path: Path, layout: str | None = None) -> tuple[Header, list[Part]] | None:
-        """The same, and the parts of a snapshot of this layout, each an array of its own; no parts of another.
+        """The same, and the parts of a snapshot of this layout, each in memory of its own; no parts of another.
 
         Raises: as `check`. Cost: one pass, by two threads.
         """
@@ -202,12 +204,10 @@ class _Body:
         return found.digest()
 
     def _lay_out(self, length: int) -> memoryview:
-        """Room for the next bytes, an array of their own."""
-        import numpy as np  # most commands read no snapshot
-
+        """Room for the next bytes, at the start of memory of their own."""
         if length > self.end - self.at:
             raise StateError(_DAMAGED)
-        room = np.empty(-(-length // 8), np.int64).data.cast("B")[:length] if length else memoryview(b"")
+        room = memoryview(mapped(length + length // ROOM_PART))[:length]
         rest = room
         while len(rest):
             if self.at % _PIECE_BYTES == 0:

@@ -205,7 +205,7 @@ class Online:
         groups = [repr((group.key, group.group.aggregates, sorted(group.group.asked_at))) for group in self.groups]
         return sha256("\n".join([sys.byteorder, repr(VERSION), repr(self._lateness_ms), *groups]).encode()).hexdigest()
 
-    def state(self) -> Iterator[bytes]:
+    def state(self) -> Iterator[bytes | memoryview]:
         """All running state in parts, for `restore`. Use them before the next batch.
 
         Cost: a copy of one part at a time, so a large state is never there twice.

@@ -114,7 +114,7 @@ class GroupState:
             elif self.history is not None:
                 self.history.clear(code)
 
-    def state(self) -> bytes:
+    def state(self) -> bytes | memoryview:
         """The history, to be given to `restore`. Key codes are not its own."""
         if self.look is not None:
             return self.look.snapshot()

@@ -6,10 +6,12 @@ become arrays of numbers for kernels that are compiled once for all plans.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from shroff.errors import StateError
 from shroff.features.kernels import layout
 from shroff.features.programs.compiler import Program
 from shroff.language.aggregates import AGGREGATES, State
+from shroff.runtime.process_wide import mapped
 
 # Kernels know a function by its number, which has its name.
 FUNCTIONS: Final[dict[str, int]] = {name: getattr(layout, name.upper()) for name in AGGREGATES}
@@ -34,6 +37,7 @@ NEEDS: Final[dict[State, tuple[str, ...]]] = {  # what a series keeps for an agg
 LENGTH_MS_MAX = 1 << 59  # so that differences of times stay in 64 bits
 FIRST_WORDS = 1 << 12
 GROWTH_PART = 4  # a heap grows by a quarter
+MAPPED_WORDS = 1 << 19  # from so many on it is in mapped memory
 
 Answers: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint8]]
 """Results and whether they are there, each of one row per query or look and one column per event."""
@@ -130,12 +134,15 @@ class WindowState:
         check_plan(plan)
         self.plan = plan
         self._heap = blank_heap(plan, lateness_ms)
+        self._mapped: mmap.mmap | None = None  # the memory of the heap, where it was mapped
         self._answers = len(plan.all_queries)
         # Compiling or loading the kernel takes up to seconds, which a mere import must not.
         from shroff.features.kernels import windows as kernel
+        from shroff.features.kernels.compact import compact
 
         self._run: Callable[..., int] = kernel.run
         self._tend: Callable[..., Any] = kernel.tend
+        self._compact: Callable[..., Any] = compact
 
     def run(
         self,
@@ -209,12 +216,14 @@ class WindowState:
         """Bytes of one event's cell, without its share of heads, deques and tables."""
         return int(self._heap[layout.CELL_WORDS]) * 8
 
-    def snapshot(self) -> bytes:
-        """All state, for `restore`."""
-        return self._heap[: int(self._heap[layout.TAIL])].tobytes()
+    def snapshot(self) -> memoryview:
+        """All state, for `restore`, without free blocks and most of the room for more."""
+        into = np.empty(int(self._heap[layout.TAIL]), np.int64)
+        self._compact(self._heap, into)
+        return into[: into[layout.TAIL]].data.cast("B")
 
     def restore(self, snapshot: bytes | memoryview) -> None:
-        """Continue from a snapshot of a history with the same plan; one in an array of its own is taken over.
+        """Continue from a snapshot of a history with the same plan; mapped memory that begins with it is taken over.
 
         Raises: StateError if the snapshot was made with another plan or version.
         """
@@ -223,8 +232,8 @@ class WindowState:
         if len(heap) < layout.PLAN or heap[own].tolist() != self._heap[own].tolist():
             raise StateError("the snapshot of a history was made with another plan; build the state from the log again")
         whole: object = snapshot.obj if isinstance(snapshot, memoryview) else None
-        is_own = isinstance(whole, np.ndarray) and whole.flags.owndata and whole.nbytes == heap.nbytes
-        self._heap = cast("NDArray[np.int64]", whole) if is_own else heap.copy()
+        self._mapped = whole if isinstance(whole, mmap.mmap) else None
+        self._heap = heap.copy() if self._mapped is None else words_of(self._mapped)
 
     @property
     def heap(self) -> NDArray[np.int64]:
@@ -232,10 +241,26 @@ class WindowState:
         return self._heap
 
     def grow(self) -> None:
-        """Make the heap larger, by a quarter at least; the system moves large arrays without copying them."""
-        size = len(self._heap)
-        wanted = int(self._heap[layout.WANTED])
-        self._heap.resize(size + max(size // GROWTH_PART, wanted, FIRST_WORDS), refcheck=False)
+        """Make the heap larger, by a quarter at least; the system makes a large one longer without copying it."""
+        before = self._heap
+        size = len(before) + max(len(before) // GROWTH_PART, int(before[layout.WANTED]), FIRST_WORDS)
+        if self._mapped is None and size < MAPPED_WORDS:
+            before.resize(size, refcheck=False)
+            return
+        if self._mapped is not None:
+            self._heap = before = before[:0].copy()  # nothing may look at what is moved
+            with suppress(BufferError, SystemError):  # somebody does; or this system cannot
+                self._mapped.resize(size * 8)
+            self._heap = before = words_of(self._mapped)
+        if len(before) < size:
+            self._mapped = mapped(size * 8)
+            self._heap = words_of(self._mapped)
+            self._heap[: len(before)] = before
+
+
+def words_of(memory: mmap.mmap) -> NDArray[np.int64]:
+    """Mapped memory as words."""
+    return np.frombuffer(memory, np.int64, len(memory) // 8)
 
 
 def check_plan(plan: HistoryPlan) -> None:

@@ -292,12 +292,11 @@ class Coder:
             return Coded(self._code_different(texts), self.dictionary)  # of many different ones, a third of the time
         coded = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
         codes = np.append(self._code_different(coded.dictionary.cast(pa.string())), np.int32(-1))
-        places = coded.indices.cast(pa.int64()).fill_null(len(coded.dictionary)).to_numpy(zero_copy_only=False)
-        return Coded(codes[places], self.dictionary)
+        return Coded(codes[_found_at(coded.indices.cast(pa.int64()))], self.dictionary)
 
     def _code_different(self, values: Any) -> NDArray[np.int32]:
         """The codes of texts, none of which is missing."""
-        return self._texts.of(_hashes(values, self._key), lambda rows: values.take(pa.array(rows)).to_pylist())
+        return self._texts.of(_hashes(values, self._key), lambda rows: values.take(_places(rows)).to_pylist())
 
     def _code_integers(self, integers: NDArray[np.int64]) -> NDArray[np.int32]:
         """The codes of integers: those of their digits, which are written where one is new."""
@@ -352,7 +351,7 @@ class FileColumns(Mapping[str, Column | Coded]):
     def text(self, name: str) -> Any:
         """A text field, as Arrow has it."""
         texts = self._admitted.columns[name]
-        return texts if self._rows is None else texts.take(pa.array(self._rows))
+        return texts if self._rows is None else texts.take(_places(self._rows))
 
     def _make(self, name: str) -> Column | Coded:
         if isinstance(self._admitted.columns[name], Column):
@@ -446,6 +445,24 @@ def ahead(items: Iterator[One]) -> Generator[One, None, None]:
     finally:
         is_over.set()
         thread.join()
+
+
+# Both by buffers: `pa.array` and `to_numpy` load pandas where it is installed, which takes 0.3 s of a start.
+
+
+def _places(rows: NDArray[np.int64]) -> Any:
+    """Rows as Arrow takes them."""
+    return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)])
+
+
+def _found_at(places: Any) -> NDArray[np.int64]:
+    """Places of 64 bits as numpy takes them, -1 where one is missing."""
+    there, words = places.buffers()
+    found = np.frombuffer(words or b"", np.int64)[places.offset :][: len(places)]
+    if not places.null_count:
+        return found
+    bits = np.unpackbits(np.frombuffer(there, np.uint8), bitorder="little")
+    return np.where(bits[places.offset :][: len(places)], found, -1)
 
 
 def _hashes(texts: Any, key: Key) -> NDArray[np.uint64]:

@@ -129,7 +129,7 @@ def mark(log: LogReader, seq: int) -> str:
     return digest.hexdigest()
 
 
-def parts_of(folded: Folded) -> Iterator[bytes]:
+def parts_of(folded: Folded) -> Iterator[Part]:
     """State as the parts of a snapshot."""
     standings = [(name, one.verdict, one.source, one.known_at_ms) for name, one in folded.standings.items()]
     let_through = list(folded.engine.let_through.days.items())

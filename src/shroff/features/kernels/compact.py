@@ -1,0 +1,85 @@
+"""A kernel that copies a history's heap without what nobody uses, for snapshots: about half of it, after a while."""
+
+from __future__ import annotations
+
+from shroff.features.kernels.cells import Words, class_of, size_of, totals_before
+from shroff.features.kernels.layout import (
+    CELL_WORDS,
+    CHUNK,
+    CHUNK_CLASS,
+    D_AT,
+    D_BEGIN,
+    D_CLASS,
+    D_COUNT,
+    FREE,
+    FREE_CLASSES,
+    H_AT,
+    H_ROOM,
+    HEAD_WORDS,
+    HEADS,
+    HEADS_ROOM,
+    HI,
+    LO,
+    ORIGIN,
+    T_HEAD,
+    TABLE_WORDS,
+    TABLES,
+    TAIL,
+    TRACK_WORDS,
+    TRACKS,
+    ZERO_CELL,
+)
+from shroff.features.kernels.native import entry_point
+from shroff.features.kernels.numbers import Word, compiled
+
+
+@compiled
+def copied(heap: Words, source: Word, words: Word, size_class: Word, into: Words) -> Word:
+    """The address of a copy in a new block of a class; what is behind it in its block is zero."""
+    at = into[TAIL]
+    into[TAIL] = at + size_of(size_class)
+    for i in range(words):
+        into[at + i] = heap[source + i]
+    for i in range(at + words, into[TAIL]):
+        into[i] = 0
+    return at
+
+
+@entry_point("void(int64[::1], int64[::1])")
+def compact(heap: Words, into: Words) -> None:
+    """Copy all of a heap but free blocks, trimmed cells and most of the room for more: a heap as good.
+
+    Args:
+        into: As long as what is used of the heap, at least. Its tail says how much of it is used.
+    """
+    blocks = heap[ZERO_CELL] + heap[CELL_WORDS]
+    for i in range(blocks):
+        into[i] = heap[i]
+    for i in range(FREE, FREE + FREE_CLASSES):
+        into[i] = 0
+    into[TAIL] = blocks
+    room, head_words, words = heap[HEADS_ROOM], heap[HEAD_WORDS], heap[CELL_WORDS]
+    if room == 0:
+        return
+    into[HEADS] = copied(heap, heap[HEADS], room * head_words, class_of(room * head_words), into)
+    for key in range(room):
+        head = into[HEADS] + key * head_words
+        if into[head + CHUNK] != 0:
+            live = (into[head + HI] - into[head + LO] + 1) * words
+            into[head + CHUNK_CLASS] = class_of(live)
+            chunk = copied(heap, totals_before(into, head), live, into[head + CHUNK_CLASS], into)
+            into[head + CHUNK], into[head + ORIGIN] = chunk, chunk - (into[head + LO] - 1) * words
+        for i in range(heap[TRACKS + 1]):
+            deque = head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD]
+            if into[deque + D_AT] != 0:
+                entries = into[deque + D_COUNT] * 2
+                into[deque + D_CLASS] = class_of(entries)
+                begin = into[deque + D_AT] + into[deque + D_BEGIN] * 2
+                into[deque + D_AT] = copied(heap, begin, entries, into[deque + D_CLASS], into)
+                into[deque + D_BEGIN] = 0
+        for i in range(heap[TABLES + 1]):
+            plan = heap[TABLES] + i * TABLE_WORDS
+            table = head + heap[plan]
+            if into[table + H_AT] != 0:
+                entries = into[table + H_ROOM] * heap[plan + 1]
+                into[table + H_AT] = copied(heap, into[table + H_AT], entries, class_of(entries), into)
