@@ -99,7 +99,7 @@ def test_the_same_id_with_other_content_is_refused_and_kept():
 
     assert (refused.kind, refused.is_conflict) == ("refused", True)
     assert "'p1'" in refused.reason
-    assert "different values" in refused.reason
+    assert "different content" in refused.reason
     assert (kept.source, kept.place, b'"amount":"6.00"' in kept.raw) == ("test", "2", True)
 
 

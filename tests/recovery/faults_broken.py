@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from shroff.adapters.log import frames, questions
+from shroff.adapters.log import frames, framing, questions
 from shroff.adapters.log import server as log_server
 from shroff.adapters.log import sqlite as log_sqlite
 from shroff.adapters.log import sqlite_statements as statements
@@ -109,26 +109,26 @@ def state_forgotten() -> None:
 
 def small_frames() -> None:
     """Four decisions make a frame and the newest eight stay rows, so that faults strike while rows move."""
-    for module in (frames, log_sqlite, questions):
-        for name, size in (("FRAME_ROWS", 4), ("ROWS_KEPT", 8)):
-            if hasattr(module, name):
-                setattr(module, name, size)
+    for module in (frames, framing, questions):
+        assert hasattr(module, "FRAME_ROWS")
+        module.FRAME_ROWS = 4
+    assert hasattr(framing, "ROWS_KEPT")
+    framing.ROWS_KEPT = 8
 
 
 def frames_apart() -> None:
     """Rows are gone before the frame that has them is there; some are killed between."""
     small_frames()
-    run = SqliteLog._run
+    put = SqliteLog._put_decisions
 
-    def between(self: SqliteLog, statement: Any, rows: Any) -> int:
-        if statement is statements.FRAMES and rows and self._rows > 8:
-            first, last = rows[0][1], rows[0][0]
-            self._connection.execute(statements.FRAMED, (first, last))
+    def between(self: SqliteLog, frame: frames.DecisionFrame) -> None:
+        if self._rows > 8:
+            self._take_out_rows(self.wording.framed_rows["decisions"], frame.first, frame.seq)
             self._connection.execute("COMMIT")
             os.kill(os.getpid(), signal.SIGKILL)
-        return run(self, statement, rows)
+        put(self, frame)
 
-    SqliteLog._run = between
+    SqliteLog._put_decisions = between
 
 
 def offsets_first() -> None:

@@ -247,7 +247,7 @@ class BatchInProgress:
         fields or places; so values are compared, as today's type reads them.
         """
         if earlier.body != body and self._state.records.decode(earlier) != event:
-            words = f"{event.type} {event.id!r} already exists with different values"
+            words = f"{event.type} {event.id!r} already exists with different content"
             return self._refuse(one, words, is_conflict=True)
         return self._repeat(event, earlier)
 
@@ -263,7 +263,7 @@ class BatchInProgress:
         """An id that an event has which was too late and is kept: as with one of the log."""
         stored = Record(0, "event", kept.type, kept.id, kept.time_ms, kept.body, decided=False)
         if kept.body != body and self._state.records.decode(stored) != event:
-            words = f"{event.type} {event.id!r} came too late and is kept with different values"
+            words = f"{event.type} {event.id!r} came too late and is kept with different content"
             return self._refuse(one, words, is_conflict=True)
         return Answer(DUPLICATE, event.type, event.id)
 
