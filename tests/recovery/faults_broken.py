@@ -16,7 +16,6 @@ from typing import Any
 from shroff.adapters.log import frames, framing, questions
 from shroff.adapters.log import server as log_server
 from shroff.adapters.log import sqlite as log_sqlite
-from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.log import writer
 from shroff.log.state import snapshots
