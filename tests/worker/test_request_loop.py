@@ -38,7 +38,7 @@ class Served:
         self.prepare = Writer.prepare
 
         def prepare(writer, submissions, **more):
-            self.prepared.append([one.sent.id for one in submissions])
+            self.prepared.append([one.sent.id if one.sent else "" for one in submissions])
             self.post()
             return self.prepare(writer, submissions, **more)
 
@@ -120,3 +120,22 @@ def test_what_a_commit_beside_has_failed_of_is_decided_again_and_answered_once(t
         found = [(one.id, one.seq) for part in log.decisions_after() for one in part]
     assert served.answered() == found
     assert len(found) == 2 * LIVE_MIN
+
+
+def test_of_lists_behind_an_event_that_the_program_fails_at_none_is_refused(tmp_path, monkeypatch):
+    served = Served(tmp_path / "bank", monkeypatch, 3)
+    served.requests[0].submissions = served.requests[0].submissions[:1]
+    prepare = served.prepare
+
+    def prepared(writer, submissions, **more):
+        if served.prepared[-1][0] == "p0-0":
+            raise RuntimeError("a mistake of this program")
+        return prepare(writer, submissions, **more)
+
+    served.prepare = prepared
+    served.run()
+
+    first, *lists = [[answer.kind for answer in one.answers] for one in served.requests]
+    assert first == ["refused"]
+    assert lists == [["decided"] * LIVE_MIN] * 2
+    assert [len(one) for one in served.prepared] == [1, 1 + LIVE_MIN, LIVE_MIN]

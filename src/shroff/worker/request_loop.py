@@ -132,7 +132,8 @@ class RequestLoop:
             self._drain()
             return bool(taken)
         submissions = self._submissions(parts)
-        if len(submissions) >= LIVE_MIN and self._feeding is None and not self._poison.is_on:
+        is_searching = self._poison.is_on or self._poison.unwanted  # one is refused by its sender: no other may follow
+        if len(submissions) >= LIVE_MIN and self._feeding is None and not is_searching:
             self._decide_beside(parts, submissions)
             return True
         self._drain()
