@@ -509,6 +509,36 @@ def test_small_batches_come_into_frames_but_for_the_newest(path):
         assert shell.execute("SELECT sum(size) FROM id_runs").fetchone() == (5_000 - rows,)
 
 
+def test_rows_that_move_into_a_frame_while_their_lines_are_read_are_not_taken_for_damaged(path, monkeypatch):
+    with closing(SqliteLog(path)) as log, closing(SqliteLog(path, read_only=True)) as reader:
+        for first in range(1, 41, 2):
+            log.append(payments(first, 2))
+        rows, lines = reader._row_lines, list(map(line_of, payments(1, 40).records))
+
+        def moved(after, upto):
+            found = rows(after, upto)
+            log._transact(lambda: log._frame_events(5))
+            return found
+
+        monkeypatch.setattr(reader, "_row_lines", moved)
+        for after in (0, 7):  # places 1 to 5 move, then 6 to 10
+            assert b"".join(reader.lines(after)) == b"".join(lines[after:])
+
+
+def test_decisions_far_apart_come_into_a_frame_without_the_events_between(path, monkeypatch):
+    with closing(SqliteLog(path)) as log:
+        log.append(payments(1, 3))
+        log.append(Batch(records=payments(4, 3_000).records))
+        log.append(payments(3_004, 3))
+        unpacked, records = list[int](), log._records
+        monkeypatch.setattr(
+            log, "_records", lambda frame, *some: (unpacked.append(frame.seq), records(frame, *some))[1]
+        )
+        assert log._transact(log._frame_rows) == 6
+        assert unpacked == []
+        assert log.decisions("payment", ["p-1", "p-3004"]).keys() == {"p-1", "p-3004"}
+
+
 def test_rows_of_older_versions_are_put_into_frames_oldest_first_and_none_is_lost(path, monkeypatch):
     monkeypatch.setattr(framing, "ROWS_KEPT", 100)
     logged(path, *(payments(first, 90) for first in range(1, 901, 90)), payments(901, 300), payments(1_201, 200))

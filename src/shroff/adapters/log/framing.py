@@ -82,8 +82,10 @@ class RowFraming(IdChecks):
         if not rows:
             return 0
         ((next_frame,),) = self._ask(self.wording.next_frame, (rows[0][0],), "I")
-        names = self._names(rows[0][0] - 1, rows[-1][0])
-        found = [self._decision(row, names) for row in rows if next_frame is None or row[0] < next_frame]
+        rows = [row for row in rows if next_frame is None or row[0] < next_frame]
+        events = self.records_at([row[0] for row in rows])  # by place: a million others may stand between
+        names = {seq: (one.type, one.id) for seq, one in events.items()}
+        found = [self._decision(row, names) for row in rows]
         frame = pack(found)
         if self._unpacked(frame) != [(one.seq, one.outcome, one.receipt, one.document) for one in found]:
             raise self._damaged(f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame")
