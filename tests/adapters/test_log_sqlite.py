@@ -509,6 +509,19 @@ def test_small_batches_come_into_frames_but_for_the_newest(path):
         assert shell.execute("SELECT sum(size) FROM id_runs").fetchone() == (5_000 - rows,)
 
 
+def test_rows_of_programs_that_each_wrote_few_come_into_frames(path, monkeypatch):
+    monkeypatch.setattr(framing, "FRAME_ROWS", 16)
+    monkeypatch.setattr(framing, "ROWS_KEPT", 20)
+    for first in range(1, 100, 10):
+        with closing(SqliteLog(path)) as log:
+            log.append(payments(first, 10))
+            log.maintain()
+            for table in ("events", "decisions"):
+                assert log._row_count(table) < 36
+    with closing(SqliteLog(path)) as log:
+        assert contents(log)[2:4] == [payments(1, 100).records, payments(1, 100).decisions]
+
+
 def test_rows_that_move_into_a_frame_while_their_lines_are_read_are_not_taken_for_damaged(path, monkeypatch):
     with closing(SqliteLog(path)) as log, closing(SqliteLog(path, read_only=True)) as reader:
         for first in range(1, 41, 2):

@@ -81,7 +81,7 @@ class SqlWording:
     old_ids_behind: str
     rows_behind: str
     next_frame: str
-    many_rows: tuple[str, ...]
+    some_rows: dict[str, str]
     newest_rows: dict[str, str]
     oldest_row: dict[str, str]
     framed_rows: dict[str, str]
@@ -209,7 +209,10 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         old_ids_behind=f"SELECT count(*) FROM {table('event_ids')} WHERE {between}",
         rows_behind=f"SELECT count(*) FROM (SELECT 1 FROM {events} WHERE {between} LIMIT {mark}) AS some_rows",
         next_frame=f"SELECT min(first_seq) FROM {frames} WHERE seq > {mark}",
-        many_rows=tuple(f"SELECT 1 FROM {one} WHERE seq > {mark} LIMIT 1 OFFSET {mark}" for one in rows.values()),
+        some_rows={
+            name: f"SELECT count(*) FROM (SELECT 1 FROM {one} WHERE seq > {mark} LIMIT {mark}) AS some_rows"
+            for name, one in rows.items()
+        },
         newest_rows={
             name: f"SELECT seq FROM {one} ORDER BY seq DESC LIMIT 1 OFFSET {mark}" for name, one in rows.items()
         },
