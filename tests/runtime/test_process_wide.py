@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from threading import Event, Thread
+from types import SimpleNamespace
 
 import pytest
 
@@ -198,3 +199,17 @@ def test_freed_memory_is_kept_and_not_asked_for_again():
     assert pages("keeps") < 500
     assert 1.5 * pages("one heap", 8_000_000, 3) < pages("keeps", 8_000_000, 3)
     assert pages("gives back") > 5_000
+
+
+def test_a_c_library_that_refuses_large_thresholds_has_the_largest_that_it_takes(monkeypatch):
+    taken = {}
+
+    def mallopt(name, value):  # as glibc before 2.35
+        if name != -3 or value <= 32 << 20:
+            taken[name] = value
+
+    monkeypatch.setattr(collector.ctypes, "CDLL", lambda _: SimpleNamespace(mallopt=mallopt))
+    monkeypatch.setattr("pyarrow.set_memory_pool", lambda _: None)
+    collector.one_heap()
+
+    assert taken == {-1: (1 << 31) - 1, -2: 32 << 20, -3: 32 << 20, -8: 1}

@@ -17,12 +17,13 @@ from typing import Final
 
 _WAITING: Final = "OMP_WAIT_POLICY"
 _FREED_BYTES: Final = 1 << 22
-_ONE_HEAP: Final = {  # of mallopt(3): trim threshold, room asked for beyond, mmap threshold, most heaps
-    -1: (1 << 31) - 1,
-    -2: 1 << 25,
-    -3: 1 << 30,
-    -8: 1,
-}
+_ONE_HEAP: Final = (  # of mallopt(3): trim threshold, room asked for beyond, mmap threshold, most heaps
+    (-1, (1 << 31) - 1),
+    (-2, 1 << 25),
+    (-3, 1 << 25),  # the largest before glibc 2.35, which refuses the next one
+    (-3, 1 << 30),
+    (-8, 1),
+)
 is_program: Final = Event()
 """Set in the process of the program `shroff` itself: no code of its user shares the libraries there."""
 
@@ -146,7 +147,7 @@ def one_heap() -> None:
 
     with suppress(AttributeError):
         setting = ctypes.CDLL(None).mallopt
-        for name, value in _ONE_HEAP.items():
+        for name, value in _ONE_HEAP:
             setting(name, value)
     pa.set_memory_pool(pa.system_memory_pool())
 
