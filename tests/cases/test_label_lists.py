@@ -223,7 +223,7 @@ def test_each_list_has_an_empty_state(bank, capsys):
     (bank / "e.jsonl").write_text(rows, encoding="utf-8")
     run(bank, capsys, "ingest", str(bank / "e.jsonl"))
 
-    assert run(bank, capsys, "label", "--pending")[1].startswith("0 labels wait")
+    assert run(bank, capsys, "label", "--pending")[1].startswith("0 labels have no matching event")
     assert run(bank, capsys, "label", "--conflicts")[1].startswith("No event has labels that contradict")
     assert run(bank, capsys, "label", "--maturity")[1].startswith("No fraud known at")
     assert json.loads(run(bank, capsys, "label", "--maturity", "--json")[1])["days"] == []

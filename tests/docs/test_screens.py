@@ -17,7 +17,7 @@ NO_SCREENS = {  # parts of pages, files, and ways to other pages
     "/",
     "/analytics/counts.csv",
     "/analytics/funnels/users.csv",
-    "/decisions.csv",
+    "/decisions/decisions.csv",
     "/decisions/{event}/{id}/why",
     "/lists/{list}/csv",
     "/live/stream",

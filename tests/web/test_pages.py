@@ -278,10 +278,10 @@ def test_pages_show_a_decision_and_its_entity(bank, monkeypatch):
         ):
             found = (await browser.get(f"/decisions?{query}")).body.decode()
             assert (path in found, "No decisions match this filter" in found) == (is_there, not is_there), query
-            csv = (await browser.get(f"/decisions.csv?{query}")).body.decode()
+            csv = (await browser.get(f"/decisions/decisions.csv?{query}")).body.decode()
             assert csv.count("\n") == 1 + is_there, query
             assert csv.startswith("time,event,id,outcome,score,amount,currency,keys,details,rules,reason\n")
-        row = next(reader((await browser.get("/decisions.csv")).body.decode().splitlines()[1:]))
+        row = next(reader((await browser.get("/decisions/decisions.csv")).body.decode().splitlines()[1:]))
         assert row[:7] == ["2026-01-05T08:30:00Z", "payment", "p/1 <b>", "review", "", "1234.50", "EUR"]
         assert row[-2:] == ["any_payment", f"1,234.50 EUR paid at {EVIL}"]
         for query in (

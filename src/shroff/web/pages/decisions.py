@@ -253,5 +253,5 @@ def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[Line
 
 ROUTES: Final = (
     Route("GET", "/decisions", Right.READ_DECISIONS, show, is_page=True, screen=Screen("Decisions", 30)),
-    Route("GET", "/decisions.csv", Right.READ_DECISIONS, download, is_page=True),
+    Route("GET", "/decisions/decisions.csv", Right.READ_DECISIONS, download, is_page=True),
 )
