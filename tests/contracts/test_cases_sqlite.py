@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from shroff.adapters.cases import sql
+from shroff.adapters.cases.schema import case_tables
 from shroff.adapters.cases.sql import CaseChanging, SqlCases
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.schema import tables
@@ -188,3 +191,11 @@ def test_the_contract_rejects_a_broken_store(kind: type[SqlCases], tmp_path: Pat
 
     with pytest.raises((AssertionError, ShroffError)):  # of what holds nothing the database says so itself
         test(suite, *arguments)
+
+
+def test_statements_of_databases_that_were_opened_before_are_not_kept_for_ever():
+    statement = sql._adding(case_tables("").case_views)
+    for _ in range(70):
+        sql._driven(statement, SQLiteDialect_pysqlite())
+
+    assert sql._driven.cache_info().currsize <= 64

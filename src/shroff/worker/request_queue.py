@@ -65,7 +65,7 @@ class RequestQueue:
     """A queue of requests: `put` is for one thread, everything else for one at a time of others.
 
     Args:
-        told: Is given the requests that are answered, of one batch at once, on the thread that decides.
+        told: Is given the requests that are answered, of one batch at once, on the thread that commits.
     """
 
     def __init__(

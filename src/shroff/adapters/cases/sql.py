@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Insert, Table, Update, bindparam, delete, insert, update
@@ -171,7 +171,7 @@ class _Driven(NamedTuple):
     is_by_name: bool
 
 
-@cache
+@lru_cache(maxsize=64)  # each opening of a database has a dialect of its own
 def _driven(statement: _Statement, dialect: Dialect) -> _Driven:
     compiled = statement.statement.compile(dialect=dialect)
     names = compiled.positiontup or list(compiled.binds)
