@@ -8,11 +8,13 @@ from contextlib import closing
 import pytest
 
 from shroff.app.live.pushed import UNSUBSCRIBED, Subscription
+from shroff.jobs.job import failed
 from shroff.language.values import HOUR_MS, MINUTE_MS
 from shroff.monitoring.doctor import WRONG
 from shroff.notices.mailer import Unmailed
 from shroff.notices.telling import NoticeWorker
 from shroff.streams.log import Batch, StuckRow
+from tests.support.desks import ADMIN
 from tests.support.telling import FILES, Bank, notice, payment
 from tools.sns import TOPIC
 
@@ -59,6 +61,16 @@ def topic_unsubscribed(bank: Bank) -> None:
     bank.project.pushed.files.keep_subscription("topic", Subscription(TOPIC, UNSUBSCRIBED, bank.clock_ms))
 
 
+def schedule_failed(bank: Bank) -> None:
+    (bank.folder / "schedules.yaml").write_text("nightly: { kind: train, cron: '* * * * *' }\n")
+    with bank.project.jobs.open() as desk:
+        job = desk.run_now(ADMIN, "nightly")
+        desk.claim()
+        desk.end(job.id, 1, lambda job, now_ms: failed(job, now_ms, "it took longer than 1h", may_help=True))
+        begun = desk.run_now(ADMIN, "nightly")
+        desk.cancel(ADMIN, begun.id)  # neither that nor one that still runs says that it is well again
+
+
 NOT_SENT = "a message of notice customer was not sent: a…@customers.example: 550 no such mailbox"
 
 
@@ -72,6 +84,7 @@ NOT_SENT = "a message of notice customer was not sent: a…@customers.example: 5
         (label_waits, "labels", "labels: 1 has no matching event yet"),
         (version_not_active, "active version", "not active: rules/large.yaml"),
         (row_stuck, "sink table", "1 stuck; 'shroff outbox list' says why"),
+        (schedule_failed, "schedule nightly", "failed: it took longer than 1h; 'shroff jobs show"),
         (topic_unsubscribed, "source topic", "savings was unsubscribed"),
     ],
 )

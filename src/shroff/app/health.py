@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shroff.app.analytics.summaries import Summaries
 from shroff.app.backups.keeping import finding
+from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.lakes import Lakes
 from shroff.app.letters import SentLetters
 from shroff.app.live.deliveries import Sinks
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from shroff.replay.notebook import Moment
     from shroff.streams.log import Log
     from shroff.worker.outbox import SinkState
+
+RUN_AGAIN: Final = "Mend the cause, then 'shroff jobs run --schedule NAME', or wait for its next run."
 
 
 class HealthChecks:
@@ -88,7 +91,7 @@ class HealthChecks:
         Args:
             seen: Results of earlier checks in this process, which are reused and extended.
         """
-        from shroff.monitoring.doctor import EarlierFindings, ExaminedProject, Findings, look
+        from shroff.monitoring.doctor import WRONG, EarlierFindings, ExaminedProject, Finding, Findings, look
 
         seen = EarlierFindings() if seen is None else seen
         if self._opened.lanes.is_parted:
@@ -141,6 +144,8 @@ class HealthChecks:
                     found += look_at_order(log, definitions, _widest(systems))
         if systems.backup is not None:
             found.append(finding(self._opened))
+        failing = failing_schedules(self._opened) if is_there else []
+        found += [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
         found += look_at_pushed(systems.sources, PushedSources(self._opened).troubles())
         return Findings([*found, *look_at_variables(systems), *findings(self._opened.places)])
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.app.cases import ProjectCases
+from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.label_reports import LabelReports
 from shroff.app.lakes import Lakes
 from shroff.app.letters import LETTERS_SHOWN, SENDER, SentLetters
@@ -95,6 +97,7 @@ class NoticeViews:
             self.inactive,
             FileVersions(self._opened).file_stamps,
             self._source_troubles,
+            partial(failing_schedules, self._opened),
         )
 
     def _source_troubles(self) -> Iterator[tuple[str, str, int]]:

@@ -28,6 +28,7 @@ INTERRUPTED: Final = "interrupted"  # its process or machine ended too often
 SKIPPED: Final = "skipped"  # a due time that had no run, as the schedule says
 STATES: Final = (QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED, SKIPPED)
 OPEN: Final = (QUEUED, RUNNING)
+FINISHED: Final = (DONE, FAILED, INTERRUPTED)  # runs that came to an end by themselves
 
 LEASE_MS: Final = 20_000
 RENEW_MS: Final = 5_000

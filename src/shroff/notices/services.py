@@ -83,6 +83,7 @@ class NoticeServices:
         inactive: The names of what the project's files have that is not active. Cost: loading them.
         file_stamps: What shows that one of them has changed.
         source_troubles: What keeps messages of sources away or is bad of them, with the name of each, and since when.
+        failing_schedules: The schedules whose newest run failed, with why.
     """
 
     definitions: Definitions
@@ -109,6 +110,7 @@ class NoticeServices:
     inactive: Callable[[Log], Sequence[str]]
     file_stamps: Callable[[], Sequence[Hashable]]
     source_troubles: Callable[[], Iterable[tuple[str, str, int]]]
+    failing_schedules: Callable[[], Iterable[tuple[str, str]]]
     _taken: int = field(default=0, init=False)
     _control: Control = field(default_factory=Control, init=False, repr=False)
     _seen: int = field(default=0, init=False)

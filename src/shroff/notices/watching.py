@@ -158,6 +158,8 @@ class Watching:
             yield f"labels-{now_ms // DAY_MS}", f"labels: {waiting.words}; 'shroff label --pending' lists them"
         for name, words, at_ms in self._services.source_troubles():
             yield f"source-{name}-{at_ms}", plain(f"source {name}: {words}")
+        for name, words in self._services.failing_schedules():
+            yield f"schedule-{name}-{now_ms // DAY_MS}", plain(f"schedule {name}: {words}")
         yield from self._letters(now_ms)
         yield from self._inactive(now_ms)
         for name, passed in unmatched_of(self._log).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from sqlalchemy import Column, Connection, Table, delete, func, insert, select, 
 from shroff.adapters.people.database import SchemaPart
 from shroff.adapters.people.schema import scripted, tables_of
 from shroff.adapters.people.sql import SqlPeople
-from shroff.jobs.job import KEPT, OPEN, Job
+from shroff.jobs.job import KEPT, OPEN, STATES, Job
 from shroff.jobs.planning import ScheduleMark
 from shroff.people.store import Change, PeopleStore
 
@@ -90,9 +90,10 @@ class JobLook:
         """Those that wait or run, oldest first."""
         return self._found(select(*self._light()).where(self._jobs.c.state.in_(OPEN)).order_by(self._jobs.c.id))
 
-    def last_of_schedules(self) -> dict[str, Job]:
-        """The newest job of each schedule, by its name."""
-        newest = select(func.max(self._jobs.c.id)).where(self._jobs.c.schedule != "").group_by(self._jobs.c.schedule)
+    def last_of_schedules(self, states: Sequence[str] = STATES) -> dict[str, Job]:
+        """The newest job of each schedule, by its name: of those in one of these states."""
+        is_run = (self._jobs.c.schedule != "") & self._jobs.c.state.in_(states)
+        newest = select(func.max(self._jobs.c.id)).where(is_run).group_by(self._jobs.c.schedule)
         return {job.schedule: job for job in self._found(select(*self._light()).where(self._jobs.c.id.in_(newest)))}
 
     def marks(self) -> dict[str, ScheduleMark]:

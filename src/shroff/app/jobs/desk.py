@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from shroff.adapters.jobs.sql import JobChange, JobLook, SqlJobs
 from shroff.app.jobs.kinds import kind_named
 from shroff.errors import UsageError, nearest
-from shroff.jobs.job import RUNNING, SKIPPED, Job, begun, ended, lost, new_id, renewed, stopped
+from shroff.jobs.job import DONE, FINISHED, RUNNING, SKIPPED, Job, begun, ended, lost, new_id, renewed, stopped
 from shroff.jobs.planning import ScheduleMark, next_due_ms, plan
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
@@ -66,6 +66,13 @@ class JobDesk:
         self._store, self._now_ms, self.schedules = store, now_ms, schedules
 
     # ---- for people
+
+    def failing(self) -> list[Job]:
+        """Get the newest finished run of each schedule that failed in it. Raises: DefinitionError."""
+        schedules = self.schedules()
+        with self._store.look() as look:
+            newest = look.last_of_schedules(FINISHED)
+        return [job for name, job in sorted(newest.items()) if name in schedules and job.state != DONE]
 
     def begin(
         self, who: Who, kind: str, params: Mapping[str, Any], *, timeout_ms: int = TIMEOUT_MS, retries: int = 0

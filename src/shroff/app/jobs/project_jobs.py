@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.app.wiring import OutsideSystems
-from shroff.errors import DefinitionError, Problem
+from shroff.errors import DefinitionError, Problem, ShroffError
+from shroff.events.event import time_text
+from shroff.jobs.job import Job
 from shroff.language.yaml import text as yamltext
 from shroff.project.schedules import FILE, Schedule, load_schedules
 
@@ -53,6 +55,17 @@ class ProjectJobs:
             self._text = text
         self._read_s = now_s
         return self._schedules
+
+
+def failing_schedules(opened: Opened) -> list[tuple[str, str]]:
+    """The schedules whose newest run failed, with why; none where schedules.yaml or the jobs cannot be read."""
+    jobs, found = ProjectJobs(opened), list[Job]()
+    with suppress(ShroffError):
+        if jobs.schedules():
+            with jobs.open() as desk:
+                found = desk.failing()
+    words = "the run of {} failed: {}; 'shroff jobs show {}'"
+    return [(job.schedule, words.format(time_text(job.due_ms), job.why, job.id)) for job in found]
 
 
 def _checked(text: str) -> Mapping[str, Schedule]:
