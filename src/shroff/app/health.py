@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
     from shroff.worker.outbox import SinkState
 
-RUN_AGAIN: Final = "Mend the cause, then 'shroff jobs run --schedule NAME', or wait for its next run."
+RUN_AGAIN: Final = "Fix the cause, then 'shroff jobs run --schedule NAME', or wait for its next run."
 
 
 class HealthChecks:
