@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from shroff.errors import StateError
-from shroff.features.kernels import windows
+from shroff.features.kernels import layout, windows
 from shroff.features.online import window_state
 from shroff.features.online.window_state import HistoryPlan, Query, Series, WindowState
 from shroff.runtime.process_wide import mapped
@@ -300,6 +300,20 @@ def test_a_restored_history_takes_over_mapped_memory_and_grows(is_looked_at: boo
     with memoryview(memory) if is_looked_at else nullcontext():  # then it stays where it is, and a copy grows
         assert feed(second, [(time, 1) for time in range(1_001, 30_000)])[0][-1] == 29_999
     assert (len(memory) == second.heap.nbytes) != is_looked_at
+
+
+def test_a_history_for_which_there_is_no_more_memory_is_what_it_was(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(window_state, "MAPPED_WORDS", 1 << 13)
+    events = history(Query("sum", 0, length_ms=1_000_000))
+    feed(events, [(time, 1) for time in range(3_000)])
+    before = events.heap.tolist()
+
+    events.heap[layout.WANTED] = 1 << 56  # words that no system has
+    with pytest.raises(MemoryError):  # which an OSError is not: a service would wait, and go on
+        events.grow()
+    events.heap[layout.WANTED] = before[layout.WANTED]
+    assert events.heap.tolist() == before
+    assert feed(events, [(time, 1) for time in range(3_000, 9_000)])[0][-1] == 8_999
 
 
 def test_a_snapshot_has_no_room_that_nobody_uses_and_goes_on_as_the_first():

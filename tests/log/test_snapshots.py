@@ -132,6 +132,21 @@ def test_a_file_of_many_pieces_is_read_whole_and_each_flip_is_found(folder, monk
             folder.read(file, "another")
 
 
+def test_zeros_where_parts_would_begin_are_damage_and_not_taken_for_very_many_parts(folder, monkeypatch):
+    """As a disk leaves them after a power loss. A page for each eight bytes was more memory than there is."""
+    monkeypatch.setattr(files, "_PARTS_MAX", 100)
+    begun = []
+    lay_out = files._Body._lay_out
+    monkeypatch.setattr(files._Body, "_lay_out", lambda body, size: begun.append(size) or lay_out(body, size))
+    file = folder.write(HEADER, [b"a part", b"x" * 100_000])
+    whole = file.read_bytes()
+    file.write_bytes(whole[:40] + b"\0" * (len(whole) - 40))
+
+    with pytest.raises(StateError, match="checksum"):
+        folder.read(file, HEADER.layout)
+    assert len(begun) < 300
+
+
 def test_a_file_of_another_format_is_passed_over(folder):
     file = folder.write(HEADER, PARTS)
     whole = file.read_bytes()

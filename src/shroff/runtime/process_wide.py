@@ -157,8 +157,29 @@ def mapped(size: int) -> mmap.mmap:
 
     Its pages are small. numpy asks for large ones, and where free memory is in pieces the system then moves others
     about: for a gigabyte that took 2 s of processor time in place of 0.5. It also copies what it makes longer.
+
+    Raises: MemoryError where there is none.
     """
-    return mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with _short_of_memory():
+        return mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def lengthen(memory: mmap.mmap, size: int) -> None:
+    """Make mapped memory so long without a copy; it stays as it is where somebody looks at it, or the system cannot.
+
+    Raises: MemoryError where there is none.
+    """
+    with _short_of_memory(), suppress(BufferError, SystemError):
+        memory.resize(size)
+
+
+@contextmanager
+def _short_of_memory() -> Iterator[None]:
+    """What the system says of mapped memory, as Python says it of all other: an OSError would be waited for."""
+    try:
+        yield
+    except OSError as error:
+        raise MemoryError(error.strerror) from error
 
 
 def calm_libraries() -> None:

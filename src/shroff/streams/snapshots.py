@@ -34,6 +34,8 @@ SUFFIX: Final = ".snapshot"
 STEPS: Final = ("begin", "half written", "written", "synced", "renamed", "done")
 _MAGIC: Final = b"SHROFFSN" + FORMAT.to_bytes(4, "little")
 _HASH_BYTES: Final = 32
+_PARTS_MAX: Final = 1 << 16  # zeros read as lengths are empty parts, eight bytes each
+_MAPPED_BYTES: Final = 1 << 16  # smaller parts are in memory of Python's own
 ROOM_PART: Final = 4  # behind what is taken over there is a quarter more, which takes memory once it is written to
 _PIECE_BYTES: Final = 1 << 22
 _THREADS: Final = 2  # more would wait for memory
@@ -189,6 +191,8 @@ class _Body:
         self._read(length, self.at - 8)
         size = int.from_bytes(length, "little")
         part = self._lay_out(size)
+        if len(self._lengths) > _PARTS_MAX:
+            raise StateError(_DAMAGED)
         if not self._lengths:
             self._read(part, self.at - size)
         self._lengths.append((length, size))
@@ -204,10 +208,11 @@ class _Body:
         return found.digest()
 
     def _lay_out(self, length: int) -> memoryview:
-        """Room for the next bytes, at the start of memory of their own."""
+        """Room for the next bytes, at the start of memory of their own: mapped, where they are many."""
         if length > self.end - self.at:
             raise StateError(_DAMAGED)
-        room = memoryview(mapped(length + length // ROOM_PART))[:length]
+        is_large = length >= _MAPPED_BYTES
+        room = memoryview(mapped(length + length // ROOM_PART) if is_large else bytearray(length))[:length]
         rest = room
         while len(rest):
             if self.at % _PIECE_BYTES == 0:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
@@ -20,7 +19,7 @@ from shroff.errors import StateError
 from shroff.features.kernels import layout
 from shroff.features.programs.compiler import Program
 from shroff.language.aggregates import AGGREGATES, State
-from shroff.runtime.process_wide import mapped
+from shroff.runtime.process_wide import lengthen, mapped
 
 # Kernels know a function by its number, which has its name.
 FUNCTIONS: Final[dict[str, int]] = {name: getattr(layout, name.upper()) for name in AGGREGATES}
@@ -241,7 +240,10 @@ class WindowState:
         return self._heap
 
     def grow(self) -> None:
-        """Make the heap larger, by a quarter at least; the system makes a large one longer without copying it."""
+        """Make the heap larger, by a quarter at least; the system makes a large one longer without copying it.
+
+        Raises: MemoryError where there is none; the heap is what it was.
+        """
         before = self._heap
         size = len(before) + max(len(before) // GROWTH_PART, int(before[layout.WANTED]), FIRST_WORDS)
         if self._mapped is None and size < MAPPED_WORDS:
@@ -249,9 +251,10 @@ class WindowState:
             return
         if self._mapped is not None:
             self._heap = before = before[:0].copy()  # nothing may look at what is moved
-            with suppress(BufferError, SystemError):  # somebody does; or this system cannot
-                self._mapped.resize(size * 8)
-            self._heap = before = words_of(self._mapped)
+            try:
+                lengthen(self._mapped, size * 8)
+            finally:
+                self._heap = before = words_of(self._mapped)
         if len(before) < size:
             self._mapped = mapped(size * 8)
             self._heap = words_of(self._mapped)
