@@ -109,6 +109,24 @@ def test_a_lost_index_of_ids_is_made_again(old, tmp_path, capfd):
     assert run(["-C", str(old), "migrate", "--apply", "--at", str(tmp_path / "vault")]) == 0
     with closing(SqliteLog(old / ".shroff" / "log.db")) as log:
         assert (log.ids_lost(0), len(log.find("payment", ["p-4", "p-303"]))) == ("", 2)
+    wrong_id(old)
+    assert run(["-C", str(old), "migrate"]) == 0
+    assert "Nothing to migrate." in capfd.readouterr().out
+    with closing(SqliteLog(old / ".shroff" / "log.db", read_only=True)) as log:
+        assert "migrate --apply --compare-ids --at" in log.ids_lost(0)
+    assert run(["-C", str(old), "migrate", "--apply", "--compare-ids", "--at", str(tmp_path / "vault")]) == 0
+    with closing(SqliteLog(old / ".shroff" / "log.db")) as log:
+        assert (log.ids_lost(0), len(log.find("payment", ["p-4", "p-303"]))) == ("", 2)
+
+
+def wrong_id(folder: Path) -> None:
+    """Put another id in the place of one of the index, with sums that fit."""
+    with closing(SqliteLog(folder / ".shroff" / "log.db")) as log:
+        entries = [
+            log._ids.entries({type: ["other" if id == "p-4" else id for id in of] for type, of in ids.items()}, places)
+            for ids, places in log._ids_of_frames(0, log.last_seq())
+        ]
+        log._transact(lambda: log._ids.rebuild(entries))
 
 
 @pytest.mark.parametrize("part", ["log", "people"])

@@ -59,8 +59,8 @@ class IdQuestions(LogQuestions):
 
     def _damaged_ids(self, what: str) -> StorageError:
         return StorageError(
-            f"{self.place}: {what}. No event is lost. Stop the worker and run 'shroff migrate --apply --at BACKUPS', "
-            "which makes a backup there, and then the index of ids again"
+            f"{self.place}: {what}. No event is lost. Stop the worker and run 'shroff migrate --apply --compare-ids "
+            "--at BACKUPS', which makes a backup there, and then the index of ids again"
         )
 
     def _check_size(self) -> None:
