@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import reduce
 from typing import Any
-from weakref import ref
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +90,7 @@ class RuleByKernel:
             rows, queries = len(group.kernel.series) + len(group.kernel.operands), len(group.group.aggregates)
             self._groups[at, [layout.FIRST_ROW, layout.ROWS, layout.FIRST_OUT, layout.OUTS]] = row, rows, query, queries
             row, query = row + rows, query + queries
-        self._heaps: list[Callable[[], Words | None]] = [lambda: None] * len(groups)  # held, none could grow
+        self._heaps: list[Words | None] = [None] * len(groups)
         # Compiling or loading the kernel takes up to seconds, which a mere import must not.
         from shroff.features.kernels import rules as kernel_rule
 
@@ -124,6 +123,7 @@ class RuleByKernel:
             if stopped[1] == layout.STOPPED_BY_HEAP:
                 history = self.groups[int(stopped[0])].history
                 assert history is not None
+                self._heaps[int(stopped[0])] = None  # nothing may look at what is moved
                 history.grow()
                 continue
             if ask is None:
@@ -184,8 +184,8 @@ class RuleByKernel:
         for at, group in enumerate(self.groups):
             assert group.history is not None
             heap = group.history.heap
-            if self._heaps[at]() is not heap or self._groups[at, layout.HEAP_SIZE] != len(heap):
-                self._heaps[at] = ref(heap)
+            if self._heaps[at] is not heap or self._groups[at, layout.HEAP_SIZE] != len(heap):
+                self._heaps[at] = heap
                 self._groups[at, [layout.HEAP, layout.HEAP_SIZE]] = heap.ctypes.data, len(heap)
             if group.links is not None:
                 last, before = group.links.last, group.links.before
