@@ -1,4 +1,4 @@
-"""Large batches of a service: one is committed and answered while the next is decided, in order, and each once."""
+"""Large batches of a service: each event is answered once, also where a commit or the program fails."""
 
 from __future__ import annotations
 
@@ -74,36 +74,7 @@ class Served:
         return [(one.id, one.seq) for request in self.requests for one in request.answers]
 
 
-def test_a_list_is_decided_while_the_one_before_is_committed_and_answered_in_order(tmp_path, monkeypatch):
-    served, commit, beside = Served(tmp_path / "bank", monkeypatch, 3), Writer.commit, []
-
-    def committed(writer, prepared):
-        if prepared.batch.records[0].id == "p0-0":
-            beside.append(second.wait(WAITS_S))
-        commit(writer, prepared)
-
-    second, prepare, told = Event(), served.prepare, []
-
-    def prepared(writer, submissions, **more):
-        found = prepare(writer, submissions, **more)
-        if len(served.prepared) == 2:
-            told.extend(served.told)  # nobody: the first is not in the log yet
-            second.set()
-        return found
-
-    served.prepare = prepared
-    monkeypatch.setattr(Writer, "commit", committed)
-    served.run()
-
-    assert (beside, told) == ([True], [])
-    assert served.told == [0, 1, 2]
-    with served.project.opened.reading() as log:
-        found = [(one.id, one.seq) for part in log.decisions_after() for one in part]
-    assert served.answered() == found
-    assert [len(one) for one in served.prepared] == [LIVE_MIN] * 3
-
-
-def test_what_a_commit_beside_has_failed_of_is_decided_again_and_answered_once(tmp_path, monkeypatch):
+def test_what_a_commit_has_failed_of_is_decided_again_and_answered_once(tmp_path, monkeypatch):
     served, append, failures = Served(tmp_path / "bank", monkeypatch, 2), SqliteLog.append, [None]
 
     def appended(log, batch):

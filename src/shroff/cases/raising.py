@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -81,18 +80,18 @@ class RecentDecisions:
     """
 
     def __init__(self, outcomes: Collection[str]) -> None:
-        self._outcomes, self._order = frozenset(outcomes), deque[int]()
-        self._found: dict[int, tuple[Record, DecisionRow]] = {}
+        self._outcomes = frozenset(outcomes)
+        self._found: dict[int, tuple[Record, DecisionRow]] = {}  # the oldest first
 
     def take(self, prepared: Prepared) -> None:
         """Remember what a batch has that is in the log. Cost: 0.05 µs a decision, and 5 µs for each such."""
         records, decisions = prepared.batch.records, prepared.batch.decisions
         outcomes = decisions.outcomes if isinstance(decisions, DecisionColumns) else [row.outcome for row in decisions]
         for row in [decisions[at] for at, outcome in enumerate(outcomes) if outcome in self._outcomes]:
+            self._found.pop(row.seq, None)  # of a log that was set back
             self._found[row.seq] = records[row.seq - records[0].seq], row
-            self._order.append(row.seq)
-        while len(self._order) > RECENT:
-            del self._found[self._order.popleft()]
+        while len(self._found) > RECENT:
+            del self._found[next(iter(self._found))]
 
     def at(self, seq: int) -> tuple[Record, DecisionRow] | None:
         """What is remembered of this place."""

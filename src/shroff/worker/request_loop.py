@@ -1,38 +1,34 @@
 """Request loop: all requests that wait become a batch, which is committed before any of them is answered.
 
 One event alone is decided and committed at once; while that lasts, others gather and are the next batch. So there is
-no time to choose for which one waits, and under load batches grow by themselves (docs/decisions/0035). A large batch is
-committed and answered by another thread while the next one is decided (docs/decisions/0205).
+no time to choose for which one waits, and under load batches grow by themselves (docs/decisions/0035).
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import partial
 from threading import Event
 from typing import Final, NamedTuple
 
 import msgspec
 
 from shroff.events.intake import Submission
-from shroff.log.columns.lines import LIVE_MIN, together
+from shroff.log.columns.lines import together
 from shroff.log.writer import Prepared, Writer
 from shroff.runtime import traces
 from shroff.runtime.process_wide import short_collector
 from shroff.runtime.progress import unheard
 from shroff.runtime.traces import TracedEvent
 from shroff.streams.log import Log
-from shroff.worker.ingest import Committer, short_turns
+from shroff.worker.ingest import short_turns
 from shroff.worker.request_queue import Part, RequestQueue
 from shroff.worker.serving.counts import WorkerOptions, trace_batch
 from shroff.worker.serving.delivery import Outflow
 from shroff.worker.serving.feeding import Feeding, SourceFeed
 from shroff.worker.serving.lead import LeaderTerm
-from shroff.worker.serving.poison_messages import RequestError, SuspectError, unmeant_as
+from shroff.worker.serving.poison_messages import RequestError, unmeant_as
 from shroff.worker.serving.snapshot_schedule import SnapshotSchedule
 from shroff.worker.serving.worker import Leader, Leading, Workplace
 
@@ -57,14 +53,6 @@ class ServiceHooks(NamedTuple):
     between: Asked
 
 
-class _Round(NamedTuple):
-    """A batch that is decided and not answered yet."""
-
-    parts: Sequence[Part]
-    submissions: Sequence[Submission]
-    prepared: Prepared
-
-
 class RequestLoop:
     """One term as writer of a log that decides requests.
 
@@ -83,7 +71,6 @@ class RequestLoop:
         self._outflow = Outflow(log, term.delivering, self._held, tell)
         self._saving = SnapshotSchedule(writer, None if feed is None else feed.source, work, term.options, tell)
         self._feeding = None if feed is None else Feeding(feed, log, writer, work, careful, tell)
-        self._rounds: deque[_Round] = deque()
         self._looked_s = 0.0
 
     def run(self, stop: Event) -> None:
@@ -91,9 +78,7 @@ class RequestLoop:
 
         Raises: as `working.Leading.run`. What is not answered stays in line.
         """
-        thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
-        with short_turns(), short_collector(), thread, self._held:
-            self._committer = Committer(self._writer, thread, self._done, self._committed)
+        with short_turns(), short_collector(), self._held:
             self._work.seq = self._log.last_seq()
             self._outflow.attend(time.monotonic())  # before anything is taken, so that the first of it is delivered
             self._queue.open(self._hooks.begun(self._writer))
@@ -106,9 +91,6 @@ class RequestLoop:
                 if self._feeding is not None:
                     self._feeding.end()
                 self._saving.end()
-            except Exception:
-                self._drain()  # what was decided before may get there, and is answered then
-                raise
             finally:
                 self._queue.pause(RESTARTS)
                 self._writer.give_up_snapshot()
@@ -120,68 +102,25 @@ class RequestLoop:
         """
         feeding = self._feeding
         if feeding is None:
-            return self._decides(0.0 if self._rounds else IDLE_S)
+            return self._decides(IDLE_S)
         is_busy = self._decides(0.0 if feeding.is_flowing else POLL_S)
         return is_busy if is_ending else feeding.turn() or is_busy
 
     def _decides(self, wait_s: float) -> bool:
-        """Decide queued requests, and have them or those before committed and answered; whether there were any."""
-        taken = [part for one in self._rounds for part in one.parts]
-        parts = self._queue.take(self._poison.size, wait_s, taken)
+        """Decide, commit and answer queued requests; whether there were any."""
+        parts = self._queue.take(self._poison.size, wait_s)
         if not parts:
-            self._drain()
-            return bool(taken)
-        submissions = self._submissions(parts)
-        is_searching = self._poison.is_on or self._poison.unwanted  # one is refused by its sender: no other may follow
-        if len(submissions) >= LIVE_MIN and self._feeding is None and not is_searching:
-            self._decide_beside(parts, submissions)
-            return True
-        self._drain()
-        prepared = self._poison.take(self._writer, self._work, submissions)
-        self._answer(parts, prepared)
-        self._log.maintain()
-        return True
-
-    def _decide_beside(self, parts: Sequence[Part], submissions: Sequence[Submission]) -> None:
-        """Decide a batch beside the commit of the one before, and leave it to be committed."""
-        if not self._writer.looks_ahead:
-            self._drain()
-        with unmeant_as(partial(SuspectError, submissions)):
-            known = self._writer.look_up(submissions)
-            self._committer.start()
-            self._committer.prepared = self._writer.prepare(submissions, known=known)
-        self._rounds.append(_Round(parts, submissions, self._committer.prepared))
-
-    def _drain(self) -> None:
-        """Have everything committed and answered that was decided."""
-        self._finish()
-        self._committer.start()
-        self._finish()
-
-    def _finish(self) -> None:
-        """Wait for the commit that is under way, if one is."""
-        with unmeant_as(lambda error: SuspectError(self._rounds[0].submissions, error)):
-            self._committer.finish()
-
-    def _committed(self) -> None:
-        """On the thread that commits: count and answer a batch that is durable, and keep the log fast."""
-        parts, submissions, prepared = self._rounds[0]
-        self._poison.count(self._work, prepared, submissions)
-        self._answer(parts, prepared)
-        self._log.maintain()
-
-    def _done(self, _: Prepared) -> None:
-        """What the thread that commits has answered is no longer open."""
-        self._rounds.popleft()
-
-    def _answer(self, parts: Sequence[Part], prepared: Prepared) -> None:
-        """Answer what is durable and counted: whoever has an answer finds it counted."""
+            return False
+        # Counted before the answers: whoever has one finds it counted.
+        prepared = self._poison.take(self._writer, self._work, self._submissions(parts))
         committed_s = time.monotonic()
         self._queue.answer(parts, prepared.answers)
         for request, start, stop in parts:
             self._work.latencies.add(committed_s - request.arrived_s, stop - start)
         if traces.is_on():
             self._trace(parts, prepared, committed_s)
+        self._log.maintain()
+        return True
 
     def _trace(self, parts: Sequence[Part], prepared: Prepared, committed_s: float) -> None:
         found, number = list[TracedEvent](), 0
@@ -202,25 +141,20 @@ class RequestLoop:
         return found
 
     def _attend(self, *, is_busy: bool) -> None:
-        """Tasks between two batches, no commit being under way: inbox, requests of others, delivery, snapshots."""
-        self._finish()
+        """Tasks between two batches: inbox, requests of others, delivery, snapshots."""
         now_s = time.monotonic()
         if not is_busy or now_s - self._looked_s >= IDLE_S:
             self._looked_s = now_s
             if self._inbox.has_requests():
-                self._drain()
                 with unmeant_as(RequestError):
                     self._inbox.serve()
             self._outflow.attend(now_s)
             self._work.sinks = self._outflow.health
             if self._feeding is not None:
                 self._feeding.attend(now_s)
-            self._saving.attend(now_s, self._drain, is_searching=self._poison.is_on)
-        if self._queue.is_woken or not self._rounds:
-            self._drain()
-            self._queue.is_woken = False
-            self._hooks.between(self._writer, self._log)
-            self._work.seq = self._writer.seq  # also what the inbox and others brought
+            self._saving.attend(now_s, _nothing, is_searching=self._poison.is_on)
+        self._hooks.between(self._writer, self._log)
+        self._work.seq = self._writer.seq  # also what the inbox and others brought
 
 
 class RequestLeader(Leader):
@@ -248,3 +182,7 @@ class RequestLeader(Leader):
 
     def _leading(self, term: LeaderTerm) -> Leading:
         return RequestLoop(term, self._queue, self._hooks, self._feed)
+
+
+def _nothing() -> None:
+    """No commit is pending between batches."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -62,10 +62,10 @@ Part = tuple[PendingRequest, int, int]  # a request, and which of its submission
 
 
 class RequestQueue:
-    """A queue of requests: `put` is for one thread, everything else for one at a time of others.
+    """A queue of requests: `put` is for one thread, everything else for another.
 
     Args:
-        told: Is given the requests that are answered, of one batch at once, on the thread that commits.
+        told: Is given the requests that are answered, of one batch at once, on the thread that decides.
     """
 
     def __init__(
@@ -78,7 +78,6 @@ class RequestQueue:
         self._told, self._waiting_max, self._age_s_max = told, waiting_max, age_s_max
         self._given: SimpleQueue[PendingRequest | None] = SimpleQueue()
         self._line: deque[PendingRequest] = deque()  # of those that were given and are not answered
-        self.is_woken = False  # since somebody set it back: there is something else to do
         self._put, self._answered, self._turned_away = [0, 0], [0, 0], 0  # of short requests, and of long ones
         self._reader: object = None
         self._paused_s: float | None = None
@@ -155,18 +154,13 @@ class RequestQueue:
         self._gather(0.0)
         self.fail(list(self._line), f"{why}; send it again with the same ids")
 
-    def take(self, size: int, wait_s: float, taken: Iterable[Part] = ()) -> list[Part]:
-        """The next submissions in line, up to so many, few of them of long requests. None where none came in time.
-
-        Args:
-            taken: Parts that are being decided: what is behind them is next.
-        """
+    def take(self, size: int, wait_s: float) -> list[Part]:
+        """The next submissions in line, up to so many, few of them of long requests. None where none came in time."""
         self._gather(wait_s)
         is_beside = self._put[False] > self._answered[False]
         parts, of_long = list[Part](), float(LONG_BESIDE if is_beside else LONG_AT_ONCE)
-        reached = {request: stop for request, _, stop in taken}
         for request in self._line:
-            start = reached.get(request, len(request.answers))
+            start = len(request.answers)
             stop = min(len(request.submissions), start + size)
             if request.is_long:
                 stop, of_long = _stop(request.submissions, start, stop, of_long)
@@ -179,7 +173,7 @@ class RequestQueue:
         return parts
 
     def answer(self, parts: Sequence[Part], answers: Sequence[Answer]) -> None:
-        """Answer these parts, which were taken first of those without an answer."""
+        """Answer these parts, which were taken last."""
         each, done, answered = iter(answers), list[PendingRequest](), self._answered
         for request, start, stop in parts:
             count = stop - start
@@ -204,13 +198,14 @@ class RequestQueue:
         """Add requests to the queue; wait if it is empty."""
         given, line = self._given, self._line
         try:
-            more = given.get(timeout=wait_s) if wait_s and not line else given.get_nowait()
+            if not line and wait_s:
+                first = given.get(timeout=wait_s)
+                if first is not None:
+                    line.append(first)
             while True:
-                if more is None:
-                    self.is_woken = True
-                else:
-                    line.append(more)
                 more = given.get_nowait()
+                if more is not None:
+                    line.append(more)
         except Empty:
             pass
 

@@ -36,7 +36,7 @@ FEW: Final = 16  # rows that are sooner put together by themselves than all of a
 ROWS_VERSION: Final = 1  # in which documents stand one behind the other
 FRAME_SHAPE: Final = "iibbi"
 OUTCOMES_SHAPE: Final = "iib"
-# 3 takes a tenth more time for 0.4 % less. What the sum of a frame covers needs none of its own: a tenth of reading it.
+# Level 3 takes a tenth more time and saves 0.4 %. Where a frame has a checksum, zstd adds none: a tenth faster to read.
 _COVERED: Final[dict[int, int]] = {zstd.CompressionParameter.compression_level: 1}
 _ALONE: Final[dict[int, int]] = _COVERED | {zstd.CompressionParameter.checksum_flag: 1}
 # Three for each document: its size, how far before its end the digits of its receipt stood (0 for none), its pieces.

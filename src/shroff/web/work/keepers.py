@@ -42,7 +42,7 @@ class CaseKeeper:
         asked: Called where labels were put into the log's inbox.
         tell: Told of what failed, once for each failure.
 
-    `recent` is for whoever writes the log to tell what is in it by now.
+    The thread that writes the log adds to `recent` what it has committed.
     """
 
     def __init__(

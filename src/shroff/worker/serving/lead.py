@@ -234,8 +234,11 @@ class SourceLoop:
     def _done(self, prepared: Prepared) -> None:
         """A batch is durable."""
         done = self._rounds.popleft()
-        self._poison.count(self._work, prepared, done.submissions)
+        self._work.counts.add(prepared, len(done.submissions))
+        self._work.batches += 1
+        self._work.seq += len(prepared.batch.records)
         self._reading.done(done, prepared, self._committed_s)
+        self._poison.passed(done.submissions, has_taken=bool(prepared.batch.records))
 
     # ---- between batches
 

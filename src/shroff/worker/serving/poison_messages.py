@@ -97,15 +97,11 @@ class PoisonSearch:
         with unmeant_as(partial(SuspectError, submissions)):
             prepared = writer.prepare(submissions, offsets=offsets, known=writer.look_up(submissions))
             writer.commit(prepared)
-        self.count(work, prepared, submissions)
-        return prepared
-
-    def count(self, work: WorkerCounts, prepared: Prepared, submissions: Collection[Submission]) -> None:
-        """Count a batch that is durable."""
         work.counts.add(prepared, len(submissions))
         work.batches += 1
         work.seq += len(prepared.batch.records)
         self.passed(submissions, has_taken=bool(prepared.batch.records))
+        return prepared
 
     def passed(self, submissions: Collection[Submission], *, has_taken: bool) -> None:
         """Take note that these are done."""
