@@ -364,3 +364,22 @@ def test_a_replay_finds_the_labels_of_its_keys_in_the_index_and_reads_only_those
             assert labels == all_labels != []
             assert replay(log, seq, past=found) == replay(log, seq, past=slow)
     assert read == [covered, 0] * len(decided)
+
+
+def test_a_replay_reads_hardly_more_of_a_busy_key_than_its_window_has(bank, monkeypatch):
+    (bank / "shroff.yaml").write_text(PROJECT["shroff.yaml"].replace("100d", "2s"))
+    (bank / "features.yaml").write_text(
+        "card:\n  spent_1m: count(payment) over 1m\nlane: { day: count(payment) over 80s }\n"
+    )
+    shutil.rmtree(bank / ".shroff")
+    take(bank, 0, EVENTS)
+    project = app.open(bank)
+    project.history.index_keys()
+    monkeypatch.setattr(finding_keys, "_MANY", 4)
+    with project.opened.reading() as log:
+        decided = [row for rows in log.decisions_after(0) for row in rows]
+        for row in decided[::7]:
+            found = looked_back(log, project.definitions, row.seq, of(project))
+
+            assert replay(log, row.seq, past=found) == row
+            assert all(row.seq - one.seq < 115 for one in found)  # seconds, a place each

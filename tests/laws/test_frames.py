@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from unittest.mock import patch
 from zlib import crc32
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,6 +62,33 @@ def test_records_come_out_of_a_frame_as_they_went_in(given_, first, data):
     assert (frame.labels, frame.controls) == tuple(
         sum(one.kind == kind for one in records) for kind in ("label", "control")
     )
+
+
+def test_a_frame_that_was_read_before_is_refused_as_soon_as_its_bytes_differ():
+    records = [Record(seq, "event", "payment", f"p-{seq}", 1, b"{}", True) for seq in range(1, 9)]
+    frame = event_frames.pack(records, 7)
+    assert list(event_frames.unpack(frame, [3])) == [records[2]]
+
+    for at in range(len(frame.data)):
+        changed = bytearray(frame.data)
+        changed[at] ^= 4
+        with pytest.raises(frames.DamagedFrameError):
+            list(event_frames.unpack(replace(frame, data=bytes(changed)), [3]))
+    with pytest.raises(frames.DamagedFrameError):
+        list(event_frames.unpack(replace(frame, data=frame.data[:-1]), [3]))
+
+
+def test_texts_are_kept_up_to_so_many_bytes_those_that_were_asked_for_last():
+    given_ = [frames.compress(bytes([number]) * 1_000) for number in range(6)]
+    unpacked = frames.Unpacked(3_100)
+    with patch.object(frames, "decompress", wraps=frames.decompress) as decompress:
+        for number in (0, 1, 2, 0, 3, 0, 1):
+            assert unpacked.text(given_[number], number) == bytes([number]) * 1_000
+            assert unpacked.bytes <= 3_100
+
+    assert [bytes(call.args[0]) for call in decompress.call_args_list] == [given_[at] for at in (0, 1, 2, 3, 1)]
+    assert unpacked.bytes == sum(len(given_[at]) + 1_000 for at in (3, 0, 1))
+    assert unpacked.text(given_[5], 1) == bytes([5]) * 1_000  # of the same sum
 
 
 # ---- the same bytes as one by one

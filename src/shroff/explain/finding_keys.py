@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice, takewhile
 from typing import Final
 
 from shroff.events.event import Event, canonical_value
@@ -25,6 +26,9 @@ from shroff.streams.log import Log, Record
 LOOK_BACK: Final = 1_000_000  # places that are read for one question: 0.3 µs each in SQLite
 _BLOCK: Final = 65_536  # the most that is read at once; the first is small, as keys that come often need no more
 _FIRST_BLOCK: Final = 2_048
+_MANY: Final = 128  # events of a key: of fewer it is sooner read which are in the window
+_PARTS: Final = 20  # of the index, about MOST events
+_LOOKS: Final = 3
 MOST: Final = 16_384  # records that one decision looks back at: more are folded sooner by columns
 Wanted = Mapping[str, Sequence[Key]]  # keys by entity
 
@@ -92,11 +96,13 @@ class KeyEvents:
         self.keyed = KeyFinder(definitions, records)
         self._runs = [] if index is None else index.runs(log)
 
-    def backwards(self, end: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
+    def backwards(
+        self, end: int, wanted: Wanted, firsts: Mapping[str, int] | None = None
+    ) -> Iterator[tuple[int, list[Record]]]:
         """The events of any of these keys up to a place, newest first, in parts.
 
         Each comes with the place behind which all was looked at so far. An entity or a key that is taken out of
-        `wanted` meanwhile is looked for no more.
+        `wanted` meanwhile is looked for no more. By the index, an entity is looked for from its place in `firsts` on.
 
         Cost: what the index covers, some looks into it and 50 µs an event; 0.3 µs each of LOOK_BACK places beside it,
             4 µs where they lie in a lake.
@@ -107,7 +113,7 @@ class KeyEvents:
         if first < covered and first < end:
             yield from self._backwards(end, max(stop, covered), wanted)
             if end - covered <= LOOK_BACK:
-                yield from self._indexed(min(end, covered), first, wanted)
+                yield from self._indexed(min(end, covered), first, wanted, firsts or {})
                 yield from self._backwards(first, max(0, first - LOOK_BACK), wanted)
         else:
             yield from self._backwards(end, stop, wanted)
@@ -122,9 +128,34 @@ class KeyEvents:
 
     # ---- by the index
 
-    def _indexed(self, end: int, after: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
+    def reached(self, entity: str, key: Key, end: int, newest_ms: int, start_ms: float) -> int:
+        """Sequence number of an event of a key that is no newer than `start_ms`, so the index names fewer; else 0.
+
+        A look at some of the events that the index names up to `end`, where they are many: a tenth too many remain.
+        """
+        places = [at for part in islice(places_of(self._runs, entity, key, end), _PARTS) for at in part]
+        near, far, near_ms = 0, len(places) - 1, float(newest_ms)
+        if far < _MANY or math.isinf(start_ms) or (far_ms := self._time_at(places[far])) > start_ms:
+            return 0
+        for _ in range(_LOOKS):
+            share = (near_ms - start_ms) / max(near_ms - far_ms, 1)
+            step = near + int((far - near) * (0.1 + 0.9 * min(max(share, 0), 1)))
+            if (step_ms := self._time_at(places[step])) <= start_ms:
+                return places[step]
+            near, near_ms = step, step_ms
+        return places[far]
+
+    def _time_at(self, place: int) -> float:
+        record = self._log.records_at([place]).get(place)
+        return math.inf if record is None else record.time_ms
+
+    def _indexed(
+        self, end: int, after: int, wanted: Wanted, firsts: Mapping[str, int]
+    ) -> Iterator[tuple[int, list[Record]]]:
         runs = [run for run in self._runs if run.after < end and run.upto > after]
-        cursors = [_Cursor(runs, entity, key, end) for entity, keys in wanted.items() for key in keys]
+        cursors = [
+            _Cursor(runs, entity, key, end, firsts.get(entity, 0)) for entity, keys in wanted.items() for key in keys
+        ]
         while cursors := [
             cursor for cursor in cursors if cursor.key in wanted.get(cursor.entity, ()) and cursor.reaches(after)
         ]:
@@ -185,11 +216,12 @@ class KeyEvents:
 
 
 class _Cursor:
-    """The places of one key in the index, newest first; some are held."""
+    """The places of one key in the index from a first one on, newest first; some are held."""
 
-    def __init__(self, runs: Sequence[Run], entity: str, key: Key, end: int) -> None:
+    def __init__(self, runs: Sequence[Run], entity: str, key: Key, end: int, first: int = 0) -> None:
         self.entity, self.key = entity, key
-        self._parts = places_of(runs, entity, key, end)
+        parts = ([at for at in part if at >= first] for part in places_of(runs, entity, key, end))
+        self._parts = takewhile(bool, parts)
         self._held: Sequence[int] = ()
         self.reached = 0
 
@@ -239,14 +271,14 @@ def looked_back(
     record = log.records_at([seq]).get(seq)
     records = Records(definitions.events, definitions.settings.money_places)
     event = None if record is None else records.decode(record)
-    if not isinstance(event, Event) or log.pruned_to():
+    if record is None or not isinstance(event, Event) or log.pruned_to():
         return None
     used = asked_of_keys(definitions, event.type)
     if used is None:
         return None
     events = KeyEvents(log, definitions, records, index, is_exact=False)  # one of another key changes no value
     keys = events.keyed.keys(event, {one.entity for one in used})
-    found = _events(events, keys, seq, _windows(used, event.time_ms - lateness_of(log, definitions)), most)
+    found = _events(events, keys, record, _windows(used, event.time_ms - lateness_of(log, definitions)), most)
     if found is None:
         return None
     of_labels = {one.entity for one in used if one.event == "label"} & keys.keys()
@@ -256,6 +288,14 @@ def looked_back(
 
 def asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None:
     """The aggregates that an event's decision needs; None where it depends on more than events and labels of keys."""
+    name = f"asked of keys {event}"
+    if name not in definitions.worked_out:
+        definitions.worked_out[name] = _asked_of_keys(definitions, event)
+    found: set[Aggregate] | None = definitions.worked_out[name]
+    return found
+
+
+def _asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None:
     nodes = [one.node for one in computed_of(definitions) if event in one.events]
     used = {aggregate for node in nodes for aggregate in aggregates(node)}
     is_stacked = any(isinstance(part, ItemFeature) for node in nodes for part in walk(node))
@@ -274,13 +314,16 @@ def _windows(used: Iterable[Aggregate], end_ms: int) -> dict[str, float]:
 
 
 def _events(
-    events: KeyEvents, keys: Mapping[str, Key], seq: int, windows: Mapping[str, float], most: int
+    events: KeyEvents, keys: Mapping[str, Key], before: Record, windows: Mapping[str, float], most: int
 ) -> list[Record] | None:
-    """The events of these keys before a place, an entity's as far back as its window; None where they are too many."""
+    """The events of these keys before another, an entity's as far back as its window; None where they are too many."""
     wanted = {entity: [keys[entity]] for entity in windows if entity in keys}
     found: list[Record] = []
-    looked_to = seq - 1
-    for part_start, records in events.backwards(seq - 1, wanted) if wanted else ():
+    looked_to = end = before.seq - 1
+    firsts = {
+        entity: events.reached(entity, key, end, before.time_ms, windows[entity]) for entity, (key,) in wanted.items()
+    }
+    for part_start, records in events.backwards(end, wanted, firsts) if wanted else ():
         found += records
         looked_to = part_start
         if len(found) > most:

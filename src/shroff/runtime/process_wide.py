@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from threading import Event, Lock, get_ident
 from typing import Final
@@ -128,11 +128,13 @@ def give_way(niceness: int = LOWEST) -> None:
     os.nice(niceness)
 
 
+@cache
 def keep_freed_memory() -> None:
     """Have the C library keep some MiB of freed memory instead of asking for cleared pages at each larger block.
 
     In glibc these limits follow the largest block that was freed so far. Below them, each larger block is made of new
     pages, and clearing those costs more than unpacking a frame into them. So 4 MiB are allocated and freed, untouched.
+    Once: a second time they would be part of what is kept, and cleared.
     """
     bytes(_FREED_BYTES)
 

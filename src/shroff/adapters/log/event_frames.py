@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.adapters.log.columns import as_lines, places_in
-from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, compress, decompress, planes, within
+from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, Unpacked, compress, decompress, planes, within
 from shroff.adapters.log.sums import head_of, line_of
 from shroff.features.kernels.native import native
 from shroff.streams.log import Kind, Record
@@ -30,7 +30,9 @@ _APART: Final = 0xFFFF_FFFF  # where an id is that its line does not have
 _NUMBERS: Final = "<u4"  # three for each record: bytes of its line, where its id begins in it, and bytes of its id
 _TIMES: Final = "<i8"  # milliseconds since the record before, and since 1970 for the first
 _BLANK: Final = np.uint8(32)  # between the head of a line and its body
+_UNPACKED_BYTES: Final = 64 << 20  # some 350 frames, of 180,000 events
 _KINDS: Final = {b"e": "event", b"l": "label", b"c": "control"}
+_unpacked: Final = Unpacked(_UNPACKED_BYTES)  # of those whose records are asked for by their places
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | 
     """
     wanted = range(frame.first, frame.seq + 1) if places is None else within(places, frame.first, frame.seq)
     seqs = np.array(wanted, np.int64)
-    text, found = _found(frame, seqs - frame.first)
+    text, found = _found(frame, seqs - frame.first, keeps=places is not None)
     if kind is not None:
         chosen = np.frombuffer(text, np.uint8)[found[:, 1]] == ord(kind[0])
         seqs, found = seqs[chosen], found[chosen]
@@ -98,11 +100,12 @@ def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | 
         yield Record(seq, head, type_, text[id_start:id_end].decode(), time_ms, text[body : end - 1], is_decided)
 
 
-def _found(frame: EventFrame, rows: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64]]:
-    """The text of a frame, and what `find_records` finds of these rows."""
+def _found(frame: EventFrame, rows: NDArray[np.int64], *, keeps: bool = False) -> tuple[bytes, NDArray[np.int64]]:
+    """The text of a frame, and what `find_records` finds of these rows. With `keeps`, the text is kept for the next."""
     if frame.crc != _sum(frame) or frame.data[:1] != _VERSION:
         raise DamagedFrameError
-    text, count = decompress(frame.data[1:]), frame.seq - frame.first + 1
+    data, count = frame.data[1:], frame.seq - frame.first + 1
+    text = _unpacked.text(data, frame.crc) if keeps else decompress(data)
     if len(text) < 20 * count:
         raise DamagedFrameError
     found = np.empty((len(rows), 6), np.int64)
