@@ -8,11 +8,11 @@ in the log nor the wording of reasons is part of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from operator import attrgetter
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -29,7 +29,6 @@ from shroff.project.definitions import Definitions, Versions
 from shroff.streams.log import DecisionRow
 from shroff.streams.log_columns import JoinedTexts
 
-_Value = TypeVar("_Value")
 NO_SCORE: Final = b"null"
 _SEALED: Final = ("event", "id", "outcome", "score", "rules", "shadow_rules", "features", "exploration")
 _LISTED: Final = ("definitions", "rules", "policy", "lists", "tables", "model")
@@ -83,8 +82,9 @@ class DocumentWriter:
         return [shown[start:stop] for start, stop in zip(found.starts.tolist(), found.stops.tolist(), strict=True)]
 
     def _objects_of(self, frame: Frame, rows: Array | slice, count: int) -> Slices:
-        columns = [frame.computed.get(name) for name, _ in self._fields]
-        chosen = [None if column is None else Column(column.values[rows], column.valid[rows]) for column in columns]
+        chosen = [frame.computed.get(name) for name, _ in self._fields]
+        if not isinstance(rows, slice):
+            chosen = [None if one is None else Column(one.values[rows], one.valid[rows]) for one in chosen]
         return self._objects.write(self._texts, chosen, count)
 
     def features_of(self, values: Sequence[Value]) -> bytes:
@@ -118,32 +118,36 @@ class DocumentWriter:
 
     def write_all(self, frame: Frame, decided: DecidedBatch) -> tuple[JoinedTexts, Array]:
         """The documents of a batch and its receipts, a row of bytes each: those that `write` gives one by one."""
-        texts, count = self._texts, len(decided.rows)
+        texts, count = self._texts, len(decided.seqs)
         texts.clear()
-        features = self._objects_of(frame, slice(None) if count == len(frame) else decided.rows, count)
+        features = self._objects_of(frame, decided.rows, count)
         everywhere = np.ones(count, np.bool_)
-        places = [Column(decided.seqs - behind, everywhere) for behind in (0, 1)]
-        place = self._places.write(texts, places, count)
-        scores = None if decided.scores is None else Column(np.array(decided.scores, np.float64), everywhere)
+        seqs = [Column(decided.seqs - before, everywhere) for before in (0, 1)]
+        place = self._places.write(texts, seqs, count)
+        scores = None if decided.scores is None else Column(decided.scores, everywhere)
         score = self._scores.write(texts, [scores], count)
         id_ = texts.add_all(canonical_texts(decided.ids))
         bodies = JoinedTexts.of(decided.bodies)
         content = _as_digits(texts, hash_slices(bodies.data, bodies.starts, bodies.ends))
-        verdict_of = decided.verdict_of
-        pieces = zip(*map(_all_pieces, map(self._pieces, decided.verdicts)), strict=True)
-        middle, *sealed, shown_head, shown_tail, shown_end = (texts.add_all(piece).take(verdict_of) for piece in pieces)
-        models, model_of = distinct(decided.models, decided.models)
-        version = [self._versions[model] for model in models]
-        versions = texts.add_all([one.sealed for one in version]).take(model_of)
-
-        head, event, named = (texts.add_all([one]) for one in (b'{"content":"', self._sealed_event, b',"id":'))
+        shared = [b'{"content":"', self._sealed_event, b',"id":', self._head]
+        for model in decided.models:
+            shared += self._versions[model].sealed, self._versions[model].shown
+        behind = len(shared)
+        for verdict in decided.verdicts:
+            shared += _all_pieces(self._pieces(verdict))
+        text = texts.add_all(shared)
+        head, event, named, shown_start = (text.take(np.array([number])) for number in range(4))
+        versions, shown_versions = (text.take(4 + 2 * decided.model_of + number) for number in range(2))
+        places = behind + len(_Pieces.__slots__) * decided.verdict_of
+        middle, *sealed, shown_head, shown_tail, shown_end = (
+            text.take(places + number) for number in range(len(_Pieces.__slots__))
+        )
         sealed_parts = head, content, event, middle, features, named, id_, sealed[0], score, sealed[1], versions
         joined = texts.join(sealed_parts, count)
         receipts = hash_slices(texts.bytes, joined.starts, joined.stops)
         receipt = _as_digits(texts, receipts)
 
-        head, versions = texts.add_all([self._head]), texts.add_all([one.shown for one in version]).take(model_of)
-        parts = head, id_, place, shown_head, score, shown_tail, features, versions, receipt, shown_end
+        parts = shown_start, id_, place, shown_head, score, shown_tail, features, shown_versions, receipt, shown_end
         return texts.cut(texts.join(parts, count)), receipts
 
     def _pieces(self, verdict: Verdict) -> _Pieces:
@@ -173,17 +177,18 @@ class DecidedBatch:
     Args:
         rows: Where they stand in the frame of their features.
         verdicts: Those that there are, and `verdict_of` which of them each has.
-        scores: None where no model scores them; then `models` are empty texts.
+        scores: None where no model scores them; then there is one of the `models`, an empty text.
     """
 
-    rows: Array
+    rows: Array | slice
     seqs: Array
     ids: Sequence[str]
     bodies: Sequence[bytes]
     verdicts: Sequence[Verdict]
     verdict_of: Array
-    scores: Sequence[float] | None
+    scores: Array | None
     models: Sequence[str]
+    model_of: Array
 
 
 def _as_digits(texts: TextPool, digests: Array) -> Slices:
@@ -197,13 +202,6 @@ def canonical_texts(texts: Sequence[str]) -> JoinedTexts:
     if _ESCAPED.search("".join(texts)) is None:
         return JoinedTexts.written(texts, '"', '"')
     return JoinedTexts.of(list(map(canonical_bytes, texts)))
-
-
-def distinct(names: Sequence[Hashable], values: Sequence[_Value]) -> tuple[list[_Value], Array]:
-    """The values of different names, and which of these each one is."""
-    found = dict(zip(names, values, strict=True))
-    codes = {name: code for code, name in enumerate(found)}
-    return list(found.values()), np.fromiter(map(codes.__getitem__, names), np.int64, len(names))
 
 
 @dataclass(frozen=True, slots=True)

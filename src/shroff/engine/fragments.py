@@ -22,6 +22,8 @@ PLAIN_MIN: Final = 1e-4  # between these every writer of shortest digits writes 
 PLAIN_MAX: Final = 1e15
 _FLOAT_EXACT: Final = 2**53
 _AS_REALS: Final = frozenset(["real", "duration"])
+_NO_NUMBER: Final = np.zeros(0, np.int64)
+_NO_TRUTH: Final = np.zeros(0, np.bool_)
 
 
 class TextPool:
@@ -114,7 +116,7 @@ class ColumnWriter:
         types: Of the columns.
         money_places: As the project's currency has them.
 
-    Cost: 2 µs a row of 40 numbers in batches of thousands, 40 µs alone.
+    Cost: 1.5 µs a row of 40 numbers, and 0.1 ms a batch.
     """
 
     def __init__(self, between: Sequence[str], types: Sequence[Type], money_places: int) -> None:
@@ -125,48 +127,52 @@ class ColumnWriter:
         pieces = [piece.encode() for piece in between]
         self._between_ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
         self._between = np.frombuffer(b"".join([*pieces, bytes(rows.SLACK_BYTES)]), np.uint8)
+        self._kinds = np.array([self._kind(type_) for type_ in types], np.int64).reshape(-1, 2)
+
+    def _kind(self, type_: Type) -> tuple[int, int]:
+        """The kernel's kind of a type and its decimal places; `TEXT` for what the kernel cannot write."""
+        kernel = self._kernel
+        if type_.kind == "money" and type_.places == self._money_places:
+            return kernel.MONEY, type_.places
+        kinds = {"integer": kernel.INTEGER, "boolean": kernel.BOOLEAN}
+        return kernel.REAL if type_.kind in _AS_REALS else kinds.get(type_.kind, kernel.TEXT), 0
 
     def write(self, texts: TextPool, columns: Sequence[Column | None], count: int) -> Slices:
         """Add the text of each row; None for a column of which no value is there."""
-        shape = len(columns), count
-        kinds = np.zeros((len(columns), 2), np.int64)
-        words, stops, valid = np.zeros(shape, np.int64), np.empty(shape, np.int64), np.zeros(shape, np.uint8)
+        kinds, numbers, valid = self._kinds.copy(), [_NO_NUMBER], [_NO_TRUTH]
+        written: dict[int, Slices] = {}
         for at, (column, type_) in enumerate(zip(columns, self._types, strict=True)):
-            if column is None:
-                continue
-            valid[at] = column.valid
-            found = self._numbers(column, type_)
-            if found is not None:
-                *kinds[at], words[at] = found
-                continue
-            kinds[at, 0] = self._kernel.TEXT
-            values = values_of(column)
-            written = texts.add_all([canonical_value(value, type_, self._money_places).encode() for value in values])
-            words[at], stops[at] = written.starts, written.stops
-        longest = int(np.where(kinds[:, :1] == self._kernel.TEXT, stops - words, self._kernel.NUMBER_BYTES).sum())
+            found = np.zeros(count, np.int64) if column is None else self._numbers(column.values, type_, kinds[at])
+            if found is None and column is not None:
+                shown = [canonical_value(value, type_, self._money_places).encode() for value in values_of(column)]
+                kinds[at], written[at] = (self._kernel.TEXT, 0), texts.add_all(shown)
+                found = written[at].starts
+            assert found is not None
+            numbers.append(found)
+            valid.append(np.zeros(count, np.bool_) if column is None else column.valid)
+        shape = len(columns), count
+        words = stops = np.concatenate(numbers).reshape(shape)
+        if written:
+            stops = words.copy()
+        longest = (len(columns) - len(written)) * count * self._kernel.NUMBER_BYTES
+        for at, slices in written.items():
+            stops[at] = slices.stops
+            longest += int((slices.stops - slices.starts).sum())
         texts.reserve(count * len(self._between) + longest)
         start, ends = texts.used, np.empty(count, np.int64)
-        texts.used = self._kernel.write_rows(
-            texts.bytes, start, ends, self._between, self._between_ends, kinds, words, stops, valid
-        )
+        places = kinds, words, stops, np.concatenate(valid).reshape(shape).view(np.uint8)
+        texts.used = self._kernel.write_rows(texts.bytes, start, ends, self._between, self._between_ends, *places)
         return Slices.behind(start, ends - start)
 
-    def _numbers(self, column: Column, type_: Type) -> tuple[int, int, Array] | None:
-        """A column's format code for the kernel, its decimal places and numbers; None if the kernel cannot write it."""
-        values = column.values
-        if values.dtype == object:
+    def _numbers(self, values: Array, type_: Type, kind: Array) -> Array | None:
+        """Values as the kernel writes them; None if it cannot."""
+        if kind[0] == self._kernel.TEXT or values.dtype == object:
             return None
-        if type_.kind == "integer":
-            return self._kernel.INTEGER, 0, values
-        if type_.kind == "boolean":
-            return self._kernel.BOOLEAN, 0, values
-        if type_.kind == "money" and type_.places == self._money_places:
-            return self._kernel.MONEY, type_.places, values
+        if kind[0] != self._kernel.REAL:
+            return values
         if type_.kind == "real":
-            return self._kernel.REAL, 0, np.ascontiguousarray(values, np.float64).view(np.int64)
-        if type_.kind == "duration" and bool((np.abs(values) <= _FLOAT_EXACT).all()):
-            return self._kernel.REAL, 0, (values / 1_000).view(np.int64)
-        return None
+            return values.astype(np.float64, copy=False).view(np.int64)
+        return (values / 1_000).view(np.int64) if bool((np.abs(values) <= _FLOAT_EXACT).all()) else None
 
 
 def object_writer(fields: Sequence[tuple[str, Type]], money_places: int) -> ColumnWriter:

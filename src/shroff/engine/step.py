@@ -7,15 +7,15 @@ batches of any size and a replay give the same bytes.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
 
 import numpy as np
 
-from shroff.engine.documents import DecidedBatch, DocumentWriter, Verdict, distinct
-from shroff.engine.let_through import LET_THROUGH, LetThrough, explorable
+from shroff.engine.documents import DecidedBatch, DocumentWriter, Verdict
+from shroff.engine.let_through import LET_THROUGH, WOULD_BE, LetThrough, explorable
 from shroff.engine.row_decider import RowDecider
 from shroff.engine.verdicts import (
     Effects,
@@ -32,7 +32,7 @@ from shroff.features.batch.remarks import SUM_OUTSIDE, Remarks
 from shroff.features.frames import Frame
 from shroff.features.key_texts import Hits
 from shroff.features.online.engine import Online
-from shroff.language.columns import Column, values_of
+from shroff.language.columns import Array, Column, values_of
 from shroff.language.values import key_text, show
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.scoring import scored
@@ -187,58 +187,66 @@ class Engine:
             record_hits(_happened(placed, row), found, effects)
         if not self.definitions.events.types[name].is_decided:
             return
-        scores, of = scored(frame, self.definitions.scoring_of(name)), self._verdicts[name].of
-        given = None if scores is None else [scores.values[row] for row in rows]
-        verdicts: Sequence[Verdict]
-        if given is None and name not in self._explored:
-            with_hits = sorted(hits)
-            verdicts = [of(None, None), *(of(hits[row], None) for row in with_hits)]
-            verdict_of = np.zeros(len(rows), np.int64)
-            at = with_hits if len(rows) == len(frame) else np.searchsorted(rows, with_hits)
-            verdict_of[at] = range(1, len(verdicts))
-        else:
-            each = [of(hits.get(row), None) for row in rows]
-            if given is not None:
-                effects.scores.setdefault(name, []).extend(given)
-                each = list(map(of, map(hits.get, rows), given))
-            if name in self._explored:
-                each = self._explored_ones(name, frame, rows, placed, each, hits, effects)
-            verdicts, verdict_of = distinct(list(map(id, each)), each)
+        at = slice(None) if len(rows) == len(frame) else np.array(rows)
+        scores = scored(frame, self.definitions.scoring_of(name))
+        given = None if scores is None else scores.values[at]
+        if given is not None:
+            effects.scores.setdefault(name, []).extend(given.tolist())
+        verdicts, verdict_of = self._verdicts_of(name, given, rows, hits)
+        if name in self._explored:
+            self._explore(frame, rows, placed, verdicts, verdict_of, hits, effects)
+        seqs: Array
         ids: Sequence[str]
         bodies: Sequence[bytes]
         if columns is not None:
-            seqs: Sequence[int] = range(columns.first, columns.first + len(rows))
+            seqs = np.arange(columns.first, columns.first + len(rows))
             ids, bodies = columns.ids, columns.bodies
         else:
             events = [placed[row] for row in rows]
-            seqs, ids, bodies = (
-                [event.seq for event in events],
-                [event.event.id for event in events],
-                [event.body for event in events],
-            )
-        models = [""] * len(rows) if scores is None else [scores.models[row] for row in rows]
-        decided = DecidedBatch(np.array(rows), np.array(seqs), ids, bodies, verdicts, verdict_of, given, models)
+            seqs = np.array([event.seq for event in events])
+            ids, bodies = [event.event.id for event in events], [event.body for event in events]
+        models = ([""], np.zeros(len(rows), np.int64)) if scores is None else (scores.ids, scores.model_of[at])
+        decided = DecidedBatch(at, seqs, ids, bodies, verdicts, verdict_of, given, *models)
         documents, receipts = self._writers[name].write_all(frame, decided)
-        shown = [verdict.outcome for verdict in verdicts]
-        outcomes = list(map(shown.__getitem__, verdict_of.tolist()))
+        outcomes = np.array([verdict.outcome for verdict in verdicts], object).take(verdict_of).tolist()
         if columns is not None:
             effects.columns = DecisionColumns(name, columns.first, ids, outcomes, receipts, documents)
         else:
-            made = map(DecisionRow, seqs, repeat(name), ids, outcomes, map(bytes, receipts), documents)
+            made = map(DecisionRow, seqs.tolist(), repeat(name), ids, outcomes, map(bytes, receipts), documents)
             effects.decisions += made
 
-    def _explored_ones(
+    def _verdicts_of(
+        self, name: str, scores: Array | None, rows: Sequence[int], hits: Mapping[int, list[Hit]]
+    ) -> tuple[list[Verdict], Array]:
+        """The verdicts of these rows before exploration, and which of them each has."""
+        of = self._verdicts[name]
+        verdicts, verdict_of = of.without_hits(scores, len(rows))
+        with_hits = sorted(hits)
+        at = np.array(with_hits, np.int64)
+        if not isinstance(rows, range):
+            at = np.searchsorted(rows, at)
+        theirs: Iterable[float | None] = repeat(None, len(at)) if scores is None else scores[at].tolist()
+        known: dict[tuple[object, ...], int] = {}  # most events with the same rules have one verdict
+        for place, row, score, step in zip(at.tolist(), with_hits, theirs, verdict_of[at].tolist(), strict=True):
+            key = step, *[(hit.rule.id, hit.is_effective, hit.text) for hit in hits[row]]
+            if (number := known.get(key)) is None:
+                number = known[key] = len(verdicts)
+                verdicts.append(of.of(hits[row], score))
+            verdict_of[place] = number
+        return verdicts, verdict_of
+
+    def _explore(
         self,
-        name: str,
         frame: Frame,
         rows: Sequence[int],
         placed: Sequence[Placed],
-        verdicts: Sequence[Verdict],
+        verdicts: list[Verdict],
+        verdict_of: Array,
         hits: Mapping[int, list[Hit]],
         effects: Effects,
-    ) -> list[Verdict]:
-        """The verdicts after the draws among would-be declines, event by event in log order."""
-        (explore, node), small = self._explored[name], list[bool]()
+    ) -> None:
+        """Draw among would-be declines, event by event in log order; an explored one gets a verdict of its own."""
+        (explore, node), small = self._explored[frame.type.name], list[bool]()
         places = self.definitions.settings.money_places
 
         def is_small(row: int) -> bool:
@@ -246,18 +254,12 @@ class Engine:
                 small.extend(explorable(explore, frame.evaluate(node), node.type, places, frame.times).tolist())
             return small[row]
 
-        return [
-            explored(
-                explore,
-                self.let_through,
-                _happened(placed, row),
-                verdict,
-                hits.get(row, ()),
-                partial(is_small, row),
-                effects,
-            )
-            for row, verdict in zip(rows, verdicts, strict=True)
-        ]
+        drawn = np.array([verdict.outcome == WOULD_BE for verdict in verdicts])
+        for at in drawn[verdict_of].nonzero()[0].tolist():
+            row, verdict = rows[at], verdicts[verdict_of[at]]
+            event, asked = _happened(placed, row), partial(is_small, row)
+            verdict_of[at] = len(verdicts)
+            verdicts.append(explored(explore, self.let_through, event, verdict, hits.get(row, ()), asked, effects))
 
     def _hits(self, name: str, frame: Frame, new: Sequence[int]) -> dict[int, list[Hit]]:
         """For each event of these rows, which are in order, that a rule hit: the hits, by rule id."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import overload
 
 import msgspec
@@ -99,8 +100,7 @@ class Effects:
     remarks: list[Remark] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(msgspec.Struct, frozen=True, gc=False):
     """A rule that was true at an event, with its key and its reason in words."""
 
     rule: Rule
@@ -116,6 +116,14 @@ class Verdicts:
         self._policy = policy
         self._plain = {decided: Verdict(decided) for decided in OUTCOMES}
         self._without = self._plain[outcome((), policy)]
+        self._cuts = sorted({cut for cut in (policy.review_at, policy.decline_at) if cut is not None})
+        self._by_cuts = [self.of(None, score) for score in (-inf, *self._cuts)]  # from each cut-off on
+
+    def without_hits(self, scores: NDArray[np.float64] | None, count: int) -> tuple[list[Verdict], NDArray[np.int64]]:
+        """The verdicts that so many events without a hit have, and which of these each has."""
+        if scores is None:
+            return [self._without], np.zeros(count, np.int64)
+        return self._by_cuts.copy(), np.searchsorted(self._cuts, scores, "right")
 
     def of(self, hits: Sequence[Hit] | None, score: float | None) -> Verdict:
         """The verdict of an event by its hits and its score; None where no model gives one."""

@@ -144,6 +144,7 @@ class Frame:
         self._fields: dict[str, Column] = {}
         self._keys: dict[str, list[Any]] = {}
         self._has_key: dict[str, NDArray[np.bool_]] = {}
+        self._is_keyed: dict[str, bool] = {}  # whether all events have a key of an entity
         self._key_codes: dict[tuple[str, int], NDArray[np.int64]] = {}  # by entity and dictionary, which outlives this
 
     def __len__(self) -> int:
@@ -176,13 +177,15 @@ class Frame:
 
     def evaluate(self, node: Node) -> Column:
         """The column of an expression over `this`, over the item, or over computed values."""
+        if isinstance(node, Aggregate):
+            return self.aggregates[node]
         return evaluate_columns(node, ColumnSource(len(self), self._leaf, self.reference, self.times))
 
     def _leaf(self, node: Node) -> Column:
-        if isinstance(node, ThisField | ItemField):
-            return self.field(node.name, node.type)
         if isinstance(node, Aggregate):
             return self.aggregates[node]
+        if isinstance(node, ThisField | ItemField):
+            return self.field(node.name, node.type)
         assert isinstance(node, FeatureValue | ItemFeature | Score)
         found = self.computed.get(score_name(self.type.name) if isinstance(node, Score) else node.name)
         return column_of([None] * len(self), node.type) if found is None else found
@@ -225,6 +228,12 @@ class Frame:
         if entity not in self._has_key:
             self._has_key[entity] = np.array([key is not None for key in self.key_values(entity)], np.bool_)
         return self._has_key[entity]
+
+    def with_key(self, column: Column, entity: str, type_: Type) -> Column:
+        """The column, missing where an event has no key of the entity."""
+        if entity not in self._is_keyed:
+            self._is_keyed[entity] = bool(self.has_key(entity).all())
+        return column if self._is_keyed[entity] else masked(column, self.has_key(entity), type_)
 
     def value_codes(self, node: Node, codes: Codes) -> NDArray[np.int64]:
         """The codes of an expression's values; -1 where one is missing."""

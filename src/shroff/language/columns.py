@@ -24,6 +24,9 @@ Array = NDArray[Any]
 _EMPTY: Final[dict[str, Any]] = {"text": "", "choice": "", "real": 0.0, "boolean": False}
 _DTYPES: Final[dict[str, Any]] = {"text": object, "choice": object, "real": np.float64, "boolean": np.bool_}
 _FLOAT_EXACT: Final = 2**53
+_LEAVES: Final = frozenset(
+    [typed.ThisField, typed.ItemField, typed.FeatureValue, typed.ItemFeature, typed.Score, typed.Aggregate]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ class ColumnSource:
 
 def evaluate_columns(node: Node, source: ColumnSource) -> Column:
     """The values of `node` for all rows."""
+    if type(node) in _LEAVES:  # which most are
+        return source.leaf(node)
     match node:
         case typed.Literal():
             return _constant(node.value, node.type, source.count)
@@ -137,7 +142,9 @@ def _constant(value: Value, type_: Type, count: int) -> Column:
     dtype = _DTYPES.get(type_.kind, np.int64)
     if dtype is np.int64 and not -INTEGER_MAX <= int(value) <= INTEGER_MAX:
         dtype = object
-    return Column(np.full(count, value, dtype), np.ones(count, np.bool_))
+    values = np.empty(count, dtype)
+    values.fill(value)
+    return Column(values, np.ones(count, np.bool_))
 
 
 def _alike(a: Array, b: Array) -> tuple[Array, Array]:

@@ -74,6 +74,8 @@ class RunAnswers(Sequence[Answer]):
         if self.decisions is not None:
             shown = self.decisions.outcomes, self.decisions.documents
             taken = map(Answer, repeat(DECIDED), name, self.ids, seqs, *shown)
+        if not self.others:
+            return taken
         return (self.others[at] if at in self.others else next(taken) for at in range(len(self)))
 
     @overload

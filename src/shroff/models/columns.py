@@ -16,6 +16,8 @@ from shroff.language.values import Value
 NUMBER: Final = "number"
 CATEGORY: Final = "category"
 _MS_A_SECOND: Final = 1_000
+_IN_MS: Final = frozenset(["duration", "time"])
+_FLOAT_EXACT: Final = 2**53
 
 
 def kind_of(type_: Type) -> str:
@@ -53,9 +55,37 @@ def numbers_of(column: Column, type_: Type) -> NDArray[np.float64]:
     """
     if type_.kind in {"real", "boolean"}:
         return column.values.astype(np.float64, copy=False)
-    if type_.kind in {"duration", "time"}:
+    if type_.kind in _IN_MS:
         return np.asarray(column.values / np.float64(_MS_A_SECOND))
     return reals_of(column.values, type_.places)
+
+
+def model_rows(
+    columns: Sequence[Column], types: Sequence[Type], categories: Sequence[Sequence[str]]
+) -> NDArray[np.float64]:
+    """The columns as `model_column` gives them, a row for each: numbers all at once, which are most of what is read.
+
+    Cost: 1 µs a column, and 0.01 µs a value.
+    """
+    found = np.empty((len(columns), len(columns[0])))
+    divisors = [
+        None if column.values.dtype != np.int64 else _MS_A_SECOND if one.kind in _IN_MS else 10**one.places
+        for column, one in zip(columns, types, strict=True)
+    ]
+    exact = [at for at, divisor in enumerate(divisors) if divisor is not None]
+    if exact:
+        whole = np.concatenate([columns[at].values for at in exact]).reshape(len(exact), -1)
+        if max(int(whole.max(initial=0)), -int(whole.min(initial=0))) < _FLOAT_EXACT:
+            valid = np.concatenate([columns[at].valid for at in exact]).reshape(whole.shape)
+            numbers = whole / np.array([divisors[at] for at in exact], np.float64)[:, np.newaxis]
+            found[exact] = numbers if valid.all() else np.where(valid, numbers, np.nan)
+        else:
+            exact = []
+    done = set(exact)
+    for at, (column, type_, known) in enumerate(zip(columns, types, categories, strict=True)):
+        if at not in done:
+            found[at] = model_column(column, type_, known)
+    return found
 
 
 def model_numbers(
@@ -77,6 +107,6 @@ def _way(type_: Type, categories: Sequence[str]) -> tuple[float, dict[str, float
     """By what a value is divided, or the places of texts: by a float what becomes one first, as numpy does it."""
     if type_.is_text:
         return 1, {text: float(place) for place, text in enumerate(categories)}
-    if type_.kind in {"duration", "time"}:
+    if type_.kind in _IN_MS:
         return float(_MS_A_SECOND), None
     return 10**type_.places, None

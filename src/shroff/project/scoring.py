@@ -21,14 +21,14 @@ from shroff.features.computed import Computed, score_name
 from shroff.features.definitions import FeatureTypes
 from shroff.features.frames import Frame
 from shroff.language.checker import check
-from shroff.language.columns import Column, values_of
+from shroff.language.columns import Array, Column, column_of
 from shroff.language.expression import Else, FeatureValue, InShare, ModelScore, Node, When
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.row import Evaluate
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, REAL
 from shroff.language.values import Value, parse_time
-from shroff.models.columns import kind_of, model_column, model_numbers
+from shroff.models.columns import kind_of, model_numbers, model_rows
 from shroff.models.in_force import FILE, Challenger, InForce, Named, Promotion
 from shroff.models.model import Floats, InputColumn, Model
 from shroff.project.meaning import redefined
@@ -67,11 +67,8 @@ class Scorer:
         """The scores for the columns of its inputs. Raises: StateError where it cannot be loaded."""
         if self.model is None:
             raise unavailable(self)
-        read = [
-            model_column(column, node.type, shape.categories)
-            for column, node, shape in zip(columns, self.inputs, self.model.inputs, strict=True)
-        ]
-        scores = self.model.scores(read)
+        types, categories = [node.type for node in self.inputs], [shape.categories for shape in self.model.inputs]
+        scores = self.model.scores(cast("Sequence[Floats]", model_rows(columns, types, categories)))
         there = np.isfinite(scores)
         return Column(scores if there.all() else np.where(there, scores, 0.0), there)
 
@@ -261,14 +258,20 @@ def _share_name(event: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The scores of some events: each with the id of the model that gave it."""
+    """The scores of some events; `model_of` says for each which of `ids` names the model that gave it."""
 
-    values: list[float]
-    models: list[str]
+    values: Floats
+    ids: Sequence[str]
+    model_of: Array
+
+    @property
+    def models(self) -> list[str]:
+        """The id of the model of each."""
+        return [self.ids[one] for one in self.model_of.tolist()]
 
     def shown(self) -> list[bytes]:
         """Scores as decisions show them."""
-        return [canonical_real(value).encode() for value in self.values]
+        return [canonical_real(value).encode() for value in self.values.tolist()]
 
 
 def scored(frame: Frame, scoring: Scoring) -> Scored | None:
@@ -279,8 +282,8 @@ def scored(frame: Frame, scoring: Scoring) -> Scored | None:
     if scoring.champion is None:
         return None
     share = frame.computed.get(_share_name(scoring.event))
-    chosen = [False] * len(frame) if share is None else [one is True for one in values_of(share)]
-    return _scored(values_of(frame.computed[score_name(scoring.event)]), chosen, scoring)
+    is_other = np.zeros(len(frame), np.bool_) if share is None else share.values & share.valid
+    return _scored(frame.computed[score_name(scoring.event)], is_other, scoring)
 
 
 class RowScoring:
@@ -312,19 +315,16 @@ def scored_one(values: Mapping[str, Value], scoring: Scoring) -> Scored | None:
     """The same of one event, whose computed values these are."""
     if scoring.champion is None:
         return None
-    chosen = values.get(_share_name(scoring.event)) is True
-    return _scored([values.get(score_name(scoring.event))], [chosen], scoring)
+    is_other = np.array([values.get(_share_name(scoring.event)) is True])
+    return _scored(column_of([values.get(score_name(scoring.event))], REAL), is_other, scoring)
 
 
-def _scored(values: Sequence[Value], chosen: Sequence[bool], scoring: Scoring) -> Scored:
-    champion, challenger = scoring.champion, scoring.challenger
-    assert champion is not None
-    other = champion if challenger is None else challenger
-    models = [other.id if is_other else champion.id for is_other in chosen]
-    for value, model in zip(values, models, strict=True):
-        if value is None:
-            raise _no_number(model)
-    return Scored([float(value) for value in values if value is not None], models)
+def _scored(scores: Column, is_other: Array, scoring: Scoring) -> Scored:
+    ids = [one.id for one in scoring.deciding]
+    model_of = is_other.astype(np.int64) if len(ids) > 1 else np.zeros(len(scores), np.int64)
+    if not scores.valid.all():
+        raise _no_number(ids[model_of[scores.valid.argmin()]])
+    return Scored(scores.values, ids, model_of)
 
 
 def _no_number(model: str) -> StateError:

@@ -63,7 +63,7 @@ class JoinedTexts(Sequence[bytes]):
 
     def __iter__(self) -> Iterator[bytes]:
         whole, ends = self.data.tobytes(), self.ends.tolist()
-        return (whole[start:end] for start, end in zip([0, *ends], ends, strict=False))
+        return map(whole.__getitem__, map(slice, [0, *ends], ends))
 
     @overload
     def __getitem__(self, at: int) -> bytes: ...

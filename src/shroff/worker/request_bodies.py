@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -30,6 +31,7 @@ _TEXTS: Final = re.compile(
 )  # one without an end goes on to it: so it is linear
 _SCREEN: Final = re.compile(rb"[^][{}]+")
 _TOO_DEEP: Final = "the list is nested too deep"
+_FIRST: Final = itemgetter(0)
 _FLAT: Final = re.compile(rb"(?:\{\}|\[\])+")  # with nothing inside; 10,000 beside each other are as deep as one
 
 Mistakes = Sequence[tuple[str, str]]  # path and words of each
@@ -156,11 +158,17 @@ def pieces(raw: bytes, *, are_lines: bool) -> list[bytes]:
         except (ValueError, RecursionError) as error:
             words = f"it is not a JSON list: {error}"
             raise TooMuchError(_TOO_DEEP if is_too_deep(raw, DEPTH_MAX + 1) else words) from None
-        if any(map(is_too_deep, found)):
+        if not _are_flat(raw, found) and any(map(is_too_deep, found)):
             raise TooMuchError(_TOO_DEEP)
     if len(found) > COUNT_MAX:
         raise TooMuchError(f"a request holds at most {COUNT_MAX:,} events, and this one has {len(found):,}; split it")
     return found
+
+
+def _are_flat(raw: bytes, elements: Sequence[bytes]) -> bool:
+    """Whether no element of a list can be too deep, as so few brackets are beyond the first of each."""
+    firsts = bytes(map(_FIRST, elements))
+    return raw.count(b"{") + raw.count(b"[") - firsts.count(b"{") - firsts.count(b"[") <= DEPTH_MAX
 
 
 def depth(raw: bytes) -> int:

@@ -6,7 +6,7 @@ changing a log on purpose. Rows of older versions have no sum and are believed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, Final
 from zlib import crc32
@@ -33,12 +33,13 @@ def decision_sum(seq: int, event: str, id_: str, outcome: str, receipt: bytes, d
 def flag_sum(flag: FlagRow) -> int:
     """The sum of a flag."""
     one = flag
-    return _sum((one.seq, one.rule, one.entity, one.key, one.event, one.reason, one.time_ms, one.accuracy))
+    named = f"{one.seq}\n{one.rule}\n{one.entity}\n{one.key}\n{one.event}\n{one.reason}"
+    return _sum(f"{named}\n{one.time_ms}\n{one.accuracy}")
 
 
 def hit_sum(hit: HitRow) -> int:
     """The sum of a hit."""
-    return _sum((hit.seq, hit.rule, hit.key, int(hit.shadow)))
+    return _sum(f"{hit.seq}\n{hit.rule}\n{hit.key}\n{hit.shadow:d}")
 
 
 def chained(records: Iterable[Record], before: int) -> Iterator[tuple[Any, ...]]:
@@ -78,5 +79,5 @@ def _decision_start(event: str, outcome: str) -> int:
     return crc32(f"{event} {outcome}".encode())
 
 
-def _sum(values: Sequence[Any]) -> int:
-    return crc32("\n".join(map(str, values)).encode("utf-8", "surrogatepass"))
+def _sum(text: str) -> int:
+    return crc32(text.encode("utf-8", "surrogatepass"))

@@ -42,6 +42,22 @@ _PARAMETER: Final = re.compile(r"Array\([^)]*\)|\w+(?:\[[^\]]*\])?")
 _ARRAY: Final = re.compile(r"^(\w+)\[(:, )?::1\]$|^Array\((\w+), (\d), 'C', readonly=True\)$")
 
 
+def _shown_address(array: Any) -> int:
+    """Where the items of an array begin, as numpy shows it. Cost: 2 to 6 µs."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def _read_address(array: Any) -> int:
+    """The same from the array's own memory. Cost: 0.3 µs."""
+    return ctypes.c_size_t.from_address(id(array) + object.__basicsize__).value
+
+
+# numpy's binary interface has it behind the head that all objects have. An interpreter may lay out objects otherwise.
+_PROBE: Final = np.empty(8, np.int64)
+_address: Final = _read_address if _read_address(_PROBE) == _shown_address(_PROBE) else _shown_address
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """A parameter of a kernel: a number, where `dimensions` is 0, or an array, its rows one behind the other."""
@@ -107,19 +123,16 @@ class Native:
             raise RuntimeError(f"the kernel {self.__name__} ended early")
         return None if not self.results else out[0] if self.results == 1 else tuple(out[: self.results])
 
-    def _words(self, parameter: Parameter, array: Any) -> list[int]:
+    def _words(self, parameter: Parameter, array: Any) -> tuple[int, ...]:
         fits = (
             isinstance(array, np.ndarray)
             and array.dtype == parameter.kind
             and array.ndim == parameter.dimensions
-            and array.flags.c_contiguous
-            and array.flags.aligned
-            and (array.flags.writeable or parameter.is_read_only)
+            and ((flags := array.flags).carray or (parameter.is_read_only and flags.c_contiguous and flags.aligned))
         )
         if not fits:
             raise TypeError(f"{self.__name__} takes {parameter}, not {array!r}")
-        address: int = array.__array_interface__["data"][0]
-        return [0, 0, array.size, array.itemsize, address, *array.shape, *array.strides]
+        return 0, 0, array.size, array.itemsize, _address(array), *array.shape, *array.strides
 
     def _load(self) -> Callable[..., int]:
         import llvmlite.binding as llvm

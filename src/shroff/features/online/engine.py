@@ -244,7 +244,7 @@ def compute(wanted: Computed, frames: Mapping[str, Frame]) -> None:
         frame = frames[event]
         column = frame.evaluate(wanted.node)
         if wanted.needs_key:
-            column = masked(column, frame.has_key(wanted.entity), wanted.node.type)
+            column = frame.with_key(column, wanted.entity, wanted.node.type)
         if wanted.expires_ms is not None:
             column = masked(column, frame.times < wanted.expires_ms, wanted.node.type)
         frame.computed[wanted.name] = column

@@ -77,6 +77,7 @@ class GroupState:
         self.history = WindowState(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel and is_kept else None
         self.look = ScanState(group.aggregates, lateness_ms, reference) if self.kernel is None else None
         self.this_fields = {aggregate: this_fields(aggregate) for aggregate in group.aggregates}
+        self._reads_this = any(self.this_fields.values())
         self.sums = [at for at, one in enumerate(group.aggregates) if AGGREGATES[one.function].is_total]
         self._remarks, self._sum_rows = remarks, np.array(self.sums, np.int64)
         exact = [
@@ -253,12 +254,15 @@ class GroupState:
 
     def deliver(self, out: NDArray[np.int64], valid: NDArray[np.uint8], frames: Mapping[str, Frame]) -> None:
         """Put a kernel's answers for a batch into the frames that ask."""
-        for at, aggregate in enumerate(self.group.aggregates):
-            for event in self.group.asked_at & frames.keys():
-                frame = frames[event]
-                places = frame.places
-                column = decode(out[at, places], valid[at, places].view(np.bool_), aggregate.type, self.texts)
-                frame.aggregates[aggregate] = self._masked(aggregate, column, frame)
+        there = valid.view(np.bool_)
+        for event in self.group.asked_at & frames.keys():
+            frame = frames[event]
+            answers, is_there = (np.ascontiguousarray(one[:, frame.places]) for one in (out, there))
+            for at, aggregate in enumerate(self.group.aggregates):
+                column = decode(answers[at], is_there[at], aggregate.type, self.texts)
+                if self._reads_this:
+                    column = self._masked(aggregate, column, frame)
+                frame.aggregates[aggregate] = column
 
     def _masked(self, aggregate: Aggregate, column: Column, frame: Frame) -> Column:
         """Missing where a field of `this` that the condition reads is missing."""

@@ -285,18 +285,32 @@ class BatchTally:
         if definitions is not self._of:
             self._of, self._types = definitions, {}
         types, money = self._types, self.money
-        first, values = placed[0].seq, list[tuple[Any, ...]]()
+        first = placed.first if isinstance(placed, PlacedColumns) else placed[0].seq
+        values = list[tuple[Any, ...]]()
         for seq, event, outcome in _outcomes(rows):
             if event not in types:
                 types[event] = _type_of(definitions, event, self.named)
             type_ = types[event]
             if type_.money_at is not None:
+                if type_.named is None and isinstance(rows, DecisionColumns) and isinstance(placed, PlacedColumns):
+                    self._add_amounts(rows, placed, type_)
+                    return
                 values = values or _values(placed, type_)
                 shown = values[seq - first]
                 amount = (shown[type_.money_at] or 0) / type_.unit
                 money[event, outcome] += amount
                 if type_.named is not None:
                     self._add_earlier(outcome, type_.named(shown), amount)
+
+    def _add_amounts(self, rows: DecisionColumns, placed: PlacedColumns, type_: _Type) -> None:
+        """Add the amounts of events that came as columns, in their order."""
+        name = next(one for at, one in enumerate(placed.columns) if at == type_.money_at)
+        shown, unit = placed.columns[name], type_.unit
+        assert not isinstance(shown, Coded)
+        sums = {outcome: self.money[rows.event, outcome] for outcome in set(rows.outcomes)}
+        for outcome, amount in zip(rows.outcomes, (shown.values / unit).tolist(), strict=True):
+            sums[outcome] += amount
+        self.money.update({(rows.event, outcome): found for outcome, found in sums.items()})
 
     def _add_earlier(self, outcome: str, named: tuple[object, ...], amount: float) -> None:
         found = self._earlier_of.get(named)
