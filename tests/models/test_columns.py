@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shroff.language.columns import column_of
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.language.values import Value
-from shroff.models.columns import kind_of, model_column, model_numbers
+from shroff.models.columns import kind_of, model_column, model_numbers, model_rows
 
 
 def read(values: list[Value], type_: Type, categories: list[str] | None = None) -> list[float | None]:
@@ -57,3 +57,28 @@ def test_the_missing_text_is_not_the_empty_one() -> None:
 
 def test_a_column_of_nothing_stays_one() -> None:
     assert read([], money(2)) == read([], TEXT, ["a"]) == []
+
+
+UNITS = st.none() | st.integers(-(10**15), 10**15)
+WHOLE = UNITS | st.sampled_from([2**53 - 1, 2**53, 2**53 + 1, -(2**63), 2**63 - 1, 2**100])
+KINDS = [
+    *((one, UNITS) for one in (money(2), number(6), DURATION, TIME)),
+    (INTEGER, WHOLE),
+    (REAL, st.none() | st.floats(allow_nan=False, allow_infinity=False)),
+    (BOOLEAN, st.none() | st.booleans()),
+    (TEXT, st.none() | st.sampled_from(["pos", "web", "fax"])),
+]
+
+
+@given(st.data())
+def test_columns_read_together_are_those_read_one_by_one(data: st.DataObject) -> None:
+    kinds = data.draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=6))
+    count = data.draw(st.integers(0, 4))
+    types = [type_ for type_, _ in kinds]
+    columns = [column_of(data.draw(st.lists(values, min_size=count, max_size=count)), type_) for type_, values in kinds]
+    known = [["pos", "web"]] * len(kinds)
+
+    found = model_rows(columns, types, known)
+
+    wanted = [model_column(*each) for each in zip(columns, types, known, strict=True)]
+    assert found.tobytes() == np.array(wanted, np.float64).tobytes()

@@ -21,7 +21,7 @@ from shroff.log.columns.read_lines import kernels
 from shroff.replay.compare import verify_online
 from shroff.streams.source import Taken
 from shroff.web.api.events import PARTS_AT_ONCE
-from shroff.worker.request_bodies import COUNT_MAX, DEPTH_MAX, RequestReader, TooMuchError, depth, is_too_deep
+from shroff.worker.request_bodies import COUNT_MAX, DEPTH_MAX, RequestReader, TooMuchError, depth, is_too_deep, pieces
 from shroff.worker.serving.lines import Inflow
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, definitions, writer
@@ -134,6 +134,18 @@ def test_what_is_nested_too_deep_is_refused_before_it_is_read():
     one = reader().one("payment", b"[" * (DEPTH_MAX + 1), "me")
 
     assert one.refusal == "it is nested too deep"
+
+
+@given(st.lists(st.integers(0, DEPTH_MAX + 1) | st.sampled_from(["{" * DEPTH_MAX, "", 7]), min_size=1, max_size=4))
+def test_a_list_with_one_element_that_is_too_deep_is_refused(elements):
+    shown = [b"[" * one + b"]" * one if isinstance(one, int) and one else msgspec.json.encode(one) for one in elements]
+    body = b"[" + b",".join(shown) + b"]"
+
+    if any(map(is_too_deep, shown)):
+        with pytest.raises(TooMuchError, match="nested too deep"):
+            pieces(body, are_lines=False)
+    else:
+        assert pieces(body, are_lines=False) == shown
 
 
 @pytest.mark.slow
