@@ -346,11 +346,12 @@ class Control:
 
     def change_to(self, files: Mapping[str, str], versions: Mapping[str, str]) -> bytes:
         """Body of the control event that activates `files`: the changes, with edits for long texts."""
-        changed = {name: text for name, text in files.items() if self.files.get(name) != text}
-        removed = sorted(name for name in self.files if name not in files)
+        before = self.files
+        changed = {name: text for name, text in files.items() if before.get(name) != text}
+        removed = sorted(name for name in before if name not in files)
         if removed:
             return _sorted_json({"files": changed, "removed": removed, "versions": versions})
-        found = {name: _edit_of(self.files[name], text) for name, text in changed.items() if name in self.files}
+        found = {name: _edit_of(before[name], text) for name, text in changed.items() if name in before}
         edits = {name: edit for name, edit in found.items() if len(changed[name]) - len(edit.text) > _SAVED_MIN}
         if not edits:
             return _sorted_json({"files": changed, "removed": [], "versions": versions})

@@ -142,7 +142,8 @@ def checked_files(path: Path, files: Mapping[str, str], stands_for: Changes, rea
         kept = msgspec.json.decode(config.read_text(path), type=_Kept)
     except (UsageError, ValueError):
         return None
-    contents, texts = contents_of(files, read), {name: text for name, text in files.items() if is_list(name)}
+    contents = contents_of(files, read)
+    texts = {name: files[name] for name in contents.lists}
     if kept.of != contents.of:
         return None
     for file, text in texts.items():

@@ -24,6 +24,7 @@ Value = TypeVar("Value")
 LISTS: Final = "lists"  # the texts of all lists, as a version has them
 SETTLED_NS: Final = 2_000_000_000  # the coarsest times of file systems in use
 LISTS_KEPT: Final = 2  # of each list
+_PLAIN: Final = "plain list"
 MADE_KEPT: Final = 3  # the project's files, those that the log has in force, and what is being changed
 
 
@@ -60,6 +61,15 @@ class ReadOnce:
     def list_known(self, file: str, text: str) -> ListFile | None:
         """A list as it was read of this text; None where it was not, or has mistakes."""
         return next((made[0] for given, made in self._lists.get(file, ()) if given == text and not made[1]), None)
+
+    def plain_rows(self, file: str, text: str) -> int | None:
+        """How many entries the list has that `keep_plain` had last; None of any other text."""
+        kept: tuple[str, str, int] = self.last(_PLAIN) or ("", "", 0)
+        return kept[2] if kept[0] == file and kept[1] == text else None
+
+    def keep_plain(self, file: str, text: str, rows: int) -> None:
+        """Keep that an edit left so many rows in a list, all of them plain."""
+        self.keep(_PLAIN, (file, text, rows))
 
     def mapped(self, found: ListFile, change: Callable[[str], str]) -> ListFile:
         """A list with each value changed, where that is one and the same change for each list at all times."""

@@ -161,7 +161,8 @@ class ListFiles:
             asked, text = self._known(name, makes=makes) if known is None else (known.look_ups, self._list_text(name))
             stands_for = self._stands_for(name, asked)
             read = self._opened.read_once.list_known(lists.file_of(name), text)
-            found = lists.edited(text, put, out, stands_for, is_whole=is_whole, known=read)
+            rows = self._opened.read_once.plain_rows(lists.file_of(name), text)
+            found = lists.edited(text, put, out, stands_for, is_whole=is_whole, known=read, rows=rows)
             gone = {stands_for(one.value) for one in found.before} if out else set()
             if lacking := [value for value in out if stands_for(value) not in gone]:
                 raise UsageError(f"{lacking[0]!r} is not in the list {name}.")
@@ -171,6 +172,8 @@ class ListFiles:
                     self._opened.check_with({lists.file_of(name): found.text})
                 before(found)
                 self._write_list(name, found.text)
+                if found.is_plain:
+                    self._opened.read_once.keep_plain(lists.file_of(name), found.text, found.entries)
                 if known is not None:
                     known = known.edited(lists.file_of(name), config.lines_ended(found.text))
                     known.keep(self._opened.places.checked)
