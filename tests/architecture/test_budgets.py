@@ -12,6 +12,8 @@ HELP_S_MAX = 0.4
 # Caches of a processor are shared with other tests: the best of these counts.
 TRIES = 5
 HEAVY = {"argon2", "numba", "numpy", "pyarrow", "rich", "sqlalchemy"}
+COMPILERS = {"llvmlite", "numba"}
+DATACLASSES_MAX = 135  # that a check may make, at 0.7 ms each: a frozen value that most commands load is a struct
 SHROFF = Path(sys.executable).parent / "shroff"
 
 
@@ -33,6 +35,21 @@ def test_help_loads_no_heavy_library():
     code = "from shroff.cli.main import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass"
 
     assert loaded_after(code) & HEAVY == set()
+
+
+def test_a_check_loads_no_compiler_and_makes_few_dataclasses(tmp_path: Path):
+    subprocess.run([SHROFF, "init", tmp_path / "bank", "--template", "payments"], check=True, capture_output=True)
+    counting = (
+        "import dataclasses, sys\nfrom shroff.cli.main import run\n"
+        f"run(['-C', {str(tmp_path / 'bank')!r}, 'check', '--json'])\n"
+        "known = {one for name, module in sys.modules.items() if name.startswith('shroff.')"
+        " for one in vars(module).values() if isinstance(one, type) and dataclasses.is_dataclass(one)}\n"
+        "print('DATACLASSES', len(known), 'COMPILERS', *sys.modules)"
+    )
+    found = output(sys.executable, "-c", counting).rpartition("DATACLASSES")[2].split()
+
+    assert int(found[0]) <= DATACLASSES_MAX
+    assert COMPILERS & set(found) == set()
 
 
 def test_a_heavy_import_would_be_seen():

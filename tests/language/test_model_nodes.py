@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from shroff.language.columns import Column, ColumnSource, column_of, evaluate_columns, values_of
 from shroff.language.expression import InShare, ModelScore, Node, ThisField, children

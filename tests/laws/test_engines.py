@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import groupby, pairwise
 from random import Random
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as with_other
 
 from shroff.events.event import Event, canonical_value
 from shroff.events.intake import Submission
@@ -118,7 +119,7 @@ def changed(node: Any, change: Change) -> Any:
         return tuple(changed(part, change) for part in node)
     if not isinstance(node, Node):
         return node
-    whole = type(node)(**{one.name: changed(getattr(node, one.name), change) for one in fields(node)})
+    whole = type(node)(**{name: changed(getattr(node, name), change) for name in node.__struct_fields__})
     return change(whole) if isinstance(whole, Aggregate) else whole
 
 
@@ -210,14 +211,16 @@ def test_any_decision_computed_again_has_its_receipt(some: list[Version], made: 
 
 
 CHANGES = [
-    pytest.param(lambda one: one if one.over_ms is None else replace(one, over_ms=one.over_ms + 1), id="left edge"),
-    pytest.param(lambda one: replace(one, delay_ms=max(one.delay_ms - 1, 0)), id="right edge"),
-    pytest.param(lambda one: replace(one, including=False), id="including this"),
-    pytest.param(lambda one: replace(one, since_flag=False), id="since flag"),
-    pytest.param(lambda one: replace(one, matching=None), id="matching"),
-    pytest.param(lambda one: replace(one, each_source=False), id="of each source"),
-    pytest.param(lambda one: one if one.last_n is None else replace(one, last_n=one.last_n + 1), id="last n"),
-    pytest.param(lambda one: one if AGGREGATES[one.function].needs_where else replace(one, condition=None), id="where"),
+    pytest.param(lambda one: one if one.over_ms is None else with_other(one, over_ms=one.over_ms + 1), id="left"),
+    pytest.param(lambda one: with_other(one, delay_ms=max(one.delay_ms - 1, 0)), id="right edge"),
+    pytest.param(lambda one: with_other(one, including=False), id="including this"),
+    pytest.param(lambda one: with_other(one, since_flag=False), id="since flag"),
+    pytest.param(lambda one: with_other(one, matching=None), id="matching"),
+    pytest.param(lambda one: with_other(one, each_source=False), id="of each source"),
+    pytest.param(lambda one: one if one.last_n is None else with_other(one, last_n=one.last_n + 1), id="last n"),
+    pytest.param(
+        lambda one: one if AGGREGATES[one.function].needs_where else with_other(one, condition=None), id="where"
+    ),
 ]
 
 

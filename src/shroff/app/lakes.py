@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from shroff import config
 from shroff.app.forwarded import called
@@ -41,8 +42,7 @@ LAYOUTS: Final = ("parquet", "json", "both")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 
 
-@dataclass(frozen=True, slots=True)
-class Lake:
+class Lake(msgspec.Struct, frozen=True):
     """A lake of a project. Commands and programs write, put together, check and read it by this.
 
     `opened` opens its objects again, in any process. Each commit is published in the `formats`.

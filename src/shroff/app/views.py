@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypedDict
 
+import msgspec
+
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
 Files = str | Path | Sequence[str | Path]
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureReport:
+class FeatureReport(msgspec.Struct, frozen=True):
     """Result of `features`."""
 
     rows: int

@@ -103,9 +103,9 @@ class Slices:
 
 
 def _slack() -> int:
-    from shroff.engine.kernels import rows
+    from shroff.engine.kernels import texts
 
-    return rows.SLACK_BYTES
+    return texts.SLACK_BYTES
 
 
 class ColumnWriter:
@@ -126,7 +126,7 @@ class ColumnWriter:
         self._kernel, self._types, self._money_places = rows, types, money_places
         pieces = [piece.encode() for piece in between]
         self._between_ends = np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
-        self._between = np.frombuffer(b"".join([*pieces, bytes(rows.SLACK_BYTES)]), np.uint8)
+        self._between = np.frombuffer(b"".join([*pieces, bytes(_slack())]), np.uint8)
         self._kinds = np.array([self._kind(type_) for type_ in types], np.int64).reshape(-1, 2)
 
     def _kind(self, type_: Type) -> tuple[int, int]:

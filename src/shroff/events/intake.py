@@ -97,8 +97,7 @@ class FieldMistakes:
     found: list[tuple[str, str]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class OwnTypes:
+class OwnTypes(msgspec.Struct, frozen=True):
     """The event types that one source brings, with mappings that are its own.
 
     Args:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from shroff.events.definitions import SOURCES
 from shroff.events.event import Event
 from shroff.language.values import Value
@@ -33,8 +35,7 @@ class LabelEvent:
         return "label"
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictInForce:
+class VerdictInForce(msgspec.Struct, frozen=True):
     """A verdict with what decides whether another one takes its place."""
 
     verdict: str

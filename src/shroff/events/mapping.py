@@ -42,8 +42,7 @@ class MappedRow(msgspec.Struct, frozen=True, gc=False):
     columns: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class Picked:
+class Picked(msgspec.Struct, frozen=True):
     """Which event type a line is. `fields` are set where the line names its type itself, in one key."""
 
     type: str

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from shroff.events.event import canonical_real, canonical_text, time_text
@@ -47,16 +47,14 @@ class RawDuration(int):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Exact:
+class Exact(msgspec.Struct, frozen=True):
     """An exact decimal, the result of an expression: the value times 10**places."""
 
     units: int
     places: int
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedValue:
+class RefusedValue(msgspec.Struct, frozen=True):
     """A value that a mapping could not make, with the reason; validation reports it with the other mistakes."""
 
     words: str

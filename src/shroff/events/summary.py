@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from shroff.errors import Problem, nearest
 from shroff.events.keys import EVENTS, SUMMARY
@@ -27,8 +29,7 @@ TEXT_MAX: Final = 120
 _BARE: Final = ("text", "choice")  # kinds whose values are understood without the field's name
 
 
-@dataclass(frozen=True, slots=True)
-class SummaryPart:
+class SummaryPart(msgspec.Struct, frozen=True):
     """One field of a summary. `is_bare`: its text is understood without its label."""
 
     field: str
@@ -42,8 +43,7 @@ class SummaryPart:
         return self.text if self.is_bare else f"{self.label} {self.text}"
 
 
-@dataclass(frozen=True, slots=True)
-class EventSummary:
+class EventSummary(msgspec.Struct, frozen=True):
     """Summary of an event for people.
 
     Args:
@@ -56,7 +56,7 @@ class EventSummary:
     amount: str
     currency: str
     parts: tuple[SummaryPart, ...]
-    names: MappingOf[str, str] = field(default_factory=dict)
+    names: MappingOf[str, str] = msgspec.field(default_factory=dict)
 
     def name_of(self, entity: str, key: str) -> str:
         """The name of the key that this event has of an entity, such as `•••• 4821`; the key where it has none."""

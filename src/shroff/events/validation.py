@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
+import msgspec
+
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import Events, EventType, Field, Settings
 from shroff.events.event import Event
@@ -69,8 +71,7 @@ class OutOfBoundsError(InputError):
         self.event = event
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(msgspec.Struct, frozen=True):
     """How one field is read."""
 
     name: str
@@ -84,8 +85,7 @@ class _Step:
 Reads = tuple[tuple[str, Callable[[Any], Any], _Step], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(msgspec.Struct, frozen=True):
     type: str
     steps: tuple[_Step, ...]
     reads: Reads  # the steps again, as the loop takes them

@@ -219,7 +219,7 @@ def score_outcome(policy: Policy, score: float | None) -> str:
 
 def _plain(variable: Variable) -> Variable:
     """A field is the same however the event is named."""
-    return replace(variable, event=None) if isinstance(variable, ThisField) else variable
+    return ThisField(variable.type, variable.name) if isinstance(variable, ThisField) else variable
 
 
 def _compared(nodes: Iterable[Node], variable: Variable) -> Iterator[float]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,8 +45,7 @@ def _room_of_texts(count: int) -> NDArray[Any]:
     return np.full(count + 1, "", object)
 
 
-@dataclass(frozen=True, slots=True)
-class Coded:
+class Coded(msgspec.Struct, frozen=True):
     """A text column as indices into a dictionary; -1 for missing."""
 
     codes: NDArray[np.integer[Any]]

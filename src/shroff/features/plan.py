@@ -8,9 +8,12 @@ rule sees `since flag` is kept apart for that rule, since a hit empties it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
+
+import msgspec
+from msgspec import structs
 
 from shroff.features.computed import Computed, score_name
 from shroff.features.online.window_state import NEEDS, HistoryPlan, Query, Series
@@ -34,8 +37,7 @@ from shroff.language.expression import (
 from shroff.language.types import BOOLEAN, INTEGER, REAL
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(msgspec.Struct, frozen=True):
     """A condition in three: on the event alone, equalities kept as part of the key, and the rest."""
 
     where: Node | None
@@ -78,8 +80,7 @@ class SeriesKey:
     is_operand: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class GroupKey:
+class GroupKey(msgspec.Struct, frozen=True):
     """Properties that aggregates must share to share window state."""
 
     entity: str
@@ -107,8 +108,7 @@ class Group:
     askers: Mapping[Aggregate, list[Computed]] = field(default_factory=dict, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """Groups by stage, and the values computed after each stage, in order."""
 
     groups: tuple[Group, ...]
@@ -220,9 +220,9 @@ def _shares_as_quotients(node: Any) -> Any:
     if isinstance(node, Aggregate):
         if AGGREGATES[node.function].state != "events" or not split(node.condition).pairs or _is_look(node):
             return node
-        part = replace(node, type=INTEGER, function=COUNT)
-        return Arithmetic(REAL, "/", part, replace(part, condition=None))
-    changed = {one.name: _shares_as_quotients(getattr(node, one.name)) for one in fields(node)}
+        part = structs.replace(node, type=INTEGER, function=COUNT)
+        return Arithmetic(REAL, "/", part, structs.replace(part, condition=None))
+    changed = {name: _shares_as_quotients(getattr(node, name)) for name in node.__struct_fields__}
     return type(node)(**changed)
 
 
@@ -240,8 +240,7 @@ def group_key(aggregate: Aggregate, stage: int, rule: str | None) -> GroupKey:
     return GroupKey(*where, pairs, stage, rule, is_look, aggregate.each_source)
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """Values of events that are computed only because state depends on them.
 
     Args:
@@ -272,8 +271,7 @@ def _is_ever_distinct(aggregate: Aggregate) -> bool:
     return query.state == "values" and query.is_ever
 
 
-@dataclass(frozen=True, slots=True)
-class KernelPlan:
+class KernelPlan(msgspec.Struct, frozen=True):
     """A group in numbers: the kernel's plan, and the series whose columns it is fed, in order.
 
     Behind them it is fed `operands`, expressions over the event that asks, which looks read.

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+import msgspec
+
 from shroff.language.types import INTEGER, INTEGER_MAX, INTEGER_MIN, NAMES, REAL, UNITS_MAX, Type
 from shroff.language.values import Value
 
@@ -29,8 +31,7 @@ class WindowView:
     rank: tuple[int, int] = (0, 1)  # the q of a quantile
 
 
-@dataclass(frozen=True, slots=True)
-class AggregateRow:
+class AggregateRow(msgspec.Struct, frozen=True):
     """Definition of one aggregate."""
 
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from typing import NoReturn
 
 from shroff.errors import nearest
@@ -111,8 +110,8 @@ def _names(tree: Syntax) -> Iterator[syntax.DottedName]:
     if isinstance(tree, syntax.TableLookup):
         yield from _names(tree.key)
         return
-    for field in fields(tree):
-        value = getattr(tree, field.name)
+    for name in tree.__struct_fields__:
+        value = getattr(tree, name)
         for part in value if isinstance(value, tuple) else (value,):
             if isinstance(part, syntax.Span) and not isinstance(part, syntax.Modifier):
                 yield from _names(part)  # type: ignore[arg-type]  # every Span but Modifier is Syntax

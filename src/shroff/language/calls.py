@@ -12,11 +12,12 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import (
@@ -43,8 +44,7 @@ _TIME_LENGTH_MAX: Final = 200  # characters of a written time; what is read is k
 _QUARTERS_SINCE_S: Final = 94_694_400  # 1973-01-01
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(msgspec.Struct, frozen=True):
     """How a call is to be carried out: result, the type each argument is brought to, literal options."""
 
     type: Type

@@ -6,8 +6,9 @@ the nearest name that would have been right.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final, NoReturn
+
+from msgspec.structs import replace
 
 from shroff.errors import nearest
 from shroff.language import expression as typed

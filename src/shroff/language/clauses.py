@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
 from operator import eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (

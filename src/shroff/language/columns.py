@@ -8,9 +8,9 @@ Where a value is missing the array holds 0, 0.0, False or "".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,8 +29,7 @@ _LEAVES: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(msgspec.Struct, frozen=True):
     """Values of one type; `valid` is False where a value is missing."""
 
     values: Array
@@ -78,8 +77,7 @@ def _objects(values: Iterable[Any]) -> Array:
     return array
 
 
-@dataclass(frozen=True, slots=True)
-class ColumnSource:
+class ColumnSource(msgspec.Struct, frozen=True):
     """Columns for an expression's leaves, for `count` rows."""
 
     count: int

@@ -8,8 +8,9 @@ equal expressions are equal, whatever they were written like.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Final, get_args
+
+import msgspec
 
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.types import Type
@@ -19,14 +20,12 @@ if TYPE_CHECKING:
     from shroff.language.columns import Column
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(msgspec.Struct, frozen=True):
     type: Type
     value: Value
 
 
-@dataclass(frozen=True, slots=True)
-class ThisField:
+class ThisField(msgspec.Struct, frozen=True):
     """A field of the event being decided; with `event`, of events of that type only (`payment.amount`)."""
 
     type: Type
@@ -34,47 +33,41 @@ class ThisField:
     event: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ItemField:
+class ItemField(msgspec.Struct, frozen=True):
     """A field of the event that an aggregate looks at; `of.amount` is the labeled event's."""
 
     type: Type
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class FeatureValue:
+class FeatureValue(msgspec.Struct, frozen=True):
     """A feature at the event being decided."""
 
     type: Type
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ItemFeature:
+class ItemFeature(msgspec.Struct, frozen=True):
     """The value that a feature had when the aggregated event was computed (`f of E`)."""
 
     type: Type
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class RowValue:
+class RowValue(msgspec.Struct, frozen=True):
     """A column of the line that is mapped, by its path; text or missing."""
 
     type: Type
     path: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(msgspec.Struct, frozen=True):
     """The model's calibrated probability, missing without a model."""
 
     type: Type
 
 
-@dataclass(frozen=True, slots=True)
-class Aggregate:
+class Aggregate(msgspec.Struct, frozen=True):
     """A function over the earlier events of one type and one key.
 
     `argument` and `condition` read the aggregated event (ItemField, ItemFeature); the
@@ -98,8 +91,7 @@ class Aggregate:
     each_source: bool = False  # labels that leave the verdict in force as it was, too
 
 
-@dataclass(frozen=True, slots=True)
-class Convert:
+class Convert(msgspec.Struct, frozen=True):
     """The same value in another type: more decimal places, or the nearest float."""
 
     type: Type
@@ -113,8 +105,7 @@ def unconverted(node: Node) -> Node:
     return node
 
 
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
+class Arithmetic(msgspec.Struct, frozen=True):
     """`+ - *` of one type, or `/`. Exact operands of `/` have equal decimal places."""
 
     type: Type
@@ -123,22 +114,19 @@ class Arithmetic:
     right: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Negative:
+class Negative(msgspec.Struct, frozen=True):
     type: Type
     operand: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(msgspec.Struct, frozen=True):
     type: Type
     operator: str
     left: Node
     right: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Logic:
+class Logic(msgspec.Struct, frozen=True):
     """`and` or `or`, three-valued."""
 
     type: Type
@@ -147,27 +135,23 @@ class Logic:
     right: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(msgspec.Struct, frozen=True):
     type: Type
     operand: Node
 
 
-@dataclass(frozen=True, slots=True)
-class IsMissing:
+class IsMissing(msgspec.Struct, frozen=True):
     type: Type
     operand: Node
 
 
-@dataclass(frozen=True, slots=True)
-class InValues:
+class InValues(msgspec.Struct, frozen=True):
     type: Type
     operand: Node
     values: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class InList:
+class InList(msgspec.Struct, frozen=True):
     """Whether a text stands in a list of the project, unexpired at the event's time.
 
     Inside an aggregate that is the aggregated event's, and the deciding one's where only `this` is read.
@@ -178,8 +162,7 @@ class InList:
     list: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(msgspec.Struct, frozen=True):
     """A column of a look-up table; missing if the key is not in it."""
 
     type: Type
@@ -188,22 +171,19 @@ class Lookup:
     key: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Else:
+class Else(msgspec.Struct, frozen=True):
     type: Type
     left: Node
     right: Node
 
 
-@dataclass(frozen=True, slots=True)
-class When:
+class When(msgspec.Struct, frozen=True):
     type: Type
     value: Node
     condition: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A function call. `options` holds literal arguments: places, zone, format."""
 
     type: Type
@@ -212,8 +192,7 @@ class Call:
     options: tuple[str | int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelScore:
+class ModelScore(msgspec.Struct, frozen=True, eq=False):
     """Score of one model for the event being decided; no text can write it.
 
     `inputs` is what the model reads, in its order. `score` makes the column of scores
@@ -225,12 +204,24 @@ class ModelScore:
     model: str
     digest: str
     inputs: tuple[Node, ...]
-    score: Callable[[Sequence[Column]], Column] = field(compare=False, repr=False)
-    score_of_one: Callable[[Sequence[Value]], Value] = field(compare=False, repr=False)
+    score: Callable[[Sequence[Column]], Column]
+    score_of_one: Callable[[Sequence[Value]], Value]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ModelScore) and self._compared == other._compared
+
+    def __hash__(self) -> int:
+        return hash(self._compared)
+
+    def __repr__(self) -> str:
+        return f"ModelScore{self._compared!r}"
+
+    @property
+    def _compared(self) -> tuple[Type, str, str, tuple[Node, ...]]:
+        return self.type, self.model, self.digest, self.inputs
 
 
-@dataclass(frozen=True, slots=True)
-class InShare:
+class InShare(msgspec.Struct, frozen=True):
     """Whether a key is in a share of all keys, by a hash of it and a name; false without a key.
 
     No text can write it.
@@ -269,7 +260,7 @@ Node = (
 )
 
 
-_FIELDS: Final[dict[type, tuple[str, ...]]] = {kind: tuple(one.name for one in fields(kind)) for kind in get_args(Node)}
+_FIELDS: Final[dict[type, tuple[str, ...]]] = {kind: kind.__struct_fields__ for kind in get_args(Node)}
 
 
 def children(node: Node) -> Iterator[Node]:

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from shroff.errors import nearest
 from shroff.language.types import NAMES, NUMBER_PLACES, PLACES_MAX, Type, money, number
 from shroff.language.values import check_real, parse_decimal, parse_duration, parse_time, quoted, show_time
@@ -28,8 +30,7 @@ class TypeTextError(ValueError):
     """A text that is not a type; the message says what is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(msgspec.Struct, frozen=True):
     """One bound of a field, such as `> 0`: the sign, and the limit in stored units."""
 
     sign: str
@@ -55,8 +56,7 @@ class Bound:
         return self.limit + (1 if self.is_lower else -1)
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True):
     """Allowed values of a field, from `least` to `most`, both inclusive.
 
     >>> str(parse_field_type("integer >= 1 and < 5", money_places=2).bounds)

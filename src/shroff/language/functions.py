@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo
+
+import msgspec
 
 from shroff.language import calls
 from shroff.language.calls import Signature
@@ -26,8 +27,7 @@ class SignatureError(Exception):
         super().__init__(message)
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(msgspec.Struct, frozen=True):
     """An argument as known when a call is checked."""
 
     type: Type
@@ -39,8 +39,7 @@ Sign = Callable[[tuple[Argument, ...], int], Signature]
 Make = Callable[[tuple[Type, ...], Signature], Callable[..., Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(msgspec.Struct, frozen=True):
     """`sign` checks a call; `make` gives the function of values for one checked call.
 
     `form`, `meaning` and `example` are what the reference and hints show.

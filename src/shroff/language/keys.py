@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 TEXT: Final = "string"
 NUMBER: Final = "number"
 TRUTH: Final = "boolean"
 
 
-@dataclass(frozen=True, slots=True)
-class One:
+class One(msgspec.Struct, frozen=True):
     """One scalar value.
 
     Every scalar is text until its field types it; `kinds` says what a plain one may look
@@ -32,16 +33,14 @@ class One:
     may_be_empty: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Many:
+class Many(msgspec.Struct, frozen=True):
     """A list of one shape."""
 
     what: str
     item: Shape
 
 
-@dataclass(frozen=True, slots=True)
-class Either:
+class Either(msgspec.Struct, frozen=True):
     """A value in one of several shapes."""
 
     shapes: tuple[Shape, ...]
@@ -76,8 +75,7 @@ class Keys:
         return tuple(key.name for key in self.keys if key.is_required)
 
 
-@dataclass(frozen=True, slots=True)
-class Late:
+class Late(msgspec.Struct, frozen=True):
     """A shape that is made when it is first asked for: that of settings which an installed adapter declares.
 
     `make` gives the same object each time. Raises: UsageError where the declaration cannot be had.

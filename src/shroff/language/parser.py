@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from typing import Final
+
+import msgspec
 
 from shroff.language.syntax import (
     Binary,
@@ -56,8 +57,7 @@ _COMPARISONS: Final = frozenset(["==", "!=", "<", "<=", ">", ">="])
 _MODIFIERS: Final = frozenset(["over", "delayed", "including", "matching", "since", "of"])
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(msgspec.Struct, frozen=True):
     kind: str
     text: str
     start: int
@@ -431,8 +431,8 @@ def _levels(tree: Syntax) -> int:
 
 
 def _parts(node: Span) -> Iterator[Span]:
-    for field in fields(node):
-        value = getattr(node, field.name)
+    for name in node.__struct_fields__:
+        value = getattr(node, name)
         for part in value if isinstance(value, tuple) else (value,):
             if isinstance(part, Span) and not isinstance(part, Modifier):
                 yield part

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from shroff.language import expression as typed
 from shroff.language.calls import Signature
 from shroff.language.expression import Node, reads_item, reads_this
@@ -66,8 +68,7 @@ def compile_row(
     return _Compiler(leaf, reference or Reference(), time, this_time, strict).compile(node)
 
 
-@dataclass(frozen=True, slots=True)
-class _Compiler:
+class _Compiler(msgspec.Struct, frozen=True):
     leaf: Callable[[Node], Evaluate]
     reference: Reference
     time: Evaluate | None

@@ -6,7 +6,7 @@ not known here; `checker` turns this tree into a typed one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 
 class ExpressionError(Exception):
@@ -17,38 +17,32 @@ class ExpressionError(Exception):
         super().__init__(f"{message} {hint}".strip())
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     start: int
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class NumberLiteral(Span):
+class NumberLiteral(Span, frozen=True):
     """Digits as written, without underscores: `50000`, `0.95`."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class TextLiteral(Span):
+class TextLiteral(Span, frozen=True):
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class DurationLiteral(Span):
+class DurationLiteral(Span, frozen=True):
     value_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class WordLiteral(Span):
+class WordLiteral(Span, frozen=True):
     """`true`, `false` or `missing`."""
 
     word: str
 
 
-@dataclass(frozen=True, slots=True)
-class DottedName(Span):
+class DottedName(Span, frozen=True):
     """A dotted name. `row['a b']` is a name too; its part is taken as it stands."""
 
     parts: tuple[str, ...]
@@ -57,16 +51,14 @@ class DottedName(Span):
         return ".".join(self.parts)
 
 
-@dataclass(frozen=True, slots=True)
-class Of(Span):
+class Of(Span, frozen=True):
     """`feature of event`."""
 
     feature: DottedName
     event: DottedName
 
 
-@dataclass(frozen=True, slots=True)
-class TableLookup(Span):
+class TableLookup(Span, frozen=True):
     """`tables.bins[key].column`."""
 
     table: DottedName
@@ -74,16 +66,14 @@ class TableLookup(Span):
     column: DottedName
 
 
-@dataclass(frozen=True, slots=True)
-class Unary(Span):
+class Unary(Span, frozen=True):
     """`-x` or `not x`."""
 
     operator: str
     operand: Syntax
 
 
-@dataclass(frozen=True, slots=True)
-class Binary(Span):
+class Binary(Span, frozen=True):
     """An operator with two sides: arithmetic, comparison, `and`, `or`, `else`, `when`."""
 
     operator: str
@@ -91,13 +81,11 @@ class Binary(Span):
     right: Syntax
 
 
-@dataclass(frozen=True, slots=True)
-class MissingTest(Span):
+class MissingTest(Span, frozen=True):
     operand: Syntax
 
 
-@dataclass(frozen=True, slots=True)
-class Within(Span):
+class Within(Span, frozen=True):
     """`x in ...` or `x not in ...`: of values, of a range, or of a project's list."""
 
     negated: bool
@@ -108,8 +96,7 @@ class Within(Span):
     list: DottedName | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Modifier(Span):
+class Modifier(Span, frozen=True):
     """One of `over`, `over last`, `delayed`, `including this`, `matching`, `since flag`, `of each source`."""
 
     word: str
@@ -117,15 +104,14 @@ class Modifier(Span):
     name: DottedName | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionCall(Span):
+class FunctionCall(Span, frozen=True):
     """A function or an aggregate; which of them the checker finds out."""
 
     name: str
     name_end: int
     arguments: tuple[Syntax, ...]
     where: Syntax | None = None
-    modifiers: tuple[Modifier, ...] = field(default=())
+    modifiers: tuple[Modifier, ...] = ()
 
 
 Syntax = (

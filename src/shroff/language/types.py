@@ -17,8 +17,9 @@ with as integers; a real is the nearest float to the value in whole units.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 PLACES_MAX: Final = 12
 NUMBER_PLACES: Final = 6
@@ -30,8 +31,7 @@ WIDE_MAX: Final = 2**127 - 1
 NAMES: Final = ("text", "integer", "number", "real", "money", "boolean", "time", "duration", "choice")
 
 
-@dataclass(frozen=True, slots=True)
-class Type:
+class Type(msgspec.Struct, frozen=True):
     """One type. `places` is the number of decimals of a number or money value."""
 
     kind: str

@@ -8,9 +8,10 @@ the words are what is true: `first payment with this device in 30 days`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, TypeGuard
+
+import msgspec
 
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.calls import local_ms
@@ -99,8 +100,7 @@ _OF_TIME: Final = frozenset({"hour", "weekday", "day"})
 _SHORT_DIGITS: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Wording:
+class Wording(msgspec.Struct, frozen=True):
     """Text around a value.
 
     `one` replaces `after` where the value is 1. A share is told in percent, a mean of money as money, and by `clock` an
@@ -123,8 +123,7 @@ class Wording:
         return self.name or (self.before.removesuffix(": ") or self.after).strip()
 
 
-@dataclass(frozen=True, slots=True)
-class ValueWording:
+class ValueWording(msgspec.Struct, frozen=True):
     """Tells values of expressions to people.
 
     Args:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from shroff.engine.step import Effects, Placed, PlacedColumns
@@ -43,8 +43,7 @@ from shroff.streams.log import (
 from shroff.streams.log_columns import RecordColumns
 
 
-@dataclass(frozen=True, slots=True)
-class _Early:
+class _Early(msgspec.Struct, frozen=True):
     """A label of this batch whose event has not arrived, and how the log keeps it if none does."""
 
     label: LabelInput

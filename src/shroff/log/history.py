@@ -225,8 +225,7 @@ def waiting_label(body: bytes, money_places: int) -> LabelInput:
         raise damaged("a waiting label", error) from None
 
 
-@dataclass(frozen=True, slots=True)
-class ListedWaiting:
+class ListedWaiting(msgspec.Struct, frozen=True):
     """A waiting label for a list. `event` is only a type where it waits for an event with the values of `unique`."""
 
     event: str

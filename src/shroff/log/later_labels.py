@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
+import msgspec
+
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.streams.log import Log, LogReader
@@ -17,8 +19,7 @@ CORRECT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LaterLabel:
+class LaterLabel(msgspec.Struct, frozen=True):
     """Number of labels that become known after a time; the last one, with its event."""
 
     count: int

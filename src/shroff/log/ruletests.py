@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from shroff.errors import InputError, Problem
 from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce, in_force
 from shroff.events.validation import EventValidator
@@ -124,8 +126,7 @@ class _Watched(Mapping[str, int | None]):
         return len(self._entries)
 
 
-@dataclass(frozen=True, slots=True)
-class _Passed:
+class _Passed(msgspec.Struct, frozen=True):
     """A passed test run, with the values looked up in lists, by list."""
 
     definitions: Definitions
@@ -152,8 +153,7 @@ class _Passed:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class TestResult:
+class TestResult(msgspec.Struct, frozen=True):
     """A rule test, with its failure if any."""
 
     __test__ = False  # pytest would take it for tests

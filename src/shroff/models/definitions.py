@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from shroff.language.expression import Node
 
 LEARNERS: Final = ("xgboost", "forest", "lightgbm", "logistic", "isolation")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInput:
+class ModelInput(msgspec.Struct, frozen=True):
     """One model input: its text with patterns resolved, and its typed expression over `this`."""
 
     name: str
@@ -29,8 +30,7 @@ class Split:
     folds: int
 
 
-@dataclass(frozen=True, slots=True)
-class DailyCapacity:
+class DailyCapacity(msgspec.Struct, frozen=True):
     """Number of an entity's keys that people can review per day."""
 
     entity: str

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType, Field
@@ -44,8 +46,7 @@ _BY_DEFAULT: Final = frozenset(["integer", "number", "money", "real", "duration"
 _SLICED: Final = frozenset(["text", "choice", "boolean", "integer"])
 
 
-@dataclass(frozen=True, slots=True)
-class InputSource:
+class InputSource(msgspec.Struct, frozen=True):
     """Position of a model input in the file, and whether a pattern selected it."""
 
     place: Scalar
@@ -348,10 +349,10 @@ def _by_type(node: Node, event: str) -> Node:
     if isinstance(node, ThisField):
         return replace(node, event=event)
     changed: dict[str, Any] = {}
-    for field in fields(node):
-        value = getattr(node, field.name)
+    for name in node.__struct_fields__:
+        value = getattr(node, name)
         if isinstance(value, Node):
-            changed[field.name] = _by_type(value, event)
+            changed[name] = _by_type(value, event)
         elif isinstance(value, tuple):
-            changed[field.name] = tuple(_by_type(part, event) if isinstance(part, Node) else part for part in value)
+            changed[name] = tuple(_by_type(part, event) if isinstance(part, Node) else part for part in value)
     return replace(node, **changed)

@@ -6,8 +6,9 @@ With them the metrics that gates, reports and manifests name, and what each lear
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from shroff.language.keys import (
     ANY,
@@ -39,8 +40,7 @@ NO_GATES: Final = "none"
 # ---- metrics
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(msgspec.Struct, frozen=True):
     """Something that a gate can ask.
 
     Args:
@@ -234,8 +234,7 @@ GATES: Final = Keys(
 # ---- learners
 
 
-@dataclass(frozen=True, slots=True)
-class LearnerParameter:
+class LearnerParameter(msgspec.Struct, frozen=True):
     """A number that a learner takes. `low` and `high` are both in, unless `is_above`: then `low` is not."""
 
     name: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
@@ -60,8 +61,7 @@ _NEEDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ModelContext:
+class ModelContext(msgspec.Struct, frozen=True):
     """Context in which model.yaml is read.
 
     Args:

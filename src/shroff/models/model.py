@@ -67,8 +67,7 @@ class Model(Protocol):
         """The calibrated probability of each row, rounded half-even to six places."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cuts:
+class Cuts(msgspec.Struct, frozen=True):
     """Split values of each input, ascending: between two neighbors, the result is constant.
 
     Args:

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
+
 from shroff.errors import Problem, nearest
 from shroff.language import loading
 from shroff.language.expression import Node as Expression
@@ -33,16 +35,14 @@ FIGURES: Final = "figures"  # the text of a report of its own figures
 RECEIPT: Final = "receipt"  # the text of a mail to whom the event names, where nothing is asked
 
 
-@dataclass(frozen=True, slots=True)
-class FromEvent:
+class FromEvent(msgspec.Struct, frozen=True):
     """A value from an event: a field, which may be personal, or an expression."""
 
     field: str = ""
     node: Expression | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class To:
+class To(msgspec.Struct, frozen=True):
     """The recipients: one of these."""
 
     addresses: tuple[str, ...] = ()
@@ -50,8 +50,7 @@ class To:
     role: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Quiet:
+class Quiet(msgspec.Struct, frozen=True):
     """Quiet hours, in which nothing is sent, in minutes of the day; they may go over midnight."""
 
     start: int
@@ -59,8 +58,7 @@ class Quiet:
     zone: str
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(msgspec.Struct, frozen=True):
     """So many mails within so long, to one recipient of one rule."""
 
     count: int

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
+
+import msgspec
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType, FileMapping
@@ -155,8 +157,7 @@ _PATH: Final = re.compile(PATH_PATTERN)
 Answered = Node | tuple[str, ...]  # a value, or the features of an object
 
 
-@dataclass(frozen=True, slots=True)
-class MappedCall:
+class MappedCall(msgspec.Struct, frozen=True):
     """A call that maps a request body to an event.
 
     Args:

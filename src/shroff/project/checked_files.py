@@ -45,8 +45,7 @@ class _Kept(msgspec.Struct, frozen=True):
     asked: dict[str, dict[str, Answer]]
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(msgspec.Struct, frozen=True):
     """Hashes of what the files of a project hold: of all but lists, with the names of those; and of each list."""
 
     of: str
@@ -60,8 +59,7 @@ def contents_of(files: Mapping[str, str], read: ReadOnce) -> Contents:
     return Contents(_hash([shroff.__version__, FORM, sorted(lists), sorted(rest.items())]), lists)
 
 
-@dataclass(frozen=True, slots=True)
-class ListRows:
+class ListRows(msgspec.Struct, frozen=True):
     """A project with changed list rows, for the control event that makes them active."""
 
     versions: Versions

@@ -260,8 +260,7 @@ def load_definitions(
     return Loaded(definitions, [], sorted(warnings, key=_place))
 
 
-@dataclass(frozen=True, slots=True)
-class _Declared:
+class _Declared(msgspec.Struct, frozen=True):
     """Everything in the files except rows of lists, which change separately, with its errors."""
 
     top: yamltext.Node | None

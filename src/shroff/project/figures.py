@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypedDict
+
+import msgspec
 
 from shroff.errors import Problem, ShroffError, nearest
 from shroff.language import loading
@@ -76,16 +77,14 @@ FIGURE: Final = Keys(
 FIGURES: Final = own_names("figures by name", FIGURE)
 
 
-@dataclass(frozen=True, slots=True)
-class CountedEvents:
+class CountedEvents(msgspec.Struct, frozen=True):
     """Events of these types for which the condition is true."""
 
     events: tuple[str, ...]
     where: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(msgspec.Struct, frozen=True):
     """One figure: a count of events, a fact, or an expression over other figures.
 
     Args:

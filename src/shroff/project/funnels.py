@@ -7,8 +7,9 @@ somebody asks.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
@@ -76,8 +77,7 @@ FUNNEL: Final = Keys(
 FUNNELS: Final = own_names("funnels by name", FUNNEL)
 
 
-@dataclass(frozen=True, slots=True)
-class FunnelStep:
+class FunnelStep(msgspec.Struct, frozen=True):
     """An event of one of these types for which the condition is true."""
 
     name: str
@@ -85,8 +85,7 @@ class FunnelStep:
     where: Node | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Funnel:
+class Funnel(msgspec.Struct, frozen=True):
     """Steps that users take in this order. `is_ever`: see `next` of `FUNNEL`."""
 
     name: str

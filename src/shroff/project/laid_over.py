@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
+
+import msgspec
 
 from shroff.errors import Problem
 from shroff.language.yaml.text import Mapping as YamlMapping
@@ -14,8 +16,7 @@ RULES: Final = "rules/"
 DRAFT: Final = "draft/"  # no file of a project is called so: its rules stand in no folders
 
 
-@dataclass(frozen=True, slots=True)
-class DraftFile:
+class DraftFile(msgspec.Struct, frozen=True):
     """A file of a draft: which of the project's files it is laid over (`features.yaml`, `policy.yaml`, `rules/`).
 
     `name` is what it is called where it has a mistake.

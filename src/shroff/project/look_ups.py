@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import PurePath
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from shroff.events.definitions import Events
 from shroff.features.definitions import Feature
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
 
-@dataclass(frozen=True, slots=True)
-class LookUps:
+class LookUps(msgspec.Struct, frozen=True):
     """Lists and tables that expressions use, and how.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -48,8 +47,7 @@ def reasons_of(definitions: Definitions) -> Callable[[str, str], str]:
     return lambda id_, stored: reason_words(rules[id_], stored, teller) if id_ in rules else stored
 
 
-@dataclass(frozen=True, slots=True)
-class Reads:
+class Reads(msgspec.Struct, frozen=True):
     """Everything that expressions read, also through features.
 
     Args:

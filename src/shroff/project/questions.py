@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Final, Literal
 
@@ -92,8 +91,7 @@ class MailAsked(msgspec.Struct, forbid_unknown_fields=True):
 Asked = CountsAsked | FactsAsked | FlagsAsked | FunnelAsked | EventsAsked | MailAsked
 
 
-@dataclass(frozen=True, slots=True)
-class CallKind:
+class CallKind(msgspec.Struct, frozen=True):
     """A kind of question that a call can ask.
 
     Args:
@@ -247,8 +245,7 @@ SENDING: Final = Keys(
 Part = Node | tuple["Part", ...] | Mapping[str, "Part"]
 
 
-@dataclass(frozen=True, slots=True)
-class AskingCall:
+class AskingCall(msgspec.Struct, frozen=True):
     """A call that queries data.
 
     Args:

@@ -6,8 +6,9 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from shroff.errors import Problem, nearest
 from shroff.language.names import TableShape
@@ -35,8 +36,7 @@ Changes = Callable[[str], str]  # gives what stands for a value
 Answer = tuple[bool, int | None]  # whether a list has a value, and until when
 
 
-@dataclass(frozen=True, slots=True)
-class ListFile:
+class ListFile(msgspec.Struct, frozen=True):
     """A list: each value with its expiry in ms, None for ever; its text; and how many rows have a value.
 
     Of a plain one each line is a row: no quotation mark is in it.

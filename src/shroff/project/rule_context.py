@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from shroff.errors import Problem
 from shroff.events.definitions import Events, Settings, load_events
@@ -18,8 +19,7 @@ from shroff.project.settings.loading import load_settings
 from shroff.rules.definitions import LoadedFile, Rule
 
 
-@dataclass(frozen=True, slots=True)
-class RuleContext:
+class RuleContext(msgspec.Struct, frozen=True):
     """Settings, types, names, tables and features of a project, their mistakes, and the rule files read by them."""
 
     settings: Settings
@@ -29,7 +29,7 @@ class RuleContext:
     features: Mapping[str, Feature]
     types: FeatureTypes
     problems: Sequence[Problem]
-    rule_files: dict[str, LoadedFile] = field(default_factory=dict)
+    rule_files: dict[str, LoadedFile] = msgspec.field(default_factory=dict)
 
     @classmethod
     def read(

@@ -6,7 +6,6 @@ again when it changes. Which kinds of jobs there are, and what they take, is che
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -86,8 +85,7 @@ SCHEDULE: Final = Keys(
 SCHEDULES: Final = own_names("schedules by name", SCHEDULE)
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(msgspec.Struct, frozen=True):
     """When a job runs; see `SCHEDULE`. `params` is JSON, so a schedule can be a cache key."""
 
     name: str

@@ -6,8 +6,9 @@ Draft 7, which the YAML language server and the IDEs of JetBrains both read.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE
 from shroff.language.keys import EXPRESSION, TEXT, Either, Key, Keys, Late, Many, One, Shape, own_names
@@ -22,8 +23,7 @@ from shroff.rules.keys import RULES
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectFile:
+class ProjectFile(msgspec.Struct, frozen=True):
     """A kind of project file: the name of its schema, its location and its contents."""
 
     kind: str

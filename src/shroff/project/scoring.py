@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Final, cast
 
+import msgspec
 import numpy as np
 
 from shroff.errors import Problem, StateError, nearest
@@ -90,8 +91,7 @@ class Scorer:
         raise unavailable(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Scoring:
+class Scoring(msgspec.Struct, frozen=True):
     """The active models of one event type."""
 
     event: str
@@ -151,8 +151,7 @@ def load_scoring(
     return {event: loader.scoring(event, one) for event, one in in_force.items() if not one.is_empty}
 
 
-@dataclass(frozen=True, slots=True)
-class _Loader:
+class _Loader(msgspec.Struct, frozen=True):
     load: LoadModel | None
     events: Events
     names: DeclaredNames
@@ -256,8 +255,7 @@ def _share_name(event: str) -> str:
 # ---- to what a decision shows
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(msgspec.Struct, frozen=True):
     """The scores of some events; `model_of` says for each which of `ids` names the model that gave it."""
 
     values: Floats

@@ -143,8 +143,7 @@ def _array(values: list[Any], type_: pa.DataType) -> pa.Array:
     return pa.array(values, type_)
 
 
-@dataclass(frozen=True, slots=True)
-class _Time:
+class _Time(msgspec.Struct, frozen=True):
     ms: int
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
 from shroff.features.computed import Computed
@@ -82,8 +84,7 @@ class Rule:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedFile:
+class LoadedFile(msgspec.Struct, frozen=True):
     """A rule file that was read without a mistake: its rules, their ids as written, and warnings."""
 
     node: yamltext.Node

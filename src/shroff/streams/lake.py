@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol, TypeVar
+
+import msgspec
 
 from shroff.errors import StateError, StorageError, TransientError, UsageError
 
@@ -24,16 +25,14 @@ _PART: Final = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*")
 _PREFIX_PART: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.=-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True):
     """An object's name, and its bytes as a number."""
 
     name: str
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """Content of an object; `version` is another after each change."""
 
     data: bytes
@@ -105,8 +104,7 @@ def bucket_and_prefix(address: str, scheme: str, bucket: re.Pattern[str]) -> tup
     return name, prefix
 
 
-@dataclass(frozen=True, slots=True)
-class RetriedObjects:
+class RetriedObjects(msgspec.Struct, frozen=True):
     """Objects that are asked again where the network fails, for some eight seconds.
 
     Every call is harmless to repeat. A `put` or `replace` whose answer was lost is decided by reading the object:

@@ -11,9 +11,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
+
+import msgspec
 
 from shroff.errors import UsageError
 
@@ -48,8 +49,7 @@ class NoArchives:
         raise NotKeptError(f"nothing is kept of {name}.")
 
 
-@dataclass(frozen=True, slots=True)
-class PullPlace:
+class PullPlace(msgspec.Struct, frozen=True):
     """Arguments of a pulled source beside its settings.
 
     Attributes:
@@ -64,7 +64,7 @@ class PullPlace:
     folder: Path
     now_ms: Callable[[], int]
     taken: Callable[[], Collection[str]]
-    archives: Archives = field(default_factory=NoArchives)
+    archives: Archives = msgspec.field(default_factory=NoArchives)
 
     def source_of(self, address: str) -> str:
         """Name of the source in the log: its name in shroff.yaml, else its address."""

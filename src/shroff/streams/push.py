@@ -8,8 +8,9 @@ threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, Protocol
+
+import msgspec
 
 from shroff.errors import InputError
 
@@ -40,8 +41,7 @@ class FetchNeededError(Exception):
         self.url = url
 
 
-@dataclass(frozen=True, slots=True)
-class Push:
+class Push(msgspec.Struct, frozen=True):
     """Content of a verified request.
 
     Attributes:
@@ -58,7 +58,7 @@ class Push:
     kind: str
     id: str
     body: bytes
-    envelope: Mapping[str, object] = field(default_factory=dict)
+    envelope: Mapping[str, object] = msgspec.field(default_factory=dict)
     type: str = ""
     topic: str = ""
     confirm: str = ""

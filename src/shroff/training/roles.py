@@ -52,8 +52,7 @@ class SetFold(msgspec.Struct, frozen=True):
     seed: int
 
 
-@dataclass(frozen=True, slots=True)
-class WantedFold:
+class WantedFold(msgspec.Struct, frozen=True):
     """The fold that is wanted of a split: its number or `final`, and its windows."""
 
     fold: int | str

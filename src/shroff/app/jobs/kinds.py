@@ -8,7 +8,6 @@ a text, so that listing kinds loads nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -137,8 +136,7 @@ class PipelineParams(OrdersParams, frozen=True):
 Run = Callable[["Project", Any, "JobRun"], Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class JobKind:
+class JobKind(msgspec.Struct, frozen=True):
     """One kind.
 
     Args:

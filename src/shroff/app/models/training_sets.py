@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
+
+import msgspec
 
 from shroff.app.views import FileOptions, Files, InputFiles
 from shroff.errors import UsageError
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
 NO_EVENTS: Final = "There are no events for a training set: add events and labels with 'shroff ingest FILE'."
 
 
-@dataclass(frozen=True, slots=True)
-class SetReport:
+class SetReport(msgspec.Struct, frozen=True):
     """A training set that was written.
 
     Args:
@@ -44,8 +45,7 @@ class SetReport:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SetAgain:
+class SetAgain(msgspec.Struct, frozen=True):
     """A training set that was made again.
 
     Args:

@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.engine.kernels.reals import length_of, write_digits, write_real
+from shroff.engine.kernels.reals import write_real
+from shroff.engine.kernels.texts import SLACK_BYTES, copy_text, write_number
 from shroff.features.kernels.native import entry_point
-from shroff.features.kernels.numbers import Word, compiled, intrinsic_of
 
 INTEGER: Final = 0
 BOOLEAN: Final = 1
@@ -21,75 +21,14 @@ MONEY: Final = 2
 TEXT: Final = 3  # JSON that was written beforehand: `words` and `stops` say where in `out` it stands
 REAL: Final = 4  # the bits of a finite float
 NUMBER_BYTES: Final = 40  # of the longest number in quotes, with sign, point and zeros
-SLACK_BYTES: Final = 32
 _SAFE_MAX: Final = 2**53  # as `events.event.SAFE_INTEGER_MAX`: beyond it an integer is a text
 
-_QUOTE: Final = 0x22
-_MINUS: Final = 0x2D
-_POINT: Final = 0x2E
 _WORDS: Final = np.frombuffer(b"null".ljust(SLACK_BYTES) + b"true".ljust(SLACK_BYTES) + b"false".ljust(64), np.uint8)
 _TRUE_AT: Final = SLACK_BYTES
 _FALSE_AT: Final = 2 * SLACK_BYTES
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.int64]
-
-
-def _copy_vector(typing_context: Any, out: Any, at: Any, source: Any, start: Any) -> Any:
-    from llvmlite import ir
-    from numba import types
-
-    vector = ir.VectorType(ir.IntType(8), SLACK_BYTES)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def place(array: int) -> Any:
-            made = context.make_array(signature.args[array])(context, builder, arguments[array])
-            return builder.bitcast(builder.gep(made.data, [arguments[array + 1]]), vector.as_pointer())
-
-        read = builder.load(place(2))
-        read.align = 1
-        builder.store(read, place(0)).align = 1
-        return context.get_dummy_value()
-
-    return types.void(out, types.int64, source, types.int64), generate
-
-
-# Copy SLACK_BYTES bytes of one array to another.
-_copy_32 = intrinsic_of(_copy_vector)
-
-
-@compiled
-def copy_text(out: Any, at: Word, source: Any, start: Word, stop: Word) -> Word:
-    """Copy a text, and whatever stands in the vector behind it; gives where the text ends."""
-    while start < stop:
-        _copy_32(out, at, source, start)
-        at += SLACK_BYTES
-        start += SLACK_BYTES
-    return at - (start - stop)
-
-
-@compiled
-def write_number(out: Any, at: Word, value: Word, places: Word, is_quoted: Word) -> Word:
-    """Write a number with a point before so many last digits."""
-    if is_quoted:
-        out[at] = _QUOTE
-        at += 1
-    rest = np.uint64(value)
-    if value < 0:
-        out[at] = _MINUS
-        at += 1
-        rest = np.uint64(0) - rest
-    length = max(length_of(rest), places + 1)
-    end = write_digits(out, at, rest, length)
-    if places > 0:
-        for place in range(end, end - places, -1):
-            out[place] = out[place - 1]
-        out[end - places] = _POINT
-        end += 1
-    if is_quoted:
-        out[end] = _QUOTE
-        end += 1
-    return end
 
 
 @entry_point(

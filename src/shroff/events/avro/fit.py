@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
+
+import msgspec
 
 from shroff.events.avro.schema import DURATION_MS, Avro, as_tree, avro_type, schema_name_of, schema_of, schema_text
 from shroff.events.avro.values import alike
@@ -35,8 +37,7 @@ _TAKEN: Final = {  # what validation reads a field from, by the name of the logi
 _FLOAT_BITS: Final = {"float": 24, "double": 53}
 
 
-@dataclass(frozen=True, slots=True)
-class Misfit:
+class Misfit(msgspec.Struct, frozen=True):
     """A field that cannot be read: its form in both schemas, and the fix."""
 
     field: str
@@ -45,8 +46,7 @@ class Misfit:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(msgspec.Struct, frozen=True):
     """Compatibility of an event type with a schema. Without misfits it can be read; remarks say what is lost."""
 
     misfits: tuple[Misfit, ...]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
+
+import msgspec
 
 from shroff.events.avro.fit import Fit, fit, found_at, refusal
 from shroff.events.avro.schema import Avro, as_tree, avro_type, read_schema, schema_name_of, schema_of, schema_text
@@ -25,8 +27,7 @@ ONLY_THEIRS: Final = "only theirs"
 _PASSED_OVER: Final = ("doc", "aliases")  # what of a schema changes no message
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """Result of registering an event type's schema: its id under the subject, or the refusal."""
 
     type: str
@@ -36,8 +37,7 @@ class Settled:
     words: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FieldChange:
+class FieldChange(msgspec.Struct, frozen=True):
     """One field in two schemas. `is_readable` says whether what the others send can be read by ours."""
 
     field: str
@@ -48,8 +48,7 @@ class FieldChange:
     words: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaComparison:
+class SchemaComparison(msgspec.Struct, frozen=True):
     """An event type beside a schema of others. `ours` and `theirs` are the texts of both."""
 
     type: str

@@ -8,9 +8,9 @@ all other pairs the reader of rows reads each different value once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,8 +32,7 @@ _FLOAT_PLACES_MAX: Final = 22  # powers of ten that a float holds exactly
 _WORD_PLACES_MAX: Final = 18  # and a 64-bit integer
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """The values of a column. None for flags stands for: all of them.
 
     Args:
@@ -62,8 +61,7 @@ class Read:
 ColumnReader = Callable[[Any], Read]
 
 
-@dataclass(frozen=True, slots=True)
-class WantedField:
+class WantedField(msgspec.Struct, frozen=True):
     """Conversion of a field. `hasher` is set where it is hashed."""
 
     type: Type

@@ -7,10 +7,10 @@ field, go through row validation one by one; so both admit the same events.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,8 +28,7 @@ from shroff.language.columns import Column, column_of
 LINES: Final = 8_192  # that are there as Python objects at a time
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True):
     """The events of one record batch that validation admits, as columns in the order of their rows.
 
     Args:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -166,8 +167,7 @@ def ranges_of(upto: Words, count: int) -> tuple[Span, ...]:
     return tuple(pairwise(sorted({0, *cuts.clip(max=len(upto)).tolist(), len(upto)})))
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """Stored values of the series, in slots; `series` says which rows of the arrays are whose."""
 
     series: Words

@@ -9,9 +9,9 @@ from the records, and so visits each record once. The plan numbers places and wo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -84,8 +84,7 @@ Table = NDArray[np.int64]
 Lane = tuple[int, int, int]  # left, last n, end: what makes a window
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(msgspec.Struct, frozen=True):
     """Tables of numbers for the kernels, one row per part; number of positions and words."""
 
     places: int

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +22,7 @@ Words = NDArray[np.int64]
 Kept = Column | Coded
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkFrame:
+class ChunkFrame(msgspec.Struct, frozen=True):
     """Columns kept of the events of one type in a chunk."""
 
     rows: NDArray[Any] | None  # its places in the stretch; None: all of them
@@ -42,8 +42,7 @@ class Chunk:
     version: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(msgspec.Struct, frozen=True):
     """Some stretches, as frames again, all of one version of lists and tables."""
 
     size: int

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -169,8 +170,7 @@ def read_rows(path: Path, part: int, partitions: int) -> Iterator[Rows]:
             yield Rows(*heads, *_matrices(columns, batch.num_rows))
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionAnswers:
+class PartitionAnswers(msgspec.Struct, frozen=True):
     """The answers at some rows of a partition: of kernels, or as values."""
 
     rows: Words

@@ -14,11 +14,11 @@ import socket
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -74,16 +74,14 @@ class Backend(Protocol):
         """Let go of the processes that were started."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(msgspec.Struct, frozen=True):
     """A backend, and into how many partitions an entity's keys go: each must fit into a process of the backend."""
 
     backend: Backend
     partitions: int = PARTITIONS
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """How a group is computed: by a kernel's plan, or event by event in plain Python.
 
     Only the latter reads the aggregates and what they look things up in.
@@ -96,8 +94,7 @@ class Work:
     reference: Reference | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GroupPartition:
+class GroupPartition(msgspec.Struct, frozen=True):
     """One partition of an entity's groups, computed from their files in the folder."""
 
     folder: str
@@ -107,8 +104,7 @@ class GroupPartition:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class AnsweredPartition:
+class AnsweredPartition(msgspec.Struct, frozen=True):
     """A partition that is answered: at how many rows, and by which process."""
 
     rows: int

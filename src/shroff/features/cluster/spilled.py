@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
+import msgspec
 import numpy as np
 
 from shroff.features.frames import Dictionary
@@ -15,8 +16,7 @@ from shroff.features.frames import Dictionary
 One = TypeVar("One")
 
 
-@dataclass(frozen=True, slots=True)
-class _Numbers:
+class _Numbers(msgspec.Struct, frozen=True):
     """Location of a numeric array in the file."""
 
     place: int
@@ -24,8 +24,7 @@ class _Numbers:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Texts:
+class _Texts(msgspec.Struct, frozen=True):
     """Location of an Arrow array in the file."""
 
     place: int
@@ -114,6 +113,8 @@ def _changed(value: Any, change: Any) -> Any:
         return tuple(change(part) for part in value)
     if isinstance(value, dict):
         return {key: change(part) for key, part in value.items()}
+    if isinstance(value, msgspec.Struct):
+        return type(value)(*(change(getattr(value, name)) for name in value.__struct_fields__))
     if is_dataclass(value) and not isinstance(value, type | Dictionary):
         return replace(value, **{field.name: change(getattr(value, field.name)) for field in fields(value)})
     return value

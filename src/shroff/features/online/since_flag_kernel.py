@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -52,7 +52,7 @@ def _missing_without_this(node: Any) -> Any:
     if isinstance(node, Aggregate):
         there: list[Node] = [Not(BOOLEAN, IsMissing(BOOLEAN, field)) for field in this_fields(node)]
         return When(node.type, node, reduce(lambda a, b: Logic(BOOLEAN, "and", a, b), there)) if there else node
-    return type(node)(**{one.name: _missing_without_this(getattr(node, one.name)) for one in fields(node)})
+    return type(node)(**{name: _missing_without_this(getattr(node, name)) for name in node.__struct_fields__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class RuleByKernel:
         self._program = np.array(program.words(0), np.int64)
         shape = program.operations_at(0), len(program.operations), program.register_at(0, program.result)
         self._shape = np.array(shape, np.int64)
-        answered = [aggregate for group in groups for aggregate in group.group.aggregates]
+        answered: list[Node] = [aggregate for group in groups for aggregate in group.group.aggregates]
         self._columns = [node for node in operands if node not in answered]
         sources = [answered.index(node) if node in answered else ~self._columns.index(node) for node in operands]
         self._sources = np.array(sources, np.int64)

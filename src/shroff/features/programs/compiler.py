@@ -13,6 +13,8 @@ from functools import reduce
 from struct import pack, unpack
 from typing import Final
 
+import msgspec
+
 from shroff.features.kernels import operations as kernel
 from shroff.features.value_bounds import BoundsOf, bounds_of, fits_word
 from shroff.language import expression as typed
@@ -166,8 +168,7 @@ def surely_fits(node: Node, is_operand: Callable[[Node], bool], leaf: BoundsOf) 
     return is_operand(node) or all(surely_fits(child, is_operand, leaf) for child in children(node))
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(msgspec.Struct, frozen=True):
     """Operations over registers: first those of the operands, then of constants, then of results.
 
     `result` is the register that has the value in the end.

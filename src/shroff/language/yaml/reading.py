@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from shroff.errors import Problem
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
@@ -31,8 +33,7 @@ _DASH = re.compile(r"\s*(?:#[^\n]*\n\s*)*-")
 _TOO_FAR = re.compile(r"\\U(?!000|0010)[0-9A-Fa-f]{8}")
 
 
-@dataclass(frozen=True, slots=True)
-class Break:
+class Break(msgspec.Struct, frozen=True):
     """How and where (indexes into the draft, -1 for unknown) the YAML parser gave up."""
 
     words: str

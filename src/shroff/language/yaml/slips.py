@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import accumulate
+
+import msgspec
 
 # What a plain value cannot start with; `-`, `?` and `:` only before a space, which is why they are not here.
 _INDICATORS = "'\"[{>|!*&%@`,]}#"
@@ -32,8 +33,7 @@ _BLOCK_LINE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Slip:
+class Slip(msgspec.Struct, frozen=True):
     """A stretch [start, end) of a text that stands plain and needs double quotes; `in_flow`: inside braces."""
 
     start: int
@@ -114,8 +114,7 @@ def values_in_flow(text: str, start: int) -> tuple[int, list[Slip]] | None:
     return _Flow(text).collection(start, depth=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(msgspec.Struct, frozen=True):
     """A stretch [start, end) of a file that is read as `text`, and what its writer is told."""
 
     start: int

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from shroff.engine.kernels.rows import copy_text, write_number
+from shroff.engine.kernels.texts import copy_text, write_number
 from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import Word, compiled
 from shroff.log.columns.kernel import (

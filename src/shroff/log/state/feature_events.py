@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,8 +31,7 @@ DOUBLED: Final = "its id came before"
 WindowState = Iterator[list[tuple[int, LogEvent]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(msgspec.Struct, frozen=True):
     """One line of a file that gave no event, and why. `place` is its line, and its row where that is another number."""
 
     source: str

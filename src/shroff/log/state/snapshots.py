@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -30,8 +29,7 @@ EVERY: Final = 50_000  # places that one start reads at most without wanting a n
 _VERSION: Final = 1  # of what stands in the parts
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
+class Saved(msgspec.Struct, frozen=True):
     """A snapshot that was written."""
 
     file: Path

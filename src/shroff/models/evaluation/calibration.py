@@ -23,7 +23,6 @@ from shroff.models.trees.score import (
     rounded,
     sigmoid,
 )
-from shroff.models.trees.walker import make_scores
 
 NONE: Final = "none"  # the sigmoid of the margin, as boosting with log loss means it
 PLATT: Final = "platt"  # the sigmoid of slope * margin + intercept
@@ -129,6 +128,8 @@ class CalibrationKernel:
 
     def put_scores(self, margins: Floats) -> None:
         """Write the score of each margin in place, as `score_of_margin`."""
+        from shroff.models.trees.walker import make_scores  # as `models.trees.forest` does, and has done by then
+
         make_scores(
             margins,
             self.kind,

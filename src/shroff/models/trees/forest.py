@@ -25,7 +25,6 @@ from shroff.models.trees.layout import (
     SLOT_MASK,
     TOGETHER,
 )
-from shroff.models.trees.walker import add_leaves
 
 Words = NDArray[np.int64]
 
@@ -114,6 +113,9 @@ def forest_of(trees: Sequence[Tree], start: float, arithmetic: Precision, inputs
     for group in range(0, len(roots), TOGETHER):
         roots[group : group + TOGETHER, 1] = roots[group : group + TOGETHER, 1].max()
     slots = np.array([(at, way, len(inputs[at].categories)) for at, way in laid.slots], np.int64).reshape(-1, 3)
+    # Loading the kernel takes up to seconds where it is to be compiled, which a mere import must not.
+    from shroff.models.trees.walker import add_leaves
+
     walk = partial(
         add_leaves,
         nodes,

@@ -6,8 +6,9 @@ None of it decides anything: like what says where things are, it is in no versio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from shroff.language.keys import DURATION, NAME, PERCENT, Key, Keys, Many, choice, own_names
 from shroff.language.shapes import Plain, read_shape
@@ -64,13 +65,12 @@ CASES: Final = Keys(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CaseSettings:
+class CaseSettings(msgspec.Struct, frozen=True):
     """The key `cases`. `about` and `until` name entities and fields by event types; durations in milliseconds."""
 
     outcomes: tuple[str, ...] = ("review",)
-    about: Mapping[str, str] = field(default_factory=dict)
-    until: Mapping[str, str] = field(default_factory=dict)
+    about: Mapping[str, str] = msgspec.field(default_factory=dict)
+    until: Mapping[str, str] = msgspec.field(default_factory=dict)
     within_ms: int = DAY_MS
     lock_ms: int = LOCK_MS
     second_look: float = SECOND_LOOK

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -29,8 +28,7 @@ from shroff.project.settings.systems_keys import NAMED_SOURCE_KEYS, kind_shape, 
 SKIP: Final = "skip"
 
 
-@dataclass(frozen=True, slots=True)
-class NamedSource:
+class NamedSource(msgspec.Struct, frozen=True):
     """A source under a name of the user's.
 
     Attributes:

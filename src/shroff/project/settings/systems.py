@@ -51,8 +51,7 @@ _NO_ROWS: Final = "events older than keep move to the lake, which then needs lay
 _PASSWORD: Final = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
 
 
-@dataclass(frozen=True, slots=True)
-class SessionTimes:
+class SessionTimes(msgspec.Struct, frozen=True):
     """Session lifetime: idle timeout and maximum."""
 
     idle_ms: int = 3_600_000

@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,8 +53,7 @@ _VERDICTS: Final = tuple(VERDICT_CODES)
 _NO_WORDS: Final = np.zeros(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class SetShape:
+class SetShape(msgspec.Struct, frozen=True):
     """Event type and columns of a set: inputs with their kinds, names of slices, the fold that roles are of."""
 
     event: str

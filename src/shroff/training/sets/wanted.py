@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from shroff.errors import UsageError, nearest
 from shroff.features.computed import Computed
@@ -18,8 +19,7 @@ _SLICE: Final = "model slice"
 _AMOUNT: Final = "cost of a missed fraud"
 
 
-@dataclass(frozen=True, slots=True)
-class SetContents:
+class SetContents(msgspec.Struct, frozen=True):
     """Computed columns of a set: the features that are read, then inputs, slices and the cost of a missed fraud."""
 
     features: tuple[Computed, ...]
