@@ -63,6 +63,7 @@ UNITS = st.none() | st.integers(-(10**15), 10**15)
 WHOLE = UNITS | st.sampled_from([2**53 - 1, 2**53, 2**53 + 1, -(2**63), 2**63 - 1, 2**100])
 KINDS = [
     *((one, UNITS) for one in (money(2), number(6), DURATION, TIME)),
+    *((one, UNITS | st.integers(2**53, 2**63 - 1)) for one in (money(2), money(3))),
     (INTEGER, WHOLE),
     (REAL, st.none() | st.floats(allow_nan=False, allow_infinity=False)),
     (BOOLEAN, st.none() | st.booleans()),
@@ -82,3 +83,12 @@ def test_columns_read_together_are_those_read_one_by_one(data: st.DataObject) ->
 
     wanted = [model_column(*each) for each in zip(columns, types, known, strict=True)]
     assert found.tobytes() == np.array(wanted, np.float64).tobytes()
+
+
+def test_amounts_beyond_the_exact_floats_are_read_by_themselves() -> None:
+    columns = [column_of(list(range(2**53 + 1, 2**53 + 200)), money(3)), column_of([5] * 199, money(2))]
+
+    found = model_rows(columns, [money(3), money(2)], [[], []])
+
+    assert found[0].tolist() == [float(Fraction(unit, 1_000)) for unit in range(2**53 + 1, 2**53 + 200)]
+    assert found[1].tolist() == [0.05] * 199

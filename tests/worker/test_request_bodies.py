@@ -136,7 +136,7 @@ def test_what_is_nested_too_deep_is_refused_before_it_is_read():
     assert one.refusal == "it is nested too deep"
 
 
-@given(st.lists(st.integers(0, DEPTH_MAX + 1) | st.sampled_from(["{" * DEPTH_MAX, "", 7]), min_size=1, max_size=4))
+@given(st.lists(st.sampled_from([1, 2, DEPTH_MAX, DEPTH_MAX + 1, "{" * DEPTH_MAX, "", 0]), min_size=1, max_size=4))
 def test_a_list_with_one_element_that_is_too_deep_is_refused(elements):
     shown = [b"[" * one + b"]" * one if isinstance(one, int) and one else msgspec.json.encode(one) for one in elements]
     body = b"[" + b",".join(shown) + b"]"
