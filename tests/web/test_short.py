@@ -247,7 +247,9 @@ def test_a_mistake_of_the_program_is_told_and_leaves_the_others_their_answers(ba
 
     async def steps(asks: Asker, spoken: Spoken) -> None:
         async with connected(asks) as other:
-            await asyncio.gather(spoken.send(request(payment(1))), other.send(request(payment(2))))
+            assert (await spoken.ask(request(payment(1))))[0] == 200
+            refused = request(payment(1, amount="3.00"))
+            await asyncio.gather(spoken.send(refused), other.send(request(payment(2))))
             status, _, body = await spoken.answer()
             assert (await other.answer())[0] == 200
         (told,) = asks._application.tell.__self__
@@ -269,5 +271,85 @@ def test_a_head_that_does_not_end_ends_the_connection(bank, monkeypatch, first):
             assert (await spoken.ask(first))[0] == 200
         await spoken.send(b"POST /api/v1/events/payment HTTP/1.1\r\nhost: h")
         assert await asyncio.wait_for(spoken.reader.read(), 10) == b""
+
+    run(bank, steps)
+
+
+def test_a_head_that_came_before_is_not_parsed_again_and_gives_the_same_answers(bank, long, monkeypatch):
+    fed: list[bytes] = []
+    feed = Patient._feed
+
+    def feeding(self: Patient, data: bytes) -> None:
+        fed.append(data)
+        feed(self, data)
+
+    monkeypatch.setattr(Patient, "_feed", feeding)
+
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        assert (await spoken.ask(request(payment(1))))[0] == 200
+        fed.clear()
+        first = await spoken.ask(request(payment(1_000, amount="3.00")))
+        assert (fed, long, first[0]) == ([], [], 200)
+
+        for name, (raw, status, is_short) in CASES.items():
+            found = await spoken.ask(raw)
+            assert (found[0], long == []) == (status, is_short), name
+            long.clear()
+            async with connected(asks) as alone:
+                assert told(await alone.ask(raw)) == told(found), name
+            long.clear()
+            if found[1].get("connection") == "close":
+                break
+            assert (await spoken.ask(request(payment(1))))[0] == 200
+            assert long == []
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        request(payment(2))[:-1],
+        request(payment(2)) + b"P",
+        request(payment(2)) + request(payment(3)),
+        request(payment(2), x_more="1"),
+        request(payment(2), "/api/v1/events/paymen"),
+        request(payment(2)).replace(b"content-length: 1", b"content-length: +1"),
+    ],
+    ids=["shorter", "longer", "two", "a header more", "another address", "no digits"],
+)
+def test_a_request_that_differs_from_the_one_before_in_more_than_its_length_is_parsed(raw):
+    whole = request(payment(1))
+    body = msgspec.json.encode(payment(1))
+    head = short.KnownHead.of(whole, len(body), "payment", "admin", ())
+
+    assert head is not None
+    assert head.body_of(whole) == body
+    assert head.body_of(raw) == b""
+
+
+def test_a_decision_has_the_bytes_of_any_other_answer():
+    answer, more = short.Response(b"{}", media_type="application/json"), [(b"date", b"now")]
+    with_standing = short.with_standing(answer, 0.25)
+
+    for is_kept in (True, False):
+        assert short.decision(b"{}", 0.25, more, is_kept=is_kept) == short.wire(with_standing, more, is_kept=is_kept)
+
+
+def test_a_connection_is_closed_when_it_was_idle_for_long_enough_and_not_before(bank, monkeypatch):
+    made = Patient.connection_made
+
+    def soon(self: Patient, transport: Any) -> None:
+        self.timeout_keep_alive = 0.6
+        made(self, transport)
+
+    monkeypatch.setattr(Patient, "connection_made", soon)
+
+    async def steps(asks: Asker, _: Spoken) -> None:
+        async with connected(asks) as spoken:
+            for number in range(4):  # longer than that in all
+                assert (await spoken.ask(request(payment(number))))[0] == 200
+                await asyncio.sleep(0.3)
+            assert await asyncio.wait_for(spoken.reader.read(), 10) == b""
 
     run(bank, steps)

@@ -18,7 +18,7 @@ from shroff.people.throttle import network_of
 from shroff.web.http.asgi import Application
 from shroff.web.http.messages import BODY_S_MAX, refused
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.short import ShortWay, wire
+from shroff.web.http.short import KnownHead, ShortWay, decision, wire
 
 HEAD_S_MAX: Final = 10.0  # for the head of a request to arrive, and for a new connection to send anything
 HEAD_BYTES_MAX: Final = 64 * 1024  # the address, and the names and values of all header lines
@@ -59,6 +59,9 @@ class Patient(HttpToolsProtocol):
     network = ""  # from which it comes; empty for a proxy, which brings requests of many
     is_ended = False  # whether the last answer is written
     _held: bytes | None = None  # the body so far of a request that may go the short way
+    _known: KnownHead | None = None  # of the last request that went it
+    _keeper: asyncio.TimerHandle | None = None  # looks from time to time for how long the connection has been idle
+    _idle_s = 0.0  # since when, where `timeout_keep_alive_task` is set
     flow: _Flow
     _raw: asyncio.Transport
     _application: Application
@@ -83,12 +86,15 @@ class Patient(HttpToolsProtocol):
         self._application.connections.remove(self)
         self._set_late(None)
         self._set_stalled(None)
+        if self._keeper is not None:
+            self._keeper.cancel()
+        self._short.end()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._is_discarding():
             self._discard(len(data))
-        else:
+        elif self._unfed or self._known is None or not self._take_known(self._known, data):
             self._unfed += data
             self._feed_on()
 
@@ -117,6 +123,10 @@ class Patient(HttpToolsProtocol):
     def _feed(self, data: bytes) -> None:
         message, part, body_bytes = self._message, self._part, self._body_bytes
         super().data_received(data)
+        if (taken := self._short.taken) is not None:
+            self._short.taken = None
+            is_whole = (message + 1, part) == (self._message, _NONE)
+            self._known = KnownHead.of(data, self._body_bytes, *taken, self.headers) if is_whole else None
         if self._held is not None and not self.transport.is_closing():
             self._go_the_long_way()
         if (message, part) != (self._message, self._part) or self._is_discarding():
@@ -175,7 +185,7 @@ class Patient(HttpToolsProtocol):
             return
         waiting = _Waiting(self)
         before, self.cycle = self.cycle, waiting  # type: ignore[assignment]  # all that uvicorn asks of one is there
-        if self._short.take(self.url, self.headers, self._held, waiting.answer):
+        if self._short.take(self.url, self.headers, self._held, waiting):
             self._held = None
         else:
             self.cycle = before
@@ -183,9 +193,34 @@ class Patient(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+        else:  # as there, but with one timer for many requests
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
+            self._idle_s = self.loop.time()
+            self._keep(self.timeout_keep_alive)
         if not self.transport.is_closing() and self._is_free():
             self._application.connections.wait(self)
+
+    def _unset_keepalive_if_required(self) -> None:
+        self.timeout_keep_alive_task = None  # the timer goes on, and sees it
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection, if it has been idle for so long."""
+        self._keeper = None
+        left_s = self._idle_s + self.timeout_keep_alive - self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            return
+        if left_s > 0:
+            self._keep(left_s)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _keep(self, seconds: float) -> None:
+        if self._keeper is None:
+            self._keeper = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+        self.timeout_keep_alive_task = self._keeper
 
     def _is_free(self) -> bool:
         """Whether no request is being answered."""
@@ -193,6 +228,24 @@ class Patient(HttpToolsProtocol):
         return cycle is None or cycle.response_complete  # type: ignore[redundant-expr]  # None at first
 
     # ---- the short way
+
+    def _take_known(self, head: KnownHead, data: bytes) -> bool:
+        """Take a request whose head is the last one's; False, and nothing done, for any other."""
+        if self._part != _NONE or not self._is_free() or self.flow.write_paused or not self._is_wanted():
+            return False
+        body = head.body_of(data) if len(data) <= _FED_BYTES else b""
+        if not body or self.transport.is_closing():
+            return False
+        self._unset_keepalive_if_required()
+        self._message += 1
+        self._application.connections.work(self)
+        waiting = _Waiting(self)
+        before, self.cycle = self.cycle, waiting  # type: ignore[assignment]  # as in `on_message_complete`
+        if not self._short.take_known(head.name, head.key, head.headers, body, waiting):
+            self.cycle = before
+            return False
+        self._watch()
+        return True
 
     def _may_be_short(self) -> bool:
         """Whether nothing is under way on this connection, and the request is of the usual form so far."""
@@ -213,9 +266,9 @@ class Patient(HttpToolsProtocol):
         if body:
             super().on_body(body)
 
-    def say(self, response: Response, *, is_kept: bool) -> None:
+    def say(self, answer: bytes, *, is_kept: bool) -> None:
         """Write an answer, and go on with the connection."""
-        self.transport.write(wire(response, self.server_state.default_headers, is_kept=is_kept))
+        self.transport.write(answer)
         if not is_kept:
             self.transport.close()
         self.on_response_complete()
@@ -432,4 +485,14 @@ class _Waiting:
         """Say the answer, if somebody is still there."""
         self.response_complete = True
         if not self.disconnected:
-            self._protocol.say(response, is_kept=self.keep_alive)
+            is_kept = self.keep_alive
+            self._protocol.say(
+                wire(response, self._protocol.server_state.default_headers, is_kept=is_kept), is_kept=is_kept
+            )
+
+    def decided(self, document: bytes, seconds: float) -> None:
+        """The same of a decision."""
+        self.response_complete = True
+        if not self.disconnected:
+            is_kept, more = self.keep_alive, self._protocol.server_state.default_headers
+            self._protocol.say(decision(document, seconds, more, is_kept=is_kept), is_kept=is_kept)

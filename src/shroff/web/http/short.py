@@ -8,10 +8,11 @@ not quite so (a list, a header that asks for more, a key to be looked up, a mist
 from __future__ import annotations
 
 import asyncio
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
 from starlette.responses import Response
 
@@ -20,7 +21,7 @@ from shroff.people.access import Right
 from shroff.runtime import traces
 from shroff.runtime.logs import IDS, ids_of
 from shroff.web.api.events import JSON_TYPES, READ_AT_ONCE, event_response
-from shroff.web.http.asgi import problem_of, with_standing
+from shroff.web.http.asgi import STANDING, problem_of, with_standing
 from shroff.web.http.messages import refused
 from shroff.web.http.routes import API
 from shroff.worker.request_loop import AWAY, PATIENCE_S
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from shroff.web.http.asgi import Application
 
 Headers = Sequence[tuple[bytes, bytes]]
-RouteDoc = Callable[[Response], None]
 
 _ROUTE: Final = f"{API}/events/{{event}}"
 _BELOW: Final = f"{API}/events/".encode()
@@ -40,26 +40,86 @@ _LONG: Final = frozenset(  # and the first two, where they stand twice
 )
 
 
+_LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]{1,6})\r\n", re.IGNORECASE)
+_DIGITS_MAX: Final = 6
+
+
+class AnswerTo(Protocol):
+    """Writes the answer to a request."""
+
+    def answer(self, response: Response) -> None:
+        """Write this one."""
+
+    def decided(self, document: bytes, seconds: float) -> None:
+        """Write a decision that took so long."""
+
+
+class KnownHead(NamedTuple):
+    """The head of a request that went this way, but for the digits of its length.
+
+    A program sends the same head again and again on one connection. It need not be parsed again.
+    """
+
+    before: bytes
+    behind: bytes
+    name: str  # of the event type
+    key: str
+    headers: Headers
+
+    @classmethod
+    def of(cls, data: bytes, body_bytes: int, name: str, key: str, headers: Headers) -> Self | None:
+        """The head of a whole request; None for one of an unusual form."""
+        stop = data.find(b"\r\n\r\n") + 4
+        found = _LENGTH.search(data, 0, stop)
+        if found is None or stop + body_bytes != len(data) or int(found[1]) != body_bytes:
+            return None
+        return cls(data[: found.start(1)], data[found.end(1) : stop], name, key, headers)
+
+    def body_of(self, data: bytes) -> bytes:
+        """The body, where this is a whole request with this head and nothing behind it; else nothing."""
+        before, behind = self.before, self.behind
+        if not data.startswith(before):
+            return b""
+        start = len(before)
+        stop = data.find(b"\r", start, start + _DIGITS_MAX + 1)
+        digits = data[start:stop]
+        if stop < 0 or not digits.isdigit() or not data.startswith(behind, stop):
+            return b""
+        at = stop + len(behind)
+        return data[at:] if len(data) - at == int(digits) else b""
+
+
 class ShortWay:
-    """Takes requests of an application, on the thread of its event loop."""
+    """Takes requests of one connection, on the thread of its event loop. One at a time is under way."""
 
     def __init__(self, application: Application) -> None:
         self._application, self._service = application, application.service
+        self._waiting: _Waiting | None = None
+        self._late: asyncio.TimerHandle | None = None  # goes on from one request to the next
+        self.taken: tuple[str, str] | None = None  # event type and key of the request that was taken last
 
     def is_open(self, method: bytes, url: bytes) -> bool:
         """Whether a request might go this way, by its first line."""
         return method == b"POST" and url.startswith(_BELOW)
 
-    def take(self, url: bytes, headers: Headers, body: bytes, told: RouteDoc) -> bool:
+    def take(self, url: bytes, headers: Headers, body: bytes, told: AnswerTo) -> bool:
         """Take a whole request; False, and nothing done, where it goes the long way.
 
         `told` is given the answer later, on this thread.
         """
+        name, key = url[len(_BELOW) :].decode("latin-1"), _key_in(headers)
+        if key is None or not self.take_known(name, key, headers, body, told):
+            return False
+        self.taken = name, key
+        return True
+
+    def take_known(self, name: str, key: str, headers: Headers, body: bytes, told: AnswerTo) -> bool:
+        """The same of a request whose event type and key were read."""
         began_s, service = time.perf_counter(), self._service
-        reader, name = service.reader, url[len(_BELOW) :].decode("latin-1")
+        reader = service.reader
         if reader is None or name not in reader.definitions.events.types or not 0 < len(body) <= READ_AT_ONCE:
             return False
-        who = self._who(headers)
+        who = self._who(key)
         if who is None or not body.startswith(b"{"):
             return False
         one = reader.one(name, body, who.id)
@@ -75,38 +135,61 @@ class ShortWay:
         except TurnedAwayError as error:
             waiting.refuse(error)
         else:
-            waiting.late = asyncio.get_running_loop().call_later(PATIENCE_S, waiting.answer)
+            self._waiting = waiting
+            if self._late is None:
+                self._late = asyncio.get_running_loop().call_later(PATIENCE_S, self._look)
         return True
 
-    def _who(self, headers: Headers) -> Who | None:
-        """Who sent it, where that is known and they may, and nothing in the headers asks for more than a decision."""
-        key = media_type = b""
-        for name, value in headers:
-            if name == b"authorization" and not key:
-                scheme, _, key = value.partition(b" ")
-                if scheme.lower() != b"bearer":
-                    return None
-            elif name == b"content-type" and not media_type:
-                media_type = value
-            elif name in _LONG:
-                return None
-        if media_type.decode("latin-1") not in JSON_TYPES or not key:
-            return None
+    def end(self) -> None:
+        """The connection is closed."""
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _look(self) -> None:
+        """Answer a request that has waited for long enough."""
+        self._late, post = None, self._waiting.post if self._waiting is not None else None
+        if self._waiting is None or post is None:
+            return
+        left_s = post.arrived_s + PATIENCE_S - time.monotonic()
+        if left_s > 0:
+            self._late = asyncio.get_running_loop().call_later(left_s, self._look)
+        else:
+            self._waiting.answer()
+
+    def _who(self, key: str) -> Who | None:
+        """The caller, where that is known and they may send events."""
         try:
-            who = self._service.gate.at_hand(key.strip().decode("latin-1"))
+            who = self._service.gate.at_hand(key)
         except SignInError:
             return None
         return who if who is not None and who.may(Right.SUBMIT_EVENTS) else None
 
 
+def _key_in(headers: Headers) -> str | None:
+    """The key in the headers; None where there is none, or something in them asks for more than a decision."""
+    key = media_type = b""
+    for name, value in headers:
+        if name == b"authorization" and not key:
+            scheme, _, key = value.partition(b" ")
+            if scheme.lower() != b"bearer":
+                return None
+        elif name == b"content-type" and not media_type:
+            media_type = value
+        elif name in _LONG:
+            return None
+    if media_type.decode("latin-1") not in JSON_TYPES or not key:
+        return None
+    return key.strip().decode("latin-1")
+
+
 class _Waiting:
     """A request that waits for its answer."""
 
-    __slots__ = ("_application", "_began_s", "_headers", "_told", "late", "post")
+    __slots__ = ("_application", "_began_s", "_headers", "_told", "post")
 
-    def __init__(self, application: Application, told: RouteDoc, began_s: float, headers: Headers) -> None:
+    def __init__(self, application: Application, told: AnswerTo, began_s: float, headers: Headers) -> None:
         self._application, self._told, self._began_s, self._headers = application, told, began_s, headers
-        self.late: asyncio.TimerHandle | None = None
         self.post: PendingRequest | None = None
 
     def answer(self) -> None:
@@ -114,13 +197,15 @@ class _Waiting:
         post, self.post = self.post, None
         if post is None:
             return
-        if self.late is not None:
-            self.late.cancel()
         if not post.answers:
             self.refuse(TransientError(post.failure or AWAY))
             return
+        answer = post.answers[0]
+        if answer.document is not None:
+            self._told.decided(answer.document, self._counted(200))
+            return
         try:
-            response = event_response(post.answers[0])
+            response = event_response(answer)
         except Exception as error:  # noqa: BLE001 - the outermost of a request, as in `web.http.asgi`
             self.refuse(error)
         else:
@@ -134,9 +219,30 @@ class _Waiting:
         IDS.reset(token)
 
     def _say(self, response: Response) -> None:
+        self._told.answer(with_standing(response, self._counted(response.status_code)))
+
+    def _counted(self, status: int) -> float:
+        """How long it took, which is counted."""
         seconds = time.perf_counter() - self._began_s
-        self._application.service.requests.add("POST", _ROUTE, response.status_code, seconds)
-        self._told(with_standing(response, seconds))
+        self._application.service.requests.add("POST", _ROUTE, status, seconds)
+        return seconds
+
+
+_STANDING: Final = b"".join(b"%s: %s\r\n" % one for one in STANDING)
+
+
+def decision(document: bytes, seconds: float, more: Headers, *, is_kept: bool) -> bytes:
+    """A decision as it goes over the wire: as `wire` writes it with the headers that all answers have."""
+    head = b"".join([b"HTTP/1.1 200 OK\r\n", *[b"%s: %s\r\n" % header for header in more]])
+    end = b"\r\n" if is_kept else b"connection: close\r\n\r\n"
+    return b"%scontent-length: %d\r\ncontent-type: application/json\r\n%sserver-timing: total;dur=%.3f\r\n%s%s" % (
+        head,
+        len(document),
+        _STANDING,
+        1_000 * seconds,
+        end,
+        document,
+    )
 
 
 def wire(response: Response, more: Headers, *, is_kept: bool) -> bytes:
