@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from shroff.engine.fragments import ColumnWriter, RowWriter, TextPool, object_writer
 from shroff.engine.kernels.sha256 import by_hashlib, hash_slices
+from shroff.engine.row_features import RowFeatures
 from shroff.events.event import canonical_real, canonical_value
 from shroff.language.columns import Column, column_of
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, money, number
@@ -61,10 +62,11 @@ def test_the_objects_of_columns_have_the_json_of_their_values(drawn, places):
 
     assert [one.decode() for one in texts.cut(written)] == expected
     assert [by_row.write(row).decode() for row in found] == expected
+    assert [RowFeatures(fields, places).write(row).decode() for row in found] == expected
 
 
 def test_a_row_without_fields_is_an_empty_object():
-    assert RowWriter([], 2).write([]) == b"{}"
+    assert RowWriter([], 2).write([]) == RowFeatures([], 2).write([]) == b"{}"
 
 
 def test_a_column_without_values_shows_null_and_a_second_batch_may_be_longer():
@@ -104,6 +106,8 @@ def test_a_float_has_the_shortest_digits_that_give_it_back():
         if canonical_real(value) != text.decode()
     ]
     assert wrong == []
+    by_row = RowFeatures([("%a", REAL)], 2)
+    assert [by_row.write([value]) for value in values.tolist()] == [b'{"%%a":%s}' % text for text in written]
 
 
 # ---- hashes

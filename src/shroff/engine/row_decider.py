@@ -12,6 +12,7 @@ import numpy as np
 
 from shroff.engine.documents import NO_SCORE, DocumentWriter
 from shroff.engine.let_through import LetThrough, explorable
+from shroff.engine.row_features import RowFeatures
 from shroff.engine.verdicts import Effects, Hit, Placed, Verdicts, explored, is_rolled_out, record_hits
 from shroff.events.event import canonical_real
 from shroff.features.online.row_reads import Row, RowReads
@@ -64,7 +65,9 @@ class RowDecider:
         if writer is not None:
             self._verdicts, self._scoring = Verdicts(definitions.policy(name)), definitions.scoring_of(name)
             self._score = RowScoring(self._scoring, reads.read)
-            self._features = reads.read_all(definitions.feature_names(name))
+            names = definitions.feature_names(name)
+            self._features = reads.read_all(names)
+            self._shown = RowFeatures([(one, definitions.features[one].type) for one in names], self._places).write
         self._amount = None if exploring is None else reads.evaluate(exploring[1])
 
     def decide(self, placed: Placed, row: Row, let_through: LetThrough, effects: Effects) -> None:
@@ -84,7 +87,7 @@ class RowDecider:
             verdict = explored(
                 explore, let_through, placed.happened, verdict, hits, lambda: self._is_small(placed, row), effects
             )
-        shown = writer.features_of(self._features(row))
+        shown = self._shown(self._features(row))
         shown_score = NO_SCORE if score is None else canonical_real(score).encode()
         id_ = placed.event.id
         document, receipt = writer.write(id_, placed.seq, placed.body, shown, verdict, shown_score, model)

@@ -421,12 +421,12 @@ class SqliteLog(SqliteQuestions):
 
     def _led_end(self) -> tuple[int, int]:
         """The last place and the sum of all lines, where this process still leads: one question for every commit."""
-        rows = self._ask(statements.LEAD_AND_END, shape="iii")
+        rows = self._ask(statements.LEAD_AND_END, shape="iIIII")
         if not rows:
             raise damaged(self.path, "a row that every log has is missing")
-        ((epoch, last_seq, chain),) = rows
+        ((epoch, row_seq, row_chain, frame_seq, frame_chain),) = rows
         check_epoch(self.epoch, epoch, self.place)
-        return last_seq, chain
+        return max((row_seq or 0, row_chain or 0), (frame_seq or 0, frame_chain or 0))
 
     def _undo(self) -> None:
         """Roll back what is open; a log that cannot even do that answers nothing more."""

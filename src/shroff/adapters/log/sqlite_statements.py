@@ -106,9 +106,9 @@ PRUNED: Final = Statement("INSERT INTO pruned_ids (digest, seq) VALUES ", "(?, ?
 OUTBOX_DONE: Final = Statement("DELETE FROM outbox WHERE (seq, number) IN (VALUES ", "(?, ?)", ")")
 
 LEAD_AND_END: Final = (
-    "SELECT epoch, coalesce(seq, 0), coalesce(chain, 0) FROM lead LEFT JOIN (SELECT seq, chain FROM ("
-    "SELECT * FROM (SELECT seq, chain FROM events ORDER BY seq DESC LIMIT 1) UNION ALL "
-    "SELECT * FROM (SELECT seq, chain FROM event_frames ORDER BY seq DESC LIMIT 1)) ORDER BY seq DESC LIMIT 1)"
+    "SELECT epoch, one.seq, one.chain, frame.seq, frame.chain FROM lead "
+    "LEFT JOIN events AS one ON one.seq = (SELECT max(seq) FROM events) "
+    "LEFT JOIN event_frames AS frame ON frame.seq = (SELECT max(seq) FROM event_frames)"
 )
 # Many ids as one JSON text, which SQLite takes apart without Python's lock.
 FIND_FRAMED_LISTED: Final = (

@@ -27,6 +27,13 @@ class Heads:
     heads: Numbers
     runs: NDArray[np.uint32]
 
+    def may_have(self, heads: Numbers) -> bool:
+        """Whether one of these half digests is there."""
+        if not len(self.heads):
+            return False
+        near = self.heads.take(self.heads.searchsorted(heads), mode="clip")
+        return bool((near == heads).any())
+
     def add(self, run: int, heads: Numbers) -> None:
         at = np.searchsorted(self.heads, heads) + np.arange(len(heads))
         is_other = np.ones(len(self.heads) + len(heads), np.bool_)

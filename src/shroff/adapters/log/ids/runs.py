@@ -184,6 +184,8 @@ class ReadRuns:
         """The entries whose digests have one of these first halves."""
         while runs := self._current():
             keys, missing = self._keys(wanted, runs).tolist(), 0
+            if not keys:
+                break
             found = [no_numbers(0, 3)]
             for start in range(0, len(keys), _AT_ONCE):
                 asked = keys[start : start + _AT_ONCE]
@@ -205,7 +207,7 @@ class ReadRuns:
         memory = self._remembered()
         keys = list[Numbers]()
         for known in (memory.young, memory.old):
-            heads = np.sort(wanted[:, 0])
+            heads = np.sort(wanted[:, 0]) if known.may_have(wanted[:, 0]) else no_numbers(0)
             at = np.searchsorted(known.heads, heads)
             while True:
                 rows = np.flatnonzero(at < len(known.heads))
