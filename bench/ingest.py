@@ -42,7 +42,7 @@ from shroff.app import project as app
 from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake, Submission
 from shroff.examples.bank import bank
-from shroff.log.columns.lines import submissions_in_runs
+from shroff.log.columns.file_runs import submissions_in_runs
 from shroff.log.writer import Writer
 from shroff.runtime.process_wide import calm_collector
 from shroff.worker.ingest import batches

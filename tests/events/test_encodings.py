@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shroff.errors import UsageError
-from shroff.events.formats import encodings
+from shroff.events.formats import csv_records, encodings
 from shroff.events.formats.encodings import file_format, read_lines, read_stream
 from shroff.events.formats.lines import Lines, line_and_row
 from shroff.events.raw_values import Float32, Instant, Number, RawDuration, text_of
@@ -201,7 +201,8 @@ def test_an_element_of_a_json_list_has_its_canonical_form_as_its_bytes(tmp_path)
 
 @pytest.mark.parametrize("make, head", [(json_of, b""), (csv_of, b"a\n")])
 def test_a_line_without_end_does_not_fill_the_memory(make, head, monkeypatch):
-    monkeypatch.setattr(encodings, "LINE_BYTES_MAX", 20)
+    for module in (encodings, csv_records):
+        monkeypatch.setattr(module, "LINE_BYTES_MAX", 20)
     long, after = make(head + b'{"a": "' + b"x" * 100 + b'"}\n{"a": 1}\n')
 
     assert long.error == "the line is longer than 20 bytes"

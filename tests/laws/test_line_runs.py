@@ -21,9 +21,9 @@ from shroff.events.intake import Intake
 from shroff.features.frames import Coded, Codes, Dictionary
 from shroff.log import batch_in_progress
 from shroff.log.batch_in_progress import BatchInProgress
-from shroff.log.columns import lines as line_runs
-from shroff.log.columns import read_lines
-from shroff.log.columns.lines import EventRun, submissions_in_runs
+from shroff.log.columns import file_runs, read_lines
+from shroff.log.columns.file_runs import submissions_in_runs
+from shroff.log.columns.lines import EventRun
 from shroff.log.prepared import Answer, RunAnswers
 from shroff.worker.file_order import Overlaps, arranged
 from shroff.worker.ingest import ingest
@@ -140,7 +140,7 @@ FILES = st.lists(
 Files = Sequence[tuple[str, bytes]]
 
 
-def left_by(files: Files, size: int, *, in_runs: bool) -> list[object]:
+def left_by(files: Files, size: int, *, in_runs: bool, format: str = "jsonl") -> list[object]:
     """What a log has after files were taken in batches of a size, and the answers to their lines."""
     log, answers = MemoryLog(), list[object]()
 
@@ -151,9 +151,9 @@ def left_by(files: Files, size: int, *, in_runs: bool) -> list[object]:
     one = writer(log, CHANGES)
     intake = Intake(PROJECT.events, PROJECT.settings, None)
     for number, (type_, content) in enumerate(files):
-        with read_stream(BytesIO(content), "jsonl", name="x") as lines:
+        with read_stream(BytesIO(content), format, name="x") as lines:
             read = submissions_in_runs if in_runs else Intake.submissions
-            found = [(f"{number}.jsonl", read(intake, lines, f"{number}.jsonl", type_))]
+            found = [(f"{number}.{format}", read(intake, lines, f"{number}.{format}", type_))]
             ingest(one, arranged(found, one, warn=lambda _: None), batch_size=size, on_batch=told)
     parts = log.decisions_after, log.flags_after, log.hits_after
     beside = log.refused_list(), log.outbox(10_000), log.remarks(), log.waiting_all(), log.offsets("event sources")
@@ -164,8 +164,8 @@ def left_by(files: Files, size: int, *, in_runs: bool) -> list[object]:
 def runs_of(size: int, seen: list[bool] | None = None) -> Iterator[None]:
     """Runs of so many lines, however few; `seen` is told of each whether it was taken as a whole."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(line_runs, "RUN", size)
-        patch.setattr(line_runs, "COLUMNS_MIN", 1)
+        patch.setattr(file_runs, "RUN", size)
+        patch.setattr(file_runs, "COLUMNS_MIN", 1)
         if size == 3:  # numbers of texts start again soon
             patch.setattr(read_lines, "TEXTS_BYTES_MAX", 300)
         patch.setattr(batch_in_progress, "FEW", 0)

@@ -24,6 +24,7 @@ _READ: Final = "shroff.adapters.log.event_frames:find_records"
 _CODES: Final = "shroff.log.columns.ids:hash_texts code_texts"
 _LINES: Final = "shroff.log.columns.line_kernel:scan_lines write_bodies"
 _RECORDS: Final = "shroff.log.columns.record_kernel:write_records"
+_CELLS: Final = "shroff.log.columns.cell_kernel:write_cells"
 # What takes many events that were sent together: what stores them first, for they are read one by one as long as what
 # reads them is not there.
 LIVE: Final = (_STORE, _READ, _CODES, _LINES, _RECORDS)
@@ -53,6 +54,7 @@ OTHERS: Final = (
     "shroff.lake.kernel:find_last_text find_parts",
     _LINES,
     _RECORDS,
+    _CELLS,
     _STORE,
     _READ,
     "shroff.analytics.funnel_steps:follow",

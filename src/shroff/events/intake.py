@@ -183,7 +183,7 @@ class Intake:
         return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
 
     def plain_type(self, lines: Lines, source: str, as_type: str | None) -> EventType | None:
-        """The type of all these lines, where it is one that the short way is open to."""
+        """The type of all these lines, where a short way is open to it; of CSV, where columns are made of it."""
         self._check_type(as_type)
         as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
         return None if self._plain(as_type or "", reading) is None else self._events.types[as_type or ""]
@@ -268,9 +268,8 @@ class Intake:
     def _check_type(self, as_type: str | None) -> None:
         known = (*self._events.types, LABEL)
         if as_type is not None and as_type not in known:
-            raise UsageError(
-                f"{as_type!r} is not an event type. {nearest(as_type, known) or 'There is ' + ', '.join(known) + '.'}"
-            )
+            cure = nearest(as_type, known) or f"There is {', '.join(known)}."
+            raise UsageError(f"{as_type!r} is not an event type. {cure}")
 
     def _mappers(self, format: str, events: Events) -> dict[str, Mapper]:
         types = {**self._events.types, **events.types, LABEL: self._events.label_input}
@@ -283,7 +282,8 @@ class Intake:
         takers = {name: self._taker(name, reading) for name in reading.mappers}
         own_takers = {schema: self._own_taker(*one) for schema, one in own.items()}
         only = takers.get(as_type or "")
-        plain, records = self._plain(as_type or "", reading), self._records(as_type or "", reading)
+        records = self._records(as_type or "", reading)
+        plain = self._plain(as_type or "", reading) if reading.format == "jsonl" else None
         may_tell, has_taken = reading.seals is not None or reading.is_default, as_type is not None
         for line in lines:
             if plain is not None and (found := plain.read(line.raw)) is not None:
@@ -323,11 +323,11 @@ class Intake:
             yield takers[picked.type](line, row, picked.fields)
 
     def _plain(self, type_name: str, reading: _Reading) -> PlainReader | None:
-        """The short way for lines of JSON of this type, where one is open to them."""
-        mapper, event_type = reading.mappers.get(type_name), self._events.types.get(type_name)
-        if reading.format != "jsonl" or mapper is None or event_type is None or not mapper.is_plain:
+        """The short way for lines of JSON of this type, where one is open to them; of CSV, where columns are made."""
+        event_type, format = self._events.types.get(type_name), reading.format
+        if event_type is None or format not in {"jsonl", "csv"} or not reading.is_short:
             return None
-        return plain_reader(event_type) if reading.is_short else None
+        return plain_reader(event_type) if format == "csv" or reading.mappers[type_name].is_plain else None
 
     def _records(self, type_name: str, reading: _Reading) -> AvroReader | None:
         """The short way for records of Avro of this type, where one is open to them."""

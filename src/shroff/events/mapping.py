@@ -166,6 +166,11 @@ class Mapper:
         node = self._mapping.fields.get(name)
         return node is None or (isinstance(node, RowValue) and not _of_line(node))
 
+    def is_cell(self, name: str) -> bool:
+        """Whether a field is the text of one column of a CSV file, as it stands there."""
+        type_ = next(one.type for one in self._event_type.declared if one.name == name)
+        return self.is_column(name) and not (self._mapping.has_comma and type_.is_numeric)
+
     def reader_of(self, name: str) -> Read:
         """Reader of a field of a line, in a form for validation."""
         return next(read for field, read in self._plan if field == name)

@@ -12,7 +12,8 @@ from shroff.events.event import Event
 from shroff.events.formats.sorting import in_order_of_time
 from shroff.events.intake import Submission
 from shroff.language.values import show_duration
-from shroff.log.columns.lines import RUN, EventRun, InRuns
+from shroff.log.columns.file_runs import RUN
+from shroff.log.columns.lines import EventRun, InRuns
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
 from shroff.streams.merge import EARLIEST
 

@@ -104,7 +104,7 @@ class Taking:
             is_hashed: Treat values that look like hashes as hashed already, as `shroff export` writes them.
             hooks: `progress`, `sorting`, `meter`, `restoring` and `on_batch`, as `IngestProgress` has them.
         """
-        from shroff.log.columns.lines import counted_in_runs, submissions_in_runs
+        from shroff.log.columns.file_runs import counted_in_runs, submissions_in_runs
         from shroff.log.passed_over import note_unmatched
         from shroff.worker.file_order import Overlaps, arranged, with_labels
         from shroff.worker.ingest import ingest

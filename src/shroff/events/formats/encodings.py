@@ -12,11 +12,8 @@ has shown to be UTF-8, a later line that is not is an error of that line.
 
 from __future__ import annotations
 
-import csv
 import gzip
-import re
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BufferedReader
@@ -27,13 +24,12 @@ from typing import BinaryIO, Final, cast
 import msgspec
 
 from shroff.errors import UsageError, nearest
+from shroff.events.formats.csv_records import CsvRecords
 from shroff.events.formats.doubled import doubled_key, may_double
-from shroff.events.formats.lines import CsvHeader, FileExtent, Line, Lines
+from shroff.events.formats.lines import LINE_BYTES_MAX, FileExtent, Line, Lines
 from shroff.events.raw_values import Number, canonical_json, shown
 
 FORMATS: Final = ("csv", "jsonl", "parquet", "avro")
-RECORD_LINES_MAX: Final = 200  # of a CSV record with line ends inside quotes; beyond it the quote is a stray one
-LINE_BYTES_MAX: Final = 16 * 1024 * 1024  # longer ones are errors, so that one file cannot fill the memory
 DOCUMENT_BYTES_MAX: Final = 64 * 1024 * 1024  # of a list or an object over several lines, which is read as a whole
 _SUFFIXES: Final = {
     ".csv": "csv",
@@ -138,7 +134,11 @@ def read_stream(stream: BinaryIO, format: str, *, name: str = "-") -> Lines:
     physical = _physical_lines(stream, name)
     try:
         if format == "csv":
-            return _csv_lines(physical, name, stream.close)
+            records = CsvRecords(physical, name)
+            columns, separator = records.header.columns, records.header.separator
+            lines = Lines("csv", columns, records, stream.close, separator=separator)
+            lines.records = records
+            return lines
         return Lines("jsonl", None, _decoded_lines(physical), stream.close, physical=physical)
     except BaseException:
         stream.close()
@@ -266,139 +266,3 @@ def _json_words(raw: bytes, error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "the line is not UTF-8"
     return f"the line is not JSON: {error}"
-
-
-# ---- CSV
-
-
-SEPARATORS: Final = (",", ";", "\t", "|")
-_QUOTED: Final = re.compile(rb'"[^"]*"')
-
-
-class _OpenQuoteError(Exception):
-    """A quoted text goes on for more lines than a record has; its quotation mark was meant for something else."""
-
-
-class _Text:
-    """Turns the bytes of a CSV file into text lines, and keeps the bytes of the record being read."""
-
-    def __init__(self, physical: Iterator[bytes]) -> None:
-        self._physical = physical
-        self._again: deque[bytes] = deque()  # lines to be read once more
-        self._encoding: str | None = None  # None while all is ASCII
-        self.taken: list[bytes] = []
-        self.words: str | None = None  # why the record being read is no text
-
-    def __iter__(self) -> Iterator[str]:
-        while (raw := self._again.popleft() if self._again else next(self._physical, None)) is not None:
-            self.taken.append(raw)
-            if len(self.taken) > RECORD_LINES_MAX:
-                raise _OpenQuoteError
-            if len(raw) > LINE_BYTES_MAX:
-                self.words = f"the line is longer than {LINE_BYTES_MAX:,} bytes"
-            yield raw.decode("ascii") if raw.isascii() else self._decoded(raw)
-
-    def _decoded(self, raw: bytes) -> str:
-        if self._encoding == "latin-1":
-            return raw.decode("latin-1")
-        try:
-            text = raw.decode()
-        except UnicodeDecodeError:
-            if self._encoding is None:
-                self._encoding = "latin-1"
-            else:
-                self.words = "the line is not UTF-8, as the lines before it are"
-            return raw.decode("latin-1")
-        self._encoding = "utf-8"
-        return text
-
-    def separator(self) -> str:
-        """Separator of the header's columns: the sign of SEPARATORS that is in its first line most often.
-
-        Signs inside quotation marks do not count; where several are there equally often, it is the first of them.
-        """
-        for raw in self._physical:
-            self._again.append(raw)
-            if raw.strip():
-                plain = _QUOTED.sub(b"", raw)
-                return max(SEPARATORS, key=lambda sign: plain.count(sign.encode()))
-        return SEPARATORS[0]
-
-    def only_first(self) -> None:
-        """Keep the first line of the record being read, and read the others once more."""
-        self._again.extendleft(reversed(self.taken[1:]))
-        del self.taken[1:]
-
-    def take(self) -> bytes:
-        """The bytes of the record that was read last."""
-        raw = self.taken[0] if len(self.taken) == 1 else b"".join(self.taken)
-        self.taken.clear()
-        return raw
-
-
-def _csv_lines(physical: Iterator[bytes], name: str, close: Callable[[], None]) -> Lines:
-    text = _Text(physical)
-    separator = text.separator()
-    records = csv.reader(iter(text), strict=True, delimiter=separator)
-    try:
-        header = next((record for record in records if record), None)
-    except csv.Error as error:
-        raise UsageError(f"The header of {name} cannot be read: {error}.") from None
-    if header is None:
-        raise UsageError(f"{name} is empty; a CSV file begins with a line of column names.")
-    doubled = sorted({column for column in header if column and header.count(column) > 1})
-    if doubled:
-        raise UsageError(f"{name} has the column {doubled[0]!r} twice; rename one.")
-    before = len(text.taken)
-    text.take()
-    text.words = None
-    found = CsvHeader(tuple(header), separator)
-    return Lines("csv", found.columns, _records(records, text, found, before), close, separator=separator)
-
-
-def _records(records: Iterator[list[str]], text: _Text, found: CsvHeader, before: int) -> Iterator[Line]:
-    """The records behind the header; `before` is how many lines that and empty ones before it have."""
-    header = found.columns
-    width = len(header)
-    following = before + 1
-    taken, take = text.taken, text.take
-    number = 0
-    while True:
-        try:
-            record = next(records, None)
-        except (csv.Error, _OpenQuoteError) as error:
-            # A stray quotation mark would swallow what follows: one line is refused, the rest is read afresh.
-            text.only_first()
-            records = csv.reader(iter(text), strict=True, delimiter=found.separator)
-            number += 1
-            text.words = None
-            line, following = following, following + 1
-            yield Line(number, take(), None, _csv_words(error), None, line)
-            continue
-        if record is None:
-            return
-        line, following = following, following + len(taken)
-        raw = taken.pop() if len(taken) == 1 else take()
-        if not record:
-            continue
-        number += 1
-        if text.words is not None:
-            yield Line(number, raw, None, text.words, None, line)
-            text.words = None
-        elif len(record) == width:
-            yield Line(number, raw, dict(zip(header, record, strict=True)), None, None, line)
-        else:
-            yield Line(number, raw, None, f"has {_columns(len(record))}, the header has {width}", None, line)
-
-
-def _columns(count: int) -> str:
-    return f"{count} column{'' if count == 1 else 's'}"
-
-
-def _csv_words(error: Exception) -> str:
-    words = str(error)
-    if isinstance(error, _OpenQuoteError) or "field larger" in words or "unexpected end" in words:
-        return "a quoted text that begins here does not end; is a quotation mark missing?"
-    if "expected after" in words:
-        return "text follows a closing quotation mark; write a quotation mark inside a text twice"
-    return f"cannot be read as CSV: {words}"

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 
 from shroff.events.raw_values import canonical_json, kept_bytes
 
+if TYPE_CHECKING:
+    from shroff.events.formats.csv_records import CsvRecords
+
 _PLACE: Final = re.compile(r"([0-9]+)(?: \(row ([0-9]+)\))?")
 _ENTRY: Final = re.compile(r"[0-9]+-[0-9]+")
 _ENTRIES_A_MS: Final = 1_000_000  # beyond which a number of two ids may be the same; no server makes so many
 
+LINE_BYTES_MAX: Final = 16 * 1024 * 1024  # longer ones are errors, so that one file cannot fill the memory
 Read = Callable[[bytes], "tuple[dict[str, object] | None, str | None]"]
 
 
@@ -127,7 +131,7 @@ class Lines:
     columns in order, None for JSON lines, where each line has its own. The file is closed
     after its last line; one that is left before needs `close`, or a `with`. `extent` says how
     much of a file was read, of a compressed one too; None where that is not known. `separator` parts the
-    columns of CSV. `physical` gives the raw lines of JSON instead; use one of the two.
+    columns of CSV. `physical` gives the raw lines of JSON instead, and `records` those of CSV; use one of the two.
     """
 
     def __init__(
@@ -145,6 +149,7 @@ class Lines:
         self.separator = separator
         self.extent = extent
         self.physical = physical
+        self.records: CsvRecords | None = None
         self.columns = columns
         self._lines = lines
         self._next = lines.__next__

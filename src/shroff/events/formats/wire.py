@@ -9,8 +9,8 @@ from typing import Final, Protocol
 from shroff.errors import UsageError
 from shroff.events.definitions import Events, EventType
 from shroff.events.event import Codec, Event
-from shroff.events.formats.encodings import LINE_BYTES_MAX, json_columns
-from shroff.events.formats.lines import Line
+from shroff.events.formats.encodings import json_columns
+from shroff.events.formats.lines import LINE_BYTES_MAX, Line
 from shroff.events.mapping import Mapper
 from shroff.language.values import Value
 

@@ -7,10 +7,9 @@ them; so both ways give the same events, the same bodies and the same refusals.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from itertools import chain, islice, repeat
+from itertools import chain, repeat
 from typing import Final, NamedTuple, TypeVar, overload
 
 import numpy as np
@@ -19,19 +18,14 @@ from numpy.typing import NDArray
 from shroff.events.avro.wire import FRAME_BYTES
 from shroff.events.definitions import Events, EventType
 from shroff.events.event import Event
-from shroff.events.formats.encodings import json_columns
-from shroff.events.formats.lines import Line, Lines, place_of
-from shroff.events.intake import Intake, Submission, source_name
+from shroff.events.intake import Submission
 from shroff.features.frames import Coded
 from shroff.language.columns import Column, values_of
-from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom, kernels
+from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom, Texts, kernels
 from shroff.log.columns.records import RecordForm, lines_of
 from shroff.runtime.logs import failure
-from shroff.runtime.progress import Progress, batched, counted
 from shroff.streams.log_columns import JoinedTexts
 
-RUN: Final = 4_096  # lines that are read at once
-COLUMNS_MIN: Final = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
 LIVE_MIN: Final = 256  # the same of events that were sent together: so few are decided as quickly by themselves
 LIVE_TEXTS_BYTES_MAX: Final = 32 << 20  # of the numbered texts of all types that one door of a service keeps
 One = TypeVar("One")
@@ -283,6 +277,7 @@ class LineForms:
         origins: Sequence[LineOrigin],
         latest_ms: int | None = None,
         records: Sequence[RecordForm | None] | None = None,
+        texts: Texts | None = None,
     ) -> EventRun | None:
         """The run of these lines, whose type has a short way; None where they are no text.
 
@@ -290,8 +285,9 @@ class LineForms:
             careful: Gives the submission of an odd line by its number; it is asked for all of them, in their order.
             latest_ms: Lines of events that happened later are odd.
             records: Of messages in Avro, the form of each; one without is odd.
+            texts: The lines in JSON, where they are something else; an empty one is odd.
         """
-        read = self._read(type_, raws, latest_ms, records)
+        read = self._read(type_, raws, latest_ms, records, texts)
         return None if read is None else EventRun(read, {at: careful(at) for at in read.odd}, origins)
 
     def _read(
@@ -300,9 +296,10 @@ class LineForms:
         raws: Sequence[bytes],
         latest_ms: int | None,
         records: Sequence[RecordForm | None] | None,
+        texts: Texts | None,
     ) -> ReadLines | None:
         form = self._forms.get(type_.name) or self._forms.setdefault(type_.name, LineForm(type_, self._room))
-        texts = None if records is None else lines_of(raws, FRAME_BYTES, records, form)
+        texts = texts if records is None else lines_of(raws, FRAME_BYTES, records, form)
         try:
             return ReadLines.of(raws, form, latest_ms, texts)
         except UnicodeDecodeError:
@@ -335,80 +332,13 @@ class LiveForms(LineForms):
         raws: Sequence[bytes],
         latest_ms: int | None,
         records: Sequence[RecordForm | None] | None,
+        texts: Texts | None,
     ) -> ReadLines | None:
         try:
-            return super()._read(type_, raws, latest_ms, records)
+            return super()._read(type_, raws, latest_ms, records, texts)
         except (OSError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is: the lines are read one by one)
             self._is_off = True
             self._tell(failure("events that are sent together are read one by one from now on", error))
             return None
-
-
-def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str | None = None) -> Iterator[Submission]:
-    """As `Intake.submissions`; lines of JSON of one type come in runs."""
-    type_ = intake.plain_type(lines, source, as_type)
-    if type_ is None or lines.physical is None:
-        return intake.submissions(lines, source, as_type)
-    given: deque[Line] = deque()
-    by_one = intake.submissions(Lines("jsonl", None, iter(given.popleft, None), _nothing), source, as_type)
-
-    def careful(line: Line) -> Submission:
-        given.append(line)
-        return next(by_one)
-
-    return InRuns(_RunReader(source, type_, careful).runs(lines.physical))
-
-
-def counted_in_runs(submissions: Iterable[Submission], progress: Progress | None) -> Iterator[Submission]:
-    """The same submissions; how many were used is told."""
-    if isinstance(submissions, InRuns):
-        return InRuns(batched(submissions.runs, progress))
-    return counted(submissions, progress)
-
-
-class _RunReader:
-    """Reads the lines that are not blank in runs; where that fails, first what was read and then the error."""
-
-    def __init__(self, source: str, type_: EventType, careful: Callable[[Line], Submission]) -> None:
-        self._source, self._type, self._careful = source_name(source), type_, careful
-        self._forms = LineForms()
-        self._number = 1  # of the next line that is not blank
-
-    def runs(self, physical: Iterator[bytes]) -> Iterator[Sequence[Submission]]:
-        following, failure = 1, None
-        while failure is None:
-            raws: list[bytes] = []
-            try:
-                for raw in islice(physical, RUN):
-                    raws.append(raw)  # noqa: PERF402 (what was read before an error is kept)
-            except Exception as error:  # noqa: BLE001 (it is raised, later)
-                failure = error
-            if not raws:
-                break
-            at: Sequence[int] = range(following, following + len(raws))
-            following += len(raws)
-            if any(map(bytes.isspace, raws)):
-                at = [line for line, raw in zip(at, raws, strict=True) if not raw.isspace()]
-                raws = [raw for raw in raws if not raw.isspace()]
-            yield self._run(raws, at)
-            self._number += len(raws)
-        if failure is not None:
-            raise failure
-
-    def _run(self, raws: list[bytes], lines: Sequence[int]) -> Sequence[Submission]:
-        def careful(at: int) -> Submission:
-            return self._careful(Line(self._number + at, raws[at], None, None, json_columns, lines[at]))
-
-        origin = LineOrigin(self._source, len(raws), partial(_place, self._number, lines))
-        run = self._forms.run(self._type, raws, careful, [origin]) if len(raws) >= COLUMNS_MIN else None
-        return [careful(at) for at in range(len(raws))] if run is None else run
-
-
-def _place(first: int, at: Sequence[int], row: int) -> str:
-    return place_of(first + row, at[row])
-
-
-def _nothing() -> None:
-    """There is no file to close."""

@@ -1,0 +1,186 @@
+"""Records of CSV files, line by line or many lines at a time."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from shroff.errors import UsageError
+from shroff.events.formats.lines import LINE_BYTES_MAX, CsvHeader, Line
+
+SEPARATORS: Final = (",", ";", "\t", "|")
+RECORD_LINES_MAX: Final = 200  # of a record with line ends inside quotes; beyond it the quote is a stray one
+_QUOTED: Final = re.compile(rb'"[^"]*"')
+
+
+class _OpenQuoteError(Exception):
+    """A quoted text goes on for more lines than a record has; its quotation mark was meant for something else."""
+
+
+class _Text:
+    """Turns the bytes of a CSV file into text lines, and keeps the bytes of the record being read."""
+
+    def __init__(self, physical: Iterator[bytes]) -> None:
+        self.physical = physical
+        self.again: deque[bytes] = deque()  # lines to be read once more
+        self._encoding: str | None = None  # None while all is ASCII
+        self.taken: list[bytes] = []
+        self.words: str | None = None  # why the record being read is no text
+
+    def __iter__(self) -> Iterator[str]:
+        while (raw := self.again.popleft() if self.again else next(self.physical, None)) is not None:
+            self.taken.append(raw)
+            if len(self.taken) > RECORD_LINES_MAX:
+                raise _OpenQuoteError
+            if len(raw) > LINE_BYTES_MAX:
+                self.words = f"the line is longer than {LINE_BYTES_MAX:,} bytes"
+            yield raw.decode("ascii") if raw.isascii() else self._decoded(raw)
+
+    def _decoded(self, raw: bytes) -> str:
+        if self._encoding == "latin-1":
+            return raw.decode("latin-1")
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            if self._encoding is None:
+                self._encoding = "latin-1"
+            else:
+                self.words = "the line is not UTF-8, as the lines before it are"
+            return raw.decode("latin-1")
+        self._encoding = "utf-8"
+        return text
+
+    def is_utf8(self, data: bytes) -> bool:
+        """Whether whole lines of the file are UTF-8, as those before them and so those behind them are."""
+        if data.isascii():
+            return True
+        if self._encoding != "latin-1":
+            try:
+                data.decode()
+            except UnicodeDecodeError:
+                return False
+            self._encoding = "utf-8"
+        return self._encoding == "utf-8"
+
+    def separator(self) -> str:
+        """Separator of the header's columns: the sign of SEPARATORS that is in its first line most often.
+
+        Signs inside quotation marks do not count; where several are there equally often, it is the first of them.
+        """
+        for raw in self.physical:
+            self.again.append(raw)
+            if raw.strip():
+                plain = _QUOTED.sub(b"", raw)
+                return max(SEPARATORS, key=lambda sign: plain.count(sign.encode()))
+        return SEPARATORS[0]
+
+    def only_first(self) -> None:
+        """Keep the first line of the record being read, and read the others once more."""
+        self.again.extendleft(reversed(self.taken[1:]))
+        del self.taken[1:]
+
+    def take(self) -> bytes:
+        """The bytes of the record that was read last."""
+        raw = self.taken[0] if len(self.taken) == 1 else b"".join(self.taken)
+        self.taken.clear()
+        return raw
+
+
+class CsvRecords(Iterator[Line]):
+    """The records of a CSV file behind its header. Whoever knows which lines are records may take lines instead.
+
+    Args:
+        physical: The lines of the file with their ends.
+        name: The file's, for messages.
+
+    Raises: UsageError where the header cannot be read.
+    """
+
+    def __init__(self, physical: Iterator[bytes], name: str) -> None:
+        self._text = text = _Text(physical)
+        separator = text.separator()
+        records = csv.reader(iter(text), strict=True, delimiter=separator)
+        try:
+            header = next((record for record in records if record), None)
+        except csv.Error as error:
+            raise UsageError(f"The header of {name} cannot be read: {error}.") from None
+        if header is None:
+            raise UsageError(f"{name} is empty; a CSV file begins with a line of column names.")
+        doubled = sorted({column for column in header if column and header.count(column) > 1})
+        if doubled:
+            raise UsageError(f"{name} has the column {doubled[0]!r} twice; rename one.")
+        self.header = CsvHeader(tuple(header), separator)
+        self.number, self.following = 0, len(text.taken) + 1  # of the last record, and of the line behind it
+        text.take()
+        text.words = None
+        self._next = self._read(records).__next__
+
+    def __next__(self) -> Line:
+        return self._next()
+
+    def lines(self, count: int) -> Iterator[bytes]:
+        """The next lines of the file as they are; whoever takes them counts what they are."""
+        assert not self._text.again, "lines that were given back come first"
+        return islice(self._text.physical, count)
+
+    def are_utf8(self, raws: Sequence[bytes]) -> bool:
+        """Whether lines that were taken are UTF-8, as those before them are."""
+        return self._text.is_utf8(b"".join(raws))
+
+    def give_back(self, raws: Sequence[bytes]) -> None:
+        """Have lines that were taken last be read as records."""
+        self._text.again.extendleft(reversed(raws))
+
+    @property
+    def is_given_back(self) -> bool:
+        """Whether lines were given back that are not read yet."""
+        return bool(self._text.again)
+
+    def _read(self, records: Iterator[list[str]]) -> Iterator[Line]:
+        header, text = self.header.columns, self._text
+        width = len(header)
+        taken, take = text.taken, text.take
+        while True:
+            try:
+                record = next(records, None)
+            except (csv.Error, _OpenQuoteError) as error:
+                # A stray quotation mark would swallow what follows: one line is refused, the rest is read afresh.
+                text.only_first()
+                records = csv.reader(iter(text), strict=True, delimiter=self.header.separator)
+                self.number += 1
+                text.words = None
+                line, self.following = self.following, self.following + 1
+                yield Line(self.number, take(), None, _csv_words(error), None, line)
+                continue
+            if record is None:
+                return
+            line, self.following = self.following, self.following + len(taken)
+            raw = taken.pop() if len(taken) == 1 else take()
+            if not record:
+                continue
+            self.number += 1
+            if text.words is not None:
+                yield Line(self.number, raw, None, text.words, None, line)
+                text.words = None
+            elif len(record) == width:
+                yield Line(self.number, raw, dict(zip(header, record, strict=True)), None, None, line)
+            else:
+                words = f"has {_columns(len(record))}, the header has {width}"
+                yield Line(self.number, raw, None, words, None, line)
+
+
+def _columns(count: int) -> str:
+    return f"{count} column{'' if count == 1 else 's'}"
+
+
+def _csv_words(error: Exception) -> str:
+    words = str(error)
+    if isinstance(error, _OpenQuoteError) or "field larger" in words or "unexpected end" in words:
+        return "a quoted text that begins here does not end; is a quotation mark missing?"
+    if "expected after" in words:
+        return "text follows a closing quotation mark; write a quotation mark inside a text twice"
+    return f"cannot be read as CSV: {words}"

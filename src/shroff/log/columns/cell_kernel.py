@@ -1,0 +1,153 @@
+"""Lines of CSV as lines of JSON, which `line_kernel` reads: without a Python object for each; compiled.
+
+A line is written here where csv.reader makes one record of it, with as many cells as the header, and its cells mean
+the same as the values of the line that is written. Of every other line what is written is empty.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from shroff.engine.kernels.texts import copy_text
+from shroff.features.kernels.native import native
+from shroff.features.kernels.numbers import Word, compiled
+from shroff.log.columns.kernel import (
+    BACKSLASH,
+    CLOSE,
+    COMMA,
+    DIGITS_MAX,
+    MINUS,
+    NEWLINE,
+    NINE,
+    OPEN,
+    QUOTE,
+    SPACE,
+    ZERO,
+)
+
+QUOTED: Final = 0  # kinds of cells: a text in quotation marks
+WHOLE: Final = 1  # a whole number as JSON has it, else a text
+TRUTH: Final = 2  # true or false, else a text
+UNREAD: Final = 3
+
+RECORD: Final = 0  # states of lines: a record by itself
+BLANK: Final = 1
+OPEN_ENDED: Final = 2  # it has a quotation mark that csv.reader has to look at: its record may go on
+
+CELL_BYTES_MAX: Final = 131_072  # csv.field_size_limit()
+MARKS: Final = 3  # bytes of a cell beside its name and its text: quotation marks and a comma
+_RETURN: Final = 13
+_TRUE: Final = np.frombuffer(b"true", np.uint8)
+_FALSE: Final = np.frombuffer(b"false", np.uint8)
+
+
+@compiled
+def _is_whole(data: Any, first: Word, last: Word) -> Word:
+    if data[first] == MINUS:
+        first += 1
+    plain = first < last and last - first <= DIGITS_MAX and (data[first] != ZERO or last - first == 1)
+    for k in range(first, last):
+        plain &= ZERO <= data[k] <= NINE
+    return plain
+
+
+@compiled
+def _is_word(data: Any, first: Word, last: Word, word: Any) -> Word:
+    same = last - first == len(word)
+    for k in range(len(word) if same else 0):
+        same &= data[first + k] == word[k]
+    return same
+
+
+@compiled
+def _write_cell(out: Any, to: Word, data: Any, first: Word, last: Word, kind: Word) -> Word:
+    """Write a cell that is not empty as a value of JSON, and a comma; -1 where it would need an escape."""
+    for k in range(first, last):
+        if data[k] == BACKSLASH:
+            return -1
+    is_bare = False
+    if kind == WHOLE:
+        is_bare = _is_whole(data, first, last)
+    elif kind == TRUTH:
+        is_bare = _is_word(data, first, last, _TRUE) or _is_word(data, first, last, _FALSE)
+    if not is_bare:
+        out[to] = QUOTE
+        to += 1
+    to = copy_text(out, to, data, first, last)
+    if not is_bare:
+        out[to] = QUOTE
+        to += 1
+    out[to] = COMMA
+    return to + 1
+
+
+@compiled
+def _write_line(
+    data: Any, at: Word, end: Word, separator: Word, kinds: Any, names: Any, name_ends: Any, out: Any, to: Word
+) -> Any:
+    """Write a line that is not blank; gives where it ends, -1 where it is not to be read so, and its state."""
+    column, plain = 0, True
+    out[to] = OPEN
+    to += 1
+    while True:
+        is_quoted = at < end and data[at] == QUOTE
+        first = at + 1 if is_quoted else at
+        at = first
+        while at < end and data[at] != QUOTE and (is_quoted or data[at] != separator):
+            plain &= data[at] >= SPACE
+            at += 1
+        last = at
+        if is_quoted:
+            at += 1
+            if at > end or (at < end and data[at] != separator):
+                return -1, OPEN_ENDED
+        elif at < end and data[at] == QUOTE:
+            return -1, OPEN_ENDED
+        plain &= column < len(kinds) and last - first < CELL_BYTES_MAX
+        if plain and first < last and kinds[column] != UNREAD:
+            to = copy_text(out, to, names, name_ends[column], name_ends[column + 1])
+            to = _write_cell(out, to, data, first, last, kinds[column])
+            plain = to >= 0
+        column += 1
+        if at >= end:
+            break
+        at += 1
+    if not plain or column != len(kinds):
+        return -1, RECORD
+    out[to - 1] = CLOSE
+    return to, RECORD
+
+
+_BYTES: Final = "Array(uint8, 1, 'C', readonly=True)"
+
+
+@native(f"int64({_BYTES}, int64[::1], int64, int64[::1], {_BYTES}, int64[::1], uint8[::1], int64[::1], uint8[::1])")
+def write_cells(
+    data: Any, ends: Any, separator: Word, kinds: Any, names: Any, name_ends: Any, out: Any, line_ends: Any,
+    states: Any,
+) -> Word:  # fmt: skip
+    """Write lines that lie one behind the other as lines of JSON, and where each ends; gives where the last does.
+
+    Args:
+        kinds: What the cells of each column of the header are.
+        names: Those of the columns' fields as they stand in a line, `"card":`, one behind the other.
+        states: Of each line whether it is a record by itself, a blank, or may be a part of a record.
+    """
+    begin, to = 0, 0
+    for row in range(len(ends)):
+        end = ends[row]
+        if end > begin and data[end - 1] == NEWLINE:
+            end -= 1
+        if end > begin and data[end - 1] == _RETURN:
+            end -= 1
+        if end == begin:
+            states[row] = BLANK
+        else:
+            behind, states[row] = _write_line(data, begin, end, separator, kinds, names, name_ends, out, to)
+            if behind >= 0:
+                to = behind
+        begin = ends[row]
+        line_ends[row] = to
+    return to

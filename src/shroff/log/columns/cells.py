@@ -1,0 +1,75 @@
+"""Lines of CSV as lines of JSON of their type, so that they are read as those are: as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from shroff.events.definitions import EventType
+from shroff.events.formats.lines import Lines
+from shroff.events.mapping import Mapper
+from shroff.log.columns import cell_kernel as kernel
+from shroff.log.columns.read_lines import SLACK, Texts, joined_texts
+
+_KINDS: Final = {"integer": kernel.WHOLE, "boolean": kernel.TRUTH}
+
+
+class CellForm:
+    """How the records of a CSV file are written as lines of JSON.
+
+    Args:
+        fields: The name of the field that each column of the header is, empty of one that nobody reads, and its kind.
+    """
+
+    def __init__(self, separator: str, fields: Sequence[tuple[str, int]]) -> None:
+        self._separator = ord(separator)
+        self._kinds = np.array([kind for _, kind in fields], np.int64)
+        names = [msgspec.json.encode(name) + b":" if name else b"" for name, _ in fields]
+        self._names = joined_texts(names)
+        self._extra_bytes = len(SLACK) + sum(map(len, names)) + kernel.MARKS * len(fields)
+
+    def lines_of(self, raws: Sequence[bytes]) -> tuple[Texts, Sequence[int]] | None:
+        """The records of lines, and which of the lines they are; an empty one is for csv.reader to read.
+
+        None where a record may be more than a line.
+        """
+        ends = np.fromiter(map(len, raws), np.int64).cumsum()
+        out = np.empty(int(ends[-1]) + len(raws) * self._extra_bytes, np.uint8)
+        line_ends, states = np.empty(len(raws), np.int64), np.empty(len(raws), np.uint8)
+        size = kernel.write_cells(
+            np.frombuffer(b"".join(raws) + SLACK, np.uint8),
+            ends,
+            self._separator,
+            self._kinds,
+            *self._names,
+            out,
+            line_ends,
+            states,
+        )
+        if (states == kernel.OPEN_ENDED).any():
+            return None
+        found = out[: size + len(SLACK)].copy()
+        found[size:] = 0
+        if not (states == kernel.BLANK).any():
+            return (found, line_ends), range(len(raws))
+        is_record = states != kernel.BLANK
+        return (found, line_ends[is_record]), is_record.nonzero()[0].tolist()
+
+
+def cell_form(lines: Lines, type_: EventType) -> CellForm | None:
+    """The form of a file's records; None where a field is not one of their cells as it stands there."""
+    kinds, mapper = dict[str, tuple[str, int]](), Mapper(type_, "csv")
+    for field in type_.fields:
+        (path, *more) = mapper.paths(field.name) if mapper.is_cell(field.name) else [()]
+        if more or len(path) != 1 or path[0] in kinds:
+            return None
+        kinds[path[0]] = field.name, _KINDS.get(field.type.kind, kernel.QUOTED)
+    return CellForm(lines.separator, [kinds.get(name, ("", kernel.UNREAD)) for name in lines.columns or ()])
+
+
+def nothing_of(count: int) -> Texts:
+    """Of so many lines none, so that all are odd."""
+    return np.frombuffer(SLACK, np.uint8), np.zeros(count, np.int64)

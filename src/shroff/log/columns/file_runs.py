@@ -1,0 +1,175 @@
+"""Files of JSON lines and of CSV in runs of one event type; all other files line by line."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Final, TypeVar
+
+from shroff.events.definitions import EventType
+from shroff.events.formats.encodings import json_columns
+from shroff.events.formats.lines import Line, Lines, place_of
+from shroff.events.intake import Intake, Submission, source_name
+from shroff.log.columns.cells import cell_form, nothing_of
+from shroff.log.columns.lines import InRuns, LineForms, LineOrigin
+from shroff.log.columns.read_lines import Texts
+from shroff.runtime.progress import Progress, batched, counted
+
+RUN: Final = 4_096  # lines that are read at once
+COLUMNS_MIN: Final = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
+One = TypeVar("One")
+
+
+def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str | None = None) -> Iterator[Submission]:
+    """As `Intake.submissions`; lines of JSON or CSV of one type come in runs."""
+    given: deque[Line] = deque()
+
+    def careful(line: Line) -> Submission:
+        given.append(line)
+        return next(by_one)
+
+    type_ = intake.plain_type(lines, source, as_type) if lines.physical or lines.records else None
+    if type_ is None:
+        return intake.submissions(lines, source, as_type)
+    each = Lines(lines.format, lines.columns, iter(given.popleft, None), _nothing, separator=lines.separator)
+    by_one = intake.submissions(each, source, as_type)
+    if lines.records is not None:
+        return InRuns(_CsvRuns(source, type_, careful, lines).runs())
+    assert lines.physical is not None
+    return InRuns(_JsonRuns(source, type_, careful).runs(lines.physical))
+
+
+def counted_in_runs(submissions: Iterable[Submission], progress: Progress | None) -> Iterator[Submission]:
+    """The same submissions; how many were used is told."""
+    if isinstance(submissions, InRuns):
+        return InRuns(batched(submissions.runs, progress))
+    return counted(submissions, progress)
+
+
+class _Runs:
+    """Reads lines in runs; where that fails, first what was read and then the error."""
+
+    def __init__(self, source: str, type_: EventType, careful: Callable[[Line], Submission]) -> None:
+        self._source, self._type, self._careful = source_name(source), type_, careful
+        self._forms = LineForms()
+
+    def _run(
+        self,
+        raws: Sequence[bytes],
+        first: int,
+        lines: Sequence[int],
+        line: Callable[[int], Line],
+        texts: Texts | None = None,
+    ) -> Sequence[Submission]:
+        """The submissions of some lines; `first` is the number of the first, `line` gives one that is odd."""
+
+        def careful(at: int) -> Submission:
+            return self._careful(line(at))
+
+        origin = LineOrigin(self._source, len(raws), partial(_place, first, lines))
+        run = None
+        if len(raws) >= COLUMNS_MIN:
+            run = self._forms.run(self._type, raws, careful, [origin], texts=texts)
+        return [careful(at) for at in range(len(raws))] if run is None else run
+
+
+class _JsonRuns(_Runs):
+    """The lines of a file of JSON that are not blank."""
+
+    def runs(self, physical: Iterator[bytes]) -> Iterator[Sequence[Submission]]:
+        following, number, failure = 1, 1, None
+        while failure is None:
+            raws, failure = _taken(islice(physical, RUN))
+            if not raws:
+                break
+            at: Sequence[int] = range(following, following + len(raws))
+            following += len(raws)
+            if any(map(bytes.isspace, raws)):
+                at = [line for line, raw in zip(at, raws, strict=True) if not raw.isspace()]
+                raws = [raw for raw in raws if not raw.isspace()]
+            yield self._run(raws, number, at, partial(_json_line, raws, number, at))
+            number += len(raws)
+        if failure is not None:
+            raise failure
+
+
+class _CsvRuns(_Runs):
+    """The records of a file of CSV.
+
+    Where each line is a record they are read as columns. Where one has quotation marks that csv.reader has to look at,
+    or is no UTF-8, it reads all lines that were taken at once.
+    """
+
+    def __init__(self, source: str, type_: EventType, careful: Callable[[Line], Submission], lines: Lines) -> None:
+        super().__init__(source, type_, careful)
+        assert lines.records is not None
+        self._records, self._form = lines.records, cell_form(lines, type_)
+
+    def runs(self) -> Iterator[Sequence[Submission]]:
+        records, form, failure = self._records, self._form, None
+        while failure is None:
+            raws, failure = _taken(records.lines(RUN))
+            if not raws:
+                break
+            plain = None
+            if form is not None and len(raws) >= COLUMNS_MIN and records.are_utf8(raws):
+                plain = form.lines_of(raws)
+            if plain is not None:
+                yield self._of_lines(raws, *plain)
+                continue
+            records.give_back(raws)
+            found, failed = _taken(self._while_given_back())
+            failure = failed or failure
+            if found:
+                kept = [one.raw for one in found]
+                lines = [one.line for one in found]
+                yield self._run(kept, found[0].number, lines, found.__getitem__, nothing_of(len(found)))
+        if failure is not None:
+            raise failure
+
+    def _of_lines(self, raws: Sequence[bytes], texts: Texts, rows: Sequence[int]) -> Sequence[Submission]:
+        """The submissions of lines, those of these rows being records and the others blank."""
+        records = self._records
+        first, begin = records.number + 1, records.following
+        lines: Sequence[int] = range(begin, begin + len(raws))
+        kept: Sequence[bytes] = raws
+        if len(rows) < len(raws):
+            lines, kept = [lines[row] for row in rows], [raws[row] for row in rows]
+
+        def line(at: int) -> Line:
+            records.number, records.following = first + at - 1, lines[at]
+            records.give_back([kept[at]])
+            return next(records)
+
+        found = self._run(kept, first, lines, line, texts)
+        records.number, records.following = first + len(kept) - 1, begin + len(raws)
+        return found
+
+    def _while_given_back(self) -> Iterator[Line]:
+        while self._records.is_given_back and (line := next(self._records, None)) is not None:
+            yield line
+
+
+def _taken(items: Iterable[One]) -> tuple[list[One], Exception | None]:
+    """All items; where one cannot be read, those before it, and the error."""
+    found: list[One] = []
+    try:
+        for one in items:
+            found.append(one)  # noqa: PERF402 (what was read before an error is kept)
+    except Exception as error:  # noqa: BLE001 (it is raised, later)
+        return found, error
+    return found, None
+
+
+def _json_line(raws: Sequence[bytes], first: int, lines: Sequence[int], at: int) -> Line:
+    return Line(first + at, raws[at], None, None, json_columns, lines[at])
+
+
+def _place(first: int, at: Sequence[int], row: int) -> str:
+    return place_of(first + row, at[row])
+
+
+def _nothing() -> None:
+    """There is no file to close."""

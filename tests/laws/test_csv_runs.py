@@ -1,0 +1,176 @@
+"""Records of CSV that are read and decided as columns leave what the same records leave that are taken one by one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.events.formats.encodings import read_stream
+from shroff.log.columns import cells
+from shroff.log.columns.cells import CellForm, cell_form
+from tests.laws.test_line_runs import PROJECT, START_MS, left_by, runs_of
+from tests.support.effort import examples, times
+from tests.support.projects import definitions
+
+HEADER = ["id", "at", "card", "note", "amount", "channel", "points", "weight", "is_new", "shop"]
+CELLS: dict[str, list[str]] = {
+    "card": ["c1", "c2", "ümlaut", "", "c 3 "],
+    "note": ["", "a\\b", "tab\there", "{}", "é"],
+    "amount": ["5.00", "150.00", "12", "7.5", "1e2", " 5.00", "5000.00", "-0.00", "1,5", ""],
+    "channel": ["pos", "web", "phone", ""],
+    "points": ["1", "-7", "007", "1.0", "-0", "9007199254740992", "12 ", "x"],
+    "weight": ["1.5", "1.500", "2", "0.1255", ""],
+    "is_new": ["true", "false", "true ", "True", "1", 'true,"id":"p1"'],
+    "shop": ["s1", "s2", "a;b", 'say "hi"', "two\nlines", "a\\b", "\u2028", "ret\rurn"],
+}
+ODD_LINES = ["\n", "\r\n", "  \n", "p1,only\n", 'p1,"open\n', 'p1,a"b,c\n', '"p1" ,x\n', "p1,\x00\n", "\t\n"]
+
+
+@st.composite
+def payments(draw: st.DrawFn) -> bytes:
+    """A file in the order of time but for a few; most of its records are a line of plain cells."""
+    header = draw(st.permutations(HEADER)) if draw(st.booleans()) else HEADER
+    separator = draw(st.sampled_from([",", ",", ";", "\t", "|"]))
+    is_plain, ends = draw(st.booleans()), draw(st.sampled_from(["\n", "\r\n"]))
+    out, now_ms = io.StringIO(newline=""), START_MS + draw(st.integers(0, 3)) * 3_600_000
+    quoting: Any = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+    writer = csv.writer(out, delimiter=separator, lineterminator=ends, quoting=quoting)
+    writer.writerow(header)
+    for _ in range(draw(st.integers(1, 16))):
+        now_ms += draw(st.sampled_from([0, 1, 250, 60_000, 600_000]))
+        late_ms = draw(st.sampled_from([*[0] * 12, 60_000, 7_300_000]))
+        found = {name: texts[0] for name, texts in CELLS.items()}
+        found |= {"id": f"p{draw(st.integers(0, 2_000))}", "at": time_text(now_ms - late_ms)}
+        for name in draw(st.lists(st.sampled_from(sorted(CELLS)), max_size=3)):
+            found[name] = draw(st.sampled_from(CELLS[name][:2] if is_plain else CELLS[name]))
+        writer.writerow([found[name] for name in header])
+        if draw(st.integers(0, 60 if is_plain else 20)) == 0:
+            out.write(draw(st.sampled_from(ODD_LINES)))
+    text = out.getvalue() if draw(st.booleans()) else out.getvalue().rstrip("\r\n")
+    encoding = draw(st.sampled_from([*["utf-8"] * 6, "latin-1"]))
+    content = text.encode(encoding, "replace")
+    if draw(st.integers(0, 15)) == 0:
+        content = content[: len(content) // 2] + "é".encode("latin-1") + content[len(content) // 2 :]
+    return content
+
+
+def test_runs_leave_what_records_one_by_one_leave():
+    seen, plain = list[bool](), list[bool]()
+    lines_of = CellForm.lines_of
+
+    def noted(self: CellForm, raws: Any) -> Any:
+        found = lines_of(self, raws)
+        plain.append(found is not None)
+        return found
+
+    @settings(
+        max_examples=examples(1_000, usual=40),
+        database=None,
+        derandomize=True,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    @given(st.lists(payments(), min_size=1, max_size=3), st.sampled_from([1, 3, 16, 256]))
+    def same(contents: list[bytes], size: int) -> None:
+        files = [("payment", content) for content in contents]
+        with runs_of(size, seen), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(CellForm, "lines_of", noted)
+            found = told(files, size, in_runs=True)
+        assert found == told(files, size, in_runs=False)
+
+    same()
+    assert min(seen.count(True), seen.count(False), plain.count(True), plain.count(False)) > times(10, 100)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_each_form_of_a_cell_and_of_a_line_is_read_alike(ends: str):
+    """One record for each of them, between plain ones: a run whose lines are records but for those that are odd."""
+    lines, usual = [",".join(HEADER)], {name: texts[0] for name, texts in CELLS.items()}
+    for number, (name, text) in enumerate((name, text) for name, texts in CELLS.items() for text in texts):
+        if not {'"', "\n", "\r"} & set(text):
+            found = usual | {"id": f"p{number}", "at": time_text(START_MS + number), name: text.replace(",", ".")}
+            lines += [",".join(found[name] for name in HEADER), "", f"p{number},only"]
+    content = "\ufeff" + ends.join([*lines, ",".join(found[name].replace("p", "q") for name in HEADER)])
+    files = [("payment", content.encode()), ("payment", content.replace("p1", "r1").encode())]
+    assert all(map(any, columns_of(content.encode())))
+    with runs_of(256):
+        assert told(files, 256, in_runs=True) == told(files, 256, in_runs=False)
+
+
+def told(files: Any, size: int, *, in_runs: bool) -> object:
+    try:
+        return left_by(files, size, in_runs=in_runs, format="csv")
+    except UsageError as error:  # a header that an odd line spoiled
+        return str(error)
+
+
+def columns_of(content: bytes, project: Any = PROJECT) -> list[list[bool]]:
+    """Of each run of lines which are read as columns."""
+    found = list[list[bool]]()
+    with read_stream(io.BytesIO(content), "csv") as lines:
+        form = cell_form(lines, project.events.types["payment"])
+        while form is not None and lines.records is not None and (raws := list(lines.records.lines(100))):
+            plain = form.lines_of(raws)
+            if plain is None:
+                return [*found, []]
+            (_, ends), _ = plain
+            found.append([begin < end for begin, end in zip([0, *ends.tolist()], ends.tolist(), strict=False)])
+    return found
+
+
+@pytest.mark.parametrize("cells_, is_column", [
+    ("p1,2026-03-02T10:00:00Z,c1,5.00", True),
+    ('"p1","2026-03-02T10:00:00Z","c1","5.00"', True),
+    ('p1,2026-03-02T10:00:00Z,"c,1",5.00', True),
+    ("p1,2026-03-02T10:00:00Z,,5.00", True),
+    ("p1,2026-03-02T10:00:00Z,c\\1,5.00", False),
+    ("p1,2026-03-02T10:00:00Z,c\t1,5.00", False),
+    ("p1,2026-03-02T10:00:00Z,c1", False),
+    ("p1,2026-03-02T10:00:00Z,c1,5.00,", False),
+    (f'p1,2026-03-02T10:00:00Z,{"c" * cells.kernel.CELL_BYTES_MAX},5.00', False),
+])  # fmt: skip
+def test_plain_lines_are_read_as_columns(cells_: str, is_column: bool):
+    assert columns_of(f"id,at,card,amount\n{cells_}\n".encode()) == [[is_column]]
+
+
+@pytest.mark.parametrize("cell", ['"a""b"', 'a"b', '"a', '"a" ', ' "a"'])
+def test_a_quotation_mark_that_may_go_on_leaves_the_lines_to_the_reader(cell: str):
+    assert columns_of(f"id,card\np1,c1\np2,{cell}\n".encode()) == [[]]
+
+
+MAPPED = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text?, shop: text?, amount: money }
+  from:
+    csv: { %s }
+login:
+  id: id
+  time: at
+  fields: { id: text, at: time, card: text }
+entities:
+  card: { payment: card, login: card }
+"""
+
+
+@pytest.mark.parametrize("mapping, found", [
+    ("card: row.pan", [[True]]),
+    ("card: row.pan, shop: row.pan", []),
+    ("card: row.pan else row.id", []),
+    ("decimal: ','", []),
+    ("id: row.id when row.number > 0 else ''", []),
+])  # fmt: skip
+def test_a_field_that_is_more_than_a_cell_leaves_the_lines_to_the_mapping(mapping: str, found: list[list[bool]]):
+    project = definitions({"events.yaml": MAPPED % mapping, "features.yaml": None, "rules/large.yaml": None})
+
+    assert columns_of(b"id,at,pan,amount\np1,2026-03-02T10:00:00Z,c1,5.00\n", project) == found
