@@ -23,7 +23,7 @@ from shroff.runtime import traces
 WAITING_MAX: Final = 20_000  # submissions; at 40,000 a second they are half a second
 AGE_S_MAX: Final = 0.5  # of the first request in line
 LONG: Final = 500  # submissions of a request beyond which it is long
-LONG_AT_ONCE: Final = 100  # submissions of long requests that are decided at a time: a short one waits 5 ms for them,
+LONG_AT_ONCE: Final = 512  # submissions of long requests that are decided at a time: a short one waits 8 ms for them,
 LONG_BESIDE: Final = 25  # and so many with a short one that waits
 REFUSED: Final = 8  # submissions that were refused when they were read take as long as one that is decided
 RETRY_S: Final = 1  # what one who is turned away is told to wait
