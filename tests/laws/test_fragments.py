@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from shroff.engine.fragments import ColumnWriter, RowWriter, TextPool, object_writer
+from shroff.engine.fragments import ColumnWriter, TextPool, object_writer
 from shroff.engine.kernels.sha256 import by_hashlib, hash_slices
 from shroff.engine.row_features import RowFeatures
 from shroff.events.event import canonical_real, canonical_value
@@ -49,7 +49,7 @@ def test_the_objects_of_columns_have_the_json_of_their_values(drawn, places):
     types, found = drawn
     found = [[value + 0.0 if isinstance(value, float) else value for value in row] for row in found]  # -0.0 is 0.0
     fields = [(f"card.f{at}", type_) for at, type_ in enumerate(types)]
-    texts, by_row = TextPool(), RowWriter(fields, places)
+    texts = TextPool()
     columns = [column_of([row[at] for row in found], type_) for at, type_ in enumerate(types)]
     expected = [
         "{"
@@ -61,12 +61,11 @@ def test_the_objects_of_columns_have_the_json_of_their_values(drawn, places):
     written = object_writer(fields, places).write(texts, columns, len(found))
 
     assert [one.decode() for one in texts.cut(written)] == expected
-    assert [by_row.write(row).decode() for row in found] == expected
     assert [RowFeatures(fields, places).write(row).decode() for row in found] == expected
 
 
 def test_a_row_without_fields_is_an_empty_object():
-    assert RowWriter([], 2).write([]) == RowFeatures([], 2).write([]) == b"{}"
+    assert RowFeatures([], 2).write([]) == b"{}"
 
 
 def test_a_column_without_values_shows_null_and_a_second_batch_may_be_longer():

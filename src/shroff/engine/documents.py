@@ -17,14 +17,13 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from shroff.engine.fragments import ColumnWriter, RowWriter, Slices, TextPool, object_writer
+from shroff.engine.fragments import ColumnWriter, Slices, TextPool, object_writer
 from shroff.engine.kernels.sha256 import hash_slices
 from shroff.engine.stored import stored
 from shroff.events.event import canonical_bytes, canonical_real, canonical_text
 from shroff.features.frames import Frame
 from shroff.language.columns import Array, Column
 from shroff.language.types import INTEGER, REAL
-from shroff.language.values import Value
 from shroff.project.definitions import Definitions, Versions
 from shroff.streams.log import DecisionRow
 from shroff.streams.log_columns import JoinedTexts
@@ -63,7 +62,6 @@ class DocumentWriter:
         self._texts, self._objects = TextPool(), object_writer(self._fields, places)
         self._places = ColumnWriter([',"seq":', ',"as_of_seq":', ","], [INTEGER, INTEGER], places)
         self._scores = ColumnWriter(["", ""], [REAL], places)
-        self._row = RowWriter(self._fields, places)
         self._models = ["", *(one.id for one in definitions.scoring_of(event).deciding)]
         self.show(definitions.versions)
         self._head = f'{{"event":"{event}","id":'.encode()
@@ -86,10 +84,6 @@ class DocumentWriter:
         if not isinstance(rows, slice):
             chosen = [None if one is None else Column(one.values[rows], one.valid[rows]) for one in chosen]
         return self._objects.write(self._texts, chosen, count)
-
-    def features_of(self, values: Sequence[Value]) -> bytes:
-        """The features of one event as a JSON object, from their values in the order of names."""
-        return self._row.write(values)
 
     def write(
         self,

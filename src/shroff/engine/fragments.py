@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 import numpy as np
 
-from shroff.events.event import canonical_real, canonical_value, value_text
+from shroff.events.event import canonical_value
 from shroff.language.columns import Array, Column, values_of
 from shroff.language.types import Type
 from shroff.streams.log_columns import JoinedTexts
@@ -179,41 +178,3 @@ def object_writer(fields: Sequence[tuple[str, Type]], money_places: int) -> Colu
     """Writes JSON objects with these names, in this order; they are plain text that JSON shows as it is."""
     names = [f'{"," if at else "{"}"{name}":' for at, (name, _) in enumerate(fields)]
     return ColumnWriter([*names, "}" if names else "{}"], [type_ for _, type_ in fields], money_places)
-
-
-class RowWriter:
-    """Writes the JSON object of one row, as `object_writer` writes those of many.
-
-    Cost: 12 µs an object of 40 numbers.
-    """
-
-    def __init__(self, fields: Sequence[tuple[str, Type]], money_places: int) -> None:
-        self._names = [f'{"," if at else "{"}"{name}":' for at, (name, _) in enumerate(fields)]
-        self._end = "}" if fields else "{}"
-        kinds = [type_.kind for _, type_ in fields]
-        self._reals = [(at, 1_000 if kind == "duration" else 1) for at, kind in enumerate(kinds) if kind in _AS_REALS]
-        self._others = [
-            (at, value_text(type_, money_places)) for at, (_, type_) in enumerate(fields) if kinds[at] not in _AS_REALS
-        ]
-
-    def write(self, values: Sequence[Any]) -> bytes:
-        """The object of these values, in the order of the fields."""
-        parts = ["null"] * len(self._names)
-        for at, write in self._others:
-            value = values[at]
-            if value is not None:
-                parts[at] = write(value)
-        there = [(at, value / divisor + 0.0) for at, divisor in self._reals if (value := values[at]) is not None]
-        if there:
-            shown = msgspec.json.encode([value for _, value in there]).decode()[1:-1].split(",")
-            for (at, value), text in zip(there, shown, strict=True):
-                parts[at] = _canonical(value, text)
-        named = [name + part for name, part in zip(self._names, parts, strict=True)]
-        return ("".join(named) + self._end).encode()
-
-
-def _canonical(value: float, text: str) -> str:
-    """The canonical text of a float from that of the encoder, which has `1.0` and exponents of its own."""
-    if value and not PLAIN_MIN <= abs(value) < PLAIN_MAX:
-        return canonical_real(value)
-    return text.removesuffix(".0")

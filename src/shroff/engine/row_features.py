@@ -1,4 +1,4 @@
-"""Features of one event as JSON: the text of `fragments.RowWriter`, numbers and amounts written by one encoder call."""
+"""Features of one event as JSON: what `fragments.object_writer` writes for many, by one call of the encoder."""
 
 from __future__ import annotations
 
