@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_stream
+from shroff.events.intake import Intake
 from shroff.log.columns import cells
 from shroff.log.columns.cells import CellForm, cell_form
+from shroff.log.columns.file_runs import submissions_in_runs
 from tests.laws.test_line_runs import PROJECT, START_MS, left_by, runs_of
 from tests.support.effort import examples, times
 from tests.support.projects import definitions
@@ -174,3 +176,38 @@ def test_a_field_that_is_more_than_a_cell_leaves_the_lines_to_the_mapping(mappin
     project = definitions({"events.yaml": MAPPED % mapping, "features.yaml": None, "rules/large.yaml": None})
 
     assert columns_of(b"id,at,pan,amount\np1,2026-03-02T10:00:00Z,c1,5.00\n", project) == found
+
+
+@pytest.mark.parametrize("ends", ["\r\r\n", "\r\r\r\n"])
+@pytest.mark.parametrize("size", [3, 256])
+def test_lines_that_end_in_several_carriage_returns_are_read_alike(ends: str, size: int):
+    """Windows writes them where a program that ends its lines itself writes text; a blank one is no record."""
+    rows = [f"p{at},{time_text(START_MS + at)},c1,5.00" for at in range(4)]
+    files = [("payment", ends.join(["id,at,card,amount", rows[0], "", *rows[1:], "", ""]).encode())]
+    with runs_of(size):
+        assert told(files, size, in_runs=True) == told(files, size, in_runs=False)
+    assert columns_of(files[0][1]) == [[True] * 4]
+
+
+def test_a_quotation_mark_that_is_open_where_a_file_is_cut_short_refuses_no_line():
+    """A whole file comes later: what was refused now would stay refused."""
+
+    def read(taken: Any) -> list[object]:
+        found = list[object]()
+        with read_stream(io.BytesIO(b"id,at,card,amount\n" + rows), "csv", name="x") as lines:
+            assert lines.records is not None
+            lines.records._text.physical = cut(lines.records._text.physical)
+            submissions = taken(Intake(PROJECT.events, PROJECT.settings, None), lines, "x.csv", "payment")
+            with pytest.raises(UsageError, match="not whole"):
+                found.extend((one.place, one.raw(), one.event, one.refusal) for one in submissions)
+        return found
+
+    def cut(lines: Any) -> Any:
+        yield from lines
+        raise UsageError("x.csv is not whole")
+
+    row = f"p%d,{time_text(START_MS)},%s,5.00\n"
+    rows = "".join(row % (at, '"open' if at == 4 else "c1") for at in range(7)).encode()
+    with runs_of(256):
+        assert len(found := read(submissions_in_runs)) == 4
+    assert found == read(Intake.submissions)

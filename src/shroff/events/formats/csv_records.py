@@ -131,9 +131,11 @@ class CsvRecords(Iterator[Line]):
         """Whether lines that were taken are UTF-8, as those before them are."""
         return self._text.is_utf8(b"".join(raws))
 
-    def give_back(self, raws: Sequence[bytes]) -> None:
-        """Have lines that were taken last be read as records."""
+    def give_back(self, raws: Sequence[bytes], failure: Exception | None = None) -> None:
+        """Have lines that were taken last be read as records; `failure` is why nothing can be read behind them."""
         self._text.again.extendleft(reversed(raws))
+        if failure is not None:
+            self._text.physical = _failing(failure)
 
     @property
     def is_given_back(self) -> bool:
@@ -171,6 +173,11 @@ class CsvRecords(Iterator[Line]):
             else:
                 words = f"has {_columns(len(record))}, the header has {width}"
                 yield Line(self.number, raw, None, words, None, line)
+
+
+def _failing(failure: Exception) -> Iterator[bytes]:
+    yield from ()
+    raise failure
 
 
 def _columns(count: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from shroff.engine.kernels.texts import copy_text
+from shroff.events.formats.lines import LINE_BYTES_MAX
 from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import Word, compiled
 from shroff.log.columns.kernel import (
@@ -140,13 +141,13 @@ def write_cells(
         end = ends[row]
         if end > begin and data[end - 1] == NEWLINE:
             end -= 1
-        if end > begin and data[end - 1] == _RETURN:
+        while end > begin and data[end - 1] == _RETURN:
             end -= 1
         if end == begin:
             states[row] = BLANK
         else:
             behind, states[row] = _write_line(data, begin, end, separator, kinds, names, name_ends, out, to)
-            if behind >= 0:
+            if behind >= 0 and ends[row] - begin <= LINE_BYTES_MAX:
                 to = behind
         begin = ends[row]
         line_ends[row] = to

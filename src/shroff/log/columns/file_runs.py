@@ -119,7 +119,7 @@ class _CsvRuns(_Runs):
             if plain is not None:
                 yield self._of_lines(raws, *plain)
                 continue
-            records.give_back(raws)
+            records.give_back(raws, failure)
             found, failed = _taken(self._while_given_back())
             failure = failed or failure
             if found:
