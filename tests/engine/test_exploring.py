@@ -13,11 +13,13 @@ import pytest
 from shroff.backtest.judge import JudgedPeriod, Report, backtest
 from shroff.backtest.report import page
 from shroff.engine.decision import Decision, DrawnDecision
+from shroff.engine.documents import DecidedBatch, DocumentWriter
 from shroff.engine.let_through import LET_THROUGH
 from shroff.errors import DefinitionError, StorageError
 from shroff.events.event import read_time
 from shroff.events.intake import Submission
 from shroff.explain.explanation import explain
+from shroff.features.frames import Frame
 from shroff.log.state.fold import fold
 from shroff.log.state.snapshots import restore, save
 from shroff.log.writer import Writer
@@ -141,6 +143,21 @@ def test_the_amount_is_what_a_missed_fraud_costs_and_one_that_is_missing_is_not_
         "decline",
         "decline",
     ]
+
+
+def test_declines_that_no_draw_is_made_of_share_one_verdict(load, monkeypatch: pytest.MonkeyPatch):
+    given: list[int] = []
+    write_all = DocumentWriter.write_all
+
+    def counted(self: DocumentWriter, frame: Frame, decided: DecidedBatch):
+        given.append(len(decided.verdicts))
+        return write_all(self, frame, decided)
+
+    monkeypatch.setattr(DocumentWriter, "write_all", counted)
+    paid = many(200, amount="20.00")
+
+    assert outcomes(decide(MemoryLog(), load(policy(amount_at_most="10")), paid)) == ["decline"] * 200
+    assert given == [3]  # below, between and from the cut-offs on
 
 
 def test_it_ends_with_its_last_day_by_event_time(load):

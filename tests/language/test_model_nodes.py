@@ -88,3 +88,10 @@ def test_models_are_equal_by_what_they_are_and_read():
 def test_what_a_model_reads_is_part_of_its_expression():
     assert list(children(SCORE)) == [AMOUNT]
     assert list(children(InShare(BOOLEAN, "m-1", 0.5, (CARD, PLACE)))) == [CARD, PLACE]
+
+
+def test_a_score_shows_its_fields_but_not_what_computes_it():
+    shown = f"ModelScore(type={REAL!r}, model='m-1', digest='d', inputs={(AMOUNT,)!r})"
+
+    assert repr(SCORE) == shown
+    assert repr(replace(SCORE, score=doubled_one)) == shown

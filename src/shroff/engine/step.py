@@ -245,7 +245,7 @@ class Engine:
         hits: Mapping[int, list[Hit]],
         effects: Effects,
     ) -> None:
-        """Draw among would-be declines, event by event in log order; an explored one gets a verdict of its own."""
+        """Draw among would-be declines, event by event in log order; a drawn one gets a verdict of its own."""
         (explore, node), small = self._explored[frame.type.name], list[bool]()
         places = self.definitions.settings.money_places
 
@@ -258,8 +258,10 @@ class Engine:
         for at in drawn[verdict_of].nonzero()[0].tolist():
             row, verdict = rows[at], verdicts[verdict_of[at]]
             event, asked = _happened(placed, row), partial(is_small, row)
-            verdict_of[at] = len(verdicts)
-            verdicts.append(explored(explore, self.let_through, event, verdict, hits.get(row, ()), asked, effects))
+            found = explored(explore, self.let_through, event, verdict, hits.get(row, ()), asked, effects)
+            if found is not verdict:
+                verdict_of[at] = len(verdicts)
+                verdicts.append(found)
 
     def _hits(self, name: str, frame: Frame, new: Sequence[int]) -> dict[int, list[Hit]]:
         """For each event of these rows, which are in order, that a rule hit: the hits, by rule id."""

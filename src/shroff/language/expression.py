@@ -214,7 +214,8 @@ class ModelScore(msgspec.Struct, frozen=True, eq=False):
         return hash(self._compared)
 
     def __repr__(self) -> str:
-        return f"ModelScore{self._compared!r}"
+        type_, model, digest, inputs = self._compared
+        return f"ModelScore(type={type_!r}, model={model!r}, digest={digest!r}, inputs={inputs!r})"
 
     @property
     def _compared(self) -> tuple[Type, str, str, tuple[Node, ...]]:
