@@ -21,6 +21,7 @@ from shroff.log.writer import Writer
 from shroff.web.http import protocol, short
 from shroff.web.http.asgi import Application
 from shroff.web.http.protocol import Patient
+from shroff.worker.request_bodies import RequestReader
 from tests.support.webs import Asker, asker
 from tests.web.test_web import PAYMENT, payment
 
@@ -299,6 +300,25 @@ def test_a_head_that_came_before_is_not_parsed_again_and_gives_the_same_answers(
                 assert (found[0], long == []) == (status, is_short), name
                 assert told(await alone.ask(raw)) == told(found), name
                 long.clear()
+
+    run(bank, steps)
+
+
+def test_a_mistake_of_the_program_in_reading_is_answered_and_told(bank, monkeypatch):
+    read = RequestReader.one
+
+    def failing(self: RequestReader, name: str, raw: bytes, *more: Any) -> Any:
+        if b"p-2" in raw:
+            raise RuntimeError("p-2 in words")
+        return read(self, name, raw, *more)
+
+    monkeypatch.setattr(RequestReader, "one", failing)
+
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        assert (await spoken.ask(request(payment(2))))[0] == 500
+        assert (await spoken.ask(request(payment(1))))[0] == 200
+        assert (await spoken.ask(request(payment(2))))[0] == 500
+        assert len(asks._application.tell.__self__) == 2
 
     run(bank, steps)
 
