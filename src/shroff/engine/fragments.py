@@ -17,8 +17,6 @@ from shroff.language.columns import Array, Column, values_of
 from shroff.language.types import Type
 from shroff.streams.log_columns import JoinedTexts
 
-PLAIN_MIN: Final = 1e-4  # between these every writer of shortest digits writes them without an exponent
-PLAIN_MAX: Final = 1e15
 _FLOAT_EXACT: Final = 2**53
 _AS_REALS: Final = frozenset(["real", "duration"])
 _NO_NUMBER: Final = np.zeros(0, np.int64)
