@@ -103,9 +103,9 @@ class CsvRecords(Iterator[Line]):
     def __init__(self, physical: Iterator[bytes], name: str) -> None:
         self._text = text = _Text(physical)
         separator = text.separator()
-        records = csv.reader(iter(text), strict=True, delimiter=separator)
+        self._records = csv.reader(iter(text), strict=True, delimiter=separator)
         try:
-            header = next((record for record in records if record), None)
+            header = next((record for record in self._records if record), None)
         except csv.Error as error:
             raise UsageError(f"The header of {name} cannot be read: {error}.") from None
         if header is None:
@@ -117,10 +117,36 @@ class CsvRecords(Iterator[Line]):
         self.number, self.following = 0, len(text.taken) + 1  # of the last record, and of the line behind it
         text.take()
         text.words = None
-        self._next = self._read(records).__next__
 
     def __next__(self) -> Line:
-        return self._next()
+        """The next record, or why it cannot be read. No generator, which would keep its file open in a cycle."""
+        text, header = self._text, self.header.columns
+        record: list[str] | None = []
+        while not record:
+            try:
+                record = next(self._records, None)
+            except (csv.Error, _OpenQuoteError) as error:
+                # A stray quotation mark would swallow what follows: one line is refused, the rest is read afresh.
+                text.only_first()
+                self._records = csv.reader(iter(text), strict=True, delimiter=self.header.separator)
+                text.words = None
+                return self._line(text.take(), 1, None, _csv_words(error))
+            if record is None:
+                raise StopIteration
+            if not record:
+                self.following += len(text.taken)
+                text.take()
+        words, text.words, lines = text.words, None, len(text.taken)
+        if words is None and len(record) == len(header):
+            return self._line(text.take(), lines, dict(zip(header, record, strict=True)), None)
+        return self._line(
+            text.take(), lines, None, words or f"has {_columns(len(record))}, the header has {len(header)}"
+        )
+
+    def _line(self, raw: bytes, lines: int, columns: dict[str, object] | None, words: str | None) -> Line:
+        line, self.following = self.following, self.following + lines
+        self.number += 1
+        return Line(self.number, raw, columns, words, None, line)
 
     def lines(self, count: int) -> Iterator[bytes]:
         """The next lines of the file as they are; whoever takes them counts what they are."""
@@ -141,38 +167,6 @@ class CsvRecords(Iterator[Line]):
     def is_given_back(self) -> bool:
         """Whether lines were given back that are not read yet."""
         return bool(self._text.again)
-
-    def _read(self, records: Iterator[list[str]]) -> Iterator[Line]:
-        header, text = self.header.columns, self._text
-        width = len(header)
-        taken, take = text.taken, text.take
-        while True:
-            try:
-                record = next(records, None)
-            except (csv.Error, _OpenQuoteError) as error:
-                # A stray quotation mark would swallow what follows: one line is refused, the rest is read afresh.
-                text.only_first()
-                records = csv.reader(iter(text), strict=True, delimiter=self.header.separator)
-                self.number += 1
-                text.words = None
-                line, self.following = self.following, self.following + 1
-                yield Line(self.number, take(), None, _csv_words(error), None, line)
-                continue
-            if record is None:
-                return
-            line, self.following = self.following, self.following + len(taken)
-            raw = taken.pop() if len(taken) == 1 else take()
-            if not record:
-                continue
-            self.number += 1
-            if text.words is not None:
-                yield Line(self.number, raw, None, text.words, None, line)
-                text.words = None
-            elif len(record) == width:
-                yield Line(self.number, raw, dict(zip(header, record, strict=True)), None, None, line)
-            else:
-                words = f"has {_columns(len(record))}, the header has {width}"
-                yield Line(self.number, raw, None, words, None, line)
 
 
 def _failing(failure: Exception) -> Iterator[bytes]:
