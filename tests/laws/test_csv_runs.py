@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_stream
+from shroff.events.formats.lines import LINE_BYTES_MAX
 from shroff.events.intake import Intake
 from shroff.log.columns import cells
 from shroff.log.columns.cells import CellForm, cell_form
@@ -141,6 +142,14 @@ def columns_of(content: bytes, project: Any = PROJECT) -> list[list[bool]]:
 ])  # fmt: skip
 def test_plain_lines_are_read_as_columns(cells_: str, is_column: bool):
     assert columns_of(f"id,at,card,amount\n{cells_}\n".encode()) == [[is_column]]
+
+
+def test_a_line_that_was_cut_at_the_limit_is_no_record_though_it_has_all_cells():
+    names = [*HEADER[:2], "card", "amount", *(f"x{at}" for at in range(129))]
+    row = "p1,2026-03-02T10:00:00Z,c1,5.00" + f",{'x' * 131_000}" * 140
+    assert row[: LINE_BYTES_MAX + 1].count(",") == len(names) - 1
+
+    assert columns_of(f"{','.join(names)}\n{row}\n".encode()) == [[False]]
 
 
 @pytest.mark.parametrize("cell", ['"a""b"', 'a"b', '"a', '"a" ', ' "a"'])
