@@ -14,11 +14,10 @@ Values reach an adapter as they are written in the file, each `${NAME}` filled: 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult
-
-import msgspec
 
 from shroff.language.keys import DURATION, Key, Keys, Many, One, Shape, choice
 
@@ -74,7 +73,8 @@ def _as_it_is(options: Mapping[str, Any], _folder: Path) -> Mapping[str, Any]:
     return options
 
 
-class AdapterSettings(msgspec.Struct, frozen=True, eq=False):
+@dataclass(frozen=True, slots=True, eq=False)
+class AdapterSettings:
     """Settings of one adapter in shroff.yaml. `meaning` and `shape` are enough for most.
 
     Attributes:
@@ -100,7 +100,7 @@ class AdapterSettings(msgspec.Struct, frozen=True, eq=False):
 
     meaning: str
     shape: Shape
-    schemes: Mapping[str, int | None] = msgspec.field(default_factory=dict)
+    schemes: Mapping[str, int | None] = field(default_factory=dict)
     form: str = ""
     from_address: Callable[[SplitResult], Mapping[str, Any]] | None = None
     types: str = ""
