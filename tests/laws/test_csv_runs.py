@@ -15,9 +15,10 @@ from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_stream
 from shroff.events.formats.lines import LINE_BYTES_MAX
 from shroff.events.intake import Intake
-from shroff.log.columns import cells
+from shroff.log.columns import cells, file_runs
 from shroff.log.columns.cells import CellForm, cell_form
 from shroff.log.columns.file_runs import submissions_in_runs
+from shroff.log.columns.lines import InRuns
 from tests.laws.test_line_runs import PROJECT, START_MS, left_by, runs_of
 from tests.support.effort import examples, times
 from tests.support.projects import definitions
@@ -108,6 +109,19 @@ def test_each_form_of_a_cell_and_of_a_line_is_read_alike(ends: str):
         assert told(files, 256, in_runs=True) == told(files, 256, in_runs=False)
 
 
+@pytest.mark.parametrize("format, head, line", [
+    ("csv", "id,at,card,amount\n", "p{},2026-03-02T10:00:00Z,c1,5.00\n"),
+    ("jsonl", "", '{{"id":"p{}","at":"2026-03-02T10:00:00Z","card":"c1","amount":"5.00"}}\n'),
+])  # fmt: skip
+def test_a_run_of_long_lines_is_shorter(format: str, head: str, line: str, monkeypatch: pytest.MonkeyPatch):
+    intake, lines = Intake(PROJECT.events, PROJECT.settings, None), [line.format(at) for at in range(5)]
+    with runs_of(256), read_stream(io.BytesIO((head + "".join(lines)).encode()), format) as opened:
+        monkeypatch.setattr(file_runs, "RUN_BYTES", 2 * len(lines[0]))
+        found = submissions_in_runs(intake, opened, "x", "payment")
+        assert isinstance(found, InRuns)
+        assert list(map(len, found.runs)) == [2, 2, 1]
+
+
 def told(files: Any, size: int, *, in_runs: bool) -> object:
     try:
         return left_by(files, size, in_runs=in_runs, format="csv")
@@ -120,7 +134,7 @@ def columns_of(content: bytes, project: Any = PROJECT) -> list[list[bool]]:
     found = list[list[bool]]()
     with read_stream(io.BytesIO(content), "csv") as lines:
         form = cell_form(lines, project.events.types["payment"])
-        while form is not None and lines.records is not None and (raws := list(lines.records.lines(100))):
+        while form is not None and lines.records is not None and (raws := list(lines.records.lines())):
             plain = form.lines_of(raws)
             if plain is None:
                 return [*found, []]

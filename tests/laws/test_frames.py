@@ -89,6 +89,9 @@ def test_texts_are_kept_up_to_so_many_bytes_those_that_were_asked_for_last():
     assert [bytes(call.args[0]) for call in decompress.call_args_list] == [given_[at] for at in (0, 1, 2, 3, 1)]
     assert unpacked.bytes == sum(len(given_[at]) + 1_000 for at in (3, 0, 1))
     assert unpacked.text(given_[5], 1) == bytes([5]) * 1_000  # of the same sum
+    kept = unpacked.bytes
+    assert unpacked.text(frames.compress(bytes(4_000)), 9) == bytes(4_000)
+    assert unpacked.bytes == kept  # what would leave room for nothing else is not kept
 
 
 # ---- the same bytes as one by one

@@ -93,6 +93,8 @@ class Unpacked:
                 self._put(crc, kept)
                 return kept[1]
         text = decompress(data)
+        if len(data) + len(text) > self.most_bytes:
+            return text
         with self._lock:
             self._taken(crc)  # another thread may have been quicker
             self._put(crc, (data, text))

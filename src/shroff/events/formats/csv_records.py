@@ -6,7 +6,6 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Final
 
 from shroff.errors import UsageError
@@ -148,10 +147,10 @@ class CsvRecords(Iterator[Line]):
         self.number += 1
         return Line(self.number, raw, columns, words, None, line)
 
-    def lines(self, count: int) -> Iterator[bytes]:
+    def lines(self) -> Iterator[bytes]:
         """The next lines of the file as they are; whoever takes them counts what they are."""
         assert not self._text.again, "lines that were given back come first"
-        return islice(self._text.physical, count)
+        return self._text.physical
 
     def are_utf8(self, raws: Sequence[bytes]) -> bool:
         """Whether lines that were taken are UTF-8, as those before them are."""

@@ -18,6 +18,7 @@ from shroff.log.columns.read_lines import Texts
 from shroff.runtime.progress import Progress, batched, counted
 
 RUN: Final = 4_096  # lines that are read at once
+RUN_BYTES: Final = 32 << 20  # and about the most bytes of them, where lines are long
 COLUMNS_MIN: Final = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
 One = TypeVar("One")
 
@@ -81,7 +82,7 @@ class _JsonRuns(_Runs):
     def runs(self, physical: Iterator[bytes]) -> Iterator[Sequence[Submission]]:
         following, number, failure = 1, 1, None
         while failure is None:
-            raws, failure = _taken(islice(physical, RUN))
+            raws, failure = _taken(_of_run(physical))
             if not raws:
                 break
             at: Sequence[int] = range(following, following + len(raws))
@@ -110,7 +111,7 @@ class _CsvRuns(_Runs):
     def runs(self) -> Iterator[Sequence[Submission]]:
         records, form, failure = self._records, self._form, None
         while failure is None:
-            raws, failure = _taken(records.lines(RUN))
+            raws, failure = _taken(_of_run(records.lines()))
             if not raws:
                 break
             plain = None
@@ -161,6 +162,15 @@ def _taken(items: Iterable[One]) -> tuple[list[One], Exception | None]:
     except Exception as error:  # noqa: BLE001 (it is raised, later)
         return found, error
     return found, None
+
+
+def _of_run(lines: Iterator[bytes]) -> Iterator[bytes]:
+    size = 0
+    for raw in islice(lines, RUN):
+        yield raw
+        size += len(raw)
+        if size >= RUN_BYTES:
+            return
 
 
 def _json_line(raws: Sequence[bytes], first: int, lines: Sequence[int], at: int) -> Line:
