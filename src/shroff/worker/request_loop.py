@@ -111,7 +111,7 @@ class RequestLoop:
         parts = self._queue.take(self._poison.size, wait_s)
         if not parts:
             return False
-        # Counted before the answers: whoever has one finds it counted.
+        # Counted before it is answered, so that a client that has its answer finds it in the counts.
         prepared = self._poison.take(self._writer, self._work, self._submissions(parts))
         committed_s = time.monotonic()
         self._queue.answer(parts, prepared.answers)

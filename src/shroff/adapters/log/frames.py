@@ -71,7 +71,7 @@ def decompress(data: bytes) -> bytes:
 
 
 class Unpacked:
-    """The texts that were decompressed last, for whoever has the compressed bytes again.
+    """A cache of decompressed texts, found by their compressed bytes; the least recently used go first.
 
     Safe for use by several threads, and in a copy of the process.
 

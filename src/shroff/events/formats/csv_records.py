@@ -90,7 +90,7 @@ class _Text:
 
 
 class CsvRecords(Iterator[Line]):
-    """The records of a CSV file behind its header. Whoever knows which lines are records may take lines instead.
+    """The records of a CSV file behind its header; or its raw lines, for a caller that finds the records itself.
 
     Args:
         physical: The lines of the file with their ends.
@@ -148,7 +148,7 @@ class CsvRecords(Iterator[Line]):
         return Line(self.number, raw, columns, words, None, line)
 
     def lines(self) -> Iterator[bytes]:
-        """The next lines of the file as they are; whoever takes them counts what they are."""
+        """The raw lines that come next. The caller sets `number` and `following` to what it has taken."""
         assert not self._text.again, "lines that were given back come first"
         return self._text.physical
 

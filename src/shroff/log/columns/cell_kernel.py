@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
-
 from shroff.engine.kernels.texts import copy_text
 from shroff.events.formats.lines import LINE_BYTES_MAX
 from shroff.features.kernels.native import native
@@ -27,6 +25,7 @@ from shroff.log.columns.kernel import (
     SPACE,
     ZERO,
 )
+from shroff.log.columns.line_kernel import FALSE, TRUE, is_same
 
 QUOTED: Final = 0  # kinds of cells: a text in quotation marks
 WHOLE: Final = 1  # a whole number as JSON has it, else a text
@@ -40,8 +39,6 @@ OPEN_ENDED: Final = 2  # it has a quotation mark that csv.reader has to look at:
 CELL_BYTES_MAX: Final = 131_072  # csv.field_size_limit()
 MARKS: Final = 3  # bytes of a cell beside its name and its text: quotation marks and a comma
 _RETURN: Final = 13
-_TRUE: Final = np.frombuffer(b"true", np.uint8)
-_FALSE: Final = np.frombuffer(b"false", np.uint8)
 
 
 @compiled
@@ -55,14 +52,6 @@ def _is_whole(data: Any, first: Word, last: Word) -> Word:
 
 
 @compiled
-def _is_word(data: Any, first: Word, last: Word, word: Any) -> Word:
-    same = last - first == len(word)
-    for k in range(len(word) if same else 0):
-        same &= data[first + k] == word[k]
-    return same
-
-
-@compiled
 def _write_cell(out: Any, to: Word, data: Any, first: Word, last: Word, kind: Word) -> Word:
     """Write a cell that is not empty as a value of JSON, and a comma; -1 where it would need an escape."""
     for k in range(first, last):
@@ -72,7 +61,7 @@ def _write_cell(out: Any, to: Word, data: Any, first: Word, last: Word, kind: Wo
     if kind == WHOLE:
         is_bare = _is_whole(data, first, last)
     elif kind == TRUTH:
-        is_bare = _is_word(data, first, last, _TRUE) or _is_word(data, first, last, _FALSE)
+        is_bare = is_same(data, first, last, TRUE, 0, len(TRUE)) or is_same(data, first, last, FALSE, 0, len(FALSE))
     if not is_bare:
         out[to] = QUOTE
         to += 1

@@ -59,8 +59,8 @@ _FIRST_LETTER: Final = 32  # what is below must not stand in a text
 _SAFE_MAX: Final = 2**53
 _SECONDS: Final = 19  # characters of a time up to its seconds
 _NULL: Final = np.frombuffer(b"null", np.uint8)
-_TRUE: Final = np.frombuffer(b"true", np.uint8)
-_FALSE: Final = np.frombuffer(b"false", np.uint8)
+TRUE: Final = np.frombuffer(b"true", np.uint8)
+FALSE: Final = np.frombuffer(b"false", np.uint8)
 
 
 @compiled
@@ -79,7 +79,7 @@ def _end_of_letters(data: Any, at: Word) -> Word:
 
 
 @compiled
-def _is(data: Any, first: Word, last: Word, others: Any, begin: Word, end: Word) -> Word:
+def is_same(data: Any, first: Word, last: Word, others: Any, begin: Word, end: Word) -> Word:
     """Whether letters are those of another text."""
     if last - first != end - begin:
         return False
@@ -97,7 +97,7 @@ def _field_of(data: Any, first: Word, last: Word, names: Any, name_ends: Any, ex
     for _ in range(count):
         if number == count:
             number = 0
-        if _is(data, first, last, names, name_ends[number] + 1, name_ends[number + 1] - 2):
+        if is_same(data, first, last, names, name_ends[number] + 1, name_ends[number + 1] - 2):
             return number
         number += 1
     return -1
@@ -128,18 +128,18 @@ def _exact_decimal(data: Any, first: Word, last: Word) -> Any:
 def _value_of(data: Any, first: Word, last: Word, is_text: Word, field: Any, choices: Any, choice_ends: Any) -> Any:
     """The value of a token, 0 of a text, and its state."""
     kind = field[KIND]
-    if first == last if is_text else _is(data, first, last, _NULL, 0, len(_NULL)):
+    if first == last if is_text else is_same(data, first, last, _NULL, 0, len(_NULL)):
         return 0, NOTHING if field[IS_OPTIONAL] else ODD
     if kind == TEXT:
         return 0, THERE if is_text and last - first <= field[SIZE] else ODD
     if kind == CHOICE:
         for number in range(field[LEAST], field[MOST] if is_text else 0):
-            if _is(data, first, last, choices, choice_ends[number], choice_ends[number + 1]):
+            if is_same(data, first, last, choices, choice_ends[number], choice_ends[number + 1]):
                 return 0, THERE
         return 0, ODD
     if kind == BOOLEAN:
-        is_true = _is(data, first, last, _TRUE, 0, len(_TRUE))
-        fits = not is_text and (is_true or _is(data, first, last, _FALSE, 0, len(_FALSE)))
+        is_true = is_same(data, first, last, TRUE, 0, len(TRUE))
+        fits = not is_text and (is_true or is_same(data, first, last, FALSE, 0, len(FALSE)))
         return 1 if is_true else 0, THERE if fits else ODD
     if kind == TIME:
         value, fits = time_of(data, first, last)
