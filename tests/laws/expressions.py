@@ -7,11 +7,13 @@ typing are part of what a law holds. A few do not type (a product of more than 1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from random import Random
 
 from hypothesis import assume
 from hypothesis import strategies as st
+from hypothesis.errors import UnsatisfiedAssumption
 
 from shroff.language.checker import check
 from shroff.language.expression import Node
@@ -259,24 +261,42 @@ FORMS: dict[str, list[Form]] = {
 }
 for kind_, forms_ in FORMS.items():
     forms_ += of_every_kind(kind_)
+KINDS = list(FORMS)
 
 
-def write(draw: st.DrawFn, kind: str, depth: int) -> str:
+def write(random: Random, kind: str, depth: int) -> str:
     """An expression that gives this kind of value, with at most `depth` levels."""
-    if depth == 0 or draw(st.integers(0, 3)) == 0:
-        return draw(st.sampled_from(LEAVES[kind]))
-    template, *places = draw(st.sampled_from(FORMS[kind]))
+    if depth == 0 or random.random() < 1 / 4:
+        return random.choice(LEAVES[kind])
+    template, *places = random.choice(FORMS[kind])
     parts = []
     for place in places:
-        chosen = draw(st.sampled_from(place))
-        parts.append(chosen if isinstance(place, list) else f"({write(draw, chosen, depth - 1)})")
+        chosen = random.choice(place)
+        parts.append(chosen if isinstance(place, list) else f"({write(random, chosen, depth - 1)})")
     return template.format(*parts)
 
 
-@st.composite
-def texts(draw: st.DrawFn, depth: int = 3) -> str:
-    """Texts of expressions of every kind."""
-    return write(draw, draw(st.sampled_from(list(FORMS))), depth)
+def text_of(seed: int, depth: int = 3) -> str:
+    """The expression of a number, of any kind."""
+    random = Random(seed)
+    return write(random, random.choice(KINDS), depth)
+
+
+def texts(depth: int = 3) -> st.SearchStrategy[str]:
+    """Texts of expressions of every kind, most of them with up to `depth` levels.
+
+    Each is made of a number that hypothesis draws, evenly and fast; what fails is looked for again with fewer levels.
+    """
+    return st.builds(text_of, SEEDS, st.sampled_from([*range(1, depth), *[depth] * 3]))
+
+
+def some_texts(count: int, depth: int = 3) -> Iterator[str]:
+    """The first of these expressions, always the same ones, but those that do not type."""
+    for seed in range(count):
+        with suppress(UnsatisfiedAssumption):
+            text = text_of(seed, depth)
+            typed(text)
+            yield text
 
 
 def typed(text: str) -> Node:

@@ -7,7 +7,7 @@ late events are then in nearly every history.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
@@ -24,6 +24,7 @@ from shroff.language.types import UNITS_MAX
 from shroff.language.yaml.text import read
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.rules.definitions import RuleLoader
+from tests.support.effort import IS_LONG
 
 START_MS: Final = 1_772_409_599_970  # 30 ms before midnight, at which some rules expire
 LATENESS_MS: Final = 12
@@ -430,6 +431,22 @@ FIELDS: Final = {
 def histories() -> st.SearchStrategy[tuple[int, int]]:
     """The number that a history is made of, evenly and fast, and its length."""
     return st.tuples(SEEDS, st.integers(20, 60))
+
+
+def some_cases(count: int) -> Iterator[tuple[Random, list[LogEvent]]]:
+    """So many histories, with a source of chance for what goes with each: a loop where hypothesis adds nothing.
+
+    For errors that a law must catch: always the same cases where a change is tried, and others in each campaign.
+    """
+    chance = Random(None if IS_LONG else 0)
+    for _ in range(count):
+        yield chance, history_of(chance.getrandbits(32), chance.randint(20, 60))
+
+
+def some_texts(random: Random) -> tuple[str, str]:
+    """The text of features.yaml and of one rule file, of as many features and rules as `texts` has."""
+    numbers = [random.getrandbits(32) for _ in range(8)]
+    return text_of(numbers[: random.randint(1, 6)], numbers[6 : random.randint(6, 8)])
 
 
 def history_of(seed: int, length: int) -> list[LogEvent]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.events.labels import LogEvent
@@ -24,11 +24,12 @@ from tests.laws.projects import (
     histories,
     history_of,
     project,
+    some_cases,
+    some_texts,
     texts,
     versions,
 )
 from tests.laws.test_engines import NOW_MS, QUICK, Made, Texts, Version, everything, submission
-from tests.support.effort import IS_LONG
 from tests.support.log_memory import MemoryLog, MemoryStore
 
 Cuts = tuple[int, int]  # behind so many events the new version is begun to be prepared, and so many later it takes over
@@ -100,19 +101,12 @@ def test_the_law_catches_a_version_that_misses_the_last_event_before_it():
         short = MemoryLog(MemoryStore(records=log.store.records[:-1], hits=log.store.hits))
         return fold(short, adoption.definitions)
 
-    @settings(
-        max_examples=500,
-        derandomize=not IS_LONG,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(old=texts(), new=texts(), made=histories())
-    def law(old: Texts, new: Texts, made: Made) -> None:
-        both, history = (project(*old), project(*new)), history_of(*made)
-        log = adopted(*both, history, (5, 3), finish)
-        is_equal = everything(log) == everything(restarted(*both, history, (5, 3)))
-        assert is_equal, "the logs differ"
+    def law() -> None:
+        for random, history in some_cases(500):
+            both = project(*some_texts(random)), project(*some_texts(random))
+            log = adopted(*both, history, (5, 3), finish)
+            is_equal = everything(log) == everything(restarted(*both, history, (5, 3)))
+            assert is_equal, "the logs differ"
 
     with pytest.raises(AssertionError, match="the logs differ"):
         law()

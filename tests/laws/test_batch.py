@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.events.labels import LogEvent
@@ -22,7 +22,7 @@ from shroff.features.online.group_state import Feed
 from shroff.language.columns import Column, values_of
 from shroff.project.definitions import Definitions, computed_of
 from shroff.replay.verifying import verify
-from tests.laws.projects import computing_project, histories, history_of, texts
+from tests.laws.projects import computing_project, histories, history_of, some_cases, some_texts, texts
 from tests.laws.test_engines import (
     CHANGES,
     LAW,
@@ -40,7 +40,7 @@ from tests.laws.test_engines import (
     shown,
     written_by,
 )
-from tests.support.effort import IS_LONG, some
+from tests.support.effort import some
 
 ENGINES = ("online", "batch", "naive")
 
@@ -177,19 +177,11 @@ def counts_whoever_asks(feed: Feed) -> Feed:
 
 
 def law_of(compute: Callable[[Definitions, Sequence[LogEvent]], Values]) -> Callable[[], None]:
-    @settings(
-        max_examples=2_000,
-        derandomize=not IS_LONG,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-    )
-    @given(found=texts(), made=histories())
-    def law(found: Texts, made: Made) -> None:
-        definitions, history = computing_project(*found), history_of(*made)
-        truth = without_flags(definitions, by_definition(definitions, history))
-        assert compute(definitions, history) == truth, "the engines differ"
+    def law() -> None:
+        for random, history in some_cases(2_000):
+            definitions = computing_project(*some_texts(random))
+            truth = without_flags(definitions, by_definition(definitions, history))
+            assert compute(definitions, history) == truth, "the engines differ"
 
     return law
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace as with_other
 
@@ -46,8 +46,18 @@ from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, computed_of
 from shroff.replay.compare import replay, verify_naive, verify_online
 from tests.laws.fallback import without_programs
-from tests.laws.projects import START_MS, computing_project, histories, history_of, project, texts, versions
-from tests.support.effort import IS_LONG, examples, some
+from tests.laws.projects import (
+    START_MS,
+    computing_project,
+    histories,
+    history_of,
+    project,
+    some_cases,
+    some_texts,
+    texts,
+    versions,
+)
+from tests.support.effort import examples, some
 from tests.support.log_memory import MemoryLog, MemoryStore
 
 NOW_MS = START_MS + 1
@@ -278,19 +288,11 @@ def seen(event: LogEvent) -> LogEvent:
 
 
 def must_be_caught(compute: Compute, truth: Compute = by_definition) -> None:
-    @settings(
-        max_examples=3_000,
-        derandomize=not IS_LONG,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-    )
-    @given(found=texts(), made=histories())
-    def law(found: Texts, made: Made) -> None:
-        definitions, history = computing_project(*found), history_of(*made)
-        is_equal = compute(definitions, history) == truth(definitions, history)
-        assert is_equal, "the engines differ"
+    def law() -> None:
+        for random, history in some_cases(3_000):
+            definitions = computing_project(*some_texts(random))
+            is_equal = compute(definitions, history) == truth(definitions, history)
+            assert is_equal, "the engines differ"
 
     with pytest.raises(AssertionError, match="the engines differ"):
         law()
@@ -454,16 +456,13 @@ def everything(log: MemoryLog) -> list[Any]:
 def test_generated_projects_ask_kernels_and_python():
     asked: Counter[str] = Counter()
 
-    @settings(max_examples=400, derandomize=True, database=None, phases=[Phase.generate])
-    @given(found=texts())
-    def count(found: Texts) -> None:
-        definitions = computing_project(*found)
+    random = Random(1)
+    for _ in range(250):
+        definitions = computing_project(*some_texts(random))
         computed = computed_of(definitions)
         online = Online(definitions.events, computed, definitions.reference, definitions.settings.lateness_ms)
         asked.update("look of a kernel" if one.look is None else "look" for one in online.groups if one.key.is_look)
         asked.update("rule of a kernel" if one.is_compiled else "rule" for one in online.rules)
-
-    count()
 
     assert asked["look of a kernel"] > asked["look"] > 20
     assert asked["rule of a kernel"] > asked["rule"] > 20

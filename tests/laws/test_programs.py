@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
@@ -29,7 +29,7 @@ from shroff.language import expression as nodes
 from shroff.language.expression import Node, walk
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import Value
-from tests.laws.expressions import REFERENCE, SEEDS, Row, rows_of, texts, typed
+from tests.laws.expressions import REFERENCE, SEEDS, Row, rows_of, some_texts, texts, typed
 from tests.laws.test_evaluators import exactly, one_by_one
 from tests.support.effort import examples, some
 
@@ -171,20 +171,9 @@ def test_the_least_integer_has_no_size_that_fits(text, expected, of_operands):
 
 
 def test_most_rows_of_made_up_expressions_are_answered_by_programs():
-    answered = []
-
-    @settings(max_examples=200, derandomize=True, database=None, phases=[Phase.generate])
-    @given(texts(2), SEEDS)
-    def count(text, seed):
-        answered.append(hold_equal(text, rows_of(seed)))
-
-    count()
+    answered = [hold_equal(text, rows_of(seed)) for seed, text in enumerate(some_texts(200, depth=2))]
 
     assert sum(answered) > 0.8 * 40 * len(answered)
-
-
-class AllFoundError(Exception):
-    """There is nothing more to look for."""
 
 
 def test_every_operation_is_compiled_from_some_expression():
@@ -193,17 +182,12 @@ def test_every_operation_is_compiled_from_some_expression():
     wanted = {getattr(operations, name) for name in names if name not in not_operations}
     found = {what for what, *_ in compile_program(typed("this.ratio != this.speed"), is_operand)[0].operations}
 
-    @settings(max_examples=1_500, derandomize=True, database=None, phases=[Phase.generate])
-    @given(texts())
-    def collect(text):
+    for text in some_texts(1_500):
         with suppress(NoProgramError):
             program, _ = compile_program(typed(text), is_operand)
             found.update(what for what, *_ in program.operations)
         if wanted <= found:
-            raise AllFoundError
-
-    with suppress(AllFoundError):
-        collect()
+            break
 
     assert wanted <= found
 
@@ -261,16 +245,9 @@ def test_a_compiler_broken_on_purpose_is_caught(broken, monkeypatch):
     module, name, replacement = broken
     monkeypatch.setattr(module, name, replacement)
 
-    @settings(
-        max_examples=3_000,
-        derandomize=True,
-        database=None,
-        print_blob=False,
-        phases=[Phase.generate],
-    )
-    @given(texts(2), SEEDS)
-    def the_law(text, seed):
-        hold_equal(text, rows_of(seed))
+    def the_law():
+        for seed, text in enumerate(some_texts(3_000, depth=2)):
+            hold_equal(text, rows_of(seed))
 
     with pytest.raises(AssertionError):
         the_law()
@@ -290,16 +267,9 @@ def test_a_compiler_broken_on_purpose_is_caught(broken, monkeypatch):
 def test_bounds_that_are_too_narrow_are_caught(kind, bounds, monkeypatch):
     monkeypatch.setitem(value_bounds._KINDS, kind, bounds)
 
-    @settings(
-        max_examples=3_000,
-        derandomize=True,
-        database=None,
-        print_blob=False,
-        phases=[Phase.generate],
-    )
-    @given(texts(2), SEEDS, st.sampled_from([is_operand, is_known]))
-    def the_law(text, seed, of_operands):
-        hold_fitting(text, rows_of(seed), of_operands)
+    def the_law():
+        for seed, text in enumerate(some_texts(3_000, depth=2)):
+            hold_fitting(text, rows_of(seed), is_operand if seed % 2 else is_known)
 
     with pytest.raises(AssertionError):
         the_law()
