@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -38,7 +39,7 @@ from tests.laws.test_engines import BATCHES, Made, everything
 from tests.laws.test_scored_fold import LAW, MADE_OF, STAGES, Seeds, Stage, World, cuts_of, decisions, written
 from tests.laws.test_scored_fold import first_mismatches as differing
 from tests.laws.test_snapshots import STEPS, Step, restarted
-from tests.support.effort import some
+from tests.support.effort import some, times
 from tests.support.linear import in_force, registry
 from tests.support.log_memory import MemoryLog
 
@@ -222,10 +223,11 @@ def test_generated_versions_let_through_all_there_is():
 
 # ---- what they say of declines: simulated banks whose truth is known
 
-TIMES = 400  # drawings, each with a seed of its own
+TIMES = times(100, 400)  # drawings, each with a seed of its own
 DECLINES = 3_000  # that the score would decline, two thirds of them before a policy with another share
 
 
+@cache
 def truth() -> tuple[NDArray[np.bool_], list[str], NDArray[np.int64]]:
     """Would-be declines of thirty days: whether each is a fraud, which are more frequent at first."""
     random = np.random.default_rng(11)
@@ -268,7 +270,7 @@ def test_weighed_by_their_propensity_they_tell_the_truth_and_unweighed_they_do_n
 
     assert off_by(caught, float(frauds.sum())) < 3
     assert off_by(weighed, float(frauds.mean())) < 3
-    assert off_by(unweighed, float(frauds.mean())) > 30
+    assert off_by(unweighed, float(frauds.mean())) > 15
     assert 0.92 < covered / TIMES < 0.99
 
 
@@ -284,4 +286,4 @@ def test_where_the_cap_is_reached_they_tell_the_truth_of_what_came_before_it():
         everything_there.append(float(frauds.sum()))
 
     assert off_by(caught, true) < 3
-    assert off_by(caught, everything_there) > 10
+    assert off_by(caught, everything_there) > 5

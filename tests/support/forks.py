@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +37,7 @@ from tests.support import pages
 if TYPE_CHECKING:
     from shroff.errors import Problem
     from shroff.language.yaml.text import Node
+    from shroff.project.read_once import ReadOnce
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SHROFF: Final = ROOT / "tests" / "bin" / "shroff"
@@ -66,6 +67,7 @@ HEAVY: Final = (
 )
 TEXTS_KEPT: Final = 512  # of YAML, in each process: the templates have some 60
 TEXT_MAX: Final = 50_000  # characters: above it is a text whose size is what is tested
+PROJECTS_KEPT: Final = 16
 _F_SETSIG: Final = 10
 
 
@@ -97,15 +99,18 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
 
     A password's hash takes a millisecond of a processor, where it takes 200 on purpose. A text of YAML is read once in
     a process: reading is nine tenths of opening a project, tests open the same few, and the program shares nodes, too.
+    So is a whole project: a replay opens it by the text in the log, and laws let many of them open one.
     """
     from argon2 import PasswordHasher
 
     from shroff.language.yaml import text as yamltext
     from shroff.people.passwords import Passwords
+    from shroff.project import definitions
 
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     patch(Passwords, "_hasher", property(lambda self: self._given or cheap))
     patch(yamltext, "_read_mending", _read_once(yamltext._read_mending))
+    patch(definitions, "_declared", _declared_once(definitions._declared))
 
 
 def _read_once(read: Callable[[str, str, list[Problem]], Node | None]) -> Callable[..., Node | None]:
@@ -122,6 +127,22 @@ def _read_once(read: Callable[[str, str, list[Problem]], Node | None]) -> Callab
         return node
 
     return reading
+
+
+def _declared_once(declare: Callable[..., Any]) -> Callable[..., Any]:
+    kept: dict[tuple[frozenset[tuple[str, str]], frozenset[str]], Any] = {}
+
+    def declaring(files: Mapping[str, str], list_names: frozenset[str], read: ReadOnce, draft: Sequence[Any]) -> Any:
+        if draft or sum(map(len, files.values())) > TEXT_MAX:
+            return declare(files, list_names, read, draft)
+        key = frozenset(files.items()), list_names
+        found = kept.pop(key, None) or declare(files, list_names, read, draft)
+        kept[key] = found  # as the last one
+        if len(kept) > PROJECTS_KEPT:
+            del kept[next(iter(kept))]
+        return found
+
+    return declaring
 
 
 # ---- below: the process to fork from

@@ -152,7 +152,7 @@ class Codec:
         self._writers = [(field.name, at, value_writer(field.type)) for at, field in fields]
         readers = [(at, stored_reader(field.type)) for at, field in enumerate(event_type.fields)]
         self._readers = [(at, read) for at, read in readers if read is not None]
-        self._decoder = msgspec.json.Decoder(_stored_shape(event_type))
+        self._decoder = msgspec.json.Decoder(_stored_shape(*((one.name, one.type.kind) for one in event_type.fields)))
 
     def encode(self, event: Event) -> bytes:
         """Give the canonical body of an event."""
@@ -186,10 +186,11 @@ def by_canonical_key(event_type: EventType) -> list[int]:
     return sorted(range(len(names)), key=lambda at: names[at].encode("utf-16-be"))
 
 
-def _stored_shape(event_type: EventType) -> type[msgspec.Struct]:
+@lru_cache(maxsize=256)  # making one takes longer than reading a hundred bodies by it
+def _stored_shape(*named: tuple[str, str]) -> type[msgspec.Struct]:
     """The shape of a body for the decoder; names that Python would not take stand behind plain ones."""
-    fields = [(f"f{at}", _STORED_TYPES[field.type.kind], None) for at, field in enumerate(event_type.fields)]
-    names = {f"f{at}": field.name for at, field in enumerate(event_type.fields)}
+    fields = [(f"f{at}", _STORED_TYPES[kind], None) for at, (_, kind) in enumerate(named)]
+    names = {f"f{at}": name for at, (name, _) in enumerate(named)}
     return msgspec.defstruct("StoredEvent", fields, rename=names)
 
 

@@ -261,17 +261,20 @@ Node = (
 )
 
 
-_FIELDS: Final[dict[type, tuple[str, ...]]] = {kind: kind.__struct_fields__ for kind in get_args(Node)}
+_PARTS: Final[dict[type, tuple[str, ...]]] = {  # the fields of each kind that are nodes
+    kind: tuple(name for name in kind.__struct_fields__ if "Node" in kind.__annotations__[name])
+    for kind in get_args(Node)
+}
 
 
 def children(node: Node) -> Iterator[Node]:
     """The parts of a node, left to right; an aggregate's argument and condition too."""
-    for name in _FIELDS[type(node)]:
+    for name in _PARTS[type(node)]:
         value = getattr(node, name)
-        if type(value) in _FIELDS:
+        if type(value) is tuple:
+            yield from value
+        elif value is not None:
             yield value
-        elif type(value) is tuple:
-            yield from (item for item in value if type(item) in _FIELDS)
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -280,7 +283,8 @@ def walk(node: Node) -> Iterator[Node]:
     while waiting:
         node = waiting.pop()
         yield node
-        waiting += reversed([*children(node)])
+        if _PARTS[type(node)]:
+            waiting += reversed([*children(node)])
 
 
 def aggregates(node: Node) -> Iterator[Aggregate]:

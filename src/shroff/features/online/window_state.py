@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
@@ -132,7 +133,7 @@ class WindowState:
     def __init__(self, plan: HistoryPlan, *, lateness_ms: int) -> None:
         check_plan(plan)
         self.plan = plan
-        self._heap = blank_heap(plan, lateness_ms)
+        self._heap = blank_heap(plan, lateness_ms).copy()
         self._mapped: mmap.mmap | None = None  # the memory of the heap, where it was mapped
         self._answers = len(plan.all_queries)
         # Compiling or loading the kernel takes up to seconds, which a mere import must not.
@@ -293,8 +294,9 @@ def check_plan(plan: HistoryPlan) -> None:
         assert len(look.sources) == look.program.operands
 
 
+@lru_cache(maxsize=64)  # states of one project are made again and again: for a fold, a replay, a backtest
 def blank_heap(plan: HistoryPlan, lateness_ms: int) -> NDArray[np.int64]:
-    """The heap of a history without events: fixed words, plan, scratch and a cell of zeros."""
+    """The heap of a history without events, to be copied: fixed words, plan, scratch and a cell of zeros."""
     writer = _PlanWriter(plan)
     words = writer.write()
     at = layout.PLAN + len(words)
