@@ -66,6 +66,7 @@ HEAVY: Final = (
     "xgboost",
 )
 TEXTS_KEPT: Final = 512  # of YAML, in each process: the templates have some 60
+EXPRESSIONS_KEPT: Final = 4_096
 TEXT_MAX: Final = 50_000  # characters: above it is a text whose size is what is tested
 PROJECTS_KEPT: Final = 16
 _F_SETSIG: Final = 10
@@ -98,11 +99,13 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     """Make cheap what nearly every test pays for, by `setattr` or one that takes it back.
 
     A password's hash takes a millisecond of a processor, where it takes 200 on purpose. A text of YAML is read once in
-    a process: reading is nine tenths of opening a project, tests open the same few, and the program shares nodes, too.
-    So is a whole project: a replay opens it by the text in the log, and laws let many of them open one.
+    a process, and an expression parsed once: that is two thirds of opening a project, tests open the same few, and the
+    program shares nodes, too. So is a whole project: a replay opens it by the text in the log, and laws let many of
+    them open one.
     """
     from argon2 import PasswordHasher
 
+    from shroff.language import checker
     from shroff.language.yaml import text as yamltext
     from shroff.people.passwords import Passwords
     from shroff.project import definitions
@@ -111,6 +114,8 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     patch(Passwords, "_hasher", property(lambda self: self._given or cheap))
     patch(yamltext, "_read_mending", _read_once(yamltext._read_mending))
     patch(definitions, "_declared", _declared_once(definitions._declared))
+    patch(yamltext, "read_plain", _read_plain_once(yamltext.read_plain))
+    patch(checker, "parse", lru_cache(maxsize=EXPRESSIONS_KEPT)(checker.parse))
 
 
 def _read_once(read: Callable[[str, str, list[Problem]], Node | None]) -> Callable[..., Node | None]:
@@ -143,6 +148,11 @@ def _declared_once(declare: Callable[..., Any]) -> Callable[..., Any]:
         return found
 
     return declaring
+
+
+def _read_plain_once(read: Callable[[str, str], Node | None]) -> Callable[[str, str], Node | None]:
+    kept = lru_cache(maxsize=TEXTS_KEPT)(read)
+    return lambda text, file: (read if len(text) > TEXT_MAX else kept)(text, file)
 
 
 # ---- below: the process to fork from
