@@ -8,7 +8,19 @@ import pytest
 
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.checker import check
-from shroff.language.expression import Aggregate, Arithmetic, Convert, InValues, Literal, Logic, Node, Not, aggregates
+from shroff.language.expression import (
+    Aggregate,
+    Arithmetic,
+    Convert,
+    InValues,
+    Literal,
+    Logic,
+    Node,
+    Not,
+    aggregates,
+    children,
+    walk,
+)
 from shroff.language.functions import FUNCTIONS
 from shroff.language.names import DeclaredNames, Scope, TableShape
 from shroff.language.syntax import ExpressionError
@@ -329,6 +341,23 @@ def test_aggregates_are_found_left_to_right():
     hours = [aggregate.over_ms for aggregate in aggregates(check(text, RULE))]
 
     assert hours == [3_600_000, 7_200_000, 10_800_000]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sum(payment.amount * 2 where payment.ok and payment.card in ['a', this.card]) over 7d > card.spent_24h",
+        "not (this.card in lists.blocked_cards) or -this.points < 3 and tables.bins[this.card].country is missing",
+        "(round(this.weight, 2) when this.ok) else 2.5",
+        "max(this.points, 2) else score",
+    ],
+)
+def test_the_parts_of_a_node_are_all_nodes_that_it_holds(text):
+    for each in walk(check(text, RULE)):
+        values = [getattr(each, name) for name in each.__struct_fields__]
+        held = [one for value in values for one in (value if isinstance(value, tuple) else [value])]
+
+        assert [*children(each)] == [one for one in held if isinstance(one, Node)]
 
 
 def test_min_and_max_are_aggregates_with_one_argument_and_functions_with_more():
