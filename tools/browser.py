@@ -30,6 +30,7 @@ QUIET: Final = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
+    "--js-flags=--no-opt --no-maglev",  # a page is gone before its scripts, compiled once more, would have paid for it
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,9 @@ RULES = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
     "resultTypes": ["violations"],  # to describe each element that is as it should be is half of the work
 }
+# Those that the size of a screen and its colours decide; the others ask what is there, and how it is named.
+OF_LOOKS = {**RULES, "runOnly": ["color-contrast", "link-in-text-block", "target-size", "scrollable-region-focusable"]}
+JUDGED = Path(__file__).with_name("judged.js")
 
 
 @contextmanager
@@ -48,7 +52,8 @@ class Looker:
         self.page, self.url = page, url
         self.mistakes: list[str] = []
         self._host = urlsplit(url).netloc
-        self._axe = Axe()
+        self._script = f"{Axe().axe_script}\n{JUDGED.read_text(encoding='utf-8')}"
+        self._changed: set[str] = set()  # what a phone shows or hides, of pages that were judged by all rules there
         page.on("console", self._said)
         page.on("pageerror", lambda error: self._note(f"a script failed: {error}"))
         page.on("request", self._asked)
@@ -58,26 +63,23 @@ class Looker:
         self.page.goto(f"{self.url}{path}")
 
     def look(self) -> None:
-        """Look at the page that is open in light and dark, at a desk and on a phone, once it shows all that it will."""
+        """Look at the page that is open in light at a desk, and in dark on a phone, once it shows all that it will."""
         self.page.locator("[data-again]").wait_for(state="detached", timeout=60_000)
-        for (width, height), scheme, is_judged in (
-            (DESK, "light", True),
-            (DESK, "dark", False),
-            (PHONE, "light", False),
-            (PHONE, "dark", True),
-        ):
+        if self.page.evaluate("typeof judged") == "undefined":
+            self.page.evaluate(self._script)
+        for (width, height), scheme in ((DESK, "light"), (PHONE, "dark")):  # a theme is of colours alone
             self.page.set_viewport_size({"width": width, "height": height})
             self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours on their way are none
             wide = self.page.evaluate("document.documentElement.scrollWidth")
             if wide > width:
                 self._note(f"it is {wide} px wide on a screen of {width} px")
-            if is_judged:
-                self._judge(f"{scheme} at {width} px")
+            self._judge(f"{scheme} at {width} px", is_first=scheme == "light")
 
-    def _judge(self, where: str) -> None:
-        if self.page.evaluate("typeof axe") == "undefined":
-            self.page.evaluate(self._axe.axe_script)
-        found: list[dict[str, Any]] = self.page.evaluate("rules => axe.run(rules).then(all => all.violations)", RULES)
+    def _judge(self, where: str, *, is_first: bool) -> None:
+        changed = set(self.page.evaluate("judged.changes()"))
+        rules = RULES if is_first or changed - self._changed else OF_LOOKS
+        self._changed |= set() if is_first else changed
+        found: list[dict[str, Any]] = self.page.evaluate("rules => judged.run(rules)", rules)
         for one in found:
             nodes = "; ".join(node["html"][:160] for node in one["nodes"][:3])
             self._note(f"{where}: {one['id']}: {one['help']}: {nodes}")

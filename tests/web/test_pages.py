@@ -529,3 +529,17 @@ def test_a_time_is_in_utc_for_machines_and_for_people_without_scripts():
     found = moment("2026-07-20T14:32:07+02:00")
 
     assert found == '<time datetime="2026-07-20T12:32:07.000Z" data-form="">20 July 2026, 12:32:07</time>'
+
+
+def test_a_theme_changes_colours_alone_so_nothing_is_wider_in_one_of_them():
+    """What `light-dark` gives can only be a colour, so a browser need not measure each theme at each size."""
+    texts = {name: file.raw.decode() for name, file in static_files().items() if name.endswith((".css", ".js"))}
+    asked = re.compile(
+        r"@media \(prefers-color-scheme: dark\) \{\s*:root \{((?:\s*--[\w-]+: #[0-9a-f]{3,6};)*)\s*\}\s*\}"
+    )
+    others = {name: asked.sub("", text) for name, text in texts.items()}
+    themed = [rule for text in others.values() for rule in re.findall(r"\[data-theme[^{]*\{([^}]*)\}", text)]
+
+    assert sum(len(asked.findall(text)) for text in texts.values()) == 1
+    assert [name for name, text in others.items() if "prefers-color-scheme" in text] == []
+    assert {rule.strip() for rule in themed} == {"color-scheme: light;", "color-scheme: dark;"}
