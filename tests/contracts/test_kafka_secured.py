@@ -23,7 +23,6 @@ from tools.servers.fetching import program
 from tools.servers.kafka import Kafka
 
 USER, PASSWORD = "shroff", "correct-horse-battery"
-STORE = "changeit"
 JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 
 pytestmark = pytest.mark.slow
@@ -37,14 +36,14 @@ class Secured(Kafka):
         self.certificate = self.folder / "broker.pem"
 
     def start(self) -> None:
-        keytool = program("keytool", [])
-        if keytool is None:
-            raise UnavailableError("keytool is not on the path; it comes with Java.")
-        store = ["-keystore", str(self.folder / "broker.p12"), "-storepass", STORE, "-alias", "broker"]
-        made = ["-genkeypair", "-keyalg", "RSA", "-storetype", "PKCS12", "-dname", "CN=broker", "-validity", "3"]
-        subprocess.run([str(keytool), *made, "-ext", "san=ip:127.0.0.1", *store], check=True, capture_output=True)
-        shown = ["-exportcert", "-rfc", "-file", str(self.certificate)]
-        subprocess.run([str(keytool), *shown, *store], check=True, capture_output=True)
+        openssl = program("openssl", [])
+        if openssl is None:
+            raise UnavailableError("openssl is not on the path (Debian: openssl).")
+        key, subject = self.folder / "broker.key", ["-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1"]
+        made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3", *subject]
+        files = ["-keyout", str(key), "-out", str(self.certificate)]
+        subprocess.run([str(openssl), *made, *files], check=True, capture_output=True)
+        (self.folder / "store.pem").write_bytes(key.read_bytes() + self.certificate.read_bytes())
         super().start()
 
     @property
@@ -75,9 +74,8 @@ class Secured(Kafka):
             "listener.name.sasl_ssl.plain.sasl.jaas.config": (
                 f'{JAAS} username="broker" password="b" user_broker="b" user_{USER}="{PASSWORD}";'
             ),
-            "ssl.keystore.location": self.folder / "broker.p12",
-            "ssl.keystore.password": STORE,
-            "ssl.keystore.type": "PKCS12",
+            "ssl.keystore.location": self.folder / "store.pem",
+            "ssl.keystore.type": "PEM",
             "ssl.truststore.location": self.folder / "broker.pem",
             "ssl.truststore.type": "PEM",
         }
