@@ -145,7 +145,7 @@ documents = st.tuples(
 events = st.tuples(ids, st.integers(-(2**62), 2**62), texts, st.booleans())
 
 
-@settings(max_examples=examples(400, usual=25), deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.lists(documents, min_size=1, max_size=30), st.lists(events, min_size=1, max_size=30), st.integers(1, 2**40))
 def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, first):
     made = [

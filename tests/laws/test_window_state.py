@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
@@ -70,11 +71,14 @@ def test_sweeps_and_restores_change_nothing(case: tuple[HistoryPlan, list[Row]],
 
 
 @pytest.fixture
-def tight_heap(monkeypatch: pytest.MonkeyPatch) -> None:
+def tight_heap(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Heaps that have to grow by a few words at almost every request."""
+    window_state.blank_heap.cache_clear()
     monkeypatch.setattr(window_state, "FIRST_WORDS", 1)
     monkeypatch.setattr(window_state, "GROWTH_PART", 1 << 40)
     monkeypatch.setattr(window_state, "MAPPED_WORDS", 1 << 10)  # some of them in mapped memory
+    yield
+    window_state.blank_heap.cache_clear()
 
 
 @settings(LAW, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

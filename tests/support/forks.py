@@ -100,8 +100,8 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
 
     A password's hash takes a millisecond of a processor, where it takes 200 on purpose. A text of YAML is read once in
     a process, and an expression parsed once: that is two thirds of opening a project, tests open the same few, and the
-    program shares nodes, too. So is a whole project: a replay opens it by the text in the log, and laws let many of
-    them open one.
+    program shares nodes, too. So is a whole project, but where its versions share what is read of them, which tests
+    look at.
     """
     from argon2 import PasswordHasher
 
@@ -113,7 +113,9 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     patch(Passwords, "_hasher", property(lambda self: self._given or cheap))
     patch(yamltext, "_read_mending", _read_once(yamltext._read_mending))
-    patch(definitions, "_declared", _declared_once(definitions._declared))
+    alone = type("ReadOnce", (definitions.ReadOnce,), {"__slots__": ()})
+    patch(definitions, "ReadOnce", alone)  # what a call makes that is given none, and nobody has afterwards
+    patch(definitions, "_declared", _declared_once(definitions._declared, alone))
     patch(yamltext, "read_plain", _read_plain_once(yamltext.read_plain))
     patch(checker, "parse", lru_cache(maxsize=EXPRESSIONS_KEPT)(checker.parse))
 
@@ -134,11 +136,11 @@ def _read_once(read: Callable[[str, str, list[Problem]], Node | None]) -> Callab
     return reading
 
 
-def _declared_once(declare: Callable[..., Any]) -> Callable[..., Any]:
+def _declared_once(declare: Callable[..., Any], alone: type) -> Callable[..., Any]:
     kept: dict[tuple[frozenset[tuple[str, str]], frozenset[str]], Any] = {}
 
     def declaring(files: Mapping[str, str], list_names: frozenset[str], read: ReadOnce, draft: Sequence[Any]) -> Any:
-        if draft or sum(map(len, files.values())) > TEXT_MAX:
+        if draft or type(read) is not alone or sum(map(len, files.values())) > TEXT_MAX:
             return declare(files, list_names, read, draft)
         key = frozenset(files.items()), list_names
         found = kept.pop(key, None) or declare(files, list_names, read, draft)
