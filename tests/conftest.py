@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import shutil
@@ -82,6 +83,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        atexit.register(gc.unfreeze)  # modules go at the end as they always do: some complain at length where they stay
         gc.enable()
         gc.set_threshold(*SELDOM)
         pages.gather()
@@ -101,11 +103,6 @@ def _cheap() -> Iterator[None]:
 def root() -> Path:
     """The folder of the clone."""
     return ROOT
-
-
-def pytest_unconfigure() -> None:
-    """Let modules go at the end as they always do: some complain at length where they are not let go."""
-    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

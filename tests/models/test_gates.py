@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -16,15 +17,19 @@ from tests.models.test_evaluation import TERMS, by_input, scores_by_input
 from tests.support.training_rows import noisy_set, settings
 
 GIVEN = noisy_set(3_000, slices={"channel": ["web", "app", "pos"] * 1_000})
-ALONE = evaluate(GIVEN, settings(), TERMS, by_input())
+
+
+@cache
+def evaluated_alone():
+    return evaluate(GIVEN, settings(), TERMS, by_input())
 
 
 def beside(scores, learnt_until_ms=None):
     return evaluate(GIVEN, settings(), TERMS, by_input(), champion=baselines.champion(scores, learnt_until_ms))
 
 
-def one(gate, evaluation=ALONE, **more):
-    (result,) = judge_gates([gate], evaluation, **more)
+def one(gate, evaluation=None, **more):
+    (result,) = judge_gates([gate], evaluation or evaluated_alone(), **more)
     return result
 
 
@@ -35,19 +40,21 @@ def test_a_limit_is_held_or_not(at_least, at_most, passed):
     result = one(ModelGate("auc_roc", at_least, at_most))
 
     assert result.passed is passed
-    assert result.value == pytest.approx(ALONE.metrics["auc_roc"].mean, abs=1e-6)
+    assert result.value == pytest.approx(evaluated_alone().metrics["auc_roc"].mean, abs=1e-6)
     assert result.limit == (f"at least {at_least:g}" if at_least else f"at most {at_most:g}")
 
 
 def test_a_limit_that_is_met_exactly_is_held():
-    mean = ALONE.metrics["auc_roc"].mean
+    mean = evaluated_alone().metrics["auc_roc"].mean
 
     assert one(ModelGate("auc_roc", at_least=mean)).passed
     assert one(ModelGate("auc_roc", at_most=mean)).passed
 
 
 def test_each_limit_of_a_gate_is_a_line():
-    results = judge_gates([ModelGate("auc_roc", 0.1, 0.2, "noise"), ModelGate("leak_test", is_required=True)], ALONE)
+    results = judge_gates(
+        [ModelGate("auc_roc", 0.1, 0.2, "noise"), ModelGate("leak_test", is_required=True)], evaluated_alone()
+    )
 
     assert [(gate.name, gate.passed) for gate in results] == [
         ("auc_roc", True),
@@ -148,7 +155,7 @@ def test_without_a_champion_it_is_held_against_what_is_in_force_then():
 
     assert (strong.passed, strong.value) == (
         True,
-        pytest.approx(ALONE.compared["rules_only"].differences[gate.metric].mean, abs=1e-6),
+        pytest.approx(evaluated_alone().compared["rules_only"].differences[gate.metric].mean, abs=1e-6),
     )
     assert strong.note.startswith("there is no champion, so against rules alone: 95 % interval +")
     assert not one(gate, lots).passed
@@ -156,10 +163,12 @@ def test_without_a_champion_it_is_held_against_what_is_in_force_then():
 
 
 def test_where_nothing_was_decided_it_is_held_against_approving_all():
-    compared = {name: one for name, one in ALONE.compared.items() if name == baselines.APPROVE_ALL}
+    compared = {name: one for name, one in evaluated_alone().compared.items() if name == baselines.APPROVE_ALL}
 
-    found = one(ModelGate("average_precision", above_champion_by="noise"), replace(ALONE, compared=compared))
-    alone = one(ModelGate("average_precision", above_champion_by="noise"), replace(ALONE, compared={}))
+    found = one(
+        ModelGate("average_precision", above_champion_by="noise"), replace(evaluated_alone(), compared=compared)
+    )
+    alone = one(ModelGate("average_precision", above_champion_by="noise"), replace(evaluated_alone(), compared={}))
 
     assert found.passed
     assert found.note.startswith("there is no champion, so against approving all: ")
