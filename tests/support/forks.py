@@ -61,6 +61,12 @@ HEAVY: Final = (
     "sklearn.isotonic",
     "sklearn.linear_model",
     "scipy.stats",
+    "shroff.adapters.cases.sql",
+    "shroff.adapters.notices.sql",
+    "shroff.app.live.workings",
+    "shroff.web.server",  # half of what a service takes until it is ready
+    "smtplib",
+    "sqlalchemy.dialects.sqlite",
     "uvicorn",
     "uvloop",
     "xgboost",
