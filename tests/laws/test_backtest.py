@@ -50,7 +50,7 @@ from tests.support.effort import examples, some, times
 from tests.support.linear import registry
 from tests.support.log_memory import MemoryLog, MemoryStore
 
-LAW = settings(max_examples=examples(100, usual=14), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+LAW = settings(max_examples=examples(100, usual=20), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 CHANGED = ("lists/blocked.csv", "tables/places.csv", "policy.yaml")
 CUTS = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 60))  # where versions and the draft begin
 Seeds = tuple[list[tuple[Texts, int]], Texts, bool, Made, tuple[int, int, int], int]

@@ -75,7 +75,7 @@ def test_runs_leave_what_records_one_by_one_leave():
         return found
 
     @settings(
-        max_examples=examples(1_000, usual=26),
+        max_examples=examples(1_000, usual=40),
         database=None,
         derandomize=True,
         deadline=None,

@@ -65,7 +65,7 @@ BATCHES = (1, FEW, FEW + 1, 4_096)  # one by one, as many as go so, and more, wh
 SIZES = st.lists(st.integers(1, FEW + 2), min_size=1, max_size=4)
 LAW = settings(max_examples=examples(400, usual=40))
 # Without shrinking, which takes minutes where each example opens logs; the numbers that are printed say it again.
-QUICK = settings(max_examples=examples(100, usual=16), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+QUICK = settings(max_examples=examples(100, usual=25), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 Texts = tuple[str, str]
 Version = tuple[str, str, int]
 Made = tuple[int, int]

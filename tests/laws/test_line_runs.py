@@ -184,7 +184,7 @@ def runs_of(size: int, seen: list[bool] | None = None) -> Iterator[None]:
 
 def law(seen: list[bool]) -> None:
     @settings(
-        max_examples=examples(1_000, usual=26),
+        max_examples=examples(1_000, usual=40),
         database=None,
         derandomize=True,
         deadline=None,
