@@ -50,7 +50,6 @@ smoke_of = {
         "test_a_backup_is_of_the_moment_at_which_it_began",
         "test_a_damaged_piece_leaves_the_database_empty",
         "test_a_killed_restore_leaves_nothing_or_says_what_to_remove",
-        "test_tables_of_an_older_version_are_backed_up_and_migrated",
         "test_a_program_that_is_missing_old_or_fails_is_named_with_its_cure",
     }
 }
@@ -178,7 +177,9 @@ def backed_up(bank: Bank | app.Project, place: Path, key: bytes | None = None) -
         assert point.is_full
 
 
-@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
+@pytest.mark.parametrize(
+    "key", [pytest.param(None, id="plain", marks=pytest.mark.long), pytest.param(KEY, id="encrypted")]
+)
 def test_a_log_in_a_server_is_restored_into_another_database(bank, databases, tmp_path, monkeypatch, key):
     bank.post.failing = [OSError("the server went away")]
     bank.tell(steps=2)

@@ -186,10 +186,8 @@ class TestDask(Backends, Trees):
     """In `make test` a smoke of each library; processes of ours keep the whole contract there."""
 
     smoke = (
-        "test_nothing_is_computed_in_the_asking_process",
         "test_an_error_is_raised_where_results_are_taken",
         "test_features_of_made_up_projects_are_equal_to_the_bit",
-        "test_later_rows_say_how_many_trees_are_enough",
     )
 
     @pytest.fixture
@@ -198,10 +196,7 @@ class TestDask(Backends, Trees):
 
 
 class TestSpark(Backends, Trees):
-    smoke = (
-        "test_an_error_is_raised_where_results_are_taken",
-        "test_features_of_made_up_projects_are_equal_to_the_bit",
-    )
+    smoke = ("test_features_of_made_up_projects_are_equal_to_the_bit",)
 
     @pytest.fixture
     def backend(self, spark: Backend) -> Backend:
@@ -371,6 +366,7 @@ def test_a_cluster_is_for_the_batch_engine_alone(tmp_path: Path):
             )
 
 
+@pytest.mark.long  # test_training_backends has a command that works by a cluster that runs
 def test_the_command_computes_by_dask(dask: Backend, tmp_path: Path):
     _, file = handbook(tmp_path, made_up(200))
     program = [

@@ -60,22 +60,18 @@ class TestMariadbLog(LogContract):
         "test_what_is_appended_is_read_back",
         "test_an_id_is_unique_within_its_type",
         "test_a_batch_is_there_whole_or_not_at_all",
-        "test_long_lists_are_no_different",
         "test_remarks_of_the_same_add_up",
-        "test_readers_see_whole_batches_only",
         "test_a_full_disk_refuses_the_batch_and_keeps_the_rest",
         "test_odd_ids_of_what_lies_beside_stay_as_they_are",
         "test_the_same_refused_bytes_of_one_place_are_one_entry",
         "test_a_reply_comes_with_its_batch_and_only_once",
         "test_a_value_stands_once_and_a_batch_that_repeats_one_is_refused_whole",
         "test_nothing_is_written_by_a_log_that_was_overtaken",
-        "test_of_those_that_open_at_once_exactly_one_leads",
         "test_an_offset_moves_only_from_where_the_batch_says_it_was",
         "test_a_killed_writer_leaves_its_place_free",
         "test_a_stuck_row_takes_the_place_of_one_of_its_key",
         "test_odd_ids_of_stuck_rows_stay_as_they_are",
         "test_what_is_behind_a_pruned_place_reads_as_before",
-        "test_only_who_leads_prunes",
     )
     free_s = 3 + 1
     overtaken_s = 3 + 8

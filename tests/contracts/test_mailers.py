@@ -26,6 +26,12 @@ TLS = ("--tlscert", "server.crt", "--tlskey", "server.key")
 FROM_START = ("--smtpscert", "server.crt", "--smtpskey", "server.key")
 
 
+SMOKE = (
+    "test_a_mail_arrives_with_its_headers_and_both_texts",
+    "test_a_mailer_that_reaches_nobody_says_so_without_its_password",
+)
+
+
 class TestFolderMailer(MailerContract):
     kind: type[FolderMailer] = FolderMailer
     unsupported: ClassVar[dict[str, str]] = {"knows who is refused": "a folder has no mailboxes, so it refuses nobody"}
@@ -110,7 +116,10 @@ class TestStarttls(SmtpContract):
 
 @pytest.mark.slow
 class TestTlsFromTheStart(SmtpContract):
+    """In `make test` where the way to the server matters; by STARTTLS the whole contract is kept there."""
+
     __test__ = True
+    smoke = SMOKE
     options: ClassVar[tuple[str, ...]] = FROM_START
 
     def made(self, place: str) -> Mailer:
@@ -120,6 +129,7 @@ class TestTlsFromTheStart(SmtpContract):
 @pytest.mark.slow
 class TestInClear(SmtpContract):
     __test__ = True
+    smoke = SMOKE
 
     def made(self, place: str) -> Mailer:
         return self.kind({"smtp": f"smtp://127.0.0.1:{place}", "security": "plain", "timeout": "20s"})

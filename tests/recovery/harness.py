@@ -24,7 +24,7 @@ from typing import NoReturn
 
 import msgspec
 
-from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import project as app
 from shroff.app import wiring
 from shroff.config import TEMPLATE_FOLDER
@@ -34,10 +34,14 @@ from shroff.notices.store import NoticeStore
 from shroff.streams.log import Record
 from shroff.worker import ingest
 from tests.support import pages
+from tests.support.effort import IS_LONG
 
 Contents = dict[str, list[tuple[object, ...]]]
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 BATCH_SIZE = 64
+# Steps of a commit at which what lies above a log is killed where a change is tried: ahead of its rows, among them, and
+# on both sides of its end. `test_kill` and `test_worker` kill at every step.
+TRIED_STEPS = STEPS if IS_LONG else ("begin", "decisions", "before commit", "after commit")
 GATHERED = 20  # forks between two looks for memory that came in small pages
 _forks = count()
 

@@ -19,7 +19,7 @@ from tests.recovery.delivering_process import POISON, TOTAL
 from tests.support import forks
 from tests.support.effort import times
 
-KILLS = times(6, 50)
+KILLS = times(3, 50)
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -192,7 +192,10 @@ def points(writes: list[str]) -> list[tuple[int, bool]]:
     return every if IS_LONG else [every[len(every) * (2 * number + 1) // (2 * KILLS)] for number in range(KILLS)]
 
 
-@pytest.mark.parametrize("name", WRITERS)
+# Of `train`, which promotes as well, and of commits of a log, others try what kills a `promote`.
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=pytest.mark.long) if one == "promote" else one for one in WRITERS]
+)
 def test_a_command_that_is_killed_before_any_of_its_writes_is_done_whole_by_the_next_run(name, made, tmp_path):
     writer = WRITERS[name]
     start = shutil.copytree(made, tmp_path / "start")

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.app import wiring
 from shroff.events.intake import Submission
@@ -31,7 +31,7 @@ from tests.support.effort import times
 from tests.support.kill import KillSwitch
 from tools.servers.process import wait_until
 
-from .harness import ended, forked, make_project, write_events
+from .harness import TRIED_STEPS, ended, forked, make_project, write_events
 
 EVENTS = 1_200
 BATCH_SIZE = 16
@@ -125,7 +125,7 @@ def test_a_label_beside_an_ingest_returns_within_a_second(bank: Path, events: Pa
 
 @pytest.mark.slow
 def test_labels_of_five_processes_come_in_once_each(bank: Path, events: Path):
-    last = times(20, 60)
+    last = times(15, 60)
     writer = begun(bank, events)
     askers = [
         forked(lambda first=first: [label(bank, f"p-{number}") for number in range(first, last, 5)])
@@ -141,7 +141,7 @@ def test_labels_of_five_processes_come_in_once_each(bank: Path, events: Path):
 def test_a_writer_that_is_killed_at_any_step_leaves_no_label_out_and_none_twice(bank: Path, events: Path):
     counts = random.Random(50)
     kills = 0
-    for number, step in enumerate(STEPS * ROUNDS):
+    for number, step in enumerate(TRIED_STEPS * ROUNDS):
         switch = KillSwitch(step, counts.randrange(1, 3))
         writer = begun(bank, events, switch)
         askers = [forked(lambda id_=id_: label(bank, id_)) for id_ in (f"p-{10 + number}", f"p-{50 + number}")]
@@ -151,9 +151,9 @@ def test_a_writer_that_is_killed_at_any_step_leaves_no_label_out_and_none_twice(
     ended(forked(lambda: ingest(bank, events)))
 
     found = labels_of(bank)
-    assert kills > ROUNDS * len(STEPS) * 2 // 3 - 1
+    assert kills > ROUNDS * len(TRIED_STEPS) * 2 // 3 - 1
     assert set(found.values()) == {1}
-    assert len(found) == 2 * ROUNDS * len(STEPS)
+    assert len(found) == 2 * ROUNDS * len(TRIED_STEPS)
     assert is_whole(bank, events)
 
 
@@ -166,7 +166,7 @@ def test_a_writer_that_is_killed_around_a_new_version_puts_it_in_force_once(bank
     features.write_text(features.read_text(encoding="utf-8").replace("card:", listed, 1), encoding="utf-8")
     with app.open(bank).opened.writing():
         kills = 0
-    for number, step in enumerate(STEPS * ROUNDS):
+    for number, step in enumerate(TRIED_STEPS * ROUNDS):
         writer = begun(bank, events, KillSwitch(step, 1 + number % 3))
         change = partial(app.open(bank).lists.add, "blocked_cards", Entry(f"c-new-{number}"))
         asker = forked(lambda change=change: put_in_force(change))
@@ -175,9 +175,11 @@ def test_a_writer_that_is_killed_around_a_new_version_puts_it_in_force_once(bank
     ended(forked(lambda: ingest(bank, events)))
 
     with app.open(bank).opened.reading() as log:
-        assert len(log.controls()) == 2 + ROUNDS * len(STEPS)  # the first version, the one with the feature, the lists
+        assert len(log.controls()) == 2 + ROUNDS * len(
+            TRIED_STEPS
+        )  # the first version, the one with the feature, the lists
         assert log.asked() == []
-    assert kills > ROUNDS * len(STEPS) // 2
+    assert kills > ROUNDS * len(TRIED_STEPS) // 2
     assert is_whole(bank, events)
 
 
@@ -185,7 +187,7 @@ def test_a_writer_that_is_killed_around_a_new_version_puts_it_in_force_once(bank
 def test_an_asker_that_is_killed_at_any_moment_has_asked_once_or_not_at_all(bank: Path, events: Path):
     moments = random.Random(60)
     killed = 0
-    for number in range(times(8, 30)):
+    for number in range(times(4, 30)):
         writer = begun(bank, events)
         asker = forked(lambda id_=f"p-{number}": label(bank, id_))
         time.sleep(moments.uniform(0.0, 0.12))

@@ -16,8 +16,8 @@ from tests.support.kill import KillSwitch
 from .harness import Contents, contents, ingest_in_a_process, make_project, write_events
 
 EVENTS = 1_200
-STEP_KILLS = times(2, 10) * len(STEPS)  # in each round
-RANDOM_KILLS = times(8, 40)
+STEP_KILLS = times(1, 10) * len(STEPS)  # in each round
+RANDOM_KILLS = times(4, 40)
 SEEDS = range(10, 10 + times(1, 3))
 
 

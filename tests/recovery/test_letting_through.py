@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.app import wiring
 from shroff.engine.let_through import LET_THROUGH, LetThrough
@@ -23,11 +23,11 @@ from tests.support.kill import KillSwitch
 from tests.support.linear import in_force, named
 from tests.support.trained import train
 
-from .harness import BATCH_SIZE, Contents, contents, in_a_process, make_project, write_events
+from .harness import BATCH_SIZE, TRIED_STEPS, Contents, contents, in_a_process, make_project, write_events
 
 EVENTS = 1_200
 CAP = 3
-KILLS = times(2, 4) * len(STEPS)
+KILLS = times(2, 4) * len(TRIED_STEPS)
 POLICY = f"""
 payment:
   score: {{ review_at: 0.4, decline_at: 0.5 }}
@@ -103,7 +103,7 @@ def test_kills_at_every_step_let_the_same_events_through(parts: list[Path], undi
     counts, kills = random.Random(90), 0
     for part in parts:
         for number in range(KILLS // 2):
-            switch = KillSwitch(STEPS[number % len(STEPS)], counts.randrange(1, 4))
+            switch = KillSwitch(TRIED_STEPS[number % len(TRIED_STEPS)], counts.randrange(1, 4))
             kills += ingest_and_save(project, part, switch) == signal.SIGKILL
         assert ingest_and_save(project, part) == 0
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.adapters.log.sqlite import STEPS
 from shroff.app import project as app
 from shroff.app.live.requests import WriterRequests
 from shroff.app.models.promoting import Deployment
@@ -25,6 +24,7 @@ from tests.support.kill import KillSwitch
 from tests.support.trained import train
 from tools.servers.process import wait_until
 
+from .harness import TRIED_STEPS
 from .test_inbox import SHROFF, bank, begun, ended, events, forked, ingest, is_whole  # noqa: F401 (two are fixtures)
 
 MODELS = ("m-1", "m-2", "m-3")
@@ -89,7 +89,7 @@ def test_promotions_beside_an_ingest_are_taken_up_at_places_of_the_log(scored: P
 def test_a_writer_that_is_killed_at_any_step_puts_a_promotion_in_force_once(scored: Path, events: Path):  # noqa: F811 - a fixture
     counts = random.Random(70)
     kills = 0
-    for number, step in enumerate(STEPS):
+    for number, step in enumerate(TRIED_STEPS):
         writer = begun(scored, events, KillSwitch(step, counts.randrange(1, 4)))
         change = partial(app.open(scored).models.promote, MODELS[(number + 1) % 3])
         asker = forked(lambda change=change: put_in_force(change))
@@ -97,8 +97,8 @@ def test_a_writer_that_is_killed_at_any_step_puts_a_promotion_in_force_once(scor
         assert ended(asker) == 0
     ended(forked(lambda: ingest(scored, events)))
 
-    assert kills > len(STEPS) // 2
-    assert controls(scored) == 2 + len(STEPS)
+    assert kills > len(TRIED_STEPS) // 2
+    assert controls(scored) == 2 + len(TRIED_STEPS)
     assert is_whole(scored, events)
 
 

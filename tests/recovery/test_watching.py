@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.app import wiring
 from shroff.app.live import pulled
@@ -27,10 +27,11 @@ from shroff.streams.pull import PullPlace
 from shroff.testing.amplitude import API_KEY, SECRET_KEY, amplitude
 from shroff.worker import ingest
 from tests.app import test_amplitude
+from tests.support.effort import times
 from tests.support.kill import KillSwitch
 from tests.support.learnable import FILES, make_project, write_days
 
-from .harness import Contents, contents, in_a_process
+from .harness import TRIED_STEPS, Contents, contents, in_a_process
 
 BATCH_SIZE = 64
 DRAWINGS = 2
@@ -108,7 +109,7 @@ def progress_of(project: Path, folder: Path) -> list[Progress]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", TRIED_STEPS)
 def test_kills_at_a_step_of_a_commit_change_nothing(
     folder: Path, undisturbed: Contents, tmp_path: Path, step: str
 ) -> None:
@@ -180,7 +181,7 @@ def sync(project: Path, source: str, on_step: Callable[[str], None] | None = Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", TRIED_STEPS[times(1, 0) :: times(2, 1)])
 def test_a_sync_that_is_killed_at_a_step_of_a_commit_ends_like_one_that_is_not(
     folder: Path, tmp_path: Path, step: str
 ) -> None:
@@ -219,7 +220,7 @@ def test_a_day_of_amplitude_synced_five_times_or_killed_at_every_step_is_the_day
         assert sync(banks[0], "app") == 0
         once = contents(banks[0])
 
-        kills = [sync(banks[1], "app", KillSwitch(step, 4)) for step in STEPS]
+        kills = [sync(banks[1], "app", KillSwitch(step, 4)) for step in TRIED_STEPS]
         assert sync(banks[1], "app") == 0
         assert set(kills) == {signal.SIGKILL}
         assert contents(banks[1]) == once

@@ -125,7 +125,7 @@ def test_kills_at_random_moments_change_nothing(
     assert work_in_a_process(make_project(tmp_path / "timed"), events) == 0
     longest_s = time.monotonic() - started
     project, moments = make_project(tmp_path / "bank"), random.Random(seed)
-    for _ in range(times(4, 12)):
+    for _ in range(times(2, 12)):
         work_in_a_process(project, events, after_s=moments.uniform(0.002, longest_s))
     assert work_in_a_process(project, events) == 0
 
