@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.deploy import checks, cluster
+from tests.support.effort import some_of_each
 from tests.support.forks import SHROFF
 from tools.servers.ports import Port
 from tools.servers.process import Child
@@ -155,7 +156,11 @@ FAULTS = [  # (a check, the values it is tried with, a file, a text in it, what 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("check", "name", "file", "old", "new", "words"), FAULTS, ids=lambda value: None)
+@pytest.mark.parametrize(
+    ("check", "name", "file", "old", "new", "words"),
+    some_of_each(FAULTS, lambda fault: fault[0]),
+    ids=lambda value: None,
+)
 def test_a_planted_fault_is_found(tmp_path, check, name, file, old, new, words):
     planted = tmp_path / "deploy"
     shutil.copytree(checks.DEPLOY, planted, ignore=shutil.ignore_patterns("secrets"))
@@ -191,7 +196,9 @@ OF_ARGO = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("file", "old", "new", "words"), OF_ARGO, ids=lambda value: None)
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"), some_of_each(OF_ARGO, lambda fault: fault[0]), ids=lambda value: None
+)
 def test_a_fault_planted_for_argo_cd_is_found(tmp_path, file, old, new, words):
     test_a_planted_fault_is_found(tmp_path, lambda planted, _: cluster.argo(planted), "", file, old, new, words)
 

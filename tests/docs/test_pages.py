@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 
 from docs.build import broken_links
+from shroff.cli.demo import EVENTS
 from tests.docs.cells import alike, shown_by
 from tests.docs.pages import ROOT, Step, agrees, all_pages, blocks, steps
 from tests.support import forks
+from tests.support.effort import IS_LONG
 
 # The demo of the README is the longest: a minute on two cores, and the machine may be busy.
 STEP_S_MAX = 180
-# Other pages run the same commands, which `make test` tries; the first two train on nine weeks of orders.
+# Other pages run the same commands, which `make test` tries; the first two and the last train on nine weeks of orders.
 IN_CAMPAIGNS = {
     "docs/howto/let-some-through.md",
     "docs/howto/train-a-model.md",
@@ -30,7 +32,16 @@ IN_CAMPAIGNS = {
     "docs/howto/read-the-log-with-sql.md",
     "docs/howto/use-avro.md",
     "docs/howto/why-declined.md",
+    "docs/tutorial/a-model-of-your-own.md",
 }
+# What these pages alone run: tests of the commands prove it in `make test`.
+PROVEN_BY = {
+    "train": "tests/journeys/test_training.py",
+    "thresholds": "tests/journeys/test_training.py",
+    "drift": "tests/monitoring/test_drifting.py",
+}
+# The demo of its whole size takes half of a minute: tests/journeys/test_demo.py proves the command with fewer payments.
+WHOLE_DEMO = "shroff demo --once --json"
 RUNNABLE = [page for page in all_pages() if steps(page.read_text(encoding="utf-8"))]
 
 
@@ -47,6 +58,8 @@ def of_its_length(page: Path) -> object:
 def test_the_examples_of_a_page_run_and_print_what_it_shows(page, tmp_path):
     names: dict[str, object] = {}
     for step in steps(page.read_text(encoding="utf-8")):
+        if step.text == WHOLE_DEMO and not IS_LONG:
+            continue
         status, printed = perform(step, tmp_path, names)
         place = f"{name(page)}:{step.line}: {step.text}\nprinted:\n{printed}"
 
@@ -65,7 +78,15 @@ def test_commands_of_pages_that_only_campaigns_run_stand_on_others():
         commands[name(page) in IN_CAMPAIGNS] |= set(re.findall(r"\bshroff (?:-C \S+ )?([a-z][a-z-]+)", text))
 
     assert {name(page) for page in RUNNABLE} >= IN_CAMPAIGNS
-    assert commands[True] <= commands[False]
+    assert commands[True] - commands[False] <= PROVEN_BY.keys()
+    for command, file in PROVEN_BY.items():
+        assert f'"{command}"' in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_the_readme_shows_the_demo_as_large_as_it_is():
+    (demo,) = [step for step in steps((ROOT / "README.md").read_text(encoding="utf-8")) if step.text == WHOLE_DEMO]
+
+    assert demo.shown == f'...{{"events": {EVENTS}, ...'
 
 
 @pytest.mark.parametrize("page", all_pages(), ids=name)

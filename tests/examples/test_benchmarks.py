@@ -11,6 +11,7 @@ import pytest
 
 import bench.machine
 from tests.support import forks
+from tests.support.effort import IS_LONG
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = {"machine", "make_set", "streams_setup", "training_backends"}  # what benchmarks are made of
@@ -38,6 +39,7 @@ SMALLEST = {
 SMALLER: dict[str, dict[str, object]] = {
     "few": {"bench.few.SIZES": (1, 8), "bench.few.WARM": 8},
     "funnels": {"bench.funnels.alone": lambda way, folder: import_module("bench.funnels").timed(way, folder)},
+    "ingest": {} if IS_LONG else {"bench.ingest.SERVERS": {}},
     "restart": {
         "shroff.log.state.snapshots.EVERY": 100,
         "bench.restart.start": lambda folder: import_module("bench.restart").seconds_to_start(folder),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Final, TypeVar
 
@@ -39,6 +40,19 @@ def some(cases: Collection[Case], usual: int) -> list[Case]:
     found = list(cases)
     places = range(len(found)) if IS_LONG else sorted(random.Random(len(found)).sample(range(len(found)), usual))
     return [found[place] for place in places]
+
+
+def some_of_each(cases: Collection[Case], kind: Callable[[Case], object], every: int = 4) -> list[Case]:
+    """All cases in a campaign; where a change is tried, of each kind the first and every fourth after it."""
+    if IS_LONG:
+        return list(cases)
+    seen = Counter[object]()
+    found = []
+    for case in cases:
+        if seen[kind(case)] % every == 0:
+            found.append(case)
+        seen[kind(case)] += 1
+    return found
 
 
 def quickest_s(call: Callable[[], object], tries: int = 3) -> float:
