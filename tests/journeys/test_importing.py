@@ -94,7 +94,10 @@ def asked(capfd):
     return ask
 
 
-@pytest.mark.parametrize("kind", ["json", "ubj", "txt", "onnx"])
+# Scores and inputs of each kind are compared in tests/models, and ONNX decides below.
+@pytest.mark.parametrize(
+    "kind", ["json", *(pytest.param(one, marks=pytest.mark.long) for one in ("ubj", "txt", "onnx"))]
+)
 def test_it_comes_into_force_explains_and_replays(bank, asked, kind):
     file, inputs = made_elsewhere(kind, bank)
     code, taken = asked("models", "import", file, "--check", "rows.csv", "--inputs", inputs, "--by", "ann")

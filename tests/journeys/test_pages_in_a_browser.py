@@ -21,6 +21,7 @@ from shroff.people.access import Role
 from shroff.web.pages.rendering import tabs
 from shroff.web.table import PAGES
 from tests.support.browsers import DESK, PHONE, Looker, chromium
+from tests.support.effort import IS_LONG
 from tests.support.served import ME, Served, served
 from tools.weighing import weigh
 
@@ -287,7 +288,12 @@ def test_the_keys_of_a_page_are_told_and_can_be_switched_off(bank, page):
 
 def test_the_first_load_of_a_screen_weighs_little(bank, context, page):
     most = Counter(one["card"] for one in DAYS_BEFORE).most_common(1)[0][0]
-    paths = [*(one.path for one in tabs(PAGES)), *MORE, f"/entities/card/{most}", "/decisions?limit=100"]
+    paths = [
+        *(one.path for one in tabs(PAGES)),
+        *(MORE if IS_LONG else ()),
+        f"/entities/card/{most}",
+        "/decisions?limit=100",
+    ]
     found = weigh(context.browser, [f"{bank.url}{path}" for path in paths], context.storage_state())
     whole = {path: one.whole for path, one in zip(paths, found, strict=True)}
     print(*(f"{size / 1_000:6.1f} kB  {path}" for path, size in sorted(whole.items())), sep="\n")

@@ -17,6 +17,7 @@ from shroff.examples.bank import bank
 from shroff.people.access import Role
 from tests.journeys.test_cases import CASES, RULE, labels, raise_cases, until
 from tests.support.browsers import PHONE, Looker, chromium
+from tests.support.effort import IS_LONG
 from tests.support.screens import PATIENCE_MS, signed_in
 from tests.support.served import Served, key_of, served
 
@@ -112,7 +113,7 @@ def _names(page: Page, selector: str) -> list[str]:
 
 def test_what_was_answered_is_taken_back_by_a_key_and_no_label_comes(at_work):
     service, page = at_work
-    for width in (1280, 390):
+    for width in (1280, PHONE[0]) if IS_LONG else PHONE[:1]:
         with service.client() as client:
             blocks_a_card_and_takes_it_back(client, page, service.url, width)
     page.set_viewport_size({"width": 1280, "height": 900})
@@ -161,6 +162,7 @@ def blocks_a_card_and_takes_it_back(client: Client, page: Page, url: str, width:
     assert not looker.mistakes, "\n".join(looker.mistakes)
 
 
+@pytest.mark.long  # test_people_at_work has two analysts, one of whom is told
 def test_the_second_analyst_is_told_by_whom_and_nothing_of_theirs_is_saved(at_work):
     service, page = at_work
     page.wait_for_selector(SHOWN)
@@ -258,6 +260,7 @@ def test_a_filter_is_in_the_address_and_kept_as_a_view(at_work):
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280
 
 
+@pytest.mark.long  # test_people_at_work answers cases by two taps
 def test_ten_cases_are_cleared_on_a_phone_by_two_taps_each_and_nothing_is_cut_off(at_work):
     service, page = at_work
     page.set_viewport_size({"width": 390, "height": 844})

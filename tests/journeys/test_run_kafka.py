@@ -153,7 +153,7 @@ def test_an_address_and_a_type_are_enough(bank, capfd, kafka, topic):
     assert found["read"] == 500
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_workers_that_are_killed_lose_and_double_nothing(bank, start, capfd, kafka, topic, seed):
     drawn = random.Random(seed)
     for number in range(3):

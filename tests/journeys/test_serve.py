@@ -19,7 +19,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people.access import Role
 from tests.support import forks
-from tests.support.served import SHROFF, key_of, served, started
+from tests.support.served import NO_TLS, SHROFF, key_of, served, started
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def test_the_end_waits_for_what_was_taken_and_takes_nothing_more(project):
 
         async def post_and_end() -> httpx2.Response:
             headers = {"authorization": f"Bearer {service.key}", "content-type": "application/x-ndjson"}
-            async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=60) as own:
+            async with httpx2.AsyncClient(base_url=service.url, headers=headers, timeout=60, verify=NO_TLS) as own:
                 posting = asyncio.create_task(own.post("/api/v1/events/payment", content=many))
                 while b"shroff_waiting 0.0\n" in (await own.get("/metrics")).content:
                     pass

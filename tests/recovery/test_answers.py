@@ -25,7 +25,7 @@ from shroff.notices.sending import CLAIM_MS
 from shroff.notices.store import OPEN, SENT, UNKNOWN
 from shroff.people.store import rows_of
 from tests.support.effort import times
-from tests.support.served import Served, key_of, started
+from tests.support.served import NO_TLS, Served, key_of, started
 from tests.support.telling import FILES, Bank, notice, token_in
 from tools.servers.mail import Mail
 
@@ -60,7 +60,7 @@ class Customers(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
-        with httpx2.Client(timeout=30.0) as client:
+        with httpx2.Client(timeout=30.0, verify=NO_TLS) as client:
             while not self.over.is_set():
                 for data in self.server.arrived():
                     token = token_in(message_from_bytes(data, policy=SMTP))

@@ -20,7 +20,7 @@ from tests.recovery.faults_stores import named
 from tests.recovery.harness import make_project
 from tests.recovery.open_loop import OpenLoop, RouteDoc
 from tests.support import forks
-from tests.support.served import ENDS_S, Served, started
+from tests.support.served import ENDS_S, NO_TLS, Served, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -74,7 +74,7 @@ def stands_by(service: Served) -> None:
         assert time.monotonic() < end_s, (state, service.said)
         time.sleep(0.05)
         with suppress(httpx2.TransportError):
-            state = httpx2.get(f"{service.url}/health/ready", timeout=ENDS_S).json()["state"]
+            state = httpx2.get(f"{service.url}/health/ready", timeout=ENDS_S, verify=NO_TLS).json()["state"]
 
 
 def port_of(service: Served) -> int:
