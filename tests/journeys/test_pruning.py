@@ -110,7 +110,10 @@ def test_an_old_event_again_is_answered_and_its_label_joins_and_another_content_
     assert project.verify(engines="online").first_mismatch is None
 
 
-@pytest.mark.parametrize("step", [*PRUNE_STEPS, "lake", "snapshot"])
+# Kills at the writes of its files are those of tests/recovery/test_file_writes.
+@pytest.mark.parametrize(
+    "step", [*PRUNE_STEPS, *(pytest.param(one, marks=pytest.mark.long) for one in ("lake", "snapshot"))]
+)
 def test_a_kill_at_any_step_harms_nothing(bank, step):
     """In a process of its own, which kills itself there; the next one goes on."""
     project = app.open(bank)
