@@ -33,7 +33,6 @@ from shroff.streams.log import Batch, Offset
 from shroff.streams.pull import PullPlace
 from shroff.worker.handed import HandedLine, HandedLines
 from tests.support import forks
-from tests.support.effort import some
 from tests.support.learnable import A_DAY, FILES, day, make_project, write_days
 
 QUICK = FILES["model.yaml"].replace("train: 8d", "train: 3d").replace("test: 2d, folds: 2", "test: 1d, folds: 1")
@@ -145,7 +144,7 @@ BROKEN = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", some(BROKEN, 3))
+@pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_is_set_aside_with_its_reason_and_the_rest_goes_on(bank: Path, folder: Path, name: str):
     data, words = BROKEN[name]
     write_days(folder / "0.jsonl", FIRST)

@@ -24,6 +24,16 @@ def evaluated_alone():
     return evaluate(GIVEN, settings(), TERMS, by_input())
 
 
+@cache
+def beside_weak():
+    return beside(scores_by_input(GIVEN, "weak"))
+
+
+@cache
+def beside_itself():
+    return beside(scores_by_input(GIVEN))
+
+
 def beside(scores, learnt_until_ms=None):
     return evaluate(GIVEN, settings(), TERMS, by_input(), champion=baselines.champion(scores, learnt_until_ms))
 
@@ -111,7 +121,7 @@ def test_the_leak_test_passes_or_does_not(passed):
 
 @pytest.mark.slow
 def test_a_better_model_is_above_the_champion_by_more_than_noise():
-    result = one(ModelGate("average_precision", above_champion_by="noise"), beside(scores_by_input(GIVEN, "weak")))
+    result = one(ModelGate("average_precision", above_champion_by="noise"), beside_weak())
 
     assert result.passed
     assert result.value > 0.1
@@ -123,7 +133,7 @@ def test_noise_is_not_above_the_champion():
     lots = np.random.default_rng(1).normal(size=3_000)
     alike = np.clip(scores_by_input(GIVEN) + 0.02 * lots, 0, 1)
     result = one(ModelGate("average_precision", above_champion_by="noise"), beside(alike))
-    same = one(ModelGate("average_precision", above_champion_by="noise"), beside(scores_by_input(GIVEN)))
+    same = one(ModelGate("average_precision", above_champion_by="noise"), beside_itself())
 
     assert not result.passed
     assert not same.passed
@@ -132,7 +142,7 @@ def test_noise_is_not_above_the_champion():
 @pytest.mark.slow
 @pytest.mark.parametrize("by, passed", [(0.01, True), (0.9, False)])
 def test_a_champion_is_beaten_by_a_number(by, passed):
-    champion = beside(scores_by_input(GIVEN, "weak"))
+    champion = beside_weak()
 
     assert one(ModelGate("average_precision", above_champion_by=by), champion).passed is passed
 
@@ -197,6 +207,6 @@ def test_a_slice_that_collapses_does_not_pass():
     assert not one(required, fallen).passed
     assert "channel web falls by more than noise" in one(required, fallen).note
     assert not one(limit, fallen).passed
-    assert one(required, beside(strong)).passed
-    assert one(limit, beside(strong)).passed
+    assert one(required, beside_itself()).passed
+    assert one(limit, beside_itself()).passed
     assert one(required).note == "there is no champion yet"

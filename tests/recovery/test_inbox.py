@@ -175,9 +175,8 @@ def test_a_writer_that_is_killed_around_a_new_version_puts_it_in_force_once(bank
     ended(forked(lambda: ingest(bank, events)))
 
     with app.open(bank).opened.reading() as log:
-        assert len(log.controls()) == 2 + ROUNDS * len(
-            TRIED_STEPS
-        )  # the first version, the one with the feature, the lists
+        lists = ROUNDS * len(TRIED_STEPS)
+        assert len(log.controls()) == 2 + lists  # the first version, and the one with the feature
         assert log.asked() == []
     assert kills > ROUNDS * len(TRIED_STEPS) // 2
     assert is_whole(bank, events)
@@ -187,7 +186,7 @@ def test_a_writer_that_is_killed_around_a_new_version_puts_it_in_force_once(bank
 def test_an_asker_that_is_killed_at_any_moment_has_asked_once_or_not_at_all(bank: Path, events: Path):
     moments = random.Random(60)
     killed = 0
-    for number in range(times(4, 30)):
+    for number in range(times(8, 30)):
         writer = begun(bank, events)
         asker = forked(lambda id_=f"p-{number}": label(bank, id_))
         time.sleep(moments.uniform(0.0, 0.12))

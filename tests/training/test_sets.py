@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,9 +37,14 @@ def _days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_days(tmp_path_factory.mktemp("days") / "days.jsonl", range(DAYS))
 
 
+@pytest.fixture(name="decided", scope="module")
+def _decided(tmp_path_factory: pytest.TempPathFactory, days: Path) -> Path:
+    return bank_of(tmp_path_factory.mktemp("decided"), days).opened.places.folder
+
+
 @pytest.fixture(name="bank")
-def _bank(tmp_path: Path, days: Path) -> app.Project:
-    return bank_of(tmp_path, days)
+def _bank(tmp_path: Path, decided: Path) -> app.Project:
+    return app.open(shutil.copytree(decided, tmp_path / "bank"))
 
 
 @pytest.fixture(name="files")
