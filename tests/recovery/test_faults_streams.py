@@ -30,7 +30,7 @@ from .faults_table import seed
 from .faults_world import World
 
 STREAM_FAULTS = 20
-TRIES = 20  # of a program that breaks its promises, until it is seen
+TRIES = 100  # of a program that breaks its promises, until it is seen: few kills come at the moment that shows it
 Strikes = Callable[[World | SparkWorld, list[Fault]], None]
 
 pytestmark = pytest.mark.slow

@@ -100,7 +100,8 @@ def record() -> None:
 def release(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The project of a release, and beside it what that said."""
     with tarfile.open(HERE / f"{request.param}.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # since Python 3.11.4
+        archive.extractall(tmp_path)
     return tmp_path
 
 

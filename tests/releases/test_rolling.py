@@ -85,7 +85,8 @@ def record() -> None:
 def release(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A release whose project, and what it said of it, are in the current folder."""
     with tarfile.open(HERE / "rolling" / f"{request.param}.tar.xz") as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # since Python 3.11.4
+        archive.extractall(tmp_path)
     monkeypatch.chdir(tmp_path)
     return str(request.param)
 
