@@ -117,7 +117,7 @@ def test_a_label_beside_an_ingest_is_taken_within_three_batches(bank: Path, even
         try:
             for number in range(1, 4):
                 answer = threads.submit(label, bank, f"p-{number}")
-                wait_until(lambda: is_asked(bank))
+                wait_until(lambda answer=answer: answer.done() or is_asked(bank))
                 for _ in range(3):
                     turns.release()
                 answer.result(timeout=60)  # where it is not taken the writer waits, and nothing comes
