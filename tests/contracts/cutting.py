@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
@@ -14,7 +15,8 @@ class Wire:
 
     Once `cut_at` is set, the next words of a client that hold it cut the connection: `before` they reach the server,
     or after they did and before its answer, `behind`. With `mute` nothing is cut: whatever is sent from then on is
-    taken and goes nowhere, as behind a gateway that has forgotten the connection.
+    taken and goes nowhere, as behind a gateway that has forgotten the connection. With `is_slow` a client gets the
+    server's last words, and does not hear that the server closed.
     """
 
     host: str
@@ -22,6 +24,7 @@ class Wire:
     cut_at: bytes = b""
     how: Literal["before", "behind", "mute"] = "before"
     cuts: int = 0
+    is_slow: bool = False
     _listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0)))
 
     @property
@@ -59,11 +62,13 @@ class Wire:
                         return
                 elif ends.is_mute:  # the server has done what it was told, and nobody hears of it
                     return
-                target.sendall(data)
+                with suppress(OSError) if self.is_slow else nullcontext():
+                    target.sendall(data)
         except OSError:
             return
         finally:
-            ends.close()
+            if is_client or not self.is_slow:
+                ends.close()
 
 
 @dataclass

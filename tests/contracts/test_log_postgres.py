@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -13,9 +15,10 @@ import pytest
 from shroff.adapters.databases.postgres_session import PostgresSession
 from shroff.adapters.databases.server_url import server_url
 from shroff.adapters.log.postgresql import PostgresLog
-from shroff.errors import LogBusyError, StorageError
+from shroff.errors import LogBusyError, StorageError, TransientError
 from shroff.streams.log import Log
 from shroff.testing.contracts.log.basics import LogContract
+from tests.contracts.cutting import Wire
 from tools.servers.databases import Postgres
 from tools.servers.keep import Kept
 
@@ -112,10 +115,32 @@ class Recorded(TestPostgresLog):
 
 def test_a_question_that_the_driver_refuses_is_not_told_as_a_server_that_is_away(postgres):
     with (
-        closing(PostgresSession(server_url(postgres.address, ("postgresql", "postgres"), 5432, ()))) as session,
+        closing(session_at(postgres.address)) as session,
         pytest.raises(StorageError, match="the driver refused: the query has 1 placeholder"),
     ):
         session.ask("SELECT %s")
+
+
+def test_a_connection_that_the_server_says_it_ends_is_lost_before_its_end_is_seen(postgres):
+    port = urlsplit(postgres.address).port
+    with (
+        psycopg.connect(postgres.address, autocommit=True) as shell,
+        Wire("127.0.0.1", port, is_slow=True) as wire,
+        closing(session_at(postgres.address.replace(str(port), str(wire.own_port)))) as session,
+    ):
+        process = session.name().split()[0]
+        session.begin("SELECT 1")
+        session.do("SELECT pg_sleep(30)")  # sent, and not waited for
+        shell.execute(f"SELECT pg_terminate_backend({process}, 5000)")
+        assert select.select([session._connection], [], [], 5)[0]
+
+        with pytest.raises(TransientError, match="terminating connection due to administrator command"):
+            session.do("SELECT 1")
+        assert session.is_lost
+
+
+def session_at(address: str) -> PostgresSession:
+    return PostgresSession(server_url(address, ("postgresql", "postgres"), 5432, ()))
 
 
 @pytest.mark.parametrize(

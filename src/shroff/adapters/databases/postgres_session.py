@@ -71,6 +71,8 @@ _SETTINGS: Final = {
     # It looked at each of these ids, too, to guess how many rows there are: 25 ms.
     "plan_cache_mode": "force_generic_plan",
 }
+# After an error of these the server closes the connection; the driver takes it for open until it has read that.
+_ENDING: Final = ("FATAL", "PANIC")
 # What the library says of a connection that broke is told in our words; without a handler it goes to stderr by itself.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
@@ -289,11 +291,13 @@ class PostgresSession(Session):
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
-        """Raises: what a failure of PostgreSQL means, instead of it."""
+        """Raises: what a failure of PostgreSQL means, instead of it. A connection that the server ends is closed."""
         try:
             with self._deadline:
                 yield
         except psycopg.Error as error:
+            if error.diag.severity_nonlocalized in _ENDING:
+                self.close()
             raise postgres_error(error, self._url.place, self._url.user) from error
 
 

@@ -374,7 +374,7 @@ class ServerLog(RowFraming):
             check_epoch(self.epoch, epoch, self.place)
         except ShroffError:
             if self._session is not None and not self._session.is_lost:
-                self._session.rollback()
+                _roll_back(self._session)
             raise
         self._writing = session = self._connected()
         return session
@@ -398,10 +398,7 @@ class ServerLog(RowFraming):
         self._writing = None
         self._ids.undone()
         if not session.is_lost and isinstance(error, ShroffError):
-            try:
-                session.rollback()
-            except ShroffError:
-                session.close()
+            _roll_back(session)
             return
         session.close()  # the server undoes what it has of it
         if is_committing:
@@ -479,6 +476,14 @@ class ServerLog(RowFraming):
         if self._read_only and found == 0:
             raise TransientError(f"the tables of {self.place} are being made. Try again")
         return found
+
+
+def _roll_back(session: Session) -> None:
+    """Undo what is open; the server undoes that of a session which cannot, as it is closed."""
+    try:
+        session.rollback()
+    except ShroffError:
+        session.close()
 
 
 def _asked_about(session: Session, question: Any, ids: Sequence[Any], more: Sequence[str], shape: str) -> list[Any]:
