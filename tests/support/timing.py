@@ -1,7 +1,8 @@
 """What each test costs: a line per test while the run goes on, a table at its end, and a budget for each folder.
 
 Costs are seconds of a processor, of the test and of the processes that it started and waited for, so a busy machine
-changes little. How fast the machine is gets measured in the same run, by a fixed piece of work between tests.
+changes little. What all tests used ends with the last test of a process, and is not that test's. How fast the machine
+is gets measured in the same run, by a fixed piece of work between tests.
 """
 
 from __future__ import annotations
@@ -61,12 +62,13 @@ class Timing:
         self._costs: dict[str, Cost] = defaultdict(lambda: Cost(tests=1))
         self._units_s: list[float] = []
         self._file = times.open("w", encoding="utf-8") if times else None
-        self._began = (0.0, 0.0)
+        self._began = self._spent = (0.0, 0.0)
+        self._is_last = False  # of this process
         self._number = 0
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
-        self._began = _spent_s()
+    def pytest_runtest_protocol(self, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+        self._began, self._is_last = _spent_s(), nextitem is None
         return (yield)
 
     @pytest.hookimpl(wrapper=True)
@@ -74,8 +76,10 @@ class Timing:
         self, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
+        if call.when != "teardown" or not self._is_last:
+            self._spent = _spent_s()
         if call.when == "teardown":
-            report.spent_s = [now - before for now, before in zip(_spent_s(), self._began, strict=True)]
+            report.spent_s = [now - before for now, before in zip(self._spent, self._began, strict=True)]
             self._number += 1
             if self._number % EVERY == 1:
                 report.unit_s = _unit_s()

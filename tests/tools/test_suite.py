@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -43,6 +45,41 @@ def test_quick_tests_that_exceed_their_budget_are_told_with_the_costliest_first(
     assert "took 8 s of a processor, and their budget is 5 s" in line
     assert named == ["  7.00 s: tests/rules/test_a.py::test_c", "  1.00 s: tests/rules/test_a.py::test_b"]
     assert too_slow(costs, 5.0, slowness=1.25) == []
+
+
+USES_ALL_ALONG = """
+import subprocess, sys
+import pytest
+
+@pytest.fixture(scope="session", autouse=True)
+def browser():
+    yield
+    subprocess.run([sys.executable, "-c", "sum(range(20_000_000))"], check=True)
+
+@pytest.fixture
+def own():
+    yield
+    subprocess.run([sys.executable, "-c", "sum(range(20_000_000))"], check=True)
+
+def test_one(own): ...
+def test_last(): ...
+"""
+
+
+def test_what_all_tests_used_is_not_counted_with_the_last_of_them(tmp_path, root: Path):
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases" / "test_a.py").write_text(USES_ALL_ALONG)
+    (tmp_path / "conftest.py").write_text(
+        "from pathlib import Path\nfrom tests.support.timing import Timing\n"
+        "def pytest_configure(config): config.pluginmanager.register(Timing(Path('times')))\n"
+    )
+    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "--rootdir", str(tmp_path), "cases"]
+    subprocess.run(run, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, check=True, capture_output=True)
+
+    one, last = (json.loads(line) for line in (tmp_path / "times").read_text().splitlines())
+    assert (one[0], last[0]) == ("cases/test_a.py::test_one", "cases/test_a.py::test_last")
+    assert one[3] > 0.1
+    assert last[3] == 0
 
 
 def test_every_folder_has_a_budget(root: Path):
