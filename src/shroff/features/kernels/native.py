@@ -31,7 +31,7 @@ from shroff.runtime.whole_files import whole_file
 
 SUFFIX: Final = ".kernel"
 FOLDER_VARIABLE: Final = "NUMBA_CACHE_DIR"  # where numba keeps its own, if it is set
-OFTEN: Final = 20_000  # calls of an entry point, until it is worth to load numba
+OFTEN: Final = 1_000  # calls of an entry point, until numba is loaded: a second of a busy service
 RESULT_WORDS: Final = 2  # of which the results of a kernel have at most so many
 # Held while a thread loads numba: a copy of the process made meanwhile would wait for locks that nobody opens there.
 _LOADING: Final = Lock()

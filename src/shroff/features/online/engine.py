@@ -36,7 +36,7 @@ from shroff.language.row import Reference
 # Idle keys looked at between batches: more than a batch can bring, so that the walk keeps up with new ones.
 SWEEP_A_ROW: Final = 2
 SWEEP_A_BATCH: Final = 4
-FEW: Final = 12  # events that are computed one by one sooner than by columns: see bench/few.py
+FEW: Final = 24  # events that are computed one by one sooner than by columns: see bench/few.py
 
 
 class Online:
