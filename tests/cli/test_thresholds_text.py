@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from shroff.app.models.cutoffs import AppliedCutoffs
 from shroff.cli.thresholds import _text
 from shroff.models.evaluation.cost_table import Fixed, Weighed
 from shroff.models.evaluation.metrics import Terms
@@ -71,3 +73,29 @@ def test_columns_of_money_name_the_currency():
     for name in ("cost a day, EUR", "missed, EUR", "false declines, EUR", "reviews a day"):
         assert name in heads
     assert "EUR a day (95 %" in text
+
+
+def test_the_cheapest_cut_offs_are_told_with_their_cost_and_marked_on_the_curve():
+    one = found_of(made_up(5), TERMS)
+    best, lines = one.found.best, _text(one, None).splitlines()
+    (cheapest,) = [line.split() for line in lines if line.endswith("◂ cheapest")]
+
+    assert lines[0] == "m-1 on 400 tested events of 20 days, 40 of them frauds:"
+    assert best.review_at != best.decline_at
+    assert lines[1].split()[:2] == ["review_at", f"{best.review_at:g}"]
+    assert lines[2].split()[:2] == ["decline_at", f"{best.decline_at:g}"]
+    assert lines[3].startswith(f"That costs {best.cost:,.2f} EUR a day (95 %: ")
+    assert f"; without a score it is {one.found.without.cost:,.2f}" in lines[3]
+    assert lines[4].startswith(f"{best.frauds_stopped:.0%} of the frauds are stopped; ")
+    assert cheapest[:3] == [f"{best.review_at:g}", f"{best.decline_at:g}", f"{best.cost:,.2f}"]
+
+
+@pytest.mark.parametrize(
+    ("applied", "told"),
+    [
+        (AppliedCutoffs(in_force=True, why_not=""), "policy.yaml is written, and active from the next event on."),
+        (AppliedCutoffs(in_force=False, why_not="a bank"), "policy.yaml is written. It is not active yet: a bank."),
+    ],
+)
+def test_whether_cut_offs_are_in_force_is_the_last_word(applied, told):
+    assert _text(found_of(made_up(5), TERMS), applied).splitlines()[-1] == told

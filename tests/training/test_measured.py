@@ -71,6 +71,17 @@ def test_a_comparison_has_its_money_as_amounts_and_its_counts_as_numbers():
     assert "money_places" not in document_of(found)
 
 
+def test_a_comparison_is_told_with_what_is_known_of_its_events():
+    saved = Paired("money_saved", 10.0, 12.5, 2.5, -1.0, 6.0, 4.0, 17)
+    text = repr(Comparison("payment", "m-1", "m-2", TRIED, 7, 100, 90, 9, 8, 2, (saved,)))
+
+    assert text.splitlines()[:3] == [
+        "m-2 against m-1 on payment:",
+        "  100 events that both scored after sequence number 7, 90 of them with a verdict, 9 frauds;",
+        "  8 are too young, 2 unclear.",
+    ]
+
+
 @pytest.mark.parametrize("folds", [1, 3])
 def test_cut_offs_have_their_costs_as_amounts_and_their_scores_as_numbers(folds):
     found = thresholds(made_up(5, folds=folds), TERMS, seed=1)
