@@ -125,7 +125,7 @@ class ActiveVersions:
         """The active version at a sequence number. Raises: StorageError if it cannot be read any more."""
         before = bisect_left(self._files, seq, key=lambda one: one[0])
         files = self._files[max(0, before - 1)][1]
-        if self._known is None or self._known[0] != files:
+        if self._known is None or (self._known[0] is not files and self._known[0] != files):
             self._known = files, _version(files)
         return self._known[1]
 

@@ -56,7 +56,9 @@ def contents_of(files: Mapping[str, str], read: ReadOnce) -> Contents:
     """Hashes of these files. Cost: 1 ms per megabyte; for a list that `read` knows, of its new rows only."""
     lists = {name: read.version(name, {name: files[name]}) for name in files if is_list(name)}
     rest = {name: text for name, text in files.items() if name not in lists}
-    return Contents(_hash([shroff.__version__, FORM, sorted(lists), sorted(rest.items())]), lists)
+    given = sorted(lists), rest
+    of = read.once("contents", given, lambda: _hash([shroff.__version__, FORM, given[0], sorted(rest.items())]))
+    return Contents(of, lists)
 
 
 class ListRows(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from shroff import config
 from shroff.errors import Problem
 from shroff.language.yaml import text as yamltext
 from shroff.project.reference import ListFile, load_list, remapped, reread
+from shroff.runtime.texts import edit_of
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -25,6 +26,7 @@ LISTS: Final = "lists"  # the texts of all lists, as a version has them
 SETTLED_NS: Final = 2_000_000_000  # the coarsest times of file systems in use
 LISTS_KEPT: Final = 2  # of each list
 _PLAIN: Final = "plain list"
+_PIECE: Final = 1 << 17  # characters of a text behind each of which its hash is kept
 MADE_KEPT: Final = 3  # the project's files, those that the log has in force, and what is being changed
 
 
@@ -165,7 +167,7 @@ class KeptTexts:
     __slots__ = ("_kept", "_written")
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[tuple[int, ...], str]] = {}
+        self._kept: dict[str, tuple[tuple[int, ...], str, bool]] = {}  # and whether the file has it to the byte
         self._written: dict[str, tuple[tuple[int, ...], str]] = {}
 
     def wrote(self, path: str, text: str) -> None:
@@ -174,14 +176,16 @@ class KeptTexts:
             self._written[path] = _stamp(path), text
 
     def written(self, path: str) -> str | None:
-        """The text of a file that this process wrote a moment ago, to the byte; None of any other."""
-        found = self._written.get(path)
-        if found is None:
-            return None
+        """The text of a file that this process wrote a moment ago or has read, to the byte; None of any other."""
+        found, kept = self._written.get(path), self._kept.get(path)
         with suppress(OSError):
-            stamp = _stamp(path)
-            if found[0] == stamp and time.time_ns() - max(stamp[2:]) < SETTLED_NS:
+            stamp = _stamp(path) if found is not None or kept is not None else ()
+            if found is not None and found[0] == stamp and time.time_ns() - max(stamp[2:]) < SETTLED_NS:
                 return found[1]
+            if found is not None:
+                self._kept[path] = (), found[1], True  # to be compared with what is read once more
+            elif kept is not None and kept[0] == stamp and kept[2]:
+                return kept[1]
         self._written.pop(path, None)
         return None
 
@@ -197,9 +201,12 @@ class KeptTexts:
         if kept is not None and kept[0] == stamp:
             return kept[1]
         before, now_ns = len(problems), time.time_ns()
-        text = config.text_of(config.bytes_of(path), name, problems)
+        data = config.bytes_of(path)
+        text = config.text_of(data, name, problems)
+        if kept is not None and kept[1] == text:
+            text = kept[1]  # one and the same, so that nobody compares it again
         if len(problems) == before and max(stamp[2:]) < now_ns - SETTLED_NS:
-            self._kept[path] = stamp, text
+            self._kept[path] = stamp, text, b"\r" not in data
         return text
 
 
@@ -211,29 +218,34 @@ def _stamp(path: str) -> tuple[int, ...]:
 class TextsVersion:
     """The version of texts by their names: SHA-256 of them as JSON, sorted by name; empty where there is none.
 
-    It goes on from the texts before: where one of them grew at its end, that and all behind it is hashed alone. From
-    any thread.
+    It goes on from the texts before: of one that is another from some place on, that part and all texts behind it are
+    hashed alone, from the piece on in which it begins. From any thread.
     """
 
     __slots__ = ("_kept",)
 
     def __init__(self) -> None:
-        self._kept: tuple[tuple[str, str, _Hash], ...] = ()  # name, text, and the hash of all up to the text's end
+        self._kept: tuple[tuple[str, str, list[_Hash]], ...] = ()  # name, text, and the hashes of all up to its pieces
 
     def of(self, texts: Mapping[str, str]) -> str:
         """The version of these. Cost: 1.5 ms a megabyte of what is not as before."""
-        made: list[tuple[str, str, _Hash]] = []
+        made: list[tuple[str, str, list[_Hash]]] = []
         kept, state, is_same = self._kept, hashlib.sha256(b"["), True
         for at, (name, text) in enumerate(sorted(texts.items())):
             known = kept[at] if is_same and at < len(kept) and kept[at][0] == name else None
             is_same = known is not None and known[1] == text
-            if known is not None and text.startswith(known[1]):
-                state = known[2].copy()
-                state.update(_inside(text[len(known[1]) :]))
+            if known is not None:
+                states = known[2] if is_same else known[2][: edit_of(known[1], text).at // _PIECE + 1]
             else:
                 state = state.copy()
-                state.update((b"[" if not at else b'"],[') + msgspec.json.encode(name) + b',"' + _inside(text))
-            made.append((name, text, state))
+                state.update((b"[" if not at else b'"],[') + msgspec.json.encode(name) + b',"')
+                states = [state]
+            for start in range((len(states) - 1) * _PIECE, len(text), _PIECE) if not is_same else ():
+                state = states[-1].copy()
+                state.update(_inside(text[start : start + _PIECE]))
+                states.append(state)
+            state = states[-1]
+            made.append((name, text, states))
         self._kept = tuple(made)
         if made:
             state = state.copy()
