@@ -19,8 +19,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import shroff
+from shroff.adapters.backfill import dask as backfill_dask
 from shroff.adapters.backfill.dask import DaskBackend
 from shroff.adapters.backfill.spark import SparkBackend
+from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.features.cluster.partitioned import AnsweredPartition, Backend, Cluster, Partitioned
 from shroff.log.columns.tables import Way
@@ -364,6 +366,33 @@ def test_a_cluster_is_for_the_batch_engine_alone(tmp_path: Path):
             project.tables.write_features(
                 "payment", [file], tmp_path / "x", Way(engine, cluster=Cluster(HereBackend()))
             )
+
+
+def test_the_command_computes_by_the_backend_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With a backend in Dask's place that counts what it is asked, and starts nothing."""
+    _, file = handbook(tmp_path, made_up(200))
+    asked: list[object] = []
+
+    class Counting(HereBackend):
+        name = "Dask"
+
+        def __init__(self, address: str | None, *, workers: int) -> None:
+            asked.append(address)
+
+        def run(self, function: Any, items: Any) -> Iterator[Any]:
+            asked.append(len(items))
+            return super().run(function, items)
+
+    monkeypatch.setattr(backfill_dask, "DaskBackend", Counting)
+    words = ["-C", str(tmp_path / "handbook"), "features", str(file), "--as", "payment", "--out"]
+    cluster = ["--backend", "dask", "--cluster", "tcp://there:1", "--partitions", "2"]
+
+    assert run([*words, str(tmp_path / "local.parquet")]) == 0
+    assert asked == []
+    assert run([*words, str(tmp_path / "dask.parquet"), *cluster]) == 0
+    assert asked[0] == "tcp://there:1"
+    assert asked[1:], "the features were asked of it"
+    assert_same(tmp_path / "dask.parquet", tmp_path / "local.parquet")
 
 
 @pytest.mark.long  # test_training_backends has a command that works by a cluster that runs

@@ -410,7 +410,8 @@ def test_without_its_model_a_decision_is_explained_as_far_as_it_can_be(bank, har
 
 
 def test_the_command_has_a_section_for_rules_model_and_policy(bank, capsys):
-    decision = next(one for one in decide_in_force(bank) if one.rules)
+    decisions = decide_in_force(bank)
+    decision, calm = (next(one for one in decisions if bool(one.rules) is has_hits) for has_hits in (True, False))
     capsys.readouterr()
 
     assert run(["-C", str(bank), "explain", decision.id]) == 0
@@ -420,6 +421,10 @@ def test_the_command_has_a_section_for_rules_model_and_policy(bank, capsys):
     ]
     assert places == sorted(places)
     assert "what every event begins with" in text
+    assert "No rule hit" not in text
+
+    assert run(["-C", str(bank), "explain", calm.id]) == 0
+    assert "Reasons of rules\n  No rule hit.\n\nReasons of the model m-1" in capsys.readouterr().out
 
 
 def test_the_command_says_why_there_is_no_model(bank, capsys):

@@ -111,6 +111,8 @@ smoke_of = {
         "test_a_reader_sees_each_row_once_whatever_is_written_compacted_and_killed",
         "test_a_commit_says_the_manifest_as_its_transaction_and_is_made_once",
         "test_a_commit_behind_a_head_that_is_no_longer_the_last_is_not_made",
+        "test_lanes_share_a_table_and_each_has_its_own_transaction",
+        "test_a_version_of_another_program_is_refused_until_the_table_is_removed",
         "test_a_column_of_another_type_stops_its_table_alone_and_new_columns_are_added",
         "test_the_setting_publishes_each_commit_and_the_command_catches_up",
     )
