@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 from shutil import which
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from shroff.errors import UsageError
 from shroff.features.cluster.partitioned import AnsweredPartition, Backend, Cluster, Partitioned
 from shroff.log.columns.tables import Way
 from shroff.models.learners import cluster as learners_cluster
-from shroff.models.learners.cluster import Growing
+from shroff.models.learners.cluster import FRAUD, WEIGHT, Growing, TrainingFiles
 from shroff.models.learners.learned import Fitted, LearningPlan
 from shroff.models.learners.learner import columns_for, fit
 from shroff.models.sets import Input
@@ -366,6 +367,38 @@ def test_a_cluster_is_for_the_batch_engine_alone(tmp_path: Path):
             project.tables.write_features(
                 "payment", [file], tmp_path / "x", Way(engine, cluster=Cluster(HereBackend()))
             )
+
+
+def test_trees_are_grown_by_dask_from_every_row_with_its_verdict_and_its_weight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What XGBoost is given, as arrays of Dask, which are computed here; no process is started."""
+    names, rows = ["f0", "f1", FRAUD, WEIGHT], (3, 2)
+    values = np.arange(sum(rows) * len(names), dtype=np.float32).reshape(-1, len(names))
+    paths = [tmp_path / f"{place}.parquet" for place in range(len(rows))]
+    for path, part in zip(paths, np.split(values, [rows[0]]), strict=True):
+        pq.write_table(pa.table(list(part.T), names=names), path)
+    told: dict[str, Any] = {}
+
+    def matrix(_client: None, inputs: Any, verdicts: Any, **more: Any) -> dict[str, Any]:
+        return {**more, "inputs": inputs, "verdicts": verdicts}
+
+    def train(
+        _client: None, settings: dict[str, Any], given: dict[str, Any], *, num_boost_round: int
+    ) -> dict[str, Any]:
+        told.update(given, settings=settings, trees=num_boost_round)
+        return {"booster": SimpleNamespace(save_raw=lambda kind: kind.encode())}
+
+    monkeypatch.setattr("xgboost.dask.DaskQuantileDMatrix", matrix)
+    monkeypatch.setattr("xgboost.dask.train", train)
+    files = TrainingFiles(tuple(map(str, paths)), rows, ("q", "c"))
+    settings = {"max_bin": 64, "nthread": 2, "eta": 0.5}
+
+    assert DaskBackend.grow(SimpleNamespace(client=None), files, settings, 7) == b"json"
+    found = [told[name].compute(scheduler="synchronous") for name in ("inputs", "verdicts", "weight")]
+    assert np.array_equal(np.column_stack(found), values)
+    assert (told["feature_types"], told["enable_categorical"], told["max_bin"]) == (["q", "c"], True, 64)
+    assert (told["settings"], told["trees"]) == ({"max_bin": 64, "eta": 0.5}, 7)
 
 
 def test_the_command_computes_by_the_backend_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

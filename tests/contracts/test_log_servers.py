@@ -369,6 +369,21 @@ def test_of_two_that_begin_a_new_log_at_once_one_leads_and_the_other_is_told_so(
         place.drop()
 
 
+def test_tables_of_mariadb_are_made_by_one_process_at_a_time(mariadb, monkeypatch):
+    """MariaDB commits each statement that makes a table, so a lock of ours keeps the others out."""
+    place = Place(mariadb.address, f"t{uuid4().hex[:12]}", MariadbLog)
+    parts = urlsplit(place.address)
+    monkeypatch.setattr(mariadb_session, "_MADE_WITHIN_S", 0)
+    with closing(place._shell(parts)) as other:
+        cursor = other.cursor()
+        cursor.execute("SELECT GET_LOCK(%s, 0)", (f"shroff {place.name}_ {parts.path[1:]}"[:64],))
+        with pytest.raises(LogBusyError, match="another process is making the tables"):
+            place.open()
+
+        assert cursor.fetchall() == ((1,),)
+        assert place.tables() == []
+
+
 def test_a_server_that_takes_everything_and_says_nothing_is_given_up_and_the_log_goes_on(place, monkeypatch):
     monkeypatch.setattr(deadline, "ANSWER_S", 2.0)
     monkeypatch.setattr(mariadb_session, "ANSWER_S", 2.0)
