@@ -89,6 +89,7 @@ class MariaDB(OneProcess):
         base = found.parent.parent
         user = pwd.getpwuid(os.geteuid()).pw_name
         own = [f"--datadir={self.folder / 'data'}", f"--user={user}", f"--basedir={base}"]
+        own.append(f"--tmpdir={self.folder}")  # a server that starts removes what another one has in a shared folder
         install = base / "bin" / "mariadb-install-db"
         # Perl and the client are not needed: statements to make the user are read when the server starts.
         _run([str(install), "--no-defaults", *own, "--auth-root-authentication-method=normal"], env)
