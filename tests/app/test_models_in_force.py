@@ -16,7 +16,7 @@ import pytest
 from shroff.app import project as app
 from shroff.app.models import promoting
 from shroff.cli.main import run
-from shroff.errors import DefinitionError, Problem, StateError, UsageError
+from shroff.errors import DefinitionError, Problem, StateError, StorageError, UsageError
 from shroff.models.in_force import FILE, InForce, read_in_force, text_of, version_of
 from shroff.models.registry import GateResult, Registry
 from tests.support.projects import FILES, write_files
@@ -617,3 +617,19 @@ def test_a_champion_whose_score_changes_nothing_is_told_with_the_lines_to_add(
     words = "m-1 is the champion of payment, but no policy or rule uses its score"
     assert [words in one for one in told] == [reads == "nothing"] * 4
     assert ["under payment: in policy.yaml, score: {" in one for one in told] == [reads == "nothing"] * 4
+
+
+def test_a_promotion_is_written_whole_or_not_at_all(bank: Path, monkeypatch: pytest.MonkeyPatch):
+    app.open(bank).models.promote("m-1")
+    before = (bank / FILE).read_bytes()
+
+    def fails(*_: object) -> None:
+        raise OSError("the disk failed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", fails)  # by which the whole text takes the name of the file
+        with pytest.raises(StorageError, match=r"in_force\.json"):
+            app.open(bank).models.promote("m-2")
+
+    assert (bank / FILE).read_bytes() == before
+    assert app.open(bank).models.promote("m-2").champion == "m-2"

@@ -405,6 +405,7 @@ def iceberg_readers(bank: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[pa.Tab
         day = "time >= '2026-03-01T00:00:00+00:00' and seq < 100"
         assert not list(found.scan(day.replace("-01T", "-02T")).plan_files())
         assert not list(found.scan(day.replace("100", "1")).plan_files())
+        assert list(found.scan(day.replace("< 100", "> 10")).plan_files())
         files = [task.file.file_path.removeprefix("file://") for task in found.scan(day).plan_files()]
         return found.scan(day, selected_fields=("id",)).to_arrow(), frame, files
 
