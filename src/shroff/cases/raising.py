@@ -27,6 +27,7 @@ from shroff.log.history import Control, Records
 from shroff.log.writer import Prepared
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.policy import OUTCOMES
+from shroff.project.read_once import ReadOnce
 from shroff.project.settings.casework import CaseSettings
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
@@ -110,6 +111,7 @@ class ActiveVersions:
         self._files: list[tuple[int, Mapping[str, str]]] = []
         self._control = Control()
         self._known: tuple[Mapping[str, str], _Version] | None = None
+        self._read = ReadOnce()
 
     def read_to(self, upto: int) -> None:
         """Follow the active versions up to a sequence number."""
@@ -126,7 +128,7 @@ class ActiveVersions:
         before = bisect_left(self._files, seq, key=lambda one: one[0])
         files = self._files[max(0, before - 1)][1]
         if self._known is None or (self._known[0] is not files and self._known[0] != files):
-            self._known = files, _version(files)
+            self._known = files, _version(files, self._read)
         return self._known[1]
 
 
@@ -135,9 +137,9 @@ def _named(name: str, text: str) -> str:
     return text[: text.find("\n") + 1] or text if name.startswith(_NAMES_ALONE) else text
 
 
-def _version(files: Mapping[str, str]) -> _Version:
+def _version(files: Mapping[str, str], read: ReadOnce) -> _Version:
     with telling_damage():
-        definitions = load_definitions(files).or_raise()
+        definitions = load_definitions(files, read=read).or_raise()
     records = Records(definitions.events, definitions.settings.money_places)
     rules = {rule.id: rule for rule in definitions.rules}
     return _Version(definitions, records, KeyFinder(definitions, records), rules)

@@ -37,8 +37,11 @@ RESTART: Final = "restart"
 _YAML_NAMES: Final = {"keep_ms": "keep"}
 
 
+_READ: Final = ReadOnce()  # of versions: the next one reads again what differs
+
+
 def kept_definitions(files: Mapping[str, str], load_model: LoadModel | None = None) -> Definitions:
-    """The definitions of a version of the files; the last two are kept, since reading them takes 0.1 to 0.3 s.
+    """The definitions of a version of the files; the last two are kept, and of the next one what differs is read.
 
     Raises: DefinitionError where the files are invalid.
     """
@@ -50,7 +53,7 @@ def kept_definitions(files: Mapping[str, str], load_model: LoadModel | None = No
 
 @lru_cache(maxsize=2)
 def _kept(files: tuple[tuple[str, str], ...], load_model: LoadModel | None) -> Definitions:
-    return load_definitions(dict(files), load_model=load_model).or_raise()
+    return load_definitions(dict(files), load_model=load_model, read=_READ).or_raise()
 
 
 @dataclass(frozen=True, slots=True)
