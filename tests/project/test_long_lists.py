@@ -28,7 +28,7 @@ from shroff.project.lists import EMPTY, Entry, edited, entries, entry_of
 from shroff.project.read_once import LISTS, ReadOnce, TextsVersion, text_version
 from shroff.project.reference import load_list
 from shroff.runtime import texts as runtime_texts
-from shroff.runtime.texts import edit_of, line_edit_of
+from shroff.runtime.texts import edit_of, grown, line_edit_of
 from shroff.streams.log import Record
 from tests.support.effort import examples
 from tests.support.projects import FILES, write_files
@@ -142,6 +142,8 @@ def test_an_edit_in_whole_lines_gives_the_text_behind_it(before, after):
     before, after = "".join(before), "".join(after)
     with patch.object(runtime_texts, "_PIECE", 3):
         assert edit_of(before, after) == edit_of(before, after) == edit_of(f"{before}", f"{after}")
+        longer = grown(before, after)
+        assert (longer, edit_of(before, longer)) == (before + after, edit_of(before, before + after))
         found = line_edit_of(before, after)
 
     assert before[: found.at] + found.text + before[found.at + len(found.gone) :] == after

@@ -35,8 +35,6 @@ _OPEN_BY_HTTP: Final = ("source", "lake", "snapshots")
 NOW: Final = "now"
 RESTART: Final = "restart"
 _YAML_NAMES: Final = {"keep_ms": "keep"}
-
-
 _READ: Final = ReadOnce()  # of versions: the next one reads again what differs
 
 

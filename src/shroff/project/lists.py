@@ -14,6 +14,7 @@ from shroff.errors import UsageError, nearest
 from shroff.language.expression import InList, Node, walk
 from shroff.project.definitions import HASHED, Definitions
 from shroff.project.reference import LIST_COLUMNS, Changes, ListFile
+from shroff.runtime.texts import grown
 
 ADDED: Final = "added"
 CHANGED: Final = "changed"
@@ -242,7 +243,7 @@ def _of_one_value(
     line = sheet.line(now[0], "\n") if now else ""
     for start, end in reversed(spans):
         text = text[:start] + line + text[end:]
-    text, total = text if was else text + line, total + len(now) - len(was)
+    text, total = text if was else grown(text, line), total + len(now) - len(was)
     return Edited(text, tuple(was), now, counts, total, not any(sign in line for sign in _SIGNS))
 
 
