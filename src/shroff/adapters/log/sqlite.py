@@ -25,36 +25,13 @@ from shroff.adapters.databases.sqlite_file import (
     write_between,
 )
 from shroff.adapters.log import event_frames
+from shroff.adapters.log import rows as row_forms
 from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frames import DecisionFrame, framed
 from shroff.adapters.log.ids.runs import IdRuns
 from shroff.adapters.log.ids.sqlite_tables import SqliteIdTables
 from shroff.adapters.log.questions import NUMBER_MAX
-from shroff.adapters.log.rows import (
-    APPEND_STEPS,
-    ids_by_type,
-    last_offsets,
-    numbered,
-    of_decision,
-    of_event_frame,
-    of_flag,
-    of_frame,
-    of_hit,
-    of_indexed,
-    of_late,
-    of_offset,
-    of_outbox,
-    of_personal,
-    of_refused,
-    of_remark,
-    of_reply,
-    of_stuck,
-    of_unique,
-    of_waiting,
-    places_by_type,
-    refused_once,
-)
 from shroff.adapters.log.sqlite_questions import EVENT_FRAMES_SINCE, FRAMES_SINCE, SUMS_SINCE, SqliteQuestions
 from shroff.adapters.log.sums import chained
 from shroff.adapters.log.wording import overlapping
@@ -72,7 +49,7 @@ from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Repl
 from shroff.streams.log_columns import newest_ms
 
 VERSION: Final = 9  # of the tables; PRAGMA user_version
-STEPS: Final = APPEND_STEPS
+STEPS: Final = row_forms.APPEND_STEPS
 PRUNE_STEPS: Final = ("pruning", "ids", "rows", "after commit")
 
 # A checkpoint of 8 MB took 6 ms, of 32 MB 24 ms. With none at all single commits fell from 5,200 to 4,000 a second.
@@ -123,6 +100,7 @@ class SqliteLog(SqliteQuestions):
         self._read_only, self._is_counted, self._on_step = read_only, read_only, on_step
         self._unusable, self._asking = "", Lock()
         self._pages = 0
+        self._end: tuple[int, int] | None = None  # the last place and the sum of all lines, where they are known
         self._beside, self._turn = CheckpointBeside(path, VERSION), turn_of(path)
         self._ids = IdRuns(SqliteIdTables(self._ask, self._run), self._damaged_ids, is_writer=not read_only)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
@@ -297,25 +275,25 @@ class SqliteLog(SqliteQuestions):
         self._insert_unique(batch)
         self._on_step("unique")
         frames, few = framed(batch.decisions)
-        self._run(statements.FRAMES, list(map(of_frame, frames)))
-        self._run(statements.DECISIONS, list(map(of_decision, few)))
+        self._run(statements.FRAMES, frames, row_forms.of_frame)
+        self._run(statements.DECISIONS, few, row_forms.of_decision)
         self._on_step("decisions")
-        self._run(statements.FLAGS, list(map(of_flag, numbered(batch.flags))))
-        self._run(statements.HITS, list(map(of_hit, numbered(batch.hits))))
+        self._run(statements.FLAGS, batch.flags and row_forms.numbered(batch.flags), row_forms.of_flag)
+        self._run(statements.HITS, batch.hits and row_forms.numbered(batch.hits), row_forms.of_hit)
         self._on_step("flags")
-        self._run(statements.REFUSED, list(map(of_refused, refused_once(batch.refused))))
-        self._run(statements.WAITING, list(map(of_waiting, batch.waiting)))
+        self._run(statements.REFUSED, batch.refused and row_forms.refused_once(batch.refused), row_forms.of_refused)
+        self._run(statements.WAITING, batch.waiting, row_forms.of_waiting)
         self._run(statements.JOINED, [(id_,) for id_ in batch.joined])
         self._on_step("refused")
-        self._run(statements.OUTBOX, list(map(of_outbox, batch.outbox)))
-        self._run(statements.OFFSETS, list(map(of_offset, last_offsets(batch.offsets))))
-        self._run(statements.REMARKS, list(map(of_remark, batch.remarks)))
+        self._run(statements.OUTBOX, batch.outbox, row_forms.of_outbox)
+        self._run(statements.OFFSETS, batch.offsets and row_forms.last_offsets(batch.offsets), row_forms.of_offset)
+        self._run(statements.REMARKS, batch.remarks, row_forms.of_remark)
         self._run(statements.QUARANTINE_DROP, [(number,) for number in batch.dropped])
         self._run(statements.UNSTUCK, batch.unstuck)
-        self._run(statements.STUCK, list(map(of_stuck, batch.stuck)))
+        self._run(statements.STUCK, batch.stuck, row_forms.of_stuck)
         self._run(statements.ERASED, batch.erased)
-        self._run(statements.PERSONAL, list(map(of_personal, batch.personal)))
-        self._run(statements.LATE, list(map(of_late, batch.late)))
+        self._run(statements.PERSONAL, batch.personal, row_forms.of_personal)
+        self._run(statements.LATE, batch.late, row_forms.of_late)
         self._on_step("offsets")
         if batch.replies:
             self._reply(batch.replies)
@@ -325,19 +303,22 @@ class SqliteLog(SqliteQuestions):
         """Write the records, and see that none has an id that another has: rows know of their own only."""
         frames, few = event_frames.framed(records, chain)
         elsewhere = self._places if frames else self._framed_places
-        for type_, ids in ids_by_type(records).items():
+        for type_, ids in row_forms.ids_by_type(records).items():
             if elsewhere(type_, ids) or (frames and len(set(ids)) < len(ids)):
                 raise taken_id(records, self.find) or damaged(self.path, "an index has an id of no record")
-        self._run(statements.EVENTS, list(chained(few, chain)))
+        rows = list(chained(few, chain))
+        self._run(statements.EVENTS, rows)
+        if records:
+            self._end = (rows[-1][0], rows[-1][-1]) if rows else None
         self._insert_frames(frames, records if frames else ())
 
     def _insert_frames(self, frames: Iterable[EventFrame], records: Sequence[Record]) -> None:
-        self._run(statements.EVENT_FRAMES, list(map(of_event_frame, frames)))
+        self._run(statements.EVENT_FRAMES, list(map(row_forms.of_event_frame, frames)))
         if records:
-            self._ids.add(ids_by_type(records), places_by_type(records), self._pruned)
+            self._ids.add(row_forms.ids_by_type(records), row_forms.places_by_type(records), self._pruned)
 
     def _put_decisions(self, frame: DecisionFrame) -> None:
-        self._run(statements.FRAMES, [of_frame(frame)])
+        self._run(statements.FRAMES, [row_forms.of_frame(frame)])
 
     def _take_out_rows(self, sql: str, first: int, last: int) -> None:
         self._connection.execute(sql, (first, last))
@@ -347,20 +328,21 @@ class SqliteLog(SqliteQuestions):
         for type_and_field in batch.unindexed:
             for sql in statements.UNINDEXED:
                 self._connection.execute(sql, type_and_field)
-        self._run(statements.UNIQUE, list(map(of_unique, batch.unique)))
-        self._run(statements.INDEXED, list(map(of_indexed, batch.indexed)))
+        self._run(statements.UNIQUE, list(map(row_forms.of_unique, batch.unique)))
+        self._run(statements.INDEXED, list(map(row_forms.of_indexed, batch.indexed)))
 
     def _reply(self, replies: Sequence[Reply]) -> None:
         """Answer requests inside the open transaction, and let old replies go."""
-        if self._connection.executemany(statements.REPLY, map(of_reply, replies)).rowcount != len(replies):
+        if self._connection.executemany(statements.REPLY, map(row_forms.of_reply, replies)).rowcount != len(replies):
             raise no_request(replies, self.asked(limit=NUMBER_MAX))
         oldest = max(reply.number for reply in replies) - REPLIES_KEPT
         self._connection.execute("DELETE FROM inbox WHERE number <= ? AND reply IS NOT NULL", (oldest,))
 
-    def _run(self, statement: statements.Statement, rows: Sequence[tuple[Any, ...]]) -> int:
-        """Run the statement over all rows; gives how many rows of the table it touched."""
-        if not rows:
+    def _run(self, statement: statements.Statement, given: Sequence[Any], row_of: Callable[[Any], Any] = tuple) -> int:
+        """Run the statement over all rows, made of what is given; gives how many rows of the table it touched."""
+        if not given:
             return 0
+        rows = list(map(row_of, given))
         return sum(
             self._connection.execute(statements.text(statement, len(part)), list(chain.from_iterable(part))).rowcount
             for part in statements.parts(rows)
@@ -380,7 +362,7 @@ class SqliteLog(SqliteQuestions):
             sql.execute(statement, between)
         for statement in self.wording.prune_frames:
             sql.execute(statement, overlapping(*between))
-        self._run(statements.FRAMES, list(map(of_frame, leaving.decision_frames)))
+        self._run(statements.FRAMES, leaving.decision_frames, row_forms.of_frame)
         self._insert_frames(leaving.event_frames, ())
         self._run(statements.EVENTS, leaving.controls)
         sql.execute("UPDATE pruned SET seq = ?", (stop,))
@@ -420,16 +402,16 @@ class SqliteLog(SqliteQuestions):
         check_epoch(self.epoch, self._epoch(), self.place)
 
     def _led_end(self) -> tuple[int, int]:
-        """The last place and the sum of all lines, where this process still leads: one question for every commit."""
-        rows = self._ask(statements.LEAD_AND_END, shape="iIIII")
-        if not rows:
-            raise damaged(self.path, "a row that every log has is missing")
-        ((epoch, row_seq, row_chain, frame_seq, frame_chain),) = rows
-        check_epoch(self.epoch, epoch, self.place)
-        return max((row_seq or 0, row_chain or 0), (frame_seq or 0, frame_chain or 0))
+        """The last place and the sum of all lines, where this process still leads."""
+        self._check_lead()
+        if self._end is None:
+            ends = self._ask(statements.ENDS, shape="II")
+            self._end = max((seq or 0, chain or 0) for seq, chain in ends)
+        return self._end
 
     def _undo(self) -> None:
         """Roll back what is open; a log that cannot even do that answers nothing more."""
+        self._end = None
         self._ids.undone()
         try:
             if self._connection.in_transaction:

@@ -105,10 +105,9 @@ LATE: Final = Statement(
 PRUNED: Final = Statement("INSERT INTO pruned_ids (digest, seq) VALUES ", "(?, ?)")
 OUTBOX_DONE: Final = Statement("DELETE FROM outbox WHERE (seq, number) IN (VALUES ", "(?, ?)", ")")
 
-LEAD_AND_END: Final = (
-    "SELECT epoch, one.seq, one.chain, frame.seq, frame.chain FROM lead "
-    "LEFT JOIN events AS one ON one.seq = (SELECT max(seq) FROM events) "
-    "LEFT JOIN event_frames AS frame ON frame.seq = (SELECT max(seq) FROM event_frames)"
+ENDS: Final = (  # each of a row that is found by its place
+    "SELECT seq, chain FROM events WHERE seq = (SELECT max(seq) FROM events) UNION ALL SELECT seq, chain "
+    "FROM event_frames WHERE seq = (SELECT max(seq) FROM event_frames) UNION ALL SELECT 0, 0"
 )
 # Many ids as one JSON text, which SQLite takes apart without Python's lock.
 FIND_FRAMED_LISTED: Final = (

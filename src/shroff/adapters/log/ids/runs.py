@@ -206,8 +206,8 @@ class ReadRuns:
             return np.unique(np.concatenate([part_of(wanted[:, 0], run, one.bits) for run, one in runs.items()]))
         memory = self._remembered()
         keys = list[Numbers]()
-        for known in (memory.young, memory.old):
-            heads = np.sort(wanted[:, 0]) if known.may_have(wanted[:, 0]) else no_numbers(0)
+        for known in [one for one in (memory.young, memory.old) if one.may_have(wanted[:, 0])]:
+            heads = np.sort(wanted[:, 0])
             at = np.searchsorted(known.heads, heads)
             while True:
                 rows = np.flatnonzero(at < len(known.heads))
