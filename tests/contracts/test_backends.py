@@ -21,6 +21,7 @@ from sklearn.metrics import roc_auc_score
 
 import shroff
 from shroff.adapters.backfill import dask as backfill_dask
+from shroff.adapters.backfill import spark as backfill_spark
 from shroff.adapters.backfill.dask import DaskBackend
 from shroff.adapters.backfill.spark import SparkBackend
 from shroff.cli.main import run
@@ -319,6 +320,19 @@ def test_a_backend_without_its_library_says_what_to_install_and_falls_back_to_no
         DaskBackend(workers=1)
     with pytest.raises(UsageError, match=r"needs PySpark: install shroff\[spark\]"):
         SparkBackend(workers=1)
+
+
+def test_an_error_of_a_function_leaves_spark_as_what_it_was():
+    """It comes back as a value: Spark itself gives a text of Java. The rest needs a cluster, and is tried at night."""
+
+    def refuse(number: int) -> int:
+        if number == 2:
+            raise UsageError("no such backend: 2")
+        return number
+
+    results, error = backfill_spark._caught(refuse)(2)
+    assert backfill_spark._caught(refuse)(1) == ([1], None)
+    assert (results, type(error), str(error)) == ([], UsageError, "no such backend: 2")
 
 
 def test_spark_without_java_says_so():
