@@ -1,8 +1,9 @@
 """What each test costs: a line per test while the run goes on, a table at its end, and a budget for each folder.
 
 Costs are seconds of a processor, of the test and of the processes that it started and waited for, so a busy machine
-changes little. What all tests used ends with the last test of a process, and is not that test's. How fast the machine
-is gets measured in the same run, by a fixed piece of work between tests.
+changes little. A process that ran through many tests, such as a browser, is counted when it ends: what a test cannot
+have spent by the clock is shared by all. How fast the machine is gets measured in the same run, by a fixed piece of
+work between tests.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ UNIT_S: Final = 0.0125  # what `_unit_s` gave where the budgets were written
 EVERY: Final = 50  # tests between two measurements of the machine
 LEEWAY: Final = 4 / 3  # a budget that is exceeded by a third fails
 SLOWEST: Final = 15
+CORES: Final = os.cpu_count() or 1
+SHARED: Final = "shared"  # stands for a folder
 
 
 @dataclass(slots=True)
@@ -62,13 +65,13 @@ class Timing:
         self._costs: dict[str, Cost] = defaultdict(lambda: Cost(tests=1))
         self._units_s: list[float] = []
         self._file = times.open("w", encoding="utf-8") if times else None
-        self._began = self._spent = (0.0, 0.0)
-        self._is_last = False  # of this process
+        self._shared = Cost()
+        self._began = (0.0, 0.0)
         self._number = 0
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-        self._began, self._is_last = _spent_s(), nextitem is None
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        self._began = _spent_s()
         return (yield)
 
     @pytest.hookimpl(wrapper=True)
@@ -76,10 +79,8 @@ class Timing:
         self, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        if call.when != "teardown" or not self._is_last:
-            self._spent = _spent_s()
         if call.when == "teardown":
-            report.spent_s = [now - before for now, before in zip(self._spent, self._began, strict=True)]
+            report.spent_s = [now - before for now, before in zip(_spent_s(), self._began, strict=True)]
             self._number += 1
             if self._number % EVERY == 1:
                 report.unit_s = _unit_s()
@@ -89,7 +90,9 @@ class Timing:
         cost = self._costs[report.nodeid]
         cost.wall_s += report.duration
         if report.when == "teardown":
-            cost.own_s, cost.children_s = report.spent_s
+            cost.own_s, ended_s = report.spent_s
+            cost.children_s = min(ended_s, CORES * cost.wall_s)
+            self._shared.children_s += ended_s - cost.children_s
             cost.is_quick = report.nodeid.split("/")[1] not in NOT_QUICK and report.keywords.keys().isdisjoint(PATIENT)
             self._units_s += [report.unit_s] if hasattr(report, "unit_s") else []
             if self._file:
@@ -99,7 +102,7 @@ class Timing:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self._costs or JUDGED not in os.environ:
             return
-        folders = by_folder(self._costs)
+        folders = self.folders()
         slowness = max(1.0, median(self._units_s) / UNIT_S)
         terminalreporter.section(f"seconds of a processor by folder; this machine takes {slowness:.2f} of the usual")
         for name, cost in sorted(folders.items(), key=lambda item: -item[1].cpu_s):
@@ -115,12 +118,16 @@ class Timing:
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if exitstatus == pytest.ExitCode.OK and JUDGED in os.environ:
             slowness = max(1.0, median(self._units_s) / UNIT_S)
-            lines = exceeded(by_folder(self._costs), read_budgets(), slowness)
+            lines = exceeded(self.folders(), read_budgets(), slowness)
             if os.environ[JUDGED] == "quick":  # elsewhere other workers compile the same kernels on a first run
                 lines += too_slow(self._costs, read_quick_budget(), slowness)
             for line in lines:
                 print(f"\n{line}", end="")
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def folders(self) -> dict[str, Cost]:
+        """The costs so far, by folder."""
+        return by_folder(self._costs) | {SHARED: self._shared}
 
 
 def by_folder(costs: Mapping[str, Cost]) -> dict[str, Cost]:
@@ -137,8 +144,9 @@ def exceeded(folders: Mapping[str, Cost], budgets: Mapping[str, float], slowness
     for name, cost in sorted(folders.items()):
         took_s, budget_s = cost.cpu_s / slowness, budgets.get(name, 0.0)
         if took_s > budget_s * LEEWAY:
+            what = "what tests share" if name == SHARED else f"tests/{name}"
             lines.append(
-                f"tests/{name} took {took_s:.0f} s of a processor, and its budget is {budget_s:.0f} s "
+                f"{what} took {took_s:.0f} s of a processor, and its budget is {budget_s:.0f} s "
                 f"({BUDGETS.name}): make its tests faster, or move campaigns to `make test-long`"
             )
     return lines

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.support import forks
-from tests.support.timing import LEEWAY, Cost, by_folder, exceeded, read_budgets, too_slow
+from tests.support.timing import CORES, LEEWAY, SHARED, Cost, Timing, by_folder, exceeded, read_budgets, too_slow
 from tools import suite
 
 
@@ -47,46 +47,21 @@ def test_quick_tests_that_exceed_their_budget_are_told_with_the_costliest_first(
     assert too_slow(costs, 5.0, slowness=1.25) == []
 
 
-USES_ALL_ALONG = """
-import subprocess, sys
-import pytest
+def test_a_process_that_ran_through_many_tests_is_not_counted_with_the_one_in_which_it_ends():
+    timing = Timing(None)
+    report: Any = SimpleNamespace(nodeid="tests/log/test_a.py::test_b", duration=0.02, when="teardown", keywords={})
+    report.spent_s = (0.02, 11.0)
+    timing.pytest_runtest_logreport(report)
+    folders = timing.folders()
 
-@pytest.fixture(scope="session", autouse=True)
-def browser():
-    yield
-    subprocess.run([sys.executable, "-c", "sum(range(20_000_000))"], check=True)
-
-@pytest.fixture
-def own():
-    yield
-    subprocess.run([sys.executable, "-c", "sum(range(20_000_000))"], check=True)
-
-def test_one(own): ...
-def test_last(): ...
-"""
-
-
-def test_what_all_tests_used_is_not_counted_with_the_last_of_them(tmp_path, root: Path):
-    (tmp_path / "cases").mkdir()
-    (tmp_path / "cases" / "test_a.py").write_text(USES_ALL_ALONG)
-    (tmp_path / "conftest.py").write_text(
-        "from pathlib import Path\nfrom tests.support.timing import Timing\n"
-        "def pytest_configure(config): config.pluginmanager.register(Timing(Path('times')))\n"
-    )
-    run = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "--rootdir", str(tmp_path), "cases"]
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("SHROFF_", "PYTEST_"))}
-    subprocess.run(run, cwd=tmp_path, env={**env, "PYTHONPATH": str(root)}, check=True, capture_output=True)
-
-    one, last = (json.loads(line) for line in (tmp_path / "times").read_text().splitlines())
-    assert (one[0], last[0]) == ("cases/test_a.py::test_one", "cases/test_a.py::test_last")
-    assert one[3] > 0.1
-    assert last[3] == 0
+    assert (folders["log"].own_s, folders["log"].children_s) == (0.02, CORES * 0.02)
+    assert folders[SHARED].cpu_s == 11.0 - CORES * 0.02
 
 
 def test_every_folder_has_a_budget(root: Path):
     folders = {path.parent.relative_to(root / "tests").parts[0] for path in (root / "tests").rglob("test_*.py")}
 
-    assert set(read_budgets()) == folders
+    assert set(read_budgets()) == folders | {SHARED}
 
 
 def test_a_run_keeps_bytecode_and_only_a_whole_one_is_judged(monkeypatch):
