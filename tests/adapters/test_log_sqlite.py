@@ -9,9 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
-from itertools import product
+from itertools import chain, product
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -505,8 +507,62 @@ def test_small_batches_come_into_frames_but_for_the_newest(path):
         for table, frames_ in ("decisions", "decision_frames"), ("events", "event_frames"):
             (rows,), (frames,) = (shell.execute(count + one).fetchone() for one in (table, frames_))
             assert rows == 5_000 - frames * FRAME_ROWS
-            assert ROWS_KEPT <= rows < ROWS_KEPT + FRAME_ROWS
+            assert ROWS_KEPT <= rows < ROWS_KEPT + 2 * FRAME_ROWS
         assert shell.execute("SELECT sum(size) FROM id_runs").fetchone() == (5_000 - rows,)
+
+
+@pytest.mark.parametrize("ends", ["prune", "repack"])
+def test_a_frame_that_is_being_made_is_dropped_where_its_rows_go(path, monkeypatch, ends):
+    monkeypatch.setattr(framing, "FRAME_ROWS", 16)
+    monkeypatch.setattr(framing, "ROWS_KEPT", 20)
+    for steps in range(1, 8):  # of the eight that a frame of decisions and one of events take
+        path.unlink(missing_ok=True)
+        with closing(SqliteLog(path)) as log, closing(SqliteLog(path, read_only=True)) as reader:
+            log.append(payments(1, 40))
+            for _ in range(steps):
+                log.maintain()
+            assert log._moving is not None
+            if ends == "prune":
+                log.prune(10)
+            else:
+                monkeypatch.setattr(framing, "ROWS_KEPT", 0)
+                assert sum(log.repack()) > 0
+                monkeypatch.setattr(framing, "ROWS_KEPT", 20)
+            for first in range(41, 101):
+                log.append(payments(first, 1))
+                log.maintain()
+            kept = 10 if ends == "prune" else 0
+            left = payments(kept + 1, 100 - kept)
+            assert list(chain.from_iterable(reader.read(kept))) == left.records
+            assert list(chain.from_iterable(reader.decisions_after(kept))) == left.decisions
+            assert b"".join(reader.lines(kept)) == b"".join(map(line_of, left.records))
+            for table in ("event_frames", "decision_frames"):
+                ((first,),) = log._ask(f"SELECT min(first_seq) FROM {table}", (), "i")
+                assert first == kept + 1
+            assert reader.ids_lost(0) == ""
+
+
+def test_no_call_between_batches_does_more_than_a_step_of_a_frame(path, monkeypatch):
+    done = list[str]()
+    for name in ("_put_decisions", "_insert_frames"):
+        monkeypatch.setattr(SqliteLog, name, noted(done, name, getattr(SqliteLog, name)))
+    monkeypatch.setattr(framing, "pack", noted(done, "pack", framing.pack))
+    with closing(SqliteLog(path)) as log:
+        log.append(Batch(records=payments(1, 100).records))
+        for first in range(101, 5_001, 10):
+            log.append(payments(first, 10))
+            done.clear()
+            log.maintain()
+            assert len(done) <= 1
+        assert log._row_count("decisions") < ROWS_KEPT + 2 * FRAME_ROWS
+
+
+def noted(done: list[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(*given: Any) -> Any:
+        done.append(name)
+        return function(*given)
+
+    return call
 
 
 def test_rows_of_programs_that_each_wrote_few_come_into_frames(path, monkeypatch):
@@ -517,7 +573,7 @@ def test_rows_of_programs_that_each_wrote_few_come_into_frames(path, monkeypatch
             log.append(payments(first, 10))
             log.maintain()
             for table in ("events", "decisions"):
-                assert log._row_count(table) < 36
+                assert log._row_count(table) < 52
     with closing(SqliteLog(path)) as log:
         assert contents(log)[2:4] == [payments(1, 100).records, payments(1, 100).decisions]
 
@@ -530,7 +586,7 @@ def test_rows_that_move_into_a_frame_while_their_lines_are_read_are_not_taken_fo
 
         def moved(after, upto):
             found = rows(after, upto)
-            log._transact(lambda: log._frame_events(5))
+            list(log._move_events(5))
             return found
 
         monkeypatch.setattr(reader, "_row_lines", moved)
@@ -547,7 +603,7 @@ def test_decisions_far_apart_come_into_a_frame_without_the_events_between(path, 
         monkeypatch.setattr(
             log, "_records", lambda frame, *some: (unpacked.append(frame.seq), records(frame, *some))[1]
         )
-        assert log._transact(log._frame_rows) == 6
+        assert max(log._move_decisions()) == 6
         assert unpacked == []
         assert log.decisions("payment", ["p-1", "p-3004"]).keys() == {"p-1", "p-3004"}
 
@@ -568,12 +624,12 @@ def test_rows_of_older_versions_are_put_into_frames_oldest_first_and_none_is_los
             assert shell.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
-@pytest.mark.parametrize("write", ["_frame_rows", "_frame_events"])
-def test_rows_that_cannot_be_framed_stay_rows(path, monkeypatch, write):
+@pytest.mark.parametrize("way", ["_unpacked", "_records"])
+def test_rows_that_cannot_be_framed_stay_rows(path, monkeypatch, way):
     monkeypatch.setattr(framing, "ROWS_KEPT", 0)
     log = SqliteLog(path)
     log.append(payments(1, 255))
-    monkeypatch.setattr(SqliteLog, {"_frame_rows": "_unpacked", "_frame_events": "_records"}[write], lambda *_: [])
+    monkeypatch.setattr(SqliteLog, way, lambda *_: [])
     with pytest.raises(StorageError, match="sequence numbers 1 to 255 do not fit a frame"):
         list(log.repack())
     monkeypatch.undo()

@@ -790,7 +790,7 @@ def test_rows_of_small_batches_move_into_frames_but_for_the_newest(place, monkey
                     log._event_rows = rows
                     assert contents(log) == contents(reader) == before
             log.maintain()
-        assert all(20 <= rows < 36 for rows in place.run(count)[0])
+        assert all(20 <= rows < 52 for rows in place.run(count)[0])
         assert contents(log) == contents(reader) == contents(wanted)
         assert b"".join(reader.lines()) == b"".join(wanted.lines())
         assert reader.ids_lost(0) == ""
@@ -805,6 +805,22 @@ def test_rows_of_small_batches_move_into_frames_but_for_the_newest(place, monkey
             assert each.prune(50) == 50
             each.append(everything(100))
         assert list(chain.from_iterable(reader.read(50))) == list(chain.from_iterable(wanted.read(50)))
+
+
+def test_a_frame_that_is_being_made_is_dropped_where_its_rows_are_pruned(place, monkeypatch):
+    monkeypatch.setattr(framing, "FRAME_ROWS", 16)
+    monkeypatch.setattr(framing, "ROWS_KEPT", 20)
+    with closing(place.open()) as log:
+        log.append(payments(1, 40))
+        log.maintain()
+        assert log._moving is not None
+        log.prune(10)
+        for first in range(41, 61):
+            log.append(payments(first, 1))
+            log.maintain()
+        for table in ("event_frames", "decision_frames"):
+            assert place.run(f"SELECT min(first_seq) FROM T:{table}") == [(11,)]
+        assert list(chain.from_iterable(log.read(10))) == payments(11, 50).records
 
 
 def test_a_frame_of_events_that_changed_or_is_gone_is_named(place):

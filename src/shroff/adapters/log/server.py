@@ -173,6 +173,7 @@ class ServerLog(RowFraming):
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
         """Let go of events, labels and decisions up to a place; gives the place that it came to."""
+        self._forget_moving()
         try:
             self._pruned = self._transact(lambda: self._prune_to(upto, places))
         except BaseException:

@@ -187,8 +187,8 @@ class SqliteLog(SqliteQuestions):
         Records and decisions of small batches come into frames, but for the newest.
 
         Cost: nothing mostly. Every 16 MB or so about 12 ms, not inside an `append`;
-        where batches are small all but a millisecond or two of it is done on another thread meanwhile. A frame takes
-        3 ms, once for its 256 decisions, and one of events merges runs of ids as `append` does.
+        where batches are small all but a millisecond or two of it is done on another thread meanwhile. A frame is made
+        in steps of a millisecond or two, one in each call, and one of events merges runs of ids as `append` does.
         """
         self._frame_small_batches()
         beside, pages = self._beside, self._pages
@@ -228,6 +228,7 @@ class SqliteLog(SqliteQuestions):
         Their pages are used again; the file does not become smaller. Cost: 17 µs a place, and what the disk takes.
         """
         self._writable()
+        self._forget_moving()
         stop = next_pruned(upto, places, self._pruned, self.last_seq(), self.place)
         if stop > self._pruned:
             self._transact(partial(self._prune_to, stop))

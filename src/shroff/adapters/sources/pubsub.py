@@ -16,16 +16,7 @@ from contextlib import suppress
 from threading import Condition, Thread
 from typing import Any, Final
 
-from shroff.adapters.pubsub import (
-    ANSWER_S,
-    AT_ONCE,
-    MESSAGE_BYTES_MAX,
-    NEEDS,
-    Publisher,
-    client_of,
-    shortened,
-    told,
-)
+from shroff.adapters.pubsub import ANSWER_S, AT_ONCE, MESSAGE_BYTES_MAX, NEEDS, Publisher, client_of, shortened, told
 from shroff.adapters.sources import pubsub_mistake
 from shroff.errors import SchemasAwayError, ShroffError, StateError, TransientError, UsageError
 from shroff.events.event import time_text
@@ -189,11 +180,7 @@ class PubsubPullSource(MergingSource):
     def _send_again(self, name: str, ids: Sequence[str]) -> None:
         """Give messages back: Pub/Sub sends them again at once, to another worker if there is one."""
         for at in range(0, len(ids), AT_ONCE):
-            self._client.modify_ack_deadline(
-                subscription=name,
-                ack_ids=ids[at : at + AT_ONCE],
-                ack_deadline_seconds=0,
-            )
+            self._client.modify_ack_deadline(subscription=name, ack_ids=ids[at : at + AT_ONCE], ack_deadline_seconds=0)
 
     # ---- reading
 

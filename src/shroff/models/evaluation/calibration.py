@@ -12,17 +12,7 @@ from numpy.typing import NDArray
 from shroff.errors import RegistryError, UsageError
 from shroff.models.model import LOG_ODDS, PROBABILITY, Floats
 from shroff.models.sets import FRAUD, GENUINE
-from shroff.models.trees.score import (
-    LN2,
-    POINTS,
-    POWER,
-    SIGMOID,
-    between,
-    corrected,
-    exponential,
-    rounded,
-    sigmoid,
-)
+from shroff.models.trees.score import LN2, POINTS, POWER, SIGMOID, between, corrected, exponential, rounded, sigmoid
 
 NONE: Final = "none"  # the sigmoid of the margin, as boosting with log loss means it
 PLATT: Final = "platt"  # the sigmoid of slope * margin + intercept
@@ -131,13 +121,7 @@ class CalibrationKernel:
         from shroff.models.trees.walker import make_scores  # as `models.trees.forest` does, and has done by then
 
         make_scores(
-            margins,
-            self.kind,
-            self.slope,
-            self.intercept,
-            self.margins,
-            self.probabilities,
-            self.negatives_kept,
+            margins, self.kind, self.slope, self.intercept, self.margins, self.probabilities, self.negatives_kept
         )
 
 
