@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_watching_repeats_until_it_is_ended(
         if len(asked) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(status.time, "sleep", sleep)
+    monkeypatch.setattr(status, "time", SimpleNamespace(sleep=sleep))  # not for other threads of this process
     code, out, _ = shown(capsys, "-C", str(small), "status", "--watch", "5s")
 
     assert (code, asked, out.count("none yet")) == (130, [5, 5], 2)

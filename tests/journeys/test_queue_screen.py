@@ -190,6 +190,7 @@ def test_a_key_that_waits_is_pressed_on_the_case_that_it_was_meant_for_or_on_non
         page.route("**/decide", hold)
         for key in "ffj":
             page.keyboard.press(key)
+        until(lambda: held or page.wait_for_timeout(10))
         # the first answer is on its way, and somebody answers the case that the second key is meant for
         assert ben.post(f"{CASES}/{numbers[1]}/decide", json={"verdict": "genuine"}).status_code == 200
         held[0].continue_()
