@@ -218,8 +218,8 @@ def _stamp(path: str) -> tuple[int, ...]:
 class TextsVersion:
     """The version of texts by their names: SHA-256 of them as JSON, sorted by name; empty where there is none.
 
-    It goes on from the texts before: of one that is another from some place on, that part and all texts behind it are
-    hashed alone, from the piece on in which it begins. From any thread.
+    It goes on from the texts before: where one of them differs from some place on, it is hashed from the piece in which
+    that place lies, and so are all texts behind it. From any thread.
     """
 
     __slots__ = ("_kept",)
