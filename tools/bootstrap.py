@@ -26,6 +26,7 @@ LOCKS = {
     "dev": (("requirements/dev.txt",), "2.3 GB on disk"),
     "core": (("requirements/core.txt", "requirements/build.txt"), "200 MB to download, 750 MB on disk"),
 }
+ENOUGH = 2_000_000_000  # bytes free on a disk, below which a failure is put down to it
 
 
 # What pip is told by its files and its environment, and what uv calls the same; with what uv parts several.
@@ -48,7 +49,7 @@ def main() -> int:
             make(shutil.which("uv"), Path(folder), locks, size)
     except subprocess.CalledProcessError as error:
         # The code of the docs for "something outside is unreachable".
-        return explain(error)
+        return explain(error, size)
     return 0
 
 
@@ -135,10 +136,20 @@ def install(uv: str | None, locks: tuple[str, ...], size: str) -> None:
     run(*command, *package)
 
 
-def explain(error: subprocess.CalledProcessError) -> int:
+def explain(error: subprocess.CalledProcessError, size: str) -> int:
     """Say what to do about a step that failed; its own words stand above."""
+    said = f"\nmake setup: `{' '.join(map(str, error.cmd[:4]))} ...` failed (its message stands above)."
+    # Installers keep what they build in the home folder and unpack in that for temporary files.
+    for place in (ROOT, Path.home(), Path(tempfile.gettempdir())):
+        if (free := shutil.disk_usage(place).free) < ENOUGH:
+            print(
+                f"{said}\nThe disk that holds {place} has {free // 1_000_000} MB left; this takes {size},\n"
+                "and as much again while it is built. Make room (`uv cache clean`, `pip cache purge`), then try again.",
+                file=sys.stderr,
+            )
+            return 3
     print(
-        f"\nmake setup: `{' '.join(map(str, error.cmd[:4]))} ...` failed (its message stands above).\n"
+        f"{said}\n"
         "If the package index cannot be reached: check the network or proxy, or name a mirror\n"
         "(UV_DEFAULT_INDEX for uv, PIP_INDEX_URL for pip), then run the same command again.\n"
         "If a hash does not match: the mirror serves other files than the ones that were tested.",

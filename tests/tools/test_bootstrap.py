@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -72,3 +73,13 @@ def test_a_uv_of_the_user_that_fails_is_told(monkeypatch, tmp_path):
 
     with pytest.raises(subprocess.CalledProcessError):
         bootstrap.make("theirs", tmp_path, ("one.txt",), "1 GB")
+
+
+@pytest.mark.parametrize(("free", "is_full"), [(200_000_000, True), (50_000_000_000, False)])
+def test_a_full_disk_is_named_and_not_the_network(monkeypatch, capsys, free, is_full):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, free))
+
+    assert bootstrap.explain(subprocess.CalledProcessError(1, ["uv", "pip"]), "2.3 GB on disk") == 3
+    said = capsys.readouterr().err
+    assert ("has 200 MB left" in said) is is_full
+    assert ("package index" in said) is not is_full
