@@ -103,6 +103,15 @@ def test_somebody_signs_in_and_is_a_user_with_the_role_of_the_claim(desk: Desk, 
     assert actions == ["user.add", "sign_in.by_oidc", "sign_in.by_oidc"]
 
 
+def test_of_several_roles_the_one_with_most_rights_holds() -> None:
+    of_values = {"a": Role.VIEWER, "b": Role.ANALYST, "c": Role.AUTHOR, "d": Role.ADMIN}
+    found = [
+        oidc.role_of(oidc.Claims("u-1", "ann", "Ann", "", tuple(values)), of_values) for values in ("xab", "cba", "dca")
+    ]
+
+    assert found == [Role.ANALYST, Role.AUTHOR, Role.ADMIN]
+
+
 def test_who_has_no_role_is_not_let_in_and_leaves_no_user(desk: Desk, issuer: str) -> None:
     claimed(issuer, "u-2", preferred_username="eve", groups=["admins"])
 

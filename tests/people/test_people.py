@@ -93,6 +93,25 @@ def test_what_gives_power_over_others_is_an_admins_alone(right):
     assert [role for role in Role if right in RIGHTS[role]] == [Role.ADMIN]
 
 
+@pytest.mark.parametrize(
+    ("right", "roles"),
+    [
+        (Right.APPROVE_RULES, {Role.AUTHOR}),
+        (Right.EDIT_RULES, {Role.AUTHOR}),
+        (Right.MEND_INPUT, set()),
+        (Right.PROMOTE_MODELS, {Role.AUTHOR}),
+        (Right.READ_CASES, {Role.ANALYST, Role.AUTHOR, Role.VIEWER}),
+        (Right.READ_PERSONAL, {Role.ANALYST}),
+        (Right.SEND_NOTICES, set()),
+        (Right.SET_THRESHOLDS, {Role.AUTHOR}),
+        (Right.SUBMIT_EVENTS, {Role.SERVICE}),
+        (Right.WORK_CASES, {Role.ANALYST}),
+    ],
+)
+def test_no_other_role_than_an_admin_and_these_has_what_changes_something_or_shows_people(right, roles):
+    assert {role for role in Role if right in RIGHTS[role]} == {Role.ADMIN, *roles}
+
+
 def test_a_right_that_is_missing_is_refused_by_its_name():
     with pytest.raises(NotAllowedError, match="needs the permission manage:users, which the role viewer does not have"):
         NOBODY.require(Right.MANAGE_USERS)
@@ -102,6 +121,9 @@ def test_a_right_that_is_missing_is_refused_by_its_name():
 
 
 def test_nobody_changes_users_without_the_right(desk, ann):
+    now = signed(desk)
+    (one,) = sessions.open_sessions(desk)
+    key = replace(NOBODY, kind="key", id="key-1", name="ann")  # of a program that is called as a user is
     before = told(desk), users.all_users(desk)
     calls = [
         lambda: users.add(desk, NOBODY, "cy", Role.ADMIN),
@@ -114,12 +136,18 @@ def test_nobody_changes_users_without_the_right(desk, ann):
         lambda: links.for_admin(desk, NOBODY),
         lambda: links.for_password(desk, NOBODY, "ann"),
         lambda: links.for_signing_in(desk, NOBODY, "ann"),
+        lambda: users.set_password(desk, key, "ann", OTHER),
+        lambda: sessions.end_named(desk, NOBODY, one.id),
+        lambda: sessions.end_named(desk, key, one.id),
+        lambda: sessions.end_named(desk, NOBODY, "x"),
     ]
     for call in calls:
         with pytest.raises(NotAllowedError):
             call()
 
     assert (told(desk), users.all_users(desk)) == before
+    assert sessions.end_named(desk, now.who, one.id) == one, "one's own needs no right"
+    assert sessions.signed_in(desk, now.token) is None
 
 
 # ---- users

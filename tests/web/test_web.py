@@ -124,6 +124,49 @@ def test_only_what_is_named_is_open_to_anybody():
         assert (route.right is None) == is_open(route.segments), route.path
 
 
+LOOKS = {"read:cases", "read:decisions", "read:definitions"}
+TAKES = """
+approve:rules POST /rules/{rule}/draft/approve
+edit:lists POST /lists /lists/{list} /lists/{list}/approve /lists/{list}/csv /lists/{list}/out
+edit:rules POST /changes /rules /rules/{rule}/back /rules/{rule}/draft
+edit:rules POST /rules/{rule}/draft/activate /rules/{rule}/draft/drop /rules/{rule}/draft/shadow
+manage:keys GET /settings/keys
+manage:keys POST /settings/keys /settings/keys/{id}
+manage:users GET /settings/users
+manage:users POST /settings/sessions/{id} /settings/users /settings/users/{name}
+mend:input POST /checks/quarantine /sources/confirm
+promote:models POST /models/{id}
+read:audit GET /settings /settings/audit
+read:audit POST /settings/audit
+read:cases POST /queue/views /queue/views/drop
+read:decisions POST /me /me/display
+read:metrics GET /checks /sources
+read:metrics POST /checks
+run:backtests POST /backtests
+run:jobs POST /jobs /jobs/schedules /jobs/{id}/again /jobs/{id}/cancel
+send:notices GET /mails /mails/kept/{name} /mails/kept/{name}/html /mails/letters
+send:notices GET /mails/notices /mails/notices/{name} /mails/notices/{name}/html
+send:notices POST /mails/letters/{id}/retry /mails/notices/{name}/test
+set:thresholds POST /thresholds
+work:cases POST /cases/{id}/approve-silence /cases/{id}/assign /cases/{id}/claim /cases/{id}/decide
+work:cases POST /cases/{id}/end-silence /cases/{id}/escalate /cases/{id}/note /cases/{id}/release
+work:cases POST /cases/{id}/reopen /cases/{id}/silence /cases/{id}/snooze
+work:cases POST /decisions/{event}/{id}/answer /queue/bulk /queue/claim-next /queue/undo
+write:labels POST /labels/file /labels/file/record
+"""
+
+
+def test_each_page_takes_the_right_of_what_it_does():
+    """All but those that show what every role may look at. Of the API, docs/reference/api.md tells the rights."""
+    told = [line.split() for line in TAKES.strip().splitlines()]
+    wanted = {(method, path): right for right, method, *paths in told for path in paths}
+    found = {(one.method, one.path): one.right.value for one in PAGES if one.right is not None}
+
+    assert {asked: right for asked, right in found.items() if asked[0] != "GET" or right not in LOOKS} == wanted
+    of_cases = {path for (method, path), right in found.items() if method == "GET" and right == "read:cases"}
+    assert of_cases == {"/cases/{id}", "/queue", "/queue/peek/{id}", "/queue/stream", "/queue/why/{id}", "/team"}
+
+
 def test_a_session_changes_something_only_with_the_token_of_its_page(bank):
     class Session:
         who = None
