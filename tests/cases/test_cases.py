@@ -18,7 +18,7 @@ from shroff.cases.pending import Also
 from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import DAY_MS
-from shroff.people.access import RIGHTS, Role
+from shroff.people.access import RIGHTS, Right, Role
 from shroff.people.store import AuditFilter, rows_of
 from shroff.testing.rows import NOW_MS
 from tests.support.cased import ANN, BEN, VIEWER, alert, denial, services, user
@@ -146,7 +146,9 @@ def test_releasing_assigning_and_escalating_change_who_has_it(tmp_path):
         assert working.assign(at.desk, ANN, 1, "ben").assignee_name == "ben"
         assert working.escalate(at.desk, BEN, 1, "two cards").state == ESCALATED
         assert working.assign(at.desk, ANN, 1, "").assignee == ""
-        for name in ("vera", "nobody"):
+        with at.people.change() as change:
+            change.put_user(dataclasses.replace(change.user_named("ben"), is_disabled=True))
+        for name in ("vera", "ben", "nobody"):
             with pytest.raises(UsageError, match="no user"):
                 working.assign(at.desk, ANN, 1, name)
 
@@ -205,8 +207,9 @@ def test_an_event_of_no_case_is_answered_like_those_of_cases(tmp_path):
         assert [(row.action, row.after) for row in rows if row.action == "refund.record"] == [
             ("refund.record", '{"refund":"5.00 EUR"}')
         ]
-        with pytest.raises(NotAllowedError):
-            deciding.answer_event(at.desk, VIEWER, "payment", "p-3", "fraud")
+        for who in (VIEWER, dataclasses.replace(ANN, rights=ANN.rights - {Right.WRITE_LABELS})):
+            with pytest.raises(NotAllowedError):
+                deciding.answer_event(at.desk, who, "payment", "p-3", "fraud")
 
 
 def test_what_is_undone_in_time_is_as_it_was_and_writes_no_label(tmp_path):
@@ -736,6 +739,7 @@ def test_notes_and_files_belong_to_a_case(tmp_path):
         ]
         assert found.case.tag == tag
         assert at.acts() == ["case.note", "case.attach"]
+        assert "she rang" not in str([*rows_of(at.people)]), "the record is never erased"
 
 
 @pytest.mark.parametrize(
@@ -876,6 +880,7 @@ def test_who_may_only_look_changes_nothing(tmp_path):
             lambda: deciding.undo(at.desk, VIEWER, 1),
             lambda: reading.listed(at.desk, user(9, "till", Role.SERVICE), CaseFilter()),
             lambda: reading.detail(at.desk, user(9, "till", Role.SERVICE), 1),
+            lambda: working.file_of(at.desk, user(9, "till", Role.SERVICE), 1, 1),
         )
         for call in calls:
             with pytest.raises(NotAllowedError):

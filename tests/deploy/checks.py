@@ -69,6 +69,8 @@ def caddy_2() -> Path:
 BUILT = {"helm": helm_4, "actionlint": actionlint, "caddy-2": caddy_2}
 
 PROFILES = {"core", "stream", "cards", "lake", "watch"}
+# It saves its state at SIGTERM, comes back whatever ended it, and nobody else reads its files.
+UNIT_HAS = ("KillSignal=SIGTERM", "Restart=always", "UMask=0077", "StateDirectory=shroff", "StateDirectoryMode=0750")
 JOURNALD = (Path("/etc/systemd/journald.conf"), Path("/usr/lib/systemd/journald.conf"))
 EXPOSURE_MAX = 16  # of `systemd-analyze security`, in tenths; 100 is a unit without any protection
 # What the systems of compose.yaml listen on, by their own documentation; shroff's port is read from the program.
@@ -85,7 +87,27 @@ PORTS = {
     "kafka-ui": {8080},
     "grafana": {3000},
 }
+SECRET_LENGTH = 48  # of a password of secrets.sh, in hexadecimal
 UNCHECKED = {"summaries"}  # long-running without a health check: it has no port
+# Where the systems of compose.yaml keep their data, by their own documentation.
+KEPT = {
+    **dict.fromkeys(("kafka1", "kafka2", "kafka3"), "/var/lib/kafka/data"),
+    "shroff": "/data",
+    "redis": "/data",
+    "mongo": "/data/db",
+    "mariadb": "/var/lib/mysql",
+    "s3": "/tmp",
+    "prometheus": "/prometheus",
+    "alertmanager": "/alertmanager",
+    "grafana": "/var/lib/grafana",
+}
+# What keeps them closed. Grafana reads a file where two underscores stand before FILE, and has the password admin else.
+CLOSED = {
+    ("grafana", "GF_SECURITY_ADMIN_PASSWORD__FILE"): "/run/secrets/grafana_password",
+    ("grafana", "GF_USERS_ALLOW_SIGN_UP"): "false",
+    ("kafka-ui", "KAFKA_CLUSTERS_0_READONLY"): "true",
+}
+DURABLE = ("appendonly yes", "appendfsync always")  # of Redis
 
 
 def tool(name: str) -> tuple[str, Mapping[str, str]]:
@@ -179,6 +201,10 @@ def image(deploy: Path) -> list[str]:
         found.append(f"{IMAGE}: USER must be a number other than root's: {last.get('USER')}")
     if [rest for word, rest in steps if word == "VOLUME"] != ["/data"]:
         found.append(f"{IMAGE}: it must have the one volume /data")
+    if f"chown -R {last.get('USER')} /data" not in text:
+        found.append(f"{IMAGE}: its user may not write /data")
+    if last.get("STOPSIGNAL") != "SIGTERM":
+        found.append(f"{IMAGE}: shroff saves its state at SIGTERM, and gets {last.get('STOPSIGNAL')}")
     if last.get("EXPOSE") != str(serve_port()):
         found.append(f"{IMAGE}: EXPOSE {last.get('EXPOSE')}, but shroff serves on {serve_port()}")
     if "HEALTHCHECK" not in last:
@@ -267,6 +293,7 @@ def compose(deploy: Path) -> list[str]:
         found += [f"{COMPOSE}: {name}: {fault}" for fault in service_faults(name, one, given, deploy)]
     if {profile for one in services.values() for profile in one.get("profiles", ())} != PROFILES:
         found.append(f"{COMPOSE}: its profiles are not {sorted(PROFILES)}")
+    found += kept(services, deploy)
     ours = [one["command"] for one in services.values() if "SHROFF_IMAGE" in one["image"]]
     return [*found, *commands(COMPOSE, ours), *addresses(deploy, services), *variables(deploy, services)]
 
@@ -324,6 +351,22 @@ def service_faults(name: str, one: dict[str, Any], given: dict[str, Any], deploy
             yield f"it waits for the end of {other}, which starts again"
         elif how.get("required", True) and not set(one["profiles"]) <= set(services[other]["profiles"]):
             yield f"it depends on {other}, which another profile starts"
+
+
+def kept(services: dict[str, Any], deploy: Path) -> Iterator[str]:
+    """Data that a new container would not have, and systems that others could change."""
+    for name, folder in KEPT.items():
+        volumes = [re.sub(r"\$\{\w+:-(.*)\}", r"\1", one) for one in services[name].get("volumes", ())]
+        if not any(one.endswith(f":{folder}") and not one.startswith(".") for one in volumes):
+            yield f"{COMPOSE}: {name}: {folder} is on no volume"
+    for (name, variable), value in CLOSED.items():
+        if (given := services[name]["environment"].get(variable)) != value:
+            yield f"{COMPOSE}: {name}: {variable} must be {value}, and is {given}"
+    if not all(one in str(services["redis"]["command"]) for one in DURABLE):
+        yield f"{COMPOSE}: redis: it must write each change to the disk: {', '.join(DURABLE)}"
+    grace = services["shroff"].get("stop_grace_period")
+    if f"\nTimeoutStopSec={str(grace).removesuffix('s')}\n" not in (deploy / UNIT).read_text(encoding="utf-8"):
+        yield f"{COMPOSE}: shroff: it has {grace} to save its state, and other time in {UNIT}"
 
 
 def listening(name: str, one: dict[str, Any]) -> set[int]:
@@ -395,6 +438,9 @@ def secrets(deploy: Path) -> list[str]:
         ]
         if first != texts:
             found.append("compose/secrets.sh: a second run changes secrets")
+        passwords = [text for name, text in texts.items() if name.endswith("_password")]
+        if len({*passwords}) < len(passwords) or min(map(len, passwords)) < SECRET_LENGTH:
+            found.append("compose/secrets.sh: a secret can be guessed")
         if texts["mongo_login"] != f"shroff:{texts['mongo_password']}@mongo:27017":
             found.append("compose/secrets.sh: mongo_login is not the login of MongoDB")
         if made.stat().st_mode & 0o077:
@@ -422,6 +468,9 @@ def unit(deploy: Path) -> list[str]:
     found += commands(UNIT, [words])
     if f"--port {serve_port()}" not in line:
         found.append(f"{UNIT}: it must serve on {serve_port()}, where the proxy sends requests")
+    if "--host 127.0.0.1" not in line:
+        found.append(f"{UNIT}: it must serve this machine alone: the proxy has TLS")
+    found += [f"{UNIT}: it must have {one}" for one in UNIT_HAS if f"\n{one}\n" not in text]
     for key in ("MemoryMax", "TasksMax", "LimitNOFILE", "TimeoutStopSec"):
         if not re.search(rf"^{key}=\S+$", text, re.MULTILINE):
             found.append(f"{UNIT}: no {key}")
@@ -464,6 +513,8 @@ def proxy(deploy: Path) -> list[str]:
         found.append(f"{file}: bodies up to {size} MiB, but shroff takes {BODY_BYTES_MAX >> 20} MiB")
     if "/metrics" not in text:
         found.append(f"{file}: /metrics can be reached from outside")
+    if "Strict-Transport-Security" not in text:
+        found.append(f"{file}: browsers are not told to come by TLS alone")
     if "roll_size" not in text:
         found.append(f"{file}: its log is not rotated")
     return found

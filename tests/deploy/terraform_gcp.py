@@ -30,6 +30,7 @@ PROJECT_ROLES = {
     "roles/bigquery.jobUser": "a load job belongs to a project, not to a dataset",
     "roles/logging.logWriter": "logs belong to a project; only the Kafka machine writes them itself",
 }
+OLD_DAYS = 7  # for which an old version of an object stays
 SCHEDULES = {  # days (day of the month, month, day of the week) and hours of each, and its command
     "amplitude": ("* * *", (3,), ["sources", "sync"]),
     "mails": ("* * *", (5,), ["jobs", "run", "report"]),
@@ -183,8 +184,12 @@ def protection(deploy: Path) -> list[str]:
     for name, one in main.of("google_storage_bucket").items():
         if one.get("public_access_prevention") != "enforced" or one.get("uniform_bucket_level_access") is not True:
             found.append(f"{MODULE}: {name} could become public")
-        if one.get("versioning") != [{"enabled": True}]:
+        old = [rule["condition"][0].get("days_since_noncurrent_time", 0) for rule in one.get("lifecycle_rule", ())]
+        if one.get("versioning") != [{"enabled": True}] or any(days < OLD_DAYS for days in old):
             found.append(f"{MODULE}: {name} keeps no old versions")
+    payments = main.one("google_pubsub_subscription.payments")
+    if payments.get("enable_message_ordering") is not True or payments.get("expiration_policy") != [{"ttl": ""}]:
+        found.append(f"{MODULE}/data.tf: payments could come in another order, or their subscription end by itself")
     found += terraform.kept_in_state(main, MODULE)
     if (
         "google_storage_bucket_iam_policy" in main.text

@@ -108,6 +108,9 @@ GCP_FAULTS = [
     ),
     (gcp.protection, "could become public", DATA, '"enforced"', '"inherited"'),
     (gcp.protection, "keeps no old versions", DATA, "enabled = true\n", "enabled = false\n"),
+    (gcp.protection, "keeps no old versions", DATA, "noncurrent_time = 30", "noncurrent_time = 0"),
+    (gcp.protection, "in another order", DATA, "ordering    = true", "ordering    = false"),
+    (gcp.protection, "or their subscription end", DATA, 'ttl = "" # never', 'ttl = "86400s"'),
     (
         gcp.protection,
         "google_sql_database_instance.log can be deleted",

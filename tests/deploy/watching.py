@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from docs.made_metrics import collectors_of_page, labels_of, shown_name
-from shroff.web.api import operator_alerts
+from shroff.web.api import operating, operator_alerts
 from tests.deploy.checks import COMPOSE, commands, judged
 from tests.deploy.trials import write_trials
 from tools.watch.__main__ import MADE
@@ -26,6 +26,7 @@ from tools.watch.rules import quoted
 RULES = "prometheus/rules.yaml"
 NAMED = r"\b((?:shroff|process|python)_\w+|(?:fraudulent_)?transactions_total|transaction_amount\w*)(?:\{([^}]*)\})?"
 PARTS = ("Meaning", "Impact", "Check", "Fix", "Verify")
+JOBS = "shroff.*"  # of `up` in ShroffDown
 OF_SCRAPE = {"job", "instance", "le"}
 
 
@@ -68,7 +69,7 @@ def watch(deploy: Path) -> list[str]:
     found += judged(RULES, ["promtool", "check", "rules", str(deploy / RULES)])
     if "rule_files: [/etc/prometheus/rules.yaml]" not in (compose / "prometheus.yaml").read_text(encoding="utf-8"):
         found.append("compose/prometheus.yaml: it does not read the rules")
-    found += posting(deploy)
+    found += [*scraping(deploy), *posting(deploy)]
     rules = rules_of(deploy)
     recorded = {rule["record"] for rule in rules if "record" in rule}
     found += [fault for rule in rules for fault in unknown(RULES, rule["expr"], recorded)]
@@ -84,6 +85,26 @@ def watch(deploy: Path) -> list[str]:
         for path, made in MADE.items()
         if (deploy / path).read_text(encoding="utf-8") != made()
     ]
+
+
+def scraping(deploy: Path) -> Iterator[str]:
+    """Faults of what Prometheus of Compose asks, with which key, and of where its alerts go."""
+    file = "compose/prometheus.yaml"
+    given = yaml.safe_load((deploy / file).read_text(encoding="utf-8"))
+    secrets = yaml.safe_load((deploy / COMPOSE).read_text(encoding="utf-8"))["services"]["prometheus"]["secrets"]
+    for job in given.get("scrape_configs", ()):
+        key = Path(job["authorization"]["credentials_file"]).name
+        if key not in secrets:
+            yield f"{file}: it gets no secret {key}"
+        if not any((one.method, one.path) == ("GET", job["metrics_path"]) for one in operating.ROUTES):
+            yield f"{file}: the program has no GET {job['metrics_path']}"
+        if not re.fullmatch(JOBS, job["job_name"]):
+            yield f"{file}: the alerts know no job {job['job_name']}"
+    targets = [
+        one for to in given["alerting"]["alertmanagers"] for part in to["static_configs"] for one in part["targets"]
+    ]
+    if targets != ["alertmanager:9093"]:
+        yield f"{file}: its alerts go to {targets}"
 
 
 def posting(deploy: Path) -> Iterator[str]:
