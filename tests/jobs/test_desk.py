@@ -195,6 +195,14 @@ def test_who_may_not_do_what_a_kind_does_may_not_queue_it(desks):
     desk.begin(some, "train", {})
     with pytest.raises(NotAllowedError, match="promote:models"):
         desk.begin(some, "train", {"promote": True})
+    (job,) = desk.jobs(9)
+    for call in (
+        lambda: desk.cancel(who(Role.ANALYST), job.id),
+        lambda: desk.run_now(who(Role.ANALYST), "nightly"),
+        lambda: desk.pause(who(Role.ANALYST), "nightly", is_paused=True),
+    ):
+        with pytest.raises(NotAllowedError, match="run:jobs"):
+            call()
 
 
 def test_a_lease_that_ends_lets_the_job_begin_again_and_who_lost_it_cannot_end_it(desks):

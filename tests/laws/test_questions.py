@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from shroff.adapters.log.sqlite import SqliteLog
@@ -91,6 +91,8 @@ def test_a_link_for_another_decision_or_address_or_time_is_forged(store, questio
 
 
 @NONE
+@example(QUESTIONS[0], ENDS_MS - 1)
+@example(QUESTIONS[0], ENDS_MS)
 @given(st.sampled_from(QUESTIONS), st.integers(MADE_MS, 3 * ENDS_MS))
 def test_a_link_is_open_until_it_ends_and_looking_changes_nothing(store, question, now_ms):
     for _ in range(2):

@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
+from shroff.log.active_files import FileDifference
+from shroff.people.access import Right
 from shroff.people.store import rows_of
-from shroff.web.api.rules.changes import keep_applied
+from shroff.web.api.rules.changes import keep_applied, needed
 from shroff.web.http.gate import gate_of
 from tests.support.telling import FILES, Bank, payment
 from tests.support.webs import PASSWORD, Asker, Browser, asker, let_in
@@ -18,6 +20,30 @@ pytestmark = pytest.mark.slow
 
 RULES = FILES["rules/large.yaml"]
 STRICTER = RULES.replace("> 100", "> 10")
+
+
+@pytest.mark.parametrize(
+    ("file", "right"),
+    [
+        ("rules/large.yaml", Right.EDIT_RULES),
+        ("features.yaml", Right.EDIT_RULES),
+        ("policy.yaml", Right.SET_THRESHOLDS),
+        ("lists/cards.csv", Right.EDIT_LISTS),
+        ("tables/countries.csv", Right.EDIT_LISTS),
+        ("models/m-1/model.json", Right.PROMOTE_MODELS),
+        ("notices/customer.yaml", Right.SEND_NOTICES),
+        ("shroff.yaml: http", Right.MANAGE_USERS),
+        ("shroff.yaml: sessions", Right.MANAGE_USERS),
+        ("shroff.yaml: sign_in", Right.MANAGE_USERS),
+        ("shroff.yaml: sources", Right.MANAGE_USERS),
+        ("shroff.yaml: web", Right.MANAGE_USERS),
+        ("shroff.yaml: online", Right.MEND_INPUT),
+        ("shroff.yaml: sinks", Right.MEND_INPUT),
+        ("shroff.yaml: mail", Right.SEND_NOTICES),
+    ],
+)
+def test_a_file_is_applied_by_who_may_change_what_it_says(file, right):
+    assert needed([FileDifference(file, "changed", "now")]) == {right}
 
 
 async def outcome(asks: Asker, id: str) -> str:

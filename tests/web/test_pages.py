@@ -14,8 +14,8 @@ import pytest
 from markupsafe import escape
 
 from shroff.config import TEMPLATE_FOLDER
-from shroff.people import links
-from shroff.people.access import Role
+from shroff.people import keys, links, users
+from shroff.people.access import Right, Role
 from shroff.people.store import AuditFilter
 from shroff.web.http.gate import gate_of
 from shroff.web.http.static import static, static_files
@@ -328,6 +328,36 @@ def test_pages_show_a_decision_and_its_entity(bank, monkeypatch):
         for page in (listed, shown, entity, (await browser.get("/find?q=" + "%3Cscript%3E")).body.decode()):
             assert "<script>" not in page
             assert str(7001 * 7001) not in page
+
+    run(bank, steps)
+
+
+def test_what_is_personal_is_for_who_may_see_it_and_no_key_opens_a_page(bank):
+    """The values of a key's owner on its page, and the bytes of quarantine."""
+    events = (bank / "events.yaml").read_text(encoding="utf-8")
+    events = events.replace("    merchant: text\n", "    merchant: text\n    holder: text? personal\n")
+    (bank / "events.yaml").write_text(events, encoding="utf-8")
+    name = "Ann Personal"
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        for given in ({}, {"payment_id": "p-2", "amount": "1.005"}):
+            sent = msgspec.json.encode({**PAYMENT, "holder": name, **given})
+            await browser.send("POST", "/api/v1/events/payment", sent, csrf)
+        desk, me = asks.service.desk, asks.service.project.opened.who
+        scopes = {Right.MEND_INPUT, Right.READ_DECISIONS}
+        _, mends = await asyncio.to_thread(keys.create, desk, me, "mends", Role.ADMIN, scopes=scopes)
+        _, sees = await asyncio.to_thread(keys.create, desk, me, "sees", Role.ADMIN)
+        raw = [(await asks.ask("GET", "/api/v1/quarantine", key=key)).body for key in (sees, mends)]
+        assert [name.encode() in one for one in raw] == [True, False]
+        found = await asks.ask("GET", "/entities/card/c-1", key=sees)
+        assert (found.status, b"not-a-person" in found.body) == (403, True)
+        assert name in (await browser.get("/entities/card/c-1")).body.decode()
+        await asyncio.to_thread(users.add, desk, me, "vic", Role.VIEWER, password=PASSWORD)
+        await browser.post("/login", {"name": "vic", "password": PASSWORD})
+        seen = (await browser.get("/entities/card/c-1")).body.decode()
+        assert ("1 event, 1,234.50" in seen, name in seen) == (True, False)
 
     run(bank, steps)
 
