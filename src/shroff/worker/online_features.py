@@ -79,7 +79,8 @@ class EntityFeatures(NamedTuple):
 
     `features` are as in `Decision.features`: money and numbers are decimal texts. `values` are the same as Python has
     them: `Decimal`, `datetime` in UTC, `timedelta`. These are of the types that the project declares now: what an
-    earlier version wrote and is not declared any more, or does not fit its type now, is in `features` alone.
+    earlier version wrote and is not declared any more, or does not fit its type now, is in `features` alone, as are
+    durations and times that Python's types cannot hold.
     """
 
     entity: str
@@ -286,6 +287,9 @@ def _features(row: EntityRow, definitions: Definitions) -> EntityFeatures:
         for name in features.keys() & declared.keys():
             try:
                 values[name] = typed(features[name], declared[name].type)
+            except OverflowError:
+                if declared[name].type.kind not in {"duration", "time"}:
+                    raise
             except (ValueError, TypeError, ArithmeticError):
                 if row.definitions == definitions.versions.definitions:
                     raise
@@ -312,7 +316,8 @@ def typed(value: Any, type_: Type) -> Any:
         case "real":
             return float(value)
         case "time":
-            return _EPOCH + timedelta(milliseconds=parse_time(value))
+            is_far = str(value).endswith(" ms")  # before the year 1 or after 9999, which has no date
+            return _EPOCH + timedelta(milliseconds=int(value[:-3]) if is_far else parse_time(value))
         case "duration":
             return timedelta(milliseconds=round(value * 1_000))
         case _:
