@@ -463,9 +463,7 @@ def test_values_are_typed_as_python_has_them(shown, kind, value):
 )
 def test_what_python_has_no_type_for_is_in_the_features_alone(feature, shown):
     given = row("c", 1)._replace(features={f"card.{feature}": shown, "card.n": "3"})
-    definitions = project(
-        "card:\n  n: count(payment)\n  last_wait: max(payment.wait)\n  newest: max(payment.at)\n", ""
-    )
+    definitions = project("card:\n  n: count(payment)\n  last_wait: max(payment.wait)\n  newest: max(payment.at)\n", "")
     store = SimpleNamespace(read=lambda entity, keys: [given])
     (found,) = read_features(store, definitions, "card", ["c"])
 
