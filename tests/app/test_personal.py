@@ -11,6 +11,7 @@ import shroff
 from shroff.cases import working
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError
+from shroff.people.store import AuditFilter, rows_of
 from shroff.replay.compare import verify_online
 from shroff.streams.log import LateEvent
 from tests.support.log_memory import MemoryLog
@@ -179,6 +180,8 @@ def test_erase_finds_what_people_wrote_in_cases_and_takes_it_away_when_asked(pro
             *([""], ["Ann 2 called"])
         ]
         assert [len(look.attached(number)) for number in (1, 2)] == [0, 1]
+        (act,) = rows_of(people.store, AuditFilter(action="case.erase"))
+        assert (act.after, key in act.subject) == ('{"cases":1,"files":1,"notes":1}', False)
     assert run([*folder, "erase", "card", "4111111111111"]) == 0
     assert "1 note and 1 file in 1 case about these events (2): kept; '--notes' removes" in capsys.readouterr().out
 

@@ -127,6 +127,8 @@ def test_another_role_at_the_provider_ends_what_was_open(desk: Desk, issuer: str
     second = visited(desk, provider(issuer), "u-3")
 
     assert second.user.role is Role.ADMIN
+    (told,) = [row for row in rows_of(desk.store) if row.action == "user.claims"]
+    assert ('"role":"analyst"' in told.before, '"role":"admin"' in told.after) == (True, True)
     assert sessions.signed_in(desk, first.token) is None
     assert sessions.signed_in(desk, second.token) is not None
 
@@ -172,6 +174,10 @@ def test_a_visit_is_ended_once_in_its_own_browser_and_in_time(desk: Desk, issuer
     assert (signed.user.name, page) == ("gil", "/queue?x=1")
     with pytest.raises(SignInError):
         oidc.finish(desk, found, HERE, token=mine.token, answer=answer, address="")
+    mixed = oidc.begin(desk, found, HERE)
+    answer = oidc.ProviderAnswer(answered(mixed.url)["state"], "x", "https://other.example")
+    with pytest.raises(SignInError, match="another provider answered"):
+        oidc.finish(desk, found, HERE, token=mixed.token, answer=answer, address="")
 
     late = oidc.begin(desk, found, HERE)
     back = authorized(late.url, "u-6")

@@ -16,6 +16,7 @@ from shroff.app.jobs.kinds import ParamsError, kind_named
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.jobs import job as jobs
 from shroff.people.access import Role
+from shroff.people.store import rows_of
 from tests.support.desks import ADMIN, START, Desks
 from tests.support.webs import who
 
@@ -203,6 +204,20 @@ def test_who_may_not_do_what_a_kind_does_may_not_queue_it(desks):
     ):
         with pytest.raises(NotAllowedError, match="run:jobs"):
             call()
+
+
+def test_what_is_begun_cancelled_and_paused_is_in_the_audit(desks):
+    desks.schedule("nightly: { kind: marts, cron: '0 2 * * *' }\n")
+    desk = desks.open()
+    desk.cancel(ADMIN, desk.begin(ADMIN, "marts", {}).id)
+    desk.run_now(ADMIN, "nightly")
+    for is_paused in (True, False):
+        desk.pause(ADMIN, "nightly", is_paused=is_paused)
+    with app.open(desks.folder).people.open() as people:
+        told = [(row.who, row.action, row.subject) for row in rows_of(people.store)]
+
+    acts = ["job.begin marts", "job.cancel marts", "schedule.run nightly", "schedule.pause nightly"]
+    assert told == [(ADMIN.id, *one.split()) for one in (*acts, "schedule.resume nightly")]
 
 
 def test_a_lease_that_ends_lets_the_job_begin_again_and_who_lost_it_cannot_end_it(desks):

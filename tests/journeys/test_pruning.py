@@ -17,6 +17,7 @@ from shroff.adapters.log.frames import DecisionFrame, pack, unpack
 from shroff.adapters.log.sqlite import PRUNE_STEPS, SqliteLog
 from shroff.app import project as app
 from shroff.errors import PrunedError, StateError, UsageError
+from shroff.people.store import AuditFilter, rows_of
 from shroff.streams.log import DecisionRow
 from shroff.worker.serving import beside as working_beside
 from tests.support import forks
@@ -89,6 +90,9 @@ def test_what_is_old_moves_and_nobody_who_asks_can_tell(bank):
     found = project.verify()
     assert (found.events, found.first_mismatch) == (COUNT, None)
     assert project.retention.prune().places == 0
+    with project.people.open() as people:
+        (act,) = rows_of(people.store, AuditFilter(action="log.prune"))
+    assert (act.before, act.after) == ('{"from":1}', f'{{"upto":{done.upto}}}')
     (kept,) = [one for one in project.health.doctor() if one.subject == "kept"]
     assert f"records up to sequence number {done.upto:,} are in the lake" in kept.words
     assert [one.state for one in project.health.doctor() if one.subject == "lake"] == ["ok"]

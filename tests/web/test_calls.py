@@ -15,6 +15,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.notices.mailer import DoubtError, Unmailed
 from shroff.people.access import RIGHTS, Right, Role
+from shroff.people.store import AuditFilter, rows_of
 from shroff.streams.sink import AwayError
 from shroff.web.http.openapi import openapi
 from shroff.web.table import table
@@ -282,6 +283,8 @@ def test_a_mail_goes_to_named_recipients_alone_and_once_for_each_key(tmp_path):
 
         assert len(found) == 3
         assert {one["to"] for one in found} == {"analysts@bank.example"}
+        acts = {row.after for row in rows_of(asks.service.desk.store, AuditFilter(action="mail.send"))}
+        assert acts == {'{"recipients":1}'}
 
     run(project(tmp_path, "savings"), steps)
 

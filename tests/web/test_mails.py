@@ -9,6 +9,7 @@ import pytest
 
 from shroff.errors import TransientError
 from shroff.notices.mailer import Unmailed
+from shroff.people.store import AuditFilter, rows_of
 from shroff.web.http.gate import gate_of
 from shroff.web.pages import mails
 from tests.support.telling import Bank, notice, payment
@@ -117,6 +118,8 @@ def test_a_refused_letter_is_shown_with_its_reason_and_sent_again_by_a_button(tm
         assert (await browser.post(again, {"csrf": await browser.csrf()})).status == 303
         after = says(await browser.get("/mails/letters?state=refused"))
         assert ("550 no such mailbox" in after, "attention" in after) == (False, False)
+        (act,) = rows_of(asks.service.desk.store, AuditFilter(action="notice.retry"))
+        assert act.subject == f"letter {letter.id}"
 
     run(bank, steps)
 
@@ -168,6 +171,8 @@ def test_a_notice_is_looked_at_and_sent_as_a_test(tmp_path):
         wrong = await browser.post("/mails/notices/customer/test", {**form, "to": "nobody"})
         assert "is not a mail address" in says(wrong)
         assert len(list(bank.project.opened.places.mail.glob("*.eml"))) == 1
+        acts = [*rows_of(asks.service.desk.store, AuditFilter(action="notice.test"))]
+        assert {(act.subject, act.after) for act in acts} == {("notice customer", '{"event":"payment/p-1"}')}
 
     run(bank, steps)
 

@@ -187,6 +187,7 @@ def test_a_change_runs_as_a_trial_beside_the_rule_that_is_in_force(bank):
         assert "dear_one_try3" in file.read_text(encoding="utf-8")
         dropped = await asks.ask("DELETE", DRAFT, headers={"if-match": f'"{which["etag"]}"'})
         assert dropped.status == 200
+        assert acts(asks)[-1] == ("admin", "draft.drop")
         assert "_try" not in file.read_text(encoding="utf-8")
 
     run(bank, steps)
@@ -316,6 +317,7 @@ def test_where_a_second_person_approves_nobody_puts_their_own_in_force(bank):
         assert (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["asked"] == []
         done = [one for one in acts(asks) if one[1] in {"change.ask", "rule.off"}]
         assert sorted(done) == [("ann", "rule.off"), ("ben", "change.ask"), ("ben", "change.ask")]
+        assert [one for one in acts(asks) if one[1] == "draft.approve"] == [("ann", "draft.approve")] * 2
 
     run(bank, steps)
 

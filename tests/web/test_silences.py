@@ -96,6 +96,8 @@ def test_what_was_asked_for_is_taken_back_and_no_list_goes_past_a_second_person(
         assert (await post(browser, "/api/v1/cases/1/end-silence", {"rule": "any_payment"})).status == 400
         done = [row["what"] for row in (await browser.get("/api/v1/cases/1")).json()["history"]]
         assert done == ["silence_asked", "silence_dropped"]
+        acts = [row.action for row in rows_of(asks.service.desk.store) if row.action.startswith("rule.")]
+        assert acts == ["rule.silence_ask", "rule.silence_drop"]
 
         silenced = partial(asks.service.project.silences.write, "any_payment", "c-9", until, note="", by="ann")
         await asyncio.to_thread(silenced, before=lambda _: None)
