@@ -70,7 +70,15 @@ BUILT = {"helm": helm_4, "actionlint": actionlint, "caddy-2": caddy_2}
 
 PROFILES = {"core", "stream", "cards", "lake", "watch"}
 # It saves its state at SIGTERM, comes back whatever ended it, and nobody else reads its files.
-UNIT_HAS = ("KillSignal=SIGTERM", "Restart=always", "UMask=0077", "StateDirectory=shroff", "StateDirectoryMode=0750")
+UNIT_HAS = (
+    "KillSignal=SIGTERM",
+    "Restart=always",
+    "UMask=0077",
+    "StateDirectory=shroff",
+    "StateDirectoryMode=0750",
+    "WorkingDirectory=/var/lib/shroff/project",
+    "ExecStartPre=/usr/bin/cp -RuT /opt/shroff/kernels /var/lib/shroff/kernels",
+)
 JOURNALD = (Path("/etc/systemd/journald.conf"), Path("/usr/lib/systemd/journald.conf"))
 EXPOSURE_MAX = 16  # of `systemd-analyze security`, in tenths; 100 is a unit without any protection
 # What the systems of compose.yaml listen on, by their own documentation; shroff's port is read from the program.
@@ -106,8 +114,14 @@ CLOSED = {
     ("grafana", "GF_SECURITY_ADMIN_PASSWORD__FILE"): "/run/secrets/grafana_password",
     ("grafana", "GF_USERS_ALLOW_SIGN_UP"): "false",
     ("kafka-ui", "KAFKA_CLUSTERS_0_READONLY"): "true",
+    ("kafka1", "KAFKA_AUTO_CREATE_TOPICS_ENABLE"): "false",
+    ("mongo", "MONGO_INITDB_ROOT_USERNAME"): "shroff",
+    ("mongo", "MONGO_INITDB_ROOT_PASSWORD_FILE"): "/run/secrets/mongo_password",
 }
-DURABLE = ("appendonly yes", "appendfsync always")  # of Redis
+SAID = {  # what a command must say, and why
+    "redis": {"requirepass": "it must ask for the password", "appendonly yes": "it must keep each change"},
+    "topics": {"--replication-factor 3": "each topic must be on all brokers"},
+}
 
 
 def tool(name: str) -> tuple[str, Mapping[str, str]]:
@@ -216,6 +230,7 @@ def image(deploy: Path) -> list[str]:
             ]
         if word in {"ARG", "ENV"} and re.search(r"(?i)password|secret|token|api_?key", rest):
             found.append(f"{IMAGE}: {word} {rest}: a secret does not belong into an image")
+    found += entering(deploy)
     for line in re.findall(r"/build\.sh (\w+)", text):
         if f"\n{line}() {{" not in (deploy / "image/build.sh").read_text(encoding="utf-8"):
             found.append(f"{IMAGE}: build.sh has no step {line}")
@@ -228,6 +243,16 @@ def image(deploy: Path) -> list[str]:
         f"{PROJECT_IMAGE}.dockerignore: {one} would get into the image" for one in LEFT_OUT if one not in left_out
     ]
     return found + clients(deploy, text.rpartition("FROM ")[2]) + health(deploy)
+
+
+def entering(deploy: Path) -> Iterator[str]:
+    """What could get into the image: packages that are not locked, and secrets of Compose."""
+    for line in (deploy / "image/build.sh").read_text(encoding="utf-8").splitlines():
+        if " pip install " in line and "--require-hashes -r " not in line and "--no-deps --no-index " not in line:
+            yield f"image/build.sh: its packages are not locked by hash: {line.strip()}"
+    for line in (deploy / f"{IMAGE}.dockerignore").read_text(encoding="utf-8").splitlines():
+        if line.startswith("!") and "deploy/compose/secrets".startswith(line[1:].rstrip("/*")):
+            yield f"{IMAGE}.dockerignore: {line} brings secrets into the build"
 
 
 def clients(deploy: Path, stage: str) -> list[str]:
@@ -362,8 +387,9 @@ def kept(services: dict[str, Any], deploy: Path) -> Iterator[str]:
     for (name, variable), value in CLOSED.items():
         if (given := services[name]["environment"].get(variable)) != value:
             yield f"{COMPOSE}: {name}: {variable} must be {value}, and is {given}"
-    if not all(one in str(services["redis"]["command"]) for one in DURABLE):
-        yield f"{COMPOSE}: redis: it must write each change to the disk: {', '.join(DURABLE)}"
+    for name, words in SAID.items():
+        said = str(services[name]["command"])
+        yield from (f"{COMPOSE}: {name}: {why}" for word, why in words.items() if word not in said)
     grace = services["shroff"].get("stop_grace_period")
     if f"\nTimeoutStopSec={str(grace).removesuffix('s')}\n" not in (deploy / UNIT).read_text(encoding="utf-8"):
         yield f"{COMPOSE}: shroff: it has {grace} to save its state, and other time in {UNIT}"
@@ -495,6 +521,8 @@ def journal(deploy: Path, unit_text: str) -> list[str]:
     given = dict(re.findall(r"^(\w+)=(.*)$", (deploy / file).read_text(encoding="utf-8"), re.MULTILINE))
     found = [f"{file}: journald does not know {key}" for key in given if key not in known]
     found += [f"{file}: no {key}: the log grows" for key in ("SystemMaxUse", "MaxRetentionSec") if key not in given]
+    if given.get("Storage") != "persistent":
+        found.append(f"{file}: a restart of the machine ends the log")
     spans = [value for key, value in given.items() if key.endswith("Sec")]
     return found + judged(file, ["systemd-analyze", "timespan", *spans])
 

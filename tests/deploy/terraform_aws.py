@@ -35,6 +35,7 @@ ARNS = {  # of what others refer to, by type; {} is the key or the name of the r
 }
 OF_A_KEY = {"key"}  # policies that belong to what they protect
 PARTS = {"service", "workers", "train", "files", "trigger", "flow-log", "trail"}
+LOW = {"HealthyHostCount", "FreeStorageSpace"}  # metrics of which less is worse, and nothing the worst
 ENCRYPTED = {  # what keeps data: the argument by which it is encrypted, and its value
     "aws_db_instance": ("storage_encrypted", True),
     "aws_efs_file_system": ("encrypted", True),
@@ -264,6 +265,10 @@ def hook(deploy: Path) -> list[str]:
     one = main.one("aws_sns_topic_subscription.hook")
     if one["protocol"] != "https" or "raw_message_delivery" in one:
         found.append(f"{MODULE}/watch.tf: messages must be signed, and sent by https")
+    if "aws_sqs_queue.undelivered.arn" not in str(one.get("redrive_policy")):
+        found.append(f"{MODULE}/watch.tf: payments that the service did not take are lost")
+    if main.one("aws_sns_topic.topic").get("signature_version") != 2:
+        found.append(f"{MODULE}/watch.tf: SNS must sign with SHA-256")
     public = [f"10.30.{number}.0/24" for number in range(2)]
     if (
         read["web"]["proxies"] != ["10.30.0.0/23"]
@@ -370,6 +375,11 @@ def alarms(deploy: Path) -> list[str]:
             "LessThanThreshold",
         }:
             found.append(f"{place}: {name}: {alarm['of']} {alarm['when']}")
+        is_low = alarm["of"][1] in LOW
+        if (alarm["when"][0] == "LessThanThreshold", alarm["missing"] == "breaching") != (is_low, is_low):
+            found.append(
+                f"{place}: {name}: {alarm['of'][1]} alarms where it is {'low or missing' if is_low else 'high'}"
+            )
         if alarm["missing"] not in {"breaching", "notBreaching"}:
             found.append(f"{place}: {name}: without data it would say nothing")
     if "keys(local.alarms)" not in main.one("aws_cloudwatch_dashboard.board")["dashboard_body"]:

@@ -250,6 +250,11 @@ def alerts(deploy: Path) -> list[str]:
             found.append(f"{MODULE}/watch.tf: {name}: a filter needs metric.type and resource.type")
         if one["compare"] not in {"COMPARISON_GT", "COMPARISON_LT"} or not re.fullmatch(r"\d+s", one["duration"]):
             found.append(f"{MODULE}/watch.tf: {name}: comparison or duration")
+        if (one["aligner"] == "ALIGN_FRACTION_TRUE") != (one["compare"] == "COMPARISON_LT"):
+            found.append(f"{MODULE}/watch.tf: {name}: only a share of good answers is bad where it is low")
+    (asked,) = main.one("google_monitoring_uptime_check_config.ready")["http_check"]
+    if (asked.get("use_ssl"), asked.get("validate_ssl")) != (True, True):
+        found.append(f"{MODULE}/watch.tf: the uptime check takes any certificate")
     return found
 
 

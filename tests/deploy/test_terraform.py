@@ -130,6 +130,8 @@ GCP_FAULTS = [
         "google_service_account.part[each.key].email",
         'google_service_account.part["service"].email',
     ),
+    (gcp.alerts, "only a share of good answers", WATCH, '"COMPARISON_LT"', '"COMPARISON_GT"'),
+    (gcp.alerts, "takes any certificate", WATCH, "validate_ssl = true", "validate_ssl = false"),
     (
         gcp.alerts,
         "nobody is notified of alerts",
@@ -253,6 +255,9 @@ AWS_FAULTS = [
         '  protocol               = "https"',
         '  protocol               = "http"',
     ),
+    (aws.hook, "did not take are lost", AWS_WATCH, "  redrive_policy ", "  # redrive_policy "),
+    (aws.hook, "must sign with SHA-256", AWS_WATCH, "signature_version = 2", "signature_version = 1"),
+    (aws.alarms, "HealthyHostCount alarms where", AWS_WATCH, '"LessThanThreshold", 1]', '"GreaterThanThreshold", 1]'),
     (aws.hook, "the load balancer's subnets", "aws/shroff.yaml", "10.30.0.0/23", "10.0.0.0/8"),
     (aws.tables, "flags.json: it differs", "aws/tables/payments/flags.json", "bigint", "string"),
     # closed, encrypted, watched

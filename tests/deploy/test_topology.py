@@ -29,7 +29,8 @@ def test_the_brokers_are_as_many_and_as_careful_as_those_of_the_tests():
         cluster.close()
 
     assert len(brokers) == cluster.n_brokers
-    for key in ("default.replication.factor", "min.insync.replicas", "transaction.state.log.min.isr"):
+    of_offsets = "offsets.topic.replication.factor"
+    for key in ("default.replication.factor", "min.insync.replicas", "transaction.state.log.min.isr", of_offsets):
         name = f"KAFKA_{key.upper().replace('.', '_')}"
         assert {str(one["environment"][name]) for one in brokers} == {wanted[key]}, key
 

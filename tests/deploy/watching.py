@@ -100,6 +100,11 @@ def scraping(deploy: Path) -> Iterator[str]:
             yield f"{file}: the program has no GET {job['metrics_path']}"
         if not re.fullmatch(JOBS, job["job_name"]):
             yield f"{file}: the alerts know no job {job['job_name']}"
+    command = str(yaml.safe_load((deploy / COMPOSE).read_text(encoding="utf-8"))["services"]["prometheus"]["command"])
+    kept = re.findall(r"retention\.time=(\d+)d", command)
+    looked = max(int(days) for days in re.findall(r"\[(\d+)d\]", (deploy / RULES).read_text(encoding="utf-8")))
+    if not kept or int(kept[0]) <= looked + 1:  # of a day before
+        yield f"{COMPOSE}: prometheus keeps {kept} days, and rules look {looked} days back"
     targets = [
         one for to in given["alerting"]["alertmanagers"] for part in to["static_configs"] for one in part["targets"]
     ]
