@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shlex
@@ -31,6 +32,7 @@ from shroff.web.metrics_port import listening
 from tests.deploy import checks, watchers, watching
 from tests.support.forks import SHROFF
 from tests.support.served import ME, served
+from tools.watch.rules import all_alerts
 
 # What a runbook's command says where a project has no such thing: it was understood and looked.
 NOTHING = re.compile(r"there is no |no active model|does not say where its backups are")
@@ -202,6 +204,20 @@ def test_each_panel_of_cards_finds_something_in_a_real_mariadb(tmp_path, mariadb
             found[panel["title"]] = len(cursor.fetchall())
 
     assert min(found.values()) > 0, found
+
+
+def test_a_trial_begins_at_the_limit_of_its_alert_or_just_below_it():
+    """Of those that compare one series with a number: a limit that is moved is met by no trial of before."""
+    moved, compared = [], 0
+    for alert in all_alerts():
+        if limit := re.fullmatch(r"(\w+) > ([\d.]+(?: \* \d+)*)", alert.expr):
+            number = math.prod(map(float, limit[2].split(" * ")))
+            ((below, _),) = alert.trial.series.values()
+            moved += [f"{alert.name}: {below} is not at {number}"] * (not 0.8 * number <= below <= number)
+            compared += 1
+
+    assert moved == []
+    assert compared > 10
 
 
 def test_a_metric_that_is_renamed_is_missed_by_alerts_and_dashboards(monkeypatch):

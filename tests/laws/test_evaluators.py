@@ -95,6 +95,20 @@ def test_a_value_does_not_depend_on_the_rows_beside_it(text, seed, count):
     assert list(map(exactly, all_at_once(node, rows)[:count])) == list(map(exactly, all_at_once(node, rows[:count])))
 
 
+def test_what_is_missing_lies_between_false_and_true():
+    rank = {False: 0, None: 1, True: 2}.__getitem__
+    pairs = [(ok, sure) for ok in (False, None, True) for sure in (False, None, True)]
+    rows = [{"this.ok": ok, "this.sure": sure, "this.at": 0} for ok, sure in pairs]
+    meant = {
+        "this.ok and this.sure": [min(pair, key=rank) for pair in pairs],
+        "this.ok or this.sure": [max(pair, key=rank) for pair in pairs],
+        "not this.ok": [None if ok is None else not ok for ok, _ in pairs],
+    }
+
+    for text, wanted in meant.items():
+        assert one_by_one(typed(text), rows) == all_at_once(typed(text), rows) == wanted, text
+
+
 @given(st.lists(st.integers(-(2**127), 2**127 - 1) | st.integers(-(2**63), 2**63), min_size=1), st.integers(0, 12))
 def test_an_exact_value_becomes_the_nearest_float(units, places):
     node = nodes.Convert(REAL, nodes.ThisField(number(places), "x"))

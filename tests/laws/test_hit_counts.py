@@ -122,6 +122,7 @@ def test_hits_counted_back_are_those_counted_from_the_start(history, block, look
 
         assert found(back) == naive(log, back.from_seq)
         assert found(once) == naive(log, once.from_seq)
+        assert once.from_seq == max(0, log.last_seq() - look_back)
         if once.from_seq == 0:
             assert shown(once) == shown(along)
             assert once.now_ms == along.now_ms
