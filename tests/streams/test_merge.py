@@ -76,6 +76,18 @@ def test_labels_go_before_events_of_the_same_time():
     assert taken(made) == [("z/3", [7]), ("a", [7])]
 
 
+def test_a_part_that_was_passed_by_is_waited_for_again_once_it_has_lines():
+    made = Merge(lambda _: moment)
+    for part in "ab":
+        made.open(part, None)
+    made.add("a", [line(at) for at in range(30)])
+    made.pass_by("b")
+    assert taken(made, 3) == [("a", [0, 1, 2])]
+    made.add("b", [line(9)])
+
+    assert (taken(made), made.waits_for) == ([], ["b"])
+
+
 def test_nothing_goes_while_a_part_may_have_something_earlier_outside():
     made = merge(a=[100, 101])
     made.open("b", None)
