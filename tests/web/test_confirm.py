@@ -200,6 +200,7 @@ def test_the_page_needs_nobody_signed_in_and_gives_no_cookie_and_no_rights(tmp_p
         found = await browser.get(path)
         assert "set-cookie" not in found.headers
         policy = found.headers["content-security-policy"]
+        assert {"default-src 'none'", "form-action 'self'", "frame-ancestors 'none'"} <= {*policy.split("; ")}
         assert "script" not in policy
         assert "unsafe" not in policy
         assert found.headers["cache-control"] == "no-store"

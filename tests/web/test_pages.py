@@ -496,13 +496,18 @@ def test_a_page_may_run_and_load_only_what_is_of_this_service(bank):
         for path in ("/login", "/decisions", "/me"):
             found = await browser.get(path)
             policy = found.headers["content-security-policy"]
-            assert "default-src 'none'" in policy
+            rests = {"default-src 'none'", "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'"}
+            assert rests <= {*policy.split("; ")}
             assert "unsafe" not in policy
+            assert found.headers["x-content-type-options"] == "nosniff"
+            assert found.headers["cross-origin-opener-policy"] == "same-origin"
             assert found.headers["cache-control"] == "no-store"
             assert found.headers["referrer-policy"] == "same-origin"
             body = found.body.decode()
             assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", body)
             assert not re.search(r"""(src|href|action)="?(https?:)?//""", body)
+        found = await browser.get("/api/v1/cases")
+        assert found.headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
 
     run(bank, steps)
 
