@@ -7,6 +7,7 @@ import pytest
 from shroff.features.naive import Naive
 from shroff.log.ruletests import run_rule_tests
 from shroff.project.definitions import load_definitions
+from shroff.project.read_once import ReadOnce
 from tests.support.projects import FILES, definitions
 
 HASHED = {
@@ -88,6 +89,18 @@ def test_whom_a_rule_may_tell_is_named_once_though_a_notice_has_that_name():
     assert "Notify analysts, customer, or add notices/bob.yaml." in [
         one.hint for one in load_definitions(files).problems
     ]
+
+
+def test_another_notice_makes_no_rule_new_and_one_that_a_rule_needs_is_missed():
+    """Both with what was read before, as in a service that reads the project's files and those in force by turns."""
+    rule = FILES["rules/large.yaml"].replace("notify: analysts", "notify: big")
+    files, read = {**FILES, "rules/large.yaml": rule, "notices/big.yaml": "text: Hello\n"}, ReadOnce()
+    first = load_definitions(files, read=read).or_raise()
+    more = load_definitions({**files, "notices/other.yaml": "text: Good day\n"}, read=read).or_raise()
+    without = load_definitions({**FILES, "rules/large.yaml": rule}, read=read)
+
+    assert [one is other for one, other in zip(first.rules, more.rules, strict=True)] == [True]
+    assert [problem.message for problem in without.problems] == ["'big' is nobody to tell and no notice."]
 
 
 def test_what_a_notice_says_is_no_part_of_what_is_in_force():

@@ -295,7 +295,7 @@ def _declared(
     notices = _notices(files)
     tables = {name: files[name] for name in sorted(files) if _is(name, "tables")}
     top, types_tree, features_tree = (trees.get(f"{name}.yaml") for name in ("shroff", "events", "features"))
-    given = top, types_tree, features_tree, list_names, tuple(tables.items()), tuple(notices)
+    given = top, types_tree, features_tree, list_names, tuple(tables.items())
     typed = read.of_same("typed", given, partial(RuleContext.read, top, types_tree, features_tree, list_names, tables))
     settings, events, names, features, types = typed.settings, typed.events, typed.names, typed.features, typed.types
     problems += typed.problems

@@ -94,7 +94,7 @@ class LoadedFile(msgspec.Struct, frozen=True):
 
 
 class RuleLoader:
-    """Reads rule files; ids are unique in all of them. What `kept` has of the same types is not read again."""
+    """Reads rule files; ids are unique in all of them. Files of `kept`, read by the same types, are not read again."""
 
     def __init__(
         self,
@@ -116,7 +116,8 @@ class RuleLoader:
     def load(self, node: yamltext.Node | None) -> tuple[Rule, ...]:
         """The rules of one file."""
         known = self._kept.get(node.file) if node is not None else None
-        if known is not None and known.node is node and not known.ids.keys() & self._seen.keys():
+        is_same = known is not None and known.node is node and not known.ids.keys() & self._seen.keys()
+        if known and is_same and all(rule.notify in self._told for rule in known.rules if rule.notify):
             self._seen.update(known.ids)
             self._warnings += known.warnings
             return known.rules
