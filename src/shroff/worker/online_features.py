@@ -287,11 +287,9 @@ def _features(row: EntityRow, definitions: Definitions) -> EntityFeatures:
         for name in features.keys() & declared.keys():
             try:
                 values[name] = typed(features[name], declared[name].type)
-            except OverflowError:
-                if declared[name].type.kind not in {"duration", "time"}:
-                    raise
-            except (ValueError, TypeError, ArithmeticError):
-                if row.definitions == definitions.versions.definitions:
+            except (ValueError, TypeError, ArithmeticError) as error:
+                is_beyond = isinstance(error, OverflowError) and declared[name].type.kind in {"duration", "time"}
+                if row.definitions == definitions.versions.definitions and not is_beyond:
                     raise
     except (ValueError, TypeError, ArithmeticError) as error:
         raise StateError(
