@@ -154,7 +154,7 @@ def place(request) -> Iterator[Place]:
     made.drop()
 
 
-def opened_within(place: Place, within_s: float = 8) -> ServerLog:
+def opened_within(place: Place, within_s: float = 60) -> ServerLog:
     deadline = time.monotonic() + within_s
     while True:
         try:

@@ -95,7 +95,7 @@ def read_topic(brokers: str, *topics: str) -> list[Any]:
         parts = [
             TopicPartition(topic, part, 0)
             for topic in topics
-            for part in consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            for part in consumer.list_topics(topic, timeout=60).topics[topic].partitions
         ]
         consumer.assign(parts)
         found, ended = [], 0

@@ -259,7 +259,7 @@ def test_alertmanager_hides_what_another_alert_explains_in_the_same_process(tmp_
         hidden.add(frozenset((target | place).items()))
     with watchers.alertmanager(tmp_path, settings) as address:
         watchers.posted(address, "/api/v2/alerts", [{"labels": one} for one in alerts])
-        found, until = set(), time.monotonic() + 30
+        found, until = set(), time.monotonic() + 60
         while not found >= hidden and time.monotonic() < until:  # it hides them in its own time
             shown = watchers.asked(address, "/api/v2/alerts")
             found = {frozenset(one["labels"].items()) for one in shown if one["status"]["inhibitedBy"]}

@@ -266,7 +266,7 @@ def test_decide_answers_what_has_arrived_and_waits_for_nothing(bank, start):
     program.stdin.close()
 
     assert answered == ["p-0", "p-1", "p-2"]
-    assert program.wait(timeout=30) == 0
+    assert program.wait(timeout=60) == 0
 
 
 def test_a_second_writer_is_refused_at_once_and_readers_are_not(bank, asked, printed, start):
@@ -284,7 +284,7 @@ def test_a_second_writer_is_refused_at_once_and_readers_are_not(bank, asked, pri
     assert len(printed("export", "decisions")[1].splitlines()) == 1
 
     program.stdin.close()
-    assert program.wait(timeout=30) == 0
+    assert program.wait(timeout=60) == 0
 
 
 def test_ctrl_c_ends_after_what_was_answered(bank, printed, start):
@@ -293,7 +293,7 @@ def test_ctrl_c_ends_after_what_was_answered(bank, printed, start):
     program.stdin.flush()
     program.stdout.readline()
     program.send_signal(signal.SIGINT)
-    program.wait(timeout=30)  # its input stays open: Ctrl-C is not the end of it, whichever of the two came first
+    program.wait(timeout=60)  # its input stays open: Ctrl-C is not the end of it, whichever of the two came first
     out, words = program.stdout.read(), program.stderr.read()
 
     assert (program.returncode, out) == (130, "")
@@ -309,7 +309,7 @@ def test_ctrl_c_in_an_ingest_loses_nothing_that_it_said(bank, asked, printed, st
     while printed("export", "decisions")[1] == "" and time.monotonic() < deadline:
         time.sleep(0.05)
     program.send_signal(signal.SIGINT)
-    _, words = program.communicate(timeout=30)
+    _, words = program.communicate(timeout=60)
     there = len(printed("export", "decisions")[1].splitlines())
 
     assert program.returncode == 130
@@ -327,7 +327,7 @@ def test_nobody_reading_on_is_no_error(bank, start):
     program.stdout.readline()
     program.stdout.close()
 
-    assert program.wait(timeout=30) == 141
+    assert program.wait(timeout=60) == 141
     assert program.stderr.read() == ""
 
 

@@ -150,7 +150,7 @@ def test_a_rate_is_held_and_ctrl_c_says_how_to_go_on(bank, asked):
     process = subprocess.Popen([*PROGRAM, *PRODUCE, "--rate", "200"], stderr=subprocess.PIPE, text=True)
     wait_until(lambda: arrived(bank) > 300)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     seconds = time.monotonic() - began_s
 
     assert process.returncode == 130

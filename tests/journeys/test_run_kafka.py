@@ -125,7 +125,7 @@ def dead_letters(kafka, name, count):
     consumer = Consumer({"bootstrap.servers": kafka.address, "group.id": name, "auto.offset.reset": "earliest"})
     with closing(consumer):
         consumer.assign([TopicPartition(name, 0, 0)])
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while len(found) < count and time.monotonic() < end:
             message = consumer.poll(0.5)
             if message is not None and message.error() is None:

@@ -80,7 +80,7 @@ def leader_frozen(world: StreamWorld, within_s: float = ENDS_WITHIN_S) -> None:
     zombie = world.workers[frozen]
     assert zombie is not None
     assert zombie.wait(within_s) == OVERTAKEN, "a worker that lost the lead went on"
-    world.hears("taken over")
+    world.hears("taken over", within_s)
 
 
 def leaders_by_turns(world: StreamWorld) -> None:

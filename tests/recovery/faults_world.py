@@ -29,7 +29,7 @@ from .faults_process import Process, Stable, started_as_users_do
 from .harness import make_project
 
 SETTLED_WITHIN_S: Final = 60.0
-HEARD_WITHIN_S: Final = 5.0
+HEARD_WITHIN_S: Final = 60.0
 ENDING: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 EVENTS: Final = 20_000  # that a world could have; it stops long before
 COMPUTED_AGAIN_EVERY: Final = 5  # faults, by all engines; after each other one by the engine that decided
@@ -165,9 +165,9 @@ class World(ABC):
             self.signal(signal.SIGKILL)
         self.begin()
 
-    def hears(self, words: str) -> None:
+    def hears(self, words: str, within_s: float = HEARD_WITHIN_S) -> None:
         """Wait until a process of this world has said so to people since the last look."""
-        until = time.monotonic() + HEARD_WITHIN_S
+        until = time.monotonic() + within_s
         while words not in self.last_words():
             assert time.monotonic() < until, f"nobody said {words!r}, but:\n{self.last_words()}"
             time.sleep(0.01)

@@ -152,4 +152,4 @@ def test_a_worker_that_forgets_who_leads_is_seen(undisturbed: Undisturbed, tmp_p
         world.begin_settled()
         # it goes on as if it led, or fails at what the other one did: it never ends with the words it should
         with pytest.raises((TimeoutError, AssertionError), match=r"run --standby did not end|nobody said 'taken over'"):
-            leader_frozen(world, within_s=10)
+            leader_frozen(world, within_s=5)

@@ -249,7 +249,7 @@ def test_a_process_that_waits_for_input_takes_labels_and_lists(bank: Path):
         assert msgspec.json.decode(added.stdout)["in_force"] is True
         assert outcome("new-2") == "decline"
         program.stdin.close()
-        assert program.wait(timeout=30) == 0
+        assert program.wait(timeout=60) == 0
 
     assert labels_of(bank) == {"new-1": 1}
     assert app.open(bank).verify().mismatches == 0

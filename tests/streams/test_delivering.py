@@ -530,7 +530,7 @@ def bank():
 
 
 def wait_for(condition) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "it does not come"
         time.sleep(0.005)

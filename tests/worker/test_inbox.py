@@ -74,7 +74,7 @@ class Desk:
         return self.ask(LABELS, labels_request([one], 2))
 
     def serve_until(self, number: int) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while self.log.reply_to(number) is None:
             assert time.monotonic() < deadline, "the request is not carried out"
             self.inbox.serve()

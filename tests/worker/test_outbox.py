@@ -190,7 +190,7 @@ def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
 def test_a_writer_that_delivers_on_its_way_has_delivered_all_at_its_end(project):
     project.decide(events(1, 2), as_type="payment")
     with project.opened.writing() as (_, log), project.sinks.delivering(log) as delivery:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while any(one.lag for one in delivery.health(log.last_seq())):
             delivery.tend()
             assert time.monotonic() < deadline

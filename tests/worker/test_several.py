@@ -82,7 +82,7 @@ def working_on(place: Place, source: SeveralSources, options: WorkerOptions | No
         yield worker
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(60)
 
 
 def test_events_of_all_come_in_order_of_time_and_each_by_its_source(place):
