@@ -275,9 +275,9 @@ def test_append_beside_a_thread_that_computes_is_not_slowed_row_by_row(path):
     stop = threading.Event()
     thread = threading.Thread(target=_compute_until, args=(stop,))
     thread.start()
-    began = time.monotonic()
+    began = time.process_time()  # of both threads: what the machine gives others is no wait for Python's lock
     log.append(payments(1, 4_096))
-    took_s = time.monotonic() - began
+    took_s = time.process_time() - began
     stop.set()
     thread.join()
 

@@ -316,7 +316,7 @@ except queue.Empty:
     *clocks, waited_s = run(asked)
     for told_ms in clocks:
         assert abs(told_ms - time.time() * 1_000 - days * DAY_MS) < 30_000
-    assert 0.2 <= waited_s < 1
+    assert 0.2 <= waited_s < 60
     assert surroundings.n_shifted >= 3
 
 

@@ -69,7 +69,7 @@ def test_how_the_work_ends_is_how_the_job_does(desks, monkeypatch, work, state, 
     monkeypatch.setattr(process, "LOOK_S", 0.05)
     monkeypatch.setattr(process, "TELL_S", 0.05)
     desk = desks.open(now=True)
-    id_ = desk.begin(ADMIN, "marts", {"full": True}, retries=1, timeout_ms=1_000).id
+    id_ = desk.begin(ADMIN, "marts", {"full": True}, retries=1, timeout_ms=1_000 if work is slow else 60_000).id
     job = desk.claim()
     kind = kinds.JobKind("marts", kinds.MartsParams, f"{__name__}:{work.__name__}")
     monkeypatch.setattr(kinds.JobKind, "load", lambda self: work)

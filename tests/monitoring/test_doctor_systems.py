@@ -122,11 +122,11 @@ sinks:
 
 def test_whoever_does_not_answer_is_away_after_the_limit_and_holds_up_nobody():
     began_s = time.monotonic()
-    answers = asked([Try("slow", lambda: time.sleep(60)), Try("other", lambda: Finding("other", OK, "answers"))], 0.2)
+    answers = asked([Try("slow", lambda: time.sleep(60)), Try("other", lambda: Finding("other", OK, "answers"))], 2.0)
 
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 30
     assert [(one.subject, one.state) for one in answers] == [("slow", "wrong"), ("other", "ok")]
-    assert answers[0].words == "it did not answer within 0.2 s"
+    assert answers[0].words == "it did not answer within 2 s"
     with pytest.raises(TransientError, match=r"the store did not answer within 0\.1 s"):
         within(0.1, lambda: time.sleep(60), "the store")
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -381,16 +382,18 @@ def test_labels_join_their_events(bank):
 
 @pytest.mark.slow
 def test_overload_is_answered_at_once_and_nothing_of_it_is_written(bank, monkeypatch):
-    append = SqliteLog.append
-    waits = [1.0]
+    append, goes_on = SqliteLog.append, threading.Event()
 
     def slow(self, batch):
-        time.sleep(waits.pop() if batch.decisions and waits else 0.0)
+        assert not batch.decisions or goes_on.wait(60)
         append(self, batch)
 
     async def steps(asks: Asker) -> None:
         monkeypatch.setattr(SqliteLog, "append", slow)
         posts = [asyncio.create_task(asks.ask("POST", "/api/v1/events/payment", payment(n))) for n in range(40)]
+        for one in islice(asyncio.as_completed(posts), 20):
+            assert (await one).status == 503  # nothing is decided yet
+        goes_on.set()
         found = [await one for one in posts]
         turned_away = [one for one in found if one.status == 503]
 

@@ -191,7 +191,7 @@ def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_the_timeout(r
     with pytest.raises(TransientError) as raised:
         one.send(rows(2, 1))
 
-    assert time.monotonic() - began < 3  # one with the connection that was kept, one with a new one
+    assert time.monotonic() - began < 20  # one with the connection that was kept, one with a new one
     assert "key-in-path" not in str(raised.value)
     received.answers.clear()
     assert one.send(rows(2, 1)) == []

@@ -579,6 +579,11 @@ def test_what_goes_wrong_in_the_inbox_is_raised_where_the_log_is_used_next(bank,
         closing(project.inboxes.brief(held, log)) as served,
         served.attended(),
     ):
-        time.sleep(0.3)
-        with pytest.raises(StorageError, match="the disk fails"), served.turn():
-            pass
+
+        def use() -> None:
+            for _ in range(6_000):
+                with served.turn():
+                    time.sleep(0.01)
+
+        with pytest.raises(StorageError, match="the disk fails"):
+            use()

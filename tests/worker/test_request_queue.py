@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -170,11 +170,13 @@ def test_a_closed_line_turns_away_and_says_why():
     assert ids(line.queue.take(10, 0.0)) == ["a"]
 
 
-def test_a_pause_is_waited_for_and_a_long_one_turns_away():
+def test_a_pause_is_waited_for_and_a_long_one_turns_away(monkeypatch: pytest.MonkeyPatch):
+    now_s = 1_000.0
+    monkeypatch.setattr(request_queue, "time", SimpleNamespace(monotonic=lambda: now_s))
     line = Line(age_s_max=0.05)
     line.queue.pause("begun again")
     line.put("a")
-    time.sleep(0.1)
+    now_s += 0.1
 
     with pytest.raises(TurnedAwayError, match="begun again"):
         line.put("b")

@@ -121,9 +121,10 @@ def test_a_copy_that_was_stopped_half_way_counts_only_when_it_is_done(tmp_path):
 def test_each_new_snapshot_is_copied_beside_and_a_failure_is_told_once_and_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr(working_beside, "LOOK_S", 0.01)
     monkeypatch.setattr(working_beside, "AGAIN_S", 0.01)
-    objects, told, down = MemoryObjects(), [], Event()
+    objects, told, tries, down = MemoryObjects(), [], [], Event()
 
     def opened(_held: ExitStack) -> SnapshotCopies:
+        tries.append(1)
         if down.is_set():
             raise TransientError("the bucket is away")
         return copies(objects)
@@ -131,7 +132,7 @@ def test_each_new_snapshot_is_copied_beside_and_a_failure_is_told_once_and_tried
     down.set()
     with Beside([Copying(Snapshots(tmp_path), opened)], told.append):
         saved(tmp_path, 3)
-        time.sleep(0.2)
+        until(lambda: len(tries) > 3)
         assert told == ["the bucket is away; retrying"]
         down.clear()
         until(lambda: len(copies(objects).all()) == 1)
