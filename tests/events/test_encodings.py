@@ -347,6 +347,8 @@ def test_what_is_no_file_to_read_is_said_before_the_first_line(tmp_path):
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 or not")
     (tmp_path / "wide.csv").write_bytes(b"\xff\xfea\x00\n\x00")
     (tmp_path / "double.csv").write_bytes(b"a,b,a\n1,2,3\n")
+    (tmp_path / "packed.csv").write_bytes(gzip.compress(b"a,b\n1,2\n"))
+    (tmp_path / "classic.csv").write_bytes(b"a,b\r1,2\r")
 
     for name, words in [
         ("none.csv", "There is no file"),
@@ -354,9 +356,30 @@ def test_what_is_no_file_to_read_is_said_before_the_first_line(tmp_path):
         ("broken.parquet", "cannot be read as Parquet"),
         ("wide.csv", "is UTF-16; save it as UTF-8"),
         ("double.csv", "has the column 'a' twice"),
+        ("packed.csv", r"packed\.csv is compressed by gzip; give it a name that ends in \.gz"),
+        (
+            "classic.csv",
+            r"header of classic\.csv cannot be read: a line ends in CR alone; save the file with LF or CR LF",
+        ),
     ]:
         with pytest.raises(UsageError, match=words):
             read_lines(tmp_path / name)
+
+
+@pytest.mark.parametrize("size", [19, 20, 21, 22, 42])
+@pytest.mark.parametrize("read", [csv_of, json_of])
+def test_a_line_of_any_length_near_the_limit_takes_no_other_with_it(monkeypatch, read, size):
+    for module in (encodings, csv_records):
+        monkeypatch.setattr(module, "LINE_BYTES_MAX", 20)
+    lines = list(read(b"[]\n" + b"x" * size + b"\n[1]\n[2]\n"))
+
+    assert [line.raw.strip() for line in lines][-2:] == [b"[1]", b"[2]"]
+
+
+def test_a_column_that_is_too_long_is_said_to_be_that():
+    lines = csv_of(b"a,b\n1," + b"x" * 200_000 + b"\n2,3\n")
+
+    assert errors_of(lines) == ["a column has more than 131,072 characters", None]
 
 
 def test_an_empty_csv_file_has_no_header_and_one_with_a_header_only_no_lines():

@@ -106,7 +106,8 @@ class CsvRecords(Iterator[Line]):
         try:
             header = next((record for record in self._records if record), None)
         except csv.Error as error:
-            raise UsageError(f"The header of {name} cannot be read: {error}.") from None
+            words = _csv_words(error, b"".join(text.taken))
+            raise UsageError(f"The header of {name} cannot be read: {words}.") from None
         if header is None:
             raise UsageError(f"{name} is empty; a CSV file begins with a line of column names.")
         doubled = sorted({column for column in header if column and header.count(column) > 1})
@@ -129,7 +130,8 @@ class CsvRecords(Iterator[Line]):
                 text.only_first()
                 self._records = csv.reader(iter(text), strict=True, delimiter=self.header.separator)
                 text.words = None
-                return self._line(text.take(), 1, None, _csv_words(error))
+                raw = text.take()
+                return self._line(raw, 1, None, _csv_words(error, raw))
             if record is None:
                 raise StopIteration
             if not record:
@@ -177,8 +179,13 @@ def _columns(count: int) -> str:
     return f"{count} column{'' if count == 1 else 's'}"
 
 
-def _csv_words(error: Exception) -> str:
+def _csv_words(error: Exception, raw: bytes) -> str:
+    """Why a record that begins with these bytes cannot be read."""
     words = str(error)
+    if "field larger" in words and b'"' not in raw:
+        return f"a column has more than {csv.field_size_limit():,} characters"
+    if "new-line" in words:
+        return "a line ends in CR alone; save the file with LF or CR LF"
     if isinstance(error, _OpenQuoteError) or "field larger" in words or "unexpected end" in words:
         return "a quoted text that begins here does not end; is a quotation mark missing?"
     if "expected after" in words:

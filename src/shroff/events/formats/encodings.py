@@ -41,6 +41,7 @@ _SUFFIXES: Final = {
 }
 _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+_GZIP_MARK: Final = b"\x1f\x8b"
 _decode: Final = msgspec.json.Decoder(float_hook=Number).decode
 _BROKEN_GZIP: Final = (EOFError, gzip.BadGzipFile, zlib.error)
 
@@ -157,10 +158,12 @@ def _physical_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
             line = read()
             if line.startswith(_UTF16_MARKS):
                 raise UsageError(f"{name} is UTF-16; save it as UTF-8.")
+            if line.startswith(_GZIP_MARK):
+                raise UsageError(f"{name} is compressed by gzip; give it a name that ends in .gz.")
             line = line.removeprefix(_UTF8_MARK)
             while line:
                 yield line
-                if len(line) > LINE_BYTES_MAX:
+                if len(line) > LINE_BYTES_MAX and not line.endswith(b"\n"):
                     while (rest := read()) and not rest.endswith(b"\n"):
                         pass
                 line = read()
