@@ -192,11 +192,11 @@ async def asker(
         service = Service(project, at_gate, desk, threads, options, routes=routes, tell=told.append)
         service.begin(lambda: None)
         try:
-            for _ in range(1_200):
-                if service.is_ready:
+            for _ in range(12_000):
+                if service.is_ready or service._error is not None:
                     break
-                await asyncio.sleep(0.05)
-            assert service.is_ready, told
+                await asyncio.sleep(0.05)  # for long where no kernel is on the disk yet: the first test compiles them
+            assert service.is_ready, (told, service.state, service._error)
             found = Asker(service)
             found.told = told
             yield found
