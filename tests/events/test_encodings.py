@@ -376,6 +376,15 @@ def test_a_line_of_any_length_near_the_limit_takes_no_other_with_it(monkeypatch,
     assert [line.raw.strip() for line in lines][-2:] == [b"[1]", b"[2]"]
 
 
+def test_a_line_that_is_cut_off_in_a_character_does_not_make_its_file_latin_1(monkeypatch):
+    for module in (encodings, csv_records):
+        monkeypatch.setattr(module, "LINE_BYTES_MAX", 20)
+    long, after = csv_of("a\n{}\nBüro\n".format("é" * 30).encode())
+
+    assert long.error == "the line is longer than 20 bytes"
+    assert after.columns == {"a": "Büro"}
+
+
 def test_a_column_that_is_too_long_is_said_to_be_that():
     lines = csv_of(b"a,b\n1," + b"x" * 200_000 + b"\n2,3\n")
 

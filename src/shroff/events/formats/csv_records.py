@@ -36,8 +36,8 @@ class _Text:
             if len(self.taken) > RECORD_LINES_MAX:
                 raise _OpenQuoteError
             if len(raw) > LINE_BYTES_MAX:
-                self.words = f"the line is longer than {LINE_BYTES_MAX:,} bytes"
-            yield raw.decode("ascii") if raw.isascii() else self._decoded(raw)
+                self.words = f"the line is longer than {LINE_BYTES_MAX:,} bytes"  # its end may cut a character
+            yield raw.decode("latin-1") if raw.isascii() or self.words else self._decoded(raw)
 
     def _decoded(self, raw: bytes) -> str:
         if self._encoding == "latin-1":
