@@ -19,7 +19,8 @@ from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.language.values import parse_time
 from shroff.models.evaluation.windows import final_window, rows_of, windows_of
-from shroff.models.sets import FRAUD
+from shroff.models.sets import FRAUD, Labels
+from shroff.training.roles import roles_of, wanted_fold
 from shroff.training.sets.manifest import MANIFEST, read_manifest
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import log_source
@@ -98,7 +99,7 @@ def test_rows_have_the_roles_and_labels_by_which_training_itself_takes_them(
         for number, one in enumerate(windows_of(settings.split, settings.label_delay_ms, as_of_ms), start=1)
     }
     wanted = final_window(settings.split, as_of_ms) if fold == "final" else windows[fold if fold is None else int(fold)]
-    expected = rows_of(given, wanted, settings.label_delay_ms)
+    expected = rows_of(given, wanted, settings.label_delay_ms, wanted.train_start_ms)
     found = rows(tmp_path / "set")
     roles, labels = np.array(found["role"].to_pylist(), object), np.array(found["label"].to_pylist(), object)
 
@@ -110,6 +111,19 @@ def test_rows_have_the_roles_and_labels_by_which_training_itself_takes_them(
     assert np.count_nonzero(expected.train.verdicts == FRAUD) == read_manifest(tmp_path / "set").fold.train_fraud > 0
     delayed = (given.times_ms >= wanted.train_end_ms) & (given.times_ms < wanted.test_start_ms)
     assert np.flatnonzero(roles == "delay").tolist() == np.flatnonzero(delayed).tolist()
+
+
+def test_a_fraud_of_before_the_training_keeps_no_row_out_of_the_test(bank: app.Project) -> None:
+    settings, day = bank.definitions.models["payment"], 86_400_000
+    wanted = wanted_fold(settings, parse_time(f"{AS_OF}T00:00:00Z"))
+    fold = wanted.windows
+    times = np.array([fold.train_start_ms - day, fold.train_start_ms, fold.test_start_ms, fold.test_start_ms + 1])
+    known = np.array([fold.train_start_ms, fold.train_start_ms + 1])
+    labels = Labels(np.arange(2), np.full(2, FRAUD, np.int8), np.zeros(2, np.int8), known, np.full(2, -1))
+    as_of_ms = fold.test_end_ms + settings.label_delay_ms
+    made = roles_of(settings, as_of_ms, wanted, times, np.array([1, 2, 1, 2]), labels)
+
+    assert (made.fold.test_rows, made.fold.compromised) == (1, 1)
 
 
 def test_weights_make_up_for_the_genuine_rows_that_the_lot_leaves_out(tmp_path: Path, days: Path) -> None:

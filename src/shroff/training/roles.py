@@ -101,7 +101,7 @@ def roles_of(
     Cost: a few passes over the rows, and one more for each day of the test where `capacity` names an entity.
     """
     rows, fold = _bare(settings.event, as_of_ms, times_ms, keys, labels, stands_for), wanted.windows
-    found = rows_of(rows, fold, settings.label_delay_ms)
+    found = rows_of(rows, fold, settings.label_delay_ms, fold.train_start_ms)
     count = len(times_ms)
     roles, said = np.full(count, _NONE, np.int8), np.full(count, NOT_KNOWN, np.int8)
     weights = np.full(count, np.nan)
