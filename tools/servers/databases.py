@@ -72,6 +72,7 @@ class Postgres(OneProcess):
             settings.write(
                 f"listen_addresses = '127.0.0.1'\nport = {self._port}\nunix_socket_directories = '{self.folder}'\n"
                 "jit = off\nmax_connections = 60\n"
+                "dynamic_shared_memory_type = mmap\n"  # in our folder, where one that is killed leaves nothing behind
             )
 
 
