@@ -168,9 +168,10 @@ def ended(words: str) -> str:
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """Give " Did you mean X?" for the known name nearest to `name`, or nothing."""
-    found = get_close_matches(name, list(known), n=1, cutoff=0.65)
-    return f"Did you mean {found[0]}?" if found else ""
+    """Give "Did you mean X?" for the known name nearest to `name`, or nothing; one with blanks in quotes."""
+    for one in get_close_matches(name, list(known), n=1, cutoff=0.65):
+        return f"Did you mean {one if one.isprintable() and one.split() == [one] else repr(one)}?"
+    return ""
 
 
 def trace_of(error: BaseException) -> str:

@@ -131,7 +131,7 @@ def test_a_kill_switch_counts_the_times_of_its_step():
     "text, words",
     [
         ("comit:1", "there is no step 'comit'"),
-        ("before comit:1", "Did you mean before commit?"),
+        ("before comit:1", "Did you mean 'before commit'?"),
         ("begin", "found ''"),
         ("begin:0", "found '0'"),
         ("begin:-1", "found '-1'"),

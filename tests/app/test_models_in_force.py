@@ -305,7 +305,7 @@ def test_a_model_that_failed_a_gate_is_not_promoted_without_a_waiver(bank: Path,
 @pytest.mark.parametrize(
     "waive, words",
     [
-        ("calibration_eror at most 0.02", "Did you mean calibration_error at most 0.02?"),
+        ("calibration_eror at most 0.02", "Did you mean 'calibration_error at most 0.02'?"),
         ("calibration_error", "A waiver names the limit too: 'calibration_error at most 0.02'"),
         ("calibration_error at most 0.1", "A waiver names the limit too: 'calibration_error at most 0.02'"),
         ("x", "Those that failed"),

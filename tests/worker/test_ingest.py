@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import shutil
 import sys
 import threading
 import time
@@ -13,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from shroff.app import project as app
@@ -444,6 +448,55 @@ def test_lines_for_which_the_when_of_labels_is_not_true_give_no_label(project: a
     assert (report.events.appended, report.labels.appended, report.untaken) == (6, 3, 3)
     assert report.unmatched == []
     assert set(project.labels()["id"].to_pylist()) == {"p1", "p3", "p5"}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(("first", "is_told"), [(1_772_359_200, True), (1_772_359_200_000, False), (5, False)])
+def test_times_that_are_seconds_are_told_with_the_mapping_that_reads_them(
+    project: app.Project, tmp_path: Path, kind: str, first: int, *, is_told: bool
+) -> None:
+    file = tmp_path / f"a.{kind}"
+    rows = [{"id": f"p{at}", "at": first + at, "card": "c", "amount": "5.00"} for at in range(5)]
+    if kind == "csv":
+        file.write_text("id,at,card,amount\n" + "".join(f"{','.join(map(str, row.values()))}\n" for row in rows))
+    elif kind == "jsonl":
+        file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), file)
+
+    assert project.ingest(file, as_type="payment").events.appended == 5
+    told = [words for words in project.warnings if "milliseconds" in words]
+    assert len(told) == is_told
+    if is_told:
+        assert told[0].startswith(f"a.{kind}: at has numbers such as 1772359200. They count as milliseconds, so")
+        named = "json" if kind == "jsonl" else kind
+        events, mapping = project.opened.places.folder / "events.yaml", told[0].rpartition("log: ")[2]
+        text = events.read_text(encoding="utf-8").replace(
+            "entities:", f"  from: {{ {named}: {{ {mapping} }} }}\nentities:"
+        )
+        other = tmp_path / "other"
+        shutil.copytree(project.opened.places.folder, other, ignore=shutil.ignore_patterns(".shroff"))
+        (other / "events.yaml").write_text(text, encoding="utf-8")
+        mended = app.open(other)
+        assert mended.ingest(file, as_type="payment").events.appended == 5
+        assert not mended.warnings
+        assert mended.events("payment")["at"].to_pylist()[0].isoformat() == "2026-03-01T10:00:00+00:00"
+
+
+def test_times_of_1970_that_are_no_numbers_are_no_seconds(project: app.Project, tmp_path: Path) -> None:
+    file = tmp_path / "b.csv"
+    file.write_text("id,at,card,amount\nb1,1970-01-21T12:19:19.200Z,c,5.00\n", encoding="utf-8")
+    project.ingest(file, as_type="payment")
+
+    assert not [words for words in project.warnings if "milliseconds" in words]
+
+
+def test_a_column_with_a_blank_in_its_name_is_suggested_in_quotes(project: app.Project, tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("id,card, amount,at\np1,c,5.00,2026-03-01T12:00:00Z\n", encoding="utf-8")
+
+    with pytest.raises(UsageError, match="Did you mean ' amount'\\?"):
+        project.ingest(file, as_type="payment")
 
 
 TAKES = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -176,6 +177,31 @@ def test_a_label_that_waits_is_named_as_it_was_understood(bank, capsys):
         "payment/x is not in the log yet; the label 'fraud' waits for it.",
         "payment/x2 is not in the log yet; the label 'fraud' waits for it.",
     ]
+
+
+def test_waiting_labels_that_name_a_type_that_is_not_declared_are_told_with_an_example(bank, tmp_path, capsys):
+    folder, file = str(bank.opened.places.folder), tmp_path / "labels.csv"
+    names = ("login/1", "x", "nosuch/2", "payment/x2", "2026/3", "p/q")
+    rows = "".join(f"{name},fraud,2026-03-01T12:00:00Z\n" for name in names)
+    file.write_text(f"event,verdict,known_at\n{rows}p1,fraud,2026-03-01T12:00:00Z\n", encoding="utf-8")
+    assert run(["-C", folder, "label", str(file)]) == 0
+    told = capsys.readouterr().out.splitlines()
+
+    assert told[0] == "7 labels read: 0 appended, 7 waiting for their event, 0 already in the log, 0 quarantined."
+    assert told[1].startswith("3 waiting labels name an event such as 'login/1'. events.yaml declares no event type 'l")
+    run(["-C", folder, "doctor"])
+    assert "7 have no matching event yet (3 by an id such as 'login/1': no such" in capsys.readouterr().out
+    # One that comes with its event waits no longer.
+    event = b'{"id":"login/9","at":"2026-03-01T12:00:00Z","card":"c","amount":"1.00"}\n'
+    (tmp_path / "a.jsonl").write_bytes(event)
+    file.write_text("event,verdict,known_at\nlogin/9,fraud,2026-03-01T11:00:00Z\n", encoding="utf-8")
+    assert run(["-C", folder, "label", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["undeclared"] == {"count": 1, "example": "login/9"}
+    file.write_text("event,verdict,known_at\nlogin/8,fraud,2026-03-01T12:00:00Z\n", encoding="utf-8")
+    (tmp_path / "a.jsonl").write_bytes(event.replace(b"login/9", b"login/8"))
+    given = ["ingest", str(tmp_path / "a.jsonl"), "--as", "payment", "--labels", str(file)]
+    assert run(["-C", folder, *given]) == 0
+    assert "waiting labels name" not in capsys.readouterr().out
 
 
 def test_a_label_by_hand_may_have_an_amount(bank, capsys):

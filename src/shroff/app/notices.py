@@ -49,8 +49,6 @@ class NoticeViews:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
-    # ---- what is declared
-
     # ---- what telling takes
 
     def services(self) -> NoticeServices:
@@ -124,8 +122,6 @@ class NoticeViews:
         return Lakes(self._opened).objects_at(
             {"to": LAKE} if self._opened.systems.lake is None else self._opened.systems.lake.options
         )
-
-    # ---- what is kept of mails
 
     # ---- telling
 

@@ -190,13 +190,7 @@ class WholeTables:
             return exported(log, name)
 
     def feature_parts(
-        self,
-        event: str,
-        files: Sequence[Path],
-        way: Way,
-        *,
-        as_of_ms: int | None = None,
-        left: LeftOut | None = None,
+        self, event: str, files: Sequence[Path], way: Way, *, as_of_ms: int | None = None, left: LeftOut | None = None
     ) -> Iterator[pa.Table]:
         """Compute the features of one type as consecutive Arrow tables, in log order or file order.
 

@@ -12,7 +12,7 @@ import click
 from shroff.cli import completion
 from shroff.cli.options import gathered
 from shroff.cli.progress import bars
-from shroff.cli.session import Session, command, many
+from shroff.cli.session import Session, command, many, one_line
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def ingest(session: Session, files: tuple[Path, ...], options: IngestArguments) 
 
 def document_of(report: IngestReport) -> dict[str, Any]:
     """The counts of an ingest as JSON has them."""
-    events, labels = report.events, report.labels
+    events, labels, typed = report.events, report.labels, report.typed
     return {
         "read": events.read,
         "appended": events.appended,
@@ -130,11 +130,8 @@ def document_of(report: IngestReport) -> dict[str, Any]:
         "by_outcome": dict(report.by_outcome),
         "seconds": round(report.seconds, 3),
         "labels": {
-            "read": labels.read,
-            "appended": labels.appended,
-            "pending": labels.pending,
-            "duplicates": labels.duplicates,
-            "quarantined": labels.quarantined,
+            **{name: getattr(labels, name) for name in ("read", "appended", "pending", "duplicates", "quarantined")},
+            **({"undeclared": {"count": len(typed), "example": typed[0]}} if typed else {}),
         },
     }
 
@@ -148,19 +145,28 @@ def counts_text(counts: IngestCounts) -> str:
 
 def text_of(report: IngestReport) -> str:
     """The counts of an ingest for people."""
-    events, labels = report.events, report.labels
+    events = report.events
     pace = f", {events.read / report.seconds:,.0f} a second" if report.seconds > 0 and events.read else ""
     lines = [f"{many(events.read, 'event')} read in {report.seconds:.1f} s{pace}: {counts_text(events)}."]
     if report.by_outcome:
         order = ("approve", "challenge", "review", "decline")
         shares = [f"{name} {report.by_outcome[name]:,}" for name in order if name in report.by_outcome]
         lines.append(f"{many(report.decisions, 'decision')}: {', '.join(shares)}.")
-    if labels.read:
-        lines.append(f"{many(labels.read, 'label')} read: {counts_text(labels)}.")
+    lines += labels_text(report) if report.labels.read else []
     skipped = report.untaken - sum(one.lines for one in report.unmatched)
     if skipped:
         lines.append(f"{many(skipped, 'line')} skipped: no event type's 'when' accepts them.")
     return "\n".join([*lines, *unmatched_text(report.unmatched)])
+
+
+def labels_text(report: IngestReport) -> list[str]:
+    """The counts of labels, and whether some that wait may mean an event type that is not declared."""
+    lines = [f"{many(report.labels.read, 'label')} read: {counts_text(report.labels)}."]
+    if typed := report.typed:
+        shown, name = one_line(typed[0]), one_line(typed[0].partition("/")[0])
+        words = f"{many(len(typed), 'waiting label names', 'waiting labels name')} an event such as {shown!r}."
+        lines.append(f"{words} events.yaml declares no event type {name!r}, so the whole text counts as an id.")
+    return lines
 
 
 def next_steps(refused: int, report: IngestReport) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shroff.cli import completion
-from shroff.cli.ingest import QUARANTINED, counts_text, document_of
+from shroff.cli.ingest import QUARANTINED, document_of, labels_text
 from shroff.cli.options import gathered
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, many, one_line, table
@@ -284,7 +284,7 @@ def _file(session: Session, file: Path) -> int:
     with bars("reading, labels") as (progress,):
         report = session.project.labelling.add_file(file, progress, session.waits)
     counts: dict[str, Any] = document_of(report)["labels"]
-    session.answer(counts, f"{many(report.labels.read, 'label')} read: {counts_text(report.labels)}.")
+    session.answer(counts, "\n".join(labels_text(report)))
     after = "shroff lanes show" if session.project.lanes.is_parted else "shroff export labels"
     session.next("shroff quarantine list" if report.labels.quarantined and after.endswith("labels") else after)
     return QUARANTINED if report.labels.quarantined else 0

@@ -38,11 +38,7 @@ def models(context: click.Context) -> None:
         _list(context.obj)
 
 
-models.examples = (
-    "shroff models list",
-    "shroff models promote m-20260701-3f2a --by ann",
-    "shroff models rollback",
-)
+models.examples = ("shroff models list", "shroff models promote m-20260701-3f2a --by ann", "shroff models rollback")
 
 
 @command("list", "shroff models list", group=models)
@@ -92,10 +88,7 @@ def _state(one: ListedModel) -> str:
 
 
 @command(
-    "show",
-    "shroff models show m-20260701-3f2a",
-    "shroff models show m-20260701-3f2a --report model.html",
-    group=models,
+    "show", "shroff models show m-20260701-3f2a", "shroff models show m-20260701-3f2a --report model.html", group=models
 )
 @click.argument("model", shell_complete=completion.model_ids)
 @click.option(
@@ -344,12 +337,7 @@ def challenge(session: Session, model: str, share: str | None, entity: str | Non
     return _tell(session, session.project.models.challenge(model, float(match[1]) / 100, entity, waits=session.waits))
 
 
-@command(
-    "compare",
-    "shroff models compare",
-    "shroff models compare m-20260701-3f2a m-20260801-77ab",
-    group=models,
-)
+@command("compare", "shroff models compare", "shroff models compare m-20260701-3f2a m-20260801-77ab", group=models)
 @click.argument("ids", metavar="[CHAMPION] [CHALLENGER]", nargs=-1, shell_complete=completion.model_ids)
 @click.option("--as-of", metavar="TIME", help="Use the labels known at this time.  [default: the log's last record]")
 def compare(session: Session, ids: tuple[str, ...], as_of: str | None) -> None:

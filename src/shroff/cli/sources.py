@@ -262,13 +262,7 @@ def _synced(one: SyncedFile) -> dict[str, Any]:
     from shroff.cli.ingest import document_of
 
     appended = None if one.appended is None else document_of(one.appended)
-    return {
-        "file": one.name,
-        "state": one.state,
-        "why": one.why,
-        "suspicious": one.suspicious,
-        "appended": appended,
-    }
+    return {"file": one.name, "state": one.state, "why": one.why, "suspicious": one.suspicious, "appended": appended}
 
 
 def _line(one: SyncedFile) -> str:
@@ -291,9 +285,7 @@ def _refused(found: list[SyncedFile]) -> int:
 
 
 def _text(
-    found: list[tuple[NamedSource, SourceCounts, list[Subscription]]],
-    pulled: list[PulledView],
-    read: list[ReadView],
+    found: list[tuple[NamedSource, SourceCounts, list[Subscription]]], pulled: list[PulledView], read: list[ReadView]
 ) -> str:
     if not found and not pulled and not read:
         return "No named sources. Name one under 'sources:' in shroff.yaml."

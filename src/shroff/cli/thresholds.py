@@ -22,12 +22,7 @@ BAR: Final = 24  # characters of its longest bar
 CHOSEN_HERE: Final = "They were chosen on these same events, so this estimate is optimistic."
 
 
-@command(
-    "thresholds",
-    "shroff thresholds",
-    "shroff thresholds --model m-20260701-3f2a",
-    "shroff thresholds --apply",
-)
+@command("thresholds", "shroff thresholds", "shroff thresholds --model m-20260701-3f2a", "shroff thresholds --apply")
 @click.option(
     "--as",
     "event",
@@ -118,10 +113,7 @@ def _elsewhere_text(cutoffs: Cutoffs) -> list[str]:
         return [f"{CHOSEN_HERE} There is no out-of-fold estimate: {why}."]
     cost = f"{there.cost:,.2f}{_money(cutoffs)} a day{_interval(there.low, there.high)}"
     what = f"{there.frauds_stopped:.0%} of the frauds stopped, {there.reviews:.1f} reviews a day on average"
-    lines = [
-        CHOSEN_HERE,
-        f"Out-of-fold estimate, chosen on all folds but one and tested on that one: {cost}: {what}.",
-    ]
+    lines = [CHOSEN_HERE, f"Out-of-fold estimate, chosen on all folds but one and tested on that one: {cost}: {what}."]
     if there.cost > cutoffs.found.without.cost:
         few = f"{many(cutoffs.frauds, 'fraud')} may be too few to choose cut-offs"
         lines.append(f"That is more than without a score: {few}.")

@@ -20,6 +20,7 @@ from shroff.events.validation import LabelInput
 from shroff.features.key_texts import Hits
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
 from shroff.language.yaml import text as yamltext
+from shroff.log.prepared import typed_id
 from shroff.runtime.texts import edit_of
 from shroff.streams.log import DecisionRow, Log, LogReader, Record, WaitingLabel
 
@@ -233,6 +234,11 @@ class ListedWaiting(msgspec.Struct, frozen=True):
     verdict: str
     source: str
     known_at_ms: int
+
+    @property
+    def as_typed(self) -> str:
+        """`login/1` where it waits for `payment/login/1`: `login` may be meant as an event type, and is none."""
+        return typed_id(self.event)
 
 
 def waiting_row(waiting: WaitingLabel) -> ListedWaiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ LATE: Final = "late"  # and kept, beside the log
 
 
 _kind_of = attrgetter("kind", "is_label", "outcome")
+_TYPED: Final = re.compile(r"[^/?#]*/([A-Za-z_]\w*/.+)", re.DOTALL)
 AnswerKind = tuple[str, bool, str]
 
 
@@ -48,6 +50,21 @@ class Answer(msgspec.Struct, gc=False):
     is_label: bool = False
     in_force: tuple[str, str] | None = None
     lane: int | None = None
+
+    @property
+    def typed(self) -> str:
+        """Of a label that waits: its event's id where that looks like TYPE/ID itself (`typed_id`)."""
+        return typed_id(self.id.rpartition("#")[0])
+
+
+def typed_id(event: str) -> str:
+    """The id of an event that a label waits for where it looks like TYPE/ID itself, else an empty text.
+
+    >>> typed_id("payment/login/1"), typed_id("payment/p-1"), typed_id("payment/2026/1")
+    ('login/1', '', '')
+    """
+    found = _TYPED.fullmatch(event)
+    return found[1] if found else ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

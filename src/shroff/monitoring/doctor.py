@@ -272,9 +272,11 @@ def look_at_waiting(log: LogBeside, count: int, now_ms: int) -> Finding:
     """The labels without their event: an hour after they were known, that event is missed."""
     if not count:
         return Finding("labels", OK, "none is unmatched")
-    waiting = log.waiting_all()
-    lost = sum(waiting_row(one).known_at_ms <= now_ms - LABEL_WAITS_MS for one in waiting)
+    waiting = [waiting_row(one) for one in log.waiting_all()]
+    lost = sum(one.known_at_ms <= now_ms - LABEL_WAITS_MS for one in waiting)
     words = f"{count:,} {'has' if count == 1 else 'have'} no matching event yet"
+    if typed := [one.as_typed for one in waiting if one.as_typed]:
+        words += f" ({len(typed):,} by an id such as {one_line(typed[0])!r}: no such event type is declared)"
     cure = "They match when their event arrives. Are those events in another file? 'shroff label --pending' lists them."
     if not lost:
         return Finding("labels", NOTE, words, cure)

@@ -59,11 +59,16 @@ class IngestReport:
     seconds: float = 0.0
     tally: BatchTally | None = None  # where metrics are served
     told: Callable[[Prepared], object] | None = None  # of each batch that is durable
-    _pending: set[str] = field(default_factory=set)
+    _pending: dict[str, str] = field(default_factory=dict)  # by id, see `typed`
 
     @property
     def decisions(self) -> int:
         return sum(self.by_outcome.values())
+
+    @property
+    def typed(self) -> list[str]:
+        """Of labels that still wait, the ids that look like TYPE/ID themselves, with a type that is not declared."""
+        return [one for one in self._pending.values() if one]
 
     def add(self, prepared: Prepared, received: int | None = None) -> None:
         """Count a batch that is durable, of so many submissions; by default as many as it has answers."""
@@ -78,10 +83,9 @@ class IngestReport:
         for (kind, is_label, outcome), count in kinds.items():
             self._count(kind, outcome, count, is_label=is_label)
             if kind == WAITING:
-                self._pending.update(answer.id for answer in prepared.answers if answer.kind == WAITING)
+                self._pending |= {one.id: one.typed for one in prepared.answers if one.kind == WAITING}
         for id_, place in prepared.met.items():
-            if id_ in self._pending:
-                self._pending.remove(id_)
+            if self._pending.pop(id_, None) is not None:
                 self.labels.pending -= 1
                 self.labels.appended += place > 0
             self.labels.quarantined += place == 0

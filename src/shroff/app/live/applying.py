@@ -82,5 +82,3 @@ class Applying:
         from shroff.worker.inbox import ADOPT
 
         WriterRequests(self._opened).ask(ADOPT, b"null", waits)
-
-    # ---- for the process that writes the log

@@ -145,32 +145,30 @@ class Labelling:
             return self.add_file(file, waits=waits)
 
     def _label_file_beside(self, file: Path, progress: Progress | None, waits: Waits) -> IngestReport:
-        from shroff.log.writer import Prepared
-        from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
-        from shroff.worker.ingest import IngestReport, batches
+        from shroff.worker.inbox import LABELS, answers_of, labels_request
 
-        intake, report = intake_of(self._opened, keeps_hashes=True), IngestReport()
-        with read_lines(file) as lines:
-            submissions = counted(intake.submissions(lines, file.name, "label"), progress)
-            for part in batches(submissions, ROWS_MAX):
-                answers = answers_of(
-                    WriterRequests(self._opened).ask(LABELS, labels_request(part, intake.money_places), waits)
-                )
-                report.add(Prepared(Batch(), answers))
-        return report
+        places, requests = self._opened.definitions.settings.money_places, WriterRequests(self._opened)
+        return self._label_file(
+            file, progress, lambda part: answers_of(requests.ask(LABELS, labels_request(part, places), waits))
+        )
 
     def _label_file_to_lanes(self, file: Path, progress: Progress | None) -> IngestReport:
+        if self._opened.places.lane is not None:
+            raise UsageError("labels go to the lanes of their events: leave --lane out.")
+        return self._label_file(file, progress, self._labels_to_lanes)
+
+    def _label_file(
+        self, file: Path, progress: Progress | None, put: Callable[[Sequence[Submission]], list[Answer]]
+    ) -> IngestReport:
         from shroff.log.writer import Prepared
         from shroff.worker.inbox import ROWS_MAX
         from shroff.worker.ingest import IngestReport, batches
 
-        if self._opened.places.lane is not None:
-            raise UsageError("labels go to the lanes of their events: leave --lane out.")
         intake, report = intake_of(self._opened, keeps_hashes=True), IngestReport()
         with read_lines(file) as lines:
             submissions = counted(intake.submissions(lines, file.name, "label"), progress)
             for part in batches(submissions, ROWS_MAX):
-                report.add(Prepared(Batch(), self._labels_to_lanes(part)))
+                report.add(Prepared(Batch(), put(part)))
         return report
 
     def _labels_to_lanes(self, labels: Sequence[Submission]) -> list[Answer]:
@@ -190,10 +188,6 @@ class Labelling:
         from shroff.worker.inbox import LINES, taken_of
 
         return taken_of(WriterRequests(self._opened).ask(LINES, msgspec.json.encode(lines), unheard))
-
-    # ---- state
-
-    # ---- what comes into force
 
 
 def _given(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from shroff.app.live.inboxes import Inboxes
 from shroff.app.opened import ScratchPaths, intake_of
 from shroff.app.views import Files, paths
 from shroff.engine.decision import Refusal
 from shroff.errors import UsageError
+from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_lines
 from shroff.runtime.progress import Meter, Progress, counted
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
     from shroff.worker.answers import Events
     from shroff.worker.ingest import IngestReport
+
+
+SECONDS: Final = range(10**8, 10**11)  # since 1970, of 1973 to 5138; as milliseconds of 1970 to 1973
+SAMPLED: Final = 100  # lines of a file
 
 
 class IngestHooks(TypedDict, total=False):
@@ -154,16 +159,31 @@ class Taking:
                 submissions = overlaps.noted(submissions)
             inbox = opened.enter_context(closing(Inboxes(self._opened).brief(writer, log)))
             report = ingest(
-                writer,
-                counted_in_runs(submissions, shown.progress),
-                decide=decide,
-                on_batch=told,
-                inbox=inbox,
+                writer, counted_in_runs(submissions, shown.progress), decide=decide, on_batch=told, inbox=inbox
             )
             note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self._opened.now_ms())
+            if (log.watermark_ms() or 0) < SECONDS.stop:
+                for path in paths(files):
+                    self._opened.warnings += self._in_seconds(path, as_type, format)
         report.unmatched = intake.unmatched
         self._opened.warnings += [] if overlaps is None else overlaps.warnings()
         return report
+
+    def _in_seconds(self, path: Path, as_type: str | None, format: str | None) -> list[str]:
+        """A remark on a file whose times are seconds, as far as its first lines show: read as milliseconds."""
+        with read_lines(path, format) as lines:
+            rows = list(islice(self._submissions(lines, path.name, as_type, keeps_hashes=True), SAMPLED))
+        events = [(one.event, one.raw()) for one in rows if one.event is not None and one.event.time_ms in SECONDS]
+        found = [event for event, raw in events if str(event.time_ms).encode() in raw]
+        if 2 * len(found) <= len(rows):
+            return []
+        event, field = found[0], self._opened.definitions.events.types[found[0].type].time_field
+        words = (
+            f"{path.name}: {field} has numbers such as {event.time_ms}. They count as milliseconds, so these events are"
+            f" dated {time_text(event.time_ms)[:4]}. If they are seconds, add this under {event.type}.from in"
+        )
+        cure = f'{field}: "time(text(integer(row.{field}) * 1000))"'
+        return [f"{words} events.yaml, and ingest the file into a new log: {cure}"]
 
     def answers(
         self,

@@ -121,9 +121,6 @@ def failure_of(failed: Sequence[GateResult]) -> str:
     return f"it failed {', '.join(dict.fromkeys(gate.name for gate in failed))}" if failed else ""
 
 
-# ---- what becomes of the file
-
-
 # ---- the calls
 
 
@@ -336,13 +333,7 @@ class Promotions:
         raise UsageError(f"{id_} is neither in shadow nor a challenger. 'shroff models list' shows the roles.")
 
     def _change(
-        self,
-        event: str,
-        id_: str,
-        what: str,
-        change: Callable[[InForce, InForce], InForce],
-        waits: Waits,
-        by: str = "",
+        self, event: str, id_: str, what: str, change: Callable[[InForce, InForce], InForce], waits: Waits, by: str = ""
     ) -> Deployment:
         """Change the file as a whole or not at all, and have the process that writes the log adopt it.
 
@@ -380,10 +371,7 @@ class Promotions:
         return Deployment(event, id_ or now, what if is_new else SAME, now, then, (), done, why_not, unused)
 
     def compare(
-        self,
-        *models: str,
-        as_of: Moment | None = None,
-        reading: Callable[[int], None] | None = None,
+        self, *models: str, as_of: Moment | None = None, reading: Callable[[int], None] | None = None
     ) -> Comparison:
         """Compare two models on the same events: the paired difference, and the smallest detectable one.
 

@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shroff.errors import UsageError, nearest
-from shroff.models.in_force import (
-    PREVIOUS_MAX,
-    Challenger,
-    InForce,
-    Named,
-    Promotion,
-    Waiver,
-    role_of,
-)
+from shroff.models.in_force import PREVIOUS_MAX, Challenger, InForce, Named, Promotion, Waiver, role_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
