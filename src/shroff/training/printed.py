@@ -65,7 +65,7 @@ def _metrics_text(report: TrainReport) -> str:
         best = "" if ours.best is None else f" of {_number(ours.best)}"
         means = [_mean(metrics, name) for metrics in beside.values()]
         rows.append((metric_words(name), _number(ours.mean) + best, _interval(ours), *means))
-    return "\n".join([table(rows, ("", "model", "95 %", *beside)), *_best_rule_text(report)])
+    return "\n".join([table(rows, ("mean over folds", "model", "95 %", *beside)), *_best_rule_text(report)])
 
 
 def _best_rule_text(report: TrainReport) -> list[str]:
