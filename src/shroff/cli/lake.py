@@ -94,13 +94,7 @@ def compact(session: Session, to: str | None, least: int | None, grace: str) -> 
         done = found.compact(files_min=least, grace=grace)
         address = found.address
     damaged = sorted(set(done.damaged))
-    document = {
-        "lake": address,
-        "merged": done.merged,
-        "made": done.made,
-        "removed": done.removed,
-        "damaged": damaged,
-    }
+    document = {"lake": address, "merged": done.merged, "made": done.made, "removed": done.removed, "damaged": damaged}
     text = f"{address}: {many(done.merged, 'file')} merged into {done.made:,}, {done.removed:,} removed."
     if damaged:
         text += f"\n  {many(len(damaged), 'file')} left as damaged: {damaged[0]}."

@@ -245,6 +245,8 @@ def _read_boolean(value: object) -> bool:
         return True
     if value is False or (type(value) is str and value == "false"):
         return False
+    if type(value) is str and value.lower() in {"true", "false"}:
+        raise ValueError(f"found {shown(value)}; lower(row.FIELD) under `from` in events.yaml reads it")
     raise _wrong(value)
 
 
