@@ -29,6 +29,7 @@ SMALLEST = {
     "marts": "--rows 500",
     "online": "--events 500 --peer-events 200 --rounds 1",
     "online_features": "--events 500 --runs 1",
+    "reads": "--events 500 --rounds 2",
     "restart": "--events 500 --runs 1",
     "restore": "--events 500 --tails 2 --tail-events 50",
     "scoring": "--rounds 1",

@@ -244,6 +244,22 @@ def test_a_timeline_goes_on_where_it_ended_and_no_event_is_left_out(bank):
     assert {one.key for one in neighbours} == {"often", "c-2", "ü é"}
 
 
+def test_the_decisions_of_a_timeline_and_of_neighbors_are_read_together(bank, monkeypatch):
+    project, asked = app.open(bank), []
+    project.history.index_keys()
+    with project.opened.reading() as log:
+        decisions = log.decisions
+        monkeypatch.setattr(log, "decisions", lambda of_type, ids: asked.append(len(ids)) or decisions(of_type, ids))
+        look = EntityLook(log, project.definitions, of(project))
+        timeline = look.timeline("card", "c-1", limit=7)
+        neighbours = look.links("card", "c-1", timeline).neighbours
+    given = [one.outcome for one in (*timeline.events, *(each.newest for each in neighbours))]
+
+    assert given.count("approve") > 2
+    assert sum(asked) == len(given) > 6
+    assert len(asked) <= 4  # two types of event, for each of the two
+
+
 def test_a_key_that_more_than_twenty_others_share_links_nobody(bank):
     payments = [(f"x-{number}", "crowd") for number in range(22)] + [(f"x-{number}", "corner") for number in range(3)]
     lines = [

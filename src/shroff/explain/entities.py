@@ -6,7 +6,7 @@ How far back it was looked is said, and the next question goes on from there.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from shroff.features.naive import Key
 from shroff.language.values import key_text
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.streams.log import Log, Record
+from shroff.streams.log import DecisionRow, Log, Record
 
 SHARED_MAX: Final = 8  # keys of each other entity whose events are looked for
 MANY: Final = 20  # a key that more others share (a large merchant, a public network) links nobody
@@ -104,18 +104,12 @@ class EntityLook:
         """
         key = key_of(self._definitions.events, entity, text)
         end = self._log.last_seq() if before is None else before - 1
-        found: list[Record] = []
-        looked_to = end
-        for start, records in self._backwards(end, {entity: [key]}):
-            looked_to = start
-            found += records
-            if len(found) >= limit:
-                break
-        found.sort(key=lambda record: -record.seq)
+        found, looked_to = self._newest(end, entity, key, limit)
         is_full = len(found) > limit or (len(found) == limit and found[-1].seq > 1)
         found = found[:limit]
         looked_to = found[-1].seq - 1 if is_full else looked_to
-        seen = [self._seen(record, entity) for record in found]
+        rows = self._decisions(found)
+        seen = [_seen(one, rows.get(one.seq), entity) for one in found]
         newest = next((one for one in seen if one.outcome is not None), None)
         if newest is None:
             return Timeline(seen, looked_to, looked_to > 0)
@@ -124,14 +118,8 @@ class EntityLook:
 
     def totals(self, entity: str, text: str) -> KeyTotals:
         """The newest events of a key, at most TOTALS_MAX. Raises: as `timeline`."""
-        key, found = key_of(self._definitions.events, entity, text), list[Record]()
-        looked_to = self._log.last_seq()
-        for start, records in self._backwards(looked_to, {entity: [key]}):
-            looked_to = start
-            found += records
-            if len(found) > TOTALS_MAX:
-                break
-        found.sort(key=lambda record: -record.seq)
+        key = key_of(self._definitions.events, entity, text)
+        found, looked_to = self._newest(self._log.last_seq(), entity, key, TOTALS_MAX + 1)
         return KeyTotals(found[:TOTALS_MAX], looked_to == 0 and len(found) <= TOTALS_MAX)
 
     def links(self, entity: str, text: str, timeline: Timeline) -> KeyLinks:
@@ -177,6 +165,16 @@ class EntityLook:
     def search(self, text: str, upto: int | None = None) -> PartFound:
         """What begins or ends so among the newest events up to a position; cost as of `search_parts`."""
         return search_parts(self._log, self._definitions, text, upto)
+
+    def _newest(self, end: int, entity: str, key: Key, count: int) -> tuple[list[Record], int]:
+        """At least so many events of a key, or all, newest first, up to a place; and behind which it looked."""
+        found, looked_to = list[Record](), end
+        for start, records in self._backwards(end, {entity: [key]}):
+            looked_to = start
+            found += records
+            if len(found) >= count:
+                break
+        return sorted(found, key=lambda record: -record.seq), looked_to
 
     def _backwards(self, end: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
         """As `KeyEvents.backwards`; where the lake cannot be reached, it ends at the last place that lies in it."""
@@ -227,26 +225,28 @@ class EntityLook:
                 through.setdefault(other, []).append(named)
         rarest = {other: min(len(shared[one]) for one in named) for other, named in through.items()}
         found = sorted(through, key=lambda one: (rarest[one], -len(through[one]), _text_of(one)))[:NEIGHBOURS_MAX]
-        neighbours = list[Neighbour]()
-        for other in found:
-            events = {one.seq: one for named in through[other] for one in shared[named][other]}
-            by = sorted((name, _text_of(key)) for name, key in through[other])
-            neighbours.append(Neighbour(_text_of(other), by, len(events), self._outcome(events[max(events)])))
-        return neighbours
+        events = {other: {one.seq: one for named in through[other] for one in shared[named][other]} for other in found}
+        newest = {other: those[max(those)] for other, those in events.items()}
+        outcomes = {seq: row.outcome for seq, row in self._decisions(newest.values()).items()}
+        last = {other: KeyEvent(one, outcomes.get(one.seq)) for other, one in newest.items()}
+        by = {other: sorted((name, _text_of(key)) for name, key in through[other]) for other in found}
+        return [Neighbour(_text_of(other), by[other], len(events[other]), last[other]) for other in found]
 
     # ---- decisions
 
-    def _outcome(self, record: Record) -> KeyEvent:
-        row = self._log.decisions(record.type, [record.id]).get(record.id) if record.decided else None
-        return KeyEvent(record, None if row is None else row.outcome)
+    def _decisions(self, records: Collection[Record]) -> dict[int, DecisionRow]:
+        """The decisions of these events, by their places, read together."""
+        types = {one.type for one in records if one.decided}
+        found = [self._log.decisions(type_, [one.id for one in records if one.type == type_]) for type_ in types]
+        return {row.seq: row for rows in found for row in rows.values()}
 
-    def _seen(self, record: Record, entity: str) -> KeyEvent:
-        row = self._log.decisions(record.type, [record.id]).get(record.id) if record.decided else None
-        if row is None:
-            return KeyEvent(record)
-        document, prefix = decision_document(row), f"{entity}."
-        features = {name: value for name, value in document["features"].items() if name.startswith(prefix)}
-        return KeyEvent(record, row.outcome, document["score"], tuple(document["rules"]), features)
+
+def _seen(record: Record, row: DecisionRow | None, entity: str) -> KeyEvent:
+    if row is None:
+        return KeyEvent(record)
+    document, prefix = decision_document(row), f"{entity}."
+    features = {name: value for name, value in document["features"].items() if name.startswith(prefix)}
+    return KeyEvent(record, row.outcome, document["score"], tuple(document["rules"]), features)
 
 
 def _text_of(key: Key) -> str:

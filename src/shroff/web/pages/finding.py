@@ -95,8 +95,8 @@ def _whole(service: Service, log: Log, text: str, *, is_key: bool) -> list[Searc
     wanted = [(event, text) for event in definitions.events.decided]
     if type_ in definitions.events.decided and id_:
         wanted.append((type_, id_))
-    there = [log.find(event, [one]).get(one) for event, one in wanted if log.decisions(event, [one])]
-    hits = [hit for record in there if record is not None and (hit := _event(service, log, record)) is not None]
+    there = [record for event, one in wanted for record in log.find(event, [one]).values()]
+    hits = [hit for record in there if (hit := _event(service, log, record)) is not None]
     if hits or not is_key:
         return hits
     look = _look(service, log)
