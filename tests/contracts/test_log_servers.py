@@ -446,11 +446,15 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def wait_until_renewed(place: Place) -> None:
+    ended_ms = place.ends_ms()
+    wait_until(lambda: place.ends_ms() > ended_ms)
+
+
 def test_a_lease_is_held_for_as_long_as_the_log_is_open_and_given_back_at_its_end(place, long_lease_s):
     with closing(place.open(lease_s=long_lease_s)) as log:
-        for _ in range(2):
-            ended_ms = place.ends_ms()
-            wait_until(lambda: place.ends_ms() > ended_ms)  # noqa: B023 - called at once
+        wait_until_renewed(place)
+        wait_until_renewed(place)
         with pytest.raises(LogBusyError, match="is being written by process"):
             place.open()
         log.append(payments(1, 1))
@@ -465,8 +469,7 @@ def test_a_lease_is_renewed_again_when_the_server_is_back(place, long_lease_s):
     ):
         wire.cut_at = b"expires_ms"
         wait_until(lambda: wire.cuts == 1)
-        ended_ms = place.ends_ms()
-        wait_until(lambda: place.ends_ms() > ended_ms)
+        wait_until_renewed(place)
 
         with pytest.raises(LogBusyError):
             place.open()
