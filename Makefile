@@ -1,6 +1,6 @@
 # What a developer calls; CI calls the same names. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint secure quick check test warm test-long fix docs demo example bench faults drills servers lock wheels build clean
+.PHONY: help setup lint size secure quick check test warm test-long fix docs demo example bench faults drills servers lock wheels build clean
 
 # The system's own Python, if it can make environments; else the first on the path that runs and is new enough. What was
 # compiled without a profile, as pyenv does unless it is told, takes a third longer for everything.
@@ -41,14 +41,18 @@ lint: $(READY)  ## check format, lint, layers and types
 	$(BIN)/mypy
 	@for one in $(filter-out $(READ_TOGETHER),$(sort $(dir $(wildcard examples/*/*.py)))); do MYPYPATH=examples $(BIN)/mypy $$one || exit 1; done
 
+size: $(READY)  ## hold the code lines and tokens of all that ships against the ceiling beside this clone
+	@if test -f ../shared/tools/size.py; then $(BIN)/python ../shared/tools/size.py; \
+	else echo "make size: no ceiling lies beside this clone; nothing was measured"; fi
+
 secure: $(READY)  ## ask about known vulnerabilities of dependencies; lint finds dangerous code
 	$(BIN)/python -m tools.secure
 
 quick: $(READY)  ## the quick tests, without servers
 	$(BIN)/python -m tools.suite --quick
 
-check: $(READY)  ## lint, secure and quick, at the same time
-	@$(MAKE) --no-print-directory -j3 lint secure quick
+check: $(READY)  ## lint, size, secure and quick, at the same time
+	@$(MAKE) --no-print-directory -j4 lint size secure quick
 
 test: $(READY)  ## all tests of a change, with real servers and a browser; about 20 minutes on 2 cores
 	$(BIN)/python -m tools.suite

@@ -140,7 +140,6 @@ COUNTS = {
     "short_modules": short_modules,
     "abstract_stubs": abstract_stubs,
     "used_from_other_rooms": used_from_other_rooms,
-    "lines": lambda modules: sum(one.text.count("\n") for one in modules),
 }
 
 
