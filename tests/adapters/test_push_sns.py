@@ -243,11 +243,11 @@ def test_raw_delivery_needs_the_password_of_the_address():
     login = {"authorization": "Basic c25zOnMzY3JldA=="}  # sns:s3cret
 
     assert Sns().status(b"{}", raw) == 403
-    assert Sns(password="sns:s3cret").status(b"{}", raw) == 403
+    assert Sns(password="sns:s3cret").status(b"{}", raw) == 401  # the challenge: SNS sends the password after it
     assert Sns(password="sns:s3cret").status(b"{}", raw | {"authorization": "Basic c25zOm90aGVy"}) == 403
     assert Sns(password="sns:s3cret").status(b"{}", raw | login | {"x-amz-sns-topic-arn": "other"}) == 403
     assert Sns(password="sns:s3cret").take(b"{}", raw | login).id == "m-9"
-    assert Sns(password="sns:s3cret").status(posted()) == 403  # a signed one needs it as well then
+    assert Sns(password="sns:s3cret").status(posted()) == 401  # a signed one needs it as well then
 
 
 @pytest.mark.parametrize("password", ["", ":", "s3cret"])

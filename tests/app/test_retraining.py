@@ -379,6 +379,9 @@ def test_beside_a_process_that_writes_that_one_takes_the_same_lines(bank: Path, 
     write_days(folder / "0.jsonl", [0])
     with (folder / "0.jsonl").open("a") as file:
         file.write('{"payment": {"id": "x"}}\n')
+        ahead = {"id": "z-1", "at": "2026-03-01T23:59:59Z", "card": "c1", "amount": "5.00", "channel": "web"}
+        file.write(json.dumps({"label": {"event": "z-1", "verdict": "fraud", "known_at": "2026-03-01T23:59:59Z"}}))
+        file.write(f"\n{json.dumps({'payment': ahead})}\n")
     alone = make_project(tmp_path / "alone", model=QUICK)
     wanted = take(alone, folder)["0.jsonl"].appended
     project = app.open(bank)
@@ -396,6 +399,7 @@ def test_beside_a_process_that_writes_that_one_takes_the_same_lines(bank: Path, 
     assert wanted is not None
     assert (found.appended.events, found.appended.labels) == (wanted.events, wanted.labels)
     assert found.appended.events.quarantined == 1
+    assert (found.appended.labels.appended, found.appended.labels.pending) == (A_DAY + 1, 0)
     assert records(bank)[1:] == records(alone)[1:], "the first says when which files came into force"
     assert "ingests these lines between its own batches" in said[0]
 

@@ -177,6 +177,30 @@ def test_what_is_refused_is_not_stored_and_says_why(bank, outside):
     assert (sum(counts.refused.values()), counts.received_ms) == (3, None)
 
 
+def test_a_source_with_a_password_asks_for_it_and_others_never_do(bank, outside):
+    with (bank / "shroff.yaml").open("a") as file:
+        file.write(f'  raw:\n    sns: {{ topics: ["{TOPIC}"], password: "sns:s3cret" }}\n    events: [saving]\n')
+    headers = {"x-amz-sns-rawdelivery": "true", "x-amz-sns-message-type": "Notification"}
+    headers |= {"x-amz-sns-topic-arn": TOPIC, "x-amz-sns-message-id": "m-9"}
+    body = b'{"eventType": "SAVING", "timestamp": "2026-03-01T12:00:00Z", "userId": "u-1", "amount": "5.00"}'
+
+    async def steps(asks: Asker) -> None:
+        asked = await post(asks, "raw", body, headers)
+
+        assert (asked.status, asked.headers["www-authenticate"]) == (401, 'Basic realm="raw"')
+
+        login = {"authorization": "Basic c25zOnMzY3JldA=="}
+        wrong = {"authorization": "Basic c25zOm90aGVy"}
+
+        assert (await post(asks, "raw", body, headers | login)).json()["state"] == "appended"
+        for name, more in (("raw", wrong), ("topic", {}), ("topic", wrong)):
+            refused = await post(asks, name, body, headers | more)
+            assert (refused.status, "www-authenticate" in refused.headers) == (403, False)
+        assert sum(asks.service.pushed.counts("raw").refused.values()) == 1, "what was only asked back is no refusal"
+
+    served(bank, steps)
+
+
 def test_a_certificate_that_cannot_be_had_now_makes_sns_try_again(bank, outside):
     async def steps(asks: Asker) -> None:
         outside.there[CERTIFICATE] = TransientError("away")

@@ -143,6 +143,43 @@ def test_who_does_not_lead_reads_the_verdicts_of_flags_from_the_log(bank):
     run(bank, steps)
 
 
+def test_flags_have_the_fields_of_their_event_and_are_found_by_them(bank):
+    (bank / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
+    (bank / "rules" / "each.yaml").write_text(RULE.replace("any_payment", "each_payment"), encoding="utf-8")
+    events = bank / "events.yaml"
+    text = events.read_text(encoding="utf-8").replace("    merchant: text", "    merchant: text hashed")
+    events.write_text(text, encoding="utf-8")
+    flags = "/api/v1/flags?entity=card&key=c-1"
+
+    async def steps(asks: Asker) -> None:
+        sent = [payment(number, amount=f"{number}.50", merchant=f"m-{number % 2}") for number in range(6)]
+        await asks.ask("POST", "/api/v1/events/payment", sent)
+
+        async def found(query: str) -> list[str]:
+            return [one["id"] for one in (await asks.ask("GET", f"{flags}&{query}")).json()["flags"]]
+
+        newest = (await asks.ask("GET", flags)).json()["flags"][0]
+        fields = ("payment_id", "card", "amount", "country")
+
+        assert [newest["fields"][name] for name in fields] == ["p-5", "c-1", "5.50", "DE"]
+        assert newest["also"] == ["7-each_payment"]
+        assert await found("field=amount&value=2.50") == ["4-any_payment", "4-each_payment"]
+        assert await found("field=merchant&value=m-1&limit=3") == ["7-any_payment", "7-each_payment", "5-any_payment"]
+        assert await found("field=merchant&value=other") == []
+
+        judged = (await asks.ask("PATCH", "/api/v1/flags/4-any_payment", {"accuracy": "FALSE_ALARM"})).json()
+
+        assert judged["also"] == ["4-each_payment"]
+        now = {one["id"]: one["accuracy"] for one in (await asks.ask("GET", flags)).json()["flags"]}
+        assert now["4-each_payment"] == "FALSE_ALARM"
+        for query in ("field=amount", "value=1", "field=amuont&value=1"):
+            answer = await asks.ask("GET", f"{flags}&{query}")
+            assert answer.status == 400
+        assert "Did you mean amount?" in answer.json()["detail"]
+
+    run(bank, steps)
+
+
 def test_a_hashed_key_is_asked_for_in_clear_or_as_the_log_has_it(bank):
     (bank / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
     events = bank / "events.yaml"

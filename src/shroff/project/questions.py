@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -54,11 +54,12 @@ class FactsAsked(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class FlagsAsked(msgspec.Struct, forbid_unknown_fields=True):
-    """The flags of a key, the newest first."""
+    """The flags of a key, the newest first; with `fields`, those whose event has these values."""
 
     entity: str
     key: str
     limit: Limit = 50
+    fields: dict[str, Any] = {}
 
 
 class FunnelAsked(msgspec.Struct, forbid_unknown_fields=True):
@@ -114,7 +115,7 @@ READS: Final[Mapping[str, CallKind]] = {
         FlagsAsked,
         ("flags",),
         "flags",
-        ("id", "seq", "rule", "entity", "key", "event", "reason", "accuracy", "created", "time", "updated"),
+        ("id", "seq", "rule", "entity", "key", "event", "reason", "accuracy", "created", "time", "updated", "fields"),
     ),
     "funnels": CallKind(
         FunnelAsked, ("funnel", "day", "step", "dropped_off", "dropped_off_before", "recovered", "still_out")

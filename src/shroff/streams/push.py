@@ -16,13 +16,15 @@ from shroff.errors import InputError
 
 HOOKS: Final = "hooks"  # before the names of pushed sources, in the log and in addresses
 MESSAGE, SUBSCRIBE, UNSUBSCRIBE = "message", "subscribe", "unsubscribe"
-BAD, FORBIDDEN = 400, 403  # statuses of requests that are refused
+BAD, CHALLENGE, FORBIDDEN = 400, 401, 403  # statuses of requests that are refused
 
 Fetch = Callable[[str], bytes]  # the body at an https address. Raises: TransientError; LookupError where there is none
 
 
 class PushRefusedError(InputError):
     """A request that is not what the source brings (400), or that nobody known signed (403). Nothing of it is kept.
+
+    401 is a challenge: the source has a password, and the request comes without one.
 
     `kind` says why without anything of the request, so that it can be counted.
     """

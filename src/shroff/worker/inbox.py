@@ -73,6 +73,13 @@ class _Drop(msgspec.Struct):
     is_all: bool
 
 
+class _Taken(msgspec.Struct):
+    """Results of lines, and the labels that had waited for one of them (see `Prepared.met`)."""
+
+    answers: list[Answer]
+    met: dict[str, int]
+
+
 class _Replied(msgspec.Struct):
     """A reply: the result of the request, or the reason why it failed."""
 
@@ -357,7 +364,7 @@ class InboxServer:
             arranged([(asked.part, lines)], self._writer)
         offsets = [Offset(asked.source, asked.part, asked.offset)]
         prepared = self._writer.prepare(lines, decide=asked.decide, offsets=offsets, by=FILES)
-        prepared.batch.replies.append(_reply(request.number, prepared.answers))
+        prepared.batch.replies.append(_reply(request.number, _Taken(list(prepared.answers), dict(prepared.met))))
         self._writer.commit(prepared)
         self.count(prepared)
 
@@ -468,9 +475,10 @@ def answers_of(result: msgspec.Raw) -> list[Answer]:
     return msgspec.json.decode(result, type=list[Answer])
 
 
-def taken_of(result: msgspec.Raw) -> list[Answer] | None:
-    """Results of lines, by the reply; None where another process read on."""
-    return msgspec.json.decode(result, type=list[Answer] | None)
+def taken_of(result: msgspec.Raw) -> Prepared | None:
+    """Results of lines that are durable, by the reply; None where another process read on."""
+    taken = msgspec.json.decode(result, type=_Taken | None)
+    return None if taken is None else Prepared(Batch(), taken.answers, taken.met)
 
 
 def retried_of(result: msgspec.Raw) -> list[Retried]:

@@ -23,6 +23,7 @@ from shroff.adapters.http_calls import basic
 from shroff.errors import TransientError, UsageError
 from shroff.streams.push import (
     BAD,
+    CHALLENGE,
     FORBIDDEN,
     MESSAGE,
     SUBSCRIBE,
@@ -141,6 +142,8 @@ class SnsSource:
             raise PushRefusedError(FORBIDDEN, words, "the topic is not one of this source")
 
     def _check_password(self, headers: Mapping[str, str]) -> None:
+        if not headers.get("authorization", "").lower().startswith("basic "):
+            raise PushRefusedError(CHALLENGE, "send the user and password of this source")  # SNS does, when it is asked
         user, _, password = self._password.partition(":")
         wanted = basic(user, password).encode()
         if not hmac.compare_digest(headers.get("authorization", "").encode(), wanted):

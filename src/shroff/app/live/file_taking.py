@@ -18,7 +18,6 @@ from shroff.app.live.inboxes import Inboxes
 from shroff.app.live.labelling import Labelling
 from shroff.app.live.pulled_files import APPENDED, APPENDING, ASIDE, DONE, Progress, read_progress
 from shroff.errors import LogBusyError, NotThereYetError, UsageError
-from shroff.log.writer import Prepared
 from shroff.streams.log import Batch, Log, Offset
 from shroff.worker.file_order import arranged
 from shroff.worker.handed import HandedLines, given
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from shroff.app.opened import Opened
     from shroff.events.intake import Submission
-    from shroff.log.writer import Answer, Writer
+    from shroff.log.writer import Prepared, Writer
     from shroff.streams.pull import PulledSource, Stamp
 
 _TEXTS: Final = (".csv", ".jsonl", ".ndjson")  # whose last line should be ended
@@ -180,10 +179,10 @@ class FileTaking:
         before: Progress | None,
         *,
         is_first: bool,
-    ) -> list[Answer]:
+    ) -> Prepared:
         """Have the process that writes the log take lines of a file. Raises: ReadOnError where another one did."""
         definitions = self._opened.definitions
-        answers = Labelling(self._opened).hand(
+        taken = Labelling(self._opened).hand(
             HandedLines(
                 given(submissions, definitions.settings.money_places, definitions.events.types),
                 self._given.source,
@@ -194,9 +193,9 @@ class FileTaking:
                 is_first,
             )
         )
-        if answers is None:
+        if taken is None:
             raise ReadOnError
-        return answers
+        return taken
 
     def take(self, name: str, before: Progress | None) -> TakenFile | None:
         """Append a file that is complete; None where it changed, or went away, meanwhile."""
@@ -312,8 +311,7 @@ class FileTaking:
         now = _with(now, after=now.after or last_seq)
         for batch in batches(submissions, ROWS_MAX):
             reached = _with(now, lines=now.lines + len(batch))
-            answers = self._hand(name, batch, reached, before, is_first=is_first)
-            report.add(Prepared(Batch(), answers))
+            report.add(self._hand(name, batch, reached, before, is_first=is_first))
             now = before = reached
             is_first = False
         is_new = is_new or report.events.appended + report.labels.appended > 0

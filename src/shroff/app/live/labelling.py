@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shroff.events.formats.wire import Encoder
     from shroff.events.intake import Submission
     from shroff.events.validation import LabelInput
-    from shroff.log.writer import Answer
+    from shroff.log.writer import Answer, Prepared
     from shroff.project.definitions import Definitions
     from shroff.project.settings.system import System
     from shroff.project.settings.systems import Systems
@@ -177,9 +177,9 @@ class Labelling:
 
         return send_labels(LabelledLanes(self._opened), labels)
 
-    def hand(self, lines: HandedLines) -> list[Answer] | None:
-        """Let the process that writes the log take lines of a file; gives each result, or None if another process has
-        read on.
+    def hand(self, lines: HandedLines) -> Prepared | None:
+        """Let the process that writes the log take lines of a file; gives their results, or None if another process
+        has read on.
 
         Raises: UsageError where too many of them are too late, and none was taken.
         """

@@ -24,7 +24,7 @@ from shroff.project.questions import (
     MailAsked,
 )
 from shroff.web.api.analytics import KEY_EVENTS_MAX, PLACES_MAX
-from shroff.web.api.cases.flags import document, known_key, verdicts
+from shroff.web.api.cases.flags import flagged, known_key, shown
 from shroff.web.api.entities import event_shown
 from shroff.web.api.events import JSON_TYPES, check_rate
 from shroff.web.api.funnels import EVENTS_MAX
@@ -36,7 +36,6 @@ from shroff.web.http.routes import Route, RouteDoc
 if TYPE_CHECKING:
     from shroff.explain.entities import Timeline
     from shroff.project.questions import Part
-    from shroff.streams.log import FlagRow
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 64 * 1024
@@ -138,17 +137,9 @@ async def _facts(service: Service, asked: FactsAsked) -> Found:
 
 
 async def _flags(service: Service, asked: FlagsAsked) -> Found:
-    project = service.project
-
-    def read() -> list[FlagRow]:
-        _check_entity(service, asked.entity)
-        key = known_key(project, asked.entity, asked.key)
-        with project.opened.reading() as log:
-            return log.flags_of(asked.entity, key, limit=asked.limit)
-
-    rows = await service.in_thread(read)
-    standings = await verdicts(service, [row.event for row in rows])
-    return {"flags": [document(row, standings.get(row.event)) for row in rows]}
+    _check_entity(service, asked.entity)
+    found = await service.in_thread(flagged, service.project, asked.entity, asked.key, asked.fields, asked.limit)
+    return {"flags": await shown(service, found)}
 
 
 async def _funnel(service: Service, asked: FunnelAsked) -> Found:

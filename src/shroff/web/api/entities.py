@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 from shroff.events.event import Scalar, TimeText, time_text
 from shroff.explain.entities import EntityLook, KeyEvent, KeyLinks, Neighbour, Timeline, fields_of
 from shroff.people.access import Right
-from shroff.streams.delivering_rows import Flag
-from shroff.streams.log import FlagRow
-from shroff.web.api.cases.flags import document, known_key, verdicts
+from shroff.web.api.cases.flags import Flagged, FlagShown, known_key, shown, with_fields
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.problems import ProblemError
@@ -61,7 +59,7 @@ class EntityView(EntityKey):
     looked_to: int
     features: dict[str, Scalar]
     features_of: str | None
-    flags: list[Flag]
+    flags: list[FlagShown]
     neighbours: list[EntityNeighbour]
     left_out: list[EntityKey]
     next: str | None
@@ -73,7 +71,6 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
     key = await service.in_thread(known_key, service.project, name, request.path_params["key"])
     limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
     timeline, flags, links = await service.in_thread(looked, service.project, name, key, before, limit)
-    standings = await verdicts(service, [row.event for row in flags])
     return Json(
         {
             "entity": name,
@@ -82,7 +79,7 @@ async def entity(service: Service, request: Request) -> Json[EntityView]:
             "looked_to": timeline.looked_to,
             "features": dict(timeline.features),
             "features_of": timeline.features_of or None,
-            "flags": [document(row, standings.get(row.event)) for row in flags],
+            "flags": await shown(service, flags),
             "neighbours": [_neighbour(neighbour) for neighbour in links.neighbours],
             "left_out": [{"entity": of, "key": text} for of, text in links.left_out],
             "next": next_of(timeline.looked_to + 1) if timeline.is_cut else None,
@@ -115,14 +112,14 @@ def known_entity(service: Service, request: Request) -> str:
 
 def looked(
     project: Project, name: str, key: str, before: int | None, limit: int
-) -> tuple[Timeline, list[FlagRow], KeyLinks]:
+) -> tuple[Timeline, list[Flagged], KeyLinks]:
     """The log's data about a key; flags and neighbors with the first part only."""
     with project.opened.reading() as log:
         look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
         timeline = look.timeline(name, key, before=before, limit=limit)
         if before is not None:
             return timeline, [], KeyLinks([], [])
-        return timeline, log.flags_of(name, key, limit=FLAGS_SHOWN), look.links(name, key, timeline)
+        return timeline, with_fields(log, log.flags_of(name, key, limit=FLAGS_SHOWN)), look.links(name, key, timeline)
 
 
 def _neighbour(one: Neighbour) -> EntityNeighbour:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from shroff.errors import TransientError, UsageError
 from shroff.log.writer import DUPLICATE, REFUSED
 from shroff.people.throttle import network_of
-from shroff.streams.push import MESSAGE, FetchNeededError, Push, PushRefusedError, PushSource
+from shroff.streams.push import CHALLENGE, MESSAGE, FetchNeededError, Push, PushRefusedError, PushSource
 from shroff.web.api.events import check_rate_of, shown
 from shroff.web.http.messages import JSON, PROBLEM, Request
 from shroff.web.http.problems import RETRY_AFTER, ProblemError
@@ -86,6 +86,9 @@ async def _verified(service: Service, request: Request, named: NamedSource, sour
     except PushRefusedError as error:
         del body  # while its sender waits
         words = error.mistakes[0][1]
+        if error.status == CHALLENGE:  # its sender has done nothing wrong yet
+            headers = {"www-authenticate": f'Basic realm="{named.name}"'}
+            raise ProblemError(401, "who-asks", "Send a user and password", words, headers) from None
         counts = service.pushed.counts(named.name)
         counts.add(counts.refused, error.kind)
         _save_soon(service)
@@ -184,6 +187,7 @@ ROUTES: Final = (
             {"type": "object"},
             {
                 400: "The request is not a message of this source.",
+                401: "The source has a password, and the request has none: send it again with basic authentication.",
                 403: "Its signature, certificate or topic is refused; nothing is stored.",
                 404: "No source has this name.",
                 413: f"The body has more than {BODY_BYTES_MAX:,} bytes.",

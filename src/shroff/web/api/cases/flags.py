@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, TypedDict
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypedDict
 
 import msgspec
 
-from shroff.errors import UsageError
-from shroff.events.event import time_text
+from shroff.errors import UsageError, nearest
+from shroff.events.event import Scalar, time_text
 from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
+from shroff.explain.entities import fields_of
 from shroff.features.key_texts import stored_text
 from shroff.log.flags import ACCURACY
 from shroff.log.history import Said, said_last
@@ -19,7 +20,7 @@ from shroff.streams.delivering_rows import Flag, flag_document
 from shroff.streams.log import PENDING, FlagRow
 from shroff.web.api.events import label_shown
 from shroff.web.http.messages import PROBLEM, Json, Request, decoded
-from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
+from shroff.web.http.paging import LIMIT_MAX, cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import PAGED, api
 from shroff.worker.inbox import LABELS, answers_of, labels_request
@@ -45,30 +46,98 @@ class FlagJudgement(msgspec.Struct, forbid_unknown_fields=True):
     reason: str | None = None
 
 
+class FlagShown(Flag):
+    """A flag with the fields of its event (null once the event has left the log after `keep`).
+
+    `also` are the other flags of that event: a label is of the event, so it judges them all.
+    """
+
+    fields: dict[str, Scalar] | None
+    also: list[str]
+
+
 class Flags(TypedDict):
     """A page of flags, the newest first."""
 
-    flags: list[Flag]
+    flags: list[FlagShown]
     next: str | None
 
 
+class Flagged(NamedTuple):
+    """A flag, the fields of its event, and the ids of its event's other flags."""
+
+    row: FlagRow
+    fields: dict[str, Scalar] | None
+    also: list[str]
+
+
 async def flags(service: Service, request: Request) -> Json[Flags]:
-    """Flags of one key of an entity, newest first."""
+    """Flags of one key of an entity, newest first; with `field` and `value`, those whose event has this value."""
     query = request.query_params
     entity, key = query.get("entity", ""), query.get("key", "")
     if not entity or not key:
         raise ProblemError(400, "bad-query", "The entity is missing", "write ?entity=card&key=c-1")
     limit, before = limit_of(query), cursor_of(query, tuple[int, str])
-    key = await service.in_thread(known_key, service.project, entity, key)
-    rows, last = parted(await service.in_thread(_rows, service.project, entity, key, before, limit + 1), limit)
-    standings = await verdicts(service, [row.event for row in rows])
-    found = [document(row, standings.get(row.event)) for row in rows]
-    cursor = None if last is None else next_of((last.seq, last.rule))
-    return Json({"flags": found, "next": cursor})
+    if ("field" in query) != ("value" in query):
+        raise ProblemError(400, "bad-query", "Half of the filter is missing", "write &field=account&value=a-1")
+    wanted = {query["field"]: query["value"]} if "field" in query else {}
+    try:
+        found = await service.in_thread(flagged, service.project, entity, key, wanted, limit + 1, before)
+    except UsageError as error:
+        raise ProblemError(400, "bad-query", "There is no such field", str(error)) from None
+    page, last = parted(found, limit)
+    cursor = None if last is None else next_of((last.row.seq, last.row.rule))
+    return Json({"flags": await shown(service, page), "next": cursor})
 
 
-async def judge(service: Service, request: Request) -> Json[Flag]:
+async def shown(service: Service, found: Sequence[Flagged]) -> list[FlagShown]:
+    """Flags for who asks."""
+    standings = await verdicts(service, [one.row.event for one in found])
+    return [
+        {**document(one.row, standings.get(one.row.event)), "fields": one.fields, "also": one.also} for one in found
+    ]
+
+
+def flagged(
+    project: Project,
+    entity: str,
+    key: str,
+    wanted: Mapping[str, object],
+    limit: int,
+    before: tuple[int, str] | None = None,
+) -> list[Flagged]:
+    """Flags of a key, the newest first; of those whose event has these values of its fields, where some are named.
+
+    A key or value in clear is hashed where the log has it hashed. Raises: UsageError where no event type has a field.
+    """
+    types, hasher = project.definitions.events.types, project.opened.hasher
+    fields = {field.name: field.shape.is_hashed for type_ in types.values() for field in type_.fields}
+    for name in wanted.keys() - fields.keys():
+        raise UsageError(f"no event type has a field {name!r}. {nearest(name, fields)}".rstrip())
+
+    def is_wanted(values: Mapping[str, object] | None) -> bool:
+        return values is not None and all(_text(values.get(name)) in texts for name, texts in given.items())
+
+    texts = {name: _text(value) for name, value in wanted.items()}
+    given = {name: {text, hasher(text)} if fields[name] else {text} for name, text in texts.items()}
+    found: list[Flagged] = []
+    key, size = known_key(project, entity, key), max(limit, LIMIT_MAX) if wanted else limit
+    while len(found) < limit and (page := _page(project, entity, key, before, size)):
+        found += [one for one in page if not wanted or is_wanted(one.fields)]
+        before = (page[-1].row.seq, page[-1].row.rule)
+        if len(page) < size:
+            break
+    return found[:limit]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+async def judge(service: Service, request: Request) -> Json[FlagShown]:
     """Say whether a flag was right: the label `fraud` or `genuine` of its event, by an analyst.
+
+    It judges all flags of that event; the answer names the others.
 
     The same again, when it is what an analyst said of that event last, changes nothing.
     """
@@ -80,7 +149,7 @@ async def judge(service: Service, request: Request) -> Json[Flag]:
     before = (await verdicts(service, [row.event])).get(row.event)
     said = Said(VERDICTS[given.accuracy], ANALYST, given.reason or None)
     if before is not None and await service.in_thread(_said_last, service.project, row) == said:
-        return Json(document(row, before))
+        return Json(await _judged(service, row))
     label = {
         "event": row.event,
         "verdict": said.verdict,
@@ -97,7 +166,18 @@ async def judge(service: Service, request: Request) -> Json[Flag]:
     status, body = label_shown(answers_of(result)[0])
     if status != 200:
         return Json(msgspec.Raw(body), status, media_type=PROBLEM)
-    return Json(document(row, (await verdicts(service, [row.event])).get(row.event)))
+    return Json(await _judged(service, row))
+
+
+async def _judged(service: Service, row: FlagRow) -> FlagShown:
+    """A flag as its event's label has it now."""
+
+    def read() -> list[Flagged]:
+        with service.project.opened.reading() as log:
+            return with_fields(log, [row])
+
+    (flag,) = await shown(service, await service.in_thread(read))
+    return flag
 
 
 async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, VerdictInForce]:
@@ -128,12 +208,30 @@ def document(row: FlagRow, standing: VerdictInForce | None) -> Flag:
     return flag_document(row, PENDING if standing is None else ACCURACY.get(standing.verdict, PENDING), updated_ms)
 
 
-def _rows(project: Project, entity: str, key: str, before: tuple[int, str] | None, limit: int) -> list[FlagRow]:
+def _page(project: Project, entity: str, key: str, before: tuple[int, str] | None, limit: int) -> list[Flagged]:
     try:
         with project.opened.reading() as log:
-            return log.flags_of(entity, key, before, limit)
+            return with_fields(log, log.flags_of(entity, key, before, limit))
     except UsageError:  # no log yet
         return []
+
+
+def with_fields(log: Log, rows: Sequence[FlagRow]) -> list[Flagged]:
+    """Flags with what the log has of their events."""
+    records = log.records_at({row.seq for row in rows})
+    every = {seq: _rules_at(log, seq) for seq in {row.seq for row in rows}}
+    return [
+        Flagged(
+            row,
+            fields_of(records[row.seq]) if row.seq in records else None,
+            [f"{row.seq}-{rule}" for rule in every[row.seq] if rule != row.rule],
+        )
+        for row in rows
+    ]
+
+
+def _rules_at(log: Log, seq: int) -> list[str]:
+    return [row.rule for rows in log.flags_after(seq - 1, seq) for row in rows]
 
 
 def _flag(project: Project, id_: str) -> FlagRow:
@@ -161,12 +259,19 @@ ROUTES: Final = (
         "List the flags of one key of an entity, newest first.",
         "A page of flags.",
         problems={400: ""},
-        query={"entity": "The entity, such as card.", "key": "The key, such as c-1.", **PAGED},
+        query={
+            "entity": "The entity, such as card.",
+            "key": "The key, such as c-1.",
+            "field": "A field of the flagged event, such as account: only flags whose event has this `value` there.",
+            "value": "The value of `field`.",
+            **PAGED,
+        },
         required=("entity", "key"),
     ),
     api("PATCH", "/flags/{id}", Right.WRITE_LABELS, judge)(
-        "Record whether a flag was right. The answer becomes an analyst's label, fraud or genuine, of its event.",
-        "The flag.",
+        "Record whether a flag was right. The answer becomes an analyst's label, fraud or genuine, of its event: it "
+        "judges all flags of that event.",
+        "The flag, and the other flags that the label judged.",
         FlagJudgement,
         {404: ""},
     ),
