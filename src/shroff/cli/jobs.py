@@ -89,7 +89,7 @@ def kinds(session: Session) -> None:
 @command(
     "run",
     "shroff jobs run marts full=true --wait",
-    "shroff jobs run features event=payment out=features.parquet",
+    "shroff jobs run features event=payment out=out/features.parquet",
     "shroff jobs run --schedule nightly_marts",
     group=jobs,
 )

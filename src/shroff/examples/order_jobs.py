@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.app.jobs.work import inside, trained
+from shroff.app.jobs.paths import path_of
+from shroff.app.jobs.work import trained
 from shroff.errors import UsageError
 from shroff.examples.orders import generate_orders
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from shroff.app.jobs.kinds import OrdersParams, PipelineParams
     from shroff.app.jobs.work import JobRun
@@ -84,7 +84,7 @@ def partitions(made: GeneratedOrders) -> list[dict[str, Any]]:
 
 
 def _made(project: Project, params: OrdersParams, run: JobRun) -> GeneratedOrders:
-    folder: Path = inside(project, params.out, "out")
+    folder = path_of(project, params, "out")
     run.step("generate", 0, params.batches)
     return generate_orders(folder, params.batches, params.size, params.seed, run.count)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +37,7 @@ def files(folder: Path) -> tuple[list[str], list[str]]:
         parts = name.split("/")
         if parts[0] == STATE_FOLDER and (_is_made_again(parts) or parts[-1].startswith(LOG)):
             continue
-        (secret if _is_secret(folder / name, parts) else stored).append(name)
+        (secret if is_secret(folder / name, parts) else stored).append(name)
     return stored, secret
 
 
@@ -88,7 +88,8 @@ def _is_passing(name: str) -> bool:
     return name.endswith((".lock", ".unfinished", ".part")) or name.rpartition("/")[2].startswith(".")
 
 
-def _is_secret(path: Path, parts: list[str]) -> bool:
+def is_secret(path: Path, parts: Sequence[str]) -> bool:
+    """Whether a file of a project is a secret, by its name in the folder or by what it has."""
     if parts[-1].startswith(".env") or parts[-1].endswith(_SECRET_ENDINGS) or parts[0] == "secrets":
         return True
     try:

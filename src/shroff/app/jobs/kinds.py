@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
+from shroff.app.jobs.paths import InPath, OutPath, path_mistakes
 from shroff.errors import Problem, UsageError, nearest
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import Mapping as YamlMapping
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Loaded
     from shroff.project.schedules import Schedule
 
-PATH_MAX: Final = 300
-Path = Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MAX)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 
 
@@ -41,10 +40,10 @@ class JobParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeaturesParams(JobParams, frozen=True):
-    """Compute the features of one event type into `out`, a Parquet file of the project's folder."""
+    """Compute the features of one event type into `out`, a Parquet file below `out/`."""
 
     event: Name
-    out: Path = "features.parquet"
+    out: OutPath = "out/features.parquet"
 
 
 class TrainParams(JobParams, frozen=True):
@@ -62,8 +61,8 @@ class TrainParams(JobParams, frozen=True):
 class BacktestParams(JobParams, frozen=True, rename={"start": "from", "end": "to"}):
     """Back-test a draft on the log: `rules` is a folder and `policy` a file in the project's folder, `model` an id."""
 
-    rules: Path | None = None
-    policy: Path | None = None
+    rules: InPath | None = None
+    policy: InPath | None = None
     model: Name | None = None
     start: Name | None = None
     end: Name | None = None
@@ -114,12 +113,12 @@ class SyncParams(JobParams, frozen=True):
 
 
 class OrdersParams(JobParams, frozen=True):
-    """Generate orders of a synthetic shop, with fraud, into `out`: a Parquet file for each week, and labels."""
+    """Generate orders of a synthetic shop, with fraud, into folder `out`: a Parquet file for each week, and labels."""
 
     batches: Annotated[int, msgspec.Meta(ge=1, le=520)] = 12
     size: Annotated[int, msgspec.Meta(ge=1, le=2_000_000)] = 100_000
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 1
-    out: Path = "orders"
+    out: OutPath = "out/orders"
 
 
 class PipelineParams(OrdersParams, frozen=True):
@@ -181,11 +180,14 @@ class JobKind(msgspec.Struct, frozen=True):
                 hint = nearest(name, self.parameters) or f"It takes {', '.join(self.parameters) or 'none'}."
                 raise ParamsError(f"params.{name[:100]}", f"{self.name} has no such parameter. {hint}")
         try:
-            return msgspec.convert(given, self.params, strict=not is_text)
+            found = msgspec.convert(given, self.params, strict=not is_text)
         except msgspec.ValidationError as error:
             words, _, path = str(error).partition(" - at `")
             place = "params" + path.removesuffix("`").removeprefix("$")
             raise ParamsError(place, f"{words[:1].lower()}{words[1:]}.") from None
+        for name, mistake in path_mistakes(found):
+            raise ParamsError(f"params.{name}", mistake)
+        return found
 
 
 class ParamsError(UsageError):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from msgspec import structs
 
-from shroff.errors import StateError, UsageError
+from shroff.app.jobs.paths import path_of
+from shroff.errors import StateError
 from shroff.events.event import time_text
 from shroff.jobs.job import cut
 
@@ -81,22 +81,11 @@ class JobRun:
             return self._seen
 
 
-def inside(project: Project, text: str, what: str) -> Path:
-    """A path in the project's folder. Raises: UsageError for any other, and for what the program itself keeps."""
-    places = project.opened.places
-    path, folder = (places.folder / text).resolve(), places.folder.resolve()
-    if not path.is_relative_to(folder) or path == folder or path.is_relative_to(places.state.resolve()):
-        raise UsageError(
-            f"{what}: {text!r} is not in the project's folder. Name a path below it, as 'out/{path.name}'."
-        )
-    return path
-
-
 def features(project: Project, params: FeaturesParams, run: JobRun) -> Result:
     """As `shroff features`."""
     from shroff.log.columns.tables import Way
 
-    out = inside(project, params.out, "out")
+    out = path_of(project, params, "out")
     out.parent.mkdir(parents=True, exist_ok=True)
     way = Way("batch", run.counting("reading events"), run.counting("computing events"))
     report = project.tables.write_features(params.event, (), out, way)
@@ -131,8 +120,8 @@ def trained(project: Project, run: JobRun, event: str | None, **how: Unpack[Trai
 def backtest(project: Project, params: BacktestParams, run: JobRun) -> Result:
     """As `shroff backtest`."""
     report = project.backtest(
-        rules=None if params.rules is None else inside(project, params.rules, "rules"),
-        policy=None if params.policy is None else inside(project, params.policy, "policy"),
+        rules=None if params.rules is None else path_of(project, params, "rules"),
+        policy=None if params.policy is None else path_of(project, params, "policy"),
         model=params.model,
         start=params.start,
         end=params.end,
