@@ -417,7 +417,7 @@ class MemoryLog:
         store.flags.extend(sorted(batch.flags, key=_place))
         store.hits.extend(sorted(batch.hits, key=_place))
         for refused in batch.refused:
-            key = (refused.source, refused.place, refused.raw)
+            key = (refused.source, refused.place, refused.type, refused.raw)
             if key in store.refused:
                 number, first = store.refused[key]
                 store.refused[key] = (number, replace(first, reason=refused.reason, at_ms=refused.at_ms))

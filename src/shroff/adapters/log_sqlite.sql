@@ -140,7 +140,7 @@ CREATE TABLE hits (
 ) WITHOUT ROWID;
 
 -- Input that was not taken. AUTOINCREMENT, so that a number a person noted never means another entry later.
--- `digest`: BLAKE2b of `raw`, 16 bytes.
+-- `digest`: BLAKE2b of `type` and `raw`, 16 bytes: a line that is read as event and as label has an entry for each.
 CREATE TABLE quarantine (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     source TEXT    NOT NULL,

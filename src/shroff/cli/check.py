@@ -52,8 +52,9 @@ def check(session: Session, file: Path | None, as_type: str | None) -> int:
         refused = sum(one.refusal is not None for one in read)
         rows = [_row(one, report.definitions) for one in read]
         kept = [row for row in rows if "fields" in row][:ROWS_SHOWN] + [row for row in rows if "reason" in row]
-        document |= {"with": {"read": len(read), "refused": refused, "rows": kept}}
-        text = f"{text}\n\n{_file_text(file, len(read), refused, kept)}"
+        skipped = sum("skipped" in row for row in rows)
+        document |= {"with": {"read": len(read), "refused": refused, "skipped": skipped, "rows": kept}}
+        text = f"{text}\n\n{_file_text(file, len(read), refused, skipped, kept)}"
     session.answer(document, text)
     if not report.is_ok:
         session.next("Fix the first error, then run 'shroff check' again")
@@ -80,8 +81,9 @@ def _row(one: Submission, definitions: Definitions) -> dict[str, Any]:
     return head | {"fields": {field.name: show(value, field.type, places) for field, value in typed}}
 
 
-def _file_text(file: Path, read: int, refused: int, rows: list[dict[str, Any]]) -> str:
+def _file_text(file: Path, read: int, refused: int, skipped: int, rows: list[dict[str, Any]]) -> str:
     parts = [f"{file}: {many(read, 'line')} read, {refused:,} would be refused."]
+    parts += [f"{many(skipped, 'line')} skipped: no event type's 'when' accepts them."] if skipped else []
     for row in rows[: ROWS_SHOWN + REFUSALS_SHOWN]:
         found = table(row["fields"].items(), indent="    ") if "fields" in row else f"    {one_line(row['reason'])}"
         parts.append(f"  line {row['place']}, {row['type'] or 'no event type'}\n{found}")

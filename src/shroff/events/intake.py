@@ -19,8 +19,9 @@ from shroff.events.definitions import Events, EventType, Settings
 from shroff.events.event import Event
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.plain import PlainReader, plain_reader
-from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Unmatched
-from shroff.events.raw_values import Number, shown
+from shroff.events.line_types import LineReading, check_columns, check_separator, tells_type
+from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Picked, Unmatched
+from shroff.events.raw_values import Number
 from shroff.events.redaction import LineRedactor, RedactedValues, keeping_hashed, masked, opened, unread
 from shroff.events.unique import Named
 from shroff.events.validation import EventValidator, LabelInput, OutOfBoundsError, secret_fields
@@ -36,6 +37,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     the event's canonical body, where reading it gave that too. `personal` are the fields that lie beside the log, by
     their names. `refused` is an event whose types are right, and whose time or values are not: refused only if its id
     is new, since one that the log has is a duplicate, whatever the clock, the settings or the bounds of fields say now.
+    `id` is that of an event that is refused for another field, as far as it can be read.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
     personal: tuple[Named, ...] = ()
     refused: Event | None = None
     mistakes: tuple[tuple[str, str], ...] = ()  # of a refused line's fields: path and words
+    id: str = ""
 
     @property
     def sent(self) -> Event | None:
@@ -59,30 +62,6 @@ class Submission(msgspec.Struct, frozen=True, gc=False):
 def undated(one: Submission) -> Submission:
     """The same, of a label of which nobody said when it became known: `known_at` is when it was sent."""
     return one if one.label is None else msgspec.structs.replace(one, label=replace(one.label, is_undated=True))
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """Reader of one source's lines.
-
-    `seals` is set where they come from quarantine. With `is_default` the type that is given is for those lines only
-    that do not tell theirs. Lines that no type takes are quarantined where `keeps_untaken`.
-    """
-
-    source: str
-    file: str  # the same to mappings: of a file of a pulled source, its own name
-    format: str
-    dispatcher: Dispatcher
-    mappers: Mapping[str, Mapper]
-    keeper: LineRedactor | None
-    seals: RedactedValues | None
-    is_default: bool
-    keeps_untaken: bool
-
-    @property
-    def is_short(self) -> bool:
-        """Whether a short way past validation may be open: nothing is hashed, and no line is of another type."""
-        return self.keeper is None and self.seals is None and not (self.is_default and self.dispatcher.has_conditions)
 
 
 @dataclass(slots=True)
@@ -178,8 +157,8 @@ class Intake:
             types = " or --as ".join(self._events.types)
             raise UsageError(f"{reading.source}: a {lines.format} file does not name its event type. Add --as {types}.")
         if as_type is not None and lines.columns is not None:
-            _check_separator(reading.mappers[as_type], lines, reading.source, as_type)
-            _check_columns(reading.mappers[as_type], lines.columns, reading.source, as_type)
+            check_separator(reading.mappers[as_type], lines, reading.source, as_type)
+            check_columns(reading.mappers[as_type], lines.columns, reading.source, as_type)
         return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
 
     def plain_type(self, lines: Lines, source: str, as_type: str | None) -> EventType | None:
@@ -195,13 +174,17 @@ class Intake:
         as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
         own = {} if lines.columns is not None else self._own(as_type, reading)
         name, reading = own.get(schema.name, (as_type or "", reading))
-        if (type_ := self._events.types.get(name)) is None or not reading.is_short or plain_reader(type_) is None:
+        if (
+            (type_ := self._events.types.get(name)) is None
+            or not reading.is_short_for(name)
+            or plain_reader(type_) is None
+        ):
             return None
         return (type_, reading.mappers[name]) if fit(schema, type_, self.settings).is_readable else None
 
     def _reading(
         self, lines: Lines, source: str, as_type: str | None, seals: RedactedValues | None, *, is_default: bool
-    ) -> tuple[str | None, _Reading]:
+    ) -> tuple[str | None, LineReading]:
         """The reader of a source's lines, and which type it has them be."""
         source = source_name(source)
         own = self._own_types.get(_owner(source))
@@ -218,7 +201,7 @@ class Intake:
         is_owned = own is not None or source.startswith(f"{READ}/")
         file = source.removeprefix(f"{_owner(source)}/") if is_owned else source
         dispatcher = Dispatcher(events, lines.format)
-        return as_type, _Reading(
+        return as_type, LineReading(
             source, file, lines.format, dispatcher, mappers, keeper, seals, is_default, keeps_untaken
         )
 
@@ -276,7 +259,11 @@ class Intake:
         return {name: Mapper(one, format, self._secret[name]) for name, one in types.items()}
 
     def _read(
-        self, lines: Iterable[Line], as_type: str | None, reading: _Reading, own: Mapping[str, tuple[str, _Reading]]
+        self,
+        lines: Iterable[Line],
+        as_type: str | None,
+        reading: LineReading,
+        own: Mapping[str, tuple[str, LineReading]],
     ) -> Iterator[Submission]:
         source, dispatcher = reading.source, reading.dispatcher
         takers = {name: self._taker(name, reading) for name in reading.mappers}
@@ -284,7 +271,8 @@ class Intake:
         only = takers.get(as_type or "")
         records = self._records(as_type or "", reading)
         plain = self._plain(as_type or "", reading) if reading.format == "jsonl" else None
-        may_tell, has_taken = reading.seals is not None or reading.is_default, as_type is not None
+        may_tell = reading.seals is not None or reading.is_default
+        has_taken = as_type is not None and (as_type == LABEL or not reading.mappers[as_type].has_condition)
         for line in lines:
             if plain is not None and (found := plain.read(line.raw)) is not None:
                 event, body = found
@@ -301,42 +289,39 @@ class Intake:
                 yield self.unreadable(line, source, as_type or "", "")
                 continue
             row = MappedRow(reading.file, line.number, line.columns)
-            if only is not None and not (may_tell and _tells_type(as_type or "", row, reading)):
-                if as_type == LABEL and dispatcher.leaves(LABEL, row):
-                    yield Submission(source, line.place, _untaken_bytes(line, row, reading))
-                else:
-                    yield only(line, row, None)
-                continue
             try:
-                picked = dispatcher.pick(row)
+                if only is not None and not (may_tell and tells_type(as_type or "", row, reading)):
+                    picked = None if dispatcher.leaves(as_type or "", row) else Picked(as_type or "")
+                else:
+                    picked = dispatcher.pick(row)
             except InputError as error:
                 yield Submission(source, line.place, _untaken_bytes(line, row, reading), refusal=str(error))
                 continue
             if picked is None:
                 if not has_taken and _owner(source) not in self._own_types:
                     self._note(line, row, reading)
-                yield _untaken(line, row, reading)
+                yield _untaken(line, row, reading, as_type)
                 continue
             if not has_taken:
                 has_taken = True
                 self._unmatched.pop(source, None)
             yield takers[picked.type](line, row, picked.fields)
 
-    def _plain(self, type_name: str, reading: _Reading) -> PlainReader | None:
+    def _plain(self, type_name: str, reading: LineReading) -> PlainReader | None:
         """The short way for lines of JSON of this type, where one is open to them; of CSV, where columns are made."""
         event_type, format = self._events.types.get(type_name), reading.format
-        if event_type is None or format not in {"jsonl", "csv"} or not reading.is_short:
+        if event_type is None or format not in {"jsonl", "csv"} or not reading.is_short_for(type_name):
             return None
         return plain_reader(event_type) if format == "csv" or reading.mappers[type_name].is_plain else None
 
-    def _records(self, type_name: str, reading: _Reading) -> AvroReader | None:
+    def _records(self, type_name: str, reading: LineReading) -> AvroReader | None:
         """The short way for records of Avro of this type, where one is open to them."""
         mapper, event_type = reading.mappers.get(type_name), self._events.types.get(type_name)
-        if reading.format != "avro" or mapper is None or event_type is None or not reading.is_short:
+        if reading.format != "avro" or mapper is None or event_type is None or not reading.is_short_for(type_name):
             return None
         return avro_reader(event_type, mapper, self.settings.currency, reading.file)
 
-    def _own(self, as_type: str | None, reading: _Reading) -> dict[str, tuple[str, _Reading]]:
+    def _own(self, as_type: str | None, reading: LineReading) -> dict[str, tuple[str, LineReading]]:
         """Type and reading of our own schemas, by their names: their records tell their types, and need no mapping."""
         types = {**self._events.types, LABEL: self._events.label_input}
         if reading.seals is not None or (as_type is not None and "avro" not in types[as_type].mappings):
@@ -349,7 +334,7 @@ class Intake:
         wanted = types if as_type is None else [as_type]
         return {schema_name_of(name, self.settings): (name, own) for name in wanted}
 
-    def _own_taker(self, type_name: str, reading: _Reading) -> Callable[[Line], Submission]:
+    def _own_taker(self, type_name: str, reading: LineReading) -> Callable[[Line], Submission]:
         records, taker = self._records(type_name, reading), self._taker(type_name, reading)
 
         def take(line: Line) -> Submission:
@@ -362,7 +347,7 @@ class Intake:
 
         return take
 
-    def _note(self, line: Line, row: MappedRow, reading: _Reading) -> None:
+    def _note(self, line: Line, row: MappedRow, reading: LineReading) -> None:
         """Keep that a source has a line that no type takes, while it has none that one does."""
         if reading.source not in self._unmatched:
             secret = [path for mapper in reading.mappers.values() for path in mapper.secret_paths]
@@ -371,7 +356,7 @@ class Intake:
         self._unmatched[reading.source].lines += 1
 
     def _taker(
-        self, type_name: str, reading: _Reading
+        self, type_name: str, reading: LineReading
     ) -> Callable[[Line, MappedRow, Mapping[str, object] | None], Submission]:
         """What makes a submission of a line of one type; with fields where the line names its type itself."""
         validator, source, keeper, seals = self._validator, reading.source, reading.keeper, reading.seals
@@ -380,6 +365,7 @@ class Intake:
 
         def take(line: Line, row: MappedRow, named: Mapping[str, object] | None) -> Submission:
             kept = line.original if keeper is None else partial(keeper.line, line, row, type_name, named)
+            fields: Mapping[str, object] = {}
             try:
                 if named is None:
                     fields = mapper.fields(row)
@@ -393,9 +379,11 @@ class Intake:
                 event, personal = validator.admit_with_personal(type_name, fields, is_strict=False, hidden=hidden)
                 return Submission(source, line.place, kept, type_name, event, None, None, None, personal)
             except InputError as error:
-                words, refused = str(error), _event_of(error)
-                return Submission(
-                    source, line.place, kept, type_name, None, None, words, refused=refused, mistakes=error.mistakes
+                one = Submission(source, line.place, kept, type_name, refusal=str(error), refused=_event_of(error))
+                return msgspec.structs.replace(
+                    one,
+                    mistakes=error.mistakes,
+                    id="" if is_label else _id_in(validator, self._events.types[type_name], fields),
                 )
 
         return take
@@ -425,30 +413,16 @@ class Intake:
         return LineRedactor(self._events, self._keeping_validator, self._hasher, mappers, "jsonl")
 
 
-def _check_columns(mapper: Mapper, columns: tuple[str, ...], source: str, as_type: str) -> None:
-    lacking = mapper.missing_columns(columns)
-    if not lacking:
-        return
-    many = "columns" if len(lacking) > 1 else "column"
-    free = mapper.unread(columns)
-    hints = [nearest(name, free) for name in lacking]
-    hint = next((hint for hint in hints if hint), "") or f"It has {', '.join(columns)}."
-    raise UsageError(
-        f"{source} lacks the {many} {', '.join(lacking)}, which {as_type} needs. {hint} "
-        f"Name other columns under {as_type}.from in events.yaml."
-    )
-
-
-def _check_separator(mapper: Mapper, lines: Lines, source: str, as_type: str) -> None:
-    if lines.format == "csv" and mapper.separator not in {"", lines.separator}:
-        raise UsageError(
-            f"{source} has {shown(lines.separator)} between its columns, but {as_type}.from.csv in events.yaml says "
-            f"separator {shown(mapper.separator)}. Save the file so, or change or remove that setting."
-        )
-
-
 def _event_of(error: InputError) -> Event | None:
     return error.event if isinstance(error, OutOfBoundsError) else None
+
+
+def _id_in(validator: EventValidator, type_: EventType, fields: Mapping[str, object]) -> str:
+    """The id among the fields of a refused event; nothing where it cannot be read."""
+    try:
+        return validator.hashed(type_.name, type_.id_field, fields.get(type_.id_field)) or ""
+    except (InputError, ValueError, OverflowError):
+        return ""
 
 
 def source_name(name: str) -> str:
@@ -465,35 +439,13 @@ def _owner(source: str) -> str:
     return "/".join(source.split("/", 2)[:2])
 
 
-def _tells_type(type_name: str, row: MappedRow, reading: _Reading) -> bool:
-    """Whether a line says of itself which type it is, though this one was given for all."""
-    return _names_itself(type_name, row, reading) or (reading.is_default and reading.dispatcher.takes(row))
-
-
-def _names_itself(type_name: str, row: MappedRow, reading: _Reading) -> bool:
-    """Whether a line for which this type was given has its fields under the name of a type.
-
-    Not where the type reads a column of that name, so that an ordinary line may have that one only.
-    """
-    picked = reading.dispatcher.named(row)
-    named = _mistyped(row, reading) if picked is None else picked.type
-    mapper = reading.mappers[type_name]
-    return named is not None and all(path[0] != named for name in mapper.names for path in mapper.paths(name))
-
-
-def _mistyped(row: MappedRow, reading: _Reading) -> str | None:
-    """What stands where the name of a type would, as in `{"paymnt": {...}}`; None of a line of another form."""
-    if not reading.is_default or reading.dispatcher.has_conditions or len(row.columns) != 1:
-        return None
-    ((name, value),) = row.columns.items()
-    return name if isinstance(value, Mapping) else None
-
-
-def _untaken(line: Line, row: MappedRow, reading: _Reading) -> Submission:
-    refusal = "no event type matches: the condition 'when' of none is true" if reading.keeps_untaken else None
+def _untaken(line: Line, row: MappedRow, reading: LineReading, as_type: str | None) -> Submission:
+    """A line that no type takes; one that is left out of the given type alone is another one's, and is not kept."""
+    is_kept = reading.keeps_untaken and as_type != LABEL and (as_type is None or not reading.dispatcher.takes(row))
+    refusal = "no event type matches: the condition 'when' of none is true" if is_kept else None
     return Submission(reading.source, line.place, _untaken_bytes(line, row, reading), refusal=refusal)
 
 
-def _untaken_bytes(line: Line, row: MappedRow, reading: _Reading) -> Callable[[], bytes]:
+def _untaken_bytes(line: Line, row: MappedRow, reading: LineReading) -> Callable[[], bytes]:
     keeper = reading.keeper
     return line.original if keeper is None else partial(keeper.untaken, line, row)

@@ -78,8 +78,8 @@ class HitRow:
 class Refused:
     """Input that was not taken: its place, its reason and its original bytes.
 
-    `source` and `place` say where it stood (`march.csv`, `17`). The same bytes at the same place of the same source are
-    one entry, however often they are read; its reason and time are those of the last time.
+    `source` and `place` say where it stood (`march.csv`, `17`). The same bytes at the same place of the same source,
+    read as the same type, are one entry, however often they are read; its reason and time are those of the last time.
     """
 
     source: str

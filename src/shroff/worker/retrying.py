@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -26,6 +26,7 @@ from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.streams.log import EARLIER_LABELS, Quarantine, Refused, Reply
 from shroff.worker.answers import GROUP_MAX
 
+RETRIED: Final = ". Not retried: "  # between the reason of an entry and why its bytes cannot be read again
 _TYPED: Final = ("parquet", "avro")  # formats whose rows are kept as JSON
 _FRAME: Final = b"\0"  # what an Avro message begins with, and no line of a text
 Decoders = Callable[[], AvroDecoder | None]
@@ -72,11 +73,23 @@ def retry(
         prepared = writer.prepare(submissions(entries, intake, headers, decoder), by=UNKNOWN)
         tried = outcomes(entries, prepared.answers)
         found += tried
+        prepared.batch.refused = _as_before(prepared.batch.refused, entries)
         prepared.batch.dropped = [one.number for one in tried if not one.stays]
         if at + GROUP_MAX >= len(wanted):
             prepared.batch.replies = reply(found)
         writer.commit(prepared)
     return found
+
+
+def _as_before(rows: Iterable[Refused], entries: Iterable[Entry]) -> list[Refused]:
+    """What was refused again: the same entry, also where it had no type and this version knows one."""
+    known = {(one.source, one.place, one.type, one.raw) for _, one in entries}
+    return [
+        replace(row, type="")
+        if (row.source, row.place, row.type, row.raw) not in known and (row.source, row.place, "", row.raw) in known
+        else row
+        for row in rows
+    ]
 
 
 def known_numbers(log: Quarantine, numbers: Sequence[int]) -> list[int]:
@@ -98,6 +111,7 @@ def submissions(
     """The entries as they would come from their files: exactly one submission for each, in their order.
 
     It stands at the entry's own place and has its bytes, so that a second refusal is the same entry.
+    One that cannot be read here keeps the reason why it was refused, and has why it could not be read behind it.
 
     Args:
         headers: The headers of CSV files, by their names; a quarantined line alone does not have them.
@@ -109,7 +123,8 @@ def submissions(
             try:
                 one = _submission(entry, intake, named, live)
             except (UsageError, SchemasAwayError, ValueError, csv.Error) as error:
-                one = Submission(entry.source, entry.place, lambda: b"", entry.type, refusal=str(error).rstrip("."))
+                first, why = entry.reason.partition(RETRIED)[0], str(error).rstrip(".")
+                one = Submission(entry.source, entry.place, lambda: b"", entry.type, refusal=f"{first}{RETRIED}{why}")
             found.append(msgspec.structs.replace(one, source=entry.source, place=entry.place, raw=partial(_raw, entry)))
     return found
 
@@ -119,7 +134,7 @@ def outcomes(entries: Iterable[Entry], answers: Iterable[Answer]) -> list[Retrie
     found = []
     for (number, entry), answer in zip(entries, answers, strict=True):
         refused = answer.kind in {REFUSED, UNTAKEN}
-        reason = answer.reason or ("no event type accepts it" if refused else "")
+        reason = answer.reason.rpartition(RETRIED)[2] or ("no event type accepts it" if refused else "")
         found.append(Retried(number, entry.source, entry.place, REFUSED if refused else answer.kind, reason))
     return found
 

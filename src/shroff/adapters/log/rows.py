@@ -77,7 +77,7 @@ def of_hit(row: tuple[HitRow, int]) -> tuple[Any, ...]:
 
 
 def of_refused(refused: Refused) -> tuple[Any, ...]:
-    """The row of an entry in quarantine, with the digest of its bytes."""
+    """The row of an entry in quarantine, with the digest of its type and bytes: each reading of a line is one."""
     return (
         refused.source,
         refused.place,
@@ -85,7 +85,7 @@ def of_refused(refused: Refused) -> tuple[Any, ...]:
         refused.reason,
         refused.raw,
         refused.at_ms,
-        digest(refused.raw),
+        digest(refused.type.encode(), refused.raw),
     )
 
 
@@ -145,9 +145,7 @@ def refused_once(rows: Iterable[Refused]) -> list[Refused]:
     """Each entry of quarantine once, with the newest reason."""
     found: dict[Hashable, Refused] = {}
     for row in rows:
-        key = row.source, row.place, row.raw
-        was = found.get(key)
-        found[key] = row if was is None or was.type == row.type else replace(row, type=was.type)
+        found[row.source, row.place, row.type, row.raw] = row
     return list(found.values())
 
 
@@ -180,7 +178,7 @@ class RowTable:
 
 
 def _of_refused(row: Refused) -> tuple[Any, ...]:
-    key = digest(row.source.encode(), row.place.encode(), row.raw)
+    key = digest(row.source.encode(), row.place.encode(), row.type.encode(), row.raw)
     return (row.source, row.place, row.type, row.reason, row.raw, row.at_ms, key)
 
 

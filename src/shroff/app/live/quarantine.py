@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff.app.live.requests import Waits, WriterRequests
+from shroff.app.opened import intake_of
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import format_by_name, read_lines
 from shroff.events.formats.lines import CsvHeader
@@ -55,19 +56,21 @@ class QuarantineEntries:
     def fixed(self, log: LogReader, entries: Sequence[tuple[int, Refused]]) -> dict[int, str]:
         """Find which entries were corrected and sent again: the accepted event of each, such as payment/p-1, by number.
 
-        That is an event of the entry's type whose id is in the refused input, accepted after it was refused, with
-        at least two more of its values (a file's name and line alone say little: files change).
+        That is an event of the entry's type with the id that the mapping reads in the refused input, accepted after
+        it was refused, with at least two more of its values (a file's name and line alone say little: files change).
+        Where the id cannot be read, as in a line of CSV, whose column names stand elsewhere, there is none.
         """
-        found = dict[int, str]()
+        from shroff.worker.retrying import submissions
+
+        found, intake = dict[int, str](), intake_of(self._opened, keeps_hashes=False)
         for at in range(0, len(entries), TOGETHER):
-            group = [(number, one, _texts(one.raw)) for number, one in entries[at : at + TOGETHER] if one.type]
-            for type_ in {one.type for _, one, _ in group}:
-                own = [(number, one, texts) for number, one, texts in group if one.type == type_]
-                records = log.find(type_, sorted(set().union(*(texts for _, _, texts in own))))
-                for number, entry, texts in own:
-                    for id_ in sorted(texts & records.keys()):
-                        if _is_sent_again(log, entry, records[id_], texts):
-                            found[number] = f"{type_}/{id_}"
+            group = [(number, one) for number, one in entries[at : at + TOGETHER] if one.type != "label"]
+            read = [(one.type, one.sent.id if one.sent else one.id) for one in submissions(group, intake, {})]
+            for type_ in {type_ for type_, id_ in read if id_}:
+                records = log.find(type_, sorted({id_ for of, id_ in read if of == type_ and id_}))
+                for (number, entry), (of, id_) in zip(group, read, strict=True):
+                    if of == type_ and id_ in records and _is_sent_again(log, entry, records[id_]):
+                        found[number] = f"{type_}/{id_}"
         return found
 
     def drop(self, numbers: Sequence[int], waits: Waits = unheard) -> int:
@@ -87,15 +90,15 @@ class QuarantineEntries:
         return dropped_of(WriterRequests(self._opened).ask_of_log(DROP, body, drop, waits, action))
 
 
-def _is_sent_again(log: LogReader, entry: Refused, record: Record, texts: set[str]) -> bool:
-    same = texts & {str(value) for value in msgspec.json.decode(record.body).values()}
+def _is_sent_again(log: LogReader, entry: Refused, record: Record) -> bool:
+    same = _texts(entry.raw) & {str(value) for value in msgspec.json.decode(record.body).values()}
     if len(same - {record.id}) < SAME_MIN:
         return False
     return any((at_ms or 0) >= entry.at_ms for _, at_ms in log.ingested(record.seq - 1, record.seq))
 
 
 def _texts(raw: bytes) -> set[str]:
-    """The first values of an input that could be ids: those of JSON, nested too, or the cells of a line of CSV."""
+    """The first values of an input: those of JSON, nested too, or the cells of a line of CSV."""
     text = raw.decode("utf-8", "replace").strip()
     try:
         value = msgspec.json.decode(text)

@@ -128,6 +128,8 @@ def _label_rows(labels: Path, definitions: Definitions, hasher: Hasher | None) -
     intake = Intake(definitions.events, definitions.settings, None if hasher is None else keeping_hashed(hasher))
     found: list[LabelInput] = []
     for submission in intake.submissions(read_lines(labels), labels.name, "label"):
+        if submission.label is None and submission.refusal is None:
+            continue  # a line that `when` leaves out
         if submission.label is None or not submission.label.event_id:
             why = submission.refusal or "it names its event by a unique field, which only a log looks up"
             raise UsageError(

@@ -18,10 +18,10 @@ class LogQuarantineContract(Contract):
     def make_log(self, folder: Path) -> Log:
         """Open the log in this folder for writing; a new one where there is none."""
 
-    def test_the_same_refused_bytes_of_one_place_are_one_entry(self, tmp_path: Path) -> None:
+    def test_the_same_refused_bytes_of_one_place_and_type_are_one_entry(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
         log.append(Batch(refused=[refused(), refused()]))
-        others = [refused(place="18"), refused(raw=b""), refused(source="april.csv")]
+        others = [refused(place="18"), refused(raw=b""), refused(source="april.csv"), replace(refused(), type="label")]
         log.append(Batch(refused=[*others, refused()]))
 
         assert [entry for _, entry in log.refused_list()] == [refused(), *others]

@@ -1,0 +1,84 @@
+"""How the lines of one source are read, and which of them tell their own type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shroff.errors import UsageError, nearest
+from shroff.events.formats.lines import Lines
+from shroff.events.mapping import Dispatcher, MappedRow, Mapper
+from shroff.events.raw_values import shown
+from shroff.events.redaction import LineRedactor, RedactedValues
+
+
+@dataclass(frozen=True, slots=True)
+class LineReading:
+    """Reader of one source's lines.
+
+    `seals` is set where they come from quarantine. With `is_default` the type that is given is for those lines only
+    that do not tell theirs. Lines that no type takes are quarantined where `keeps_untaken`.
+    """
+
+    source: str
+    file: str  # the same to mappings: of a file of a pulled source, its own name
+    format: str
+    dispatcher: Dispatcher
+    mappers: Mapping[str, Mapper]
+    keeper: LineRedactor | None
+    seals: RedactedValues | None
+    is_default: bool
+    keeps_untaken: bool
+
+    def is_short_for(self, type_name: str) -> bool:
+        """Whether a short way past validation may be open: nothing is hashed, and every line is of this type."""
+        has_when = self.dispatcher.has_conditions if self.is_default else self.mappers[type_name].has_condition
+        return self.keeper is None and self.seals is None and not has_when
+
+
+def tells_type(type_name: str, row: MappedRow, reading: LineReading) -> bool:
+    """Whether a line says of itself which type it is, though this one was given for all."""
+    return _names_itself(type_name, row, reading) or (reading.is_default and reading.dispatcher.takes(row))
+
+
+def _names_itself(type_name: str, row: MappedRow, reading: LineReading) -> bool:
+    """Whether a line for which this type was given has its fields under the name of a type.
+
+    Not where the type reads a column of that name, so that an ordinary line may have that one only.
+    """
+    picked = reading.dispatcher.named(row)
+    named = _mistyped(row, reading) if picked is None else picked.type
+    mapper = reading.mappers[type_name]
+    return named is not None and all(path[0] != named for name in mapper.names for path in mapper.paths(name))
+
+
+def _mistyped(row: MappedRow, reading: LineReading) -> str | None:
+    """What stands where the name of a type would, as in `{"paymnt": {...}}`; None of a line of another form."""
+    if not reading.is_default or reading.dispatcher.has_conditions or len(row.columns) != 1:
+        return None
+    ((name, value),) = row.columns.items()
+    return name if isinstance(value, Mapping) else None
+
+
+def check_columns(mapper: Mapper, columns: tuple[str, ...], source: str, as_type: str) -> None:
+    """Raises: UsageError where a file lacks columns that a type needs."""
+    lacking = mapper.missing_columns(columns)
+    if not lacking:
+        return
+    many = "columns" if len(lacking) > 1 else "column"
+    free = mapper.unread(columns)
+    hints = [nearest(name, free) for name in lacking]
+    hint = next((hint for hint in hints if hint), "") or f"It has {', '.join(columns)}."
+    raise UsageError(
+        f"{source} lacks the {many} {', '.join(lacking)}, which {as_type} needs. {hint} "
+        f"Name other columns under {as_type}.from in events.yaml."
+    )
+
+
+def check_separator(mapper: Mapper, lines: Lines, source: str, as_type: str) -> None:
+    """Raises: UsageError where a file has another separator than its mapping says."""
+    if lines.format == "csv" and mapper.separator not in {"", lines.separator}:
+        raise UsageError(
+            f"{source} has {shown(lines.separator)} between its columns, but {as_type}.from.csv in events.yaml says "
+            f"separator {shown(mapper.separator)}. Save the file so, or change or remove that setting."
+        )

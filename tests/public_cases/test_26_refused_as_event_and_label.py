@@ -1,0 +1,55 @@
+"""A line that is read as an event and as a label, and refused as both, is two entries: the retry loses neither."""
+
+from __future__ import annotations
+
+import pytest
+
+from shroff.app import project as app
+from tests.public_cases import project_of
+
+CASE = "26-refused-as-event-and-label"
+FIELDS = "fields: { id: text, at: time, account: text, amount: money }"
+EURO = "  from: { csv: { amount: \"money(replace(row.amount, '€', ''))\" } }"
+KNOWN = "known_at: time(row.known) when contains(row.known, 'T') else time(row.known, '%d.%m.%Y')"
+
+
+@pytest.mark.parametrize("order", [None, "time"])
+@pytest.mark.parametrize("names_file_first", [False, True])
+def test_the_retry_brings_the_event_and_its_label(tmp_path, order, names_file_first):
+    folder = project_of(CASE, tmp_path)
+    file, events = folder / "both.csv", folder / "events.yaml"
+    report = app.open(folder).ingest([file], as_type="payment", labels=file, order=order)
+    with app.open(folder).opened.reading() as log:
+        entries = [one for _, one in log.refused_list()]
+    first = {one.type: one.reason.partition(":")[0] for one in entries}
+    if names_file_first:  # a retry that cannot read the lines leaves them as they are
+        assert [one.stays for one in app.open(folder).quarantine.retry([])] == [True, True]
+    events.write_text(events.read_text().replace(FIELDS, f"{FIELDS}\n{EURO}").replace("known_at: row.known", KNOWN))
+    retried = app.open(folder).quarantine.retry([], [file])
+
+    assert (report.events.quarantined, report.labels.quarantined) == (1, 1)
+    assert first == {"payment": "amount", "label": "known_at"}
+    assert [one.stays for one in retried] == [False, False]
+    with app.open(folder).opened.reading() as log:
+        assert log.refused_list() == []
+        assert log.counts().waiting == 0
+        assert [(one.kind, one.id) for records in log.read() for one in records if one.kind == "event"] == [
+            ("event", "A1"),
+            ("event", "A2"),
+        ]
+        assert sum(one.kind == "label" for records in log.read() for one in records) == 2
+
+
+def test_a_retry_without_the_file_keeps_the_reason_and_adds_its_own(tmp_path):
+    folder = project_of(CASE, tmp_path)
+    project = app.open(folder)
+    project.ingest([folder / "both.csv"], as_type="payment")
+    with project.opened.reading() as log:
+        ((_, before),) = log.refused_list()
+    told = [project.quarantine.retry([])[0].reason for _ in range(2)]
+    with project.opened.reading() as log:
+        ((_, after),) = log.refused_list()
+
+    assert after.reason == f"{before.reason}. Not retried: {told[1]}"
+    assert told[0] == told[1]
+    assert "add --file" in told[1]
