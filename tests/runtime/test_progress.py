@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import gzip
 import io
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from shroff.cli import progress
+from shroff.cli import main, progress
 from shroff.events.formats.encodings import read_lines, read_stream
+from shroff.features.kernels import native
+from shroff.runtime import process_wide
 from shroff.runtime.progress import Meter
 
 COLUMNS = "id,card\n"
@@ -124,24 +125,48 @@ def test_nothing_is_drawn_where_nobody_watches(monkeypatch):
     assert sys.stderr.getvalue() == ""
 
 
+def kernels():
+    """Two kernels as after a start: nothing of them is in memory."""
+
+    def following(number):
+        return number + 1
+
+    def double(number):
+        return number * 2
+
+    return native.native("int64(int64)")(following), native.native("int64(int64)")(double)
+
+
 @pytest.mark.slow
-def test_compiling_is_told_once_and_at_once(monkeypatch):
-    from numba import njit
+def test_compiling_is_said_once_and_what_is_on_disk_is_not_compiled(monkeypatch, tmp_path):
+    monkeypatch.setenv(native.FOLDER_VARIABLE, str(tmp_path))
+    said, again = [], []
+    monkeypatch.setattr(native, "compile_listeners", listeners := [progress.CompileNote(said.append)])
+    first = [kernel(20) for kernel in kernels()]
+    listeners[:] = [progress.CompileNote(again.append)]
+    second = [kernel(20) for kernel in kernels()]
 
-    written = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", written)
-    with progress.said_if_compiling():
-        end = time.monotonic() + 60
-        while not written.getvalue() and time.monotonic() < end:
-            njit("int64(int64)")(lambda number: number + 1)
-        njit("int64(int64)")(lambda number: number + 2)
-
-    assert written.getvalue() == f"{progress.COMPILING}\n"
+    assert first == second == [21, 40]
+    assert (said, again) == ([f"shroff: {progress.COMPILING}"], [])
 
 
-def test_the_compiler_is_not_brought_in_to_look_for_it():
-    code = "import sys, time\nfrom shroff.cli.progress import said_if_compiling\n"
-    code += "with said_if_compiling():\n    time.sleep(0.3)\nsys.exit('numba' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+def test_a_terminal_sees_which_kernel_is_compiled_and_its_line_goes_again(monkeypatch):
+    monkeypatch.setattr(progress, "LOOK_S", 0.001)
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with progress.CompileNote(lambda words: None)("scan_lines"):
+        while "scan_lines" not in terminal.getvalue():
+            time.sleep(0.001)
 
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert "kernel 1, scan_lines: 0 s" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r\x1b[2K")
+
+
+@pytest.mark.slow
+def test_every_command_has_the_note_while_it_runs(monkeypatch):
+    heard = []
+    monkeypatch.setattr(main, "_invoke", lambda arguments, session: heard.extend(process_wide.compile_listeners))
+
+    main.run(["check"])
+
+    assert [type(one) for one in heard] == [progress.CompileNote]
+    assert process_wide.compile_listeners == []

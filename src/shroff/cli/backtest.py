@@ -9,7 +9,7 @@ import click
 
 from shroff.cli import completion
 from shroff.cli.options import gathered
-from shroff.cli.progress import bars, said_if_compiling
+from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command
 from shroff.errors import UsageError
 
@@ -85,7 +85,7 @@ def backtest(session: Session, files: tuple[Path, ...], options: BacktestArgumen
         raise UsageError("--as, --labels and --order are for FILEs; without them the events of the log are judged.")
     if options.page is not None and options.page.suffix != ".html":
         raise UsageError(f"{options.page} should end with .html.")
-    with said_if_compiling(), bars("reading, records", "computing, events") as (reading, computing):
+    with bars("reading, records", "computing, events") as (reading, computing):
         report = session.project.backtest(
             rules=options.rules,
             policy=options.policy,

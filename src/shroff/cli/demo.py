@@ -240,13 +240,19 @@ def _explained(project: Project, example: Example | None) -> Explained | None:
 
 
 def _load_kernels(progress: DemoProgress) -> None:
-    from shroff.cli.progress import told_of_compiling
+    from shroff.cli.progress import COMPILING
+    from shroff.runtime.process_wide import compile_listeners
 
+    @contextmanager
+    def listener(_kernel: str) -> Iterator[None]:
+        progress.phase(COMPILING)
+        yield
+
+    compile_listeners.append(listener)
     progress.phase("loading the window kernels")
-    with told_of_compiling(
-        lambda: progress.phase("compiling the window kernels, once on this machine (10 to 30 seconds)")
-    ):
-        import shroff.features.kernels.windows  # noqa: F401 (importing it is the loading)
+    import shroff.features.kernels.windows  # noqa: F401 (importing it is the loading)
+
+    compile_listeners.remove(listener)
 
 
 @contextmanager

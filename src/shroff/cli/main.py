@@ -20,10 +20,11 @@ import click
 import shroff
 from shroff import config
 from shroff.cli.failures import report
+from shroff.cli.progress import CompileNote
 from shroff.cli.session import Session
 from shroff.errors import nearest
 from shroff.runtime import logs
-from shroff.runtime.process_wide import calm_libraries, is_program
+from shroff.runtime.process_wide import calm_libraries, compile_listeners, is_program
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -189,6 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: list[str]) -> int:
     """Run one command; gives its exit code."""
     session = Session(is_json="--json" in arguments)
+    listener = CompileNote(session.say)
+    compile_listeners.append(listener)
     try:
         logs.begin(session.log, *logs.settings())
         config.share_credentials()
@@ -197,6 +200,8 @@ def run(arguments: list[str]) -> int:
         session.flush()
     except BaseException as error:  # noqa: BLE001  # the outermost: whatever it is becomes words and an exit code
         return report(meant_by(error), session)
+    finally:
+        compile_listeners.remove(listener)
     return code
 
 

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 QUIET_S: Final = 1.0
 BAR_WIDTH: Final = 30
-LOOK_S: Final = 0.1
-COMPILING: Final = "preparing: compiling the window kernels, once on this machine (10 to 30 seconds)"
+LOOK_S: Final = 1.0
+COMPILING: Final = "compiling kernels, once on this machine (up to a minute on two cores)"
 
 Share = Callable[[], float | None]  # in [0, 1], None while it is not known
 Phase = tuple[str, Share]
@@ -68,50 +68,40 @@ def bars(*phases: str | Phase) -> Iterator[list[Callable[[int], None]]]:
         drawn.stop()
 
 
-@contextmanager
-def told_of_compiling(tell: Callable[[], None]) -> Iterator[None]:
-    """Call `tell` when numba compiles something in this block; kernels that come from the disk are not compiled."""
-    from numba.core import event
+class CompileNote:
+    """Listener for kernels that are compiled: says so once, and on a terminal which one and for how long.
 
-    # numba ships types in some versions only, so the mark is needed or not.
-    class Listener(event.Listener):  # type: ignore[misc, unused-ignore]  # as said above
-        def on_start(self, event: Any) -> None:
-            tell()
-
-        def on_end(self, event: Any) -> None:
-            pass
-
-    with event.install_listener("numba:compile", Listener()):
-        yield
-
-
-@contextmanager
-def said_if_compiling() -> Iterator[None]:
-    """Say once on standard error that kernels are being compiled, if something in this block does that.
-
-    The compiler is not imported for it, which takes half a second: that it was is looked for now and then.
+    A kernel that is on disk is not compiled, so this says nothing after the first commands on a machine.
     """
-    done, said = Event(), Event()
 
-    def tell() -> None:
-        if not said.is_set():
-            said.set()
-            sys.stderr.write(f"{COMPILING}\n")
-            sys.stderr.flush()
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._count = say, 0
 
-    def watch() -> None:
+    @contextmanager
+    def __call__(self, kernel: str) -> Iterator[None]:
+        self._count += 1
+        if self._count == 1:
+            self._say(f"shroff: {COMPILING}")
+        if not sys.stderr.isatty():
+            yield
+            return
+        done = Event()
+        ticker = Thread(target=self._tick, args=(f"kernel {self._count}, {kernel}", done), name="compiling")
+        ticker.start()
+        try:
+            yield
+        finally:
+            done.set()
+            ticker.join()
+
+    @staticmethod
+    def _tick(what: str, done: Event) -> None:
+        began = time.monotonic()
         while not done.wait(LOOK_S):
-            if hasattr(sys.modules.get("numba.core.event"), "install_listener"):
-                with told_of_compiling(tell):
-                    done.wait()
-
-    watcher = Thread(target=watch, name="compiling", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
+            sys.stderr.write(f"\r\x1b[2K  {what}: {time.monotonic() - began:.0f} s")
+            sys.stderr.flush()
+        sys.stderr.write("\r\x1b[2K")
+        sys.stderr.flush()
 
 
 def _nothing(_count: int) -> None:

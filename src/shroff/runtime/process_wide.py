@@ -8,7 +8,7 @@ import mmap
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -26,6 +26,8 @@ _ONE_HEAP: Final = (  # of mallopt(3): trim threshold, room asked for beyond, mm
 )
 is_program: Final = Event()
 """Set in the process of the program `shroff` itself: no code of its user shares the libraries there."""
+compile_listeners: Final = list[Callable[[str], AbstractContextManager[None]]]()
+"""The last of them is entered with a kernel's name for as long as that kernel is compiled."""
 
 
 class ProcessWide:

@@ -13,7 +13,7 @@ import ctypes
 import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -27,6 +27,7 @@ import numpy as np
 
 from shroff.features.kernels import numbers as kernel_numbers
 from shroff.features.kernels.numbers import OPTIONS, settle
+from shroff.runtime.process_wide import compile_listeners
 from shroff.runtime.whole_files import whole_file
 
 SUFFIX: Final = ".kernel"
@@ -163,7 +164,8 @@ class Native:
                     self.was_on_disk = True
                     return symbol, code
         self.was_on_disk = False
-        symbol, code = self._compile()
+        with compile_listeners[-1](self.__name__) if compile_listeners else nullcontext():
+            symbol, code = self._compile()
         if path is not None:
             with suppress(OSError):
                 _keep(path, f"{sha256(code).hexdigest()} {symbol}\n".encode("ascii") + code)
