@@ -12,7 +12,7 @@ from typing import Any
 
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-LINK = re.compile(r"(!?\[[^\]]*\]\()(?!\w+:|#|/)([^)\s]+)(\))")
+LINK = re.compile(r'(!?\[[^\]]*\]\()(?!\w+:|#|/)([^)\s]+)((?: "[^"]*")?\))')
 
 
 class ReadmeHook(MetadataHookInterface):

@@ -10,15 +10,16 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+LINK = re.compile(r'\[[^\]]*\]\(([^)\s]+)(?: "[^"]*")?\)')
 CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 
 
 def main() -> int:
     """Write the made pages; print each broken link with its page and line; 1 if there is one."""
+    from docs.figures import PAGES, with_figures
     from docs.made import made_pages
 
-    for page, text in made_pages().items():
+    for page, text in (made_pages() | {ROOT / name: with_figures(ROOT / name) for name in PAGES}).items():
         page.write_text(text, encoding="utf-8")
     found = [line for page in pages() for line in broken_links(page)]
     print("\n".join(found) or f"{len(pages())} pages, every link leads somewhere")

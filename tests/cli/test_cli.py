@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import subprocess
@@ -400,6 +401,24 @@ def test_check_leads_to_what_the_project_is_made_for(nowhere, capsys, monkeypatc
     monkeypatch.chdir("bank")
     run(["check"])
     assert "Next: shroff run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("called", "found", "word"),
+    [
+        ("/home/ann/.venv/bin/shroff", "/home/ann/.venv/bin/shroff", "shroff"),  # what the path finds
+        (".venv/bin/shroff", None, ".venv/bin/shroff"),
+        (".venv/bin/shroff", "/usr/bin/shroff", ".venv/bin/shroff"),  # another one is on the path
+        ("my tools/shroff", None, "'my tools/shroff'"),
+        ("/usr/lib/python3/pytest/__main__.py", None, "shroff"),  # no program of ours
+    ],
+)
+def test_a_hint_names_the_program_as_it_was_called(called, found, word, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [called])
+    monkeypatch.setattr(shutil, "which", lambda _name: found)
+    Session(folder=Path("bank")).next("shroff verify", "cat report.txt")
+
+    assert capsys.readouterr().err == f"Next: {word} -C bank verify   or: cat report.txt\n"
 
 
 def test_init_overwrites_nothing(nowhere, capsys):

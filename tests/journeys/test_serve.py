@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import socket
@@ -54,6 +55,32 @@ def test_from_the_first_start_to_a_clean_end(project):
     assert service.url.startswith("http://127.0.0.1:")
     assert done["decisions"] == 60
     assert subprocess.run([SHROFF, "-C", project, "verify"], check=False).returncode == 0
+
+
+def test_one_command_serves_and_lets_a_user_in(project):
+    subprocess.run([SHROFF, "-C", project, "users", "add", "ann", "--role", "analyst"], check=True, capture_output=True)
+    with served(project, "--sign-in", "ann") as service:
+        told = service.process.stderr.readline()
+        link = told.rpartition(" ")[2].strip()
+        with httpx2.Client(verify=NO_TLS, headers={"origin": service.url}) as browser:
+            shown, entered = browser.get(link), browser.post(link)
+            again = httpx2.post(link, verify=NO_TLS, headers={"origin": service.url})
+            page = browser.get(f"{service.url}/queue")
+
+    assert told.startswith("Open this link within one hour to sign in as ann, once: http://")
+    assert (shown.status_code, entered.status_code, page.status_code) == (200, 303, 200)
+    assert again.status_code in {403, 404, 410, 422}
+
+
+def test_nobody_is_let_in_who_does_not_exist_and_no_link_stands_in_logs_that_others_read(project):
+    asked = [SHROFF, "-C", project, "serve", "--port", "0", "--sign-in", "nobody"]
+    unknown = subprocess.run(asked, check=False, capture_output=True, text=True)
+    as_json = {**os.environ, "SHROFF_LOG_FORMAT": "json"}
+    logged = subprocess.run(asked, check=False, capture_output=True, text=True, env=as_json)
+
+    assert (unknown.returncode, logged.returncode) == (2, 2)
+    assert "nobody" in unknown.stderr
+    assert "--sign-in prints a link that signs somebody in; logs as JSON do not get one." in logged.stderr
 
 
 def test_the_end_waits_for_what_was_taken_and_takes_nothing_more(project):

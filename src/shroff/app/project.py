@@ -136,7 +136,7 @@ class Project(Printed, _Parts):
     def ingest(self, files: Files, **how: Unpack[IngestOptions]) -> IngestReport:
         """Append the events of files to the log and decide them.
 
-        For the options see `taking.ingest`: `as_type`, `labels`, `order`, `format`, `decide` and more.
+        For the options see `Taking.ingest`: `as_type`, `labels`, `order`, `format`, `decide` and more.
         """
         return self.taking.ingest(files, **how)
 
@@ -169,7 +169,7 @@ class Project(Printed, _Parts):
             event: `payment/p-1`, or `p-1` if only one type is decided. Or a data frame or list of mappings with the
                 column `event` and others named as the arguments, which count where a row has no value.
             verdict: `fraud`, `genuine` or `unclear`.
-            how: `source`, `known_at`, `reason` and `amount`; see `labelling.add`.
+            how: `source`, `known_at`, `reason` and `amount`; see `Labelling.add`.
 
         Returns: The answer to one label; of a frame, how many were appended, were known already, or were refused.
         Raises: UsageError for what is not a label and cannot be put into quarantine.
@@ -230,7 +230,7 @@ class Project(Printed, _Parts):
         return self.tables.decisions()
 
     def flags(self) -> pa.Table:
-        """Get all flags, as in `shroff export flags --format parquet` (see `tables.flags`)."""
+        """Get all flags, as in `shroff export flags --format parquet` (see `WholeTables.flags`)."""
         return self.tables.flags()
 
     def explain(self, reference: str, progress: Progress | None = None) -> Explained:
@@ -272,7 +272,7 @@ class Project(Printed, _Parts):
     def backtest(self, **how: Unpack[BacktestOptions]) -> Report:
         """Back-test a draft: compare its decisions with the recorded ones over the log.
 
-        For the options see `backtests.run`: `rules`, `policy`, `model`, `start`, `end`, `as_of`, `files` and more.
+        For the options see `LogBacktests.run`: `rules`, `policy`, `model`, `start`, `end`, `as_of`, `files` and more.
 
         Returns: Outcomes, rules and money of both, with the changed events; printed as `shroff backtest` does.
         Raises: DefinitionError for mistakes in the draft; UsageError if there is nothing to compare.

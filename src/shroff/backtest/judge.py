@@ -1,4 +1,4 @@
-"""A draft compared with recorded decisions: the results of `shroff backtest` and `project.backtest`."""
+"""A draft compared with recorded decisions: the results of `shroff backtest` and `Project.backtest`."""
 
 from __future__ import annotations
 

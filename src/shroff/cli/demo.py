@@ -98,7 +98,7 @@ def demo(session: Session, events: int, seed: int, port: int, once: bool) -> Non
 
 def _serve(session: Session, events: int, seed: int, port: int) -> None:
     """Make the bank and serve it, at a port that is held from the start: else a minute's work might be for nothing."""
-    from shroff.cli.demo_served import serve_bank
+    from shroff.cli.demo_served import GUEST, serve_bank
     from shroff.web.server import At, bound
 
     with bound(At(HOST, port)) as listening:
@@ -115,7 +115,7 @@ def _serve(session: Session, events: int, seed: int, port: int) -> None:
 
             serve_bank(made.project, listening, made.going, begun, tell)
     session.say("Stopped. The project is kept.")
-    session.next(f"shroff -C {argument(folder)} serve")
+    session.next(f"shroff -C {argument(folder)} serve --port {port} --sign-in {GUEST}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from rich.text import Text
 from shroff.cli.demo_past import SEED as SEED_OF_THE_RULES
 from shroff.cli.demo_past import DemoTraining
 from shroff.cli.demo_progress import OUTCOME_STYLES
-from shroff.cli.session import argument, many, one_line
+from shroff.cli.session import argument, many, one_line, program_word
 from shroff.examples.demo import MONEY_PLACES, REVIEW, Caught, DemoFigures, Example, Fraud, Sum, Tally
 from shroff.language.values import show_decimal
 from shroff.project.policy import Policy
@@ -412,7 +412,7 @@ def _print_next(folder: str, model: str, explained: Explained | None, console: C
     console.print("The project is kept. Try in another terminal:")
     commands = [*(f"explain {argument(id_)}" for id_ in ids), f"models show {argument(model)}", "verify"]
     for command in commands:
-        console.print(escape(one_line(f"  shroff -C {argument(folder)} {command}")), soft_wrap=True)
+        console.print(escape(one_line(f"  {program_word()} -C {argument(folder)} {command}")), soft_wrap=True)
 
 
 def _print_way_in(url: str, cases: int, asked: int, console: Console) -> None:

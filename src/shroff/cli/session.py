@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,11 +123,11 @@ class Session:
 
     def _of_this_project(self, command: str) -> str:
         """A command with the project that was named, if one was."""
-        words = [] if self.folder is None else ["-C", argument(self.folder)]
-        words += [] if self.lane is None else [f"--lane {self.lane}"]
-        if not words or not command.startswith("shroff ") or command.startswith("shroff -C "):
+        if not command.startswith("shroff "):
             return command
-        return " ".join(["shroff", *words, command.removeprefix("shroff ")])
+        words = [] if self.folder is None or command.startswith("shroff -C ") else ["-C", argument(self.folder)]
+        words += [] if self.lane is None or command.startswith("shroff -C ") else [f"--lane {self.lane}"]
+        return " ".join([program_word(), *words, command.removeprefix("shroff ")])
 
 
 class Examples(click.Command):
@@ -181,6 +182,18 @@ def lane_option(function: Function) -> Function:
             context.obj.lane = value
 
     return click.option("--lane", type=click.IntRange(min=0), expose_value=False, callback=keep, hidden=True)(function)
+
+
+def program_word() -> str:
+    """How a shell finds this program again: by its name where that is on the path, else as it was called now."""
+    called = sys.argv[0]
+    if Path(called).name != "shroff" or "/" not in called or same_file(called, shutil.which("shroff")):
+        return "shroff"
+    return argument(called)
+
+
+def same_file(called: str, found: str | None) -> bool:
+    return found is not None and Path(called).resolve() == Path(found).resolve()
 
 
 def dump(document: object) -> str:

@@ -52,7 +52,7 @@ class Verdict:
 class DocumentWriter:
     """Writes the decisions of one event type.
 
-    In a document `versions.model` is the id of the model that scored this event; of those
+    In a document `model` of `versions` is the id of the model that scored this event; of those
     in force one for each key may do that.
     """
 

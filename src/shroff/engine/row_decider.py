@@ -1,6 +1,6 @@
 """Row decider: events decided one by one: hits, score and document from the rows of the online engine.
 
-What it gives is what `engine.Engine` gives for the same events by columns; a law holds them together.
+What it gives is what `step.Engine` gives for the same events by columns; a law holds them together.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ What of a manifest is read here:
 `format` says which file holds the model (FILES) and how it is read. `inputs` stand in the order of the model's
 features; a category's code is its place among `categories`. The last four may be left out: then there is no
 calibration, all genuine rows were kept, all trees count, and the margin before the first tree is computed on this
-machine (`trees_xgboost.base_margin_of_xgboost` gives what to write). `best_iteration` is the last round that counts,
+machine (`trees.xgboost.base_margin_of_xgboost` gives what to write). `best_iteration` is the last round that counts,
 from 0, for LightGBM too.
 """
 

@@ -76,7 +76,7 @@ class RequestLoop:
     def run(self, stop: Event) -> None:
         """Run until stopped; queued requests are decided first.
 
-        Raises: as `working.Leading.run`. What is not answered stays in line.
+        Raises: as `SourceLoop.run`. What is not answered stays in line.
         """
         with short_turns(), short_collector(), self._held:
             self._work.seq = self._log.last_seq()

@@ -154,7 +154,8 @@ def build(
 ) -> BuiltMarts:
     """Build all models, run their tests, and put the file in place.
 
-    With failed tests it becomes `files.failed`, and the last good build stays. The caller keeps others from building.
+    With failed tests the new file is kept beside the last good build, which stays. The caller keeps others from
+    building.
 
     Args:
         is_full: Models that are built by day are built whole, too.

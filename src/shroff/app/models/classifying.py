@@ -31,7 +31,7 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         self.n_features_in_ = len(model.inputs)
 
     def fit(self, *_: object, **__: object) -> Classifier:
-        """Raises: UsageError: a model of the registry is fixed; `project.train` makes another one."""
+        """Raises: UsageError: a model of the registry is fixed; `Project.train` makes another one."""
         raise UsageError(f"{self.model.id} is trained already; 'project.train' makes another model.")
 
     def predict_proba(self, frame: ArrowStream | Sequence[Sequence[float]]) -> Floats:

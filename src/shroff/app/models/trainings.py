@@ -279,8 +279,8 @@ class Training:
     ) -> Iterator[FileReport]:
         """Take each complete new file of a folder or list once, in order, and train again for each.
 
-        Without `options.once`, it continues until the iteration is left. Files are checked before a line is ingested.
-        A broken, empty or truncated file is skipped, and checked again when it has changed.
+        Without the option `once`, it continues until the iteration is left. Files are checked before a line is
+        ingested. A broken, empty or truncated file is skipped, and checked again when it has changed.
 
         Args:
             place: A folder, s3://, gs:// or az:// with bucket and prefix, the URL of a text that lists files, or the

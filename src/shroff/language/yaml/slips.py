@@ -2,7 +2,7 @@
 
 `'large' when p else 'small'`, `[large] at once`, `Large: {x}` and, inside braces, `join(a, ':', b)` are what a
 person writes and what YAML reads as something else or not at all. These functions find such a value in the raw
-text; whether quotes mend the file is tried out by `yamltext.read`.
+text; whether quotes mend the file is tried out by `yaml.text.read`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files as columns: like `histories.file_batches`, but without an object per event.
+"""Files as columns: like `feature_events.file_batches`, but without an object per event.
 
 Rows come through validation for columns; which of them are taken and what their texts are
 numbered by is for compiled code. Beside one batch only the hashes of ids and the different

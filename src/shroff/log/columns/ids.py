@@ -98,7 +98,7 @@ def take_events(hashes: Any, times: Any, slots: Any, state: Any, lateness_ms: Wo
     """Say of each event whether it is taken, which it is where its id is new and it is not too late.
 
     One that is not taken moves no watermark, and its id stays new. `slots` has room for all.
-    It is the rule of `histories.file_batches` once more, as compiled code has no set of ids; a law compares them.
+    It is the rule of `feature_events.file_batches` once more, as compiled code has no set of ids; a law compares them.
     """
     for i in range(len(times)):
         at = find(slots, hashes[i, 0], hashes[i, 1])

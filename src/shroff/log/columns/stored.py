@@ -1,4 +1,4 @@
-"""The log as columns: like `histories.log_batches`, but without an object per event.
+"""The log as columns: like `feature_events.log_batches`, but without an object per event.
 
 Lines of many records come from the log as one text, and compiled code finds the values in it. What
 it is not sure of goes through the codec of the type, which has the last word on every body: so both

@@ -94,7 +94,7 @@ class Growing:
 
 
 def learn(rows: TrainingRows, plan: LearningPlan, growing: Growing) -> Learned:
-    """Boosted trees as `learners_xgboost.learn` makes them, grown by a cluster.
+    """Boosted trees as `learners.xgboost.learn` makes them, grown by a cluster.
 
     Where nothing says how many, all that there may be are grown, and those stay that tell the rows from `stop` on best.
 

@@ -136,7 +136,7 @@ def train(
 def learn_by(
     settings: ModelSettings, parameters: Mapping[str, str], threads: int = 1, growing: Growing | None = None
 ) -> Learn:
-    """Train function for `evaluation.evaluate`."""
+    """Train function for `folds.evaluate`."""
 
     def learn(given: TrainingSet, known: KnownRows) -> Score:
         trained = train(given, known, settings, parameters, threads, growing)

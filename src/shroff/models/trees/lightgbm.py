@@ -1,4 +1,4 @@
-"""LightGBM's text as a forest: margins equal to those of `Booster.predict(..., raw_score=True)`.
+"""LightGBM's text as a forest: margins equal to those of `lightgbm.Booster.predict(..., raw_score=True)`.
 
 LightGBM computes in double precision and sends a row left where `value <= threshold`. How a node treats a missing value
 stands in it: as 0, or, where missing values or zeros were set apart in training, to its default side. Values nearer to

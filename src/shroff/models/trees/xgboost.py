@@ -1,4 +1,4 @@
-"""XGBoost's JSON as a forest: margins equal to those of `Booster.inplace_predict(..., predict_type="margin")`.
+"""XGBoost's JSON as a forest: margins equal to those of `xgboost.Booster.inplace_predict(..., predict_type="margin")`.
 
 XGBoost rounds values to single precision and sends a row left where `value < threshold`; a missing value goes where the
 node's default says. It begins with the margin of its base score and adds the leaves tree by tree in single precision.

@@ -114,7 +114,7 @@ class Letters:
         return self._rendered(notice, values)
 
     def report(self, notice: Notice, values: Mapping[str, Any]) -> RenderedText:
-        """The daily report, of what `report.values` gives."""
+        """The daily report, of the values that its facts give."""
         return self._rendered(notice, {**values, "notice": notice.name, "sender": self._sender.name})
 
     # ---- documents

@@ -110,7 +110,7 @@ class Request(requests.Request):
     def cookies(self) -> dict[str, str]:
         """Cookies by name, of those that come twice the first. Quotes around a value are part of it: ours have none.
 
-        Starlette takes quotes off by `http.cookies`: with Python 3.11.7, 9 s for one header of 64 KB.
+        Starlette takes quotes off by the standard library: with Python 3.11.7, 9 s for one header of 64 KB.
         """
         pairs = (one.partition("=") for one in self.headers.get("cookie", "").split(";", COOKIES_MAX))
         found: dict[str, str] = {}

@@ -55,7 +55,7 @@ class DraftCheck(TypedDict):
 
 
 def check_of(project: Project, id_: str, text: str) -> DraftCheck:
-    """Findings about a text, checked now; see `RuleDrafts.check_draft` for what that costs."""
+    """Findings about a text, checked now; see `RuleDraftFiles.check` for what that costs."""
     return checked_document(project.drafts.check(id_, text), text)
 
 

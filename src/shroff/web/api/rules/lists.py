@@ -129,7 +129,7 @@ async def change(
 
     It stands in the record before it is written: a list that nobody changed can never be other than it was.
 
-    Raises: as `Lists.write`; TransientError where it cannot be recorded, and nothing is changed;
+    Raises: as `ListFiles.write`; TransientError where it cannot be recorded, and nothing is changed;
     ProblemError with 409 for a silence that a second person has to approve.
     """
     if put and rule_of(name) is not None and service.project.silences.need_second_person:

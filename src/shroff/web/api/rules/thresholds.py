@@ -79,7 +79,7 @@ class Weighings:
         self._kept = Fresh[Cutoffs](KEPT)
 
     def look(self, event: str, model: str, what_if: WhatIf) -> Look:
-        """The cut-offs as policy.yaml is now; from any thread. Raises: UsageError as `Project.thresholds`."""
+        """The cut-offs as policy.yaml is now; from any thread. Raises: UsageError as `ScoreCutoffs.thresholds`."""
         cutoffs = self._project.cutoffs
         tag = cutoffs.policy_tag
         in_force = ",".join(sorted(one.summary.id for one in self._project.models.all() if one.role))
