@@ -23,6 +23,7 @@ from shroff.analytics.marts.models import load_models
 from shroff.analytics.marts.views import LakeFiles
 from shroff.app import project as app
 from shroff.lake.rows import empty_tables
+from shroff.runtime.process_wide import threads
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "paysim-marts"
 # PaySim's columns of made-up payments: every payer once, payees again and again, a fraud in 800, each of them all that
@@ -80,7 +81,7 @@ def build_example(lake: LakeFiles, folder: Path, memory: str) -> BuiltMarts:
     """The marts of the example, in a folder."""
     models = load_models(config.read_sql(EXAMPLE, "marts"), lake.views)
     (folder / "work" / "spill").mkdir(parents=True)
-    return build(models, Origin(lake, {"0": 1}, 0), MartFiles(folder), QueryLimits(memory, config.threads()))
+    return build(models, Origin(lake, {"0": 1}, 0), MartFiles(folder), QueryLimits(memory, threads()))
 
 
 def main() -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pwd
 import re
 import shutil
 import stat
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest, refused
+from shroff.runtime.own_files import foreign, leads_out, own
 from shroff.runtime.whole_files import UnsyncedError, remove_unfinished, sync_folder, whole_file
 
 PROJECT_FILE: Final = "shroff.yaml"
@@ -200,9 +200,9 @@ def read_sql(folder: Path, room: str) -> dict[str, str]:
     """
     problems: list[Problem] = []
     endings = {".sql", ".yaml", ".yml"}
-    paths = sorted(one for one in (folder / room).rglob("*") if one.suffix in endings and one.is_file())
-    names = {one.relative_to(folder).as_posix(): one for one in paths if not one.name.startswith(".")}
-    found = {name: text_of(bytes_of(path), name, problems) for name, path in names.items()}
+    paths = sorted(one for one in (folder / room).rglob("*") if one.suffix in endings and not one.is_dir())
+    names = [one.relative_to(folder).as_posix() for one in paths if not one.name.startswith(".")]
+    found = {name: text_of(bytes_of(own(folder, name)), name, problems) for name in names}
     if problems:
         raise DefinitionError(problems)
     return found
@@ -221,26 +221,30 @@ def file_stamps(folder: Path) -> list[tuple[str, int, int]]:
 
 def _names(folder: Path, only: tuple[str, ...] = ("",)) -> list[str]:
     """The project files that are there, by their names inside the folder; folders that have none of `only` left out."""
-    found = [name for name in _FILES if (folder / name).is_file()]
+    found = [name for name in _FILES if foreign(folder, folder / name) is None]
     for name, suffix in _FOLDERS:
         if any(f"{name}/".startswith(one) or one.startswith(f"{name}/") for one in only):
-            there = _there(folder / name, lambda one: one.name.endswith(suffix) and one.is_file())  # noqa: B023 - called at once
-            found += [f"{name}/{one.name}" for one in there]
+            is_away = leads_out(folder, folder / name)
+            there = () if is_away else _there(folder / name, lambda one: one.name.endswith(suffix) and one.is_file())  # noqa: B023 - called at once
+            found += [f"{name}/{one.name}" for one in there if not (one.is_symlink() and leads_out(folder, Path(one)))]
     return found
 
 
 def read_settings(folder: Path) -> str:
     """The text of shroff.yaml; empty where there is none. Raises: UsageError where it cannot be read."""
-    path = folder / PROJECT_FILE
-    return text_of(bytes_of(path), PROJECT_FILE, []) if path.is_file() else ""
+    path = own(folder, PROJECT_FILE)
+    return text_of(bytes_of(path), PROJECT_FILE, []) if path.exists() else ""
 
 
 def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
-    """Files that look like project files and are not read: mistakes, such as rules/velocity.yml, with the likely name.
+    """Files that look like project files and are not read: mistakes, such as rules/velocity.yml or a link away.
 
     A rule that nobody reads decides nothing, so where there can be no doubt it is a mistake, and not passed over.
     """
     mistakes, warnings = [], []
+    for name, path in ((one, folder / one) for one in (*_FILES, *dict(_FOLDERS)) if os.path.lexists(folder / one)):
+        if (why := foreign(folder, path)) and (leads_out(folder, path) or not path.is_dir()):
+            mistakes.append(Problem(name, 0, 0, "", *why))
     known = [name for name in _FILES if "/" not in name]
     for path in (folder / one.name for one in _there(folder, lambda one: not one.name.startswith("."))):
         meant = _meant(path.name, known)
@@ -254,11 +258,15 @@ def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
             if hint:
                 warnings.append(Problem(path.name, 0, 0, "", "shroff does not read this file.", hint))
     for name, suffix in _FOLDERS:
-        odd = _there(folder / name, lambda one: not one.name.endswith(suffix) or not one.is_file())  # noqa: B023 - called at once
+        if leads_out(folder, folder / name):
+            continue
+        odd = _there(folder / name, lambda one: not one.name.endswith(suffix) or one.is_symlink() or not one.is_file())  # noqa: B023 - called at once
         for path in (folder / name / one.name for one in odd if not one.name.startswith(".")):
             found = f"{name}/{path.name}"
             meant = path.stem + suffix if _ending(path) == suffix else ""
-            if path.is_file() and meant and path.name != meant:
+            if path.name.endswith(suffix) and not path.is_dir() and (why := foreign(folder, path)):
+                mistakes.append(Problem(found, 0, 0, "", *why))
+            elif path.is_file() and meant and path.name != meant:
                 mistakes.append(_unread(found, f"{name}/{meant}"))
             elif path.is_dir() and any(_ending(one) == suffix for one in path.rglob("*")):
                 words = f"files in this folder are not read: {name} are files in {name}/ itself."
@@ -484,16 +492,3 @@ def copy_template(name: str, folder: Path) -> list[str]:
         words = f"{error.filename or folder} cannot be written: {error.strerror}. Nothing was made."
         raise StorageError(words) from None
     return names
-
-
-def user_name() -> str:
-    """Name of the user who runs this process, by the operating system and not by the environment."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a container may have a number and no name for it
-        return f"uid-{os.getuid()}"
-
-
-def threads() -> int:
-    """How many threads this process may use at the same time, by the machine and by who started it."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -364,12 +364,17 @@ def test_a_full_backup_is_made_without_tails_where_these_cannot_follow(bank, sec
 
 @pytest.mark.slow
 def test_files_behind_links_and_quick_changes_are_in_the_backup(bank, tmp_path):
-    (tmp_path / "shared").mkdir()
-    (rule := tmp_path / "shared" / "note.txt").write_text("a")
-    (bank.folder / "docs").symlink_to(tmp_path / "shared")
-    (tmp_path / "shared" / "back").symlink_to(bank.folder)
+    shared = bank.folder / "shared"
+    shared.mkdir()
+    (rule := shared / "note.txt").write_text("a")
+    (bank.folder / "docs").symlink_to(shared)
+    (shared / "back").symlink_to(bank.folder)
+    (bank.folder / "away").symlink_to(tmp_path)
     with backing_up(bank, tmp_path / "vault") as writer:
-        assert "docs/note.txt" in writer.create().files
+        point = writer.create()
+        assert "docs/note.txt" in point.files
+        assert point.secrets["away"] == ""
+        assert not any(name.startswith("away") for name in point.files)
         at = rule.stat().st_mtime_ns
         rule.write_text("b")
         os.utime(rule, ns=(at, at))

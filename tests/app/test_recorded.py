@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from shroff import config
 from shroff.app import project as app
 from shroff.app.project import Project
 from shroff.app.rules.rule_drafts import Author
@@ -19,6 +18,7 @@ from shroff.models.registry import Registry
 from shroff.people.audit import AuditEntry
 from shroff.people.store import rows_of
 from shroff.project.lists import Entry
+from shroff.runtime.process_wide import user_name
 from shroff.worker import inbox
 from tests.app.test_models_in_force import POLICY
 from tests.app.test_personal import EVENTS, FILES, ROWS
@@ -65,7 +65,7 @@ def test_a_label_is_recorded_by_the_way_it_came(project, capsys):
         ("program", "label.add", "payment/p0", {"verdict": "fraud", "source": "chargeback"}),
         ("command", "label.add", "payment/p1", {"verdict": "genuine", "source": None}),
     ]
-    assert {row.who for row in record(project)} == {f"os-{config.user_name()}"}
+    assert {row.who for row in record(project)} == {f"os-{user_name()}"}
 
 
 def test_a_file_of_labels_is_one_row(project, tmp_path):

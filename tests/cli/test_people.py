@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from shroff import config
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.people import links, sessions
 from shroff.people.audit import noted_head
 from shroff.people.keys import KeyRing
+from shroff.runtime.process_wide import user_name
 
 GOOD = "correct horse battery"
 
@@ -107,7 +107,7 @@ def test_users_are_changed_by_commands_and_each_is_in_the_audit(project, capsys,
     assert [row["action"] for row in rows[::-1]] == [
         *("user.add", "link.make", "user.role", "user.disable", "user.enable", "user.delete"),
     ]
-    assert {(row["who"], row["via"]) for row in rows} == {(f"os-{config.user_name()}", "command")}
+    assert {(row["who"], row["via"]) for row in rows} == {(f"os-{user_name()}", "command")}
     role = next(row for row in rows if row["action"] == "user.role")
     assert (role["from"]["role"], role["to"]["role"]) == ("admin", "author")
     assert answer(capsys, "audit", "list", "--action", "user", "--limit", "2")["rows"][0]["action"] == "user.delete"

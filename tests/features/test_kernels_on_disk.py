@@ -18,7 +18,6 @@ import pytest
 from numba.core.config import reload_config
 
 import shroff
-from shroff import config
 from shroff.cli import demo_kernels
 from shroff.engine.kernels import sha256
 from shroff.features.kernels import native as kernel_native
@@ -307,7 +306,7 @@ def _beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         python.chmod(0o755)
         monkeypatch.setattr(sys, "executable", str(python))
         monkeypatch.setattr(demo_kernels, "natives", lambda _: [SimpleNamespace(is_lacking=True)])
-        monkeypatch.setattr(config, "threads", lambda: 2)
+        monkeypatch.setattr(demo_kernels, "threads", lambda: 2)
         return noted
 
     return prepared
@@ -357,7 +356,7 @@ def test_what_gives_way_is_compiled_on_one_core_too_and_gives_way_first(
     beside: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ):
     noted = beside("exit 1")
-    monkeypatch.setattr(config, "threads", lambda: 1)
+    monkeypatch.setattr(demo_kernels, "threads", lambda: 1)
 
     with demo_kernels.kernels_beside(gives_way=True) as wait:
         wait()
@@ -370,7 +369,7 @@ def test_nothing_is_compiled_beside_it_without_need_or_room(
     beside: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, threads: int, is_lacking: bool
 ):
     noted = beside("exit 1")
-    monkeypatch.setattr(config, "threads", lambda: threads)
+    monkeypatch.setattr(demo_kernels, "threads", lambda: threads)
     monkeypatch.setattr(demo_kernels, "natives", lambda _: [SimpleNamespace(is_lacking=is_lacking)])
 
     with demo_kernels.kernels_beside(pytest.fail) as wait:

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shroff import config
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.language.values import parse_time
+from shroff.log.columns import tables
 from shroff.models.evaluation.windows import final_window, rows_of, windows_of
 from shroff.models.sets import FRAUD, Labels
 from shroff.training.roles import roles_of, wanted_fold
@@ -155,7 +155,7 @@ def test_threads_and_what_comes_later_do_not_change_a_byte(
     bank: app.Project, tmp_path: Path, days: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for threads in (1, 2):
-        monkeypatch.setattr(config, "threads", lambda threads=threads: threads)
+        monkeypatch.setattr(tables, "threads", lambda threads=threads: threads)
         bank.training_sets.write(tmp_path / f"by {threads}", as_of=AS_OF)
     bank.ingest(write_days(tmp_path / "more.jsonl", range(DAYS, DAYS + 3)))
     bank.training_sets.write(tmp_path / "later", as_of=AS_OF)

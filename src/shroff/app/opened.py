@@ -23,6 +23,7 @@ from shroff.project.loading import MadeOnce, files_of, line_of, systems_of
 from shroff.project.read_once import ReadOnce
 from shroff.project.scoring import problems_of
 from shroff.project.settings.systems import Systems
+from shroff.runtime.process_wide import user_name
 from shroff.runtime.progress import Progress, unheard
 from shroff.streams.snapshots import Snapshots
 from shroff.worker.lanes.lanes import lane_problems
@@ -230,7 +231,7 @@ class Opened:
         """
         from shroff.people.access import local
 
-        return self.asked_by if self.asked_by is not None else local(config.user_name(), self.via)
+        return self.asked_by if self.asked_by is not None else local(user_name(), self.via)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shroff import config
 from shroff.backtest.plan import work_of
 from shroff.engine.let_through import LET_THROUGH, Days, explorable
 from shroff.engine.step import is_rolled_out
@@ -32,6 +31,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.exploring import Explore
 from shroff.replay.compare import segments
 from shroff.rules.definitions import Rule
+from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress
 from shroff.streams.log import HitRow, Log
 from shroff.training.sets.rows import minor_units
@@ -119,10 +119,9 @@ class BacktestFold:
         """Take the whole log, and give what came of it by event type; `progress` is told of what was computed."""
         draft, work = self._draft, self._work
         by_rows = Online(draft.events, work.by_rows, draft.reference, self._late_ms) if work.by_rows else None
-        threads = config.threads()
         with closing(
             BatchEngine(
-                draft.events, work.by_columns, draft.reference, self._late_ms, threads=threads, also=self._types
+                draft.events, work.by_columns, draft.reference, self._late_ms, threads=threads(), also=self._types
             )
         ) as batch:
             for piece in pieces:

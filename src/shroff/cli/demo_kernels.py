@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Final
 
-from shroff import config
 from shroff.features.kernels.native import Native
-from shroff.runtime.process_wide import give_way
+from shroff.runtime.process_wide import give_way, threads
 
 _STORE: Final = (
     "shroff.adapters.log.columns:count_pieces into_columns into_rows write_lines find_each find_digits write_row"
@@ -90,7 +89,7 @@ def kernels_beside(
     It stays undone where nothing can be kept on disk, and on a machine with one core unless it `gives_way` to all other
     work. Whatever went wrong there is met, and told, where the kernel is called.
     """
-    has_room = gives_way or config.threads() > 1
+    has_room = gives_way or threads() > 1
     if not has_room or not any(kernel.is_lacking for kernel in natives(listed)):
         yield _nothing
         return

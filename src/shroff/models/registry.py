@@ -33,6 +33,7 @@ from shroff.config import FOLDER_MODE, make_folder, private
 from shroff.errors import RegistryError, StateError, StorageError, UsageError, nearest
 from shroff.models.in_force import FILE, ID
 from shroff.models.model import RUN, Model, digest_of, pretty, refuse_pickle
+from shroff.runtime.own_files import foreign
 from shroff.runtime.whole_files import sync_folder
 
 MANIFEST: Final = "manifest.json"
@@ -365,7 +366,10 @@ def _write(path: Path, data: bytes) -> None:
 def _read(folder: Path, id_: str, name: str) -> bytes:
     path = folder / name
     try:
-        if path.stat().st_size > FILE_BYTES_MAX:
+        size = path.stat().st_size
+        if why := foreign(folder.parents[1], path):
+            raise _damaged(id_, name, why[0].removesuffix("."))
+        if size > FILE_BYTES_MAX:
             raise _damaged(id_, name, f"it is larger than {FILE_BYTES_MAX // 2**20} MiB")
         return path.read_bytes()
     except FileNotFoundError:

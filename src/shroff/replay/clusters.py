@@ -7,11 +7,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from shroff import config
 from shroff.errors import UsageError
 from shroff.features.cluster.partitioned import PARTITIONS, Backend, Cluster
 from shroff.models.learners.cluster import Growing, TreeCluster
 from shroff.models.learners.learner import check_grown
+from shroff.runtime.process_wide import threads
 
 LOCAL: Final = "local"
 CONTRACT: Final = "backfill."  # before the names of backends among the adapters
@@ -56,7 +56,7 @@ def cluster_of(
     if found is None:
         names = sorted(name.removeprefix(CONTRACT) for name in adapters if name.startswith(CONTRACT))
         raise UsageError(f"there is no backend {backend!r}; there is {', '.join([LOCAL, *names])}.")
-    with closing(found.load()(address, workers=config.threads())) as processes:
+    with closing(found.load()(address, workers=threads())) as processes:
         yield Cluster(processes, PARTITIONS if partitions is None else partitions)
 
 

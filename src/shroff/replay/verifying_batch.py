@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff import config
 from shroff.engine.documents import DocumentWriter
 from shroff.engine.step import Placed
 from shroff.engine.stored import telling_damage
@@ -24,7 +23,7 @@ from shroff.log.state.fold import Progress, empty, lateness_of, placed_batches
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.scoring import LoadModel, Scored, scored
 from shroff.replay.compare import Mismatch, Segment, Verification, compare_features, compare_marks, segments
-from shroff.runtime.process_wide import calm_collector
+from shroff.runtime.process_wide import calm_collector, threads
 from shroff.streams.log import DecisionRow, Log
 
 PIECE_ROWS: Final = 1 << 16  # whose features stand as text at the same time
@@ -99,7 +98,7 @@ class _Proof:
                 self._versions[0].computed,
                 definitions.reference,
                 late_ms,
-                threads=config.threads(),
+                threads=threads(),
                 also=definitions.events.decided,
             )
         ) as batch:

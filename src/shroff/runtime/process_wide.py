@@ -6,6 +6,7 @@ import ctypes
 import gc
 import mmap
 import os
+import pwd
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -249,3 +250,16 @@ def threads_asleep() -> Iterator[None]:
         yield
     finally:
         os.environ.pop(_WAITING, None)
+
+
+def user_name() -> str:
+    """Name of the user who runs this process, by the operating system and not by the environment."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may have a number and no name for it
+        return f"uid-{os.getuid()}"
+
+
+def threads() -> int:
+    """How many threads this process may use at the same time, by the machine and by who started it."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

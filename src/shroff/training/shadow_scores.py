@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff import config
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.computed import Computed
 from shroff.models.in_force import FILE, TRIED, InForce, read_in_force, role_of
@@ -22,7 +21,7 @@ from shroff.models.model import Floats
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, unavailable
 from shroff.replay.compare import segments
-from shroff.runtime.process_wide import calm_collector
+from shroff.runtime.process_wide import calm_collector, threads
 from shroff.runtime.progress import Progress
 from shroff.streams.log import Log, LogReader
 from shroff.training.sets.sources import log_source
@@ -86,7 +85,7 @@ def scores_of(
                 computed,
                 definitions.reference,
                 source.lateness_ms,
-                threads=config.threads(),
+                threads=threads(),
                 also=[event],
             )
         ) as batch,

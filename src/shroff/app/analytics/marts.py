@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from shroff import config
 from shroff.app.analytics.event_counts import history_of
 from shroff.errors import StateError, UsageError
+from shroff.runtime.process_wide import threads
 
 if TYPE_CHECKING:
     from shroff.analytics.marts.build import BuiltMarts, MartFiles
@@ -73,7 +74,7 @@ class Marts:
         from shroff.analytics.marts.build import Origin, build
 
         library()
-        limits = QueryLimits(memory or MEMORY, config.threads())
+        limits = QueryLimits(memory or MEMORY, threads())
         with ExitStack() as held:
             histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
             lakes = [lake for _, lake in histories if lake is not None]
@@ -113,7 +114,7 @@ class Marts:
         lake = self._recorded(built.files)
         check_sizes(lake.paths, {})
         models = self.models(lake)
-        limits = QueryLimits(threads=config.threads())
+        limits = QueryLimits(threads=threads())
         with reading(self._files.current, limits, [*lake.paths.values()]) as connection:
             return described_build(connection, models, built, lake)
 

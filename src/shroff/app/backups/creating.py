@@ -251,7 +251,9 @@ class BackupWriter:
         secrets = {}
         for name in secret:
             with suppress(FileNotFoundError):
-                secrets[name] = project_files.fingerprint(name, (self._folder / name).read_bytes())
+                secrets[name] = project_files.fingerprint(
+                    name, (self._folder / name).read_bytes() if name == project_files.HASH_KEY else b""
+                )
         return found, secrets
 
     def _file(

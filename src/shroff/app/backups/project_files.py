@@ -14,13 +14,13 @@ from typing import Final
 
 from shroff.config import STATE_FOLDER
 from shroff.errors import StorageError
+from shroff.runtime.own_files import has_secret_name, leads_out
 
 LOG: Final = "log.db"
 HASH_KEY: Final = f"{STATE_FOLDER}/hash.key"
 NOTE: Final = "backup.json"  # of the last backup, in .shroff
 SNAPSHOTS: Final = "snapshots"  # saved state: with full backups only, since it is large and only saves time
 _MADE_AGAIN: Final = frozenset({"checked.json", "downloads", "marts", "keys", "mail", "audit.head", NOTE, SNAPSHOTS})
-_SECRET_ENDINGS: Final = (".key", ".pem", ".p12", ".pfx", ".jks")
 _MARK: Final = b"PRIVATE KEY-----"
 _MARK_WITHIN: Final = 65_536  # bytes of a file in which a private key is looked for
 
@@ -31,13 +31,15 @@ def databases(folder: Path) -> list[str]:
 
 
 def files(folder: Path) -> tuple[list[str], list[str]]:
-    """The files to store, and those that are secret. Names are as `rules/velocity.yaml`."""
+    """The files to store, and the secrets and links out of the project. Names are as `rules/velocity.yaml`."""
     stored, secret = list[str](), list[str]()
     for name in _walk(folder):
         parts = name.split("/")
         if parts[0] == STATE_FOLDER and (_is_made_again(parts) or parts[-1].startswith(LOG)):
             continue
-        (secret if is_secret(folder / name, parts) else stored).append(name)
+        home = folder / STATE_FOLDER if parts[0] == STATE_FOLDER else folder
+        named = leads_out(home, folder / name) or _is_secret(folder / name, parts)
+        (secret if named else stored).append(name)
     return stored, secret
 
 
@@ -56,8 +58,11 @@ def fingerprint(name: str, data: bytes) -> str:
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    """The files of a folder, also behind links. Raises: StorageError where a folder in it cannot be read."""
-    seen = set[Path]()
+    """The files of a folder, also behind links; a folder that is a link out of it is one itself.
+
+    Raises: StorageError where a folder in it cannot be read.
+    """
+    seen, state = set[Path](), folder / STATE_FOLDER
     for place, folders, names in os.walk(folder, followlinks=True, onerror=_unreadable):
         here = Path(place)
         if (real := here.resolve()) in seen:  # a link to a folder around it
@@ -68,8 +73,11 @@ def _walk(folder: Path) -> Iterator[str]:
         folders[:] = sorted(
             one for one in folders if (is_top and one == STATE_FOLDER) or not one.startswith((".", "__pycache__"))
         )
-        for name in sorted(names):
-            if (here / name).is_file():  # also behind a link; no pipe or socket
+        links = [one for one in folders if (here / one).is_symlink() and here / one != state]
+        away = {one for one in links if leads_out(folder, here / one)}
+        folders[:] = [one for one in folders if one not in away]
+        for name in sorted({*names, *away}):
+            if name in away or (here / name).is_file():  # also behind a link; no pipe or socket
                 yield (here / name).relative_to(folder).as_posix()
 
 
@@ -88,9 +96,8 @@ def _is_passing(name: str) -> bool:
     return name.endswith((".lock", ".unfinished", ".part")) or name.rpartition("/")[2].startswith(".")
 
 
-def is_secret(path: Path, parts: Sequence[str]) -> bool:
-    """Whether a file of a project is a secret, by its name in the folder or by what it has."""
-    if parts[-1].startswith(".env") or parts[-1].endswith(_SECRET_ENDINGS) or parts[0] == "secrets":
+def _is_secret(path: Path, parts: Sequence[str]) -> bool:
+    if has_secret_name(parts):
         return True
     try:
         with path.open("rb") as file:

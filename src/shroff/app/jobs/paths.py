@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from shroff import config
-from shroff.app.backups.project_files import is_secret
 from shroff.errors import UsageError
 from shroff.language.yaml import text as yamltext
 from shroff.project.settings.systems import SYSTEM_KEYS
+from shroff.runtime.own_files import leads_out
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -62,7 +62,7 @@ def path_of(project: Project, params: msgspec.Struct, name: str) -> Path:
     below = paths_of(type(params))[name]
     home = project.opened.places.folder.resolve()
     path = (home / text).resolve()
-    if not path.is_relative_to(home / below) or is_secret(path, path.relative_to(home).parts):
+    if leads_out(home, path) or not path.is_relative_to(home / below):
         raise UsageError(f"{name}: {text!r} leads to a place that jobs do not {'write' if below else 'read'}.")
     if below and any(path.is_relative_to(one) or one.is_relative_to(path) for one in _named(home)):
         words = f"{config.PROJECT_FILE} has something else there. Write another path below {below}/."

@@ -14,6 +14,7 @@ from shroff.app.models.promoting import Promotions
 from shroff.app.people import ProjectPeople
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.people.audit import Action
+from shroff.runtime.own_files import own
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class ScoreCutoffs:
             before |= {name: there[name] for name in costs if name in there}
             more = {name: text for name, text in (("model", model), ("reason", reason)) if text}
             ProjectPeople(self._opened).record(Action("thresholds.apply", f"policy of {event}", before, after | more))
-            config.write_text(self._opened.places.folder / POLICY, changed)
+            config.write_text(own(self._opened.places.folder, POLICY), changed)
         self._opened.reload()
         return AppliedCutoffs(*WriterRequests(self._opened).put_in_force(waits, CUT))
 
@@ -140,7 +141,7 @@ class ScoreCutoffs:
     def _policy_text(self) -> str:
         from shroff.project.policy_text import POLICY
 
-        path = self._opened.places.folder / POLICY
+        path = own(self._opened.places.folder, POLICY)
         return config.read_text(path) if path.exists() else ""
 
     def _champion(self, event: str) -> Stored:

@@ -35,6 +35,7 @@ from shroff.models.in_force import (
 )
 from shroff.models.registry import GateResult, Stored, Summary
 from shroff.people.audit import Action
+from shroff.runtime.own_files import own
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
@@ -361,7 +362,7 @@ class Promotions:
                     Action("model.change", f"model {id_ or now or then}", {"champion": then}, told)
                 )
             if after != found:
-                config.write_text(self._opened.places.folder / FILE, text)
+                config.write_text(own(self._opened.places.folder, FILE), text)
         self._opened.reload()
         done, why_not = WriterRequests(self._opened).put_in_force(waits, WRITTEN)
         active = (self._logged() or {}).get(event, InForce()) if done else after

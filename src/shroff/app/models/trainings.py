@@ -14,6 +14,7 @@ from shroff.app.models.promoting import Promotions
 from shroff.app.views import FileOptions, InputFiles, paths
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import format_by_name
+from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
 
@@ -171,7 +172,7 @@ class Training:
         from shroff.training.train import Steps, TrainingRun
 
         registry, now_ms = self._opened.registry, self._opened.now_ms()
-        return TrainingRun(registry, now_ms, config.threads(), steps or Steps(), way, growing)
+        return TrainingRun(registry, now_ms, threads(), steps or Steps(), way, growing)
 
     def _spill_folder(self) -> Path:
         """Where what memory does not hold lies: beside the log, where the room is, and not on a small disk."""

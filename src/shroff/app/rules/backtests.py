@@ -17,6 +17,7 @@ from shroff.models import in_force
 from shroff.models.in_force import InForce, Promotion
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.laid_over import RULES, DraftFile
+from shroff.runtime.own_files import own
 
 if TYPE_CHECKING:
     from shroff.app.opened import Opened
@@ -158,7 +159,8 @@ def _files_of(folder: Path) -> list[DraftFile]:
             raise UsageError(f"{path}: a draft has rules, features.yaml and policy.yaml, and no other files.")
     if not paths:
         raise UsageError(f"{folder} has no rules: no file there ends with .yaml.")
+    texts = {path: config.read_text(own(folder, path.relative_to(folder).as_posix())) for path in paths}
     return [
-        DraftFile(path.name if path.name in OVER else RULES, str(path), config.lines_ended(config.read_text(path)))
-        for path in paths
+        DraftFile(path.name if path.name in OVER else RULES, str(path), config.lines_ended(text))
+        for path, text in texts.items()
     ]

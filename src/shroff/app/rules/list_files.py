@@ -19,6 +19,7 @@ from shroff.project.checked_files import CheckedFiles, checked_files
 from shroff.project.loading import files_of
 from shroff.project.settings.systems import Systems, load_systems
 from shroff.rules.silences import rule_of
+from shroff.runtime.own_files import own
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
@@ -207,12 +208,12 @@ class ListFiles:
         return self._opened.definitions.look_ups, self._list_text(lists.known_list(name, self._opened.definitions))
 
     def _list_text(self, name: str) -> str:
-        path = self._opened.places.folder / lists.file_of(name)
+        path = own(self._opened.places.folder, lists.file_of(name))
         written = self._opened.read_once.texts.written(str(path))
         return config.read_text(path) if written is None else written
 
     def _write_list(self, name: str, text: str) -> None:
-        path = self._opened.places.folder / lists.file_of(name)
+        path = own(self._opened.places.folder, lists.file_of(name))
         config.make_folder(path.parent)
         config.write_text(path, text)
         self._opened.read_once.texts.wrote(str(path), text)

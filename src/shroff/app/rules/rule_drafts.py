@@ -23,6 +23,7 @@ from shroff.project.laid_over import RULES, DraftFile
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
+from shroff.runtime.own_files import own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +122,8 @@ class RuleDraftFiles:
         """Get all drafts, by id."""
         notes = self._notes()
         found = sorted(one for one in self._folder.glob("*.yaml") if _can_be_id(one.stem))
-        return [StoredDraft(one.stem, config.read_text(one), notes.get(one.stem, Note())) for one in found]
+        texts = {one.stem: config.read_text(own(self._opened.places.folder, f"{DRAFTS}/{one.name}")) for one in found}
+        return [StoredDraft(id_, text, notes.get(id_, Note())) for id_, text in texts.items()]
 
     def one(self, id: str) -> StoredDraft | None:
         """Get the draft of a rule, or None."""

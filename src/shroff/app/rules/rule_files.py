@@ -13,6 +13,7 @@ from shroff.errors import DefinitionError, UsageError
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
+from shroff.runtime.own_files import own
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +114,7 @@ class Rules:
         self._opened.check_with({f"{FOLDER}{name}": text})
         before(name, tag_of(config.lines_ended(text)))
         config.make_folder(self._opened.places.folder / FOLDER)
-        config.write_text(self._opened.places.folder / FOLDER / name, text)
+        config.write_text(own(self._opened.places.folder, f"{FOLDER}{name}"), text)
         self._opened.reload()
 
     def standing(self, id: str) -> RuleLocation | None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff import config
 from shroff.errors import UsageError, nearest
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.batch.rounds import Rounds, Waiting
@@ -25,6 +24,7 @@ from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import rescale_half_even
 from shroff.log.state.feature_events import FeatureEvents, WindowState, taken
 from shroff.project.definitions import Definitions, computed_of
+from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress, batched
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def rounds_of(definitions: Definitions, computed: Sequence[Computed], lateness_m
     """The batch engine, to be given a history and closed: here, or on the cluster of the way."""
     given = definitions.events, computed, definitions.reference, lateness_ms
     if way.cluster is None:
-        return BatchEngine(*given, threads=config.threads(), also=[event], spill=way.spill)
+        return BatchEngine(*given, threads=threads(), also=[event], spill=way.spill)
     return Partitioned(*given, cluster=way.cluster, also=[event], spill=way.spill)
 
 
