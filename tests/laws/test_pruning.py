@@ -25,8 +25,8 @@ from shroff.lake import whole_log
 from shroff.lake.reader import LakeReader
 from shroff.lake.whole_log import WholeLog
 from shroff.lake.writer import LakeWriter
+from shroff.log import later_labels
 from shroff.log.writer import Answer, Writer
-from shroff.notices.reports import reckoning
 from shroff.project.settings.casework import CaseSettings
 from shroff.replay import exports
 from shroff.replay.compare import verify_online
@@ -186,7 +186,7 @@ def test_people_are_told_the_same_of_a_log_that_was_pruned():
         assert pruned.pruned_to() == upto
         assert told(whole) == truth
         for moment_ms in range(START_MS, whole.watermark_ms() + 50, 9):  # of a report, which looks for its day
-            floor = reckoning._floor(whole, moment_ms, whole.last_seq())
+            floor = later_labels.floor_of(whole, moment_ms, whole.last_seq())
             early = [one for records in undisturbed.read(0, floor) for one in records if one.kind == "event"]
             assert all(one.time_ms < moment_ms + LATENESS_MS for one in early)
 

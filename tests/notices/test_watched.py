@@ -78,9 +78,19 @@ def test_the_report_says_what_became_known(tmp_path):
         bank.project.label(f"payment/{name}", verdict, source="analyst")
     text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
 
-    assert "frauds that were stopped                  1" in text
-    assert "frauds that were approved                 1" in text
-    assert "false alarms                              1" in text
+    assert "frauds that were stopped 1 189.90 EUR" in lines_of(text)
+    assert "frauds that were approved 1 20.00 EUR" in lines_of(text)
+    assert "false alarms 1 189.90 EUR" in lines_of(text)
+
+
+def test_labels_count_on_their_day_even_where_no_event_of_that_day_is(tmp_path):
+    bank = reported(tmp_path)
+    bank.pay(payment("p-1", at=NOW_MS - 9 * DAY_MS))
+    bank.project.label("payment/p-1", "fraud", source="customer")
+    text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
+
+    assert "frauds that were stopped 1 189.90 EUR" in lines_of(text)
+    assert "customers who said no                     1" in text
 
 
 def test_of_labels_that_contradict_each_other_the_one_in_force_counts(tmp_path):
@@ -157,10 +167,12 @@ def test_customers_answers_stand_in_the_report(tmp_path):
     for token, said in zip(tokens, ("yes", "no"), strict=True):
         confirming.answer(token, said)
     confirming.close()
+    bank.pay(payment("p-3", "20.00"))  # the process that writes the log takes the answers in, too
+    bank.project.label("payment/p-3", "fraud", source="customer")  # by telephone
     text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
 
     assert "customers who said yes                    1" in text
-    assert "customers who said no                     1" in text
+    assert "customers who said no                     2" in text
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ money: { currency: ZAR, places: 4 }
 lateness: 7d
 ahead: 1h
 untaken: quarantine
+zone: Europe/Berlin
 source:
   kafka:
     brokers: localhost:9092, localhost:9093

@@ -177,9 +177,12 @@ def test_customers_answers_of_a_week_are_counted(bank):
                     change.put_question(Question(*about, now_ms - 60_000, ends_ms, answer))
 
         await asyncio.to_thread(ask)
+        await asyncio.to_thread(project.label, "payment/p-1", "fraud", source="customer")  # by telephone
         found = (await figures(browser))["customers"]
-        assert [found[one] for one in ("asked_7d", "yes", "no", "no_answer", "open")] == [5, 2, 1, 1, 1]
-        assert "40\N{NO-BREAK SPACE}%" in (await browser.get("/labels")).body.decode()
+        assert [found[one] for one in ("asked_7d", "yes", "no", "no_answer", "open")] == [5, 0, 1, 1, 1]
+        page = (await browser.get("/labels")).body.decode()
+        assert "20\N{NO-BREAK SPACE}% of the mails" in page
+        assert re.findall(r"<dd>(\d+)</dd><dd>(\d) by mail", page) == [("0", "2"), ("1", "1")]
 
     run(bank, steps)
 

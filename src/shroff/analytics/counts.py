@@ -3,7 +3,7 @@
 The log notes how many events of each type there were on each day in UTC, so whole days in UTC are counted without
 reading any (see `log.event_notes`). A log that did not always do so is helped by its lake, whose manifest says how many
 rows each file has, of a type and day each. Another zone or a field reads one column of the lake, and what the log has
-beyond it.
+of these days beyond it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NotRequired, TypedDict
-from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -26,20 +25,19 @@ from shroff.events.definitions import EventType
 from shroff.lake.files import opened
 from shroff.lake.reader import LakeReader
 from shroff.lake.rows import field_columns
-from shroff.language.values import DAY_MS
+from shroff.language.values import DAY_MS, day_starts_ms, days_of
 from shroff.log.columns.tables import known_type
 from shroff.log.event_notes import DayCounts, sources_of
+from shroff.log.later_labels import places_between
 from shroff.project.definitions import Definitions
 from shroff.streams.lake_manifest import File
 from shroff.streams.log import Log, Record
 
-DAYS_MAX: Final = 3_700  # of one question
 VALUES_MAX: Final = 1_000  # of the field that is counted by
 ROWS_MAX: Final = 100_000  # of an answer
 DAY, WEEK, SOURCE = "day", "week", "source"
 _COUNTED: Final = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields with few values
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
 Times = NDArray[np.int64]
 Tally = Counter[tuple[int, str, str | None]]  # of day number, type, and value of the field
 
@@ -136,7 +134,8 @@ def count_events(
 
     Returns: Counts by day, type and value, in this order; rows of 0 only where they are asked for.
     Raises: UsageError for types, fields, zones or days that cannot be counted.
-    Cost: of whole days in UTC 2 µs a day of the log; else 8 µs an event of the log alone, and a column of the lake.
+    Cost: of whole days in UTC 2 µs a day of the log; else 8 µs an event of these days that the log alone has, and a
+        column of the lake.
     """
     asked = _Asked(question, definitions)
     reads = sum(asked.reads(log, lake) for log, lake in histories)
@@ -172,13 +171,22 @@ class _Asked:
         self._seen = set[str | None]()  # values of the field
         self._first, days = question.first.toordinal(), days_of(question.first, question.last)
         self._is_read = bool(self._field) or self._has_sources or question.zone != "UTC"
-        self._starts_ms = day_starts_ms(question.first, days, question.zone)
+        self._starts_ms = np.array(day_starts_ms(question.first, days, question.zone), np.int64)
+        self._lateness_ms = definitions.settings.lateness_ms
 
     def reads(self, log: Log, lake: LakeReader | None) -> int:
         """How many events are read, of log and lake, and not counted by the lake's list of files."""
         begin = self.begin(log, lake)
         files = self._files(lake) if lake is not None and begin.after and self._is_read else ()
-        return log.last_seq() - begin.upto + sum(file.rows for file in files)
+        after, upto = self._places(log, begin)
+        return upto - after + sum(file.rows for file in files)
+
+    def _places(self, log: Log, begin: DayCounts) -> tuple[int, int]:
+        """The places of the log that are read, (after, upto]."""
+        if not self._is_read:
+            return begin.upto, log.last_seq()
+        after, upto = places_between(log, int(self._starts_ms[0]), int(self._starts_ms[-1]), self._lateness_ms)
+        return max(begin.upto, after), max(begin.upto, upto)
 
     def begin(self, log: Log, lake: LakeReader | None) -> DayCounts:
         """What need not be read of a log: nothing is counted yet of what the lake has, which is up to `after`."""
@@ -230,7 +238,7 @@ class _Asked:
                 for name in counts.keys() & self._columns.keys():
                     self._add(found, day + _EPOCH.toordinal() - self._first, name, None, counts[name])
             return
-        for records in log.read(begin.upto):
+        for records in log.read(*self._places(log, begin)):
             some = [record for record in records if record.kind == "event" and record.type in self._columns]
             names_of = None if self._sources is None else self._sources.of([one.seq for one in some])
             if names_of is not None and self._source is not None:
@@ -307,31 +315,6 @@ def _columns(field: str, types: Sequence[EventType], *, is_named: bool) -> dict[
         every = sorted({name for type_ in types for name in type_.field_names})
         raise UsageError(f"no event type has a field {field!r}. {nearest(field, every)}".rstrip())
     return found
-
-
-def zone_named(name: str) -> ZoneInfo:
-    """A time zone. Raises: UsageError where there is none of this name."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # an unknown name is a KeyError, a path a ValueError, a folder an OSError
-        raise UsageError(f"{name!r} is not a time zone: write one as Europe/Berlin.") from None
-
-
-def days_of(first: date, last: date) -> int:
-    """How many days these are. Raises: UsageError where there are none, or too many for one question."""
-    days = (last - first).days + 1
-    if days < 1:
-        raise UsageError(f"the last day, {last}, is before the first, {first}.")
-    if days > DAYS_MAX:
-        raise UsageError(f"these are {days:,} days; at most {DAYS_MAX:,} are counted at once.")
-    return days
-
-
-def day_starts_ms(first: date, days: int, zone: str) -> Times:
-    """When each day begins, and when the last one ends. A day has 23 to 25 hours where clocks change."""
-    at = zone_named(zone)
-    starts = (datetime.combine(first + timedelta(number), datetime.min.time(), at) for number in range(days + 1))
-    return np.array([(start - _EPOCH) // _MILLISECOND for start in starts], np.int64)
 
 
 def shown_value(value: Any) -> str | None:

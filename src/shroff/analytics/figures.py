@@ -15,7 +15,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.analytics.counts import day_starts_ms
 from shroff.analytics.funnel_events import Histories, ReadTimes, Words, read_frames, user_codes, user_fields
 from shroff.analytics.funnels import FunnelQuestion, ask_funnel
 from shroff.features.frames import Codes, Frame
@@ -23,7 +22,7 @@ from shroff.lake.reader import LakeReader
 from shroff.language.columns import values_of
 from shroff.language.expression import FeatureValue, Node, fields_of_this
 from shroff.language.row import Evaluate, compile_row
-from shroff.language.values import Value
+from shroff.language.values import Value, day_starts_ms
 from shroff.project.definitions import Definitions
 from shroff.project.figures import BEFORE, SHOWN, CountedEvents, Figure, figure_of, why_not
 from shroff.project.funnels import Funnel

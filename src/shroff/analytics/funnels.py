@@ -14,11 +14,11 @@ from typing import Any, Final, NotRequired, TypedDict
 
 import numpy as np
 
-from shroff.analytics.counts import DAYS_MAX, ROWS_MAX, VALUES_MAX, day_starts_ms, shown_value
+from shroff.analytics.counts import ROWS_MAX, VALUES_MAX, shown_value
 from shroff.analytics.funnel_events import Histories, ReadTimes, StepEvents, Words, read_steps, reads
 from shroff.analytics.funnel_steps import DropOffDay, Reached, Truths, drop_offs, reached
 from shroff.errors import UsageError, nearest
-from shroff.language.values import key_text
+from shroff.language.values import DAYS_MAX, day_starts_ms, key_text
 from shroff.project.definitions import Definitions
 from shroff.project.funnels import Funnel, split_mistake
 
@@ -128,7 +128,7 @@ def ask_funnel(
         raise UsageError(f"the last day, {question.last}, is before the first, {question.first}.")
     if days * (len(funnel.steps) - 1) > min(DAYS_MAX, ROWS_MAX):
         raise UsageError(f"these are {days:,} days; at most {DAYS_MAX:,} rows of days and steps are counted at once.")
-    starts_ms = day_starts_ms(question.first, days, question.zone)
+    starts_ms = np.array(day_starts_ms(question.first, days, question.zone), np.int64)
     times = ReadTimes(None if funnel.is_ever else int(starts_ms[0]), int(starts_ms[-1]))
     count = reads(funnel.events, histories, times)
     if most is not None and count > most:

@@ -56,6 +56,7 @@ class ProjectCases:
             definitions.settings.currency,
             definitions.settings.money_places,
             sum(budgets) if budgets else None,
+            zone=self._opened.systems.time_zone,
         )
 
     @contextmanager

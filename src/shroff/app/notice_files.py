@@ -40,7 +40,7 @@ class NoticeFiles:
         """
         from shroff.notices.definitions import load_notices
 
-        return load_notices(self.files(), self._opened.definitions, [], [])
+        return load_notices(self.files(), self._opened.definitions, [], [], self._opened.systems.time_zone)
 
     def files(self) -> Mapping[str, str]:
         from shroff.log.active_files import NOTICES

@@ -14,6 +14,7 @@ from shroff.cases.filters import LARGEST
 from shroff.cases.store import CaseChange, CaseStore
 from shroff.errors import UsageError
 from shroff.events.event import time_text
+from shroff.language.values import day_at, day_start_ms
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act, Seal
 from shroff.people.store import PeopleStore
@@ -73,6 +74,7 @@ class CaseDesk:
         people: Where people are, in the same database; it seals what second looks are drawn by.
         undo_ms: For how long an answer can be undone, before its labels are written.
         reviews_a_day: How many events people can look at in a day; None where no policy says.
+        zone: The time zone of the project's days.
     """
 
     store: CaseStore
@@ -83,6 +85,11 @@ class CaseDesk:
     money_places: int = 2
     reviews_a_day: int | None = None
     undo_ms: int = UNDO_MS
+    zone: str = "UTC"
+
+    def today_ms(self) -> int:
+        """When the day began, in the project's time zone."""
+        return day_start_ms(day_at(self.now_ms(), self.zone), self.zone)
 
     @property
     def seal(self) -> Seal:

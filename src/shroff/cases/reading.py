@@ -304,10 +304,10 @@ def _told(view: View) -> dict[str, str | bool]:
 
 
 def capacity(desk: CaseDesk, who: Who, day_start_ms: int | None = None) -> ReviewCapacity:
-    """Progress of the day, since its start or midnight UTC. Raises: NotAllowedError."""
+    """Progress of the day, since its start or midnight in the project's time zone. Raises: NotAllowedError."""
     who.require(Right.READ_CASES)
     now_ms = desk.now_ms()
-    start_ms = now_ms - now_ms % DAY_MS if day_start_ms is None else day_start_ms
+    start_ms = desk.today_ms() if day_start_ms is None else day_start_ms
     with desk.store.look() as look:
         today, lately = look.done_since(start_ms), look.done_since(now_ms - PACE_MS)
         waiting = look.totals(CaseFilter(states=queue_states(who)))

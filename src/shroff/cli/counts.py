@@ -52,7 +52,7 @@ class CountOptions:
     help="What each row counts: a day, a week, or a day and a source or a value of a field.",
 )
 @click.option(
-    "--zone", metavar="ZONE", default="UTC", show_default=True, help="Time zone of the days, as Europe/Berlin."
+    "--zone", metavar="ZONE", default="", help="Time zone of the days, as Europe/Berlin.  [default: the project's]"
 )
 @click.option("--zeros", is_flag=True, help="Include days without an event.")
 @click.option("--source", metavar="NAME", help="Only events of this source.")
@@ -61,8 +61,8 @@ def counts(session: Session, options: CountOptions) -> None:
     """Count events by type and day; each event counts once.
 
     Days are by event time; a week is shown as its Monday. A field splits each day by its values. Whole days in UTC
-    take a moment, since the log counts as it is written. Other zones, fields and sources are read from the lake and
-    the log, at 5 µs an event of the log.
+    take a moment, since the log counts as it is written. In other zones, by fields and by sources the days
+    are read from the lake and the log, at 5 µs an event of theirs in the log.
     A source has its name in shroff.yaml, else 'api', 'files', 'kafka' and the like. Old events have none.
     """
     from shroff.analytics.counts import rows_of

@@ -38,7 +38,7 @@ class FunnelOptions:
 @click.option("--from", "first", metavar="DAY", help="The first day.  [default: two days before the last]")
 @click.option("--to", "last", metavar="DAY", help="The last day, included.  [default: yesterday]")
 @click.option(
-    "--zone", metavar="ZONE", default="UTC", show_default=True, help="Time zone of the days, as Europe/Berlin."
+    "--zone", metavar="ZONE", default="", help="Time zone of the days, as Europe/Berlin.  [default: the project's]"
 )
 @click.option("--by", metavar="FIELD", help="Split all numbers by a field.  [default: `split` of the funnel]")
 @click.option(

@@ -108,7 +108,8 @@ def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: s
         return NOTHING
     by_name = {field.name: field for field in type_.fields}
     shown = [by_name[name] for name in type_.summary if fields.get(name) is not None]
-    amount = next((one for one in shown if one.type.kind == "money"), None)
+    money = amount_field(type_)
+    amount = money if money in shown else None
     parts = tuple(
         SummaryPart(one.name, label_of(one.name), _text(one, fields[one.name], currency), one.type.kind in _BARE)
         for one in shown
@@ -122,6 +123,13 @@ def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: s
         if fields.get(one.name) is not None
     }
     return EventSummary("" if amount is None else str(fields[amount.name]), currency, parts, names)
+
+
+def amount_field(type_: EventType) -> Field | None:
+    """The field that is an event's amount: the first of money that its summary names, else the first of all."""
+    by_name = {field.name: field for field in type_.fields}
+    fields = [*(by_name[name] for name in type_.summary), *type_.fields]
+    return next((field for field in fields if field.type.kind == "money"), None)
 
 
 def label_of(field: str) -> str:

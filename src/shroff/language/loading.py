@@ -20,7 +20,7 @@ from shroff.language.keys import Keys
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import UNITS_MAX, Type
-from shroff.language.values import DAY_MS, parse_decimal, parse_duration, quoted
+from shroff.language.values import DAY_MS, is_zone, parse_decimal, parse_duration, quoted
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, whole_text
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
@@ -171,6 +171,17 @@ def duration_ms(node: Node | None, problems: list[Problem], what: str) -> int | 
         named = found.path.rpartition(".")[2] == what  # the place says it already
         problems.append(found.problem(f"{error}." if named else f"{what}: {error}."))
         return None
+
+
+def zone(node: Node | None, problems: list[Problem]) -> str | None:
+    """A time zone such as Europe/Berlin."""
+    found = scalar(node, problems, "zone")
+    if found is None:
+        return None
+    if not is_zone(found.text):
+        problems.append(found.problem(f"{found.text!r} is not a time zone.", "Write one as Europe/Berlin."))
+        return None
+    return found.text
 
 
 def day_end_ms(node: Node | None, problems: list[Problem], what: str) -> int | None:

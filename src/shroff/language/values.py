@@ -11,6 +11,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -22,6 +23,7 @@ Value = str | int | float | bool | None
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
+DAYS_MAX: Final = 3_700  # of one question
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 _DURATION_LENGTH_MAX: Final = 200  # characters
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|s|m|h|d|w))+")
@@ -38,6 +40,8 @@ _TIME = re.compile(
     re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = date(1970, 1, 1).toordinal()
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _TIME_LIMIT_MS: Final = 253_402_300_800_000  # the year 10000
 
 
@@ -307,3 +311,52 @@ def in_share(name: str, share: float, key: str | None) -> bool:
         return False
     digest = sha256(f"{name}\x00{key}".encode()).digest()
     return int.from_bytes(digest[:4]) < share * _STEPS
+
+
+# ---- days of a time zone: one has 23 to 25 hours where clocks change
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """A time zone. Raises: UsageError where there is none of this name."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # an unknown name is a KeyError, a path a ValueError, a folder an OSError
+        raise UsageError(f"{name!r} is not a time zone: write one as Europe/Berlin.") from None
+
+
+def is_zone(name: str) -> bool:
+    """Whether there is a time zone of this name."""
+    try:
+        return bool(zone_named(name))
+    except UsageError:
+        return False
+
+
+def day_at(time_ms: int, zone: str) -> date:
+    """The day of a moment. Raises: UsageError as `zone_named`."""
+    return datetime.fromtimestamp(time_ms / 1_000, zone_named(zone)).date()
+
+
+def day_number(time_ms: int, zone: str) -> int:
+    """The day of a moment, as days since 1970-01-01. Raises: UsageError as `zone_named`."""
+    return day_at(time_ms, zone).toordinal() - _FIRST
+
+
+def day_start_ms(day: date, zone: str) -> int:
+    """When a day begins, in milliseconds of UTC. Raises: UsageError as `zone_named`."""
+    return (datetime.combine(day, datetime.min.time(), zone_named(zone)) - _EPOCH) // _MILLISECOND
+
+
+def days_of(first: date, last: date) -> int:
+    """How many days these are. Raises: UsageError where there are none, or too many for one question."""
+    days = (last - first).days + 1
+    if days < 1:
+        raise UsageError(f"the last day, {last}, is before the first, {first}.")
+    if days > DAYS_MAX:
+        raise UsageError(f"these are {days:,} days; at most {DAYS_MAX:,} are counted at once.")
+    return days
+
+
+def day_starts_ms(first: date, days: int, zone: str) -> list[int]:
+    """When each day begins, and when the last one ends. Raises: UsageError as `zone_named`."""
+    return [day_start_ms(first + timedelta(number), zone) for number in range(days + 1)]

@@ -30,7 +30,7 @@ CALLS: Final = "calls.yaml"
 BESIDE: Final = (NOTICES, CALLS)
 SETTING: Final = f"{PROJECT_FILE}: "  # before the name of a setting
 # Settings that a running service takes up; `http` where nothing is open by it for as long as the process runs.
-LIVE: Final = ("mail", "second_person", "sinks", "online", "sources", "web", "sessions", "sign_in", "http")
+LIVE: Final = ("mail", "second_person", "sinks", "online", "sources", "web", "sessions", "sign_in", "http", "zone")
 _OPEN_BY_HTTP: Final = ("source", "lake", "snapshots")
 NOW: Final = "now"
 RESTART: Final = "restart"

@@ -1,7 +1,8 @@
-"""The time of the last record of a log, and labels that say that they become known only after now."""
+"""Times of a log: of its last record, where the events of a stretch of time are, and labels that become known later."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
@@ -11,8 +12,10 @@ import msgspec
 
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
-from shroff.streams.log import Log, LogReader
+from shroff.streams.log import Log, LogReader, Record
 
+_LOOKED_AT: Final = 256  # places, for the next event
+_EVENT: Final = re.compile(rb"(?m)^e")
 CORRECT: Final = (
     "Bring it again with the right known_at ('shroff label'), and that one counts at once. Of one source the later "
     "known_at wins: where the verdict was wrong too, bring the right one from a stronger source, or it is back then."
@@ -98,3 +101,58 @@ def labels_after(log: Log, now_ms: int) -> LaterLabel:
 def told_of(later: LaterLabel) -> list[str]:
     """The note of a training about them; nothing where there are none."""
     return [f"{later.words}. {CORRECT}"] if later.count else []
+
+
+# ---- places by times
+
+
+def places_between(log: LogReader, start_ms: int, end_ms: int, lateness_ms: int) -> tuple[int, int]:
+    """Places (after, upto] of a log with all events of [start, end), and some others.
+
+    Args:
+        lateness_ms: How far an event may be behind the greatest time before it.
+
+    Cost: some 20 looks at single events, however long the log is.
+    """
+    last = log.last_seq()
+    begin_ms = start_ms - lateness_ms
+    after, _ = _turn(log, begin_ms, floor_of(log, begin_ms, last), last)
+    _, upto = _turn(log, end_ms + lateness_ms, after, last)
+    return after, min(upto, last)
+
+
+def floor_of(log: LogReader, moment_ms: int, upto: int) -> int:
+    """Where the search for a moment begins, as `_turn` has it: behind the lake, where the store begins before it."""
+    pruned = log.pruned_to()
+    event = _event(log, pruned, upto) if pruned else None
+    return pruned if event is not None and event.time_ms < moment_ms else 0
+
+
+def _turn(log: LogReader, moment_ms: int, low: int, upto: int) -> tuple[int, int]:
+    """Where the log's events turn from before a moment to later, by halves: a place of each, with no event between.
+
+    An event is at most `lateness` behind the greatest time before it. So of a moment that is so much earlier than
+    another, none up to the first place is of the other or later; and none behind the second is earlier than one that
+    lies so far before. Labels and control events have times of their own, which say nothing. Where all are earlier, the
+    second is behind the end.
+    """
+    high = upto + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        event = _event(log, middle - 1, high - 1)
+        if event is not None and event.time_ms < moment_ms:
+            low = event.seq
+        else:
+            high = middle
+    return low, high
+
+
+def _event(log: LogReader, after: int, upto: int) -> Record | None:
+    """The first event behind a place. Cost: 0.3 µs for each label that stands before it."""
+    for text in log.lines(after, upto, _LOOKED_AT):
+        found = _EVENT.search(text)
+        if found is not None:
+            seq = after + text.count(b"\n", 0, found.start()) + 1
+            return next(record for records in log.read(seq - 1, seq) for record in records)
+        after += text.count(b"\n")
+    return None

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -17,7 +16,7 @@ from shroff.language.expression import ThisField
 from shroff.language.names import Scope
 from shroff.language.shapes import read_shape
 from shroff.language.types import BOOLEAN
-from shroff.language.values import DAY_MS, HOUR_MS, parse_duration
+from shroff.language.values import DAY_MS, HOUR_MS, is_zone, parse_duration
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node, Scalar
@@ -137,15 +136,19 @@ class Notice:
 
 
 def load_notices(
-    files: Mapping[str, str], definitions: Definitions, problems: list[Problem], warnings: list[Problem]
+    files: Mapping[str, str],
+    definitions: Definitions,
+    problems: list[Problem],
+    warnings: list[Problem],
+    zone: str = "UTC",
 ) -> dict[str, Notice]:
-    """The notices among a project's files, by their names."""
+    """The notices among a project's files, by their names. `zone` is that of notices which name none."""
     found: dict[str, Notice] = {}
     for file in sorted(files):
         if file.startswith(FOLDER) and file.endswith(ENDING):
             name = file[len(FOLDER) : -len(ENDING)]
             tree = yamltext.read(files[file], file, problems)
-            notice = _Loader(name, definitions, problems).load(tree, file)
+            notice = _Loader(name, definitions, problems, zone).load(tree, file)
             if notice is not None:
                 found[name] = notice
     _hold_against_rules(found, definitions, problems, warnings)
@@ -180,8 +183,8 @@ def _hold_against_rules(
 class _Loader:
     """Reads one file."""
 
-    def __init__(self, name: str, definitions: Definitions, problems: list[Problem]) -> None:
-        self._name, self._definitions, self._problems = name, definitions, problems
+    def __init__(self, name: str, definitions: Definitions, problems: list[Problem], zone: str) -> None:
+        self._name, self._definitions, self._problems, self._zone = name, definitions, problems, zone
 
     def load(self, tree: Node | None, file: str) -> Notice | None:
         """The notice; None after adding a problem."""
@@ -205,7 +208,7 @@ class _Loader:
     def _notice(self, tree: YamlMapping, plain: Mapping[str, Any]) -> Notice:
         self._event = self._event_of(tree, plain)
         limit, quiet = plain.get("limit"), plain.get("quiet")
-        zone = self._said(tree, plain, "zone", "UTC")
+        zone = self._said(tree, plain, "zone", self._zone)
         self._check_zone(tree.get("zone"), zone)
         return Notice(
             self._name,
@@ -319,7 +322,7 @@ class _Loader:
     # ---- the rest
 
     def _quiet(self, node: Node | None, plain: Mapping[str, str]) -> Quiet:
-        zone = plain.get("zone", "UTC")
+        zone = plain.get("zone", self._zone)
         self._check_zone(node.get("zone") if isinstance(node, YamlMapping) else None, zone)
         if plain["from"] == plain["to"] and node is not None:
             self._problems.append(
@@ -373,15 +376,6 @@ def _misfits(one: Notice) -> Iterable[tuple[str, str]]:
         yield "limit", "a limit must allow at least one mail, within a time above zero."
     if one.lasts_ms > 30 * DAY_MS or one.lasts_ms < HOUR_MS // 12:
         yield "lasts", "a link must be valid for five minutes to thirty days."
-
-
-def is_zone(name: str) -> bool:
-    """Whether there is a time zone of this name."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
 
 
 def _minute(text: str) -> int:

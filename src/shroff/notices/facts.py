@@ -12,9 +12,9 @@ from shroff.events.event import Event, canonical_value
 from shroff.explain.past import Past, PastDecision, reader_of
 from shroff.language.expression import Node, ThisField
 from shroff.language.types import Type
-from shroff.language.values import Value, rescale_half_even, show
+from shroff.language.values import Value, is_zone, rescale_half_even, show
 from shroff.log.history import Records
-from shroff.notices.definitions import FromEvent, Notice, is_zone
+from shroff.notices.definitions import FromEvent, Notice
 from shroff.notices.texts.mails import one_line
 from shroff.notices.texts.wording import covered, has_card, last_four, money_text
 from shroff.notices.texts.words import LANGUAGES, WORDS

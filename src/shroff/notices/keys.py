@@ -64,7 +64,7 @@ QUIET: Final = Keys(
     (
         Key("from", "Start of the quiet hours.", TIME_OF_DAY, is_required=True, examples=("22:00",)),
         Key("to", "End of the quiet hours, maybe on the next day.", TIME_OF_DAY, is_required=True, examples=("07:00",)),
-        Key("zone", "Time zone of these times.", ZONE, default="UTC", examples=("Europe/Berlin",)),
+        Key("zone", "Time zone of these times; by default the project's.", ZONE, examples=("Europe/Berlin",)),
     ),
 )
 LIMIT: Final = Keys(
@@ -191,9 +191,8 @@ NOTICE: Final = Keys(
         Key("at", "Time of the report, in `zone`.", TIME_OF_DAY, default="07:00"),
         Key(
             "zone",
-            "Time zone for times in texts: a zone, or a value from the event.",
+            "Time zone for days and times in texts: a zone, or a value from the event. By default it is the project's.",
             Either((ZONE, FROM_EVENT)),
-            default="UTC",
             examples=("Europe/Berlin", "{ field: time_zone }"),
         ),
         Key(

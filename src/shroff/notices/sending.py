@@ -295,7 +295,7 @@ class Sending:
         if notice.asks:
             return self._question(notice, letter, told, who_of(self._services.key, addresses))
         if dues[0].kind == "report":
-            values = report_values(self._services, notice, dues[0], self._log, self._store)
+            values = report_values(self._services, notice, dues[0], self._log)
             return self._letters.report(notice, values)
         return self._letters.notice(notice, dues, self._log)
 

@@ -105,8 +105,7 @@ def _written(
 def _report(services: NoticeServices, letters: Letters, notice: Notice, day: date | None, log: Log) -> RenderedText:
     now_ms = services.now_ms()
     due = report_due(notice, now_ms) or _yesterday(notice, now_ms) if day is None else due_for(notice, day, now_ms)
-    with closing(services.open_store()) as store:
-        return letters.report(notice, report_values(services, notice, due, log, store))
+    return letters.report(notice, report_values(services, notice, due, log))
 
 
 def _yesterday(notice: Notice, now_ms: int) -> Due:
@@ -132,7 +131,7 @@ def make_report(services: NoticeServices, notice: Notice, log: Log, day: date | 
             is_known = look.due(due.key) is not None
         if is_known:
             return day, False
-        due = reckoned(services, notice, due, log, store)
+        due = reckoned(services, notice, due, log)
         with store.change() as change:
             return day, change.add_due(due)
 

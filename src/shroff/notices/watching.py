@@ -73,7 +73,7 @@ class Watching:
         for notice in self._services.of_kind("report"):
             due = report_due(notice, now_ms)
             if due is not None and not self._is_known(due):
-                yield reckoned(self._services, notice, due, self._log, self._store)
+                yield reckoned(self._services, notice, due, self._log)
 
     def _is_known(self, due: Due) -> bool:
         with self._store.look() as look:

@@ -109,7 +109,7 @@ def load_schedules(node: Node | None, problems: list[Problem]) -> dict[str, Sche
 
 def _schedule(name: str, found: Mapping, problems: list[Problem]) -> Schedule:
     kind, params = loading.scalar(found.get("kind"), problems, "kind"), found.get("params")
-    zone = _zone(found.get("zone"), problems)
+    zone = loading.zone(found.get("zone"), problems) or "UTC"
     plain = {} if params is None or loading.mapping(params, problems, "params") is None else plain_of(params)
     return Schedule(
         name,
@@ -132,18 +132,6 @@ def plain_of(node: Node) -> Any:
     if isinstance(node, Sequence):
         return [plain_of(item) for item in node.items]
     return node.text
-
-
-def _zone(node: Node | None, problems: list[Problem]) -> str:
-    found = loading.scalar(node, problems, "zone")
-    if found is None:
-        return "UTC"
-    try:
-        ZoneInfo(found.text)
-    except (KeyError, ValueError, OSError):  # an unknown name is a KeyError, a path a ValueError, a folder an OSError
-        problems.append(found.problem(f"{found.text!r} is not a time zone.", "Write one as Europe/Berlin."))
-        return "UTC"
-    return found.text
 
 
 def _cron(node: Node | None, zone: str, problems: list[Problem]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from shroff.app.lakes import Lakes
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shroff.analytics.counts import CountedType, EventCount
+    from shroff.analytics.day_figures import DayFigures
     from shroff.analytics.facts import KeyFacts
     from shroff.analytics.funnels import FunnelDocument
     from shroff.app.opened import Opened
@@ -53,7 +54,7 @@ class Analytics:
         *,
         types: Sequence[str] = (),
         by: str = "day",
-        zone: str = "UTC",
+        zone: str = "",
         **limits: Unpack[CountLimits],
     ) -> list[EventCount]:
         """Count events by type and day, summed over all lanes (see `analytics.counts`).
@@ -63,7 +64,7 @@ class Analytics:
             last: The last day; by default that of the newest event.
             types: Event types; by default all.
             by: `day`, `week`, `source`, or a field that splits each day by its values.
-            zone: The time zone of the days, as `Europe/Berlin`.
+            zone: The time zone of the days, as `Europe/Berlin`; by default the project's.
             limits: `zeros`: whether days without an event have a row; `source`: only events of the source with this
                 name; `most`: the maximum number of events to read.
 
@@ -72,7 +73,7 @@ class Analytics:
         """
         from shroff.analytics.counts import EventCounts, count_events
 
-        definitions = self._opened.definitions
+        definitions, zone = self._opened.definitions, zone or self._opened.systems.time_zone
         with ExitStack() as held:
             histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
             begin, end = self._days(first, last, zone, [log for log, _ in histories])
@@ -81,6 +82,34 @@ class Analytics:
                 self._check_source(source, [log for log, _ in histories])
             question = EventCounts(begin, end, tuple(types), by, zone, limits.get("zeros", False), source)
             return count_events(question, definitions, histories, limits.get("most"))
+
+    def day_figures(
+        self,
+        first: date | str | None = None,
+        last: date | str | None = None,
+        *,
+        zone: str = "",
+        most: int | None = None,
+    ) -> dict[date, DayFigures]:
+        """Count decisions by outcome with their money, and labels, by day (see `analytics.day_figures`).
+
+        Args:
+            first: The first day; by default six days before the last.
+            last: The last day; by default that of the newest event.
+            zone: The time zone of the days; by default the project's.
+            most: The maximum number of records to read.
+
+        Raises: UsageError for days that are none, or too many events in them, or where there is no log.
+        """
+        from shroff.analytics.day_figures import figures_by_day
+        from shroff.language.values import day_starts_ms, days_of
+
+        definitions, zone = self._opened.definitions, zone or self._opened.systems.time_zone
+        with self._opened.reading() as log:
+            begin, end = self._days(first, last, zone, [log])
+            days = days_of(begin, end)
+            found = figures_by_day(log, definitions, day_starts_ms(begin, days, zone), most)
+        return {begin + timedelta(at): figures for at, figures in enumerate(found)}
 
     def event_sources(self) -> list[str]:
         """List the names of the sources of events in the log, and of those in shroff.yaml."""
@@ -109,12 +138,12 @@ class Analytics:
         self, first: date | str | None, last: date | str | None, zone: str, logs: Sequence[Log]
     ) -> tuple[date, date]:
         """The days that are asked for; where they are not named, those up to the newest event."""
-        from shroff.analytics.counts import zone_named
+        from shroff.language.values import day_at
 
         begin, end = day_named(first, "the first day"), day_named(last, "the last day")
         if end is None:
             newest = [ms for log in logs if (ms := log.watermark_ms()) is not None]
-            end = datetime.fromtimestamp(max(newest, default=self._opened.now_ms()) / 1_000, zone_named(zone)).date()
+            end = day_at(max(newest, default=self._opened.now_ms()), zone)
         return end - timedelta(DAYS - 1) if begin is None else begin, end
 
     def facts(
@@ -167,7 +196,7 @@ class Analytics:
         first: date | str | None = None,
         last: date | str | None = None,
         *,
-        zone: str = "UTC",
+        zone: str = "",
         split: str | None = None,
         most: int | None = None,
     ) -> FunnelDocument:
@@ -177,7 +206,7 @@ class Analytics:
             name: The funnel; by default all.
             first: The first day, as `2026-03-01`; by default two days before the last.
             last: The last day; by default yesterday.
-            zone: The time zone of the days, as `Europe/Berlin`.
+            zone: The time zone of the days, as `Europe/Berlin`; by default the project's.
             split: A field that splits all numbers by its values; by default that of the funnel.
             most: The maximum number of events to read for each funnel.
 
@@ -201,7 +230,7 @@ class Analytics:
         *,
         first: date | str | None = None,
         last: date | str | None = None,
-        zone: str = "UTC",
+        zone: str = "",
         most: int | None = None,
     ) -> list[str]:
         """List the users behind a number of a funnel, sorted.

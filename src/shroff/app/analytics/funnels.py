@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.analytics.counts import zone_named
 from shroff.analytics.funnels import FunnelQuestion
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
+from shroff.language.values import day_at
 from shroff.language.yaml import text as yamltext
 from shroff.project.funnels import FILE, load_funnels
 
@@ -48,7 +48,8 @@ def questions_of(
         raise UsageError(f"this project has no funnels. Declare one in {FILE}: {EXAMPLE}")
     if name is not None and name not in funnels:
         raise UsageError(f"there is no funnel {name!r}. {nearest(name, funnels) or 'There is ' + ', '.join(funnels)}.")
-    today = datetime.fromtimestamp(opened.now_ms() / 1_000, zone_named(zone)).date()
+    zone = zone or opened.systems.time_zone
+    today = day_at(opened.now_ms(), zone)
     end = today - timedelta(1) if last is None else last
     begin = end - timedelta(DAYS - 1) if first is None else first
     asked = funnels.values() if name is None else [funnels[name]]

@@ -25,8 +25,8 @@ import msgspec
 
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.csv_records import CsvRecords
-from shroff.events.formats.doubled import doubled_key, may_double
 from shroff.events.formats.lines import LINE_BYTES_MAX, FileExtent, Line, Lines
+from shroff.events.formats.plain import doubled_key, may_double
 from shroff.events.raw_values import Number, canonical_json, shown
 
 FORMATS: Final = ("csv", "jsonl", "parquet", "avro")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
-from shroff.language.values import DAY_MS, HOUR_MS
+from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_start_ms
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import plain
 from shroff.notices.raising import due_of
 from shroff.notices.reports.counted import counted_values
-from shroff.notices.reports.reckoning import Figures, counted_of, day_of, figures_of, start_of, zone_of
+from shroff.notices.reports.reckoning import Figures, counted_of, day_of, figures_of, zone_of
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import Due, NoticeStore
+from shroff.notices.store import Due
 from shroff.notices.texts.wording import count_text, day_text, lasting_text, money_text, share_text
 from shroff.notices.texts.words import WORDS
 from shroff.project.policy import OUTCOMES
@@ -27,9 +27,9 @@ LATE_MS: Final = 12 * HOUR_MS  # a report that is later than this is not made an
 def report_due(notice: Notice, now_ms: int) -> Due | None:
     """The report that is due by now: of the day before the last time of day that `at` names; None where it is late."""
     zone = zone_of(notice)
-    now = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(zone)
+    now = datetime.fromtimestamp(now_ms / 1_000, zone)
     day = now.date() if now.hour * 60 + now.minute >= notice.at_minute else now.date() - timedelta(days=1)
-    at_ms = start_of(day, zone) + notice.at_minute * 60_000
+    at_ms = day_start_ms(day, zone.key) + notice.at_minute * 60_000
     if now_ms - at_ms > LATE_MS:
         return None
     return due_for(notice, day - timedelta(days=1), now_ms)
@@ -37,7 +37,7 @@ def report_due(notice: Notice, now_ms: int) -> Due | None:
 
 def day_before(notice: Notice, at_ms: int) -> date:
     """The day that a report is of which is made at a moment."""
-    return datetime.fromtimestamp(at_ms / 1_000, zone_of(notice)).date() - timedelta(days=1)
+    return day_at(at_ms, zone_of(notice).key) - timedelta(days=1)
 
 
 def due_for(notice: Notice, day: date, now_ms: int) -> Due:
@@ -45,13 +45,11 @@ def due_for(notice: Notice, day: date, now_ms: int) -> Due:
     return due_of(notice, "report", f"report-{day:%Y-%m-%d}", now_ms, told={"day": f"{day:%Y-%m-%d}"})
 
 
-def report_values(
-    services: NoticeServices, notice: Notice, due: Due, log: LogReader, store: NoticeStore
-) -> dict[str, Any]:
+def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogReader) -> dict[str, Any]:
     """What a report shows."""
     if notice.has_figures:
         return counted_values(services, notice, counted_of(services, notice, due), day_of(notice, due).start_ms)
-    day, found = day_of(notice, due), figures_of(services, notice, due, log, store)
+    day, found = day_of(notice, due), figures_of(services, notice, due, log)
     language = notice.language if isinstance(notice.language, str) else "en"
     words = WORDS[language]
     project, shown = plain(services.definitions.settings.name), day_text(day.start_ms, day.zone.key, language)
@@ -64,8 +62,8 @@ def report_values(
         "zone": day.zone.key,
         "outcomes": _outcomes(services, found, language),
         "is_quiet": not any(found.counts.values()),
-        "findings": _findings(found, language),
-        "waiting": _waiting(services, found, due.at_ms, language),
+        "findings": _findings(services, found, language),
+        "waiting": _waiting(services, found, due.at_ms, day.zone.key, language),
         "maturity": _maturity(found, language),
         "hours": _hours(found, language),
     }
@@ -82,19 +80,24 @@ def _outcomes(services: NoticeServices, found: Figures, language: str) -> list[d
     return [*rows, row(words["together"], sum(found.counts.values()), sum(found.money.values()))]
 
 
-def _findings(found: Figures, language: str) -> list[tuple[str, str]]:
-    words = WORDS[language]
-    counts = {
-        "caught": found.caught,
-        "missed": found.missed,
-        "false_alarms": found.false_alarms,
-        "answers_yes": found.yes,
-        "answers_no": found.no,
-    }
-    return [(words[name], count_text(count, language)) for name, count in counts.items()]
+def _findings(services: NoticeServices, found: Figures, language: str) -> list[tuple[str, str, str]]:
+    """What became known: names, numbers, and the money where events have amounts."""
+    words, settings, money = WORDS[language], services.definitions.settings, found.found_money
+
+    def row(name: str, count: int, units: int | None = None) -> tuple[str, str, str]:
+        said = "" if units is None else money_text(units, settings.money_places, settings.currency, language)
+        return words[name], count_text(count, language), said
+
+    return [
+        row("caught", found.caught, None if money is None else money.caught),
+        row("missed", found.missed, None if money is None else money.missed),
+        row("false_alarms", found.false_alarms, None if money is None else money.false_alarms),
+        row("answers_yes", found.yes),
+        row("answers_no", found.no),
+    ]
 
 
-def _waiting(services: NoticeServices, found: Figures, at_ms: int, language: str) -> list[tuple[str, str]]:
+def _waiting(services: NoticeServices, found: Figures, at_ms: int, zone: str, language: str) -> list[tuple[str, str]]:
     """The open cases when the report was due: how many, their money, and the earliest deadline."""
     words, settings = WORDS[language], services.definitions.settings
     rows = [(words["open_cases"], count_text(found.open, language))]
@@ -103,20 +106,20 @@ def _waiting(services: NoticeServices, found: Figures, at_ms: int, language: str
         rows.append((words["at_stake"], money))
     if found.left_ms is not None:
         rows.append((words["late_cases"], count_text(found.late, language)))
-        rows.append(_deadline(found.left_ms, at_ms, language))
+        rows.append(_deadline(found.left_ms, at_ms, zone, language))
     if found.escalated:
         rows.append((words["escalated_cases"], count_text(found.escalated, language)))
     return rows
 
 
-def _deadline(left_ms: int, at_ms: int, language: str) -> tuple[str, str]:
+def _deadline(left_ms: int, at_ms: int, zone: str, language: str) -> tuple[str, str]:
     """How long the next case may wait, or for how long it is overdue: since which day, where that is days ago."""
     words, lasting = WORDS[language], lasting_text(abs(left_ms), language)
     if left_ms >= 0:
         return words["time_left"], lasting
     if left_ms > -OVERDUE_MS:
         return words["overdue"], words["overdue_by"].format(lasting=lasting)
-    day = datetime.fromtimestamp((at_ms + left_ms) / 1_000, UTC)
+    day = day_at(at_ms + left_ms, zone)
     return words["overdue"], words["overdue_since"].format(day=f"{day:%Y-%m-%d}")
 
 

@@ -59,7 +59,7 @@ NAMES_OF: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "project": "The project's name.",
             "notice": "The notice's name.",
             "outcomes": "Rows of the decisions: each has `name`, `count` and `money`.",
-            "findings": "Labels and values: labels that became known on that day.",
+            "findings": "Name, number and money (empty without amounts) of what became known on that day.",
             "waiting": "Labels and values: the current backlog for people.",
             "maturity": "A sentence about the share of fraud that is known by now; may be empty.",
             "hours": "24 rows: each has `hour`, `count`, `percent` and `marks`.",
@@ -153,7 +153,7 @@ def samples(notice: Notice, language: str) -> Iterator[dict[str, Any]]:
     elif notice.text_kind == "report":
         rows = {
             "outcomes": [{"name": "approved", "count": "12", "money": _AMOUNT}],
-            "findings": [("false alarms", "0")],
+            "findings": [("false alarms", "0", "0.00 EUR")],
             "waiting": [("open cases", "0")],
             "hours": [{"hour": hour, "count": "1", "percent": 50, "marks": "##"} for hour in range(24)],
         }

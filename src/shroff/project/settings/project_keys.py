@@ -55,6 +55,15 @@ SETTINGS: Final = Keys(
             default="skip",
             examples=("quarantine",),
         ),
+        Key(
+            "zone",
+            "The project's time zone: figures are counted by its days, times on pages and in mails are in it, unless a "
+            "person, a notice or an option names no other. Without it days are in UTC, and pages show times in the "
+            "browser's time zone.",
+            One("a time zone"),
+            default="UTC",
+            examples=("Europe/Berlin",),
+        ),
         *SYSTEMS,
         Key("cases", "Settings of analysts' cases.", CASES, examples=("{ about: { payment: card }, within: 4h }",)),
         Key(

@@ -17,6 +17,7 @@ import msgspec
 
 from shroff import config
 from shroff.errors import Problem, UsageError
+from shroff.language import loading
 from shroff.language.shapes import Plain, read_shape
 from shroff.language.values import DAY_MS, parse_duration
 from shroff.language.yaml import text as yamltext
@@ -42,7 +43,7 @@ from shroff.project.settings.systems_keys import (
     store,
 )
 
-SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases", "summaries"])  # which decide nothing
+SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases", "summaries", "zone"])  # which decide nothing
 TOLD_KEPT_MS: Final = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
 ONLINE_KIND: Final = "redis"  # where the environment has the whole address
 SESSION_MS_MIN, SESSION_MS_MAX = 60_000, 30 * DAY_MS
@@ -81,6 +82,12 @@ class Systems:
     read: Mapping[str, NamedSource] = field(default_factory=dict)  # those that are read and have a name
     backup: System | None = None
     metrics: System = field(default_factory=lambda: System("metrics", {}))
+    zone: str = ""  # as shroff.yaml names it
+
+    @property
+    def time_zone(self) -> str:
+        """The time zone of the project's days."""
+        return self.zone or "UTC"
 
     def settled(self, contract: str, system: System, folder: Path) -> Mapping[str, Any]:
         """The settings of a system as its adapter takes them: filled, files by their whole paths.
@@ -186,6 +193,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         {name: one for name, one in named.items() if one.contract == "source"},
         _place("backup", backup, top, problems),
         System("metrics", mapping_of(_read(top, "metrics", METRICS, problems))),
+        loading.zone(top.get("zone"), problems) or "",
     )
 
 

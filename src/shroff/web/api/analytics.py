@@ -27,7 +27,8 @@ KEY_EVENTS_MAX: Final = 20_000  # of one key: some 2 s
 class CountQuestion(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     """The counts to compute; days as `2026-03-01`, the last one included. All event types by default.
 
-    `by` is `day`, `week`, `source` or a field. With `source` only events of that source count.
+    `by` is `day`, `week`, `source` or a field. With `source` only events of that source count. Days are in `zone`, by
+    default the project's.
     """
 
     start_date: date | None = None
@@ -35,7 +36,7 @@ class CountQuestion(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     event_types: list[str] = []
     source: str | None = None
     by: str = "day"
-    zone: str = "UTC"
+    zone: str = ""
     zeros: bool = False
 
 

@@ -28,13 +28,13 @@ Found = TypeVar("Found")
 
 class FunnelDays(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     """The funnel, all by default, and the days: `2026-03-01`, the last one included; by default the three days up to
-    yesterday. `split` is a field; by default that of the funnel, and none if empty.
+    yesterday. `split` is a field; by default that of the funnel, and none if empty. `zone` is by default the project's.
     """
 
     funnel: str | None = None
     start_date: date | None = None
     end_date: date | None = None
-    zone: str = "UTC"
+    zone: str = ""
     split: str | None = None
 
 
@@ -48,7 +48,7 @@ class FunnelUsers(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     day: date | None = None
     start_date: date | None = None
     end_date: date | None = None
-    zone: str = "UTC"
+    zone: str = ""
     limit: Annotated[int, msgspec.Meta(ge=1, le=USERS_MAX)] = 100
     after: str = ""
 

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from shroff.analytics.counts import DAY, SOURCE, WEEK, EventCount, day_starts_ms, days_of, shown_value, zone_named
+from shroff.analytics.counts import DAY, SOURCE, WEEK, EventCount, shown_value
+from shroff.analytics.day_figures import CUSTOMER, DayFigures, has_amounts
 from shroff.errors import UsageError
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
+from shroff.language.values import day_at, day_starts_ms, days_of, show_decimal
 from shroff.log.event_notes import EventSources, sources_of
 from shroff.people.access import Right
+from shroff.project.policy import OUTCOMES
 from shroff.runtime.whole_files import csv_line
-from shroff.web.api.analytics import CountQuestion, counted
+from shroff.web.api.analytics import PLACES_MAX, CountQuestion, counted
 from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, bars_of, day_text, signed_bars, with_open
 from shroff.web.pages.decision import decision_path
-from shroff.web.pages.rendering import page
+from shroff.web.pages.rendering import days_zone, page
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
@@ -78,9 +81,9 @@ class CountedEvent:
 async def show(service: Service, request: Request) -> Response:
     """The page."""
     found, mistake = list[EventCount](), ""
-    question = CountQuestion()
+    question = CountQuestion(zone=days_zone(service, request))
     try:
-        question = _question(request)
+        question = _question(service, request)
         found = await service.in_thread(counted, service.project, question)
     except UsageError as error:
         mistake = sentence(str(error))
@@ -94,6 +97,9 @@ async def show(service: Service, request: Request) -> Response:
         rows=found[:SHOWN],
         more=max(0, len(found) - SHOWN),
         total=sum(one.count for one in found),
+        days=await service.in_thread(_day_rows, service.project, question),
+        outcomes=OUTCOMES,
+        currency=service.project.definitions.settings.currency if has_amounts(service.project.definitions) else "",
         chart=_chart(found, question.by, is_open),
         is_open=is_open,
         question=question,
@@ -110,10 +116,64 @@ async def show(service: Service, request: Request) -> Response:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class DayRow:
+    """What was decided of a day's events and what became known on it; money as decimal text.
+
+    Args:
+        paths: The addresses of its decisions, by outcome.
+        stopped: Money of what was not approved; `caught` and `missed` are frauds with theirs, by whether they were.
+    """
+
+    day: date
+    is_open: bool
+    counts: Mapping[str, int]
+    paths: Mapping[str, str]
+    stopped: str
+    caught: tuple[int, str]
+    missed: tuple[int, str]
+    false_alarms: tuple[int, str]
+    customers_no: int
+
+
+def _day_rows(project: Project, question: CountQuestion) -> list[DayRow]:
+    """The days, newest first; none where there is no log, or the days have too many events."""
+    try:
+        found = project.analytics.day_figures(
+            question.start_date, question.end_date, zone=question.zone, most=PLACES_MAX
+        )
+    except UsageError:
+        return []
+    today, places = day_at(project.opened.now_ms(), question.zone), project.definitions.settings.money_places
+
+    def row(day: date, figures: DayFigures) -> DayRow:
+        def part(count: int, units: int) -> tuple[int, str]:
+            return count, show_decimal(units, places)
+
+        paths = {
+            outcome: f"/decisions?{urlencode({'outcome': outcome, 'day': day, 'zone': question.zone})}"
+            for outcome in OUTCOMES
+        }
+        missed = figures.fraud.counts["approve"], figures.fraud.money["approve"]
+        return DayRow(
+            day,
+            day == today,
+            figures.decided.counts,
+            paths,
+            show_decimal(figures.decided.stopped()[1], places),
+            part(*figures.fraud.stopped()),
+            part(*missed),
+            part(*figures.genuine.stopped()),
+            figures.labels[CUSTOMER, "fraud"],
+        )
+
+    return [row(day, figures) for day, figures in sorted(found.items(), reverse=True)]
+
+
 async def download(service: Service, request: Request) -> Response:
     """The same rows as CSV, of which no cell is a formula."""
     try:
-        question = _question(request)
+        question = _question(service, request)
         found = await service.in_thread(counted, service.project, question)
     except UsageError as error:
         raise ProblemError(422, "bad-question", "The counts cannot be computed", str(error)) from None
@@ -124,7 +184,7 @@ async def download(service: Service, request: Request) -> Response:
     return Response(b"".join(map(csv_line, [head, *rows])), 200, headers, CSV)
 
 
-def _question(request: Request) -> CountQuestion:
+def _question(service: Service, request: Request) -> CountQuestion:
     """What is asked. Raises: UsageError for a day that is none."""
     given = request.query_params
     return CountQuestion(
@@ -132,7 +192,7 @@ def _question(request: Request) -> CountQuestion:
         end_date=day_of(given.get("to", "")),
         event_types=[one for one in given.getlist("type") if one],
         by=given.get("by") or DAY,
-        zone=given.get("zone", "").strip() or "UTC",
+        zone=given.get("zone", "").strip() or days_zone(service, request),
         source=given.get("source") or None,
     )
 
@@ -150,7 +210,7 @@ def _is_open(project: Project, question: CountQuestion) -> Callable[[date], bool
 
     None is open where the counts end before today: they no longer grow.
     """
-    today = datetime.fromtimestamp(project.opened.now_ms() / 1_000, zone_named(question.zone)).date()
+    today = day_at(project.opened.now_ms(), question.zone)
     days = 7 if question.by == WEEK else 1
     grows = question.end_date is None or question.end_date >= today
     return lambda day: grows and day <= today < day + timedelta(days)
@@ -191,7 +251,7 @@ async def show_events(service: Service, request: Request) -> Response:
     given = request.query_params
     try:
         first, last = (date.fromisoformat(given.get(name, "")) for name in ("from", "to"))
-        zone = given.get("zone") or "UTC"
+        zone = given.get("zone") or days_zone(service, request)
         chosen = (given.get("field", ""), given.get("value"), given.get("source", ""))
         wanted = EventsWanted(given.get("type", ""), first, last, zone, *chosen)
         before = cursor_of(given, int)
@@ -213,7 +273,7 @@ def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[l
     if wanted.type not in definitions.events.types:
         raise UsageError(f"there is no event type {wanted.type!r}")
     days = days_of(wanted.first, wanted.last)
-    start_ms, *_, end_ms = day_starts_ms(wanted.first, days, wanted.zone).tolist()
+    start_ms, *_, end_ms = day_starts_ms(wanted.first, days, wanted.zone)
     found, ends_s = list[CountedEvent](), time.monotonic() + LOOKS_S
     with project.opened.reading() as log:
         sources = sources_of(log) if wanted.source else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -12,11 +12,13 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.responses import Response
 
-from shroff.analytics.counts import day_starts_ms
+from shroff.analytics.day_figures import OutcomeTally, amount_reader
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
+from shroff.language.values import day_at, day_starts_ms, show_decimal
+from shroff.log.later_labels import places_between
 from shroff.people.access import Right
 from shroff.project.meaning import reasons_of
 from shroff.project.policy import OUTCOMES
@@ -26,7 +28,7 @@ from shroff.web.http.paging import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path
-from shroff.web.pages.rendering import page
+from shroff.web.pages.rendering import days_zone, page
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ CSV: Final = "text/csv; charset=utf-8"
 CSV_ROWS: Final = 5_000  # of a download, and so many places are looked at for them:
 CSV_LOOKED_AT: Final = 500_000
 HEAD: Final = ("time", "event", "id", "outcome", "score", "amount", "currency", "keys", "details", "rules", "reason")
+TOTALS_LOOKED_AT: Final = 200_000  # places of a day that are read for its totals: some 2 s
 LOOKED_AT: Final = 20_000  # places for one page, newest first
 _BLOCK: Final = 2_000
 NOT_APPROVED: Final = "not-approved"
@@ -59,6 +62,10 @@ class Line:
     reason: str  # that of its first rule, empty without one
     why: FirstReason | None = None
     is_told: bool = True  # whether `why` was looked for, and not left out for want of time
+
+    @property
+    def amount(self) -> Decimal | None:
+        return Decimal(self.summary.amount) if self.summary.amount else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +103,11 @@ class DecisionsWanted:
         """Whether events have to be looked at, too."""
         return self.starts_ms is not None or self.min_amount is not None
 
-    def of_event(self, at_ms: int, summary: EventSummary) -> bool:
+    def of_event(self, at_ms: int, amount: Decimal | None) -> bool:
         """Whether a decision is wanted, as far as its event says that."""
         if self.starts_ms is not None and not self.starts_ms[0] <= at_ms < self.starts_ms[1]:
             return False
-        return self.min_amount is None or (bool(summary.amount) and Decimal(summary.amount) >= self.min_amount)
+        return self.min_amount is None or (amount is not None and amount >= self.min_amount)
 
 
 class _Decided(msgspec.Struct, frozen=True):
@@ -122,20 +129,25 @@ class DecisionsPart:
 
 async def show(service: Service, request: Request) -> Response:
     """The newest decisions, by outcome."""
-    wanted, given = _asked(request)
+    wanted, given = _asked(service, request)
     before = cursor_of(request.query_params, int)
     part = await service.in_thread(_part, service, wanted, before)
     definitions = service.project.definitions
+    zone = given["zone"] or days_zone(service, request)
+    today = day_at(service.project.opened.now_ms(), zone)
     return await page(
         service,
         request,
         "decisions.html",
         part=part,
+        totals=await service.in_thread(_totals, service, wanted),
         which=wanted.which,
         all_which=WHICH,
         older=next_of(part.looked_to) if part.looked_to else None,
         before=before,
         given=given,
+        zone=zone,
+        near_days=[(says, today - timedelta(ago)) for ago, says in enumerate(("Today", "Yesterday"))],
         query=urlencode([(name, value) for name, value in given.items() if value]),
         csv_rows=CSV_ROWS,
         rules=[rule.id for rule in definitions.rules],
@@ -146,7 +158,7 @@ async def show(service: Service, request: Request) -> Response:
 
 async def download(service: Service, request: Request) -> Response:
     """The newest of the same decisions as CSV, of which no cell is a formula."""
-    wanted, _ = _asked(request)
+    wanted, _ = _asked(service, request)
     lines = await service.in_thread(_for_csv, service, wanted)
     headers = {"content-disposition": 'attachment; filename="decisions.csv"'}
     return Response(b"".join(map(csv_line, [HEAD, *map(_cells, lines)])), 200, headers, CSV)
@@ -168,10 +180,10 @@ def _cells(one: Line) -> list[str]:
     return [*named, "; ".join(summary.names.values()), details, " ".join(document["rules"]), one.reason]
 
 
-def _asked(request: Request) -> tuple[DecisionsWanted, dict[str, str]]:
+def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, dict[str, str]]:
     """Which decisions are asked for, and by which filters. Raises: ProblemError."""
     given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
-    given["zone"] = (given["zone"] or "UTC") if given["day"] else ""
+    given["zone"] = (given["zone"] or days_zone(service, request)) if given["day"] else ""
     return _wanted(request.query_params.get("outcome", NOT_APPROVED), given), given
 
 
@@ -181,7 +193,7 @@ def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
         raise _unreadable(f"outcome: one of {', '.join(WHICH)}")
     try:
         day = date.fromisoformat(given["day"]) if given["day"] else None
-        starts_ms = day_starts_ms(day, 1, given["zone"]).tolist() if day else None
+        starts_ms = day_starts_ms(day, 1, given["zone"]) if day else None
         least = float(given["min_score"]) if given["min_score"] else None
         amount = Decimal(given["min_amount"].replace(",", "")) if given["min_amount"] else None
     except UsageError as error:  # there is no such time zone
@@ -215,6 +227,33 @@ def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> Decisi
     return replace(part, lines=[told(line) for line in part.lines])
 
 
+def _totals(service: Service, wanted: DecisionsWanted) -> Sequence[tuple[str, int, str]] | None:
+    """How many decisions of a day are wanted, and their money, by outcome; None without a day, and for too many."""
+    if wanted.starts_ms is None:
+        return None
+    definitions, found = service.project.definitions, OutcomeTally()
+    places, amount_of = definitions.settings.money_places, amount_reader(definitions)
+    try:
+        with service.project.opened.reading() as log:
+            after, upto = places_between(
+                log, wanted.starts_ms[0], wanted.starts_ms[1], definitions.settings.lateness_ms
+            )
+            if upto - after > TOTALS_LOOKED_AT:
+                return None
+            for start in range(after, upto, _BLOCK):
+                end = min(start + _BLOCK, upto)
+                rows = [row for part in log.decisions_after(start, end) for row in part if wanted.of_decision(row)]
+                records = log.records_at([row.seq for row in rows])
+                for row in rows:
+                    record = records[row.seq]
+                    units = amount_of(record)
+                    if wanted.of_event(record.time_ms, None if units is None else Decimal(units).scaleb(-places)):
+                        found.add(row.outcome, units)
+    except UsageError:  # there is no log yet
+        return None
+    return [(one, found.counts[one], show_decimal(found.money[one], places)) for one in OUTCOMES if found.counts[one]]
+
+
 def _read(
     project: Project, log: Log, wanted: DecisionsWanted, upto: int, most: int = SHOWN, looked_at: int = LOOKED_AT
 ) -> DecisionsPart:
@@ -225,7 +264,7 @@ def _read(
         block = [row for part in log.decisions_after(start, end) for row in part if wanted.of_decision(row)][::-1]
         if not wanted.reads_events:
             block = block[: most - len(lines) + 1]
-        lines += [line for line in _lines(project, log, block) if wanted.of_event(line.at_ms, line.summary)]
+        lines += [line for line in _lines(project, log, block) if wanted.of_event(line.at_ms, line.amount)]
         end = start
     if len(lines) > most:
         lines = lines[:most]

@@ -22,7 +22,7 @@ from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
 from shroff.web.pages.analytics import CSV, day_of
 from shroff.web.pages.charts.bars import Bars, signed_bars
-from shroff.web.pages.rendering import page
+from shroff.web.pages.rendering import days_zone, page
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ async def show(service: Service, request: Request) -> Response:
     try:
         funnels = await service.in_thread(service.project.analytics.funnels)
         if funnels:
-            asked = _question(request, next(iter(funnels)))
+            asked = _question(service, request, next(iter(funnels)))
             found = await service.in_thread(counted, service.project, asked)
     except (UsageError, DefinitionError) as error:
         mistake = sentence(str(error))
@@ -72,7 +72,7 @@ async def download(service: Service, request: Request) -> Response:
     """The users behind a number as CSV, of which no cell is a formula."""
     given = request.query_params
     try:
-        days = _question(request, given.get("funnel", ""))
+        days = _question(service, request, given.get("funnel", ""))
         asked = FunnelUsers(
             days.funnel or "",
             given.get("number", ""),
@@ -88,14 +88,14 @@ async def download(service: Service, request: Request) -> Response:
     return Response(b"".join(csv_line([one]) for one in ["user", *found]), 200, headers, CSV)
 
 
-def _question(request: Request, name: str) -> FunnelDays:
+def _question(service: Service, request: Request, name: str) -> FunnelDays:
     """What is asked. Raises: UsageError for a day that is none."""
     given = request.query_params
     return FunnelDays(
         funnel=given.get("funnel") or name,
         start_date=day_of(given.get("from", "")),
         end_date=day_of(given.get("to", "")),
-        zone=given.get("zone", "").strip() or "UTC",
+        zone=given.get("zone", "").strip() or days_zone(service, request),
         split=given.get("by"),
     )
 

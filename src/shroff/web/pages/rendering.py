@@ -49,8 +49,8 @@ class Tab(NamedTuple):
 class Seen:
     """Shared values of every page: the user, navigation, and the log's position. `csrf` goes back with each form.
 
-    `open_cases` stand in the user's queue; None where they see none. `zone` and `theme` are the user's own, empty for
-    those of the browser.
+    `open_cases` stand in the user's queue; None where they see none. `zone` of times is the user's own, else the
+    project's, `theme` the user's own; empty for those of the browser.
     """
 
     who: str
@@ -68,6 +68,12 @@ def tabs(routes: Iterable[Route]) -> list[Tab]:
     return sorted(
         Tab(s.at, s.name, route.path, route.right, s.below) for route in routes if (s := route.screen) is not None
     )
+
+
+def days_zone(service: Service, request: Request) -> str:
+    """The time zone of the days on somebody's pages: their own, else the project's."""
+    own = "" if request.signed_in is None else request.signed_in.user.zone
+    return own or service.project.opened.systems.time_zone
 
 
 def screens_of(service: Service, who: Who) -> list[Tab]:
@@ -126,7 +132,8 @@ def _page(
     here = next((screen.path for screen in screens if request.path.startswith((screen.path, *screen.below))), "")
     place = service.work.seq if service.is_ready else None
     user = signed_in.user
-    seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, user.zone, user.theme)
+    zone = user.zone or service.project.opened.systems.zone
+    seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme)
     return alone(template, status, seen=seen, **shown)
 
 

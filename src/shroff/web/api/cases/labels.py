@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Final, TypedDict
 
+from shroff.analytics.day_figures import CUSTOMER
 from shroff.cases.labels import (
     Came,
     Conflict,
@@ -23,7 +24,7 @@ from shroff.cases.labels import (
 )
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
-from shroff.language.values import DAY_MS
+from shroff.language.values import DAY_MS, day_number
 from shroff.log.history import ListedWaiting, waiting_row
 from shroff.log.later_labels import latest
 from shroff.notices.store import QuestionCounts
@@ -43,7 +44,6 @@ LISTED_MAX: Final = 10_000  # waiting labels: of more the first are not looked f
 SHOWN: Final = 25
 AGES: Final = (0, 7, 30, 90)  # days since an event from which it stands in the next row of those without a label
 ASKED_MS: Final = 7 * DAY_MS
-CUSTOMER: Final = "customer"
 _NOTHING: Final = Maturity(0, 0, 0, 0, ())
 
 
@@ -69,7 +69,8 @@ class LabelLook:
 
     `came` is what came in the `period_ms` up to the newest label; `by_day` counts labels and frauds of each of its
     days, from `first_day` on. `without_label` counts the decided events that have none, by `AGES`. `asked` is what came
-    of the questions of seven days, by the clock. `waits` may be more than what is listed.
+    of the questions that were mailed in seven days, by the clock, `answers` are the labels of customers in them, by
+    verdict, however they came. `waits` may be more than what is listed.
     """
 
     counted_after: int
@@ -81,6 +82,7 @@ class LabelLook:
     by_day: Sequence[tuple[int, int]]
     without_label: Sequence[int]
     asked: QuestionCounts
+    answers: Mapping[str, int]
     waits: int
     waiting: Sequence[ListedWaiting]
 
@@ -114,7 +116,9 @@ class LabelBoard:
                 with self.project.notice_files.told() as store, store.look() as look:
                     asked = look.asked_between(now_ms - ASKED_MS, now_ms + 1, now_ms)
             except UsageError:  # there is no log yet
-                return LabelLook(0, 0, 0, _NONE, came_since({}, 0), 0, (), (0,) * len(AGES), QuestionCounts(), 0, ())
+                return LabelLook(
+                    0, 0, 0, _NONE, came_since({}, 0), 0, (), (0,) * len(AGES), QuestionCounts(), {}, 0, ()
+                )
             together = self._known.get(labels.count, lambda: self._together(labels, as_of_ms))
             newest_ms = max((one for one in labels.known_at_ms() if one <= as_of_ms), default=0)
             since_ms = -1 if period_ms is None else newest_ms - period_ms
@@ -124,9 +128,10 @@ class LabelBoard:
                 newest_ms,
                 together,
                 came_since(labels.histories, since_ms),
-                *_days(labels, since_ms, newest_ms),
+                *_days(labels, since_ms, newest_ms, self.project.opened.systems.time_zone),
                 _without_label(self._decided, together.labeled, as_of_ms // DAY_MS),
                 asked,
+                _answers(labels, now_ms - ASKED_MS),
                 waits,
                 [waiting_row(row) for row in rows],
             )
@@ -154,13 +159,19 @@ class LabelBoard:
         )
 
 
-def _days(labels: LabelsInMemory, since_ms: int, newest_ms: int) -> tuple[int, list[tuple[int, int]]]:
+def _answers(labels: LabelsInMemory, since_ms: int) -> Counter[str]:
+    """The labels of customers since a moment, by verdict."""
+    said = (said for history in labels.histories.values() for said in history.said)
+    return Counter(one.verdict for one in said if one.source == CUSTOMER and one.known_at_ms > since_ms)
+
+
+def _days(labels: LabelsInMemory, since_ms: int, newest_ms: int, zone: str) -> tuple[int, list[tuple[int, int]]]:
     """The first day on which a label came after a moment, and how many came on it and each later one, with frauds."""
     every, frauds = Counter[int](), Counter[int]()
     for history in labels.histories.values():
         for said in history.said:
             if since_ms < said.known_at_ms <= newest_ms:
-                day = said.known_at_ms // DAY_MS
+                day = day_number(said.known_at_ms, zone)
                 every[day] += 1
                 frauds[day] += said.verdict == "fraud"
     if not every:
@@ -229,7 +240,9 @@ class HeldAnswers(TypedDict):
 
 
 class CustomerAnswers(TypedDict):
-    """Customers' answers of the last seven days."""
+    """Customers of the last seven days: `yes` and `no` are their labels, by mail or however they came; `asked_7d`,
+    `no_answer` and `open` count questions by mail. `held` is of all their answers.
+    """
 
     asked_7d: int
     yes: int
@@ -299,8 +312,8 @@ def document(found: LabelLook) -> LabelsTogether:
         ],
         "customers": {
             "asked_7d": found.asked.count,
-            "yes": found.asked.yes,
-            "no": found.asked.no,
+            "yes": found.answers.get("genuine", 0),
+            "no": found.answers.get("fraud", 0),
             "no_answer": found.asked.ended,
             "open": found.asked.open,
             "held": [{"verdict": one.verdict, "judged": one.judged, "held": one.held} for one in together.held],

@@ -49,7 +49,7 @@ async def remove_view(service: Service, request: Request) -> Json[documents.Remo
 
 
 async def capacity(service: Service, request: Request) -> Json[documents.Capacity]:
-    """How the day goes, since midnight UTC or the time in `since`."""
+    """How the day goes, since midnight in the project's time zone or the time in `since`."""
     text = request.query_params.get("since", "")
     since_ms = time_of(text, "since") if text else None
     found = await service.in_thread(reading.capacity, service.cases, request.who, since_ms)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from shroff.cases.labels import Conflict, LabelSaid, Maturity
 from shroff.events.definitions import SOURCES
-from shroff.language.values import DAY_MS
+from shroff.language.values import DAY_MS, day_number
 from shroff.models.loading import LABEL_DELAY_MS
 from shroff.people.access import Right
 from shroff.web.api.cases.labels import ASKED_MS, SHOWN, LabelLook
@@ -72,7 +72,8 @@ async def show(service: Service, request: Request) -> Response:
     delay_ms = max(
         (model.label_delay_ms for model in service.project.definitions.models.values()), default=LABEL_DELAY_MS
     )
-    today = service.project.opened.now_ms() // DAY_MS
+    zone = service.project.opened.systems.time_zone
+    today = day_number(service.project.opened.now_ms(), zone)
     return await page(
         service,
         request,
@@ -87,6 +88,7 @@ async def show(service: Service, request: Request) -> Response:
             today - found.first_day,
         ),
         days=_days(found, today),
+        zone=zone,
         curve=_curve(together.maturity, delay_ms),
         conflicts=[_row(conflict) for conflict in together.conflicts[:SHOWN]],
         held={one.verdict: one for one in together.held},

@@ -47,7 +47,7 @@ async def show(service: Service, request: Request) -> Response:
 def _found(service: Service, who: Who, days: int) -> dict[str, object]:
     desk = service.cases
     now_ms = desk.now_ms()
-    start_ms = now_ms - now_ms % DAY_MS if days == 1 else now_ms - days * DAY_MS
+    start_ms = desk.today_ms() if days == 1 else now_ms - days * DAY_MS
     waiting, before = list[tuple[str, int, str | None]](), Totals(0, 0)
     for says, until_ms in (*((says, now_ms + more_ms) for says, more_ms in DUE), ("all open cases", None)):
         upto = reading.totals(desk, who, CaseFilter(states=queue_states(who), due_before_ms=until_ms))
