@@ -13,7 +13,8 @@ from unittest.mock import patch
 import pytest
 from msgspec.structs import replace
 
-from shroff.adapters.log import event_frames, frame_questions, framing, sqlite
+from shroff.adapters.databases import write_ahead
+from shroff.adapters.log import event_frames, frame_questions, framing
 from shroff.adapters.log.ids.tables import UNFINISHED
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StateError
@@ -46,7 +47,8 @@ def _small() -> Iterator[None]:
         stack.enter_context(small_runs(**SMALL))
         for module in (event_frames, frame_questions, framing):
             stack.enter_context(patch.object(module, "FRAME_ROWS", BATCH))
-        stack.enter_context(patch.object(sqlite, "_CHECKPOINT_PAGES", 100))
+        for name, pages in (("_CHECKPOINT_PAGES", 100), ("_BESIDE_PAGES", 50)):
+            stack.enter_context(patch.object(write_ahead, name, pages))
         yield
 
 

@@ -20,6 +20,7 @@ from shroff.features.online.packing import pack, unpack
 from shroff.log.state import snapshots as snapshot_writer
 from shroff.log.state.snapshots import layout
 from shroff.log.writer import Writer
+from shroff.monitoring.doctor import WRONG
 from shroff.replay.compare import replay, verify_online
 from shroff.streams import snapshots as files
 from shroff.streams.snapshots import FORMAT, KEPT, Header, Snapshots
@@ -476,4 +477,5 @@ def test_doctor_knows_a_snapshot_of_another_past(bank):
     snapshots.write(msgspec.structs.replace(HEADER, seq=99), [])
     (found,) = [one for one in app.open(bank).health.doctor() if one.subject == "snapshots"]
 
-    assert found.words == "000000000099.snapshot is newer than the log"
+    assert found.state == WRONG
+    assert found.words.startswith("000000000099.snapshot was made at sequence number 99, and the log ends at ")

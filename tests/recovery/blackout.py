@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from unittest.mock import patch
 
-from shroff.adapters.log import sqlite as log_sqlite
+from shroff.adapters.databases import write_ahead
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import opened, wiring
 from shroff.app import project as app
@@ -129,7 +129,8 @@ def take_in(
         changed.enter_context(patch.object(wiring, "load_adapter", lambda _name: open_log))
         changed.enter_context(patch.object(opened, "Snapshots", open_snapshots))
         changed.enter_context(patch.object(snapshots, "EVERY", SAVED_EVERY))
-        changed.enter_context(patch.object(log_sqlite, "_CHECKPOINT_PAGES", CHECKPOINT_PAGES))
+        for name in ("_CHECKPOINT_PAGES", "_BESIDE_PAGES"):
+            changed.enter_context(patch.object(write_ahead, name, CHECKPOINT_PAGES))
         changed.enter_context(patch.dict(ingest.__kwdefaults__, batch_size=batch_size))
         project.ingest(parts)
 

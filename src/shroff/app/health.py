@@ -98,7 +98,14 @@ class HealthChecks:
             return Findings(
                 _together([HealthChecks(one).doctor(seen.of(one.places.state)) for one in self._opened.lanes.each()])
             )
-        from shroff.monitoring.doctor_systems import LIMIT_S, asked, look_at_pushed, look_at_variables, within
+        from shroff.monitoring.doctor_systems import (
+            LIMIT_S,
+            asked,
+            look_at_pushed,
+            look_at_variables,
+            look_at_write_ahead,
+            within,
+        )
         from shroff.monitoring.drift_record import findings
         from shroff.monitoring.live_order import look_at_order
 
@@ -142,6 +149,7 @@ class HealthChecks:
             if known.get("log") != "wrong":
                 with self._opened.reading() as log:
                     found += look_at_order(log, definitions, _widest(systems))
+        found += look_at_write_ahead(self._opened.places.log)
         if systems.backup is not None:
             found.append(finding(self._opened))
         failing = failing_schedules(self._opened) if is_there else []

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -425,6 +426,12 @@ def events_of(log: LogReader) -> Iterator[Events]:
     """Distinct event types and entities of all versions that were active in this log, in order."""
     for text in texts_of(log, "events.yaml"):
         yield load_events(yamltext.read(text, "events.yaml", []), frozenset(), 0, [])
+
+
+@lru_cache(maxsize=64)
+def decided_types(text: str) -> frozenset[str]:
+    """The event types that a text of `events.yaml` decides."""
+    return frozenset(load_events(yamltext.read(text, "events.yaml", []), frozenset(), 0, []).decided)
 
 
 def types_of(log: LogReader) -> dict[str, bool]:

@@ -398,9 +398,16 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: Ea
     except (StateError, OSError) as error:
         cure = "The next start removes it, and uses an older one or reads the whole log."
         return Finding("snapshots", NOTE, f"{name} cannot be used: {error}", cure)
-    if header is None or header.seq > last_seq:
-        words = "written by another version of shroff" if header is None else "newer than the log"
-        return Finding("snapshots", NOTE, f"{name} is {words}", "The next start ignores it.")
+    if header is None:
+        return Finding(
+            "snapshots", NOTE, f"{name} is written by another version of shroff", "The next start ignores it."
+        )
+    if header.seq > last_seq:
+        words = (
+            f"{name} was made at sequence number {header.seq:,}, and the log ends at {last_seq:,}: records are missing"
+        )
+        cure = "Restore the last backup, then ingest the sources again. If you put an older log back, the next start"
+        return Finding("snapshots", WRONG, words, f"{cure} removes the snapshot.")
     age = f"{_counted(last_seq - header.seq, 'record')} old, {bytes_text(files[0].stat().st_size)}"
     whole = "is intact" if checked_ms == now_ms else f"was intact at {time_text(checked_ms)}, when it was read"
     return Finding("snapshots", OK, f"{name} {whole}: state at sequence number {header.seq:,}, {age}")

@@ -1,16 +1,19 @@
-"""Checks of outside systems by `doctor`: each once, all at the same time, with a short timeout."""
+"""Checks of `doctor` beyond the log's content: outside systems, each once, at the same time, with a short timeout, and
+the write-ahead log of a file.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import Any, Final, Generic, TypeVar
 
 from shroff.config import unset
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
-from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
+from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding, bytes_text
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
 from shroff.streams.source import Standing
@@ -18,6 +21,7 @@ from shroff.streams.source import Standing
 LIMIT_S: Final = 5.0  # for an answer of what is outside
 TROUBLE_SHOWN: Final = 3  # parts in a line
 MEND: Final = "Fix its settings in shroff.yaml or the system itself, then run 'shroff doctor' again."
+WRITE_AHEAD_BYTES_MAX: Final = 512 * 1024 * 1024  # the active writer cuts it off from 128 MiB on
 AWAY: Final = "Check that it runs, that its address in shroff.yaml is right, and that this machine can reach it."
 Given = TypeVar("Given")
 
@@ -136,6 +140,31 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for one in value:
             yield from _texts(one, path)
+
+
+# ---- the log's file
+
+
+def write_ahead_bytes(log: Path) -> int | None:
+    """Size of the write-ahead log beside a log that is a file; None where there is none."""
+    path = log.with_name(f"{log.name}-wal")
+    return path.stat().st_size if path.exists() else None
+
+
+def look_at_write_ahead(log: Path) -> Iterator[Finding]:
+    """Whether commits move from the write-ahead log into the file of a log; nothing where no process has it open."""
+    size = write_ahead_bytes(log)
+    if size is None:
+        return
+    words = f"{log.name}-wal has {bytes_text(size)}"
+    if size <= WRITE_AHEAD_BYTES_MAX:
+        yield Finding("write-ahead log", OK, words)
+        return
+    cure = (
+        "A program has been reading the file for long, such as an SQL shell with an open transaction or a copy under "
+        "way, or no active writer runs. End the reader; 'shroff serve' and 'shroff run' then shorten it within seconds."
+    )
+    yield Finding("write-ahead log", WRONG, f"{words}, which have not moved into {log.name}", cure)
 
 
 # ---- sources

@@ -16,6 +16,7 @@ from shroff.config import STATE_FOLDER
 from shroff.errors import ShroffError
 from shroff.language.values import parse_time
 from shroff.models.in_force import FILE, InForce, read_in_force
+from shroff.monitoring.doctor_systems import write_ahead_bytes
 from shroff.monitoring.drift_record import read_record
 from shroff.runtime.fresh import Fresh
 from shroff.web.metric_families import Family, gauge, gauges
@@ -33,6 +34,7 @@ PLAIN: Final = {  # each one value
     "shroff_late_events": "Late events kept without a decision.",
     "shroff_newest_event_age_seconds": "Time since the newest event, in event time.",
     "shroff_log_size_bytes": "Size of the log on disk.",
+    "shroff_log_write_ahead_bytes": "Size of the write-ahead log of a log in SQLite.",
     "shroff_disk_free_bytes": "Free space on the disk of the state folder.",
     "shroff_disk_size_bytes": "Size of that disk.",
     "shroff_snapshot_age_seconds": "Time since the newest snapshot of the state.",
@@ -177,6 +179,7 @@ def _host(project: Project, found: StoreLook, now_ms: int) -> None:
     places = project.opened.places
     disk = shutil.disk_usage(places.state if places.state.exists() else places.folder)
     found.values |= {"shroff_disk_free_bytes": disk.free, "shroff_disk_size_bytes": disk.total}
+    found.values["shroff_log_write_ahead_bytes"] = write_ahead_bytes(places.log)
     saved_s = [path.stat().st_mtime for path in places.snapshots.glob("*.snapshot")]
     found.values["shroff_snapshot_age_seconds"] = now_ms / 1_000 - max(saved_s) if saved_s else None
 

@@ -6,7 +6,7 @@ stand times, and where in its line the id of each record is; an id that its line
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -80,6 +80,22 @@ def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
     first, last = max(after + 1 - frame.first, 0), min(upto, frame.seq) - frame.first
     text, found = _found(frame, np.unique([first, last]))
     return text[int(found[0, 1]) : int(found[-1, 3])]
+
+
+def decided_in(frame: EventFrame, types: Collection[str]) -> NDArray[np.int64]:
+    """The places of the records of these types that were to be decided, in order.
+
+    Cost: 0.1 µs a record. Raises: as `unpack`.
+    """
+    text, _ = _found(frame, np.empty(0, np.int64))
+    count = frame.seq - frame.first + 1
+    numbers = np.frombuffer(text, np.uint8)[: 20 * count].reshape(5, 4, count).astype(np.int64)
+    size, place, length = (part[0] | part[1] << 8 | part[2] << 16 | part[3] << 24 for part in numbers[:3])
+    begin = 20 * count + int(length[place == _APART].sum()) + np.cumsum(size) - size
+    heads = [np.frombuffer(f"1{name} ".encode(), np.uint8) for name in types]
+    lines = np.pad(np.frombuffer(text, np.uint8), (0, max(map(len, heads), default=0)))
+    found = [np.all(lines[begin[:, None] + 1 + np.arange(len(head))] == head, axis=1) for head in heads]
+    return frame.first + np.flatnonzero(np.any(found, axis=0)) if heads else np.empty(0, np.int64)
 
 
 def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | None = None) -> Iterator[Record]:

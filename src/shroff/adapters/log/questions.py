@@ -42,6 +42,9 @@ from shroff.streams.log import (
 )
 
 NUMBER_MAX: Final = 2**62
+MISSING: Final = "the record at sequence number {} is missing"
+_NEWEST: Final = 4_096  # places whose decisions are looked for at each start
+_SPAN: Final = 65_536  # places in which decisions are looked for at once
 
 # What each column of a question gives: i an integer, t a text, b bytes, j bytes of a text, and upper case where it may
 # be missing.
@@ -105,18 +108,22 @@ class LogQuestions(ABC):
 
         Cost in SQLite: 0.3 to 2 µs an id that is not there, at a million events.
         """
-        places = self._places(type, ids)
-        found = self.records_at(list(places.values())) if places else {}
-        return {id_: found[seq] for id_, seq in places.items() if seq in found}
+        return self._at(self._places(type, ids))
 
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
         """The records of one type that a unique field's values name, by the texts of those; others are left out.
 
         Cost: as `find`.
         """
-        places = self.unique_places(type, field, values)
+        return self._at(self.unique_places(type, field, values))
+
+    def _at(self, places: Mapping[str, int]) -> dict[str, Record]:
+        """The records at places, by their names; pruned ones are left out. Raises: StorageError for a lost one."""
         found = self.records_at(list(places.values())) if places else {}
-        return {value: found[seq] for value, seq in places.items() if seq in found}
+        lost = max((seq for seq in places.values() if seq not in found), default=0)
+        if lost > 0 and lost > self.pruned_to():
+            raise self._damaged(MISSING.format(lost))
+        return {name: found[seq] for name, seq in places.items() if seq in found}
 
     def indexed(self) -> list[Indexed]:
         """The unique fields whose values the log knows, of all its events, in the order of type and field."""
@@ -135,6 +142,8 @@ class LogQuestions(ABC):
                 seq: DecisionRow(seq, *names[seq], outcome, receipt, document)
                 for seq, outcome, receipt, document in self._unpacked(frame, lacking)
             }
+        others = self.records_at([seq for seq in lacking if seq not in found])
+        self._check_decided([seq for seq, one in others.items() if one.decided and type in self._types_at(seq)], found)
         return {one.id: one for one in found.values()}
 
     def decisions_after(
@@ -143,31 +152,32 @@ class LogQuestions(ABC):
         """Decisions in log order, in lists."""
         end = self.last_seq() if upto is None else upto
         while after < end:
-            rows = self._ask(self.wording.decisions, (after, end, size), DECISION_SHAPE)
-            stop, limit = rows[-1][0] if len(rows) == size else end, max(1, size // FRAME_ROWS)
+            stop, limit = min(after + _SPAN, end), max(1, size // FRAME_ROWS)
+            rows = self._ask(self.wording.decisions, (after, stop, size), DECISION_SHAPE)
+            stop = rows[-1][0] if len(rows) == size else stop
             frames = self._frames(after, stop, limit)
             self._check_pruned(after)
-            if not rows and not frames:
-                return
             stop = min(stop, frames[-1].seq) if len(frames) == limit else stop
-            names = self._names(after, stop)
+            names = self._names(after, stop) if rows or frames else {}
             by_seq = {row[0]: self._decision(row, names) for row in rows if row[0] <= stop}
             by_seq |= {one.seq: one for one in self._named(frames, names, after, stop)}
+            self._check_decided(self._decided(after, stop), by_seq)
             found = [by_seq[seq] for seq in sorted(by_seq)]
-            if not found:
-                return
             for start in range(0, len(found), size):
                 yield found[start : start + size]
-            after = found[-1].seq
+            after = stop
 
     def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """Place and outcome of decisions, as lines. Cost in SQLite: 0.2 µs a decision."""
         end = self.last_seq() if upto is None else min(upto, self.last_seq())
         for start in range(after, end, size):
             stop = min(start + size, end)
-            found = self._row_outcomes(start, stop)
+            found = self._with_framed_outcomes(self._row_outcomes(start, stop), start, stop)
             self._check_pruned(start)
-            yield self._with_framed_outcomes(found, start, stop)
+            decided = self._decided(start, stop)
+            if found.count(b"\n") < len(decided):
+                self._check_decided(decided, {int(line.partition(b" ")[0]) for line in found.splitlines()})
+            yield found
 
     def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
         """Flags in log order, in lists."""
@@ -334,6 +344,42 @@ class LogQuestions(ABC):
         if seq not in names:
             raise self._damaged(f"the event at sequence number {seq} is missing")
         return names[seq]
+
+    @abstractmethod
+    def _decided(self, after: int, upto: int) -> Collection[int]:
+        """The places in (after, upto] of the events that were decided. Cost: 0.1 µs a record in a frame."""
+
+    @abstractmethod
+    def _types_at(self, seq: int) -> Collection[str]:
+        """The types that the version in force at a place decides."""
+
+    def _check_decided(self, places: Collection[int], found: Collection[int]) -> None:
+        """See that each place that was decided has a decision.
+
+        Raises: StorageError, unless the place was pruned meanwhile: decisions are asked for first, and are never fewer.
+        """
+        lost = sorted(seq for seq in places if seq not in found)
+        if lost:
+            self._check_pruned(lost[0] - 1)
+            many = f"{len(lost):,} decisions at sequence numbers {lost[0]} to {lost[-1]} are missing"
+            raise self._damaged(many if len(lost) > 1 else f"the decision at sequence number {lost[0]} is missing")
+
+    def _check_ends(self, *, is_writer: bool) -> None:
+        """See that the records reach as far as what belongs to them, and the newest decisions as far as those.
+
+        Raises: StorageError. Cost: 0.1 ms, and 2 ms where `is_writer`.
+        """
+        ends = [(name, seq or 0) for name, seq in self._ask(self.wording.ends, shape="tI")]
+        sinks = self._ask(self.wording.sink_ends, shape="tt")
+        ends += [(f"what sink {source.partition(':')[2]} has", int(seq)) for source, seq in sinks if seq.isdecimal()]
+        name, seq = max(ends, key=lambda end: end[1])
+        last = self.last_seq()  # behind the others: no writer can be between
+        if seq > last:
+            words = f"the records at sequence numbers {last + 1} to {seq} are missing"
+            raise self._damaged(f"{words}: {name} end at {seq}, records at {last}")
+        if is_writer:
+            for _ in self.outcome_lines(max(self.pruned_to(), last - _NEWEST)):
+                pass
 
     def _with_framed_outcomes(self, lines: bytes, after: int, upto: int) -> bytes:
         """Outcomes in (after, upto] as lines, those of frames among those of rows."""

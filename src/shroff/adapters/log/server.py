@@ -98,6 +98,7 @@ class ServerLog(RowFraming):
         on_step: Callable[[str], None],
         lease_s: float,
     ) -> None:
+        super().__init__()
         self.place, self.epoch = place, 0
         self._connect, self._read_only, self._on_step = connect, read_only, on_step
         self._ended: StateError | None = None
@@ -122,6 +123,8 @@ class ServerLog(RowFraming):
                 if found and found != version:  # nobody of an older version writes them meanwhile
                     self._session.make_tables()
                 self._pruned = self.pruned_to()
+            if not self._is_earlier:
+                self._check_ends(is_writer=not read_only)
         except BaseException:
             self.close()
             raise

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 
 from shroff.adapters.databases.sqlite_file import (
     BUSY_S,
-    CheckpointBeside,
     WriterLock,
     begin_between,
     check_unchanged,
@@ -24,6 +23,7 @@ from shroff.adapters.databases.sqlite_file import (
     turn_of,
     write_between,
 )
+from shroff.adapters.databases.write_ahead import Checkpoints, file_beside
 from shroff.adapters.log import event_frames
 from shroff.adapters.log import rows as row_forms
 from shroff.adapters.log import sqlite_statements as statements
@@ -52,11 +52,6 @@ VERSION: Final = 9  # of the tables; PRAGMA user_version
 STEPS: Final = row_forms.APPEND_STEPS
 PRUNE_STEPS: Final = ("pruning", "ids", "rows", "after commit")
 
-# A checkpoint of 8 MB took 6 ms, of 32 MB 24 ms. With none at all single commits fell from 5,200 to 4,000 a second.
-_CHECKPOINT_PAGES: Final = 2_000  # 16 MB
-# Where batches are small, most of it is done beside the writer, who waits for a rest of it: see docs/decisions/0040.
-_BESIDE_PAGES: Final = 1_000
-_WAITING_PAGES: Final = 8_000  # while that is under way
 _EMERGENCY_PAGES: Final = 16_384  # 128 MB, where nobody calls `maintain`
 
 
@@ -96,12 +91,12 @@ class SqliteLog(SqliteQuestions):
 
         Raises: LogBusyError if another process writes it; StorageError if the file or its folder will not do.
         """
+        super().__init__()
         self.path, self.place, self.epoch = path, str(path), 0
         self._read_only, self._is_counted, self._on_step = read_only, read_only, on_step
         self._unusable, self._asking = "", Lock()
-        self._pages = 0
         self._end: tuple[int, int] | None = None  # the last place and the sum of all lines, where they are known
-        self._beside, self._turn = CheckpointBeside(path, VERSION), turn_of(path)
+        self._checkpoints, self._turn = Checkpoints(path, VERSION, self._ask), turn_of(path)
         self._ids = IdRuns(SqliteIdTables(self._ask, self._run), self._damaged_ids, is_writer=not read_only)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
         try:
@@ -122,6 +117,8 @@ class SqliteLog(SqliteQuestions):
             self._pruned = 0  # the writer's; nobody else moves it
             if not read_only:
                 self.epoch, self._pruned = self._lead(), self.pruned_to()
+            if not self._is_earlier:
+                self._check_ends(is_writer=not read_only)
         except BaseException:
             if self._lock is not None:
                 self._lock.release()
@@ -172,10 +169,9 @@ class SqliteLog(SqliteQuestions):
             except BaseException:
                 self._undo()
                 raise
-        self._pages += 6 + (len(batch.records) + len(batch.decisions)) // 4
         self._count_rows(batch)
         if batch.erased:
-            self._beside.end()  # which would keep the next one from its work
+            self._checkpoints.end()  # which would keep the next one from its work
             self._ask(f"PRAGMA busy_timeout = {round(BUSY_S * 1_000)}")  # it waits for whoever reads these pages
             self._ask("PRAGMA wal_checkpoint(TRUNCATE)")  # older pages in the write-ahead log have it still
             self._ask("PRAGMA busy_timeout = 0")
@@ -186,21 +182,14 @@ class SqliteLog(SqliteQuestions):
 
         Records and decisions of small batches come into frames, but for the newest.
 
-        Cost: nothing mostly. Every 16 MB or so about 12 ms, not inside an `append`;
+        Whoever else writes the file is seen to as well, so call it while nothing comes, too.
+
+        Cost: little mostly. Every 16 MB or so about 12 ms, not inside an `append`;
         where batches are small all but a millisecond or two of it is done on another thread meanwhile. A frame is made
         in steps of a millisecond or two, one in each call, and one of events merges runs of ids as `append` does.
         """
         self._frame_small_batches()
-        beside, pages = self._beside, self._pages
-        if pages < _BESIDE_PAGES:
-            return
-        if pages < _CHECKPOINT_PAGES:
-            beside.begin()
-        if beside.is_begun and not beside.is_over and pages < _WAITING_PAGES:
-            return
-        beside.end()
-        self._ask("PRAGMA wal_checkpoint(PASSIVE)")
-        self._pages = 0
+        self._checkpoints.tend()
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
         """Put a request into the inbox, durable on return; gives its number. Readers may, on a connection for it alone.
@@ -232,7 +221,6 @@ class SqliteLog(SqliteQuestions):
         stop = next_pruned(upto, places, self._pruned, self.last_seq(), self.place)
         if stop > self._pruned:
             self._transact(partial(self._prune_to, stop))
-            self._pages += places // 4
             self._pruned = stop
             self._on_step("after commit")
         return stop
@@ -241,7 +229,7 @@ class SqliteLog(SqliteQuestions):
 
     def size_bytes(self) -> int:
         """Bytes on disk, the write-ahead log included."""
-        files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        files = (self.path, file_beside(self.path))
         return sum(file.stat().st_size for file in files if file.exists())
 
     def close(self) -> None:
@@ -250,7 +238,7 @@ class SqliteLog(SqliteQuestions):
         Raises: TransientError where the file was read without locks, and another process wrote it meanwhile.
         """
         self._unusable = self._unusable or f"{self.path}: this log was closed. Open it again"
-        self._beside.close()
+        self._checkpoints.close()
         with self._asking:  # what reads ahead in another thread may be in the middle of a question
             self._connection.close()
         if self._lock is not None:

@@ -50,6 +50,10 @@ class SqlWording:
     frame_outcomes: str
     frame_at: str
     named: str
+    decided: str
+    ends: str
+    sink_ends: str
+    event_frame_spans: str
     flags: str
     flags_of: str
     hits: str
@@ -167,6 +171,21 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         frame_outcomes=f"SELECT seq, first_seq, outcomes FROM {frames} WHERE {framed} ORDER BY seq",
         frame_at=f"SELECT {FRAME_COLUMNS} FROM {frames} WHERE seq >= {mark} ORDER BY seq LIMIT 1",
         named=f"SELECT seq, type, id FROM {events} WHERE {between} AND kind = 'event'",
+        decided=f"SELECT seq, type FROM {events} WHERE {between} AND decided = 1",
+        ends=" UNION ALL ".join(
+            f"SELECT '{name}', max({column}) FROM {table(of)}"
+            for name, of, column in (
+                ("batches", "batches", "seq"),
+                ("decisions", "decisions", "seq"),
+                ("decisions", "decision_frames", "seq"),
+                ("flags", "flags", "seq"),
+                ("hits", "hits", "seq"),
+                ("ids", "id_runs", "last_seq"),
+                ("outbox", "outbox", "seq"),
+            )
+        ),
+        sink_ends=f"SELECT source, {offset} FROM {table('offsets')} WHERE substr(source, 1, 5) = 'sink:' AND part = ''",
+        event_frame_spans=f"SELECT first_seq, seq FROM {event_frames} WHERE {framed_events}",
         flags=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, {crc}, number "
         f"FROM {table('flags')} WHERE {numbered}",
         flags_of=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, {crc} "

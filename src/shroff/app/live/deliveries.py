@@ -74,6 +74,7 @@ class Outgo:
         self._delivery.tend()
         if self._telling is not None:
             self._telling.tend(self._log)
+        self._log.maintain()  # what cases, people and notices write needs it also while no event comes
 
     def finish_all(self) -> None:
         """Have all that is due tried once before it ends."""

@@ -1,0 +1,135 @@
+"""Rows that a file has lost: whoever would show fewer is told, and a writer does not begin behind them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.errors import StorageError
+from shroff.monitoring.doctor_rows import read_rows
+from shroff.streams.log import Batch, HitRow, Log, Record
+from shroff.testing.rows import decision, payments, record
+
+FRAMED, ROWS = 300, 60
+LAST = FRAMED + ROWS + 3
+EVENTS = "payment: { id: id, time: at, decide: true, fields: { id: text, at: time } }\n"
+VERSION = msgspec.json.encode({"files": {"events.yaml": EVENTS}, "removed": [], "versions": {}})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A log with a version, a frame, rows, a label, and an event of a type that is not decided."""
+    found = tmp_path / "log.db"
+    with closing(SqliteLog(found)) as log:
+        log.append(Batch(records=[Record(1, "control", "control", "1", 0, VERSION, decided=False)]))
+        log.append(payments(2, FRAMED))
+        log.append(payments(FRAMED + 2, ROWS))
+        log.append(Batch(records=[record(LAST - 1, "l-1", kind="label", type="label"), record(LAST, type="login")]))
+    return found
+
+
+def lose(path: Path, sql: str) -> None:
+    with closing(sqlite3.connect(path)) as shell:
+        shell.executescript(sql)
+
+
+def decisions(log: Log) -> object:
+    return list(log.decisions_after())
+
+
+@pytest.mark.parametrize("is_writer", [False, True])
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("", "batches end at 362"),
+        ("DELETE FROM batches WHERE seq > 350", "decisions end at 361"),
+        ("DELETE FROM batches WHERE seq > 350; DELETE FROM decisions WHERE seq > 340", "hits end at 361"),
+    ],
+)
+def test_records_that_are_missing_at_the_end_are_told_at_each_opening(
+    path: Path, more: str, words: str, is_writer: bool
+):
+    lose(path, f"DELETE FROM events WHERE seq > 340; {more}")
+
+    with pytest.raises(
+        StorageError, match=rf"sequence numbers 341 to 36. are missing: {words}.*restore the last backup"
+    ):
+        SqliteLog(path, read_only=not is_writer)
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "INSERT INTO offsets VALUES ('sink:decided', '', '400')",
+        "INSERT INTO outbox VALUES (400, 0, 'mail', '{}')",
+        "INSERT INTO flags VALUES (400, 0, 'r', 'card', 'c', 'payment/p-400', '', 0, '', NULL)",
+    ],
+)
+def test_what_a_sink_has_what_waits_in_the_outbox_and_flags_tell_of_lost_records(path: Path, left: str):
+    lose(path, left)
+
+    with pytest.raises(StorageError, match="sequence numbers 364 to 400 are missing"):
+        SqliteLog(path, read_only=True)
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("DELETE FROM decision_frames", "300 decisions at sequence numbers 2 to 301 are missing"),
+        ("DELETE FROM decisions", "60 decisions at sequence numbers 302 to 361 are missing"),
+        ("DELETE FROM decisions WHERE seq > 350", "11 decisions at sequence numbers 351 to 361 are missing"),
+        ("DELETE FROM decisions WHERE seq = 320", "the decision at sequence number 320 is missing"),
+    ],
+)
+@pytest.mark.parametrize(
+    "read",
+    [
+        decisions,
+        lambda log: list(log.outcome_lines()),
+        lambda log: log.decisions("payment", ["p-2", "p-320", "p-351"]),
+    ],
+)
+def test_a_decision_that_is_missing_is_told_to_whoever_reads_it(
+    path: Path, sql: str, words: str, read: Callable[[Log], object]
+):
+    lose(path, sql)
+    with closing(SqliteLog(path, read_only=True)) as log:
+        with pytest.raises(StorageError, match=r"decisions? at sequence numbers? \d+.* missing"):
+            read(log)
+        assert words in read_rows(log, 0).damage
+    with pytest.raises(StorageError, match=words):
+        SqliteLog(path)
+
+
+@pytest.mark.parametrize(
+    ("sql", "lost"), [("DELETE FROM event_frames", 7), ("DELETE FROM events WHERE seq = 310", 310)]
+)
+def test_a_record_that_is_missing_in_the_middle_is_told_to_whoever_reads_around_it(path: Path, sql: str, lost: int):
+    lose(path, sql)
+    with closing(SqliteLog(path, read_only=True)) as log:
+        for read in (lambda: list(log.read()), lambda: list(log.lines()), lambda: list(log.labels_after())):
+            with pytest.raises(StorageError, match="missing"):
+                read()
+        if lost < FRAMED:  # ids of rows go with their rows
+            with pytest.raises(StorageError, match=f"the record at sequence number {lost} is missing"):
+                log.find("payment", [f"p-{lost}"])
+        assert "missing" in log.damage(1.0)
+
+
+def test_a_log_in_which_nothing_is_lost_is_whole_beside_what_was_never_decided(path: Path):
+    with closing(SqliteLog(path)) as log:
+        log.append(Batch(records=[record(LAST + 1)], decisions=[decision(record(LAST + 1))]))
+        log.append(Batch(records=[record(LAST + 2, type="login")], hits=[HitRow(LAST + 2, "large", None, shadow=True)]))
+    with closing(SqliteLog(path)) as log:
+        assert log.damage(1.0) == ""
+        assert len(b"".join(log.outcome_lines()).splitlines()) == FRAMED + ROWS + 1
+        assert log.decisions("login", [f"p-{LAST + 2}"]) == {}
+    with closing(SqliteLog(path)) as log:
+        log.prune(320)
+        assert log.damage(1.0) == ""
