@@ -469,6 +469,81 @@ def test_a_file_may_have_the_labels_of_its_own_events(bank: Path, folder: Path, 
     assert app.open(bank).labels().column("verdict").to_pylist().count("fraud") == 3
 
 
+def numbered(bank: Path) -> str:
+    """Map labels inside of files whose ids are made of file and line; gives the rows of six days."""
+    events = (bank / "events.yaml").read_text(encoding="utf-8")
+    mapped = events.replace("  decide: true\n", f"  decide: true\n{NUMBERED}")
+    (bank / "events.yaml").write_text(mapped + LABELED, encoding="utf-8")
+    rows = []
+    for number in FIRST:
+        found = day(number)
+        frauds = {one["label"]["event"] for one in found if one.get("label", {}).get("verdict") == "fraud"}
+        for one in (one["payment"] for one in found if "payment" in one):
+            values = [one[name] for name in ("at", "card", "amount", "channel")]
+            rows.append(",".join([*values, str(int(f"payment/{one['id']}" in frauds))]))
+    return "\n".join(["at,card,amount,channel,fraud", *rows, ""])
+
+
+@pytest.mark.slow
+def test_files_of_which_no_model_was_made_have_a_status_of_their_own_until_their_labels_are_read(
+    bank: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    rows = numbered(bank)
+    (folder / "a.csv").write_text(rows, encoding="utf-8")
+
+    def watch(*more: str) -> int:
+        return run(["-C", str(bank), "train", "--watch", str(folder), "--once", "--settled", "0s", "--promote", *more])
+
+    assert watch() == 5
+    said = capsys.readouterr().out
+    assert "1,050 events and 0 labels appended; no model: " in said
+    assert "map them under label in events.yaml and add --labels-inside" in said
+    assert "Ids made of file and line cannot be named by a second file of labels." in said
+    assert watch() == 0, "nothing came"
+    assert watch("--file", "a.csv") == 5, "asked about this file, it is still without a model"
+    assert "a.csv: no model: " in capsys.readouterr().out
+    assert watch("--labels-inside") == 0
+    assert "a.csv: 0 events and 1,050 labels appended, m-" in capsys.readouterr().out
+    assert watch("--labels-inside", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["files"] == [], "not a third time"
+    assert watch("--file", "a.csv") == 0
+
+    (folder / "b.csv").write_text(rows, encoding="utf-8")
+
+    assert watch("--labels-inside") == 4
+    assert "b.csv: skipped: it has the same content as a.csv" in capsys.readouterr().out
+    assert app.open(bank).events("payment").num_rows == 1_050, "a row of a second file would be another payment"
+
+    (folder / "a.csv").write_text(rows + rows[-60:].partition("\n")[2], encoding="utf-8")
+    for name, words in (("a.csv", "it changed after"), ("b.csv", "the same content"), ("c.xlsx", "no such file")):
+        assert watch("--file", name) == 4, name
+        assert words in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_status_about_a_file_that_another_run_took_says_whether_its_model_passed(
+    bank: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    (bank / "model.yaml").write_text(QUICK.replace("0.6", "0.9999"), encoding="utf-8")
+    write_days(folder / "0.jsonl", FIRST)
+
+    def watch(*more: str) -> int:
+        return run(["-C", str(bank), "train", "--watch", str(folder), "--once", "--settled", "0s", "--promote", *more])
+
+    assert watch() == 1
+    assert watch("--file", "0.jsonl") == 1
+
+    (folder / "later.csv").write_text("at,card\n", encoding="utf-8")
+    write_days(folder / "x.jsonl", [7])
+    capsys.readouterr()
+
+    assert watch("--file", "x.jsonl") == 1, "not what became of another file"
+    assert watch("--markers", "--file", "y.jsonl") == 4
+    write_days(folder / "y.jsonl", [8])
+    assert watch("--markers", "--file", "y.jsonl") == 3, "its turn has not come"
+    assert "y.jsonl was not ingested yet" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_cleanly_when_it_is_told_to(bank: Path, folder: Path, end: int):
@@ -514,6 +589,8 @@ def test_the_command_tells_of_each_file_and_its_status_says_how_it_went(
     ("given", "words"),
     [
         (["--once"], "go with --watch"),
+        (["--file", "a.csv"], "go with --watch"),
+        (["--watch", ".", "--file", "a.csv"], "--file goes with --once"),
         (["--watch", "nowhere"], "there is no folder nowhere"),
         (["--watch", "hdfs://host/in"], "reading files from hdfs:// is not available yet"),
         (["--watch", "smtp://host/in"], "no smtp://"),

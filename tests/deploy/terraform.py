@@ -172,7 +172,7 @@ def shell(text: str) -> list[list[str]]:
         while words and ("=" in words[0].partition("/")[0] or words[0] in {"if", "then", "do", "until", "while", "!"}):
             words = words[1:]
         if words[:1] == ["shroff"]:
-            found.append([one for one in words[1:] if one not in {">", "2>&1"}])
+            found.append([one for one in words[1:] if one not in {">", "2>&1", "$@"}])
     return found
 
 

@@ -30,6 +30,23 @@ PROJECT_ROLES = {
     "roles/bigquery.jobUser": "a load job belongs to a project, not to a dataset",
     "roles/logging.logWriter": "logs belong to a project; only the Kafka machine writes them itself",
 }
+APIS = {  # which API has a resource, by the beginning of its type; the longest that fits
+    "artifact_registry": "artifactregistry",
+    "bigquery": "bigquery",
+    "billing": "billingbudgets",
+    "cloud_run": "run",
+    "cloud_scheduler": "cloudscheduler",
+    "compute": "compute",
+    "filestore": "file",
+    "monitoring": "monitoring",
+    "project": "cloudresourcemanager",
+    "pubsub": "pubsub",
+    "secret_manager": "secretmanager",
+    "service_account": "iam",
+    "service_networking": "servicenetworking",
+    "sql": "sqladmin",
+}
+NO_API = {"google_project_service", "google_storage_bucket", "google_storage_bucket_iam_member"}  # of every project
 OLD_DAYS = 7  # for which an old version of an object stays
 SCHEDULES = {  # days (day of the month, month, day of the week) and hours of each, and its command
     "amplitude": ("* * *", (3,), ["sources", "sync"]),
@@ -93,6 +110,23 @@ def service(deploy: Path) -> list[str]:
         found.append(f"{MODULE}/variables.tf: the image could be latest")
     given = set(main.locals["settings"]) | set(main.locals["secrets"])
     return found + terraform.settings(f"{PLACE}/shroff.yaml", deploy, given)
+
+
+def apis(deploy: Path) -> list[str]:
+    """Resources whose API nothing enables, and a staging that is where production is."""
+    main = _module(deploy)
+    enabled = set(re.findall(r'"(\w+)"', str(main.one("google_project_service.api")["for_each"]).replace("'", '"')))
+    types = {kind for kind, _ in main.resources if kind.removeprefix("data.").startswith("google_")} - NO_API
+    enabling = {
+        kind: next((api for begin, api in APIS.items() if kind.partition("google_")[2].startswith(begin)), "unknown")
+        for kind in types
+    }
+    missing = sorted((kind, api) for kind, api in enabling.items() if api not in enabled)
+    found = [f"{MODULE}/main.tf: {kind} needs the API {api}" for kind, api in missing]
+    given = {one: hcl.read(deploy / PLACE / one).variables["region"]["default"] for one in ("staging", "production")}
+    if not given["staging"].startswith("us-") or not given["production"].startswith("europe-"):
+        found.append(f"{PLACE}: staging is meant for the US and production for Europe, and they are in {given}")
+    return found
 
 
 def schedules(deploy: Path) -> list[str]:
@@ -280,6 +314,7 @@ CHECKS = (
     page,
     layout,
     service,
+    apis,
     schedules,
     schemas,
     network,

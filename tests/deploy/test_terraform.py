@@ -54,6 +54,8 @@ GCP_FAULTS = [
     # compared with the program
     (gcp.service, "port 8000, but shroff serves on 8080", MAIN, "= 8080 ", "= 8000 "),
     (gcp.service, "No such option", RUN, '"--standby"', '"--standbys"'),
+    (gcp.apis, "google_service_account needs the API iam", MAIN, '"file", "iam",', '"file",'),
+    (gcp.apis, "staging is meant for the US", "gcp/staging/main.tf", "us-central1", "europe-west1"),
     (gcp.service, "without --standby", RUN, ', "--standby"', ""),
     (gcp.service, "the program has no /health/lively", RUN, '"/health/live"', '"/health/lively"'),
     (gcp.service, "the program has no /healthz", WATCH, '"/health/ready"', '"/healthz"'),

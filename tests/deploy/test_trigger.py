@@ -170,6 +170,28 @@ def test_a_training_that_fails_leaves_its_object_and_tells_people(account):
 
 
 @pytest.mark.slow
+def test_whatever_promotes_no_model_is_told_and_only_a_model_lets_the_object_go(account):
+    for number, status in enumerate((0, 1, 5)):
+        account.call(account.put(f"incoming/{number}.csv"))
+        account.call(account.end(number, status))
+
+    assert sorted(account.there("archive")) == ["incoming/0.csv", "incoming/1.csv"]
+    assert sorted(account.there("raw")) == ["incoming/2.csv"]
+    assert [
+        (one["Subject"], one["Message"].partition("\n")[0].partition("ended with ")[2]) for one in account.said
+    ] == [
+        (
+            "Training: no model was promoted",
+            "exit status 1: its model failed a gate and is not active. The object was archived.",
+        ),
+        (
+            "Training failed",
+            f"exit status 5: {account.function.WHY[5]}.",
+        ),
+    ]
+
+
+@pytest.mark.slow
 def test_a_call_that_ends_in_the_middle_is_made_good_by_the_next(account, monkeypatch):
     event = account.put("incoming/a.csv")
     account.fails = 1
@@ -240,7 +262,8 @@ def run(folder: Path, env: dict[str, str]) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("statuses", "status", "copied"), [((3, 3, 0), 0, True), ((1,), 1, True), ((4,), 4, False), ((3, 3, 3), 3, False)]
+    ("statuses", "status", "copied"),
+    [((3, 3, 0), 0, True), ((1,), 1, True), ((4,), 4, False), ((5,), 5, False), ((3, 3, 3), 3, False)],
 )
 def test_training_waits_for_another_one_and_copies_models_when_it_ends_well(
     monkeypatch, tmp_path, s3, statuses, status, copied
@@ -261,6 +284,19 @@ def test_training_waits_for_another_one_and_copies_models_when_it_ends_well(
         statuses
     )
     assert sorted(account.there("models")) == (["models/in_force.json", "models/m-1/model.json"] if copied else [])
+
+
+@pytest.mark.slow
+def test_training_asks_about_its_own_object_and_reads_labels_inside_where_that_is_set(monkeypatch, tmp_path, s3):
+    account = Account(monkeypatch, s3.address)
+    (tmp_path / "shroff").write_text('#!/bin/sh\nprintf "%s|" "$@" >> asked; exit 5\n')
+    (tmp_path / "shroff").chmod(0o755)
+    env = account.env | {"PATH": "/usr/bin:/bin", "SHROFF": str(tmp_path / "shroff"), "LABELS_INSIDE": "true"}
+    env |= {"OBJECT_KEY": "incoming/2026 07/week 1.csv"}
+
+    assert run(tmp_path, env) == 5
+    asked = (tmp_path / "asked").read_text().rstrip("|").split("|")
+    assert asked[5:] == ["--by", "trigger", "--labels-inside", "--file", "2026 07/week 1.csv"]
 
 
 PLAIN = """#!{python}

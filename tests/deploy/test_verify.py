@@ -80,7 +80,7 @@ def apply(main: hcl.Module) -> None:
         events.put_targets(Rule=f"{aws.NAME}-{kind}", Targets=[{"Id": "1", "Arn": function["FunctionArn"]}])
     ecs.create_cluster(clusterName=aws.NAME)
     text = (checks.DEPLOY / aws.MODULE / "train.sh").read_text(encoding="utf-8")
-    train, of_training = main.locals["parts"]["train"], main.locals["buckets_of_training"]
+    train, of_training = main.locals["parts"]["train"], main.locals["of_training"]
     container = {
         "name": "shroff",
         "image": "registry.example/mybank:1",
@@ -169,6 +169,7 @@ def faults() -> list[tuple[str, Callable[[], object]]]:
     wide = json.dumps(policy([{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]))
     trust = json.dumps(policy([{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]))
     claim = json.dumps({"state": "failed"})
+    odd = policy([{"Effect": "Allow", "Action": "s3:Get?bject", "Resource": "arn:aws:s3:::b?/*"}])
     rule = json.dumps({"source": ["aws.s3"], "detail": {}})
     return [
         (
@@ -195,13 +196,15 @@ def faults() -> list[tuple[str, Callable[[], object]]]:
         ),
         ("failed 1", lambda: s3.put_object(Bucket=bucket("processed"), Key="claims/1.json", Body=claim)),
         (
+            "too wide: the action s3:Get?bject",
+            lambda: iam.put_role_policy(RoleName=f"{aws.NAME}-service", PolicyName="q", PolicyDocument=json.dumps(odd)),
+        ),
+        (
             "image registry.example/mybank:latest",
             lambda: ecs.register_task_definition(
                 family=f"{aws.NAME}-train",
                 taskRoleArn="arn:x/y",
-                containerDefinitions=[
-                    {"name": "shroff", "image": "registry.example/mybank:latest", "memory": 1, "command": ["true"]}
-                ],
+                containerDefinitions=[{"name": "shroff", "image": "registry.example/mybank:latest", "memory": 1}],
             ),
         ),
         ("the service wants 2 tasks", lambda: ecs.update_service(cluster=aws.NAME, service="service", desiredCount=2)),

@@ -22,7 +22,13 @@ import boto3
 from botocore.exceptions import ClientError
 
 STALE_S = 120  # a claim that is still `starting` after this was left by a call that ended; a call takes 60 s at most
-TRAINED = (0, 1)  # exit statuses of `shroff train --watch --once`: promoted, or not promoted since a gate failed
+PROMOTED, NOT_PROMOTED = 0, 1  # exit statuses of `shroff train --watch --once`; with these the object is archived
+WHY = {  # what the others say, and NOT_PROMOTED; of all of them people are told
+    NOT_PROMOTED: "its model failed a gate and is not active. The object was archived",
+    3: "another training, or a system that it needs, was not free in time. The object was left there",
+    4: "not all of it could be ingested. The object was left there",
+    5: "it was ingested, and no model was made of it, for example since it has no labels. The object was left there",
+}
 MARKS = (".done", "/_SUCCESS", "/")  # names that are no data: markers of writers, and folders
 
 log = logging.getLogger()
@@ -74,7 +80,7 @@ def created(detail: dict[str, Any]) -> dict[str, str]:
 
 
 def ended(detail: dict[str, Any]) -> dict[str, str]:
-    """Archive the object of a task that trained; tell people of one that did not. The object then stays."""
+    """Archive the object of a task that made a model; tell people of each that promoted none. Without one it stays."""
     id_ = str(detail.get("startedBy", "")).removeprefix("shroff/")
     claim = _claim(id_) if id_ and detail["lastStatus"] == "STOPPED" else None
     if claim is None:
@@ -82,15 +88,16 @@ def ended(detail: dict[str, Any]) -> dict[str, str]:
     if claim["state"] in {"archived", "failed"}:
         return {"state": "duplicate", "key": claim["key"]}
     status = next((one.get("exitCode") for one in detail["containers"]), None)
-    state = "archived" if status in TRAINED else "failed"
+    state = "archived" if status in {PROMOTED, NOT_PROMOTED} else "failed"
     if state == "archived":
         _archive(claim)
-    else:
-        why = f"exit status {status}" if status is not None else detail.get("stoppedReason", "unknown")
+    if status != PROMOTED:
+        said = f"exit status {status}" if status is not None else detail.get("stoppedReason", "unknown")
+        why = WHY.get(status, "it failed. The object was left there")
         _client("sns").publish(
             TopicArn=os.environ["ALARMS"],
-            Subject="Training failed",
-            Message=f"Training on s3://{claim['bucket']}/{claim['key']} failed: {why}. The object was left there.\n"
+            Subject="Training: no model was promoted" if state == "archived" else "Training failed",
+            Message=f"Training on s3://{claim['bucket']}/{claim['key']} ended with {said}: {why}.\n"
             f"The log of the task says more: {detail['taskArn']}",
         )
     _write(id_, claim | {"state": state, "status": status})

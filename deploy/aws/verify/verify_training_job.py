@@ -17,7 +17,7 @@ def check(account: Account) -> Iterator[Finding]:
     ecs, s3 = account.client("ecs"), account.client("s3")
     task = ecs.describe_task_definition(taskDefinition=f"{account.name}-train")["taskDefinition"]
     (container,) = task["containerDefinitions"]
-    image, command = container["image"], " ".join(container["command"])
+    image, command = container["image"], " ".join(container.get("command", ()))
     yield not image.endswith(":latest") and (":" in image or "@" in image), f"image {image}"
     yield 'train --watch "s3://$RAW_BUCKET/incoming" --once' in command, "it trains on new objects once"
     yield task["taskRoleArn"].endswith(f"/{account.name}-train"), f"role {task['taskRoleArn']}"

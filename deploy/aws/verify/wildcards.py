@@ -1,4 +1,7 @@
-"""What is too wide in a policy: any `*` but these, each with its reason. The tests and verify_iam_roles.py use it."""
+"""What is too wide in a policy: any `*` or `?` but these, each with its reason.
+
+The tests and verify_iam_roles.py use it.
+"""
 
 import re
 from typing import Any
@@ -8,11 +11,12 @@ ANY_RESOURCE = {
     "ecr:GetAuthorizationToken": "a token is for the registry of the account; AWS knows no resource for it",
 }
 ENDINGS = {
-    r"arn:aws:s3:::[^*/]+/([^*]+/)?\*": "objects that come later: one bucket, and one prefix where there is one",
-    r"arn:aws:logs:[^*]+:log-group:[^*]+:\*": "the streams of one log group",
+    r"arn:aws:s3:::[^*?/]+/([^*?]+/)?\*": "objects that come later: one bucket, and one prefix where there is one",
+    r"arn:aws:logs:[^*?]+:log-group:[^*?]+:\*": "the streams of one log group",
 }
 # A policy that belongs to one key: its resource is that key, which AWS writes as *.
 OF_ITSELF = {"kms": "the policy of a key"}
+_SIGNS = {"*", "?"}  # for any text, and for any one character
 
 
 def wide(statement: dict[str, Any], *, of_itself: str = "") -> list[str]:
@@ -24,7 +28,7 @@ def wide(statement: dict[str, Any], *, of_itself: str = "") -> list[str]:
     if statement.get("Effect") == "Deny":
         return []
     actions, resources = listed(statement.get("Action")), listed(statement.get("Resource"))
-    found = [f"the action {one}" for one in actions if "*" in one]
+    found = [f"the action {one}" for one in actions if _SIGNS & set(one)]
     found += [
         f"everything but {one}" for one in listed(statement.get("NotAction")) + listed(statement.get("NotResource"))
     ]
@@ -33,7 +37,7 @@ def wide(statement: dict[str, Any], *, of_itself: str = "") -> list[str]:
             continue
         if one == "*" and actions and all(action in ANY_RESOURCE for action in actions):
             continue
-        if "*" in one and not any(re.fullmatch(ending, one) for ending in ENDINGS):
+        if _SIGNS & set(one) and not any(re.fullmatch(ending, one) for ending in ENDINGS):
             found.append(f"the resource {one}")
     return found
 

@@ -96,6 +96,7 @@ EXIT_STATUS: Final = (
     ("2", "wrong usage, or invalid project files"),
     ("3", "the log, its disk or another system is unavailable now"),
     ("4", "done, but some input was quarantined or a whole file was unmatched"),
+    ("5", "train --watch --once: files came, and no model was made of them"),
     ("70", "an internal error of shroff"),
     ("130", "stopped by Ctrl-C"),
     ("141", "the output pipe was closed"),

@@ -36,6 +36,7 @@ class TrainArguments:
     by: str
     watch: str | None
     once: bool
+    file: str | None
     settled: str | None
     markers: bool
     poll: str | None
@@ -66,6 +67,11 @@ class TrainArguments:
 )
 @click.option("--once", is_flag=True, help="With --watch: exit when all present files are taken.")
 @click.option(
+    "--file",
+    metavar="NAME",
+    help="With --once: the exit status is about this file, also if an earlier run ingested it.",
+)
+@click.option(
     "--settled", metavar="LENGTH", help="With --watch: a file is complete if unchanged for this time.  [default: 2s]"
 )
 @click.option("--markers", is_flag=True, help="With --watch: a file is complete if FILE.done or _SUCCESS is there.")
@@ -87,7 +93,8 @@ def train(session: Session, files: tuple[Path, ...], options: TrainArguments) ->
 
     With --watch, files are appended to the log when they are complete, in the order of their names, and each one
     trains a model. A file with "labels" in its name has labels. If another process writes the log, such as `shroff
-    serve`, it appends the lines between its own batches. Ctrl-C stops the command; nothing is taken twice.
+    serve`, it appends the lines between its own batches. Ctrl-C stops the command; nothing is taken twice. Exit
+    status 5: files came, and no model was made of them; the output says why.
     """
     from shroff.training.train import Steps
 
@@ -100,6 +107,8 @@ def train(session: Session, files: tuple[Path, ...], options: TrainArguments) ->
                 f"--watch takes its files from where it watches: leave out {what}. Labels come as files with the word "
                 "labels in their names, or in the files themselves with --labels-inside."
             )
+        if options.file and not options.once:
+            raise UsageError("--file goes with --once: without it, the command has no end.")
         watched = watching_options(
             options.event, options.settled, options.poll, promote=options.promote, by=options.by, once=options.once
         )
@@ -108,12 +117,15 @@ def train(session: Session, files: tuple[Path, ...], options: TrainArguments) ->
                 watched,
                 has_markers=options.markers,
                 labels_inside=options.labels_inside,
+                file=options.file or "",
                 decide=not options.no_decide,
                 cluster=processes,
             )
             return watching(session, options.watch, watched)
-    if options.once or options.settled or options.markers or options.poll or options.labels_inside or options.no_decide:
-        raise UsageError("--once, --settled, --markers, --poll, --labels-inside and --no-decide go with --watch.")
+    go_with_watch = options.once, options.file, options.settled, options.markers, options.poll, options.labels_inside
+    if any(go_with_watch) or options.no_decide:
+        names = "--once, --file, --settled, --markers, --poll, --labels-inside and --no-decide"
+        raise UsageError(f"{names} go with --watch.")
     with (
         session.project.history.cluster(options.backend, options.cluster, options.partitions) as processes,
         stages() as shown,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NOT_PASSED: Final = 1
 QUARANTINED: Final = 4
+NO_MODEL: Final = 5
 
 
 def watching_options(
@@ -60,15 +61,34 @@ def watching(session: Session, place: str, options: Options) -> int:
         aside = sum(one.state == ASIDE for one in found)
         more = f", {aside:,} skipped" if aside else ""
         session.show(f"{many(len(found) - aside, 'file')} ingested{more}. {end}")
-    trained = [one for one in found if one.trained is not None]
-    if any(one.state == ASIDE or _quarantined(one) for one in found):
+    about = [number for number, one in enumerate(found) if one.name == options.file]
+    if place in session.project.opened.systems.pulled:  # a table often has nothing new
+        found = [one for one in found if one.model or one.state == ASIDE or _is_new(one)]
+    status = _status(session, found[about[-1] :] if about else found, is_of_file=bool(about))
+    return 0 if status == NO_MODEL and is_stopped else status
+
+
+def _is_new(report: FileReport) -> bool:
+    taken = report.appended
+    return taken is not None and taken.events.appended + taken.events.quarantined + taken.labels.read > 0
+
+
+def _status(session: Session, found: Sequence[FileReport], *, is_of_file: bool) -> int:
+    """The exit status by what became of files; or of the first of these, and of the models that learned from it."""
+    from shroff.app.live.pulled import ASIDE
+
+    asked = found[:1] if is_of_file else found
+    made = [one for one in found if one.model]
+    if any(one.state == ASIDE or _quarantined(one) for one in asked):
         session.next("shroff quarantine list")
         return QUARANTINED
-    if any(_are_all_waiting(one) for one in found):
+    if any(_are_all_waiting(one) for one in asked):
         session.next("shroff label --pending")
         return QUARANTINED
-    if trained and trained[-1].trained is not None and not trained[-1].trained.passed:
-        session.next(f"shroff models show {argument(trained[-1].model)}")
+    if found and not made:
+        return NO_MODEL
+    if made and not made[-1].has_passed:
+        session.next(f"shroff models show {argument(made[-1].model)}")
         return NOT_PASSED
     session.next("shroff models list")
     return 0
@@ -104,7 +124,8 @@ def _line(report: FileReport) -> str:
     refused = _quarantined(report)
     parts += [f"{many(refused, 'line')} quarantined"] if refused else []
     if not report.model:
-        return f"{name}: {', '.join(parts)}; no model: {why.rstrip('.')}."
+        brought = f"{', '.join(parts)}; " if parts else ""
+        return f"{name}: {brought}no model: {why.rstrip('.')}."
     state = "promoted" if report.promoted else f"not promoted: {why.rstrip('.')}" if why else "not promoted"
     return f"{name}: {', '.join([*parts, report.model])}, {state}."
 

@@ -24,9 +24,10 @@ locals {
       size    = var.service_size
     }
   }
-  buckets_of_training = {
+  of_training = {
     RAW_BUCKET    = aws_s3_bucket.bucket["raw"].bucket
     MODELS_BUCKET = aws_s3_bucket.bucket["models"].bucket
+    LABELS_INSIDE = tostring(var.labels_inside)
   }
 }
 
@@ -66,7 +67,7 @@ resource "aws_ecs_task_definition" "part" {
       retries     = 3
       startPeriod = 90
     } : null
-    environment = [for name, value in merge(local.settings, local.buckets_of_training, { AWS_REGION = local.region, TMPDIR = "/data" }) : { name = name, value = value }]
+    environment = [for name, value in merge(local.settings, local.of_training, { AWS_REGION = local.region, TMPDIR = "/data" }) : { name = name, value = value }]
     secrets     = [for name in each.value.secrets : { name = name, valueFrom = aws_secretsmanager_secret.secret[local.secrets[name]].arn }]
     mountPoints = [
       { sourceVolume = "data", containerPath = "/data" },

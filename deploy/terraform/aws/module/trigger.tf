@@ -54,7 +54,7 @@ resource "aws_lambda_function" "trigger" {
   source_code_hash               = data.archive_file.trigger.output_base64sha256
   timeout                        = 60
   memory_size                    = 256
-  reserved_concurrent_executions = 5
+  reserved_concurrent_executions = var.trigger_concurrency
   kms_key_arn                    = aws_kms_key.key.arn
   environment {
     variables = {

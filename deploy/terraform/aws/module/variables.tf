@@ -52,6 +52,18 @@ variable "training_size" {
   description = "CPU units and MiB of training and of the workers of jobs."
 }
 
+variable "labels_inside" {
+  type        = bool
+  default     = false
+  description = "Whether files of events have their labels in a column, which `label:` in events.yaml reads; false where labels come in files of their own."
+}
+
+variable "trigger_concurrency" {
+  type        = number
+  default     = -1
+  description = "How many calls of the function that starts training are reserved and allowed at once; -1 for no reservation, since a small account has none to spare."
+}
+
 variable "database_class" {
   type        = string
   description = "Class of the database, such as db.t4g.medium."

@@ -24,8 +24,8 @@ locals {
 
 resource "google_project_service" "api" {
   for_each = toset([
-    "artifactregistry", "bigquery", "billingbudgets", "cloudscheduler", "compute", "file", "monitoring", "pubsub",
-    "run", "secretmanager", "servicenetworking", "sqladmin",
+    "artifactregistry", "bigquery", "billingbudgets", "cloudresourcemanager", "cloudscheduler", "compute", "file", "iam",
+    "monitoring", "pubsub", "run", "secretmanager", "servicenetworking", "sqladmin",
   ])
   service            = "${each.key}.googleapis.com"
   disable_on_destroy = false

@@ -20,7 +20,7 @@ variable "project" {
 
 variable "region" {
   type    = string
-  default = "europe-west1"
+  default = "us-central1" # production is in Europe
 }
 
 variable "image" {

@@ -44,12 +44,15 @@ class TakingRules(NamedTuple):
         takes_changed: Whether a file that changed after it was taken is taken again. What is new of it is appended:
             the events that the log has already are known by their ids.
         takes_same: Whether one that has not changed is taken again as well.
+        labels_inside: Whether files have labels of their own events; one that was done without them, and gave no
+            model, is taken again.
     """
 
     then: str = APPENDED
     needs_lines: bool = True
     takes_changed: bool = False
     takes_same: bool = False
+    labels_inside: bool = False
 
 
 _FOR_TRAINING: Final = TakingRules()
@@ -142,6 +145,8 @@ class FileTaking:
             return False
         if progress.state == ASIDE and progress.version != self._version:
             return False
+        if self._lacks_labels(progress):
+            return False
         stamp = self._given.stamp(name)
         if stamp is None or self._settled.get(name) == stamp:
             return True
@@ -156,6 +161,15 @@ class FileTaking:
                 )
         self._settled[name] = stamp
         return True
+
+    def _lacks_labels(self, progress: Progress) -> bool:
+        was_without = progress.state == DONE and not progress.model and not progress.labels_inside
+        return self._rules.labels_inside and was_without
+
+    def has_changed(self, name: str, progress: Progress) -> bool:
+        """Whether a file is another one than was taken."""
+        with self._given.opened(name) as path:
+            return _digest(path) != progress.sha256
 
     def record(self, name: str, progress: Progress, before: Progress | None) -> None:
         """Record how far a file is; where another process writes the log, by a request to it."""
@@ -205,12 +219,14 @@ class FileTaking:
                 return None
             progress = self._begun(path, stamp, before)
             is_same = before is not None and before.state in {APPENDED, DONE} and before.sha256 == progress.sha256
-            if before is not None and is_same and not self._rules.takes_same:
+            if before is not None and is_same and not self._rules.takes_same and not self._lacks_labels(before):
                 self.record(name, _with(before, size=progress.size, changed_ns=progress.changed_ns), before)
                 return TakenFile(before, None)
             is_text = path.suffix.lower() in _TEXTS
             is_ended = is_text and _ends_a_line(path)
             try:
+                if self._rules.then == APPENDED and not self._rules.takes_changed:
+                    self._check_new(name, progress.sha256)
                 if self._rules.needs_lines or not is_ended:
                     self._look_into(name, path, is_cut_off=is_text and not is_ended)
             except _UNREADABLE as error:
@@ -225,8 +241,22 @@ class FileTaking:
     def _begun(self, path: Path, stamp: Stamp | None, before: Progress | None) -> Progress:
         """The start of a file; what is known to be suspicious stays so until it is whole."""
         size, changed_ns = stamp or (path.stat().st_size, 0)
-        begun = Progress(APPENDING, size, changed_ns, _digest(path))
+        begun = Progress(APPENDING, size, changed_ns, _digest(path), labels_inside=self._rules.labels_inside)
         return begun if before is None else _with(begun, suspicious=before.suspicious, since_ms=before.since_ms)
+
+    def _check_new(self, name: str, sha256: str) -> None:
+        """Raises: BrokenFileError where another file of this place had the same content: its rows would count twice."""
+        if not sha256 or not self._opened.has_log():
+            return
+        with self._opened.reading() as log:
+            known = log.offsets(self._given.source)
+        for other, text in known.items():
+            progress = read_progress(text)
+            if other != name and progress.sha256 == sha256 and progress.state in {APPENDING, APPENDED, DONE}:
+                words = "it has the same content as"
+                raise BrokenFileError(
+                    f"{words} {other}, which was ingested; 'shroff ingest FILE' takes it all the same"
+                )
 
     def _look_into(self, name: str, path: Path, *, is_cut_off: bool) -> None:
         """Read a file to its end before a line of it is taken. Raises: what says that it cannot be taken.

@@ -29,6 +29,7 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
         lines: So many of it are in the log or in quarantine.
         after: The log's last place before its first line.
         why: Of one that is set aside, or done without a model, the reason.
+        labels_inside: Whether labels of its own events were read with it.
         version: Of the definitions by which it was set aside: a change of them may be its cure.
         suspicious: More of it is bad than may be, in words; and since when that is known.
     """
@@ -44,6 +45,7 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     suspicious: str = ""
     since_ms: int = 0
     version: str = ""
+    labels_inside: bool = False
 
 
 def read_progress(text: str) -> Progress:

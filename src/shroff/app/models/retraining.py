@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ from shroff.app.models.promoting import Deployment, Promotions, failure_of
 from shroff.app.opened import intake_of
 from shroff.errors import TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
+from shroff.language.expression import RowValue, walk
 from shroff.streams.pull import SETTLED_MS
 from shroff.training.sets.wanted import settings_of
 from shroff.worker.file_order import with_labels
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 POLL_S: Final = 5.0
 LABELS: Final = re.compile(r"(?:^|[-_.])labels?(?:[-_.]|$)", re.IGNORECASE)
 
+_LINE: Final = {("file",), ("number",)}  # of `row`: where a line stands
+
 Said = Callable[[str], None]
 
 
@@ -48,6 +51,7 @@ class Options:
         once: End when what is there is taken.
         poll_s: How long to wait before looking again.
         labels_inside: Each file also has labels of its events, as `from` of `label` in events.yaml reads them.
+        file: A file that is reported on at the end of `once` in any case: also where an earlier process took it.
         cluster: The cluster for features and trees; by default this process.
     """
 
@@ -58,6 +62,7 @@ class Options:
     once: bool = False
     has_markers: bool = False
     labels_inside: bool = False
+    file: str = ""
     settled_ms: int = SETTLED_MS
     poll_s: float = POLL_S
     sleep: Callable[[float], None] = time.sleep
@@ -73,6 +78,7 @@ class FileReport:
         appended: What was appended by this process; None where another one had done that.
         trained: The model that was made now.
         model: Its id, also where the process before this one had made it.
+        has_passed: Whether the model passed its gates.
     """
 
     name: str
@@ -82,6 +88,7 @@ class FileReport:
     trained: TrainReport | None = None
     model: str = ""
     promoted: bool = False
+    has_passed: bool = True
 
 
 class Watch:
@@ -103,16 +110,22 @@ class Watch:
         self._training, self._opened = training, training.opened
         self._given, self._options, self._steps = given, options, steps
         self._event = settings_of(self._opened.definitions, options.event).event
-        self._is_named, self._took = read is not None, False
-        rules = TakingRules(takes_changed=self._is_named)
+        self._is_named, self._took, self._waits_for = read is not None, False, ""
+        rules = TakingRules(takes_changed=self._is_named, labels_inside=options.labels_inside)
         self._files = FileTaking(self._opened, given, read or self._submissions, say, rules, decide=options.decide)
 
     def reports(self) -> Iterator[FileReport]:
-        """Result of each file, as it comes."""
-        waited = False
+        """Result of each file, as it comes.
+
+        Raises: TransientError where the file of the options does not come to its turn.
+        """
+        waited, wanted = False, self._options.file
         while True:
             try:
-                waits_for = yield from self._round()
+                for report in self._round():
+                    wanted = "" if report.name == wanted else wanted
+                    yield report
+                waits_for = self._waits_for
             except TransientError as error:
                 if self._options.once:
                     raise
@@ -126,22 +139,37 @@ class Watch:
             self._options.sleep(self._options.settled_ms / 1_000 if self._options.once else self._options.poll_s)
         if waits_for:
             self._files.tell(f"{waits_for} is still being written; later files wait for it")
+        if wanted:
+            yield self._before(wanted)
 
-    def _round(self) -> Generator[FileReport, None, str]:
-        """Take what is complete; gives the name of a file that is not, and for which those behind it wait."""
-        self._took, names = False, self._given.names()
+    def _before(self, name: str) -> FileReport:
+        """What became of a file that an earlier process took, as it is now."""
+        known = self._files.known([name]).get(name)
+        if name not in self._given.names():
+            return FileReport(name, ASIDE, "there is no such file of a kind that can be read")
+        if known is None or known.state not in {DONE, ASIDE}:
+            raise TransientError(f"{name} was not ingested yet")
+        if known.state == DONE and self._files.has_changed(name, known):
+            return FileReport(name, ASIDE, "it changed after it was ingested, and is not ingested again")
+        if not known.model:
+            return FileReport(name, known.state, known.why)
+        return self._of_model(name, known.model)
+
+    def _round(self) -> Iterator[FileReport]:
+        """Take what is complete; then `_waits_for` names a file that is not, and for which those behind it wait."""
+        self._took, self._waits_for, names = False, "", self._given.names()
         known = self._files.known(names)
         wanted = [name for name in names if name not in known or not self._files.is_over(name, known[name])]
         complete = {name for name in wanted if self._given.is_complete(name)}
         for name in wanted:
             if name not in complete:
-                return name
+                self._waits_for = name
+                return
             self._opened.reload()
             report = self._take(name, known.get(name))
             if report is not None:
                 self._took = self._took or report.appended is not None
                 yield report
-        return ""
 
     # ---- one file
 
@@ -196,13 +224,28 @@ class Watch:
                 cluster=options.cluster,
             )
         except UsageError as error:
-            return FileReport(name, DONE, str(error), appended)
+            return FileReport(name, DONE, f"{error}{self._hint(name)}", appended)
         why = "" if found.promoted else found.why_not
-        return FileReport(name, DONE, why, appended, found, found.stored.id, promoted=found.promoted)
+        return FileReport(name, DONE, why, appended, found, found.stored.id, found.promoted, found.passed)
+
+    def _hint(self, name: str) -> str:
+        """What is to be known of labels where no model was made of a file of events that was read without any."""
+        events = self._opened.definitions.events
+        if self._options.labels_inside or self._is_named or LABELS.search(name):
+            return ""
+        type_ = events.types[self._event]
+        ids = [one.fields[type_.id_field] for one in type_.mappings.values() if type_.id_field in one.fields]
+        is_of_line = any(isinstance(node, RowValue) and node.path in _LINE for one in ids for node in walk(one))
+        words = " Ids made of file and line cannot be named by a second file of labels." if is_of_line else ""
+        if not events.label.mappings and not is_of_line:
+            return ""
+        return (
+            f"{words} If the file has labels in a column, map them under label in events.yaml and add --labels-inside."
+        )
 
     def _made_before(self, name: str, brought_by: dict[str, str]) -> FileReport | None:
         """The model that a process made for this file before it was killed; promoted now if it did not come to that."""
-        opened, models = self._opened, Promotions(self._opened)
+        opened = self._opened
         for summary in opened.registry.summaries():
             if summary.problem:
                 continue
@@ -211,9 +254,14 @@ class Watch:
                 break
         else:
             return None
+        return self._of_model(name, stored.id)
+
+    def _of_model(self, name: str, id_: str) -> FileReport:
+        """The same, by its id."""
+        stored, models = self._opened.registry.read(id_), Promotions(self._opened)
         deployed: Deployment | None = None
         if self._options.promote and not models.one(stored.id).role:
             deployed = models.promote(stored.id, by=self._options.by)
         why = failure_of(stored.failed) if deployed is None else deployed.failure or deployed.why_not
         is_champion = models.one(stored.id).role == "champion"
-        return FileReport(name, DONE, why, None, None, stored.id, promoted=is_champion)
+        return FileReport(name, DONE, why, None, None, stored.id, is_champion, not stored.failed)
