@@ -284,13 +284,44 @@ def test_a_day_is_as_suspicious_wherever_its_sync_was_killed(
     assert [one.suspicious for one in sync(bank, first="2026-03-01")] == [""]
 
 
-def test_a_day_with_many_damaged_hours_is_suspicious(bank: Path, server: AmplitudeServer):
-    server.events |= {f"20260301T{hour:02}": [event(hour * 20 + n) for n in range(20)] for hour in range(19)}
+def test_a_day_of_which_an_hour_is_damaged_or_missing_is_suspicious_and_says_which(
+    bank: Path, server: AmplitudeServer, capsys: pytest.CaptureFixture[str]
+):
+    whole = {f"20260301T{hour:02}": [event(hour * 20 + n) for n in range(20)] for hour in range(23)}
+    server.events |= whole | {"20260301T06": packed(whole["20260301T06"])[:-30]}
+    (day, *_) = sync(bank)
+    assert day.suspicious == (
+        "1 of 23 parts cannot be read to their end: T06 and there is no file of T23, between hours with 20 events "
+        "or more"
+    )
+    assert run(["-C", str(bank), "sources", "check"]) == 1
+    assert "T06" in capsys.readouterr().out
+    assert run(["-C", str(bank), "quarantine", "list", "--json"]) == 0
+    reasons = [one["reason"] for one in json.loads(capsys.readouterr().out)["entries"]]
+    assert any(
+        "_6#0.json.gz' is incomplete or damaged (EOFError): what follows here is missing" in one for one in reasons
+    )
+
+    server.events["20260301T06"] = whole["20260301T06"]
+    server.events["20260301T23"] = [event(500)]  # few, and a file
+    assert [one.suspicious for one in sync(bank, first="2026-03-01")] == [""]
+    del server.events["20260301T11"], server.events["20260301T12"]
+    assert [one.suspicious for one in sync(bank, first="2026-03-01")] == [
+        "there is no file of T11, T12, between hours with 20 events or more"
+    ]
+    server.events["20260301T13"] = [event(501)]
+    assert [one.suspicious for one in sync(bank, first="2026-03-01")] == [""], "beside a quiet hour it is quiet"
+
+
+def test_so_many_hours_may_be_lost_as_the_settings_say(bank: Path, server: AmplitudeServer):
+    server.events |= {f"20260301T{hour:02}": [event(hour * 20 + n) for n in range(20)] for hour in range(22)}
     server.events |= {"20260301T20": b"no gzip"}
+    text = (bank / "shroff.yaml").read_text()
+    (bank / "shroff.yaml").write_text(text.replace("from: 2026-03-01", "from: 2026-03-01\n      lost_hours: 3"))
     assert sync(bank)[0].suspicious == ""
-    server.events |= {"20260301T21": b"no gzip"}
-    (again,) = sync(bank, first="2026-03-01")
-    assert again.suspicious == "2 of 21 parts cannot be read to their end"
+    (bank / "shroff.yaml").write_text(text.replace("from: 2026-03-01", "from: 2026-03-01\n      lost_hours: 2"))
+    server.events["20260301T21"] = [event(number) for number in range(600, 620)]
+    assert "T22, T23" in sync(bank, first="2026-03-01")[0].suspicious
 
 
 def archive_of(name: str, content: bytes, mode: int = 0) -> bytes:

@@ -74,8 +74,9 @@ class PullPlace(msgspec.Struct, frozen=True):
 class PulledSource(ABC):
     """A place where files appear. `source` names it among the offsets of a log.
 
-    A file of which more than the share `bad_max` of lines or parts is bad is suspicious. Where the same row may come
-    in several files, `row_id` is the column by which quarantine knows it; otherwise it is a line of its file.
+    A file of which more than the share `bad_max` of lines is bad, or something is `lost`, is suspicious. Where the same
+    row may come in several files, `row_id` is the column by which quarantine knows it; otherwise it is a line of its
+    file.
     """
 
     source: str
@@ -112,9 +113,9 @@ class PulledSource(ABC):
         """
         raise NotKeptError(f"nothing is kept of {name}: files of this kind are read where they are.")
 
-    def damaged(self) -> tuple[int, int]:
-        """How many parts of the file that was opened last cannot be read to their end, and of how many."""
-        return 0, 0
+    def lost(self) -> str:
+        """What is missing or damaged of the file that was opened last, in words; empty where it is whole."""
+        return ""
 
     def close(self) -> None:  # noqa: B027 (most have nothing open)
         """Let go of what is open. Closing twice does nothing."""

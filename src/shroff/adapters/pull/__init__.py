@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shroff.adapters.sinks import sqlite_in_folder
-from shroff.language.keys import DURATION, PERCENT, WHOLE, Key, Keys, One, choice
+from shroff.language.keys import DURATION, NUMBER, PERCENT, TEXT, WHOLE, Key, Keys, One, choice
 from shroff.streams.settings import ADDRESS, BUCKET, CALLS, HTTP, VARIABLE, AdapterSettings
 
 OVERLAP: Final = "1000"  # of a whole number
@@ -121,10 +121,15 @@ AMPLITUDE: Final = AdapterSettings(
             Key("settled", "Delay of the request after a day's end, for late events.", DURATION, default="3h"),
             Key(
                 "suspicious",
-                "Share of bad lines, or of bad hourly files, above which a day is marked as suspicious and a notice "
-                "is sent.",
+                "Share of bad lines above which a day is marked as suspicious and a notice is sent.",
                 PERCENT,
                 default="5%",
+            ),
+            Key(
+                "lost_hours",
+                "How many hours of a day may be damaged, or missing between busy hours, before it is suspicious, too.",
+                One("a number of hours, 0 to 24", r"^(1?[0-9]|2[0-4])$", kinds=(TEXT, NUMBER)),
+                default="0",
             ),
             Key("url", "The URL of a server other than Amplitude's.", HTTP),
             *CALLS[:-1],

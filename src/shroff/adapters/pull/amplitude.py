@@ -8,8 +8,10 @@ Source: https://amplitude.com/docs/apis/analytics/export
 from __future__ import annotations
 
 import gzip
+import re
 import stat
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
@@ -23,13 +25,16 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from shroff.adapters.http_calls import CallDeadline, Calls, basic, reason
 from shroff.config import make_folder, private
 from shroff.errors import TransientError, UsageError
+from shroff.events.formats.lines import LOST
 from shroff.language.values import parse_duration, parse_share
 from shroff.streams.pull import PulledSource, PullPlace
 
 HOSTS: Final = {"us": "https://amplitude.com", "eu": "https://analytics.eu.amplitude.com"}
 SETTLED: Final = "3h"  # from the end of a day on: events come late, and the export lags
 TIMEOUT: Final = "10m"
-SUSPICIOUS: Final = "5%"  # of bad lines, or of hours that are damaged
+SUSPICIOUS: Final = "5%"  # of bad lines
+LOST_MAX: Final = "0"  # hours of a day that may be damaged or missing
+BUSY: Final = 20  # events in the hours beside one without a file: it is missing, and not quiet
 TRIES: Final = 3  # of an answer that is cut off
 CHUNK: Final = 1 << 20
 ZIP_BYTES_MAX: Final = 5 << 30  # the API gives 4 GB at most
@@ -39,6 +44,7 @@ DIRECTORY_BYTES_MAX: Final = 4 << 20  # of their names, read at once
 RATIO_MAX: Final = 1_000  # of lines to their compressed bytes: JSON comes to 50
 OK, TOO_LARGE, NOTHING, TOO_MANY = 200, 400, 404, 429
 HOURS: Final = 24
+_HOUR: Final = re.compile(r"_(\d{1,2})#\d+\.json")  # in the name of a file, such as 1/1_2026-03-01_7#0.json.gz
 
 
 class _RangeError(Exception):
@@ -63,7 +69,9 @@ class AmplitudeExport(PulledSource):
         except ValueError:
             raise UsageError(f"{options['from']!r} is not a day. Write it as 2026-03-01.") from None
         self.source = place.source_of(self._address)
-        self._hours = self._damaged = 0  # of the day that was opened last
+        self._lost_max = int(str(options.get("lost_hours", LOST_MAX)))
+        self._events: Counter[int] = Counter()  # of the day that was opened last, by hour
+        self._parts, self._damaged = 0, list[int]()  # of the same day
 
     def names(self) -> list[str]:
         ended = datetime.fromtimestamp(self._place.now_ms() / 1_000, UTC) - self._settled
@@ -84,8 +92,18 @@ class AmplitudeExport(PulledSource):
             self._write_lines(self._place.archives.bring(name, self._place.folder), path)
             yield path
 
-    def damaged(self) -> tuple[int, int]:
-        return self._damaged, self._hours
+    def lost(self) -> str:
+        missing = _missing(self._events)
+        if len({*self._damaged, *missing}) <= self._lost_max:
+            return ""
+        words = []
+        if self._damaged:
+            hours = ", ".join(f"T{hour:02}" for hour in self._damaged)
+            words.append(f"{len(self._damaged):,} of {self._parts:,} parts cannot be read to their end: {hours}")
+        if missing:
+            hours = ", ".join(f"T{hour:02}" for hour in missing)
+            words.append(f"there is no file of {hours}, between hours with {BUSY} events or more")
+        return " and ".join(words)
 
     @contextmanager
     def _written(self, name: str) -> Iterator[Path]:
@@ -165,15 +183,32 @@ class AmplitudeExport(PulledSource):
     # ---- reading
 
     def _write_lines(self, archives: Iterable[Path], path: Path) -> None:
-        self._hours = self._damaged = 0
+        self._events, self._parts, self._damaged = Counter(), 0, []
         with private(path) as lines:
             for archive in archives:
                 with _opened(archive) as opened:
                     for one in sorted(opened.infolist(), key=lambda one: one.filename):
                         if not one.is_dir():
                             _check(one)
-                            self._hours += 1
-                            self._damaged += not _write_hour(opened, one, lines)
+                            found = _HOUR.search(one.filename)
+                            hour = int(found[1]) if found else HOURS
+                            self._parts += 1
+                            count, is_whole = _write_hour(opened, one, lines)
+                            self._events[hour] += count
+                            self._damaged += [] if is_whole else [hour]
+
+
+def _missing(events: Counter[int]) -> list[int]:
+    """Hours of a day without a file between busy ones; of a day with most of its hours, at its begin and end, too."""
+    missing = []
+    for hour in range(HOURS):
+        before = next((one for one in range(hour - 1, -1, -1) if one in events), None)
+        after = next((one for one in range(hour + 1, HOURS) if one in events), None)
+        beside = [events[one] for one in (before, after) if one is not None]
+        is_beside = len(beside) == 2 or 2 * len(events) >= HOURS
+        if hour not in events and is_beside and beside and min(beside) >= BUSY:
+            missing.append(hour)
+    return missing
 
 
 class _ArchiveFile(FileIO):
@@ -215,22 +250,28 @@ def _check(one: ZipInfo) -> None:
         raise UsageError(f"the archive has {one.filename[:100]!r}, a link or an unsafe path, and is refused.")
 
 
-def _write_hour(opened: ZipFile, one: ZipInfo, lines: BinaryIO) -> bool:
-    """Write the lines of an hour; where it is damaged, those before that and one that says so, and False."""
-    begin, last, is_whole = lines.tell(), b"\n", True
+def _write_hour(opened: ZipFile, one: ZipInfo, lines: BinaryIO) -> tuple[int, bool]:
+    """Write the lines of an hour; where it is damaged, those before that and one that says so.
+
+    Gives the number of its lines, and whether it is whole.
+    """
+    begin, last, is_whole, count = lines.tell(), b"\n", True, 0
     try:
         with opened.open(one) as packed, gzip.GzipFile(fileobj=packed) as hour:
             while chunk := hour.read1(CHUNK):
                 lines.write(chunk)
                 last = chunk[-1:]
+                count += chunk.count(b"\n")
                 size = lines.tell()
                 if size > DAY_BYTES_MAX or size - begin > max(RATIO_MAX * one.compress_size, CHUNK):
                     raise UsageError(f"{one.filename[:100]!r} of the archive is a zip bomb: the archive is refused.")
     except (OSError, EOFError, zlib.error, BadZipFile) as error:
-        words = f"{one.filename[:200]!r} is incomplete or damaged: {type(error).__name__}"
+        words = (
+            f"{one.filename[:200]!r} is incomplete or damaged ({type(error).__name__}): what follows here is missing"
+        )
         lines.write(b"" if last == b"\n" else b"\n")
-        lines.write(words.encode() + b"\n")
+        lines.write(LOST + words.encode() + b"\n")
         last, is_whole = b"\n", False
     if last != b"\n":
         lines.write(b"\n")
-    return is_whole
+    return count, is_whole

@@ -276,14 +276,9 @@ class FileTaking:
 
     def _suspicions(self, read: _Lines) -> str:
         """Why a file that was read to its end is suspicious."""
-        lines = ("lines cannot be read", read.bad, read.count)
-        shares = lines, ("parts cannot be read to their end", *self._given.damaged())
-        words = [
-            f"{part:,} of {whole:,} {what}"
-            for what, part, whole in shares
-            if part and part / whole > self._given.bad_max
-        ]
-        return " and ".join(words)
+        bad = read.bad and read.bad / read.count > self._given.bad_max
+        words = [f"{read.bad:,} of {read.count:,} lines cannot be read" if bad else "", self._given.lost()]
+        return " and ".join(filter(None, words))
 
     def _append(self, name: str, path: Path, progress: Progress, before: Progress | None) -> TakenFile:
         """Bring a file into the log, from where a process before this one came to."""

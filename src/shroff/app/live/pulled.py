@@ -198,8 +198,8 @@ class _Kept(PulledSource):
     def opened(self, name: str) -> AbstractContextManager[Path]:
         return self._given.kept(name)
 
-    def damaged(self) -> tuple[int, int]:
-        return self._given.damaged()
+    def lost(self) -> str:
+        return self._given.lost()
 
 
 class SourceReader:

@@ -25,7 +25,7 @@ import msgspec
 
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.csv_records import CsvRecords
-from shroff.events.formats.lines import LINE_BYTES_MAX, FileExtent, Line, Lines
+from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, FileExtent, Line, Lines
 from shroff.events.formats.plain import doubled_key, may_double
 from shroff.events.raw_values import Number, canonical_json, shown
 
@@ -262,6 +262,8 @@ def _doubled_words(key: str) -> str:
 
 
 def _json_words(raw: bytes, error: Exception) -> str:
+    if raw.startswith(LOST):
+        return raw.removeprefix(LOST).decode("utf-8", "replace").strip()
     if len(raw) > LINE_BYTES_MAX:
         return f"the line is longer than {LINE_BYTES_MAX:,} bytes"
     if isinstance(error, RecursionError):

@@ -18,6 +18,7 @@ _ENTRY: Final = re.compile(r"[0-9]+-[0-9]+")
 _ENTRIES_A_MS: Final = 1_000_000  # beyond which a number of two ids may be the same; no server makes so many
 
 LINE_BYTES_MAX: Final = 16 * 1024 * 1024  # longer ones are errors, so that one file cannot fill the memory
+LOST: Final = b"shroff: "  # begins a line in the place of lines that are lost, and says which; it is refused
 Read = Callable[[bytes], "tuple[dict[str, object] | None, str | None]"]
 
 
