@@ -56,11 +56,11 @@ def test_an_escalated_case_that_is_answered_in_part_undone_or_given_to_somebody_
         deciding.undo(at.desk, BEN, done.undo)
         assert at.case().state == CLAIMED
         working.assign(at.desk, BEN, 1, "ann")
-        assert whose(at) == (ESCALATED, "ann")
+        assert whose(at) == (ESCALATED, "Ann")
         working.claim(at.desk, ANN, 1)
         lapse(at)
 
-        assert whose(at) == (ESCALATED, "ann")
+        assert whose(at) == (ESCALATED, "Ann")
 
 
 @pytest.mark.parametrize("wakes", ["by itself", "by an alert", "by a customer"])
@@ -101,7 +101,7 @@ def test_a_case_is_theirs_to_whom_it_was_assigned_when_a_lock_ends(tmp_path, by)
         working.assign(at.desk, BEN, 1, "ann")
         working.claim(at.desk, by, 1)
         lapse(at)
-        assert whose(at) == (OPEN, "ann")
+        assert whose(at) == (OPEN, "Ann")
         assert working.claim_next(at.desk, BEN) is None
         taken = working.claim_next(at.desk, ANN)
 
@@ -115,7 +115,7 @@ def test_who_gives_back_what_was_assigned_to_them_frees_it_and_another_gives_it_
         working.assign(at.desk, BEN, 1, "ann")
         working.claim(at.desk, BEN, 1)
         working.release(at.desk, BEN, 1)
-        assert whose(at) == (OPEN, "ann")
+        assert whose(at) == (OPEN, "Ann")
         working.claim(at.desk, ANN, 1)
         working.release(at.desk, ANN, 1)
 
@@ -129,7 +129,7 @@ def test_what_is_assigned_while_it_is_snoozed_is_theirs_when_it_wakes(tmp_path):
         working.assign(at.desk, BEN, 1, "ann")
         lapse(at)
 
-        assert whose(at) == (OPEN, "ann")
+        assert whose(at) == (OPEN, "Ann")
 
 
 def test_who_is_given_what_they_have_claimed_has_it_when_another_lock_ends(tmp_path):
@@ -139,7 +139,7 @@ def test_who_is_given_what_they_have_claimed_has_it_when_another_lock_ends(tmp_p
         working.assign(at.desk, BEN, 1, "ann")
         working.claim(at.desk, BEN, 1)
         lapse(at)
-        assert whose(at) == (OPEN, "ann")
+        assert whose(at) == (OPEN, "Ann")
         working.assign(at.desk, BEN, 1, "")
         working.claim(at.desk, BEN, 1)
         lapse(at)

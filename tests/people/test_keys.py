@@ -266,12 +266,28 @@ def test_a_key_that_is_in_use_never_waits_for_the_store(desk, ring, clocks):
 def test_when_a_key_was_used_is_written_down_now_and_then(desk, ring, clocks):
     id_, text = made(desk)
     ring.who(text)
+    settled(ring)
     for _ in range(3):
         clocks.pass_s(0.6)
         ring.at_hand(text)
         settled(ring)
     with desk.store.look() as look:
-        assert look.key(id_).used_at_ms == NOW_MS + 600
+        assert look.key(id_).used_at_ms == NOW_MS
+
+
+def test_the_use_of_a_key_that_is_used_seldom_is_written_down_and_that_of_a_wrong_secret_is_not(desk, ring, clocks):
+    id_, text = made(desk)
+    with pytest.raises(SignInError):
+        ring.who(f"{text[:-1]}{'1' if text[-1] == '0' else '0'}")
+    settled(ring)
+    with desk.store.look() as look:
+        assert look.key(id_).used_at_ms is None
+    for _ in range(3):
+        clocks.pass_s(3_600)
+        ring.who(text)
+        settled(ring)
+    with desk.store.look() as look:
+        assert look.key(id_).used_at_ms == NOW_MS + 3 * 3_600_000
 
 
 def test_made_up_keys_push_no_real_one_out(desk, ring, clocks, monkeypatch):

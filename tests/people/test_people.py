@@ -315,7 +315,9 @@ def test_a_session_belongs_to_its_token_alone(desk, ann):
     assert not one.is_own("")
     assert not one.is_own("\ud800")
     assert one.token not in one.csrf
-    assert sessions.signed_in(desk, one.token).who == Who("user", ann.id, "ann", Role.ANALYST, RIGHTS[Role.ANALYST])
+    assert sessions.signed_in(desk, one.token).who == Who(
+        "user", ann.id, "ann", Role.ANALYST, RIGHTS[Role.ANALYST], ann.display_name
+    )
     for token in ("", one.token[:-1], one.csrf, "\ud800"):
         assert sessions.signed_in(desk, token) is None
 

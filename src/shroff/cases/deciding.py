@@ -240,7 +240,7 @@ def _decided(hand: Hand, number: int, verdict: str, tag: str, event: str) -> tup
             "verdict": verdict if not event else _whole(alerts),
             "closed_ms": hand.now_ms,
             "closed_by": hand.who.id,
-            "closed_name": hand.who.name,
+            "closed_name": hand.who.shown_name,
             "look": _LOOKED.get(case.look, case.look),
         }
     decided = hand.put(case, "decided", f"{verdict}: {event}" if event else verdict, **changes)

@@ -128,7 +128,7 @@ class Hand:
 
     def put(self, before: Case, what: str, words: str = "", **changes: Any) -> Case:
         """Change a case, with its version, its history and the record. Gives it as it is now."""
-        by = {"changed_by": self.who.id, "changed_name": self.who.name, "changed_ms": self.now_ms}
+        by = {"changed_by": self.who.id, "changed_name": self.who.shown_name, "changed_ms": self.now_ms}
         now = replace(before, **{**by, **changes}, version=before.version + 1)
         self.change.put_cases([now])
         shown_before, shown = _differing(before, now, _TOLD.get(what, ()))
@@ -140,7 +140,7 @@ class Hand:
     def happened(self, number: int, what: str, words: str = "", more: Mapping[str, Any] | None = None) -> None:
         """Write a line of a case's history."""
         text = msgspec.json.encode(more or {}).decode()
-        row = Happened(0, number, self.now_ms, self.who.id, self.who.name, what, words, text)
+        row = Happened(0, number, self.now_ms, self.who.id, self.who.shown_name, what, words, text)
         self.change.add_history([row])
 
 

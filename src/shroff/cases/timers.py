@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal, cast
 
 import msgspec
@@ -51,11 +52,11 @@ def _part(desk: CaseDesk) -> int:
         if not look.due(now_ms, 1) and not look.lapsed(now_ms, 1):
             return 0
     with desk.store.change() as change:
-        due = change.due(now_ms, AT_ONCE)
+        due, names = change.due(now_ms, AT_ONCE), _shown_names(change)
         for pending in due:
             if pending.kind == "decide":
                 try:
-                    body, who = body_of(pending), _who(pending)
+                    body, who = body_of(pending), _who(pending, names)
                 except UsageError as error:
                     _put_aside(desk, change, pending, str(error))
                 else:
@@ -64,12 +65,14 @@ def _part(desk: CaseDesk) -> int:
         return len(due) + free_lapsed(Hand(change, CLOCK, now_ms))
 
 
-def _who(pending: Pending) -> Who:
+def _who(pending: Pending, names: Mapping[str, str]) -> Who:
     try:
         role = Role(pending.role)
     except ValueError:
         raise UsageError(f"{pending.role!r} is not a role") from None
-    return Who(cast("Kind", pending.who_kind), pending.who, pending.name, role, RIGHTS[role])
+    return Who(
+        cast("Kind", pending.who_kind), pending.who, pending.name, role, RIGHTS[role], names.get(pending.who, "")
+    )
 
 
 def _put_aside(desk: CaseDesk, change: CaseChange, pending: Pending, why: str) -> None:
@@ -148,9 +151,13 @@ def _is_of_one(change: CaseChange, case: Case) -> bool:
     return {alert.decided_by for alert in change.alerts(case.number, ALL)} <= {"", case.closed_by}
 
 
+def _shown_names(change: CaseChange) -> dict[str, str]:
+    return {user.id: user.display_name for user in change.people.users()}
+
+
 def _dispute(desk: CaseDesk, change: CaseChange, case: Case, now_ms: int) -> None:
     """Escalate a case with a disagreeing second look to a third person. The labels stay until then."""
-    names = {user.id: user.display_name for user in change.people.users()}
+    names = _shown_names(change)
     first, second = (names.get(who, who) for who in (case.first_by, case.closed_by))
     both: dict[str, Any] = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
     words = f"{case.first_verdict} by {first}, {case.verdict} by {second}"

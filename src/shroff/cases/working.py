@@ -58,7 +58,7 @@ def claimed(hand: Hand, case: Case, desk: CaseDesk) -> Case:
         renewed = replace(case, lock_ms=until_ms)
         hand.change.put_cases([renewed])
         return renewed
-    whose: dict[str, Any] = {"assignee": hand.who.id, "assignee_name": hand.who.name, "lock_ms": until_ms}
+    whose: dict[str, Any] = {"assignee": hand.who.id, "assignee_name": hand.who.shown_name, "lock_ms": until_ms}
     return hand.put(case, "claimed", **whose, state=CLAIMED, snoozed_ms=None)
 
 
@@ -132,7 +132,7 @@ def _assignee(people: Change, to: str) -> tuple[str, str]:
     user = people.user_named(to)
     if user is None or user.is_disabled or Right.WORK_CASES not in RIGHTS[user.role]:
         raise UsageError(f"there is no user {to[:100]!r} who may work on cases. 'shroff users list' shows all.")
-    return user.id, user.name
+    return user.id, user.display_name
 
 
 def note(desk: CaseDesk, who: Who, number: int, text: str) -> Case:
@@ -169,7 +169,7 @@ def attach(desk: CaseDesk, who: Who, number: int, name: str, media_type: str, co
         there = change.attached(number)
         if len(there) >= FILES_MAX:
             raise UsageError(f"a case has at most {FILES_MAX} files.")
-        made = Attached(0, number, name, kind, len(content), digest, who.id, who.name, hand.now_ms)
+        made = Attached(0, number, name, kind, len(content), digest, who.id, who.shown_name, hand.now_ms)
         made = change.attach(made, content)
         told = {"file": made.number, "bytes": made.size, "sha256": digest.hex()}
         hand.happened(number, "attached", name, told)

@@ -98,7 +98,7 @@ class Who:
     """Somebody who asks: a person who signed in, a program with a key, or whoever runs a command or program here.
 
     `id` is what the audit remembers and never means somebody else later: `user-3`, `key-k7m2...`, `os-ann`. `rights`
-    are those of the role, or fewer where a key is scoped.
+    are those of the role, or fewer where a key is scoped. `display_name` is empty for who has none apart.
     """
 
     kind: Literal["user", "key", "command", "program"]
@@ -106,6 +106,12 @@ class Who:
     name: str
     role: Role
     rights: frozenset[Right]
+    display_name: str = ""
+
+    @property
+    def shown_name(self) -> str:
+        """As people read it; `name` is what the audit has."""
+        return self.display_name or self.name
 
     @property
     def via(self) -> str:

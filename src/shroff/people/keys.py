@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -226,10 +227,11 @@ class KeyRing:
         age_s = self._clock_s() - found.read_s
         if age_s >= FRESH_S:
             return None
+        who = self._who(found, secret)
         if age_s >= DUE_S and not found.is_due:
             found.is_due = True
             self._beside.submit(self._read_quietly, id_)
-        return self._who(found, secret)
+        return who
 
     def who(self, text: str) -> Who:
         """The caller of this key; asks the store where nothing fresh is known.
@@ -240,7 +242,11 @@ class KeyRing:
         if at_hand is not None:
             return at_hand
         id_, secret = _parts(text)
-        return self._who(self._read(id_), secret)
+        found = self._read(id_)
+        who = self._who(found, secret)
+        if found.key is not None and self._is_unnoted(found.key):
+            self._beside.submit(self._noted, id_)
+        return who
 
     def close(self) -> None:
         """End the thread that reads beside the requests."""
@@ -272,19 +278,20 @@ class KeyRing:
 
     def _read_quietly(self, id_: str) -> None:
         """Read a key that is in use again, and write its use down. What fails is met by the next request."""
-        try:
+        with suppress(ShroffError):
             key = self._read(id_).key
-            now_ms = self._desk.now_ms()
-            if key is not None and now_ms - (key.used_at_ms or 0) >= USED_EVERY_MS:
-                self._used(id_, now_ms)
-        except ShroffError:
-            return
+            if key is not None and self._is_unnoted(key):
+                self._noted(id_)
 
-    def _used(self, id_: str, now_ms: int) -> None:
-        with self._desk.store.change() as change:
+    def _is_unnoted(self, key: ApiKey) -> bool:
+        """Whether it is time to write down that a key is in use."""
+        return self._desk.now_ms() - (key.used_at_ms or 0) >= USED_EVERY_MS
+
+    def _noted(self, id_: str) -> None:
+        with suppress(ShroffError), self._desk.store.change() as change:
             key = change.key(id_)
             if key is not None:
-                change.put_key(replace(key, used_at_ms=now_ms))
+                change.put_key(replace(key, used_at_ms=self._desk.now_ms()))
 
 
 def _parts(text: str) -> tuple[str, str]:

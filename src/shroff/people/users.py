@@ -204,7 +204,7 @@ def check_here(user: User, what: str) -> None:
 
 def as_who(user: User) -> Who:
     """The caller that this user is."""
-    return Who("user", user.id, user.name, user.role, RIGHTS[user.role])
+    return Who("user", user.id, user.name, user.role, RIGHTS[user.role], user.display_name)
 
 
 class UserShown(TypedDict):
