@@ -101,6 +101,25 @@ def test_a_value_is_added_with_why_and_until_and_decides_from_the_next_event_on(
 
 
 @pytest.mark.slow
+def test_a_value_is_removed_for_a_reason_and_put_back_as_it_was(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await send(browser, f"/lists/{LIST}", value="c-1", note="stolen", expires_at="2027-01-31")
+        kept = lines(bank)
+        refused = await send(browser, f"/lists/{LIST}/out", value="c-1", note=" ")
+        assert (refused.status, b"Give a reason" in refused.body, lines(bank)) == (422, True, kept)
+        done = await send(browser, f"/lists/{LIST}/out", value="c-1", note="it was found")
+        assert lines(bank) == []
+        assert msgspec.json.decode(acts(asks, "list.change")[-1].after) == {"reason": "it was found"}
+        shown = (await browser.get(done.headers["location"])).body.decode()
+        assert f'action="/lists/{LIST}/back"' in shown
+        await send(browser, f"/lists/{LIST}/back", value="c-1", undo="yes")
+        assert lines(bank) == kept
+        assert (await send(browser, f"/lists/{LIST}/back", value="c-2", undo="yes")).status == 422
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
 def test_the_page_of_a_key_puts_it_into_its_lists_and_takes_it_out(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await call(browser, "POST", "/api/v1/events/payment", PAYMENT)
@@ -125,7 +144,7 @@ def test_the_page_of_a_key_puts_it_into_its_lists_and_takes_it_out(bank):
         assert 'data-says="Block"' not in page
         (line,) = lines(bank)
         assert line.startswith("c-1,seen,ann,20")
-        done = await send(browser, f"/lists/{LIST}/out", value="c-1", back="//evil.example")
+        done = await send(browser, f"/lists/{LIST}/out", value="c-1", back="//evil.example", undo="yes")
         assert done.headers["location"] == "/?said=done&removed=1"
         assert lines(bank) == []
 
@@ -190,7 +209,7 @@ def test_a_change_that_a_test_of_a_rule_forbids_says_that_nothing_was_changed(ba
         (bank / "rules" / "lists.yaml").write_text(tested, encoding="utf-8")
         refusals = [
             await send(browser, f"/lists/{LIST}/csv", csv="value\nc-2\n", is_whole="yes"),
-            await send(browser, f"/lists/{LIST}/out", value="c-1"),
+            await send(browser, f"/lists/{LIST}/out", value="c-1", note="seen"),
         ]
         for refused in refusals:
             assert refused.status == 422

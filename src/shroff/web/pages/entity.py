@@ -179,7 +179,7 @@ async def show(service: Service, request: Request) -> Response:
         lists=await service.in_thread(lists.standings, project, name, key),
         lasts=lists.LASTS,
         said=lists.said_of(request),
-        added_to=lists.added_to(request),
+        undone=lists.undone_by(request),
         may_edit=request.who.may(Right.EDIT_LISTS),
     )
 

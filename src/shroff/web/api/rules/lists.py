@@ -12,6 +12,7 @@ from shroff.app.rules.silences import THE_WAY
 from shroff.errors import NotAllowedError
 from shroff.people.access import Right
 from shroff.people.audit import Act
+from shroff.people.store import AuditFilter
 from shroff.project.lists import ADDED, CHANGED, REMOVED, Edited, Entry, ListSummary
 from shroff.rules.silences import rule_of
 from shroff.web.api.rules import list_csv
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024
+CHANGE: Final = "list.change"  # in the record
 TOLD_MAX: Final = 50  # entries of one change that the record holds whole; of more it has the numbers
 
 
@@ -124,8 +126,9 @@ async def change(
     out: Sequence[str] = (),
     *,
     is_whole: bool = False,
+    reason: str = "",
 ) -> ListChange:
-    """Change a list by who asks; what became of it, and whether it is in force.
+    """Change a list by who asks; what became of it, and whether it is in force. `reason` says why values leave it.
 
     It stands in the record before it is written: a list that nobody changed can never be other than it was.
 
@@ -136,8 +139,8 @@ async def change(
         words = f"a second person approves silences here; {THE_WAY}"
         raise ProblemError(409, "second-person", "This needs a second person", words)
     if rule_of(name) is None and service.project.lists.need_second_person:
-        return await _by_two(service, request, name, put, out, is_whole=is_whole)
-    return await _changed(service, request, name, put, out, is_whole=is_whole)
+        return await _by_two(service, request, name, put, out, is_whole=is_whole, reason=reason)
+    return await _changed(service, request, name, put, out, is_whole=is_whole, reason=reason)
 
 
 async def approve(service: Service, request: Request) -> Json[ListChange]:
@@ -162,18 +165,25 @@ async def approve_for(service: Service, request: Request, name: str, tag: str) -
 
 
 async def _by_two(
-    service: Service, request: Request, name: str, put: Sequence[Entry], out: Sequence[str], *, is_whole: bool
+    service: Service,
+    request: Request,
+    name: str,
+    put: Sequence[Entry],
+    out: Sequence[str],
+    *,
+    is_whole: bool,
+    reason: str = "",
 ) -> ListChange:
     """Change a list if somebody else asked for the same; else keep that it is asked for."""
     subject = f"list {name}"
     wanted = await service.in_thread(wanted_of, service, name, put, out, is_whole)
     values, gone = [row[0] for row in wanted["put"]], wanted["out"]
     parts = [f"put {len(put)} in" if len(put) != 1 else f"put {values[0]} in"] if put or is_whole else []
-    parts += [f"take {', '.join(gone)} out"] if gone else []
+    parts += [f"take {', '.join(gone)} out{f' ({reason})' if reason else ''}"] if gone else []
     says = " and ".join(parts) + (", and nothing else is to be in it" if is_whole else "")
     if not await agreed(service, request, subject, wanted, says, may_approve=True):
         return {"list": name, "added": 0, "changed": 0, "removed": 0, "in_force": False, "why_not": WAITS}
-    told = await _changed(service, request, name, put, out, is_whole=is_whole)
+    told = await _changed(service, request, name, put, out, is_whole=is_whole, reason=reason)
     await service.in_thread(service.project.agreements.forget, subject, wanted)
     return told
 
@@ -193,10 +203,18 @@ def wanted_of(
 
 
 async def _changed(
-    service: Service, request: Request, name: str, put: Sequence[Entry], out: Sequence[str], *, is_whole: bool
+    service: Service,
+    request: Request,
+    name: str,
+    put: Sequence[Entry],
+    out: Sequence[str],
+    *,
+    is_whole: bool,
+    reason: str = "",
 ) -> ListChange:
     def recorded(found: Edited) -> None:
-        act = Act(request.who, "list.change", f"list {name}", _told(found.before), _told(found.after))
+        after = _told(found.after) or ({"reason": reason} if reason else None)
+        act = Act(request.who, CHANGE, f"list {name}", _told(found.before), after)
         service.record_now(act)
 
     def write() -> Edited:
@@ -216,6 +234,18 @@ async def _changed(
         told["why_not"] = await service.adopted() or None
         told["in_force"] = told["why_not"] is None
     return told
+
+
+def removed(service: Service, name: str, value: str) -> Entry | None:
+    """The entry of a value that was taken out of a list last, as the audit log has it; None where it has none."""
+    with service.desk.store.look() as people:
+        rows = people.record(AuditFilter(action=CHANGE, subject=f"list {name}"), is_newest_first=True)
+    for row in rows:
+        before = msgspec.json.decode(row.before) if row.before else None
+        for entry in before if isinstance(before, list) else ():
+            if entry["value"] == value:
+                return msgspec.convert(entry, Entry)
+    return None
 
 
 async def make(service: Service, request: Request, name: str) -> None:

@@ -23,7 +23,7 @@ from shroff.rules.silences import rule_of
 from shroff.web.api.cases.answering import is_over
 from shroff.web.api.rules import list_csv
 from shroff.web.api.rules.drafts import WAITS
-from shroff.web.api.rules.lists import approve_for, change, known, make
+from shroff.web.api.rules.lists import approve_for, change, known, make, removed
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import entity_path
@@ -121,10 +121,26 @@ async def add(service: Service, request: Request) -> Response:
 
 
 async def take_out(service: Service, request: Request) -> Response:
-    """A value out of a list."""
+    """A value out of a list, with the reason; without one to undo that it was put in."""
     form, name = await request.form(), known(service, request)
+    value, reason = form.get("value", ""), form.get("note", "").strip()
+    if not reason and not form.get("undo"):
+        return await _list(service, request, mistake="Give a reason for removing it.")
     try:
-        told = await change(service, request, name, out=[form.get("value", "")])
+        told = await change(service, request, name, out=[value], reason=reason)
+    except (UsageError, DefinitionError) as error:
+        return await _list(service, request, mistake=_words(error))
+    return _back(form, name, told, gone=value if reason else "")
+
+
+async def put_back(service: Service, request: Request) -> Response:
+    """A value that was taken out of a list back into it, as it was there."""
+    form, name = await request.form(), known(service, request)
+    entry = await service.in_thread(removed, service, name, form.get("value", ""))
+    if entry is None:
+        return await _list(service, request, mistake="There is nothing to undo.")
+    try:
+        told = await change(service, request, name, [entry])
     except (UsageError, DefinitionError) as error:
         return await _list(service, request, mistake=_words(error))
     return _back(form, name, told)
@@ -181,8 +197,8 @@ def instant(text: str, zone: str) -> str:
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _back(form: Mapping[str, str], name: str, told: Mapping[str, Any]) -> Response:
-    """Go on where the form was, which then says what was done."""
+def _back(form: Mapping[str, str], name: str, told: Mapping[str, Any], gone: str = "") -> Response:
+    """Go on where the form was, which then says what was done, and can put back the value that has `gone`."""
     counts = {word: str(told[word]) for word in COUNTED if told.get(word)}
     is_asked = told["why_not"] == WAITS
     said = {"said": "done" if told["in_force"] else "asked" if is_asked else "waits", **counts}
@@ -190,6 +206,8 @@ def _back(form: Mapping[str, str], name: str, told: Mapping[str, Any]) -> Respon
     path = back.partition("?")[0] if form.get("back") else f"/lists/{name}"
     if form.get("back") and told["in_force"] and told.get("added"):
         said["to"] = name
+    if gone and told["in_force"]:
+        said |= {"to": name, "gone": gone}
     return see_other(f"{path}?{urlencode(said)}")
 
 
@@ -225,6 +243,7 @@ async def _list(service: Service, request: Request, mistake: str = "", form: Map
         mistake=mistake,
         form={key: form.get(key, "") for key in ("value", "note", "expires_at", "csv")},
         said=said_of(request),
+        gone=undone_by(request)[1],
         asked=await service.in_thread(service.project.agreements.asked, f"list {name}"),
         is_silence=rule_of(name) is not None,
         may_edit=request.who.may(Right.EDIT_LISTS),
@@ -244,9 +263,9 @@ def _look(project: Project, name: str, text: str) -> Look:
     return Look(summary, lines, len(wanted), len(found))
 
 
-def added_to(request: Request) -> str:
-    """The list that the change before added to, which can be undone from the page of a key."""
-    return request.query_params.get("to", "")
+def undone_by(request: Request) -> tuple[str, str]:
+    """The list that the change before added to or took from, which can be undone, and the value that was taken."""
+    return request.query_params.get("to", ""), request.query_params.get("gone", "")
 
 
 def said_of(request: Request) -> str:
@@ -325,6 +344,7 @@ ROUTES: Final = (
     Route("GET", "/lists/{list}", Right.READ_DEFINITIONS, show_one, is_page=True),
     Route("POST", "/lists/{list}", Right.EDIT_LISTS, add, is_page=True),
     Route("POST", "/lists/{list}/out", Right.EDIT_LISTS, take_out, is_page=True),
+    Route("POST", "/lists/{list}/back", Right.EDIT_LISTS, put_back, is_page=True),
     Route("GET", "/lists/{list}/csv", Right.READ_DEFINITIONS, download, is_page=True),
     Route("POST", "/lists/{list}/csv", Right.EDIT_LISTS, upload, is_page=True),
 )

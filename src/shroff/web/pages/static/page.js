@@ -12,6 +12,13 @@ function isTyping(target) {
   return target instanceof HTMLElement && (target.isContentEditable || target.matches("input:not([type=checkbox]), textarea, select"));
 }
 
+const ASKING = "dialog[open], .add[open], .keep[open]";
+
+/** Whether a dialog, or a form that works like one, waits for an answer: until then no single key does anything. */
+export function isAsking() {
+  return document.querySelector(ASKING) !== null;
+}
+
 function isSeen(element) {
   return element.offsetParent !== null || element.matches("[data-key-hidden]");
 }
@@ -38,6 +45,22 @@ function press(element) {
     element.select();
   } else {
     element.click();
+    focusFirst(element.closest("details"));
+  }
+}
+
+/** A form that opens has the focus in its first field. */
+function focusFirst(details) {
+  if (details?.matches(ASKING)) {
+    details.querySelector("input:not([type=hidden]), textarea, select").focus();
+  }
+}
+
+/** What needs a second thought says so before it is sent. */
+function onSubmit(event) {
+  const sure = event.submitter?.dataset.sure ?? event.target.dataset.sure;
+  if (sure && !window.confirm(sure)) {
+    event.preventDefault();
   }
 }
 
@@ -67,6 +90,12 @@ function onKey(event) {
   if (isTyping(event.target)) {
     if (event.key === "Escape") {
       event.target.blur();
+    }
+    return;
+  }
+  if (isAsking()) {
+    if (event.key === "Escape") {
+      document.querySelectorAll(ASKING).forEach((form) => (form.open = false));
     }
     return;
   }
@@ -259,6 +288,8 @@ function showSearches() {
 }
 
 document.addEventListener("keydown", onKey);
+document.addEventListener("toggle", (event) => focusFirst(event.target), { capture: true });
+document.addEventListener("submit", onSubmit);
 document.addEventListener("click", onClick);
 document.querySelector("[data-single-keys]")?.addEventListener("change", (event) => {
   localStorage.setItem(SINGLE_KEYS, event.target.checked ? "on" : "off");

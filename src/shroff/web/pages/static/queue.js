@@ -1,6 +1,6 @@
 // The queue by keyboard: a row is chosen, its case is shown beside, selected rows are changed together. And a case's dialogs.
 
-import { localTimes, part, prepare, pressKey, singleKeysWork } from "./page.js";
+import { isAsking, localTimes, part, prepare, pressKey, singleKeysWork } from "./page.js";
 
 const pause_ms = 80; // before a case is asked for, so that holding J down asks once
 const KEYS = "fgujkxztscr"; // that wait, in their order, for the case that they are meant for
@@ -104,7 +104,7 @@ document.addEventListener(
   "keydown",
   (event) => {
     const key = event.key.toLowerCase();
-    const isElsewhere = event.target.matches("input:not([type=checkbox]), textarea, select") || document.querySelector("dialog[open]");
+    const isElsewhere = event.target.matches("input:not([type=checkbox]), textarea, select") || isAsking();
     if (!KEYS.includes(key) || key.length !== 1 || event.ctrlKey || event.metaKey || event.altKey || isElsewhere || !singleKeysWork()) {
       return;
     }
@@ -282,10 +282,10 @@ function sendAsForm(form, button) {
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  const sure = form.dataset?.sure; // what needs a second thought says so before it is sent
-  if (sure && !window.confirm(sure)) {
-    event.preventDefault();
-  } else if (form.matches("[data-filter]")) {
+  if (event.defaultPrevented) {
+    return; // somebody had a second thought
+  }
+  if (form.matches("[data-filter]")) {
     trim(form);
   } else if (location.pathname === "/queue" && form.getAttribute("method") === "post") {
     const isHere = form.matches(".answers, #bulk, .toast");
