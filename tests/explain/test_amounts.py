@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from shroff.explain.past import EARLIER_MAX, REACH_MS, AmountsBefore, PastDecision, amounts_before
+from shroff.explain.past import EARLIER_MAX, REACH_MS, Amount, AmountsBefore, PastDecision, amounts_before
 from shroff.language.values import DAY_MS
-from shroff.web.pages.charts.amounts import EDGE, END, AmountChart, amount_chart
+from shroff.web.pages.charts.amounts import EDGE, END, SINCE, AmountChart, amount_chart
 from tests.support.projects import definitions
 
 NOW_MS, MINUTE_MS = 1_780_000_000_000, 60_000
@@ -123,6 +123,19 @@ def chart(when: str = "card.count > 3", **earlier: Any) -> AmountChart:
 
 def test_where_there_is_nothing_beside_the_event_nothing_is_drawn():
     assert amount_chart(found_by(card=[]), "payment", "EUR") is None
+
+
+def test_what_came_since_the_event_stands_behind_it_and_is_told():
+    found = found_by("card.count > 3", card=[seen(5)])
+    assert found is not None
+    later = [Amount(found.own.time_ms + minutes * MINUTE_MS, Decimal(740)) for minutes in (60, 120)]
+    one = amount_chart(found, "payment", "EUR", later)
+    assert one is not None
+
+    assert (one.this.x, one.since, one.end_ms) == (SINCE, SINCE, later[-1].time_ms)
+    assert [dot.x for dot in one.dots][1:] == [SINCE + (END - SINCE) / 2, END]
+    assert "2 payments since then, 1,480\N{NO-BREAK SPACE}EUR together." in one.says
+    assert chart(card=[seen(5)]).since == 100
 
 
 def test_the_last_fifteen_minutes_have_a_pane_of_their_own_and_the_event_its_mark():

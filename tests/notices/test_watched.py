@@ -195,8 +195,8 @@ def test_the_report_says_what_waits_for_people(tmp_path):
     at = shown.index("Open work")
 
     assert shown[at + 2 : at + 7] == [
-        "open cases 2",
-        "at stake in them 339.90 EUR",
+        "open cases 1",
+        "at stake in them 189.90 EUR",
         "overdue cases 0",
         "time left for the next case 13 h 25 min",
         "escalated 1",

@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff.cases.filters import QUEUE
 from shroff.config import TEMPLATE_FOLDER
 from shroff.monitoring.pulse import DAY_MS, HOUR_MS, MINUTE_MS, Pulse
 from shroff.people import sessions
@@ -260,7 +259,7 @@ def test_all_who_look_within_a_second_are_shown_one_look_whose_parts_are_made_on
         first = await asyncio.to_thread(look, board.PERIODS["1h"], 0, 0.0)
         assert await asyncio.to_thread(look, board.PERIODS["1h"], 0, 0.0) is first
         assert await asyncio.to_thread(look, board.PERIODS["7d"], 0, 0.0) is not first
-        shown = first, asks.service, first.cases[QUEUE], False
+        shown = first, asks.service, first.cases, False
         once = await asyncio.to_thread(live._rendered, *shown)
         assert once is await asyncio.to_thread(live._rendered, *shown)
 

@@ -130,6 +130,47 @@ def test_everything_that_is_done_with_a_case_can_be_done_by_forms_alone(bank):
     run(bank, steps)
 
 
+def test_an_escalated_case_says_by_whom_and_why_and_all_count_the_same_as_open(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await form(browser, "/cases/1/escalate", "/cases/1", text="two banks <b>")
+        says = re.compile(r"Escalated by <b>Ann Lee</b>, <time[^>]*>[^<]*</time>: two banks &lt;b&gt;")
+        for path in ("/cases/1", "/queue/peek/1", "/queue?state=escalated"):
+            assert says.search((await browser.get(path)).body.decode()), path
+        assert not says.search((await browser.get("/queue")).body.decode())
+        queue_page, team = [(await browser.get(path)).body.decode() for path in ("/queue", "/team")]
+        assert "2 open cases to work on now" in queue_page
+        assert '<dt>Open cases</dt><dd><a href="/queue">2</a></dd>' in team
+        await form(browser, "/cases/1/decide", "/cases/1", verdict="fraud")
+        assert not says.search((await browser.get("/cases/1")).body.decode())
+
+    run(bank, steps)
+
+
+def test_a_case_shows_what_came_before_and_after_it_on_its_card_with_its_case_and_answer(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await form(browser, "/cases/1/decide", "/cases/1", verdict="fraud")
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        later = {**PAYMENT, "payment_id": "p-9", "card": f"c-0{EVIL}", "paid_at": "2026-01-05T09:30:00Z"}
+        await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(later), csrf)
+        for _ in range(600):
+            if (await browser.get("/api/v1/cases/4")).status == 200:
+                break
+            await asyncio.sleep(0.05)
+        before, after = [(await browser.get(f"/cases/{number}")).body.decode() for number in (1, 4)]
+        others = re.compile(
+            r">(p-\d)</a>.*?<a href=\"/cases/(\d)\">\d</a> <span class=\"second\">(\w+)</span>.*?</tr>", re.DOTALL
+        )
+        ((id_, case, state),) = others.findall(before.partition("Other events of this card")[2])
+        assert (id_, case, state) == ("p-9", "4", "open")
+        ((id_, case, state),) = others.findall(after.partition("Other events of this card")[2])
+        assert (id_, case, state) == ("p-0", "1", "closed")
+        assert 'class="badge badge-fraud"' in after.partition("Other events of this card")[2]
+        assert "none yet</b>" in before.partition("Other events of this card")[2]
+        assert "Other events of this card" not in (await browser.get("/cases/2")).body.decode()
+
+    run(bank, steps)
+
+
 def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answered(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         told = "Press <kbd>F</kbd> for fraud"
@@ -143,7 +184,7 @@ def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answe
         assert 'href="/team"' in page
         team = (await browser.get("/team?period=today")).body.decode()
         assert re.search(
-            r'<th scope="row">ann</th><td class="number">1</td><td class="number">0</td>', team, re.IGNORECASE
+            r'<th scope="row">ann lee</th><td class="number">1</td><td class="number">0</td>', team, re.IGNORECASE
         )
         waiting = [
             int(one)
@@ -273,7 +314,7 @@ def test_who_comes_second_sees_who_was_first_and_what_it_is_now(bank):
         assert (await form(browser, "/cases/1/decide", verdict="fraud", tag=tag))[0] == 303
         status, _, body = await form(browser, "/cases/1/decide", verdict="genuine", tag=tag)
         assert status == 409
-        assert "ann decided case 1 as fraud" in body
+        assert "Ann Lee decided case 1 as fraud" in body
         assert "Your change was not saved" in body
         status, _, body = await form(browser, "/queue/bulk", action="genuine", **{"case-1": tag, "case-2": ""})
         assert status == 409
@@ -406,7 +447,7 @@ def test_a_silence_is_ended_from_its_case_over_http_and_from_its_rule_and_the_ru
         for end in (
             lambda: form(browser, "/cases/1/end-silence", "/cases/1", rule="any_payment"),
             lambda: ended("any_payment"),
-            lambda: form(browser, f"{lists}/out", "/rules/any_payment", value=key, back="/rules/any_payment"),
+            lambda: form(browser, f"{lists}/out", value=key, back="/rules/any_payment", undo="yes"),
         ):
             assert (await form(browser, "/cases/1/silence", "/cases/1", **silent))[0] == 303
             assert await outcome(key) == "approve"

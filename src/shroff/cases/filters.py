@@ -8,15 +8,16 @@ from urllib.parse import parse_qsl, urlencode
 
 from msgspec.structs import replace
 
-from shroff.cases.case import CLAIMED, ESCALATED, OPEN, ORDERS, STATES, UNCLOSED, VERDICTS, CaseFilter
+from shroff.cases.case import CLAIMED, ESCALATED, OPEN, ORDERS, SNOOZED, STATES, UNCLOSED, VERDICTS, CaseFilter
 from shroff.errors import UsageError, nearest
 from shroff.language.values import named_duration, parse_decimal, rescale_half_even
-from shroff.people.access import Right, Who
+from shroff.people.access import Who
 
 ALL: Final = "all"
 ME: Final = "me"
-QUEUE: Final = (OPEN, CLAIMED)
-QUEUE_OF_LEADS: Final = (*QUEUE, ESCALATED)
+QUEUE: Final = (OPEN, CLAIMED)  # what somebody may work on now: what every screen counts as open, for all alike
+WAITING: Final = (*QUEUE, ESCALATED)
+APART: Final = {"open": QUEUE, "escalated": (ESCALATED,), "snoozed": (SNOOZED,)}  # what is not closed
 FREE: Final = "free"
 SOON_MS: Final = 3_600_000  # what is due within it goes before all else in the order `urgent`
 TEXT_MAX: Final = 200
@@ -69,18 +70,10 @@ def wanted_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int
 def queue_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int) -> CaseFilter:
     """As `wanted_of`, for the queue: by default, cases that can be worked on now.
 
-    Snoozed cases stand under their own view alone, and so do escalated ones, but for who may approve what others do.
-    Raises: UsageError.
+    Snoozed cases stand under their own view alone, and so do escalated ones. Raises: UsageError.
     """
     found = replace(wanted_of(query, who, now_ms, money_places), soon_ms=now_ms + SOON_MS)
-    if query.get("state"):
-        return found
-    return replace(found, states=queue_states(who))
-
-
-def queue_states(who: Who) -> tuple[str, ...]:
-    """States of cases that somebody can work on now: what every screen counts as open."""
-    return QUEUE_OF_LEADS if who.may(Right.APPROVE_RULES) else QUEUE
+    return found if query.get("state") else replace(found, states=QUEUE)
 
 
 def order_of(query: Mapping[str, str], default: str = "due") -> str:

@@ -81,17 +81,6 @@ def _opening(case: Case, alert: Alert, said_ms: Mapping[int, int]) -> Opening:
     return Opening(case.number, alert.seq, said_ms.get(alert.seq, alert.time_ms), alert.named, case.reason)
 
 
-def begin_behind(store: CaseStore, seq: int) -> None:
-    """Raise nothing up to this sequence number of the log.
-
-    Does nothing where the log was followed beyond it already.
-    """
-    with store.change() as change:
-        place, last_case = change.place()
-        if place < seq:
-            change.put_place(seq, last_case)
-
-
 class Follower:
     """Follows one log for alerts, and for labels of events that have one. For one thread.
 

@@ -31,12 +31,12 @@ from shroff.cases.case_history import REFUNDED
 from shroff.cases.desk import UNDO_MS, CaseDesk, NoCaseError, NoViewError
 from shroff.cases.filters import (
     BUILT_IN,
-    QUEUE_OF_LEADS,
+    QUEUE,
+    WAITING,
     order_of,
     query_of,
     query_text,
     queue_of,
-    queue_states,
     wanted_of,
 )
 from shroff.cases.store import Cursor
@@ -51,7 +51,7 @@ PACE_MS: Final = 2 * HOUR_MS  # over which the pace is measured
 PENDING_READ: Final = 1_000  # among which somebody's own are looked for
 VIEWS_MAX: Final = 50  # of one person
 COUNTED_S: Final = 5.0
-KINDS_OF_QUEUE: Final = 3  # with escalated cases, without, and snoozed ones
+KINDS_OF_QUEUE: Final = 2  # cases to work on now, and snoozed ones
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
 _HIDDEN: Final = ("decided", "undone", REFUNDED)  # of a case's history, while somebody else is to decide it again
 
@@ -103,9 +103,10 @@ class ReviewCapacity:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Open work: cases that can be worked on now, and those of them that are overdue. Snoozed ones are left out.
+    """Open work: cases that can be worked on now. Snoozed ones are left out.
 
     Args:
+        late: How many are overdue, of these and of the escalated ones.
         stake: What they have at stake together; None where none has an amount.
         left_ms: How long the next one may wait; below 0 where it is late, None where nothing waits.
         escalated: How many wait for those who decide what is hard.
@@ -124,12 +125,12 @@ def backlog(desk: CaseDesk) -> Backlog:
     """Open work now, for notifications; for a user call `listed` and `capacity`."""
     now_ms = desk.now_ms()
     with desk.store.look() as look:
-        waiting = look.totals(CaseFilter(states=QUEUE_OF_LEADS))
-        late = look.totals(CaseFilter(states=QUEUE_OF_LEADS, due_before_ms=now_ms))
-        escalated = look.totals(CaseFilter(states=(ESCALATED,)))
-        first = look.queue(CaseFilter(states=QUEUE_OF_LEADS), "due", limit=1)
+        waiting = look.totals(CaseFilter(states=QUEUE))
+        late = look.count(CaseFilter(states=WAITING, due_before_ms=now_ms))
+        escalated = look.count(CaseFilter(states=(ESCALATED,)))
+        first = look.queue(CaseFilter(states=WAITING), "due", limit=1)
     left_ms = first[0].due_ms - now_ms if first else None
-    return Backlog(waiting.count, late.count, escalated.count, waiting.stake, left_ms, waiting.oldest_ms)
+    return Backlog(waiting.count, late, escalated, waiting.stake, left_ms, waiting.oldest_ms)
 
 
 def listed(
@@ -215,6 +216,13 @@ def detail(desk: CaseDesk, who: Who, number: int) -> Detail:
     return _blind(found) if case.look == 1 else found
 
 
+def histories(desk: CaseDesk, who: Who, numbers: Iterable[int]) -> dict[int, Sequence[Happened]]:
+    """What happened to some cases, oldest first. Cost: a question each. Raises: NotAllowedError."""
+    who.require(Right.READ_CASES)
+    with desk.store.look() as look:
+        return {number: look.history(number) for number in numbers}
+
+
 def shown(case: Case) -> Case:
     """A case as anybody may see it: without the first answer while another one is wanted."""
     return replace(case, first_by="", first_verdict="") if case.look == 1 else case
@@ -276,7 +284,7 @@ def put_view(desk: CaseDesk, who: Who, name: str, query: str, *, is_shared: bool
     now_ms = desk.now_ms()
     wanted_of(query_of(known), who, now_ms, desk.money_places)
     order_of(query_of(known))
-    view = View(who.id, who.name, kept, is_shared, known, now_ms)
+    view = View(who.id, who.shown_name, kept, is_shared, known, now_ms)
     with desk.store.change() as change:
         own = {one.name: one for one in change.views(who.id) if one.owner == who.id}
         if kept not in own and len(own) >= VIEWS_MAX:
@@ -310,7 +318,7 @@ def capacity(desk: CaseDesk, who: Who, day_start_ms: int | None = None) -> Revie
     start_ms = desk.today_ms() if day_start_ms is None else day_start_ms
     with desk.store.look() as look:
         today, lately = look.done_since(start_ms), look.done_since(now_ms - PACE_MS)
-        waiting = look.totals(CaseFilter(states=queue_states(who)))
+        waiting = look.totals(CaseFilter(states=QUEUE))
         agreement = look.agreement()
     hours = PACE_MS / HOUR_MS
     pace = lately.closed / hours, lately.opened / hours

@@ -49,6 +49,8 @@ cases.examples = (
 @click.option("--limit", type=click.IntRange(1, 10_000), default=SHOWN, show_default=True, help="Maximum number.")
 def list_(session: Session, query: str, limit: int) -> None:
     """List cases that are not closed, those due first at the top."""
+    from msgspec.structs import replace as narrowed
+
     from shroff.cases import filters, reading
     from shroff.project.meaning import reasons_of
     from shroff.web.api.cases import case_documents as documents
@@ -63,6 +65,12 @@ def list_(session: Session, query: str, limit: int) -> None:
             "totals": documents.totals(desk, totals),
         }
         text = f"{many(totals.count, 'case')}{_at_stake(desk, totals.stake)}."
+        if found.cases and not given.get("state"):
+            apart = (
+                f"{reading.count(desk, who, narrowed(wanted, states=of)):,} {state}"
+                for state, of in filters.APART.items()
+            )
+            text = f"{text[:-1]}: {', '.join(apart)}."
         if found.cases:
             told = reasons_of(session.project.definitions)
             heads = ("case", "due", "about", "at stake", "score", "state", "why")

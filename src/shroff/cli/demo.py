@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -159,19 +159,19 @@ def run_demo(folder: Path, events: int, seed: int, progress: DemoProgress, *, is
     progress.phase(f"deciding {events:,} payments of a synthetic bank, seed {seed}", events)
     decided = _decide(project, events, seed, stretch, progress, is_served=is_served)
     progress.phase("explaining one decision")
-    definitions, report, tally = project.definitions, decided.report, decided.tally
+    definitions, reports, tally = project.definitions, decided.reports, decided.tally
     summary = DemoSummary(
         tally,
         learnt,
         seed,
-        report.events.appended,
-        report.labels.appended,
-        report.seconds,
+        sum(report.events.appended for report in reports),
+        sum(report.labels.appended for report in reports),
+        sum(report.seconds for report in reports),
         definitions.settings.currency,
         definitions.policy(demo_past.EVENT),
         _explained(project, tally.example),
         str(folder) if is_served else None,
-        demo_served.raise_cases(project, decided.reviewed) if is_served else 0,
+        demo_served.raise_cases(project) if is_served else 0,
         decided.asked,
     )
     return DemoProject(project, summary, decided.going)
@@ -179,11 +179,10 @@ def run_demo(folder: Path, events: int, seed: int, progress: DemoProgress, *, is
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """Result of the stream: `reviewed` are the sequence numbers of the newest decisions that need review."""
+    """Result of the stream."""
 
-    report: IngestReport
+    reports: Sequence[IngestReport]
     tally: Tally
-    reviewed: Sequence[int]
     asked: int
     going: Iterator[Payment | Label]
 
@@ -193,27 +192,32 @@ def _decide(
 ) -> _Decided:
     from shroff.cli import demo_served
     from shroff.examples.bank import bank_from, known_at_the_end, with_labels
-    from shroff.examples.demo import REVIEW, Tally, Truth, named, stream, submitted
-    from shroff.worker.ingest import ingest
+    from shroff.examples.demo import Tally, Truth, named, stream, submitted
+    from shroff.worker.ingest import BATCH_SIZE, ingest
 
     definitions, truth = project.definitions, Truth()
     tally = Tally(truth, {rule.id: rule.effect for rule in definitions.rules})
-    intake, reviewed = project.taking.intake(keeps_hashes=False), deque[int](maxlen=demo_served.CASES)
+    intake, analysts = project.taking.intake(keeps_hashes=False), demo_served.Analysts(truth)
 
     def on_batch(answers: Sequence[Answer]) -> None:
         tally.add(answers)
-        reviewed.extend(answer.seq for answer in answers if answer.outcome == REVIEW)
+        analysts.see(answers)
         progress.decided(tally)
 
     going: Iterator[Payment | Label] = iter(())
     submissions = stream(intake, events, seed, truth)
     if is_served:
         going = named(with_labels(bank_from(events, seed, stretch), seed), events, seed)
-        submissions = submitted(intake, known_at_the_end(going, events), truth)
+        submissions = submitted(intake, analysts.beside(known_at_the_end(going, events)), truth)
     with project.opened.writing() as (writer, log):
-        report = ingest(writer, submissions, on_batch=on_batch)
+        first = ingest(writer, islice(submissions, max(0, events - demo_served.TAIL)), on_batch=on_batch)
+        last = ingest(
+            writer, submissions, batch_size=demo_served.AT_ONCE if is_served else BATCH_SIZE, on_batch=on_batch
+        )
+        if is_served:
+            ingest(writer, submitted(intake, analysts.answers(), truth))
         asked = demo_served.leave_questions(log) if is_served else 0
-    return _Decided(report, tally, reviewed, asked, going)
+    return _Decided((first, last), tally, asked, going)
 
 
 def _past_seed(seed: int) -> int:

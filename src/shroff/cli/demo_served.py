@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff import config
-from shroff.cases import following, reading
+from shroff.cases import reading
 from shroff.cases.case import CaseFilter
-from shroff.examples.bank import Payment
-from shroff.examples.demo import BANK, FIELDS, SUMMARY
+from shroff.examples.bank import Label, Payment
+from shroff.examples.demo import BANK, FIELDS, REVIEW, SUMMARY
 from shroff.language.values import parse_time
 from shroff.notices import telling
 from shroff.people import keys, links, users
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shroff.app.project import Project
-    from shroff.examples.bank import Label
+    from shroff.examples.demo import Truth
+    from shroff.log.writer import Answer
     from shroff.streams.log import Log
 
-CASES: Final = 30  # of decisions that want eyes the newest: less than a day's, so that few are late
+CASES: Final = 30  # payments that wait for people, the newest: less than a day's, so that few are late
+TAIL: Final = 8_192  # payments at the end, which come in smaller batches, so that they are answered one after the other
+AT_ONCE: Final = 256
 ASKED: Final = 8  # customers, the newest
 GUEST: Final = "guest"
 ADDRESS: Final = "guest@bank.example"  # where the daily report goes
@@ -73,12 +76,46 @@ def leave_questions(log: Log) -> int:
     return len(left)
 
 
-def raise_cases(project: Project, reviewed: Sequence[int]) -> int:
-    """Raise cases from the first of these places of the log on; gives how many are open."""
+class Analysts:
+    """The analysts of the bank: they answer what waits for them, but for the newest, and write labels."""
+
+    def __init__(self, truth: Truth) -> None:
+        self._truth = truth
+        self._waiting: dict[str, None] = {}  # payments, those that wait longest first
+        self._now = ""
+
+    def see(self, answers: Iterable[Answer]) -> None:
+        """Some decisions were made: those that need review wait from now on."""
+        self._wait(answer.id for answer in answers if answer.outcome == REVIEW)
+
+    def beside(self, items: Iterable[Payment | Label]) -> Iterator[Payment | Label]:
+        """What comes, with their labels between; what a customer denies waits for them too."""
+        for item in items:
+            yield item
+            if isinstance(item, Payment):
+                self._now = max(self._now, item.event["paid_at"])  # of one length, so that they compare as text
+            elif (item.event["source"], item.event["verdict"]) == ("customer", "fraud"):
+                self._wait([item.event["event"].partition("/")[2]])
+            yield from self.answers()
+
+    def answers(self) -> Iterator[Label]:
+        """Labels of what waits, but for the newest."""
+        while len(self._waiting) > CASES:
+            id_ = next(iter(self._waiting))
+            del self._waiting[id_]
+            verdict = "fraud" if id_ in self._truth.frauds else "genuine"
+            yield Label({"event": f"payment/{id_}", "verdict": verdict, "source": "analyst", "known_at": self._now})
+
+    def _wait(self, payments: Iterable[str]) -> None:
+        for id_ in payments:
+            self._waiting.pop(id_, None)
+            self._waiting[id_] = None
+
+
+def raise_cases(project: Project) -> int:
+    """Raise the cases of the log; gives how many are open."""
     with project.people.open() as people, project.opened.reading() as log:
         desk = project.cases.desk(people)
-        if reviewed:
-            following.begin_behind(desk.store, reviewed[0] - 1)
         project.cases.follower(desk, log).follow()
         return reading.totals(desk, project.opened.who, CaseFilter()).count
 

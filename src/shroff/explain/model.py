@@ -30,7 +30,7 @@ from shroff.language.wording import (
     range_on_clock,
 )
 from shroff.models.columns import model_column
-from shroff.models.evaluation.calibration import ISOTONIC, PLATT
+from shroff.models.evaluation.calibration import is_calibrated
 from shroff.models.explaining import Share, shares, source_of
 from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, Explainable
@@ -182,8 +182,7 @@ class Story:
         changes = self._changes(model, scorer.inputs)
         part = self._part(scorer.id, margin, round(found[-1], _DIGITS), changes, note, problem)
         gives = str(model.manifest.get("gives", LOG_ODDS))
-        is_calibrated = (model.manifest.get("calibration") or {}).get("kind") in (PLATT, ISOTONIC)
-        return ModelStory(msgspec.structs.replace(part, gives=gives), tuple(reasons), is_calibrated)
+        return ModelStory(msgspec.structs.replace(part, gives=gives), tuple(reasons), is_calibrated(model.manifest))
 
     def leading(self) -> ModelReason | None:
         """The strongest reason that raises the score and is unusual; else the strongest that raises it, or nothing.

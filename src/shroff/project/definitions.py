@@ -120,6 +120,14 @@ class Definitions:
         """The active models of an event type, possibly none."""
         return self.scoring.get(event, Scoring(event))
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether scores are shares of frauds among events like it: those of every model that decides."""
+        from shroff.models.evaluation.calibration import is_calibrated
+
+        models = (one.model for scoring in self.scoring.values() for one in scoring.deciding)
+        return all(is_calibrated(model.manifest) for model in models if model is not None)
+
     def unloaded(self) -> list[Scorer]:
         """Active and shadow models that cannot be loaded."""
         return [one for scoring in self.scoring.values() for one in scoring.all if one.failure]

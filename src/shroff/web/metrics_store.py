@@ -44,9 +44,9 @@ PLAIN: Final = {  # each one value
         "Events by which the summaries of the last day differ from the log. From the 15 minutes before the start of "
         "the process on; with `by: event_time`, windows that began after all events of that start."
     ),
-    "shroff_cases_open": "Cases to work on now: open, claimed or escalated, not snoozed.",
-    "shroff_cases_overdue": "Open cases that are overdue.",
-    "shroff_cases_escalated": "Open cases that are escalated.",
+    "shroff_cases_open": "Cases to work on now: open or claimed, not snoozed or escalated.",
+    "shroff_cases_overdue": "Open or escalated cases that are overdue.",
+    "shroff_cases_escalated": "Escalated cases.",
     "shroff_case_age_seconds": "Time since the first event of the oldest open case.",
     "shroff_case_due_seconds": "Time until the next open case is due; below 0 when it is overdue.",
 }

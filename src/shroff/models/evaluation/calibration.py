@@ -79,6 +79,11 @@ def calibration_of(manifest: Mapping[str, Any] | None) -> Calibration:
     return found
 
 
+def is_calibrated(manifest: Mapping[str, Any]) -> bool:
+    """Whether a model's score is the share of frauds among events like it, by its manifest."""
+    return (manifest.get("calibration") or {}).get("kind") in (PLATT, ISOTONIC)
+
+
 def score_of_margin(margin: float, calibration: Calibration, negatives_kept: float = 1.0) -> float:
     """Calibrated probability of a margin, rounded half-even to six decimal places, within [0, 1].
 

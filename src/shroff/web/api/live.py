@@ -11,7 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
 from shroff.cases.case import SNOOZED, CaseFilter
-from shroff.cases.filters import QUEUE, QUEUE_OF_LEADS, queue_states
+from shroff.cases.filters import QUEUE
 from shroff.cases.reading import COUNTED_S
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
@@ -95,7 +95,7 @@ class Look:
     counts: Counts
     waiting: int
     waiting_age_s: float
-    cases: Mapping[tuple[str, ...], OpenCases]
+    cases: OpenCases
 
 
 class Board:
@@ -112,9 +112,9 @@ class Board:
         self._pulse, self._lock = Pulse(), Lock()
         self._samples: deque[_Sample] = deque()
         self._counts = Counts(0, 0, 0)
-        self._cases: Mapping[tuple[str, ...], OpenCases] = dict.fromkeys((QUEUE, QUEUE_OF_LEADS), OpenCases())
+        self._cases = OpenCases()
         self._followed = Fresh[float](clock_s=clock_s)
-        self._open_cases = Fresh[Mapping[tuple[str, ...], OpenCases]](clock_s=clock_s)
+        self._open_cases = Fresh[OpenCases](clock_s=clock_s)
         self._figures = Fresh[LiveFigures](len(PERIODS))
         self._looks = Fresh[Look](len(PERIODS))
 
@@ -164,16 +164,13 @@ class Board:
         return Answers(_quantiles(lately), _quantiles(work.latencies), max(rate, 0.0), since_s)
 
 
-def _open_cases(desk: CaseDesk) -> Mapping[tuple[str, ...], OpenCases]:
-    found = dict[tuple[str, ...], OpenCases]()
+def _open_cases(desk: CaseDesk) -> OpenCases:
+    wanted = CaseFilter(states=QUEUE)
     with desk.store.look() as look:
         snoozed = look.count(CaseFilter(states=(SNOOZED,)))
-        for states in (QUEUE, QUEUE_OF_LEADS):
-            wanted = CaseFilter(states=states)
-            totals, first = look.totals(wanted), look.queue(wanted, limit=1)
-            stake = None if totals.stake is None else show_decimal(totals.stake, desk.money_places)
-            found[states] = OpenCases(totals.count, snoozed, stake, first[0].due_ms if first else None)
-    return found
+        totals, first = look.totals(wanted), look.queue(wanted, limit=1)
+    stake = None if totals.stake is None else show_decimal(totals.stake, desk.money_places)
+    return OpenCases(totals.count, snoozed, stake, first[0].due_ms if first else None)
 
 
 def _quantiles(latencies: Latencies) -> dict[str, float | None]:
@@ -272,7 +269,7 @@ async def live(service: Service, request: Request) -> Json[Live]:
 
 def cases_of(found: Look, who: Who) -> OpenCases:
     """Cases in a user's queue; none without the right to read cases."""
-    return found.cases[queue_states(who)] if who.may(Right.READ_CASES) else OpenCases()
+    return found.cases if who.may(Right.READ_CASES) else OpenCases()
 
 
 def document(found: Look) -> Live:

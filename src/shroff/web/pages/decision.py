@@ -13,7 +13,7 @@ from shroff.explain.entities import fields_of
 from shroff.explain.explanation import Explained, FeatureLine, RuleLine
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
 from shroff.web.pages.charts.strips import Strip, strip_between
-from shroff.web.pages.words import sentence_case, signed
+from shroff.web.pages.words import odds, sentence_case, signed
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -112,24 +112,13 @@ def _bar(explained: Explained) -> ScoreBar | None:
     if score is None or part is None:
         return None
     cuts = [None if at is None else (_along(at), at) for at in (part.policy.review_at, part.policy.decline_at)]
-    one_in = _one_in(score) if explained.is_calibrated and score > 0 else ""
+    one_in = odds(score) if explained.is_calibrated and score > 0 else ""
     return ScoreBar(_along(score), cuts[0], cuts[1], one_in)
 
 
 def _along(score: float) -> float:
     """Where a score stands on the bar, in percent: by its square root, since most scores are small."""
     return round(100 * math.sqrt(min(1.0, max(0.0, score))), 1)
-
-
-def _one_in(score: float) -> str:
-    """Such as `1 in 50`, `7 in 10`, to two digits."""
-    if score >= 0.995:
-        return "almost all"
-    if score > 0.25:
-        return f"{max(1, round(10 * score))} in 10"
-    many = 1 / score
-    digits = max(0, math.floor(math.log10(many)) - 1)
-    return f"1 in {round(many, -digits):,.0f}"
 
 
 def _subjects(features: Sequence[FeatureLine], summary: EventSummary) -> list[Subject]:

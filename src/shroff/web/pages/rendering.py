@@ -50,7 +50,8 @@ class Seen:
     """Shared values of every page: the user, navigation, and the log's position. `csrf` goes back with each form.
 
     `open_cases` stand in the user's queue; None where they see none. `zone` of times is the user's own, else the
-    project's, `theme` the user's own; empty for those of the browser.
+    project's, `theme` the user's own; empty for those of the browser. With `is_calibrated` a score is the share of
+    frauds among events like it.
     """
 
     who: str
@@ -61,6 +62,7 @@ class Seen:
     open_cases: int | None
     zone: str
     theme: str
+    is_calibrated: bool
 
 
 def tabs(routes: Iterable[Route]) -> list[Tab]:
@@ -132,8 +134,8 @@ def _page(
     here = next((screen.path for screen in screens if request.path.startswith((screen.path, *screen.below))), "")
     place = service.work.seq if service.is_ready else None
     user = signed_in.user
-    zone = user.zone or service.project.opened.systems.zone
-    seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme)
+    zone, is_calibrated = user.zone or service.project.opened.systems.zone, service.project.definitions.is_calibrated
+    seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated)
     return alone(template, status, seen=seen, **shown)
 
 

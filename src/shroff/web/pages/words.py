@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -39,6 +40,21 @@ def share(value: float | None, places: int = 2) -> str:
 def score(value: float | None) -> str:
     """Such as 0.7312."""
     return MISSING if value is None else f"{value:.4f}"
+
+
+def odds(value: float) -> str:
+    """How many are frauds by a calibrated score above 0, to two digits.
+
+    >>> odds(0.0264), odds(0.7), odds(0.999)
+    ('1 in 38', '7 in 10', 'almost all')
+    """
+    if value >= 0.995:
+        return "almost all"
+    if value > 0.25:
+        return f"{max(1, round(10 * value))} in 10"
+    many = 1 / value
+    digits = max(0, math.floor(math.log10(many)) - 1)
+    return f"1 in {round(many, -digits):,.0f}"
 
 
 def lasting(seconds: float | None) -> str:
@@ -136,6 +152,7 @@ FILTERS: Final = {
     "lasting": lasting,
     "moment": moment,
     "money": money,
+    "odds": odds,
     "per_second": per_second,
     "rough": rough,
     "score": score,

@@ -27,6 +27,7 @@ from shroff.web.http.messages import Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
 from shroff.web.pages.cases.casework import Opened, Where, amount, opened, toast, where_from, where_of
+from shroff.web.pages.cases.others import others_of
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.rules.lists import NOTHING
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 SILENCES: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
 SNOOZES: Final = {"1h": "1 hour", "4h": "4 hours", "1d": "1 day", "3d": "3 days", "7d": "7 days"}
 REASONS_SHOWN: Final = 6
+SHADOW: Final = "hit in shadow"
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -56,6 +58,7 @@ async def _page(
 ) -> Response:
     number = number_of(request)
     found = await tried(service, opened, service, request.who, number)
+    others = await service.in_thread(others_of, service, found)
     form = await request.form() if mistake else NOTHING
     return await page(
         service,
@@ -63,6 +66,8 @@ async def _page(
         "case.html",
         422 if mistake else 409 if changed is not None else 200,
         found=found,
+        others=others.events,
+        amounts=others.amounts,
         where=where,
         changed=changed,
         why_not=why_not,
@@ -84,22 +89,28 @@ async def _page(
 
 @dataclass(frozen=True, slots=True)
 class RuleLine:
-    """A rule that raised one of its alerts; `silence` where it is silent for whom the case is about, `pending` where
-    somebody asked for that and a second person has to approve it.
+    """A rule that hit one of its events.
+
+    Args:
+        raised: It raised an alert of the case; others hit its most important event beside, and asked for less.
+        silence: Where it is silent for whom the case is about.
+        pending: Where somebody asked for that and a second person has to approve it.
     """
 
     id: str
     text: str
     condition: str
+    raised: bool
     can_be_silent: bool
     silence: Silence | None
     pending: PendingSilence | None = None
 
 
 def _rules(service: Service, found: Opened) -> list[RuleLine]:
-    """The rules that raised it, those that are asked most first."""
+    """The rules that raised it, those that did most often first, then the others that hit its most important event."""
     case, definitions = found.line.case, service.project.definitions
     raised = Counter(name for event in found.events for name in event.alert.rules)
+    hits = [] if found.looked is None else [one.id for one in found.looked.hits if one.result != SHADOW]
     silent, pending = silences_of(service, case), pending_silences(service, case)
     known, teller = {rule.id: rule for rule in definitions.rules}, teller_of(definitions)
     return [
@@ -107,11 +118,12 @@ def _rules(service: Service, found: Opened) -> list[RuleLine]:
             name,
             in_words(rule, teller),
             condition(rule),
+            name in raised,
             rule.by == case.entity and key_of(definitions.events.entities, rule.by, rule.on) is not None,
             silent.get(name),
             pending.get(name),
         )
-        for name, _ in raised.most_common()
+        for name in dict.fromkeys([*(name for name, _ in raised.most_common()), *hits])
         if (rule := known.get(name)) is not None
     ]
 

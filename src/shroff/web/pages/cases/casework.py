@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from shroff.cases import reading
-from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case
+from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case, Happened
+from shroff.cases.case_history import escalation
 from shroff.cases.filters import MEANINGS, query_of, query_text
 from shroff.cases.pending import Body, body_of
 from shroff.cases.raising import strength
@@ -84,6 +85,7 @@ class Line:
         is_own_look: It is up for a second look, and who looks gave the first answer.
         asked: The newest question to a customer about it.
         top: The event that counts most of those that want an answer, with what it says to people and why.
+        escalation: By whom it was escalated, when and why; None where it is not, or was closed since.
     """
 
     case: Case
@@ -95,6 +97,7 @@ class Line:
     is_own_look: bool
     asked: Asked | None = None
     top: Event | None = None
+    escalation: Happened | None = None
 
     @property
     def haste(self) -> str:
@@ -103,7 +106,9 @@ class Line:
 
     @property
     def score(self) -> float | None:
-        """The greatest among its alerts."""
+        """That of the event that counts most of those that want an answer, else the greatest among its alerts."""
+        if self.top is not None and self.top.score is not None:
+            return self.top.score
         return None if self.case.score is None else self.case.score / SCORE_PARTS
 
     @property
@@ -123,8 +128,15 @@ class Line:
         return summary.name_of(self.case.entity, self.case.key)
 
 
-def line_of(desk: CaseDesk, who: Who, case: Case, asked: Asked | None = None, top: Event | None = None) -> Line:
-    """A case as who asks sees it."""
+def line_of(
+    desk: CaseDesk,
+    who: Who,
+    case: Case,
+    asked: Asked | None = None,
+    top: Event | None = None,
+    history: Sequence[Happened] = (),
+) -> Line:
+    """A case as who asks sees it; with its history, by whom it was escalated too."""
     now_ms = desk.now_ms()
     left_ms, whole_ms = case.due_ms - now_ms, max(1, case.due_ms - case.opened_ms)
     whose = "you" if case.assignee == who.id else case.assignee_name
@@ -138,6 +150,7 @@ def line_of(desk: CaseDesk, who: Who, case: Case, asked: Asked | None = None, to
         case.is_barred(who.id),
         asked,
         top,
+        escalation(history),
     )
 
 
@@ -248,7 +261,7 @@ def opened(service: Service, who: Who, number: int) -> Opened:
     is_decided = top is not None and bool(top.alert.outcome)
     seen = _looked(service, top.alert) if top is not None and is_decided else None
     asked = asked_about(service, detail.alerts)
-    line = line_of(desk, who, _whole(desk, detail.case), foremost(asked) if asked else None, top)
+    line = line_of(desk, who, _whole(desk, detail.case), foremost(asked) if asked else None, top, detail.history)
     return Opened(line, detail, events, top, seen, asked)
 
 

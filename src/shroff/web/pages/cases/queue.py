@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from starlette.responses import Response
 
 from shroff.cases import deciding, reading, working
-from shroff.cases.case import STATES, CaseFilter
+from shroff.cases.case import ESCALATED, STATES, CaseFilter
 from shroff.cases.filters import LARGEST, order_of, query_of, queue_of, wanted_of
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right
@@ -131,7 +131,11 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
     totals = reading.totals(desk, who, wanted)
     alerts = newest_alerts(service, listed.cases)
     asked, tops = asked_in(service, alerts), tops_of(service, alerts)
-    lines = [line_of(desk, who, case, asked.get(case.number), tops.get(case.number)) for case in listed.cases]
+    histories = reading.histories(desk, who, [case.number for case in listed.cases if case.state == ESCALATED])
+    lines = [
+        line_of(desk, who, case, asked.get(case.number), tops.get(case.number), histories.get(case.number, ()))
+        for case in listed.cases
+    ]
     focused = lines[min(where.row, len(lines) - 1)] if lines else None
     return Seen(
         lines,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from shroff.cases import reading
 from shroff.cases.case import ESCALATED, SNOOZED, CaseFilter, Totals
-from shroff.cases.filters import queue_states
+from shroff.cases.filters import QUEUE
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right
 from shroff.web.http.messages import Request
@@ -50,11 +50,11 @@ def _found(service: Service, who: Who, days: int) -> dict[str, object]:
     start_ms = desk.today_ms() if days == 1 else now_ms - days * DAY_MS
     waiting, before = list[tuple[str, int, str | None]](), Totals(0, 0)
     for says, until_ms in (*((says, now_ms + more_ms) for says, more_ms in DUE), ("all open cases", None)):
-        upto = reading.totals(desk, who, CaseFilter(states=queue_states(who), due_before_ms=until_ms))
+        upto = reading.totals(desk, who, CaseFilter(states=QUEUE, due_before_ms=until_ms))
         more = upto if until_ms is None else Totals(upto.count - before.count, (upto.stake or 0) - (before.stake or 0))
         waiting.append((says, more.count, amount(desk, more.stake)))
         before = upto
-    first = reading.listed(desk, who, CaseFilter(states=queue_states(who)), limit=1).cases
+    first = reading.listed(desk, who, CaseFilter(states=QUEUE), limit=1).cases
     return {
         "closers": reading.team(desk, who, start_ms),
         "day": reading.capacity(desk, who),

@@ -1,4 +1,6 @@
-"""Amounts of a card, device or customer as a chart: 30 days and, beside them with more room, the last 15 minutes."""
+"""Amounts of a card, device or customer as a chart: 30 days, beside them with more room the last 15 minutes, and what
+came since.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from shroff.web.pages.words import count, money
 RECENT_MS: Final = 15 * 60_000
 HEIGHT: Final = 150
 EDGE: Final = 56.0  # per cent of the width, where the last 15 minutes begin
-END: Final = 98.0  # where they end
+END: Final = 98.0  # where they end, and the picture
+SINCE: Final = 80.0  # where they end if something came since
 HEADROOM: Final = 1.18  # above the greatest amount, for its words
 NEAR: Final = 12.0  # per cent of the height within which two lines of text touch
 
@@ -27,6 +30,7 @@ class AmountChart:
     Args:
         band: Top and height of where nine of ten amounts before the last 15 minutes lie; None where they are few.
         limit: Where the line of a rule's limit lies, with its words.
+        since: Where what came since begins; the width where nothing did.
         rows: The amounts of the last 15 minutes, newest first.
         says: What the picture shows, in sentences.
     """
@@ -40,12 +44,15 @@ class AmountChart:
     limit: Mark | None
     start_ms: int
     end_ms: int
+    since: float
     rows: Sequence[Amount]
     says: Sequence[str]
 
 
-def amount_chart(found: AmountsBefore | None, event: str, currency: str) -> AmountChart | None:
-    """The chart of a decision's amounts; None where there is nothing beside its own."""
+def amount_chart(
+    found: AmountsBefore | None, event: str, currency: str, later: Sequence[Amount] = ()
+) -> AmountChart | None:
+    """The chart of a decision's amounts, and of later ones by time; None where there is nothing beside its own."""
     if found is None:
         return None
     own, edge_ms = found.own, found.own.time_ms - RECENT_MS
@@ -53,7 +60,11 @@ def amount_chart(found: AmountsBefore | None, event: str, currency: str) -> Amou
     recent = [one for one in found.earlier if one.time_ms > edge_ms]
     start_ms = found.earlier[0].time_ms if found.is_cut else own.time_ms - REACH_MS
     left, right = Axis(min(start_ms, edge_ms - 1), edge_ms), Axis(edge_ms, own.time_ms)
-    values = [float(one.value) for one in (*found.earlier, own)] + ([] if found.limit is None else [float(found.limit)])
+    until_ms, end = (later[-1].time_ms, SINCE) if later else (own.time_ms, END)
+    after = Axis(own.time_ms, max(until_ms, own.time_ms + 1))
+    values = [float(one.value) for one in (*found.earlier, own, *later)] + (
+        [] if found.limit is None else [float(found.limit)]
+    )
     y = Axis(min(0.0, *values), (max(values) or 1.0) * HEADROOM)
 
     def top(value: Decimal | float) -> float:
@@ -61,7 +72,10 @@ def amount_chart(found: AmountsBefore | None, event: str, currency: str) -> Amou
 
     dots = [Spot(round(left.at(one.time_ms) * EDGE / 100, 2), top(one.value), "dot") for one in before]
     dots += [
-        Spot(round(EDGE + right.at(one.time_ms) * (END - EDGE) / 100, 2), top(one.value), "dot-now") for one in recent
+        Spot(round(EDGE + right.at(one.time_ms) * (end - EDGE) / 100, 2), top(one.value), "dot-now") for one in recent
+    ]
+    dots += [
+        Spot(round(end + after.at(one.time_ms) * (END - end) / 100, 2), top(one.value), "dot-now") for one in later
     ]
     usual = usual_range([float(one.value) for one in before])
     limit = None if found.limit is None else Mark(top(found.limit), f"limit {money(found.limit)}")
@@ -69,15 +83,16 @@ def amount_chart(found: AmountsBefore | None, event: str, currency: str) -> Amou
     return AmountChart(
         found.entity,
         dots,
-        Spot(END, top(own.value), "this", f"{money(own.value)}, this one", is_left=True),
+        Spot(end, top(own.value), "this", f"{money(own.value)}, this one", is_left=True),
         [Mark(top(value), f"{value:,.10g}") for value in ticks(y.low, y.high)],
         None if usual is None else (top(usual[1]), round(max(1.5, top(usual[0]) - top(usual[1])), 2)),
         "" if usual is None or is_near else f"normally up to {money(f'{usual[1]:.2f}')}",
         limit,
         start_ms,
-        own.time_ms,
+        until_ms,
+        end if later else 100.0,
         [own, *reversed(recent)],
-        list(_sentences(found, [*recent, own], before, usual, event.replace("_", " "), currency)),
+        _sentences(found, [*recent, own], before, later, usual, event.replace("_", " "), currency),
     )
 
 
@@ -85,6 +100,7 @@ def _sentences(
     found: AmountsBefore,
     recent: Sequence[Amount],
     before: Sequence[Amount],
+    later: Sequence[Amount],
     usual: tuple[float, float] | None,
     noun: str,
     currency: str,
@@ -101,6 +117,9 @@ def _sentences(
         low, high = usual or (0.0, 0.0)
         range_ = f", nine of ten of them between {money(f'{low:.2f}')} and {money(f'{high:.2f}', currency)}"
         said.append(f"{least}{many(len(before))} in the 30 days before{range_ if usual else ''}.")
+    if later:
+        since = money(sum((one.value for one in later), Decimal(0)), currency)
+        said.append(f"{many(len(later))} since then, {since} together.")
     if found.limit is not None:
         said.append(f"Rule {found.rule} compares amounts with {money(found.limit, currency)}.")
     return said

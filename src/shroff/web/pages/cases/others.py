@@ -1,0 +1,109 @@
+"""What else there is of whom a case is about: events outside of it, before and after, and its amounts up to now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from shroff.cases.case import SECOND, Case
+from shroff.errors import ShroffError
+from shroff.events.summary import EventSummary, summary_of
+from shroff.explain.entities import EntityLook, KeyEvent, fields_of
+from shroff.explain.past import Amount
+from shroff.web.pages.charts.amounts import AmountChart, amount_chart
+from shroff.web.pages.decision import decision_path
+
+if TYPE_CHECKING:
+    from shroff.web.pages.cases.casework import Opened
+    from shroff.web.service import Service
+
+LOOKED_AT: Final = 50  # events of whom it is about, the newest
+SHOWN: Final = 8  # of those that never were in a case
+
+
+@dataclass(frozen=True, slots=True)
+class OtherEvent:
+    """An event of whom a case is about that is not in it.
+
+    Args:
+        verdict: What an analyst answered, else the label that it has; empty for none.
+        case: The newest case that it is in; None for none.
+    """
+
+    found: KeyEvent
+    summary: EventSummary
+    path: str
+    verdict: str
+    case: Case | None
+
+    @property
+    def named(self) -> str:
+        """Its type and id, as labels have them."""
+        return f"{self.found.record.type}/{self.found.record.id}"
+
+    @property
+    def waits(self) -> bool:
+        """Whether it wants an answer, in another case."""
+        return self.case is not None and self.case.is_open and not self.verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """All of the newest events that are in other cases, and the newest of the rest; and the chart up to the newest."""
+
+    events: Sequence[OtherEvent]
+    amounts: AmountChart | None
+
+
+def others_of(service: Service, opened: Opened) -> Others:
+    """What else there is of whom a case is about. Cost: some ms, by the index of keys."""
+    events = _newest(service, opened.line.case)
+    own = {alert.named for alert in opened.detail.alerts}
+    left, shown = SHOWN, list[OtherEvent]()
+    for one in events:
+        if one.named not in own and (one.case is not None or left):
+            shown.append(one)
+            left -= one.case is None
+    return Others(shown, _amounts(opened, events))
+
+
+def _newest(service: Service, case: Case) -> list[OtherEvent]:
+    project = service.project
+    definitions = project.definitions
+    try:
+        with project.opened.reading() as log:
+            look = EntityLook(log, definitions, project.history.key_index(definitions))
+            events = look.timeline(case.entity, case.key, limit=LOOKED_AT).events
+    except ShroffError:  # it is about an event alone, or an entity that the project has no more
+        return []
+    with service.cases.store.look() as looks:
+        alerts = {one.named: one for one in looks.alerts_of([(one.record.type, one.record.id) for one in events])}
+        cases = looks.cases({one.case for one in alerts.values()})
+    types, currency, found = definitions.events.types, definitions.settings.currency, list[OtherEvent]()
+    for event in events:
+        type_, id_ = event.record.type, event.record.id
+        alert = alerts.get(f"{type_}/{id_}")
+        other = None if alert is None else cases.get(alert.case)
+        is_hidden = alert is None or (other is not None and other.look == SECOND)  # somebody else is to say it anew
+        summary = summary_of(types.get(type_), fields_of(event.record), currency)
+        path = decision_path(type_, id_) if event.outcome else ""
+        verdict = "" if alert is None or is_hidden else alert.verdict or alert.label
+        found.append(OtherEvent(event, summary, path, verdict, other))
+    return found
+
+
+def _amounts(opened: Opened, events: Sequence[OtherEvent]) -> AmountChart | None:
+    """The chart of its most important event, with the amounts that came since."""
+    top, chart = opened.top, None if opened.looked is None else opened.looked.amounts
+    if top is None or opened.looked is None or chart is None or chart.entity != opened.line.case.entity:
+        return chart
+    later = [
+        Amount(one.found.record.time_ms, Decimal(one.summary.amount))
+        for one in events
+        if one.found.record.type == top.alert.event and one.found.record.time_ms > top.alert.time_ms
+        if one.summary.amount
+    ]
+    later.sort(key=lambda one: one.time_ms)
+    return amount_chart(opened.looked.explained.amounts, top.alert.event, top.summary.currency, later)
