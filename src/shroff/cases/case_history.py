@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ REFUNDED: Final = "refunded"  # that money was returned to the customer: `more` 
 DISAGREED: Final = "disagreed"  # that a third person is to decide between two answers
 _UNDOABLE: Final = frozenset({"claimed", "snoozed", "decided"})
 _ASKING: Final = frozenset({"reopened", DENIED, SECOND_LOOK, DISAGREED})
-_ESCALATING: Final = frozenset({"escalated", DISAGREED})
+ESCALATING: Final = frozenset({"escalated", DISAGREED})
 _DECODED: Final = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -80,13 +80,6 @@ def told_by(history: Iterable[Happened], event: str = "") -> CaseHistory:
     return now
 
 
-def escalation(history: Sequence[Happened]) -> Happened | None:
-    """By whom a case was escalated, when and why; None where it is not, by the lines of its history, oldest first."""
-    if not told_by(history).is_escalated:
-        return None
-    return next((row for row in reversed(history) if row.what in _ESCALATING), None)
-
-
 def _after(now: CaseHistory, row: Happened, more: dict[str, Any], last: str) -> CaseHistory:
     if row.what in _ASKING and row.more != RAISING:
         now = replace(now, asked_ms=max(now.asked_ms, row.at_ms))
@@ -94,7 +87,7 @@ def _after(now: CaseHistory, row: Happened, more: dict[str, Any], last: str) -> 
         return CaseHistory(asked_ms=now.asked_ms)
     if row.what == "assigned":
         return replace(now, assignee=last if row.words else "", assignee_name=row.words)
-    if row.what in _ESCALATING:
+    if row.what in ESCALATING:
         return CaseHistory(is_escalated=True, asked_ms=now.asked_ms)
     if row.what == "snoozed":
         return replace(now, assignee="", assignee_name="")

@@ -27,7 +27,7 @@ from shroff.cases.case import (
     View,
     urgency,
 )
-from shroff.cases.case_history import REFUNDED
+from shroff.cases.case_history import ESCALATING, REFUNDED, told_by
 from shroff.cases.desk import UNDO_MS, CaseDesk, NoCaseError, NoViewError
 from shroff.cases.filters import (
     BUILT_IN,
@@ -221,6 +221,13 @@ def histories(desk: CaseDesk, who: Who, numbers: Iterable[int]) -> dict[int, Seq
     who.require(Right.READ_CASES)
     with desk.store.look() as look:
         return {number: look.history(number) for number in numbers}
+
+
+def escalation(history: Sequence[Happened]) -> Happened | None:
+    """By whom a case was escalated, when and why; None where it is not, by the lines of its history, oldest first."""
+    if not told_by(history).is_escalated:
+        return None
+    return next((row for row in reversed(history) if row.what in ESCALATING), None)
 
 
 def shown(case: Case) -> Case:

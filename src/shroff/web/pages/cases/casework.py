@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 
 from shroff.cases import reading
 from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case, Happened
-from shroff.cases.case_history import escalation
 from shroff.cases.filters import MEANINGS, query_of, query_text
 from shroff.cases.pending import Body, body_of
 from shroff.cases.raising import strength
@@ -150,7 +149,7 @@ def line_of(
         case.is_barred(who.id),
         asked,
         top,
-        escalation(history),
+        reading.escalation(history),
     )
 
 
