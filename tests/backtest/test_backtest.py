@@ -494,7 +494,8 @@ def test_of_files_without_labels_it_is_told_however_young_they_are(project: app.
     (project.opened.places.folder / "april.jsonl").write_text(
         '{"id": "f1", "at": "2026-04-01T12:00:00Z", "card": "c", "amount": "150.00"}\n', encoding="utf-8"
     )
-    (remark,) = project.backtest(files=project.opened.places.folder / "april.jsonl", as_type="payment").remarks
+    folder = project.opened.places.folder
+    (remark,) = project.backtest(rules=folder / "drafts", files=folder / "april.jsonl", as_type="payment").remarks
 
     assert "NOT ONE HAS A LABEL" in remark
 

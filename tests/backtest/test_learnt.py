@@ -38,7 +38,7 @@ def _learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = make_project(tmp_path_factory.mktemp("learnt") / "bank")
     project = app.open(folder)
     project.ingest(write_days(folder.parent / "days.jsonl", range(DAYS)))
-    for name, text in {"rules": RULES, "scores": SCORES}.items():
+    for name, text in {"large": RULES, "scores": SCORES}.items():
         (folder / name).mkdir(exist_ok=True)
         (folder / name / "draft.yaml").write_text(text, encoding="utf-8")
     (folder / "policy-draft.yaml").write_text("payment: { score: { review_at: 0.3 } }\n", encoding="utf-8")
@@ -118,18 +118,19 @@ def test_events_that_are_too_young_leave_nothing_to_judge_by_either(learnt: tupl
 def test_rules_alone_stay_as_they_are_and_rules_that_read_a_score_do_not(learnt: tuple[Path, str], tmp_path: Path):
     folder, model = learnt
     bank = app.open(folder)
-    before = bank.backtest(rules=folder / "rules")
+    before = bank.backtest(rules=folder / "large")
     assert (before.learnt, before.remarks) == (None, [])
 
     bank.models.promote(model)
     try:
         again = app.open(folder)
-        rules, scores = (again.backtest(rules=folder / name) for name in ("rules", "scores"))
-        policy, as_it_is = again.backtest(policy=folder / "policy-draft.yaml"), again.backtest()
-        assert (rules.learnt, rules.balance.events) == (None, DAYS * A_DAY)
-        (remark,) = rules.remarks
-        assert f"{scores.learnt.events:,} events are from before {until_of(folder, model)}, and {model}" in remark
-        assert [one.learnt is not None and one.learnt.events > 0 for one in (scores, policy, as_it_is)] == [True] * 3
+        rules, scores = (again.backtest(rules=folder / name) for name in ("large", "scores"))
+        assert (rules.learnt, rules.balance.events, rules.remarks) == (None, DAYS * A_DAY, [])
+        assert (scores.learnt, scores.changes) == (None, 0), "no event had a model at its place in the log"
+        assert scores.remarks[0].startswith(f"{DAYS * A_DAY:,} of {DAYS * A_DAY:,} events have no score")
+        named = again.backtest(rules=folder / "scores", model=model)
+        assert named.learnt is not None
+        assert named.changes > 0, "a model that is named scores all events"
     finally:
         (folder / "models" / "in_force.json").unlink()
 

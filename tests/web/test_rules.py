@@ -398,6 +398,17 @@ async def done(asks: Asker, id_: str) -> Any:
     raise AssertionError(found)
 
 
+async def watched(browser: Browser, path: str) -> Any:
+    """The page of a backtest, once it is done."""
+    page = await browser.get(path)
+    for _ in range(1_200):
+        if b"data-progress" not in page.body:
+            break
+        await asyncio.sleep(0.05)
+        page = await browser.get(path)
+    return page
+
+
 def test_a_backtest_goes_on_by_itself_and_is_kept(bank):
     async def steps(asks: Asker) -> None:
         for number in range(1, 4):
@@ -550,7 +561,7 @@ def test_who_may_only_read_is_shown_rules_and_no_way_to_change_them(bank):
     asyncio.run(steps())
 
 
-def test_an_earlier_version_is_judged_against_what_was_decided(bank, monkeypatch):
+def test_an_earlier_version_is_compared_with_the_project_of_today(bank, monkeypatch):
     (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
 
     async def steps() -> None:
@@ -568,14 +579,10 @@ def test_an_earlier_version_is_judged_against_what_was_decided(bank, monkeypatch
             of = re.search(r"/backtests\?of=(version%20dear_one@\d+)", page.body.decode())
             assert of is not None
             begun = await sent(browser, "/backtests", of=of[1].replace("%20", " "))
-            page = await browser.get(begun.headers["location"])
-            for _ in range(1_200):
-                if b"data-progress" not in page.body:
-                    break
-                await asyncio.sleep(0.05)
-                page = await browser.get(begun.headers["location"])
+            page = await watched(browser, begun.headers["location"])
             assert b"/decisions/payment/p-2" in page.body
-            assert b"/decisions/payment/p-1" not in page.body
+            assert b"/decisions/payment/p-1" in page.body, "the project without that version approves it"
+            assert b"1 recorded decision differs for other reasons: rules changed since." in page.body
             assert page.body.partition(b'class="sum"')[2].partition(b"</ol>")[0].count(b" EUR</b>") == 4
             monkeypatch.setattr(backtests, "_worth", lambda *_: None)  # as where event types differ in their costs
             page = await browser.get(begun.headers["location"])
@@ -592,14 +599,18 @@ def test_an_earlier_version_is_judged_against_what_was_decided(bank, monkeypatch
         ("90.00", "-10.00", "190.00", "Not proven: the gain is within chance."),
         ("90.00", None, None, "Not proven: the gain is within chance."),
         ("90.00", "60.00", "120.00", "Worth it: the gain is beyond chance."),
+        ("0.00", "0.00", "0.00", "No gain and no loss: the decisions that change come to 0."),
         (None, None, None, ""),
     ],
 )
 def test_a_backtest_says_whether_its_draft_is_worth_activating(net, low, high, advice):
-    result = {"sentence": "It would have.", "report": {"balance": {"net": net, "low": low, "high": high}}}
+    report = {"balance": {"net": net, "low": low, "high": high}, "changed": 1}
+    result = {"sentence": "It would have.", "report": report}
+    unchanged = worth(Kept("b-1", "", "ann", 0, result={**result, "report": {**report, "changed": 0}}))
     found = worth(Kept("b-1", "", "ann", 0, result=result))
 
     assert (found.says, found.advice) == ("It would have.", advice)
+    assert (unchanged.kind, unchanged.advice) == ("warn", "The draft changes nothing.")
     assert worth(Kept("b-1", "", "ann", 0)) is None
 
 
@@ -639,14 +650,9 @@ def test_a_backtest_is_begun_watched_and_shown(bank):
             await sent(browser, "/rules/dear_one/draft", text=RULE, tag="")
             begun = await sent(browser, "/backtests", of="draft dear_one", **{"from": "2026-01-05"})
             path = begun.headers["location"]
-            page = await browser.get(path)
-            for _ in range(1_200):
-                if b"data-progress" not in page.body:
-                    break
-                await asyncio.sleep(0.05)
-                page = await browser.get(path)
+            page = await watched(browser, path)
 
-            assert b"Outcomes: recorded and draft" in page.body
+            assert b"Outcomes: without and with the draft" in page.body
             sentence = re.search(r'<p class="lead">(.*?)</p>', page.body.decode())
             assert sentence is not None
             for place in (page, await browser.get("/rules/dear_one/draft")):
@@ -659,6 +665,21 @@ def test_a_backtest_is_begun_watched_and_shown(bank):
             assert b"/rules/dear_one" in page.body
             assert path.encode() in (await browser.get("/rules/dear_one/draft")).body
             assert (await sent(browser, "/backtests", of="draft nobody")).status == 422
+            listed = (await browser.get("/backtests")).body.decode()
+            assert "3 decisions change" in listed, "the list says what came of it"
+
+            tag = re.search(r'name="tag" value="([^"]+)"', page.body.decode())
+            assert tag is not None
+            await sent(browser, "/rules/dear_one/draft/activate", tag=tag[1], reason="it is worth it")
+            page = await browser.get(path)
+            assert b">Activate<" not in page.body, "there is no such draft any more"
+            form = dict(re.findall(r'<input type="hidden" name="(of|again)" value="([^"]*)"', page.body.decode()))
+            again = await sent(browser, "/backtests", **form, **{"from": "2026-01-05"})
+            assert again.status == 303, "the draft went live, and is still what was tested"
+            page = await watched(browser, again.headers["location"])
+            assert b"The draft changes nothing." in page.body
+            assert b"<h1>Draft of dear_one</h1>" in page.body
+            assert b"changes nothing" in (await browser.get("/backtests")).body
             assert (await sent(browser, "/backtests", of="now", to="2026-13-01")).status == 422
 
     asyncio.run(steps())

@@ -1,1 +1,1 @@
-"""Backtests: compare a draft with recorded decisions."""
+"""Backtests: compare a draft with the project without it."""

@@ -34,7 +34,7 @@ class ReportHits(TypedDict):
 
 
 class ReportRule(ReportHits):
-    """A rule of the draft: its hits, hits of this rule alone, and recorded hits."""
+    """A rule of the draft: its hits, hits of this rule alone, and `old` hits without the draft."""
 
     id: str
     on: str
@@ -48,7 +48,7 @@ class ReportRule(ReportHits):
 
 
 class ReportSide(TypedDict):
-    """Outcomes of mature events, as decided or by the draft."""
+    """Outcomes of mature events, without the draft or with it."""
 
     frauds_stopped: int
     fraud_money_stopped: str
@@ -78,6 +78,13 @@ class ReportLearnt(TypedDict):
     events: int
     behind: int
     balance: ReportBalance
+
+
+class ReportRecorded(TypedDict):
+    """Recorded decisions that differ from those of the project without the draft: their number, and what changed."""
+
+    differ: int
+    because: list[str]
 
 
 class ReportRow(TypedDict):
@@ -126,6 +133,7 @@ ReportDocument = TypedDict(
         "money": str,
         "outcomes": list[ReportCell],
         "immature": int,
+        "recorded": ReportRecorded,
         "balance": ReportBalance,
         "learnt_from": ReportLearnt | None,
         "remarks": list[str],

@@ -74,7 +74,7 @@ def _explored(log: LogReader, judged: JudgedEvents) -> Explored:
     rows = judged.was_explored
     propensities = propensities_of(log, judged.event, judged.ids.take(pa.array(rows)).to_pylist())
     labels, is_mature = judged.labels[rows], ~judged.is_immature[rows]
-    is_reviewed = judged.old[rows] >= _REVIEW
+    is_reviewed = judged.recorded[rows] >= _REVIEW
     lost = judged.amounts_minor[rows][(labels == FRAUD) & ~is_reviewed]
     (cost_minor,) = exact_sums(np.zeros(len(lost), np.int64), lost, 1)
     known = is_mature & (labels != UNCLEAR)

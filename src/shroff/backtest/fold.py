@@ -1,18 +1,21 @@
-"""A draft folded over a log: where its rules hit, and its scores, by columns wherever that can be."""
+"""One side of a backtest folded over a log: where its rules hit, and its scores, by columns wherever that can be."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shroff.backtest.plan import work_of
+from shroff.backtest.plan import Computation, Stretch, computations
 from shroff.engine.let_through import LET_THROUGH, Days, explorable
 from shroff.engine.step import is_rolled_out
 from shroff.features.batch.engine import BatchEngine
@@ -24,12 +27,11 @@ from shroff.language.columns import values_of
 from shroff.language.expression import Node
 from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, key_text
-from shroff.log.columns.stored import LogPiece, ids_of
+from shroff.log.columns.stored import LineReader, LogPiece, ids_of, log_columns, outcomes_of
 from shroff.log.history import hits_by_place
 from shroff.log.state.fold import lateness_of
 from shroff.project.definitions import Definitions
 from shroff.project.exploring import Explore
-from shroff.replay.compare import segments
 from shroff.rules.definitions import Rule
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress
@@ -62,11 +64,11 @@ class TypeRows:
 
     Args:
         amounts_minor: What each is about in money, in smallest units; 0 where that is missing.
-        decided: Which of them were decided where the draft is in force.
-        scores: What the draft's model gives, NaN where there is none.
-        hits: Where the rules of the draft hit events that were decided, by id.
-        may_be_explored: Which the draft may let through if the score declines them.
-        explored_before: How many were let through on each day before the draft is in force.
+        decided: Which of them were decided where the side is in force.
+        scores: What the models give, NaN where there is none.
+        hits: Where the rules hit events that were decided, by id.
+        may_be_explored: Which it may let through if the score declines them.
+        explored_before: How many were let through on each day before that.
     """
 
     event: str
@@ -82,85 +84,137 @@ class TypeRows:
 
 
 class BacktestFold:
-    """One pass over a log for a draft that is in force from behind the place `after` up to `upto`.
+    """One side of a backtest, in force from behind the place `after` up to `upto`, folded over a log.
 
-    Cost: reading the log's columns, the batch engine for what the draft changed, and the online engine for changed
-    rules that look `since flag`.
+    Cost: reading the log's columns, the batch engine for what is computed, and the online engine for rules that look
+    `since flag`; once for each pass of `computations`.
     Memory: some 60 bytes an event, and what the batch engine takes.
+
+    Args:
+        stretches: Its definitions in (after, upto].
+        kept: Rules whose hits are those that the log has.
+        known: Hits of other rules that are known, by event type and rule.
+        has_scores: Whether scores are computed for policies.
     """
 
-    def __init__(self, log: Log, draft: Definitions, after: int, upto: int) -> None:
-        self._draft, self._after, self._upto = draft, after, upto
-        self._work = work_of(
-            draft, [segment for segment in segments(log) if segment.end > after and segment.start < upto]
-        )
-        self._late_ms = lateness_of(log, draft)
+    def __init__(
+        self,
+        log: Log,
+        stretches: Sequence[Stretch],
+        kept: Collection[str],
+        recorded: RecordedHits,
+        known: Mapping[str, Mapping[str, RuleMatches]] = MappingProxyType({}),
+        *,
+        has_scores: bool = True,
+    ) -> None:
+        self._log, self._side = log, stretches[-1].definitions
+        self._after, self._upto = stretches[0].start, stretches[-1].end
+        self._kept, self._known, self._recorded = kept, known, recorded
+        there = {*kept, *(rule for rules in known.values() for rule in rules)}
+        self._passes = computations(stretches, there, has_scores=has_scores)
+        self._late_ms = lateness_of(log, self._side)
         self._rules_on: dict[str, list[Rule]] = defaultdict(list)
-        for rule in draft.rules:
+        for rule in self._side.rules:
             self._rules_on[rule.on].append(rule)
-        self._types = frozenset([*draft.events.decided, *self._rules_on])
+        self._types = frozenset([*self._side.events.decided, *self._rules_on])
         self._gathered = {
-            name: _Gathered(draft.missed_fraud(name), draft.policy(name).explore) for name in sorted(self._types)
+            name: _Gathered(self._side.missed_fraud(name), self._side.policy(name).explore)
+            for name in sorted(self._types)
         }
         self._found: dict[str, list[RuleMatches]] = defaultdict(list)
-        self._scores: dict[str, list[Floats]] = defaultdict(list)
-        self._past = hits_by_place(log, after)
-        self._next: tuple[int, Hits] = next(self._past, (0, {}))
-        self.recorded = RecordedHits(log, after, upto)
-        explores = any(draft.policy(event).explore for event in draft.events.decided)
-        self._explored_before = RecordedHits(log, 0, after if explores else 0).places(LET_THROUGH)
+        self._own: dict[int, dict[str, str | None]] = defaultdict(dict)  # hits of rules that look `since flag`
+        self._scores: dict[str, list[tuple[Words, Floats]]] = defaultdict(list)
+        self._next: tuple[int, Hits] = 0, {}
+        explores = any(self._side.policy(event).explore for event in self._side.events.decided)
+        self._explored_before = RecordedHits(log, 0, self._after if explores else 0).places(LET_THROUGH)
 
     @property
-    def kept(self) -> frozenset[str]:
-        """Rules whose meaning has not changed."""
-        return self._work.kept
+    def computes(self) -> bool:
+        """Whether anything has to be computed."""
+        return any(one.by_columns or one.by_rows for one in self._passes)
 
-    def run(self, pieces: Iterable[LogPiece], progress: Progress | None = None) -> dict[str, TypeRows]:
-        """Take the whole log, and give what came of it by event type; `progress` is told of what was computed."""
-        draft, work = self._draft, self._work
-        by_rows = Online(draft.events, work.by_rows, draft.reference, self._late_ms) if work.by_rows else None
-        with closing(
-            BatchEngine(
-                draft.events, work.by_columns, draft.reference, self._late_ms, threads=threads(), also=self._types
+    def run(self, take: Callable[[LogPiece], None], progress: Progress | None = None) -> dict[str, TypeRows]:
+        """Read the whole log, and give what came of it by event type.
+
+        Args:
+            take: Is given each piece of the log.
+            progress: Is told of how many events something was computed.
+        """
+        for one in self._passes:
+            self._pass(one, take if one is self._passes[0] else None, progress)
+        return {name: self._whole(name, one) for name, one in self._gathered.items() if one.seqs}
+
+    def beside(self, rows: Mapping[str, TypeRows]) -> dict[str, TypeRows]:
+        """What comes of the log where nothing is computed, given the events and scores of the other side."""
+        return {
+            name: replace(
+                one, hits={rule.id: self._hits_of(rule, one.seqs, one.decided) for rule in self._rules_on[name]}
             )
+            for name, one in rows.items()
+        }
+
+    def _pass(self, work: Computation, take: Callable[[LogPiece], None] | None, progress: Progress | None) -> None:
+        side, stretches = self._side, work.stretches
+        reference = stretches[0].definitions.reference
+        self._past = chain(hits_by_place(self._log, self._after), sorted(self._own.items()))
+        self._next = next(self._past, (0, {}))
+        by_rows = Online(side.events, work.by_rows, reference, self._late_ms) if work.by_rows else None
+        counts = defaultdict[str, int](int)
+        with closing(
+            BatchEngine(side.events, work.by_columns, reference, self._late_ms, threads=threads(), also=self._types)
         ) as batch:
-            for piece in pieces:
-                if piece.after >= self._upto:
-                    continue  # read for its labels alone
-                firsts = {name: self._gather(name, frame, piece) for name, frame in piece.frames.items()}
+            before = -1
+            for at, piece in self._pieces(stretches, is_whole=take is not None):
+                if take is not None:
+                    take(piece)
+                    for name, frame in piece.frames.items() if piece.after < self._upto else ():
+                        self._gather(name, frame, piece)
+                if at == len(stretches):
+                    continue
+                for frame in piece.frames.values():
+                    frame.reference = stretches[at].definitions.reference
+                if at > before:
+                    batch.refer(stretches[at].definitions.reference, work.without[at])
+                    before = at
                 if work.by_columns:
                     batch.add(piece.frames, piece.size)
                 if by_rows is not None:
-                    by_rows.take(piece.frames, piece.size, self._past_of(piece))
-                    self._note(work.by_rows, piece.frames, firsts)
+                    by_rows.take(piece.frames, piece.size, self._past_of(piece, stretches[0].start))
+                    self._note(work, work.by_rows, piece.frames, counts)
+                for name, frame in piece.frames.items():
+                    counts[name] += len(frame)
             given: dict[str, int] = defaultdict(int)
             for frames in batch.answers() if work.by_columns else ():
-                self._note(work.by_columns, frames, given)
+                self._note(work, work.by_columns, frames, given)
                 for name, frame in frames.items():
                     given[name] += len(frame)
                     if progress is not None:
                         progress(len(frame))
-        return {name: self._whole(name, one) for name, one in self._gathered.items() if one.seqs}
+
+    def _pieces(self, stretches: Sequence[Stretch], *, is_whole: bool) -> Iterator[tuple[int, LogPiece]]:
+        """The log from its beginning, each piece with the number of its stretch; behind the last one if all is read."""
+        reader, after = LineReader(self._side), 0
+        ends = [*(one.end for one in stretches), *([None] if is_whole else [])]
+        for at, end in enumerate(ends):
+            for piece in log_columns(self._log, self._side, end, after=after, reader=reader):
+                yield at, piece
+                after = piece.after + piece.size
 
     # ---- events
 
-    def _gather(self, name: str, frame: Frame, piece: LogPiece) -> int:
-        """Keep the required columns of a type's events; gives the number of events before."""
-        if name not in self._gathered:
-            return 0
-        gathered = self._gathered[name]
-        first = gathered.count
-        seqs = piece.after + 1 + frame.rows
-        decided = piece.decided[frame.rows] & (seqs > self._after) & (seqs <= self._upto)
-        gathered.add(frame, seqs, decided, self._draft)
-        return first
+    def _gather(self, name: str, frame: Frame, piece: LogPiece) -> None:
+        """Keep the required columns of a type's events."""
+        if name in self._gathered:
+            seqs = piece.after + 1 + frame.rows
+            decided = piece.decided[frame.rows] & (seqs > self._after) & (seqs <= self._upto)
+            self._gathered[name].add(frame, seqs, decided, self._side)
 
-    def _past_of(self, piece: LogPiece) -> list[Hits | None] | None:
-        """Recorded hits for each record of a piece; None for one that the draft decides."""
-        if piece.after >= self._after and piece.decided.all():
+    def _past_of(self, piece: LogPiece, after: int) -> list[Hits | None] | None:
+        """Hits for each record of a piece that was decided at or before a place; None for one that is decided anew."""
+        if piece.after >= after and piece.decided.all():
             return None
         found: list[Hits | None] = [None if decided else {} for decided in piece.decided.tolist()]
-        before = min(max(self._after - piece.after, 0), piece.size)
+        before = min(max(after - piece.after, 0), piece.size)
         found[:before] = [{}] * before
         while 0 < self._next[0] <= piece.after + before:
             place, rules = self._next
@@ -170,35 +224,43 @@ class BacktestFold:
 
     # ---- what was computed
 
-    def _note(self, computed: Sequence[Computed], frames: Mapping[str, Frame], firsts: Mapping[str, int]) -> None:
+    def _note(
+        self, work: Computation, computed: Sequence[Computed], frames: Mapping[str, Frame], firsts: Mapping[str, int]
+    ) -> None:
         """Keep the hits and scores of some frames, which begin at these rows of their types."""
         names = {one.name for one in computed}
+        start, end = work.stretches[0].start, work.stretches[-1].end
         for name, frame in frames.items():
+            if name not in self._gathered:
+                continue
+            inside = self._gathered[name].decided_in(firsts[name], len(frame), start, end)
             for rule in self._rules_on.get(name, ()):
                 if rule.computed.name in names:
-                    self._note_hits(rule, frame, firsts[name])
+                    self._note_hits(rule, work, frame, inside, firsts[name])
             column = frame.computed.get(score_name(name)) if score_name(name) in names else None
-            if column is not None and computed is self._work.by_columns:
-                self._scores[name].append(np.where(column.valid, column.values, np.nan))
+            if column is not None and computed is work.by_columns:
+                there = np.flatnonzero(inside & column.valid)
+                self._scores[name].append((firsts[name] + there, column.values[there]))
 
-    def _note_hits(self, rule: Rule, frame: Frame, first: int) -> None:
-        gathered = self._gathered[rule.on]
-        hit = np.flatnonzero(frame.computed[rule.computed.name].values.astype(np.bool_))
-        hit = hit[gathered.is_decided(first + hit)]
-        if rule.rollout < 1:
-            named = self._work.keys[rule.id]
-            parts = [values_of(frame.computed[one].take(hit)) for one in named]
-            keys = joined_key(parts, len(hit))
-            effective = [is_rolled_out(rule, None if key is None else key_text(key)) for key in keys]
-        else:
-            effective = [True] * len(hit)
-        self._found[rule.id].append(RuleMatches(first + hit, np.array(effective, np.bool_) & (not rule.is_shadow)))
+    def _note_hits(self, rule: Rule, work: Computation, frame: Frame, inside: Flags, first: int) -> None:
+        hit = np.flatnonzero(frame.computed[rule.computed.name].values.astype(np.bool_) & inside)
+        effective = np.ones(len(hit), np.bool_)
+        if rule.id in work.keys:
+            parts = [values_of(frame.computed[one].take(hit)) for one in work.keys[rule.id]]
+            keys = [None if key is None else key_text(key) for key in joined_key(parts, len(hit))]
+            effective = np.array([is_rolled_out(rule, key) for key in keys], np.bool_)
+            if rule.computed.looks_since_flag:
+                for place, key in zip(self._gathered[rule.on].places(first + hit), keys, strict=True):
+                    self._own[place][rule.id] = key
+        self._found[rule.id].append(RuleMatches(first + hit, effective & (not rule.is_shadow)))
 
     def _whole(self, name: str, gathered: _Gathered) -> TypeRows:
         seqs = np.concatenate(gathered.seqs)
         times = np.concatenate(gathered.times_ms)
         decided = np.concatenate(gathered.decided)
-        scores = np.concatenate(self._scores[name]) if self._scores[name] else np.full(len(seqs), np.nan)
+        scores = np.full(len(seqs), np.nan)
+        for rows, values in self._scores[name]:
+            scores[rows] = values
         hits = {rule.id: self._hits_of(rule, seqs, decided) for rule in self._rules_on.get(name, ())}
         ids = pa.chunked_array(gathered.ids, pa.string())
         amounts, may_be = np.concatenate(gathered.amounts_minor), np.concatenate(gathered.may_be_explored)
@@ -207,9 +269,10 @@ class BacktestFold:
         return TypeRows(name, seqs, times, ids, amounts, decided, scores, hits, may_be, days)
 
     def _hits_of(self, rule: Rule, seqs: Words, decided: Flags) -> RuleMatches:
-        if rule.id not in self._work.kept:
-            return joined(self._found[rule.id])
-        places, keys = self.recorded.places(rule.id), self.recorded.keys(rule.id)
+        known = self._known.get(rule.on, {}).get(rule.id)
+        if known is not None or rule.id not in self._kept:
+            return joined(self._found[rule.id]) if known is None else known
+        places, keys = self._recorded.places(rule.id), self._recorded.keys(rule.id)
         rows = rows_of(places, seqs)
         effective = [not rule.is_shadow and is_rolled_out(rule, key) for key in keys]
         there = (rows >= 0) & decided[rows]
@@ -230,6 +293,7 @@ class _Gathered:
     decided: list[Flags] = field(default_factory=list)
     may_be_explored: list[Flags] = field(default_factory=list)
     _decided: Flags = field(default_factory=lambda: NO_FLAGS)
+    _seqs: Words = field(default_factory=lambda: NO_WORDS)
 
     def add(self, frame: Frame, seqs: Words, decided: Flags, draft: Definitions) -> None:
         self.count += len(frame)
@@ -246,17 +310,24 @@ class _Gathered:
             explorable_rows = explorable(self.explore, column, type_, places, frame.times)
         self.may_be_explored.append(explorable_rows)
 
-    def is_decided(self, rows: Words) -> Flags:
-        """Whether the events of these rows were decided."""
-        if len(self._decided) < self.count:
-            self._decided = np.concatenate([*self.decided])
-        return self._decided[rows]
+    def decided_in(self, first: int, count: int, after: int, upto: int) -> Flags:
+        """Which of some events, which begin at a row, are to be decided and stand at the places (after, upto]."""
+        if len(self._seqs) < self.count:
+            self._seqs, self._decided = np.concatenate(self.seqs), np.concatenate(self.decided)
+        seqs = self._seqs[first : first + count]
+        return self._decided[first : first + count] & (seqs > after) & (seqs <= upto)
+
+    def places(self, rows: Words) -> list[int]:
+        """The sequence numbers of rows that `decided_in` was asked about."""
+        found: list[int] = self._seqs[rows].tolist()
+        return found
 
 
 class RecordedHits:
-    """The hits that the log has of a stretch, (after, upto], by rule."""
+    """The hits that the log has of a stretch, (after, upto], by rule; and the outcomes."""
 
     def __init__(self, log: Log, after: int, upto: int) -> None:
+        self._log, self._after, self._upto = log, after, upto
         self._hits: dict[str, list[HitRow]] = defaultdict(list)
         for rows in log.hits_after(after, upto):
             for row in rows:
@@ -265,6 +336,11 @@ class RecordedHits:
     @property
     def rules(self) -> list[str]:
         return sorted(self._hits.keys() - {LET_THROUGH})
+
+    @cached_property
+    def outcomes(self) -> tuple[Words, NDArray[np.int8]]:
+        """Places of the decisions, and the index of each outcome in `OUTCOMES`."""
+        return outcomes_of(self._log, self._after, self._upto)
 
     def places(self, rule: str) -> Words:
         return np.array([row.seq for row in self._hits.get(rule, ())], np.int64)

@@ -1,4 +1,4 @@
-"""A draft compared with recorded decisions: the results of `shroff backtest` and `Project.backtest`."""
+"""A draft compared with the project without it: the results of `shroff backtest` and `Project.backtest`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from shroff.backtest.document import (
 )
 from shroff.backtest.explored import Explored, explored_in, words_of
 from shroff.backtest.judged import LABELS, NONE, DraftVerdicts, JudgedEvents, JudgedRange, judge
-from shroff.backtest.learnt import Learnt, learnt_of, learnt_rows, score_remark
+from shroff.backtest.learnt import Learnt, learnt_of, learnt_rows, unscored
+from shroff.backtest.plan import DraftComparison, changed_parts
 from shroff.backtest.report import UNKNOWABLE, text
 from shroff.backtest.tally import (
     SEED,
@@ -55,6 +56,7 @@ from shroff.runtime.texts import Printed
 from shroff.runtime.whole_files import csv_line, write_lines, write_tables
 from shroff.streams.log import Log, LogReader, Record
 
+__all__ = ["DraftComparison", "JudgedPeriod", "Report", "backtest", "first_place", "write_changed"]
 ROWS: Final = 20  # changed rows that are shown
 PIECE_ROWS: Final = 1 << 16  # changed rows that are written at a time
 NEAR: Final = 4_096  # places that are read one after the other when a moment is looked for
@@ -72,7 +74,8 @@ class Report(Printed):
         gone: Rules that hit then and are not in the draft, with how often.
         balance: Of the events of which no model of the draft knows the answer; `learnt` has those of which one does.
         explored: What was let through then, though the score would have declined it.
-        score_remark: A warning where a model has learned from events that are in `balance`.
+        unscored: How many events had no model at their place in the log, though the project has one now.
+        differing: How many recorded decisions differ from what the project without the draft decides.
     """
 
     draft: tuple[str, ...]
@@ -89,7 +92,8 @@ class Report(Printed):
     balance: Balance
     explored: tuple[Explored, ...] = ()
     learnt: Learnt | None = None
-    score_remark: str = ""
+    unscored: int = 0
+    differing: int = 0
 
     def __repr__(self) -> str:
         return text(self)
@@ -98,9 +102,13 @@ class Report(Printed):
     def remarks(self) -> list[str]:
         """Warnings about the figures."""
         found = [] if self.learnt is None else self.learnt.remarks()
-        found += [self.score_remark] if self.score_remark else []
+        if self.unscored:
+            found.append(
+                f"{self.unscored:,} of {self.events:,} events have no score: no model was active at their place in the "
+                "log. Name one with --model ID to score them."
+            )
         has_said = self.learnt is not None and self.learnt.events and not self.balance.mature
-        if not (self.balance.is_known or has_said):
+        if self.changes and not (self.balance.is_known or has_said):
             has_label = any(cell.label != LABELS[NONE] for cell in self.matrix)
             found.append(_not_known(self.balance, has_label=has_label))
         return found
@@ -109,6 +117,16 @@ class Report(Printed):
     def immature(self) -> int:
         """Number of events younger than the label delay."""
         return sum(cell.count for cell in self.matrix if cell.is_immature)
+
+    @property
+    def because(self) -> list[str]:
+        """What changed since recorded decisions that differ for other reasons than the draft."""
+        return changed_parts(self.verdicts.versions) if self.differing else []
+
+    @property
+    def changes(self) -> int:
+        """Number of events whose outcome the draft changes."""
+        return sum(cell.count for cell in self.matrix if cell.old != cell.new)
 
     def money(self, minor: int) -> str:
         """An amount as JSON has it."""
@@ -126,12 +144,13 @@ class Report(Printed):
             "money": self.definitions.settings.currency,
             "outcomes": [self._cell(cell) for cell in self.matrix],
             "immature": self.immature,
+            "recorded": {"differ": self.differing, "because": self.because},
             "balance": self._balance(self.balance),
             "learnt_from": self._learnt(),
             "remarks": self.remarks,
             "rules": [self._rule(rule) for rule in self.rules],
             "rules_gone": dict(self.gone),
-            "changed": sum(cell.count for cell in self.matrix if cell.old != cell.new),
+            "changed": self.changes,
             "changed_rows": self.changed(rows),
             "exploration": [one.document(self.definitions.settings.money_places) for one in self.explored],
             "undecided": self.verdicts.undecided,
@@ -286,15 +305,14 @@ def backtest(
     names: Iterable[str] = (),
     *,
     period: JudgedPeriod,
-    judges_models: bool = True,
+    how: DraftComparison = DraftComparison(),  # noqa: B008 - it never changes
     reading: Progress | None = None,
     computing: Progress | None = None,
 ) -> Report:
-    """Hold a draft against what a log says was decided.
+    """Compare a draft with the project without it: both decide a log anew, with lists and models as of each event.
 
     Args:
-        judges_models: Whether the draft is about models or what is done by their scores. Events that its models have
-            learned from are then judged apart.
+        how: By default it is compared with what is active at the end of the log.
 
     Raises: UsageError where the log has no events, or none that was decided in the stretch, or the end lies before the
         start.
@@ -311,12 +329,13 @@ def backtest(
     span = JudgedRange(after, upto, as_of_ms)
     draft.require_models()
     with calm_collector():
-        verdicts = judge(log, draft, span, reading, computing)
+        verdicts = judge(log, draft, span, reading, computing, how=how)
         judged = list(verdicts.types.values())
         if not any(map(len, judged)):
             raise UsageError(_nothing_judged(log, start_ms, end_ms, verdicts.undecided))
-        known = learnt_rows(draft, judged)
-        learnt = known if judges_models else [np.zeros(len(one), np.bool_) for one in judged]
+        learnt = [np.zeros(len(one), np.bool_) for one in judged]
+        if how.judges_models:
+            learnt = learnt_rows(verdicts.versions, judged)
         policies = [draft.policy(one.event) for one in judged]
         rules_on = {one.event: [rule for rule in draft.rules if rule.on == one.event] for one in judged}
         tallies = [tally for one in judged for tally in rule_tallies(one, rules_on[one.event], verdicts.kept)]
@@ -334,8 +353,9 @@ def backtest(
             {rule: count for one in judged for rule, count in gone_rules(one, draft.rules).items()},
             balance(judged, policies, [~rows for rows in learnt]),
             explored_in(log, judged),
-            learnt_of(draft, judged, learnt) if judges_models else None,
-            "" if judges_models else score_remark(draft, judged, known),
+            learnt_of(verdicts.versions, judged, learnt) if how.judges_models else None,
+            unscored(verdicts.versions, judged, draft) if how.judges_models else 0,
+            sum(int(np.count_nonzero(one.recorded != one.old)) for one in judged),
         )
 
 

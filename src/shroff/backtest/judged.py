@@ -1,9 +1,9 @@
-"""Outcomes of a draft, event by event, beside the recorded outcomes and the labels."""
+"""Outcomes of a draft, event by event, beside those of the project without it and the labels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -11,8 +11,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shroff.backtest.fold import NO_WORDS, BacktestFold, Flags, RecordedHits, RuleMatches, TypeRows, Words, rows_of
+from shroff.backtest.plan import (
+    DecidingVersion,
+    DraftComparison,
+    Stretch,
+    have_same_scores,
+    is_recorded,
+    kept_rules,
+    shared_rules,
+    versions_of,
+)
 from shroff.engine.let_through import LET_THROUGH, LetThrough, would_be_declines
-from shroff.log.columns.stored import LogPiece, log_columns, outcomes_of
+from shroff.log.columns.stored import LogPiece
 from shroff.models import sets
 from shroff.models.loading import LABEL_DELAY_MS
 from shroff.models.sets import labels_in_force
@@ -44,14 +54,15 @@ class JudgedEvents:
 
     Args:
         amounts_minor: What each is about in money, in smallest units.
-        old: Numbers of the outcomes in `OUTCOMES` that were recorded.
+        recorded: Numbers of the outcomes in `OUTCOMES` that were recorded.
+        old: Those of the project without the draft.
         new: Those of the draft.
         labels: Numbers of what is known, in `LABELS`.
         is_immature: Whether the event is younger than the label delay: what is known of it is not all that will be.
         hits: Where the rules of the draft hit, by id.
-        old_hits: Where rules hit then, by id.
+        old_hits: Where the rules of the project without the draft hit, by id.
         explored: Rows that the draft lets through, though the score declines them.
-        was_explored: Rows that were let through then.
+        was_explored: Rows that were let through when they were decided.
     """
 
     event: str
@@ -59,6 +70,7 @@ class JudgedEvents:
     seqs: Words
     times_ms: Words
     amounts_minor: Words
+    recorded: Codes
     old: Codes
     new: Codes
     labels: Codes
@@ -80,41 +92,54 @@ class DraftVerdicts:
         others: Events of types that get no decision and have rules.
         kept: Rules that mean what they meant; their hits are those of the log.
         undecided: Events of decided types at these places that were not decided, and so are not judged.
+        versions: What decided them, and both sides as of each.
     """
 
     types: Mapping[str, JudgedEvents]
     others: Mapping[str, TypeRows]
     kept: frozenset[str]
     undecided: int
+    versions: Sequence[DecidingVersion]
 
 
 def judge(
-    log: Log, draft: Definitions, span: JudgedRange, reading: Progress | None = None, computing: Progress | None = None
+    log: Log,
+    draft: Definitions,
+    span: JudgedRange,
+    reading: Progress | None = None,
+    computing: Progress | None = None,
+    *,
+    how: DraftComparison = DraftComparison(),  # noqa: B008 - it never changes
 ) -> DraftVerdicts:
-    """Fold a log with a draft active from a sequence number on, and compare its outcomes with the recorded ones.
+    """Decide a log anew from a sequence number on, by a draft and by the project without it.
+
+    Lists, tables and models are those of each event's place, except for a model that the draft names. Where the project
+    without the draft is what decided, the recorded decisions are its own.
 
     Args:
         reading: Is told how many records were read.
-        computing: Is told of how many events what the draft changed was computed.
+        computing: Is told of how many events something was computed.
     """
     labels = {
         name: GatheredLabels(name, draft.models[name].friendly_reasons if name in draft.models else ())
         for name in draft.events.decided
     }
 
-    def pieces() -> Iterator[LogPiece]:
-        for piece in log_columns(log, draft):
-            for gathered in labels.values():
-                gathered.add_events(label for _, label in piece.labels)
-            yield piece
-            if reading is not None:
-                reading(len(piece))
+    def take(piece: LogPiece) -> None:
+        for gathered in labels.values():
+            gathered.add_events(label for _, label in piece.labels)
+        if reading is not None:
+            reading(len(piece))
 
-    fold = BacktestFold(log, draft, span.after, span.upto)
-    types = fold.run(pieces(), computing)
-    recorded = outcomes_of(log, span.after, span.upto)
+    versions = versions_of(log, draft, how, span.after, span.upto)
+    past = RecordedHits(log, span.after, span.upto)
+    decided = [version.then for version in versions]
+    kept = kept_rules(draft, decided)
+    stretches = [Stretch(version.start, version.end, version.draft) for version in versions]
+    types = BacktestFold(log, stretches, kept, past).run(take, computing)
+    without = None if is_recorded(versions) else _without_draft(log, versions, types, past, computing)
     judged = {
-        name: _judged(rows, draft, span, labels[name], recorded, fold.recorded)
+        name: _judged(rows, without.get(name) if without else None, versions[-1], span, labels[name], past)
         for name, rows in types.items()
         if name in labels
     }
@@ -122,50 +147,87 @@ def judge(
         rows.seqs[(rows.seqs > span.after) & (rows.seqs <= span.upto)] for name, rows in types.items() if name in judged
     )
     others = {name: rows for name, rows in types.items() if name not in judged}
-    return DraftVerdicts(judged, others, fold.kept, sum(map(len, placed)) - sum(map(len, judged.values())))
+    undecided = sum(map(len, placed)) - sum(map(len, judged.values()))
+    return DraftVerdicts(judged, others, kept, undecided, versions)
+
+
+def _without_draft(
+    log: Log,
+    versions: Sequence[DecidingVersion],
+    types: Mapping[str, TypeRows],
+    past: RecordedHits,
+    computing: Progress | None,
+) -> Mapping[str, TypeRows]:
+    """What comes of the log without the draft; the rules and scores that it leaves alone come from `types`."""
+    base, draft = versions[-1].base, versions[-1].draft
+    has_same_scores = have_same_scores(versions)
+    shared = shared_rules(base, draft, has_same_scores=has_same_scores)
+    known = {name: {rule: found for rule, found in rows.hits.items() if rule in shared} for name, rows in types.items()}
+    kept = kept_rules(base, [version.then for version in versions])
+    stretches = [Stretch(version.start, version.end, version.base) for version in versions]
+    fold = BacktestFold(log, stretches, kept, past, known, has_scores=not has_same_scores)
+    explores_alike = all(base.policy(name).explore == draft.policy(name).explore for name in types)
+    if not fold.computes and explores_alike:
+        return fold.beside(types)
+    found = fold.run(lambda _: None, computing)
+    if not has_same_scores:
+        return found
+    return {name: replace(rows, scores=types[name].scores) for name, rows in found.items() if name in types}
 
 
 def _judged(
     rows: TypeRows,
-    draft: Definitions,
+    without: TypeRows | None,
+    last: DecidingVersion,
     span: JudgedRange,
     labels: GatheredLabels,
-    recorded: tuple[Words, Codes],
     past: RecordedHits,
 ) -> JudgedEvents:
-    places, outcomes = recorded
+    places, outcomes = past.outcomes
     at = np.searchsorted(places, rows.seqs)
     at[at == len(places)] = 0
     was_decided = rows.decided & (places[at] == rows.seqs) if len(places) else np.zeros(len(rows.seqs), np.bool_)
     mine = np.flatnonzero(was_decided)
-    hits = {id_: found.among(mine) for id_, found in rows.hits.items()}
-    rules = [rule for rule in draft.rules if rule.on == rows.event]
-    policy = draft.policy(rows.event)
-    new, explored = outcomes_by_columns(hits, rules, rows.scores[mine], policy), NO_WORDS
-    if policy.explore is not None:
-        by_rules = outcomes_by_columns(hits, rules, rows.scores[mine], Policy())
-        explored = _explored(rows, mine, would_be_declines(new, by_rules, rows.may_be_explored[mine]), policy.explore)
-        instead = np.int8(OUTCOMES.index(policy.explore.instead))
-        new[explored] = np.maximum(by_rules[explored], instead)
-    seqs, times = rows.seqs[mine], rows.times_ms[mine]
+    hits, new, explored = _decided(rows, mine, last.draft)
+    seqs, times, then = rows.seqs[mine], rows.times_ms[mine], outcomes[at[mine]]
     known = _labels_of(labels, rows, span.as_of_ms)[mine]
-    delay_ms = draft.models[rows.event].label_delay_ms if rows.event in draft.models else LABEL_DELAY_MS
-    old_hits = {rule: _old_hits(past, rule, seqs) for rule in past.rules}
+    models = last.draft.models
+    delay_ms = models[rows.event].label_delay_ms if rows.event in models else LABEL_DELAY_MS
+    if without is None:
+        recorded_hits = {rule: _old_hits(past, rule, seqs) for rule in past.rules}
+        old_hits, old = {rule: found for rule, found in recorded_hits.items() if len(found.rows)}, then
+    else:
+        old_hits, old, _ = _decided(without, mine, last.base)
     return JudgedEvents(
         rows.event,
         rows.ids if len(mine) == len(rows.seqs) else rows.ids.take(pa.array(mine)),
         seqs,
         times,
         rows.amounts_minor[mine],
-        outcomes[at[mine]],
+        then,
+        old,
         new,
         known,
         times > span.as_of_ms - delay_ms,
         hits,
-        {rule: found for rule, found in old_hits.items() if len(found.rows)},
+        old_hits,
         explored,
         _old_hits(past, LET_THROUGH, seqs).rows,
     )
+
+
+def _decided(rows: TypeRows, mine: Words, side: Definitions) -> tuple[dict[str, RuleMatches], Codes, Words]:
+    """Hits, outcomes and explored rows of some events by one side, as places among them."""
+    hits = {id_: found.among(mine) for id_, found in rows.hits.items()}
+    rules = [rule for rule in side.rules if rule.on == rows.event]
+    policy = side.policy(rows.event)
+    new, explored = outcomes_by_columns(hits, rules, rows.scores[mine], policy), NO_WORDS
+    if policy.explore is not None:
+        by_rules = outcomes_by_columns(hits, rules, rows.scores[mine], Policy())
+        explored = _explored(rows, mine, would_be_declines(new, by_rules, rows.may_be_explored[mine]), policy.explore)
+        instead = np.int8(OUTCOMES.index(policy.explore.instead))
+        new[explored] = np.maximum(by_rules[explored], instead)
+    return hits, new, explored
 
 
 def _explored(rows: TypeRows, mine: Words, drawn: Words, explore: Explore) -> Words:

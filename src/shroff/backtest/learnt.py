@@ -14,6 +14,7 @@ from shroff.events.event import time_text
 if TYPE_CHECKING:
     from shroff.backtest.fold import Flags
     from shroff.backtest.judged import JudgedEvents
+    from shroff.backtest.plan import DecidingVersion
     from shroff.project.definitions import Definitions
     from shroff.project.scoring import Scorer
 
@@ -63,57 +64,50 @@ class Learnt:
         return found
 
 
-def learnt_rows(draft: Definitions, judged: Sequence[JudgedEvents]) -> list[Flags]:
-    """Events of each type before the end of a model's training data that may change their outcomes."""
-    ends = [_until(draft, one.event) for one in judged]
-    return [
-        np.zeros(len(one), np.bool_) if end is None else one.times_ms < end
-        for one, end in zip(judged, ends, strict=True)
-    ]
+def learnt_rows(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents]) -> list[Flags]:
+    """Events of each type before the end of the training data of the draft's models that may change their outcomes."""
+    found = [np.zeros(len(one), np.bool_) for one in judged]
+    for one, rows in zip(judged, found, strict=True):
+        for version in versions:
+            ends = [scorer.learnt_until_ms or 0 for scorer in _scorers(version, one.event)]
+            there = slice(*np.searchsorted(one.seqs, [version.start, version.end], "right").tolist())
+            rows[there] = one.times_ms[there] < max(ends, default=0)
+    return found
 
 
-def learnt_of(draft: Definitions, judged: Sequence[JudgedEvents], rows: Sequence[Flags]) -> Learnt | None:
+def learnt_of(
+    versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], rows: Sequence[Flags]
+) -> Learnt | None:
     """Events judged apart; None where no outcome depends on a model's score.
 
     Args:
         rows: What `learnt_rows` gives.
     """
-    models = [scorer for one in judged if draft.hangs_on_score(one.event) for scorer in _scorers(draft, one.event)]
+    models = {scorer.id: scorer for one in judged for version in versions for scorer in _scorers(version, one.event)}
     if not models:
         return None
-    told = sorted(model.id for model in models if model.learnt_until_ms is not None)
-    untold = sorted(model.id for model in models if model.learnt_until_ms is None)
-    until_ms = max((model.learnt_until_ms for model in models if model.learnt_until_ms is not None), default=0)
+    told = sorted(id_ for id_, model in models.items() if model.learnt_until_ms is not None)
+    until_ms = max((model.learnt_until_ms or 0 for model in models.values()), default=0)
     events = sum(int(np.count_nonzero(row)) for row in rows)
-    policies = [draft.policy(one.event) for one in judged]
+    policies = [versions[-1].draft.policy(one.event) for one in judged]
     behind = sum(map(len, judged)) - events
     mature = sum(int(np.count_nonzero(~one.is_immature & ~apart)) for one, apart in zip(judged, rows, strict=True))
-    return Learnt(tuple(told), tuple(untold), until_ms, events, behind, mature, balance(judged, policies, rows))
+    untold = tuple(sorted(models.keys() - set(told)))
+    return Learnt(tuple(told), untold, until_ms, events, behind, mature, balance(judged, policies, rows))
 
 
-def score_remark(draft: Definitions, judged: Sequence[JudgedEvents], rows: Sequence[Flags]) -> str:
-    """A warning where events are judged together although a model of the draft has learned from them; else empty.
-
-    Args:
-        rows: What `learnt_rows` gives.
-    """
-    found = learnt_of(draft, judged, rows)
-    if found is None or not found.events:
-        return ""
-    until = time_text(found.until_ms)
-    return (
-        f"{found.events:,} events are from before {until}, and {', '.join(found.models)} has learned from there. Its "
-        "score counts in the draft's outcomes, also where no model or another one decided then, so part of the "
-        f"difference can come from the model. See the rules alone with --from {until}."
+def unscored(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], draft: Definitions) -> int:
+    """Number of events that have no score as of their place, though the project has a model that would change them."""
+    return sum(
+        int(np.count_nonzero((one.seqs > version.start) & (one.seqs <= version.end)))
+        for one in judged
+        for version in versions
+        if draft.scoring_of(one.event).deciding
+        and draft.hangs_on_score(one.event)
+        and not version.draft.scoring_of(one.event).deciding
     )
 
 
-def _scorers(draft: Definitions, event: str) -> Sequence[Scorer]:
-    return draft.scoring_of(event).deciding
-
-
-def _until(draft: Definitions, event: str) -> int | None:
-    """End of the training data of a type's models; None if no score changes an outcome."""
-    if not draft.hangs_on_score(event):
-        return None
-    return max((scorer.learnt_until_ms or 0 for scorer in _scorers(draft, event)), default=None)
+def _scorers(version: DecidingVersion, event: str) -> Sequence[Scorer]:
+    """The models of a draft whose scores can change an outcome of a type."""
+    return version.draft.scoring_of(event).deciding if version.draft.hangs_on_score(event) else ()

@@ -1,96 +1,289 @@
-"""Plan of a backtest: rules that kept their meaning reuse the hits that the log has of them."""
+"""Plan of a backtest: the draft and the project without it as of each event, and which recorded hits serve again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from shroff.engine.stored import telling_damage
 from shroff.features.computed import Computed, needed, score_name
+from shroff.language.expression import FeatureValue, Node, walk
+from shroff.language.row import Reference
+from shroff.log.adopting import changed_look_ups
 from shroff.project.definitions import Definitions, computed_of
+from shroff.project.look_ups import look_ups
 from shroff.project.meaning import read_by
-from shroff.replay.compare import Segment
+from shroff.project.scoring import LoadModel, Scoring
+from shroff.replay.compare import segments
 from shroff.rules.definitions import Rule
+from shroff.rules.silences import without_silence
+from shroff.streams.log import LogReader
 
 
 @dataclass(frozen=True, slots=True)
-class DraftComputation:
-    """Computation of a draft: by columns over all of the log, and row by row in its order.
+class DraftComparison:
+    """What a draft is compared with, and how.
 
     Args:
+        base: The project without the draft; None for what is active at the end of the log.
+        load_model: Loads the models that decided.
+        own_models: The event types whose model the draft names, so that it scores all events of them.
+        judges_models: Whether the draft is about models or what is done by their scores. Events that its models have
+            learned from are then judged apart.
+    """
+
+    base: Definitions | None = None
+    load_model: LoadModel | None = None
+    own_models: Collection[str] = ()
+    judges_models: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DecidingVersion:
+    """A stretch of the log, (start, end]: what decided it then, and both sides of the backtest as of then."""
+
+    start: int
+    end: int
+    then: Definitions
+    draft: Definitions
+    base: Definitions
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of the log, (start, end], that one side decides by the same lists, tables and models."""
+
+    start: int
+    end: int
+    definitions: Definitions
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """What one pass over the log computes: by columns over all of it, and row by row in its order.
+
+    Args:
+        stretches: The parts of the log that it is for, which follow each other.
         by_columns: Conditions that no hit changes, scores, and what they read, each after what it reads.
         by_rows: Conditions that look `since flag`, the same way.
-        kept: Ids of the rules whose hits are those that the log has.
-        keys: For a rule that holds for a share of keys the names of what makes its key.
+        without: For each stretch, the scores of `by_columns` that are those of other stretches.
+        keys: By rule the names of what makes its key, where its hits are needed with their keys.
     """
 
-    by_columns: tuple[Computed, ...]
-    by_rows: tuple[Computed, ...]
-    kept: frozenset[str]
-    keys: Mapping[str, tuple[str, ...]]
+    stretches: Sequence[Stretch]
+    by_columns: Sequence[Computed]
+    by_rows: Sequence[Computed]
+    without: Sequence[Collection[Computed]]
+    keys: dict[str, tuple[str, ...]]
 
 
-def work_of(draft: Definitions, versions: Iterable[Segment]) -> DraftComputation:
-    """Computation that a draft needs, given the versions that decided."""
-    kept = kept_rules(draft, versions)
-    changed = [rule for rule in draft.rules if rule.id not in kept]
-    keys = {rule.id: _keys_of(rule, draft) for rule in changed if rule.rollout < 1}
-    scores = [score_name(event) for event in draft.events.decided]
-    parts = (
-        [rule for rule in changed if rule.computed.looks_since_flag],
-        [rule for rule in changed if not rule.computed.looks_since_flag],
-    )
-    by_rows, by_columns = (
-        (
-            *needed(computed_of(draft), [*(rule.computed.name for rule in rules), *more]),
-            *(one for rule in rules for one in keys.get(rule.id, ())),
-        )
-        for rules, more in zip(parts, ((), scores), strict=True)
-    )
-    named = {id_: tuple(one.name for one in found) for id_, found in keys.items()}
-    return DraftComputation(by_columns, by_rows, kept, named)
+def versions_of(
+    log: LogReader, draft: Definitions, how: DraftComparison, after: int, upto: int
+) -> list[DecidingVersion]:
+    """The versions that decided the places (after, upto], with both sides as of each."""
+    found = [one for one in segments(log, how.load_model) if not one.is_empty]
+    with telling_damage():
+        base = how.base or (found[-1].definitions if found else draft)
+        own = {event for event in draft.events.decided if models_of(draft, event) != models_of(base, event)}
+        own |= set(how.own_models)
+        versions = []
+        for one in found:
+            if one.end > after and one.start < upto:
+                then, ends = one.definitions, (max(one.start, after), min(one.end, upto))
+                versions.append(DecidingVersion(*ends, then, as_of(draft, then, own), as_of(base, then)))
+    return versions or [DecidingVersion(after, upto, base, draft, base)]
 
 
-def kept_rules(draft: Definitions, versions: Iterable[Segment]) -> frozenset[str]:
-    """Ids of the rules that meant the same under every version.
+def is_recorded(versions: Iterable[DecidingVersion]) -> bool:
+    """Whether the project without the draft is what decided everywhere, lists, tables and models apart."""
+    return not changed_parts(versions)
 
-    A hit depends on the log and on what a rule means alone; one that looks `since flag` on its own hits too, which
-    then are those of the past from the first event on.
+
+def changed_parts(versions: Iterable[DecidingVersion]) -> list[str]:
+    """Parts of the project, without the draft, that differ from what decided, in words."""
+    parts = {"definitions": "features or events", "rules": "rules", "policy": "thresholds"}
+    return [
+        words
+        for name, words in parts.items()
+        if any(getattr(one.then.versions, name) != getattr(one.base.versions, name) for one in versions)
+    ]
+
+
+def models_of(definitions: Definitions, event: str) -> object:
+    """The models that score events of a type, for comparison."""
+    scoring = definitions.scoring_of(event)
+    return [(one.id, one.digest) for one in scoring.deciding], scoring.share, scoring.by
+
+
+def as_of(definitions: Definitions, then: Definitions, own: Collection[str] = ()) -> Definitions:
+    """A project with the lists, tables and models that another version of it had.
+
+    A list or table that this version did not have is empty. What does not fit the project stays as it is there: a table
+    of other columns, a list whose values are hashed only now, a model that cannot be loaded or reads other features.
+
+    Args:
+        own: The event types that keep the project's own models.
     """
-    kept = {rule.id for rule in draft.rules}
-    read: dict[object, Definitions] = {}
-    for version in versions:
-        texts = tuple((name, _telling(name, text)) for name, text in sorted(version.files.items()))
-        if texts not in read:
-            with telling_damage():
-                read[texts] = version.definitions
-        theirs = {rule.id: rule for rule in read[texts].rules}
-        for rule in draft.rules:
-            other = theirs.get(rule.id)
-            meant = None if other is None else _meaning(other, read[texts], version.files)
-            if meant is None or meant != _meaning(rule, draft, draft.files):
-                kept.discard(rule.id)
+    new = definitions.look_ups.hashed - then.look_ups.hashed
+    lists = {
+        name: now if name in new else then.reference.lists.get(name, {})
+        for name, now in definitions.reference.lists.items()
+    }
+    tables = {
+        name: then.reference.tables.get(name, {})
+        if then.events.tables.get(name, shape) == shape
+        else definitions.reference.tables.get(name, {})
+        for name, shape in definitions.events.tables.items()
+    }
+    scoring = {
+        event: then.scoring_of(event)
+        if event not in own
+        and models_of(then, event) != models_of(definitions, event)
+        and _fits(then.scoring_of(event), definitions)
+        else definitions.scoring_of(event)
+        for event in definitions.events.decided
+    }
+    return replace(definitions, reference=Reference(lists, tables), scoring=scoring)
+
+
+def _fits(scoring: Scoring, definitions: Definitions) -> bool:
+    """Whether these models score events of a project: all that they read is there, and is of the same type."""
+    nodes = [node for scorer in scoring.deciding for node in scorer.inputs]
+    return not any(scorer.failure for scorer in scoring.deciding) and all(
+        part.name in definitions.features and definitions.features[part.name].type == part.type
+        for node in nodes
+        for part in walk(node)
+        if isinstance(part, FeatureValue)
+    )
+
+
+def computations(stretches: Sequence[Stretch], known: Collection[str], *, has_scores: bool) -> list[Computation]:
+    """The passes that compute one side, each behind the one before: one, unless state depends on what changed.
+
+    Args:
+        known: Rules whose hits are known.
+        has_scores: Whether the scores that policies read are computed.
+    """
+    first = stretches[0].definitions
+    rules = [rule for rule in first.rules if rule.id not in known]
+    events = {rule.on for rule in rules if read_by([rule.when], first.features.get).reads_score}
+    events |= {event for event in first.events.decided if has_scores and first.policy(event).has_score}
+    inputs = [
+        node
+        for stretch in stretches
+        for event in sorted(events)
+        for scorer in stretch.definitions.scoring_of(event).deciding
+        for node in scorer.inputs
+    ]
+    reads = read_by([*(rule.when for rule in rules), *inputs], first.features.get)
+    nodes = [*(rule.when for rule in rules), *inputs, *(feature.node for feature in reads.features.values())]
+    kept = look_ups(nodes, first.events, first.features).kept
+    asked = kept | {("list", name) for name in reads.lists} | {("table", name) for name in reads.tables}
+    by_score = {
+        rule.on
+        for rule in rules
+        if rule.computed.looks_since_flag and read_by([rule.when], first.features.get).reads_score
+    }
+    passes: list[list[Stretch]] = []
+    for stretch in stretches:
+        before = passes[-1][-1] if passes else None
+        if before is not None:
+            changed = changed_look_ups(before.definitions, stretch.definitions)
+            scored = {e for e in events if models_of(before.definitions, e) != models_of(stretch.definitions, e)}
+            if not changed & asked and not scored:
+                passes[-1][-1] = replace(before, end=stretch.end)
+                continue
+            if not changed & kept and not scored & by_score:
+                passes[-1].append(stretch)
+                continue
+        passes.append([stretch])
+    return [_computation(found, rules, sorted(events)) for found in passes]
+
+
+def _computation(stretches: Sequence[Stretch], rules: Sequence[Rule], events: Sequence[str]) -> Computation:
+    first = stretches[0].definitions
+    looking, others = ([rule for rule in rules if rule.computed.looks_since_flag is looks] for looks in (True, False))
+    keys = {rule.id: _keys_of(rule, first) for rule in rules if rule.rollout < 1 or rule.computed.looks_since_flag}
+    scores = [score_name(event) for event in events]
+    wanted = [needed(computed_of(one.definitions), [*_names(others), *scores]) for one in stretches]
+    found: list[Computed] = []
+    for each in wanted:
+        found += [one for one in each if one not in found]
+    found.sort(key=lambda one: (one.rule is not None, one.is_score))  # each stays behind what it reads
+    return Computation(
+        stretches,
+        [*found, *(one for rule in others for one in keys.get(rule.id, ()))],
+        [*needed(computed_of(first), _names(looking)), *(one for rule in looking for one in keys[rule.id])],
+        [[one for one in found if one.is_score and one not in each] for each in wanted],
+        {id_: tuple(one.name for one in parts) for id_, parts in keys.items()},
+    )
+
+
+def _names(rules: Iterable[Rule]) -> list[str]:
+    return [rule.computed.name for rule in rules]
+
+
+def kept_rules(side: Definitions, versions: Iterable[Definitions]) -> frozenset[str]:
+    """Ids of the rules that meant the same under every version that decided.
+
+    A hit depends on the log, on lists and tables as of its event, and on what a rule means alone; one that looks `since
+    flag` on its own hits too, which then are those of the past from the first event on.
+    """
+    kept = {rule.id for rule in side.rules}
+    for then in {(one.versions.definitions, one.versions.rules): one for one in versions}.values():
+        theirs = {rule.id: rule for rule in then.rules}
+        kept = {rule.id for rule in side.rules if rule.id in kept and _is_same(rule, side, theirs.get(rule.id), then)}
     return frozenset(kept)
 
 
-def _telling(name: str, text: str) -> str:
-    """What of a file says what a rule means: of a list that it is there, since a rule may be silent for its keys."""
-    return "" if name.startswith("lists/") else text
+def shared_rules(base: Definitions, draft: Definitions, *, has_same_scores: bool) -> frozenset[str]:
+    """Ids of the rules that the draft leaves alone: they hit with it where they do without."""
+    theirs = {rule.id: rule for rule in draft.rules}
+    return frozenset(
+        rule.id
+        for rule in base.rules
+        if rule == theirs.get(rule.id) and _is_same(rule, base, rule, draft, has_same_scores=has_same_scores)
+    )
 
 
-def _meaning(rule: Rule, definitions: Definitions, files: Mapping[str, str]) -> object:
-    """Everything that determines a rule's hits; None if a model does, too."""
-    reads = read_by([rule.when], definitions.features.__getitem__)
-    if reads.reads_score:
-        return None
-    keyed = {name: definitions.events.entities[name] for name in {rule.by, *reads.entities}}
-    data = {*(f"lists/{name}.csv" for name in reads.lists), *(f"tables/{name}.csv" for name in reads.tables)}
-    return rule.on, rule.by, rule.when, rule.expires_ms, reads.features, keyed, {name: files.get(name) for name in data}
+def have_same_scores(versions: Iterable[DecidingVersion]) -> bool:
+    """Whether models give the same scores with the draft as without it."""
+    for version in versions:
+        for event in version.base.events.decided:
+            if models_of(version.base, event) != models_of(version.draft, event):
+                return False
+            inputs = [node for one in version.base.scoring_of(event).deciding for node in one.inputs]
+            if _read_by(inputs, version.base) != _read_by(inputs, version.draft):
+                return False
+    return True
 
 
-def _keys_of(rule: Rule, draft: Definitions) -> list[Computed]:
+def _is_same(
+    rule: Rule, of: Definitions, other: Rule | None, of_other: Definitions, *, has_same_scores: bool = False
+) -> bool:
+    """Whether two rules hit at the same events, given the same lists, tables and hits of their own.
+
+    A list of keys for which `rule` is silent may be unknown to the other: it is empty there.
+    """
+    if other is None or (rule.on, rule.by, rule.expires_ms) != (other.on, other.by, other.expires_ms):
+        return False
+    if other.when not in (rule.when, without_silence(rule.when)):
+        return False
+    reads_score = read_by([rule.when], of.features.get).reads_score
+    if reads_score and not has_same_scores:
+        return False
+    return _read_by([rule.when], of, rule.by) == _read_by([rule.when], of_other, rule.by)
+
+
+def _read_by(nodes: Iterable[Node], definitions: Definitions, *entities: str) -> object:
+    """The features and keys that expressions read."""
+    reads = read_by(nodes, definitions.features.get)
+    return reads.features, {name: definitions.events.entities.get(name) for name in {*entities, *reads.entities}}
+
+
+def _keys_of(rule: Rule, definitions: Definitions) -> list[Computed]:
     """The parts of a rule's key as something that is computed, so that they are there where it hits."""
-    parts = draft.events.entities[rule.by].keys.get(rule.on, ())
+    parts = definitions.events.entities[rule.by].keys.get(rule.on, ())
     at = frozenset([rule.on])
     return [
         Computed(f"key {number} of rule {rule.id}", part, rule.by, at, needs_key=False)

@@ -55,13 +55,14 @@ def page(report: Report) -> str:
 def text(report: Report, rows: int = ROWS_PRINTED) -> str:
     """The answer of the command: the sentence, the matrix, the rules, some changed events."""
     lines = [f"{many(report.events, 'event')} backtested in {report.seconds:.1f} s. {sentence(report)}"]
+    lines += [other_reasons(report)] if report.differing else []
     lines += [learnt_sentence(report)] if report.learnt is not None and report.learnt.events else []
     lines += [f"NOTE: {one_line(text)}" for text in report.remarks]
     counts = dict.fromkeys(((old, new) for old in OUTCOMES for new in OUTCOMES), 0)
     for cell in report.matrix:
         counts[cell.old, cell.new] += cell.count
     matrix = [(old, *(counts[old, new] for new in OUTCOMES)) for old in OUTCOMES]
-    lines += ["", "Outcome as recorded, and by the draft:", table(matrix, ("", *OUTCOMES))]
+    lines += ["", "Outcome without the draft, and with it:", table(matrix, ("", *OUTCOMES))]
     tallies = [
         (
             rule.rule.id,
@@ -76,7 +77,7 @@ def text(report: Report, rows: int = ROWS_PRINTED) -> str:
     ]
     heads = (
         "rule",
-        "hits then",
+        "hits before",
         "hits",
         "fraud",
         "precision, %",
@@ -89,7 +90,7 @@ def text(report: Report, rows: int = ROWS_PRINTED) -> str:
         for one in report.changed(rows)
     ]
     if changed:
-        lines += ["", "Changed events:", table(changed, ("event", "then", "draft", "label", "money"))]
+        lines += ["", "Changed events:", table(changed, ("event", "before", "draft", "label", "money"))]
     lines += ["", *report.explorations()] if report.explored else []
     immature = f"{many(report.immature, 'event')} newer than the label delay are left out of this comparison."
     return "\n".join([*lines, "", immature, UNKNOWABLE])
@@ -100,14 +101,35 @@ def sentence(report: Report) -> str:
 
     Of events of which a model of the draft knows the answer it says nothing: `learnt_sentence` does.
     """
+    if not report.changes:
+        same = "outcome is" if report.events == 1 else "outcomes are"
+        return f"The draft changes nothing: {report.events:,} {same} the same without it."
     if not report.balance.mature:
         return "There is no event to judge the draft by."
     return f"The draft would have {_what_it_comes_to(report, report.balance)}"
 
 
+def outcome(report: Report) -> str:
+    """The result in a few words: how many decisions change, and what that is worth."""
+    if not report.changes:
+        return "changes nothing"
+    currency = report.definitions.settings.currency
+    worth = f"{_signed(report, report.balance.net_minor)} {currency}, " if report.balance.is_known else ""
+    return f"{worth}{many(report.changes, 'decision')} {'changes' if report.changes == 1 else 'change'}"
+
+
+def other_reasons(report: Report) -> str:
+    """How many recorded decisions differ from the project without the draft, and what changed since; else empty."""
+    if not report.differing:
+        return ""
+    differ = "decision differs" if report.differing == 1 else "decisions differ"
+    because = ", ".join(report.because)
+    return f"{report.differing:,} recorded {differ} for other reasons: {because} changed since."
+
+
 def learnt_sentence(report: Report) -> str:
     """Result of the draft on events that its models were trained on; empty where there are none."""
-    if report.learnt is None or not report.learnt.events:
+    if report.learnt is None or not report.learnt.events or not report.changes:
         return ""
     begun = f"On {report.learnt.events:,} events of the training data (no forecast), the draft would have "
     return begun + _what_it_comes_to(report, report.learnt.balance)
@@ -150,7 +172,7 @@ def _span(report: Report) -> str:
 
 def _answer(report: Report) -> str:
     warned = "".join(f'<p class="warn">{escape(text)}</p>' for text in report.remarks)
-    note = f"{report.immature:,} events are newer than the label delay and left out here."
+    note = f"{report.immature:,} events are newer than the label delay and left out here. {other_reasons(report)}"
     shown = f'{warned}<p class="lead">{escape(sentence(report))}</p>'
     shown += _sides(report, report.balance) if report.balance.mature else ""
     learnt = learnt_sentence(report)
@@ -171,7 +193,7 @@ def _sides(report: Report, parts: Balance) -> str:
         ("Reviews", f"{parts.old.reviews:,}", f"{parts.new.reviews:,}"),
         ("Declined and no known fraud", f"{parts.old.false_declines:,}", f"{parts.new.false_declines:,}"),
     ]
-    return pages.table(("", "As decided", "Draft"), rows, numbers={1, 2})
+    return pages.table(("", "Without the draft", "Draft"), rows, numbers={1, 2})
 
 
 def _matrix(report: Report, event: str) -> str:
@@ -192,7 +214,7 @@ def _matrix(report: Report, event: str) -> str:
         rows.append(f'<tr><th scope="row">{old}</th>{"".join(cells)}</tr>')
     heads = "".join(f'<th scope="col" class="num">{new}</th>' for new in OUTCOMES)
     currency = report.definitions.settings.currency
-    caption = f"Rows: as decided. Columns: the draft. Events, and {currency} below; ▲ is stricter, ▼ milder."
+    caption = f"Rows: without the draft. Columns: with it. Events, and {currency} below; ▲ is stricter, ▼ milder."
     head = f"<caption>{caption}</caption><thead><tr><th></th>{heads}</tr></thead>"
     return f'<div class="scroll"><table>{head}<tbody>{"".join(rows)}</tbody></table></div>'
 
@@ -233,7 +255,7 @@ def _weeks(report: Report) -> str:
     drawn = [ChartColumn(*one) for one in zip(days, units, (count == 0 for count in counts), strict=True)]
     under = "By the first day of each week. A gray week has no mature event."
     table = pages.table(("Week from", f"Net, {currency}", "Events"), _week_rows(days, shown, counts), numbers={1, 2})
-    chart = columns("The draft minus the recorded decisions", currency, drawn, under=under)
+    chart = columns("With the draft minus without it", currency, drawn, under=under)
     return f"{chart}<details><summary>As a table</summary>{table}</details>"
 
 
@@ -267,7 +289,7 @@ def _rules(report: Report) -> str:
         )
     rows += [(rule, "gone", f"{count:,}", *([""] * 9)) for rule, count in report.gone.items()]
     currency = report.definitions.settings.currency
-    heads = ("Rule", "Effect", "Hits then", "Hits", "Fraud", "Genuine", "Immature", "Precision", f"Money, {currency}")
+    heads = ("Rule", "Effect", "Hits before", "Hits", "Fraud", "Genuine", "Immature", "Precision", f"Money, {currency}")
     note = "Precision: the share of mature hits that were fraud. Unlabeled hits count as genuine, unclear ones not."
     more = ("Only this rule", f"Fraud only it finds, {currency}", "Also hit by")
     shown = pages.table((*heads, *more), rows, numbers=set(range(2, 11)), wide={0, 11})
@@ -279,7 +301,7 @@ def _rows(report: Report) -> str:
     if not shown:
         return "<p>No outcome changes.</p>"
     money = f"Money, {report.definitions.settings.currency}"
-    heads = ("Event", "Time", "Change", "Label", money, "Rules then", "Rules of the draft")
+    heads = ("Event", "Time", "Change", "Label", money, "Rules before", "Rules of the draft")
     rows = [
         (
             f"{one['event']}/{one['id']}",

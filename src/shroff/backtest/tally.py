@@ -24,7 +24,7 @@ SEED: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class TallyCell:
-    """Events of one type with the same outcomes, then and by the draft, and the same label."""
+    """Events of one type with the same outcomes, without the draft and with it, and the same label."""
 
     event: str
     old: str
@@ -57,8 +57,8 @@ class RuleTally:
     """One rule before and after.
 
     Args:
-        old: Its hits that were recorded; `new`: those of the draft.
-        only: Those of the draft at which no other of its rules hits.
+        old: Its hits without the draft; `new`: with it.
+        only: Those of `new` at which no other of its rules hits.
         overlap: At how many events another rule hits too.
     """
 
@@ -87,7 +87,7 @@ class Balance:
 
     Args:
         events, mature, labelled: How many events these are, how many of them are mature, and of those have a label.
-        net_minor: Fraud stopped, less what reviews and false declines cost, of the draft less of what was.
+        net_minor: Fraud stopped, less what reviews and false declines cost, with the draft less without it.
         by_day: The same for each day, from `first_day` on, a number of days since 1970-01-01.
         mature_by_day: How many mature events each day has.
         interval_minor: Where it would have come to with other days like these, in 95 of 100 cases; None of few days.
@@ -163,7 +163,7 @@ def rule_tallies(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[st
 
 
 def gone_rules(judged: JudgedEvents, rules: Sequence[Rule]) -> dict[str, int]:
-    """Rules that hit then and are not in the draft, with how often."""
+    """Rules that hit without the draft and are not in it, with how often."""
     mine = {rule.id for rule in rules}
     return {rule: len(found.rows) for rule, found in sorted(judged.old_hits.items()) if rule not in mine}
 

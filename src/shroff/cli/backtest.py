@@ -1,4 +1,4 @@
-"""`shroff backtest`: a draft against what was really decided."""
+"""`shroff backtest`: a draft against the project without it."""
 
 from __future__ import annotations
 
@@ -72,9 +72,10 @@ class BacktestArguments:
 )
 @gathered(BacktestArguments)
 def backtest(session: Session, files: tuple[Path, ...], options: BacktestArguments) -> None:
-    """Run a draft of rules, policy or model on the log's events, and compare with the recorded decisions.
+    """Compare a draft of rules, policy or model with the project without it, over the log's events.
 
-    With FILEs, only their events are used, not the log. The draft is compared with what the project decides today.
+    Both decide each event anew, with lists, tables and models as of its place in the log. Without a draft, the
+    project's files are compared with what is active. With FILEs, only their events are used, not the log.
     """
     from shroff.backtest.judge import write_changed
     from shroff.backtest.report import page as written

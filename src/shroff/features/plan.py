@@ -126,7 +126,7 @@ def make_plan(computed: Sequence[Computed]) -> Plan:
         stage, wanted, found = _placed(one, stages)
         for key, aggregate in found:
             asked.setdefault(key, {}).setdefault(aggregate, []).append(wanted)
-        stages[wanted.name] = stage
+        stages[wanted.name] = max(stage, stages.get(wanted.name, 0))  # several versions have a score of this name
         bounds[wanted.name] = bounds_of(wanted.node, lambda leaf: value_bounds(leaf, bounds))
         placed.append((stage, wanted))
     groups = tuple(

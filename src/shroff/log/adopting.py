@@ -134,7 +134,7 @@ def means_the_same(before: Definitions, definitions: Definitions) -> bool:
     """Whether the state of one version can be used by another with equal layout (see `carried`)."""
     if before.events != definitions.events or before.settings != definitions.settings:
         return False
-    if _changed(before, definitions) & definitions.look_ups.kept:
+    if changed_look_ups(before, definitions) & definitions.look_ups.kept:
         return False
     shared = {id(rule) for rule in before.rules} & {id(rule) for rule in definitions.rules}
     if shared:
@@ -158,7 +158,7 @@ def _kept_up(definitions: Definitions) -> list[Computed]:
     ]
 
 
-def _changed(before: Definitions, now: Definitions) -> frozenset[tuple[str, str]]:
+def changed_look_ups(before: Definitions, now: Definitions) -> frozenset[tuple[str, str]]:
     """The lists and tables that differ, each as its kind and name."""
     both = (
         ("list", before.reference.lists, now.reference.lists),

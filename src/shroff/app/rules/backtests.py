@@ -1,4 +1,4 @@
-"""Backtests of an opened project: which files make a draft, and the draft held against the log."""
+"""Backtests of an opened project: which files make a draft, and the draft compared with the project without it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class JudgedInput(InputFiles):
     """The events that a backtest judges: of the log, or of files alone.
 
     Args:
-        files: Judge the events of these files instead, against the decisions of the current project on them alone.
+        files: Judge the events of these files instead, as if the log had them alone.
         labels: Rows of labels of their events, as `ingest` takes them.
         order: `time` sorts the files first, as `ingest` does.
         as_type: The event type of every line of the files, as `ingest` takes it.
@@ -84,9 +84,10 @@ class LogBacktests:
         computing: Progress | None = None,
         **judged: Unpack[JudgedOptions],
     ) -> Report:
-        """Back-test a draft: compare its decisions with the recorded ones over the log.
+        """Back-test a draft over the log: compare what the project decides with it and without it.
 
-        Without a draft, the project's current files are compared with the log.
+        Both decide with lists, tables and models as of each event. Without a draft, the project's files are compared
+        with what is active.
 
         Args:
             rules: A folder of rules, optionally with features.yaml and policy.yaml, that override the project's. A
@@ -95,13 +96,15 @@ class LogBacktests:
             model: A model of the registry, used instead of the champion.
             judged: `start`, `end`, `as_of`, `files`, `as_type`, `labels` and `order`, as `JudgedInput` has them.
         """
-        from shroff.backtest.judge import JudgedPeriod, backtest
+        from shroff.backtest.judge import DraftComparison, JudgedPeriod, backtest
         from shroff.log.later_labels import last_moment
         from shroff.replay.notebook import moment_ms
 
         given = JudgedInput(**judged)
         names = [str(one) for one in (rules, policy, model) if one is not None]
         definitions, files_laid = self._draft(rules=rules, policy=policy, model=model)
+        without = self._draft()[0] if names else None
+        own_models = () if model is None else (self._opened.registry.load(model).event,)
         # Who tries a rule beside the model in force asks what the rule is worth, not the model.
         judges_models = model is not None or not names or "policy.yaml" in files_laid or definitions.reads_score()
         start_ms, end_ms = moment_ms(given.start, "start"), moment_ms(given.end, "end")
@@ -120,7 +123,7 @@ class LogBacktests:
                 definitions,
                 names,
                 period=JudgedPeriod(as_of_ms, start_ms, end_ms),
-                judges_models=judges_models,
+                how=DraftComparison(without, self._opened.registry.load, own_models, judges_models),
                 reading=reading,
                 computing=computing,
             )

@@ -57,18 +57,21 @@ class Rounds(ABC):
     ) -> None:
         self._plan = make_plan([one for one in computed if not one.looks_since_flag])
         self._keeper = Keeper(self._plan, also, events, reference)
+        self._without: dict[int, frozenset[int]] = {}  # by version
         self._chunks: Waiting[Chunk] = self.waiting()
 
     def add(self, frames: Mapping[str, Frame], size: int) -> None:
         """Take the next events in log order, by type; `size` counts those whose types are left out as well."""
         self._chunks.append(self._take(0, frames, size, times_of(frames, size)))
 
-    def refer(self, reference: Reference) -> None:
+    def refer(self, reference: Reference, without: Collection[Computed] = ()) -> None:
         """Use these lists and tables from here on, and end a piece; aggregates read the same ones as before.
 
-        So one pass answers versions of a project that differ in what rules ask about the event that is decided.
+        So one pass answers versions of a project that differ in what rules ask about the event that is decided, and in
+        their models: `without` are the scores that are not computed of the events from here on.
         """
         self._keeper.versions.append(reference)
+        self._without[len(self._keeper.versions) - 1] = frozenset(map(id, without))
 
     def answers(self, rows: int = PIECE_ROWS) -> Iterator[dict[str, Frame]]:
         """All events of the computed types in log order: pieces by type, with their columns.
@@ -116,8 +119,9 @@ class Rounds(ABC):
     def _answered(self, stage: int, piece: Piece) -> dict[str, Frame]:
         """The frames of a piece with the results of a stage."""
         self._deliver(stage, piece)
+        without = self._without.get(piece.version, ())
         for at, wanted in self._plan.computed:
-            if at == stage:
+            if at == stage and id(wanted) not in without:
                 compute(wanted, piece.frames)
         return piece.frames
 

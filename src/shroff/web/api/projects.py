@@ -229,7 +229,7 @@ class BacktestRequest(Draft, forbid_unknown_fields=True, rename={"start": "from"
 
 
 async def backtest(service: Service, request: Request) -> Json[ReportDocument] | Json[BacktestRun]:
-    """Back-test a draft against the recorded decisions, in a process of its own."""
+    """Back-test a draft in a process of its own."""
     asked = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), BacktestRequest)
     kept = Kept(new_id(service.project.opened.now_ms()), "", request.who.name, service.project.opened.now_ms())
     if asked.rule is not None:
@@ -307,7 +307,7 @@ ROUTES: Final = (
         headers={"If-Match": "The ETag of the version that you read.", "If-None-Match": "*: the file is new."},
     ),
     api("POST", "/backtests", Right.RUN_BACKTESTS, backtest)(
-        "Back-test a draft of rules, a policy or a model against the recorded decisions.",
+        "Compare a draft of rules, a policy or a model with the project without it, over the log.",
         "The report, as of `shroff backtest --json`.",
         BacktestRequest,
         {

@@ -43,7 +43,7 @@ def main() -> int:
 
 def judged(job: dict[str, str | None]) -> dict[str, Any]:
     """Result of a back-test, for pages and programs."""
-    from shroff.backtest.report import learnt_sentence, sentence
+    from shroff.backtest.report import learnt_sentence, other_reasons, outcome, sentence
 
     project = app.open_exactly(Path(job["project"] or "."))
     with project.opened.reading() as log:
@@ -66,6 +66,8 @@ def judged(job: dict[str, str | None]) -> dict[str, Any]:
         "report": document,
         "sentence": sentence(report),
         "learnt_sentence": learnt_sentence(report),
+        "other_reasons": other_reasons(report),
+        "outcome": outcome(report),
         "weeks": weeks(report),
         "costs": costs(report),
     }

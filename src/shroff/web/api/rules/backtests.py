@@ -72,7 +72,8 @@ class BacktestRuns(TypedDict):
 class Kept(msgspec.Struct):
     """One backtest as it is kept. `rule` and `tag` say of which rule it was, and which text of it.
 
-    `done` and `total` are places of the log that were read; `result` is there where it is done, else `why_not`.
+    `done` and `total` are records that were read; `result` is there where it is done, else `why_not`. `rules` are the
+    draft's files, to run it again; `outcome` is the result in a few words.
     """
 
     id: str
@@ -88,7 +89,15 @@ class Kept(msgspec.Struct):
     done: int = 0
     total: int = 0
     why_not: str = ""
+    rules: dict[str, str] = {}
+    outcome: str = ""
     result: dict[str, Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """Its name as a heading: the id of a rule is written as it is."""
+        starts = self.name.startswith(("draft of ", "all drafts", "the project"))
+        return f"{self.name[0].upper()}{self.name[1:]}" if starts else self.name
 
 
 @dataclass(slots=True)
@@ -130,6 +139,7 @@ class Backtests:
         if len(self.going) >= WAITING_MAX:
             headers = {"retry-after": "30"}
             raise ProblemError(503, "busy", "Too many backtests wait", "try again when one is done", headers)
+        kept.rules = draft.rules
         self.going[kept.id] = kept
         try:
             await service.recorded(act_of(who, kept, draft))
@@ -146,6 +156,7 @@ class Backtests:
             async with self.turn:
                 kept.state = RUNNING
                 kept.result = await computed(service, draft, kept)
+                kept.outcome = kept.result["outcome"]
             kept.state = DONE
         except ProblemError as error:
             kept.state, kept.why_not = FAILED, error.detail

@@ -84,6 +84,8 @@ def worth(kept: Kept) -> Worth | None:
     if kept.result is None:
         return None
     says, balance = kept.result["sentence"], kept.result["report"]["balance"]
+    if not kept.result["report"]["changed"]:
+        return Worth(says, "warn", "The draft changes nothing.")
     if balance["net"] is None:
         return Worth(says)
     net, low, high = (None if balance[one] is None else Decimal(balance[one]) for one in ("net", "low", "high"))
@@ -91,7 +93,9 @@ def worth(kept: Kept) -> Worth | None:
     if net < 0:
         chance = " The difference is within chance." if high is not None and high >= 0 else ""
         return Worth(says, "bad", f"Not worth it: the draft costs money.{chance}")
-    if net == 0 or low is None or low <= 0:
+    if net == 0:
+        return Worth(says, "warn", "No gain and no loss: the decisions that change come to 0.")
+    if low is None or low <= 0:
         return Worth(says, "warn", "Not proven: the gain is within chance.")
     return Worth(says, "good", "Worth it: the gain is beyond chance.")
 
@@ -117,7 +121,7 @@ async def begin(service: Service, request: Request) -> Response:
     form = await request.form()
     now_ms = service.project.opened.now_ms()
     kept = Kept(new_id(now_ms), "", request.who.name, now_ms)
-    rules = await _rules(service, form.get("of", AS_IT_IS), kept)
+    rules = await _rules(service, form.get("of", AS_IT_IS), kept, form.get("again", ""))
     kept.start, kept.end, kept.as_of = (_day(form, name) for name in ("from", "to", "as_of"))
     draft = Draft(rules, None, None, kept.start, kept.end, kept.as_of)
     begun = await service.backtests.begin(service, request.who, draft, kept)
@@ -134,6 +138,7 @@ async def show(service: Service, request: Request) -> Response:
     which = (request.query_params.get("old", ""), request.query_params.get("new", ""))
     rows = [one for one in report["changed_rows"] if which in {("", ""), (one["old"], one["new"])}]
     drawn = examples(rows)
+    draft = await service.in_thread(service.project.drafts.one, found.rule) if found.rule else None
     cells = _matrix(report)
     return await page(
         service,
@@ -143,7 +148,10 @@ async def show(service: Service, request: Request) -> Response:
         report=report,
         worth=worth(found),
         may_edit=may_edit(request),
+        is_draft=draft is not None and draft.tag == found.tag,
+        may_run_again=request.who.may(Right.RUN_BACKTESTS) and bool(found.rules),
         learnt=found.result["learnt_sentence"],
+        other_reasons=found.result.get("other_reasons", ""),
         parts_of_sum=_sum(report, found.result["costs"]),
         outcomes=OUTCOMES,
         cells=cells,
@@ -158,14 +166,17 @@ async def show(service: Service, request: Request) -> Response:
         rows_there=len(rows),
         which=which,
         currency=report["money"],
-        may_judge=request.who.may(Right.RUN_BACKTESTS),
         decision_path=decision_path,
         rule_path=rule_path,
     )
 
 
-async def _rules(service: Service, of: str, kept: Kept) -> dict[str, str]:
-    """The files of rules of what was chosen, and its name. Raises: ProblemError."""
+async def _rules(service: Service, of: str, kept: Kept, again: str) -> dict[str, str]:
+    """The files of rules of what was chosen, and its name. Raises: ProblemError.
+
+    Args:
+        again: The backtest to run again; it has the text of a draft that is there no more.
+    """
     kind, _, name = of.partition(" ")
     project = service.project
     if of == AS_IT_IS:
@@ -186,6 +197,10 @@ async def _rules(service: Service, of: str, kept: Kept) -> dict[str, str]:
             if str(version.seq) == place and version.text:
                 kept.name, kept.rule = f"{id_} as of sequence number {version.seq:,}", id_
                 return {f"{id_}.yaml": version.text}
+    if again:
+        earlier = await service.in_thread(service.backtests.one, again)
+        kept.name, kept.rule = earlier.name, earlier.rule
+        return earlier.rules
     raise ProblemError(422, "bad-form", "This draft does not exist", f"nobody has {of!r} any more")
 
 
