@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -16,13 +17,13 @@ from shroff.errors import UsageError
 from shroff.events.formats import csv_records, encodings
 from shroff.events.formats.encodings import file_format, read_lines, read_stream
 from shroff.events.formats.lines import Lines, line_and_row
-from shroff.events.raw_values import Float32, Instant, Number, RawDuration, text_of
+from shroff.events.raw_values import Float32, Instant, LocalTime, Number, RawDuration, text_of
 from shroff.events.readers import read_text
 
 PAYSIM = (  # the first lines of paysim_first19998.csv
     b"step,type,amount,nameOrig\r\n1,PAYMENT,9839.64,C1231006815\r\n1,TRANSFER,181,C1305486145\r\n"
 )
-ATM = (  # of creditcarddata_atm_usa_2429.csv, which is Latin-1
+ATM = (  # of creditcarddata_atm_usa_2429.csv, which is windows-1252
     b"Transaction ID,Amount,Bank\r\n#3580 308,\xa3349,Barclays\r\n#2550 318,,Barlcays\r\n"
 )
 EXTRACT = (  # of creditcarddata_extract_50.csv, which begins with a byte order mark
@@ -58,7 +59,7 @@ def test_csv_lines_have_their_number_their_columns_and_their_bytes():
     )
 
 
-def test_csv_is_utf_8_with_a_mark_or_latin_1():
+def test_csv_is_utf_8_with_a_mark_or_windows_1252():
     assert [line.columns["Amount"] for line in csv_of(ATM)] == ["£349", ""]
     assert [line.columns for line in csv_of(EXTRACT)] == [
         {"Transaction ID": "#3577 209", "Amount": "£5", "Bank": "RBS"}
@@ -254,7 +255,7 @@ def test_parquet_rows_keep_what_their_columns_say(tmp_path):
     assert [
         type(first.columns[name]) for name in ("TX_DATETIME", "TX_AMOUNT", "narrow", "exact", "kind", "nested")
     ] == [
-        Instant,
+        LocalTime,
         float,
         Float32,
         Number,
@@ -334,10 +335,8 @@ def test_a_named_format_is_taken_before_the_ending(tmp_path):
     path = tmp_path / "rows.txt"
     path.write_bytes(PAYSIM)
 
-    with read_lines(path, "csv") as lines:
-        assert lines.format == "csv"
-    with pytest.raises(UsageError, match=r"rows.txt does not end in .csv, .jsonl, .ndjson, .json, .parquet"):
-        read_lines(path)
+    with read_lines(path, "jsonl") as lines:
+        assert lines.format == "jsonl"
     with pytest.raises(UsageError, match=r"'jsnl' is no format. Did you mean jsonl\?"):
         read_lines(path, "jsnl")
 
@@ -362,8 +361,56 @@ def test_what_is_no_file_to_read_is_said_before_the_first_line(tmp_path):
             r"header of classic\.csv cannot be read: a line ends in CR alone; save the file with LF or CR LF",
         ),
     ]:
-        with pytest.raises(UsageError, match=words):
-            read_lines(tmp_path / name)
+        with pytest.raises(UsageError, match=words), read_lines(tmp_path / name) as lines:
+            assert lines.columns is None
+
+
+TYPED = b'{"id":"1"}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "format"),
+    [
+        ("a.tsv", b"id\tat\n1\t2\n", "csv"),
+        ("a.txt", b"id;at\n1;2\n", "csv"),
+        ("a.TXT.gz", gzip.compress(b"id;at\n1;2\n"), "csv"),
+        ("a.txt", b"\xef\xbb\xbf \n" + TYPED, "jsonl"),
+        ("a.txt", b"[" + TYPED + b"]", "jsonl"),
+        ("a.dat", TYPED, "jsonl"),
+        ("a", TYPED, "jsonl"),
+        ("a.2026-03-01", TYPED, "jsonl"),
+    ],
+)
+def test_a_file_whose_name_does_not_say_its_format_is_read_by_its_content(tmp_path, name, content, format):
+    (tmp_path / name).write_bytes(content)
+
+    with read_lines(tmp_path / name) as lines:
+        assert lines.format == format
+        assert len(list(lines)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.xlsx", b"PK\x03\x04", "is a spreadsheet; save the sheet as CSV"),
+        ("a.xls", b"\xd0\xcf\x11\xe0", "is a spreadsheet; save the sheet as CSV"),
+        ("a.csv", b"PK\x03\x04more", "is a spreadsheet; save the sheet as CSV"),
+        ("a.zip", b"PK\x03\x04", "is an archive; unpack it, and name the files in it"),
+        ("a.csv.bz2", b"BZh9", "is compressed; unpack it, or compress it by gzip"),
+        (
+            "a.bin",
+            b"a,b\n1,2\n",
+            "its content does not show what it is; name it so. The commands ingest",
+        ),
+        ("a.txt", b"", "its content does not show"),
+        ("a.txt", b"\0\1", "its content does not show"),
+    ],
+)
+def test_a_file_of_no_format_says_what_to_do(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(UsageError, match=re.escape(words)), read_lines(tmp_path / name) as lines:
+        assert lines.columns is None
 
 
 @pytest.mark.parametrize("size", [19, 20, 21, 22, 42])
@@ -393,7 +440,7 @@ def test_a_column_that_is_too_long_is_said_to_be_that():
 
 def test_an_empty_csv_file_has_no_header_and_one_with_a_header_only_no_lines():
     with pytest.raises(UsageError, match=r"f\.csv is empty; a CSV file begins with a line of column names"):
-        csv_of(b"")
+        csv_of(b"").columns  # noqa: B018 (reads it)
 
     assert list(csv_of(b"a,b\n")) == []
     assert list(json_of(b"")) == []

@@ -21,7 +21,6 @@ from shroff.events.intake import Intake, Submission
 from shroff.events.mapping import Dispatcher, MappedRow, Mapper, Picked
 from shroff.events.raw_values import Float32, Instant, Number
 from shroff.events.validation import EventValidator
-from shroff.language.values import COMMA_READ
 from shroff.project.definitions import load_definitions
 from tests.support.avros import avro_file, record
 from tests.support.declare import PAYMENT, declare
@@ -146,10 +145,17 @@ def test_a_conversion_of_empty_text_is_missing():
     assert admit(CARDS, {**CARD_LINE, "Age": ""}).values[4] is None
 
 
-@pytest.mark.parametrize("amount", ["1.250,00", "12,5", "-1250,00"])
-def test_a_decimal_comma_is_named_with_the_setting_that_reads_it(amount):
+@pytest.mark.parametrize(
+    ("amount", "setting"),
+    [
+        *((amount, "`decimal: ','`") for amount in ("1.250,00", "12,5", "-1250,00", "1 250,00 €")),
+        *((amount, "`decimal: '.'`") for amount in ("1,234.50", "12,34,567.00", "(1.00)", "1.00-", "$5", "1,234,567")),
+        ("1,234", "`decimal: '.'` if it is 1234 or `decimal: ','` if it is 1.234"),
+    ],
+)
+def test_a_decimal_as_people_write_it_is_named_with_the_setting_that_reads_it(amount, setting):
     assert mistakes_of(CARDS, {**CARD_LINE, "Amount": amount})["amount"].endswith(
-        f"'{amount}' is not a decimal number; for decimal commas in a CSV write {COMMA_READ}"
+        f"'{amount}' is not a decimal number; for a CSV write {setting} under from.csv in events.yaml"
     )
 
 
@@ -217,7 +223,7 @@ def test_a_file_with_another_separator_is_stopped_before_its_first_line():
 def test_a_field_that_is_called_decimal_is_mapped():
     text = COMMAS.replace("note: text?", "decimal: text?").replace("SETTINGS", "decimal: row.note,")
 
-    assert declare(text).types["payment"].mappings["csv"].has_comma is False
+    assert declare(text).types["payment"].mappings["csv"].decimal == ""
 
 
 def test_a_day_that_is_in_no_calendar_is_not_called_a_wrong_form():
@@ -230,7 +236,9 @@ def test_conversions_that_fail_are_named_with_the_doors_mistakes():
     found = mistakes_of(CARDS, {**CARD_LINE, "Date": "2020-10-13", "Amount": "$5", "Type of Transaction": "Cheque"})
 
     assert "'2020-10-13' does not have the form %d-%b-%y" in found["at"]
-    assert found["amount"].endswith("'$5' is not a decimal number")
+    assert found["amount"].endswith(
+        "'$5' is not a decimal number; for a CSV write `decimal: '.'` under from.csv in events.yaml"
+    )
     assert "found 'cheque'" in found["channel"]
     assert len(found) == 3
 

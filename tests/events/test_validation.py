@@ -162,7 +162,7 @@ def test_money_keeps_the_places_of_its_currency():
         ("twelve", "found 'twelve'"),
         (
             "1.250,00",
-            "found '1.250,00'; for decimal commas in a CSV write `decimal: ','` under from.csv in events.yaml",
+            "found '1.250,00'; for a CSV write `decimal: ','` under from.csv in events.yaml",
         ),
         ("1_000", "found '1_000'"),
         ("١٢", "found"),  # digits, but not ours

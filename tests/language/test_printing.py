@@ -61,7 +61,7 @@ def test_what_is_printed_reads_back_as_the_same_expression(text):
         "sum(card.count of payment) over 30d",
         "this.amount in 0.95 * payment.amount .. payment.amount",
         "this.card not in lists.blocked",
-        "this.channel not in ['pos', 'web'] or not this.card is missing",
+        "this.channel not in ['pos', 'web'] or this.card is not missing",
         "(this.points else 0) + 2 * (this.points - 1)",
         "row.a.b == 'it''s' and row['a b'] is missing",
         "-this.points * -3 < 0 and this.ratio >= 0.7",

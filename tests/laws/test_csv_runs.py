@@ -25,9 +25,9 @@ from tests.support.projects import definitions
 
 HEADER = ["id", "at", "card", "note", "amount", "channel", "points", "weight", "is_new", "shop"]
 CELLS: dict[str, list[str]] = {
-    "card": ["c1", "c2", "ümlaut", "", "c 3 "],
-    "note": ["", "a\\b", "tab\there", "{}", "é"],
-    "amount": ["5.00", "150.00", "12", "7.5", "1e2", " 5.00", "5000.00", "-0.00", "1,5", ""],
+    "card": ["c1", "c2", "ümlaut", "", "c 3 ", "  "],
+    "note": ["", " ", "\u00a0", "a\\b", "tab\there", "{}", "é"],
+    "amount": ["5.00", "150.00", "12", "7.5", "1e2", " 5.00", "  ", "5000.00", "-0.00", "1,5", ""],
     "channel": ["pos", "web", "phone", ""],
     "points": ["1", "-7", "007", "1.0", "-0", "9007199254740992", "12 ", "x"],
     "weight": ["1.5", "1.500", "2", "0.1255", ""],
@@ -35,6 +35,20 @@ CELLS: dict[str, list[str]] = {
     "shop": ["s1", "s2", "a;b", 'say "hi"', "two\nlines", "a\\b", "\u2028", "ret\rurn"],
 }
 ODD_LINES = ["\n", "\r\n", "  \n", "p1,only\n", 'p1,"open\n', 'p1,a"b,c\n', '"p1" ,x\n', "p1,\x00\n", "\t\n"]
+
+
+def naive(time: str) -> str:
+    """A time without its offset."""
+    return time.removesuffix("Z")
+
+
+def blank(time: str) -> str:
+    """The same as databases write it."""
+    return naive(time).replace("T", " ")
+
+
+def spaced(time: str) -> str:
+    return f" {blank(time)}"
 
 
 @st.composite
@@ -51,7 +65,8 @@ def payments(draw: st.DrawFn) -> bytes:
         now_ms += draw(st.sampled_from([0, 1, 250, 60_000, 600_000]))
         late_ms = draw(st.sampled_from([*[0] * 12, 60_000, 7_300_000]))
         found = {name: texts[0] for name, texts in CELLS.items()}
-        found |= {"id": f"p{draw(st.integers(0, 2_000))}", "at": time_text(now_ms - late_ms)}
+        written = draw(st.sampled_from([str, str, str, str.upper, naive, blank, spaced]))
+        found |= {"id": f"p{draw(st.integers(0, 2_000))}", "at": written(time_text(now_ms - late_ms))}
         for name in draw(st.lists(st.sampled_from(sorted(CELLS)), max_size=3)):
             found[name] = draw(st.sampled_from(CELLS[name][:2] if is_plain else CELLS[name]))
         writer.writerow([found[name] for name in header])
@@ -148,6 +163,8 @@ def columns_of(content: bytes, project: Any = PROJECT) -> list[list[bool]]:
     ('"p1","2026-03-02T10:00:00Z","c1","5.00"', True),
     ('p1,2026-03-02T10:00:00Z,"c,1",5.00', True),
     ("p1,2026-03-02T10:00:00Z,,5.00", True),
+    ("p1,2026-03-02 10:00:00,  ,5.00", True),
+    ("p1,2026-03-02T10:00:00.250,c1,5.00", True),
     ("p1,2026-03-02T10:00:00Z,c\\1,5.00", False),
     ("p1,2026-03-02T10:00:00Z,c\t1,5.00", False),
     ("p1,2026-03-02T10:00:00Z,c1", False),
@@ -193,6 +210,8 @@ entities:
     ("card: row.pan, shop: row.pan", []),
     ("card: row.pan else row.id", []),
     ("decimal: ','", []),
+    ("decimal: '.'", []),
+    ("zone: Europe/Berlin", []),
     ("id: row.id when row.number > 0 else ''", []),
 ])  # fmt: skip
 def test_a_field_that_is_more_than_a_cell_leaves_the_lines_to_the_mapping(mapping: str, found: list[list[bool]]):
@@ -210,6 +229,48 @@ def test_lines_that_end_in_several_carriage_returns_are_read_alike(ends: str, si
     with runs_of(size):
         assert told(files, size, in_runs=True) == told(files, size, in_runs=False)
     assert columns_of(files[0][1]) == [[True] * 4]
+
+
+LAID_OUT = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text?, amount: money }
+  from: { csv: { %s } }
+entities:
+  card: { payment: card }
+"""
+FIRST = ["id", "at", "card", "amount"]
+
+
+@pytest.mark.parametrize("mapping, before, header", [
+    ("skip: 2", "A statement,,,\n\n", True),
+    ("columns: [id, at, card, amount]", "", False),
+    ("columns: [id, at, card, amount], skip: 1", '"sep=,"\n', False),
+    ("missing: [NULL, '-']", "", True),
+    ("decimal: '.'", "sep=,\n", True),
+    ("zone: Asia/Tokyo", "", True),
+])  # fmt: skip
+def test_a_file_that_begins_otherwise_is_read_alike(mapping: str, before: str, header: bool):
+    project = definitions({"events.yaml": LAID_OUT % mapping, "features.yaml": None, "rules/large.yaml": None})
+    values = [("c1", "5.00"), ("NULL", '"1,5.00"'), (" - ", "(5.00)"), ("", '"1,234.50"'), (" ", "$2.00"), ("c", "-")]
+    rows = [f"p{at},2026-03-02 10:00:0{at},{card},{amount}\n" for at, (card, amount) in enumerate(values)]
+    content = (before + ",".join(FIRST) * header + "\n" * header + "".join(rows)).encode()
+
+    def read(taken: Any, size: int) -> list[Any]:
+        with runs_of(size), read_stream(io.BytesIO(content), "csv", name="x.csv") as lines:
+            submissions = list(taken(Intake(project.events, project.settings, None), lines, "x.csv", "payment"))
+        return [(one.place, bytes(one.raw()), one.event, one.refusal) for one in submissions]
+
+    found = read(submissions_in_runs, 256)
+    assert found == read(Intake.submissions, 1)
+    first = found[0][2]
+    assert first.values[2:] == ("c1", 500)
+    assert first.time_ms == 1_772_445_600_000 - ("Tokyo" in mapping) * 9 * 3_600_000
+    assert [one[0] for one in found][-1] == (
+        "6" if not before and not header else f"{6 + before.count(chr(10)) + header} (row 6)"
+    )
 
 
 def test_a_quotation_mark_that_is_open_where_a_file_is_cut_short_refuses_no_line():

@@ -137,11 +137,11 @@ class WholeTables:
         from shroff.log.columns.tables import Way, feature_schema
         from shroff.log.state.feature_events import LeftOut
         from shroff.runtime.process_wide import calm_collector
-        from shroff.runtime.whole_files import check_out, check_parquet, write_tables
+        from shroff.runtime.whole_files import check_out, out_format, write_tables
 
         out, given, left = Path(out), paths(files), LeftOut()
         check_out(out, given)
-        check_parquet(out)
+        out_format(out, None, ["parquet"])
         started = time.monotonic()
         schema = feature_schema(self._opened.definitions, event, is_narrow=True)
         way = replace(way or Way(), spill=out.parent, is_narrow=True)
@@ -205,10 +205,10 @@ class WholeTables:
         if files and way.engine in {"batch", "online"}:
             from shroff.log.columns.files import file_columns
 
-            found = file_columns(files, definitions, self._opened.hasher, event, as_of_ms, left)
+            found = file_columns(files, definitions, self._opened.hasher, event, as_of_ms, left, format=way.format)
             yield from tables_of(definitions, event, found, definitions.settings.lateness_ms, way)
         elif files:
-            lines = ((path.name, read_lines(path)) for path in files)
+            lines = ((path.name, read_lines(path, way.format)) for path in files)
             batches = known_by(file_batches(lines, definitions, self._opened.hasher, event, left), as_of_ms)
             yield from feature_tables(definitions, event, batches, definitions.settings.lateness_ms, way)
         else:

@@ -204,8 +204,10 @@ class OutsideSystems:
     def open_files(self, paths: Sequence[Path], type: str | None, format: str | None) -> Source:
         """Files as a source. Raises: UsageError where one cannot be read."""
         from shroff.adapters.sources.files import FileSource
+        from shroff.events.intake import Intake
 
-        return FileSource(paths, type, format)
+        definitions = self._opened.definitions
+        return FileSource(paths, type, format, Intake(definitions.events, definitions.settings, None).lay_out)
 
     def has_store(self) -> bool:
         """Whether the log of this project, which has no lanes, is there already."""

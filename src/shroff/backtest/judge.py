@@ -453,11 +453,11 @@ def write_changed(report: Report, out: Path) -> int:
 
     Raises: UsageError for another name.
     """
-    if out.suffix not in {".csv", ".parquet"}:
+    if out.suffix.lower() not in {".csv", ".parquet"}:
         raise UsageError(f"{out} should end with .csv or .parquet.")
     schema = _schema(report.definitions.settings.money_places)
     pieces = report.all_changed()
-    if out.suffix == ".parquet":
+    if out.suffix.lower() == ".parquet":
         return write_tables(out, schema, (pa.Table.from_pylist(list(map(_typed, rows)), schema) for rows in pieces))
     count = 0
 

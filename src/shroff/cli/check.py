@@ -9,6 +9,7 @@ import click
 
 from shroff.cli import completion
 from shroff.cli.failures import problem_entry
+from shroff.cli.options import FORMAT
 from shroff.cli.session import Session, command, many, one_line, table
 from shroff.events.event import time_text
 from shroff.language.values import show
@@ -41,14 +42,16 @@ REFUSALS_SHOWN: Final = 10
     shell_complete=completion.event_types,
     help="The event type of the lines of FILE, or label.  [default: the only type, or each line names its own]",
 )
-def check(session: Session, file: Path | None, as_type: str | None) -> int:
+@FORMAT
+def check(session: Session, file: Path | None, as_type: str | None, format_: str | None) -> int:
     """Check all project files, run the rules' tests, estimate feature costs, and print the rules in words."""
-    if as_type is not None and file is None:
-        raise click.UsageError("--as is for the lines of a file: add --with FILE.")
+    if file is None and (as_type is not None or format_ is not None):
+        name = "--as" if as_type is not None else "--format"
+        raise click.UsageError(f"{name} is for the lines of a file: add --with FILE.")
     report = session.project.check()
     document, text, refused = _document(report), repr(report), 0
     if file is not None and report.definitions is not None and report.is_ok:
-        read = session.project.taking.first_of(file, as_type, LINES_READ)
+        read = session.project.taking.first_of(file, as_type, LINES_READ, format_)
         refused = sum(one.refusal is not None for one in read)
         rows = [_row(one, report.definitions) for one in read]
         kept = [row for row in rows if "fields" in row][:ROWS_SHOWN] + [row for row in rows if "reason" in row]

@@ -15,6 +15,7 @@ import click
 
 from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED
+from shroff.cli.options import FORMAT
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     is_flag=True,
     help="The values of hashed fields are hashes already, as 'shroff export events' writes them.",
 )
-def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) -> int:
+@FORMAT
+def decide(session: Session, file: str, as_type: str | None, is_hashed: bool, format_: str | None) -> int:
     """Read events as JSON lines and write one JSON line for each: its decision, once it is durable.
 
     An event of a type that is not decided gets `"decided": false`. A refused event gets a problem document with its
@@ -52,7 +54,7 @@ def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) ->
     from shroff.worker.answers import answer_json
 
     project = session.project
-    lines, has_more = opened_lines(file)
+    lines, has_more = opened_lines(file, format_)
     name = "-" if file == "-" else Path(file).name
     answered, refused = 0, 0
     session.stopped = "No event was processed yet."
@@ -82,16 +84,15 @@ def decide(session: Session, file: str, as_type: str | None, is_hashed: bool) ->
     return QUARANTINED if refused else 0
 
 
-def opened_lines(file: str) -> tuple[Lines, Callable[[], bool]]:
+def opened_lines(file: str, format: str | None) -> tuple[Lines, Callable[[], bool]]:
     """The lines of a file or of standard input, and whether more are there without waiting."""
     from shroff.events.formats.encodings import read_lines, read_stream
 
     path = Path(file)
     if file == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
         arrivals = ArrivingLines(os.dup(0) if file == "-" else os.open(path, os.O_RDONLY))
-        return read_stream(arrivals, "jsonl", name=file), arrivals.has_line  # type: ignore[arg-type]  # it reads lines
-    known = path.name.lower().removesuffix(".gz").endswith((".csv", ".parquet", ".avro", ".jsonl", ".ndjson", ".json"))
-    return read_lines(path, None if known else "jsonl"), lambda: True
+        return read_stream(arrivals, format or "jsonl", name=file), arrivals.has_line  # type: ignore[arg-type]  # it reads lines
+    return read_lines(path, format), lambda: True
 
 
 CHUNK_BYTES: Final = 1 << 20

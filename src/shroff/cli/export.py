@@ -18,7 +18,7 @@ KINDS: Final = ("decisions", "events", "late", "flags", "labels", WAREHOUSE)
 @command(
     "export",
     "shroff export decisions > decisions.jsonl",
-    "shroff export decisions --format parquet --out decisions.parquet",
+    "shroff export decisions --out decisions.parquet",
     "shroff export events | shroff -C copy decide -",
     "shroff export warehouse --out bigquery",
 )
@@ -28,7 +28,8 @@ KINDS: Final = ("decisions", "events", "late", "flags", "labels", WAREHOUSE)
     "format_",
     metavar="FORMAT",
     shell_complete=completion.words("jsonl", "csv", "parquet", "ndjson"),
-    help="jsonl, csv or parquet; for a warehouse parquet or ndjson.  [default: the first one]",
+    help="jsonl, csv or parquet; for a warehouse parquet or ndjson.  [default: by the extension of --out, else the "
+    "first one]",
 )
 @click.option(
     "--out",
@@ -75,19 +76,19 @@ def export(
         return
     if any(value is not None for value in warehouse.values()):
         raise UsageError("--behind, --load and --endpoint are for a warehouse.")
-    format_ = format_ or "jsonl"
     from shroff.replay import exports
     from shroff.replay.notebook import moment_ms
-    from shroff.runtime.whole_files import write_lines, write_tables
+    from shroff.runtime.whole_files import out_format, write_lines, write_tables
 
     names = [name.strip() for name in personal.split(",")] if personal else []
     kind = exports.kind_of(what)
     if names:
         kind = exports.with_personal(kind, session.project.definitions.events, names)
     kind = exports.known_by(kind, moment_ms(as_of))
-    if format_ not in exports.FORMATS:
+    if format_ is not None and format_ not in exports.FORMATS:
         hint = nearest(format_, exports.FORMATS) or "Formats are jsonl, csv and parquet."
         raise UsageError(f"there is no format {format_!r}. {hint}")
+    format_ = (format_ or "jsonl") if out is None else out_format(out, format_, exports.FORMATS)
     if format_ == "parquet" and out is None:
         raise UsageError("a Parquet file needs a name: add --out FILE.")
     with session.project.opened.reading() as log:

@@ -13,7 +13,7 @@ import click
 
 from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED
-from shroff.cli.options import cluster_options, gathered
+from shroff.cli.options import FORMAT, cluster_options, gathered
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many, table
 
@@ -31,6 +31,7 @@ class FeaturesArguments:
     backend: str
     cluster: str | None
     partitions: int | None
+    format_: str | None
 
 
 @command(
@@ -57,6 +58,7 @@ class FeaturesArguments:
     show_default=True,
     help="batch: all events at once. online: as in live operation. naive: slow, directly by the definition.",
 )
+@FORMAT
 @cluster_options("local: in this process. dask, spark: partitioned by each entity's keys, on a cluster.")
 @gathered(FeaturesArguments)
 def features(session: Session, files: tuple[Path, ...], options: FeaturesArguments) -> int:
@@ -75,7 +77,7 @@ def features(session: Session, files: tuple[Path, ...], options: FeaturesArgumen
         session.project.history.cluster(options.backend, options.cluster, options.partitions) as processes,
         bars("reading, events", "computing, events") as (progress, computing),
     ):
-        way = Way(options.engine, progress, computing, cluster=processes)
+        way = Way(options.engine, progress, computing, cluster=processes, format=options.format_)
         report = session.project.tables.write_features(options.as_type, files, options.out, way)
     document = {
         "rows": report.rows,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shroff.cli import completion
-from shroff.cli.options import gathered
+from shroff.cli.options import FORMAT, gathered
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many, one_line
 from shroff.errors import UsageError
@@ -58,13 +58,7 @@ class IngestArguments:
     help="time: sort by event time first. file: keep the order of the lines, however many are too late.  [default: "
     "file, but stop before writing if many are too late]",
 )
-@click.option(
-    "--format",
-    "format_",
-    metavar="FORMAT",
-    shell_complete=completion.words("csv", "jsonl", "parquet", "avro"),
-    help="csv, jsonl, parquet or avro.  [default: by the file's extension]",
-)
+@FORMAT
 @click.option(
     "--decide/--no-decide", default=True, show_default=True, help="Decide events of decided types, or just store."
 )

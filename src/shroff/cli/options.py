@@ -6,12 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import click
 
 from shroff.cli import completion
 from shroff.cli.session import Function
+
+FORMAT: Final = click.option(
+    "--format",
+    "format_",
+    metavar="FORMAT",
+    shell_complete=completion.words("csv", "jsonl", "parquet", "avro"),
+    help="csv, jsonl, parquet or avro.  [default: by the file's extension, else by its content]",
+)
 
 
 def cluster_options(words: str, names: Sequence[str] = ("local", "dask", "spark")) -> Callable[[Function], Function]:

@@ -16,7 +16,7 @@ import click
 
 from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, unmatched_document, unmatched_text
-from shroff.cli.options import gathered
+from shroff.cli.options import FORMAT, gathered
 from shroff.cli.progress import drawing
 from shroff.cli.session import Session, command, many, one_line
 from shroff.errors import TransientError, UsageError
@@ -85,13 +85,7 @@ class ProduceArguments:
 @click.option(
     "--partitions", metavar="N", type=click.IntRange(min=1), help="Partitions of created topics.  [default: 1]"
 )
-@click.option(
-    "--format",
-    "format_",
-    metavar="FORMAT",
-    shell_complete=completion.words("csv", "jsonl", "parquet"),
-    help="csv, jsonl or parquet.  [default: by the file's extension]",
-)
+@FORMAT
 @gathered(ProduceArguments)
 def produce(session: Session, file: Path | None, options: ProduceArguments) -> int:
     """Send the events of a file to the live source, as fast as it accepts them or at a set pace.

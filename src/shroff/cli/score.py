@@ -9,6 +9,7 @@ import click
 from shroff.cli import completion
 from shroff.cli.decide import opened_lines
 from shroff.cli.ingest import QUARANTINED
+from shroff.cli.options import FORMAT
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command
 
@@ -26,7 +27,8 @@ from shroff.cli.session import Session, argument, command
     is_flag=True,
     help="The values of hashed fields are hashes already, as 'shroff export events' writes them.",
 )
-def score(session: Session, what: tuple[str, ...], as_type: str | None, is_hashed: bool) -> int:
+@FORMAT
+def score(session: Session, what: tuple[str, ...], as_type: str | None, is_hashed: bool, format_: str | None) -> int:
     """Show what would be decided of the events in FILE if they arrived now. Nothing is written.
 
     Reads JSON lines, CSV, Parquet and Avro. Writes one JSON line for each event, as 'shroff decide' does, with
@@ -43,7 +45,7 @@ def score(session: Session, what: tuple[str, ...], as_type: str | None, is_hashe
     event = events[0] if events else as_type
     if as_type not in {None, event}:
         raise click.UsageError(f"EVENT is {event}, and --as says {as_type}; leave one out.")
-    lines, _ = opened_lines(file)
+    lines, _ = opened_lines(file, format_)
     name = "-" if file == "-" else Path(file).name
     with lines, bars("restoring state") as (restoring,):
         found = session.project.taking.foreseen(lines, name, as_type=event, is_hashed=is_hashed, restoring=restoring)

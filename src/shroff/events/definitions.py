@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
 from typing import Final
+from zoneinfo import available_timezones
+
+import msgspec
 
 from shroff.errors import Problem, nearest
 from shroff.events.keys import CSV_SETTINGS, EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED, SEPARATORS, SUMMARY
@@ -19,9 +22,10 @@ from shroff.language.expression import ThisField
 from shroff.language.field_types import FieldType, TypeTextError, parse_field_type
 from shroff.language.names import DeclaredNames, Scope, TableShape
 from shroff.language.types import BOOLEAN, TEXT, TIME, Type, money
-from shroff.language.values import DAY_MS
+from shroff.language.values import DAY_MS, is_zone
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
 
+SKIP_DIGITS_MAX: Final = 6  # no file has a million lines before its header
 VERDICTS: Final = ("fraud", "genuine", "unclear")
 SOURCES: Final = ("chargeback", "analyst", "customer", "import")  # from strong to weak
 LABEL_TYPES: Final[dict[str, FieldType]] = {
@@ -46,17 +50,43 @@ class Field:
         return self.shape.type
 
 
+class CsvLayout(msgspec.Struct, frozen=True):
+    """How a CSV file begins, and which of its cells are empty: what a mapping says of it. None where it says nothing.
+
+    Args:
+        separator: What must stand between the columns.
+        columns: Their names, in a file without a header line.
+        skip: How many lines stand before the header, or before the data.
+        missing: Words that mean missing: whole cells, without the blanks around them.
+    """
+
+    separator: str | None = None
+    columns: tuple[str, ...] | None = None
+    skip: int | None = None
+    missing: frozenset[str] | None = None
+
+    def over(self, other: CsvLayout) -> CsvLayout:
+        """The same, and the other where it says nothing."""
+        pairs = zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True)
+        return CsvLayout(*(own if own is not None else given for own, given in pairs))
+
+
+NO_LAYOUT: Final = CsvLayout()
+
+
 @dataclass(frozen=True, slots=True)
 class FileMapping:
     """Mapping of a file format's lines to events: a condition, and expressions for some fields.
 
-    `has_comma`: decimals have a comma before their places. `separator` is what must stand between columns, if anything.
+    `decimal` is the mark before the places of decimals as people write them; empty where they are plain. `zone` is that
+    of times without an offset.
     """
 
     when: Expression | None
     fields: MappingOf[str, Expression]
-    has_comma: bool = False
-    separator: str = ""
+    decimal: str = ""
+    zone: str = "UTC"
+    layout: CsvLayout = NO_LAYOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,14 +303,21 @@ def _mappings(
 ) -> dict[str, FileMapping]:
     top = loading.mapping(node, problems, f"from of {event}")
     mappings: dict[str, FileMapping] = {}
+    zone = _zone(top.get("zone") if top else None, problems) or "UTC"
     for key, value in top.entries if top else ():
+        if key.text == "zone":
+            continue
         if key.text not in FROM.names:
             hint = nearest(key.text, FROM.names) or f"Formats are {', '.join(FROM.names)}."
             problems.append(key.problem(f"{key.text!r} is no format.", hint))
             continue
         found = loading.mapping(value, problems, f"from.{key.text} of {event}")
         if found is not None:
-            mappings[key.text] = _file_mapping(found, fields, scope, problems, event, is_csv=key.text == "csv")
+            given = replace(scope, zone=zone)
+            mappings[key.text] = _file_mapping(found, fields, given, problems, event, is_csv=key.text == "csv")
+    if zone != "UTC":  # also of the formats that need no mapping
+        plain = FileMapping(None, {}, zone=zone)
+        mappings = {name: mappings.get(name, plain) for name in FROM.names if name != "zone"}
     return mappings
 
 
@@ -289,23 +326,70 @@ def _file_mapping(
 ) -> FileMapping:
     when: Expression | None = None
     expressions: dict[str, Expression] = {}
-    settings = {name: one for name, one in CSV_SETTINGS.items() if is_csv and name not in fields}
-    chosen = {
-        name: loading.one_of(found.get(name), choices, problems, name) or "" for name, choices in settings.items()
+    known = ("zone", *CSV_SETTINGS, "columns", "skip", "missing") if is_csv else ("zone",)
+    settings = {
+        key.text: value
+        for key, value in found.entries
+        if key.text in known and (key.text not in fields or isinstance(value, Sequence))
     }
-    scope = replace(scope, has_comma=chosen.get("decimal") == ",")
+    chosen = {
+        name: loading.one_of(settings.get(name), choices, problems, name) or ""
+        for name, choices in CSV_SETTINGS.items()
+    }
+    zone = _zone(settings.get("zone"), problems) or scope.zone
+    scope = replace(scope, decimal=chosen["decimal"], zone=zone)
     for key, value in found.entries:
         if key.text in settings:
             continue
         if key.text == "when":
             when = loading.expression(value, scope, problems, BOOLEAN)
         elif key.text not in fields:
-            problems.append(key.problem(f"{event} has no field {key.text!r}.", nearest(key.text, fields)))
+            problems.append(key.problem(f"{event} has no field {key.text!r}.", nearest(key.text, {*fields, *known})))
         else:
             node = loading.expression(value, scope, problems)
             if node is not None:
                 expressions[key.text] = node
-    return FileMapping(when, expressions, scope.has_comma, SEPARATORS.get(chosen.get("separator", ""), ""))
+    layout = CsvLayout(
+        SEPARATORS.get(chosen["separator"]),
+        _words(settings.get("columns"), problems, "columns"),
+        _skip(settings.get("skip"), problems),
+        None if (words := _words(settings.get("missing"), problems, "missing")) is None else frozenset(words),
+    )
+    if layout.columns is not None and (not all(layout.columns) or len(set(layout.columns)) < len(layout.columns)):
+        problems.append(settings["columns"].problem("columns names each column of the file, none twice."))
+    return FileMapping(when, expressions, scope.decimal, zone, layout)
+
+
+def _zone(node: Node | None, problems: list[Problem]) -> str | None:
+    found = loading.scalar(node, problems, "zone")
+    if found is None:
+        return None
+    if not is_zone(found.text):
+        near = nearest(found.text, available_timezones()) or "Write one such as Europe/Berlin."
+        problems.append(found.problem(f"there is no time zone {found.text!r}.", near))
+        return None
+    return found.text
+
+
+def _words(node: Node | None, problems: list[Problem], what: str) -> tuple[str, ...] | None:
+    """The texts of a list, without the blanks around them."""
+    found = loading.sequence(node, problems, what)
+    if found is None:
+        return None
+    problems += [item.problem(f"{what} is a list of words.") for item in found.items if not isinstance(item, Scalar)]
+    return tuple(item.text.strip() for item in found.items if isinstance(item, Scalar))
+
+
+def _skip(node: Node | None, problems: list[Problem]) -> int | None:
+    found = loading.scalar(node, problems, "skip")
+    if found is None:
+        return None
+    if not (found.text.isascii() and found.text.isdecimal() and len(found.text) <= SKIP_DIGITS_MAX):
+        problems.append(
+            found.problem(f"skip is how many lines stand before the header, such as 3, not {found.text!r}.")
+        )
+        return None
+    return int(found.text)
 
 
 def _label_mappings(node: Node, naming: Iterable[str], scope: Scope, problems: list[Problem]) -> dict[str, FileMapping]:

@@ -17,9 +17,10 @@ from shroff.events.avro.schema import Avro, schema_name_of
 from shroff.events.avro.values import schema_name
 from shroff.events.definitions import Events, EventType, Settings
 from shroff.events.event import Event
-from shroff.events.formats.lines import Line, Lines
+from shroff.events.formats.csv_records import SEPARATORS
+from shroff.events.formats.lines import CsvHeader, Line, Lines
 from shroff.events.formats.plain import PlainReader, plain_reader
-from shroff.events.line_types import LineReading, check_columns, check_separator, tells_type
+from shroff.events.line_types import LineReading, check_columns, check_separator, csv_layout, tells_type
 from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Picked, Unmatched
 from shroff.events.raw_values import Number
 from shroff.events.redaction import LineRedactor, RedactedValues, keeping_hashed, masked, opened, unread
@@ -115,7 +116,7 @@ class Intake:
         hasher: Callable[[str], str] | None,
         own: Mapping[str, OwnTypes] = MappingProxyType({}),
     ) -> None:
-        self._events, self.settings, self._own_types = events, settings, own
+        self.events, self.settings, self._own_types = events, settings, own
         self.money_places = settings.money_places
         self._unmatched: dict[str, Unmatched] = {}
         self._validator = EventValidator(events, settings, hasher)
@@ -150,22 +151,35 @@ class Intake:
         Raises: UsageError, before the first line, where the type is not known, where lines
             of this format cannot tell theirs, or where the file lacks a column.
         """
-        self._check_type(as_type)
+        _check_type(as_type, self.events)
         as_type, reading = self._reading(lines, source, as_type, seals, is_default=is_default)
         is_live_avro = lines.format == "avro" and lines.columns is None  # whose records have the names of their schemas
         if as_type is None and not reading.dispatcher.is_possible and not is_live_avro:
-            types = " or --as ".join(self._events.types)
+            types = " or --as ".join(self.events.types)
             raise UsageError(f"{reading.source}: a {lines.format} file does not name its event type. Add --as {types}.")
-        if as_type is not None and lines.columns is not None:
-            check_separator(reading.mappers[as_type], lines, reading.source, as_type)
-            check_columns(reading.mappers[as_type], lines.columns, reading.source, as_type)
+        _check_beginning(lines, as_type, reading)
         return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
 
     def plain_type(self, lines: Lines, source: str, as_type: str | None) -> EventType | None:
         """The type of all these lines, where a short way is open to it; of CSV, where columns are made of it."""
-        self._check_type(as_type)
+        _check_type(as_type, self.events)
         as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
-        return None if self._plain(as_type or "", reading) is None else self._events.types[as_type or ""]
+        _check_beginning(lines, as_type, reading)
+        return None if self._plain(as_type or "", reading) is None else self.events.types[as_type or ""]
+
+    def lay_out(self, lines: Lines, source: str, as_type: str | None = None, *, beside: str | None = None) -> Lines:
+        """Have the beginning of a CSV file read as the mappings of its types say (`csv_layout`); gives the lines.
+
+        Raises: UsageError where it cannot be read.
+        """
+        if lines.records is None:
+            return lines
+        own = self._own_types.get(_owner(source_name(source)))
+        if own is not None and as_type is None:
+            as_type = own.default[0]
+        types = {**self.events.types, **({} if own is None else own.events.types), LABEL: self.events.label}
+        lines.lay_out(csv_layout(types, as_type, beside, source)).columns  # noqa: B018 (they are read)
+        return lines
 
     def record_type(
         self, lines: Lines, source: str, as_type: str | None, schema: Avro
@@ -175,10 +189,12 @@ class Intake:
         own = {} if lines.columns is not None else self._own(as_type, reading)
         name, reading = own.get(schema.name, (as_type or "", reading))
         if (
-            (type_ := self._events.types.get(name)) is None
+            (type_ := self.events.types.get(name)) is None
             or not reading.is_short_for(name)
             or plain_reader(type_) is None
         ):
+            return None
+        if reading.mappers[name].has_zone:
             return None
         return (type_, reading.mappers[name]) if fit(schema, type_, self.settings).is_readable else None
 
@@ -186,16 +202,17 @@ class Intake:
         self, lines: Lines, source: str, as_type: str | None, seals: RedactedValues | None, *, is_default: bool
     ) -> tuple[str | None, LineReading]:
         """The reader of a source's lines, and which type it has them be."""
+        self.lay_out(lines, source, as_type)
         source = source_name(source)
         own = self._own_types.get(_owner(source))
         if own is not None and as_type is None:
             as_type, is_default = own.default
-        events = self._events if own is None else own.events
+        events = self.events if own is None else own.events
         mappers = self._mappers(lines.format, events)
         keeper = None
         if self._hasher is not None:
             keeper = LineRedactor(
-                self._events, self._keeping_validator, self._hasher, mappers, lines.format, separator=lines.separator
+                self.events, self._keeping_validator, self._hasher, mappers, lines.format, separator=lines.separator
             )
         keeps_untaken = (self.settings.untaken if own is None else own.others) == "quarantine"
         is_owned = own is not None or source.startswith(f"{READ}/")
@@ -248,14 +265,8 @@ class Intake:
             kept = partial(keeper.line, Line(0, raw, dict(columns)), MappedRow("", 0, columns), mapped.name, None)
         return Submission(source, place, kept, mapped.name, refusal=words)
 
-    def _check_type(self, as_type: str | None) -> None:
-        known = (*self._events.types, LABEL)
-        if as_type is not None and as_type not in known:
-            cure = nearest(as_type, known) or f"There is {', '.join(known)}."
-            raise UsageError(f"{as_type!r} is not an event type. {cure}")
-
     def _mappers(self, format: str, events: Events) -> dict[str, Mapper]:
-        types = {**self._events.types, **events.types, LABEL: self._events.label_input}
+        types = {**self.events.types, **events.types, LABEL: self.events.label_input}
         return {name: Mapper(one, format, self._secret[name]) for name, one in types.items()}
 
     def _read(
@@ -309,27 +320,29 @@ class Intake:
 
     def _plain(self, type_name: str, reading: LineReading) -> PlainReader | None:
         """The short way for lines of JSON of this type, where one is open to them; of CSV, where columns are made."""
-        event_type, format = self._events.types.get(type_name), reading.format
+        event_type, format = self.events.types.get(type_name), reading.format
         if event_type is None or format not in {"jsonl", "csv"} or not reading.is_short_for(type_name):
             return None
         return plain_reader(event_type) if format == "csv" or reading.mappers[type_name].is_plain else None
 
     def _records(self, type_name: str, reading: LineReading) -> AvroReader | None:
         """The short way for records of Avro of this type, where one is open to them."""
-        mapper, event_type = reading.mappers.get(type_name), self._events.types.get(type_name)
+        mapper, event_type = reading.mappers.get(type_name), self.events.types.get(type_name)
         if reading.format != "avro" or mapper is None or event_type is None or not reading.is_short_for(type_name):
+            return None
+        if mapper.has_zone:
             return None
         return avro_reader(event_type, mapper, self.settings.currency, reading.file)
 
     def _own(self, as_type: str | None, reading: LineReading) -> dict[str, tuple[str, LineReading]]:
         """Type and reading of our own schemas, by their names: their records tell their types, and need no mapping."""
-        types = {**self._events.types, LABEL: self._events.label_input}
+        types = {**self.events.types, LABEL: self.events.label_input}
         if reading.seals is not None or (as_type is not None and "avro" not in types[as_type].mappings):
             return {}
         mappers = {name: Mapper(replace(one, mappings={}), "avro", self._secret[name]) for name, one in types.items()}
         keeper = None
         if self._hasher is not None:
-            keeper = LineRedactor(self._events, self._keeping_validator, self._hasher, mappers, "avro")
+            keeper = LineRedactor(self.events, self._keeping_validator, self._hasher, mappers, "avro")
         own = replace(reading, mappers=mappers, keeper=keeper)
         wanted = types if as_type is None else [as_type]
         return {schema_name_of(name, self.settings): (name, own) for name in wanted}
@@ -383,7 +396,7 @@ class Intake:
                 return msgspec.structs.replace(
                     one,
                     mistakes=error.mistakes,
-                    id="" if is_label else _id_in(validator, self._events.types[type_name], fields),
+                    id="" if is_label else _id_in(validator, self.events.types[type_name], fields),
                 )
 
         return take
@@ -406,11 +419,35 @@ class Intake:
     def _keeper_of_objects(self, mapped: EventType | None = None) -> LineRedactor:
         """What keeps objects that came by themselves: read by no mapping, but for those of `mapped`."""
         assert self._hasher is not None
-        types = {**self._events.types, LABEL: self._events.label_input}
+        types = {**self.events.types, LABEL: self.events.label_input}
         plain = {name: replace(one, mappings={}) for name, one in types.items()}
         plain |= {} if mapped is None else {mapped.name: mapped}
         mappers = {name: Mapper(one, "jsonl", self._secret[name]) for name, one in plain.items()}
-        return LineRedactor(self._events, self._keeping_validator, self._hasher, mappers, "jsonl")
+        return LineRedactor(self.events, self._keeping_validator, self._hasher, mappers, "jsonl")
+
+
+def _check_type(as_type: str | None, events: Events) -> None:
+    known = (*events.types, LABEL)
+    if as_type is not None and as_type not in known:
+        cure = nearest(as_type, known) or f"There is {', '.join(known)}."
+        raise UsageError(f"{as_type!r} is not an event type. {cure}")
+
+
+def named_header(events: Events, type_name: str, raw: bytes) -> CsvHeader | None:
+    """The columns of a CSV line of a type, where its mapping names them."""
+    type_ = {**events.types, LABEL: events.label}.get(type_name)
+    mapping = None if type_ is None else type_.mappings.get("csv")
+    if mapping is None or mapping.layout.columns is None:
+        return None
+    separator = max(SEPARATORS, key=lambda sign: raw.count(sign.encode()))
+    return CsvHeader(mapping.layout.columns, mapping.layout.separator or separator)
+
+
+def _check_beginning(lines: Lines, as_type: str | None, reading: LineReading) -> None:
+    """Raises: UsageError where the columns of a file are not those of its type."""
+    if as_type is not None and lines.columns is not None:
+        check_separator(reading.mappers[as_type], lines, reading.source, as_type)
+        check_columns(reading.mappers[as_type], lines, reading.source, as_type)
 
 
 def _event_of(error: InputError) -> Event | None:

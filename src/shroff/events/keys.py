@@ -9,7 +9,11 @@ from shroff.language.keys import (
     EXPRESSION,
     NAME,
     NAME_PATTERN,
+    NUMBER,
     SWITCH,
+    TEXT,
+    TRUTH,
+    WHOLE,
     Either,
     Key,
     Keys,
@@ -50,9 +54,17 @@ FIELD_EXAMPLES: Final = (
     *("money > 0", "money? >= 0", "integer >= 0 and < 100", "time >= 2020-01-01"),
 )
 FIELDS: Final = own_names("fields with their types", FIELD_TYPE)
+ZONE: Final = Key(
+    "zone",
+    "The time zone of times without an offset, such as `2026-03-01 10:00:00`. A field of this name is mapped instead.",
+    One("a time zone such as Europe/Berlin"),
+    default="UTC",
+    examples=("Europe/Berlin",),
+)
 MAPPING: Final = Keys(
     "expressions over `row`, one a field",
     (
+        ZONE,
         Key(
             "when",
             "A line has this type if the condition is true; the first type with a true `when` gets it.",
@@ -64,6 +76,7 @@ MAPPING: Final = Keys(
     pattern=NAME_PATTERN,
 )
 SEPARATORS: Final = {",": ",", ";": ";", "tab": "\t", "|": "|"}  # as they are written, and what stands in the file
+NAME_OF_COLUMN: Final = One("a name of a column", kinds=(TEXT, NUMBER, TRUTH))
 CSV_SETTINGS: Final = {"decimal": (".", ","), "separator": tuple(SEPARATORS)}
 CSV_MAPPING: Final = Keys(
     MAPPING.what,
@@ -71,12 +84,12 @@ CSV_MAPPING: Final = Keys(
         *MAPPING.keys,
         Key(
             "decimal",
-            "What stands before the places of a decimal. With a comma, columns of numbers and money and the functions "
-            "`money`, `number` and `integer` read `1.250,00`; `12.50` is then refused. A field of this name is mapped "
-            "instead.",
+            "What stands before the places of a decimal, as people write it. Columns of numbers and money and the "
+            "functions `money`, `number` and `integer` then also read groups of thousands, `(1.00)` and `1.00-` as "
+            "negative, and drop a currency sign: `'.'` reads `$1,234.50`, `','` reads `1.250,00 €`, not `12.50`. Left "
+            "out, only plain decimals such as `1234.50` are read. A field of this name is mapped instead.",
             choice(*CSV_SETTINGS["decimal"]),
-            default="'.'",
-            examples=("','",),
+            examples=("'.'", "','"),
         ),
         Key(
             "separator",
@@ -85,25 +98,57 @@ CSV_MAPPING: Final = Keys(
             choice(*CSV_SETTINGS["separator"]),
             examples=("';'", "tab"),
         ),
+        Key(
+            "columns",
+            "The names of the columns, for a file without a header line. A field of this name is mapped instead, "
+            "unless this is a list.",
+            Many("names of columns", NAME_OF_COLUMN),
+            examples=("[card, at, amount]",),
+        ),
+        Key(
+            "skip",
+            "How many lines stand before the header, or before the data with `columns`. A line `sep=;` of Excel is "
+            "understood without it. A field of this name is mapped instead.",
+            WHOLE,
+            default="0",
+            examples=("3",),
+        ),
+        Key(
+            "missing",
+            "Words that mean missing: whole cells, compared without the blanks around them. The empty text always "
+            "does. A field of this name is mapped instead, unless this is a list.",
+            Many("words", One("a word", may_be_empty=True, kinds=(TEXT, NUMBER, TRUTH))),
+            default="['']",
+            examples=("['', 'NULL', '\\N', 'NaN', '-']",),
+        ),
     ),
     named=EXPRESSION,
     pattern=NAME_PATTERN,
 )
 FROM: Final = Keys(
     "file formats with their mappings",
-    tuple(
+    (
         Key(
-            name,
-            f"Maps a line of {words} to the fields. A field without an expression takes the column of the same name.",
-            CSV_MAPPING if name == "csv" else MAPPING,
-            examples=(example,),
-        )
-        for name, words, example in (
-            ("csv", "CSV", "{ amount: money(row.Amount) }"),
-            ("json", "JSON lines", "{ card: row.card.id }"),
-            ("parquet", "Parquet", "{ card: row.card_id }"),
-            ("avro", "Avro", "{ card: row.card_id }"),
-        )
+            "zone",
+            f"{ZONE.meaning.partition('. ')[0]}, of all formats that do not say another.",
+            ZONE.shape,
+            default="UTC",
+            examples=ZONE.examples,
+        ),
+        *(
+            Key(
+                name,
+                f"Maps a line of {words} to the fields. A field without an expression takes the column of its name.",
+                CSV_MAPPING if name == "csv" else MAPPING,
+                examples=(example,),
+            )
+            for name, words, example in (
+                ("csv", "CSV", "{ amount: money(row.Amount) }"),
+                ("json", "JSON lines", "{ card: row.card.id }"),
+                ("parquet", "Parquet", "{ card: row.card_id }"),
+                ("avro", "Avro", "{ card: row.card_id }"),
+            )
+        ),
     ),
 )
 EVENT_TYPE: Final = Keys(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from shroff.errors import UsageError, nearest
+from shroff.events.definitions import CsvLayout, EventType
 from shroff.events.formats.lines import Lines
 from shroff.events.mapping import Dispatcher, MappedRow, Mapper
 from shroff.events.raw_values import shown
 from shroff.events.redaction import LineRedactor, RedactedValues
+from shroff.language.values import with_point
+
+AHEAD: Final = 50  # lines in which a header is looked for
+_DATED: Final = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +67,29 @@ def _mistyped(row: MappedRow, reading: LineReading) -> str | None:
     return name if isinstance(value, Mapping) else None
 
 
-def check_columns(mapper: Mapper, columns: tuple[str, ...], source: str, as_type: str) -> None:
+def csv_layout(types: Mapping[str, EventType], as_type: str | None, beside: str | None, source: str) -> CsvLayout:
+    """How a CSV file begins, by the mappings of its types.
+
+    What the mapping of the given type leaves out is as in that of the type `beside`, which the file has as well, and as
+    in those whose `when` chooses lines of it.
+    Raises: UsageError where no type is given and these differ.
+    """
+    layout, chooser = CsvLayout(), ""
+    for name, type_ in types.items():
+        mapping = type_.mappings.get("csv")
+        if mapping is None or (mapping.when is None and name not in {as_type, beside}):
+            continue
+        first, later = mapping.layout.over(layout), layout.over(mapping.layout)
+        if as_type is None and first != later:
+            words = f"{chooser} and {name} read CSV files that begin otherwise"
+            raise UsageError(f"{source}: {words}. Say the same under their from.csv in events.yaml, or add --as.")
+        layout, chooser = first if name == as_type else later, name
+    return layout
+
+
+def check_columns(mapper: Mapper, lines: Lines, source: str, as_type: str) -> None:
     """Raises: UsageError where a file lacks columns that a type needs."""
+    columns = lines.columns or ()
     lacking = mapper.missing_columns(columns)
     if not lacking:
         return
@@ -69,16 +97,41 @@ def check_columns(mapper: Mapper, columns: tuple[str, ...], source: str, as_type
     free = mapper.unread(columns)
     hints = [nearest(name, free) for name in lacking]
     hint = next((hint for hint in hints if hint), "") or f"It has {', '.join(columns)}."
-    raise UsageError(
-        f"{source} lacks the {many} {', '.join(lacking)}, which {as_type} needs. {hint} "
-        f"Name other columns under {as_type}.from in events.yaml."
+    cure = _beginning(mapper, lines, as_type) or f"Name other columns under {as_type}.from in events.yaml."
+    raise UsageError(f"{source} lacks the {many} {', '.join(lacking)}, which {as_type} needs. {hint} {cure}")
+
+
+def _beginning(mapper: Mapper, lines: Lines, as_type: str) -> str:
+    """What to set where the first line of a CSV file is not its header: a later one is, or it has values."""
+    if lines.records is None or mapper.layout.columns is not None:
+        return ""
+    where = f"{as_type}.from.csv in events.yaml"
+    for at, cells in lines.records.ahead(AHEAD):
+        if not mapper.missing_columns([cell.strip() for cell in cells]):
+            return f"Line {at} looks like the header: write `skip: {at - 1}` under {where}."
+    columns, needed = lines.columns or (), mapper.needed
+    if not any(map(_is_value, columns)):
+        return ""
+    names = ", ".join(needed) + (", …" if len(columns) > len(needed) else "")
+    return (
+        f"If its first line is no header, name its {len(columns)} columns in their order: write "
+        f"`columns: [{names}]` under {where}."
     )
+
+
+def _is_value(cell: str) -> bool:
+    """Whether a cell is a number or a time, and so no name of a column."""
+    try:
+        with_point(cell, ".")
+    except ValueError:
+        return _DATED.match(cell) is not None
+    return True
 
 
 def check_separator(mapper: Mapper, lines: Lines, source: str, as_type: str) -> None:
     """Raises: UsageError where a file has another separator than its mapping says."""
-    if lines.format == "csv" and mapper.separator not in {"", lines.separator}:
+    if lines.records is not None and mapper.layout.separator not in {None, lines.separator}:
         raise UsageError(
             f"{source} has {shown(lines.separator)} between its columns, but {as_type}.from.csv in events.yaml says "
-            f"separator {shown(mapper.separator)}. Save the file so, or change or remove that setting."
+            f"separator {shown(mapper.layout.separator)}. Save the file so, or change or remove that setting."
         )

@@ -14,20 +14,21 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from shroff.errors import InputError, nearest
-from shroff.events.definitions import LABEL_NAMES, Events, EventType, FileMapping
-from shroff.events.raw_values import Exact, Instant, Number, RawDuration, RefusedValue, shown, text_of
+from shroff.events.definitions import LABEL_NAMES, CsvLayout, Events, EventType, FileMapping
+from shroff.events.raw_values import Exact, Instant, LocalTime, Number, RawDuration, RefusedValue, shown, text_of
 from shroff.events.validation import HIDDEN
 from shroff.language.expression import Else, IsMissing, Logic, Node, RowValue, When, walk
 from shroff.language.printing import text_of as expression_text
 from shroff.language.row import compile_row
-from shroff.language.types import Type
-from shroff.language.values import with_point
+from shroff.language.types import TIME, Type
+from shroff.language.values import is_naive, parse_time, with_point, zoned_ms
 
 Read = Callable[["MappedRow"], Any]
 Path = tuple[str, ...]
 
 MAPPING_OF: Final = {"csv": "csv", "jsonl": "json", "json": "json", "parquet": "parquet", "avro": "avro"}
 LABEL: Final = "label"
+UTC: Final = "UTC"
 _NESTED: Final = msgspec.json.Decoder(float_hook=Number)
 _MISSING: Final = "is missing"
 _TAKES_MISSING: Final = (Else, When, Logic, IsMissing)  # give a value even where a part is missing
@@ -77,7 +78,9 @@ class Mapper:
         )
         fields = event_type.declared
         self._plan = tuple((field.name, self._field_reader(field.name, field.type)) for field in fields)
-        self.is_plain = not self._mapping.fields and not self._typed_columns and not self._mapping.has_comma
+        is_written_so = not self._mapping.decimal and self._mapping.zone == UTC
+        self.is_plain = not self._mapping.fields and not self._typed_columns and is_written_so
+        self._times = tuple(field.name for field in fields if field.type == TIME)
 
     def fields(self, row: MappedRow) -> Mapping[str, object]:
         """Give the fields of a line for `EventValidator.admit`; what could not be made is a `RefusedValue` there.
@@ -85,7 +88,9 @@ class Mapper:
         Cost: nothing without a mapping, else about a microsecond for each mapped field.
         """
         if self.is_plain:
-            return row.columns
+            columns = row.columns
+            naive = [name for name in self._times if type(text := columns.get(name)) is str and is_naive(text.strip())]
+            return {**columns, **{name: zoned(columns[name], UTC) for name in naive}} if naive else columns
         return {name: value for name, read in self._plan if (value := read(row)) is not None}
 
     def missing_columns(self, columns: Collection[str]) -> list[str]:
@@ -95,6 +100,14 @@ class Mapper:
         expression, and what the expression of such a field reads where it gives nothing
         without. A nested path counts by its first part.
         """
+        needed = self.needed
+        if self._event_type.name == LABEL and not any(self._may_be_in(name, columns) for name in self._namers()):
+            needed = [*needed, "event"]
+        return [name for name in dict.fromkeys(needed) if name not in columns]
+
+    @property
+    def needed(self) -> list[str]:
+        """The columns that the type cannot do without."""
         needed: dict[str, None] = {}
         for field in self._event_type.declared:
             node = self._mapping.fields.get(field.name)
@@ -102,9 +115,7 @@ class Mapper:
                 continue
             if node is None or not any(isinstance(part, _TAKES_MISSING) for part in walk(node)):
                 needed.update(dict.fromkeys([field.name] if node is None else _columns_of(node)))
-        if self._event_type.name == LABEL and not any(self._may_be_in(name, columns) for name in self._namers()):
-            needed["event"] = None
-        return [name for name in needed if name not in columns]
+        return list(needed)
 
     def unread(self, columns: Collection[str]) -> list[str]:
         """The columns of a file that no field is made of, one of which may be another name of one that is missing."""
@@ -127,9 +138,9 @@ class Mapper:
         return tuple(one.name for one in self._event_type.declared)
 
     @property
-    def separator(self) -> str:
-        """Required separator of a CSV's columns; empty where its header decides."""
-        return self._mapping.separator
+    def layout(self) -> CsvLayout:
+        """What the mapping says of how a CSV file begins."""
+        return self._mapping.layout
 
     @property
     def is_mapped(self) -> bool:
@@ -172,9 +183,15 @@ class Mapper:
         return node is None or (isinstance(node, RowValue) and not _of_line(node))
 
     def is_cell(self, name: str) -> bool:
-        """Whether a field is the text of one column of a CSV file, as it stands there."""
+        """Whether a field is the text of one column of a CSV file, as it stands there; times without offset in UTC."""
         type_ = next(one.type for one in self._event_type.declared if one.name == name)
-        return self.is_column(name) and not (self._mapping.has_comma and type_.is_numeric)
+        is_changed = (self._mapping.decimal and type_.is_numeric) or (self.has_zone and type_ == TIME)
+        return self.is_column(name) and not is_changed
+
+    @property
+    def has_zone(self) -> bool:
+        """Whether times without an offset are of another zone than UTC."""
+        return self._mapping.zone != UTC
 
     def reader_of(self, name: str) -> Read:
         """Reader of a field of a line, in a form for validation."""
@@ -186,9 +203,10 @@ class Mapper:
             read = _column(name) if node is None else value_at(node.path)
             if wanted.is_text and (node is not None or self._typed_columns):
                 return _as_text(read)
-            has_comma = self._mapping.has_comma and wanted.is_numeric
-            return _made(_with_point(read), None, is_secret=name in self.hidden) if has_comma else read
-        evaluate = compile_row(node, row_leaf, strict=True)
+            if wanted.is_numeric and self._mapping.decimal:
+                return _made(_with_point(read, self._mapping.decimal), None, is_secret=name in self.hidden)
+            return _of_zone(read, self._mapping.zone) if wanted == TIME else read
+        evaluate = compile_row(node, _zoned_leaf(self._mapping.zone) if self.has_zone else row_leaf, strict=True)
         form = str if wanted.is_text and node.type.kind == "integer" else _form(node.type)
         return _made(evaluate, form, is_secret=name in self.hidden)
 
@@ -306,6 +324,16 @@ def row_leaf(node: Node) -> Read:
     return _column_text(*node.path) if len(node.path) == 1 else _as_text(value_at(node.path))
 
 
+def _zoned_leaf(zone: str) -> Callable[[Node], Read]:
+    """The same as `row_leaf`, where a column may have times of a clock without a zone."""
+
+    def leaf(node: Node) -> Read:
+        assert isinstance(node, RowValue), node
+        return row_leaf(node) if _of_line(node) else _as_text(_of_zone(value_at(node.path), zone, is_text=False))
+
+    return leaf
+
+
 def _of_line(node: RowValue) -> bool:
     return node.path in {("number",), ("file",)}
 
@@ -366,14 +394,32 @@ def _column_text(name: str) -> Read:
     return read
 
 
-def _with_point(read: Read) -> Read:
-    """A column of decimals with commas; empty text stays as it is."""
+def _with_point(read: Read, mark: str) -> Read:
+    """A column of decimals as people write them; empty text stays as it is."""
 
     def read_point(row: MappedRow) -> object:
         value = read(row)
-        return with_point(value) if type(value) is str and value.strip() else value
+        return with_point(value, mark) if type(value) is str and value.strip() else value
 
     return read_point
+
+
+def _of_zone(read: Read, zone: str, *, is_text: bool = True) -> Read:
+    """A column of times, those without an offset of a zone; with texts of such, if those are times."""
+    return lambda row: zoned(read(row), zone, is_text=is_text)
+
+
+def zoned(value: Any, zone: str, *, is_text: bool = True) -> Any:
+    """A time without an offset as the instant of a zone, any other text without blanks around it."""
+    if type(value) is LocalTime:
+        return Instant(zoned_ms(value, zone))
+    if not is_text or type(value) is not str:
+        return value
+    text = value.strip()
+    try:
+        return Instant(parse_time(text, zone)) if is_naive(text) else text
+    except (ValueError, OverflowError):
+        return value  # which validation refuses
 
 
 def _form(type_: Type) -> Callable[[Any], object] | None:

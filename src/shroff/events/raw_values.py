@@ -41,6 +41,12 @@ class Instant(int):
     __slots__ = ()
 
 
+class LocalTime(Instant):
+    """Milliseconds of a clock of no zone, as a Parquet timestamp without one has them; an instant of UTC by default."""
+
+    __slots__ = ()
+
+
 class RawDuration(int):
     """Milliseconds that came as a duration."""
 
@@ -100,7 +106,7 @@ def canonical_json(value: object) -> str:
         return f"{{{','.join(inside)}}}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{','.join(map(canonical_json, value))}]"
-    if type(value) in {Instant, RawDuration} or (isinstance(value, float) and value - value != 0):
+    if type(value) in {Instant, LocalTime, RawDuration} or (isinstance(value, float) and value - value != 0):
         return canonical_text(text_of(value) or "")
     return text_of(value) or "null"
 
@@ -165,6 +171,7 @@ _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
     float: _float_text,
     Float32: _float_text,
     Instant: time_text,
+    LocalTime: time_text,
     RawDuration: lambda value: canonical_real(value / 1_000),
     Exact: lambda value: show_decimal(value.units, value.places),
     Decimal: _decimal_text,

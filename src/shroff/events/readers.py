@@ -18,6 +18,7 @@ from shroff.events.event import read_time
 from shroff.events.raw_values import (
     Exact,
     Instant,
+    LocalTime,
     Number,
     RawDuration,
     RefusedValue,
@@ -256,7 +257,7 @@ def _read_instant(value: object) -> int:
             return _in_calendar(read_time(value) if value.isascii() else 1 << 62, value)
         except ValueError as error:
             raise _wrong(value, error) from None
-    if type(value) is int or type(value) is Instant:
+    if type(value) is int or type(value) is Instant or type(value) is LocalTime:
         return _in_calendar(int(value), value)
     if isinstance(value, datetime):
         return instant_of(value)

@@ -92,8 +92,9 @@ def make_convert(types: tuple[Type, ...], signature: Signature) -> Callable[...,
             "money": partial(parse_money, places=wanted.places),
         }
         read = readers[wanted.kind]
-        if signature.options:  # a decimal comma
-            return lambda text: read(with_point(text)) if text.strip() else None
+        if signature.options:  # the decimal mark of a CSV
+            mark = str(signature.options[0])
+            return lambda text: read(with_point(text, mark)) if text.strip() else None
         return lambda text: read(text) if text.strip() else None
     if wanted.kind == "integer":
         return partial(_whole, type_=found)
@@ -119,10 +120,10 @@ def _whole(value: float, *, type_: Type) -> int:
 
 
 def make_time(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
-    if not signature.options:
-        return lambda text, *_: parse_time(text) if text.strip() else None
-    form = str(signature.options[0])
-    zone = str(signature.options[1]) if len(signature.options) > 1 else "UTC"
+    form, zone = (*map(str, signature.options), "", "")[:2]
+    if not form:
+        return lambda text, *_: parse_time(text.strip(), zone) if text.strip() else None
+    zone = zone or "UTC"
 
     plain = _plain_form(form) if zone == "UTC" else None
 

@@ -6,6 +6,7 @@ the nearest name that would have been right.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from msgspec.structs import replace
@@ -15,14 +16,25 @@ from shroff.language import expression as typed
 from shroff.language import syntax
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.aggregation import check_aggregate, is_aggregate
+from shroff.language.calls import Signature
 from shroff.language.expression import Node
 from shroff.language.functions import DECIMALS, FUNCTIONS, Argument, SignatureError, common_type, comparable_type
 from shroff.language.names import Scope
 from shroff.language.parser import parse
+from shroff.language.printing import text_of as expression_text
 from shroff.language.syntax import ExpressionError, Syntax
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, NOTHING, PLACES_MAX, REAL, TEXT, TIME, Type, number
 from shroff.language.values import parse_decimal, rescale_half_even, to_real
 
+OF_OTHERS: Final = {  # what other languages have as functions, and how it is written here
+    **dict.fromkeys(("if", "iif", "ifelse", "iff", "case"), "Write 'pos' when … else 'web'."),
+    **dict.fromkeys(("coalesce", "ifnull", "nvl", "fillna"), "Write a else b."),
+    **dict.fromkeys(("isnull", "isna", "isnan", "isblank", "is_missing"), "Write x is missing."),
+    **dict.fromkeys(("concat", "concatenate", "strcat"), "Write join(a, b)."),
+    **dict.fromkeys(("bool", "boolean"), "Write row.column == true."),
+    **dict.fromkeys(("avg", "average"), "Write mean(x) over a window."),
+    **dict.fromkeys(("float", "decimal", "numeric"), "Write number(x)."),
+}
 _ORDERED: Final = frozenset(["integer", "number", "money", "real", "time", "duration", "text", "choice"])
 
 
@@ -62,6 +74,15 @@ def convert(node: Node, type_: Type) -> Node:
         )
         return typed.Literal(type_, value)
     return typed.Convert(type_, node)
+
+
+def _beside_row(node: Node, other: Node) -> Node:
+    """`true` and `false` beside a column, which has them as texts."""
+    if not isinstance(node, typed.Literal) or node.type != BOOLEAN:
+        return node
+    if not isinstance(other, typed.RowValue) or not other.type.is_text:
+        return node
+    return typed.Literal(TEXT, "true" if node.value else "false")
 
 
 def _can_become(found: Type, wanted: Type) -> bool:
@@ -269,7 +290,8 @@ class _Checker:
 
     def boolean(self, node: Node, tree: Syntax, operator: str) -> Node:
         if node.type.kind not in {"boolean", "missing"}:
-            self.fail(tree, f"{operator!r} takes true or false, this is {node.type}")
+            hint = f"Write {expression_text(node)} == true." if isinstance(node, typed.RowValue) else ""
+            self.fail(tree, f"{operator!r} takes true or false, this is {node.type}.", hint)
         return convert(node, BOOLEAN)
 
     def binary(self, tree: syntax.Binary) -> Node:
@@ -294,6 +316,8 @@ class _Checker:
         self.fail(tree, f"'{tree.operator}' does not take {left.type} and {right.type}.", hint)
 
     def compare(self, tree: syntax.Binary, left: Node, right: Node) -> Node:
+        left, right = self.of_row(left, (right,)), self.of_row(right, (left,))
+        left, right = _beside_row(left, right), _beside_row(right, left)
         type_ = comparable_type((left.type, right.type))
         is_equality = tree.operator in {"==", "!="}
         if type_ is None or not (is_equality or type_.kind in _ORDERED or type_.kind == "missing"):
@@ -316,7 +340,9 @@ class _Checker:
         type_ = common_type((a, b))
         if type_ is None or not type_.is_numeric:
             plain = "money" in {a.kind, b.kind} and {a.kind, b.kind} & {"integer", "number"}
-            self.mismatch(tree, left, right, "Write money('5.00') for an amount." if plain else "")
+            joins = tree.operator == "+" and a.is_text and b.is_text
+            hint = "Write join(a, b)." if joins else "Write money('5.00') for an amount." if plain else ""
+            self.mismatch(tree, left, right, hint)
         return typed.Arithmetic(type_, tree.operator, convert(left, type_), convert(right, type_))
 
     def product(self, tree: syntax.Binary, left: Node, right: Node) -> Node:
@@ -357,6 +383,8 @@ class _Checker:
         if tree.list is not None:
             return self.project_list(tree.list, operand, tree.operand)
         values = [self.check(value) for value in tree.values or ()]
+        operand = self.of_row(operand, values)
+        values = [_beside_row(value, operand) for value in values]
         for value, written in zip(values, tree.values or (), strict=True):
             if comparable_type((operand.type, value.type)) is None:
                 self.fail(written, f"the list has {value.type}, what is looked for is {operand.type}")
@@ -379,6 +407,7 @@ class _Checker:
         if tree.low is None or tree.high is None:
             raise AssertionError("a range has both ends")
         low, high = self.check(tree.low), self.check(tree.high)
+        operand = self.of_row(operand, (low, high))
         sides: list[Node] = []
         for end, operator, written in ((low, ">=", tree.low), (high, "<=", tree.high)):
             type_ = comparable_type((operand.type, end.type))
@@ -399,7 +428,8 @@ class _Checker:
         if tree.name not in FUNCTIONS:
             known = [*FUNCTIONS, *AGGREGATES]
             at = syntax.Span(tree.start, tree.name_end)
-            raise ExpressionError(f"there is no function {tree.name!r}.", at.start, at.end, nearest(tree.name, known))
+            hint = OF_OTHERS.get(tree.name.lower()) or nearest(tree.name, known)
+            raise ExpressionError(f"there is no function {tree.name!r}.", at.start, at.end, hint)
         if tree.where is not None or tree.modifiers:
             self.fail(
                 tree.modifiers[0] if tree.modifiers else tree,
@@ -423,8 +453,23 @@ class _Checker:
                 f"{tree.name} {error}.", at.start, at.end, f"It is {FUNCTIONS[tree.name].form}."
             ) from None
         converted = tuple(convert(node, type_) for node, type_ in zip(arguments, signature.takes, strict=True))
-        is_comma = self.scope.has_comma and tree.name in DECIMALS and signature.takes[0].is_text
-        return typed.Call(signature.type, tree.name, converted, (",",) if is_comma else signature.options)
+        return typed.Call(signature.type, tree.name, converted, self.options(tree.name, signature))
+
+    def options(self, name: str, signature: Signature) -> tuple[str | int, ...]:
+        """The options of a call, with what the mapping says of decimals and times in texts."""
+        if self.scope.decimal and name in DECIMALS and signature.takes[0].is_text:
+            return (self.scope.decimal,)
+        if self.scope.zone and name == "time" and len(signature.options) < 2:
+            return (*(signature.options or ("",)), self.scope.zone)
+        return signature.options
+
+    def of_row(self, node: Node, others: Sequence[Node]) -> Node:
+        """A column beside numbers is its number: values of JSON keep their kind."""
+        is_column = isinstance(node, typed.RowValue) and node.type.is_text
+        if not is_column or not others or not all(other.type.kind in {"integer", "number"} for other in others):
+            return node
+        signature = FUNCTIONS["number"].sign((Argument(node.type),), self.scope.names.money_places)
+        return typed.Call(signature.type, "number", (node,), self.options("number", signature))
 
     def fail(self, at: syntax.Span, message: str, hint: str = "") -> NoReturn:
         raise ExpressionError(message, at.start, at.end, hint)

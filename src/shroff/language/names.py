@@ -60,4 +60,5 @@ class Scope:
     reads_row: bool = False
     reads_score: bool = False
     since_flag: bool = False
-    has_comma: bool = False  # texts of decimals have a comma before their places
+    decimal: str = ""  # the mark before the places of decimals in texts, with groups and accounting forms; "": plain
+    zone: str = ""  # whose times without an offset are; "": only times of a form have one, UTC

@@ -213,9 +213,13 @@ class _Parser:
             return joined(operator, left, self.sum())
         if self.is_word("is"):
             self.next()
+            is_negated = self.is_word("not")
+            if is_negated:
+                self.next()
             if not self.is_word("missing"):
-                raise self.unexpected("'missing' after 'is'")
-            return MissingTest(left.start, self.next().end, left)
+                raise self.unexpected(f"'missing' after 'is{' not' if is_negated else ''}'")
+            test = MissingTest(left.start, self.next().end, left)
+            return Unary(test.start, test.end, "not", test) if is_negated else test
         if self.is_not_in():
             self.next()
             return self.within(left, negated=True)

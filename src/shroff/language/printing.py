@@ -135,6 +135,8 @@ class _Printer:
             return self.within(found, "not in"), _COMPARE
         if isinstance(operand, InValues | InList):
             return self.membership(operand, "not in"), _COMPARE
+        if isinstance(operand, IsMissing):
+            return f"{self.write(operand.operand, _SUM)} is not missing", _COMPARE
         return f"not {self.write(operand, _NOT)}", _NOT
 
     def within(self, found: tuple[Node, Node, Node], word: str) -> str:

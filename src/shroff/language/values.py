@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Final
+from unicodedata import category
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -29,14 +31,22 @@ _DURATION_LENGTH_MAX: Final = 200  # characters
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|s|m|h|d|w))+")
 _DURATION_PART = re.compile(r"([0-9]+)(ms|s|m|h|d|w)")
 _DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,4}))?")
-_DECIMAL_COMMA: Final = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{3})*,[0-9]{1,12}|[+-]?[0-9]{1,15},[0-9]{1,12}")
-_WITH_COMMA: Final = re.compile(
-    r"[+-]?([0-9]{1,3}([. '\u00a0\u202f])[0-9]{3}(\2[0-9]{3})*|[0-9]*)(,[0-9]*)?([eE][+-]?[0-9]{1,4})?"
-)
-_GROUP: Final = re.compile(r"[. '\u00a0\u202f]")
-COMMA_READ: Final = "`decimal: ','` under from.csv in events.yaml"
+_GROUPS: Final = " '\u2019\u00a0\u202f"  # what stands between thousands, beside the sign that is not the decimal mark
+_WRITTEN: Final = {  # by the decimal mark: a whole part in groups of three, or of two as in India, and places
+    mark: re.compile(
+        rf"(?:[0-9]{{1,3}}(?P<group>[{other}{_GROUPS}])[0-9]{{3}}(?:(?P=group)[0-9]{{3}})*"
+        rf"|[0-9]{{1,2}}(?:{other}[0-9]{{2}})+{other}[0-9]{{3}}|[0-9]*)(?:{re.escape(mark)}[0-9]*)?"
+        r"(?:[eE][+-]?[0-9]{1,4})?"
+    )
+    for mark, other in ((".", ","), (",", "."))
+}
+_GROUP: Final = {".": re.compile(f"[,{_GROUPS}]"), ",": re.compile(f"[.{_GROUPS}]")}
+_ENCLOSED: Final = re.compile(r"(?P<open>\()?(?P<sign>[+-])?(?P<digits>.*?)(?P<minus>-)?(?P<close>\))?", re.DOTALL)
+_WRITTEN_LENGTH_MAX: Final = 400  # characters
+_DIGIT: Final = re.compile("^[^eE]*[0-9]")
+_EXAMPLES: Final = {".": "1,234.50", ",": "1.250,00"}
 _TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:?\d\d)",
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:?\d\d)?",
     re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,8 +109,7 @@ def parse_decimal(text: str) -> tuple[int, int]:
     """
     found = _DECIMAL.fullmatch(text.strip())
     if not found or not (found[2] or found[3]):
-        hint = f"; for decimal commas in a CSV write {COMMA_READ}" if _DECIMAL_COMMA.fullmatch(text.strip()) else ""
-        raise ValueError(f"{quoted(text)} is not a decimal number{hint}")
+        raise ValueError(f"{quoted(text)} is not a decimal number{_decimal_cure(text)}")
     sign, whole, fraction, exponent = found[1], found[2], found[3] or "", int(found[4] or 0)
     if len(whole) + len(fraction) + abs(exponent) > 400:
         raise ValueError("the number has too many digits")
@@ -110,15 +119,38 @@ def parse_decimal(text: str) -> tuple[int, int]:
     return (-digits if sign == "-" else digits), places
 
 
-def with_point(text: str) -> str:
-    """Convert a decimal comma to a point: `1.250,00` is `1250.00`.
+def with_point(text: str, mark: str = ",") -> str:
+    """A decimal as people write it, by its mark, with a point and without groups: `1.250,00` is `1250.00`.
 
-    Thousands may stand in groups of three, with a point, a space or an apostrophe between them.
-    Raises: ValueError where it has another form, such as `12.50`, which nobody should take for 1250.
+    Thousands may stand in groups, with the other mark, a space or an apostrophe between them. `(1.00)` and `1.00-` are
+    negative. A currency sign before or after is dropped.
+    Raises: ValueError where it has another form, such as `12.50` with a comma for mark, which nobody should take for
+    1250.
     """
-    if _WITH_COMMA.fullmatch(text.strip()) is None:
-        raise ValueError(f"{quoted(text)} is not a decimal number with a comma, such as 1.250,00")
-    return _GROUP.sub("", text.strip()).replace(",", ".")
+    text = text[: _WRITTEN_LENGTH_MAX + 1]
+    signs = () if text.isascii() and "$" not in text else (one for one in text if category(one) == "Sc")
+    currency = next(iter(signs), "")
+    bare = re.sub(rf"[A-Z]{{0,3}}{re.escape(currency)}", "", text, count=1) if currency else text  # US$, R$
+    found = _ENCLOSED.fullmatch(re.sub(r"\s*([()+-])\s*", r"\1", bare.strip()))
+    digits = "" if found is None else found["digits"].strip()
+    minuses = [] if found is None else [name for name in ("open", "sign", "minus") if found[name]]
+    is_whole = found is not None and bool(found["open"]) == bool(found["close"]) and len(minuses) <= 1
+    is_whole = is_whole and len(text) <= _WRITTEN_LENGTH_MAX and _DIGIT.search(digits) is not None
+    if not is_whole or found is None or _WRITTEN[mark].fullmatch(digits) is None:
+        kind = "comma" if mark == "," else "point"
+        raise ValueError(f"{quoted(text)} is not a decimal number with a {kind}, such as {_EXAMPLES[mark]}")
+    is_negative = found["open"] or found["minus"] or found["sign"] == "-"
+    return f"{'-' if is_negative else ''}{_GROUP[mark].sub('', digits).replace(',', '.')}"
+
+
+def _decimal_cure(text: str) -> str:
+    """Which setting reads a text that is no decimal, where one does."""
+    meant: dict[str, str] = {}  # what it is, and by which mark
+    for mark in (".", ","):
+        with suppress(ValueError):
+            meant.setdefault(with_point(text, mark), mark)
+    ways = [f"`decimal: '{mark}'`{f' if it is {value}' if len(meant) > 1 else ''}" for value, mark in meant.items()]
+    return f"; for a CSV write {' or '.join(ways)} under from.csv in events.yaml" if meant else ""
 
 
 def rescale_half_even(digits: int, places: int, wanted: int) -> int:
@@ -190,14 +222,22 @@ def parse_boolean(text: str) -> bool:
     raise ValueError(f"{quoted(text)} is neither true nor false")
 
 
-def parse_time(text: str) -> int:
+def parse_time(text: str, zone: str = "") -> int:
     """Read RFC 3339 with an offset, or integer epoch milliseconds, as UTC milliseconds.
 
     A leap second, 23:59:60 UTC on the last day of a month, is the first second of the next day. The offset may lack
     its colon, as in +0100.
+
+    Args:
+        zone: Whose a time without an offset is; without it there is none.
     """
     found = _TIME.fullmatch(text)
-    if found is None:
+    if found is not None and found[8] is None and zone:
+        try:
+            return zoned_ms(parse_time(f"{text}Z"), zone)
+        except ValueError as error:
+            raise ValueError(str(error).replace(f"{text}Z", text)) from None
+    if found is None or found[8] is None:
         if re.fullmatch(r"-?[0-9]{1,15}", text):
             return check_time(int(text))
         raise ValueError(
@@ -225,6 +265,20 @@ def parse_time(text: str) -> int:
         if not _begins_month(whole_ms):
             raise ValueError(f"{quoted(text)} is not a time: a leap second is 23:59:60 UTC on the last day of a month")
     return whole_ms + int(fraction[:3].ljust(3, "0") or 0)
+
+
+def is_naive(text: str) -> bool:
+    """Whether a text is a time without an offset, such as `2026-03-01 10:00:00`."""
+    found = _TIME.fullmatch(text)
+    return found is not None and found[8] is None
+
+
+def zoned_ms(local_ms: int, zone: str) -> int:
+    """The instant at which the clock of a zone shows a time, given as if that were UTC; the first of two."""
+    if zone == "UTC":
+        return local_ms
+    moment = (_EPOCH + timedelta(milliseconds=local_ms)).replace(tzinfo=ZoneInfo(zone))
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _begins_month(value_ms: int) -> bool:

@@ -10,7 +10,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
@@ -25,17 +25,26 @@ if TYPE_CHECKING:
 UNFINISHED: Final = "unfinished"  # how the names of files that are being written end
 UNFINISHED_S: Final = 3_600.0  # no process writes one text for an hour
 GROUP_ROWS: Final = 1 << 17  # of a row group, at least
-OTHER_ENDINGS: Final = frozenset(
-    [".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".avro", ".arrow", ".feather", ".xlsx", ".html"]
-)
+_ENDINGS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
+_PACKED: Final = frozenset([".gz", ".zip", ".bz2", ".xz", ".zst"])
+_FOREIGN: Final = _PACKED | {".tsv", ".avro", ".arrow", ".feather", ".orc", ".xlsx", ".xls", ".ods", ".html", ".xml"}
 _FORMULA: Final = re.compile(r"[=+@\t\r\n\uff0b\uff0d\uff1d\uff20]|-(?!\d+(?:\.\d+)?$)")  # the wide forms count, too
 
 
-def check_parquet(out: Path) -> None:
-    """Raises: UsageError where a Parquet file would have the ending of another format."""
-    ending = Path(out.name.lower().removesuffix(".gz")).suffix
-    if ending in OTHER_ENDINGS or out.name.lower().endswith(".gz"):
-        raise UsageError(f"{out}: features are written as Parquet; name a file that ends in .parquet.")
+def out_format(out: Path, wanted: str | None, formats: Sequence[str]) -> str:
+    """The format of a file to write: the one that its ending names, else the one that is wanted, else the first.
+
+    Raises: UsageError where the two differ, and for an ending that none of the formats has.
+    """
+    ending = out.suffix.lower()
+    named, is_text = _ENDINGS.get(ending), (wanted or formats[0]) != "parquet"
+    if ending in _FOREIGN or (ending == ".txt" and not is_text) or (named is not None and named not in formats):
+        endings = " or ".join(f".{one}" for one in formats)
+        packed = " (pack it afterwards)" if ending in _PACKED else ""
+        raise UsageError(f"{out}: this is never written as {ending}{packed}; name a file that ends in {endings}.")
+    if wanted is not None and named is not None and wanted != named:
+        raise UsageError(f"{out} ends in {ending}, and --format says {wanted}; leave out one of them.")
+    return named or wanted or formats[0]
 
 
 def check_out(out: Path, inputs: Iterable[Path]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -17,7 +16,7 @@ from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.wire import AvroDecoder
 from shroff.events.formats.encodings import format_by_name, read_stream
 from shroff.events.formats.lines import CsvHeader, Line, Lines, line_and_row
-from shroff.events.intake import Intake, Submission, source_name
+from shroff.events.intake import Intake, Submission, named_header, source_name
 from shroff.events.redaction import RedactedValues, unmarked
 from shroff.events.validation import label_refusal
 from shroff.log.event_notes import POSTED, UNKNOWN
@@ -122,7 +121,7 @@ def submissions(
         for _, entry in entries:
             try:
                 one = _submission(entry, intake, named, live)
-            except (UsageError, SchemasAwayError, ValueError, csv.Error) as error:
+            except (UsageError, SchemasAwayError, ValueError) as error:
                 first, why = entry.reason.partition(RETRIED)[0], str(error).rstrip(".")
                 one = Submission(entry.source, entry.place, lambda: b"", entry.type, refusal=f"{first}{RETRIED}{why}")
             found.append(msgspec.structs.replace(one, source=entry.source, place=entry.place, raw=partial(_raw, entry)))
@@ -179,7 +178,7 @@ class _Live:
 def _submission(entry: Refused, intake: Intake, headers: Mapping[str, CsvHeader], live: _Live) -> Submission:
     """An entry as a label that began to wait in an earlier log, or as the only line of its file.
 
-    Raises: UsageError, ValueError or csv.Error where it is none.
+    Raises: UsageError, ValueError where it is none.
     """
     if entry.source == EARLIER_LABELS:
         label = label_of(entry.raw, intake.money_places)
@@ -187,7 +186,7 @@ def _submission(entry: Refused, intake: Intake, headers: Mapping[str, CsvHeader]
         if refusal:
             raise UsageError(refusal)
         return Submission(entry.source, entry.place, lambda: b"", "label", label=label)
-    lines, seals = live.lines(entry) or _read(entry, headers)
+    lines, seals = live.lines(entry) or _read(entry, headers, intake)
     is_record = entry.raw.startswith(_FRAME) and lines.format == "avro"  # which has all its values, and no mark
     seals_of = None if is_record else seals
     found = list(islice(intake.submissions(lines, entry.source, entry.type or None, seals=seals_of), 2))
@@ -198,9 +197,11 @@ def _submission(entry: Refused, intake: Intake, headers: Mapping[str, CsvHeader]
     return found[0]
 
 
-def _read(entry: Refused, headers: Mapping[str, CsvHeader]) -> tuple[Lines, RedactedValues]:
+def _read(entry: Refused, headers: Mapping[str, CsvHeader], intake: Intake) -> tuple[Lines, RedactedValues]:
     """An entry as the only line of its file. Raises: UsageError where its columns are not known."""
     header = headers.get(entry.source.rpartition("/")[2])  # of a file of a pulled source, by its own name
+    if header is None and _is_csv(entry):
+        header = named_header(intake.events, entry.type, entry.raw)
     if header is None and not _is_csv(entry):
         raw, seals = unmarked(entry.raw, "jsonl")
         found = format_by_name(entry.source)
@@ -210,18 +211,8 @@ def _read(entry: Refused, headers: Mapping[str, CsvHeader]) -> tuple[Lines, Reda
     if header is None:
         raise UsageError(f"its column names are in the first line of {entry.source}; add --file with that file")
     raw, seals = unmarked(entry.raw, "csv", header.separator)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n", delimiter=header.separator).writerow(header.columns)
-    text.write(_decoded(raw))
-    return _only(entry, "csv", read_stream(io.BytesIO(text.getvalue().encode()), "csv", name=entry.source)), seals
-
-
-def _decoded(raw: bytes) -> str:
-    """A CSV line as text: UTF-8, else Latin-1, as in a file."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+    stream = io.BytesIO(b"\n" + raw)
+    return _only(entry, "csv", read_stream(stream, "csv", name=entry.source, header=header)), seals
 
 
 def _is_csv(entry: Refused) -> bool:

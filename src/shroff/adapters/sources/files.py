@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -37,6 +37,10 @@ class _Reached:
         return f"{self.lines}:{self.head_bytes}:{self.head}"
 
 
+def _as_it_is(lines: Lines, _: str, __: str | None) -> Lines:
+    return lines
+
+
 class FileSource:
     """A `streams.source.Source` over some files that end, one after the other; a part is a file's name.
 
@@ -46,6 +50,7 @@ class FileSource:
     Args:
         type: The event type of every line; without it lines tell theirs.
         format: Of all of them; by the endings of their names where it is None.
+        lay_out: Has the beginning of CSV of a name and type read as the project's mappings say (`Intake.lay_out`).
 
     Raises: UsageError where a file is not there or cannot be read, or two have one name.
     """
@@ -53,19 +58,29 @@ class FileSource:
     name = "files"
     takes_refused = False
 
-    def __init__(self, paths: Sequence[Path], type: str | None = None, format: str | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        type: str | None = None,
+        format: str | None = None,
+        lay_out: Callable[[Lines, str, str | None], Lines] = _as_it_is,
+    ) -> None:
         self._paths = {source_name(path.name): path for path in paths}
         if len(self._paths) < len(paths):
             raise UsageError("two of these files have the same name. Rename one.")
-        self._type, self._format = type, format
+        self._type = type
+        self._format, self._lay_out = format, lay_out
         self._waiting: deque[_File] = deque()
         self._error: UsageError | None = None
         for path in paths:  # that none of them can be read is told before anything is taken
-            with read_lines(path, format):
-                pass
+            with self._opened(path) as lines:
+                lines.columns  # noqa: B018 (they are read)
 
     def __repr__(self) -> str:
         return f"<FileSource {', '.join(self._paths)}>"
+
+    def _opened(self, path: Path) -> Lines:
+        return self._lay_out(read_lines(path, self._format), path.name, self._type)
 
     def start(self, offsets: Mapping[str, str]) -> None:
         self.close()
@@ -86,7 +101,7 @@ class FileSource:
             raise self._error
         while self._waiting:
             file = self._waiting[0]
-            reader, lines = file.reader(self._format), list[Line]()
+            reader, lines = file.reader(self._opened), list[Line]()
             try:
                 for line in islice(reader, limit):
                     lines.append(line)
@@ -131,10 +146,10 @@ class _File:
         """Whether no line was read yet, at any time."""
         return not self._lines
 
-    def reader(self, format: str | None) -> Lines:
+    def reader(self, opened: Callable[[Path], Lines]) -> Lines:
         """Reader of the lines that were not read yet."""
         if self._reader is None:
-            self._reader = read_lines(self._path, format)
+            self._reader = opened(self._path)
             deque(islice(self._reader, self._lines), maxlen=0)
         return self._reader
 

@@ -140,10 +140,10 @@ class Productions:
             raise UsageError(LABELS_TO_LANES)
         keys = keys_of(events, settings, definitions.reference, sending.key, entity)
         with ExitStack() as opened:
-            lines = _from_row(meter.opened(opened.enter_context(read_lines(Path(file), format))), sending.first_row)
+            intake, lines = self._intake(), meter.opened(opened.enter_context(read_lines(Path(file), format)))
+            lines = _from_row(intake.lay_out(lines, Path(file).name, as_type), sending.first_row)
             if topics is not None:
                 lines = topics.watched(lines, Path(file).name)
-            intake = self._intake()
             submissions = intake.submissions(lines, Path(file).name, as_type)
             if order == "time":
                 submissions = meter.given(in_order_of_time(meter.taken(submissions)))

@@ -218,6 +218,7 @@ class SourceReader:
             if not self._row_id:
                 yield intake.submissions(lines, file)
                 return
+            intake.lay_out(lines, file)
             placed = Lines(lines.format, lines.columns, self._placed(lines), lines.close)
             yield (replace(one, source=self._source) for one in intake.submissions(placed, file))
 

@@ -49,9 +49,19 @@ class QuarantineEntries:
         self._opened.lanes.refuse(RETRIED)
         WriterRequests(self._opened).needs_log("so nothing is in quarantine")
         _check_numbers(numbers)
-        headers = {path.name: header for path in files if (header := _header(path)) is not None}
+        headers = {path.name: header for path in files if (header := self._header(path)) is not None}
         action = Action("quarantine.retry", "quarantine", None, list(numbers) or "all")
         return retried_of(WriterRequests(self._opened).ask(RETRY, retry_request(numbers, headers), waits, action))
+
+    def _header(self, path: Path) -> CsvHeader | None:
+        """The header of a file, None where it has none; where its ending says nothing, it is CSV."""
+        events = self._opened.definitions.events
+        found = [type_.mappings.get("csv") for type_ in (*events.types.values(), events.label)]
+        layouts = {one.layout for one in found if one is not None and (one.layout.columns or one.layout.skip)}
+        with read_lines(path, format_by_name(path.name) or "csv") as lines:
+            if len(layouts) == 1:
+                lines.lay_out(next(iter(layouts)))
+            return None if lines.columns is None else CsvHeader(lines.columns, lines.separator)
 
     def fixed(self, log: LogReader, entries: Sequence[tuple[int, Refused]]) -> dict[int, str]:
         """Find which entries were corrected and sent again: the accepted event of each, such as payment/p-1, by number.
@@ -133,12 +143,6 @@ def _check_numbers(numbers: Sequence[int]) -> None:
     for number in numbers:
         if type(number) is not int:
             raise UsageError(f"quarantine entries are named by number, and {number!r} is not a number of one.")
-
-
-def _header(path: Path) -> CsvHeader | None:
-    """The header of a file, None where it has none; where its ending says nothing, it is CSV."""
-    with read_lines(path, format_by_name(path.name) or "csv") as lines:
-        return None if lines.columns is None else CsvHeader(lines.columns, lines.separator)
 
 
 RETRIED: Final = (

@@ -135,11 +135,16 @@ class Taking:
 
             def read(path: Path, type_name: str | None) -> Iterator[Submission]:
                 lines = meter.opened(opened.enter_context(read_lines(path, format)))
-                return submissions_in_runs(intake, lines, path.name, type_name)
+                if type_name == "label" and path in paths(files):
+                    intake.lay_out(lines, path.name, "label", beside=as_type)
+                found = submissions_in_runs(intake, lines, path.name, type_name)
+                all_lines.append(lines)
+                return found
 
             def sort(rows: Iterator[Submission]) -> Iterator[Submission]:
                 return meter.taken(counted(rows, shown.sorting))
 
+            all_lines: list[Lines] = []
             inputs = [(path.name, read(path, as_type)) for path in paths(files)]
             rows = None if labels is None else read(Path(labels), "label")
             writer, log = opened.enter_context(self._opened.writing(shown.restoring))
@@ -166,6 +171,7 @@ class Taking:
                 for path in paths(files):
                     self._opened.warnings += self._in_seconds(path, as_type, format)
         report.unmatched = intake.unmatched
+        self._opened.warnings += dict.fromkeys(lines.remark for lines in all_lines if lines.remark)
         self._opened.warnings += [] if overlaps is None else overlaps.warnings()
         return report
 
@@ -276,13 +282,15 @@ class Taking:
         found = self.foreseen(_lines_of(events), "python", as_type=as_type, is_hashed=is_hashed)
         return AnswerList(_without_place(answer_value(answer, int(place))) for place, answer in found)
 
-    def first_of(self, file: Path, as_type: str | None, count: int) -> list[Submission]:
+    def first_of(self, file: Path, as_type: str | None, count: int, format: str | None = None) -> list[Submission]:
         """Preview the first lines of a file: events, labels, or the reason for a refusal. Nothing is written.
 
         Raises: UsageError where it cannot be read, or lacks a column that its type needs.
         """
-        with read_lines(file) as lines:
-            return list(islice(self._submissions(lines, file.name, as_type, keeps_hashes=False), count))
+        with read_lines(file, format) as lines:
+            found = list(islice(self._submissions(lines, file.name, as_type, keeps_hashes=False), count))
+            self._opened.warnings += [lines.remark] if lines.remark else []
+        return found
 
     def _submissions(
         self, lines: Lines, source: str, as_type: str | None, *, keeps_hashes: bool

@@ -194,6 +194,7 @@ class Watch:
             found = intake.submissions(lines, path.name, "label" if are_labels else self._event, is_default=True)
             if self._options.labels_inside and not is_look and not are_labels:
                 again = opened.enter_context(read_lines(path))
+                intake.lay_out(again, path.name, "label", beside=self._event)
                 found = with_labels(found, intake.submissions(again, path.name, "label"))
             yield found
 

@@ -13,7 +13,7 @@ from shroff.app.live.taking import scratch_log
 from shroff.app.models.promoting import Promotions
 from shroff.app.views import FileOptions, InputFiles, paths
 from shroff.errors import UsageError, nearest
-from shroff.events.formats.encodings import format_by_name
+from shroff.events.formats.encodings import file_format
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
@@ -325,8 +325,7 @@ def _check_readable(path: Path) -> None:
     """Raises: UsageError for a folder, and where a file's name does not say how it is to be read."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder: name its files, or take each as it comes with --watch {path}.")
-    if format_by_name(path.name) is None:
-        raise UsageError(f"{path} does not end in .csv, .jsonl, .parquet or another format's name: name it so.")
+    file_format(path)
 
 
 def left_out(taken: IngestReport, log: Log) -> list[str]:

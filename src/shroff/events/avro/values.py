@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final
 from shroff.errors import UsageError
 from shroff.events.avro.schema import DURATION_MS, Avro, bare, read_schema
 from shroff.events.formats.lines import Line
-from shroff.events.raw_values import Exact, Float32, Instant, RawDuration
+from shroff.events.raw_values import Exact, Float32, Instant, LocalTime, RawDuration
 
 DAMAGED: Final = (ValueError, LookupError, TypeError, EOFError, OverflowError, MemoryError, struct.error, StopIteration)
 _PER_MS: Final = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
@@ -164,6 +164,12 @@ def _timestamp(one: Avro) -> Convert:
     return Instant if per_ms == 1 else lambda value: Instant(value // per_ms)
 
 
+def _local_timestamp(one: Avro) -> Convert:
+    """The same, of a clock without a zone."""
+    per_ms = divisor(one.logical)
+    return lambda value: LocalTime(value // per_ms)
+
+
 def _time_of_day(one: Avro) -> Convert:
     micros = 1_000 // divisor(one.logical)  # of one unit
     midnight = datetime(1970, 1, 1, tzinfo=UTC)
@@ -194,9 +200,9 @@ _LOGICAL: Final[Mapping[str, Callable[[Avro], Convert]]] = {
     "timestamp-millis": _timestamp,
     "timestamp-micros": _timestamp,
     "timestamp-nanos": _timestamp,
-    "local-timestamp-millis": _timestamp,
-    "local-timestamp-micros": _timestamp,
-    "local-timestamp-nanos": _timestamp,
+    "local-timestamp-millis": _local_timestamp,
+    "local-timestamp-micros": _local_timestamp,
+    "local-timestamp-nanos": _local_timestamp,
     DURATION_MS: lambda one: RawDuration,
 }
 

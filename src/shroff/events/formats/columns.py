@@ -73,7 +73,7 @@ class ColumnValidator:
         if not self.columns:
             self.columns = self._names[:1]  # rows can be counted only where there is a column
         is_each_one = all(mapper.is_column(name) and len(_path(mapper, name)) == 1 for name in columns)
-        self.is_by_rows = bool(self._type.personal) or not is_each_one
+        self.is_by_rows = bool(self._type.personal) or not is_each_one or mapper.has_zone
         self._readers: list[tuple[Field, str, ColumnReader | None]] = []
         for field in self._type.fields if not self.is_by_rows else ():
             (name,) = columns[field.name]

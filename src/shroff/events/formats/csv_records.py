@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, islice
 from typing import Final
 
 from shroff.errors import UsageError
+from shroff.events.definitions import CsvLayout
 from shroff.events.formats.lines import LINE_BYTES_MAX, CsvHeader, Line
 
 SEPARATORS: Final = (",", ";", "\t", "|")
 RECORD_LINES_MAX: Final = 200  # of a record with line ends inside quotes; beyond it the quote is a stray one
+BLANKS: Final = " \t"  # around a cell that may be missing
+WINDOWS: Final = "windows-1252"
+_LETTERS: Final = "".join(bytes([code]).decode("cp1252", "replace") for code in range(256))
+_WINDOWS_LETTERS: Final = "".join(chr(code) if one == "\ufffd" else one for code, one in enumerate(_LETTERS))
 _QUOTED: Final = re.compile(rb'"[^"]*"')
+_SEP_LINE: Final = re.compile(rb'"?sep=([,;|\t])"?[\r\n]*', re.IGNORECASE)
+
+
+def windows_text(raw: bytes) -> str:
+    """Bytes as windows-1252; the five that it does not have are control characters, as in browsers."""
+    return codecs.charmap_decode(raw, "strict", _WINDOWS_LETTERS)[0]
 
 
 class _OpenQuoteError(Exception):
@@ -26,8 +40,9 @@ class _Text:
     def __init__(self, physical: Iterator[bytes]) -> None:
         self.physical = physical
         self.again: deque[bytes] = deque()  # lines to be read once more
-        self._encoding: str | None = None  # None while all is ASCII
+        self.encoding: str | None = None  # None while all is ASCII
         self.taken: list[bytes] = []
+        self.skipped = 0  # lines before the header
         self.words: str | None = None  # why the record being read is no text
 
     def __iter__(self) -> Iterator[str]:
@@ -40,42 +55,59 @@ class _Text:
             yield raw.decode("latin-1") if raw.isascii() or self.words else self._decoded(raw)
 
     def _decoded(self, raw: bytes) -> str:
-        if self._encoding == "latin-1":
-            return raw.decode("latin-1")
+        if self.encoding == WINDOWS:
+            return windows_text(raw)
         try:
             text = raw.decode()
         except UnicodeDecodeError:
-            if self._encoding is None:
-                self._encoding = "latin-1"
+            if self.encoding is None:
+                self.encoding = WINDOWS
             else:
                 self.words = "the line is not UTF-8, as the lines before it are"
-            return raw.decode("latin-1")
-        self._encoding = "utf-8"
+            return windows_text(raw)
+        self.encoding = "utf-8"
         return text
 
     def is_utf8(self, data: bytes) -> bool:
         """Whether whole lines of the file are UTF-8, as those before them and so those behind them are."""
         if data.isascii():
             return True
-        if self._encoding != "latin-1":
+        if self.encoding != WINDOWS:
             try:
                 data.decode()
             except UnicodeDecodeError:
                 return False
-            self._encoding = "utf-8"
-        return self._encoding == "utf-8"
+            self.encoding = "utf-8"
+        return self.encoding == "utf-8"
 
-    def separator(self) -> str:
-        """Separator of the header's columns: the sign of SEPARATORS that is in its first line most often.
+    def begin(self, skip: int, wanted: str | None) -> str:
+        """Leave out the lines before the header; gives the separator of its columns.
 
-        Signs inside quotation marks do not count; where several are there equally often, it is the first of them.
+        It is what Excel's line `sep=;` says, which is left out too, else `wanted` where that is in the first line, else
+        the sign of SEPARATORS that is there most often. Signs inside quotation marks do not count; where several are
+        there equally often, it is the first of them.
         """
+        told, seen = "", list[bytes]()
         for raw in self.physical:
-            self.again.append(raw)
+            found = _SEP_LINE.fullmatch(raw)
+            told = told or ("" if found is None else found[1].decode("latin-1"))
+            if self.skipped < skip or found is not None:
+                self.skipped += 1
+                continue
+            seen.append(raw)
             if raw.strip():
-                plain = _QUOTED.sub(b"", raw)
-                return max(SEPARATORS, key=lambda sign: plain.count(sign.encode()))
-        return SEPARATORS[0]
+                break
+        self.physical = chain(seen, self.physical)
+        plain = _QUOTED.sub(b"", seen[-1] if seen else b"")
+        if not told and wanted and wanted.encode() in plain:
+            return wanted
+        return told or max(SEPARATORS, key=lambda sign: plain.count(sign.encode()))
+
+    def ahead(self, count: int) -> list[str]:
+        """The lines that come next, which are read again afterwards."""
+        seen = list(islice(self.physical, count))
+        self.physical = chain(seen, self.physical)
+        return [raw.decode("utf-8", "replace") for raw in seen]
 
     def only_first(self) -> None:
         """Keep the first line of the record being read, and read the others once more."""
@@ -95,32 +127,78 @@ class CsvRecords(Iterator[Line]):
     Args:
         physical: The lines of the file with their ends.
         name: The file's, for messages.
+        header: That of the lines, where none of them is one.
 
-    Raises: UsageError where the header cannot be read.
+    Its header is read when it is first asked for, by what `lay_out` was given until then.
     """
 
-    def __init__(self, physical: Iterator[bytes], name: str) -> None:
-        self._text = text = _Text(physical)
-        separator = text.separator()
-        self._records = csv.reader(iter(text), strict=True, delimiter=separator)
+    def __init__(self, physical: Iterator[bytes], name: str, header: CsvHeader | None = None) -> None:
+        self._text, self._name, self._header = _Text(physical), name, header
+        self.layout, self.number, self.following = CsvLayout(), 0, 1  # of the last record, and of the line behind it
+        self._missing: frozenset[str] | None = None
+        self._records: Iterator[list[str]] = iter(())
+        if header is not None:
+            self._begin(header.separator)
+
+    def lay_out(self, layout: CsvLayout) -> None:
+        """Read by this layout, where none before says otherwise."""
+        self.layout = self.layout.over(layout)
+        named = self.layout.missing
+        self._missing = None if named is None or named <= {""} else named | {""}
+
+    @property
+    def header(self) -> CsvHeader:
+        """The names of the columns, by the layout. Raises: UsageError where they cannot be read."""
+        if self._header is None:
+            self._header = self._read_header()
+        return self._header
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a cell is missing for no other reason than that it is blank."""
+        return self._missing is None
+
+    @property
+    def remark(self) -> str:
+        is_windows = self._text.encoding == WINDOWS
+        return f"{self._name} is not UTF-8; it is read as windows-1252." if is_windows else ""
+
+    def ahead(self, count: int) -> Iterator[tuple[int, list[str]]]:
+        """Lines that come next, with their numbers and cells, for hints: they are read again afterwards."""
+        for at, line in enumerate(self._text.ahead(count), self.following):
+            with suppress(csv.Error):
+                yield at, next(csv.reader([line], delimiter=self.header.separator), [])
+
+    def _begin(self, separator: str) -> None:
+        self._records = csv.reader(iter(self._text), strict=True, delimiter=separator)
+
+    def _read_header(self) -> CsvHeader:
+        text, name, layout = self._text, self._name, self.layout
+        separator = text.begin(layout.skip or 0, layout.separator)
+        self._begin(separator)
+        if layout.columns is not None:
+            self.following = text.skipped + 1
+            return CsvHeader(layout.columns, separator)
         try:
             header = next((record for record in self._records if record), None)
         except csv.Error as error:
             words = _csv_words(error, b"".join(text.taken))
             raise UsageError(f"The header of {name} cannot be read: {words}.") from None
         if header is None:
-            raise UsageError(f"{name} is empty; a CSV file begins with a line of column names.")
+            behind = f" behind the {text.skipped} lines that `skip` leaves out" if layout.skip else ""
+            raise UsageError(f"{name} is empty{behind}; a CSV file begins with a line of column names.")
+        header = [column.strip() for column in header]
         doubled = sorted({column for column in header if column and header.count(column) > 1})
         if doubled:
             raise UsageError(f"{name} has the column {doubled[0]!r} twice; rename one.")
-        self.header = CsvHeader(tuple(header), separator)
-        self.number, self.following = 0, len(text.taken) + 1  # of the last record, and of the line behind it
+        self.following = text.skipped + len(text.taken) + 1
         text.take()
         text.words = None
+        return CsvHeader(tuple(header), separator)
 
     def __next__(self) -> Line:
         """The next record, or why it cannot be read. No generator, which would keep its file open in a cycle."""
-        text, header = self._text, self.header.columns
+        text, header, missing = self._text, self.header.columns, self._missing
         record: list[str] | None = []
         while not record:
             try:
@@ -139,10 +217,13 @@ class CsvRecords(Iterator[Line]):
                 text.take()
         words, text.words, lines = text.words, None, len(text.taken)
         if words is None and len(record) == len(header):
+            if missing is not None:
+                record = ["" if cell.strip(BLANKS) in missing else cell for cell in record]
+            elif any(map(str.isspace, record)):
+                record = [cell if cell.strip(BLANKS) else "" for cell in record]
             return self._line(text.take(), lines, dict(zip(header, record, strict=True)), None)
-        return self._line(
-            text.take(), lines, None, words or f"has {_columns(len(record))}, the header has {len(header)}"
-        )
+        there = "`columns` names" if self.layout.columns else "the header has"
+        return self._line(text.take(), lines, None, words or f"has {_columns(len(record))}, {there} {len(header)}")
 
     def _line(self, raw: bytes, lines: int, columns: dict[str, object] | None, words: str | None) -> Line:
         line, self.following = self.following, self.following + lines

@@ -6,7 +6,7 @@ compressed file ends too early, after the last that could be read. A `.json` fil
 be one list or object over several lines, up to 64 MiB.
 
 Text is UTF-8, with or without a byte order mark. The first line of a CSV file that is not
-plain ASCII decides for the file: if it is not UTF-8, the file is Latin-1. In a file that
+plain ASCII decides for the file: if it is not UTF-8, the file is windows-1252. In a file that
 has shown to be UTF-8, a later line that is not is an error of that line.
 """
 
@@ -25,41 +25,84 @@ import msgspec
 
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.csv_records import CsvRecords
-from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, FileExtent, Line, Lines
+from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExtent, Line, Lines
 from shroff.events.formats.plain import doubled_key, may_double
 from shroff.events.raw_values import Number, canonical_json, shown
 
 FORMATS: Final = ("csv", "jsonl", "parquet", "avro")
+SNIFFED: Final = 4_096  # bytes of a file whose name does not say its format
 DOCUMENT_BYTES_MAX: Final = 64 * 1024 * 1024  # of a list or an object over several lines, which is read as a whole
 _SUFFIXES: Final = {
     ".csv": "csv",
+    ".tsv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".parquet": "parquet",
     ".avro": "avro",
 }
+_TEXTS: Final = frozenset({"", ".txt", ".dat", ".tab", ".psv", ".log"})  # whose content says what they are
+_SHEET: Final = "a spreadsheet; save the sheet as CSV (File, Save as, CSV UTF-8)"
+_UNREAD: Final = {  # endings of what people have and nothing here reads: what it is, and what to do
+    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"), _SHEET),
+    **dict.fromkeys((".zip", ".7z", ".rar", ".tar", ".tgz"), "an archive; unpack it, and name the files in it"),
+    **dict.fromkeys((".bz2", ".xz", ".zst", ".lz4", ".br", ".z"), "compressed; unpack it, or compress it by gzip"),
+    **dict.fromkeys(
+        (".orc", ".feather", ".arrow", ".pkl", ".sas7bdat", ".dta", ".xml"),
+        "of no format that is read; write it as CSV, JSON lines or Parquet",
+    ),
+}
 _UTF8_MARK: Final = b"\xef\xbb\xbf"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _GZIP_MARK: Final = b"\x1f\x8b"
+_ZIP_MARKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # of Excel's files, new and old, and of archives
+_BINARY_MARKS: Final = {b"PAR1": "parquet", b"Obj\x01": "avro"}
 _decode: Final = msgspec.json.Decoder(float_hook=Number).decode
 _BROKEN_GZIP: Final = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 def file_format(path: Path, format: str | None = None) -> str:
-    """Give the format of a file: the one named, else what its name ends in, `.gz` aside.
+    """Give the format of a file: the one named, else what its name ends in, `.gz` aside, else what its content shows.
 
-    Raises: UsageError for a name that is no format, or an ending that says nothing.
+    Raises: UsageError for a name that is no format, and where neither says anything.
     """
     if format is not None:
         if format not in FORMATS:
             raise UsageError(f"{format!r} is no format. {nearest(format, FORMATS) or _formats()}")
         return format
     found = format_by_name(path.name)
+    if found is None and not path.exists():
+        raise UsageError(f"There is no file {path}.")
+    if found is None and path.is_dir():
+        raise UsageError(f"{path} is a folder; name the files in it.")
     if found is None:
-        endings = ", ".join(_SUFFIXES)
-        raise UsageError(f"{path} does not end in {endings}, with or without .gz; say what it is with --format.")
+        suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+        if suffix in _UNREAD:
+            raise UsageError(f"{path} is {_UNREAD[suffix]}.")
+        found = _format_by_content(path, is_text=suffix in _TEXTS) if path.is_file() else None
+    if found is None:
+        raise UsageError(
+            f"{path} does not end in {', '.join(_SUFFIXES)}, with or without .gz, and its content does not show what "
+            "it is; name it so. The commands ingest, produce, check, score and features also take --format."
+        )
     return found
+
+
+def _format_by_content(path: Path, *, is_text: bool) -> str | None:
+    """What the first bytes of a file show: JSON, Parquet or Avro; any other text is CSV where its name is a text's."""
+    try:
+        with path.open("rb") as stored:
+            is_packed = stored.read(2) == _GZIP_MARK
+            stored.seek(0)
+            first = gzip.GzipFile(fileobj=stored).read(SNIFFED) if is_packed else stored.read(SNIFFED)
+    except (OSError, *_BROKEN_GZIP):
+        return "csv" if is_text and path.suffix else None  # what is wrong with it is said where it is read
+    if first[:4] in _BINARY_MARKS:
+        return _BINARY_MARKS[first[:4]]
+    text = first.removeprefix(_UTF8_MARK).lstrip()
+    if text[:1] in {b"{", b"["}:
+        return "jsonl"
+    return "csv" if is_text and text and b"\0" not in text else None
 
 
 def format_by_name(name: str) -> str | None:
@@ -97,7 +140,7 @@ def read_lines(path: Path, format: str | None = None) -> Lines:
         stream, extent = _open(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
-    if wanted == "jsonl" and path.name.lower().removesuffix(".gz").endswith(".json"):
+    if wanted == "jsonl" and not path.name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson")):
         lines = Lines("jsonl", None, _document_lines(_physical_lines(stream, path.name)), stream.close)
     else:
         lines = read_stream(stream, wanted, name=path.name)
@@ -120,30 +163,26 @@ def _open(path: Path) -> tuple[BinaryIO, FileExtent]:
     return cast("BinaryIO", compressed), FileExtent(size_bytes, read_bytes)
 
 
-def read_stream(stream: BinaryIO, format: str, *, name: str = "-") -> Lines:
+def read_stream(stream: BinaryIO, format: str, *, name: str = "-", header: CsvHeader | None = None) -> Lines:
     """Give the lines of an open stream, each as soon as it is there. Closes it at the end.
 
     Args:
         format: `csv` or `jsonl`; Parquet and Avro are read from files.
+        header: Of CSV whose lines have none.
 
-    Raises: UsageError for a format that cannot be read so, and for a CSV stream without a header.
+    Raises: UsageError for a format that cannot be read so.
     """
     if format in {"parquet", "avro"}:
         raise UsageError(f"{format.capitalize()} cannot be read from a stream; write it into a file first.")
     if format not in FORMATS:
         raise UsageError(f"{format!r} is no format. {nearest(format, FORMATS) or _formats()}")
     physical = _physical_lines(stream, name)
-    try:
-        if format == "csv":
-            records = CsvRecords(physical, name)
-            columns, separator = records.header.columns, records.header.separator
-            lines = Lines("csv", columns, records, stream.close, separator=separator)
-            lines.records = records
-            return lines
-        return Lines("jsonl", None, _decoded_lines(physical), stream.close, physical=physical)
-    except BaseException:
-        stream.close()
-        raise
+    if format == "csv":
+        records = CsvRecords(physical, name, header)
+        lines = Lines("csv", None, records, stream.close)
+        lines.records = records
+        return lines
+    return Lines("jsonl", None, _decoded_lines(physical), stream.close, physical=physical)
 
 
 def _formats() -> str:
@@ -160,6 +199,8 @@ def _physical_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
                 raise UsageError(f"{name} is UTF-16; save it as UTF-8.")
             if line.startswith(_GZIP_MARK):
                 raise UsageError(f"{name} is compressed by gzip; give it a name that ends in .gz.")
+            if line.startswith(_ZIP_MARKS):
+                raise UsageError(f"{name} is {_SHEET}. If it is an archive, unpack it first.")
             line = line.removeprefix(_UTF8_MARK)
             while line:
                 yield line

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 
+from shroff.events.definitions import CsvLayout
 from shroff.events.raw_values import canonical_json, kept_bytes
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ class Lines:
     """The lines of one file, read as they are asked for.
 
     `format` is what was read (`csv`, `jsonl`, `parquet`, `avro`); `columns` are the names of the
-    columns in order, None for JSON lines, where each line has its own. The file is closed
+    columns in order, None for JSON lines, where each line has its own. `remark` is for people: what they should know
+    of how the file was read. The file is closed
     after its last line; one that is left before needs `close`, or a `with`. `extent` says how
     much of a file was read, of a compressed one too; None where that is not known. `separator` parts the
     columns of CSV. `physical` gives the raw lines of JSON instead, and `records` those of CSV; use one of the two.
@@ -147,14 +149,32 @@ class Lines:
         physical: Iterator[bytes] | None = None,
     ) -> None:
         self.format = format
-        self.separator = separator
+        self._separator, self._columns = separator, columns
         self.extent = extent
         self.physical = physical
         self.records: CsvRecords | None = None
-        self.columns = columns
         self._lines = lines
         self._next = lines.__next__
         self.close = close
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Of CSV they are read when they are first asked for. Raises: UsageError where that is not possible."""
+        return self._columns if self.records is None else self.records.header.columns
+
+    @property
+    def remark(self) -> str:
+        return "" if self.records is None else self.records.remark
+
+    @property
+    def separator(self) -> str:
+        return self._separator if self.records is None else self.records.header.separator
+
+    def lay_out(self, layout: CsvLayout) -> Self:
+        """Read the beginning of CSV so, if it is not read yet; gives itself."""
+        if self.records is not None:
+            self.records.lay_out(layout)
+        return self
 
     def __iter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ from shroff.events.avro.schema import schema_name_of
 from shroff.events.avro.values import schema_name
 from shroff.events.definitions import Events, Settings
 from shroff.events.formats.lines import Line
-from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper
+from shroff.events.mapping import LABEL, UTC, Dispatcher, MappedRow, Mapper, zoned
 from shroff.events.readers import as_of_label, reader
 from shroff.language.types import TIME
 
@@ -76,4 +76,4 @@ def _plain(name: str) -> Moment:
 
 
 def _time(value: Any, read: Callable[[Any], int]) -> int | None:
-    return None if value is None or value == "" else read(value)
+    return None if value is None or value == "" else read(zoned(value, UTC))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import UsageError
 from shroff.events.formats.lines import FileExtent, Line, Lines
-from shroff.events.raw_values import Float32, Instant, Number, RawDuration
+from shroff.events.raw_values import Float32, Instant, LocalTime, Number, RawDuration
 
 BATCH_ROWS: Final = 8_192  # a few megabytes of Python values at a time
 _UNITS_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
@@ -116,7 +116,7 @@ def row_values(column: Any) -> list[Any]:
     """The values of a column in the forms that row validation takes, nulls as None."""
     type_ = column.type
     if pa.types.is_timestamp(type_):
-        return _whole_ms(column, Instant)
+        return _whole_ms(column, LocalTime if type_.tz is None else Instant)
     if pa.types.is_duration(type_):
         return _whole_ms(column, RawDuration)
     if pa.types.is_float32(type_) or pa.types.is_float16(type_):

@@ -17,10 +17,13 @@ from shroff.log.columns.kernel import (
     CLOSE,
     COMMA,
     DIGITS_MAX,
+    LETTER_T_UPPER,
+    LETTER_Z,
     MINUS,
     NEWLINE,
     NINE,
     OPEN,
+    POINT,
     QUOTE,
     SPACE,
     ZERO,
@@ -31,13 +34,16 @@ QUOTED: Final = 0  # kinds of cells: a text in quotation marks
 WHOLE: Final = 1  # a whole number as JSON has it, else a text
 TRUTH: Final = 2  # true or false, else a text
 UNREAD: Final = 3
+TIME: Final = 4  # a text; a time without an offset is one of UTC
 
 RECORD: Final = 0  # states of lines: a record by itself
 BLANK: Final = 1
 OPEN_ENDED: Final = 2  # it has a quotation mark that csv.reader has to look at: its record may go on
 
 CELL_BYTES_MAX: Final = 131_072  # csv.field_size_limit()
-MARKS: Final = 3  # bytes of a cell beside its name and its text: quotation marks and a comma
+MARKS: Final = 4  # bytes of a cell beside its name and its text: quotation marks, a comma, and the Z of a time
+_SECONDS: Final = 19  # characters of a time up to its seconds
+_SECONDS_AND_MS: Final = 23
 _RETURN: Final = 13
 
 
@@ -66,6 +72,14 @@ def _write_cell(out: Any, to: Word, data: Any, first: Word, last: Word, kind: Wo
         out[to] = QUOTE
         to += 1
     to = copy_text(out, to, data, first, last)
+    if kind == TIME and (
+        last - first == _SECONDS or (last - first == _SECONDS + 4 and data[first + _SECONDS] == POINT)
+    ):
+        at = to - (last - first) + 10
+        if (out[at] == SPACE or out[at] == LETTER_T_UPPER) and ZERO <= out[to - 1] <= NINE:
+            out[at] = LETTER_T_UPPER
+            out[to] = LETTER_Z
+            to += 1
     if not is_bare:
         out[to] = QUOTE
         to += 1
@@ -88,7 +102,9 @@ def _write_line(
         while at < end and data[at] != QUOTE and (is_quoted or data[at] != separator):
             plain &= data[at] >= SPACE
             at += 1
-        last = at
+        last, is_blank = at, True
+        for k in range(first, last):
+            is_blank &= data[k] == SPACE
         if is_quoted:
             at += 1
             if at > end or (at < end and data[at] != separator):
@@ -96,7 +112,7 @@ def _write_line(
         elif at < end and data[at] == QUOTE:
             return -1, OPEN_ENDED
         plain &= column < len(kinds) and last - first < CELL_BYTES_MAX
-        if plain and first < last and kinds[column] != UNREAD:
+        if plain and not is_blank and kinds[column] != UNREAD:
             to = copy_text(out, to, names, name_ends[column], name_ends[column + 1])
             to = _write_cell(out, to, data, first, last, kinds[column])
             plain = to >= 0

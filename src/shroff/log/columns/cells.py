@@ -14,7 +14,7 @@ from shroff.events.mapping import Mapper
 from shroff.log.columns import cell_kernel as kernel
 from shroff.log.columns.read_lines import SLACK, Texts, joined_texts
 
-_KINDS: Final = {"integer": kernel.WHOLE, "boolean": kernel.TRUTH}
+_KINDS: Final = {"integer": kernel.WHOLE, "boolean": kernel.TRUTH, "time": kernel.TIME}
 
 
 class CellForm:

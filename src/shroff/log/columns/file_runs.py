@@ -115,7 +115,7 @@ class _CsvRuns(_Runs):
             if not raws:
                 break
             plain = None
-            if form is not None and len(raws) >= COLUMNS_MIN and records.are_utf8(raws):
+            if form is not None and records.is_plain and len(raws) >= COLUMNS_MIN and records.are_utf8(raws):
                 plain = form.lines_of(raws)
             if plain is not None:
                 yield self._of_lines(raws, *plain)

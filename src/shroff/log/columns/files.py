@@ -82,6 +82,8 @@ def file_columns(
     event: str,
     as_of_ms: int | None = None,
     left: LeftOut | None = None,
+    *,
+    format: str | None = None,
 ) -> Iterator[FeatureEvents]:
     """Events of files in file order, with sequence numbers in that order; ids and numbers of one type.
 
@@ -92,18 +94,18 @@ def file_columns(
     Raises: UsageError where a file cannot be read or lacks a column.
     """
     left = LeftOut() if left is None else left
-    kinds = {file_format(path) for path in files}
+    kinds = {file_format(path, format) for path in files}
     may_mix = any(Dispatcher(definitions.events, kind).is_possible for kind in kinds)
     types = definitions.events.types if may_mix else [event]
     if any(map(definitions.events.has_unique, types)):  # which of two that share a value is taken: for row validation
-        lines = ((path.name, read_lines(path)) for path in files)
+        lines = ((path.name, read_lines(path, format)) for path in files)
         batches = known_by(file_batches(lines, definitions, hasher, event, left), as_of_ms)
         yield from taken(batches, definitions, event)
         return
     keeping = None if hasher is None else keeping_hashed(hasher)  # files may be exports, whose values are hashed
     frames = _Frames(definitions, Arrivals(definitions.settings.lateness_ms, _key()), left)
     for path in files:
-        with closing(ahead(_read(path, definitions, keeping, event, frames.arrivals))) as read:
+        with closing(ahead(_read(path, definitions, keeping, event, frames.arrivals, format))) as read:
             for one in read:
                 found = frames.taken(one, event, as_of_ms)
                 if found is not None:
@@ -362,11 +364,16 @@ class FileColumns(Mapping[str, Column | Coded]):
 
 
 def _read(
-    path: Path, definitions: Definitions, hasher: Callable[[str], str] | None, event: str, arrivals: Arrivals
+    path: Path,
+    definitions: Definitions,
+    hasher: Callable[[str], str] | None,
+    event: str,
+    arrivals: Arrivals,
+    format: str | None,
 ) -> Iterator[FilePart]:
     """Validated parts of a file. `arrivals` gets the number of rows, if the file states it."""
     events, settings = definitions.events, definitions.settings
-    lines = read_lines(path)
+    lines = read_lines(path, format)
     if lines.format != "parquet" or Dispatcher(events, lines.format).has_conditions:
         submissions = Intake(events, settings, hasher).submissions(lines, path.name, event, is_default=True)
         while batch := list(islice(submissions, EVENTS)):

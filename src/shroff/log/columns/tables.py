@@ -45,6 +45,7 @@ class Way:
         computing: Is told how many of them the batch engine has answers for, in its second pass.
         spill: A folder for what memory does not hold; without it the system's own.
         cluster: Where the batch engine answers; without one in this process.
+        format: That of files; by their names where it is None.
         is_narrow: Whether a decimal column is decimal64 in each table where its values have at most 18 digits.
     """
 
@@ -54,6 +55,7 @@ class Way:
     spill: Path | None = None
     cluster: Cluster | None = None
     is_narrow: bool = False
+    format: str | None = None
 
 
 def rounds_of(definitions: Definitions, computed: Sequence[Computed], lateness_ms: int, event: str, way: Way) -> Rounds:

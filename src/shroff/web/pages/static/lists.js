@@ -4,7 +4,14 @@ for (const input of document.querySelectorAll("input[type=file][data-into]")) {
   input.addEventListener("change", async () => {
     const [file] = input.files;
     if (file) {
-      document.getElementById(input.dataset.into).value = await file.text();
+      const bytes = await file.arrayBuffer();
+      let text;
+      try {
+        text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+      } catch {
+        text = new TextDecoder("windows-1252").decode(bytes); // as files are read everywhere
+      }
+      document.getElementById(input.dataset.into).value = text;
     }
   });
 }
