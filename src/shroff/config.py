@@ -15,8 +15,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest, refused
-from shroff.runtime.own_files import foreign, leads_out, own
-from shroff.runtime.whole_files import UnsyncedError, remove_unfinished, sync_folder, whole_file
+from shroff.runtime.whole_files import (
+    UnsyncedError,
+    foreign,
+    leads_out,
+    own,
+    remove_unfinished,
+    sync_folder,
+    whole_file,
+)
 
 PROJECT_FILE: Final = "shroff.yaml"
 TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "cookbook", "blank")

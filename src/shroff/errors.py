@@ -25,12 +25,27 @@ A `Problem` is one mistake in a definition, with its place and, where there is o
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Final
 
 FRAMES_MAX: Final = 30  # of an error that the log shows
+COVERED: Final = "[covered]"
+_USER: Final = re.compile(r"(?<=://)[^\s'\"<>]*@|(?<![\w/])[^\s:/@'\"<>(]+:[^\s:/@'\"<>]+@(?=[\w.-]+:\d)")
+_QUERY: Final = re.compile(r"(?<=\S[?#])[^\s'\"<>?#]*=[^\s'\"<>]*|(://[^\s'\"<>?#]*\?)\w[^\s'\"<>]*")
+
+
+def covered(text: str) -> str:
+    """A text without user info and query of the URLs in it, which often are passwords and signatures.
+
+    >>> covered("https://ann:pw@host/list.txt?sig=abc: Max retries exceeded with url: /list.txt?sig=abc")
+    'https://[covered]@host/list.txt?[covered]: Max retries exceeded with url: /list.txt?[covered]'
+    """
+    if "://" not in text and "=" not in text and "@" not in text:
+        return text
+    return _QUERY.sub(rf"\1{COVERED}", _USER.sub(f"{COVERED}@", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +63,10 @@ class Problem:
     message: str
     hint: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", covered(self.message))
+        object.__setattr__(self, "hint", covered(self.hint))
+
     def __str__(self) -> str:
         place = self.file if self.line == 0 else f"{self.file}:{self.line}:{self.column}"
         if self.path:
@@ -56,7 +75,10 @@ class Problem:
 
 
 class ShroffError(Exception):
-    """Any error that this program raises on purpose."""
+    """Any error that this program raises on purpose. Its words are without secrets of URLs, whoever wrote them."""
+
+    def __str__(self) -> str:
+        return covered(super().__str__())
 
 
 class DefinitionError(ShroffError):

@@ -7,8 +7,7 @@ import pytest
 
 from shroff.app import project as app
 from shroff.app.jobs.kinds import KINDS, kind_named
-from shroff.app.jobs.paths import path_of
-from shroff.app.jobs.work import JobRun
+from shroff.app.jobs.work import JobRun, path_of
 from shroff.errors import DefinitionError, ShroffError, UsageError
 
 SECRET = "TOP_OF_SECRETS"

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.app.jobs.paths import path_of
-from shroff.app.jobs.work import trained
+from shroff.app.jobs.work import path_of, trained
 from shroff.errors import UsageError
 from shroff.examples.orders import generate_orders
 

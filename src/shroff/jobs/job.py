@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from shroff.errors import covered
 from shroff.project.schedules import TIMEOUT_MS
 
 QUEUED: Final = "queued"
@@ -128,7 +129,7 @@ def ended(job: Job, now_ms: int, state: str, *, why: str = "", result: Any = Non
     text = "" if result is None else msgspec.json.encode(result).decode()
     if len(text) > RESULT_BYTES_MAX:
         text, why = "", f"the result has {len(text):,} bytes, and {RESULT_BYTES_MAX:,} are kept"
-    return replace(job, state=state, ended_ms=now_ms, lease_ms=0, why=why[:LINE_MAX], result=text)
+    return replace(job, state=state, ended_ms=now_ms, lease_ms=0, why=covered(why)[:LINE_MAX], result=text)
 
 
 def failed(job: Job, now_ms: int, why: str, *, may_help: bool) -> Job:
@@ -157,7 +158,7 @@ def stopped(job: Job, now_ms: int) -> Job:
 
 def cut(lines: tuple[str, ...]) -> tuple[str, ...]:
     """The last lines of a log, each of limited length."""
-    return tuple(line[:LINE_MAX] for line in lines[-LINES_MAX:])
+    return tuple(covered(line)[:LINE_MAX] for line in lines[-LINES_MAX:])
 
 
 def _again(job: Job, begins_ms: int, line: str) -> Job:

@@ -33,8 +33,7 @@ from shroff.config import FOLDER_MODE, make_folder, private
 from shroff.errors import RegistryError, StateError, StorageError, UsageError, nearest
 from shroff.models.in_force import FILE, ID
 from shroff.models.model import RUN, Model, digest_of, pretty, refuse_pickle
-from shroff.runtime.own_files import foreign
-from shroff.runtime.whole_files import sync_folder
+from shroff.runtime.whole_files import foreign, sync_folder
 
 MANIFEST: Final = "manifest.json"
 METRICS: Final = "metrics.json"

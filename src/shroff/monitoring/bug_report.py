@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff import __version__, config
-from shroff.errors import ShroffError
+from shroff.errors import COVERED, ShroffError
 from shroff.events.event import time_text
 from shroff.language.yaml import text as yamltext
 from shroff.project.settings.systems import plain
-from shroff.runtime.logs import COVERED, kept_errors, scrubbed
+from shroff.runtime.logs import kept_errors, scrubbed
 from shroff.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.config import ProjectPaths
 from shroff.engine.let_through import LET_THROUGH, Days, LetThrough
-from shroff.errors import DefinitionError, Problem, ShroffError, StateError
+from shroff.errors import DefinitionError, Problem, ShroffError, StateError, covered
 from shroff.events.event import time_text
 from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE
 from shroff.language.values import DAY_MS, HOUR_MS, show_duration
@@ -78,6 +78,9 @@ class Finding:
     state: str
     words: str
     cure: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "words", covered(self.words))
 
 
 class Findings(Printed, list[Finding]):

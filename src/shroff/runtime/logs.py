@@ -20,7 +20,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final, Self
 
-from shroff.errors import UsageError, stack_of, trace_of
+from shroff.errors import COVERED, UsageError, covered, stack_of, trace_of
 from shroff.runtime.texts import one_line
 
 LOG: Final = logging.getLogger("shroff")
@@ -31,10 +31,8 @@ ERRORS_BYTES_MAX: Final = 256 * 1024
 REPEAT_S: Final = 60.0  # for which the same words are not said again
 REPEATS_MAX: Final = 1_000  # words that are remembered
 IDS: Final[ContextVar[Mapping[str, str]]] = ContextVar("ids", default={})  # noqa: B039  # of the request, never changed
-COVERED: Final = "[covered]"
 _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/@]+(?=@)")
 _MAIL: Final = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
 _KEY: Final = re.compile(r"(?i)(?<=bearer )\S+|(?<=/login/link/)\S+|(?<=/login/once/)\S+|(?<=/confirm/)\S+")
 _DIGITS: Final = re.compile(r"\d(?:[ -]?\d){12,18}(?!\d)")
@@ -135,7 +133,7 @@ def scrubbed(text: str) -> str:
     >>> scrubbed("redis://u:pw@h/0 told ann@bank.example of 4111 1111 1111 1111, order 4111111111111112")
     'redis://[covered]@h/0 told [covered] of [covered], order 4111111111111112'
     """
-    text = _MAIL.sub(COVERED, _KEY.sub(COVERED, _CREDENTIALS.sub(COVERED, text)))
+    text = _MAIL.sub(COVERED, _KEY.sub(COVERED, covered(text)))
     return _DIGITS.sub(lambda found: COVERED if _is_card(found[0]) else found[0], text)
 
 

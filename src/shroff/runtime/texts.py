@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from shroff.errors import Problem
+from shroff.errors import Problem, covered
 
 
 class Printed:
@@ -91,7 +91,7 @@ def problem_text(problem: Problem, source: str) -> str:
     place = problem.file if problem.line == 0 else f"{problem.file}:{problem.line}:{problem.column}"
     lines = [f"{place}{' ' if problem.path else ''}{problem.path}: {problem.message}"]
     if source.strip():
-        plain = one_line(source.expandtabs(4))
+        plain = covered(one_line(source.expandtabs(4)))
         before = len(one_line(source[: max(problem.column - 1, 0)].expandtabs(4)))
         lines += [f"    {plain}", f"    {' ' * before}^"]
     if problem.hint:

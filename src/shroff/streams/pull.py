@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from shroff.errors import UsageError
+from shroff.errors import UsageError, covered
 
 SETTLED_MS: Final = 2_000  # for which a file of a folder is unchanged before it counts as complete
 PULLED: Final = "pulled"  # before the names of pulled sources, in the log
@@ -68,7 +68,7 @@ class PullPlace(msgspec.Struct, frozen=True):
 
     def source_of(self, address: str) -> str:
         """Name of the source in the log: its name in shroff.yaml, else its address."""
-        return f"{PULLED}/{self.name}" if self.name else f"watched {address}"
+        return f"{PULLED}/{self.name}" if self.name else f"watched {covered(address)}"
 
 
 class PulledSource(ABC):

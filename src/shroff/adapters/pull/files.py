@@ -21,7 +21,7 @@ from urllib.response import addinfourl
 
 from shroff.adapters.lake.bucket import BucketObjects, Entry
 from shroff.config import make_folder, private
-from shroff.errors import NotThereYetError, TransientError, UsageError
+from shroff.errors import NotThereYetError, TransientError, UsageError, covered
 from shroff.events.formats.encodings import format_by_name
 from shroff.language.values import parse_duration
 from shroff.streams.pull import SETTLED_MS, PulledSource, PullPlace, Stamp
@@ -137,7 +137,8 @@ class UrlList(PulledSource):
 
     def __init__(self, url: str, place: PullPlace) -> None:
         self._url, self._downloads = url, place.folder
-        self.source = place.source_of(url)
+        self._lines: dict[str, str] = {}  # as the list has them, by the names that the log has
+        self.source = place.source_of(_named(url))
 
     def names(self) -> list[str]:
         with self._reached(self._url) as answer:
@@ -152,14 +153,17 @@ class UrlList(PulledSource):
         for line in wanted:
             if urlsplit(urljoin(self._url, line))[:2] != urlsplit(self._url)[:2]:
                 raise UsageError(f"{self._url} lists {line}, which is on another server; only its own are read.")
-        return [line for line in wanted if is_taken(_last(line))]
+        self._lines = {_named(line): line for line in wanted if is_taken(_last(line))}
+        return [*self._lines]
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:
         make_folder(self._downloads)
+        if name not in self._lines:
+            self.names()
         path = self._downloads / _last(name)
         try:
-            with self._reached(urljoin(self._url, name)) as answer, private(path) as file:
+            with self._reached(urljoin(self._url, self._lines.get(name, name))) as answer, private(path) as file:
                 shutil.copyfileobj(answer, file)
                 wanted = answer.headers.get("Content-Length")
                 if wanted is not None and file.tell() != int(wanted):
@@ -214,6 +218,12 @@ def files_at(options: Mapping[str, Any], place: PullPlace) -> PulledSource:
     path = Path(unquote(urlsplit(address).path)) if scheme else Path(address)
     settled_ms = parse_duration(str(options["settled"])) if "settled" in options else SETTLED_MS
     return Folder(path, place, settled_ms=settled_ms, has_markers=has_markers)
+
+
+def _named(url: str) -> str:
+    """A name or URL of a list as the log has it: with a short hash in place of what may be its signature."""
+    shown = covered(url)
+    return url if shown == url else f"{shown}#{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
 
 def _last(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Final
 
 from shroff.config import STATE_FOLDER
 from shroff.errors import StorageError
-from shroff.runtime.own_files import has_secret_name, leads_out
+from shroff.runtime.whole_files import has_secret_name, leads_out
 
 LOG: Final = "log.db"
 HASH_KEY: Final = f"{STATE_FOLDER}/hash.key"

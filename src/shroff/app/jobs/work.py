@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
+import msgspec
 from msgspec import structs
 
-from shroff.app.jobs.paths import path_of
-from shroff.errors import StateError
+from shroff import config
+from shroff.app.jobs.paths import paths_of
+from shroff.errors import StateError, UsageError
 from shroff.events.event import time_text
 from shroff.jobs.job import cut
+from shroff.language.yaml import text as yamltext
+from shroff.project.settings.systems import SYSTEM_KEYS
+from shroff.runtime.whole_files import leads_out
 
 if TYPE_CHECKING:
     from shroff.app.jobs.kinds import (
@@ -79,6 +85,37 @@ class JobRun:
         """The step, how much of it is done, of how much; and the log."""
         with self._lock:
             return self._seen
+
+
+def path_of(project: Project, params: msgspec.Struct, name: str) -> Path:
+    """Where a parameter leads, links followed, to be read or written now.
+
+    Raises: UsageError where a link leads out of its folder; for a secret; for an output where shroff.yaml has a place.
+    """
+    text: str = getattr(params, name)
+    below = paths_of(type(params))[name]
+    home = project.opened.places.folder.resolve()
+    path = (home / text).resolve()
+    if leads_out(home, path) or not path.is_relative_to(home / below):
+        raise UsageError(f"{name}: {text!r} leads to a place that jobs do not {'write' if below else 'read'}.")
+    if below and any(path.is_relative_to(one) or one.is_relative_to(path) for one in _named(home)):
+        words = f"{config.PROJECT_FILE} has something else there. Write another path below {below}/."
+        raise UsageError(f"{name}: {text!r} is taken: {words}")
+    return path
+
+
+def _named(home: Path) -> Iterator[Path]:
+    """What shroff.yaml has for outside systems, each text as the path in the project's folder that it may be."""
+    tree = yamltext.read(config.read_settings(home), config.PROJECT_FILE, [])
+    top = tree.entries if isinstance(tree, yamltext.Mapping) else ()
+    nodes = [value for key, value in top if key.text in SYSTEM_KEYS]
+    while nodes:
+        if isinstance(node := nodes.pop(), yamltext.Scalar):
+            path = (home / node.text.rpartition("://")[2].lstrip("/")).resolve()
+            if path != home:
+                yield path
+        else:
+            nodes += [one for _, one in node.entries] if isinstance(node, yamltext.Mapping) else node.items
 
 
 def features(project: Project, params: FeaturesParams, run: JobRun) -> Result:

@@ -247,7 +247,7 @@ class LiveWork:
             raise UsageError("--from takes one live source, or files. Name several under 'sources:' in shroff.yaml.")
         if format is not None:
             raise UsageError(
-                "--format is for files; an address says it as in kafka://localhost:9092/payments?format=avro."
+                "--format is for files; an address has it as a setting after a question mark: format=avro."
             )
         if not live:
             if as_type is not None:

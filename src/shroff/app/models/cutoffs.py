@@ -14,8 +14,8 @@ from shroff.app.models.promoting import Promotions
 from shroff.app.people import ProjectPeople
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.people.audit import Action
-from shroff.runtime.own_files import own
 from shroff.runtime.progress import unheard
+from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
     from shroff.app.live.requests import Waits

@@ -35,8 +35,8 @@ from shroff.models.in_force import (
 )
 from shroff.models.registry import GateResult, Stored, Summary
 from shroff.people.audit import Action
-from shroff.runtime.own_files import own
 from shroff.runtime.progress import unheard
+from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

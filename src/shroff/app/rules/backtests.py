@@ -17,7 +17,7 @@ from shroff.models import in_force
 from shroff.models.in_force import InForce, Promotion
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.laid_over import RULES, DraftFile
-from shroff.runtime.own_files import own
+from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
     from shroff.app.opened import Opened

@@ -23,7 +23,7 @@ from shroff.project.laid_over import RULES, DraftFile
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
-from shroff.runtime.own_files import own
+from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from shroff.errors import DefinitionError, UsageError
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
-from shroff.runtime.own_files import own
+from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
     from pathlib import Path
