@@ -18,7 +18,19 @@ payment:
   id: id
   time: at
   decide: true
-  fields: { id: text, at: time, card: text, card_label: text, shop: text, shop_name: text, amount: money, note: text }
+  summary: [amount, shop_name, town]
+  fields:
+    id: text
+    at: time
+    card: text
+    card_label: text
+    shop: text
+    shop_name: text
+    town: text
+    amount: money
+    note: text
+    owner: text personal
+    email: text personal
 entities:
   card: { payment: card }
   shop: { payment: shop }
@@ -43,6 +55,9 @@ def _bank(tmp_path_factory):
             "shop_name": f"Mühle {number % 2}",
             "amount": f"{number}.50",
             "note": "p-1001 99",
+            "town": "KÖLN" if number % 30 == 4 else "Bonn",
+            "owner": "Mila Moosland" if number % 20 == 3 else "Ben Ott",
+            "email": "Mila@Example.org" if number % 20 == 3 else "ben@example.org",
         }
         for number in range(EVENTS)
     ]
@@ -52,10 +67,16 @@ def _bank(tmp_path_factory):
     return app.open(folder)
 
 
-def found(project, text, upto=None):
+def found(project, text, upto=None, *, may_see=True):
     with project.opened.reading() as log:
-        part = search_parts(log, project.definitions, text, upto)
-    return [one.id for one in part.events], list(part.keys), part.looked_to
+        part = search_parts(log, project.definitions, text, upto, may_see=may_see)
+    return [one.id for one, _ in part.events], [key[:3] for key in part.keys], part.looked_to
+
+
+def matched(project, text):
+    with project.opened.reading() as log:
+        part = search_parts(log, project.definitions, text, may_see=True)
+    return {by for _, by in part.events} | {key[3] for key in part.keys}
 
 
 @pytest.mark.parametrize(
@@ -69,6 +90,12 @@ def found(project, text, upto=None):
         ('s"0', [], [("shop", 's"0', "Mühle 0")]),
         ("17.5", ["p-1017"], []),
         ("017.50 EUR", ["p-1017"], []),
+        ("P-1059", ["p-1059"], []),
+        ("C-003", [], [("card", "c-003", "•••• 4823")]),
+        ("mÜhle 1", [], [("shop", 's"1', "Mühle 1")]),
+        ("hle 0", [], [("shop", 's"0', "Mühle 0")]),  # any part of a name
+        ("köln", ["p-1034", "p-1004"], []),
+        ("17,50", ["p-1017"], []),
         ("59", [], []),  # too short
         ("1001 9", [], []),  # no field that is searched, and not at an end
         ("000", ["p-1000"], [("card", "c-000", "•••• 4820")]),
@@ -76,6 +103,29 @@ def found(project, text, upto=None):
 )
 def test_ids_keys_names_and_amounts_are_found_by_their_ends(bank, text, events, keys):
     assert found(bank, text) == (events, keys, 0)
+
+
+def test_people_are_found_by_who_may_see_them_with_their_first_key(bank):
+    events, keys, looked_to = found(bank, "moosland")
+
+    assert (events, looked_to) == (["p-1043", "p-1023", "p-1003"], 0)
+    assert keys == [("card", "c-001", "•••• 4821"), ("card", "c-002", "•••• 4822"), ("card", "c-003", "•••• 4823")]
+    assert found(bank, "moosland", may_see=False) == ([], [], 0)
+    assert found(bank, "mila@example") == (events, keys, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("p-1059", {"id"}),
+        ("hle 1", {"shop name"}),
+        ("bonn", {"town"}),
+        ("17.50", {"amount"}),
+        ("Mila M", {"owner Mila Moosland"}),
+    ],
+)
+def test_a_result_says_which_field_has_the_text(bank, text, fields):
+    assert matched(bank, text) == fields
 
 
 def test_a_search_reads_the_newest_part_and_goes_on_where_it_ended(bank, monkeypatch):
@@ -101,7 +151,11 @@ def test_a_search_ends_with_its_time_and_with_enough_results(bank, monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "amount"),
-    [("1,661.90", "1661.90"), ("5", "5.00"), ("5.001", ""), ("-5", ""), ("NaN", ""), ("1e30", ""), ("12 EUR", "12.00")],
+    [
+        *(("1,661.90", "1661.90"), ("5", "5.00"), ("5.001", "5001.00"), ("5.0011", ""), ("-5", ""), ("NaN", "")),
+        *(("1e30", ""), ("12 EUR", "12.00"), ("707,99", "707.99"), ("1.688,04", "1688.04"), ("1 688,04 €", "1688.04")),
+        *(("EUR 1,234,567.5", "1234567.50"), ("1.2.3", ""), ("1,23,4", ""), ("12,", ""), (",5", ""), ("c-12", "")),
+    ],
 )
 def test_an_amount_is_read_as_people_write_it(text, amount):
     assert amount_of(text, 2) == amount

@@ -1,7 +1,8 @@
-"""Search in the newest part of a log: ids and keys by their beginnings and ends, names, and amounts.
+"""Search in the newest part of a log: ids and keys by their beginnings and ends, names, places and people, and amounts.
 
 The log has no index of parts of texts. Its newest lines are read backwards, as text, and only those that hold the
-wanted bytes are decoded; whole ids and whole keys are found elsewhere, by index, however old they are.
+wanted bytes are decoded; whole ids and whole keys are found elsewhere, by index, however old they are. Capitals and
+small letters are the same.
 """
 
 from __future__ import annotations
@@ -15,78 +16,116 @@ from typing import Any, Final
 
 import msgspec
 
-from shroff.events.summary import summary_of
+from shroff.events.summary import NAMES, label_of, summary_of
 from shroff.language.expression import ThisField
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log, Record
 
-PLACES: Final = 100_000  # of the log that are searched, the newest: 2 to 3 µs each
+PLACES: Final = (
+    100_000  # of the log that are searched, the newest: 2 to 3 µs each, and some 10 where people are looked for
+)
 LASTS_S: Final = 0.2  # of processor time, after which a search ends, however far it came
 FOUND_MAX: Final = 20
 TEXT_MIN: Final = 3  # of a part of a text: of two signs almost every line has them
 _BLOCK: Final = 8_192
-_AMOUNT: Final = re.compile(r"[0-9]{1,15}([.][0-9]{1,6})?")
+_AMOUNT: Final = re.compile(r"(?:[A-Za-z]{3}\s+|[€$£¥]\s*)?([0-9][0-9., ]{0,24})(?:\s*[€$£¥]|\s+[A-Za-z]{3})?")
+_GROUPED: Final = re.compile(r"[0-9]{1,3}(?:([., ])[0-9]{3})(?:\1[0-9]{3})*")
 
 
 @dataclass(frozen=True, slots=True)
 class PartFound:
-    """Search results: events with this id or amount, and keys with their entity and name; all newest first.
+    """Search results, newest first: events with the field that matched, and keys with entity, name and that field.
 
     `looked_to` is the position after which all was searched; 0 where that was all of the log.
     """
 
-    events: Sequence[Record]
-    keys: Sequence[tuple[str, str, str]]
+    events: Sequence[tuple[Record, str]]
+    keys: Sequence[tuple[str, str, str, str]]
     looked_to: int
     places: int = PLACES
     text_min: int = TEXT_MIN
 
 
-def search_parts(log: Log, definitions: Definitions, text: str, upto: int | None = None) -> PartFound:
-    """Ids and keys with this beginning or end among the newest events, at most FOUND_MAX events and as many keys.
+def search_parts(
+    log: Log, definitions: Definitions, text: str, upto: int | None = None, *, may_see: bool = False
+) -> PartFound:
+    """Ids and keys with this beginning or end among the newest events, and names, places and amounts, at most FOUND_MAX
+    events and as many keys.
+
+    Args:
+        may_see: Look at personal values, too. A text with digits names nobody, unless it is an address.
 
     Cost: at most PLACES positions and LASTS_S of processor time, plus one block, however long the log is.
     """
-    amount = amount_of(text, definitions.settings.money_places)
     if len(text) < TEXT_MIN:
         return PartFound([], [], 0)
-    fields = _SearchFields(definitions, text, amount)
-    places, keys = list[int](), dict[tuple[str, str], str]()
+    fields = _SearchFields(definitions, text, may_see=may_see)
+    places, keys = dict[int, str](), dict[tuple[str, str], tuple[str, str]]()
     end, ends_s = log.last_seq() if upto is None else min(upto, log.last_seq()), time.thread_time() + LASTS_S
     least = max(log.pruned_to(), end - PLACES)
     while end > least and len(places) < FOUND_MAX and len(keys) < FOUND_MAX and time.thread_time() < ends_s:
         start = max(least, end - _BLOCK)
-        for place, line in sorted(_lines(log, start, end, fields.needles).items(), reverse=True):
-            is_named, found = fields.of(line)
-            if is_named:
-                places.append(place)
-            for entity, key, name in found:
-                keys.setdefault((entity, key), name)
+        people = _people(log, start, end, fields)
+        lines = {**_lines(log, start, end, fields.needles), **{place: line for place, (line, _) in people.items()}}
+        for place, line in sorted(lines.items(), reverse=True):
+            matched, found = fields.of(line, people[place][1] if place in people else "")
+            if matched:
+                places[place] = matched
+            for entity, key, name, by in found:
+                keys.setdefault((entity, key), (name, by))
         end = start
-    there = log.records_at(places[:FOUND_MAX])
+    first = [*places][:FOUND_MAX]
+    there = log.records_at(first)
     is_all = end <= log.pruned_to()
-    events = [there[place] for place in places[:FOUND_MAX] if place in there]
-    return PartFound(events, [(*key, name) for key, name in keys.items()][:FOUND_MAX], 0 if is_all else end)
+    events = [(there[place], places[place]) for place in first if place in there]
+    return PartFound(events, [(*key, *found) for key, found in keys.items()][:FOUND_MAX], 0 if is_all else end)
 
 
 def amount_of(text: str, places: int) -> str:
-    """An amount as events have it; empty where the text is none.
+    """An amount as events have it; empty where the text is none. Of one comma or point before three digits it is that
+    of thousands.
 
-    >>> amount_of("1,661.9 EUR", 2), amount_of("278.99", 2), amount_of("p-1", 2)
-    ('1661.90', '278.99', '')
+    >>> amount_of("1,661.9 EUR", 2), amount_of("1.688,04", 2), amount_of("707,99 €", 2), amount_of("p-1", 2)
+    ('1661.90', '1688.04', '707.99', '')
     """
-    bare = (text.rpartition(" ")[0] if text[-3:].isalpha() and " " in text else text).replace(",", "")
-    if not _AMOUNT.fullmatch(bare):
+    found = _AMOUNT.fullmatch(text.strip())
+    if found is None:
         return ""
-    found = Decimal(bare)
-    return f"{found:.{places}f}" if found == round(found, places) else ""
+    number = found[1].strip()
+    whole, sign, part = number, "", ""
+    if not _GROUPED.fullmatch(number) and (signs := [one for one in number if one in ",."]):
+        whole, sign, part = number.rpartition(signs[-1])
+    if (sign and (sign in whole or not part.isdecimal())) or not (whole.isdecimal() or _GROUPED.fullmatch(whole)):
+        return ""
+    value = Decimal(f"{re.sub('[., ]', '', whole)}.{part or 0}")
+    return f"{value:.{places}f}" if len(whole) < 20 and value == round(value, places) else ""
+
+
+def _people(log: Log, start: int, end: int, fields: _SearchFields) -> dict[int, tuple[bytes, str]]:
+    """Events of (start, end] about whom the text is: their lines, and the personal field that has it."""
+    found, lines = dict[int, tuple[bytes, str]](), dict[str, dict[str, tuple[int, bytes]]]()
+    for text in log.lines(start, end, _BLOCK) if fields.personal else ():
+        for place, line in enumerate(text.split(b"\n"), start=start + 1):
+            head, _, body = line.partition(b" ")
+            type_ = head[2:].decode()
+            if head[:1] == b"e" and type_ in fields.personal:
+                id_ = str(msgspec.json.decode(body)[fields.personal[type_]])
+                lines.setdefault(type_, {})[id_] = place, line
+        start += text.count(b"\n")
+    for type_, those in lines.items():
+        for id_, values in log.personal(type_, list(those)).items():
+            named = next((name for name, value in values.items() if fields.has(value)), "")
+            if named:
+                place, line = those[id_]
+                found[place] = line, f"{label_of(named)} {values[named]}"
+    return found
 
 
 class _SearchFields:
     """Which fields of which events are searched, and for what."""
 
-    def __init__(self, definitions: Definitions, text: str, amount: str) -> None:
-        self._text, self._amount = text, amount
+    def __init__(self, definitions: Definitions, text: str, *, may_see: bool) -> None:
+        self._text, self._amount = text.casefold(), amount_of(text, definitions.settings.money_places)
         self._types = types = definitions.events.types
         self._ids = {name: one.id_field for name, one in types.items()}
         self._money = {
@@ -97,45 +136,87 @@ class _SearchFields:
             for name, parts in declared.keys.items():
                 if len(parts) == 1 and isinstance(parts[0], ThisField):
                     field = parts[0].name
-                    shown = (f"{entity}{ending}" for ending in ("", "_name", "_label"))
+                    shown = (f"{entity}{ending}" for ending in ("", *NAMES))
                     self._keys[name] += [(entity, field, fromkey) for fromkey in dict.fromkeys((field, *shown))]
-        # A text of JSON ends before a quotation mark that is escaped in no text looked for, and begins behind one.
-        inner = msgspec.json.encode(text)[1:-1]
-        self.needles = [b'"' + inner, inner + b'"', *([f'"{self._amount}"'.encode()] if self._amount else [])]
+        of_keys = {name: {shown for _, _, shown in keys} for name, keys in self._keys.items()}
+        self._places = {
+            name: [
+                field.name
+                for field in one.fields
+                if field.name in one.summary and field.name not in of_keys[name]
+                if field.type.is_text and not field.shape.is_hashed
+            ]
+            for name, one in types.items()
+        }
+        is_person = may_see and ("@" in text or not any(sign.isdecimal() for sign in text))
+        self.personal = {name: one.id_field for name, one in types.items() if is_person and one.personal}
+        # Bytes have small letters of ASCII alone: any other letter is looked for as it may be written.
+        written = {text.lower(), text.upper(), text.title(), text.capitalize(), text}
+        self.needles = sorted({msgspec.json.encode(one)[1:-1].lower() for one in written})
+        self.needles += [f'"{self._amount}"'.encode()] if self._amount else []
 
-    def of(self, line: bytes) -> tuple[bool, list[tuple[str, str, str]]]:
-        """Whether the text is part of the id or the amount of an event, and of which of its keys."""
+    def has(self, value: str) -> bool:
+        """Whether the text is anywhere in a value."""
+        return self._text in value.casefold()
+
+    def of(self, line: bytes, person: str) -> tuple[str, list[tuple[str, str, str, str]]]:
+        """By which field an event has the text, empty for none; and which of its keys do, each by which field.
+
+        Args:
+            person: The personal field by which it does, with its value; empty for none.
+        """
         head, _, body = line.partition(b" ")
         kind, type_ = head[:1], head[2:].decode()
         if kind != b"e" or type_ not in self._ids:
-            return False, []
+            return "", []
         fields: Mapping[str, Any] = msgspec.json.decode(body)
-        is_amount = bool(self._amount) and any(fields.get(one) == self._amount for one in self._money[type_])
+        matched = person or next((label_of(one) for one in self._places[type_] if self._is_in(fields, one)), "")
+        if self._amount and any(fields.get(one) == self._amount for one in self._money[type_]):
+            matched = "amount"
+        if self._is_end(str(fields.get(self._ids[type_]) or "")):
+            matched = "id"
         keys = [
-            (entity, str(fields[key]), summary_of(self._types[type_], fields, "").name_of(entity, str(fields[key])))
+            (entity, text, summary_of(self._types[type_], fields, "").name_of(entity, text), by)
             for entity, key, shown in self._keys[type_]
-            if fields.get(key) is not None and self._is_part(str(fields.get(shown) or ""))
+            if fields.get(key) is not None
+            if (by := self._by(fields, key, shown))
+            for text in (str(fields[key]),)
         ]
-        return is_amount or self._is_part(str(fields.get(self._ids[type_]) or "")), keys
+        if person and (first := next(iter(self._keys[type_]), None)) and fields.get(first[1]) is not None:
+            name = summary_of(self._types[type_], fields, "").name_of(first[0], str(fields[first[1]]))
+            keys.append((first[0], str(fields[first[1]]), name, person))
+        return matched, keys
 
-    def _is_part(self, text: str) -> bool:
+    def _by(self, fields: Mapping[str, Any], key: str, shown: str) -> str:
+        """By which field of a key it has the text: its id by an end, its names by any part; empty for none."""
+        if shown == key:
+            return "id" if self._is_end(str(fields[key])) else ""
+        return label_of(shown) if self._is_in(fields, shown) else ""
+
+    def _is_in(self, fields: Mapping[str, Any], name: str) -> bool:
+        value = fields.get(name)
+        return value is not None and self.has(str(value))
+
+    def _is_end(self, text: str) -> bool:
+        text = text.casefold()
         return text.startswith(self._text) or text.endswith(self._text)
 
 
 def _lines(log: Log, start: int, end: int, needles: Sequence[bytes]) -> dict[int, bytes]:
-    """The lines of (start, end] that hold one of these bytes, by position."""
+    """The lines of (start, end] that hold one of these bytes, written in small letters, by position."""
     found = dict[int, bytes]()
     for text in log.lines(start, end, _BLOCK):
+        small = text.lower()
         for needle in needles:
-            found.update((start + 1 + line, of) for line, of in _lines_with(text, needle))
+            found.update((start + 1 + line, of) for line, of in _lines_with(text, small, needle))
         start += text.count(b"\n")
     return found
 
 
-def _lines_with(text: bytes, needle: bytes) -> Iterator[tuple[int, bytes]]:
-    line, counted, at = 0, 0, text.find(needle)
+def _lines_with(text: bytes, small: bytes, needle: bytes) -> Iterator[tuple[int, bytes]]:
+    line, counted, at = 0, 0, small.find(needle)
     while at >= 0:
         line += text.count(b"\n", counted, at)
         first, counted = text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at)
         yield line, text[first:counted]
-        at = text.find(needle, counted)
+        at = small.find(needle, counted)

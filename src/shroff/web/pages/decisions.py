@@ -17,6 +17,7 @@ from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
+from shroff.explain.searching import amount_of as written_amount
 from shroff.language.values import day_at, day_starts_ms, show_decimal
 from shroff.log.later_labels import places_between
 from shroff.people.access import Right
@@ -47,6 +48,7 @@ LOOKED_AT: Final = 20_000  # places for one page, newest first
 _BLOCK: Final = 2_000
 NOT_APPROVED: Final = "not-approved"
 WHICH: Final = (NOT_APPROVED, *OUTCOMES, "all")
+MONEY_DIGITS: Final = 6  # behind the point
 FILTERS: Final = ("event", "rule", "day", "zone", "min_score", "min_amount")
 
 
@@ -194,17 +196,22 @@ def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
     try:
         day = date.fromisoformat(given["day"]) if given["day"] else None
         starts_ms = day_starts_ms(day, 1, given["zone"]) if day else None
-        least = float(given["min_score"]) if given["min_score"] else None
-        amount = Decimal(given["min_amount"].replace(",", "")) if given["min_amount"] else None
+        least = _score_of(given["min_score"]) if given["min_score"] else None
+        amount = Decimal(written_amount(given["min_amount"], MONEY_DIGITS)) if given["min_amount"] else None
     except UsageError as error:  # there is no such time zone
         raise _unreadable(sentence(str(error))) from None
     except (ValueError, ArithmeticError):
         raise _unreadable(
-            "day: such as 2026-03-01; zone: such as Europe/Berlin; min_score: such as 0.5; min_amount: such as 250.00"
+            "day: such as 2026-03-01; zone: such as Europe/Berlin; min_score: such as 0.05 or 1 in 20; "
+            "min_amount: such as 250.00"
         ) from None
-    if amount is not None and not amount.is_finite():
-        raise _unreadable("min_amount: a number, such as 250.00")
     return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, amount)
+
+
+def _score_of(text: str) -> float:
+    """A score as people write it, such as 0.05 or 1 in 20. Raises: ValueError, ArithmeticError."""
+    share, _, many = text.partition(" in ")
+    return float(share) / float(many.replace(",", "") or 1)
 
 
 def _unreadable(words: str) -> ProblemError:

@@ -1,10 +1,13 @@
-"""Search from any page: payments, keys of entities, cases, rules and lists, by whole ids, parts of ids, or amounts."""
+"""Search from any page: payments, keys of entities, cases, rules and lists, by ids, names and amounts.
+
+Only a whole id opens what it names at once; all else is listed, with the field that has the text.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
@@ -33,7 +36,10 @@ _NUMBER: Final = re.compile(r"[0-9]{1,12}")
 
 @dataclass(frozen=True, slots=True)
 class SearchHit:
-    """One thing that was found: its kind, its name and path; of an event also what it says, its time and outcome."""
+    """One thing that was found: its kind, its name and path; of an event also what it says, its time and outcome.
+
+    `matched` is the field that has the text; empty where its name is the text.
+    """
 
     kind: str
     name: str
@@ -41,11 +47,12 @@ class SearchHit:
     says: str = ""
     at_ms: int | None = None
     outcome: str = ""
+    matched: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResults:
-    """Search results.
+    """Search results. `is_whole`: they are called so, as a whole.
 
     Parts of texts of at least `text_min` characters are searched in the newest `places` of the log. Here they were
     behind `looked_to`: 0 where that is all of the log, None where nothing asked for it.
@@ -55,37 +62,40 @@ class SearchResults:
     looked_to: int | None = None
     places: int = 0
     text_min: int = 0
+    is_whole: bool = False
 
 
 async def find(service: Service, request: Request) -> Response:
-    """Results of a search: the one match, or all of them to choose from."""
+    """Results of a search: the one thing that is called so, or all matches to choose from."""
     text, before = request.query_params.get("q", "").strip()[:TEXT_MAX], cursor_of(request.query_params, int)
     found = await service.in_thread(_found, service, request.who, text, before) if text else SearchResults([])
-    if len(found.hits) == 1 and before is None:
+    if len(found.hits) == 1 and found.is_whole:
         return see_other(found.hits[0].path)
     earlier = next_of(found.looked_to) if found.looked_to else None
-    return await page(service, request, "find.html", text=text, found=found, earlier=earlier)
+    sees_people = request.who.may(Right.READ_PERSONAL) and service.project.definitions.events.has_personal
+    return await page(service, request, "find.html", text=text, found=found, earlier=earlier, sees_people=sees_people)
 
 
 def _found(service: Service, who: Who, text: str, before: int | None) -> SearchResults:
     """Whole ids first, wherever they are; where there is none, parts of ids, names and amounts."""
     named = _CASE.fullmatch(text)
     if named is not None:
-        return SearchResults(list(_cases(service, who, int(named[1]))))
+        return SearchResults(list(_cases(service, who, int(named[1]))), is_whole=True)
     hits = list(_named(service, who, text, is_whole=True))
     try:
         with service.project.opened.reading() as log:
             hits += [] if before is not None else _whole(service, log, text, is_key=not hits)
             if hits and before is None:
-                return SearchResults([*hits, *_case_too(service, who, text)])
-            part = _look(service, log).search(text, before)
+                return SearchResults([*hits, *_case_too(service, who, text)], is_whole=True)
+            part = _look(service, log).search(text, before, may_see=who.may(Right.READ_PERSONAL))
             hits = [*_case_too(service, who, text), *_named(service, who, text, is_whole=False)]
             hits = hits if before is None else []
-            hits += [_key(entity, key, name) for entity, key, name in part.keys]
-            hits += [one for record in part.events if (one := _event(service, log, record)) is not None]
+            hits += [replace(_key(entity, key, name), matched=by) for entity, key, name, by in part.keys]
+            found = ((_event(service, log, record), by) for record, by in part.events)
+            hits += [replace(hit, matched=by) for hit, by in found if hit is not None]
             return SearchResults(hits, part.looked_to, part.places, part.text_min)
     except UsageError:  # there is no log yet
-        return SearchResults(hits)
+        return SearchResults(hits, is_whole=before is None)
 
 
 def _whole(service: Service, log: Log, text: str, *, is_key: bool) -> list[SearchHit]:
