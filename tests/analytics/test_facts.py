@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from functools import cache
 from random import Random
@@ -12,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import shroff
 from shroff.analytics import facts
 from shroff.analytics.facts import FactsQuestion, KeyFacts, facts_of
+from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
-from shroff.events.event import Event, canonical_value
+from shroff.events.event import Event, canonical_value, time_text
 from shroff.events.labels import LogEvent
 from shroff.explain import finding_keys
 from shroff.features.naive import Naive
@@ -192,6 +195,28 @@ def test_events_before_the_cut_off_do_not_count_and_each_feature_may_have_its_ow
     assert (cut["card.payments"], cut["card.spent_1h"]) == (1, "16.00")
     found = ask("a", 60, since_ms=since).features
     assert (found["card.payments"], found["card.twice"], found["card.spent_1h"]) == (2, 2, "18.00")
+
+
+def test_a_cut_off_of_a_feature_is_for_what_it_counts_and_not_for_what_that_saw(tmp_path):
+    shutil.copytree(TEMPLATE_FOLDER / "savings", tmp_path / "app")
+    sent = (("SAVING", NOON, 100), ("WITHDRAWAL", NOON + 1, 99), ("WITHDRAWAL", NOON + 3, 98))
+    (tmp_path / "app.jsonl").write_text(
+        "\n".join(
+            f'{{"eventType": "{kind}", "transactionId": "{at}", "timestamp": {at}, "userId": "u", "amount": {of}}}'
+            for kind, at, of in sent
+        )
+    )
+    project, name = shroff.open(tmp_path / "app"), "user.matched_withdrawals_30d"
+    project.ingest(tmp_path / "app.jsonl")
+
+    def asked(since: str | dict[str, str] | None) -> Any:
+        return project.analytics.facts("user", "u", features=[name], since=since).features[name]
+
+    cut = time_text(NOON + 2)
+
+    assert asked(None) == 2
+    assert asked({name: cut}) == 1, "as the rule counts after a flag between the two"
+    assert asked(cut) == 0, "as if the log began there"
 
 
 def test_what_only_an_event_or_another_key_decides_is_left_out_with_its_reason():

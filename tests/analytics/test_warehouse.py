@@ -29,9 +29,9 @@ PUBLISHED = {  # names and types; all are required but `context`
     "all_user_events": "user_id STRING, event_type STRING, time_transaction_occurred INTEGER, source_of_event STRING, "
     "created_at INTEGER, updated_at INTEGER, context STRING",
     "user_behaviour": "user_id STRING, account_id STRING, transaction_type STRING, amount INTEGER, unit STRING, "
-    "currency STRING, time_transaction_occurred TIMESTAMP",
-    "user_flagged_as_fraudulent": "user_id STRING, account_id STRING, reason STRING, accuracy STRING, "
-    "created_at TIMESTAMP, updated_at TIMESTAMP",
+    "currency STRING, time_transaction_occurred INTEGER, created_at INTEGER, updated_at INTEGER",
+    "user_flagged_as_fraudulent": "user_id STRING, account_id STRING, rule_label STRING, reason STRING, "
+    "accuracy STRING, created_at INTEGER, updated_at INTEGER",
 }
 
 
@@ -58,6 +58,7 @@ def message(number: int) -> dict[str, Any]:
         "timestamp": 1_767_225_600_000 + number * 3_600_000,
         "userId": f"u-{number % 4}",
         "amount": f"{(number + 1) * 70_000_001}::HUNDREDTH_CENT::ZAR",
+        **({"context": {"screen": number}} if number % 2 else {}),
     }
 
 
@@ -72,6 +73,18 @@ def once_each(rows: dict[str, list[dict[str, Any]]]) -> None:
     assert len(rows["all_user_events"]) == len(rows["user_behaviour"]) == len(rows["decisions"]) == 30
     assert len(rows["user_flagged_as_fraudulent"]) == len(rows["flags"]) > 10
     assert sum(Decimal(str(row["amount"])) for row in rows["user_behaviour"]) == 70_000_001 * 465
+    kinds = Counter(row["transaction_type"] for row in rows["user_behaviour"])
+    assert kinds == {"SAVING_EVENT": 21, "WITHDRAWAL": 9}
+    assert Counter(row["event_type"] for row in rows["all_user_events"]) == {"SAVING": 21, "WITHDRAWAL": 9}
+    contexts = Counter(row.get("context") for row in rows["all_user_events"])
+    assert (contexts.pop(None), contexts) == (15, Counter(f'{{"screen":{number}}}' for number in range(1, 30, 2)))
+    flagged = [row["rule_label"] for row in rows["user_flagged_as_fraudulent"]]
+    assert flagged == [row["rule"] for row in rows["flags"]]
+    assert {"A saving of"} == {
+        row["reason"][:11]
+        for row in rows["user_flagged_as_fraudulent"]
+        if row["rule_label"] == "single_very_large_saving_event"
+    }
 
 
 @pytest.mark.slow
@@ -134,7 +147,7 @@ def test_a_load_that_is_disturbed_and_repeated_loads_each_row_once(app, tmp_path
         assert [id_ for id_ in there.jobs if id_.endswith("_2")]
         assert sum(load(app, tmp_path, there).values()) == 0
         once_each(there.rows)
-        assert len(there.schemas["user_behaviour"]) == 7
+        assert len(there.schemas["user_behaviour"]) == 9
 
 
 PART = 256 * 1024

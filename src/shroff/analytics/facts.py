@@ -7,7 +7,7 @@ found by the key index, so the cost is that of the key's own events, and not of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, TypedDict
 
@@ -58,7 +58,7 @@ class FactsQuestion:
         key: The key as text, as the log has it; one of several parts as a JSON list.
         as_of_ms: The moment; the time of the log's newest event where it is None.
         features: Names such as `card.spent_24h`; all of the entity where empty.
-        since_ms: Events before this time do not count: one time for all, or one for each feature that has a cut-off.
+        since_ms: Events before this time are not counted: one time for all, or one for each feature that has a cut-off.
     """
 
     entity: str
@@ -186,18 +186,35 @@ class _Probe:
         return ""
 
     def values(self, history: Sequence[LogEvent], as_of_ms: int) -> dict[str, Value]:
-        """The features at the probe behind a history; those of one cut-off together."""
-        cuts: dict[int | None, list[str]] = {}
+        """The features at the probe behind a history; those of one cut-off together.
+
+        One cut-off for all: as if the log began there. One for a feature is for the events that it counts, as `since
+        flag` in a rule: of a sum of `f of withdrawal` these are the withdrawals, and *f* sees what lies before each.
+        """
+        cuts: dict[tuple[int | None, frozenset[str] | None], list[str]] = {}
         since = self._since_ms
         for name in self.wanted:
             cut = since.get(name) if isinstance(since, Mapping) else since
-            cuts.setdefault(cut, []).append(name)
+            types = frozenset(self._counted(name)) if isinstance(since, Mapping) else None
+            cuts.setdefault((cut, types), []).append(name)
         found: dict[str, Value] = {}
-        for cut, names in cuts.items():
-            kept = [one for one in history if cut is None or one.time_ms >= cut]
+        for (cut, types), names in cuts.items():
+            kept = [
+                one
+                for one in history
+                if cut is None or one.time_ms >= cut or (types is not None and one.type not in types)
+            ]
             frame = self._at_probe(kept, as_of_ms)
             found |= {name: values_of(frame.computed[name])[0] for name in names}
         return found
+
+    def _counted(self, name: str) -> Iterator[str]:
+        """The types of the events that a feature's own aggregates look at, and those of the features it reads."""
+        for node in walk(self.definitions.features[name].node):
+            if isinstance(node, Aggregate):
+                yield node.event
+            elif isinstance(node, FeatureValue):
+                yield from self._counted(node.name)
 
     def _at_probe(self, history: Sequence[LogEvent], as_of_ms: int) -> Frame:
         read_at = wanted_features(self.needed, [])

@@ -1,24 +1,25 @@
--- Every event of a user.
+-- Every event of a user. For other events of the app, declare a type of their own and add it here:
+-- examples/savings-app does.
 --
 -- user_id: Who did it.
--- event_type: What it was.
+-- event_type: What the app calls it, such as SAVING_PAYMENT_SUCCESSFUL.
 -- time_transaction_occurred: When it happened, in milliseconds since 1970.
--- source_of_event: Where it came from.
+-- source_of_event: INTERNAL_SERVICES.
 -- created_at: The same time: the lake has no other.
 -- updated_at: The same time: an event never changes.
--- context: The fields of the event as JSON.
+-- context: The context that the app sent, as JSON; null where it sent none.
 WITH every AS (
-  SELECT lane, seq, "user", 'SAVING' AS event_type, epoch_ms(time) AS at_ms, body FROM saving
+  SELECT lane, seq, "user", coalesce(name, 'SAVING_EVENT') AS event_type, epoch_ms(time) AS at_ms, context FROM saving
   UNION ALL
-  SELECT lane, seq, "user", 'WITHDRAWAL' AS event_type, epoch_ms(time) AS at_ms, body FROM withdrawal
+  SELECT lane, seq, "user", coalesce(name, 'WITHDRAWAL') AS event_type, epoch_ms(time) AS at_ms, context FROM withdrawal
 )
 SELECT
   "user" AS user_id,
   event_type,
   at_ms AS time_transaction_occurred,
-  'app' AS source_of_event,
+  'INTERNAL_SERVICES' AS source_of_event,
   at_ms AS created_at,
   at_ms AS updated_at,
-  body AS context
+  context
 FROM every
 ORDER BY lane, seq

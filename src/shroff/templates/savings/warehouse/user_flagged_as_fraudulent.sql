@@ -2,9 +2,10 @@
 --
 -- user_id: The user.
 -- account_id: The account of the event; empty where the app named none.
--- reason: The rule.
+-- rule_label: The rule.
+-- reason: Why, in the rule's words.
 -- accuracy: Whether the flag was right, as it was known when it was raised.
--- created_at: When the event happened.
+-- created_at: When the event happened, in milliseconds since 1970.
 -- updated_at: The same time.
 WITH every AS (
   SELECT lane, seq, "user", account FROM saving
@@ -14,10 +15,11 @@ WITH every AS (
 SELECT
   every."user" AS user_id,
   coalesce(every.account, '') AS account_id,
-  flags.rule AS reason,
+  flags.rule AS rule_label,
+  flags.reason,
   flags.accuracy,
-  flags.time AS created_at,
-  flags.time AS updated_at
+  epoch_ms(flags.time) AS created_at,
+  epoch_ms(flags.time) AS updated_at
 FROM flags
 JOIN every ON every.lane = flags.lane AND every.seq = flags.seq
 ORDER BY flags.lane, flags.seq, flags.number
