@@ -349,13 +349,13 @@ def replace_bytes(sender: Kept) -> Kept:
     return sender
 
 
-BY_FRAUD = "'fraud_transaction' when row.isFraud == '1' else 'non_fraud_transaction' when row.isFraud == '0'"
+BY_FRAUD = "'fraud_transaction' when row.isFraud == 1 else 'non_fraud_transaction' when row.isFraud == 0"
 
 
 @pytest.mark.parametrize("order", ["file", "time"])
 def test_the_topic_of_an_event_is_chosen_by_its_line(tmp_path, order):
     # Minutes go down, so sorting turns the order; the third line is no event, the fifth says nothing about its topic.
-    frauds = ["0", "1", "0", "1", "", "0"]
+    frauds = ["0", "1.0", "0", "1", "", "0.0"]
     rows = [payment(number, minute=9 - number, isFraud=fraud) for number, fraud in enumerate(frauds)]
     rows[2]["amount"] = "much"
     file = tmp_path / "payments.csv"
@@ -373,6 +373,7 @@ def test_the_topic_of_an_event_is_chosen_by_its_line(tmp_path, order):
 
     assert [(body["id"], to) for to, _, body in sender.messages] == (wanted if order == "file" else wanted[::-1])
     assert done.refused == 1
+    assert chooser.counts == {"non_fraud_transaction": 2, "fraud_transaction": 2, "the topic of payment": 1}
     assert all("isFraud" not in body for _, _, body in sender.messages)
 
 

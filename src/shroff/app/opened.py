@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from shroff import config
 from shroff.app.live.lane_views import Lanes
-from shroff.app.system_names import id_problems, name_problems
+from shroff.app.system_names import id_problems, name_problems, unread_mappings
 from shroff.app.wiring import OutsideSystems, make_state_folder
 from shroff.errors import DefinitionError, StorageError, UsageError
 from shroff.events import hash_keys
@@ -86,6 +86,7 @@ class Opened:
             problems += lane_problems(loaded.definitions, self.systems, text)
             problems += name_problems(loaded.definitions.events, self.systems, text)
             problems += id_problems(loaded.definitions.events, self.systems, files.get("events.yaml", ""))
+            warnings += unread_mappings(loaded.definitions.events, self.systems)
         if loaded.definitions is not None:
             warnings += warnings_of(loaded.definitions, self.systems.source)
         return loaded.beside(problems, warnings, None if self.places.is_elsewhere else files)

@@ -52,7 +52,7 @@ class ProduceArguments:
     "produce",
     "shroff produce payments.csv --as payment",
     "shroff produce paysim.csv --as payment --labels paysim.csv --speed 60",
-    "shroff produce paysim.csv --as payment --topic-by \"'fraud_transaction' when row.isFraud == '1' else "
+    "shroff produce paysim.csv --as payment --topic-by \"'fraud_transaction' when row.isFraud == 1 else "
     "'non_fraud_transaction'\"",
     "shroff produce payments.jsonl --as payment --rate 1000 --create-topics --partitions 3",
     "shroff produce --create-topics",
@@ -75,9 +75,7 @@ class ProduceArguments:
 @click.option(
     "--topic-by",
     metavar="EXPRESSION",
-    help=(
-        "The topic of each event, as an expression over its line: \"'fraud' when row.isFraud == '1' else 'genuine'\"."
-    ),
+    help=("The topic of each event, as an expression over its line: \"'fraud' when row.isFraud == 1 else 'genuine'\"."),
 )
 @click.option("--from", "first_row", metavar="N", type=click.IntRange(min=1), default=1, help="Start at line N.")
 @click.option("--to", metavar="SOURCE", help="The destination.  [default: 'source:' of shroff.yaml]")
@@ -152,9 +150,13 @@ def _tell(done: Production, session: Session) -> None:
         "unmatched": [unmatched_document(one) for one in done.unmatched],
         "behind": done.behind,
         "topics": done.made,
+        "by_topic": done.by_topic,
     }
     pace = f", {done.sent / done.seconds:,.0f} a second" if done.seconds > 0 and done.sent else ""
     lines = [f"{many(done.sent, 'event')} sent in {done.seconds:.1f} s{pace}."]
+    if done.by_topic:
+        parts = (f"{count:,} to {topic}" for topic, count in done.by_topic.most_common())
+        lines.append(f"By --topic-by: {', '.join(parts)}.")
     if done.labels:
         lines.append(f"{many(done.labels, 'label')} sent.")
     if done.made:

@@ -97,8 +97,9 @@ class OwnTypes(msgspec.Struct, frozen=True):
         if not self.events.types:
             return None, False
         (first, *more) = self.events.types.values()
-        has_condition = any(mapping.when is not None for mapping in first.mappings.values())
-        return (None, False) if more or has_condition else (first.name, False)
+        if more or any(mapping.when is not None for mapping in first.mappings.values()):
+            return None, False
+        return first.name, any(mapping.when is not None for mapping in self.events.label.mappings.values())
 
 
 class Intake:

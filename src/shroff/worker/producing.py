@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -58,6 +59,7 @@ class Production:
     place: str = ""  # of the last event
     words: list[str] = field(default_factory=list)
     made: list[str] = field(default_factory=list)  # topics that were not there
+    by_topic: Counter[str] = field(default_factory=Counter)  # events by the topics that an expression chose
     unmatched: list[Unmatched] = field(default_factory=list)  # the file, where no event type takes any of its lines
 
 
@@ -107,9 +109,9 @@ class TopicChooser:
         self.is_for_all = _is_given(node)  # so that nothing goes to the topic of its type
         self._evaluate = compile_row(node, row_leaf)
         self._numbers = {name: number for number, name in enumerate(self.topics, 1)}
-        self._chosen = (
-            bytearray()
-        )  # for each data line the number of its topic, below 256 as expressions are short; 0 for that of the type
+        self.counts: Counter[str] = Counter()  # of events, by topic, or by type where nothing was chosen
+        # For each data line the number of its topic, below 256 as expressions are short; 0 for that of the type.
+        self._chosen = bytearray()
 
     def into(self, system: System) -> System:
         """The settings of a source with these topics as well, each under a name that no event type has."""
@@ -137,6 +139,7 @@ class TopicChooser:
         """Target of an event: the name of its topic, else its type."""
         number = line_and_row(one.place)[1] or 0
         chosen = self._chosen[number - 1] if 0 < number <= len(self._chosen) else 0
+        self.counts[self.topics[chosen - 1] if chosen else f"the topic of {one.type}"] += 1
         return f"{_TOPIC}{self.topics[chosen - 1]}" if chosen else one.type
 
 
@@ -151,7 +154,7 @@ def _results(node: Node) -> Iterator[str]:
             yield from _results(node.left)
             yield from _results(node.right)
         case _:
-            example = "'fraud' when row.isFraud == '1' else 'genuine'"
+            example = "'fraud' when row.isFraud == 1 else 'genuine'"
             raise UsageError(f"--topic-by gives topics in single quotes and nothing else, such as {example}.")
 
 
@@ -379,6 +382,7 @@ def _send_all(
 def _told(submissions: Iterable[Submission], done: Production, lateness_ms: int) -> Iterator[Submission]:
     """The events and labels; others are counted, and the first is reported."""
     newest_ms: int | None = None
+    refused: set[tuple[str, str]] = set()  # a line may be refused as an event and as a label
     for submission in submissions:
         if submission.event is not None:
             time_ms = submission.event.time_ms
@@ -391,7 +395,8 @@ def _told(submissions: Iterable[Submission], done: Production, lateness_ms: int)
             yield submission
         elif submission.refusal is None:
             done.untaken += 1
-        else:
+        elif (line := (submission.source, submission.place)) not in refused:
+            refused.add(line)
             done.refused += 1
             if len(done.words) < SHOWN:
                 done.words.append(

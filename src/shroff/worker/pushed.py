@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from shroff.events.definitions import Events, EventType, FileMapping, label_type
+from shroff.events.definitions import Events, EventType, FileMapping
 from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line
 from shroff.events.intake import Intake, OwnTypes, Submission
@@ -55,8 +55,7 @@ def _types_of(source: NamedSource, events: Events) -> Events:
     types = {name: _with_id(events.types[name], source) for name in names}
     if source.others in types and source.events and source.others not in source.events:
         types[source.others] = _without_condition(types[source.others])
-    money_places = next(field.type.places for field in events.label.fields if field.name == "amount")
-    return Events(types, label=label_type(money_places, {}))
+    return Events(types, label=events.label if LABEL in source.events else replace(events.label, mappings={}))
 
 
 def _with_id(type_: EventType, source: NamedSource) -> EventType:

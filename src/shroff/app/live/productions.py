@@ -134,7 +134,7 @@ class Productions:
             raise UsageError("this project has no live source to send to. Name one under 'source' in shroff.yaml.")
         topics = TopicChooser(sending.topic_by, settings.money_places) if sending.topic_by else None
         if topics is not None:
-            system = topics.into(system)
+            system, done.by_topic = topics.into(system), topics.counts
         entity = system.text("key") if system.lanes > 1 else ""
         if entity and labels is not None:
             raise UsageError(LABELS_TO_LANES)
@@ -147,9 +147,14 @@ class Productions:
             submissions = intake.submissions(lines, Path(file).name, as_type)
             if order == "time":
                 submissions = meter.given(in_order_of_time(meter.taken(submissions)))
+            is_inside = labels is not None and Path(labels) == Path(file)
             if labels is not None:
                 rows = opened.enter_context(read_lines(Path(labels), format))
-                submissions = with_labels(submissions, self._intake().submissions(rows, Path(labels).name, LABEL))
+                read = self._intake().lay_out(rows, Path(labels).name, LABEL, beside=as_type if is_inside else None)
+                found = self._intake().submissions(read, Path(labels).name, LABEL)
+                if is_inside:  # what is no label is an event of the same file
+                    found = (one for one in found if one.label is not None or one.refusal is not None)
+                submissions = with_labels(submissions, found)
             sender, encoder = OutsideSystems(self._opened).open_sender(system)
             opened.enter_context(closing(sender))
             wanted = {as_type} if as_type else targets(sender, events).keys() - {LABEL}

@@ -154,11 +154,12 @@ SOURCE_KEYS: Final = (_FORMAT, _REGISTRY, _LATE, _WAIT)
 NAMED_SOURCE_KEYS: Final = (
     Key(
         "events",
-        "Event types from a pushed or pulled source. Each type's `from` in events.yaml maps the messages or rows; "
-        "with several types, their `when` selects. By default all types.",
+        "Event types from a pushed or pulled source, and `label` if it brings labels. Each type's `from` in "
+        "events.yaml maps the messages or rows; with several types, their `when` selects. By default all types, "
+        "without labels.",
         Many("a list of event types", One("an event type", NAME_PATTERN)),
         default="all event types",
-        examples=("[saving, withdrawal]",),
+        examples=("[saving, withdrawal]", "[payment, label]"),
     ),
     Key(
         "others",
