@@ -81,7 +81,8 @@ def test_the_tutorials_files_come_where_they_are_asked_for_and_fit(tmp_path):
 
     assert {"tutorial/burst.jsonl", "tutorial/night.yaml"} <= set(files)
     assert (
-        len([one for one in project.taking.first_of(tmp_path / "bank/tutorial/burst.jsonl", None, 9) if one.event]) == 5
+        len([one for one in project.taking.look_at(tmp_path / "bank/tutorial/burst.jsonl", None).rows if one.event])
+        == 5
     )
     with pytest.raises(UsageError, match="do not fit the template orders"):
         app.make_project(tmp_path / "shop", "orders", has_tutorial=True)

@@ -154,7 +154,7 @@ def left_by(files: Files, size: int, *, in_runs: bool, format: str = "jsonl") ->
         with read_stream(BytesIO(content), format, name="x") as lines:
             read = submissions_in_runs if in_runs else Intake.submissions
             found = [(f"{number}.{format}", read(intake, lines, f"{number}.{format}", type_))]
-            ingest(one, arranged(found, one, warn=lambda _: None), batch_size=size, on_batch=told)
+            ingest(one, arranged(found, one, order="file"), batch_size=size, on_batch=told)
     parts = log.decisions_after, log.flags_after, log.hits_after
     beside = log.refused_list(), log.outbox(10_000), log.remarks(), log.waiting_all(), log.offsets("event sources")
     return [list(log.read(size=9_999)), *([row for rows in part() for row in rows] for part in parts), beside, answers]

@@ -89,7 +89,7 @@ def test_a_file_with_both_and_packed_is_read_by_run_and_by_score_too(folder):
     body = (folder / "no-header.csv").read_bytes()
     (folder / "both.csv.gz").write_bytes(gzip.compress(b"A statement\n\n" + body))
     project = opened(folder, f"{NO_HEADER}, skip: 2")
-    preview = project.taking.first_of(folder / "both.csv.gz", "payment", 10)
+    preview = project.taking.look_at(folder / "both.csv.gz", "payment").rows
 
     assert [(one.place, one.refusal) for one in preview] == [("3 (row 1)", None), ("4 (row 2)", None)]
 

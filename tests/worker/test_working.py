@@ -254,11 +254,12 @@ def test_what_comes_too_late_is_kept_where_the_source_says_so_else_refused(place
     assert work.taken == 5
 
 
-def test_lines_of_files_do_not_arrive_so_none_is_too_early(place):
+def test_a_line_of_a_file_is_held_against_the_clock_as_well(place):
     place.now = NOW_MS - 400 * DAY_MS
     work = Worker(place, MemorySource(topic(5)), AT_END, is_live=False).run()
 
-    assert work.counts.decisions == 5
+    assert (work.counts.decisions, work.quarantined) == (0, 5)
+    assert all("too early" in one.reason for _, one in place.log.refused_list())
 
 
 def test_a_type_that_there_is_not_ends_the_worker(place):

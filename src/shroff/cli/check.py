@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,11 +18,11 @@ from shroff.language.values import show
 if TYPE_CHECKING:
     from shroff.events.intake import Submission
     from shroff.log.ruletests import CheckReport
+    from shroff.log.writer import Answer
     from shroff.models.definitions import ModelSettings
     from shroff.project.definitions import Definitions
 
 
-LINES_READ: Final = 1_000  # of a file
 ROWS_SHOWN: Final = 3
 REFUSALS_SHOWN: Final = 10
 
@@ -33,7 +34,7 @@ REFUSALS_SHOWN: Final = 10
     metavar="FILE",
     type=click.Path(path_type=Path),
     shell_complete=completion.files,
-    help="Also read the first 1,000 lines of FILE; show three as events, and what would be refused.",
+    help="Also read the first 10,000 lines of FILE; show three as events, and all that would go wrong with 'ingest'.",
 )
 @click.option(
     "--as",
@@ -42,22 +43,28 @@ REFUSALS_SHOWN: Final = 10
     shell_complete=completion.event_types,
     help="The event type of the lines of FILE, or label.  [default: the only type, or each line names its own]",
 )
+@click.option(
+    "--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels of these events, as for 'shroff ingest'."
+)
 @FORMAT
-def check(session: Session, file: Path | None, as_type: str | None, format_: str | None) -> int:
+def check(session: Session, file: Path | None, as_type: str | None, labels: Path | None, format_: str | None) -> int:
     """Check all project files, run the rules' tests, estimate feature costs, and print the rules in words."""
-    if file is None and (as_type is not None or format_ is not None):
-        name = "--as" if as_type is not None else "--format"
+    given = {"--as": as_type, "--labels": labels, "--format": format_}
+    if file is None and (names := [name for name, value in given.items() if value is not None]):
+        name = names[0]
         raise click.UsageError(f"{name} is for the lines of a file: add --with FILE.")
     report = session.project.check()
-    document, text, refused = _document(report), repr(report), 0
+    document, text, refused, stops = _document(report), repr(report), 0, list[str]()
     if file is not None and report.definitions is not None and report.is_ok:
-        read = session.project.taking.first_of(file, as_type, LINES_READ, format_)
-        refused = sum(one.refusal is not None for one in read)
-        rows = [_row(one, report.definitions) for one in read]
+        look = session.project.taking.look_at(file, as_type, labels, format_)
+        rows = [_row(one, answer, report.definitions) for one, answer in zip(look.rows, look.answers, strict=True)]
         kept = [row for row in rows if "fields" in row][:ROWS_SHOWN] + [row for row in rows if "reason" in row]
-        skipped = sum("skipped" in row for row in rows)
-        document |= {"with": {"read": len(read), "refused": refused, "skipped": skipped, "rows": kept}}
-        text = f"{text}\n\n{_file_text(file, len(read), refused, skipped, kept)}"
+        kinds = Counter(answer.kind for answer in look.answers)
+        refused, stops = kinds["refused"], [f"{one.words}{one.so}. {one.cure}" for one in look.obstacles]
+        counts = {"read": len(rows), "refused": refused, "skipped": kinds["untaken"]}
+        counts |= {"duplicates": kinds["duplicate"], "pending": kinds["waiting"]}
+        document |= {"with": {**counts, "stops": stops, "rows": kept}}
+        text = f"{text}\n\n{_file_text(file, counts, stops, kept)}"
     session.answer(document, text)
     if not report.is_ok:
         session.next("Fix the first error, then run 'shroff check' again")
@@ -65,14 +72,14 @@ def check(session: Session, file: Path | None, as_type: str | None, format_: str
         session.next("shroff run")
     else:
         session.next("shroff ingest FILE --as EVENT", "shroff decide FILE --as EVENT")
-    return 0 if report.is_ok and not refused else 1
+    return 0 if report.is_ok and not refused and not stops else 1
 
 
-def _row(one: Submission, definitions: Definitions) -> dict[str, Any]:
+def _row(one: Submission, answer: Answer, definitions: Definitions) -> dict[str, Any]:
     """A line of a file as it was understood: its place, its type, and its fields or the reason why it is refused."""
     places, head = definitions.settings.money_places, {"place": one.place, "type": one.type}
-    if one.refusal is not None:
-        return head | {"reason": one.refusal}
+    if answer.reason:
+        return head | {"reason": answer.reason}
     if one.label is not None:
         known_at = time_text(one.label.known_at_ms)
         named = f"{one.label.event_type}/{one.label.event_id}" if one.label.event_id else dict(one.label.unique)
@@ -84,9 +91,14 @@ def _row(one: Submission, definitions: Definitions) -> dict[str, Any]:
     return head | {"fields": {field.name: show(value, field.type, places) for field, value in typed}}
 
 
-def _file_text(file: Path, read: int, refused: int, skipped: int, rows: list[dict[str, Any]]) -> str:
-    parts = [f"{file}: {many(read, 'line')} read, {refused:,} would be refused."]
-    parts += [f"{many(skipped, 'line')} skipped: no event type's 'when' accepts them."] if skipped else []
+def _file_text(file: Path, counts: dict[str, int], stops: list[str], rows: list[dict[str, Any]]) -> str:
+    known = f", {counts['duplicates']:,} are duplicates" if counts["duplicates"] else ""
+    parts = [f"{file}: {many(counts['read'], 'line')} read, {counts['refused']:,} would be refused{known}."]
+    if counts["skipped"]:
+        parts.append(f"{many(counts['skipped'], 'line')} skipped: no event type's 'when' accepts them.")
+    if counts["pending"]:
+        parts.append(f"{many(counts['pending'], 'label')} would wait for an event that is not there.")
+    parts += [f"'shroff ingest' would stop: {words}" for words in stops]
     for row in rows[: ROWS_SHOWN + REFUSALS_SHOWN]:
         found = table(row["fields"].items(), indent="    ") if "fields" in row else f"    {one_line(row['reason'])}"
         parts.append(f"  line {row['place']}, {row['type'] or 'no event type'}\n{found}")

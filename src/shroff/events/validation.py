@@ -1,7 +1,7 @@
 """Validation: fields as they were sent become a typed event, or every mistake in them is named.
 
 What it checks is the event by itself: types, missing fields, sizes. A known id and a late
-event are found by `log.batch_in_progress`, an event too far ahead of the clock where it arrives.
+event are found by `log.batch_in_progress`, and an event too far ahead of the clock (`too_early`).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import msgspec
 
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import Events, EventType, Field, Settings
-from shroff.events.event import Event
+from shroff.events.event import Event, time_text
 from shroff.events.raw_values import Exact, RefusedValue, shown
 from shroff.events.readers import ID_LENGTH_MAX, as_of_label, expectation, is_plain_day, reader
 from shroff.events.unique import Named, unique_text
 from shroff.language.field_types import Bounds
 from shroff.language.types import TEXT, TIME, Type, money
-from shroff.language.values import DAY_MS, show
+from shroff.language.values import DAY_MS, show, show_duration
 
 DEFAULT_SOURCE: Final = "import"
 UNDECLARED_TOLD: Final = 10  # of the names that an event should not have
@@ -353,3 +353,20 @@ def _words(step: _Step, value: object, error: Exception, hidden: frozenset[str])
     if step.name in hidden:
         return f"expected {step.expected}; {HIDDEN}"
     return f"expected {step.expected}; {error}"
+
+
+def latest_ms(settings: Settings, now_ms: int) -> int:
+    """The latest time of an event that arrives now."""
+    return now_ms + settings.ahead_ms
+
+
+def too_early(event: Event, time_field: str, settings: Settings, now_ms: int) -> str:
+    """Why an event that arrives now claims to be too far ahead of that; nothing where it is not."""
+    if event.time_ms <= latest_ms(settings, now_ms):
+        return ""
+    over_ms, allowed = event.time_ms - now_ms, show_duration(settings.ahead_ms)
+    ahead = show_duration(over_ms - over_ms % (DAY_MS if over_ms > 30 * DAY_MS else 1_000))
+    return (
+        f"{time_field}: too early: {time_text(event.time_ms)} is {ahead} after its arrival, and ahead in shroff.yaml "
+        f"allows {allowed}. Correct the time; for synthetic data of the future, write 'ahead: off'"
+    )

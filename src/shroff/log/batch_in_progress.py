@@ -19,7 +19,7 @@ from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
 from shroff.events.labels import VerdictInForce
 from shroff.events.unique import Named
-from shroff.events.validation import LabelInput, label_refusal
+from shroff.events.validation import LabelInput, label_refusal, latest_ms, too_early
 from shroff.features.key_texts import Hits
 from shroff.features.online.engine import FEW
 from shroff.language.values import show_duration
@@ -81,7 +81,9 @@ class BatchInProgress:
         self._keeps_late = keeps_late
         self._late = known.late
         self._past_hits: Hits | None = None if decide else {}
-        self._lateness_ms = state.engine.definitions.settings.lateness_ms
+        self._settings = state.engine.definitions.settings
+        self._lateness_ms = self._settings.lateness_ms
+        self._latest_ms = latest_ms(self._settings, now_ms())
         self._seq = known.seq
         self._batch, self._records = Batch(), list[Record]()
         self._placed: list[Placed] = []
@@ -117,12 +119,22 @@ class BatchInProgress:
     # ---- many events at once
 
     def _repeats_apart(self, run: EventRun) -> EventRun | None:
-        """The run with events whose ids the log or the run itself has already among the others; None for many such."""
-        records, name = self._known.records, run.type.name
-        if not records and len(set(run.ids)) == len(run.ids):
+        """The run with events that are not taken among the others; None for many such.
+
+        Those are events whose ids the log or the run itself has already, and those too far ahead of the clock.
+        """
+        records, name, early = self._known.records, run.type.name, run.times > self._latest_ms
+        is_each_new = len(set(run.ids)) == len(run.ids)
+        if not records and not early.any() and is_each_new:
             return run
+        if early.any() and not is_each_new:  # what is refused keeps no id, and another event of it may be taken
+            return None
         first: dict[str, int] = {}
-        rows = [row for row, id_ in enumerate(run.ids) if (name, id_) in records or first.setdefault(id_, row) != row]
+        rows = [
+            row
+            for row, id_ in enumerate(run.ids)
+            if early[row] or (name, id_) in records or first.setdefault(id_, row) != row
+        ]
         return run.with_apart(rows) if len(rows) <= len(run.ids) // REPEATS_SHARE else None
 
     def _is_all_new(self, run: EventRun) -> bool:
@@ -197,6 +209,9 @@ class BatchInProgress:
         doubled = self._doubled(type_, names) if names else ""
         if doubled or one.refusal is not None:
             return self._refuse(one, doubled or one.refusal or "")
+        if time_ms > self._latest_ms:
+            field_name = state.engine.definitions.events.types[type_].time_field
+            return self._refuse(one, too_early(event, field_name, self._settings, self._now_ms()))
         watermark_ms = state.watermark_ms
         if watermark_ms is None or watermark_ms < time_ms:
             state.watermark_ms = time_ms

@@ -12,15 +12,16 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
+from shroff.engine.step import Effects, Engine
 from shroff.errors import StateError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.log.activation import check_change
 from shroff.log.batch_in_progress import BatchInProgress
 from shroff.log.event_notes import EVENT_SOURCES, FILES, NEWEST, UNKNOWN, ComingBy, DayCounts
-from shroff.log.history import control_of
+from shroff.log.history import Control, Records, control_of
 from shroff.log.indexing import index
 from shroff.log.known import KnownRecords, look_up
 from shroff.log.prepared import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared
@@ -29,7 +30,7 @@ from shroff.log.state.snapshot_writer import SnapshotWriter
 from shroff.log.state.snapshots import Saved, restore, save
 from shroff.models.in_force import FILE, read_in_force
 from shroff.project.definitions import Definitions
-from shroff.streams.log import Batch, Log, Offset
+from shroff.streams.log import Batch, Log, LogReader, Offset
 from shroff.streams.snapshots import Snapshots
 
 __all__ = [
@@ -42,14 +43,33 @@ __all__ = [
     "WAITING",
     "Answer",
     "KnownRecords",
+    "LogEnd",
     "Prepared",
     "SnapshotWriter",
     "Writer",
     "check_change",
+    "foreseen",
+    "unknown",
     "unwritten",
 ]
 
 _AGAIN: Final = "open the project again, which restores its state from the log"
+
+
+class LogEnd(NamedTuple):
+    """The end of a log as files meet it.
+
+    Args:
+        watermark_ms: None where it has no event.
+        unknown: How many of some events it does not have.
+        holder: The event that holds its watermark beyond the clock, in words; empty where that is not so.
+    """
+
+    definitions: Definitions
+    watermark_ms: int | None
+    now_ms: int
+    unknown: Callable[[Iterable[Event]], int]
+    holder: str = ""
 
 
 class Writer:
@@ -161,12 +181,13 @@ class Writer:
         """There is a snapshot of this place."""
         self._saved_seq = max(self._saved_seq, seq)
 
+    def end(self) -> LogEnd:
+        """The end of the log, as a file meets it. Raises: StateError as `state`."""
+        return LogEnd(self.definitions, self.state.watermark_ms, self._now_ms(), self.unknown)
+
     def unknown(self, events: Iterable[Event]) -> int:
         """How many of these events the log does not have. Not beside a commit: it asks the log."""
-        by_type: dict[str, set[str]] = defaultdict(set)
-        for event in events:
-            by_type[event.type].add(event.id)
-        return sum(len(ids) - len(self._log.find(type_, list(ids))) for type_, ids in by_type.items())
+        return unknown(self._log, events)
 
     def adopt(self, folded: Folded, offsets: Sequence[Offset] = ()) -> None:
         """Go on with another version, whose state at the end of the log this is; from here on it is in force.
@@ -306,3 +327,31 @@ class _Unwritten:
 def unwritten(log: Log) -> Log:
     """The log without writing: everything appended is discarded; for previews."""
     return cast("Log", _Unwritten(log))
+
+
+def unknown(log: LogReader, events: Iterable[Event]) -> int:
+    """How many of these events a log does not have."""
+    by_type: dict[str, set[str]] = defaultdict(set)
+    for event in events:
+        by_type[event.type].add(event.id)
+    return sum(len(ids) - len(log.find(type_, list(ids))) for type_, ids in by_type.items())
+
+
+class _Undeciding:
+    """Stands for the engine, which is long in coming where its kernels are compiled first."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self.definitions = definitions
+
+    def step(self, _placed: object) -> Effects:
+        return Effects()
+
+
+def foreseen(submissions: Sequence[Submission], log: Log, definitions: Definitions, now_ms: int) -> Sequence[Answer]:
+    """The answer to each submission, as the writer of the log would give it, but for decisions."""
+    records, counts = Records(definitions.events, definitions.settings.money_places), log.counts()
+    engine = cast("Engine", _Undeciding(definitions))
+    state = Folded(engine, records, Control(), watermark_ms=log.watermark_ms())
+    known = look_up(submissions, log, None, records, has_waiting=counts.waiting > 0, has_late=counts.late > 0)
+    draft = BatchInProgress(state, known, lambda: now_ms, ComingBy(UNKNOWN, FILES), decide=False)
+    return draft.prepared(submissions, ()).answers

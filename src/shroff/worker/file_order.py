@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
-from typing import Final, NoReturn, TypeVar
+from itertools import chain
+from typing import Final, TypeVar
 
 from shroff.errors import UsageError
-from shroff.events.event import Event
 from shroff.events.formats.sorting import in_order_of_time
 from shroff.events.intake import Submission
-from shroff.language.values import show_duration
-from shroff.log.columns.file_runs import RUN
 from shroff.log.columns.lines import EventRun, InRuns
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
+from shroff.runtime.progress import unheard
 from shroff.streams.merge import EARLIEST
+from shroff.worker.first_look import PROBED_LINES, FirstLook, Obstacle, looked_into, marked
 
-PROBED_LINES: Final = 10_000
-LATE_SHARE_MAX: Final = 0.01
-LATE_LINES_MIN: Final = 20  # fewer stop nothing: of three lines one that is late is no sign of a file in disorder
+__all__ = [
+    "LATE_LINES_MIN",
+    "PROBED_LINES",
+    "FirstLook",
+    "Input",
+    "Obstacle",
+    "Overlaps",
+    "arranged",
+    "marked",
+    "with_labels",
+]
+
+LATE_LINES_MIN: Final = 20  # of a file that comes by itself: a few that are late stop nothing, but a large share does
 Input = tuple[str, Iterable[Submission]]  # a file's name and what is read from it
 One = TypeVar("One")
 
@@ -48,38 +57,41 @@ def arranged(
     inputs: Sequence[Input],
     writer: Writer,
     *,
-    by_time: bool = False,
-    warn: Callable[[str], object] | None = None,
+    order: str | None = None,
+    warn: Callable[[str], object] = unheard,
     overlaps: Overlaps | None = None,
+    late_min: int = 1,
 ) -> Iterator[Submission]:
-    """Submissions of several files, after a check of each: one file after the other, or merged by time.
+    """Submissions of several files, after a first look at each: one file after the other, or merged by time.
+
+    A row whose time is a slip is refused (`first_look.marked`).
 
     Args:
-        warn: Is told of a file in disorder, where that is no error: its order was asked for.
+        order: `time` merges. `file`: their order was asked for, so disorder is no error, and no row is a slip.
+        warn: Is told of a file in disorder, where that is no error.
         overlaps: Takes note of files whose times overlap.
+        late_min: So many late lines stop a file, however small a share they are (see `first_look.FirstLook`).
 
-    Raises: UsageError where more than one percent, and at least 20, of the first 10,000
-        lines of a file would be refused as too late. What the log has already, or a line
-        before it, does not count: it is a duplicate, however old. Nothing of any file was given then.
+    Raises: UsageError where more than one percent of the first 10,000 lines of a file would be refused as too late, or
+        its times are seconds. What the log has already, or a line before it, does not count: it is a duplicate,
+        however old. Nothing of any file was given then.
     Memory: the first 10,000 lines of each file. So what the rest of one file makes too late in the next is not seen.
     """
-    if by_time:
+    end = writer.end()
+    if order != "file":
+        inputs = [(name, marked(lines, end.definitions, end.now_ms)) for name, lines in inputs]
+    if order == "time":
         together = in_order_of_time(chain.from_iterable(lines for _, lines in inputs))
         inputs = [(", ".join(name for name, _ in inputs), together)]
-    newest_ms: int | None = None
-    seen: set[tuple[str, str]] = set()
+    look = FirstLook(end, late_min=late_min, is_alone=len(inputs) == 1)
     given: list[Iterator[Submission]] = []
-    submissions: Iterator[Submission]
     for source, lines in inputs:
-        if isinstance(lines, InRuns):
-            begun, runs = _read_ahead(lines.runs, -(-PROBED_LINES // RUN))
-            first = list(islice(chain.from_iterable(begun), PROBED_LINES))
-            submissions = InRuns(runs if overlaps is None else overlaps.begun(source, runs))
-        else:
-            first, submissions = _read_ahead(iter(lines), PROBED_LINES)
-            submissions = submissions if overlaps is None else overlaps.begun(source, submissions)
-        newest_ms = _probe(first, source, writer, newest_ms, seen, warn, is_alone=len(inputs) == 1)
-        given.append(submissions)
+        first, submissions = looked_into(lines)
+        for obstacle in look.at(first, source):
+            if order != "file" or not obstacle.is_order:
+                raise UsageError(f"{obstacle.words}{obstacle.so}. No event was written. {obstacle.cure}")
+            warn(f"{obstacle.words}, and are quarantined as too late.")
+        given.append(submissions if overlaps is None else overlaps.begun(source, submissions))
     in_runs = [one.runs for one in given if isinstance(one, InRuns)]
     return InRuns(chain.from_iterable(in_runs)) if len(in_runs) == len(given) else chain.from_iterable(given)
 
@@ -97,10 +109,15 @@ class Overlaps:
         self._behind: deque[tuple[int, str]] = deque()  # those that are not answered yet: which one of all, its file
         self.by_file: Counter[str] = Counter()
 
-    def begun(self, source: str, submissions: Iterable[One]) -> Iterator[One]:
-        """The submissions of a file, or its runs of them; it begins when the first one is asked for."""
+    def begun(self, source: str, submissions: Iterator[Submission]) -> Iterator[Submission]:
+        """The submissions of a file; it begins when the first one is asked for."""
+        if isinstance(submissions, InRuns):
+            return InRuns(self._begun(source, submissions.runs))
+        return self._begun(source, submissions)
+
+    def _begun(self, source: str, items: Iterable[One]) -> Iterator[One]:
         self._source, self._before_ms = source, self._newest_ms
-        yield from submissions
+        yield from items
 
     def noted(self, submissions: Iterable[Submission]) -> Iterator[Submission]:
         """The same submissions."""
@@ -144,85 +161,3 @@ class Overlaps:
             "empty log and add --order time."
         )
         return [text] if found else []
-
-
-def _read_ahead(items: Iterator[One], count: int) -> tuple[list[One], Iterator[One]]:
-    """The first items, and all of them; an error in the first is raised at its position."""
-    first: list[One] = []
-    try:
-        for one in islice(items, count):
-            first.append(one)  # noqa: PERF402 (what was read before an error is kept)
-    except Exception as error:  # noqa: BLE001 (it is raised, later)
-        return first, chain(first, _raised(error))
-    return first, chain(first, items)
-
-
-def _raised(error: Exception) -> Iterator[NoReturn]:
-    """An iterator that has nothing but this error."""
-    yield from ()
-    raise error
-
-
-def _probe(
-    first: Sequence[Submission],
-    source: str,
-    writer: Writer,
-    newest_ms: int | None,
-    seen: set[tuple[str, str]],
-    warn: Callable[[str], object] | None,
-    *,
-    is_alone: bool,
-) -> int | None:
-    """Warn, or else raise, where too many of a file's first lines are too late; gives the newest time of all files.
-
-    `seen` are the events of the files before it, and takes in those of this one.
-    """
-    events = [one.event for one in first if one.event is not None]
-    lateness_ms = writer.definitions.settings.lateness_ms
-    lines = f"of the first {len(first):,} lines are more than {show_duration(lateness_ms)}"
-    behind_file = writer.unknown(_late(events, newest_ms, lateness_ms, seen.copy()))
-    if _is_disorder(behind_file, len(first)):
-        before, what = (
-            ("a line before them", "the file") if is_alone else ("a line before them in these files", "the files")
-        )
-        if warn is None:
-            raise UsageError(
-                f"{source}: {behind_file:,} {lines} behind {before}, so they would be refused as too late. "
-                f"No event was written. Add --order time to sort {what} first."
-            )
-        warn(f"{source}: {behind_file:,} {lines} behind {before}, and are quarantined as too late.")
-    behind_log = writer.unknown(_late(events, writer.state.watermark_ms, lateness_ms, seen))
-    if _is_disorder(behind_log, len(first)):
-        if warn is None:
-            raise UsageError(
-                f"{source}: {behind_log:,} {lines} behind the newest event of the log, so they would be refused as "
-                "too late. No event was written. Ingest older files before newer ones, or allow more lateness in "
-                "shroff.yaml."
-            )
-        warn(f"{source}: {behind_log:,} {lines} behind the newest event of the log, and are quarantined as too late.")
-    times = [event.time_ms for event in events]
-    return max(times if newest_ms is None else [newest_ms, *times], default=None)
-
-
-def _is_disorder(late: int, lines: int) -> bool:
-    return late >= LATE_LINES_MIN and late > LATE_SHARE_MAX * lines
-
-
-def _late(
-    events: Iterable[Event], watermark_ms: int | None, lateness_ms: int, seen: set[tuple[str, str]]
-) -> list[Event]:
-    """The events that are too late behind those before them, and behind a watermark; not those that were `seen`.
-
-    The others are seen then.
-    """
-    late: list[Event] = []
-    for event in events:
-        key = event.type, event.id
-        if key in seen:
-            continue
-        if watermark_ms is not None and watermark_ms - event.time_ms > lateness_ms:
-            late.append(event)
-        else:
-            seen.add(key)
-        watermark_ms = event.time_ms if watermark_ms is None else max(watermark_ms, event.time_ms)
-    return late

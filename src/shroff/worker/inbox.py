@@ -29,7 +29,7 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Batch, Log, LogWriter, Offset, Reply, Request, prune_through
 from shroff.worker import handed
-from shroff.worker.file_order import arranged
+from shroff.worker.file_order import LATE_LINES_MIN, arranged
 from shroff.worker.outbox import OUTBOX, changes
 from shroff.worker.retrying import Decoders, Retried, known_numbers, retry
 
@@ -361,7 +361,7 @@ class InboxServer:
             return
         lines = handed.submissions(asked.given, self._writer.definitions)
         if asked.is_first:
-            arranged([(asked.part, lines)], self._writer)
+            arranged([(asked.part, lines)], self._writer, late_min=LATE_LINES_MIN)
         offsets = [Offset(asked.source, asked.part, asked.offset)]
         prepared = self._writer.prepare(lines, decide=asked.decide, offsets=offsets, by=FILES)
         prepared.batch.replies.append(_reply(request.number, _Taken(list(prepared.answers), dict(prepared.met))))

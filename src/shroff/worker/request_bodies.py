@@ -17,11 +17,12 @@ from shroff.events.formats.lines import Line
 from shroff.events.formats.plain import plain_reader
 from shroff.events.intake import FieldMistakes, Intake, Submission
 from shroff.events.mapping import LABEL
+from shroff.events.validation import latest_ms
 from shroff.log.columns.lines import LineOrigin, LiveForms
 from shroff.log.event_notes import POSTED
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
-from shroff.worker.serving.lines import latest, timely
+from shroff.worker.serving.lines import timely
 
 SOURCE: Final = POSTED
 DEPTH_MAX: Final = 32  # of lists and objects in one another
@@ -129,7 +130,7 @@ class RequestReader:
         run = None
         if type_name in self._plain and self._forms.take(len(found)):
             type_, origin = self.definitions.events.types[type_name], LineOrigin(SOURCE, len(found), lambda _: place)
-            run = self._forms.run(type_, found, careful, [origin], latest(self.definitions, self._now_ms()))
+            run = self._forms.run(type_, found, careful, [origin], latest_ms(self.definitions.settings, self._now_ms()))
         return run or [careful(at) for at in range(len(found))], mistakes
 
     def _reads_once(self, type_name: str, place: str) -> Callable[[bytes], tuple[Submission, Mistakes]]:

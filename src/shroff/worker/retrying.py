@@ -14,6 +14,7 @@ import msgspec
 
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.wire import AvroDecoder
+from shroff.events.event import time_text
 from shroff.events.formats.encodings import format_by_name, read_stream
 from shroff.events.formats.lines import CsvHeader, Line, Lines, line_and_row
 from shroff.events.intake import Intake, Submission, named_header, source_name
@@ -24,6 +25,7 @@ from shroff.log.history import label_of
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.streams.log import EARLIER_LABELS, Quarantine, Refused, Reply
 from shroff.worker.answers import GROUP_MAX
+from shroff.worker.first_look import STRAY
 
 RETRIED: Final = ". Not retried: "  # between the reason of an entry and why its bytes cannot be read again
 _TYPED: Final = ("parquet", "avro")  # formats whose rows are kept as JSON
@@ -121,6 +123,9 @@ def submissions(
         for _, entry in entries:
             try:
                 one = _submission(entry, intake, named, live)
+                if STRAY in entry.reason and one.event is not None and time_text(one.event.time_ms) in entry.reason:
+                    # alone it is right, so nobody would see that its time is the same slip
+                    one = msgspec.structs.replace(one, event=None, body=None, refused=one.event, refusal=entry.reason)
             except (UsageError, SchemasAwayError, ValueError) as error:
                 first, why = entry.reason.partition(RETRIED)[0], str(error).rstrip(".")
                 one = Submission(entry.source, entry.place, lambda: b"", entry.type, refusal=f"{first}{RETRIED}{why}")

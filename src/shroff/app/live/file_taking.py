@@ -19,7 +19,7 @@ from shroff.app.live.labelling import Labelling
 from shroff.app.live.pulled_files import APPENDED, APPENDING, ASIDE, DONE, Progress, read_progress
 from shroff.errors import LogBusyError, NotThereYetError, UsageError
 from shroff.streams.log import Batch, Log, Offset
-from shroff.worker.file_order import arranged
+from shroff.worker.file_order import LATE_LINES_MIN, arranged, marked
 from shroff.worker.handed import HandedLines, given
 from shroff.worker.inbox import ROWS_MAX
 from shroff.worker.ingest import IngestReport, batches, ingest
@@ -293,7 +293,8 @@ class FileTaking:
                     writer, log = held.enter_context(self._opened.writing())
                 except LogBusyError as error:
                     self.tell(f"{error.by} writes the log, and ingests these lines between its own batches")
-                    return self._append_beside(name, submissions, now, before, read)
+                    slips = marked(submissions, self._opened.definitions, self._opened.now_ms())
+                    return self._append_beside(name, slips, now, before, read)
                 return self._append_here(name, submissions, now, writer, log, read)
             except UsageError as error:  # too many of its lines are too late, or it cannot be read further
                 why = _words(error, path)
@@ -316,7 +317,7 @@ class FileTaking:
         with closing(Inboxes(self._opened).brief(writer, log)) as inbox:
             report = ingest(
                 writer,
-                arranged([(name, submissions)], writer),
+                arranged([(name, submissions)], writer, late_min=LATE_LINES_MIN),
                 decide=self._decide,
                 inbox=inbox,
                 offsets=offsets,

@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 from shroff.app.live.inboxes import Inboxes
 from shroff.app.opened import ScratchPaths, intake_of
 from shroff.app.views import Files, paths
 from shroff.engine.decision import Refusal
 from shroff.errors import UsageError
-from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_lines
 from shroff.runtime.progress import Meter, Progress, counted
 
@@ -30,11 +30,8 @@ if TYPE_CHECKING:
     from shroff.replay.notebook import AnswerList
     from shroff.streams.log import Log
     from shroff.worker.answers import Events
+    from shroff.worker.file_order import Obstacle
     from shroff.worker.ingest import IngestReport
-
-
-SECONDS: Final = range(10**8, 10**11)  # since 1970, of 1973 to 5138; as milliseconds of 1970 to 1973
-SAMPLED: Final = 100  # lines of a file
 
 
 class IngestHooks(TypedDict, total=False):
@@ -75,6 +72,14 @@ class IngestProgress:
     meter: Meter | None = None
     restoring: Progress | None = None
     on_batch: Callable[[Sequence[Answer]], None] | None = None
+
+
+class FileLook(NamedTuple):
+    """The first lines of a file, the answer that a log would give to each, and what stops an `ingest` of it."""
+
+    rows: Sequence[Submission]
+    answers: Sequence[Answer]
+    obstacles: Sequence[Obstacle]
 
 
 class Taking:
@@ -153,11 +158,12 @@ class Taking:
                 self._opened.warnings += writer.definitions.remarks()
             if by_time:
                 submissions = meter.given(
-                    arranged([(name, sort(lines)) for name, lines in inputs], writer, by_time=True)
+                    arranged([(name, sort(lines)) for name, lines in inputs], writer, order=order)
                 )
             else:
-                warn = self._opened.warnings.append if order == "file" else None
-                submissions = arranged(inputs, writer, warn=warn, overlaps=overlaps)
+                submissions = arranged(
+                    inputs, writer, order=order, warn=self._opened.warnings.append, overlaps=overlaps
+                )
             if rows is not None:
                 submissions = with_labels(submissions, counted(rows, shown.sorting))
             if overlaps is not None:
@@ -167,29 +173,10 @@ class Taking:
                 writer, counted_in_runs(submissions, shown.progress), decide=decide, on_batch=told, inbox=inbox
             )
             note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self._opened.now_ms())
-            if (log.watermark_ms() or 0) < SECONDS.stop:
-                for path in paths(files):
-                    self._opened.warnings += self._in_seconds(path, as_type, format)
         report.unmatched = intake.unmatched
         self._opened.warnings += dict.fromkeys(lines.remark for lines in all_lines if lines.remark)
         self._opened.warnings += [] if overlaps is None else overlaps.warnings()
         return report
-
-    def _in_seconds(self, path: Path, as_type: str | None, format: str | None) -> list[str]:
-        """A remark on a file whose times are seconds, as far as its first lines show: read as milliseconds."""
-        with read_lines(path, format) as lines:
-            rows = list(islice(self._submissions(lines, path.name, as_type, keeps_hashes=True), SAMPLED))
-        events = [(one.event, one.raw()) for one in rows if one.event is not None and one.event.time_ms in SECONDS]
-        found = [event for event, raw in events if str(event.time_ms).encode() in raw]
-        if 2 * len(found) <= len(rows):
-            return []
-        event, field = found[0], self._opened.definitions.events.types[found[0].type].time_field
-        words = (
-            f"{path.name}: {field} has numbers such as {event.time_ms}. They count as milliseconds, so these events are"
-            f" dated {time_text(event.time_ms)[:4]}. If they are seconds, add this under {event.type}.from in"
-        )
-        cure = f'{field}: "time(text(integer(row.{field}) * 1000))"'
-        return [f"{words} events.yaml, and ingest the file into a new log: {cure}"]
 
     def answers(
         self,
@@ -263,12 +250,7 @@ class Taking:
         rows, definitions = list(self._submissions(lines, source, as_type, keeps_hashes=is_hashed)), opened.checked()
         definitions.require_models()
         snapshots = Snapshots(opened.places.snapshots)
-        with ExitStack() as stack:
-            held = opened
-            if not opened.has_log():
-                folder = stack.enter_context(TemporaryDirectory(prefix="shroff-"))
-                held = opened.at(ScratchPaths(opened.places.folder, Path(folder)))
-            log = stack.enter_context(closing(held.open_log(read_only=held is opened)))
+        with self._log_or_none() as log:
             writer = Writer(unwritten(log), definitions, opened.now_ms, restoring, snapshots)
             answers = writer.prepare(rows).answers
         opened.warnings += [*writer.warnings, *definitions.remarks()]
@@ -282,15 +264,45 @@ class Taking:
         found = self.foreseen(_lines_of(events), "python", as_type=as_type, is_hashed=is_hashed)
         return AnswerList(_without_place(answer_value(answer, int(place))) for place, answer in found)
 
-    def first_of(self, file: Path, as_type: str | None, count: int, format: str | None = None) -> list[Submission]:
-        """Preview the first lines of a file: events, labels, or the reason for a refusal. Nothing is written.
+    def look_at(
+        self, file: Path, as_type: str | None, labels: Path | None = None, format: str | None = None
+    ) -> FileLook:
+        """Preview the first 10,000 lines of a file as a first `ingest` would meet them. Nothing is written.
 
-        Raises: UsageError where it cannot be read, or lacks a column that its type needs.
+        Args:
+            labels: A file of labels beside it, of which as many lines are read.
+
+        Raises: UsageError where one cannot be read, or lacks a column that its type needs.
         """
-        with read_lines(file, format) as lines:
-            found = list(islice(self._submissions(lines, file.name, as_type, keeps_hashes=False), count))
-            self._opened.warnings += [lines.remark] if lines.remark else []
-        return found
+        from shroff.log.writer import LogEnd, foreseen, unknown
+        from shroff.worker.file_order import PROBED_LINES, FirstLook, marked, with_labels
+
+        opened, now_ms = self._opened, self._opened.now_ms()
+        with ExitStack() as stack:
+
+            def first_of(path: Path, type_name: str | None) -> list[Submission]:
+                lines = stack.enter_context(read_lines(path, format))
+                found = list(islice(self._submissions(lines, path.name, type_name, keeps_hashes=False), PROBED_LINES))
+                opened.warnings += [lines.remark] if lines.remark else []
+                return found
+
+            log = stack.enter_context(self._log_or_none())
+            rows = list(marked(first_of(file, as_type), opened.definitions, now_ms))
+            end = LogEnd(opened.definitions, log.watermark_ms(), now_ms, partial(unknown, log))
+            obstacles = FirstLook(end).at(rows, file.name)
+            if labels is not None:
+                rows = list(with_labels(rows, first_of(labels, "label")))
+            return FileLook(rows, foreseen(rows, log, opened.definitions, now_ms), obstacles)
+
+    @contextmanager
+    def _log_or_none(self) -> Iterator[Log]:
+        """The log to read; where there is none yet, one without records that is gone afterwards."""
+        with ExitStack() as stack:
+            held = self._opened
+            if not held.has_log():
+                folder = stack.enter_context(TemporaryDirectory(prefix="shroff-"))
+                held = held.at(ScratchPaths(held.places.folder, Path(folder)))
+            yield stack.enter_context(closing(held.open_log(read_only=held is self._opened)))
 
     def _submissions(
         self, lines: Lines, source: str, as_type: str | None, *, keeps_hashes: bool

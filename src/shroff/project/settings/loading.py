@@ -12,6 +12,7 @@ from shroff.language.values import DAY_MS
 from shroff.language.yaml.text import Mapping, Node, Scalar
 from shroff.project.settings.project_keys import LANGUAGE_VERSION, MONEY, SETTINGS, UNTAKEN
 
+EVER_MS: Final = 1 << 62
 NOT_THERE_YET: Final = frozenset(key.name for key in SETTINGS.keys if key.shape is None)
 
 
@@ -32,7 +33,7 @@ def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
     name = loading.scalar(top.get("name"), problems, "name")
     currency, places = _money(top.get("money"), problems)
     lateness = loading.duration_ms(top.get("lateness"), problems, "lateness")
-    ahead = loading.duration_ms(top.get("ahead"), problems, "ahead")
+    ahead = _ahead_ms(top.get("ahead"), problems)
     untaken = loading.one_of(top.get("untaken"), UNTAKEN, problems, "untaken")
     return Settings(
         name.text if name else "project",
@@ -42,6 +43,11 @@ def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
         DAY_MS if ahead is None else ahead,
         untaken or "",
     )
+
+
+def _ahead_ms(node: Node | None, problems: list[Problem]) -> int | None:
+    """How far ahead of the clock events may be; `off` for as far as they like."""
+    return EVER_MS if isinstance(node, Scalar) and node.text == "off" else loading.duration_ms(node, problems, "ahead")
 
 
 def _money(node: Node | None, problems: list[Problem]) -> tuple[str, int]:

@@ -40,11 +40,11 @@ SETTINGS: Final = Keys(
         ),
         Key(
             "ahead",
-            "How far in the future, relative to its arrival, the event time of a live event may be; events beyond "
-            "that are quarantined.",
-            DURATION,
+            "How far ahead of the clock the time of an event may be, whether it is live or comes from a file; events "
+            "beyond that are quarantined. `off` takes all of them: for synthetic data of the future.",
+            Either((DURATION, choice("off"))),
             default="1d",
-            examples=("1h",),
+            examples=("1h", "off"),
         ),
         Key(
             "untaken",

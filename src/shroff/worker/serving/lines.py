@@ -13,11 +13,10 @@ import msgspec
 from shroff.errors import ShroffError
 from shroff.events.avro.values import AvroLine, Shape
 from shroff.events.definitions import EventType
-from shroff.events.event import time_text
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.wire import MESSAGE_BYTES_MAX
 from shroff.events.intake import Intake, Submission, source_name
-from shroff.language.values import show_duration
+from shroff.events.validation import latest_ms, too_early
 from shroff.log.columns.lines import EventRun, LineOrigin, LiveForms
 from shroff.log.columns.records import RecordForm, record_form
 from shroff.project.definitions import Definitions
@@ -87,8 +86,8 @@ class Inflow:
             return self._timely(read)[0] if self._is_live else read[0]
 
         origins = [LineOrigin(source_name(one.part), len(one.lines), partial(_place, one.lines)) for one in found]
-        latest_ms = latest(self._definitions, self._now_ms()) if self._is_live else None
-        return self._forms.run(type_, raws, careful, origins, latest_ms, records)
+        until_ms = latest_ms(self._definitions.settings, self._now_ms()) if self._is_live else None
+        return self._forms.run(type_, raws, careful, origins, until_ms, records)
 
     def _short(self, found: Sequence[Taken]) -> tuple[EventType | None, list[RecordForm | None] | None]:
         """The type that all of these lines are read as, None where they are not read so; of Avro, the forms too."""
@@ -132,20 +131,13 @@ class Inflow:
         return [timely(one, self._definitions, now_ms) for one in found]
 
 
-def latest(definitions: Definitions, now_ms: int) -> int:
-    """The latest time of an event that arrives now."""
-    return now_ms + definitions.settings.ahead_ms
-
-
 def timely(one: Submission, definitions: Definitions, now_ms: int) -> Submission:
     """The submission, which arrives now; refused where its event claims to be too far ahead of that."""
-    if one.event is None or one.event.time_ms <= latest(definitions, now_ms):
+    if one.event is None:
         return one
-    event = one.event
-    name = definitions.events.types[event.type].time_field
-    ahead, allowed = show_duration(event.time_ms - now_ms), show_duration(definitions.settings.ahead_ms)
-    words = f"{time_text(event.time_ms)} is {ahead} after its arrival, and ahead in shroff.yaml allows {allowed}"
-    return msgspec.structs.replace(one, event=None, refused=event, refusal=f"{name}: too early: {words}")
+    time_field = definitions.events.types[one.event.type].time_field
+    words = too_early(one.event, time_field, definitions.settings, now_ms)
+    return msgspec.structs.replace(one, event=None, refused=one.event, refusal=words) if words else one
 
 
 class _Reader:

@@ -1,0 +1,265 @@
+"""First look at files, before any of their lines is taken: what would go wrong with them as a whole, or by one row.
+
+`ingest` stops at what is found here, and `check --with` shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Final, NamedTuple, NoReturn, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from shroff.events.event import Event, time_text
+from shroff.events.intake import Submission
+from shroff.events.validation import latest_ms
+from shroff.language.values import show_duration
+from shroff.log.columns.file_runs import RUN
+from shroff.log.columns.lines import EventRun, InRuns
+from shroff.log.writer import LogEnd
+from shroff.project.definitions import Definitions
+from shroff.streams.merge import EARLIEST
+
+PROBED_LINES: Final = 10_000
+LATE_SHARE_MAX: Final = 0.01
+LATE_SHARE_SURE: Final = 0.1  # of a file of a source, which stops nothing for a few of its lines
+AROUND: Final = 20  # events before a row, and behind it, by which it is judged
+STRAY: Final = "is far after the rows around it in its file, and those behind it would be too late"
+SECONDS: Final = range(10**8, 10**11)  # since 1970, of 1973 to 5138; as milliseconds of 1970 to 1973
+One = TypeVar("One")
+Times = NDArray[np.int64]
+
+
+class Obstacle(NamedTuple):
+    """Why a file should not be taken as it is, and what to do. `is_order`: its order is the reason."""
+
+    words: str
+    cure: str
+    is_order: bool = True
+
+    @property
+    def so(self) -> str:
+        """What would come of it."""
+        return ", so they would be refused as too late" if self.is_order else ""
+
+
+class FirstLook:
+    """Looks at the first lines of files that are taken one behind the other.
+
+    Args:
+        late_min: So many lines that are too late are no obstacle but where they are a large share.
+    """
+
+    def __init__(self, end: LogEnd, *, late_min: int = 1, is_alone: bool = True) -> None:
+        self._end, self._late_min, self._is_alone = end, late_min, is_alone
+        self._newest_ms: int | None = None
+        self._seen: set[tuple[str, str]] = set()
+
+    def at(self, first: Sequence[Submission], source: str) -> list[Obstacle]:
+        """What is wrong with a file, of which these are the first lines; what `marked` refused counts for nothing."""
+        end, settings = self._end, self._end.definitions.settings
+        until_ms = latest_ms(settings, end.now_ms)
+        events = [one.event for one in first if one.event is not None and one.event.time_ms <= until_ms]
+        found = [*self._in_seconds(first, source)]
+        lines = f"of the first {len(first):,} lines are more than {show_duration(settings.lateness_ms)}"
+        behind = end.unknown(_late(events, self._newest_ms, settings.lateness_ms, self._seen.copy()))
+        if self._is_disorder(behind, len(first)):
+            alone = self._is_alone
+            line = "a line before them" if alone else "a line before them in these files"
+            cure = f"Add --order time to sort {'the file' if alone else 'the files'} first."
+            found.append(Obstacle(f"{source}: {behind:,} {lines} behind {line}", cure))
+        before, behind = behind, end.unknown(_late(events, end.watermark_ms, settings.lateness_ms, self._seen))
+        if behind > before and self._is_disorder(behind, len(first)):
+            cure = "Ingest older files before newer ones, or allow more lateness in shroff.yaml."
+            newest = f"the newest event of the log{end.holder and f', {end.holder}'}"
+            found.append(
+                Obstacle(f"{source}: {behind:,} {lines} behind {newest}", WATERMARK_CURE if end.holder else cure)
+            )
+        times = [event.time_ms for event in events]
+        self._newest_ms = max(times if self._newest_ms is None else [self._newest_ms, *times], default=None)
+        return found
+
+    def _is_disorder(self, late: int, lines: int) -> bool:
+        return late > LATE_SHARE_MAX * lines and (late >= self._late_min or late > LATE_SHARE_SURE * lines)
+
+    def _in_seconds(self, first: Sequence[Submission], source: str) -> Iterator[Obstacle]:
+        """Whether times are seconds, that are read as milliseconds."""
+        events = [(one.event, one.raw) for one in first if one.event is not None and one.event.time_ms in SECONDS]
+        if 2 * len(events) <= len(first):
+            return
+        found = [event for event, raw in events if str(event.time_ms).encode() in raw()]
+        if 2 * len(found) <= len(first):
+            return
+        event, field = found[0], self._end.definitions.events.types[found[0].type].time_field
+        words = (
+            f"{source}: {field} has numbers such as {event.time_ms}. They count as milliseconds, so these events would "
+            f"be dated {time_text(event.time_ms)[:4]}"
+        )
+        cure = f'{field}: "time(text(integer(row.{field}) * 1000))"'
+        yield Obstacle(
+            words, f"If they are seconds, add this under {event.type}.from in events.yaml: {cure}", is_order=False
+        )
+
+
+WATERMARK_CURE: Final = "Set the watermark back: 'shroff doctor' has the command."
+
+
+def looked_into(lines: Iterable[Submission]) -> tuple[list[Submission], Iterator[Submission]]:
+    """The first lines of a file, and all of them; an error in the first is raised at its position."""
+    if isinstance(lines, InRuns):
+        begun, runs = _read_ahead(lines.runs, -(-PROBED_LINES // RUN))
+        return list(islice(chain.from_iterable(begun), PROBED_LINES)), InRuns(runs)
+    return _read_ahead(iter(lines), PROBED_LINES)
+
+
+def _read_ahead(items: Iterator[One], count: int) -> tuple[list[One], Iterator[One]]:
+    """The first items, and all of them; an error in the first is raised at its position."""
+    first: list[One] = []
+    try:
+        for one in islice(items, count):
+            first.append(one)  # noqa: PERF402 (what was read before an error is kept)
+    except Exception as error:  # noqa: BLE001 (it is raised, later)
+        return first, chain(first, _raised(error))
+    return first, chain(first, items)
+
+
+def _raised(error: Exception) -> Iterator[NoReturn]:
+    """An iterator that has nothing but this error."""
+    yield from ()
+    raise error
+
+
+def _late(
+    events: Iterable[Event], watermark_ms: int | None, lateness_ms: int, seen: set[tuple[str, str]]
+) -> list[Event]:
+    """The events that are too late behind those before them, and behind a watermark; not those that were `seen`.
+
+    The others are seen then.
+    """
+    late: list[Event] = []
+    for event in events:
+        key = event.type, event.id
+        if key in seen:
+            continue
+        if watermark_ms is not None and watermark_ms - event.time_ms > lateness_ms:
+            late.append(event)
+        else:
+            seen.add(key)
+        watermark_ms = event.time_ms if watermark_ms is None else max(watermark_ms, event.time_ms)
+    return late
+
+
+# ---- a row whose time is a slip
+
+
+def marked(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> Iterator[Submission]:
+    """The same submissions of a file; a row absurdly after the rows around it is refused: its year is a slip.
+
+    It lies more than `lateness` after all rows before it and after most of the next 20, two at least, and further
+    behind the 20 before and the 20 after it (but the latest fifth of those) than they are apart; and of the thousands
+    of rows that follow, one in a hundred at most come near it. So files in no order have none. A row that stood before
+    already counts for nothing, nor does one too far ahead of the clock, which is refused where it is taken. What comes
+    in runs stays so.
+    """
+    runs = submissions.runs if isinstance(submissions, InRuns) else _parts(iter(submissions))
+    found = _Slips(definitions, latest_ms(definitions.settings, now_ms)).marked(runs)
+    return InRuns(found) if isinstance(submissions, InRuns) else chain.from_iterable(found)
+
+
+def _parts(submissions: Iterator[Submission]) -> Iterator[list[Submission]]:
+    """The submissions in lists; where reading fails, first what was read and then the error."""
+    part: list[Submission] = []
+    try:
+        for one in submissions:
+            part.append(one)
+            if len(part) == RUN:
+                yield part
+                part = []
+    except Exception:
+        yield part
+        raise
+    yield part
+
+
+class _Slips:
+    def __init__(self, definitions: Definitions, until_ms: int) -> None:
+        self._types, self._lateness_ms = definitions.events.types, definitions.settings.lateness_ms
+        self._until_ms, self._newest_ms = until_ms, EARLIEST
+        self._before: tuple[Sequence[Submission], Times] = (), np.zeros(0, np.int64)
+
+    def marked(self, runs: Iterator[Sequence[Submission]]) -> Iterator[Sequence[Submission]]:
+        """Each run, behind a look at the next one."""
+        waiting: Sequence[Submission] = ()
+        try:
+            for run in runs:
+                if waiting:
+                    yield self._run(waiting, run)
+                waiting = run
+        except Exception:
+            if waiting:
+                yield self._run(waiting, ())
+            raise
+        if waiting:
+            yield self._run(waiting, ())
+
+    def _run(self, run: Sequence[Submission], following: Sequence[Submission]) -> Sequence[Submission]:
+        (rows, times), refused = self._times(run), set[int]()
+        highest = np.maximum.accumulate(np.concatenate([[self._newest_ms], times]))
+        if (times - highest[:-1] > self._lateness_ms).any():
+            all_times = np.concatenate([self._before[1], times, self._times(following)[1]])
+            for at, time_ms in enumerate(times.tolist()):
+                if time_ms - self._newest_ms > self._lateness_ms:
+                    place = at + len(self._before[1])
+                    if self._is_outlier(all_times, place) and self._is_slip(run, following, rows[at], all_times, place):
+                        refused.add(rows[at])
+                        continue
+                self._newest_ms = max(self._newest_ms, time_ms)
+        else:
+            self._newest_ms = int(highest[-1])
+        self._before = run, np.concatenate([self._before[1], times])[-AROUND:]
+        return [self._refused(one) if at in refused else one for at, one in enumerate(run)] if refused else run
+
+    def _is_slip(
+        self, run: Sequence[Submission], following: Sequence[Submission], row: int, times: Times, place: int
+    ) -> bool:
+        """Whether it is one too without the rows behind it that stood before it already."""
+        known = {_key(one) for one in (*self._before[0], *run[: row + 1])}
+        behind = [one for one in (*run[row + 1 :], *following) if one.event is not None and _key(one) not in known]
+        new = np.array([one.event.time_ms for one in behind if one.event is not None], np.int64)
+        return self._is_outlier(np.concatenate([times[: place + 1], new[new <= self._until_ms]]), place)
+
+    def _is_outlier(self, times: Times, place: int) -> bool:
+        behind, time_ms, lateness_ms = times[place + 1 :], int(times[place]), self._lateness_ms
+        near = behind[:AROUND]
+        if len(near) < 2 or 2 * np.count_nonzero(time_ms - near > lateness_ms) <= len(near):
+            return False
+        if np.count_nonzero(time_ms - behind <= lateness_ms) > max(1, len(behind) // 100):
+            return False
+        others = np.sort(np.concatenate([times[max(place - AROUND, 0) : place], near]))
+        others = others[: len(others) - len(others) // 5]
+        return bool(time_ms - others[-1] > max(lateness_ms, int(others[-1] - others[0])))
+
+    def _refused(self, one: Submission) -> Submission:
+        assert one.event is not None
+        words = (
+            f"{self._types[one.event.type].time_field}: too early: {time_text(one.event.time_ms)} {STRAY}. Correct the "
+            "time; where it is right, ingest the file with --order file"
+        )
+        return msgspec.structs.replace(one, event=None, body=None, refused=one.event, refusal=words)
+
+    def _times(self, run: Sequence[Submission]) -> tuple[list[int], Times]:
+        """The rows of a run that have an event, and its time; not those too far ahead of the clock."""
+        if isinstance(run, EventRun):
+            rows, times = np.asarray(run.at, np.int64), run.times
+        else:
+            events = [(at, one.event.time_ms) for at, one in enumerate(run) if one.event is not None]
+            rows, times = np.array([at for at, _ in events], np.int64), np.array([at for _, at in events], np.int64)
+        is_in = times <= self._until_ms
+        return rows[is_in].tolist(), times[is_in]
+
+
+def _key(one: Submission) -> tuple[str, str] | None:
+    return None if one.event is None else (one.event.type, one.event.id)
