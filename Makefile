@@ -72,7 +72,7 @@ docs: $(READY)  ## write the reference that is made from the program, and build 
 	$(BIN)/python docs/site.py
 
 demo: $(CORE)  ## a synthetic bank: payments stream in, cases appear; ends with a URL to open (installs the program alone)
-	@$(BIN)/shroff demo
+	@$(BIN)/shroff demo $(ARGS)
 
 example: NAME ?= kafka-paysim
 example: $(READY)  ## an example by one command: make example NAME=kafka-paysim, savings-sns, amplitude, cards-mongo or orders
