@@ -97,8 +97,8 @@ def play(project: Path, servers: Mapping[str, str], folder: Path | None, steps: 
 
     Args:
         project: The folder of the example; its Python files are copied, too.
-        servers: The kind of server whose `HOST:PORT` a variable of the environment has. Where a variable is set
-            already, that server is taken and none is started.
+        servers: The kind of server whose `HOST:PORT` a variable of the environment has, with Redis its whole URL.
+            Where a variable is set already, that server is taken and none is started.
         folder: Where the copy goes and stays; without it into a temporary one, which is removed.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -129,6 +129,7 @@ def _address(kind: str, variable: str, opened: ExitStack) -> str:
         return there
     print(f"{kind}: starting ...", file=sys.stderr, flush=True)
     address = opened.enter_context(KINDS[kind]()).address
-    found = urlsplit(address).netloc.rpartition("@")[2] if "://" in address else address
+    is_whole = kind == "redis" or "://" not in address
+    found = address if is_whole else urlsplit(address).netloc.rpartition("@")[2]
     print(f"{kind}: {found}", file=sys.stderr, flush=True)
     return found

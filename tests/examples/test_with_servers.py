@@ -90,14 +90,6 @@ def test_messages_of_sns_are_decided_once_each_and_forged_ones_refused(root, tmp
     assert "0 mismatches" in shown
 
 
-@pytest.mark.long
-def test_orders_come_from_nothing_to_a_published_model_by_one_call(root, tmp_path):
-    shown = played(root, "orders", tmp_path / "orders")
-
-    assert "37,707 orders in 12 files" in shown
-    assert "is the champion" in shown
-
-
 def test_paysim_leaves_for_its_topics_the_webhook_and_the_lake(root, tmp_path, brokers, registry):
     folder = tmp_path / "paysim"
     shown = played(root, "kafka-paysim", folder, KAFKA_BROKERS=brokers, REGISTRY=urlsplit(registry.address).netloc)

@@ -41,6 +41,15 @@ def test_each_week_is_a_file_behind_the_one_before_and_a_seed_gives_the_same_byt
         order_jobs.partitions(replace(made, files=made.files[::-1]))
 
 
+def test_months_are_calendar_months_each_a_file_with_all_of_its_days(tmp_path):
+    made = generate_orders(tmp_path / "a", 3, 600, 7, by="month")
+    months = [{time.as_py().strftime("%Y-%m") for time in pq.read_table(one)["ordered_at"]} for one in made.files]
+
+    assert months == [{"2026-01"}, {"2026-02"}, {"2026-03"}]
+    assert made.files != generate_orders(tmp_path / "b", 3, 600, 7).files
+    assert 3 * 600 * 0.7 < made.orders < 3 * 600 * 1.3
+
+
 def test_labels_come_after_their_orders_and_are_not_all_right(tmp_path):
     made = generate_orders(tmp_path / "a", 6, 1_500, 3)
     labels = pq.read_table(made.labels_file)
@@ -93,13 +102,17 @@ def test_the_pipeline_goes_through_its_steps_in_order_and_tells_what_it_made(tmp
     for _ in range(2):  # and again, over what is there
         result = kind.load()(project, params, run)
     folder = tmp_path / "shop" / "out" / "orders"
-    assert result["features"] == result["generated"]["orders"] == pq.read_metadata(folder / "features.parquet").num_rows
+    assert (
+        result["features"]
+        == result["generated"]["orders"]
+        == pq.read_metadata(folder / "tables" / "features.parquet").num_rows
+    )
     assert pq.read_metadata(folder / "training-set" / "rows.parquet").num_rows == result["training_rows"]
     assert (asked["promote"], asked["labels"]) == (True, folder / "labels" / "labels.parquet")
-    assert len(json.loads((folder / "partitions.json").read_bytes())) == 11
+    assert len(json.loads((folder / "tables" / "partitions.json").read_bytes())) == 11
     first = [line.partition(",")[0] for line in run.seen()[3][: len(run.seen()[3]) // 2]]
     assert list(dict.fromkeys(first)) == [
-        *("generate", "partition", "features", "training set", "learning", "gates and publishing"),
+        *("generate", "partition", "features", "partition by key", "training set", "learning", "gates and publishing"),
         "m-1: passed its gates",
     ]
 

@@ -19,10 +19,22 @@ def generate() -> None:
 generate.examples = ("shroff generate orders --batches 12 --size 100000 --out orders",)
 
 
-@command("orders", "shroff generate orders --batches 12 --size 100000 --seed 1 --out orders", group=generate)
-@click.option("--batches", type=click.IntRange(1, 520), default=12, show_default=True, help="Weeks, one file for each.")
+@command(
+    "orders",
+    "shroff generate orders --batches 12 --size 100000 --seed 1 --out orders",
+    "shroff generate orders --by month --batches 6 --out orders",
+    group=generate,
+)
+@click.option("--batches", type=click.IntRange(1, 520), default=12, show_default=True, help="Number of files.")
 @click.option(
-    "--size", type=click.IntRange(1, 2_000_000), default=100_000, show_default=True, help="Approximate orders per week."
+    "--by",
+    type=click.Choice(["week", "month"]),
+    default="week",
+    show_default=True,
+    help="What one file has; the first month begins on the 5th.",
+)
+@click.option(
+    "--size", type=click.IntRange(1, 2_000_000), default=100_000, show_default=True, help="Approximate orders per file."
 )
 @click.option(
     "--seed", type=click.IntRange(0), default=1, show_default=True, help="Random seed; another gives another shop."
@@ -34,8 +46,8 @@ generate.examples = ("shroff generate orders --batches 12 --size 100000 --out or
     type=click.Path(path_type=Path, file_okay=False),
     help="The folder to write into.",
 )
-def orders(session: Session, batches: int, size: int, seed: int, out: Path) -> None:
-    """Generate orders of a synthetic shop: one Parquet file per week, and one with the labels known at the end.
+def orders(session: Session, batches: int, by: str, size: int, seed: int, out: Path) -> None:
+    """Generate orders of a synthetic shop: a Parquet file per week or month, and one with the labels known at the end.
 
     Customers behave as in real data: they move, share addresses and use relays. The orders include three kinds of
     fraud: account takeover, stolen cards, and rings of new customers. Labels arrive days to weeks later; nine of ten
@@ -43,8 +55,8 @@ def orders(session: Session, batches: int, size: int, seed: int, out: Path) -> N
     """
     from shroff.examples.orders import generate_orders
 
-    with bars("generating, weeks") as (progress,):
-        made = generate_orders(out, batches, size, seed, progress)
+    with bars("generating, files") as (progress,):
+        made = generate_orders(out, batches, size, seed, progress, by)
     document = {
         "folder": str(out),
         "files": [str(path) for path in made.files],

@@ -220,7 +220,10 @@ def _plain(kind: str, params: Sequence[str]) -> dict[str, Any]:
         name, sign, value = param.partition("=")
         if not sign:
             raise UsageError(f"{param!r} is not a parameter. Write NAME=VALUE, such as 'full=true'.")
-        found[name] = value
+        try:
+            found[name] = msgspec.json.decode(value) if value.startswith("[") else value
+        except msgspec.DecodeError as error:
+            raise UsageError(f'{param!r} is not a list in JSON, such as {name}=\'["a", "b"]\': {error}.') from None
     read = kind_named(kind).read(found, is_text=True)
     plain: dict[str, Any] = {name: value for name, value in msgspec.to_builtins(read).items() if name in found}
     return plain

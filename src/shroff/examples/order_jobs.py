@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shutil
 from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
 
 import msgspec
 
-from shroff.app.jobs.work import path_of, trained
+from shroff.app.jobs.kinds import SyncParams
+from shroff.app.jobs.work import path_of, sync, trained
 from shroff.errors import UsageError
 from shroff.examples.orders import generate_orders
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from shroff.app.jobs.kinds import OrdersParams, PipelineParams
     from shroff.app.jobs.work import JobRun
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 EVENT: Final = "order"
 SET: Final = "training-set"
+KEYS: Final = ("customer_id", "email")
+PARTITIONS: Final = 8  # of the orders by each key
 
 
 def make_orders(project: Project, params: OrdersParams, run: JobRun) -> Mapping[str, Any]:
@@ -30,9 +35,10 @@ def make_orders(project: Project, params: OrdersParams, run: JobRun) -> Mapping[
 
 
 def orders_pipeline(project: Project, params: PipelineParams, run: JobRun) -> Mapping[str, Any]:
-    """From nothing to a model: orders in files by week, features, a training set, a model, its gates, its promotion.
+    """From nothing to a service that answers: orders in files by week or month, features by order and by key, a
+    training set, a model, its gates, its promotion, and the orders in the log.
 
-    It reads files alone, so it runs beside a service that writes the log.
+    All but the last step reads files alone, and that one hands the orders to the process that writes the log.
 
     Raises: UsageError where the project has no orders.
     """
@@ -41,13 +47,17 @@ def orders_pipeline(project: Project, params: PipelineParams, run: JobRun) -> Ma
     if EVENT not in project.definitions.events.decided:
         words = f"this project decides no event type {EVENT!r}. Make one: 'shroff init shop --template orders'."
         raise UsageError(words)
-    made = _made(project, params, run)
+    made = _made(project, params, run, params.sources)
     folder = made.labels_file.parent.parent
+    tables = folder / "tables"
+    tables.mkdir(exist_ok=True)
     run.step("partition")
     parts = partitions(made)
-    (folder / "partitions.json").write_bytes(msgspec.json.format(msgspec.json.encode(parts), indent=2))
+    (tables / "partitions.json").write_bytes(msgspec.json.format(msgspec.json.encode(parts), indent=2))
     way = Way(reading=run.counting("features, reading"), computing=run.counting("features, computing"))
-    features = project.tables.write_features(EVENT, made.files, folder / "features.parquet", way)
+    features = project.tables.write_features(EVENT, made.files, tables / "features.parquet", way)
+    run.step("partition by key")
+    keys = {column: by_key(made, tables, column) for column in KEYS}
     run.step("training set")
     shutil.rmtree(folder / SET, ignore_errors=True)
     way = Way(reading=run.counting("training set, reading"), computing=run.counting("training set, computing"))
@@ -56,7 +66,31 @@ def orders_pipeline(project: Project, params: PipelineParams, run: JobRun) -> Ma
     model = trained(project, run, EVENT, promote=params.promote, files=given[0], labels=given[1], order="time")
     run.step("gates and publishing")
     run.say(f"{model['model']}: {'passed its gates' if model['passed'] else 'did not pass its gates'}")
-    return {"generated": _told(made), "features": features.rows, "training_rows": rows.manifest.rows, **model}
+    taken = {name: sync(project, SyncParams(name), run) for name in params.sources}
+    told = {"features": features.rows, "keys": keys, "training_rows": rows.manifest.rows, "taken": taken}
+    return {"generated": _told(made), **told, **model}
+
+
+def by_key(made: GeneratedOrders, folder: Path, column: str) -> int:
+    """Write `by-COLUMN/part-00.parquet` and so on: each has all orders of its keys, by their time.
+
+    What a cluster reads to compute a key's features in one place. Gives the number of keys.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    orders = pa.concat_tables(pq.read_table(path) for path in made.files).combine_chunks()
+    keys = pc.unique(pc.drop_null(pc.utf8_lower(orders[column])))
+    target = folder / f"by-{column}"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for number in range(PARTITIONS):
+        own = pa.array([key for key in keys.to_pylist() if crc32(key.encode()) % PARTITIONS == number], pa.string())
+        part = orders.filter(pc.is_in(pc.utf8_lower(orders[column]), value_set=own))
+        ordered = part.sort_by([(column, "ascending"), ("ordered_at", "ascending")])
+        pq.write_table(ordered, target / f"part-{number:02}.parquet")
+    return len(keys)
 
 
 def partitions(made: GeneratedOrders) -> list[dict[str, Any]]:
@@ -82,10 +116,10 @@ def partitions(made: GeneratedOrders) -> list[dict[str, Any]]:
     return found
 
 
-def _made(project: Project, params: OrdersParams, run: JobRun) -> GeneratedOrders:
-    folder = path_of(project, params, "out")
+def _made(project: Project, params: OrdersParams, run: JobRun, feeds: Sequence[str] = ()) -> GeneratedOrders:
+    folder = path_of(project, params, "out", feeds)
     run.step("generate", 0, params.batches)
-    return generate_orders(folder, params.batches, params.size, params.seed, run.count)
+    return generate_orders(folder, params.batches, params.size, params.seed, run.count, params.by)
 
 
 def _told(made: GeneratedOrders) -> dict[str, Any]:

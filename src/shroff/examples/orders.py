@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from heapq import heappop, heappush
 from pathlib import Path
 from random import Random
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PERIODS, ORDERS, SEED = 12, 3_000, 1
 DAYS: Final = 7  # of a period
-ORDERS_A_CUSTOMER: Final = 0.97  # in a period, about
+ORDERS_A_CUSTOMER: Final = 0.97  # in a week, about
 _DELAY_DAYS: Final = {  # the shortest and the longest until it is known, and who says so
     "takeover": (0.2, 12.0, "customer"),
     "stolen_cards": (2.0, 30.0, "chargeback"),
@@ -48,14 +48,23 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A week: its orders, each with its id, and the labels that came to be known in it."""
+    """A week or month: its orders, each with its id, and the labels that came to be known in it."""
 
     orders: tuple[tuple[str, ShopOrder], ...]
     labels: tuple[Label, ...]
 
 
-def periods(count: int, orders: int, seed: int) -> Iterator[Period]:
-    """Give so many weeks one after the other, the first from 2026-01-05 on, of about so many orders each.
+def period_ends(count: int, by: str) -> list[int]:
+    """The days behind each of so many weeks or calendar months, counted from 2026-01-05, which is day 0."""
+    if by == "week":
+        return [(number + 1) * DAYS for number in range(count)]
+    first = datetime.fromtimestamp(START_MS / 1_000, UTC).date()
+    months = (first.year * 12 + first.month + number for number in range(count))
+    return [(date(month // 12, month % 12 + 1, 1) - first).days for month in months]
+
+
+def periods(count: int, orders: int, seed: int, by: str = "week") -> Iterator[Period]:
+    """Give so many weeks or months one after the other, the first from 2026-01-05 on, of about so many orders each.
 
     Fourteen orders in a thousand are frauds. Nine frauds in ten are reported, days or weeks later; one
     honest order in two hundred is asked about; two labels in a hundred are wrong.
@@ -65,13 +74,15 @@ def periods(count: int, orders: int, seed: int) -> Iterator[Period]:
     """
     if count < 1 or orders < 1:
         raise UsageError(f"periods and orders are 1 at least, got {count} and {orders}.")
-    shop, chance = Shop(max(50, round(orders / ORDERS_A_CUSTOMER)), seed), Random(seed)  # noqa: S311 - made-up data
+    ends = period_ends(count, by)
+    customers = max(50, round(orders / ORDERS_A_CUSTOMER * DAYS * count / ends[-1]))
+    shop, chance = Shop(customers, seed), Random(seed)  # noqa: S311 - made-up data
     waiting: list[ShopOrder] = []  # orders that an episode of fraud has set for later days
     known: list[tuple[int, int, Label]] = []
     given = 0
-    for number in range(count):
-        end_ms = START_MS + (number + 1) * DAYS * DAY_MS
-        drawn = [order for day in range(DAYS) for order in shop.day(number * DAYS + day)]
+    for first, end in zip((0, *ends), ends, strict=False):
+        end_ms = START_MS + end * DAY_MS
+        drawn = [order for day in range(first, end) for order in shop.day(day)]
         drawn = sorted([*waiting, *drawn])
         waiting = [order for order in drawn if order.at_ms >= end_ms]
         taken = []
@@ -113,17 +124,17 @@ class GeneratedOrders:
 
 
 def generate_orders(
-    folder: Path, batches: int, size: int, seed: int, progress: Callable[[int], None] | None = None
+    folder: Path, batches: int, size: int, seed: int, progress: Callable[[int], None] | None = None, by: str = "week"
 ) -> GeneratedOrders:
-    """Write `batch-01.parquet` and so on into a folder, one for each week, and `labels/labels.parquet`.
+    """Write `batch-01.parquet` and so on into a folder, one for each week or month, and `labels/labels.parquet`.
 
     Files of these names are replaced, each as a whole; a file of an earlier run with more batches goes.
 
     Args:
-        size: Orders of a week, about.
+        size: Orders of a week or month, about.
         progress: Told of each file.
 
-    Cost: some 30 us an order, and 600 bytes of memory for each of one week.
+    Cost: some 30 us an order, and 600 bytes of memory for each of one file.
     """
     import pyarrow as pa
 
@@ -131,7 +142,7 @@ def generate_orders(
     for path in folder.glob("batch-*.parquet"):
         path.unlink()
     files, labels, orders, fraud = list[Path](), list[pa.Table](), 0, 0
-    for number, period in enumerate(periods(batches, size, seed), 1):
+    for number, period in enumerate(periods(batches, size, seed, by), 1):
         files.append(folder / f"batch-{number:02}.parquet")
         _write(orders_table(period), files[-1])
         labels.append(labels_table(period))

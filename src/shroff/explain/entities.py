@@ -28,6 +28,8 @@ from shroff.streams.log import DecisionRow, Log, Record
 SHARED_MAX: Final = 8  # keys of each other entity whose events are looked for
 MANY: Final = 20  # a key that more others share (a large merchant, a public network) links nobody
 TOTALS_MAX: Final = 1_000  # events of a key that are added up, the newest
+PREFIX_IN: Final = 100_000  # records that are searched for keys with a prefix, the newest
+PREFIX_BLOCK: Final = 1_024
 NEIGHBOURS_MAX: Final = 50
 NEIGHBOURS_IN: Final = 4_096  # events of shared keys that are looked at, the newest
 
@@ -115,6 +117,26 @@ class EntityLook:
             return Timeline(seen, looked_to, looked_to > 0)
         of = f"{newest.record.type}/{newest.record.id}"
         return Timeline(seen, looked_to, looked_to > 0, newest.features, of)
+
+    def with_prefix(self, entity: str, prefix: str, limit: int) -> list[KeyEvent]:
+        """The newest events whose key of an entity begins so, newest first, at most so many.
+
+        Only the newest PREFIX_IN records of the log are searched. Cost: some 10 us for each of them, until enough
+        are found.
+        """
+        found, end = list[Record](), self._log.last_seq()
+        least = max(self._log.pruned_to(), end - PREFIX_IN)
+        while end > least and len(found) < limit:
+            start = max(least, end - PREFIX_BLOCK)
+            block = [record for records in self._log.read(start, end) for record in records]
+            for record in reversed(block):
+                event = self._records.decode(record)
+                key = self._keyed.keys(event, [entity]).get(entity) if isinstance(event, Event) else None
+                if key is not None and key_text(key).startswith(prefix):
+                    found.append(record)
+            end = start
+        rows = self._decisions(found[:limit])
+        return [_seen(record, rows.get(record.seq), entity) for record in found[:limit]]
 
     def totals(self, entity: str, text: str) -> KeyTotals:
         """The newest events of a key, at most TOTALS_MAX. Raises: as `timeline`."""

@@ -73,7 +73,7 @@ class FunnelAsked(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class EventsAsked(msgspec.Struct, forbid_unknown_fields=True):
-    """The events of a key, the newest first."""
+    """The events of a key, the newest first; `c-*` are those of all keys that begin so, among the newest events."""
 
     entity: str
     key: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -113,8 +113,9 @@ class SyncParams(JobParams, frozen=True):
 
 
 class OrdersParams(JobParams, frozen=True):
-    """Generate orders of a synthetic shop, with fraud, into folder `out`: a Parquet file for each week, and labels."""
+    """Generate orders of a synthetic shop, with fraud, into `out`: one Parquet file per week or month, and labels."""
 
+    by: Literal["week", "month"] = "week"
     batches: Annotated[int, msgspec.Meta(ge=1, le=520)] = 12
     size: Annotated[int, msgspec.Meta(ge=1, le=2_000_000)] = 100_000
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 1
@@ -122,14 +123,19 @@ class OrdersParams(JobParams, frozen=True):
 
 
 class PipelineParams(OrdersParams, frozen=True):
-    """Generate orders, write features and a training set, train, check the gates; with `promote` publish the model."""
+    """Generate orders, write features and a training set, train, check the gates; with `promote` publish the model.
+
+    With `sources`, pulled sources of shroff.yaml that read the folder, the orders then go into the log, in their order.
+    """
 
     size: Annotated[int, msgspec.Meta(ge=1, le=2_000_000)] = 3_000
     promote: bool = False
+    sources: tuple[Name, ...] = ()
 
     @property
     def rights(self) -> tuple[Right, ...]:
-        return (Right.TRAIN_MODELS, *([Right.PROMOTE_MODELS] if self.promote else []))
+        promoting = [Right.PROMOTE_MODELS] if self.promote else []
+        return (Right.TRAIN_MODELS, *promoting, *([Right.SUBMIT_EVENTS] if self.sources else []))
 
 
 Run = Callable[["Project", Any, "JobRun"], Mapping[str, Any]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Unpack
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
 
 Result = Mapping[str, Any]
+SOURCES: Final = "sources"
 ROWS: Final = 20  # changed events of a back-test
 
 
@@ -87,8 +88,11 @@ class JobRun:
             return self._seen
 
 
-def path_of(project: Project, params: msgspec.Struct, name: str) -> Path:
+def path_of(project: Project, params: msgspec.Struct, name: str, feeds: Collection[str] = ()) -> Path:
     """Where a parameter leads, links followed, to be read or written now.
+
+    Args:
+        feeds: Sources of shroff.yaml that are meant to read what is written here.
 
     Raises: UsageError where a link leads out of its folder; for a secret; for an output where shroff.yaml has a place.
     """
@@ -98,17 +102,19 @@ def path_of(project: Project, params: msgspec.Struct, name: str) -> Path:
     path = (home / text).resolve()
     if leads_out(home, path) or not path.is_relative_to(home / below):
         raise UsageError(f"{name}: {text!r} leads to a place that jobs do not {'write' if below else 'read'}.")
-    if below and any(path.is_relative_to(one) or one.is_relative_to(path) for one in _named(home)):
+    if below and any(path.is_relative_to(one) or one.is_relative_to(path) for one in _named(home, feeds)):
         words = f"{config.PROJECT_FILE} has something else there. Write another path below {below}/."
         raise UsageError(f"{name}: {text!r} is taken: {words}")
     return path
 
 
-def _named(home: Path) -> Iterator[Path]:
-    """What shroff.yaml has for outside systems, each text as the path in the project's folder that it may be."""
+def _named(home: Path, feeds: Collection[str]) -> Iterator[Path]:
+    """What shroff.yaml has for outside systems but `feeds`, each text as the path in the folder that it may be."""
     tree = yamltext.read(config.read_settings(home), config.PROJECT_FILE, [])
     top = tree.entries if isinstance(tree, yamltext.Mapping) else ()
-    nodes = [value for key, value in top if key.text in SYSTEM_KEYS]
+    nodes = [value for key, value in top if key.text in SYSTEM_KEYS - {SOURCES}]
+    sources = [value for key, value in top if key.text == SOURCES and isinstance(value, yamltext.Mapping)]
+    nodes += [value for source in sources for key, value in source.entries if key.text not in feeds]
     while nodes:
         if isinstance(node := nodes.pop(), yamltext.Scalar):
             path = (home / node.text.rpartition("://")[2].lstrip("/")).resolve()

@@ -34,7 +34,9 @@ from shroff.web.http.problems import ProblemError, at_paths
 from shroff.web.http.routes import Route, RouteDoc
 
 if TYPE_CHECKING:
-    from shroff.explain.entities import Timeline
+    from collections.abc import Sequence
+
+    from shroff.explain.entities import KeyEvent
     from shroff.project.questions import Part
     from shroff.web.service import Service
 
@@ -161,14 +163,15 @@ async def _funnel(service: Service, asked: FunnelAsked) -> Found:
 async def _events(service: Service, asked: EventsAsked) -> Found:
     project = service.project
 
-    def read() -> Timeline:
+    def read() -> Sequence[KeyEvent]:
         _check_entity(service, asked.entity)
-        key = known_key(project, asked.entity, asked.key)
         with project.opened.reading() as log:
             look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
-            return look.timeline(asked.entity, key, limit=asked.limit)
+            if asked.key.endswith("*"):
+                return look.with_prefix(asked.entity, asked.key[:-1], asked.limit)
+            return look.timeline(asked.entity, known_key(project, asked.entity, asked.key), limit=asked.limit).events
 
-    return {"events": [event_shown(event) for event in (await service.in_thread(read)).events]}
+    return {"events": [event_shown(event) for event in await service.in_thread(read)]}
 
 
 def _check_entity(service: Service, name: str) -> None:
