@@ -445,7 +445,7 @@ def test_rules_that_hit_as_usual_stand_in_one_line():
 
     def shown(*rules: live.RuleLine) -> str:
         part = environment().get_template("live_parts.html").module.rules
-        return str(part(SimpleNamespace(rules=rules, rules_more=0), None))
+        return str(part(SimpleNamespace(rules=rules, rules_shown=2), None))
 
     quiet = shown(rule("a", 3, 4), rule("b", 0, 0))
     assert 'All 2 rules as usual: <span class="mono">a</span> 3' in quiet
@@ -453,3 +453,5 @@ def test_rules_that_hit_as_usual_stand_in_one_line():
     loud = shown(rule("a", 3, 4), rule("b", 9, 1))
     assert '1 rule as usual: <span class="mono">a</span> 3' in loud
     assert "typical: 0 to 1" in loud
+    assert "All 12 rules as usual" in shown(*(rule(str(one), 0, 1) for one in range(12)))
+    assert "<span>1 more</span>" in shown(*(rule(str(one), 9, 1) for one in range(3)))

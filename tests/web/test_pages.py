@@ -269,12 +269,16 @@ def test_pages_show_a_decision_and_its_entity(bank, monkeypatch):
         for query, is_there in (
             ("rule=any_payment&min_amount=1,000", True),
             ("rule=any_payment&min_amount=1235", False),
+            ("min_amount=1.234,50", True),
+            ("text=C-1", True),
+            ("text=c-2", False),
             ("rule=card_testing", False),
             ("day=2026-01-05", True),
             ("day=2026-01-06", False),
             ("day=2026-01-04&zone=America/Anchorage", True),  # 9 hours behind
             ("day=2026-01-05&zone=America/Anchorage", False),
             ("min_score=0.5", False),  # no model scored it
+            ("min_score=1 in 20", False),
         ):
             found = (await browser.get(f"/decisions?{query}")).body.decode()
             assert (path in found, "No decisions match this filter" in found) == (is_there, not is_there), query

@@ -58,11 +58,14 @@ class Confirming:
         found = answer(store, services.key, token, said, services.now_ms(), lambda one: self._effect(services, one))
         return self._shown(services, found, language, is_new=True)
 
-    def said(self, token: str) -> str:
-        """State of a link's question, for staff: `yes`, `no`, `open` or `ended`; empty without a question."""
+    def asked(self, token: str) -> tuple[str, str]:
+        """State of a link's question, for staff: `yes`, `no`, `open` or `ended`; and the event that it is about. Both
+        are empty without a question.
+        """
         services, store = self._at_hand()
         found = look_up(store, services.key, token, services.now_ms())
-        return found.question.answer or ("" if found.state is State.FORGED else found.state.value)
+        state = "" if found.state is State.FORGED else found.state.value
+        return (found.question.answer or state), (found.question.event if state else "")
 
     def close(self) -> None:
         """Let go of the store. Closing twice does nothing."""

@@ -49,7 +49,7 @@ _BLOCK: Final = 2_000
 NOT_APPROVED: Final = "not-approved"
 WHICH: Final = (NOT_APPROVED, *OUTCOMES, "all")
 MONEY_DIGITS: Final = 6  # behind the point
-FILTERS: Final = ("event", "rule", "day", "zone", "min_score", "min_amount")
+FILTERS: Final = ("event", "rule", "day", "zone", "min_score", "min_amount", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class Line:
     document: Mapping[str, Any]
     path: str
     summary: EventSummary
+    body: bytes
     reason: str  # that of its first rule, empty without one
     why: FirstReason | None = None
     is_told: bool = True  # whether `why` was looked for, and not left out for want of time
@@ -79,6 +80,7 @@ class DecisionsWanted:
         event: An event type.
         starts_ms: When the day on which the event happened begins, and when the next one does.
         min_amount: Of the event's summary.
+        text: Part of what the log has of the event, such as a card or a merchant; in small letters.
     """
 
     which: str
@@ -87,6 +89,7 @@ class DecisionsWanted:
     starts_ms: Sequence[int] | None = None
     min_score: float | None = None
     min_amount: Decimal | None = None
+    text: str = ""
 
     def of_decision(self, row: DecisionRow) -> bool:
         """Whether a decision is wanted, as far as it says that itself."""
@@ -103,11 +106,13 @@ class DecisionsWanted:
     @property
     def reads_events(self) -> bool:
         """Whether events have to be looked at, too."""
-        return self.starts_ms is not None or self.min_amount is not None
+        return self.starts_ms is not None or self.min_amount is not None or bool(self.text)
 
-    def of_event(self, at_ms: int, amount: Decimal | None) -> bool:
+    def of_event(self, at_ms: int, amount: Decimal | None, body: bytes) -> bool:
         """Whether a decision is wanted, as far as its event says that."""
         if self.starts_ms is not None and not self.starts_ms[0] <= at_ms < self.starts_ms[1]:
+            return False
+        if self.text and self.text not in body.decode().casefold():
             return False
         return self.min_amount is None or (amount is not None and amount >= self.min_amount)
 
@@ -205,7 +210,8 @@ def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
             "day: such as 2026-03-01; zone: such as Europe/Berlin; min_score: such as 0.05 or 1 in 20; "
             "min_amount: such as 250.00"
         ) from None
-    return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, amount)
+    text = msgspec.json.encode(given["text"].casefold())[1:-1].decode()  # as it stands in an event
+    return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, amount, text)
 
 
 def _score_of(text: str) -> float:
@@ -254,7 +260,8 @@ def _totals(service: Service, wanted: DecisionsWanted) -> Sequence[tuple[str, in
                 for row in rows:
                     record = records[row.seq]
                     units = amount_of(record)
-                    if wanted.of_event(record.time_ms, None if units is None else Decimal(units).scaleb(-places)):
+                    amount = None if units is None else Decimal(units).scaleb(-places)
+                    if wanted.of_event(record.time_ms, amount, record.body):
                         found.add(row.outcome, units)
     except UsageError:  # there is no log yet
         return None
@@ -271,7 +278,7 @@ def _read(
         block = [row for part in log.decisions_after(start, end) for row in part if wanted.of_decision(row)][::-1]
         if not wanted.reads_events:
             block = block[: most - len(lines) + 1]
-        lines += [line for line in _lines(project, log, block) if wanted.of_event(line.at_ms, line.amount)]
+        lines += [line for line in _lines(project, log, block) if wanted.of_event(line.at_ms, line.amount, line.body)]
         end = start
     if len(lines) > most:
         lines = lines[:most]
@@ -293,7 +300,7 @@ def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[Line
         document = msgspec.json.decode(row.document)
         reasons = [told(one["code"], str(one["text"])) for one in document["reasons"][:1]]
         path = decision_path(row.event, row.id)
-        found.append(Line(row, record.time_ms, document, path, summary, "".join(reasons)))
+        found.append(Line(row, record.time_ms, document, path, summary, record.body, "".join(reasons)))
     return found
 
 

@@ -16,6 +16,7 @@ from shroff.explain.entities import EntityLook, KeyEvent, KeyLinks, KeyTotals, T
 from shroff.language.expression import ThisField
 from shroff.people.access import Right
 from shroff.project.meaning import reasons_of
+from shroff.streams.log import PENDING
 from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.api.entities import known_entity
 from shroff.web.http.messages import Request
@@ -47,7 +48,8 @@ FLAGS_COUNTED: Final = 200  # the newest, which stand together by rule
 class EventLine:
     """An event of the key, with what it says to people and the verdict about it.
 
-    `who` is the counterparty: who was paid, or on the page of whom that is, the first other key of the event.
+    `who` is the counterparty: who was paid, or on the page of whom that is, the first other key of the event. `others`
+    are its further keys: entity, name and path.
     """
 
     one: KeyEvent
@@ -56,6 +58,7 @@ class EventLine:
     path: str
     who: str
     path_of_who: str
+    others: Sequence[tuple[str, str, str]]
 
     @property
     def rest(self) -> Sequence[str]:
@@ -84,7 +87,9 @@ class KeyHead:
         owner: The personal values that all its newest events share, for those who may see them.
         amount: The sum of the counted events; empty where they have none.
         frauds: Those of them with the verdict fraud.
-        case: The open case about it, and what that has at stake.
+        case: The open case about it.
+        cases: All open cases that one of its events is in, with that one first.
+        stake: What its events that want an answer have at stake together; empty for nothing.
     """
 
     title: str
@@ -93,6 +98,7 @@ class KeyHead:
     amount: str
     frauds: int
     case: Case | None
+    cases: Sequence[Case]
     stake: str
 
 
@@ -117,6 +123,11 @@ class RuleFlags:
     first: Flagging
     last: Flagging
     accuracies: Mapping[str, int]
+
+    @property
+    def unanswered(self) -> int:
+        """How many of them no label judges yet."""
+        return self.accuracies.get(PENDING, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +238,19 @@ def _flagged(rows: Sequence[FlagRow], standings: Mapping[str, VerdictInForce], d
 def _head(service: Service, name: str, key: str, found: _Found, texts: _KeyTexts) -> KeyHead:
     with service.cases.store.look() as look:
         case = next(iter(look.open_about([about_of(name, key)]).values()), None)
+        alerts = look.alerts_of([(record.type, record.id) for record in found.totals.records])
+        alerts += [] if case is None else look.alerts(case.number)
+        waiting = {alert.named: alert for alert in alerts if not alert.verdict}
+        cases = look.cases({alert.case for alert in waiting.values()}).values()
     amounts = [Decimal(one.amount) for record in found.totals.records if (one := texts.summary(record)).amount]
     verdicts_of = [texts.verdict(record) for record in found.totals.records]
     places = service.cases.money_places
-    stake = "" if case is None or case.stake is None else str(Decimal(case.stake).scaleb(-places))
+    units = sum(alert.at_stake or 0 for alert in waiting.values())
+    stake = str(Decimal(units).scaleb(-places)) if units else ""
+    ordered = sorted((one for one in cases if one.is_open), key=lambda one: (one != case, one.number))
     amount = str(sum(amounts)) if amounts else ""
-    return KeyHead(texts.title(name, key), found.owner, found.totals, amount, verdicts_of.count(FRAUD), case, stake)
+    frauds = verdicts_of.count(FRAUD)
+    return KeyHead(texts.title(name, key), found.owner, found.totals, amount, frauds, case, ordered, stake)
 
 
 def _named(found: _Found) -> list[str]:
@@ -272,7 +290,8 @@ class _KeyTexts:
         who = payee or (self.title(entity, key) if key else next(iter(summary.rest), ""))
         path = decision_path(one.record.type, one.record.id) if one.outcome else ""
         path_of_who = entity_path(entity, key) if key else ""
-        return EventLine(one, summary, self.verdict(one.record), path, who, path_of_who)
+        further = [(name, self.title(name, of), entity_path(name, of)) for name, of in keys.items() if name != entity]
+        return EventLine(one, summary, self.verdict(one.record), path, who, path_of_who, further)
 
     def links(self, name: str) -> list[LinkLine]:
         return [

@@ -26,6 +26,22 @@ SHOWN: Final = 100
 PARAMS_MAX: Final = 20_000  # characters
 
 
+ORDER: Final = "order"  # the event type of the template that two kinds are about
+OF_ORDERS: Final = ("make-orders", "orders-pipeline")
+KIND_WORDS: Final = {
+    "backtest": "Backtest of the rules",
+    "features": "Features to a file",
+    "lake": "Write the lake",
+    "make-orders": "Generate orders of a synthetic shop",
+    "marts": "Build marts",
+    "orders-pipeline": "Pipeline of the orders template",
+    "report": "Send a report",
+    "summaries": "Build summaries",
+    "sync": "Synchronize",
+    "train": "Train a model",
+}
+
+
 async def listed(service: Service, request: Request) -> Response:
     """Schedules, jobs, and a form to begin one."""
     return await _listed(service, request)
@@ -46,7 +62,8 @@ async def _listed(service: Service, request: Request, mistake: str = "") -> Resp
         jobs=found,
         schedules=states,
         when=in_words,
-        kinds=list(KINDS.values()),
+        kinds=[name for name in KINDS if name not in OF_ORDERS or ORDER in service.project.definitions.events.types],
+        kind_words=KIND_WORDS,
         may_run=request.who.may(Right.RUN_JOBS),
         is_going=any(one.is_open for one in found),
         mistake=mistake,

@@ -63,7 +63,7 @@ class LiveScreen:
     summaries: Mapping[tuple[str, str], EventSummary]
     whys: Mapping[tuple[str, str], FirstReason | None]
     rules: list[RuleLine]
-    rules_more: int
+    rules_shown: int  # of those that are not as usual
     spikes: list[RuleHitRate]
     rules_far: int  # outside their typical range
 
@@ -98,8 +98,8 @@ def screen_of(service: Service, found: Look, cases: OpenCases, may_check: bool) 
         round(max(stopped, default=0)),
         summaries_of(service.project, names),
         service.reasons.of(names),
-        lines[:RULES_SHOWN],
-        len(lines[RULES_SHOWN:]),
+        lines,
+        RULES_SHOWN,
         [rule for rule in figures.rules if rule.is_spike and not rule.is_shadow],
         sum(line.strip is not None and line.strip.is_far for line in lines),
     )

@@ -20,12 +20,14 @@ from shroff.notices.questions import PATH
 from shroff.notices.store import FAILED, OPEN, STATES
 from shroff.notices.texts.mails import one_line
 from shroff.people.access import Right
+from shroff.people.addresses import masked
 from shroff.people.audit import Act
 from shroff.web.api.notices import MailPreview, letters_of, mail_shown, notice_shown
 from shroff.web.http.messages import Request
 from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
+from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import POLICY, page, see_other
 
 if TYPE_CHECKING:
@@ -59,13 +61,23 @@ class Tried:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class AskedMail:
+    """What a mail asks about: an event with the path of its decision, and the newest case that it is in; 0 for none."""
+
+    said: str
+    event: str
+    path: str
+    case: int
+
+
 async def mailbox(service: Service, request: Request) -> Response:
     """The mails that lie as files, the newest first."""
     project = service.project
     mails, last = parted(await service.in_thread(kept_mails, project.opened.places.mail, SHOWN + 1), SHOWN)
-    said = await service.in_thread(_said, service, mails)
+    asked = await service.in_thread(_asked, service, mails)
     has_server = not project.opened.systems.mails_are_files
-    shown: dict[str, Any] = {"mails": mails, "said": said, "is_cut": last is not None}
+    shown: dict[str, Any] = {"mails": mails, "asked": asked, "is_cut": last is not None, "masked": masked}
     return await page(service, request, "mails.html", **shown, has_server=has_server)
 
 
@@ -73,17 +85,25 @@ async def mail(service: Service, request: Request) -> Response:
     """One of them, with the way to the page that it leads to."""
     found = await _kept(service, request)
     link = _LINK.search(found.text)
-    said = await service.in_thread(_said, service, [found])
+    asked = (await service.in_thread(_asked, service, [found])).get(found.name)
     return _framing(
-        await page(service, request, "mail.html", mail=found, link=link and link[0], said=said.get(found.name))
+        await page(service, request, "mail.html", mail=found, link=link and link[0], asked=asked, masked=masked)
     )
 
 
-def _said(service: Service, mails: Iterable[StoredMail]) -> dict[str, str]:
+def _asked(service: Service, mails: Iterable[StoredMail]) -> dict[str, AskedMail]:
     """The customer's answer to each mail that asks one, by the names of the mails; empty where it cannot be read."""
     links = {one.name: link[1] for one in mails if (link := _LINK.search(one.text))}
     with suppress(ShroffError):
-        return {name: service.confirming.said(token) for name, token in links.items()}
+        asked = {name: service.confirming.asked(token) for name, token in links.items()}
+        named = (event.partition("/") for _, event in asked.values() if event)
+        events = {f"{type_}/{id_}": (type_, id_) for type_, _, id_ in named}
+        with service.cases.store.look() as look:
+            cases = {alert.named: alert.case for alert in look.alerts_of(events.values())}
+        return {
+            name: AskedMail(said, event, decision_path(*events[event]) if event else "", cases.get(event, 0))
+            for name, (said, event) in asked.items()
+        }
     return {}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-SHARED_MAX: Final = 4
+SHARED_MAX: Final = 6
 OTHERS_MAX: Final = 6
 TITLE_MAX: Final = 17  # letters of a title that a box has room for
 ROW: Final = 52  # pixels from one box to the next

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ EVERY: Final = "all"
 HITS_SHOWN: Final = 50
 NEWEST_SHOWN: Final = 8
 VERSIONS_SHOWN: Final = 30
+_SHADOW: Final = re.compile(r"(?m)^\s*shadow:\s*true\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Earlier:
     reason: str
     is_gone: bool
     is_now: bool
+    is_shadow: bool
     changed: Sequence[DiffLine]
 
 
@@ -229,6 +232,7 @@ def _earlier(service: Service, look: RuleLook) -> list[Earlier]:
                 reason_of(row),
                 not version.text,
                 version is look.versions[0],
+                _SHADOW.search(version.text) is not None,
                 () if before is None else diff(before.text, version.text),
             )
         )
