@@ -166,7 +166,6 @@ def test_commands_are_listed_in_the_order_of_the_table():
         (["-C", ".", "check"], "there is no shroff.yaml in ."),
         (["check"], "or above it"),
         (["-C", "nowhere", "init", "x"], "-C names an existing project; write 'shroff init x' without it."),
-        (["quarantine"], "Missing command"),
         (["label"], "name a FILE"),
         (["label", "--pending", "x"], "--pending lists labels; the only other option it takes is --as-of"),
         (["label", "labels.csv", "--source", "analyst"], "--source is for one label"),

@@ -39,7 +39,7 @@ def told(text, value, features=None):
         ("count(payment) over last 20", 7, "7 payments among the last 20"),
         ("count(payment)", 7, "7 payments"),
         ("count(payment where payment.channel == 'web') over 30m", 2, "2 payments in 30 min with channel web"),
-        ("count(payment where payment.amount <= 2) over 1h", 0, "0 payments in 1 h with amount up to 2"),
+        ("count(payment where payment.amount <= 2) over 1h", 0, "0 payments in 1 h with amount up to 2 EUR"),
         ("distinct(payment.colour) over 7d", 3, "3 different colours in 7 days"),
         ("distinct(payment.colour) over 7d", 1, "1 colour in 7 days"),
         (_SEEN_BEFORE, True, "at least one payment among the last 10 with the same colour"),
@@ -80,7 +80,7 @@ def told(text, value, features=None):
         (
             "count(label where label.amount > 1) over 1h of each source",
             2,
-            "2 labels of each source in 1 h with amount above 1",
+            "2 labels of each source in 1 h with amount above 1 EUR",
         ),
         ("payment.amount", 41_200, "amount: 412.00 EUR"),
         ("payment.wait", 5_400_000, "wait: 1 h 30 min"),

@@ -173,7 +173,7 @@ def test_a_graph_has_the_key_what_it_shares_and_who_shares_that():
     ("feature", "value", "title", "shown"),
     [
         ("card.spent", "1674.30", "Total spent in 24 h", "1,674.30\N{NO-BREAK SPACE}EUR"),
-        ("card.share", 0.059712, "Share of payments in 30 days with amount above 5", "5.97 %"),
+        ("card.share", 0.059712, "Share of payments in 30 days with amount above 5 EUR", "5.97 %"),
         ("card.mean", 12.3456, "Mean amount in 30 days", "12.35\N{NO-BREAK SPACE}EUR"),
         ("card.ratio", 13.16278, "Amount / mean amount in 30 days", "13.2"),
         ("card.new", True, "New", "yes"),

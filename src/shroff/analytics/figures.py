@@ -22,11 +22,12 @@ from shroff.lake.reader import LakeReader
 from shroff.language.columns import values_of
 from shroff.language.expression import FeatureValue, Node, fields_of_this
 from shroff.language.row import Evaluate, compile_row
-from shroff.language.values import Value, day_starts_ms
+from shroff.language.values import DAY_MS, Value, day_starts_ms
+from shroff.log.event_notes import DayCounts
 from shroff.project.definitions import Definitions
 from shroff.project.figures import BEFORE, SHOWN, CountedEvents, Figure, figure_of, why_not
 from shroff.project.funnels import Funnel
-from shroff.streams.log import LogReader
+from shroff.streams.log import Log
 
 _CODES: Final = 40  # bits of a user's code; the day stands above them
 FactOf = Callable[[Figure, int], Value]
@@ -87,7 +88,7 @@ def answer_figures(
 class DropOff:
     """How many users dropped off at a step of a funnel on a day, and on each of the days before it.
 
-    Each is what the funnel counts for that day alone. Without days before, the log has no events of all of them.
+    Each is what the funnel counts for that day alone. Without days before, the log begins after the first of them.
     """
 
     step: str
@@ -108,11 +109,12 @@ def drop_offs_of(funnel: Funnel, day: date, zone: str, definitions: Definitions,
     return [DropOff(name, days[-1], tuple(days[:-1]) if has_all else ()) for name, days in counts]
 
 
-def _begins_ms(log: LogReader, lake: LakeReader | None) -> int | None:
-    """When the first event happened, of a lake the beginning of its day in UTC; None where there is none."""
+def _begins_ms(log: Log, lake: LakeReader | None) -> int | None:
+    """When the day of the earliest event began, in UTC; None where there is none."""
     if lake is not None and (days := [file.day for file in lake.state.files.values() if file.kind == "events"]):
         return round(datetime.fromisoformat(min(days)).replace(tzinfo=UTC).timestamp() * 1_000)
-    return next((record.time_ms for records in log.read(0) for record in records if record.kind == "event"), None)
+    counted = DayCounts(log).read_on(log).days  # whenever an event came, it stands on its day
+    return min(counted) * DAY_MS if counted else None
 
 
 def _fact(figure: Figure, fact: FactOf, at_ms: int) -> FigureValues:

@@ -29,11 +29,11 @@ from shroff.log.columns.stored import LineReader, log_columns
 from shroff.project.definitions import Definitions
 from shroff.project.funnels import Funnel
 from shroff.streams.lake_manifest import File
-from shroff.streams.log import LogReader
+from shroff.streams.log import Log
 
 GROUPS: Final = 16  # row groups of a file that are read at once: half a million rows
 Words = NDArray[np.int64]
-Histories = Sequence[tuple[LogReader, LakeReader | None]]
+Histories = Sequence[tuple[Log, LakeReader | None]]
 
 
 @dataclass(frozen=True, slots=True)

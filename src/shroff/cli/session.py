@@ -145,7 +145,19 @@ class ExampleCommand(Examples):
 
 
 class ExampleGroup(Examples, click.Group):
-    """Commands under one name, whose help ends with examples."""
+    """Commands under one name, whose help ends with examples. Without one of them it lists, or shows its help."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        bare = not any(not word.startswith("-") or word == "--help" for word in args)
+        if bare and not self.invoke_without_command and not ctx.resilient_parsing:
+            listing = next((name for name in ("list", "show") if _is_bare(self.commands.get(name))), None)
+            args = ["--help"] if listing is None else [listing, *args]
+        return super().parse_args(ctx, args)
+
+
+def _is_bare(command: click.Command | None) -> bool:
+    """Whether a command needs no argument."""
+    return command is not None and not any(one.required for one in command.params)
 
 
 def command(

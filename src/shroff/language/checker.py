@@ -34,6 +34,10 @@ OF_OTHERS: Final = {  # what other languages have as functions, and how it is wr
     **dict.fromkeys(("bool", "boolean"), "Write row.column == true."),
     **dict.fromkeys(("avg", "average"), "Write mean(x) over a window."),
     **dict.fromkeys(("float", "decimal", "numeric"), "Write number(x)."),
+    **dict.fromkeys(("len", "strlen"), "Write length(text)."),
+    **dict.fromkeys(("stddev", "stdev"), "Write std(x) over a window."),
+    **dict.fromkeys(("substr", "substring"), "Write left(text, n), or part(text, separator, n)."),
+    "mode": "No aggregate gives the most frequent value; last(x) gives the newest, share(… where …) how often it held.",
 }
 _ORDERED: Final = frozenset(["integer", "number", "money", "real", "time", "duration", "text", "choice"])
 
@@ -242,9 +246,10 @@ class _Checker:
     def feature(self, name: syntax.DottedName) -> Node:
         if self.scope.feature is None:
             self.fail(name, f"features cannot be read in {self.scope.what}")
+        type_ = self.feature_type(name)
         if self.item is not None:
             self.fail(name, f"inside an aggregate a feature is read as it was: write {name} of {self.item}")
-        return typed.FeatureValue(self.feature_type(name), str(name))
+        return typed.FeatureValue(type_, str(name))
 
     def feature_type(self, name: syntax.DottedName) -> Type:
         found = self.scope.feature(str(name)) if self.scope.feature and len(name.parts) == 2 else None

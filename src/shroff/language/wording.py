@@ -313,11 +313,18 @@ class ValueWording(msgspec.Struct, frozen=True):
             case _:
                 return text_of(node)
 
+    def beside(self, node: Node, other: Node) -> str:
+        """A side of a comparison; a number that is compared with money is an amount: `200 EUR`."""
+        if isinstance(node, Literal) and (amount := self.plain(other)).type.kind == "money":
+            return limit_words(self, amount, node)
+        return self.noun(node)
+
     def _compared(self, node: Compare) -> str:
         """`amount above 60`; `the same card` where an event that is counted and this one have the same words."""
         if said := first_of(self, node) or clock_words_of(self, node, AS_NOUN):
             return said
-        left, right, sign = self.noun(node.left), self.noun(node.right), _AT_LEAST[node.operator]
+        left, right = self.beside(node.left, node.right), self.beside(node.right, node.left)
+        sign = _AT_LEAST[node.operator]
         if left == right:
             return f"the same {left}" if node.operator == "==" else f"{left} {sign} that of this one"
         if node.operator == "==" and not isinstance(self.plain(node.right), Literal):

@@ -68,7 +68,8 @@ METRICS: Final = (
     Metric("average_precision", "Area under the precision-recall curve, as a step function."),
     Metric(
         "card_precision_at_k",
-        "Precision among the k keys with the highest scores of each day, for the entity in `capacity`; mean over days.",
+        "Of the k keys (cards, accounts) with the highest scores of each day, the share with fraud; mean over days. "
+        "`capacity` in model.yaml names the entity and k.",
         needs=("capacity",),
     ),
     Metric(
@@ -142,6 +143,15 @@ _IN_WORDS: Final = {  # what people are shown where that is not the name without
     "brier": "Brier score",
     "latency_p99": "time of one score, 99th of a hundred",
 }
+
+
+def figure_text(value: float) -> str:
+    """A value of a metric for people, in three digits; longer numbers as whole ones.
+
+    >>> figure_text(0.00860962), figure_text(2.0), figure_text(12345.6)
+    ('0.00861', '2', '12,346')
+    """
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def metric_words(name: str) -> str:

@@ -131,6 +131,10 @@ def look_for_drift(
         as_of_ms = int(given.times_ms.max())
     recent_start_ms = as_of_ms - recent_ms
     start_ms, end_ms, about = _reference(stored, reference_ms, recent_start_ms)
+    trained_ms, remarks = end_ms, list[str]()
+    if reference_ms is None and len(given.times_ms) and not len(_between(given.times_ms, start_ms, end_ms)):
+        remarks.append(f"The log has no events of {about}: the recent ones are compared with all before them.")
+        start_ms, end_ms, about = int(given.times_ms.min()), recent_start_ms, "all events before the recent ones"
     before, now = (_between(given.times_ms, *ends) for ends in ((start_ms, end_ms), (recent_start_ms, as_of_ms)))
     reference = DriftPeriod(start_ms, end_ms, len(before), about)
     recent = DriftPeriod(recent_start_ms, as_of_ms, len(now), f"the last {show_duration(recent_ms)}")
@@ -138,8 +142,8 @@ def look_for_drift(
         if not one.rows:
             words = f"the {what}, {time_text(one.start_ms)} to {time_text(one.end_ms)}, has no {event} events"
             raise UsageError(f"{words}, so nothing can be compared. Choose others: --reference 90d --recent 7d.")
-    found, remarks = drifts(*(_inputs_of(given, rows) for rows in (before, now))), []
-    scores = _scores(given, scorer, end_ms if reference_ms is None else None, recent, before, now)
+    found = drifts(*(_inputs_of(given, rows) for rows in (before, now)))
+    scores = _scores(given, scorer, trained_ms if reference_ms is None else None, recent, before, now)
     if isinstance(scores, str):
         remarks.append(scores)
     else:

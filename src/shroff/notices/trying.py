@@ -147,6 +147,7 @@ def addressed(mail: Mail, to: str) -> Mail:
     del message["To"]
     message["To"] = to
     message.replace_header("Message-ID", f"<{secrets.token_hex(6)}.{str(message['Message-ID']).strip('<>')}>")
+    message.replace_header("Subject", f"[Test] {message['Subject']}")
     message["X-Shroff-Test"] = "yes"
     return replace(mail, recipients=(to,), data=message.as_bytes())
 

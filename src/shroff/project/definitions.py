@@ -33,7 +33,7 @@ from shroff.language.yaml.text import Sequence as YamlSequence
 from shroff.models import in_force
 from shroff.models.definitions import ModelInput, ModelSettings
 from shroff.models.loading import ModelContext, load_models
-from shroff.project.calls import Call, load_calls
+from shroff.project.calls import Call, MappedCall, load_calls
 from shroff.project.funnels import load_funnels
 from shroff.project.laid_over import DraftFile, laid_over
 from shroff.project.look_ups import LookUps, look_ups
@@ -140,9 +140,16 @@ class Definitions:
         """Whether a score can change an outcome of a type, through the policy or a rule."""
         return self.policy(event).has_score or self.reads_score(event)
 
+    def _answers_score(self, event: str) -> bool:
+        """Whether a call of calls.yaml answers with the score of a type."""
+        calls = [one for one in self.calls.values() if isinstance(one, MappedCall) and one.event == event]
+        nodes = [node for call in calls for node in call.answer.values() if not isinstance(node, tuple)]
+        return read_by(nodes, self.features.get).reads_score
+
     def unused_scores(self) -> dict[str, Problem]:
-        """Problems where a champion's score can change no decision, by the model's id."""
-        unused = [one for one in self.scoring.values() if one.champion and not self.hangs_on_score(one.event)]
+        """Problems where nothing uses a champion's score: no policy, rule or call of calls.yaml; by the model's id."""
+        scored = [one for one in self.scoring.values() if one.champion]
+        unused = [one for one in scored if not (self.hangs_on_score(one.event) or self._answers_score(one.event))]
         return {one.champion.id: _unused_score(one.champion.id, one.event) for one in unused if one.champion}
 
     def remarks(self) -> list[str]:

@@ -22,7 +22,7 @@ from shroff.models.evaluation.estimates import Difference, Estimate
 from shroff.models.evaluation.folds import Compared, Evaluation
 from shroff.models.evaluation.slices import Slice
 from shroff.models.in_force import Promotion
-from shroff.models.keys import NOISE, at_cut_off, metric_of
+from shroff.models.keys import NOISE, at_cut_off, figure_text, metric_of
 from shroff.models.registry import GATES, GateResult, Stored
 
 LATENCY: Final = "latency_p99"
@@ -85,7 +85,7 @@ def value_text(gate: GateResult) -> str:
         return "-"
     if gate.name == LEAK_TEST:
         return "nothing leaks" if gate.value else "it leaks"
-    return f"{gate.value:.3g} ms" if gate.name == LATENCY else f"{gate.value:.4g}"
+    return f"{gate.value:.3g} ms" if gate.name == LATENCY else figure_text(gate.value)
 
 
 def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:

@@ -148,7 +148,7 @@ _EN: Final = {
     "mean": "Mean",
     "mean_before": "The mean and the pale bars cover the three days before.",
     "change": "Change",
-    "no_days_before": "The log has no events of all three days before.",
+    "no_days_before": "No mean: the log begins less than three days before this day.",
     "newest": "The newest event is of {moment}. What happened after it on {day} is not counted.",
     "no_events": "There are no events yet.",
 }
@@ -279,7 +279,7 @@ _DE: Final = {
     "mean": "Mittel",
     "mean_before": "Mittel und helle Balken beziehen sich auf die drei Tage davor.",
     "change": "Änderung",
-    "no_days_before": "Nicht für alle drei Tage davor liegen Ereignisse vor.",
+    "no_days_before": "Kein Mittel: Das Protokoll beginnt weniger als drei Tage vor diesem Tag.",
     "newest": "Das neueste Ereignis stammt vom {moment}. Was am {day} danach geschah, ist nicht mitgezählt.",
     "no_events": "Es gibt noch keine Ereignisse.",
 }

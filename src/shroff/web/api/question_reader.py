@@ -93,7 +93,7 @@ class QuestionReader:
         """A mistake of the question at its place in the request."""
         lacks, at = _LACKS.search(words), _AT.search(words)
         if lacks is not None:
-            return _place(self.call.ask.get(lacks[1], ())), f"it gives no {lacks[1]} to ask for"
+            return _place(self.call.ask.get(lacks[1], ())), f"the request has no value for {lacks[1]!r}"
         return _place(self.call.ask.get(at[1] if at is not None else "", ())), _AT.sub("", words)
 
 

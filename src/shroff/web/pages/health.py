@@ -86,6 +86,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         may_mend=may_mend,
         may_send=request.who.may(Right.SEND_NOTICES),
         alerts=service.operator_alerts.firing(service.project.opened.now_ms()),
+        has_model=any(one.champion is not None for one in service.project.definitions.scoring.values()),
         drift=[] if known.look is None else _drifted(known.look),
         said=_said(request),
         mistake=mistake,

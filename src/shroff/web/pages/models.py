@@ -20,7 +20,7 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
 from shroff.web.pages.charts.strips import Strip
 from shroff.web.pages.rendering import page, see_other
-from shroff.web.pages.words import sentence
+from shroff.web.pages.words import sentence, share
 
 if TYPE_CHECKING:
     from shroff.app.models.promoting import ListedModel
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 NOTHING: Final[Mapping[str, str]] = {}
 DONE: Final = {"done": "Active from the next event on.", "waits": "Written; it becomes active later."}
-COMPARED: Final = ("average_precision", "recall_at_budget", "auc_roc", "calibration_error")
+BUDGET_RECALL: Final = "recall_at_budget"
+COMPARED: Final = ("average_precision", BUDGET_RECALL, "auc_roc", "calibration_error")
 BASELINES: Final = {"approve_all": "Approve everything", "rules_only": "Rules alone"}
 VERSIONS_SHOWN: Final = 8
 JOBS_LOOKED_AT: Final = 20
@@ -159,6 +160,21 @@ def _calibration(curve: Sequence[Mapping[str, float]]) -> Plot | None:
     return plot_of(lines, x=axis, y=axis, height=HEIGHT, spots=spots, below=below)
 
 
+def _in_short(stored: Stored, reviews_a_day: float | None) -> str:
+    """What a model is worth, in a sentence: the frauds that it finds with the reviews of a day, beside rules alone."""
+    found = stored.metrics.get("metrics", {}).get(BUDGET_RECALL, {}).get("mean")
+    rules = stored.metrics.get("baselines", {}).get("rules_only", {})
+    by_rules, above = (rules.get(part, {}).get(BUDGET_RECALL, {}) for part in ("metrics", "above"))
+    if found is None or reviews_a_day is None:
+        return ""
+    said = f"It finds {share(found, 0)} of their frauds with {reviews_a_day:,g} reviews a day"
+    if by_rules.get("mean") is None or above.get("low") is None:
+        return f"{said}."
+    differs = "better" if above["low"] > 0 else "worse" if above["high"] < 0 else "no clear difference to"
+    than = f"{differs} than" if differs in {"better", "worse"} else differs
+    return f"{said}: {than} rules alone, which find {share(by_rules['mean'], 0)}."
+
+
 def _back_to(service: Service, stored: Stored) -> str:
     """To which model the champion can be rolled back; empty for rules alone."""
     previous = service.project.models.in_force().get(stored.event, InForce()).previous
@@ -202,6 +218,7 @@ async def _model(service: Service, request: Request, mistake: str = "", form: Ma
         back_to=await service.in_thread(_back_to, service, stored) if found.role == "champion" else "",
         facts=_facts(stored.manifest),
         folds=stored.metrics.get("folds", ()),
+        in_short=_in_short(stored, service.project.definitions.policy(stored.event).reviews_a_day),
         calibration=_calibration(stored.metrics.get("curve", ())),
         slices=slices_told(service.project.definitions, stored.event, stored.metrics).get("slices", ()),
         importance=sorted(stored.manifest.get("importance", {}).items(), key=lambda one: (-one[1], one[0])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,7 @@ from shroff.people.access import Right, Who
 from shroff.runtime.logs import failure
 from shroff.web.http.messages import Request
 from shroff.web.http.static import static
-from shroff.web.pages.words import FILTERS
+from shroff.web.pages.words import FILTERS, moment
 
 if TYPE_CHECKING:
     from shroff.web.http.problems import ProblemError
@@ -26,6 +27,11 @@ HTML: Final = "text/html; charset=utf-8"
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_TIMES: Final = re.compile(
+    r"<(pre|code|textarea|script|style|title|option|time)\b.*?</\1>|<[^>]*>"
+    r"|(?P<time>\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)",
+    re.DOTALL,
 )
 STANDING: Final = {
     "content-security-policy": POLICY,
@@ -141,7 +147,15 @@ def _page(
 
 def alone(template: str, status: int = 200, /, **shown: Any) -> Response:
     """A page for anybody, which shows nothing of the project."""
-    return HTMLResponse(environment().get_template(template).render(shown), status, STANDING)
+    return HTMLResponse(times_marked(environment().get_template(template).render(shown)), status, STANDING)
+
+
+def times_marked(html: str) -> str:
+    """A page whose messages tell times as its other parts do, and not as programs write them.
+
+    What is written for programs stays as it is: blocks of code, fields of forms, attributes.
+    """
+    return _TIMES.sub(lambda found: str(moment(found["time"])) if found["time"] else found[0], html)
 
 
 def see_other(path: str) -> Response:

@@ -10,6 +10,8 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
+from shroff.models.keys import figure_text
+
 MISSING: Final = "missing"
 SPACE: Final = "\N{NO-BREAK SPACE}"
 MINUS: Final = "\N{MINUS SIGN}"
@@ -128,15 +130,6 @@ def value(found: object) -> Markup:
     return escape(f"{found:.4g}" if isinstance(found, float) else str(found))
 
 
-def rough(value: float) -> str:
-    """A number in three digits, such as 0.00861 or 951; longer ones as whole ones.
-
-    >>> rough(0.00860962), rough(2.0), rough(12345.6)
-    ('0.00861', '2', '12,346')
-    """
-    return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
-
-
 def signed(value: float) -> str:
     """Such as +1.31."""
     return _signed(f"{value:+.2f}")
@@ -154,7 +147,7 @@ FILTERS: Final = {
     "money": money,
     "odds": odds,
     "per_second": per_second,
-    "rough": rough,
+    "rough": figure_text,
     "score": score,
     "sentence_case": sentence_case,
     "sentence": sentence,

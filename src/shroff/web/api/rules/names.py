@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, TypedDict
+from functools import cache
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
-from shroff.language.aggregates import AGGREGATES
+from shroff.config import TEMPLATE_FOLDER
+from shroff.language.aggregates import AGGREGATES, AggregateRow
 from shroff.language.functions import FUNCTIONS
+from shroff.language.types import Type
+from shroff.language.yaml import text as yamltext
+from shroff.language.yaml.text import Mapping, Scalar, Sequence
 from shroff.people.access import Right
 from shroff.project.meaning import teller_of
 from shroff.rules.keys import EFFECTS, RULE
@@ -67,6 +73,78 @@ def _names(definitions: Definitions) -> Iterator[Name]:
         yield _one(row.name, "aggregate", row.gives)
     for function in FUNCTIONS.values():
         yield _one(function.name, "function", f"{function.form}: {function.meaning}")
+
+
+class Part(NamedTuple):
+    """A part of an expression to begin with, and what it means."""
+
+    text: str
+    says: str
+
+
+_COMPARED: Final = {  # what a value of a kind can be compared with, as a beginning
+    "money": "{} > 100",
+    "integer": "{} >= 3",
+    "number": "{} > 1",
+    "real": "{} > 0.5",
+    "duration": "{} < 1h",
+    "boolean": "{}",
+    "time": "hour({}) < 5",
+}
+_OVER: Final = {"count": "count({event}) over 1d >= 5", "share": "share({event} where {truth}) over 30d > 0.5"}
+
+
+def palette(definitions: Definitions) -> dict[str, list[Part]]:
+    """Parts of conditions by groups, for somebody who does not know the language; each but functions is a condition."""
+    types = definitions.events.types
+    event = types[next(iter(definitions.events.decided), next(iter(types)))]
+    teller = teller_of(definitions)
+    values = [one for one in event.fields if one.name != event.id_field]
+    amount = next((one.name for one in values if one.type.kind in {"money", "integer", "number"}), "")
+    truth = f"{event.name}.{amount} > 100" if amount else f"{event.name}.{values[0].name} is not missing"
+
+    def compared(name: str, type_: Type) -> str:
+        sample = type_.choices[0] if type_.choices else "value"
+        return _COMPARED.get(type_.kind, "{} == '" + sample + "'").format(name)
+
+    def over(row: AggregateRow) -> str:
+        if row.name in _OVER:
+            return _OVER[row.name].format(event=event.name, truth=truth)
+        argument = next((one for one in values if one.type.kind in (row.takes or ())), None)
+        if argument is None or row.has_rank:
+            return ""
+        return compared(f"{row.name}({event.name}.{argument.name}) over 1d", row.type or argument.type)
+
+    key = next((one.name for one in values if one.type.is_text), values[0].name)
+    return {
+        f"Fields of this {event.name}": [
+            Part(compared(f"this.{one.name}", one.type), f"{one.name.replace('_', ' ')}: {one.type}") for one in values
+        ],
+        "Features": [
+            Part(compared(name, one.type), teller.wording(one.node).noun) for name, one in definitions.features.items()
+        ],
+        "Sums and counts of earlier events": [
+            Part(text, row.gives) for row in AGGREGATES.values() if (text := over(row))
+        ],
+        "Lists": [
+            Part(f"this.{key} in lists.{name}", "whether the value is on the list")
+            for name in definitions.reference.lists
+        ],
+        "Functions": [Part(one.form, one.meaning) for one in FUNCTIONS.values()],
+    }
+
+
+@cache
+def cookbook() -> list[tuple[str, str]]:
+    """Rules of the template `cookbook`: what each is against, and its condition."""
+    found = []
+    for path in sorted((TEMPLATE_FOLDER / "cookbook" / "rules").glob("*.yaml")):
+        tree = yamltext.read(path.read_text(encoding="utf-8"), path.name, [])
+        about = re.findall(r"^- id: [a-z_]+ +# (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        rules = tree.items if isinstance(tree, Sequence) else ()
+        whens = [one.get("when") for one in rules if isinstance(one, Mapping)]
+        found += [(says, when.text) for says, when in zip(about, whens, strict=False) if isinstance(when, Scalar)]
+    return found
 
 
 def _one(name: str, kind: str, says: str) -> Name:

@@ -58,6 +58,7 @@ def _found(service: Service, who: Who, days: int) -> dict[str, object]:
     return {
         "closers": reading.team(desk, who, start_ms),
         "day": reading.capacity(desk, who),
+        "zone": desk.zone,
         "waiting": waiting,
         "oldest": first[0] if first else None,
         "escalated": reading.count(desk, who, CaseFilter(states=(ESCALATED,))),

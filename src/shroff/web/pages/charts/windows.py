@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from shroff.explain.entities import KeyEvent
 from shroff.language.wording import ValueWording
+from shroff.models.keys import figure_text
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of
 from shroff.web.pages.charts.strips import ENOUGH, number_of
-from shroff.web.pages.words import count, money, rough, value
+from shroff.web.pages.words import count, money, value
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -99,12 +100,12 @@ class FeatureTexts:
             return str(value(found).striptags())
         wording = self._teller.wording(node)
         if wording.is_share:
-            return f"{rough(100 * number)} %"
+            return f"{figure_text(100 * number)} %"
         if wording.clock:
             return self._teller.value(node.type, int(number), wording)
         if node.type.kind == "money" or wording.is_money:
             return money(f"{number:.2f}", self._currency)
-        return count(int(number)) if number.is_integer() else rough(number)
+        return count(int(number)) if number.is_integer() else figure_text(number)
 
 
 def windows_of(events: Sequence[KeyEvent]) -> Windows | None:

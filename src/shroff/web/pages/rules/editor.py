@@ -27,6 +27,7 @@ from shroff.web.api.rules.drafts import (
     save,
     shadow,
 )
+from shroff.web.api.rules.names import cookbook, palette
 from shroff.web.api.rules.rule_looks import RuleLook, one_rule
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
@@ -222,6 +223,8 @@ async def _editor(
         judged=judged,
         worth=None if judged is None else worth(await service.in_thread(service.backtests.one, judged.id)),
         is_shadowed=found.is_shadowed,
+        palette=palette(project.definitions) if may_edit(request) else {},
+        cookbook=cookbook(),
         files=[one.name for one in await service.in_thread(project.rules.files)],
         file=file_for(look),
         needs_second=project.drafts.need_second_person,

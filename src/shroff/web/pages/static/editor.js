@@ -326,6 +326,14 @@ function take(number) {
   hide();
 }
 
+for (const button of document.querySelectorAll("[data-insert]")) {
+  button.addEventListener("click", () => {
+    put(area.selectionStart, area.selectionEnd, button.dataset.insert);
+    hide();
+    area.focus();
+  });
+}
+
 function hide() {
   list.hidden = true;
   proposals = [];

@@ -1,0 +1,479 @@
+"""One question has one answer: each number that stands in several places is read in all of them and compared.
+
+A new place is one row of `PLACES`. The clock stands still; the project's day is not the day in UTC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+import re
+import subprocess
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.policy import SMTP
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shroff.web.http.gate import gate_of
+from shroff.web.pages.rendering import times_marked
+from shroff.web.table import PAGES
+from tests.support.forks import SHROFF
+from tests.support.projects import write_files
+from tests.support.telling import text_of
+from tests.support.webs import Asker, Browser, asker, let_in
+
+pytestmark = pytest.mark.slow
+
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+DAY, ZONE = "2026-03-01", "Europe/Berlin"  # from 28 February 23:00 to 1 March 23:00 UTC
+BY_AMOUNT = {20: "approve", 150: "challenge", 300: "review", 900: "decline"}
+FILES = {
+    "shroff.yaml": "shroff: 1\nname: small\nmoney: EUR\nzone: Europe/Berlin\nlateness: 30d\n",
+    "events.yaml": """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text, merchant: text, amount: money, email: text? personal }
+entities:
+  card: { payment: card }
+""",
+    "rules/amounts.yaml": """
+- { id: over_100, on: payment, by: card, when: this.amount > 100, effect: challenge, reason: "{this.amount}" }
+- { id: over_200, on: payment, by: card, when: this.amount > 200, effect: review, reason: "{this.amount}" }
+- { id: over_800, on: payment, by: card, when: this.amount > 800, effect: decline, reason: "{this.amount}" }
+""",
+    "notices/daily.yaml": 'on: report\nto: [boss@bank.example]\nat: "07:00"\n',
+}
+
+
+def payment(number: int, at: str, amount: int) -> dict[str, str]:
+    return {"id": f"p-{number}", "at": at, "card": f"c-{number}", "merchant": "m-1", "amount": f"{amount}.00"}
+
+
+TIMES = (
+    "2026-01-20T10:00:00Z",  # mature
+    "2026-02-28T22:30:00Z",  # the day before, in Berlin too
+    "2026-02-28T23:30:00Z",  # of the day in Berlin, not in UTC
+    "2026-03-01T12:00:00Z",
+    "2026-03-01T22:59:59Z",
+    "2026-03-01T23:30:00Z",  # of the day in UTC, not in Berlin
+    "2026-03-02T07:00:00Z",
+)
+PAID = [
+    payment(100 * at + number, time, amount)
+    for at, time in enumerate(TIMES)
+    for number, amount in enumerate([20, 20, 20, 150, 300, 900])
+]
+LABELS = [
+    {"event": f"payment/p-{number}", "verdict": verdict, "source": source, "known_at": known_at}
+    for number, verdict, source, known_at in (
+        (0, "fraud", "customer", "2026-02-28T23:10:00Z"),
+        (4, "fraud", "customer", "2026-03-01T10:00:00Z"),
+        (4, "genuine", "chargeback", "2026-03-01T11:00:00Z"),
+        (5, "genuine", "customer", "2026-03-01T12:00:00Z"),
+        (3, "genuine", "analyst", "2026-03-01T13:00:00Z"),
+        (104, "genuine", "analyst", "2026-03-01T15:00:00Z"),  # closes its case
+        (1, "fraud", "chargeback", "2026-03-01T14:00:00Z"),
+        (204, "fraud", "analyst", "2026-03-01T22:00:00Z"),
+        (205, "fraud", "customer", "2026-03-01T23:10:00Z"),  # tomorrow, in Berlin
+        (2, "unclear", "import", "2026-02-20T10:00:00Z"),
+        (999, "fraud", "chargeback", "2026-03-01T10:00:00Z"),  # of an event that is not in the log
+    )
+]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """The service, somebody's browser, and what the places are read from."""
+
+    asks: Asker
+    browser: Browser
+    folder: Path
+
+    async def text(self, path: str, section: str = "") -> str:
+        """The words of a page, in one line; from the section with this label on."""
+        found = await self.browser.get(path)
+        assert found.status == 200, (path, found.body[-2_000:])
+        body = found.body.decode()
+        if section:
+            assert section in body, (path, section)
+            body = body[body.index(section) :]
+        return words(body)
+
+    async def json(self, path: str, body: object = None) -> Any:
+        headers = {"x-csrf-token": await self.browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+        sent = b"" if body is None else msgspec.json.encode(body)
+        found = await self.browser.send("GET" if body is None else "POST", f"/api/v1{path}", sent, headers)
+        assert found.status == 200, (path, found.body)
+        return found.json()
+
+    async def command(self, *words: str) -> Any:
+        done = await asyncio.to_thread(
+            subprocess.run, [SHROFF, "-C", self.folder, *words, "--json"], check=False, capture_output=True
+        )
+        assert done.returncode in {0, 1}, done.stderr
+        return json.loads(done.stdout)
+
+    async def export(self, kind: str) -> list[Any]:
+        done = await asyncio.to_thread(
+            subprocess.run, [SHROFF, "-C", self.folder, "export", kind], check=True, capture_output=True
+        )
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    async def mail(self) -> str:
+        found = await asyncio.to_thread(self.asks.service.project.notices.preview, "daily", "", DAY)
+        return " ".join(text_of(message_from_bytes(found.data, policy=SMTP)).split())
+
+    async def day(self) -> Any:
+        first = self.asks.service.project.analytics.day_figures
+        return next(iter((await asyncio.to_thread(first, DAY, DAY)).values()))
+
+
+def words(body: str) -> str:
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).replace("\N{NO-BREAK SPACE}", " ").split())
+
+
+def numbers(pattern: str, text: str) -> list[str]:
+    """What the groups of a pattern match, of the first place where it does."""
+    found = re.search(pattern, text)
+    assert found is not None, (pattern, text[:3_000])
+    return [one.replace(",", "") for one in found.groups()]
+
+
+def number(pattern: str) -> Callable[[str], int]:
+    return lambda text: int(numbers(pattern, text)[0])
+
+
+# ---- the places
+
+
+def in_day(text: str, zone_day: str = DAY) -> bool:
+    start, end = datetime(2026, 2, 28, 23, tzinfo=UTC), datetime(2026, 3, 1, 23, tzinfo=UTC)
+    assert zone_day == DAY
+    return start <= datetime.fromisoformat(text) < end
+
+
+async def outcomes_sent(bank: Bank) -> object:
+    found = dict.fromkeys(BY_AMOUNT.values(), 0)
+    for event in PAID:
+        found[BY_AMOUNT[int(float(event["amount"]))]] += in_day(event["at"])
+    return found
+
+
+async def outcomes_mail(bank: Bank) -> object:
+    told = numbers(
+        r"approved ([\d,]+) .*? challenged ([\d,]+) .*? to review ([\d,]+) .*? declined ([\d,]+)", await bank.mail()
+    )
+    return dict(zip(BY_AMOUNT.values(), map(int, told), strict=True))
+
+
+async def outcomes_analytics(bank: Bank) -> object:
+    text = await bank.text(f"/analytics?from={DAY}&to={DAY}", "Decisions and labels by day")
+    told = numbers(rf"{DAY} (\d+) (\d+) (\d+) (\d+) [\d.,]+ ", text)
+    return dict(zip(BY_AMOUNT.values(), map(int, told), strict=True))
+
+
+async def outcomes_decisions(bank: Bank) -> object:
+    text = await bank.text(f"/decisions?outcome=all&day={DAY}&zone={ZONE}", "Totals of this day")
+    return {one: number(rf"(?i){one}[^\d;]*? (\d+) , [\d.,]+ EUR")(text) for one in BY_AMOUNT.values()}
+
+
+async def outcomes_python(bank: Bank) -> object:
+    return dict((await bank.day()).decided.counts)
+
+
+async def outcomes_export(bank: Bank) -> object:
+    ids = {event["id"] for event in PAID if in_day(event["at"])}
+    found = dict.fromkeys(BY_AMOUNT.values(), 0)
+    for one in await bank.export("decisions"):
+        found[one["outcome"]] += one["id"] in ids
+    return found
+
+
+async def money_mail(bank: Bank) -> object:
+    return numbers(r"to review \d+ ([\d.,]+) EUR declined \d+ ([\d.,]+) EUR together", await bank.mail())
+
+
+async def money_decisions(bank: Bank) -> object:
+    text = await bank.text(f"/decisions?outcome=all&day={DAY}&zone={ZONE}", "Totals of this day")
+    return numbers(r"(?i)review \d+ , ([\d.,]+) EUR.*?decline\w* \d+ , ([\d.,]+) EUR", text)
+
+
+async def money_sent(bank: Bank) -> object:
+    of = [int(float(one["amount"])) for one in PAID if in_day(one["at"])]
+    return [f"{sum(amount for amount in of if amount == wanted)}.00" for wanted in (300, 900)]
+
+
+def api(path: str, *keys: str | int) -> Callable[[Bank], Awaitable[object]]:
+    async def read(bank: Bank) -> object:
+        return at(await bank.json(path), keys)
+
+    return read
+
+
+def shown(path: str, pattern: str, section: str = "") -> Callable[[Bank], Awaitable[object]]:
+    async def read(bank: Bank) -> object:
+        return number(pattern)(await bank.text(path, section))
+
+    return read
+
+
+def told(pattern: str) -> Callable[[Bank], Awaitable[object]]:
+    async def read(bank: Bank) -> object:
+        return number(pattern)(await bank.mail())
+
+    return read
+
+
+def printed(*words: str, of: Callable[[Any], object]) -> Callable[[Bank], Awaitable[object]]:
+    async def read(bank: Bank) -> object:
+        return of(await bank.command(*words))
+
+    return read
+
+
+def at(found: Any, keys: tuple[str | int, ...]) -> Any:
+    for key in keys:
+        found = found[key]
+    return found
+
+
+def value(this: object) -> Callable[[Bank], Awaitable[object]]:
+    async def read(bank: Bank) -> object:
+        return this
+
+    return read
+
+
+async def labels_exported(bank: Bank) -> object:
+    return sum(
+        (one["source"], one["verdict"]) == ("customer", "fraud") and in_day(one["known_at"])
+        for one in await bank.export("labels")
+    )
+
+
+async def no_in_analytics(bank: Bank) -> object:
+    text = await bank.text(f"/analytics?from={DAY}&to={DAY}", "Decisions and labels by day")
+    return number(rf"{DAY} .*? (\d+) Decisions count on the day")(text)
+
+
+async def no_in_python(bank: Bank) -> object:
+    return (await bank.day()).labels["customer", "fraud"]
+
+
+async def caught_in_python(bank: Bank) -> object:
+    return list((await bank.day()).fraud.stopped())
+
+
+async def caught_in_mail(bank: Bank) -> object:
+    count, money = numbers(r"frauds that were stopped (\d+) ([\d.,]+) EUR", await bank.mail())
+    return [int(count), round(float(money) * 100)]
+
+
+async def caught_in_analytics(bank: Bank) -> object:
+    text = await bank.text(f"/analytics?from={DAY}&to={DAY}", "Decisions and labels by day")
+    count, money = numbers(rf"{DAY} \d+ \d+ \d+ \d+ [\d.,]+ (\d+) ([\d.,]+) EUR", text)
+    return [int(count), round(float(money) * 100)]
+
+
+async def events_by_api(bank: Bank) -> object:
+    return (await bank.json("/analytics/event-counts", {"startDate": DAY, "endDate": DAY}))["total"]
+
+
+async def held_on_page(bank: Bank) -> object:
+    return [
+        int(one) for one in numbers(r"“No” confirmed later \d+ % (\d+) of (\d+) so far", await bank.text("/labels"))
+    ]
+
+
+async def held_by_api(bank: Bank) -> object:
+    found = next(one for one in (await bank.json("/labels"))["customers"]["held"] if one["verdict"] == "fraud")
+    return [found["held"], found["judged"]]
+
+
+async def quarantine_by_api(bank: Bank) -> object:
+    return len((await bank.json("/quarantine"))["entries"])
+
+
+EVENTS_OF_DAY = sum(in_day(one["at"]) for one in PAID)
+PLACES: dict[str, dict[str, Callable[[Bank], Awaitable[object]]]] = {
+    "decisions of yesterday by outcome": {
+        "what was sent": outcomes_sent,
+        "morning mail": outcomes_mail,
+        "Analytics": outcomes_analytics,
+        "Decisions": outcomes_decisions,
+        "Python": outcomes_python,
+        "shroff export": outcomes_export,
+    },
+    "money of reviewed and declined payments of yesterday": {
+        "what was sent": money_sent,
+        "morning mail": money_mail,
+        "Decisions": money_decisions,
+    },
+    "events of yesterday": {
+        "what was sent": value(EVENTS_OF_DAY),
+        "morning mail": told(r"together (\d+)"),
+        "Analytics": shown(f"/analytics?from={DAY}&to={DAY}", r"Analytics (\d+) events from"),
+        "API": events_by_api,
+        "shroff counts": printed("counts", "--from", DAY, "--to", DAY, of=lambda found: found["total"]),
+    },
+    "customers who said no yesterday": {
+        "what was sent": value(2),
+        "morning mail": told(r"customers who said no (\d+)"),
+        "Analytics": no_in_analytics,
+        "Python": no_in_python,
+        "shroff export": labels_exported,
+    },
+    "frauds that became known yesterday and had been stopped": {
+        "what was sent": value([1, 30_000]),
+        "morning mail": caught_in_mail,
+        "Analytics": caught_in_analytics,
+        "Python": caught_in_python,
+    },
+    "customers who said no in seven days": {
+        "what was sent": value(3),
+        "Labels": shown("/labels", r"No (\d+) \d+ by mail"),
+        "API": api("/labels", "customers", "no"),
+    },
+    "customers' no that a stronger label confirmed": {
+        "what was sent": value([0, 1]),
+        "Labels": held_on_page,
+        "API": held_by_api,
+    },
+    "unmatched labels": {
+        "what was sent": value(1),
+        "Labels": shown("/labels", r"Unmatched labels (\d+)"),
+        "API": api("/labels", "waiting"),
+        "Health": shown("/checks", r"In quarantine \d+ (\d+) unmatched"),
+        "Live": shown("/live", r"Unmatched labels (\d+)"),
+        "shroff label": printed("label", "--pending", of=lambda found: found["pending"]),
+        "shroff status": printed("status", of=lambda found: found["metrics"]["shroff_labels_waiting"]),
+    },
+    "open cases": {
+        "what was sent": value(len(TIMES) - 1),  # one closed by a label
+        "Queue": shown("/queue", r"(\d+) open"),
+        "top bar": shown("/me", r"Queue (\d+)"),
+        "Team": shown("/team", r"All open cases (\d+)"),
+        "Live": shown("/live", r"(\d+) cases? waits?"),
+        "morning mail": told(r"open cases (\d+)"),
+        "API": api("/capacity", "open", "count"),
+        "shroff status": printed("status", of=lambda found: found["metrics"]["shroff_cases_open"]),
+    },
+    "input in quarantine": {
+        "what was sent": value(2),
+        "Health": shown("/checks", r"In quarantine (\d+)"),
+        "Live": shown("/live", r"In quarantine (\d+)"),
+        "API": quarantine_by_api,
+        "shroff quarantine": printed("quarantine", "list", of=lambda found: len(found["entries"])),
+        "shroff status": printed("status", of=lambda found: found["metrics"]["shroff_quarantine_entries"]),
+    },
+}
+
+
+async def answer(read: Callable[[Bank], Awaitable[object]], bank: Bank) -> object:
+    """What a place says; where it does not say it, why."""
+    try:
+        return await read(bank)
+    except (
+        AssertionError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:  # the other places are read
+        return f"{type(error).__name__}: {error}"
+
+
+MORE_PAGES = (
+    "/decisions?outcome=all",
+    "/decisions/payment/p-4",
+    "/entities/card/c-4",
+    "/cases/1",
+    "/rules/over_200",
+    "/rules/over_200/hits",
+    "/mails/notices/daily",
+    "/settings/audit",
+    "/settings/users",
+    "/settings/keys",
+    "/find?q=p-4",
+    "/find?q=2026-03-01T12:00:00Z",
+)
+
+
+@dataclass(frozen=True)
+class WhatIsShown:
+    """What the places say, and the pages by their paths."""
+
+    answers: dict[str, dict[str, object]]
+    pages: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> WhatIsShown:
+    folder = write_files(tmp_path_factory.mktemp("one") / "bank", FILES)
+    now_ms = round(NOW.timestamp() * 1_000)
+
+    async def whole() -> WhatIsShown:
+        async with asker(folder, gate=gate_of, now_ms=lambda: now_ms) as asks:
+            browser = Browser(asks)
+            await let_in(asks, browser)
+            bank = Bank(asks, browser, folder)
+            broken = [{**PAID[0], "id": f"broken-{number}", "amount": "1,50"} for number in range(2)]
+            await bank.json("/events/payment", [*PAID, *broken])
+            await bank.json("/labels", LABELS)
+            for _ in range(600):  # cases follow the log
+                if (await bank.json("/capacity"))["open"]["count"] == len(TIMES) - 1:
+                    break
+                await asyncio.sleep(0.05)
+            answers = {
+                question: {place: await answer(read, bank) for place, read in places.items()}
+                for question, places in PLACES.items()
+            }
+            shown = [route.path for route in PAGES if route.method == "GET" and route.right and "{" not in route.path]
+            paths = [path for path in shown if not path.endswith("/stream")]
+            found = {path: await browser.get(path) for path in (*paths, *MORE_PAGES)}
+            pages = {path: one.body.decode() for path, one in found.items() if "html" in one.headers["content-type"]}
+            return WhatIsShown(answers, pages)
+
+    return asyncio.run(whole())
+
+
+def test_one_question_has_one_answer_in_all_places(seen):
+    differ = [
+        f"{question}: {place} says {said!r}, not {answers['what was sent']!r}"
+        for question, answers in seen.answers.items()
+        for place, said in answers.items()
+        if said != answers["what was sent"]
+    ]
+
+    assert differ == [], "\n".join(differ)
+
+
+def test_no_page_shows_a_time_as_programs_write_it(seen):
+    """The sentences of the program too, such as those of `doctor`: in the time zone of the page, as all other times."""
+    raw = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+    found = {path: raw.findall(without_code(page)) for path, page in seen.pages.items()}
+
+    assert len(found) > 30
+    assert {path: times for path, times in found.items() if times} == {}
+
+
+def without_code(page: str) -> str:
+    """The text of a page, without blocks of code and fields of forms."""
+    bare = re.sub(r"<(pre|code|textarea|script|title|option)\b.*?</\1>", "", page, flags=re.DOTALL)
+    return re.sub(r"<[^>]+>", " ", bare)
+
+
+def test_the_times_of_messages_are_marked_and_code_stays_as_it_is():
+    page = '<p title="2026-03-01T10:00:00Z">since 2026-03-01T10:00:00.123Z</p><pre>2026-03-01T10:00:00Z</pre>'
+
+    shown = times_marked(page)
+    assert '<p title="2026-03-01T10:00:00Z">since <time datetime="2026-03-01T10:00:00.123Z"' in shown
+    assert "<pre>2026-03-01T10:00:00Z</pre>" in shown

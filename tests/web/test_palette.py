@@ -1,0 +1,58 @@
+"""What the editor of rules offers to somebody who does not know the language: each part works as it is inserted."""
+
+from __future__ import annotations
+
+import pytest
+
+from shroff.web.api.rules.names import cookbook, palette
+from tests.support.projects import definitions
+
+EVENTS = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text?, amount: money, items: integer, how: "choice(web, pos)", new: boolean }
+entities:
+  card: { payment: card }
+"""
+LISTS = {"lists/blocked.csv": "value,note\nc-1,stolen\n"}
+
+
+@pytest.mark.parametrize("changes", [{}, {"events.yaml": EVENTS, **LISTS}], ids=["plain", "all kinds"])
+def test_each_part_that_is_offered_is_a_condition_as_it_is_inserted(changes):
+    groups = palette(definitions(changes))
+    parts = [one.text for group, those in groups.items() if group != "Functions" for one in those]
+    rules = "".join(
+        f'- {{ id: r{number}, on: payment, by: card, when: "{text}", reason: x, effect: review }}\n'
+        for number, text in enumerate(parts)
+    )
+
+    assert len(parts) > 12
+    assert len(definitions({**changes, "rules/offered.yaml": rules}).rules) == len(parts) + 1
+
+
+def test_the_cookbook_has_whole_conditions_with_what_they_are_against():
+    found = cookbook()
+
+    assert len(found) > 5
+    assert all(says and " " in when for says, when in found)
+
+
+@pytest.mark.parametrize(
+    ("when", "hint"),
+    [
+        ("count(payment where payment.card == card.usual) over 1d > 2", "which no feature declares"),
+        ("mode(this.card) == 'x'", "how often it held"),
+        ("if(this.amount > 1, true, false)", "when and else"),
+        ("avg(this.amount) > 1", "Write mean(x) over a window."),
+        ("this.card + this.card == 'x'", "Write join(a, b)."),
+    ],
+)
+def test_hints_name_what_there_is(when, hint):
+    rule = f'- {{ id: x, on: payment, by: card, when: "{when}", reason: x, effect: review }}\n'
+    with pytest.raises(Exception, match=r"rules/x\.yaml") as raised:
+        definitions({"rules/x.yaml": rule})
+
+    assert hint in str(raised.value)
+    assert "of payment" not in str(raised.value)
