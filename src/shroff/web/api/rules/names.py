@@ -75,7 +75,7 @@ def _names(definitions: Definitions) -> Iterator[Name]:
         yield _one(function.name, "function", f"{function.form}: {function.meaning}")
 
 
-class Part(NamedTuple):
+class PalettePart(NamedTuple):
     """A part of an expression to begin with, and what it means."""
 
     text: str
@@ -94,7 +94,7 @@ _COMPARED: Final = {  # what a value of a kind can be compared with, as a beginn
 _OVER: Final = {"count": "count({event}) over 1d >= 5", "share": "share({event} where {truth}) over 30d > 0.5"}
 
 
-def palette(definitions: Definitions) -> dict[str, list[Part]]:
+def palette(definitions: Definitions) -> dict[str, list[PalettePart]]:
     """Parts of conditions by groups, for somebody who does not know the language; each but functions is a condition."""
     types = definitions.events.types
     event = types[next(iter(definitions.events.decided), next(iter(types)))]
@@ -118,19 +118,21 @@ def palette(definitions: Definitions) -> dict[str, list[Part]]:
     key = next((one.name for one in values if one.type.is_text), values[0].name)
     return {
         f"Fields of this {event.name}": [
-            Part(compared(f"this.{one.name}", one.type), f"{one.name.replace('_', ' ')}: {one.type}") for one in values
+            PalettePart(compared(f"this.{one.name}", one.type), f"{one.name.replace('_', ' ')}: {one.type}")
+            for one in values
         ],
         "Features": [
-            Part(compared(name, one.type), teller.wording(one.node).noun) for name, one in definitions.features.items()
+            PalettePart(compared(name, one.type), teller.wording(one.node).noun)
+            for name, one in definitions.features.items()
         ],
         "Sums and counts of earlier events": [
-            Part(text, row.gives) for row in AGGREGATES.values() if (text := over(row))
+            PalettePart(text, row.gives) for row in AGGREGATES.values() if (text := over(row))
         ],
         "Lists": [
-            Part(f"this.{key} in lists.{name}", "whether the value is on the list")
+            PalettePart(f"this.{key} in lists.{name}", "whether the value is on the list")
             for name in definitions.reference.lists
         ],
-        "Functions": [Part(one.form, one.meaning) for one in FUNCTIONS.values()],
+        "Functions": [PalettePart(one.form, one.meaning) for one in FUNCTIONS.values()],
     }
 
 
