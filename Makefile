@@ -13,7 +13,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 CORE := .venv/.core
 # Examples that mypy reads with all else (pyproject.toml); it takes two seconds for each other one.
-READ_TOGETHER := $(patsubst %,examples/%/,amplitude handbook orders)
+READ_TOGETHER := $(patsubst %,examples/%/,handbook orders)
 # Bytecode is kept, or each process would compile all of it again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -75,7 +75,7 @@ demo: $(CORE)  ## a synthetic bank: payments stream in, cases appear; ends with 
 	@$(BIN)/shroff demo $(ARGS)
 
 example: NAME ?= kafka-paysim
-example: $(READY)  ## an example by one command: make example NAME=kafka-paysim, savings-sns, amplitude, cards-mongo or orders
+example: $(READY)  ## an example by one command: make example NAME=kafka-paysim, savings-app, cards-mongo or orders
 	@$(BIN)/python examples/$(NAME)/run.py
 
 bench: NAME ?= ingest

@@ -1,7 +1,7 @@
 """An Amplitude day: events a second from the API to the log. Aim: a million events at 15,000/s within 1 GiB.
 
-`shroff sources sync` in a process of its own, with the project of `examples/amplitude`: the zip is stored, each event
-is checked, known by two ids and committed. The stand-in for the API sends one day of 24 files.
+`shroff sources sync` in a process of its own, with the project of `bench/projects/amplitude`: the zip is stored, each
+event is checked, known by two ids and committed. The stand-in for the API sends one day of 24 files.
 
     python -m bench.amplitude [--events 1000000]
 """
@@ -19,12 +19,15 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
-
-from examples.amplitude.run import HERE, event
+from typing import Any
 
 import shroff
 from bench.machine import describe, write_result
 from shroff.testing.amplitude import API_KEY, SECRET_KEY, amplitude, packed
+
+PROJECT = Path(__file__).resolve().parent / "projects/amplitude"
+USERS = 200
+NAMES = ("App Opened", "Screen Viewed", "Link Shared", "Purchased")
 
 
 def hours(day: datetime, events: int) -> dict[str, bytes]:
@@ -45,7 +48,7 @@ def main() -> int:
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)  # it is settled
     with tempfile.TemporaryDirectory() as named, amplitude() as server:
         folder = Path(named) / "app"
-        shutil.copytree(HERE, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+        shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         server.events |= hours(day, asked.events)
         told = {"AMPLITUDE_API_KEY": API_KEY, "AMPLITUDE_SECRET_KEY": SECRET_KEY, "AMPLITUDE_URL": server.url}
         environment = {**os.environ, **told, "AMPLITUDE_FROM": f"{day:%Y-%m-%d}"}
@@ -71,6 +74,26 @@ def main() -> int:
     sys.stdout.write(text)
     write_result("amplitude", text)
     return 0
+
+
+def event(chance: Random, number: int, uploaded: datetime) -> dict[str, Any]:
+    """An event, in the form of an export; it happened up to two hours before its upload."""
+    (name,) = chance.choices(NAMES, (4, 8, 1, 2))
+    user = chance.randrange(USERS)
+    found = {
+        "app": 1,
+        "amplitude_id": 5_000_000 + user,
+        "device_id": f"d-{user}",
+        "user_id": f"u-{user}" if user % 4 else None,
+        "$insert_id": f"i-{number}",
+        "uuid": f"uuid-{number}",
+        "event_type": name,
+        "event_time": f"{uploaded - timedelta(seconds=chance.randrange(7_200)):%Y-%m-%d %H:%M:%S}.000000",
+        "event_properties": {},
+    }
+    if name == "Purchased":
+        found["event_properties"] = {"Total Price": round(chance.lognormvariate(4, 0.7), 2)}
+    return found
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class Stage:
         """Show a command and run it; what it prints is seen. Raises: FailedError at another status than these."""
         print(f"\n$ shroff {shlex.join(words)}", flush=True)
         # Of a session of its own, so that Ctrl-C reaches it once, by way of us.
-        process = subprocess.Popen([*PROGRAM, *words], cwd=self.folder, env=self._whole(), start_new_session=True)
+        process = subprocess.Popen([*PROGRAM, *words], cwd=self.folder, env=self.variables(), start_new_session=True)
         status = _ended(process)
         if status not in statuses:
             raise FailedError(f"'shroff {shlex.join(words)}' ended with status {status}.")
@@ -53,7 +53,7 @@ class Stage:
     def beside(self, *command: str) -> Iterator[subprocess.Popen[str]]:
         """A process that runs as long as this; its output can be read. It gets SIGTERM at the end."""
         process = subprocess.Popen(
-            command, cwd=self.folder, env=self._whole(), stdout=subprocess.PIPE, text=True, start_new_session=True
+            command, cwd=self.folder, env=self.variables(), stdout=subprocess.PIPE, text=True, start_new_session=True
         )
         try:
             yield process
@@ -61,7 +61,8 @@ class Stage:
             process.terminate()
             process.communicate()
 
-    def _whole(self) -> Mapping[str, str]:
+    def variables(self) -> Mapping[str, str]:
+        """The environment of its commands."""
         return {**os.environ, **self.environment}
 
 

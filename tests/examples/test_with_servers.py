@@ -81,15 +81,6 @@ def brokers(kafka: Any) -> Any:
             gone.result()
 
 
-def test_messages_of_sns_are_decided_once_each_and_forged_ones_refused(root, tmp_path):
-    shown = played(root, "savings-sns", tmp_path / "savings")
-
-    assert "     500  200 appended" in shown
-    assert "      50  200 duplicate" in shown
-    assert "      10  403 the signature is not that of the message" in shown
-    assert "0 mismatches" in shown
-
-
 def test_paysim_leaves_for_its_topics_the_webhook_and_the_lake(root, tmp_path, brokers, registry):
     folder = tmp_path / "paysim"
     shown = played(root, "kafka-paysim", folder, KAFKA_BROKERS=brokers, REGISTRY=urlsplit(registry.address).netloc)
@@ -171,11 +162,3 @@ def test_ctrl_c_ends_an_example_its_servers_and_all_that_it_wrote(root, tmp_path
     assert "Traceback" not in errors
     assert list(tmp_path.iterdir()) == []
     assert not any(map(listens, map(int, re.findall(r"127\.0\.0\.1:(\d+)", errors))))
-
-
-def test_days_of_amplitude_are_taken_once_also_where_the_api_fails(root, tmp_path):
-    shown = played(root, "amplitude", tmp_path / "app")
-
-    assert "2 events appended, 1,032 duplicates" in shown, "what a damaged hour lacked"
-    assert re.search(r"app +amplitude +\S+ +3,000 +1,092 +2 ", shown)
-    assert "0 mismatches" in shown

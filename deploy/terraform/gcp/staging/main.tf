@@ -37,6 +37,27 @@ variable "billing_account" {
   type = string
 }
 
+variable "schemas" {
+  type        = string
+  default     = "payments"
+  description = "Whose tables BigQuery has: a folder of ../schemas."
+}
+
+variable "notice" {
+  type    = string
+  default = "report"
+}
+
+variable "amplitude_from" {
+  type    = string
+  default = "2026-01-01"
+}
+
+variable "zone" {
+  type    = string
+  default = "Europe/Berlin"
+}
+
 module "shroff" {
   source            = "../module"
   project           = var.project
@@ -49,9 +70,10 @@ module "shroff" {
   database_tier     = "db-custom-1-3840"
   database_standby  = false
   smtp_host         = "smtp.bank.example"
-  amplitude_from    = "2026-01-01"
-  zone              = "Europe/Berlin"
-  schemas           = "${path.root}/../schemas/payments"
+  amplitude_from    = var.amplitude_from
+  notice            = var.notice
+  zone              = var.zone
+  schemas           = "${path.root}/../schemas/${var.schemas}"
   operators         = "operators@bank.example"
   billing_account   = var.billing_account
   budget            = { currency = "EUR", units = "400" }

@@ -1,0 +1,220 @@
+"""The whole savings app by its README's command; its flags, counts and tables are those of plain Python."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+import shroff
+from tests.deploy import terraform
+from tests.deploy.checks import DEPLOY
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+HALF_YEAR_MS = 4_380 * HOUR_MS
+UNITS = {"HUNDREDTH_CENT": Decimal("0.0001"), "WHOLE_CENT": Decimal("0.01"), "WHOLE_CURRENCY": Decimal(1)}
+PREFIX = {  # the five rules, by their first words
+    1: "single_very_large",
+    2: "saving_events_greater",
+    3: "latest_saving_event",
+    4: "withdrawals_within_two",
+    5: "withdrawals_within_one",
+}
+
+
+class Move(NamedTuple):
+    """Money in or out."""
+
+    id: str
+    user: str
+    is_in: bool
+    at_ms: int
+    amount: Decimal
+    sent: Decimal
+    context: str
+
+
+@pytest.fixture(scope="module")
+def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command of the README leaves."""
+    readme = (root / "examples/savings-app/README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^    (\.venv/bin/python .*)$", readme, re.MULTILINE)
+    place = tmp_path_factory.mktemp("example") / "savings-app"
+    words = line.replace("/tmp/savings-app", str(place)).split()
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    for shown in ("0 mismatches", "Nothing is wrong.", "What a person does next:", "403 the signature is not that of"):
+        assert shown in done.stdout, done.stdout
+    assert "Suspicious: 1 of 24 parts cannot be read to their end: T06" in done.stdout
+    return place / "app"
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def rows(folder: Path, table: str) -> list[dict[str, Any]]:
+    return [one for path in sorted((folder.parent / "bigquery" / table).glob("*")) for one in lines(path)]
+
+
+def moves(folder: Path) -> list[Move]:
+    """The savings and withdrawals that SNS brought, in order."""
+    found = []
+    for number, one in enumerate(lines(folder / "sent/sns.jsonl")):
+        context = json.loads(one["context"])
+        text = context.get("savedAmount", context.get("withdrawalAmount"))
+        if text is not None:
+            count, unit, _ = text.split("::")
+            sent = abs(int(count)) * UNITS[unit]
+            cents = sent.quantize(Decimal("0.01"), ROUND_HALF_EVEN)
+            is_in = "savedAmount" in context
+            found.append(Move(f"m-{number}", one["userId"], is_in, one["timestamp"], cents, sent, one["context"]))
+    return found
+
+
+def flagged(every: list[Move]) -> list[tuple[int, str]]:
+    """Which rule flags at which move: each counts, per user, what came after its own last flag."""
+    last, found = defaultdict[tuple[int, str], int](lambda: -1), []
+
+    def matched(place: int, hours: int) -> int:
+        out = every[place]
+        return sum(
+            one.user == out.user
+            and one.is_in
+            and 0 <= out.at_ms - one.at_ms < hours * HOUR_MS
+            and Decimal("0.95") * one.amount <= out.amount <= one.amount
+            for one in every[:place]
+        )
+
+    for place, now in enumerate(every):
+        for rule in (1, 2, 3) if now.is_in else (4, 5):
+            seen = [
+                (at, one)
+                for at, one in enumerate(every[: place + 1])
+                if at > last[rule, now.user] and one.user == now.user and one.is_in == now.is_in
+            ]
+            before = [one.amount for at, one in seen if at < place and now.at_ms - one.at_ms < HALF_YEAR_MS]
+            days, hours, most = (30, 48, 3) if rule == 4 else (7, 24, 1)
+            if rule == 1:
+                is_hit = any(one.amount > 100_000 for _, one in seen)
+            elif rule == 2:
+                is_hit = sum(one.amount > 50_000 and now.at_ms - one.at_ms < HALF_YEAR_MS for _, one in seen) >= 3
+            elif rule == 3:
+                is_hit = bool(before) and now.amount * len(before) > 10 * sum(before)
+            else:
+                is_hit = sum(matched(at, hours) for at, one in seen if now.at_ms - one.at_ms < days * DAY_MS) > most
+            if is_hit:
+                last[rule, now.user] = place
+                found.append((rule, now.id))
+    return found
+
+
+def app_events(folder: Path) -> list[tuple[str, str, int, str]]:
+    """All other events, each once: user, name, time, source."""
+    once = {one["$insert_id"]: one for one in lines(folder / "sent/amplitude.jsonl")}.values()
+    found = []
+    for one in once:
+        at = datetime.strptime(one["event_time"], "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
+        user = one["user_id"] or str(one["amplitude_id"])
+        found.append((user, one["event_type"], round(at.timestamp() * 1_000), "AMPLITUDE"))
+    others = [one for one in lines(folder / "sent/sns.jsonl") if "Amount" not in one["context"]]
+    return found + [(one["userId"], one["eventType"], one["timestamp"], "INTERNAL_SERVICES") for one in others]
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_flags_counts_figures_mails_and_tables_are_those_of_plain_python(folder):
+    project, every, others = shroff.open(folder), moves(folder), app_events(folder)
+    wanted = flagged(every)
+    found = [
+        (next(n for n, begin in PREFIX.items() if one["rule_label"].startswith(begin)), one)
+        for one in rows(folder, "user_flagged_as_fraudulent")
+    ]
+    by_id = {one.id: one for one in every}
+
+    assert Counter(rule for rule, _ in wanted).keys() == {1, 2, 3, 4, 5}, "each rule is seen at work"
+    assert sorted((rule, one["user_id"], one["account_id"], one["created_at"]) for rule, one in found) == sorted(
+        (rule, by_id[id_].user, by_id[id_].user.replace("u-", "a-"), by_id[id_].at_ms) for rule, id_ in wanted
+    )
+    mails = [path.read_text(encoding="utf-8") for path in (folder / ".shroff/mail").rglob("*.eml")]
+    assert sum("To: analysts@bank.example" in one and " flagged " in one for one in mails) == len(wanted)
+    assert {to for one in mails for to in re.findall(r"^To: (\w+)@", one, re.MULTILINE)} == {
+        *("analysts", "operators", "team")
+    }
+
+    assert sorted(
+        (one["user_id"], one["transaction_type"], one["amount"], one["unit"], one["time_transaction_occurred"])
+        for one in rows(folder, "user_behaviour")
+    ) == sorted(
+        (one.user, "SAVING_EVENT" if one.is_in else "WITHDRAWAL", int(one.sent * 10_000), "HUNDREDTH_CENT", one.at_ms)
+        for one in every
+    )
+    names = {True: "SAVING_PAYMENT_SUCCESSFUL", False: "WITHDRAWAL_EVENT_CONFIRMED"}
+    moved = [(one.user, names[one.is_in], one.at_ms, "INTERNAL_SERVICES") for one in every]
+    table = rows(folder, "all_user_events")
+    columns = ("user_id", "event_type", "time_transaction_occurred", "source_of_event")
+    assert sorted(tuple(one[name] for name in columns) for one in table) == sorted(others + moved)
+    assert {one["context"] for one in table if one["event_type"] == names[True]} == {
+        one.context for one in every if one.is_in
+    }
+
+    days = sorted({at_ms // DAY_MS for *_, at_ms, _ in others + moved})
+    first, last = (datetime.fromtimestamp(day * 86_400, UTC).date().isoformat() for day in (days[0], days[-1]))
+    counts = project.analytics.event_counts(first, last, types=["app_event"], by="name")
+    assert {(str(one.day), one.value): one.count for one in counts} == Counter(
+        (datetime.fromtimestamp(at_ms / 1_000, UTC).date().isoformat(), name) for _, name, at_ms, _ in others
+    )
+    yesterday = max(at_ms // DAY_MS for *_, at_ms, source in others if source == "AMPLITUDE")
+    users = {user for user, _, at_ms, _ in others + moved if at_ms // DAY_MS == yesterday}
+    (report,) = (one for one in mails if "To: team@savings.example" in one)
+    assert re.search(rf"^ +Users +{len(users)} ", report, re.MULTILINE), report
+    steps = {one["step"]: one["users"] for one in project.analytics.funnel("onboarding", first, last)["steps"]}
+    assert steps == went_on(others, ("ENTERED_ONBOARD_SCREEN", "ENTERED_REFERRAL_CODE", "USER_LOGGED_IN"))
+
+
+def went_on(events: list[tuple[str, str, int, str]], names: tuple[str, ...]) -> dict[str, int]:
+    """How many users came to each step, each at or after the one before it."""
+    times = defaultdict[tuple[str, str], list[int]](list)
+    for user, name, at_ms, _ in events:
+        times[user, name].append(at_ms)
+    found, reached = {}, {user: [0] for user, *_ in events}
+    for name in names:
+        later = {user: [at for at in times[user, name] if at >= min(before)] for user, before in reached.items()}
+        reached = {user: at for user, at in later.items() if at}
+        found[name.lower()] = len(reached)
+    return found
+
+
+def test_the_settings_of_the_cloud_are_read_and_each_environment_has_its_continent(root):
+    place = root / "examples/savings-app/terraform"
+    text = (place / "shroff.yaml").read_text(encoding="utf-8")
+    local = yaml.safe_load((place.parent / "shroff.yaml").read_text(encoding="utf-8"))
+    cloud = yaml.safe_load(text)
+    main = terraform.module(DEPLOY, "gcp")
+
+    assert set(re.findall(r"\$\{(\w+)\}", text.partition("\nshroff:")[2])) <= {
+        *main.locals["settings"],
+        *main.locals["secrets"],
+    }
+    assert (cloud["lateness"], cloud["sources"].keys()) == (local["lateness"], local["sources"].keys())
+    assert [cloud["sources"][name]["events"] for name in cloud["sources"]] == [
+        local["sources"][name]["events"] for name in local["sources"]
+    ]
+    regions = {"staging": "us-central1", "production": "europe-west1"}
+    for environment, region in regions.items():
+        given = dict(re.findall(r'^(\w+) += "(.*)"$', (place / f"{environment}.tfvars").read_text(), re.MULTILINE))
+        declared = terraform.hcl.read(DEPLOY / terraform.TERRAFORM / "gcp" / environment).variables
+
+        assert given["region"] == region
+        assert given.keys() <= declared.keys()
+        assert (DEPLOY / terraform.TERRAFORM / "gcp/schemas" / given["schemas"]).is_dir()
