@@ -78,7 +78,7 @@ NEXT = """
 Next: keep the project with --folder DIR, then
   make servers KINDS=redis                    # prints its address; Ctrl-C ends it
   REDIS=redis://... shroff -C DIR/shop serve
-  shroff -C DIR/shop thresholds               # cut-offs of the score by cost and review capacity
+  shroff -C DIR/shop thresholds               # thresholds of the score by cost and review capacity
   shroff -C DIR/shop explain o-1000           # why an order was decided as it was
 """
 

@@ -157,7 +157,7 @@ def test_declines_that_no_draw_is_made_of_share_one_verdict(load, monkeypatch: p
     paid = many(200, amount="20.00")
 
     assert outcomes(decide(MemoryLog(), load(policy(amount_at_most="10")), paid)) == ["decline"] * 200
-    assert given == [3]  # below, between and from the cut-offs on
+    assert given == [3]  # below, between and from the thresholds on
 
 
 def test_it_ends_with_its_last_day_by_event_time(load):

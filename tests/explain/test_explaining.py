@@ -312,7 +312,7 @@ def test_each_change_is_the_nearest_amount_that_gives_the_outcome(bank):
         seen = PastDecision({"amount": now, "at": at_ms, "card": "c", "id": "p"}, features, {}, at_ms)
         columns = [np.arange(GRID) / 100, *(np.full(GRID, one) for one in (count, hour, 4.0, spent / 100))]
         scores = champion.model.scores(columns)
-        # Cut-offs among the scores of neighbouring stretches, so that those are told apart.
+        # Thresholds among the scores of neighbouring stretches, so that those are told apart.
         ends = np.flatnonzero(np.diff(scores))
         first = max(int(np.searchsorted(ends, now)) - draws.integers(1, 5), 0)
         around = np.unique(scores[ends[first : first + 8]])

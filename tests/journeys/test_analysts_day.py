@@ -268,12 +268,12 @@ def test_thresholds_are_tried_seen_as_a_change_of_the_policy_applied_and_undone(
     expect(page.get_by_label("In one sentence")).to_contain_text("Tried: review from 0.4000, decline from 0.9000")
     assert policy.read_text(encoding="utf-8") == before
 
-    page.get_by_role("link", name="Use these cut-offs").click()
+    page.get_by_role("link", name="Use these thresholds").click()
     expect(page.locator("#apply")).to_contain_text("review_at: 0.4")
     assert fits(page)
     page.get_by_label("Reason").fill("fraud rises")
     page.get_by_role("button", name="Apply").click()
-    expect(page.get_by_text("The new cut-offs are active from the next event on.")).to_be_visible()
+    expect(page.get_by_text("The new thresholds are active from the next event on.")).to_be_visible()
     assert "review_at: 0.4" in policy.read_text(encoding="utf-8")
     expect(section(page, "Earlier changes")).to_contain_text("fraud rises")
 

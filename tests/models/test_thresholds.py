@@ -1,4 +1,4 @@
-"""Cut-offs from costs: against every pair of cut-offs tried one by one, what they cost elsewhere, and at the edges."""
+"""Thresholds from costs: against every pair of them tried one by one, what they cost elsewhere, and at the edges."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def made_up(seed: int, count: int = 400, days: int = 20, folds: int = 1, skill: 
 
 
 def costs_one_by_one(given: Weighed, terms: Terms, review_at: float | None, decline_at: float | None) -> list[float]:
-    """What two cut-offs cost, of each event."""
+    """What two thresholds cost, of each event."""
     cuts = _cut(review_at), _cut(decline_at)
     found = []
     for at in range(len(given)):
@@ -65,7 +65,7 @@ def costs_one_by_one(given: Weighed, terms: Terms, review_at: float | None, decl
 def naive_cost(
     scores: list[float], rows: RowsOfFold, terms: Terms, fixed: Fixed, review_at: float, decline_at: float
 ) -> tuple[float, int]:
-    """The cost and the reviews of two cut-offs, event by event."""
+    """The cost and the reviews of two thresholds, event by event."""
     cost, reviews = 0.0, 0
     for at, score in enumerate(scores):
         fraud, amount = bool(rows.frauds[at]), float(rows.amounts[at])

@@ -1,4 +1,4 @@
-"""Cut-offs written into policy.yaml: whatever else stands there stays byte for byte."""
+"""Thresholds written into policy.yaml: whatever else stands there stays byte for byte."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def entries_of(draw: st.DrawFn, event: str) -> list[list[Line]]:
             entries.append([Line(f"score:  {draw(st.sampled_from(SCORE_FLOW))}", may_change=True)])
         else:
             block = [Line(f"   {text}", may_change=True) for text in draw(st.sampled_from(SCORE_BLOCK))]
-            entries.append([Line("score:   # our cut-offs", may_change=True), *block])
+            entries.append([Line("score:   # our thresholds", may_change=True), *block])
     return entries
 
 

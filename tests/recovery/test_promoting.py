@@ -32,7 +32,7 @@ MODELS = ("m-1", "m-2", "m-3")
 
 @pytest.fixture(name="scored")
 def _scored(bank: Path) -> Path:  # noqa: F811 (the fixture)
-    """The bank with three models, of which the first is in force, and cut-offs for their scores."""
+    """The bank with three models, of which the first is in force, and thresholds for their scores."""
     for number, id_ in enumerate(MODELS):
         train(Registry(bank / "models"), id_, ["payment.amount", "card.payments_1h"], seed=number)
     policy = (bank / "policy.yaml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Cut-offs over the service: weighed by costs that somebody tries, and applied by who may, with a reason."""
+"""Thresholds over the service: weighed by costs that somebody tries, and applied by who may, with a reason."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def field(page: Answered, id_: str) -> str:
 
 
 def used(page: Answered) -> str:
-    """Where "Use these cut-offs" leads."""
-    found = re.search(r'href="([^"]*)"[^>]*>Use these cut-offs', page.body.decode())
+    """Where "Use these thresholds" leads."""
+    found = re.search(r'href="([^"]*)"[^>]*>Use these thresholds', page.body.decode())
     assert found is not None
     return unescape(found[1]).removesuffix("#apply")
 
@@ -214,8 +214,8 @@ def test_recommended_cut_offs_that_were_applied_are_not_advised_against_for_thei
         cuts = dict(re.findall(r"(\w+_at)=([0-9.]+)", used(best)))
         done = await send(browser, tag=hidden(await browser.get(used(best)), "tag"), reason="as advised", **cuts)
         page = (await browser.get(done.headers["location"])).body.decode()
-        assert "The active cut-offs cost least" in page
-        assert "Use these cut-offs" not in page
+        assert "The active thresholds cost least" in page
+        assert "Use these thresholds" not in page
 
     run(bank, steps)
 

@@ -117,7 +117,7 @@ class Cell:
 
 
 def notebook_of(definitions: Definitions, folder: str, event: str | None = None) -> str:
-    """A notebook of a project as JSON (nbformat 4.5): events, features, labels, one decision, a model, cut-offs.
+    """A notebook of a project as JSON (nbformat 4.5): events, features, labels, one decision, a model, thresholds.
 
     What the project does not have is left out, with a word on how to get it.
 
@@ -171,10 +171,10 @@ def _model(definitions: Definitions, event: str) -> Iterator[Cell]:
     policy = definitions.policy(event)
     if policy.missed_fraud is None or policy.false_decline_minor is None:
         yield Cell(
-            TEXT, f"Add `costs` of `{event}` to `policy.yaml`; `project.thresholds` then finds the cheapest cut-offs."
+            TEXT, f"Add `costs` of `{event}` to `policy.yaml`; `project.thresholds` then finds the cheapest thresholds."
         )
         return
-    yield Cell(TEXT, "Cost of each cut-off of the score. `shroff thresholds --apply` activates the cheapest:")
+    yield Cell(TEXT, "Cost of each threshold of the score. `shroff thresholds --apply` activates the cheapest:")
     yield Cell(CODE, _THRESHOLDS)
 
 

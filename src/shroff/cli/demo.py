@@ -228,7 +228,7 @@ def _past_seed(seed: int) -> int:
 
 
 def _copied(past: Project, folder: Path) -> Project:
-    """The same project with a new log: its rules, its model in force and its cut-offs."""
+    """The same project with a new log: its rules, its model in force and its thresholds."""
     from shroff import config
     from shroff.app import project as app
 

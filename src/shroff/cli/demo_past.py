@@ -29,7 +29,7 @@ PARAMETERS: Final = "  parameters: { trees: 60, depth: 4, learning_rate: 0.1 }"
 
 @dataclass(frozen=True, slots=True)
 class DemoTraining:
-    """Result of the training. Shares are means of the folds; the cut-offs are of `shroff thresholds`.
+    """Result of the training. Shares are means of the folds; the thresholds are of `shroff thresholds`.
 
     `why_not` says why the model is not in force; then rules alone decide.
     """
@@ -57,7 +57,7 @@ class DemoTraining:
 def learn_from_past(
     project: Project, seed: int, progress: DemoProgress, upto_ms: int, wait: Callable[[], None]
 ) -> DemoTraining:
-    """Fill a project's log with another bank's past, train on it, and put the model with its cut-offs in force.
+    """Fill a project's log with another bank's past, train on it, and put the model with its thresholds in force.
 
     Args:
         upto_ms: The first instant of the stream that follows, a Monday.
@@ -100,7 +100,7 @@ def learn_from_past(
 
 
 def _with_cutoffs(project: Project, learnt: DemoTraining, progress: DemoProgress) -> DemoTraining:
-    progress.phase("choosing cut-offs of the score by cost")
+    progress.phase("choosing thresholds of the score by cost")
     cutoffs, _ = project.cutoffs.thresholds(EVENT, apply=True)
     best = cutoffs.found.best
     return replace(learnt, review_at=best.review_at, decline_at=best.decline_at)

@@ -255,7 +255,7 @@ def _about_the_model(summary: DemoSummary) -> str:
         if summary.seed != SEED_OF_THE_RULES
         else "The rules were written for a bank with this seed; the model has not seen it."
     )
-    return f"{first} Its gates passed, costs gave its cut-offs ({cuts or 'none'}). {seen}"
+    return f"{first} Its gates passed, costs gave its thresholds ({cuts or 'none'}). {seen}"
 
 
 def _outcomes(tally: Tally) -> Table:

@@ -54,7 +54,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "outbox": ("outbox", "outgoing deliveries of sinks: show, deliver, retry, drop"),
     "notices": ("notices", "notifications: list, preview, test mails, failed letters"),
     "lists": ("lists", "show and change the lists that rules read"),
-    "thresholds": ("thresholds", "choose cut-offs of the score by cost and review capacity"),
+    "thresholds": ("thresholds", "choose thresholds of the score by cost and review capacity"),
     "models": ("models", "list, promote and roll back models"),
     "drift": ("drift", "compare a model's recent inputs with a reference"),
     "import-rules": ("import_rules", "import rules from Stripe Radar"),

@@ -26,7 +26,7 @@ FILE: Final = "notebook.ipynb"
     help="The notebook's event type.  [default: one with a model]",
 )
 def notebook(session: Session, file: Path | None, event: str | None) -> None:
-    """Write a notebook about the project: events, features, labels, a model, cut-offs, one decision.
+    """Write a notebook about the project: events, features, labels, a model, thresholds, one decision.
 
     FILE is notebook.ipynb in the project's folder by default; an existing file is not overwritten. The cells call the
     same functions as the commands. Nothing in the notebook changes what decides.

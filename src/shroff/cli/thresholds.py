@@ -1,4 +1,4 @@
-"""`shroff thresholds`: from costs and people's time to cut-offs of the score."""
+"""`shroff thresholds`: from costs and people's time to thresholds of the score."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ CHOSEN_HERE: Final = "They were chosen on these same events, so this estimate is
     help="The event type, if several have a champion.",
 )
 @click.option("--model", metavar="ID", default="", shell_complete=completion.model_ids, help="An inactive model.")
-@click.option("--apply", is_flag=True, help="Write the cut-offs into policy.yaml and make them active.")
+@click.option("--apply", is_flag=True, help="Write the thresholds into policy.yaml and make them active.")
 def thresholds(session: Session, event: str, model: str, apply: bool) -> None:
-    """Choose the cut-offs of the score with the lowest cost of fraud, declines and reviews, by policy.yaml.
+    """Choose the thresholds of the score with the lowest cost of fraud, declines and reviews, by policy.yaml.
 
     Costs are computed on the events of the model's test folds, with scores of models that were not trained on them.
     Outcomes that rules decline or allow stay. Reviews raised by rules count toward the review capacity, as a daily
@@ -94,7 +94,7 @@ def _reviews_text(cutoffs: Cutoffs) -> str:
 
 
 def _beyond_people_text(cutoffs: Cutoffs) -> list[str]:
-    """Where rules alone ask for more than people can do: no cut-off can help that."""
+    """Where rules alone ask for more than people can do: no threshold can help that."""
     if not cutoffs.is_beyond_people:
         return []
     asked, limit = f"{cutoffs.found.without.reviews:.1f}", f"{cutoffs.terms.reviews_a_day:,g}"
@@ -106,7 +106,7 @@ def _beyond_people_text(cutoffs: Cutoffs) -> list[str]:
 
 
 def _elsewhere_text(cutoffs: Cutoffs) -> list[str]:
-    """What such cut-offs cost where they were not chosen."""
+    """What such thresholds cost where they were not chosen."""
     there = cutoffs.found.elsewhere
     if there is None:
         why = cutoffs.found.why_not
@@ -115,7 +115,7 @@ def _elsewhere_text(cutoffs: Cutoffs) -> list[str]:
     what = f"{there.frauds_stopped:.0%} of the frauds stopped, {there.reviews:.1f} reviews a day on average"
     lines = [CHOSEN_HERE, f"Out-of-fold estimate, chosen on all folds but one and tested on that one: {cost}: {what}."]
     if there.cost > cutoffs.found.without.cost:
-        few = f"{many(cutoffs.frauds, 'fraud')} may be too few to choose cut-offs"
+        few = f"{many(cutoffs.frauds, 'fraud')} may be too few to choose thresholds"
         lines.append(f"That is more than without a score: {few}.")
     return lines
 
@@ -135,7 +135,7 @@ def _interval(low: float | None, high: float | None) -> str:
 
 
 def _curve(cutoffs: Cutoffs) -> str:
-    """A part of the curve, from high cut-offs to low ones, each with a bar for its cost; the best one is marked."""
+    """A part of the curve, from high thresholds to low ones, each with a bar for its cost; the best one is marked."""
     best = cutoffs.found.best
     points = [one for one in cutoffs.found.curve if one.cost <= TIMES_THE_BEST * best.cost]
     chosen = points[:: max(1, len(points) // ROWS)]
@@ -161,6 +161,6 @@ def _curve(cutoffs: Cutoffs) -> str:
 
 
 def _place(point: Point) -> float:
-    """Where a point stands on the curve: at its lower cut-off."""
+    """Where a point stands on the curve: at its lower threshold."""
     cuts = [cut for cut in (point.review_at, point.decline_at) if cut is not None]
     return min(cuts, default=2.0)

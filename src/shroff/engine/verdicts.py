@@ -117,7 +117,7 @@ class Verdicts:
         self._plain = {decided: Verdict(decided) for decided in OUTCOMES}
         self._without = self._plain[outcome((), policy)]
         self._cuts = sorted({cut for cut in (policy.review_at, policy.decline_at) if cut is not None})
-        self._by_cuts = [self.of(None, score) for score in (-inf, *self._cuts)]  # from each cut-off on
+        self._by_cuts = [self.of(None, score) for score in (-inf, *self._cuts)]  # from each threshold on
 
     def without_hits(self, scores: NDArray[np.float64] | None, count: int) -> tuple[list[Verdict], NDArray[np.int64]]:
         """The verdicts that so many events without a hit have, and which of these each has."""

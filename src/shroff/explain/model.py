@@ -98,7 +98,7 @@ class ChangeLine(msgspec.Struct, frozen=True):
 
 
 class PolicyLine(msgspec.Struct, frozen=True):
-    """The policy step: rules and score to outcome; cut-offs are None if policy.yaml has none."""
+    """The policy step: rules and score to outcome; thresholds are None if policy.yaml has none."""
 
     review_at: float | None
     decline_at: float | None
@@ -345,7 +345,7 @@ class Story:
         by_rules, by_score = outcome(hit, policy, None, has_model=True), score_outcome(policy, self.document["score"])
         cuts = [("review", policy.review_at), ("decline", policy.decline_at)]
         named = ", ".join(f"{what} from {at:.4f}" for what, at in cuts if at is not None)
-        text = f"The score {self.document['score']:.4f} alone gives {by_score} ({named or 'no cut-offs'}). "
+        text = f"The score {self.document['score']:.4f} alone gives {by_score} ({named or 'no thresholds'}). "
         drawn = self.document.get("exploration")
         together = self.document["outcome"] if drawn is None else drawn["would_be"]
         text += f"The rules alone give {by_rules}. Together: {together}"

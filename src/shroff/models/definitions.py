@@ -46,7 +46,7 @@ class ModelGate:
     at_most: float | None = None
     above_champion_by: str | float | None = None  # "noise", or a number
     is_required: bool = False  # of `leak_test: required`
-    at: float | None = None  # the cut-off of a metric that has one
+    at: float | None = None  # the threshold of a metric that has one
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ METRICS: Final = (
     Metric("recall", "The share of frauds with a score of at least `at`.", has_cut_off=True),
     Metric(
         "f1",
-        "The harmonic mean of precision and recall at the cut-off `at`: 2 · precision · recall / (precision + recall).",
+        "Harmonic mean of precision and recall at the threshold `at`: 2 · precision · recall / (precision + recall).",
         has_cut_off=True,
     ),
     Metric(
@@ -160,7 +160,7 @@ def metric_words(name: str) -> str:
 
 
 def at_cut_off(name: str, at: float) -> str:
-    """The name under which a metric is measured at a cut-off.
+    """The name under which a metric is measured at a threshold.
 
     >>> at_cut_off("f1", 0.30)
     'f1_at_0.3'
@@ -169,7 +169,7 @@ def at_cut_off(name: str, at: float) -> str:
 
 
 def metric_of(name: str) -> Metric | None:
-    """The metric that is measured under a name, at a cut-off too."""
+    """The metric that is measured under a name, at a threshold too."""
     base = name.partition("_at_")[0]
     return METRICS_BY_NAME.get(name) or (METRICS_BY_NAME[base] if base in AT_CUT_OFF else None)
 
@@ -196,11 +196,11 @@ def _limits(what: str, value: Shape, at_most: str, at_least: str = "") -> Keys:
 
 SHARE_LIMITS: Final = _limits("limits of a share; higher is better", SCORE, "0.99", "0.5")
 CUT_SHARE_LIMITS: Final = Keys(
-    "limits of a share at a cut-off; higher is better",
+    "limits of a share at a threshold; higher is better",
     (
         Key(
             "at",
-            "The cut-off: events with at least this score count as predicted fraud. For rules and outcomes, reviewed "
+            "The threshold: events with at least this score count as predicted fraud. For rules and outcomes, reviewed "
             "or declined events do.",
             SCORE,
             is_required=True,

@@ -51,13 +51,13 @@ _NEEDS: Final = {
     "capacity": ("how many keys people can review", "Write capacity: {{ by: ENTITY, k: 100 }}."),
     "slices": ("slices", "Write slices: [FIELD]."),
     "amount": ("what a missed fraud costs", "Write costs: {{ missed_fraud: … }} under {event} in policy.yaml."),
-    "cut_off": ("a cut-off", "Write score: {{ review_at: 0.60 }} under {event} in policy.yaml."),
+    "cut_off": ("a threshold", "Write score: {{ review_at: 0.60 }} under {event} in policy.yaml."),
     "reviews_a_day": (
         "how many events people can review",
         "Write costs: {{ reviews_a_day: 100 }} under {event} in policy.yaml.",
     ),
-    "review_at": ("its cut-off", "Write score: {{ review_at: 0.60 }} under {event} in policy.yaml."),
-    "decline_at": ("its cut-off", "Write score: {{ decline_at: 0.92 }} under {event} in policy.yaml."),
+    "review_at": ("its threshold", "Write score: {{ review_at: 0.60 }} under {event} in policy.yaml."),
+    "decline_at": ("its threshold", "Write score: {{ decline_at: 0.92 }} under {event} in policy.yaml."),
 }
 
 

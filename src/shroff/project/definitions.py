@@ -402,8 +402,8 @@ def _idle_silences(lists: Iterable[str], rules: Iterable[Rule]) -> list[Problem]
 def _unused_score(model: str, event: str) -> Problem:
     words = f"{model} is the champion of {event}, but no policy or rule uses its score."
     cure = (
-        f"Add a line under {event}: in policy.yaml, score: {{ review_at: 0.60, decline_at: 0.92 }}, with cut-offs that "
-        "'shroff thresholds' finds for your costs; or let a rule read score."
+        f"Add a line under {event}: in policy.yaml, score: {{ review_at: 0.60, decline_at: 0.92 }}, with thresholds "
+        "that 'shroff thresholds' finds for your costs; or let a rule read score."
     )
     return Problem("policy.yaml", 0, 0, f"{event}.score", words, cure)
 

@@ -21,7 +21,7 @@ from shroff.project.exploring import EXPLORE, Explore, load_explore
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
 WITHOUT_MODEL: Final = ("rules", "review")
 SCORES: Final = Keys(
-    "cut-offs of the score",
+    "thresholds of the score",
     (
         Key("review_at", "Review events with at least this score.", SCORE, examples=("0.60",)),
         Key("decline_at", "Decline events with at least this score; not below `review_at`.", SCORE, examples=("0.92",)),
@@ -41,7 +41,7 @@ COSTS: Final = Keys(
         Key("review", "Cost of one review.", DECIMAL, examples=("4",)),
         Key(
             "reviews_a_day",
-            "Review capacity in events per day. Cut-offs respect it on the average day; `recall_at_budget` uses it "
+            "Review capacity in events per day. Thresholds respect it on the average day; `recall_at_budget` uses it "
             "for each day.",
             WHOLE,
             examples=("100",),
@@ -53,7 +53,7 @@ POLICY: Final = Keys(
     (
         Key(
             "score",
-            "Cut-offs of the model's score. By default, rules alone decide.",
+            "Thresholds of the model's score. By default, rules alone decide.",
             SCORES,
             examples=("{ review_at: 0.60, decline_at: 0.92 }",),
         ),
@@ -66,7 +66,7 @@ POLICY: Final = Keys(
         ),
         Key(
             "costs",
-            "Costs for choosing cut-offs.",
+            "Costs for choosing thresholds.",
             COSTS,
             examples=("{ missed_fraud: payment.amount, false_decline: 15, review: 4, reviews_a_day: 100 }",),
         ),
@@ -112,7 +112,7 @@ class Policy:
 
     @property
     def given(self) -> frozenset[str]:
-        """Names of the cut-offs and costs that are set."""
+        """Names of the thresholds and costs that are set."""
         named = {
             "review_at": self.review_at,
             "decline_at": self.decline_at,
@@ -178,7 +178,7 @@ def load_policy(
 
 
 def _check_explore(of: YamlMapping, type_: EventType, decline_at: float | None, problems: list[Problem]) -> None:
-    """Check the requirements of `explore`: a cut-off that declines, and an amount to limit."""
+    """Check the requirements of `explore`: a threshold that declines, and an amount to limit."""
     costs, node = of.get("costs"), of.get("explore")
     says_amount = isinstance(costs, YamlMapping) and costs.get("missed_fraud") is not None
     if node is None:

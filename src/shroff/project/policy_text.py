@@ -1,4 +1,4 @@
-"""policy.yaml with other cut-offs or costs: only their text changes, all else stays as somebody wrote it."""
+"""policy.yaml with other thresholds or costs: only their text changes, all else stays as somebody wrote it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class _Edit:
 
 
 def with_cutoffs(text: str, event: str, review_at: float | None, decline_at: float | None) -> str:
-    r"""The text of policy.yaml with other cut-offs of an event type.
+    r"""The text of policy.yaml with other thresholds of an event type.
 
-    Where `score` has the same cut-offs already, only their numbers change; else it is written anew in its own style,
-    or put in front of the policy. Without any cut-off it goes: then rules alone decide.
+    Where `score` has the same thresholds already, only their numbers change; else it is written anew in its own style,
+    or put in front of the policy. Without any threshold it goes: then rules alone decide.
 
     Raises: DefinitionError where it is no YAML; UsageError where it is written so oddly that anything else would change
         too, with what to write by hand.
@@ -236,7 +236,7 @@ def _meaning(node: Node | None) -> Any:
 
 
 def _wanted(meaning: Any, event: str, cuts: MappingOf[str, str]) -> Any:
-    """What the file is to say: all that it said, with other cut-offs of this type."""
+    """What the file is to say: all that it said, with other thresholds of this type."""
     if not cuts and event not in meaning:
         return meaning
     policy = {name: value for name, value in meaning.get(event, {}).items() if name != SCORE}

@@ -1,4 +1,4 @@
-"""Cut-offs for a model of the registry, weighed on its test rows."""
+"""Thresholds for a model of the registry, weighed on its test rows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class WhatIf:
 
     Args:
         missed_share: The part of what policy.yaml says that a missed fraud costs.
-        cuts: Cut-offs to try, too.
+        cuts: Thresholds to try, too.
     """
 
     missed_share: float = 1.0
@@ -43,7 +43,7 @@ AS_IT_IS: Final = WhatIf()
 
 
 class CutoffsPoint(TypedDict):
-    """Two cut-offs and their results per day."""
+    """Two thresholds and their results per day."""
 
     review_at: float | None
     decline_at: float | None
@@ -56,7 +56,7 @@ class CutoffsPoint(TypedDict):
 
 
 class CutoffsFold(TypedDict):
-    """The cut-offs with which one fold was evaluated."""
+    """The thresholds with which one fold was evaluated."""
 
     review_at: float | None
     decline_at: float | None
@@ -64,7 +64,7 @@ class CutoffsFold(TypedDict):
 
 
 class CutoffsElsewhere(TypedDict):
-    """The out-of-fold estimate: the cost of such cut-offs on events that were not used to choose them."""
+    """The out-of-fold estimate: the cost of such thresholds on events that were not used to choose them."""
 
     cost: str | None
     low: str | None
@@ -75,7 +75,7 @@ class CutoffsElsewhere(TypedDict):
 
 
 class CutoffsDocument(TypedDict):
-    """Cut-offs as JSON: `expected_cost` and the curve are per day."""
+    """Thresholds as JSON: `expected_cost` and the curve are per day."""
 
     model: str
     event: str
@@ -108,11 +108,11 @@ class CutoffsDocument(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Cutoffs:
-    """Cost and capacity of cut-offs of a model's score.
+    """Cost and capacity of thresholds of a model's score.
 
     Args:
         terms: What they are weighed by; `declared` is what policy.yaml says.
-        tried: What other cut-offs come to, where some were to be tried.
+        tried: What other thresholds come to, where some were to be tried.
         money_places: Of all costs, which are in whole units a day.
         events, frauds: The test rows that they are weighed on.
         share: The share of all test rows that these are: of more than five million some are drawn.
@@ -204,7 +204,7 @@ def _point(found: Point, places: int) -> CutoffsPoint:
 def cutoffs_of(
     definitions: Definitions, settings: ModelSettings | None, stored: Stored, what_if: WhatIf = AS_IT_IS
 ) -> Cutoffs:
-    """The cheapest cut-offs for a model, on the rows that its folds were tested on.
+    """The cheapest thresholds for a model, on the rows that its folds were tested on.
 
     The scores are those of the folds' models, which had not seen the rows; the model itself was trained on newer ones.
 
@@ -216,7 +216,7 @@ def cutoffs_of(
     table = stored_rows(stored)
     if table is None:
         raise UsageError(
-            f"{stored.id} was not trained here and has no test rows, so cut-offs cannot be evaluated on them."
+            f"{stored.id} was not trained here and has no test rows, so thresholds cannot be evaluated on them."
         )
     terms, places = terms_of(definitions, stored.event), definitions.settings.money_places
     if definitions.policy(stored.event).missed_fraud is None or terms.false_decline is None:

@@ -79,7 +79,7 @@ class ReportFacts:
             return ()
 
     def _cutoffs(self) -> Thresholds | None:
-        """What cut-offs would cost on the test rows; None without costs to weigh by."""
+        """What thresholds would cost on the test rows; None without costs to weigh by."""
         policy = self.definitions.policy(self.given.event)
         if policy.missed_fraud is None or self.terms.false_decline is None:
             return None

@@ -1,6 +1,6 @@
 """tested.parquet beside a model: the rows that it was judged on, with scores of models that had not seen them.
 
-Cut-offs are weighed on them, and two models are compared on those that they have in common.
+Thresholds are weighed on them, and two models are compared on those that they have in common.
 A model's folder is read whole whenever the model is loaded, so the file is bounded: of more
 than five million rows, or of longer ids than fit, it keeps a share that is drawn by lot. The
 lot of a row comes of its place in the log alone, so two models keep the same rows.
@@ -83,7 +83,7 @@ def stored_rows(stored: Stored) -> pa.Table | None:
 
 
 def weighed_of(table: pa.Table, money_places: int, entity: str) -> Weighed:
-    """Test rows as cut-offs are weighed on them.
+    """Test rows as thresholds are weighed on them.
 
     Args:
         entity: Whose keys stand in `key`; empty where `capacity` names none. Files of older programs have no keys.

@@ -287,7 +287,7 @@ def _held_against(definitions: Definitions, settings: ModelSettings) -> dict[str
 
 
 def terms_of(definitions: Definitions, event: str) -> Terms:
-    """The policy's cut-offs and costs, as metrics weigh by them."""
+    """The policy's thresholds and costs, as metrics weigh by them."""
     policy, places = definitions.policy(event), definitions.settings.money_places
 
     def units(minor: int | None) -> float | None:
@@ -305,7 +305,7 @@ def terms_of(definitions: Definitions, event: str) -> Terms:
 
 
 def cut_offs_of(settings: ModelSettings | None) -> tuple[float, ...]:
-    """The cut-offs at which gates of model.yaml ask, rising."""
+    """The thresholds at which gates of model.yaml ask, rising."""
     return tuple(sorted({gate.at for gate in (settings.gates if settings else ()) if gate.at is not None}))
 
 

@@ -1,4 +1,4 @@
-"""Cut-offs of the score: the cheapest by the policy's costs, and writing them into policy.yaml."""
+"""Thresholds of the score: the cheapest by the policy's costs, and writing them into policy.yaml."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 Costs = Mapping[str, str]
 NO_COSTS: Final[Costs] = {}
-CUT: Final = "The cut-offs are written; they become active with the next command that writes."
+CUT: Final = "The thresholds are written; they become active with the next command that writes."
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedCutoffs:
-    """Result of applying cut-offs: active, or the reason why not."""
+    """Result of applying thresholds: active, or the reason why not."""
 
     in_force: bool
     why_not: str
 
 
 class ScoreCutoffs:
-    """The cut-offs of a project's policy."""
+    """The thresholds of a project's policy."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -52,12 +52,12 @@ class ScoreCutoffs:
         waits: Waits = unheard,
         what_if: WhatIf | None = None,
     ) -> tuple[Cutoffs, AppliedCutoffs | None]:
-        """Compute the cut-offs of the score with the lowest cost by the policy; with `apply`, make them active.
+        """Compute the thresholds of the score with the lowest cost by the policy; with `apply`, make them active.
 
         Args:
             event: The event type of the champion; optional if only one has an active model.
             model: A model of the registry instead.
-            what_if: Other costs and review capacity, and cut-offs to try.
+            what_if: Other costs and review capacity, and thresholds to try.
 
         Raises: UsageError where there is no model, no test rows or no costs.
         """
@@ -87,12 +87,12 @@ class ScoreCutoffs:
         tag: str = "",
         waits: Waits = unheard,
     ) -> AppliedCutoffs:
-        """Write cut-offs of an event type into policy.yaml and make them active.
+        """Write thresholds of an event type into policy.yaml and make them active.
 
         They are recorded first, and not written if that fails.
 
         Args:
-            cuts: The cut-offs for review and decline; None for no cut-off.
+            cuts: The thresholds for review and decline; None for no threshold.
             costs: Other costs to write with them, in the notation of policy.yaml.
             model: The model whose test rows they were chosen on, for the audit log.
             tag: The `policy_tag` of the policy that they were chosen for; without it, any current policy is
@@ -145,7 +145,7 @@ class ScoreCutoffs:
         return config.read_text(path) if path.exists() else ""
 
     def _champion(self, event: str) -> Stored:
-        event = Promotions(self._opened).one_event(event, "so there is no score to choose cut-offs for")
+        event = Promotions(self._opened).one_event(event, "so there is no score to choose thresholds for")
         champion = Promotions(self._opened).in_force()[event].champion
         assert champion is not None, "an event type with an active model"
         return self._opened.registry.read(champion.id, champion.digest)

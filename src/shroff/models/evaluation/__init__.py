@@ -1,1 +1,1 @@
-"""A model judged: folds, metrics, intervals, cut-offs, gates."""
+"""A model judged: folds, metrics, intervals, thresholds, gates."""

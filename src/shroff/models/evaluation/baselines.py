@@ -24,7 +24,7 @@ class Baseline:
     Args:
         name: Under which it stands in reports.
         scores: For every row of the set; higher is more suspect.
-        outcomes: What it would do with each row; None where the policy's cut-offs say it.
+        outcomes: What it would do with each row; None where the policy's thresholds say it.
         are_probabilities: Whether scores are; outcomes and hits only rank.
         since_ms: Rows before this moment it has learned from, so it is no fair judge of them.
         about: In words, for the report.

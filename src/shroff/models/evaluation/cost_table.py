@@ -1,8 +1,8 @@
-"""Expected cost of all pairs of cut-offs at once: running totals over events by falling score.
+"""Expected cost of all pairs of thresholds at once: running totals over events by falling score.
 
-Events are put in the order of their scores, the highest first. Two cut-offs part them: the
+Events are put in the order of their scores, the highest first. Two thresholds part them: the
 first are declined, the next are reviewed, the rest are approved. Each part costs what its
-events cost there, so with running totals any two cut-offs cost one sum, and the best second
+events cost there, so with running totals any two thresholds cost one sum, and the best second
 one for each first is a smallest value in a window that only moves on.
 """
 
@@ -44,7 +44,7 @@ class Fixed:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Two cut-offs with their daily money and events.
+    """Two thresholds with their daily money and events.
 
     `review_at` is None where nothing is reviewed for its score, `decline_at` where nothing is declined for it.
     """
@@ -61,7 +61,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """Events that cut-offs are weighed on.
+    """Events that thresholds are weighed on.
 
     Args:
         scores: In [0, 1]; best those of models that had not seen the event.
@@ -83,7 +83,7 @@ class Weighed:
 
 @dataclass(frozen=True, slots=True)
 class CutOffSteps:
-    """Scores that can be cut-offs, from high to low, and the step on which each row is."""
+    """Scores that can be thresholds, from high to low, and the step on which each row is."""
 
     scores: Floats
     of_rows: Words
@@ -108,7 +108,7 @@ class CostTable:
     """Running totals over rows by falling score, one entry before each step of the score and one behind the last.
 
     `scores` are those of the steps, `totals` by name as `columns_of` has them; of those under DECIDING alone only the
-    cheapest places can be told. A place is a number of steps: the rows of the first ones lie above a cut-off.
+    cheapest places can be told. A place is a number of steps: the rows of the first ones lie above a threshold.
     """
 
     scores: Floats
@@ -122,12 +122,12 @@ class CostTable:
         return int(first[at]), int(last[at])
 
     def best_declines(self, room: float) -> tuple[Floats, Words, Words]:
-        """For each place of the review cut-off the cheapest place of the decline cut-off: (cost, decline, review).
+        """For each place of the review threshold the cheapest place of the decline threshold: (cost, decline, review).
 
         Where rules alone ask for more reviews than there is room for, they have it, and the score adds none.
 
-        Reviews fall as the decline cut-off is lowered, so those that leave room are the last ones up to the
-        review cut-off, and the first of them only moves on.
+        Reviews fall as the decline threshold is lowered, so those that leave room are the last ones up to the
+        review threshold, and the first of them only moves on.
         """
         declined, reviewed, approved = (self.totals[name] for name in ("declined", "reviewed", "approved"))
         if_reviewed, if_approved = self.totals["reviews_if_reviewed"], self.totals["reviews_if_approved"]
@@ -151,11 +151,11 @@ class CostTable:
         return costs, first, np.arange(steps)
 
     def place_of(self, cut: float | None) -> int:
-        """Number of steps at or above a cut-off."""
+        """Number of steps at or above a threshold."""
         return 0 if cut is None else int(np.searchsorted(-self.scores, -cut, side="right"))
 
     def cuts(self, decline: int, review: int) -> Cuts:
-        """Cut-offs at two indices."""
+        """Thresholds at two indices."""
         return (
             None if review <= decline else float(self.scores[review - 1]),
             None if decline == 0 else float(self.scores[decline - 1]),
@@ -182,7 +182,7 @@ class CostTable:
         )
 
     def curve(self, room: float, days: float) -> tuple[Point, ...]:
-        """Points over all places of the review cut-off, evenly by how many events lie above."""
+        """Points over all places of the review threshold, evenly by how many events lie above."""
         _, first, last = self.best_declines(room)
         chosen = np.unique(np.linspace(0, len(last) - 1, CURVE_POINTS).astype(int))
         return tuple(self.point(int(first[at]), int(last[at]), days) for at in chosen)
@@ -233,12 +233,12 @@ def table_of(columns: Columns, steps: CutOffSteps, terms: Terms, weights: Floats
 
 
 def costs_at(columns: Columns, outcomes: NDArray[np.int8]) -> Floats:
-    """Cost of each row by its outcome under cut-offs (`Terms.outcomes`)."""
+    """Cost of each row by its outcome under thresholds (`Terms.outcomes`)."""
     return _picked(columns["declined"], columns["reviewed"], columns["approved"], outcomes)
 
 
 def reviews_at(columns: Columns, outcomes: NDArray[np.int8]) -> Floats:
-    """Rows that are reviewed, by cut-offs or by a rule: 1 or 0."""
+    """Rows that are reviewed, by thresholds or by a rule: 1 or 0."""
     nothing = np.zeros(len(outcomes))
     return _picked(nothing, columns["reviews_if_reviewed"], columns["reviews_if_approved"], outcomes)
 

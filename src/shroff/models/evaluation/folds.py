@@ -124,7 +124,7 @@ class _Judging:
     k: int | None = field(default=None)
 
     def judged(self, scores: Sequence[Floats], by: Baseline | None = None) -> list[Judged]:
-        """The scores of each part, with the outcomes of the policy's cut-offs or the baseline's own."""
+        """The scores of each part, with the outcomes of the policy's thresholds or the baseline's own."""
         found = []
         for part, given in zip(self.parts, scores, strict=True):
             if by is None or by.outcomes is None:

@@ -25,7 +25,7 @@ BINS: Final = 10  # of the calibration error, each with equally many rows
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the policy and people's time say: cut-offs of the score, and costs in whole units of the project's money.
+    """What the policy and people's time say: thresholds of the score, and costs in whole units of the project's money.
 
     Of rules and outcomes, which are no scores, what is reviewed or declined is called fraud at each of `cut_offs`.
     """
@@ -39,7 +39,7 @@ class Terms:
     cut_offs: tuple[float, ...] = ()  # others, at which gates ask
 
     def outcomes(self, scores: Floats) -> NDArray[np.int8]:
-        """Outcomes of these cut-offs at each score, rules aside."""
+        """Outcomes of these thresholds at each score, rules aside."""
         found = np.zeros(len(scores), np.int8)
         if self.review_at is not None:
             found[scores >= self.review_at] = REVIEW

@@ -1,9 +1,9 @@
-"""Cut-offs of the score from money and people's time: from where to review, from where to decline.
+"""Thresholds of the score from money and people's time: from where to review, from where to decline.
 
-That cut-offs follow from costs, event by event, is Elkan, "The Foundations of Cost-Sensitive
+That thresholds follow from costs, event by event, is Elkan, "The Foundations of Cost-Sensitive
 Learning" (IJCAI 2001); here costs are those of the events themselves, not of an average one.
 
-The cheapest cut-offs are chosen on the events on which their cost is then told, and that
+The cheapest thresholds are chosen on the events on which their cost is then told, and that
 flatters them. What they cost elsewhere is told beside it: chosen on all folds but one, they
 are held against the fold that was left out, for each fold in turn.
 """
@@ -35,20 +35,20 @@ from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, Blocks, dr
 from shroff.models.evaluation.metrics import Terms
 from shroff.models.sets import Flags, Floats, Words
 
-NOBODY: Final = 1.000001  # above every score: a cut-off that nothing reaches
-STEPS_DRAWN: Final = 2_000  # scores that are tried as cut-offs in a drawing; more would change no digit that is read
-DRAWINGS: Final = 100  # of cut-offs: each chooses anew
+NOBODY: Final = 1.000001  # above every score: a threshold that nothing reaches
+STEPS_DRAWN: Final = 2_000  # scores that are tried as thresholds in a drawing; more would change no digit that is read
+DRAWINGS: Final = 100  # of thresholds: each chooses anew
 
 
 @dataclass(frozen=True, slots=True)
 class OutOfFold:
-    """What cut-offs cost that were chosen in the same way on other events, a day.
+    """What thresholds cost that were chosen in the same way on other events, a day.
 
     Args:
-        cost: The mean over all days of all folds, each judged by cut-offs that were chosen on the other folds.
+        cost: The mean over all days of all folds, each judged by thresholds that were chosen on the other folds.
         low, high: Its 95 % interval, None where there is too little to draw from.
         frauds_stopped: The share of the frauds that are reviewed or declined.
-        folds: The cut-offs by which each fold was judged, and what they cost in it.
+        folds: The thresholds by which each fold was judged, and what they cost in it.
     """
 
     cost: float
@@ -61,17 +61,17 @@ class OutOfFold:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """The cut-offs with the lowest cost, their confidence intervals, and the cost of others.
+    """The thresholds with the lowest cost, their confidence intervals, and the cost of others.
 
     Args:
         best: The cheapest that people have time for, with what they cost on the events on which they were chosen.
-        cost_low, cost_high: 95 % interval of that cost: of these same cut-offs, on days (keys, events) drawn again.
-        elsewhere: What such cut-offs cost on events on which they were not chosen; None, and `why_not`, without folds.
-        reviews_at, declines_at: Between these the cheapest cut-offs lie in 95 % of drawings, None for nowhere.
+        cost_low, cost_high: 95 % interval of that cost: of these same thresholds, on days (keys, events) drawn again.
+        elsewhere: What such thresholds cost where they were not chosen; None, and `why_not`, without folds.
+        reviews_at, declines_at: Between these the cheapest thresholds lie in 95 % of drawings, None for nowhere.
         drawn: What was drawn, and why, in a sentence. Where there is too little of it all four ends are None.
         without: What it costs to approve all that no rule stops.
         curve: For scores from which events are reviewed, from high to low, the cheapest decline for each.
-        now: What the policy's present cut-offs cost, where it has some.
+        now: What the policy's present thresholds cost, where it has some.
         days: Days that were looked at.
         reviews_most: Reviews of the busiest day under `best`.
         days_over: On how many days they are more than people have time for; in the mean of days they never are, but
@@ -95,7 +95,7 @@ class Thresholds:
 
 
 def thresholds(weighed: Weighed, terms: Terms, *, seed: int) -> Thresholds:
-    """The cheapest cut-offs for scores of events whose verdict is known.
+    """The cheapest thresholds for scores of events whose verdict is known.
 
     Args:
         terms: Their costs; one that is left out costs nothing, and without `reviews_a_day` people have time for all. It
@@ -139,7 +139,7 @@ def thresholds(weighed: Weighed, terms: Terms, *, seed: int) -> Thresholds:
 
 
 def point_at(weighed: Weighed, terms: Terms, cuts: Cuts) -> Point:
-    """Totals per day of two cut-offs, without a limit on reviews."""
+    """Totals per day of two thresholds, without a limit on reviews."""
     table = table_of(columns_of(weighed, terms), steps_of(weighed.scores), terms)
     review_at, decline_at = cuts
     days = _span(weighed.rows.days) * weighed.share
@@ -189,7 +189,7 @@ def _interval(costs: Floats, blocks: Blocks, days: float, seed: int) -> tuple[fl
 
 
 def _drawn_cuts(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> list[Cuts]:
-    """The cheapest cut-offs in each drawing."""
+    """The cheapest thresholds in each drawing."""
     steps = steps_of(weighed.scores, STEPS_DRAWN)
     pairs, of_rows = np.unique(steps.of_rows * blocks.count + blocks.of_rows[0], return_inverse=True)
     summed = {name: np.bincount(of_rows, columns[name], len(pairs)).astype(np.float64) for name in DECIDING}
@@ -205,7 +205,7 @@ def _drawn_cuts(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks
 
 
 def _ends(cuts: Sequence[float | None]) -> Cuts | None:
-    """Between which 95 % of cut-offs lie; nowhere is above all scores."""
+    """Between which 95 % of thresholds lie; nowhere is above all scores."""
     if not cuts:
         return None
     known = [NOBODY if cut is None else cut for cut in cuts]
@@ -217,7 +217,7 @@ def _ends(cuts: Sequence[float | None]) -> Cuts | None:
 
 
 def _elsewhere(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> OutOfFold | None:
-    """Each fold by the cut-offs that are cheapest on all others; None where there is only one."""
+    """Each fold by the thresholds that are cheapest on all others; None where there is only one."""
     folds = np.unique(weighed.folds).tolist()
     if len(folds) < 2:
         return None

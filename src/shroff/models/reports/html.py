@@ -42,7 +42,7 @@ class Extras:
         facts: Names and texts about the model: its data, its learner.
         dependences: What its inputs do on drawn test rows.
         leak: Parts of the leak test.
-        cutoffs: What cut-offs of the score cost.
+        cutoffs: What thresholds of the score cost.
         slice_words: Slices as people say them, by name and value.
     """
 

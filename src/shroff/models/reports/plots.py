@@ -66,7 +66,7 @@ def cost_chart(found: Thresholds | None, currency: str) -> str:
 
 
 def _elsewhere(found: Thresholds) -> str:
-    """What such cut-offs cost where they were not chosen."""
+    """What such thresholds cost where they were not chosen."""
     there = found.elsewhere
     if there is None:
         return f" Chosen on these same events, so it is optimistic. There is no out-of-fold estimate: {found.why_not}."

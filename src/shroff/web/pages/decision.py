@@ -37,7 +37,7 @@ class Why:
 
 @dataclass(frozen=True, slots=True)
 class ScoreBar:
-    """The score on a line from 0 to 1 with its cut-offs: places in percent, with more room for small scores.
+    """The score on a line from 0 to 1 with its thresholds: places in percent, with more room for small scores.
 
     `one_in` is how many events like it there are for one fraud, where the model is calibrated.
     """
@@ -107,7 +107,7 @@ def looked(project: Project, event: str, id_: str, reasons: FirstReasons | None 
 
 
 def _bar(explained: Explained) -> ScoreBar | None:
-    """The score with its cut-offs; None where no model scored the event."""
+    """The score with its thresholds; None where no model scored the event."""
     score, part = explained.document["score"], explained.explanation.model
     if score is None or part is None:
         return None

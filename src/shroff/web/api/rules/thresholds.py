@@ -1,4 +1,4 @@
-"""Cut-offs of the score: weighed by the costs of policy.yaml or by others, and put in force with a reason."""
+"""Thresholds of the score: weighed by the costs of policy.yaml or by others, and put in force with a reason."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Cut = Annotated[float, msgspec.Meta(extra_json_schema={"minimum": 0, "maximum": 
 
 
 class NewCosts(msgspec.Struct, forbid_unknown_fields=True):
-    """Costs to write beside the cut-offs; `missed` is a percentage of what policy.yaml says now."""
+    """Costs to write beside the thresholds; `missed` is a percentage of what policy.yaml says now."""
 
     missed: float = 100
     false_decline: float | None = None
@@ -53,7 +53,7 @@ class NewCosts(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class NewCutoffs(msgspec.Struct, forbid_unknown_fields=True):
-    """The new cut-offs, null for none, the reason, and other costs to save in the same change."""
+    """The new thresholds, null for none, the reason, and other costs to save in the same change."""
 
     reason: str
     review_at: Cut | None = None
@@ -63,7 +63,7 @@ class NewCutoffs(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Cut-offs as they were weighed, by which text of policy.yaml, and for which costs."""
+    """Thresholds as they were weighed, by which text of policy.yaml, and for which costs."""
 
     found: Cutoffs
     tag: str
@@ -79,7 +79,7 @@ class Weighings:
         self._kept = Fresh[Cutoffs](KEPT)
 
     def look(self, event: str, model: str, what_if: WhatIf) -> Look:
-        """The cut-offs as policy.yaml is now; from any thread. Raises: UsageError as `ScoreCutoffs.thresholds`."""
+        """The thresholds as policy.yaml is now; from any thread. Raises: UsageError as `ScoreCutoffs.thresholds`."""
         cutoffs = self._project.cutoffs
         tag = cutoffs.policy_tag
         in_force = ",".join(sorted(one.summary.id for one in self._project.models.all() if one.role))
@@ -89,13 +89,13 @@ class Weighings:
         return Look(found, tag, what_if)
 
     async def weighed(self, service: Service, query: Mapping[str, str]) -> Look:
-        """The cut-offs that a query asks for; who waits for them waits in no thread."""
+        """The thresholds that a query asks for; who waits for them waits in no thread."""
         what_if = what_if_of(query)
         async with self._turn:
             return await service.in_thread(self.look, query.get("event", ""), query.get("model", ""), what_if)
 
     def applied(self, store: PeopleStore, event: str, tag: str) -> Sequence[AuditEntry]:
-        """The acts by which cut-offs were put in force last, newest first.
+        """The acts by which thresholds were put in force last, newest first.
 
         They are kept for a minute of the same policy.yaml: the record is asked by an act, and so read as a whole.
         """
@@ -116,7 +116,7 @@ class Weighings:
 
 
 async def thresholds(service: Service, request: Request) -> Json[CutoffsDocument]:
-    """The cheapest cut-offs, what they cost, and the curve."""
+    """The cheapest thresholds, what they cost, and the curve."""
     try:
         found = await service.weighings.weighed(service, request.query_params)
     except NoChampionError as error:
@@ -127,7 +127,7 @@ async def thresholds(service: Service, request: Request) -> Json[CutoffsDocument
 
 
 async def put_thresholds(service: Service, request: Request) -> Json[Adopted]:
-    """Other cut-offs for an event type."""
+    """Other thresholds for an event type."""
 
     async def there() -> str:
         return await service.in_thread(lambda: service.project.cutoffs.policy_tag)
@@ -148,7 +148,7 @@ async def put_thresholds(service: Service, request: Request) -> Json[Adopted]:
 
 @dataclass(frozen=True, slots=True)
 class AskedCutoffs:
-    """Cut-offs that somebody wants active, by the text of policy.yaml that `tag` stands for, and costs with them."""
+    """Thresholds that somebody wants active, by the text of policy.yaml that `tag` stands for, and costs with them."""
 
     event: str
     cuts: Cuts
@@ -159,7 +159,7 @@ class AskedCutoffs:
 
 
 async def put(service: Service, request: Request, asked: AskedCutoffs) -> AppliedCutoffs:
-    """Write cut-offs, and the costs of a what-if, as who asks.
+    """Write thresholds, and the costs of a what-if, as who asks.
 
     Raises: ProblemError with 404; UsageError, DefinitionError as `ScoreCutoffs.write`.
     """
@@ -167,17 +167,17 @@ async def put(service: Service, request: Request, asked: AskedCutoffs) -> Applie
     if asked.event not in service.project.definitions.events.decided:
         raise ProblemError(404, "no-event", "No such event type is decided", f"there is no decision of {asked.event!r}")
     if any(cut is not None and not 0 <= cut <= 1 for cut in asked.cuts):
-        raise UsageError("a cut-off is a score, from 0 to 1.")
+        raise UsageError("a threshold is a score, from 0 to 1.")
     costs = service.project.cutoffs.costs
     given = {} if asked.what_if == AS_IT_IS else await service.in_thread(costs, asked.event, asked.what_if)
     return await _write(service, request, asked, given)
 
 
 async def put_back(service: Service, request: Request, event: str, tag: str) -> AppliedCutoffs:
-    """Undo the last change of cut-offs, with its costs. Raises: UsageError where it is not what is active."""
+    """Undo the last change of thresholds, with its costs. Raises: UsageError where it is not what is active."""
     last = next(iter(await service.in_thread(service.weighings.applied, service.desk.store, event, tag)), None)
     if last is None or not (told := CutoffsChange.of(last)).can_be_undone(service.project.definitions.policy(event)):
-        raise UsageError("the last change of cut-offs cannot be undone: policy.yaml has others now.")
+        raise UsageError("the last change of thresholds cannot be undone: policy.yaml has others now.")
     why = f"Undo: {told.after.get('reason', '')}"[:REASON_MAX]
     return await _write(
         service, request, AskedCutoffs(event, told.cuts(told.before), why, tag), told.costs(told.before)
@@ -195,7 +195,7 @@ async def _write(service: Service, request: Request, asked: AskedCutoffs, costs:
 
 @dataclass(frozen=True, slots=True)
 class CutoffsChange:
-    """A change of cut-offs and costs as the audit log has it; older programs wrote `None` for no cut-off."""
+    """A change of thresholds and costs as the audit log has it; older programs wrote `None` for no threshold."""
 
     before: Mapping[str, str]
     after: Mapping[str, str]
@@ -208,7 +208,7 @@ class CutoffsChange:
 
     @staticmethod
     def cuts(told: Mapping[str, str]) -> Cuts:
-        """The cut-offs of one side."""
+        """The thresholds of one side."""
         review_at, decline_at = (told.get(name, "None") for name in _CUTS)
         return _score(review_at), _score(decline_at)
 
@@ -218,7 +218,7 @@ class CutoffsChange:
         return {name: told[name] for name in ("missed_fraud", *_AMOUNTS) if name in told}
 
     def can_be_undone(self, policy: Policy) -> bool:
-        """Whether its cut-offs are active, and each of its costs stood there before."""
+        """Whether its thresholds are active, and each of its costs stood there before."""
         is_active = self.cuts(self.after) == (policy.review_at, policy.decline_at)
         return is_active and self.costs(self.after).keys() == self.costs(self.before).keys()
 
@@ -236,7 +236,7 @@ def ids_of(project: Project) -> list[str]:
 
 
 def what_if_of(query: Mapping[str, str]) -> WhatIf:
-    """Costs and cut-offs to weigh by, as a form or a query names them. Raises: ProblemError for what is no number."""
+    """Costs and thresholds to weigh by, as a form or a query names them. Raises: ProblemError for what is no number."""
     missed = _number(query, "missed", 1_000)
     amounts = {name: _number(query, name, COST_MAX) for name in _AMOUNTS}
     cuts: Cuts | None = None
@@ -269,7 +269,7 @@ def _unreadable(words: str) -> ProblemError:
 
 ROUTES: Final = (
     api("GET", "/thresholds", Right.READ_DEFINITIONS, thresholds)(
-        "Compute the cut-offs of the score with the lowest cost, as `shroff thresholds` does; other costs can be "
+        "Compute the thresholds of the score with the lowest cost, as `shroff thresholds` does; other costs can be "
         "tried.",
         "Their cost, and the curve. The ETag is that of policy.yaml.",
         problems={400: "There is no model, or policy.yaml has no costs.", 404: "", 500: "", 503: ""},
@@ -280,12 +280,12 @@ ROUTES: Final = (
             "false_decline": "Cost of a false decline.",
             "review": "Cost of a review.",
             "reviews_a_day": "Review capacity: reviews per day.",
-            "review_at": "A review cut-off to try.",
-            "decline_at": "A decline cut-off to try.",
+            "review_at": "A review threshold to try.",
+            "decline_at": "A decline threshold to try.",
         },
     ),
     api("PUT", "/thresholds/{event}", Right.SET_THRESHOLDS, put_thresholds)(
-        "Write other cut-offs, and costs, of an event type into policy.yaml; with a reason, which is recorded.",
+        "Write other thresholds, and costs, of an event type into policy.yaml; with a reason, which is recorded.",
         "Whether they are active in the log yet.",
         NewCutoffs,
         {404: "", 412: "policy.yaml has been changed since.", 428: "If-Match is missing."},

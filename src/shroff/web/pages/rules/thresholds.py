@@ -1,4 +1,4 @@
-"""Thresholds: what cut-offs of the score cost, in money and people's time; tried by sliders, applied with a reason."""
+"""What thresholds of the score cost, in money and people's time; tried by sliders, applied with a reason."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ COSTS: Final = ("missed", "false_decline", "review", "reviews_a_day")
 WHICH: Final = ("event", "model")
 NOTHING: Final[Mapping[str, str]] = {}
 DONE: Final = {
-    "done": "The new cut-offs are active from the next event on.",
-    "waits": "Written to policy.yaml. The new cut-offs become active later.",
+    "done": "The new thresholds are active from the next event on.",
+    "waits": "Written to policy.yaml. The new thresholds become active later.",
 }
 _SCALES: Final = (1, 2, 5)
 _STEPS: Final = 200  # of a slider, at most
@@ -67,7 +67,7 @@ class Slider:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One pair of cut-offs per day; `name` says which, `point` is None where there is none."""
+    """One pair of thresholds per day; `name` says which, `point` is None where there is none."""
 
     name: str
     point: Point
@@ -75,7 +75,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Cut-offs that somebody made active, as they stand in the audit log; `path` weighs them again."""
+    """Thresholds that somebody made active, as they stand in the audit log; `path` weighs them again."""
 
     at_ms: int
     by: str
@@ -87,7 +87,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class CutoffsProposal:
-    """A change that may be applied next: the cut-offs, what it makes of policy.yaml, and what to be warned of."""
+    """A change that may be applied next: the thresholds, what it makes of policy.yaml, and what to be warned of."""
 
     cuts: Cuts
     changed: Sequence[DiffLine]
@@ -115,12 +115,12 @@ class Shown:
 
 
 async def show(service: Service, request: Request) -> Response:
-    """The page: recommended cut-offs for the costs that the query names."""
+    """The page: recommended thresholds for the costs that the query names."""
     return await _page(service, request, request.query_params)
 
 
 async def apply(service: Service, request: Request) -> Response:
-    """Make cut-offs active, or undo the last change."""
+    """Make thresholds active, or undo the last change."""
     form = await request.form()
     event, tag = form.get("event", ""), form.get("tag", "")
     which = {name: form[name] for name in WHICH if form.get(name)}
@@ -177,7 +177,7 @@ async def _page(
 
 
 def _proposal(service: Service, look: Look, shown: Shown) -> CutoffsProposal:
-    """The cut-offs that somebody wants to use, as a change of policy.yaml. Raises: UsageError."""
+    """The thresholds that somebody wants to use, as a change of policy.yaml. Raises: UsageError."""
     cutoffs, tried, event = service.project.cutoffs, look.found.tried, look.found.event
     cuts = (tried.review_at, tried.decline_at) if tried is not None else (None, None)
     costs = cutoffs.costs(event, what_if_of({name: str(value) for name, value in shown.moved.items()}))
@@ -205,7 +205,7 @@ def _scored(service: Service) -> list[str]:
 
 
 def _applied(service: Service, shown: Shown) -> list[Applied]:
-    """The cut-offs that were applied last, newest first."""
+    """The thresholds that were applied last, newest first."""
     found, policy = list[Applied](), service.project.definitions.policy(shown.found.event)
     for row in service.weighings.applied(service.desk.store, shown.found.event, shown.tag):
         change = CutoffsChange.of(row)
@@ -217,13 +217,13 @@ def _applied(service: Service, shown: Shown) -> list[Applied]:
 
 
 def _use_path(query: Mapping[str, object], cuts: Cuts) -> str:
-    """Where some cut-offs can be seen as a change, and then applied."""
+    """Where some thresholds can be seen as a change, and then applied."""
     named = {name: short(cut) for name, cut in zip(CUTS, cuts, strict=True) if cut is not None}
     return f"{PATH}?{urlencode({**query, **named, 'use': 1})}#apply"
 
 
 def short(cut: float) -> float:
-    """A cut-off as people read and apply it: with four places, and six where that would leave little of it.
+    """A threshold as people read and apply it: with four places, and six where that would leave little of it.
 
     >>> short(0.017918), short(0.000123)
     (0.0179, 0.000123)
@@ -232,21 +232,21 @@ def short(cut: float) -> float:
 
 
 def _cut(form: Mapping[str, str], name: str) -> float | None:
-    """A cut-off of the form, None where it was left empty. Raises: UsageError."""
+    """A threshold of the form, None where it was left empty. Raises: UsageError."""
     text = form.get(name, "").strip()
     if not text:
         return None
     try:
         return round(float(text), 6)
     except ValueError:
-        raise UsageError(f"{name}: a cut-off is a score such as 0.62, and empty for none.") from None
+        raise UsageError(f"{name}: a threshold is a score such as 0.62, and empty for none.") from None
 
 
 # ---- what is shown
 
 
 def shown_of(look: Look, which: Mapping[str, str]) -> Shown:
-    """The page's view of cut-offs."""
+    """The page's view of thresholds."""
     found, what_if = look.found, look.what_if
     sliders = sliders_of(found, _declared(found), found.terms, what_if.missed_share)
     best, now, tried = found.found.best, in_force(found), found.tried
@@ -273,13 +273,13 @@ def shown_of(look: Look, which: Mapping[str, str]) -> Shown:
 
 
 def _is_written(point: Point, declared: Terms) -> bool:
-    """Whether policy.yaml has these cut-offs, as people read and apply them."""
+    """Whether policy.yaml has these thresholds, as people read and apply them."""
     pairs = (point.review_at, declared.review_at), (point.decline_at, declared.decline_at)
     return all(one == other or (one and other and short(one) == short(other)) for one, other in pairs)
 
 
 def in_force(found: Cutoffs) -> Point | None:
-    """Totals of policy.yaml's cut-offs, as they are written there: the next scores at or above are used."""
+    """Totals of policy.yaml's thresholds, as they are written there: the next scores at or above are used."""
     now, declared = found.found.now, _declared(found)
     return None if now is None else replace(now, review_at=declared.review_at, decline_at=declared.decline_at)
 
@@ -354,19 +354,19 @@ def nice(least: float) -> float:
 
 
 def _near(found: Cutoffs) -> list[Point]:
-    """The part of the curve that anybody would choose from, from low cut-offs to high ones."""
+    """The part of the curve that anybody would choose from, from low thresholds to high ones."""
     best = found.found.best
     points = {one for one in found.found.curve if one.cost <= TIMES_THE_BEST * best.cost} | {best}
     return sorted(points, key=lambda one: (place_of(one), -one.cost))
 
 
 def place_of(point: Point) -> float:
-    """Where a point stands on the curve: at its lower cut-off; where there is none, at the end."""
+    """Where a point stands on the curve: at its lower threshold; where there is none, at the end."""
     return min((cut for cut in (point.review_at, point.decline_at) if cut is not None), default=1.0)
 
 
 def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:
-    """Cost over the lower cut-off, and the reviews that go with it beside the most that people have time for."""
+    """Cost over the lower threshold, and the reviews that go with it beside the most that people have time for."""
     best, now, tried = found.found.best, in_force(found), found.tried
     marked = _marked([("dot-ref", "active", now), ("dot-now", "recommended", best), ("dot-warn", "tried", tried)])
     every = [*points, *(one for _, _, one in marked)]
