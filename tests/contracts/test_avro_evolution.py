@@ -94,7 +94,8 @@ def test_a_decimal_with_digits_behind_the_cent_is_an_input_error_as_in_json(sche
     assert found.event is None
     assert (
         found.refusal == "amount: expected an amount in EUR with at most 2 decimal places; found the number 1.2345, "
-        "which has more than 2 decimal places"
+        "which has more than 2 decimal places; if EUR has them, write `money: { currency: EUR, places: 4 }` in "
+        "shroff.yaml"
     )
 
 

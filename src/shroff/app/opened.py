@@ -22,6 +22,7 @@ from shroff.project.definitions import Definitions, Loaded, load_definitions
 from shroff.project.loading import MadeOnce, files_of, line_of, systems_of
 from shroff.project.read_once import ReadOnce
 from shroff.project.scoring import problems_of
+from shroff.project.settings.loading import currency_warning
 from shroff.project.settings.systems import Systems
 from shroff.runtime.process_wide import user_name
 from shroff.runtime.progress import Progress, unheard
@@ -87,6 +88,7 @@ class Opened:
             problems += name_problems(loaded.definitions.events, self.systems, text)
             problems += id_problems(loaded.definitions.events, self.systems, files.get("events.yaml", ""))
             warnings += unread_mappings(loaded.definitions.events, self.systems)
+            warnings += currency_warning(loaded.definitions.settings)
         if loaded.definitions is not None:
             warnings += warnings_of(loaded.definitions, self.systems.source)
         return loaded.beside(problems, warnings, None if self.places.is_elsewhere else files)

@@ -42,6 +42,7 @@ from shroff.language.values import (
 ID_LENGTH_MAX: Final = 200  # characters
 TEXT_BYTES_MAX: Final = 65_536
 DECIMAL_LENGTH_MAX: Final = 400  # characters; no number that fits a field needs more
+MONEY_PLACES_MAX: Final = 8
 YEAR_1_MS: Final = -62_135_596_800_000  # RFC 3339 has no year before
 SPAN_MS_MAX: Final = 10**15  # 31,700 years; below it seconds as a float keep every millisecond
 LABEL_CURES: Final = {
@@ -193,6 +194,13 @@ def _number_reader(places: int) -> Callable[[object], int]:
 def _money_reader(places: int, currency: str) -> Callable[[object], int]:
     unit = 10**places
 
+    def _cure(digits: int, found: int) -> str:
+        """The setting that takes so many places."""
+        while digits % 10 == 0:
+            digits, found = digits // 10, found - 1
+        cure = f"; if {currency} has them, write `money: {{ currency: {currency}, places: {found} }}` in shroff.yaml"
+        return cure if found <= MONEY_PLACES_MAX else ""
+
     def read(value: object) -> int:
         if type(value) is str or type(value) is Number:
             whole, point, fraction = value.partition(".")
@@ -207,7 +215,7 @@ def _money_reader(places: int, currency: str) -> Callable[[object], int]:
             return read(_amount_of(value, currency))
         digits, found = _decimal(value)
         if found > places and digits % 10 ** (found - places):
-            raise ValueError(f"found {shown(value)}, which has more than {places} decimal places")
+            raise ValueError(f"found {shown(value)}, which has more than {places} decimal places{_cure(digits, found)}")
         return _fitting(rescale_half_even(digits, found, places), value)
 
     return read

@@ -171,7 +171,8 @@ def parse_money(text: str, places: int) -> int:
     """Parse an amount in whole units as minor units; more decimal places than the currency's are refused."""
     digits, found = parse_decimal(text)
     if found > places and digits % 10 ** (found - places):
-        raise ValueError(f"{text} has more than {places} decimal places")
+        more = "`money: { currency: …, places: … }` in shroff.yaml allows more"
+        raise ValueError(f"{text} has more than {places} decimal places; {more}")
     return check_units(rescale_half_even(digits, found, places), text)
 
 

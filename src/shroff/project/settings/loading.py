@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from shroff.errors import Problem
+from shroff.config import PROJECT_FILE
+from shroff.errors import Problem, nearest
 from shroff.events.definitions import Settings
 from shroff.language import loading
 from shroff.language.values import DAY_MS
@@ -14,6 +15,21 @@ from shroff.project.settings.project_keys import LANGUAGE_VERSION, MONEY, SETTIN
 
 EVER_MS: Final = 1 << 62
 NOT_THERE_YET: Final = frozenset(key.name for key in SETTINGS.keys if key.shape is None)
+
+
+CODES: Final = frozenset(  # of ISO 4217, as of 2026
+    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF "
+    "CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD "
+    "HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD "
+    "MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN "
+    "PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD "
+    "TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG".split()
+)
+PLACES: Final = {  # of currencies that have not 2
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys("CLF UYW".split(), 4),
+}
 
 
 def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
@@ -55,8 +71,20 @@ def _money(node: Node | None, problems: list[Problem]) -> tuple[str, int]:
     if isinstance(node, Mapping):
         loading.check_keys(node, MONEY, problems, "money")
         places = loading.one_of(node.get("places"), tuple("012345678"), problems, "the places of money")
-        return _currency(node.get("currency"), problems), 2 if places is None else int(places)
-    return _currency(node, problems), 2
+        currency = _currency(node.get("currency"), problems)
+        return currency, PLACES.get(currency, 2) if places is None else int(places)
+    currency = _currency(node, problems)
+    return currency, PLACES.get(currency, 2)
+
+
+def currency_warning(settings: Settings) -> list[Problem]:
+    """A warning of a currency that ISO 4217 does not have, whose places are a guess."""
+    currency = settings.currency
+    if currency in CODES or settings.money_places != 2:
+        return []
+    words = f"{currency} is not a currency of ISO 4217, so amounts have 2 decimal places"
+    cure = f"{nearest(currency, CODES)} If it is right, write its places: money: {{ currency: {currency}, places: 8 }}."
+    return [Problem(PROJECT_FILE, 0, 0, "money", f"{words}. {cure.strip()}")]
 
 
 def _currency(node: Node | None, problems: list[Problem]) -> str:

@@ -16,7 +16,12 @@ MONEY: Final = Keys(
     "a currency with its decimal places",
     (
         Key("currency", "The currency, as three capital letters.", CURRENCY, is_required=True, examples=("ZAR",)),
-        Key("places", "Decimal places: 4 for hundredths of a cent.", choice(*"012345678"), default="2"),
+        Key(
+            "places",
+            "Decimal places: 4 for hundredths of a cent.",
+            choice(*"012345678"),
+            default="those of ISO 4217: JPY 0, KWD 3, most 2",
+        ),
     ),
 )
 SETTINGS: Final = Keys(
