@@ -23,7 +23,7 @@ sys.path += [str(HERE.parent), str(HERE.parents[1])]  # topics.py, and tools/, w
 import topics  # noqa: E402 - the path is set above
 from rows import HEAD, rows  # noqa: E402 - of this folder
 
-from tools.examples import Stage, play  # noqa: E402 - the path is set above
+from tools.examples import FailedError, Stage, play  # noqa: E402 - the path is set above
 
 MADE_UP = 1_000
 PARTITIONS = {"cards.payments": 3, "cards.refused": 1}
@@ -64,8 +64,12 @@ def steps(stage: Stage, file: Path | None) -> None:
     stage.shroff("outbox", "list")
     stage.shroff("verify")
     stage.shroff("summaries", "build", "--to", "2100-01-01")  # in production: shroff summaries run
-    show(stage.environment["MONGO"])
-    show_summaries(stage.folder / "summaries.db")
+    frauds = show(stage.environment["MONGO"])
+    counted = show_summaries(stage.folder / "summaries.db")
+    if frauds != counted:
+        raise FailedError(f"MongoDB has {frauds:,} payments as fraud, and the summaries have {counted:,}.")
+    print(f"\nAs fraud (review or decline): {frauds:,} in MongoDB, {counted:,} in the summaries")
+    print(NEXT)
 
 
 def send(brokers: str, message: bytes) -> None:
@@ -77,8 +81,17 @@ def send(brokers: str, message: bytes) -> None:
     producer.flush(30)
 
 
-def show(mongo: str) -> None:
-    """What is in the collections, asked as any client of MongoDB asks."""
+NEXT = """
+Next: keep the project with --folder DIR, then
+  shroff -C DIR explain cards.csv:142          # why a payment was decided as it was
+  shroff init model --template cards           # a model from the file's own labels, with CreditCardData.csv:
+  shroff -C model train CreditCardData.csv --labels CreditCardData.csv --order time --promote --by ann
+  shroff -C DIR serve                          # the screens: decisions, rules, deliveries
+"""
+
+
+def show(mongo: str) -> int:
+    """What is in the collections, asked as any client of MongoDB asks; gives how many payments are fraud there."""
     from pymongo import MongoClient
 
     with MongoClient(f"mongodb://{mongo}/") as client:
@@ -87,16 +100,18 @@ def show(mongo: str) -> None:
         for outcome in ("approve", "challenge", "review", "decline"):
             print(f"  bank.decisions {outcome:10} {bank['decisions'].count_documents({'outcome': outcome}):7,}")
         print(f"  bank.flags {'':14} {bank['flags'].count_documents({}):7,}")
+        frauds = bank["cards"].count_documents({"Fraud": 1})
         found = bank["decisions"].find_one({"outcome": "challenge"}, sort=[("seq", 1)])
     if found is not None:
         fields, route = found["fields"], found["features"]["route"]
         where = f"of a holder in {fields['residence']}, paid in {fields['country']}"
         print(f"\nThe first challenge, {found['_id']}: £{fields['amount']} {where}: {', '.join(found['rules'])}")
         print(f"  payments on that route in the 7 days before: {route['payments_7d']}")
+    return frauds
 
 
-def show_summaries(file: Path) -> None:
-    """The windows that have payments, asked as a dashboard asks."""
+def show_summaries(file: Path) -> int:
+    """The windows that have payments, asked as a dashboard asks; gives how many payments are fraud there."""
     wanted = "window_start, transaction_count, amount_sum, average_amount, fraud_count, card_type"
     with closing(sqlite3.connect(file)) as database:
         rows = database.execute(
@@ -106,6 +121,7 @@ def show_summaries(file: Path) -> None:
     for start, count, amount, average, frauds, cards in rows:
         print(f"  {start[:16]}  {count:6,} payments  {amount:>12}  {average} each  {frauds:,} as fraud  {cards}")
     print(f"  {sum(row[1] for row in rows):,} payments in all")
+    return sum(row[4] for row in rows)
 
 
 if __name__ == "__main__":

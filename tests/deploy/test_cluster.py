@@ -235,6 +235,10 @@ REFUSED = [  # (values beside those of the defaults, what is said)
     ({"metrics": {"enabled": True}}, "metrics/keySecret"),
     ({"env": {"MARIADB_PASSWORD": "p"}}, "MARIADB_PASSWORD"),
     ({"replicas": 3}, "replicas"),
+    (
+        {"summaries": True, "standby": True, "log": "database", "persistence": {"accessMode": "ReadWriteMany"}},
+        "summaries are written by one process",
+    ),
     ({"project": {"files": {"../etc/passwd.yaml": "x"}}}, "passwd"),
     ({"image": {"tag": "latest"}}, "image/tag"),
 ]
@@ -248,6 +252,20 @@ def test_values_that_cannot_work_are_refused(tmp_path, values, words):
 
     assert done.returncode == 1
     assert words in done.stderr
+
+
+@pytest.mark.slow
+def test_summaries_are_written_by_a_second_container_beside_the_log(tmp_path):
+    (tmp_path / "values.yaml").write_text(json.dumps({"summaries": True}))
+    made = cluster.helm("template", "shroff", checks.DEPLOY / CHART, "-f", tmp_path / "values.yaml")
+    given = [one for one in yaml.safe_load_all(made.stdout) if one]
+    (pod,) = [template["spec"] for _, template in cluster.pods(given)]
+    service, summaries = pod["containers"]
+
+    assert [fault for one in given for fault in cluster.schema_faults("", one, ["1.37"])] == []
+    assert (summaries["image"], summaries["args"]) == (service["image"], ["summaries", "run"])
+    assert summaries["volumeMounts"] == service["volumeMounts"]
+    assert summaries["securityContext"] == service["securityContext"]
 
 
 # --- the proxy in front of a pair

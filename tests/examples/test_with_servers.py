@@ -130,6 +130,7 @@ def test_cards_become_documents_and_a_bad_message_is_kept(root, tmp_path, broker
         shown = played(root, "cards-mongo", tmp_path / "cards", KAFKA_BROKERS=brokers, MONGO=address)
         documents = list(client["bank"]["decisions"].find())
         flags = client["bank"]["flags"].count_documents({})
+        frauds = client["bank"]["cards"].count_documents({"Fraud": 1})
         client.drop_database("bank")
 
     assert len(documents) == MADE_UP["cards-mongo"]
@@ -141,9 +142,11 @@ def test_cards_become_documents_and_a_bad_message_is_kept(root, tmp_path, broker
     assert summed(tmp_path / "cards" / "summaries.db") == (
         len(documents),
         sum(Decimal(one["fields"]["amount"]) for one in documents),
-        sum(one["outcome"] in {"review", "decline"} for one in documents),
+        frauds,
         Counter(one["fields"]["card_type"] for one in documents),
     )
+    assert frauds == sum(one["outcome"] in {"review", "decline"} for one in documents) > 0
+    assert f"As fraud (review or decline): {frauds:,} in MongoDB, {frauds:,} in the summaries" in shown
     assert "0 mismatches" in shown
 
 
