@@ -203,7 +203,7 @@ MISTAKES = (
     ("{ event: [step, bought], distinct: name }", "bought has no entity or field 'name' to count."),
     ("{ event: step, distinct: user, also: { event: step, where: 1 } }", "boolean"),
     ("{ event: bought, distinct: amount }", "amount is of type money: distinct is a text, choice, boolean"),
-    ("{ event: step, days: 93 }", "days is 1 to 92."),
+    ("{ event: step, days: 367 }", "days is 1 to 366."),
     ("{ fact: shop.bougt, key: s }", "there is no feature 'shop.bougt'. Did you mean shop.bought_ever?"),
     ("{ fact: shop.bought_ever }", "a fact needs 'key', the key whose feature it reads."),
     ("{ value: figures.two / 2 }", "the value of a figure reads 'figures.two'"),

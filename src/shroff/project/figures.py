@@ -23,7 +23,7 @@ from shroff.project.funnels import split_mistake
 SHOWN: Final = 7  # days of a figure, that of the report the last of them
 BEFORE: Final = 3  # days that a drop-off is held against
 FIGURES_MAX: Final = 50
-DAYS_MAX: Final = 92
+DAYS_MAX: Final = 366
 AS: Final = ("number", "percent", "money")
 _SCOPE: Final = "figures"  # before the name of a figure, where another one reads it
 _EVENTS: Final = Either((NAME, Many("event types", NAME)))
