@@ -61,6 +61,22 @@ def test_no_more_is_kept_than_there_is_room_for_while_it_is_read(tmp_path, monke
     assert ids_of(records)[-3:] == ["p-7", "p-8", "p-9"]
 
 
+def test_no_precision_is_shown_before_all_hits_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(hit_records, "_BLOCK", 2)
+    bank, records = Bank(tmp_path), HitRecords()
+    pay(bank, 1, 9)
+    bank.project.label("payment/p-9", "fraud", known_at="2026-12-01T00:00:00Z")
+    with closing(bank.project.opened.open_log(read_only=True)) as log:
+        records.follow(log, bank.project.definitions, 0.0)
+        rule = next(iter(records.by_rule))
+        newest = records.record(rule, bank.project.definitions)
+        records.follow(log, bank.project.definitions)
+        counted = records.record(rule, bank.project.definitions)
+
+    assert (newest.hits < counted.hits, newest.precision["precision"]) == (True, None)
+    assert counted.precision["precision"] == round(1 / counted.hits, 4)
+
+
 def test_a_label_of_the_future_makes_no_event_old_enough_to_judge(tmp_path):
     bank, records = Bank(tmp_path), HitRecords()
     pay(bank, 1, 1)

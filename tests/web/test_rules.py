@@ -16,6 +16,7 @@ import pytest
 
 from shroff.adapters.people.sql import SqlPeople
 from shroff.app import project as app
+from shroff.cli.main import run as command
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError
 from shroff.explain import hit_records
@@ -337,7 +338,10 @@ def test_whoever_made_a_key_approves_nothing_that_it_wrote(bank):
     run(bank, steps)
 
 
-def test_labels_make_the_precision_of_a_rule(bank):
+PRECISION = ("precision", "precision_low", "precision_high")
+
+
+def test_labels_make_the_precision_of_a_rule_the_same_everywhere(bank, capsys):
     (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
 
     async def steps(asks: Asker) -> None:
@@ -346,7 +350,7 @@ def test_labels_make_the_precision_of_a_rule(bank):
         label = {"event": "payment/p-1", "verdict": "fraud", "source": "chargeback", "known_at": "2026-01-06T00:00:00Z"}
         await asks.ask("POST", "/api/v1/labels", label)
         young = (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["record"]
-        assert (young["fraud"], young["immature"], young["precision"]) == (1, 3, 1.0)
+        assert (young["fraud"], young["immature"], young["precision"]) == (0, 4, None), "young frauds count no more"
 
         late = payment(9, "1.00") | {"paid_at": "2026-02-20T00:00:00Z"}
         await asks.ask("POST", "/api/v1/events/payment", late)
@@ -356,15 +360,30 @@ def test_labels_make_the_precision_of_a_rule(bank):
         found = (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["record"]
 
         assert (found["hits"], found["fraud"], found["genuine"], found["unclear"]) == (4, 1, 2, 1)
-        assert found["precision"] == round(1 / 3, 4)
+        assert [found[name] for name in PRECISION] == [round(1 / 3, 4), 0.0615, 0.7923]
         assert (found["money"], found["fraud_money"]) == ("2400.00", "600.00")
         files = (await asks.ask("GET", "/api/v1/rules")).json()["files"]
         (listed,) = [rule for one in files for rule in one["rules"] if rule["id"] == "dear_one"]
-        assert {name: listed[name] for name in ("hits", "fraud", "genuine", "precision")} == {
-            name: found[name] for name in ("hits", "fraud", "genuine", "precision")
-        }
+        same = ("hits", "fraud", "genuine", *PRECISION)
+        assert {name: listed[name] for name in same} == {name: found[name] for name in same}
+
+        report = (await asks.ask("POST", "/api/v1/backtests", {"rules": {"dear.yaml": RULE}})).json()
+        (tested,) = [rule for rule in report["rules"] if rule["id"] == "dear_one"]
+        for name in ("fraud", "unclear", "immature", *PRECISION):
+            assert tested[name] == tested["old"][name] == found[name], name
+        capsys.readouterr()
+        assert command(["-C", str(bank), "backtest", "--rows", "0"]) == 0
+        assert "33 (6 to 79)" in capsys.readouterr().out
+
+    async def pages() -> None:
+        async with signed_in(bank) as browser:
+            for path in ("/rules", "/rules/dear_one", "/rules/dear_one/hits"):
+                page = (await browser.get(path)).body.decode().replace("\u00a0", " ")
+                assert "33 %" in page, path
+                assert "6 % to 79 %" in page, path
 
     run(bank, steps)
+    asyncio.run(pages())
 
 
 def test_the_day_that_is_not_over_is_marked_in_the_chart_and_the_table_of_hits(bank, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from shroff.events.event import TimeText
+from shroff.models.evaluation.exploration import RulePrecision
 
 
 class ReportCell(TypedDict):
@@ -19,7 +20,7 @@ class ReportCell(TypedDict):
     money: str
 
 
-class ReportHits(TypedDict):
+class ReportHits(RulePrecision):
     """Hits of a rule; those of mature events by label."""
 
     hits: int
@@ -28,7 +29,6 @@ class ReportHits(TypedDict):
     unclear: int
     none: int
     immature: int
-    precision: float | None
     money: str
     fraud_money: str
 

@@ -243,7 +243,7 @@ class Report(Printed):
             "unclear": labels["unclear"],
             "none": labels["none"],
             "immature": hits.immature,
-            "precision": None if hits.precision is None else round(hits.precision, 4),
+            **hits.precision,
             "money": self.money(hits.amount_minor),
             "fraud_money": self.money(hits.fraud_minor),
         }

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.backtest.judged import LABELS
-from shroff.backtest.tally import Balance, TallyCell
+from shroff.backtest.tally import Balance, Hits, TallyCell
 from shroff.events.event import time_text
 from shroff.models.reports import pages
 from shroff.models.reports.charts import ChartColumn, columns
@@ -69,7 +69,7 @@ def text(report: Report, rows: int = ROWS_PRINTED) -> str:
             rule.old.count,
             rule.new.count,
             rule.new.by_label["fraud"],
-            "" if rule.new.precision is None else round(100 * rule.new.precision),
+            _precision(rule.new, ""),
             shown_money(report, rule.new.fraud_minor),
             rule.only.by_label["fraud"],
         )
@@ -274,7 +274,6 @@ def _rules(report: Report) -> str:
         new, only = one.new, one.only
         mode = "shadow" if one.rule.is_shadow else one.rule.effect
         shared = ", ".join(f"{other} {count:,}" for other, count in one.overlap.items())
-        precision = "missing" if new.precision is None else f"{100 * new.precision:.1f}{SPACE}%"
         counts = (one.old.count, new.count, new.by_label["fraud"], new.by_label["genuine"], new.immature)
         found = (f"{only.count:,}, {only.by_label['fraud']:,} fraud", shown_money(report, only.fraud_minor), shared)
         rows.append(
@@ -282,18 +281,38 @@ def _rules(report: Report) -> str:
                 one.rule.id,
                 mode,
                 *(f"{count:,}" for count in counts),
-                precision,
+                _precision(new, "missing"),
                 shown_money(report, new.amount_minor),
                 *found,
             )
         )
     rows += [(rule, "gone", f"{count:,}", *([""] * 9)) for rule, count in report.gone.items()]
     currency = report.definitions.settings.currency
-    heads = ("Rule", "Effect", "Hits before", "Hits", "Fraud", "Genuine", "Immature", "Precision", f"Money, {currency}")
-    note = "Precision: the share of mature hits that were fraud. Unlabeled hits count as genuine, unclear ones not."
+    heads = (
+        "Rule",
+        "Effect",
+        "Hits before",
+        "Hits",
+        "Fraud",
+        "Genuine",
+        "Immature",
+        "Precision, %",
+        f"Money, {currency}",
+    )
+    note = (
+        "Precision: the share of mature hits that were fraud, with its 95 % confidence interval. Unlabeled hits count "
+        "as genuine, unclear ones not."
+    )
     more = ("Only this rule", f"Fraud only it finds, {currency}", "Also hit by")
     shown = pages.table((*heads, *more), rows, numbers=set(range(2, 11)), wide={0, 11})
     return f'{shown}<p class="ink3">{note}</p>'
+
+
+def _precision(hits: Hits, missing: str) -> str:
+    """Percentages: precision, and in brackets its 95 % confidence interval."""
+    found = hits.precision
+    shares = [f"{100 * share:.0f}" for share in found.values() if isinstance(share, float)]
+    return "{} ({} to {})".format(*shares) if shares else missing
 
 
 def _rows(report: Report) -> str:

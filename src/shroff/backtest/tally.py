@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.backtest.fold import Flags, RuleMatches, Words
-from shroff.backtest.judged import FRAUD, LABELS, NONE, UNCLEAR, JudgedEvents
+from shroff.backtest.judged import FRAUD, GENUINE, LABELS, NONE, UNCLEAR, JudgedEvents
 from shroff.language.values import DAY_MS
+from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, drawings
 from shroff.models.evaluation.metrics import DECLINE, REVIEW
 from shroff.project.policy import OUTCOMES, Policy
@@ -46,10 +47,10 @@ class Hits:
     fraud_minor: int
 
     @property
-    def precision(self) -> float | None:
-        """The share of frauds among mature hits. One without a label counts as genuine, an unclear one not at all."""
-        counted = sum(count for label, count in self.by_label.items() if label != LABELS[UNCLEAR])
-        return self.by_label[LABELS[FRAUD]] / counted if counted else None
+    def precision(self) -> RulePrecision:
+        """Precision of the rule over these hits."""
+        labels = self.by_label
+        return rule_precision(labels[LABELS[FRAUD]], labels[LABELS[GENUINE]] + labels[LABELS[NONE]])
 
 
 @dataclass(frozen=True, slots=True)

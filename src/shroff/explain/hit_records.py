@@ -18,12 +18,14 @@ import msgspec
 
 from shroff.events.labels import VerdictInForce, counted_verdict
 from shroff.language.values import DAY_MS, parse_decimal, parse_time, rescale_half_even
+from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.loading import LABEL_DELAY_MS
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.streams.log import HitRow, Log, LogReader, Record
 
+__all__ = ["HitEvent", "HitRecords", "LabelOfHit", "RulePrecision", "RuleRecord"]
 LOOK_BACK: Final = 500_000  # places of the log
 EVENTS_KEPT: Final = 100_000  # at which a rule hit: some 50 MB
 _BLOCK: Final = 4_096
@@ -65,7 +67,7 @@ class HitEvent:
 
 @dataclass(frozen=True, slots=True)
 class RuleRecord:
-    """Record of a rule since a moment. Precision counts mature hits: those without a label as genuine, unclear not.
+    """Record of a rule since a moment: its mature hits by label, those without one as genuine; the others are immature.
 
     `by_day` counts hits and frauds of each day, from `first_day` on, a number of days since 1970-01-01.
     """
@@ -81,12 +83,12 @@ class RuleRecord:
     last_ms: int | None = None
     first_day: int = 0
     by_day: Sequence[tuple[int, int]] = ()
+    is_whole: bool = True
 
     @property
-    def precision(self) -> float | None:
-        """None where no hit is mature."""
-        known = self.frauds + self.genuine
-        return self.frauds / known if known else None
+    def precision(self) -> RulePrecision:
+        """Precision of the rule; none as long as hits are counted: the newest alone would mislead."""
+        return rule_precision(self.frauds, self.genuine) if self.is_whole else rule_precision(0, 0)
 
 
 class _Label(msgspec.Struct):
@@ -172,7 +174,7 @@ class HitRecords:
             fraud += (one.amount_minor or 0) if verdict == "fraud" else 0
             day = days[one.time_ms // DAY_MS]
             day[0] += 1
-            day[1] += verdict == "fraud"
+            day[1] += one.verdict == "fraud"
         first, last = min(days), max(*days, self.last_ms // DAY_MS)
         return RuleRecord(
             len(found),
@@ -186,6 +188,7 @@ class HitRecords:
             max(one.time_ms for one in found),
             first,
             [(days[day][0], days[day][1]) if day in days else (0, 0) for day in range(first, last + 1)],
+            self.is_whole,
         )
 
     def newest(self, rule: str, before: int | None, limit: int) -> list[HitEvent]:
@@ -202,8 +205,6 @@ class HitRecords:
         return one.time_ms > self.now_ms - delay_ms
 
     def _verdict(self, one: HitEvent, definitions: Definitions) -> str:
-        if one.verdict == "fraud":
-            return "fraud"
         if self.is_immature(one, definitions):
             return "immature"
         return one.verdict or "genuine"

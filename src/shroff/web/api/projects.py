@@ -12,7 +12,7 @@ import msgspec
 from shroff.app.rules.rule_files import TEXT_BYTES_MAX, ChangedMeanwhileError, RuleFile
 from shroff.backtest.document import ReportDocument
 from shroff.errors import DefinitionError, UsageError
-from shroff.explain.hit_records import RuleRecord
+from shroff.explain.hit_records import RulePrecision, RuleRecord
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.api.rules.backtests import BacktestRun, BacktestRuns, Draft, Kept, act_of, computed, document, new_id
@@ -84,8 +84,8 @@ def _model(one: ListedModel) -> ModelSummary:
 # ---- rules
 
 
-class RuleOfFile(TypedDict):
-    """A rule and its statistics. `precision` is the share of fraud among the labeled hits."""
+class RuleOfFile(RulePrecision):
+    """A rule and its statistics. `fraud` and `genuine` count mature hits."""
 
     id: str
     on: str
@@ -98,7 +98,6 @@ class RuleOfFile(TypedDict):
     hits: int
     fraud: int
     genuine: int
-    precision: float | None
 
 
 class RuleFileShown(TypedDict):
@@ -212,7 +211,7 @@ def _shown(one: RuleFile, service: Service) -> RuleFileShown:
             "hits": found.hits,
             "fraud": found.frauds,
             "genuine": found.genuine,
-            "precision": None if found.precision is None else round(found.precision, 4),
+            **found.precision,
         }
 
     return {"file": one.name, "etag": one.tag, "rules": [shown(rule) for rule in one.rules]}

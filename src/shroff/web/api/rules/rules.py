@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypedDict
 import msgspec
 
 from shroff.events.event import TimeText, time_text
-from shroff.explain.hit_records import HitEvent, RuleRecord
+from shroff.explain.hit_records import HitEvent, RulePrecision, RuleRecord
 from shroff.language.values import show_decimal
 from shroff.people.access import Right
 from shroff.web.api.rules.drafts import AdoptedFile, ChangeAsked, asked_document, put_back
@@ -30,11 +30,8 @@ class RuleReturn(msgspec.Struct, forbid_unknown_fields=True):
     reason: str
 
 
-class RuleCounts(TypedDict):
-    """Statistics of a rule over the newest part of the log.
-
-    `precision` is the share of fraud among mature labeled hits.
-    """
+class RuleCounts(RulePrecision):
+    """Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits."""
 
     hits: int
     in_shadow: int
@@ -42,7 +39,6 @@ class RuleCounts(TypedDict):
     genuine: int
     unclear: int
     immature: int
-    precision: float | None
     money: str
     fraud_money: str
 
@@ -201,7 +197,7 @@ def _record(one: RuleRecord, places: int) -> RuleCounts:
         "genuine": one.genuine,
         "unclear": one.unclear,
         "immature": one.immature,
-        "precision": None if one.precision is None else round(one.precision, 4),
+        **one.precision,
         "money": show_decimal(one.amount_minor, places),
         "fraud_money": show_decimal(one.fraud_minor, places),
     }
