@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from shroff.events.event import read_time
 from shroff.features.naive import Naive
 from shroff.log.ruletests import run_rule_tests
 from shroff.project.definitions import load_definitions
 from shroff.project.read_once import ReadOnce
+from shroff.rules.definitions import expiring
 from tests.support.projects import FILES, definitions
 
 HASHED = {
@@ -232,3 +234,73 @@ def test_a_failing_rule_test_names_the_event_and_what_the_rule_read_there():
         "test 'one' of rule large fails: expected hits [false, true], found [false, false]. "
         "Event 2: this.amount = 100.00, card.payments_1h = 1, count(payment) over 1h = 1."
     )
+
+
+@pytest.mark.parametrize(
+    "when, exact",
+    [
+        (
+            "this.amount > 10 * mean(payment.amount) over 7d since flag",
+            "this.amount * count(payment) over 7d since flag > 10 * sum(payment.amount) over 7d since flag",
+        ),
+        (
+            "this.amount / mean(payment.amount where payment.amount > 5) over 7d >= 6",
+            (
+                "this.amount * count(payment where payment.amount > 5) over 7d"
+                " >= 6 * sum(payment.amount where payment.amount > 5) over 7d"
+            ),
+        ),
+        (
+            "card.mean * 3 < this.amount",
+            "3 * sum(payment.amount) over 7d < this.amount * count(payment) over 7d",
+        ),
+        ("card.to_mean > 6", "this.amount * count(payment) over 7d > 6 * sum(payment.amount) over 7d"),
+        ("this.amount > 3 * std(payment.amount) over 7d", "a std has no exact form"),
+        ("this.amount > 4 * mean(payment.amount) over 7d", ""),  # a power of two multiplies floats exactly
+        ("this.amount > mean(payment.amount) over 7d", ""),
+        ("this.amount * count(payment) over 7d > 10 * sum(payment.amount) over 7d", ""),
+    ],
+)
+def test_money_beside_a_multiple_of_a_mean_is_warned_of_with_the_exact_form(when: str, exact: str):
+    features = "card:\n  mean: mean(payment.amount) over 7d\n  to_mean: this.amount / card.mean\n"
+    rule = "- {{ id: far, on: payment, by: card, effect: review, when: {} }}\n"
+    files = {"shroff.yaml": FILES["shroff.yaml"], "events.yaml": FILES["events.yaml"], "features.yaml": features}
+    warnings = load_definitions({**files, "rules/r.yaml": rule.format(when)}).warnings
+
+    assert [exact in f"{one.message} {one.hint}" for one in warnings] == [True] * bool(exact)
+    if exact and "std" not in exact:  # it means the same, and is not warned of
+        mended = load_definitions({**files, "rules/r.yaml": rule.format(exact)})
+        assert (mended.problems, mended.warnings) == ([], [])
+
+
+@pytest.mark.parametrize("broken", ["mean(payment.amuont) over 7d", "mean(payment.amount) over 7x", "card.gone + 1"])
+def test_one_mistake_in_a_feature_is_one_error_whatever_reads_it(broken: str):
+    features = f"""card:
+  a_reader: round(card.base * 2, 1)
+  base: {broken}
+  chain: card.b_reader + 1
+  b_reader: this.amount / card.base
+"""
+    rule = """- id: reads_it
+  on: payment
+  by: card
+  when: card.base > 3 and card.chain > 2 and sum(card.b_reader of payment) over 7d > 1
+  reason: "{round(card.base, 1)} and {card.chain}"
+  effect: review
+"""
+    files = {"shroff.yaml": FILES["shroff.yaml"], "events.yaml": FILES["events.yaml"], "features.yaml": features}
+    problems = load_definitions({**files, "rules/r.yaml": rule}).problems
+
+    assert [(one.file, one.line) for one in problems] == [("features.yaml", 3)]
+
+
+def test_rules_that_expire_soon_or_have_are_named():
+    rule = "- {{ id: {}, on: payment, by: card, effect: review, when: this.amount > 1, expires: {} }}\n"
+    days = {"gone": "2026-01-31", "soon": "2026-03-02", "later": "2026-03-05"}
+    text = "".join(rule.format(id_, day) for id_, day in days.items())
+    found = load_definitions({**FILES, "rules/r.yaml": text}).or_raise()
+
+    assert expiring(found.rules, read_time("2026-02-01T00:00:00Z")) == [
+        "rule gone expired on 2026-01-31",
+        "rule soon expires after 2026-03-02",
+    ]

@@ -115,3 +115,19 @@ def test_a_recorded_reason_is_told_with_currency_and_separators(told, rule, stor
 )
 def test_a_rule_says_what_its_features_mean(bank, id_, words):
     assert words in in_words(next(rule for rule in bank.rules if rule.id == id_), teller_of(bank))
+
+
+def test_nested_features_are_spelled_out_to_a_length_and_named_beyond(tmp_path: Path):
+    shutil.copytree(TEMPLATE_FOLDER / "payments", tmp_path / "deep")
+    features = tmp_path / "deep" / "features.yaml"
+    nested = "".join(f"  n{at}: card.n{at - 1} + 2 * card.n{at - 1}\n" for at in range(1, 20))
+    text = features.read_text(encoding="utf-8").replace("card:\n", f"card:\n  n0: count(payment) over 3h\n{nested}", 1)
+    features.write_text(text, encoding="utf-8")
+    rule = "- { id: deep, on: payment, by: card, effect: review, when: card.n19 > 3 and card.n1 > 2 }\n"
+    (tmp_path / "deep" / "rules" / "deep.yaml").write_text(rule, encoding="utf-8")
+    bank = app.open(tmp_path / "deep").definitions
+    words = in_words(next(rule for rule in bank.rules if rule.id == "deep"), teller_of(bank))
+
+    assert "the card's n19 is above 3" in words
+    assert "the card's payments in 3 h + (2 * payments in 3 h) is above 2" in words
+    assert len(words) < 300

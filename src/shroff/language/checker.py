@@ -259,6 +259,8 @@ class _Checker:
                 f"{self.scope.what} reads {str(name)!r}, which no feature declares.",
                 nearest(str(name), self.scope.feature_names()),
             )
+        if found == NOTHING:
+            raise syntax.SpoiledError(f"{name} has a mistake of its own", name.start, name.end)
         return found
 
     def of(self, tree: syntax.Of) -> Node:

@@ -18,7 +18,7 @@ from shroff.language.checker import check
 from shroff.language.expression import Node as Expression
 from shroff.language.keys import Keys
 from shroff.language.names import Scope
-from shroff.language.syntax import ExpressionError
+from shroff.language.syntax import ExpressionError, SpoiledError
 from shroff.language.types import UNITS_MAX, Type
 from shroff.language.values import DAY_MS, is_zone, parse_decimal, parse_duration, quoted
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, whole_text
@@ -49,6 +49,8 @@ def expression(
         return None
     try:
         return check(text, scope, wanted)
+    except SpoiledError:
+        return None
     except ExpressionError as error:
         problems.append(node.problem(error.message, error.hint, offset + error.start))
         return None

@@ -17,6 +17,10 @@ class ExpressionError(Exception):
         super().__init__(f"{message} {hint}".strip())
 
 
+class SpoiledError(ExpressionError):
+    """An expression that reads a feature with a mistake of its own, where that one is reported."""
+
+
 class Span(msgspec.Struct, frozen=True):
     start: int
     end: int

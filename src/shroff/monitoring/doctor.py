@@ -31,6 +31,7 @@ from shroff.monitoring.doctor_rows import read_rows
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import redefined_words
 from shroff.project.settings.system import System
+from shroff.rules.definitions import expiring
 from shroff.runtime.texts import Printed, many, one_line, table
 from shroff.runtime.whole_files import UNFINISHED_S, unfinished_files
 from shroff.streams.log import Log, LogBeside, LogReader, Remark, Request
@@ -269,6 +270,8 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
         yield Finding("outbox", OK, "empty")
     if definitions is not None:
         yield from look_at_exploration(log, definitions, now_ms)
+        for words in expiring(definitions.rules, now_ms):
+            yield Finding("rules", NOTE, words, "Set a later day in expires, or remove it or the rule.")
 
 
 def look_at_waiting(log: LogBeside, count: int, now_ms: int) -> Finding:

@@ -161,15 +161,22 @@ def load_notices(
     return found
 
 
+_UNNAMED: Final = {  # whom a rule may notify without naming a notice
+    "analysts": ("analysts", "It defines who gets the mail. Without it, hits raise alerts in the queue alone."),
+    "customer": ("customers", "It defines their addresses and the question."),
+}
+
+
 def _hold_against_rules(
     found: Mapping[str, Notice], definitions: Definitions, problems: list[Problem], warnings: list[Problem]
 ) -> None:
     """Say where a rule tells nobody, or of another event than its notice reads."""
     for rule in definitions.rules:
         notice = found.get(rule.notify or "")
-        if rule.notify == "customer" and notice is None and rule.place is not None:
-            words = f"rule {rule.id} notifies customers, but notices/customer.yaml is missing, so no mail is sent."
-            warnings.append(rule.place.problem(words, "It defines their addresses and the question."))
+        if rule.notify in _UNNAMED and notice is None and rule.place is not None:
+            whom, hint = _UNNAMED[rule.notify]
+            words = f"rule {rule.id} notifies {whom}, but notices/{rule.notify}.yaml is missing, so no mail is sent."
+            warnings.append(rule.place.problem(words, hint))
         if notice is None or notice.place is None:
             continue
         if notice.on != "flag":

@@ -30,15 +30,29 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
 MEANINGS: Final = "meanings"  # in the manifest of a model: what each input meant when it was trained
+SPELLED_OUT_MAX: Final = 40  # nodes of a feature, with all that it reads; a larger one is told by its name
 FindFeature = Callable[[str], Feature | None]
 
 
 def teller_of(definitions: Definitions) -> ValueWording:
     """What shows values of a project to people."""
     features, settings = definitions.features, definitions.settings
-    return ValueWording(
-        lambda name: features[name].node if name in features else None, settings.currency, settings.money_places
-    )
+    sizes: dict[str, int] = {}
+
+    def size_of(name: str) -> int:
+        """Number of nodes of a feature and of all that it reads, up to a little more than are spelled out."""
+        if name not in sizes:
+            parts = list(walk(features[name].node))
+            read = [
+                part.name for part in parts if isinstance(part, FeatureValue | ItemFeature) and part.name in features
+            ]
+            sizes[name] = min(len(parts) + sum(map(size_of, read)), SPELLED_OUT_MAX + 1)
+        return sizes[name]
+
+    def definition_of(name: str) -> Node | None:
+        return features[name].node if name in features and size_of(name) <= SPELLED_OUT_MAX else None
+
+    return ValueWording(definition_of, settings.currency, settings.money_places)
 
 
 def reasons_of(definitions: Definitions) -> Callable[[str, str], str]:

@@ -26,7 +26,7 @@ from shroff.language.columns import Array, Column, column_of
 from shroff.language.expression import Else, FeatureValue, InShare, ModelScore, Node, When
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.row import Evaluate
-from shroff.language.syntax import ExpressionError
+from shroff.language.syntax import ExpressionError, SpoiledError
 from shroff.language.types import BOOLEAN, REAL
 from shroff.language.values import Value, parse_time
 from shroff.models.columns import kind_of, model_numbers, model_rows
@@ -214,6 +214,8 @@ class _Loader(msgspec.Struct, frozen=True):
             if kind_of(node.type) == column.kind:
                 return node
             words = f"it is {node.type} now, and was a {column.kind}"
+        except SpoiledError:
+            return None
         except ExpressionError as error:
             words, hint = error.message, error.hint
         words = f"the model {id_} reads {column.name!r}, which no longer fits the project: {words.rstrip('.')}."

@@ -8,21 +8,37 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
+from shroff.events.event import time_text
 from shroff.features.computed import Computed
 from shroff.features.definitions import FeatureTypes
 from shroff.language import loading
 from shroff.language.aggregates import AGGREGATES
-from shroff.language.expression import Aggregate, Compare, Convert, Literal, Node, walk
+from shroff.language.expression import (
+    Aggregate,
+    Arithmetic,
+    Compare,
+    Convert,
+    FeatureValue,
+    Literal,
+    Node,
+    unconverted,
+    walk,
+)
 from shroff.language.names import DeclaredNames, Scope
-from shroff.language.types import BOOLEAN
+from shroff.language.printing import text_of
+from shroff.language.types import BOOLEAN, INTEGER
+from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.text import Scalar, whole_text
 from shroff.rules.keys import EFFECTS, RULE, TEST, TOLD
 from shroff.rules.silences import with_silence
 
+EXPIRES_SOON_MS: Final = 30 * DAY_MS
+_POWERS: Final = frozenset(1 << bits for bits in range(31))
 _RULE_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,199}")
 
 
@@ -82,6 +98,18 @@ class Rule:
             for at, part in enumerate(self.reason)
             if not isinstance(part, str) and any(isinstance(node, Aggregate) for node in walk(part))
         ]
+
+
+def expiring(rules: Iterable[Rule], now_ms: int) -> list[str]:
+    """Rules that have expired, or will within 30 days, in words; by the clock, as events will arrive then."""
+    found = []
+    for rule in rules:
+        if rule.expires_ms is not None and rule.expires_ms <= now_ms + EXPIRES_SOON_MS:
+            is_over, last = rule.expires_ms <= now_ms, time_text(rule.expires_ms - DAY_MS)[:10]
+            found.append(
+                f"rule {rule.id} {'expired on' if is_over else 'expires after'} {last}"
+            )
+    return found
 
 
 class LoadedFile(msgspec.Struct, frozen=True):
@@ -224,6 +252,8 @@ class RuleLoader:
         when = loading.expression(node, scope, self._problems, BOOLEAN)
         if when is not None and isinstance(node, Scalar):
             self._warn_without_this(node, when, id_, on)
+            for words, hint in dict.fromkeys(filter(None, (_inexact(part, self._features) for part in walk(when)))):
+                self._warnings.append(node.problem(f"rule {id_} {words}", hint))
         return None if when is None else with_silence(when, id_, by, on, self._events.entities, self._names.lists)
 
     def _warn_without_this(self, node: Scalar, when: Node, id_: str, on: str) -> None:
@@ -313,6 +343,46 @@ class RuleLoader:
             else:
                 self._problems.append(written.problem(f"{name.text} is one value"))
         return key, values
+
+
+def _inexact(part: Node, features: FeatureTypes) -> tuple[str, str] | None:
+    """What is wrong where money is compared with a multiple of a mean or std, and the exact form; else None.
+
+    A power of two multiplies a float exactly.
+    """
+
+    def defined(node: Node) -> Node:
+        node = unconverted(node)
+        feature = features.feature(node.name) if isinstance(node, FeatureValue) else None
+        return node if feature is None else unconverted(feature.node)
+
+    sides = (part.left, part.right) if isinstance(part, Compare) else ()
+    for at, side in enumerate(sides):
+        product = defined(side)
+        if not isinstance(product, Arithmetic) or product.operator not in {"*", "/"}:
+            continue
+        is_ratio, other = product.operator == "/", sides[1 - at]
+        for mean, factor in ((product.right, product.left), (product.left, product.right))[: 1 if is_ratio else 2]:
+            found, (amount, times) = defined(mean), (factor, other) if is_ratio else (other, factor)
+            if not isinstance(found, Aggregate) or found.function not in {"mean", "std"} or found.argument is None:
+                continue
+            number, is_exact = unconverted(times), unconverted(amount).type.kind in {"money", "number"}
+            if not is_exact or (isinstance(number, Literal) and number.value in _POWERS):
+                continue
+            words = f"compares {text_of(unconverted(amount))} with a multiple of a {found.function}, which is a float: "
+            words += "equal amounts can differ in their last digit."
+            if found.function == "std":
+                return words, "Leave a margin where equal amounts matter: a std has no exact form."
+            count = structs.replace(found, type=INTEGER, function="count", argument=None)
+            total = structs.replace(found, type=found.argument.type, function="sum")
+            exact = [
+                f"{text_of(unconverted(amount))} * {text_of(count)}",
+                f"{text_of(number)} * {text_of(total)}",
+            ]
+            operator = f" {part.operator} " if isinstance(part, Compare) else ""
+            is_left = is_ratio == (at == 0)  # the amount stands before the operator
+            return words, f"Write {operator.join(exact if is_left else exact[::-1])}: it is exact."
+    return None
 
 
 def _leaves_out_this(side: Node, on: str) -> bool:
