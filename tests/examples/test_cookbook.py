@@ -52,7 +52,7 @@ def test_precision_and_recall_of_the_page_are_those_of_its_backtest():
     for rule, (_, hits, fraud, precision, money, _) in measured.items():
         recall = int(fraud) / known[KIND_OF.get(rule, rule.replace("_", " "))]
         assert shown[rule] == [
-            f"{precision} %",
+            f"{precision.split()[0]} %",
             f"{100 * recall:.0f} %",
             f"{int(hits) / 60:.1f}",
             money,

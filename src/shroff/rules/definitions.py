@@ -106,9 +106,7 @@ def expiring(rules: Iterable[Rule], now_ms: int) -> list[str]:
     for rule in rules:
         if rule.expires_ms is not None and rule.expires_ms <= now_ms + EXPIRES_SOON_MS:
             is_over, last = rule.expires_ms <= now_ms, time_text(rule.expires_ms - DAY_MS)[:10]
-            found.append(
-                f"rule {rule.id} {'expired on' if is_over else 'expires after'} {last}"
-            )
+            found.append(f"rule {rule.id} {'expired on' if is_over else 'expires after'} {last}")
     return found
 
 
