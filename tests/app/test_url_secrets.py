@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shroff.adapters.pull import files as pulled_files
 from shroff.adapters.pull.files import UrlList
 from shroff.app import project as app
 from shroff.cli.main import run
+from shroff.errors import TransientError, UsageError
 from shroff.language.keys import ANY, Either, Keys, Late, Many, One, Shape
 from shroff.language.yaml import text as yamltext
 from shroff.project.settings.project_keys import SETTINGS
@@ -182,3 +184,28 @@ def test_signatures_of_listed_files_are_not_in_the_names_that_the_log_keeps(tmp_
     assert len({*signed}) == 2
     assert SECRET not in f"{signed} {source.source}"
     assert asked[-1] == f"http://u:{SECRET}@host/b.csv?sig={SECRET}2"
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "error", "words"),
+    [
+        ("FILE_BYTES_MAX", 3, UsageError, "a.csv has more than"),
+        ("FILE_S_MAX", -1.0, TransientError, "a.csv: 6 bytes came in"),
+        ("LIST_BYTES_MAX", 3, UsageError, "has more than"),
+    ],
+)
+def test_what_a_server_sends_has_a_limit_of_size_and_of_time(tmp_path, monkeypatch, limit, value, error, words):
+    @contextmanager
+    def reached(self, url):
+        answer = BytesIO(b"a.csv\n")
+        answer.headers = {}
+        yield answer
+
+    monkeypatch.setattr(UrlList, "_reached", reached)
+    source = UrlList("http://host/list.txt", PullPlace("", tmp_path, lambda: 0, list))
+    names = [] if limit == "LIST_BYTES_MAX" else source.names()
+    monkeypatch.setattr(pulled_files, limit, value)
+    with pytest.raises(error, match=words), source.opened(names[0]) if names else nullcontext():
+        source.names()
+
+    assert not list(tmp_path.glob("*.csv"))

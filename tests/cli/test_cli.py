@@ -249,6 +249,17 @@ def test_a_line_is_written_in_one_piece_so_that_threads_end_none_of_each_others(
     assert pieces == ["shroff serves here\n"]
 
 
+def test_a_terminal_gets_nothing_that_steers_it_and_a_file_gets_every_byte(capfdbinary, monkeypatch):
+    Session().write(b"id\n\x1b[31mred\xff\n")
+    sys.stdout.flush()
+    assert capfdbinary.readouterr().out == b"id\n\x1b[31mred\xff\n"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    Session().write(b"id\n\x1b[31mred\xff\n")
+    sys.stdout.flush()
+
+    assert capfdbinary.readouterr().out == b"id\n\\x1b[31mred\\xff\n"
+
+
 def test_a_mistake_of_the_program_shows_where_it_was_only_if_asked(capsys):
     def fail():
         raise ZeroDivisionError("planted")

@@ -13,7 +13,7 @@ CASE = "11-yen-and-dinar"
 def taken(tmp_path, money, file):
     folder = project_of(CASE, tmp_path, settings=f"shroff: 1\nname: people\nmoney: {money}\n")
     project = app.open(folder)
-    (row,) = project.taking.first_of(folder / file, "payment", 10)
+    (row,) = project.taking.look_at(folder / file, "payment").rows
     return row
 
 

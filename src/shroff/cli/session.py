@@ -77,8 +77,10 @@ class Session:
         self.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
     def write(self, data: bytes) -> None:
-        """Write bytes to standard output."""
+        """Write bytes to standard output: to a terminal what steers it is written out, any other file gets them all."""
         self.has_written = True
+        if sys.stdout.isatty():
+            data = harmless(data.decode("utf-8", "backslashreplace")).encode()
         sys.stdout.buffer.write(data)
 
     def flush(self) -> None:

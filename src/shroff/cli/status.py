@@ -52,7 +52,7 @@ def status(session: Session, watch: str | None) -> None:
         session.flush()
         time.sleep(every_s)
         if sys.stdout.isatty():
-            session.write(CLEAR.encode())
+            sys.stdout.write(CLEAR)
 
 
 def _last_hour(project: Project, pulse: Pulse | None = None) -> LiveFigures | None:

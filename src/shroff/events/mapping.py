@@ -101,7 +101,8 @@ class Mapper:
         without. A nested path counts by its first part.
         """
         needed = self.needed
-        if self._event_type.name == LABEL and not any(self._may_be_in(name, columns) for name in self._namers()):
+        namers = ["event", *(name for name in self._event_type.field_names if name not in LABEL_NAMES)]
+        if self._event_type.name == LABEL and not any(self._may_be_in(name, columns) for name in namers):
             needed = [*needed, "event"]
         return [name for name in dict.fromkeys(needed) if name not in columns]
 
@@ -121,11 +122,6 @@ class Mapper:
         """The columns of a file that no field is made of, one of which may be another name of one that is missing."""
         read = {path[0] for name in self.names for path in self.paths(name)}
         return [name for name in columns if name not in read]
-
-    def _namers(self) -> list[str]:
-        """The fields of a label of which one at least must be there, to name the event."""
-        own = self._event_type.field_names
-        return ["event", *(name for name in own if name not in LABEL_NAMES)]
 
     def _may_be_in(self, name: str, columns: Collection[str]) -> bool:
         node = self._mapping.fields.get(name)

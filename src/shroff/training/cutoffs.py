@@ -19,7 +19,8 @@ from shroff.training.tested_rows import stored_rows, weighed_of
 from shroff.training.train import terms_of
 
 _COSTS: Final = (  # what must stand under costs, so that there is something to weigh
-    "    costs:\n      missed_fraud: {event}.AMOUNT\n      false_decline: 15\n      review: 4\n      reviews_a_day: 100"
+    "    {event}:\n      costs:\n        missed_fraud: {event}.{amount}\n        false_decline: 15\n        review: 4\n"
+    "        reviews_a_day: 100"
 )
 
 
@@ -220,7 +221,9 @@ def cutoffs_of(
         )
     terms, places = terms_of(definitions, stored.event), definitions.settings.money_places
     if definitions.policy(stored.event).missed_fraud is None or terms.false_decline is None:
-        wanted = _COSTS.format(event=stored.event)
+        fields = definitions.events.types[stored.event].fields
+        amount = next((field.name for field in fields if field.type.kind == "money"), "AMOUNT")
+        wanted = _COSTS.format(event=stored.event, amount=amount)
         raise UsageError(f"policy.yaml has no costs of {stored.event}. Write, for example:\n{wanted}")
     declared, terms = terms, _weighed_by(terms, what_if)
     weighed = weighed_of(table, places, settings.capacity.entity if settings and settings.capacity else "")

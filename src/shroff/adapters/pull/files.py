@@ -8,14 +8,15 @@ the one that it follows.
 from __future__ import annotations
 
 import hashlib
-import shutil
+import io
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.response import addinfourl
 
@@ -30,7 +31,10 @@ from shroff.streams.settings import BUCKET
 DONE: Final = ".done"  # behind a file's name: a marker that it is complete
 SUCCESS: Final = "_SUCCESS"  # in a folder: all of it is complete, as Spark and Hadoop have it
 LIST_BYTES_MAX: Final = 16 * 1024 * 1024
-TIMEOUT_S: Final = 60.0
+TIMEOUT_S: Final = 60.0  # without a byte
+FILE_BYTES_MAX: Final = 8 << 30  # of a file behind a URL
+PART_BYTES: Final = 1 << 20
+FILE_S_MAX: Final = 3_600.0  # until it is here as a whole
 READ: Final = ("csv", "jsonl", "parquet", "avro")
 BUCKETS: Final = ("s3", "gs", "az", "abfss")
 _LATER: Final = ("gcs", "abfs", "hdfs", "ftp", "sftp")
@@ -142,9 +146,9 @@ class UrlList(PulledSource):
 
     def names(self) -> list[str]:
         with self._reached(self._url) as answer:
-            data: bytes = answer.read(LIST_BYTES_MAX + 1)
-        if len(data) > LIST_BYTES_MAX:
-            raise UsageError(f"{self._url} is longer than a list of files may be, {LIST_BYTES_MAX // 2**20} MiB.")
+            received = io.BytesIO()
+            _receive(answer, received, _named(self._url), LIST_BYTES_MAX)
+            data = received.getvalue()
         try:
             lines = [line.partition("#")[0].strip() for line in data.decode().splitlines()]
         except UnicodeDecodeError:
@@ -164,7 +168,7 @@ class UrlList(PulledSource):
         path = self._downloads / _last(name)
         try:
             with self._reached(urljoin(self._url, self._lines.get(name, name))) as answer, private(path) as file:
-                shutil.copyfileobj(answer, file)
+                _receive(answer, file, name, FILE_BYTES_MAX)
                 wanted = answer.headers.get("Content-Length")
                 if wanted is not None and file.tell() != int(wanted):
                     raise TransientError(f"{name}: {file.tell():,} of {int(wanted):,} bytes came")
@@ -179,6 +183,19 @@ class UrlList(PulledSource):
                 yield answer
         except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
             raise TransientError(f"{url} cannot be reached: {getattr(error, 'reason', None) or error}") from None
+
+
+def _receive(answer: addinfourl, out: BinaryIO, name: str, bytes_max: int) -> None:
+    """Copy what a server sends. Raises: UsageError where it is too much; TransientError where it takes too long."""
+    until_s = time.monotonic() + FILE_S_MAX
+    received = 0
+    while part := answer.read1(PART_BYTES):
+        received += len(part)
+        if received > bytes_max:
+            raise UsageError(f"{name} has more than {bytes_max >> 20:,} MiB, the most that is read from a URL.")
+        if time.monotonic() > until_s:
+            raise TransientError(f"{name}: {received:,} bytes came in {FILE_S_MAX / 60:.0f} minutes, and no end")
+        out.write(part)
 
 
 class _OwnServer(urllib.request.HTTPRedirectHandler):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import re
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, Unpack
 
 from shroff.app.live.inboxes import Inboxes
 from shroff.app.opened import ScratchPaths, intake_of
@@ -17,6 +18,8 @@ from shroff.app.views import Files, paths
 from shroff.engine.decision import Refusal
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
+from shroff.events.mapping import MappedRow, Mapper
+from shroff.language.expression import ThisField
 from shroff.runtime.progress import Meter, Progress, counted
 
 if TYPE_CHECKING:
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
     from shroff.worker.answers import Events
     from shroff.worker.file_order import Obstacle
     from shroff.worker.ingest import IngestReport
+
+
+SAMPLED: Final = 100  # lines of a file
+ROUNDED: Final = re.compile(r"\d(\.\d+)?[eE]\+\d{2,}|\d{6,}\.0+")  # 3.52721E+11 and 4012888888881881.0
 
 
 class IngestHooks(TypedDict, total=False):
@@ -174,6 +181,8 @@ class Taking:
             )
             note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self._opened.now_ms())
         report.unmatched = intake.unmatched
+        for path in paths(files):
+            self._opened.warnings += _rounded_keys(self._opened, path, as_type, format)
         self._opened.warnings += dict.fromkeys(lines.remark for lines in all_lines if lines.remark)
         self._opened.warnings += [] if overlaps is None else overlaps.warnings()
         return report
@@ -284,6 +293,7 @@ class Taking:
                 lines = stack.enter_context(read_lines(path, format))
                 found = list(islice(self._submissions(lines, path.name, type_name, keeps_hashes=False), PROBED_LINES))
                 opened.warnings += [lines.remark] if lines.remark else []
+                opened.warnings += _rounded_keys(opened, path, type_name, format)
                 return found
 
             log = stack.enter_context(self._log_or_none())
@@ -344,6 +354,28 @@ def scratch_log(
         )
         with held.reading() as log:
             yield log, report
+
+
+def _rounded_keys(opened: Opened, path: Path, as_type: str | None, format: str | None) -> list[str]:
+    """Remarks on keys of entities that look like numbers which a spreadsheet rounded, in the first lines of a file."""
+    events, found = opened.definitions.events, dict[str, str]()
+    types = [type_ for name, type_ in events.types.items() if as_type in {None, name}]
+    with read_lines(path, format) as lines:
+        intake_of(opened, keeps_hashes=True).lay_out(lines, path.name, as_type)
+        reads: list[tuple[str, bool, Callable[[MappedRow], object]]] = []
+        for type_ in types:
+            mapper = Mapper(type_, lines.format)
+            parts = [part for entity in events.entities.values() for part in entity.keys.get(type_.name, ())]
+            names = {part.name for part in parts if isinstance(part, ThisField) and part.type.is_text}
+            reads += [(name, name in mapper.hidden, mapper.reader_of(name)) for name in sorted(names)]
+        for line in islice(lines, SAMPLED):
+            for name, is_hidden, read in reads if line.columns is not None else ():
+                value = read(MappedRow(path.name, line.number, line.columns or {}))
+                if type(value) is str and name not in found and ROUNDED.fullmatch(value.strip()):
+                    shown = "" if is_hidden else f" such as {value.strip()}"
+                    found[name] = f"{path.name}: {name} has values{shown} that look like numbers"
+    why = "which a spreadsheet rounded: different keys may have become one. Export the column as text"
+    return [f"{words} {why}." for words in found.values()]
 
 
 def _lines_of(events: Events) -> Lines:
