@@ -63,7 +63,7 @@ def list_(session: Session, most: int) -> None:
     ]
     text = table(rows, ("id", "kind", "schedule", "state", "for", "")) if rows else "No jobs yet."
     session.answer({"jobs": [_document(one) for one in found]}, text)
-    session.next("shroff jobs run marts" if not found else f"shroff jobs show {found[0].id}")
+    session.next("shroff jobs kinds" if not found else f"shroff jobs show {found[0].id}")
 
 
 @command("show", "shroff jobs show 20261123-094501123-00ab12", group=jobs)

@@ -40,7 +40,7 @@ def list_(session: Session) -> int:
     if troubles:
         session.next(f"shroff source forget {argument(troubles[0].part)}")
     else:
-        session.next("shroff run")
+        session.next("shroff run" if parts else "shroff check")
     return WRONG if troubles else 0
 
 

@@ -150,9 +150,6 @@ class NoticeLook(Protocol):
     def question(self, id: str) -> Question | None:
         """The question of this id."""
 
-    def answered_between(self, start_ms: int, end_ms: int) -> list[Question]:
-        """The questions that were answered in [start, end)."""
-
     def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> QuestionCounts:
         """Results so far of the questions asked in [start, end)."""
 

@@ -163,11 +163,6 @@ class _Looking:
         row = self._row(self._questions, id)
         return None if row is None else _question(row)
 
-    def answered_between(self, start_ms: int, end_ms: int) -> list[Question]:
-        table = self._questions
-        asked = select(table).where(table.c.answered_ms >= start_ms, table.c.answered_ms < end_ms, table.c.answer != "")
-        return [_question(row) for row in self._connection.execute(asked.order_by(table.c.answered_ms, table.c.id))]
-
     def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> QuestionCounts:
         table = self._questions
         asked = and_(table.c.made_ms >= start_ms, table.c.made_ms < end_ms)

@@ -110,7 +110,8 @@ def palette(definitions: Definitions) -> dict[str, list[PalettePart]]:
     def over(row: AggregateRow) -> str:
         if row.name in _OVER:
             return _OVER[row.name].format(event=event.name, truth=truth)
-        argument = next((one for one in values if one.type.kind in (row.takes or ())), None)
+        fitting = [one for one in values if one.type.kind in (row.takes or ())]
+        argument = min(fitting, key=lambda one: one.name != amount, default=None)
         if argument is None or row.has_rank:
             return ""
         return compared(f"{row.name}({event.name}.{argument.name}) over 1d", row.type or argument.type)
