@@ -16,7 +16,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -209,7 +209,10 @@ def contents_of(log: SqliteLog) -> Contents:
         "decisions": [msgspec.structs.astuple(one) for rows in log.decisions_after() for one in rows],
         "hits": [astuple(one) for rows in log.hits_after() for one in rows],
         "flags": [astuple(one) for rows in log.flags_after() for one in rows],
-        "waiting": [astuple(one) for one in log.waiting_all()],
+        "waiting": [
+            (*astuple(replace(one, body=b"")), msgspec.json.decode(one.body) | {"arrived_ms": 0})
+            for one in log.waiting_all()
+        ],
         "unique": unique_of(log, records),
         "outbox": [astuple(one) for one in log.outbox(limit=1_000_000)],
         "quarantine": sorted(

@@ -28,6 +28,7 @@ from shroff.web.pages.charts.strips import Strip
 from shroff.web.pages.rendering import environment
 from shroff.web.pages.words import per_second
 from shroff.web.table import PAGES, table
+from shroff.worker.outbox import SinkState, leaving
 from tests.support.webs import PASSWORD, Asker, Browser, Gate, asker, run, who
 
 pytestmark = pytest.mark.slow
@@ -269,7 +270,8 @@ def test_all_who_look_within_a_second_are_shown_one_look_whose_parts_are_made_on
 def test_what_failed_leads_to_the_checks_only_who_may_open_them(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         look = await asyncio.to_thread(asks.service.board.look, board.PERIODS["1h"], 0, 0.0)
-        failed = replace(look, counts=Counts(refused=2, waiting=0, outbox=0, stuck=1))
+        out = leaving([SinkState("decided", "webhook", "decisions", 3, 0, None, 1)])
+        failed = replace(look, counts=Counts(refused=2, waiting=0, outbox=0, stuck=1), leaving=out)
         (checks,) = [one.right for one in PAGES if one.path == "/checks" and one.method == "GET"]
         assert checks is not None
         for role in Role:

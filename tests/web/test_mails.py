@@ -141,7 +141,7 @@ def test_messages_that_need_attention_are_counted_and_a_deferred_one_says_when_i
         await asyncio.to_thread(asks.service.health.look)
         health = says(await browser.get("/checks"))
         assert "messages of notices: 2 refused" in health
-        assert re.search(r"Waiting to send\s*1\s*2 failed to send", health)
+        assert re.search(r"Waiting to send\s*1\s*1 destination fails, 2 failed to send", health)
         assert re.search(r"notices\s*mails and webhook calls, 1 waiting, 2 failed to send", health)
 
     run(bank, steps)

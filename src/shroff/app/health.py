@@ -17,11 +17,12 @@ from shroff.app.live.pulled import PulledSources
 from shroff.app.live.pushed import PushedSources
 from shroff.app.live.source_views import SourceParts
 from shroff.app.live.versions import FileVersions
+from shroff.app.notice_files import NoticeFiles
 from shroff.app.notices import NoticeViews
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import ShroffError, StorageError, UsageError
 from shroff.events.event import time_text
-from shroff.language.values import DAY_MS, named_duration
+from shroff.language.values import DAY_MS, HOUR_MS, named_duration, show_duration
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log
 
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
     from shroff.project.settings.systems import Systems
     from shroff.replay.notebook import Moment
     from shroff.streams.log import Log
-    from shroff.worker.outbox import SinkState
+    from shroff.worker.outbox import Leaving, SinkState
 
+LAKE_LATE_MS: Final = HOUR_MS  # for which records may wait for the lake
 RUN_AGAIN: Final = "Fix the cause, then 'shroff jobs run --schedule NAME', or wait for its next run."
 
 
@@ -53,17 +55,25 @@ class HealthChecks:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
-    def leaving(self) -> list[SinkState]:
-        """Get the state of all outgoing deliveries that can be read: sinks, notices and the lake.
+    def leaving(self, lake: Sequence[SinkState] | None = None) -> Leaving:
+        """Get the state of all outgoing deliveries that can be read: sinks, notices and the lake, worst first.
+
+        Args:
+            lake: What is known of the lake; else it is asked.
 
         Raises: UsageError where there is no log yet.
         """
-        from shroff.streams.delivering import Trouble
-        from shroff.worker.outbox import SinkState
+        from shroff.worker.outbox import leaving
 
-        found = [*Sinks(self._opened).states(), *NoticeViews(self._opened).states()]
+        lake = self._lake_states() if lake is None else lake
+        return leaving([*Sinks(self._opened).states(), *NoticeViews(self._opened).states(), *lake])
+
+    def _lake_states(self) -> list[SinkState]:
+        from shroff.streams.delivering import Trouble
+        from shroff.worker.outbox import LAKE, SinkState
+
         if self._opened.systems.lake is None:
-            return found
+            return []
         with self._opened.reading() as log:
             last = log.last_seq()
         try:
@@ -72,7 +82,7 @@ class HealthChecks:
         except ShroffError as error:
             through, trouble = 0, Trouble(str(error), self._opened.now_ms())
         kind = self._opened.systems.lake.text("layout", "parquet")
-        return [*found, SinkState("lake", kind, "log", through, max(last - through, 0), trouble, 0)]
+        return [SinkState(LAKE, kind, "log", through, max(last - through, 0), trouble, 0)]
 
     def bug_report(self, findings: Findings, file: Path) -> list[str]:
         """Write a bug report with these findings to a file; gives its parts. See `bug_report.write_bug_report`."""
@@ -175,7 +185,9 @@ class HealthChecks:
             if is_set(named.system):
                 tries.append(Try(f"source {name}", partial(PulledSources(self._opened).look_at, name)))
         if systems.lake is not None and is_set(systems.lake):
-            tries.append(Try("lake", lambda: Lakes(self._opened).look(systems.keep_ms)))
+            tries.append(Try("lake", partial(self._look_at_lake, systems.keep_ms, has_log=has_log)))
+        if can_read and not systems.mails_are_files and is_set(systems.mailer) and NoticeFiles(self._opened).declared:
+            tries.append(Try("mail server", SentLetters(self._opened).look_at_server))
         if systems.snapshots.text("to") and is_set(systems.snapshots):
             tries.append(Try("copies of snapshots", self._look_at_copies))
         if can_read and (summaries := Summaries(self._opened)).declared is not None:
@@ -216,6 +228,25 @@ class HealthChecks:
         with closing(OutsideSystems(self._opened).open_registry(system)) as registry:
             registry.schema(1)
             return Finding("registry", OK, f"{registry.address} answers")
+
+    def _look_at_lake(self, keep_ms: int | None, *, has_log: bool) -> Finding:
+        """The lake, and whether it goes on: what the log has had for long should be in it."""
+        from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
+
+        found = Lakes(self._opened).look(keep_ms)
+        (state,) = self._lake_states()
+        if not has_log or not state.lag or found.state == WRONG:
+            return found
+        through = state.through or 0
+        with self._opened.reading() as log:
+            came_ms = next((at_ms for _, at_ms in log.ingested(through, through + 1)), None)
+        age_ms = 0 if came_ms is None else self._opened.now_ms() - came_ms
+        if age_ms < LAKE_LATE_MS:
+            return found
+        words = f"{state.lag:,} records are not in it, the oldest for {show_duration(age_ms // 1_000 * 1_000)}"
+        cure = f"{found.cure} 'shroff serve' and 'shroff run' write it while they run, 'shroff lake write' once."
+        is_late = found.state == OK and age_ms > DAY_MS
+        return Finding("lake", WRONG if is_late else NOTE, f"{found.words}; {words}", cure.strip())
 
     def _look_at_copies(self) -> Finding:
         from shroff.monitoring.doctor import OK, Finding

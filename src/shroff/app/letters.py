@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
@@ -12,6 +13,7 @@ from shroff import config
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import ShroffError, UsageError
+from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 
 if TYPE_CHECKING:
@@ -40,6 +42,15 @@ class SentLetters:
             return folder
         own: Mailer = adapter(self._opened.systems.settled("mailer", system, self._opened.places.folder))
         return own
+
+    def look_at_server(self) -> Finding:
+        """Check for `doctor` that the mail server answers and accepts the account. Raises: as `Mailer.send`."""
+        from shroff.monitoring.doctor import OK, Finding
+        from shroff.notices.mailer import MailServer
+
+        with closing(self.open_mailer()) as mailer:
+            where = mailer.greet() if isinstance(mailer, MailServer) else self._opened.systems.mailer.kind
+        return Finding("mail server", OK, f"{where} answers")
 
     def sweep(self) -> int:
         from shroff.notices.mailbox import remove_older
@@ -89,28 +100,32 @@ class SentLetters:
             return Finding("mail", OK, f"no notice is declared; mails would go to {where}")
         try:
             with NoticeFiles(self._opened).told() as store, store.look() as look:
-                found = {one: look.letters([one], limit=LETTERS_SHOWN + 1) for one in (OPEN, SENT, REFUSED, UNKNOWN)}
+                counts = Counter(look.count_letters([OPEN, SENT, REFUSED, UNKNOWN]))
+                sent, failing = look.letters([SENT], limit=LETTERS_SHOWN), look.failing()
         except (ShroffError, OSError) as error:
             return Finding("mail", NOTE, f"sent mails cannot be read: {error}")
-        counts = {name: len(rows) for name, rows in found.items()}
+        wrong, cures = list[str](), list[str]()
+        if failing:
+            since = f"nothing of notice {failing[0].notice} leaves since {time_text(failing[0].made_ms)}"
+            wrong.append(f"{since}: {failing[0].reason}; {counts[OPEN]:,} waiting")
+            cures.append("'shroff serve' and 'shroff run' retry. Check the mail server, or the address that is called.")
         if counts[REFUSED] or counts[UNKNOWN]:
-            words = " and ".join(
-                f"{_many(counts[state])} {says}"
-                for state, says in ((REFUSED, "refused"), (UNKNOWN, "with unknown delivery"))
-                if counts[state]
-            )
-            cure = (
+            kinds = (REFUSED, "refused"), (UNKNOWN, "with unknown delivery")
+            words = " and ".join(f"{counts[state]:,} {says}" for state, says in kinds if counts[state])
+            wrong.append(f"messages of notices: {words}")
+            cures.append(
                 "'shroff notices letters' shows the reasons. 'shroff notices retry LETTER' sends one again, 'shroff "
                 "notices drop LETTER' discards it."
             )
-            return Finding("mail", WRONG, f"messages of notices: {words}", cure)
+        if wrong:
+            return Finding("mail", WRONG, "; ".join(wrong), " ".join(cures))
         since_ms = self._opened.now_ms() - DAY_MS
-        failed = [one for one in found[SENT] if one.done_ms > since_ms and SHIPPED in one.reason]
+        failed = [one for one in sent if one.done_ms > since_ms and SHIPPED in one.reason]
         if failed:
             words = f"{_many(len(failed))} sent in the last day without the project's own text: {failed[0].reason}"
             return Finding("mail", WRONG, words, "Correct the text, then 'shroff check' and 'shroff apply'.")
-        waits = f", {_many(counts[OPEN])} waiting" if counts[OPEN] else ""
-        return Finding("mail", OK, f"{_many(counts[SENT])} sent to {where}{waits}, none refused")
+        waits = f", {counts[OPEN]:,} waiting" if counts[OPEN] else ""
+        return Finding("mail", OK, f"{counts[SENT]:,} sent to {where}{waits}, none refused")
 
     def drop(self, id: str) -> Letter:
         """Drop a letter that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
@@ -182,5 +197,5 @@ def _many(count: int) -> str:
     return f"{count}" if count <= LETTERS_SHOWN else f"more than {LETTERS_SHOWN}"
 
 
-LETTERS_SHOWN: Final = 999  # that are counted
+LETTERS_SHOWN: Final = 999  # of the newest, that are looked at
 REASON_MAX: Final = 300  # characters that are kept

@@ -11,7 +11,7 @@ from shroff.app.cases import ProjectCases
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.label_reports import LabelReports
 from shroff.app.lakes import Lakes
-from shroff.app.letters import LETTERS_SHOWN, SENDER, SentLetters
+from shroff.app.letters import SENDER, SentLetters
 from shroff.app.live.pulled_files import PulledFiles
 from shroff.app.live.pushed import PushedSources
 from shroff.app.live.versions import FileVersions
@@ -190,6 +190,7 @@ class NoticeViews:
     def states(self) -> list[SinkState]:
         """Get the state of notices: pending and refused messages. Raises: UsageError without a log."""
         from shroff.notices.store import OPEN, REFUSED, UNKNOWN
+        from shroff.streams.delivering import Trouble
         from shroff.worker.outbox import SinkState, sink_states
 
         if not NoticeFiles(self._opened).declared:
@@ -198,10 +199,15 @@ class NoticeViews:
         with self._opened.reading() as log:
             found, rows = sink_states(log, routes), log.counts().outbox
         with NoticeFiles(self._opened).told() as store, store.look() as look:
-            waiting = look.count_waiting() + len(look.letters([OPEN], limit=LETTERS_SHOWN + 1))
-            lost = len(look.letters([REFUSED, UNKNOWN], limit=LETTERS_SHOWN + 1))
+            counts, waiting, failing = (
+                look.count_letters([OPEN, REFUSED, UNKNOWN]),
+                look.count_waiting(),
+                look.failing(),
+            )
+        waiting, lost = waiting + counts.pop(OPEN, 0), sum(counts.values())
         kind = "files" if self._opened.systems.mails_are_files else self._opened.systems.mailer.kind
-        return [*found, SinkState("notices", kind, "messages", None, rows + waiting, None, lost)]
+        trouble = Trouble(failing[0].reason, failing[0].made_ms) if failing else None
+        return [*found, SinkState("notices", kind, "messages", None, rows + waiting, trouble, lost)]
 
     def inactive(self, log: Log) -> list[str]:
         """List inactive notices of the project's files by name; none if the files have errors."""

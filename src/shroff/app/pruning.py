@@ -21,7 +21,7 @@ from shroff.app.people import ProjectPeople
 from shroff.errors import LogBusyError, StateError, UsageError
 from shroff.people.audit import Action
 from shroff.runtime.progress import Progress, unheard
-from shroff.streams.delivering import THROUGH, source_of
+from shroff.streams.delivering import source_of, through_of
 from shroff.streams.log import PRUNED_AT_ONCE, Log
 from shroff.streams.snapshots import Snapshots
 
@@ -173,7 +173,7 @@ def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> PruningP
     if upto < end:
         end, kept_by = upto, f"the lake has the log up to sequence number {upto:,}"
     for name in sinks:
-        through = int(log.offset(source_of(name), THROUGH) or 0)
+        through = through_of(name, log.offsets(source_of(name))) or 0
         if through < end:
             end, kept_by = through, f"the sink {name} is at sequence number {through:,}"
     if watermark_ms is None or end <= pruned:

@@ -38,7 +38,7 @@ def list_(session: Session, sink: str) -> None:
 
     The backlog of a sink or the lake is a number of log positions; that of notices is a number of messages.
     """
-    states = [one for one in session.project.health.leaving() if sink in {"", one.name}]
+    states = [one for one in session.project.health.leaving().states if sink in {"", one.name}]
     rows = session.project.sinks.stuck(sink)
     document = {
         "sinks": [state_document(state) for state in states],

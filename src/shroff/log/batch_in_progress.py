@@ -366,7 +366,7 @@ class BatchInProgress:
         """Keep a label until its event arrives, by the event's id if it has one."""
         type_, name, value = key = label_key(label)
         answer = Answer(WAITING, "label", id_, is_label=True)
-        body = waiting_body(label, self._state.records.money_places)
+        body = waiting_body(label, self._state.records.money_places, self._now_ms())
         waiting = WaitingLabel(type_, value, id_, body, one.source, one.place, one.raw(), name)
         self._early[id_] = _Early(label, answer, waiting)
         self._early_of[key].append(id_)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from shroff.events.intake import READ
 from shroff.language.values import DAY_MS
-from shroff.streams.log import Log, Offset, Outbox, Record
+from shroff.streams.log import Log, Offset, Outbox, Record, kept_offset
 from shroff.streams.log_columns import RecordColumns
 from shroff.streams.pull import PULLED
 from shroff.streams.push import HOOKS
@@ -92,9 +92,8 @@ class EventSources(NamedTuple):
 
 def sources_of(log: Outbox) -> EventSources:
     """Load the sources of a log's events. Cost: 1 µs per change of source."""
-    decode = msgspec.json.Decoder(list[_Change]).decode
-    stored: Any = sorted((part, text) for part, text in log.offsets(EVENT_SOURCES).items() if part != NEWEST)
-    changes = list(chain.from_iterable(decode(text) for _, text in stored))
+    stored = sorted((part, text) for part, text in log.offsets(EVENT_SOURCES).items() if part != NEWEST)
+    changes = list(chain.from_iterable(kept_offset(EVENT_SOURCES, *one, list[_Change]) for one in stored))
     return EventSources(np.array([seq for seq, _ in changes], np.int64), [name for _, name in changes])
 
 
@@ -106,9 +105,11 @@ class DayCounts:
 
     def __init__(self, log: Log | None = None, after: int = 0) -> None:
         stored = log.offsets(DAY_COUNTS) if log is not None else {}
-        self.after, self.upto = msgspec.json.decode(stored.pop(SPAN, f"[{after},{after}]"), type=tuple[int, int])
-        decode = msgspec.json.Decoder(dict[str, int]).decode
-        self.days = {int(day): Counter(decode(one)) for day, one in stored.items()}
+        span = stored.pop(SPAN, f"[{after},{after}]")
+        self.after, self.upto = kept_offset(DAY_COUNTS, SPAN, span, tuple[int, int])
+        self.days = {
+            int(day): Counter(kept_offset(DAY_COUNTS, day, one, dict[str, int])) for day, one in stored.items()
+        }
         self._noted, self._changed = self.upto, set[int]()
 
     def of(self, type: str) -> int:

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from shroff.errors import UsageError, nearest
-from shroff.streams.log import Batch, Log, Offset, Outbox
+from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
 
 NOTHING: Final = ""  # the offset of a part that was forgotten
 
@@ -47,7 +47,8 @@ def known(offsets: Mapping[str, str]) -> dict[str, str]:
 
 def parts_read(log: Outbox, source: str) -> list[PartRead]:
     """The parts of a source that the log knows, by name."""
-    told = {part: msgspec.json.decode(text, type=Forgotten) for part, text in log.offsets(_beside(source)).items()}
+    beside = _beside(source)
+    told = {part: kept_offset(beside, part, text, Forgotten) for part, text in log.offsets(beside).items()}
     return [PartRead(part, at, forgotten=told.get(part)) for part, at in sorted(log.offsets(source).items())]
 
 

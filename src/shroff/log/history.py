@@ -73,6 +73,7 @@ class _WaitingLabel(msgspec.Struct, omit_defaults=True):
     unique: dict[str, str] = {}
     is_undated: bool = False
     is_day: bool = False
+    arrived_ms: int = 0
 
 
 class _Edit(msgspec.Struct):
@@ -202,12 +203,12 @@ def is_said(log: Log, label: LabelInput, money_places: int) -> bool:
     return waits is not None and replace(waits, known_at_ms=label.known_at_ms, is_undated=True) == label
 
 
-def waiting_body(label: LabelInput, money_places: int) -> bytes:
-    """The stored form of a label that waits for its event."""
+def waiting_body(label: LabelInput, money_places: int, arrived_ms: int = 0) -> bytes:
+    """The stored form of a label that waits for its event, since a moment."""
     amount = None if label.amount is None else show_decimal(label.amount, money_places)
     known = (label.verdict, label.source, label.known_at_ms, label.reason)
     own = (label.event_type or "", label.event_id, *known, amount, dict(label.unique))
-    return msgspec.json.encode(_WaitingLabel(*own, label.is_undated, label.is_day))
+    return msgspec.json.encode(_WaitingLabel(*own, label.is_undated, label.is_day, arrived_ms))
 
 
 def label_of(body: bytes, money_places: int) -> LabelInput:
@@ -235,6 +236,7 @@ class ListedWaiting(msgspec.Struct, frozen=True):
     verdict: str
     source: str
     known_at_ms: int
+    arrived_ms: int
 
     @property
     def as_typed(self) -> str:
@@ -246,7 +248,7 @@ def waiting_row(waiting: WaitingLabel) -> ListedWaiting:
     """A waiting label for a list. Raises: StorageError where it is damaged."""
     found = stored(waiting.body, _WaitingLabel, "a waiting label")
     event = f"{found.event_type}/{found.event_id}" if found.event_id else found.event_type
-    return ListedWaiting(event, found.unique, found.verdict, found.source, found.known_at_ms)
+    return ListedWaiting(event, found.unique, found.verdict, found.source, found.known_at_ms, found.arrived_ms)
 
 
 def _units(text: str, money_places: int) -> int:

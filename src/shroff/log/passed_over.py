@@ -9,7 +9,7 @@ import msgspec
 
 from shroff.events.intake import Intake
 from shroff.events.mapping import Unmatched
-from shroff.streams.log import Batch, Log, Offset, Outbox
+from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
 from shroff.streams.source import Taken
 
 UNMATCHED: Final = "unmatched"  # among the sources of offsets
@@ -24,7 +24,8 @@ class PassedOver(msgspec.Struct, frozen=True):
 
 def unmatched_of(log: Outbox) -> dict[str, PassedOver]:
     """The files of which nothing was accepted, by their names."""
-    return {name: msgspec.json.decode(text, type=PassedOver) for name, text in log.offsets(UNMATCHED).items() if text}
+    known = log.offsets(UNMATCHED)
+    return {name: kept_offset(UNMATCHED, name, text, PassedOver) for name, text in known.items() if text}
 
 
 def note_unmatched(log: Log, files: Iterable[str], unmatched: Iterable[Unmatched], now_ms: int) -> None:

@@ -49,7 +49,7 @@ WRONG: Final = "wrong"
 FREE_BYTES_MIN: Final = 256 * 1024 * 1024  # below this a day's events of a small bank may not fit
 BUILT_MS: Final = 1_767_225_600_000  # 2026-01-01: a clock before it stands wrong
 UNFINISHED_SHOWN: Final = 3  # names in a line
-LABEL_WAITS_MS: Final = HOUR_MS  # after a label is known: from then on its event is missed
+LABEL_WAITS_MS: Final = HOUR_MS  # after a label arrived: from then on its event is missed
 _REMARKED: Final = {
     LEFT_OUT: "{} had a value that is too large and was ignored,",
     SUM_OUTSIDE: "at {} its sum exceeded 64 bits and was missing,",
@@ -275,11 +275,11 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
 
 
 def look_at_waiting(log: LogBeside, count: int, now_ms: int) -> Finding:
-    """The labels without their event: an hour after they were known, that event is missed."""
+    """The labels without their event: an hour after they arrived, that event is missed."""
     if not count:
         return Finding("labels", OK, "none is unmatched")
     waiting = [waiting_row(one) for one in log.waiting_all()]
-    lost = sum(one.known_at_ms <= now_ms - LABEL_WAITS_MS for one in waiting)
+    lost = sum(one.arrived_ms <= now_ms - LABEL_WAITS_MS for one in waiting)
     words = f"{count:,} {'has' if count == 1 else 'have'} no matching event yet"
     if typed := [one.as_typed for one in waiting if one.as_typed]:
         words += f" ({len(typed):,} by an id such as {one_line(typed[0])!r}: no such event type is declared)"

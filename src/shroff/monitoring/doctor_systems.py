@@ -158,13 +158,13 @@ def look_at_write_ahead(log: Path) -> Iterator[Finding]:
         return
     words = f"{log.name}-wal has {bytes_text(size)}"
     if size <= WRITE_AHEAD_BYTES_MAX:
-        yield Finding("write-ahead log", OK, words)
+        yield Finding("write-ahead", OK, words)
         return
     cure = (
         "A program has been reading the file for long, such as an SQL shell with an open transaction or a copy under "
         "way, or no active writer runs. End the reader; 'shroff serve' and 'shroff run' then shorten it within seconds."
     )
-    yield Finding("write-ahead log", WRONG, f"{words}, which have not moved into {log.name}", cure)
+    yield Finding("write-ahead", WRONG, f"{words}, which have not moved into {log.name}", cure)
 
 
 # ---- sources

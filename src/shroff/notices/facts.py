@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, TypeAlias
@@ -55,6 +56,7 @@ class Facts:
         self._records = Records(definitions.events, definitions.settings.money_places)
         self._costs: dict[str, _Read | None] = {}
         self._reasons = reasons_of(definitions)
+        self._read: Mapping[str, NoticeEvent] = {}
 
     def of(self, definitions: Definitions) -> Facts:
         """The same by other definitions; itself where they are its own."""
@@ -62,7 +64,16 @@ class Facts:
 
     def told(self, log: Log, name: str) -> NoticeEvent | None:
         """The event of a name such as `payment/p-1`; None where it is not there, or its type is gone."""
-        return self.told_all(log, [name]).get(name)
+        return self._read.get(name) or self.told_all(log, [name]).get(name)
+
+    @contextmanager
+    def read(self, log: Log, names: Sequence[str]) -> Iterator[None]:
+        """Have `told` know these events for a while, read together."""
+        self._read = self.told_all(log, names)
+        try:
+            yield
+        finally:
+            self._read = {}
 
     def told_all(self, log: Log, names: Sequence[str]) -> dict[str, NoticeEvent]:
         """The events of such names that are there, by name: read together, as many lie in one frame of the log."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from shroff.streams.sink import AwayError
 
@@ -33,6 +33,14 @@ class Mail:
 
 class DoubtError(AwayError):
     """Nobody knows whether a mail was taken: the connection ended between its last byte and the answer."""
+
+
+@runtime_checkable
+class MailServer(Protocol):
+    """A mailer that can ask its server whether it would take mails. Not every mailer is one."""
+
+    def greet(self) -> str:
+        """Connect and sign in, send nothing; gives where. Raises: as `Mailer.send`."""
 
 
 class Mailer(Protocol):

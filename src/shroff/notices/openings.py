@@ -10,7 +10,7 @@ from shroff.notices.facts import Facts
 from shroff.notices.raising import BEGUN, SOURCE, due_of, is_news
 from shroff.notices.store import Due, NoticeStore
 from shroff.people.store import Change
-from shroff.streams.log import Log
+from shroff.streams.log import Log, kept_offset
 
 
 @dataclass(slots=True)
@@ -62,5 +62,5 @@ class CasesTold:
         """Whether it came since somebody is to be told: before a process tells for the first time nobody is."""
         if self._begun is None:
             found = self.log.offset(SOURCE, BEGUN)
-            self._begun = None if found is None else int(found)
+            self._begun = None if found is None else kept_offset(SOURCE, BEGUN, found, int)
         return self._begun is not None and seq > self._begun

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -36,6 +37,7 @@ NO_ADDRESS: Final = "the recipient is not one plain mail address, or contains a 
 AT_ONCE: Final = 10_000  # that become letters of one notice together, a digest's one mail
 OF_CUSTOMERS_AT_ONCE: Final = 200_000  # of a digest to those whom events name: all of a day, or some get two mails
 PART: Final = 500  # dues that are read, held or passed together
+_made: Final = count()
 TOGETHER: Final = 100  # letters that one transaction makes: as long as it takes, nothing is appended to the log
 
 
@@ -156,11 +158,15 @@ class _Plan:
 
     def __init__(self, services: NoticeServices, notice: Notice, change: NoticeChange, now_ms: int) -> None:
         self._services, self._notice, self._change, self._now_ms = services, notice, change, now_ms
+        self._made: list[tuple[Letter, Sequence[str]]] = []  # that are not in the store yet
 
-    def letters(self, groups: Iterable[Sequence[_Addressed]]) -> int:
-        now = [[(one, self._change.due(one.due.key)) for one in group] for group in groups]
-        found = [[one for one, due in group if due is not None and due.letter == WAITING] for group in now]
-        return sum(self._letter(group) for group in found if group)
+    def letters(self, groups: Sequence[Sequence[_Addressed]]) -> int:
+        now = self._change.dues_of([one.due.key for group in groups for one in group])
+        waiting = {key for key, due in now.items() if due.letter == WAITING}
+        found = [[one for one in group if one.due.key in waiting] for group in groups]
+        made = sum(self._letter(group) for group in found if group)
+        self._store()
+        return made
 
     def _letter(self, group: Sequence[_Addressed]) -> int:
         notice, now_ms, first = self._notice, self._now_ms, group[0]
@@ -170,7 +176,7 @@ class _Plan:
         who = who_of(self._services.key, first.addresses) if is_mail else NO_ONE
         shown = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.recipient
         due_ms = min(first.due.due_ms, now_ms)  # so of letters that are made at once the earlier leaves first
-        letter = Letter(_random(12), notice.name, rule, who, now_ms, due_ms, _listed(keys), shown=shown)
+        letter = Letter(_letter_id(now_ms), notice.name, rule, who, now_ms, due_ms, _listed(keys), shown=shown)
         if is_mail and not first.addresses:
             self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=first.why_nobody), keys)
             return 0
@@ -198,18 +204,26 @@ class _Plan:
 
     def _is_asked(self, event: str) -> bool:
         """Whether a link about an event is with a customer, or on its way: a second one would be a second answer."""
+        self._store()
         letters = (self._change.letter(one.letter) for one in self._change.questions_of(event))
         return any(letter is None or letter.state not in (DROPPED, REFUSED) for letter in letters)
 
     def _put(self, letter: Letter, keys: Sequence[str]) -> None:
-        self._change.put_letter(letter)
-        self._change.take(keys, letter.id)
+        self._made.append((letter, keys))
+
+    def _store(self) -> None:
+        """Keep the letters that were made, before anybody asks for them."""
+        if self._made:
+            self._change.put_letters([letter for letter, _ in self._made])
+            self._change.take_each([(key, letter.id) for letter, keys in self._made for key in keys])
+            self._made = []
 
     def _free_ms(self, rule: str, who: bytes) -> int:
         """From when on the recipients may be told of this rule again; 0 for now."""
         limit = self._notice.limit
         if limit is None:
             return 0
+        self._store()
         sent = self._change.sent_since(self._notice.name, rule, who, self._now_ms - limit.per_ms)
         return sent[len(sent) - limit.count] + limit.per_ms if len(sent) >= limit.count else 0
 
@@ -240,6 +254,11 @@ def _listed(keys: Sequence[str]) -> str:
 def keys_of(letter: Letter) -> list[str]:
     """The keys of what a letter tells."""
     return msgspec.json.decode(letter.dues, type=list[str])
+
+
+def _letter_id(now_ms: int) -> str:
+    """An id of a letter; those of one process are in the order in which letters were made, and leave in it."""
+    return f"{now_ms:012x}{next(_made) & 0xFFFFFF:06x}{_random(3)}"
 
 
 def _random(count: int) -> str:

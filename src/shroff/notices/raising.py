@@ -38,13 +38,14 @@ def due_of(
 
 def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[OutboxRow], begun: int) -> Iterator[Due]:
     """What is told of rows of the log's outbox, of those that are still news to a notice that there is."""
-    now_ms = services.now_ms()
+    now_ms, of = services.now_ms(), list[tuple[OutboxRow, Notice, _Flagged]]()
     for row in rows:
         notice = services.notices.get(row.kind.removeprefix(KIND)) if row.kind.startswith(KIND) else None
-        if notice is None or notice.on != "flag" or row.seq <= begun:
-            continue
-        found = msgspec.json.decode(row.body, type=_Flagged)
-        told = facts.told(log, found.event)
+        if notice is not None and notice.on == "flag" and row.seq > begun:
+            of.append((row, notice, msgspec.json.decode(row.body, type=_Flagged)))
+    events = facts.told_all(log, [found.event for _, _, found in of])
+    for row, notice, found in of:
+        told = events.get(found.event)
         if told is not None and is_news(notice, facts, told, now_ms):
             more = {"reason": found.reason}
             yield due_of(notice, "flag", row.key, now_ms, event=found.event, rule=found.rule, told=more)
@@ -77,16 +78,16 @@ class DecisionsTold:
         notice, now_ms = self._services.notices.get(self._notice.name), self._services.now_ms()
         if notice is None or notice.on != "decision":
             return []
-        found = []
-        for row in rows:
-            told = self._facts.told(log, f"{row.event}/{row.id}")
+        found, names = [], [f"{row.event}/{row.id}" for row in rows]
+        events = self._facts.told_all(log, names)
+        for row, name in zip(rows, names, strict=True):
+            told = events.get(name)
             if told is not None and is_news(notice, self._facts, told, now_ms):
                 found.append(due_of(notice, "decision", row.key, now_ms, event=told.name))
         if found:
             self._store = store = self._store or self._services.open_store()
             with store.change() as change:
-                for due in found:
-                    change.add_due(due)
+                change.add_dues(found)
         return []
 
     def close(self) -> None:

@@ -1,16 +1,19 @@
-"""Letters on their way: each is claimed, written, handed over, and what came of it kept.
+"""Letters on their way: some are claimed together, written, handed over, and what came of them kept.
 
 A letter is claimed in the store before it is handed over, so no second process sends it meanwhile. Where a process
 ends in between, nobody knows whether it left: once the claim has run out it is handed over once more, with the same
 Message-ID, and where that too ends in between it stays, for people to look at. So it leaves twice at most.
+A transaction for each letter, and an event read for each, were most of the time that a letter took.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import Final, cast
 
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
@@ -36,6 +39,9 @@ WAIT_MS_MAX: Final = HOUR_MS  # up to this
 PATIENCE_MS: Final = 3 * DAY_MS  # for which a letter is tried
 PARTS_MS: Final = 15 * MINUTE_MS  # for which all of its recipients wait for one of them: most servers that delay do so
 REASON_MAX: Final = 500
+AT_ONCE: Final = 50  # letters that are claimed together; as many are in doubt where the process ends
+LANES: Final = 4  # connections to the mail server; all mails to the same recipients leave by one of them, in order
+FEW: Final = 12  # letters for which one connection is enough
 AWAY_MS: Final = 1_000  # for which a way that is away is left alone, twice as long after each further time,
 AWAY_MS_MAX: Final = MINUTE_MS  # up to this
 MAIL: Final = ""  # the way of all mails; those of webhooks and the lake are called as their notices
@@ -53,6 +59,19 @@ class Away:
     times: int
 
 
+@dataclass(slots=True)
+class _Ready:
+    """A letter that was written: who takes it by which lane, and what came of that.
+
+    `outcome` is the error, or what is to be told of it though it left; None where it was not tried.
+    """
+
+    letter: Letter
+    way: str
+    hand_over: Callable[[str, int], str]
+    outcome: Exception | str | None = None
+
+
 class LetterGoneError(ShroffError):
     """A letter has nothing to say any more; says why."""
 
@@ -62,91 +81,116 @@ class AnsweredError(ShroffError):
 
 
 class Sending:
-    """Hands letters over, on one thread.
+    """Hands letters over.
 
     Mails leave by one way, and each notice by webhook or lake by one of its own. One that is away is tried less and
-    less often, by one letter each time; the others go on.
+    less often, by one letter each time; the others go on. Ways do not wait for each other, and mails have several
+    connections, on threads; all else is done on the thread that calls.
     """
 
     def __init__(self, services: NoticeServices, store: NoticeStore, log: Log, claim_ms: int = CLAIM_MS) -> None:
         self._services, self._store, self._log, self._claim_ms = services, store, log, claim_ms
         self._letters = services.letters
-        self._mailer: Mailer | None = None
-        self._hooks: dict[str, Sink] = {}
+        self._open: dict[tuple[str, int], Mailer | Sink] = {}  # by way and lane
         self._away: dict[str, Away] = {}
+        self._dues: Mapping[str, Due] = {}  # of the letters in hand
+        self._threads = ThreadPoolExecutor(thread_name_prefix="letters")
 
     @property
     def away(self) -> Away | None:
         """The way that has been away for longest; None where all are there, as far as is known."""
         return min(self._away.values(), key=lambda one: one.since_ms, default=None)
 
-    def send(self, limit: int = 20) -> int:
+    def send(self, limit: int = AT_ONCE) -> int:
         """Hand over what is due by the ways that are there; gives how many letters left."""
         now_ms = self._services.now_ms()
         if self._letters.facts.definitions is not self._services.definitions:
             self._letters = self._services.letters
+        notices = self._services.notices
         shut = {way for way, one in self._away.items() if now_ms < one.until_ms}
-        without = [name for name, notice in self._services.notices.items() if _way(notice) in shut]
+        without = [name for name, notice in notices.items() if _way(notice) in shut]
         with self._store.look() as look:
             found = look.open_letters(now_ms, limit, without)
-        sent, tried = 0, set[str]()
+        wanted, tried = list[Letter](), set[str]()
         for letter in found:
-            notice = self._services.notices.get(letter.notice)
-            way = "" if notice is None else _way(notice)
-            if way not in tried:
-                sent += self._sent(letter, notice, way)
-            if way in self._away:  # the letter at which that shows waits, and so do those behind it
-                tried.add(way)
-        return sent
+            notice = notices.get(letter.notice)
+            if notice is not None and (_way(notice) in tried or self._is_held(letter, notice)):
+                continue
+            wanted.append(letter)
+            if notice is not None and _way(notice) in self._away:  # one letter shows whether it is there again
+                tried.add(_way(notice))
+        claimed = self._claimed(wanted)
+        if not claimed:
+            return 0
+        with self._store.look() as look:
+            self._dues = look.dues_of([key for letter in claimed for key in keys_of(letter)])
+        with self._letters.facts.read(self._log, [due.event for due in self._dues.values() if due.event]):
+            ready = [self._ready(letter, notices.get(letter.notice)) for letter in claimed]
+        self._hand_over([one for one in ready if one.outcome is None])
+        self._put_back([self._came_of(one) for one in ready])
+        mistakes = [one.outcome for one in ready if isinstance(one.outcome, Exception) and not _is_told(one.outcome)]
+        if mistakes:
+            raise mistakes[0]
+        return sum(isinstance(one.outcome, str) for one in ready)
 
     def close(self) -> None:
-        """Let go of the mailer and of connections."""
-        for one in (self._mailer, *self._hooks.values()):
-            if one is not None:
-                with suppress(Exception):  # what is broken may not close either
-                    one.close()
-        self._mailer = None
-        self._hooks.clear()
+        """Let go of all connections."""
+        self._let_go(list(self._open))
+        self._threads.shutdown(wait=False)
 
-    # Below: one letter
+    # Below: how letters leave
 
-    def _sent(self, letter: Letter, notice: Notice | None, way: str) -> bool:
-        if notice is not None and self._is_held(letter, notice):
-            return False
-        claimed = self._claimed(letter)
-        if claimed is None:
-            return False
+    def _ready(self, letter: Letter, notice: Notice | None) -> _Ready:
+        """A letter as it will leave; one that cannot be written has its outcome already."""
         if notice is None:
-            self._keep(claimed, DROPPED, "the notice is no longer there")
-            return False
+            return _Ready(letter, "", _nobody, LetterGoneError("the notice is no longer there"))
         try:
-            reason = self._handed_over(notice, claimed)
-        except LetterGoneError as gone:
-            self._keep(claimed, DROPPED, str(gone))
-            return False
-        except AnsweredError:
-            self._keep(claimed, SENT, "")
-            return False
-        except TextError as error:
-            self._keep(claimed, REFUSED, str(error))
-            return False
-        except DoubtError as error:
-            self._doubted(claimed, str(error))
-            self._shut(way, error)
-            return False
-        except (AwayError, UsageError) as error:
-            self._put_off(claimed, str(error))
-            self._shut(way, error)
-            return False
-        except TransientError as error:
-            self._put_off(claimed, str(error))
-            return False
-        except _AllRefusedError as error:
-            self._keep(claimed, REFUSED, str(error))
-            return False
-        self._keep(claimed, SENT, reason)
-        self._away.pop(way, None)
-        return True
+            return _Ready(letter, _way(notice), self._written_for(notice, letter))
+        except Exception as error:  # noqa: BLE001 - kept with the letter; what is a mistake is raised behind all others
+            return _Ready(letter, _way(notice), _nobody, error)
+
+    def _hand_over(self, ready: Sequence[_Ready]) -> None:
+        """Have letters leave, those of one lane one after the other; by one lane until the first mail has left."""
+        lanes = dict[tuple[str, int], list[_Ready]]()
+        is_wide = (MAIL, 0) in self._open and sum(one.way == MAIL for one in ready) > FEW
+        for one in ready:
+            lane = int.from_bytes(one.letter.who[:4], "big") % LANES if is_wide and one.way == MAIL else 0
+            lanes.setdefault((one.way, lane), []).append(one)
+        runs = [partial(self._run_lane, *key, letters) for key, letters in lanes.items()]
+        for _ in map(_called, runs) if len(runs) == 1 else self._threads.map(_called, runs):
+            pass
+
+    def _run_lane(self, way: str, lane: int, letters: Sequence[_Ready]) -> None:
+        """Hand letters over until the way is away, or half of the claim's time is over: others could take them then."""
+        for one in letters:
+            if self._services.now_ms() > one.letter.claimed_ms - self._claim_ms // 2:
+                return
+            try:
+                one.outcome = one.hand_over(way, lane)
+            except Exception as error:  # noqa: BLE001 - as above
+                one.outcome = error
+                if isinstance(error, AwayError | UsageError) or not _is_told(error):
+                    return
+
+    def _came_of(self, one: _Ready) -> Letter:
+        """The letter as it is kept, and what its outcome says of its way."""
+        letter, outcome = one.letter, one.outcome
+        if outcome is None:  # it was not tried
+            return replace(letter, attempts=letter.attempts - 1, claimed_ms=0)
+        if isinstance(outcome, str):
+            self._away.pop(one.way, None)
+            return self._done(letter, SENT, outcome)
+        if isinstance(outcome, AnsweredError):
+            return self._done(letter, SENT, "")
+        if isinstance(outcome, LetterGoneError):
+            return self._done(letter, DROPPED, str(outcome))
+        if isinstance(outcome, TextError | _AllRefusedError):
+            return self._done(letter, REFUSED, str(outcome))
+        if isinstance(outcome, AwayError | UsageError):
+            self._shut(one.way, outcome)
+        if isinstance(outcome, DoubtError):
+            return self._doubted(letter, str(outcome))
+        return self._put_off(letter, str(outcome)) if isinstance(outcome, TransientError | UsageError) else letter
 
     def _is_held(self, letter: Letter, notice: Notice) -> bool:
         """Whether its notice tells nothing at this hour: a letter that was put off may have come into one."""
@@ -162,94 +206,102 @@ class Sending:
     def _shut(self, way: str, error: Exception) -> None:
         """Let go of a way that is away, and leave it alone for a while."""
         now_ms, before = self._services.now_ms(), self._away.get(way)
-        since_ms, times = (now_ms, 0) if before is None else (before.since_ms, before.times)
-        wait_ms = min(AWAY_MS << min(times, 20), AWAY_MS_MAX)
-        if isinstance(error, AwayError):
-            wait_ms = max(wait_ms, min(round(error.after_s * 1_000), AWAY_MS_MAX))
-        self._away[way] = Away(str(error), since_ms, now_ms + wait_ms, times + 1)
-        gone: Mailer | Sink | None = self._hooks.pop(way, None)
-        if way == MAIL:
-            gone, self._mailer = self._mailer, None
-        if gone is not None:
+        if before is None or before.until_ms <= now_ms:  # one of several lanes says it
+            since_ms, times = (now_ms, 0) if before is None else (before.since_ms, before.times)
+            wait_ms = min(AWAY_MS << min(times, 20), AWAY_MS_MAX)
+            if isinstance(error, AwayError):
+                wait_ms = max(wait_ms, min(round(error.after_s * 1_000), AWAY_MS_MAX))
+            self._away[way] = Away(str(error), since_ms, now_ms + wait_ms, times + 1)
+        self._let_go([key for key in self._open if key[0] == way])
+
+    def _let_go(self, keys: Sequence[tuple[str, int]]) -> None:
+        for key in keys:
             with suppress(Exception):  # what is broken may not close either
-                gone.close()
+                self._open.pop(key).close()
 
-    def _claimed(self, letter: Letter) -> Letter | None:
-        """The letter, for this process alone; None where another one has it, or it is known to be in doubt twice."""
-        now_ms = self._services.now_ms()
+    def _claimed(self, letters: Sequence[Letter]) -> list[Letter]:
+        """The letters, for this process alone, but those that others have or that are in doubt for the second time."""
+        now_ms, changed = self._services.now_ms(), list[Letter]()
+        if not letters:
+            return []
         with self._store.change() as change:
-            now = change.letter(letter.id)
-            if now is None or now.state != OPEN or now.claimed_ms > now_ms:
-                return None
-            doubts = now.doubts + (1 if now.claimed_ms else 0)
-            if doubts >= 2:
-                change.put_letter(replace(now, state=UNKNOWN, doubts=doubts, done_ms=now_ms, reason=TWICE))
-                return None
-            claimed = replace(now, doubts=doubts, attempts=now.attempts + 1, claimed_ms=now_ms + self._claim_ms)
-            change.put_letter(claimed)
-            return claimed
+            found = change.letters_of([letter.id for letter in letters])
+            for letter in letters:
+                now = found.get(letter.id)
+                if now is None or now.state != OPEN or now.claimed_ms > now_ms:
+                    continue
+                doubts = now.doubts + (1 if now.claimed_ms else 0)
+                if doubts >= 2:
+                    changed.append(replace(now, state=UNKNOWN, doubts=doubts, done_ms=now_ms, reason=TWICE))
+                else:
+                    until_ms = now_ms + self._claim_ms
+                    changed.append(replace(now, doubts=doubts, attempts=now.attempts + 1, claimed_ms=until_ms))
+            change.put_letters(changed)
+        return [letter for letter in changed if letter.state == OPEN]
 
-    def _keep(self, letter: Letter, state: str, reason: str) -> None:
-        self._put_back(
-            replace(letter, state=state, claimed_ms=0, done_ms=self._services.now_ms(), reason=_short(reason))
-        )
+    def _done(self, letter: Letter, state: str, reason: str) -> Letter:
+        return replace(letter, state=state, claimed_ms=0, done_ms=self._services.now_ms(), reason=_short(reason))
 
-    def _put_back(self, letter: Letter) -> None:
-        """Keep what became of a letter. Whoever was forgotten while it was being sent stays so, its text included."""
+    def _put_back(self, letters: Sequence[Letter]) -> None:
+        """Keep what became of letters. Whoever was forgotten while one was being sent stays so, its text included."""
+        notices, forgotten, dues = self._services.notices, list[Letter](), list[Due]()
         with self._store.change() as change:
-            now = change.letter(letter.id)
-            is_forgotten = now is not None and now.who == NO_ONE != letter.who
-            change.put_letter(replace(letter, who=NO_ONE, shown="", reason="") if is_forgotten else letter)
-            if letter.state in {SENT, REFUSED}:
-                dues = [due for key in keys_of(letter) if (due := change.due(key)) is not None]
-                for due in done(self._services.notices, letter, dues, letter.done_ms):
-                    change.add_due(due)
-        if is_forgotten:
+            found, kept = change.letters_of([letter.id for letter in letters]), list[Letter]()
+            for letter in letters:
+                now = found.get(letter.id)
+                if now is not None and now.who == NO_ONE != letter.who:
+                    forgotten.append(letter)
+                    kept.append(replace(letter, who=NO_ONE, shown="", reason=""))
+                else:
+                    kept.append(letter)
+                if letter.state in {SENT, REFUSED}:
+                    told = [self._dues[key] for key in keys_of(letter) if key in self._dues]
+                    dues += done(notices, letter, told, letter.done_ms)
+            change.put_letters(kept)
+            change.add_dues(dues)
+        for letter in forgotten:
             self._services.remove_mail(letter.id)
 
-    def _doubted(self, letter: Letter, reason: str) -> None:
+    def _doubted(self, letter: Letter, reason: str) -> Letter:
         """Nobody knows whether it left: once more, and then people look."""
         if letter.doubts:
-            self._keep(letter, UNKNOWN, f"{TWICE}: {reason}")
-        else:
-            self._put_off(replace(letter, doubts=1), reason)
+            return self._done(letter, UNKNOWN, f"{TWICE}: {reason}")
+        return self._put_off(replace(letter, doubts=1), reason)
 
-    def _put_off(self, letter: Letter, reason: str) -> None:
+    def _put_off(self, letter: Letter, reason: str) -> Letter:
         now_ms = self._services.now_ms()
         if now_ms - letter.made_ms > PATIENCE_MS:
-            self._keep(letter, REFUSED, f"{reason}; it was tried for {PATIENCE_MS // DAY_MS} days")
-            return
+            return self._done(letter, REFUSED, f"{reason}; it was tried for {PATIENCE_MS // DAY_MS} days")
         due_ms = now_ms + min(WAIT_MS << min(letter.attempts - 1, 20), WAIT_MS_MAX)
-        self._put_back(replace(letter, claimed_ms=0, due_ms=due_ms, reason=_short(reason)))
+        return replace(letter, claimed_ms=0, due_ms=due_ms, reason=_short(reason))
 
     # ---- what leaves
 
-    def _handed_over(self, notice: Notice, letter: Letter) -> str:
-        """Have a letter leave; gives what is to be told of it though it left."""
+    def _written_for(self, notice: Notice, letter: Letter) -> Callable[[str, int], str]:
+        """Have a letter written; gives what hands it over, which says what is to be told of it though it left."""
         if notice.channel == "mail":
             mail, trouble = self._mail(notice, letter)
-            words = [self._mailed(mail)] + ([f"{SHIPPED} {trouble}"] if trouble else [])
-            return "; ".join(word for word in words if word)
-        due = self._dues(letter)[0]
+            return partial(self._mailed, mail, f"{SHIPPED} {trouble}" if trouble else "")
+        due = self._dues_of(letter)[0]
         document = self._letters.document(notice, due, self._log)
         if document is None:
             raise LetterGoneError("its event is no longer there")
         id_, body = document
-        if notice.channel == "lake":
-            self._put(notice, id_, body)
-        else:
-            self._called(notice, due, body)
-        return ""
+        return (
+            partial(self._put, notice, id_, body)
+            if notice.channel == "lake"
+            else partial(self._call, notice, due, body)
+        )
 
-    def _mailed(self, mail: Mail) -> str:
-        self._mailer = self._mailer or self._services.open_mailer()
-        refused = self._mailer.send(mail)
+    def _mailed(self, mail: Mail, trouble: str, way: str, lane: int) -> str:
+        mailer = self._open.get((way, lane)) or self._open.setdefault((way, lane), self._services.open_mailer())
+        refused = cast("Mailer", mailer).send(mail)
         words = "; ".join(f"{one.address}: {one.reason}" for one in refused)
         if len(refused) == len(mail.recipients):
             raise _AllRefusedError(words)
-        return words
+        return "; ".join(said for said in (words, trouble) if said)
 
-    def _put(self, notice: Notice, id_: str, body: bytes) -> None:
+    def _put(self, notice: Notice, id_: str, body: bytes, _way: str, _lane: int) -> str:
         """Put a document into the lake; the same one comes to lie at the same place, whoever puts it."""
         from shroff.lake.documents import named
 
@@ -257,23 +309,23 @@ class Sending:
             name = f"{notice.folder}/{named(notice.file, id_)}.json"
             if not objects.put(name, body + b"\n"):
                 raise _AllRefusedError(f"{name} is in the lake already, with other content")
+        return ""
 
-    def _called(self, notice: Notice, due: Due, body: bytes) -> None:
-        hook = self._hooks.get(notice.name)
-        if hook is None:
-            hook = self._hooks[notice.name] = self._services.hook(notice)
+    def _call(self, notice: Notice, due: Due, body: bytes, way: str, lane: int) -> str:
+        hook = self._open.get((way, lane)) or self._open.setdefault((way, lane), self._services.hook(notice))
         row = _Keyed(0, 0, due.kind, *_parted(due.event), "", body, due=due.key)
-        for one in hook.send([row]):
+        for one in cast("Sink", hook).send([row]):
             if one.may_pass:
                 raise TransientError(one.reason)
             raise _AllRefusedError(one.reason)
+        return ""
 
     def _mail(self, notice: Notice, letter: Letter) -> tuple[Mail, str]:
         """The mail of a letter, and why it has not the project's own text, where that failed.
 
         Raises: GoneError where it has nothing to say any more.
         """
-        dues = self._dues(letter)
+        dues = self._dues_of(letter)
         told = self._letters.facts.told(self._log, dues[0].event) if dues[0].event else None
         addresses = addresses_of(self._services, self._letters.facts, notice, told)
         if not addresses:
@@ -315,9 +367,8 @@ class Sending:
         link = self._services.sender.url.rstrip("/") + PATH + token_of(self._services.key, question)
         return self._letters.question(notice, told, question, link)
 
-    def _dues(self, letter: Letter) -> list[Due]:
-        with self._store.look() as look:
-            found = [due for key in keys_of(letter) if (due := look.due(key)) is not None]
+    def _dues_of(self, letter: Letter) -> list[Due]:
+        found = [self._dues[key] for key in keys_of(letter) if key in self._dues]
         if not found:
             raise LetterGoneError("the data that it reports is no longer stored")
         return found
@@ -335,6 +386,19 @@ class _Keyed(Outgoing, frozen=True, gc=False):
 
 class _AllRefusedError(ShroffError):
     """Nobody takes the letter, for good."""
+
+
+def _is_told(error: Exception) -> bool:
+    """Whether an error says something of a letter or a way, and is no mistake of the program or the store."""
+    return isinstance(error, TransientError | UsageError | LetterGoneError | AnsweredError | _AllRefusedError)
+
+
+def _nobody(_way: str, _lane: int) -> str:
+    raise AssertionError("it was not written")
+
+
+def _called(run: Callable[[], None]) -> None:
+    run()
 
 
 def _way(notice: Notice) -> str:

@@ -112,8 +112,11 @@ class NoticeLook(Protocol):
     def due(self, key: str) -> Due | None:
         """The due of this key."""
 
+    def dues_of(self, keys: Collection[str]) -> dict[str, Due]:
+        """The dues of these keys; those that are not there are left out."""
+
     def dues(self, now_ms: int, limit: int = 500) -> list[Due]:
-        """Pending notices that are due by now, the longest waiting first."""
+        """Pending notices that are due by now, the longest waiting first, of one moment in the order of the log."""
 
     def waiting(self, notice: str, limit: int = 500) -> list[Due]:
         """Pending notices of a name, due now or later, the longest waiting first."""
@@ -124,8 +127,14 @@ class NoticeLook(Protocol):
     def count_letters(self, states: Collection[str]) -> dict[str, int]:
         """How many letters are in these states, by state; those that no letter is in are left out."""
 
+    def failing(self) -> list[Letter]:
+        """The oldest letter of each notice that was put off, where none of that notice left since it was made."""
+
     def letter(self, id: str) -> Letter | None:
         """The letter of this id."""
+
+    def letters_of(self, ids: Collection[str]) -> dict[str, Letter]:
+        """The letters of these ids; those that are not there are left out."""
 
     def open_letters(self, now_ms: int, limit: int = 100, without: Collection[str] = ()) -> list[Letter]:
         """Letters that are to leave by now and that nobody is sending, the longest waiting first.
@@ -173,14 +182,23 @@ class NoticeChange(NoticeLook, Protocol):
     def add_due(self, due: Due) -> bool:
         """Keep something to be told; False where its key is known, and nothing is changed."""
 
+    def add_dues(self, dues: Sequence[Due]) -> int:
+        """Keep many of them; gives how many were new."""
+
     def hold(self, keys: Sequence[str], due_ms: int) -> None:
         """Hold what waits back until then."""
 
     def take(self, keys: Sequence[str], letter: str) -> None:
         """Assign pending notices to this letter."""
 
+    def take_each(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Assign pending notices by their keys, each to a letter of its own."""
+
     def put_letter(self, letter: Letter) -> None:
         """Keep a letter, new or changed."""
+
+    def put_letters(self, letters: Sequence[Letter]) -> None:
+        """Keep letters, each new or changed, and each once."""
 
     def put_question(self, question: Question) -> None:
         """Keep a question, new or changed."""

@@ -20,11 +20,11 @@ from shroff.notices.planning import plan
 from shroff.notices.raising import BEGUN, SOURCE, flagged
 from shroff.notices.sending import CLAIM_MS, Away, Sending
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import NoticeStore
+from shroff.notices.store import OPEN, NoticeStore
 from shroff.notices.watching import Watching
 from shroff.project.settings.systems import TOLD_KEPT_MS
 from shroff.streams.delivering import DeliveryHealth, Trouble
-from shroff.streams.log import Batch, Log, Offset
+from shroff.streams.log import Batch, Log, Offset, kept_offset
 from shroff.streams.sink import AwayError
 
 IDLE_S: Final = 0.25
@@ -84,7 +84,7 @@ class NoticeWorker:
                 self._copied.difference_update(keys)
 
     def health(self) -> DeliveryHealth:
-        """How telling is doing. `lag` is how much waits to become letters."""
+        """How telling is doing. `lag` is how much waits to become letters, and letters to leave."""
         attempts, trouble, away = self._attempts, self._trouble, self._away
         if trouble is None and away is not None:
             attempts, trouble = away.times, Trouble(away.words, away.since_ms)
@@ -146,7 +146,7 @@ class NoticeWorker:
         self._sent += sent
         if planned or sent or copied:
             with store.look() as look:
-                self._waiting = look.count_waiting()
+                self._waiting = look.count_waiting() + sum(look.count_letters([OPEN]).values())
         if planned or sent:
             self._store_s = 0.0  # there may be more
         return copied or bool(planned or sent)
@@ -162,8 +162,7 @@ class NoticeWorker:
         if dues:
             store = self._store = self._store or self._services.open_store()
             with store.change() as change:
-                for due in dues:
-                    change.add_due(due)
+                change.add_dues(dues)
         with self._lock:
             self._copied.update(row.key for row in rows)
         return True
@@ -199,7 +198,7 @@ def begun_at(log: Log) -> int:
     """The position up to which nothing is sent, kept when notices are first looked at; for the log's writer."""
     known = log.offset(SOURCE, BEGUN)
     if known is not None:
-        return int(known)
+        return kept_offset(SOURCE, BEGUN, known, int)
     last = log.last_seq()
     begin_behind(log, last)
     return last

@@ -21,7 +21,7 @@ import msgspec
 from shroff.errors import ShroffError, TransientError
 from shroff.runtime import traces
 from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, with_fields
-from shroff.streams.log import Log, Offset, Outbox, StuckKey, StuckRow
+from shroff.streams.log import Log, Offset, Outbox, StuckKey, StuckRow, kept_offset
 from shroff.streams.sink import AwayError, MarkedSink, Outgoing, Sink, Undelivered
 
 SPAN: Final = 8_192  # places read at once: with documents of 1.4 kB some 12 MB
@@ -110,7 +110,7 @@ def moved_offsets(log: Outbox, moved: DeliveryProgress) -> list[Offset]:
     """Changed offsets of a sink; its place never goes back."""
     source = source_of(moved.sink)
     known = log.offsets(source)
-    through = str(max(moved.through, int(known.get(THROUGH, "0"))))
+    through = str(max(moved.through, through_of(moved.sink, known) or 0))
     trouble = "" if moved.trouble is None else msgspec.json.encode(moved.trouble).decode()
     wanted = {THROUGH: through, TROUBLE: trouble}
     return [Offset(source, part, text) for part, text in wanted.items() if known.get(part, "") != text]
@@ -119,7 +119,12 @@ def moved_offsets(log: Outbox, moved: DeliveryProgress) -> list[Offset]:
 def trouble_of(offsets: Mapping[str, str]) -> Trouble | None:
     """A sink's trouble, as stored."""
     text = offsets.get(TROUBLE, "")
-    return msgspec.json.decode(text, type=Trouble) if text else None
+    return kept_offset("sink", TROUBLE, text, Trouble) if text else None
+
+
+def through_of(sink: str, offsets: Mapping[str, str]) -> int | None:
+    """The place that everything is behind, as stored; None before the first delivery."""
+    return kept_offset(source_of(sink), THROUGH, offsets[THROUGH], int) if THROUGH in offsets else None
 
 
 @dataclass(slots=True)
@@ -250,7 +255,7 @@ class Courier:
             self._log = self.opened()
             offsets = self._log.offsets(source_of(self.route.name))
             with self._lock:
-                self._recorded, self._told = int(offsets[THROUGH]), trouble_of(offsets)
+                self._recorded, self._told = through_of(self.route.name, offsets) or 0, trouble_of(offsets)
                 self.through = max(self.through, self._recorded)
             self._origin = offsets[ORIGIN]
         return self._log

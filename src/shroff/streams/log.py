@@ -7,8 +7,11 @@ is durable when `append` returns.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
+import msgspec
+
+from shroff.errors import StateError
 from shroff.streams.log_rows import (
     ANY,
     PENDING,
@@ -70,11 +73,25 @@ __all__ = [
     "Unasked",
     "UniqueValue",
     "WaitingLabel",
+    "kept_offset",
 ]
 
+_Kept = TypeVar("_Kept")
 PRUNED_AT_ONCE: Final = 2_048  # places that one transaction takes out: some 50 ms in SQLite
 REPLIES_KEPT: Final = 10_000  # so many requests back a reply is still there
 EARLIER_LABELS: Final = "waiting labels"  # the source of a label that began to wait before logs kept where it stood
+
+
+def kept_offset(source: str, part: str, text: str, type_: type[_Kept]) -> _Kept:
+    """The value of an offset that this program keeps as JSON. Raises: StateError where it is something else."""
+    try:
+        return msgspec.json.decode(text, type=type_)
+    except ValueError as error:
+        name = f"{source}, {part}" if part else source
+        raise StateError(
+            f"the offset {name!r} of the log cannot be read: {text[:80]!r} ({error}). The log is damaged, or another "
+            "version of shroff wrote it: restore the last backup, or use that version"
+        ) from None
 
 
 class LogReader(Protocol):

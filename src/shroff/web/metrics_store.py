@@ -201,7 +201,7 @@ def _summaries(project: Project, found: StoreLook, now_ms: int) -> None:
 
 
 def _deliveries(project: Project, found: StoreLook, now_ms: int) -> None:
-    found.deliveries += [*project.sinks.states(), *project.notices.states()]
+    found.deliveries += project.health.leaving().states
 
 
 def _files(project: Project, found: StoreLook, now_ms: int) -> None:

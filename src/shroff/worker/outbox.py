@@ -9,18 +9,27 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from shroff.errors import UsageError
 from shroff.project.settings.system import System
-from shroff.streams.delivering import THROUGH, DeliveryProgress, Trouble, first_offsets, source_of, trouble_of
+from shroff.streams.delivering import (
+    DeliveryHealth,
+    DeliveryProgress,
+    Trouble,
+    first_offsets,
+    source_of,
+    through_of,
+    trouble_of,
+)
 from shroff.streams.delivery import batch_of
 from shroff.streams.log import Batch, Log, Outbox, StuckKey, StuckRow
 
 OUTBOX: Final = "outbox"  # the kind of the request
 KEYS_MAX: Final = 1_000  # in one request
+LAKE: Final = "lake"  # its name among what leaves
 
 
 class _Asked(msgspec.Struct, omit_defaults=True):
@@ -46,6 +55,37 @@ class SinkState:
     lag: int
     trouble: Trouble | None
     stuck: int
+
+
+class Leaving(NamedTuple):
+    """All that leaves: sinks, notices with their mails and calls, and the lake; the worst first."""
+
+    states: Sequence[SinkState] = ()
+
+    @property
+    def waiting(self) -> int:
+        """Records and messages that wait to be sent. The lake is written in parts, so it is always somewhat behind."""
+        return sum(state.lag for state in self.states if state.name != LAKE or state.trouble is not None)
+
+    @property
+    def failed(self) -> int:
+        """Rows and messages that were refused, or may not have left."""
+        return sum(state.stuck for state in self.states)
+
+    @property
+    def failing(self) -> list[SinkState]:
+        """Those to which nothing gets through."""
+        return [state for state in self.states if state.trouble is not None]
+
+    def beside(self, running: Iterable[DeliveryHealth]) -> Leaving:
+        """The same with what the deliveries that run in this process know by now."""
+        known = {health.name: health.trouble for health in running if health.trouble is not None}
+        return leaving(replace(state, trouble=state.trouble or known.get(state.name)) for state in self.states)
+
+
+def leaving(states: Iterable[SinkState]) -> Leaving:
+    """All that leaves, the worst first: what gets nothing through, then what was refused, then what waits for most."""
+    return Leaving(sorted(states, key=lambda one: (one.trouble is None, not one.stuck, -one.lag, one.name)))
 
 
 def begin_request(starts: Mapping[str, bool]) -> bytes:
@@ -78,7 +118,7 @@ def changes(
     """
     asked = msgspec.json.decode(body, type=_Asked)
     for one in asked.moved:
-        found = int(log.offset(source_of(one.sink), THROUGH) or 0)
+        found = through_of(one.sink, log.offsets(source_of(one.sink))) or 0
         if found > one.before:
             raise UsageError(
                 f"sink {one.sink} was at sequence number {one.before:,} for this process and is at {found:,} "
@@ -145,7 +185,7 @@ def sink_states(log: Log, sinks: Mapping[str, System]) -> list[SinkState]:
     found = []
     for name, system in sinks.items():
         offsets = log.offsets(source_of(name))
-        through = int(offsets[THROUGH]) if THROUGH in offsets else None
+        through = through_of(name, offsets)
         stuck = sum(len(rows) for rows in all_stuck(log, name))
         lag = max(last - (through or 0), 0)
         found.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -16,6 +17,7 @@ from shroff.notices.mailer import DoubtError, Mail, Unmailed
 from shroff.streams.sink import AwayError
 
 MAILS_MAX: Final = 100  # over one connection: servers end longer ones
+IDLE_S: Final = 1.0  # after which a connection is asked whether it is still there
 _TAKEN: Final = 250
 _RECIPIENT_TAKEN: Final = (250, 251)
 _CLOSING: Final = 421
@@ -57,7 +59,7 @@ class SmtpMailer:
         except (OSError, ssl.SSLError) as error:
             raise UsageError(f"mail: 'ca' in shroff.yaml cannot be read as certificates: {error}.") from None
         self._connection: smtplib.SMTP | None = None
-        self._sent = 0
+        self._sent, self._used_s = 0, 0.0
 
     def send(self, mail: Mail) -> Sequence[Unmailed]:
         """Hand a mail over, durable there on return. Raises: as in the contract."""
@@ -78,7 +80,7 @@ class SmtpMailer:
         if code != _TAKEN:
             self._reset()
             return self._answered(code, text, mail.recipients)
-        self._sent += 1
+        self._sent, self._used_s = self._sent + 1, time.monotonic()
         if self._sent >= MAILS_MAX:
             self.close()
         return refused
@@ -120,6 +122,11 @@ class SmtpMailer:
             raise TransientError(words)
         return [Unmailed(recipient, words) for recipient in recipients]
 
+    def greet(self) -> str:
+        """Connect and sign in, send nothing; gives where. Raises: as `send`."""
+        self._connected()
+        return self._where
+
     def close(self) -> None:
         """Let go of the connection. Closing twice does nothing."""
         connection, self._connection, self._sent = self._connection, None, 0
@@ -132,6 +139,8 @@ class SmtpMailer:
     def _connected(self) -> smtplib.SMTP:
         """The connection, a new one where there is none or it no longer answers."""
         if self._connection is not None:
+            if time.monotonic() - self._used_s < IDLE_S:
+                return self._connection
             with suppress(OSError, smtplib.SMTPException):
                 if self._connection.noop()[0] == 250:
                     return self._connection

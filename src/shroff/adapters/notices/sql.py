@@ -8,7 +8,7 @@ from functools import cache, partial
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, or_, select, update
 
 from shroff.adapters.people.database import SchemaPart
 from shroff.adapters.people.schema import scripted, tables_of
@@ -18,6 +18,7 @@ from shroff.notices.store import (
     NO_ONE,
     OPEN,
     PASSED,
+    SENT,
     WAITING,
     Due,
     Letter,
@@ -93,12 +94,14 @@ class _Looking:
         row = self._row(self._dues, key)
         return None if row is None else _due(row)
 
+    def dues_of(self, keys: Collection[str]) -> dict[str, Due]:
+        return {row[0]: _due(row) for row in self._rows(self._dues, keys)}
+
     def dues(self, now_ms: int, limit: int = 500) -> list[Due]:
         table = self._dues
         asked = select(table).where(table.c.letter == WAITING, table.c.due_ms <= now_ms)
-        return [
-            _due(row) for row in self._connection.execute(asked.order_by(table.c.due_ms, table.c.key_).limit(limit))
-        ]
+        by_place = table.c.due_ms, func.length(table.c.key_), table.c.key_  # a key ends with its place in the log
+        return [_due(row) for row in self._connection.execute(asked.order_by(*by_place).limit(limit))]
 
     def waiting(self, notice: str, limit: int = 500) -> list[Due]:
         table = self._dues
@@ -118,6 +121,19 @@ class _Looking:
     def letter(self, id: str) -> Letter | None:
         row = self._row(self._letters, id)
         return None if row is None else _letter(row)
+
+    def failing(self) -> list[Letter]:
+        table, oldest = self._letters, dict[str, Letter]()
+        asked = select(table).where(table.c.state == OPEN, table.c.reason != "").order_by(table.c.made_ms)
+        for row in self._connection.execute(asked.limit(_KEYS_MAX)):
+            letter = _letter(row)
+            oldest.setdefault(letter.notice, letter)
+        newest = select(func.max(table.c.done_ms)).where(table.c.state == SENT)
+        sent = {name: self._connection.execute(newest.where(table.c.notice == name)).scalar() for name in oldest}
+        return [letter for name, letter in oldest.items() if (sent[name] or 0) < letter.made_ms]
+
+    def letters_of(self, ids: Collection[str]) -> dict[str, Letter]:
+        return {row[0]: _letter(row) for row in self._rows(self._letters, ids)}
 
     def open_letters(self, now_ms: int, limit: int = 100, without: Collection[str] = ()) -> list[Letter]:
         table = self._letters
@@ -192,6 +208,11 @@ class _Looking:
         """The row of this key, which is a table's first column; None where there is none."""
         return self._connection.execute(select(table).where(table.c[0] == key)).fetchone()
 
+    def _rows(self, table: Table, keys: Collection[str]) -> Iterator[Any]:
+        """The rows of these keys."""
+        for part in _parts(keys):
+            yield from self._connection.execute(select(table).where(table.c[0].in_(part)))
+
 
 class _Changing(_Looking):
     """One transaction that changes something."""
@@ -201,10 +222,14 @@ class _Changing(_Looking):
         self.people = people
 
     def add_due(self, due: Due) -> bool:
-        if self._row(self._dues, due.key) is not None:
-            return False
-        self._connection.execute(insert(self._dues).values(_values(self._dues, due)))
-        return True
+        return bool(self.add_dues([due]))
+
+    def add_dues(self, dues: Sequence[Due]) -> int:
+        known = self.dues_of([due.key for due in dues])
+        found = {due.key: _values(self._dues, due) for due in dues if due.key not in known}
+        if found:
+            self._connection.execute(insert(self._dues), list(found.values()))
+        return len(found)
 
     def hold(self, keys: Sequence[str], due_ms: int) -> None:
         self._set(keys, {"due_ms": due_ms, "is_held": 1})
@@ -212,11 +237,19 @@ class _Changing(_Looking):
     def take(self, keys: Sequence[str], letter: str) -> None:
         self._set(keys, {"letter": letter})
 
+    def take_each(self, pairs: Sequence[tuple[str, str]]) -> None:
+        table = self._dues
+        asked = update(table).where(table.c.key_ == bindparam("of"), table.c.letter == WAITING)
+        self._connection.execute(asked, [{"of": key, "letter": letter} for key, letter in pairs])
+
     def put_letter(self, letter: Letter) -> None:
-        self._put(self._letters, letter)
+        self._put(self._letters, [letter])
+
+    def put_letters(self, letters: Sequence[Letter]) -> None:
+        self._put(self._letters, letters)
 
     def put_question(self, question: Question) -> None:
-        self._put(self._questions, question)
+        self._put(self._questions, [question])
 
     def forget(self, letters: Sequence[str], events: Collection[str]) -> None:
         told, questions = self._letters, self._questions
@@ -238,12 +271,16 @@ class _Changing(_Looking):
             asked = update(table).where(table.c.key_.in_(part), table.c.letter == WAITING)
             self._connection.execute(asked.values(values))
 
-    def _put(self, table: Table, one: Letter | Question) -> None:
-        values = _values(table, one)
-        if self._row(table, one.id) is None:
-            self._connection.execute(insert(table).values(values))
-        else:
-            self._connection.execute(update(table).where(table.c[0] == one.id).values(values))
+    def _put(self, table: Table, rows: Sequence[Letter | Question]) -> None:
+        known = {row[0] for row in self._rows(table, [row.id for row in rows])}
+        fresh = [_values(table, row) for row in rows if row.id not in known]
+        if fresh:
+            self._connection.execute(insert(table), fresh)
+        if known:
+            changed = update(table).where(table.c[0] == bindparam("of"))
+            self._connection.execute(
+                changed, [{"of": row.id, **_values(table, row)} for row in rows if row.id in known]
+            )
 
 
 def _parts(keys: Collection[str]) -> Iterator[list[str]]:

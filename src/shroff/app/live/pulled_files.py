@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from shroff.app.live.pushed import SourceFiles
+from shroff.streams.log import kept_offset
 from shroff.streams.pull import PULLED
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def read_progress(text: str) -> Progress:
     """How far a file is, of the log's offset of it."""
-    return msgspec.json.decode(text, type=Progress)
+    return kept_offset("pulled", "", text, Progress)
 
 
 class PulledView(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypedDict
 
@@ -23,11 +23,12 @@ from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import PAGED, api
 from shroff.worker.inbox import DROP, RETRY, drop_request, dropped_of, retried_of, retry_request
-from shroff.worker.outbox import SinkState
+from shroff.worker.outbox import LAKE, Leaving
 from shroff.worker.retrying import Retried, known_numbers
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
+    from shroff.streams.delivering import DeliveryHealth
     from shroff.web.service import Service
 
 FRESH_S: Final = 60.0  # for which a look serves everybody: one costs about a second, and asks systems outside
@@ -40,7 +41,10 @@ BODY_BYTES_MAX: Final = 256 * 1024
 NUMBERS_MAX: Final = 10_000
 RAW_SHOWN: Final = 2_000  # bytes of an entry
 InThread: TypeAlias = "Callable[[Callable[[], Look]], Awaitable[Look]]"
+LEAVING_S: Final = 2.0  # for which the state of deliveries serves everybody
 _ORDER: Final = {WRONG: 0, NOTE: 1}
+_HARM_FIRST: Final = frozenset({"log", "rows", "project", "folder", "hash", "write-ahead", "store"})
+_HARM_LAST: Final = frozenset({"labels", "input", "active", "schedule", "values", "litter", "exploration"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Look:
 
     at_ms: int
     findings: Sequence[Finding]
-    sinks: Sequence[SinkState]
+    leaving: Leaving
     drift: DriftRecord
 
     @property
@@ -104,6 +108,7 @@ class HealthBoard:
         self._looks = Fresh[Look](clock_s=clock_s)
         self._seen = EarlierFindings()
         self._fixed = Fresh[int](clock_s=clock_s)
+        self._leaving = Fresh[Leaving](clock_s=clock_s)
         self._beside: asyncio.Task[Look] | None = None
 
     async def known(self, in_thread: InThread, *, is_now: bool = False) -> Known:
@@ -123,6 +128,22 @@ class HealthBoard:
         """How all is; from any thread. `is_now`: no older than a few seconds."""
         return self._looks.get("", self._look, AGAIN_S if is_now else FRESH_S)
 
+    def leaving(self, running: Iterable[DeliveryHealth]) -> Leaving:
+        """What leaves, and what fails, by the store a few seconds ago and by what `running` know; from any thread.
+
+        The lake is as the last look found it: asking it may take seconds.
+        """
+
+        def read() -> Leaving:
+            known = self._looks.peek("", OLD_S)
+            lake = [] if known is None else [state for state in known.leaving.states if state.name == LAKE]
+            try:
+                return self._project.health.leaving(lake)
+            except UsageError:  # there is no log yet
+                return Leaving()
+
+        return self._leaving.get("", read, LEAVING_S).beside(running)
+
     def quarantined(self) -> Quarantined:
         """Entries of quarantine. What was corrected and sent again is sought among the newest, every few seconds."""
         project = self._project
@@ -141,26 +162,33 @@ class HealthBoard:
 
     def _look(self) -> Look:
         project = self._project
-        findings = sorted(project.health.doctor(self._seen), key=lambda one: _ORDER.get(one.state, 2))
+        findings = sorted(project.health.doctor(self._seen), key=_worst_first)
         try:
-            sinks: Sequence[SinkState] = [*project.sinks.states(), *project.notices.states()]
+            leaving = project.health.leaving()
         except UsageError:  # there is no log yet
-            sinks = []
+            leaving = Leaving()
         try:
             drift = read_record(project.opened.places)
         except StorageError:  # which is among the findings
             drift = DriftRecord()
-        return Look(project.opened.now_ms(), findings, sinks, drift)
+        return Look(project.opened.now_ms(), findings, leaving, drift)
+
+
+def _worst_first(finding: Finding) -> tuple[int, int]:
+    """Problems first; of these the log, then what leaves and comes, and last what waits for input."""
+    kind = finding.subject.partition(" ")[0]
+    return _ORDER.get(finding.state, 2), 0 if kind in _HARM_FIRST else 2 if kind in _HARM_LAST else 1
 
 
 class SinkHealth(TypedDict):
-    """The progress of a sink: `through` is null before the first delivery."""
+    """The progress of a sink: `through` is null before the first delivery, `trouble` while rows are accepted."""
 
     name: str
     kind: str
     through: int | None
     lag: int
     stuck: int
+    trouble: str | None
 
 
 class Health(TypedDict):
@@ -233,8 +261,15 @@ async def health(service: Service, request: Request) -> Json[Health]:
             "ready": service.is_ready,
             "findings": list(found.findings),
             "sinks": [
-                {"name": sink.name, "kind": sink.kind, "through": sink.through, "lag": sink.lag, "stuck": sink.stuck}
-                for sink in found.sinks
+                {
+                    "name": sink.name,
+                    "kind": sink.kind,
+                    "through": sink.through,
+                    "lag": sink.lag,
+                    "stuck": sink.stuck,
+                    "trouble": None if sink.trouble is None else sink.trouble.words,
+                }
+                for sink in found.leaving.states
             ],
             "drift": found.drift.looks,
             "alerts": [shown(one) for one in service.operator_alerts.firing(service.project.opened.now_ms())],

@@ -23,6 +23,7 @@ from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import api
+from shroff.worker.outbox import Leaving
 from shroff.worker.serving.counts import Latencies, WorkerCounts
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class Look:
     figures: LiveFigures
     answers: Answers
     counts: Counts
+    leaving: Leaving
     waiting: int
     waiting_age_s: float
     cases: OpenCases
@@ -123,7 +125,9 @@ class Board:
         """Whether there are parts of the log that a look still has to count, one at a time."""
         return self._pulse.is_behind
 
-    def look(self, period: Period, waiting: int, waiting_age_s: float) -> Look:
+    def look(
+        self, period: Period, waiting: int, waiting_age_s: float, leaving: Callable[[], Leaving] = Leaving
+    ) -> Look:
         """The figures of now; from any thread. Raises: as reading the log does."""
         with self._lock:
             now_s = self._clock_s()
@@ -133,7 +137,16 @@ class Board:
             )
             return self._looks.get(
                 (period.code, followed_s),
-                lambda: Look(period, figures, self._answers(now_s), self._counts, waiting, waiting_age_s, self._cases),
+                lambda: Look(
+                    period,
+                    figures,
+                    self._answers(now_s),
+                    self._counts,
+                    leaving(),
+                    waiting,
+                    waiting_age_s,
+                    self._cases,
+                ),
             )
 
     def read_on(self) -> None:
@@ -187,7 +200,16 @@ def period_of(query: Mapping[str, str]) -> Period:
 
 async def look(service: Service, period: Period) -> Look:
     """Live figures now."""
-    return await service.in_thread(service.board.look, period, service.queue.waiting, service.queue.age_s)
+    return await service.in_thread(look_now, service, period)
+
+
+def look_now(service: Service, period: Period) -> Look:
+    """The same, on the thread that asks."""
+
+    def leaving() -> Leaving:
+        return service.health.leaving(service.work.sinks)
+
+    return service.board.look(period, service.queue.waiting, service.queue.age_s, leaving)
 
 
 class OutcomeCount(TypedDict):
@@ -247,6 +269,7 @@ Live = TypedDict(
         "labels_waiting": int,
         "outbox": int,
         "outbox_stuck": int,
+        "outbox_failing": list[str],
         "cases": NotRequired[CasesOpen],
     },
 )
@@ -311,8 +334,9 @@ def document(found: Look) -> Live:
         "waiting_age_s": found.waiting_age_s,
         "quarantined": counts.refused,
         "labels_waiting": counts.waiting,
-        "outbox": counts.outbox,
-        "outbox_stuck": counts.stuck,
+        "outbox": found.leaving.waiting,
+        "outbox_stuck": found.leaving.failed,
+        "outbox_failing": [state.name for state in found.leaving.failing],
     }
 
 

@@ -132,7 +132,7 @@ async def letters(service: Service, request: Request) -> Response:
     waiting, counts, letters = await service.in_thread(letters_of, service.project, states, before, SHOWN + 1)
     found, last = parted(letters, SHOWN)
     older = None if last is None else next_of((last.made_ms, last.id))
-    trouble = next((sink.trouble for sink in service.work.sinks if sink.name == "notices" and sink.trouble), None)
+    leaving = await service.in_thread(service.health.leaving, service.work.sinks)
     shown: dict[str, Any] = {"letters": found, "waiting": waiting, "older": older, "before": before}
     failed = {one: count for one, count in counts.items() if one in FAILED}
     more = {
@@ -141,7 +141,7 @@ async def letters(service: Service, request: Request) -> Response:
         "state": state,
         "states": STATES,
         "again": FAILED,
-        "trouble": trouble,
+        "leaving": leaving,
         "open": OPEN,
     }
     return await page(service, request, "letters.html", **shown, **more)

@@ -22,7 +22,7 @@ from shroff.monitoring.pulse import BLOCK, LOOKED_BACK
 from shroff.runtime.logs import failure
 from shroff.training.cutoffs import WhatIf
 from shroff.web.api.cases.asked import newest_alerts
-from shroff.web.api.live import FIRST, PERIODS, Look
+from shroff.web.api.live import FIRST, PERIODS, Look, look_now
 from shroff.web.http.static import static_files
 from shroff.web.pages.cases.casework import top_of
 from shroff.web.pages.cases.queue import ORDER, SHOWN
@@ -81,7 +81,7 @@ def ask_ahead(service: Service, found: Callable[[Service], list[Named]]) -> None
 
 
 def _look(service: Service) -> Look:
-    return service.board.look(PERIODS[FIRST], service.queue.waiting, service.queue.age_s)
+    return look_now(service, PERIODS[FIRST])
 
 
 def _newest(service: Service) -> list[Named]:
