@@ -306,6 +306,11 @@ def kafka(deploy: Path) -> list[str]:
     disk = main.one("google_compute_instance.kafka")["attached_disk"][0].get("device_name")
     if f"/dev/disk/by-id/google-{disk}" not in text:
         found.append(f"{MODULE}/kafka.yaml: it does not use the disk {disk}")
+    if "mkfs" in text.replace('mkfs.ext4 -m 0 "$disk"\n', "", 1) or "blkid" not in given["bootcmd"][0]:
+        found.append(f"{MODULE}/kafka.yaml: it formats a disk that may have something on it")
+    kept = main.one("google_compute_disk.kafka").get("lifecycle")
+    if not kept or kept[0].get("prevent_destroy") is not True:
+        found.append(f"{MODULE}/kafka.tf: the disk may be destroyed by a plan")
     return found
 
 

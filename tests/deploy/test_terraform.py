@@ -81,6 +81,8 @@ GCP_FAULTS = [
     (gcp.kafka, "Kafka is not", "gcp/module/kafka.yaml", "apache/kafka:4", "apache/kafka:3"),
     (gcp.kafka, "does not listen on the port", KAFKA, "= 9092", "= 9093"),
     (gcp.kafka, "does not use the disk", KAFKA, 'device_name = "kafka"', 'device_name = "data"'),
+    (gcp.kafka, "formats a disk", "gcp/module/kafka.yaml", "fsck.ext4 -vy", "mkfs.ext4"),
+    (gcp.kafka, "the disk may be destroyed", KAFKA, "prevent_destroy = true", "prevent_destroy = false"),
     # closed, protected, with the least rights
     (gcp.network, "firewall.kafka: open to", KAFKA, "[google_compute_subnetwork.net.ip_cidr_range]", '["0.0.0.0/0"]'),
     (gcp.network, "and not Kafka's port alone", KAFKA, "[tostring(local.kafka_port)]", '["1-65535"]'),

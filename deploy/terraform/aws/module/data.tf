@@ -221,6 +221,9 @@ resource "aws_efs_file_system" "project" {
   kms_key_id      = aws_kms_key.key.arn
   throughput_mode = "elastic"
   tags            = { Name = local.name }
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "aws_efs_backup_policy" "project" {

@@ -91,6 +91,9 @@ resource "google_filestore_instance" "project" {
   name     = local.name
   location = "${var.region}-b"
   tier     = "BASIC_HDD"
+  lifecycle {
+    prevent_destroy = true
+  }
   file_shares {
     name        = "project"
     capacity_gb = 1024 # the smallest that there is

@@ -25,6 +25,34 @@ resource "google_compute_disk" "kafka" {
   zone  = "${var.region}-b"
   type  = "pd-balanced"
   size  = 50
+  lifecycle {
+    prevent_destroy = true
+  }
+}
+
+resource "google_compute_resource_policy" "kafka" {
+  count  = local.kafka
+  name   = "${local.name}-kafka"
+  region = var.region
+  snapshot_schedule_policy {
+    schedule {
+      daily_schedule {
+        days_in_cycle = 1
+        start_time    = "03:00"
+      }
+    }
+    retention_policy {
+      max_retention_days    = 14
+      on_source_disk_delete = "KEEP_AUTO_SNAPSHOTS"
+    }
+  }
+}
+
+resource "google_compute_disk_resource_policy_attachment" "kafka" {
+  count = local.kafka
+  name  = google_compute_resource_policy.kafka[0].name
+  disk  = google_compute_disk.kafka[0].name
+  zone  = google_compute_disk.kafka[0].zone
 }
 
 resource "google_compute_instance" "kafka" {
