@@ -33,7 +33,7 @@ payment:
 login:
   id: id
   time: at
-  fields: { id: text, at: time, card: text }
+  fields: { id: text, at: time, card: text hashed }
 entities:
   card: { payment: card, login: card }
   user: { login: card }

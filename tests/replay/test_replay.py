@@ -9,7 +9,7 @@ import pytest
 
 from shroff.errors import UsageError
 from shroff.log.history import find
-from shroff.replay.compare import replay, verify_naive, verify_online
+from shroff.replay.compare import SampleTime, replay, verify_naive, verify_online
 from shroff.replay.verifying import engines_for, verify
 from shroff.streams.log import Record
 from tests.support.log_memory import MemoryLog
@@ -134,3 +134,27 @@ def test_a_decision_named_by_type_and_id_is_found_without_a_look_at_earlier_vers
     monkeypatch.setattr(log, "controls", lambda *_: pytest.fail("all versions were read"))
 
     assert find(log, made.definitions.events, f"payment/{row.id}") == row
+
+
+def test_a_sample_is_thinned_out_by_what_one_of_it_takes_and_reaches_the_end():
+    """Each takes a millisecond more than the one before, and 5 s are given."""
+    now_s, taken = 0.0, []
+    sample = SampleTime(200, 5.0, lambda: now_s)
+    for place in range(200):
+        if sample.takes():
+            taken.append(place)
+            with sample.measured():
+                now_s += 0.001 * place
+
+    assert taken[:3] == [0, 1, 2]
+    assert 4.0 < now_s < 6.0
+    assert taken[-1] > 180
+
+
+def test_a_sample_that_was_asked_for_is_computed_whole():
+    now_s = 0.0
+    sample = SampleTime(50, None, lambda: now_s)
+    for _ in range(50):
+        assert sample.takes()
+        with sample.measured():
+            now_s += 10

@@ -22,7 +22,7 @@ from shroff.cli.session import Session, command, many, one_line
 @click.option(
     "--sample",
     type=click.IntRange(min=1),
-    help="Events for the naive engine.  [default: 200, down to 10 for a long log]",
+    help="Events for the naive engine.  [default: 200, and fewer where they take longer than 5 s]",
 )
 @click.option(
     "--last",
@@ -38,8 +38,18 @@ def verify(session: Session, engines: str | None, sample: int | None, last: int 
     from shroff.replay.verifying import engines_for
 
     began, names = time.monotonic(), engines_for(engines, last)
-    with bars("computing, events") as (progress,):
-        found = session.project.verify(names, sample, progress, last=last)
+    opened, done, total = session.project.opened, 0, 0
+    if opened.has_log() and not opened.lanes.is_parted:
+        with opened.reading() as log:
+            total = len(names) * log.last_seq()
+
+    def counted(number: int) -> None:
+        nonlocal done
+        done += number
+        progress(number)
+
+    with bars(("computing, events", lambda: min(done / total, 1.0) if total else None)) as (progress,):
+        found = session.project.verify(names, sample, counted, last=last)
     seconds, first = time.monotonic() - began, found.first_mismatch
     document = {
         "events": found.events,
@@ -50,6 +60,9 @@ def verify(session: Session, engines: str | None, sample: int | None, last: int 
     }
     counts = f"{many(found.mismatches, 'mismatch', 'mismatches')}"
     text = f"{many(found.events, 'event')} recomputed by {', '.join(names)} in {seconds:.1f} s: {counts}."
+    compared, decided = found.sampled
+    if compared < decided:
+        text += f"\nBy their definition {compared:,} of {decided:,}; all of them: --sample {decided}."
     if not found.events and not found.unread:
         text = (
             f"No decision was compared: {'the log has none' if last is None else 'none is at these sequence numbers'}."

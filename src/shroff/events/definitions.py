@@ -12,6 +12,7 @@ from typing import Final
 from zoneinfo import available_timezones
 
 import msgspec
+from msgspec import structs
 
 from shroff.errors import Problem, nearest
 from shroff.events.keys import CSV_SETTINGS, EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED, SEPARATORS, SUMMARY
@@ -21,7 +22,7 @@ from shroff.language.expression import Node as Expression
 from shroff.language.expression import ThisField
 from shroff.language.field_types import FieldType, TypeTextError, parse_field_type
 from shroff.language.names import DeclaredNames, Scope, TableShape
-from shroff.language.types import BOOLEAN, TEXT, TIME, Type, money
+from shroff.language.types import BOOLEAN, HASHED, TEXT, TIME, Type, money
 from shroff.language.values import DAY_MS, is_zone
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
 
@@ -48,6 +49,11 @@ class Field:
     @property
     def type(self) -> Type:
         return self.shape.type
+
+    @property
+    def read_type(self) -> Type:
+        """Its type as expressions read it."""
+        return structs.replace(self.type, hashing=HASHED) if self.shape.is_hashed else self.type
 
 
 class CsvLayout(msgspec.Struct, frozen=True):
@@ -199,13 +205,19 @@ class Events:
         """Names of it that expressions see."""
         types = {**self.types, "label": self.label}
         return DeclaredNames(
-            events={name: {one.name: one.type for one in type_.fields} for name, type_ in types.items()},
+            events={name: {one.name: one.read_type for one in type_.fields} for name, type_ in types.items()},
             entities={name: frozenset(entity.keys) for name, entity in self.entities.items()},
             decided=frozenset(self.decided),
             lists=lists,
             tables=self.tables,
             money_places=money_places,
             personal={name: frozenset(one.name for one in type_.personal) for name, type_ in self.types.items()},
+            keys={
+                name: parts[0].type
+                for name, entity in self.entities.items()
+                for parts in entity.keys.values()
+                if len(parts) == 1
+            },
         )
 
 
@@ -444,6 +456,10 @@ def _entities(
             read = [_key_part(part, event.text, names, problems) for part in parts]
             if read and all(part is not None for part in read):
                 keys[event.text] = tuple(part for part in read if part is not None)
+        for each in zip(*keys.values(), strict=False):
+            if len({one.type.hashing for one in each}) > 1:
+                words = f"{name}: the key is hashed for some event types and not for others, so it is never the same."
+                problems.append(key.problem(words, "Mark the field hashed in each of them, or in none."))
         entities[name] = Entity(name, keys)
     return entities
 

@@ -167,11 +167,11 @@ EVENT_TYPE: Final = Keys(
         Key(
             "fields",
             "The fields with their types. `?` after the type: may be missing. `hashed`: replaced on input by a keyed "
-            "hash and its last four characters. `unique`: may identify the event in a label file. `unique within 7d`: "
-            "an event with the same value as another within 7 days is a duplicate of it. `personal`: stored beside "
-            "the log until `shroff erase` removes it; rules and models cannot read it, and a repeated event keeps the "
-            "first values. Limits come last: `> 0`, `>= 0 and < 100`. New events with a value outside the limits are "
-            "refused; those in the log stay.",
+            "hash and its last four characters; rules compare it with hashed fields and lists only. `unique`: may "
+            "identify the event in a label file. `unique within 7d`: an event with the same value as another within "
+            "7 days is a duplicate of it. `personal`: stored beside the log until `shroff erase` removes it; rules "
+            "and models cannot read it, and a repeated event keeps the first values. Limits come last: `> 0`, `>= 0 "
+            "and < 100`. New events with a value outside the limits are refused; those in the log stay.",
             FIELDS,
             is_required=True,
             examples=("{ payment_id: text, paid_at: time, card: text hashed, amount: money > 0 }",),

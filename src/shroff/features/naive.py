@@ -45,7 +45,7 @@ class Naive:
     hits: dict[tuple[str, Key], int] = field(default_factory=dict)
     _places: dict[tuple[_SeenBy, Key | None], list[int]] = field(default_factory=dict)  # in the order of the log
     _seen: set[_SeenBy] = field(default_factory=set)  # what aggregates ask for
-    _stacks: bool = False  # whether any aggregate reads what a feature was at an earlier event
+    _features: dict[str, Computed] = field(default_factory=dict)  # by name
 
     def add(self, event: LogEvent) -> dict[str, Value]:
         """Append an event to the log and compute everything that is asked at its type."""
@@ -61,14 +61,14 @@ class Naive:
         return self.values[place]
 
     def take(self, event: LogEvent, hits: Hits, *, is_asked: bool) -> dict[str, Value]:
-        """Append an event of the past; features are computed where they are asked, now or by an `of`.
+        """Append an event of the past; features are computed where they are asked, now or later by an `of`.
 
         No rule is asked: which ones hit, and with which key, is what it was.
         """
         place = self.append(event)
         for wanted in self.computed:
             if wanted.rule is None:
-                if event.type in wanted.events and (is_asked or (self._stacks and not wanted.is_score)):
+                if is_asked and event.type in wanted.events:
                     self.values[place][wanted.name] = self.compute(wanted, place)
             elif wanted.rule in hits:
                 key = read_key(hits[wanted.rule], self.events.entities[wanted.entity])
@@ -77,7 +77,7 @@ class Naive:
 
     def __post_init__(self) -> None:
         nodes = [node for wanted in self.computed for node in walk(wanted.node)]
-        self._stacks = any(isinstance(node, ItemFeature) for node in nodes)
+        self._features = {one.name: one for one in self.computed if one.rule is None and not one.is_score}
         self._seen = {_seen_by(node) for node in nodes if isinstance(node, Aggregate)}
 
     def append(self, event: LogEvent) -> int:
@@ -103,6 +103,13 @@ class Naive:
         value: Value = evaluate(None)
         return value
 
+    def value(self, name: str, place: int) -> Value:
+        """A value at an event, of what was known then; a feature is computed when it is first asked for."""
+        values, wanted = self.values[place], self._features.get(name)
+        if name not in values and wanted is not None and self.history[place].type in wanted.events:
+            values[name] = self.compute(wanted, place)
+        return values.get(name)
+
     def leaf(self, wanted: Computed, place: int) -> Any:
         event = self.history[place]
 
@@ -113,7 +120,7 @@ class Naive:
                 value = self.field(event, node.name)
             else:
                 assert isinstance(node, FeatureValue | Score)
-                value = self.values[place].get(score_name(event.type) if isinstance(node, Score) else node.name)
+                value = self.value(score_name(event.type) if isinstance(node, Score) else node.name, place)
             return lambda _: value
 
         return read
@@ -153,28 +160,30 @@ class Naive:
         seen.sort(key=lambda at: (self.history[at].time_ms, at))
         if node.last_n is not None:
             seen = seen[-node.last_n :]
-        kept = seen if node.condition is None else [at for at in seen if self.item(node.condition, at, event) is True]
-        if node.argument is None:
+        if node.condition is not None and seen:
+            holds = self.item(node.condition, event)
+            kept = [at for at in seen if holds(at) is True]
+        else:
+            kept = seen
+        if node.argument is None or not kept:
             return aggregate_values(node, kept, len(seen))
-        values = [value for at in kept if (value := self.item(node.argument, at, event)) is not None]
+        argument = self.item(node.argument, event)
+        values = [value for at in kept if (value := argument(at)) is not None]
         return aggregate_values(node, values, len(seen))
 
-    def item(self, node: Node, at: int, event: LogEvent) -> Value:
-        """An expression over the aggregated event `at`, and over `event` as `this`."""
+    def item(self, node: Node, event: LogEvent) -> Evaluate:
+        """An expression over an aggregated event, which is given by its place, and over `event` as `this`."""
 
         def read(leaf: Node) -> Evaluate:
             if isinstance(leaf, ItemField):
-                value = self.field(self.history[at], leaf.name)
-            elif isinstance(leaf, ItemFeature):
-                value = self.values[at].get(leaf.name)
-            else:
-                value = self.field(event, leaf.name) if isinstance(leaf, ThisField) else None
+                return lambda at: self.field(self.history[at], leaf.name)
+            if isinstance(leaf, ItemFeature):
+                return lambda at: self.value(leaf.name, at)
+            value = self.field(event, leaf.name) if isinstance(leaf, ThisField) else None
             return lambda _: value
 
-        item_ms, this_ms = self.history[at].time_ms, event.time_ms
-        evaluate = compile_row(node, read, self.reference, time=lambda _: item_ms, this_time=lambda _: this_ms)
-        value: Value = evaluate(None)
-        return value
+        times = lambda at: self.history[at].time_ms  # noqa: E731 - of each place
+        return compile_row(node, read, self.reference, time=times, this_time=lambda _: event.time_ms)
 
 
 def aggregate_values(node: Aggregate, values: Sequence[Any], events: int) -> Value:

@@ -193,6 +193,9 @@ def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, c
             names.no_field(str(matching.name), field, (event,)),
             nearest(field, names.events.get(event, {})),
         )
+    type_ = names.events[event][field]
+    if type_.hashing != names.keys.get(entity, type_).hashing:
+        _fail(matching.name, f"one of {matching.name} and the key of {entity} is hashed, so they never match.")
     return field
 
 

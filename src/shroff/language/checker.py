@@ -19,6 +19,7 @@ from shroff.language.aggregation import check_aggregate, is_aggregate
 from shroff.language.calls import Signature
 from shroff.language.expression import Node
 from shroff.language.functions import DECIMALS, FUNCTIONS, Argument, SignatureError, common_type, comparable_type
+from shroff.language.hashed_texts import check_comparison, check_key, check_list, hashing_of_call
 from shroff.language.names import Scope
 from shroff.language.parser import parse
 from shroff.language.printing import text_of as expression_text
@@ -279,6 +280,7 @@ class _Checker:
         if column not in shape.columns:
             self.fail(tree.column, f"table {table} has no column {column!r}.", nearest(column, shape.columns))
         key = self.check(tree.key)
+        check_key(tree.key, key)
         if not _can_become(key.type, shape.key):
             self.fail(tree.key, f"the key of table {table} is {shape.key}, this is {key.type}")
         return typed.Lookup(shape.columns[column], table, column, convert(key, shape.key))
@@ -309,6 +311,8 @@ class _Checker:
                 return typed.Logic(BOOLEAN, tree.operator, *sides)
             case "else":
                 type_ = common_type((left.type, right.type))
+                if not isinstance(right, typed.Literal):  # a word for what is missing
+                    check_comparison(tree, left, right)
                 if type_ is None:
                     self.mismatch(tree, left, right, "Both sides of 'else' have one type.")
                 return typed.Else(type_, convert(left, type_), convert(right, type_))
@@ -327,6 +331,7 @@ class _Checker:
         left, right = _beside_row(left, right), _beside_row(right, left)
         type_ = comparable_type((left.type, right.type))
         is_equality = tree.operator in {"==", "!="}
+        check_comparison(tree, left, right, has_order=not is_equality)
         if type_ is None or not (is_equality or type_.kind in _ORDERED or type_.kind == "missing"):
             self.mismatch(tree, left, right)
         return typed.Compare(BOOLEAN, tree.operator, convert(left, type_), convert(right, type_))
@@ -395,6 +400,7 @@ class _Checker:
         for value, written in zip(values, tree.values or (), strict=True):
             if comparable_type((operand.type, value.type)) is None:
                 self.fail(written, f"the list has {value.type}, what is looked for is {operand.type}")
+        check_comparison(tree, operand, *values)
         type_ = comparable_type((operand.type, *(value.type for value in values)))
         if type_ is None:
             self.fail(tree, "the values of a list have one type")
@@ -408,12 +414,14 @@ class _Checker:
             )
         if not (operand.type.is_text or operand.type.kind == "missing"):
             self.fail(written, f"a list holds text, what is looked for is {operand.type}")
+        check_list(written, operand)
         return typed.InList(BOOLEAN, operand, list_)
 
     def within_range(self, tree: syntax.Within, operand: Node) -> Node:
         if tree.low is None or tree.high is None:
             raise AssertionError("a range has both ends")
         low, high = self.check(tree.low), self.check(tree.high)
+        check_comparison(tree, operand, low, high, has_order=True)
         operand = self.of_row(operand, (low, high))
         sides: list[Node] = []
         for end, operator, written in ((low, ">=", tree.low), (high, "<=", tree.high)):
@@ -460,7 +468,8 @@ class _Checker:
                 f"{tree.name} {error}.", at.start, at.end, f"It is {FUNCTIONS[tree.name].form}."
             ) from None
         converted = tuple(convert(node, type_) for node, type_ in zip(arguments, signature.takes, strict=True))
-        return typed.Call(signature.type, tree.name, converted, self.options(tree.name, signature))
+        type_ = replace(signature.type, hashing=hashing_of_call(tree, arguments))
+        return typed.Call(type_, tree.name, converted, self.options(tree.name, signature))
 
     def options(self, name: str, signature: Signature) -> tuple[str | int, ...]:
         """The options of a call, with what the mapping says of decimals and times in texts."""

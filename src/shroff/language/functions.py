@@ -13,6 +13,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
+from msgspec.structs import replace
 
 from shroff.language import calls
 from shroff.language.calls import Signature
@@ -99,9 +100,9 @@ def common_type(types: tuple[Type, ...]) -> Type | None:
         first = next(type_ for type_ in types if type_.kind != "missing")
         if first.kind == "choice" and any(type_ != first for type_ in types if type_.kind != "missing"):
             return TEXT
-        return Type(first.kind, places, first.choices, first.is_open)
+        return Type(first.kind, places, first.choices, first.is_open, max(type_.hashing for type_ in types))
     if kinds <= {"text", "choice"}:
-        return TEXT
+        return replace(TEXT, hashing=max(type_.hashing for type_ in types))
     if kinds <= {"integer", "number"}:
         return number(places)
     return REAL if "real" in kinds and kinds <= set(_NUMERIC) else None

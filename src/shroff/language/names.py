@@ -23,7 +23,7 @@ class DeclaredNames:
 
     `events` has each event type with its fields; `entities` the event types that have a
     key of each entity; `decided` the types that get a decision (labels are theirs). `personal` are fields that no
-    expression may read.
+    expression may read; `keys` the types of keys of one part.
     """
 
     events: Mapping[str, Mapping[str, Type]] = field(default_factory=dict)
@@ -33,6 +33,7 @@ class DeclaredNames:
     tables: Mapping[str, TableShape] = field(default_factory=dict)
     money_places: int = 2
     personal: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    keys: Mapping[str, Type] = field(default_factory=dict)
 
     def no_field(self, name: str, field: str, events: Iterable[str]) -> str:
         """Why a name reads no field of these event types."""

@@ -28,16 +28,26 @@ INTEGER_MIN: Final = -(2**63)
 INTEGER_MAX: Final = 2**63 - 1
 WIDE_MIN: Final = -(2**127)
 WIDE_MAX: Final = 2**127 - 1
+HASHED, JOINED = "hashed", "joined"  # in this order: what has both in it is joined
+HASHED_END: Final = 4  # characters of a hashed text that stand behind its hash
 NAMES: Final = ("text", "integer", "number", "real", "money", "boolean", "time", "duration", "choice")
 
 
 class Type(msgspec.Struct, frozen=True):
-    """One type. `places` is the number of decimals of a number or money value."""
+    """One type. `places` is the number of decimals of a number or money value.
+
+    `hashing` is of texts: HASHED where a value stands for another by its keyed hash, JOINED where such ones are in it.
+    """
 
     kind: str
     places: int = 0
     choices: tuple[str, ...] = ()
     is_open: bool = False  # a choice whose list ends with `...`
+    hashing: str = ""
+
+    def __repr__(self) -> str:
+        """Without `hashing`: state is told apart by this text, and is laid out in the same way."""
+        return f"Type(kind={self.kind!r}, places={self.places!r}, choices={self.choices!r}, is_open={self.is_open!r})"
 
     @property
     def is_exact(self) -> bool:

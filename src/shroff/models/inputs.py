@@ -149,7 +149,7 @@ class InputLoader:
             readable = (
                 field for field in self._event.fields if self._is_by_default(field) and fnmatchcase(field.name, rest)
             )
-            return [self._named(ThisField(one.type, one.name)) for one in readable]
+            return [self._named(ThisField(one.read_type, one.name)) for one in readable]
         found: list[ModelInput] = []
         for feature in self._features_of(owner):
             if not fnmatchcase(feature.name.partition(".")[2], rest):
@@ -269,7 +269,7 @@ class InputLoader:
         if node is None:
             kinds = ("choice", "boolean")
             return tuple(
-                self._named(ThisField(field.type, field.name))
+                self._named(ThisField(field.read_type, field.name))
                 for field in self._event.fields
                 if field.type.kind in kinds
             )
@@ -292,7 +292,7 @@ class InputLoader:
                 words = f"{self._event.name} has no field {item.text!r}."
                 self._problems.append(item.problem(words, nearest(item.text, known)))
                 return None
-            node: Node = ThisField(known[item.text].type, item.text)
+            node: Node = ThisField(known[item.text].read_type, item.text)
             refusal = self._refusal(node)
             if refusal is not None:
                 self._problems.append(item.problem(*refusal))

@@ -254,6 +254,8 @@ def load_definitions(
         return Loaded(None, sorted(problems, key=_place), sorted(warnings, key=_place))
     inputs = [node for each in scoring.values() for one in each.all for node in one.inputs]
     read_by_models = look_ups(inputs, declared.events, declared.features)
+    if problems := (declared.look_ups | read_by_models).problems():
+        return Loaded(None, problems, sorted(warnings, key=_place))
     hashed = declared.look_ups.hashed | read_by_models.hashed
     lists = {name: _hash_values(one, hashed, hasher, read) for name, one in lists.items()}
     texts = {name: one.text for name, one in lists.items()}
@@ -348,6 +350,7 @@ def _declared(
         for name, each in loaded.items():
             nodes = [node for rule in each for node in _nodes(rule)]
             asked |= read.of("look-ups", name, each, partial(look_ups, nodes, events, features))
+        problems += asked.problems()
     found = top, settings, events, names, features, types, typed.tables, rules, policies, models, named, calls, asked
     return _Declared(*found, versions, carried, tuple(problems), tuple(warnings))
 

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from shroff.errors import Problem
 from shroff.events.definitions import Events
 from shroff.features.definitions import Feature
 from shroff.language.expression import (
-    FeatureValue,
     InList,
     ItemFeature,
-    ItemField,
     Lookup,
     Node,
-    ThisField,
     aggregates,
     walk,
 )
@@ -35,33 +33,34 @@ class LookUps(msgspec.Struct, frozen=True):
         hashed: Names of the lists that are asked about a hashed field, or about a feature that gives one back.
         kept: Lists and tables, each as its kind and name, whose answers at past events are part of state: in an
             aggregate, a key, or what is stacked. A change of one of them takes a fold of the log.
+        clear: Names of the lists that are asked about a text in clear.
     """
 
     hashed: frozenset[str] = frozenset()
     kept: frozenset[tuple[str, str]] = frozenset()
+    clear: frozenset[str] = frozenset()
+
+    def problems(self) -> list[Problem]:
+        """Lists that are asked about both, of which one is never in them."""
+        words = (
+            "a hashed text and one in clear are looked for here; the values are hashed, so the other is never found."
+        )
+        hint = "Make a list for each."
+        return [Problem(f"lists/{name}.csv", 0, 0, "", words, hint) for name in sorted(self.hashed & self.clear)]
 
     def __or__(self, other: LookUps) -> LookUps:
         """Union of both."""
-        return LookUps(self.hashed | other.hashed, self.kept | other.kept)
+        return LookUps(self.hashed | other.hashed, self.kept | other.kept, self.clear | other.clear)
 
 
 def look_ups(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]) -> LookUps:
     """Find the lists and tables that expressions use. Cost: 3 us per node."""
-    return LookUps(_hashed(nodes, events, features), _kept(nodes, events, features))
-
-
-def _hashed(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]) -> frozenset[str]:
-    hashed = {field.name for type_ in events.types.values() for field in type_.fields if field.shape.is_hashed}
-
-    def reads_hashed(node: Node) -> bool:
-        return any(
-            (isinstance(leaf, ThisField | ItemField) and leaf.name.removeprefix("of.") in hashed)
-            or (isinstance(leaf, FeatureValue | ItemFeature) and reads_hashed(features[leaf.name].node))
-            for leaf in walk(node)
-        )
-
-    asked = (part for node in nodes for part in walk(node) if isinstance(part, InList))
-    return frozenset(part.list for part in asked if reads_hashed(part.operand))
+    asked = [part for node in nodes for part in walk(node) if isinstance(part, InList)]
+    hashed, clear = (
+        frozenset(part.list for part in asked if bool(part.operand.type.hashing) is is_hashed)
+        for is_hashed in (True, False)
+    )
+    return LookUps(hashed, _kept(nodes, events, features), clear)
 
 
 def _kept(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]) -> frozenset[tuple[str, str]]:

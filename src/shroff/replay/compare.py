@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from math import ceil
 from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -123,13 +126,15 @@ class Verification:
     """Result of `verify`. `events` are those of decided types that were compared.
 
     `unread` has in words which stretches of the log were not, since a model that decided
-    them cannot be loaded, and what of a sample was not.
+    them cannot be loaded, and what of a sample was not. `sampled` are the decisions that were computed by their
+    definition, of how many.
     """
 
     events: int = 0
     mismatches: int = 0
     first_mismatch: Mismatch | None = None
     unread: list[str] = field(default_factory=list)
+    sampled: tuple[int, int] = (0, 0)
 
     def differ(self, mismatch: Mismatch) -> None:
         self.mismatches += 1
@@ -255,18 +260,49 @@ def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], r
             ours, theirs = next(recorded, None), next(computed, None)
 
 
+class SampleTime:
+    """Which of a sample are computed so that it takes so many seconds: all, or by what the last one took, fewer.
+
+    Args:
+        count: Of the sample, in their order.
+        limit_s: None for all.
+    """
+
+    def __init__(self, count: int, limit_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._left, self._limit_s, self._clock = count, limit_s, clock
+        self._spent_s, self._passing = 0.0, 0
+
+    def takes(self) -> bool:
+        """Whether the next one is computed."""
+        self._left -= 1
+        self._passing -= 1
+        return self._passing < 0
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """What it takes to compute one."""
+        began_s = self._clock()
+        yield
+        last_s = self._clock() - began_s
+        self._spent_s += last_s
+        if self._limit_s is not None and last_s:
+            most = max(self._limit_s - self._spent_s, last_s) / last_s
+            self._passing = ceil(self._left / most) - 1 if self._left else 0
+
+
 @telling_damage()
 def verify_naive(
     log: LogReader,
     wanted: Callable[[int], bool],
     progress: Progress | None = None,
     load_model: LoadModel | None = None,
+    sample: SampleTime | None = None,
 ) -> Verification:
     """Compute features and score of the chosen places by the definition and compare them with the recorded ones.
 
     Cost: for each aggregate a look at every earlier event of the key, so choose a sample where one key has many.
     """
-    result = Verification()
+    result, sample = Verification(), sample or SampleTime(0, None)
     past: tuple[Definitions, Naive, Folded] | None = None
     for segment in segments(log, load_model):
         if segment.is_empty or not result.can_read(segment):
@@ -285,11 +321,14 @@ def verify_naive(
         past = definitions, naive, folded
         for batch in placed_batches(log, folded, segment.end):
             for one in batch:
-                values = naive.take(one.event, one.past_hits or {}, is_asked=one.seq in rows)
-                if one.seq in rows:
+                if one.seq not in rows or not sample.takes():
+                    naive.take(one.event, one.past_hits or {}, is_asked=False)
+                else:
+                    with sample.measured():
+                        values = naive.take(one.event, one.past_hits or {}, is_asked=True)
                     _compare_naive(rows[one.seq], values, definitions, result)
-            if progress is not None:
-                progress(len(batch))
+                if progress is not None:
+                    progress(1)
     return result
 
 
@@ -304,31 +343,35 @@ def verify_by_keys(
     look_back: LookBack,
     progress: Progress | None = None,
     load_model: LoadModel | None = None,
+    sample: SampleTime | None = None,
 ) -> Verification:
     """Do the same from the events of each decision's own keys; `unread` where these do not say all that it depends on.
 
     Cost: for each place its keys' events as far back as the windows reach, however long the log is.
     """
-    result, untold = Verification(), list[int]()
+    result, untold, sample = Verification(), list[int](), sample or SampleTime(0, None)
     for segment in segments(log, load_model):
         inside = [place for place in places if segment.start < place <= segment.end]
         if not inside or not result.can_read(segment):
             continue
         definitions = segment.definitions
         for place in inside:
-            records = look_back(place)
-            if records is None:
-                untold.append(place)
+            if not sample.takes():
                 continue
-            ((row,),) = log.decisions_after(place - 1, place)
-            naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
-            folded = empty(definitions)
-            for record in records:
-                if (one := take(record, folded, {})) is not None:
-                    naive.append(one.event)
-            asked = take(log.records_at([place])[place], folded, {})
-            assert asked is not None, "a decided record is an event"
-            values = naive.take(asked.event, {}, is_asked=True)
+            with sample.measured():
+                records = look_back(place)
+                if records is None:
+                    untold.append(place)
+                    continue
+                ((row,),) = log.decisions_after(place - 1, place)
+                naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
+                folded = empty(definitions)
+                for record in records:
+                    if (one := take(record, folded, {})) is not None:
+                        naive.append(one.event)
+                asked = take(log.records_at([place])[place], folded, {})
+                assert asked is not None, "a decided record is an event"
+                values = naive.take(asked.event, {}, is_asked=True)
             _compare_naive(row, values, definitions, result)
             if progress is not None:
                 progress(len(records) + 1)

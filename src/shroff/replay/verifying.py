@@ -8,26 +8,23 @@ from typing import Final
 
 from shroff.errors import UsageError
 from shroff.features.computed import ENGINES, known_engines
-from shroff.language.expression import aggregates
 from shroff.log.state.fold import Progress
-from shroff.project.definitions import computed_of
 from shroff.project.scoring import LoadModel
 from shroff.replay.compare import (
     LookBack,
+    SampleTime,
     Verification,
     chosen,
-    segments,
     verify_by_keys,
     verify_naive,
     verify_online,
 )
 from shroff.replay.verifying_batch import verify_batch
-from shroff.streams.log import Log, LogReader
+from shroff.streams.log import Log
 
-NAIVE_SAMPLE: Final = 200  # events that the naive engine computes, where nobody says how many;
-NAIVE_SAMPLE_LEAST: Final = 10  # fewer of a long log, since each of them may look at all events before it:
+NAIVE_SAMPLE: Final = 200  # decisions that the naive engine computes, where nobody says how many,
+NAIVE_S: Final = 5.0  # and fewer where that would take longer: each of them may look at all events before it
 LONG: Final = 1_000_000  # places: a sample of a longer log is computed from the events of its own keys
-NAIVE_LOOKS: Final = 10_000_000  # so many in all where one key has every event, which takes some 20 s
 
 
 def engines_for(engines: str | Sequence[str] | None, last: int | None = None) -> tuple[str, ...]:
@@ -80,6 +77,7 @@ def verify(
         result.mismatches += found.mismatches
         result.first_mismatch = result.first_mismatch or found.first_mismatch
         result.unread += [words for words in found.unread if words not in result.unread]
+        result.sampled = found.sampled if engine == "naive" else result.sampled
     if words := log.ids_lost(after):
         result.unread.append(words)
     return result
@@ -94,12 +92,17 @@ def _verify_sample(
     look_back: LookBack | None,
 ) -> Verification:
     after, end = span
+    limit_s = NAIVE_S if sample is None else None
     if end > LONG and look_back is not None and not log.pruned_to():
-        places = _spread(log, after, end, sample or naive_sample(end - after, _aggregates_now(log)))
-        return verify_by_keys(log, places, look_back, progress, load_model)
+        places = _spread(log, after, end, sample or NAIVE_SAMPLE)
+        found = verify_by_keys(log, places, look_back, progress, load_model, SampleTime(len(places), limit_s))
+        found.sampled = found.events, end - after
+        return found
     decided = list(_decided(log, after, end))
-    wanted = sample or naive_sample(len(decided), _aggregates_now(log))
-    return verify_naive(log, chosen(decided[:: max(len(decided) // wanted, 1)]), progress, load_model)
+    places = decided[:: max(len(decided) // (sample or NAIVE_SAMPLE), 1)]
+    found = verify_naive(log, chosen(places), progress, load_model, SampleTime(len(places), limit_s))
+    found.sampled = found.events, len(decided)
+    return found
 
 
 def _decided(log: Log, after: int, end: int) -> Iterator[int]:
@@ -129,25 +132,5 @@ def verified_together(found: Iterable[Verification]) -> Verification:
         result.mismatches += one.mismatches
         result.first_mismatch = result.first_mismatch or one.first_mismatch
         result.unread += one.unread
+        result.sampled = result.sampled[0] + one.sampled[0], result.sampled[1] + one.sampled[1]
     return result
-
-
-def naive_sample(events: int, of_each: int) -> int:
-    """How many of so many events the naive engine computes, where nobody says.
-
-    Each of the `of_each` aggregates of an event looks at half of them, where one key has them all.
-
-    >>> naive_sample(1_000, 16), naive_sample(30_000, 16), naive_sample(10_000_000, 16)
-    (200, 41, 10)
-    """
-    looks = max(events * of_each // 2, 1)
-    return max(NAIVE_SAMPLE_LEAST, min(NAIVE_SAMPLE, NAIVE_LOOKS // looks))
-
-
-def _aggregates_now(log: LogReader) -> int:
-    """Aggregates in the features of the version that is in force; 0 of an empty log."""
-    versions = segments(log)
-    if not versions:
-        return 0
-    computed = computed_of(versions[-1].definitions)
-    return sum(1 for one in computed if one.rule is None for _ in aggregates(one.node))

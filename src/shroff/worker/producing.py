@@ -265,7 +265,7 @@ def keys_of(
 
 
 def _field(type_: EventType, name: str) -> ThisField | None:
-    return ThisField(type_.fields[type_.at(name)].type, name) if name in type_.field_names else None
+    return ThisField(type_.fields[type_.at(name)].read_type, name) if name in type_.field_names else None
 
 
 def _key(type_: EventType, events: Events, settings: Settings, reference: Reference, field_name: str | None) -> Key:
