@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from tests.deploy import checks
 from tests.deploy.terraform_aws import script
 from tests.support.forks import SHROFF
+from tests.support.learnable import FILES, make_project, write_days
 
 NUMBERS = itertools.count()
 KEYS = ["incoming/a.csv", "incoming/2026 07/week 1.csv", "incoming/100%25 sure+.csv", "incoming/ünï=%&?#.jsonl"]
@@ -306,6 +307,28 @@ bucket._client = lambda *given: tls(*given) | {{"allow_http": True}}  # as moto'
 from shroff.cli.main import main
 main()
 """
+
+
+@pytest.mark.slow
+def test_the_status_of_a_task_is_that_of_its_own_object_whichever_task_ingested_it(monkeypatch, tmp_path, s3):
+    quick = FILES["model.yaml"].replace("train: 8d", "train: 3d").replace("test: 2d, folds: 2", "test: 1d, folds: 1")
+    bank = make_project(tmp_path / "bank", model=quick)
+    (bank / "bin").mkdir()
+    (bank / "bin/shroff").write_text(PLAIN.format(python=sys.executable))
+    (bank / "bin/shroff").chmod(0o755)
+    (bank / "bin/python3").symlink_to(sys.executable)
+    account = Account(monkeypatch, s3.address)
+    account.s3.create_bucket(Bucket=account.bucket("models"))
+    env = {**os.environ, **account.env, "PATH": f"{bank / 'bin'}:/usr/bin:/bin", "AWS_ALLOW_HTTP": "true"}
+    env |= {"MODELS_BUCKET": account.bucket("models"), "SHROFF": "shroff", "WAIT_S": "0", "TRIES": "1"}
+    env |= {"PYTHONPATH": str(Path(obstore.__file__).parents[1])}
+    account.put("incoming/2026 03/week 1+é.jsonl", write_days(tmp_path / "days.jsonl", range(7)).read_bytes())
+    account.put("incoming/2026 03/week 2.csv", b"")
+
+    assert run(bank, env | {"OBJECT_KEY": "incoming/2026 03/week 1+é.jsonl"}) == 0
+    assert any(one.startswith("models/m-") for one in account.there("models"))
+    assert run(bank, env | {"OBJECT_KEY": "incoming/2026 03/week 2.csv"}) == 4, "the first task set it aside"
+    assert run(bank, env | {"OBJECT_KEY": "incoming/table.xlsx"}) == 4, "no task ever reads it"
 
 
 @pytest.mark.long
