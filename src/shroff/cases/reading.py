@@ -27,7 +27,7 @@ from shroff.cases.case import (
     View,
     urgency,
 )
-from shroff.cases.case_history import ESCALATING, REFUNDED, told_by
+from shroff.cases.case_history import ESCALATING, REFUNDED, SECOND_LOOK, told_by
 from shroff.cases.desk import UNDO_MS, CaseDesk, NoCaseError, NoViewError
 from shroff.cases.filters import (
     BUILT_IN,
@@ -225,7 +225,8 @@ def histories(desk: CaseDesk, who: Who, numbers: Iterable[int]) -> dict[int, Seq
 
 def escalation(history: Sequence[Happened]) -> Happened | None:
     """By whom a case was escalated, when and why; None where it is not, by the lines of its history, oldest first."""
-    if not told_by(history).is_escalated:
+    begun = max((at for at, row in enumerate(history) if row.what == SECOND_LOOK), default=0)
+    if not told_by(history[begun:]).is_escalated:  # what was answered before a second look is not shown during it
         return None
     return next((row for row in reversed(history) if row.what in ESCALATING), None)
 
