@@ -57,6 +57,7 @@ def verdicts(folder):
     return app.open(folder).labels().select(["id", "verdict"]).to_pylist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["charge", "dispute"])
 def test_a_dispute_is_a_label_whichever_comes_first(shop, first):
     messages = [charge(), DISPUTE] if first == "charge" else [DISPUTE, charge()]
@@ -65,6 +66,7 @@ def test_a_dispute_is_a_label_whichever_comes_first(shop, first):
     assert verdicts(shop) == [{"id": "ch_1", "verdict": "fraud"}]
 
 
+@pytest.mark.slow
 def test_the_same_message_again_is_a_duplicate(shop):
     assert sent(shop, charge(), DISPUTE, DISPUTE, charge()) == [
         (200, "appended"),
@@ -75,6 +77,7 @@ def test_the_same_message_again_is_a_duplicate(shop):
     assert len(verdicts(shop)) == 1
 
 
+@pytest.mark.slow
 def test_what_is_neither_is_skipped_and_a_wrong_label_is_refused(shop):
     other = {**DISPUTE, "type": "customer.created"}
     wrong = {**DISPUTE, "data": {"object": {**DISPUTE["data"]["object"], "charge": None}}}
@@ -83,6 +86,7 @@ def test_what_is_neither_is_skipped_and_a_wrong_label_is_refused(shop):
     assert verdicts(shop) == []
 
 
+@pytest.mark.slow
 def test_a_type_without_a_condition_takes_what_is_no_label(shop):
     events = shop / "events.yaml"
     events.write_text(events.read_text().replace("      when: row.type == 'charge.succeeded'\n", ""))

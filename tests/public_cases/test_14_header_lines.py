@@ -119,3 +119,12 @@ def test_a_refused_line_of_a_file_without_a_header_can_be_taken_again_by_itself(
     ).quarantine.retry([])
 
     assert retried.outcome == "decided"
+
+
+def test_what_is_no_utf_8_is_windows_1252_and_said(folder):
+    (folder / "euro.csv").write_bytes("id,at,amount\n“1” €,2014-04-29T13:15:54Z,1.00\n".encode("cp1252"))
+    project = opened(folder)
+    project.ingest([folder / "euro.csv"], as_type="payment")
+
+    assert project.events("payment")["id"].to_pylist() == ["“1” €"]
+    assert "euro.csv is not UTF-8; it is read as windows-1252." in project.opened.warnings

@@ -169,6 +169,7 @@ class Labelling:
             submissions = counted(intake.submissions(lines, file.name, "label"), progress)
             for part in batches(submissions, ROWS_MAX):
                 report.add(Prepared(Batch(), put(part)))
+            self._opened.warnings += [lines.remark] if lines.remark else []
         return report
 
     def _labels_to_lanes(self, labels: Sequence[Submission]) -> list[Answer]:

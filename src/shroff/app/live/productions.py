@@ -141,6 +141,7 @@ class Productions:
         keys = keys_of(events, settings, definitions.reference, sending.key, entity)
         with ExitStack() as opened:
             intake, lines = self._intake(), meter.opened(opened.enter_context(read_lines(Path(file), format)))
+            given = lines
             lines = _from_row(intake.lay_out(lines, Path(file).name, as_type), sending.first_row)
             if topics is not None:
                 lines = topics.watched(lines, Path(file).name)
@@ -169,6 +170,7 @@ class Productions:
             lateness_ms = settings.lateness_ms
             waits = DueTimes(sending.pace or SendingPace(), done)
             produce(submissions, sender, outgoing, keys, waits, lateness_ms=lateness_ms)
+            self._opened.warnings += [given.remark] if given.remark else []
         done.unmatched = intake.unmatched
         return done
 
