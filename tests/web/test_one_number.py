@@ -79,6 +79,7 @@ LABELS = [
         (4, "fraud", "customer", "2026-03-01T10:00:00Z"),
         (4, "genuine", "chargeback", "2026-03-01T11:00:00Z"),
         (5, "genuine", "customer", "2026-03-01T12:00:00Z"),
+        (5, "fraud", "chargeback", "2026-02-01T10:00:00Z"),
         (3, "genuine", "analyst", "2026-03-01T13:00:00Z"),
         (104, "genuine", "analyst", "2026-03-01T15:00:00Z"),  # closes its case
         (1, "fraud", "chargeback", "2026-03-01T14:00:00Z"),
@@ -288,6 +289,21 @@ async def events_by_api(bank: Bank) -> object:
     return (await bank.json("/analytics/event-counts", {"startDate": DAY, "endDate": DAY}))["total"]
 
 
+async def precision_in_backtest(bank: Bank) -> object:
+    return precision_of(
+        (await bank.json("/backtests", {"rules": {"amounts.yaml": FILES["rules/amounts.yaml"]}}))["rules"]
+    )
+
+
+def precision_of(rules: list[Any]) -> int:
+    """The precision of a rule in a backtest, in percent."""
+    return round(100 * next(one["precision"] for one in rules if one["id"] == "over_200"))
+
+
+async def precision_by_api(bank: Bank) -> object:
+    return round(100 * (await bank.json("/rules/over_200/record"))["record"]["precision"])
+
+
 async def held_on_page(bank: Bank) -> object:
     return [
         int(one) for one in numbers(r"“No” confirmed later \d+ % (\d+) of (\d+) so far", await bank.text("/labels"))
@@ -347,6 +363,15 @@ PLACES: dict[str, dict[str, Callable[[Bank], Awaitable[object]]]] = {
         "what was sent": value([0, 1]),
         "Labels": held_on_page,
         "API": held_by_api,
+    },
+    "precision of a rule, in percent": {
+        "what was sent": value(50),  # of its mature hits, one was fraud and one genuine; the young ones do not count
+        "Rules": shown("/rules", r"over_200 .*? (\d+) % \d+ % to \d+ %"),
+        "Rule": shown("/rules/over_200", r"Precision (\d+) %"),
+        "Hits": shown("/rules/over_200/hits", r"Precision (\d+) %"),
+        "API": precision_by_api,
+        "back-test by API": precision_in_backtest,
+        "shroff backtest": printed("backtest", "--rows", "0", of=lambda found: precision_of(found["rules"])),
     },
     "unmatched labels": {
         "what was sent": value(1),

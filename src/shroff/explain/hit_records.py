@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shroff.events.labels import VerdictInForce, counted_verdict
-from shroff.language.values import DAY_MS, parse_decimal, parse_time, rescale_half_even
+from shroff.language.values import day_number, parse_decimal, parse_time, rescale_half_even
 from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.loading import LABEL_DELAY_MS
 
@@ -109,6 +109,7 @@ class HitRecords:
     now_ms: int = 0  # of the newest event or label, up to the clock
     last_ms: int = 0  # of the newest event
     from_seq: int = 0
+    zone: str = "UTC"  # of the days that hits are counted by
     _clock_ms: int | None = None
     _upto: int = -1
     _floor: int = 0  # to which it goes back
@@ -172,10 +173,10 @@ class HitRecords:
             counts[verdict] += 1
             amount += one.amount_minor or 0
             fraud += (one.amount_minor or 0) if verdict == "fraud" else 0
-            day = days[one.time_ms // DAY_MS]
+            day = days[day_number(one.time_ms, self.zone)]
             day[0] += 1
             day[1] += one.verdict == "fraud"
-        first, last = min(days), max(*days, self.last_ms // DAY_MS)
+        first, last = min(days), max(*days, day_number(self.last_ms, self.zone))
         return RuleRecord(
             len(found),
             sum(one.rules[rule] for one in found),

@@ -60,6 +60,7 @@ class RuleLooks:
                 try:
                     with project.opened.reading() as log:
                         self.histories.follow(log)
+                        self.records.zone = project.opened.systems.time_zone
                         self.records.follow(log, project.definitions, SLICE_S, project.opened.now_ms())
                 except UsageError:  # there is no log yet
                     return True

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from shroff.errors import ShroffError
-from shroff.language.values import DAY_MS, show_decimal
+from shroff.language.values import day_number, show_decimal
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.rules.silences import list_of
@@ -137,7 +137,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         hits=newest,
         summaries=await service.in_thread(summaries_of, service.project, [(one.event, one.id) for one in newest]),
         is_immature=lambda hit: records.is_immature(hit, definitions),
-        days=_days(look, now_ms // DAY_MS),
+        days=_days(look, day_number(now_ms, records.zone)),
         trial=trial,
         trial_record=trial_record,
         may_judge=request.who.may(Right.RUN_BACKTESTS),
