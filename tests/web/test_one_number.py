@@ -35,7 +35,8 @@ NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY, ZONE = "2026-03-01", "Europe/Berlin"  # from 28 February 23:00 to 1 March 23:00 UTC
 BY_AMOUNT = {20: "approve", 150: "challenge", 300: "review", 900: "decline"}
 FILES = {
-    "shroff.yaml": "shroff: 1\nname: small\nmoney: EUR\nzone: Europe/Berlin\nlateness: 30d\n",
+    "shroff.yaml": "shroff: 1\nname: small\nmoney: EUR\nzone: Europe/Berlin\nlateness: 30d\n"
+    "sinks: { dead: { webhook: { url: http://127.0.0.1:9/hook, secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw } } }\n",
     "events.yaml": """
 payment:
   id: id
@@ -391,6 +392,16 @@ PLACES: dict[str, dict[str, Callable[[Bank], Awaitable[object]]]] = {
         "morning mail": told(r"open cases (\d+)"),
         "API": api("/capacity", "open", "count"),
         "shroff status": printed("status", of=lambda found: found["metrics"]["shroff_cases_open"]),
+    },
+    "records behind which a dead sink is": {
+        "what was sent": value(len(PAID) + len(LABELS) - 1),  # one label waits for its event, and is no record yet
+        "Live": shown("/live", r"Waiting to send (\d+)"),
+        "Outbox": shown("/mails/letters", r"(\d+) records behind"),
+        "Health": shown("/checks", r"Waiting to send (\d+)"),
+        "API, live": api("/live", "outbox"),
+        "API, health": api("/health", "sinks", 0, "lag"),
+        "shroff outbox": printed("outbox", of=lambda found: max(one["lag"] for one in found["sinks"])),
+        "shroff status": printed("status", of=lambda found: found["deliveries"]["dead"]["lag"]),
     },
     "input in quarantine": {
         "what was sent": value(2),
