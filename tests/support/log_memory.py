@@ -412,7 +412,7 @@ class MemoryLog:
         times = [record.time_ms for record in batch.records if record.kind == "event"]
         if store.watermark_ms is not None:
             times.append(store.watermark_ms)
-        store.watermark_ms = max(times, default=None)
+        store.watermark_ms = max(times, default=None) if batch.watermark_ms is None else batch.watermark_ms
         store.decisions.update({row.seq: row for row in batch.decisions})
         store.flags.extend(sorted(batch.flags, key=_place))
         store.hits.extend(sorted(batch.hits, key=_place))

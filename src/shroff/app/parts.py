@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shroff.app.live.source_views import SourceParts
     from shroff.app.live.taking import Taking
     from shroff.app.live.versions import FileVersions
+    from shroff.app.live.watermarks import Watermarks
     from shroff.app.live.workings import LiveWork
     from shroff.app.models.cutoffs import ScoreCutoffs
     from shroff.app.models.promoting import Promotions
@@ -113,6 +114,7 @@ class ProjectParts:
     training: cached_property[Training] = part("models.trainings:Training")
     training_sets: cached_property[TrainingSets] = part("models.training_sets:TrainingSets")
     versions: cached_property[FileVersions] = part("live.versions:FileVersions")
+    watermark: cached_property[Watermarks] = part("live.watermarks:Watermarks")
 
     @cached_property
     def lanes(self) -> Lanes:

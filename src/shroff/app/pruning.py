@@ -19,6 +19,7 @@ from shroff.app.live.requests import WriterRequests
 from shroff.app.opened import FIRST_EVENTS
 from shroff.app.people import ProjectPeople
 from shroff.errors import LogBusyError, StateError, UsageError
+from shroff.events.validation import latest_ms
 from shroff.people.audit import Action
 from shroff.runtime.progress import Progress, unheard
 from shroff.streams.delivering import source_of, through_of
@@ -92,7 +93,8 @@ class Retention:
             if not is_dry:
                 lake.write(writing)
             upto = log.last_seq() if is_dry else lake.state.upto
-            plan = planned(log, keep_ms, upto, self._opened.systems.sinks)
+            until_ms = latest_ms(self._opened.definitions.settings, self._opened.now_ms())
+            plan = planned(log, keep_ms, upto, self._opened.systems.sinks, until_ms)
             if plan.upto > plan.pruned and not is_dry:
                 if not _has_snapshot(Snapshots(self._opened.places.snapshots), plan.upto):
                     self.snapshot(waits=waits)
@@ -157,8 +159,10 @@ class Retention:
             return saved_of(WriterRequests(self._opened).ask(SNAPSHOT, b"null", waits))
 
 
-def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> PruningPlan:
+def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str], until_ms: int) -> PruningPlan:
     """The prunable range: all up to the first event that is newer than this age, measured from the watermark.
+
+    A watermark beyond `until_ms`, the latest time that an event may have now, counts as that.
 
     Labels go with the events among which they came, whenever they became known: a date that is wrong holds up nothing.
 
@@ -178,9 +182,10 @@ def planned(log: Log, keep_ms: int, upto: int, sinks: Iterable[str]) -> PruningP
             end, kept_by = through, f"the sink {name} is at sequence number {through:,}"
     if watermark_ms is None or end <= pruned:
         return PruningPlan(pruned, pruned, last, kept_by)
+    newest_ms = min(watermark_ms, until_ms)  # one wrong clock makes nothing old
     for records in log.read(pruned, end):
         for record in records:
-            if record.kind == "event" and record.time_ms >= watermark_ms - keep_ms:
+            if record.kind == "event" and record.time_ms >= newest_ms - keep_ms:
                 return PruningPlan(
                     pruned,
                     record.seq - 1,

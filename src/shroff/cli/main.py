@@ -75,6 +75,7 @@ COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
     "erase": ("erase", "erase personal fields of one entity's events"),
     "index": ("index", "index the log by key, for quick answers"),
     "snapshot": ("snapshot", "save the state, for a quicker start"),
+    "watermark": ("watermark", "what late events are judged against; set it back"),
     "cases": ("cases", "the analysts' queue: list, show and answer cases"),
     "silences": ("silences", "silence a rule for a key until a time"),
     "users": ("users", "people who may sign in, and their roles"),

@@ -154,11 +154,6 @@ class Mapper:
         return frozenset(path for name in self.names if name not in self.secret for path in self.paths(name))
 
     @property
-    def has_condition(self) -> bool:
-        """Whether the mapping has a `when`."""
-        return self._mapping.when is not None
-
-    @property
     def condition_paths(self) -> frozenset[Path]:
         """Paths that `when` reads."""
         return frozenset() if self._mapping.when is None else frozenset(_paths_of(self._mapping.when))

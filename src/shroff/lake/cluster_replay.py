@@ -34,6 +34,7 @@ from shroff.features.plan import make_plan
 from shroff.lake.reader import LakeReader
 from shroff.log.adopting import means_the_same
 from shroff.log.history import Records
+from shroff.log.watermark import with_set_backs
 from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, computed_of, load_definitions
 from shroff.replay.compare import Segment, segments_of
@@ -117,7 +118,8 @@ def replay_plan(
     found = [one.definitions for one in segments]
     for definitions, segment in zip(found, segments, strict=True):
         _check(definitions, segment)
-    lateness_ms = max((one.settings.lateness_ms for one in found), default=0)
+    usual_ms = max((one.settings.lateness_ms for one in found), default=0)
+    lateness_ms = int(with_set_backs(usual_ms, reader.controls(upto=upto)))
     folds = _folds(found, lateness_ms)
     stages = [
         Stage(fold, entity)

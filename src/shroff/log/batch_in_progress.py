@@ -287,13 +287,13 @@ class BatchInProgress:
 
     def _lateness(self, event: Event, watermark_ms: int) -> str:
         """Why an event is too late."""
-        definitions = self._state.engine.definitions
+        definitions, holder = self._state.engine.definitions, self._known.holder
         field_name = definitions.events.types[event.type].time_field
         behind = show_duration(watermark_ms - event.time_ms)
         return (
             f"{field_name}: too late: {time_text(event.time_ms)} is {behind} behind the newest event, "
             f"and lateness in shroff.yaml allows {show_duration(self._lateness_ms)}"
-        )
+        ) + (f". That event, {holder}, lies beyond the clock: 'shroff watermark' sets it back" if holder else "")
 
     # ---- labels
 

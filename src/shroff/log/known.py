@@ -26,10 +26,12 @@ class KnownRecords:
     """What submissions meet: records with the ids that they have or name, decisions of those that come again, labels,
     and events of their ids that were too late and are kept.
 
-    `seq` is the place behind which the submissions will stand.
+    `seq` is the place behind which the submissions will stand. `holder` is the event that holds the watermark beyond
+    the clock, in words.
     """
 
     seq: int = 0
+    holder: str = ""
     records: dict[Key, Record] = field(default_factory=dict)
     unique: dict[NameKey, Record] = field(default_factory=dict)
     decisions: dict[Key, DecisionRow] = field(default_factory=dict)

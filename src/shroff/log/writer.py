@@ -12,12 +12,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Final, NamedTuple, cast
 
 from shroff.engine.step import Effects, Engine
-from shroff.errors import StateError
-from shroff.events.event import Event
+from shroff.errors import StateError, UsageError
+from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
+from shroff.events.validation import latest_ms
 from shroff.log.activation import check_change
 from shroff.log.batch_in_progress import BatchInProgress
 from shroff.log.event_notes import EVENT_SOURCES, FILES, NEWEST, UNKNOWN, ComingBy, DayCounts
@@ -25,9 +27,10 @@ from shroff.log.history import Control, Records, control_of
 from shroff.log.indexing import index
 from shroff.log.known import KnownRecords, look_up
 from shroff.log.prepared import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared
-from shroff.log.state.fold import Folded, Progress, fold
+from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of, take
 from shroff.log.state.snapshot_writer import SnapshotWriter
 from shroff.log.state.snapshots import Saved, restore, save
+from shroff.log.watermark import SetBack, look_beyond, set_back_record, with_set_backs
 from shroff.models.in_force import FILE, read_in_force
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Batch, Log, LogReader, Offset
@@ -101,6 +104,7 @@ class Writer:
         self.keeps_late: bool | Collection[str] = False  # as `BatchInProgress` takes it
         self.by = FILES  # the source of events that were neither posted, nor pushed, nor pulled
         self._newest_source = log.offset(EVENT_SOURCES, NEWEST) or UNKNOWN
+        self._held: tuple[int | None, str] = None, ""  # by which event, the watermark of a time
         self._counts = DayCounts(log, log.pruned_to()).read_on(log)
         self._saved_seq = 0
         self._beside: SnapshotWriter | None = None
@@ -183,11 +187,48 @@ class Writer:
 
     def end(self) -> LogEnd:
         """The end of the log, as a file meets it. Raises: StateError as `state`."""
-        return LogEnd(self.definitions, self.state.watermark_ms, self._now_ms(), self.unknown)
+        watermark_ms = self.state.watermark_ms
+        return LogEnd(
+            self.definitions, watermark_ms, self._now_ms(), partial(unknown, self._log), self._holder(watermark_ms)
+        )
 
-    def unknown(self, events: Iterable[Event]) -> int:
-        """How many of these events the log does not have. Not beside a commit: it asks the log."""
-        return unknown(self._log, events)
+    def set_watermark(self, at_ms: int, because: str) -> SetBack:
+        """Set the watermark back by a control event; state is made anew from the log, as if nothing had leapt.
+
+        Raises: UsageError where it would not go back, or a time is beyond the clock; PrunedError where older events
+            have left the store and no lake has them, with the day from which it would be exact. Nothing is written.
+        Cost: two passes over the log.
+        """
+        state, now_ms = self.state, self._now_ms()
+        was_ms = state.watermark_ms
+        if was_ms is None or at_ms >= was_ms:
+            words = "there is no event" if was_ms is None else f"it is {time_text(was_ms)}"
+            raise UsageError(f"the watermark is set back only, and {words}: name an earlier time.")
+        if at_ms > latest_ms(self.definitions.settings, now_ms):
+            raise UsageError(f"{time_text(at_ms)} is beyond the clock itself: name a time of which events have come.")
+        found = look_beyond(self._log, self.definitions, at_ms)
+        beyond = [] if found is None else found.beyond
+        set_back = SetBack(time_text(at_ms), time_text(was_ms), beyond, because)
+        record = set_back_record(set_back, state.control.versions, self._seq + 1, now_ms)
+        late = with_set_backs(lateness_of(self._log, self.definitions).usual_ms, [*self._log.controls(), record])
+        folded = fold(self._log, self.definitions, start=empty(self.definitions, late))
+        take(record, folded, {})
+        folded.engine.let_through = state.engine.let_through
+        self.give_up_snapshot()
+        self._state, self._saved_seq = None, 0
+        self._log.append(Batch(records=[record], watermark_ms=at_ms, at_ms=now_ms))
+        self._seq += 1
+        self._state = folded
+        return set_back
+
+    def _holder(self, watermark_ms: int | None) -> str:
+        """The event that holds the watermark beyond the clock, in words; nothing where none does."""
+        if watermark_ms is None or watermark_ms <= latest_ms(self.definitions.settings, self._now_ms()):
+            return ""
+        if self._held[0] != watermark_ms:
+            found = look_beyond(self._log, self.definitions, watermark_ms - 1)
+            self._held = watermark_ms, "" if found is None else found.words
+        return self._held[1]
 
     def adopt(self, folded: Folded, offsets: Sequence[Offset] = ()) -> None:
         """Go on with another version, whose state at the end of the log this is; from here on it is in force.
@@ -250,7 +291,7 @@ class Writer:
         coming = self._open[-1].batch if self._open else None
         types = self._drafted().records
         found = look_up(submissions, self._log, coming, types, has_waiting=self._has_waiting, has_late=self._has_late)
-        found.seq = self._seq
+        found.seq, found.holder = self._seq, self._holder(self._drafted().watermark_ms)
         return found
 
     def prepare(

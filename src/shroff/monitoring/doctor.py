@@ -19,6 +19,7 @@ from shroff.config import ProjectPaths
 from shroff.engine.let_through import LET_THROUGH, Days, LetThrough
 from shroff.errors import DefinitionError, Problem, ShroffError, StateError, covered
 from shroff.events.event import time_text
+from shroff.events.validation import latest_ms
 from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE
 from shroff.language.values import DAY_MS, HOUR_MS, show_duration
 from shroff.log.active_files import NOW, RESTART, FileDifference, names_of
@@ -26,6 +27,7 @@ from shroff.log.history import waiting_row
 from shroff.log.later_labels import CORRECT, LaterLabels, now_of
 from shroff.log.passed_over import unmatched_of
 from shroff.log.state.snapshots import EVERY
+from shroff.log.watermark import Holder, beyond_words, look_beyond
 from shroff.models.registry import Registry
 from shroff.monitoring.doctor_rows import read_rows
 from shroff.project.definitions import Definitions
@@ -246,7 +248,7 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
             f"{_counted(log.last_seq() - pruned, 'record')} in the store"
         )
         yield Finding("kept", OK, f"{words}, since {time_text(first.time_ms)}")
-    yield _clock(log.watermark_ms(), now_ms)
+    yield _clock(now_ms)
     counts = log.counts()
     if counts.refused:
         cure = "'shroff quarantine list' shows why. Fix the project or the input, then run 'shroff quarantine retry'."
@@ -269,7 +271,7 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
     else:
         yield Finding("outbox", OK, "empty")
     if definitions is not None:
-        yield from look_at_exploration(log, definitions, now_ms)
+        yield from (*_watermark(log, definitions, now_ms, seen), *look_at_exploration(log, definitions, now_ms))
         for words in expiring(definitions.rules, now_ms):
             yield Finding("rules", NOTE, words, "Set a later day in expires, or remove it or the rule.")
 
@@ -423,17 +425,18 @@ def _counted(count: int, what: str) -> str:
     return f"{count:,} {what}{'s' if count != 1 else ''}"
 
 
-def _clock(newest_ms: int | None, now_ms: int) -> Finding:
+def _watermark(log: Log, definitions: Definitions, now_ms: int, seen: EarlierFindings) -> Iterator[Finding]:
+    watermark_ms, until_ms = log.watermark_ms(), latest_ms(definitions.settings, now_ms)
+    if watermark_ms is not None and watermark_ms > until_ms:
+        if seen.holder[0] != watermark_ms:
+            seen.holder = watermark_ms, look_beyond(log, definitions, until_ms)
+        yield Finding("watermark", WRONG, *beyond_words(watermark_ms, seen.holder[1]))
+
+
+def _clock(now_ms: int) -> Finding:
     words = f"the clock of this machine shows {time_text(now_ms)}"
     if now_ms < BUILT_MS:
         return Finding("clock", WRONG, f"{words}, before this version was released", "Set the clock.")
-    if newest_ms is not None and newest_ms > now_ms + DAY_MS:
-        words = f"{words}, and the newest event is of {time_text(newest_ms)}"
-        cure = (
-            "The clock or the event is wrong, unless the data is synthetic. Events more than the lateness "
-            "before that time are refused."
-        )
-        return Finding("clock", NOTE, words, cure)
     return Finding("clock", OK, words)
 
 
@@ -474,6 +477,7 @@ class EarlierFindings:
     """
 
     labels: LaterLabels = field(default_factory=LaterLabels)
+    holder: tuple[int | None, Holder | None] = (None, None)  # of the watermark beyond the clock
     _checked: tuple[Hashable, Header | None, int] | None = None
     _lanes: dict[Path, EarlierFindings] = field(default_factory=dict)
 

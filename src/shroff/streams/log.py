@@ -105,7 +105,10 @@ class LogReader(Protocol):
         """The last place, 0 where the log is empty."""
 
     def watermark_ms(self) -> int | None:
-        """The greatest time of the records of kind `event`; None where there is none."""
+        """The greatest time of the records of kind `event`; None where there is none.
+
+        A batch with a `watermark_ms` sets it, and what comes after that moves it on from there.
+        """
 
     def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """Records with `after < seq <= upto` in order, in lists of at most `size`.

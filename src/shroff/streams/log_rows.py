@@ -284,6 +284,7 @@ class Batch:
     personal: list[PersonalValue] = field(default_factory=list)
     late: list[LateEvent] = field(default_factory=list)
     at_ms: int | None = None  # the ingest time of its records
+    watermark_ms: int | None = None  # a control event among its records sets the log's watermark to it
 
     def is_empty(self) -> bool:
         return not (

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from shroff.app.backups.creating import read_note
 from shroff.config import STATE_FOLDER
 from shroff.errors import ShroffError
+from shroff.events.validation import latest_ms
 from shroff.language.values import parse_time
 from shroff.models.in_force import FILE, InForce, read_in_force
 from shroff.monitoring.doctor_systems import write_ahead_bytes
@@ -33,6 +34,8 @@ PLAIN: Final = {  # each one value
     "shroff_stuck_rows": "Rows that a sink rejected, of all sinks (dead letters).",
     "shroff_late_events": "Late events kept without a decision.",
     "shroff_newest_event_age_seconds": "Time since the newest event, in event time.",
+    "shroff_watermark_beyond_clock_seconds": "How far the watermark lies after the latest time that an event may have "
+    "now (the clock and `ahead`); above 0 all events are too late.",
     "shroff_log_size_bytes": "Size of the log on disk.",
     "shroff_log_write_ahead_bytes": "Size of the write-ahead log of a log in SQLite.",
     "shroff_disk_free_bytes": "Free space on the disk of the state folder.",
@@ -161,6 +164,12 @@ def look_at_store(project: Project, *, is_quick: bool = False) -> StoreLook:
     return found
 
 
+def _beyond_s(watermark_ms: int | None, project: Project, now_ms: int) -> float:
+    """Seconds that the watermark lies after the latest time that an event may have now; 0 where it does not."""
+    until_ms = latest_ms(project.definitions.settings, now_ms)
+    return max(0, (watermark_ms or 0) - until_ms) / 1_000
+
+
 def _log(project: Project, found: StoreLook, now_ms: int) -> None:
     with project.opened.reading() as log:
         counts, newest_ms = log.counts(), log.watermark_ms()
@@ -171,6 +180,7 @@ def _log(project: Project, found: StoreLook, now_ms: int) -> None:
             "shroff_stuck_rows": counts.stuck,
             "shroff_late_events": counts.late,
             "shroff_newest_event_age_seconds": None if newest_ms is None else (now_ms - newest_ms) / 1_000,
+            "shroff_watermark_beyond_clock_seconds": _beyond_s(newest_ms, project, now_ms),
             "shroff_log_size_bytes": log.size_bytes(),
         }
 

@@ -104,7 +104,7 @@ class FirstLook:
         )
 
 
-WATERMARK_CURE: Final = "Set the watermark back: 'shroff doctor' has the command."
+WATERMARK_CURE: Final = "It lies beyond the clock: 'shroff watermark' sets the watermark back."
 
 
 def looked_into(lines: Iterable[Submission]) -> tuple[list[Submission], Iterator[Submission]]:

@@ -1,4 +1,4 @@
-"""Inbox: requests of other processes to the active writer, processed in order between two batches.
+"""Inbox: requests to the active writer, between two batches; long because requests and replies are one protocol.
 
 One way for all: whoever wants a single record written puts a request into the inbox, and
 whoever holds the log takes it from there. The reply is committed in the transaction of what
@@ -18,7 +18,15 @@ from typing import Any, Final
 import msgspec
 
 import shroff
-from shroff.errors import DefinitionError, LogBusyError, StateError, StorageError, TransientError, UsageError
+from shroff.errors import (
+    DefinitionError,
+    LogBusyError,
+    PrunedError,
+    StateError,
+    StorageError,
+    TransientError,
+    UsageError,
+)
 from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake, Submission
 from shroff.log.adopting import Adoption, carried, check_inputs_unchanged
@@ -39,6 +47,7 @@ RETRY: Final = "retry"
 DROP: Final = "drop"
 ADOPT: Final = "adopt"
 SNAPSHOT: Final = "snapshot"
+WATERMARK: Final = "watermark"
 ERASE: Final = "erase"
 PRUNE: Final = "prune"
 ROWS_MAX: Final = 1_000  # labels in one request
@@ -322,19 +331,23 @@ class InboxServer:
         try:
             if request.kind in _BY_THE_LOG:
                 _BY_THE_LOG[request.kind](self._log, request)
-            elif request.kind in {RETRY, ADOPT} and not self.adopts(self._load):
+            elif request.kind in {RETRY, ADOPT, WATERMARK} and not self.adopts(self._load):
                 return False
             elif request.kind == RETRY:
                 self._retry(request, msgspec.json.decode(request.body, type=_Retry))
             elif request.kind == SNAPSHOT:
                 self._log.append(Batch(replies=[_reply(request.number, self._saved())]))
+            elif request.kind == WATERMARK:
+                at_ms, because = msgspec.json.decode(request.body, type=tuple[int, str])
+                set_back = self._writer.set_watermark(at_ms, because)
+                self._log.append(Batch(replies=[_reply(request.number, (self._writer.seq, set_back))]))
             elif request.kind == LINES:
                 self._take(request, msgspec.json.decode(request.body, type=handed.HandedLines))
             elif request.kind == ADOPT:
                 self._log.append(Batch(replies=[_reply(request.number, None)], offsets=list(self._took_up())))
             else:
                 self._refuse(request, _unknown(request, "there is none of this kind"))
-        except UsageError as error:
+        except (UsageError, PrunedError) as error:
             self._refuse(request, str(error))
         except msgspec.MsgspecError as error:
             self._refuse(request, _unknown(request, str(error)))

@@ -60,7 +60,7 @@ class Standby:
         self._place, self._stop, self._tell, self._restoring = place, stop, tell, restoring
         self._log: Log | None = None
         self._start: Start | None = None
-        self._lateness_ms = 0
+        self._lateness_ms, self._leaps = 0, tuple[tuple[int, int], ...]()
         self._at_once, self._has_caught_up = AT_ONCE, False
         self._told = ""
 
@@ -137,7 +137,8 @@ class Standby:
         folded, warnings = saved(self._place.snapshots, log, definitions)
         for words in warnings:
             self._tell(words)
-        self._lateness_ms = lateness_of(log, definitions)
+        self._lateness_ms = late = lateness_of(log, definitions)
+        self._leaps = late.leaps
         self._start = folded, folded.seq
 
     def _fitting(self, log: Log) -> Start | None:
@@ -146,7 +147,8 @@ class Standby:
             return None
         definitions = self._start[0].engine.definitions
         is_same = self._place.definitions().versions == definitions.versions
-        return self._start if is_same and lateness_of(log, definitions) == self._lateness_ms else None
+        now = lateness_of(log, definitions)  # others where the watermark was set back meanwhile
+        return self._start if is_same and (now, now.leaps) == (self._lateness_ms, self._leaps) else None
 
     def _let_go(self) -> None:
         log, self._log = self._log, None

@@ -280,6 +280,8 @@ class ServerLog(RowFraming):
         newest = newest_ms(batch.records)
         if newest is not None:
             session.do(self.wording.move_watermark, (newest, newest))
+        if batch.watermark_ms is not None:
+            session.do(self.wording.set_watermark, (batch.watermark_ms,))
         self._on_step("events")
         for type_and_field in batch.unindexed:
             for sql in self.wording.unindexed:

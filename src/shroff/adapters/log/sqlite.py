@@ -260,6 +260,8 @@ class SqliteLog(SqliteQuestions):
         if newest is not None:
             sql = "UPDATE watermark SET time_ms = ? WHERE time_ms IS NULL OR time_ms < ?"
             self._connection.execute(sql, (newest, newest))
+        if batch.watermark_ms is not None:
+            self._connection.execute("UPDATE watermark SET time_ms = ?", (batch.watermark_ms,))
         self._on_step("events")
         self._insert_unique(batch)
         self._on_step("unique")

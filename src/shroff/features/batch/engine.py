@@ -59,6 +59,7 @@ class BatchEngine(Rounds):
         spill: Path | None = None,
     ) -> None:
         super().__init__(events, computed, reference, also)
+        lateness_ms = int(lateness_ms)
         codes = SharedCodes()
         self._groups = [
             GroupState(group, lateness_ms, codes, events, reference, is_fed_only=not group.key.is_look)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,22 @@ SWEEP_A_BATCH: Final = 4
 FEW: Final = 24  # events that are computed one by one sooner than by columns: see bench/few.py
 
 
+class Lateness(int):
+    """How late the events of a log may be, in ms: a number that is enough for every engine.
+
+    Where the watermark of the log was set back, that is as much more as it leapt. An engine whose state stays would
+    hold so much for ever, so it takes `usual_ms`, and lets no event of a time in `leaps` move what it lets go of.
+    """
+
+    usual_ms: int
+    leaps: tuple[tuple[int, int], ...]
+
+    def __new__(cls, usual_ms: int, more_ms: int = 0, leaps: tuple[tuple[int, int], ...] = ()) -> Self:
+        made = super().__new__(cls, usual_ms + more_ms)
+        made.usual_ms, made.leaps = usual_ms, leaps
+        return made
+
+
 class Online:
     """Running state of everything that a project computes.
 
@@ -59,12 +75,14 @@ class Online:
         plan: Plan | None = None,
     ) -> None:
         self._events, self._reference, self._lateness_ms = events, reference, lateness_ms
+        late = lateness_ms if isinstance(lateness_ms, Lateness) else Lateness(lateness_ms)
+        self._leaps = late.leaps
         self._plan = make_plan(computed) if plan is None else plan
         codes = SharedCodes()
         self._keys, self._texts = codes.keys, codes.texts
         self.remarks = Remarks()  # on the batch that was taken last
         self.groups = [
-            GroupState(group, lateness_ms, codes, events, reference, remarks=self.remarks)
+            GroupState(group, late.usual_ms, codes, events, reference, remarks=self.remarks)
             for group in self._plan.groups
         ]
         self._after: dict[str, list[Computed]] = {}
@@ -172,7 +190,7 @@ class Online:
         Values and state are those that `compute` gives for the same events.
         """
         self.remarks.clear()
-        found, self.watermark_ms = self._rows.take(batch, self.watermark_ms)
+        found, self.watermark_ms = self._rows.take(batch, self.watermark_ms, self._leaps)
         self._trim(len(batch))
         return found
 
@@ -188,7 +206,10 @@ class Online:
 
     def _advance(self, frames: Mapping[str, Frame]) -> None:
         """Labels do not move the watermark."""
-        newest = [int(frame.times.max()) for name, frame in frames.items() if name != "label"]
+        times = [frame.times for name, frame in frames.items() if name != "label"]
+        for low, high in self._leaps:
+            times = [one[(one < low) | (one > high)] for one in times]
+        newest = [int(one.max()) for one in times if len(one)]
         if newest:
             self.watermark_ms = max([*newest, *([] if self.watermark_ms is None else [self.watermark_ms])])
         self._trim(sum(len(frame) for frame in frames.values()))
@@ -202,8 +223,9 @@ class Online:
 
     def layout(self) -> str:
         """Hash of the state layout. State moves only between engines of equal layout."""
+        late = repr((self._lateness_ms, self._leaps) if self._leaps else self._lateness_ms)
         groups = [repr((group.key, group.group.aggregates, sorted(group.group.asked_at))) for group in self.groups]
-        return sha256("\n".join([sys.byteorder, repr(VERSION), repr(self._lateness_ms), *groups]).encode()).hexdigest()
+        return sha256("\n".join([sys.byteorder, repr(VERSION), late, *groups]).encode()).hexdigest()
 
     def state(self) -> Iterator[bytes | memoryview]:
         """All running state in parts, for `restore`. Use them before the next batch.

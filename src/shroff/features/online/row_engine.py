@@ -69,8 +69,10 @@ class RowEngine:
             self._reads[event] = self._made(event)
         return self._reads[event]
 
-    def take(self, batch: Iterable[LogEvent], watermark_ms: int | None) -> tuple[list[Row], int | None]:
-        """Take events in log order; gives their rows, and the watermark behind them."""
+    def take(
+        self, batch: Iterable[LogEvent], watermark_ms: int | None, leaps: Sequence[tuple[int, int]] = ()
+    ) -> tuple[list[Row], int | None]:
+        """Take events in log order; gives their rows, and the watermark behind them: no time in `leaps` moves it."""
         now, found = self._now, list[Row]()
         for number, event in enumerate(batch):
             assert isinstance(event, Event)
@@ -80,7 +82,8 @@ class RowEngine:
             for step in reads.steps:
                 step(row)
             found.append(row)
-            if watermark_ms is None or watermark_ms < event.time_ms:
+            is_newest = watermark_ms is None or watermark_ms < event.time_ms
+            if is_newest and not any(low <= event.time_ms <= high for low, high in leaps):
                 watermark_ms = event.time_ms
         return found, watermark_ms
 

@@ -15,12 +15,13 @@ from shroff.events.event import time_text
 from shroff.events.labels import LabelEvent, VerdictInForce
 from shroff.features.frames import frames_of
 from shroff.features.key_texts import Hits
-from shroff.features.online.engine import Online
+from shroff.features.online.engine import Lateness, Online
 from shroff.features.plan import make_plan
 from shroff.language.expression import Aggregate, ItemFeature, Node, aggregates, walk
 from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
 from shroff.log.history import Control, Records, hits_by_place, standing_of, texts_of
+from shroff.log.watermark import SetBack, set_back_of, with_set_backs
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.settings.loading import load_settings
 from shroff.runtime.process_wide import calm_collector
@@ -70,13 +71,14 @@ def empty_for_past(definitions: Definitions, lateness_ms: int) -> Folded:
     return Folded(engine, Records(definitions.events, definitions.settings.money_places), Control())
 
 
-def lateness_of(log: LogReader, definitions: Definitions) -> int:
+def lateness_of(log: LogReader, definitions: Definitions) -> Lateness:
     """How late the log's events may be, in ms: the greatest lateness of all its versions and of this one.
 
     An event that an older version let in must still find what it looks back at, though
-    the version that computes it would refuse it.
+    the version that computes it would refuse it. So must one that is in time since the watermark was set back.
     """
-    return max([definitions.settings.lateness_ms, *map(_lateness_ms, texts_of(log, "shroff.yaml"))])
+    usual_ms = max([definitions.settings.lateness_ms, *map(_lateness_ms, texts_of(log, "shroff.yaml"))])
+    return with_set_backs(usual_ms, log.controls())
 
 
 @lru_cache(maxsize=64)  # a replay asks for each version that the log ever had
@@ -104,15 +106,22 @@ def fold(
     try:
         with calm_collector():
             end = log.last_seq() if upto is None else min(upto, log.last_seq())
-            if end - folded.seq >= BY_COLUMNS:
-                _fold_columns(log, folded, end, progress)
-            for placed in placed_batches(log, folded, upto):
-                folded.engine.step(placed)
-                if progress is not None:
-                    progress(len(placed))
+            for set_back, stop in [*_set_backs(log, folded.seq, end), (None, end)]:
+                if stop - folded.seq >= BY_COLUMNS:
+                    _fold_columns(log, folded, stop, progress)
+                for placed in placed_batches(log, folded, stop):
+                    folded.engine.step(placed)
+                    if progress is not None:
+                        progress(len(placed))
+                folded.watermark_ms = folded.watermark_ms if set_back is None else set_back.at_ms
     except PrunedError as error:
         raise lacking(error, log, definitions) from error
     return folded
+
+
+def _set_backs(log: LogReader, after: int, upto: int) -> list[tuple[SetBack, int]]:
+    """The watermarks that were set in (after, upto], with their places."""
+    return [(found, one.seq) for one in log.controls(after, upto) if (found := set_back_of(one)) is not None]
 
 
 def take_past(folded: Folded, records: Sequence[Record]) -> None:
@@ -160,6 +169,8 @@ def take(record: Record, folded: Folded, hits: Hits | None) -> Placed | None:
     """One record of the past as the engine takes it; None where it takes none."""
     if record.kind == "control":
         folded.control.take(record)
+        if (set_back := set_back_of(record)) is not None:
+            folded.watermark_ms = set_back.at_ms
         return None
     event = folded.records.decode(record)
     if event is None:

@@ -10,7 +10,7 @@ import pytest
 from shroff.errors import StateError
 from shroff.streams.log import Batch, Counts, HitRow, Log, PersonalValue
 from shroff.testing.contracts.promises import Contract
-from shroff.testing.rows import ODD_IDS, contents, flag, late, payments, personal, record
+from shroff.testing.rows import NOW_MS, ODD_IDS, contents, flag, late, payments, personal, record
 
 
 class LogBesideContract(Contract):
@@ -19,6 +19,18 @@ class LogBesideContract(Contract):
     @abstractmethod
     def make_log(self, folder: Path) -> Log:
         """Open the log in this folder for writing; a new one where there is none."""
+
+    def test_a_batch_may_set_the_watermark_and_later_events_move_it_on_from_there(self, tmp_path: Path) -> None:
+        log = self.make_log(tmp_path)
+        log.append(Batch(records=[record(1, at=90)]))
+        log.append(Batch(records=[record(2, kind="control", at=0)], watermark_ms=NOW_MS + 20))
+        seen = [log.watermark_ms()]
+        for seq, at in ((3, 10), (4, 30)):
+            log.append(Batch(records=[record(seq, at=at)]))
+            seen.append(log.watermark_ms())
+
+        assert seen == [NOW_MS + 20, NOW_MS + 20, NOW_MS + 30]
+        log.close()
 
     def test_personal_values_are_found_by_their_event(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)

@@ -1,0 +1,122 @@
+"""The watermark of a log: what holds it, and the control event that sets it back.
+
+One event dated far into the future makes all that come after it too late. `ahead` keeps such events out; a log that
+has one gets its watermark back by a control event, from whose place on lateness is judged against the time that it
+names. The event stays. Events of times that had been let go of are then in time again: so an engine that computes
+from a log with such a control event holds as much more (see `features.online.engine.Lateness`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from shroff.engine.stored import stored
+from shroff.events.event import time_text
+from shroff.features.online.engine import Lateness
+from shroff.language.values import DAY_MS, parse_time
+from shroff.project.definitions import Definitions
+from shroff.streams.log import Log, LogReader, Record
+
+_MARK: Final = b'"watermark":{'
+_RANGES_MAX: Final = 64
+
+
+class SetBack(msgspec.Struct, frozen=True):
+    """A watermark set back: to `at`, from `was`, for a reason. `beyond` are the times of all events after `at`."""
+
+    at: str
+    was: str
+    beyond: list[tuple[int, int]]
+    because: str
+
+    @property
+    def at_ms(self) -> int:
+        return parse_time(self.at)
+
+
+class _Body(msgspec.Struct):
+    watermark: SetBack
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """The newest event beyond a time, such as `payment/p-1`, its place, and the newest time that is not beyond.
+
+    `beyond` are the times of all events beyond it, as ranges.
+    """
+
+    event: str
+    seq: int
+    time_ms: int
+    before_ms: int | None
+    beyond: list[tuple[int, int]]
+
+    @property
+    def words(self) -> str:
+        return f"{self.event} of {time_text(self.time_ms)}"
+
+
+def set_back_of(record: Record) -> SetBack | None:
+    """The watermark that a control event sets; None of one that puts a version in force."""
+    if _MARK not in record.body:
+        return None
+    return stored(record.body, _Body, f"the control event at sequence number {record.seq}").watermark
+
+
+def set_back_record(set_back: SetBack, versions: dict[str, str], seq: int, now_ms: int) -> Record:
+    """The control event of a watermark, which changes no file."""
+    body = {"files": {}, "removed": [], "versions": versions, "watermark": set_back}
+    return Record(seq, "control", "control", str(seq), now_ms, msgspec.json.encode(body, order="sorted"), decided=False)
+
+
+def with_set_backs(usual_ms: int, controls: Iterable[Record]) -> Lateness:
+    """How late events of a log with these control events may be, where so late is usual."""
+    found = [one for record in controls if (one := set_back_of(record)) is not None]
+    ranges = tuple(sorted({(low, high) for one in found for low, high in one.beyond}))
+    if not ranges:
+        return Lateness(usual_ms)
+    return Lateness(usual_ms, max(high for _, high in ranges) - min(one.at_ms for one in found), ranges)
+
+
+def look_beyond(log: Log | LogReader, definitions: Definitions, time_ms: int) -> Holder | None:
+    """What holds the watermark of a log beyond a time; None where nothing does. Cost: a pass by columns."""
+    from shroff.log.columns.stored import ids_of, log_columns
+
+    newest: tuple[int, int, str] | None = None
+    before_ms, beyond = None, list[np.ndarray[tuple[int], np.dtype[np.int64]]]()
+    for piece in log_columns(log, definitions, is_apart=True):
+        for name, frame in piece.frames.items():
+            if name == "label" or not len(frame):
+                continue
+            is_beyond = frame.times > time_ms
+            if not is_beyond.all():
+                before_ms = max(int(frame.times[~is_beyond].max()), before_ms if before_ms is not None else -(1 << 62))
+            if is_beyond.any():
+                beyond.append(np.unique(frame.times[is_beyond]))
+                row = int(frame.times.argmax())
+                if newest is None or int(frame.times[row]) > newest[0]:
+                    place = piece.after + int(frame.rows[row]) + 1
+                    newest = int(frame.times[row]), place, f"{name}/{ids_of(frame)[row].as_py()}"
+    if newest is None:
+        return None
+    return Holder(newest[2], newest[1], newest[0], before_ms, _ranges(np.unique(np.concatenate(beyond))))
+
+
+def beyond_words(watermark_ms: int, found: Holder | None) -> tuple[str, str]:
+    """What is wrong with a watermark beyond the clock, and the cure."""
+    held = "" if found is None else f", held by {found.words} (sequence number {found.seq:,})"
+    words = f"the watermark is {time_text(watermark_ms)}, beyond the clock{held}: events older than that are too late"
+    to = "TIME" if found is None or found.before_ms is None else time_text(found.before_ms)
+    back = f"'shroff watermark --set {to} --because TEXT'"
+    cure = f"If that time is wrong, run {back}, then 'shroff quarantine retry'"
+    return words, f"{cure}. If the data is synthetic, set 'ahead: off'."
+
+
+def _ranges(times: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[tuple[int, int]]:
+    """Sorted times as ranges: those less than a day apart are one, and all where these are many."""
+    cuts = np.flatnonzero(np.diff(times) > DAY_MS) + 1
+    parts = [times] if len(cuts) >= _RANGES_MAX else np.split(times, cuts)
+    return [(int(part[0]), int(part[-1])) for part in parts]
