@@ -284,7 +284,7 @@ class Intake:
         records = self._records(as_type or "", reading)
         plain = self._plain(as_type or "", reading) if reading.format == "jsonl" else None
         may_tell = reading.seals is not None or reading.is_default
-        has_taken = as_type is not None and (as_type == LABEL or not reading.mappers[as_type].condition_paths)
+        has_taken = as_type is not None and (as_type == LABEL or as_type not in dispatcher.conditioned)
         for line in lines:
             if plain is not None and (found := plain.read(line.raw)) is not None:
                 event, body = found

@@ -39,7 +39,7 @@ class LineReading:
 
     def is_short_for(self, type_name: str) -> bool:
         """Whether a short way past validation may be open: nothing is hashed, and every line is of this type."""
-        has_when = self.dispatcher.has_conditions if self.is_default else bool(self.mappers[type_name].condition_paths)
+        has_when = self.dispatcher.has_conditions if self.is_default else type_name in self.dispatcher.conditioned
         return self.keeper is None and self.seals is None and not has_when
 
 

@@ -218,6 +218,11 @@ class Dispatcher:
         return self._names_itself or bool(self._conditions)
 
     @property
+    def conditioned(self) -> frozenset[str]:
+        """The types whose mapping of lines of this format has a `when`."""
+        return frozenset(name for name, _ in self._conditions)
+
+    @property
     def has_conditions(self) -> bool:
         """Whether a mapping of lines of this format has a `when`."""
         return bool(self._conditions)

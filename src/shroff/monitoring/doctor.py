@@ -1,4 +1,4 @@
-"""Checks of `doctor`: each with its state and its fix."""
+"""Checks of `doctor`: each with its state and its fix; long because all that it says of a log stands together."""
 
 from __future__ import annotations
 
