@@ -333,6 +333,19 @@ def test_a_run_to_a_moment_that_has_passed_waits_for_nothing(tmp_path: Path):
     assert ([one.windows for one in built], waited) == ([1], [])
 
 
+def test_a_run_that_begins_before_the_first_event_waits_for_it(tmp_path: Path):
+    bank, said = bank_in(tmp_path / "bank"), []
+
+    def wait(seconds: float) -> None:
+        bank.write([(FIRST_MS, [payment("a", FIRST_MS)])])
+        bank.now_ms = FIRST_MS + 3 * EVERY_MS
+
+    built = next(iter(bank.project.summaries.run(wait=wait, say=said.append)))
+
+    assert built.windows > 0
+    assert [words.partition(";")[0] for words in said] == ["no event yet"]
+
+
 def test_most_events_are_compared_by_the_counts_that_the_log_notes(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(event_notes, "EVERY", 1)
     bank, chance, found, read = bank_in(tmp_path / "bank"), random.Random(5), [], []

@@ -86,6 +86,11 @@ class Summaries:
         first_ms, last_ms = moment_ms(first, "--from"), moment_ms(last, "--to")
         settings = self.settings
         with self._writer() as writer:
+            while not all(lane.has_log() for lane in self._opened.lanes.each()):
+                if last_ms is not None and writer.complete_ms() >= last_ms:
+                    break  # and say that there is none
+                say(f"no event yet; looking again in {AGAIN_S:.0f} s")
+                wait(AGAIN_S)
             while True:
                 complete_ms = writer.complete_ms()
                 try:
