@@ -545,3 +545,50 @@ def test_the_command_that_is_proposed_asks_for_the_same_draft(
     again = capsys.readouterr().out
     assert again.splitlines()[1:] == first.out.splitlines()[1:]
     assert (folder / "backtest.html").exists()
+
+
+RULE = "- {{ id: tried, on: payment, by: card, effect: decline, when: '{}' }}\n"
+LISTED = [  # a list that is asked of the event, behind a flag, and of past events, so that state depends on it
+    "this.card in lists.blocked",
+    "this.card in lists.blocked and count(payment) over 7d since flag including this >= 2",
+    "count(payment where payment.card in lists.blocked) over 7d including this >= 2",
+    "this.amount > 20 and this.card not in lists.blocked",
+]
+NOTHING_DONE = ["this.amount > 1_000_000", "this.card in lists.blocked and this.amount > 1_000_000"]
+
+
+def decided_in_parts(draft: str = "") -> tuple[MemoryLog, dict[str, str]]:
+    """A log whose list and thresholds change on the way, and its outcomes; with a draft in force from the start."""
+    log = MemoryLog()
+    reviews = "payment: { score: { review_at: 0.5 }, without_model: review }\n"
+    parts = [({}, ""), ({}, "c1\n"), ({"policy.yaml": reviews}, "c1\nc2\n"), ({}, "c2\n")]
+    if draft:  # it is held against the project of the end, so that has its thresholds throughout
+        parts = [({}, rows) for _, rows in parts]
+    for number, (changed, rows) in enumerate(parts):
+        files = {**FILES, **changed, "lists/blocked.csv": f"value\n{rows}"}
+        laid = [DraftFile("rules/", "drafts/r.yaml", RULE.format(draft))] if draft else []
+        paid = [payment(10 * number + at, 60 * number + at, card=f"c{at % 3}", amount=f"{9 * at}") for at in range(9)]
+        Writer(log, load_definitions(files, draft=laid).or_raise(), lambda: NOW_MS).write(paid)
+    return log, {row.id: row.outcome for rows in log.decisions_after() for row in rows}
+
+
+@pytest.mark.parametrize("when", [*LISTED, *NOTHING_DONE])
+def test_lists_are_as_of_each_event_and_nothing_else_is_charged_to_the_draft(when: str):
+    log, recorded = decided_in_parts()
+    files = {**FILES, "lists/blocked.csv": "value\nc2\n"}
+    draft = load_definitions(files, draft=[DraftFile("rules/", "drafts/r.yaml", RULE.format(when))]).or_raise()
+    report = backtest(log, draft, ["drafts/"], period=JudgedPeriod(LATER))
+    (judged,) = report.verdicts.types.values()
+    old, new = (
+        {id_: OUTCOMES[one] for id_, one in zip(judged.ids.to_pylist(), side, strict=True)}
+        for side in (judged.old, judged.new)
+    )
+    _, without = decided_in_parts("this.amount > 1_000_000")
+
+    assert new == decided_in_parts(when)[1]
+    assert old == without
+    assert report.differing == sum(recorded[id_] != outcome for id_, outcome in without.items()) > 0
+    assert report.because == ["thresholds"]
+    assert bool(report.changes) == (when in LISTED)
+    assert sentence(report).startswith("The draft changes nothing") == (when in NOTHING_DONE)
+    assert "other reasons: thresholds changed since" in str(report)
