@@ -107,7 +107,7 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
 
     # what it would have done
     page.get_by_role("button", name="Backtest").click()
-    expect(page.get_by_role("heading", name="Outcomes: recorded and draft")).to_be_visible()
+    expect(page.get_by_role("heading", name="Outcomes: without and with the draft")).to_be_visible()
     assert fits(page)
     says = page.locator(".answer .lead").inner_text()
     page.get_by_role("link", name="Back to the draft").click()
