@@ -675,8 +675,9 @@ def test_a_disagreement_goes_to_a_third_person_with_time_anew_and_the_later_answ
         looks = reading.capacity(at.desk, ANN).second_looks
         assert (at.case().state, at.case().look, at.case().verdict) == (CLOSED, 4, "fraud")
         assert (looks.decided, looks.agreed, looks.disputed) == (1, 0, 0)
-        team = {one.name: (one.closed, one.looks, one.agreed) for one in reading.team(at.desk, ANN, 0)}
-        assert team == {"Cleo": (1, 0, 0)}, "a case counts for who closed it last"
+        team = {one.name: (one.answered, one.closed, one.looks, one.agreed) for one in reading.team(at.desk, ANN, 0)}
+        answered = {"Cleo": (1, 1, 0, 0), "Ann": (1, 0, 0, 0), "Ben": (1, 0, 0, 0)}
+        assert team == answered, "a case counts as closed for who closed it last"
 
 
 @pytest.mark.parametrize(("second", "look"), [(BEN, 0), (ANN, 1)])

@@ -335,7 +335,7 @@ def test_the_second_analyst_is_told_who_has_a_case_and_what_became_of_it(bank, o
     ben.keyboard.press("g")
     expect(ben.locator(".toast")).to_contain_text(f"Case {closed} closed as genuine")
     cem.keyboard.press("f")
-    expect(cem.locator(".told [role=alert]")).to_contain_text(f"ben decided case {closed} as genuine")
+    expect(cem.locator(".told [role=alert]")).to_contain_text(f"Ben decided case {closed} as genuine")
     expect(cem.locator(".told [role=alert]")).to_contain_text("Your change was not saved.")
     found = case_of(bank, CASES[1])
     assert (found["state"], found["verdict"]) == ("closed", "genuine")

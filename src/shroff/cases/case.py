@@ -279,12 +279,16 @@ class CaseActivity(msgspec.Struct, frozen=True, gc=False):
 
 
 class Closer(msgspec.Struct, frozen=True, gc=False):
-    """Closed cases of one person: how many, and of second looks how many agreed with the first."""
+    """Closed cases of one person: how many, and of second looks how many agreed with the first.
+
+    `answered` are the cases in which they answered, whoever closed them last.
+    """
 
     name: str
     closed: int
     looks: int
     agreed: int
+    answered: int = 0
 
 
 class Agreement(msgspec.Struct, frozen=True, gc=False):

@@ -88,7 +88,7 @@ class CaseLook(Protocol):
         """Whether somebody answered an alert since a moment, by the clock."""
 
     def closers(self, start_ms: int) -> Sequence[Closer]:
-        """Closed cases by person since a moment, most first."""
+        """Cases that each person closed, and answered in, since a moment; most closed first."""
 
     def agreement(self) -> Agreement:
         """Results of second looks."""

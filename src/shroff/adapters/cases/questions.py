@@ -8,6 +8,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, Final
 
+from msgspec.structs import replace
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -55,6 +56,7 @@ from shroff.cases.case import (
 )
 from shroff.cases.store import Cursor
 
+_ANSWERS: Final = ("decided", "undone")  # what tells in a history whether somebody answered
 AT_ONCE: Final = 500  # values in one list of a statement
 _RENAMED: Final = {"key": "key_", "rule": "rule_", "look": "look_", "case": "case_"}  # words of SQL
 CASE_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Case.__struct_fields__)
@@ -193,9 +195,23 @@ class CaseLooking:
         looks = func.sum(case_when((is_look, 1), else_=0))
         agreed = func.sum(case_when((and_(is_look, table.c.verdict == table.c.first_verdict), 1), else_=0))
         of_people = and_(table.c.state == CLOSED, table.c.closed_ms >= start_ms, table.c.closed_by != "")
-        asked = select(func.max(table.c.closed_name), closed, looks, agreed).where(of_people)
-        rows = self._rows(asked.group_by(table.c.closed_by).order_by(closed.desc(), table.c.closed_by))
-        return [Closer(str(name), *map(int, counts)) for name, *counts in rows]
+        asked = select(table.c.closed_by, func.max(table.c.closed_name), closed, looks, agreed).where(of_people)
+        found = {
+            str(who): Closer(str(name), *map(int, counts))
+            for who, name, *counts in self._rows(asked.group_by(table.c.closed_by))
+        }
+        for who, name, answered in self._answered(start_ms):
+            found[str(who)] = replace(found.get(str(who), Closer(str(name), 0, 0, 0)), answered=int(answered))
+        return sorted(found.values(), key=lambda one: (-one.closed, -one.answered, one.name))
+
+    def _answered(self, start_ms: int) -> Sequence[Any]:
+        """Who answered in how many cases since a moment, and did not take it back; some of others' or for a look."""
+        table = self._tables.case_history
+        last = {what: func.max(case_when((table.c.what == what, table.c.number), else_=0)) for what in _ANSWERS}
+        of_people = and_(table.c.at_ms >= start_ms, table.c.what.in_(_ANSWERS), table.c.who != "")
+        asked = select(table.c.who, func.max(table.c.name).label("name")).where(of_people)
+        cases = asked.group_by(table.c.case_, table.c.who).having(last["decided"] > last["undone"]).subquery()
+        return self._rows(select(cases.c.who, func.max(cases.c.name), func.count()).group_by(cases.c.who))
 
     def agreement(self) -> Agreement:
         table = self._tables.cases

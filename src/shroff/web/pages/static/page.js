@@ -51,8 +51,8 @@ function press(element) {
 
 /** A form that opens has the focus in its first field. */
 function focusFirst(details) {
-  if (details?.matches(ASKING)) {
-    details.querySelector("input:not([type=hidden]), textarea, select").focus();
+  if (details?.matches(".add[open], .keep[open]")) {
+    details.querySelector("input:not([type=hidden]), textarea, select")?.focus();
   }
 }
 
