@@ -116,7 +116,7 @@ CARRIED = {
     21: ("block_email_domain", f"domain(this.email) == 'definitelyfraud.com' and {ALLOWED}"),
     22: ("review_email_domain", "domain(this.email) != 'definitelysafe.com'"),
     23: ("review_email_domain_2", "domain(this.email) is missing"),
-    24: ("review_foo", "not this.foo is missing"),
+    24: ("review_foo", "this.foo is not missing"),
     25: (
         "review_email_domain_3",
         "domain(this.email) is missing or domain(this.email) in ['yopmail.net', 'yandex.ru']",
@@ -318,7 +318,7 @@ PRECEDENCE = {
     "Block if :card_country: not in ('us')": "upper(this.card_country) not in ['US']",
     'Block if :email: = "o\'brien@x.org"': "lower(this.email) == 'o''brien@x.org'",
     "Block if :email: LIKE '%+%'": "contains(lower(this.email), '+')",
-    "Block if :email: LIKE '%'": "not lower(this.email) is missing",
+    "Block if :email: LIKE '%'": "lower(this.email) is not missing",
     "Block if :email: LIKE 'a@b.c'": "lower(this.email) == 'a@b.c'",
     "Block if :minutes_since_card_first_seen: < 1.5": "card.since_first < 1m30s",
     "Block if :total_customers_for_card_weekly: > 2": "card.customers_7d > 2",

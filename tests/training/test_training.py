@@ -257,8 +257,11 @@ def test_what_no_training_can_read_is_told_without_options_that_it_has_not(tmp_p
     project = app.open(make_project(tmp_path / "bank"))
     with pytest.raises(UsageError, match=r"is a folder: name its files, or take each .* with --watch"):
         project.train(files=tmp_path)
-    with pytest.raises(UsageError, match=r"days.txt does not end in .csv"):
+    with pytest.raises(UsageError, match=r"There is no file .*days.txt"):
         project.train(files=tmp_path / "days.txt")
+    (tmp_path / "days.xlsx").write_bytes(b"PK")
+    with pytest.raises(UsageError, match=r"days.xlsx is a spreadsheet; save the sheet as CSV"):
+        project.train(files=tmp_path / "days.xlsx")
 
 
 def test_a_delay_that_leaves_nothing_to_learn_from_is_named(tmp_path: Path, days: Path):
