@@ -126,13 +126,13 @@ def test_a_link_is_that_of_the_address_to_which_it_leaves(tmp_path):
     bank.post.failing = [AwayError("nobody is there")]
     bank.tell()
     with bank.project.notice_files.told() as store, store.look() as look:
-        (before,) = look.questions_of("payment/p-1")
+        (before,) = look.questions_about(["payment/p-1"])
     bank.write({"tables/contacts.csv": "key,email\nc-1,new@customers.example\n"})
     bank.pay(payment("p-2", card="c-2"))
     bank.tell(later_ms=HOUR_MS)
     (mail,) = bank.post.read
     with bank.project.notice_files.told() as store, store.look() as look:
-        (after,) = look.questions_of("payment/p-1")
+        (after,) = look.questions_about(["payment/p-1"])
 
     assert mail["To"] == "new@customers.example"
     assert before.who != after.who

@@ -100,7 +100,7 @@ def test_no_address_is_kept(tmp_path):
     bank.pay()
     bank.tell()
     with bank.project.notice_files.told() as store, store.look() as look:
-        kept = repr((look.letters(), look.due("customer/2-0"), look.questions_of("payment/p-1")))
+        kept = repr((look.letters(), look.due("customer/2-0"), look.questions_about(["payment/p-1"])))
 
     assert "payment/p-1" in kept
     assert "ann@" not in kept

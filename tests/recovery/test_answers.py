@@ -148,7 +148,7 @@ def _hold(bank: Bank, server: Mail, answers: dict[str, tuple[str, int]]) -> None
     project = bank.project
     with project.notice_files.told() as store, store.look() as look:
         letters = look.letters(limit=500)
-        questions = [one for number in range(EVENTS) for one in look.questions_of(f"payment/p-{number}")]
+        questions = [one for number in range(EVENTS) for one in look.questions_about([f"payment/p-{number}"])]
     with project.opened.reading() as log:
         bodies = [msgspec.json.decode(one.body) for rows in log.labels_after(0) for one in rows]
     with closing(project.outside.open_people()) as people:

@@ -71,7 +71,7 @@ def test_looking_changes_nothing_however_often_and_whoever_looks(tmp_path):
         for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
             assert (await browser.send(method, path, b"answer=no", {})).status == 405
         with asks.service.project.notice_files.told() as store, store.look() as look:
-            (question,) = look.questions_of("payment/p-1")
+            (question,) = look.questions_about(["payment/p-1"])
         assert question.answer == ""
 
     run(bank, steps)
@@ -261,7 +261,7 @@ def test_a_yes_lets_go_only_below_the_amount_of_the_policy(tmp_path, amount, mor
         done = await browser.post(path, {"answer": said})
         assert ("The payment goes ahead." in says(done)) is is_released
         with asks.service.project.notice_files.told() as store, store.look() as look:
-            (question,) = look.questions_of("payment/p-1")
+            (question,) = look.questions_about(["payment/p-1"])
         assert question.is_released is is_released
 
     run(bank, steps)

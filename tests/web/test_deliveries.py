@@ -11,7 +11,7 @@ import pytest
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.monitoring.doctor import WRONG
-from shroff.worker.outbox import Leaving, SinkState, leaving
+from shroff.worker.outbox import Deliveries, SinkState, leaving
 from tests.support.webs import Asker, Browser, run
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -27,7 +27,7 @@ def test_what_leaves_is_ordered_by_harm_and_added_up():
 
     assert [one.name for one in found.states] == ["c", "lake", "b", "a"]
     assert (found.waiting, found.failed, found.failing) == (9, 2, [])
-    assert Leaving().waiting == 0
+    assert Deliveries().waiting == 0
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from shroff.project.settings.systems import Systems
     from shroff.replay.notebook import Moment
     from shroff.streams.log import Log
-    from shroff.worker.outbox import Leaving, SinkState
+    from shroff.worker.outbox import Deliveries, SinkState
 
 LAKE_LATE_MS: Final = HOUR_MS  # for which records may wait for the lake
 RUN_AGAIN: Final = "Fix the cause, then 'shroff jobs run --schedule NAME', or wait for its next run."
@@ -55,7 +55,7 @@ class HealthChecks:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
-    def leaving(self, lake: Sequence[SinkState] | None = None) -> Leaving:
+    def leaving(self, lake: Sequence[SinkState] | None = None) -> Deliveries:
         """Get the state of all outgoing deliveries that can be read: sinks, notices and the lake, worst first.
 
         Args:

@@ -205,7 +205,7 @@ class _Plan:
     def _is_asked(self, event: str) -> bool:
         """Whether a link about an event is with a customer, or on its way: a second one would be a second answer."""
         self._store()
-        letters = (self._change.letter(one.letter) for one in self._change.questions_of(event))
+        letters = (self._change.letter(one.letter) for one in self._change.questions_about([event]))
         return any(letter is None or letter.state not in (DROPPED, REFUSED) for letter in letters)
 
     def _put(self, letter: Letter, keys: Sequence[str]) -> None:

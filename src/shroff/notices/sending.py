@@ -356,7 +356,7 @@ class Sending:
         if told is None:
             raise LetterGoneError("its event is no longer there")
         with self._store.change() as change:
-            question = next((one for one in change.questions_of(told.name) if one.letter == letter.id), None)
+            question = next((one for one in change.questions_about([told.name]) if one.letter == letter.id), None)
             if question is not None and question.answer:
                 raise AnsweredError("its question has been answered")
             if question is None or self._services.now_ms() > question.ends_ms - MINUTE_MS:

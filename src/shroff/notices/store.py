@@ -165,9 +165,6 @@ class NoticeLook(Protocol):
     def last_made_ms(self, notice: str) -> int:
         """When the newest letter of a notice was made; 0 where there is none."""
 
-    def questions_of(self, event: str) -> list[Question]:
-        """The questions about an event, oldest first."""
-
     def questions_about(self, events: Collection[str]) -> list[Question]:
         """The questions about any of these events, oldest first."""
 

@@ -57,7 +57,7 @@ class SinkState:
     stuck: int
 
 
-class Leaving(NamedTuple):
+class Deliveries(NamedTuple):
     """All that leaves: sinks, notices with their mails and calls, and the lake; the worst first."""
 
     states: Sequence[SinkState] = ()
@@ -77,15 +77,15 @@ class Leaving(NamedTuple):
         """Those to which nothing gets through."""
         return [state for state in self.states if state.trouble is not None]
 
-    def beside(self, running: Iterable[DeliveryHealth]) -> Leaving:
+    def beside(self, running: Iterable[DeliveryHealth]) -> Deliveries:
         """The same with what the deliveries that run in this process know by now."""
         known = {health.name: health.trouble for health in running if health.trouble is not None}
         return leaving(replace(state, trouble=state.trouble or known.get(state.name)) for state in self.states)
 
 
-def leaving(states: Iterable[SinkState]) -> Leaving:
+def leaving(states: Iterable[SinkState]) -> Deliveries:
     """All that leaves, the worst first: what gets nothing through, then what was refused, then what waits for most."""
-    return Leaving(sorted(states, key=lambda one: (one.trouble is None, not one.stuck, -one.lag, one.name)))
+    return Deliveries(sorted(states, key=lambda one: (one.trouble is None, not one.stuck, -one.lag, one.name)))
 
 
 def begin_request(starts: Mapping[str, bool]) -> bytes:

@@ -230,7 +230,7 @@ class NoticesContract(Contract):
             change.put_question(question("q-3", event="payment/p-2"))
             change.put_question(answered)
         with store.look() as look:
-            found = look.questions_of("payment/p-1")
+            found = look.questions_about(["payment/p-1"])
             many = [f"payment/p-{number}" for number in range(700)]
             assert [one.id for one in look.questions_about(many)] == ["q-1", "q-2", "q-3"]
             assert look.questions_about(["payment/p-9"]) == look.questions_about([]) == []

@@ -7,12 +7,9 @@ gone.
 from __future__ import annotations
 
 from abc import abstractmethod
-from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain, pairwise, starmap
-from operator import itemgetter
+from itertools import chain, starmap
 from typing import Any, Final
 
 from msgspec.structs import astuple
@@ -21,7 +18,6 @@ from shroff.adapters.log.event_frames import (
     EVENT_FRAME_ROWS,
     EVENT_FRAME_SHAPE,
     EventFrame,
-    decided_in,
     lines_of,
     pack,
     unpack,
@@ -33,7 +29,6 @@ from shroff.adapters.log.rows import id_digest
 from shroff.adapters.log.sums import record_sum
 from shroff.adapters.log.wording import overlapping
 from shroff.errors import StorageError
-from shroff.log.history import Control, decided_types
 from shroff.streams.log import Kind, Record
 
 FRAMES_AT_ONCE: Final = 16
@@ -117,19 +112,6 @@ class IdQuestions(LogQuestions):
 
 class FrameQuestions(IdQuestions):
     """Questions whose answers lie in rows and in frames of records."""
-
-    def __init__(self) -> None:
-        self._control, self._controlled = Control(), 0  # the control events that were read
-        self._deciding: list[tuple[int, Collection[str]]] = []  # the types that are decided behind each place
-
-    def damage(self, within_s: float) -> str:
-        """Records that are missing, or lost or changed runs of ids, in words."""
-        try:
-            self._check_ends(is_writer=True)
-            self._check_whole(self.pruned_to(), self.last_seq())
-        except StorageError as error:
-            return str(error)
-        return super().damage(within_s)
 
     def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """Records with `after < seq <= upto` in order, in lists of at most `size`.
@@ -245,48 +227,6 @@ class FrameQuestions(IdQuestions):
         for frame in self._frames_with(self.wording.event_frames, after, upto):
             found |= {one.seq: (one.type, one.id) for one in self._records(frame, range(after + 1, upto + 1), "event")}
         return found
-
-    def _decided(self, after: int, upto: int) -> list[int]:
-        self._types_at(upto)
-        found, starts = list[int](), [seq for seq, _ in self._deciding if after < seq < upto]
-        for start, stop in pairwise([after, *starts, upto]):
-            types = self._types_at(stop)
-            rows = self._ask(self.wording.decided, (start, stop), "it") if types else ()
-            found += [seq for seq, type_ in rows if type_ in types]
-            for frame in self._frames_with(self.wording.event_frames, start, stop) if types else ():
-                try:
-                    found += [seq for seq in decided_in(frame, types).tolist() if start < seq <= stop]
-                except DamagedFrameError:
-                    raise self._damaged_frame(frame) from None
-        return list(dict.fromkeys(found))  # one that moved into a frame meanwhile is in both
-
-    def _types_at(self, seq: int) -> Collection[str]:
-        if seq - 1 > self._controlled:
-            for record in self.controls(self._controlled, seq - 1):
-                with suppress(StorageError):  # of a damaged one whoever folds the log is told
-                    self._control.take(record, "events.yaml")
-                types = decided_types(self._control.files.get("events.yaml", ""))
-                if not self._deciding or types != self._deciding[-1][1]:
-                    self._deciding.append((record.seq, types))
-            self._controlled = seq - 1
-        at = bisect_left(self._deciding, seq, key=itemgetter(0))
-        return self._deciding[at - 1][1] if at else ()
-
-    def _check_whole(self, after: int, upto: int) -> None:
-        """See that each place in (after, upto] has a record; rows first, which move into frames, and never back.
-
-        Raises: StorageError where one has none. Cost: 0.3 µs a row, 1 µs a frame.
-        """
-        ((count,),) = self._ask(self.wording.rows_behind, (after, upto, NUMBER_MAX), "i")
-        spans = (
-            self._ask(self.wording.event_frame_spans, overlapping(after, upto), "ii") if self._has_event_frames else ()
-        )
-        count += sum(min(seq, upto) - max(first - 1, after) for first, seq in spans)
-        if count < upto - after:
-            self._check_pruned(after)
-            for _ in self.lines(after, upto):  # says where
-                pass
-            raise self._damaged(f"records are missing at sequence numbers {after + 1} to {upto}")
 
     def _chains(self, *places: int) -> dict[int, int | None]:
         rows = super()._chains(*places)  # first: rows move into frames meanwhile, and never back

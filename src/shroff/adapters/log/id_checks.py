@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from shroff.adapters.log.frame_questions import FRAMES_AT_ONCE, FrameQuestions
+from shroff.adapters.log.frame_questions import FRAMES_AT_ONCE
 from shroff.adapters.log.ids.entries import PlaceSums
 from shroff.adapters.log.ids.memory import Numbers
+from shroff.adapters.log.lost_rows import LossChecks
 from shroff.adapters.log.questions import NUMBER_MAX
 from shroff.adapters.log.rows import ids_by_type, places_by_type
 from shroff.errors import StorageError
 
 
-class IdChecks(FrameQuestions):
+class IdChecks(LossChecks):
     """What is asked of the whole index of ids."""
 
     def ids_lost(self, after: int | None = None) -> str:

@@ -98,7 +98,6 @@ class ServerLog(RowFraming):
         on_step: Callable[[str], None],
         lease_s: float,
     ) -> None:
-        super().__init__()
         self.place, self.epoch = place, 0
         self._connect, self._read_only, self._on_step = connect, read_only, on_step
         self._ended: StateError | None = None
@@ -123,8 +122,7 @@ class ServerLog(RowFraming):
                 if found and found != version:  # nobody of an older version writes them meanwhile
                     self._session.make_tables()
                 self._pruned = self.pruned_to()
-            if not self._is_earlier:
-                self._check_ends(is_writer=not read_only)
+            self._check_ends(is_writer=not read_only)
         except BaseException:
             self.close()
             raise
@@ -501,5 +499,4 @@ def _digests(texts: Iterable[str]) -> list[Any]:
 
 
 def _sentence(error: BaseException) -> str:
-    words = str(error) or type(error).__name__
-    return words if words.endswith(".") else f"{words}."
+    return f"{(str(error) or type(error).__name__).removesuffix('.')}."

@@ -91,7 +91,6 @@ class SqliteLog(SqliteQuestions):
 
         Raises: LogBusyError if another process writes it; StorageError if the file or its folder will not do.
         """
-        super().__init__()
         self.path, self.place, self.epoch = path, str(path), 0
         self._read_only, self._is_counted, self._on_step = read_only, read_only, on_step
         self._unusable, self._asking = "", Lock()
@@ -117,8 +116,7 @@ class SqliteLog(SqliteQuestions):
             self._pruned = 0  # the writer's; nobody else moves it
             if not read_only:
                 self.epoch, self._pruned = self._lead(), self.pruned_to()
-            if not self._is_earlier:
-                self._check_ends(is_writer=not read_only)
+            self._check_ends(is_writer=not read_only)
         except BaseException:
             if self._lock is not None:
                 self._lock.release()

@@ -91,8 +91,7 @@ class _Looking:
         self._questions = found["notice_questions"]
 
     def due(self, key: str) -> Due | None:
-        row = self._row(self._dues, key)
-        return None if row is None else _due(row)
+        return self.dues_of([key]).get(key)
 
     def dues_of(self, keys: Collection[str]) -> dict[str, Due]:
         return {row[0]: _due(row) for row in self._rows(self._dues, keys)}
@@ -119,8 +118,7 @@ class _Looking:
         return {str(state): int(count) for state, count in self._connection.execute(asked)}
 
     def letter(self, id: str) -> Letter | None:
-        row = self._row(self._letters, id)
-        return None if row is None else _letter(row)
+        return self.letters_of([id]).get(id)
 
     def failing(self) -> list[Letter]:
         table, oldest = self._letters, dict[str, Letter]()
@@ -176,8 +174,7 @@ class _Looking:
         return [int(row[0]) for row in self._connection.execute(asked)]
 
     def question(self, id: str) -> Question | None:
-        row = self._row(self._questions, id)
-        return None if row is None else _question(row)
+        return next(map(_question, self._rows(self._questions, [id])), None)
 
     def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> QuestionCounts:
         table = self._questions
@@ -193,9 +190,6 @@ class _Looking:
         asked = select(func.max(table.c.made_ms)).where(table.c.notice == notice)
         return int(self._connection.execute(asked).scalar() or 0)
 
-    def questions_of(self, event: str) -> list[Question]:
-        return self.questions_about([event])
-
     def questions_about(self, events: Collection[str]) -> list[Question]:
         table = self._questions
         found: list[Question] = []
@@ -204,12 +198,8 @@ class _Looking:
             found += [_question(row) for row in self._connection.execute(asked)]
         return sorted(found, key=lambda one: (one.made_ms, one.id))
 
-    def _row(self, table: Table, key: str) -> Any:
-        """The row of this key, which is a table's first column; None where there is none."""
-        return self._connection.execute(select(table).where(table.c[0] == key)).fetchone()
-
     def _rows(self, table: Table, keys: Collection[str]) -> Iterator[Any]:
-        """The rows of these keys."""
+        """The rows of these keys, which are a table's first column."""
         for part in _parts(keys):
             yield from self._connection.execute(select(table).where(table.c[0].in_(part)))
 

@@ -23,7 +23,7 @@ from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import PAGED, api
 from shroff.worker.inbox import DROP, RETRY, drop_request, dropped_of, retried_of, retry_request
-from shroff.worker.outbox import LAKE, Leaving
+from shroff.worker.outbox import LAKE, Deliveries
 from shroff.worker.retrying import Retried, known_numbers
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Look:
 
     at_ms: int
     findings: Sequence[Finding]
-    leaving: Leaving
+    leaving: Deliveries
     drift: DriftRecord
 
     @property
@@ -108,7 +108,7 @@ class HealthBoard:
         self._looks = Fresh[Look](clock_s=clock_s)
         self._seen = EarlierFindings()
         self._fixed = Fresh[int](clock_s=clock_s)
-        self._leaving = Fresh[Leaving](clock_s=clock_s)
+        self._leaving = Fresh[Deliveries](clock_s=clock_s)
         self._beside: asyncio.Task[Look] | None = None
 
     async def known(self, in_thread: InThread, *, is_now: bool = False) -> Known:
@@ -128,19 +128,19 @@ class HealthBoard:
         """How all is; from any thread. `is_now`: no older than a few seconds."""
         return self._looks.get("", self._look, AGAIN_S if is_now else FRESH_S)
 
-    def leaving(self, running: Iterable[DeliveryHealth]) -> Leaving:
+    def leaving(self, running: Iterable[DeliveryHealth]) -> Deliveries:
         """What leaves, and what fails, by the store a few seconds ago and by what `running` know; from any thread.
 
         The lake is as the last look found it: asking it may take seconds.
         """
 
-        def read() -> Leaving:
+        def read() -> Deliveries:
             known = self._looks.peek("", OLD_S)
             lake = [] if known is None else [state for state in known.leaving.states if state.name == LAKE]
             try:
                 return self._project.health.leaving(lake)
             except UsageError:  # there is no log yet
-                return Leaving()
+                return Deliveries()
 
         return self._leaving.get("", read, LEAVING_S).beside(running)
 
@@ -166,7 +166,7 @@ class HealthBoard:
         try:
             leaving = project.health.leaving()
         except UsageError:  # there is no log yet
-            leaving = Leaving()
+            leaving = Deliveries()
         try:
             drift = read_record(project.opened.places)
         except StorageError:  # which is among the findings

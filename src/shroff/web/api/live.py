@@ -23,7 +23,7 @@ from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import api
-from shroff.worker.outbox import Leaving
+from shroff.worker.outbox import Deliveries
 from shroff.worker.serving.counts import Latencies, WorkerCounts
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Look:
     figures: LiveFigures
     answers: Answers
     counts: Counts
-    leaving: Leaving
+    leaving: Deliveries
     waiting: int
     waiting_age_s: float
     cases: OpenCases
@@ -126,7 +126,7 @@ class Board:
         return self._pulse.is_behind
 
     def look(
-        self, period: Period, waiting: int, waiting_age_s: float, leaving: Callable[[], Leaving] = Leaving
+        self, period: Period, waiting: int, waiting_age_s: float, leaving: Callable[[], Deliveries] = Deliveries
     ) -> Look:
         """The figures of now; from any thread. Raises: as reading the log does."""
         with self._lock:
@@ -206,7 +206,7 @@ async def look(service: Service, period: Period) -> Look:
 def look_now(service: Service, period: Period) -> Look:
     """The same, on the thread that asks."""
 
-    def leaving() -> Leaving:
+    def leaving() -> Deliveries:
         return service.health.leaving(service.work.sinks)
 
     return service.board.look(period, service.queue.waiting, service.queue.age_s, leaving)

@@ -290,7 +290,7 @@ def letters_of(
 
 def _questions(project: Project, event: str) -> list[Question]:
     with closing(project.notice_files.open_store()) as store, store.look() as look:
-        return look.questions_of(event)
+        return look.questions_about([event])
 
 
 async def _known(service: Service, name: str) -> None:

@@ -1,0 +1,111 @@
+"""Checks that no row is lost: whoever would show fewer rows than were written is told which are missing."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from itertools import pairwise
+from operator import itemgetter
+from typing import Final
+
+from shroff.adapters.log.event_frames import decided_in
+from shroff.adapters.log.frame_questions import FrameQuestions
+from shroff.adapters.log.frames import DamagedFrameError
+from shroff.adapters.log.questions import NUMBER_MAX
+from shroff.adapters.log.wording import overlapping
+from shroff.errors import StorageError
+from shroff.log.history import Control, decided_types
+from shroff.streams.log import Record
+
+_NEWEST: Final = 4_096  # places whose decisions are looked for at each start
+
+
+class LossChecks(FrameQuestions):
+    """Checks of a log that is read."""
+
+    _control: Control | None = None  # the control events up to `_controlled`
+    _controlled = 0
+    _deciding: tuple[tuple[int, Collection[str]], ...] = ()  # the types that are decided behind each place
+
+    def damage(self, within_s: float) -> str:
+        """Records that are missing, or lost or changed runs of ids, in words."""
+        try:
+            self._check_ends(is_writer=True)
+            self._check_whole(self.pruned_to(), self.last_seq())
+        except StorageError as error:
+            return str(error)
+        return super().damage(within_s)
+
+    def _check_ends(self, *, is_writer: bool) -> None:
+        """See that the records reach as far as what belongs to them, and the newest decisions as far as those.
+
+        Raises: StorageError. Cost: 0.1 ms, and 2 ms where `is_writer`.
+        """
+        if self._is_earlier:
+            return
+        ends = [(name, seq or 0) for name, seq in self._ask(self.wording.ends, shape="tI")]
+        sinks = self._ask(self.wording.sink_ends, shape="tt")
+        ends += [(f"what sink {source.partition(':')[2]} has", int(seq)) for source, seq in sinks if seq.isdecimal()]
+        name, seq = max(ends, key=itemgetter(1))
+        last = self.last_seq()  # behind the others: no writer can be between
+        if seq > last:
+            words = f"the records at sequence numbers {last + 1} to {seq} are missing"
+            raise self._damaged(f"{words}: {name} end at {seq}, records at {last}")
+        if is_writer:
+            for _ in self.outcome_lines(max(self.pruned_to(), last - _NEWEST)):
+                pass
+
+    def _check_decisions(self, after: int, upto: int, found: Collection[int]) -> None:
+        """Decisions are asked for first, and are never fewer. Cost: 0.1 µs a record in a frame."""
+        lost = sorted(seq for seq in self._decided(after, upto) if seq not in found)
+        if lost:
+            self._check_pruned(lost[0] - 1)
+            many = f"{len(lost):,} decisions at sequence numbers {lost[0]} to {lost[-1]} are missing"
+            raise self._damaged(many if len(lost) > 1 else f"the decision at sequence number {lost[0]} is missing")
+
+    def _check_decided(self, records: Iterable[Record]) -> None:
+        for record in records:
+            if record.decided and record.type in self._types_at(record.seq):
+                raise self._damaged(f"the decision at sequence number {record.seq} is missing")
+
+    def _decided(self, after: int, upto: int) -> set[int]:
+        """The places in (after, upto] of the events that were decided."""
+        self._types_at(upto)
+        found, starts = set[int](), [seq for seq, _ in self._deciding if after < seq < upto]
+        for start, stop in pairwise([after, *starts, upto]):
+            types = self._types_at(stop)
+            rows = self._ask(self.wording.decided, (start, stop), "it") if types else ()
+            found |= {seq for seq, type_ in rows if type_ in types}
+            for frame in self._frames_with(self.wording.event_frames, start, stop) if types else ():
+                try:
+                    found |= {seq for seq in decided_in(frame, types).tolist() if start < seq <= stop}
+                except DamagedFrameError:
+                    raise self._damaged_frame(frame) from None
+        return found
+
+    def _types_at(self, seq: int) -> Collection[str]:
+        """The types that the version in force at a place decides."""
+        if seq - 1 > self._controlled:
+            control = self._control = self._control or Control()
+            for record in self.controls(self._controlled, seq - 1):
+                with suppress(StorageError):  # of a damaged one whoever folds the log is told
+                    control.take(record, "events.yaml")
+                types = decided_types(control.files.get("events.yaml", ""))
+                if not self._deciding or types != self._deciding[-1][1]:
+                    self._deciding = (*self._deciding, (record.seq, types))
+            self._controlled = seq - 1
+        at = bisect_left(self._deciding, seq, key=itemgetter(0))
+        return self._deciding[at - 1][1] if at else ()
+
+    def _check_whole(self, after: int, upto: int) -> None:
+        """Rows first, which move into frames, and never back. Cost: 0.3 µs a row, 1 µs a frame."""
+        ((count,),) = self._ask(self.wording.rows_behind, (after, upto, NUMBER_MAX), "i")
+        has_frames, between = self._has_event_frames, overlapping(after, upto)
+        spans = self._ask(self.wording.event_frame_spans, between, "ii") if has_frames else ()
+        count += sum(min(seq, upto) - max(first - 1, after) for first, seq in spans)
+        if count < upto - after:
+            self._check_pruned(after)
+            for _ in self.lines(after, upto):  # says where
+                pass
+            raise self._damaged(f"records are missing at sequence numbers {after + 1} to {upto}")
