@@ -254,21 +254,10 @@ class Writer:
             return
         if control.versions.get("model", "") != self.definitions.versions.model:
             self.definitions.require_models()  # what nobody can decide by does not come into force
-            self.warnings += self._champions_gone(control.files.get(FILE))
+            self.warnings += _champions_gone(control.files.get(FILE), self.definitions)
         self._log.append(Batch(records=[record], offsets=list(offsets), at_ms=record.time_ms))
         control.become(self.definitions.files, asdict(self.definitions.versions))
         self._seq += 1
-
-    def _champions_gone(self, before: str | None) -> list[str]:
-        """Warning that the file with the champions is missing (a rollback does not remove it)."""
-        if before is None or FILE in self.definitions.files:
-            return []
-        champions = [(event, one.champion.id) for event, one in read_in_force(before, []).items() if one.champion]
-        return [
-            f"{FILE} no longer exists, so {id_} is no longer the champion of {event}, and no score counts. "
-            f"Restore the file, or run 'shroff models promote {id_}'."
-            for event, id_ in champions
-        ]
 
     def write(
         self, submissions: Sequence[Submission], *, decide: bool = True, offsets: Sequence[Offset] = ()
@@ -350,6 +339,18 @@ class Writer:
             self._is_lost = True
             raise
         del self._open[0]  # last, so that an interruption before leaves the batch open, and with it no state
+
+
+def _champions_gone(before: str | None, definitions: Definitions) -> list[str]:
+    """Warning that the file with the champions is missing (a rollback does not remove it)."""
+    if before is None or FILE in definitions.files:
+        return []
+    champions = [(event, one.champion.id) for event, one in read_in_force(before, []).items() if one.champion]
+    return [
+        f"{FILE} no longer exists, so {id_} is no longer the champion of {event}, and no score counts. "
+        f"Restore the file, or run 'shroff models promote {id_}'."
+        for event, id_ in champions
+    ]
 
 
 class _Unwritten:
