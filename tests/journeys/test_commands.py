@@ -349,7 +349,7 @@ HEADER = "payment_id,paid_at,card,merchant,amount,country,channel\n"
 )
 def test_input_that_is_refused_is_quarantined_with_its_reason(bank, asked, printed, name, text, reason):
     (bank / name).write_text(text)
-    code, report = asked("ingest", name, "--as", "payment")
+    code, report = asked("ingest", name, "--as", "payment", "--order", "file")
     assert (code, report["quarantined"]) == (4, 1)
 
     (entry,) = asked("quarantine", "list")[1]["entries"]
