@@ -18,8 +18,8 @@ from shroff.language.aggregates import AGGREGATES
 from shroff.language.aggregation import check_aggregate, is_aggregate
 from shroff.language.calls import Signature
 from shroff.language.expression import Node
+from shroff.language.field_types import check_comparison, check_key, check_list, hashing_of_call
 from shroff.language.functions import DECIMALS, FUNCTIONS, Argument, SignatureError, common_type, comparable_type
-from shroff.language.hashed_texts import check_comparison, check_key, check_list, hashing_of_call
 from shroff.language.names import Scope
 from shroff.language.parser import parse
 from shroff.language.printing import text_of as expression_text

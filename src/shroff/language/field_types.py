@@ -1,18 +1,29 @@
-"""Field types of events.yaml: the type of a field, its marks and the bounds of its values."""
+"""Field types of events.yaml: the type of a field, its marks and the bounds of its values.
+
+And what expressions may ask of a text that is marked hashed: whatever would be false for every event is refused.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
 from shroff.errors import nearest
-from shroff.language.types import NAMES, NUMBER_PLACES, PLACES_MAX, Type, money, number
+from shroff.language import syntax
+from shroff.language.expression import Literal, Node
+from shroff.language.syntax import ExpressionError, Syntax
+from shroff.language.types import HASHED_END, JOINED, NAMES, NUMBER_PLACES, PLACES_MAX, Type, money, number
 from shroff.language.values import check_real, parse_decimal, parse_duration, parse_time, quoted, show_time
 
+_OF_HASHED: Final = (
+    "Compare it with a hashed field, or write the values into a list and ask 'in lists.NAME': they are hashed there. "
+    "For a part of it, such as the first six digits, declare a field of its own in events.yaml: "
+    "bin: left(row.card, 6), under 'from'."
+)
 MARKS: Final = ("hashed", "unique", "personal")
 BOUNDED: Final = ("integer", "number", "real", "money", "duration", "time")  # types whose fields may have bounds
 SIGNS: Final = (">", ">=", "<", "<=")
@@ -197,3 +208,46 @@ def _limit(text: str, type_: Type) -> int | float:
     if places > type_.places and digits % 10 ** (places - type_.places):
         raise ValueError(f"it has more than {type_.places} decimal places")
     return int(digits * 10**type_.places) // int(10**places)
+
+
+# ---- hashed texts in expressions: equal values have equal hashes, and the last characters stand behind each
+
+
+def check_comparison(at: Syntax, *nodes: Node, has_order: bool = False) -> None:
+    """Refuse a hashed text beside one in clear, and the order of hashed ones. Raises: ExpressionError."""
+    found = {node.type.hashing for node in nodes if node.type.kind != "missing"}
+    if len(found) > 1:
+        _refuse(at, "a hashed text stands beside one in clear here, and they are never equal.")
+    if has_order and found - {""}:
+        _refuse(at, "hashed texts have no order.")
+
+
+def check_list(at: Syntax, operand: Node) -> None:
+    """Refuse to look for a text made of hashed ones in a list. Raises: ExpressionError."""
+    if operand.type.hashing == JOINED:
+        _refuse(at, "a list has the hashes of whole values, and this is made of several.")
+
+
+def check_key(at: Syntax, key: Node) -> None:
+    """Refuse a hashed key of a table. Raises: ExpressionError."""
+    if key.type.hashing:
+        _refuse(at, "a table has its keys in clear, and this one is hashed.")
+
+
+def hashing_of_call(call: syntax.FunctionCall, arguments: tuple[Node, ...]) -> str:
+    """The hashing of what a function gives. Raises: ExpressionError where it cannot look into a hashed text."""
+    found = max(node.type.hashing for node in arguments)
+    if not found or call.name == "text":
+        return found
+    if call.name == "join":
+        return JOINED
+    if call.name != "ends_with" or arguments[1].type.hashing:
+        _refuse(call, f"{call.name} cannot look into a hashed text.")
+    end = arguments[1]
+    if isinstance(end, Literal) and len(str(end.value)) > HASHED_END:
+        _refuse(call, f"only the last {HASHED_END} characters of a hashed text are in clear.")
+    return ""
+
+
+def _refuse(at: syntax.Span, message: str) -> NoReturn:
+    raise ExpressionError(message, at.start, at.end, _OF_HASHED)
