@@ -495,9 +495,9 @@ def test_times_of_1970_that_are_no_numbers_are_no_seconds(project: app.Project, 
 
 def test_a_column_with_a_blank_in_its_name_is_suggested_in_quotes(project: app.Project, tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
-    file.write_text("id,card, amount,at\np1,c,5.00,2026-03-01T12:00:00Z\n", encoding="utf-8")
+    file.write_text("id,card,amoun t,at\np1,c,5.00,2026-03-01T12:00:00Z\n", encoding="utf-8")
 
-    with pytest.raises(UsageError, match="Did you mean ' amount'\\?"):
+    with pytest.raises(UsageError, match="Did you mean 'amoun t'\\?"):
         project.ingest(file, as_type="payment")
 
 

@@ -48,7 +48,10 @@ def out_format(out: Path, wanted: str | None, formats: Sequence[str]) -> str:
     if ending in _FOREIGN or (ending == ".txt" and not is_text) or (named is not None and named not in formats):
         endings = " or ".join(f".{one}" for one in formats)
         packed = " (pack it afterwards)" if ending in _PACKED else ""
-        raise UsageError(f"{out}: this is never written as {ending}{packed}; name a file that ends in {endings}.")
+        words = (
+            "this is written as Parquet" if formats[0] == "parquet" else f"this is never written as {ending}{packed}"
+        )
+        raise UsageError(f"{out}: {words}; name a file that ends in {endings}.")
     if wanted is not None and named is not None and wanted != named:
         raise UsageError(f"{out} ends in {ending}, and --format says {wanted}; leave out one of them.")
     return named or wanted or formats[0]
