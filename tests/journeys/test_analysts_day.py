@@ -191,6 +191,23 @@ def test_a_payment_is_found_by_the_end_of_its_id_and_answered_from_its_decision(
     assert (found["state"], found["verdict"], found["closed_by"]["name"]) == ("closed", "fraud", "Ben")
 
 
+def test_a_form_that_works_like_a_dialog_has_the_focus_and_no_other_key_does_anything(bank, opened):
+    page = opened("ann", 1280)
+    page.goto("/entities/card/c-found-1280")
+    reason = page.get_by_label("Reason").first
+    page.keyboard.press("b")
+    page.keyboard.type("not me, 2")
+    expect(reason).to_have_value("not me, 2")
+    for key in ("Escape", "2"):  # out of the field, and then a key of the page
+        page.keyboard.press(key)
+    expect(reason).to_be_visible()
+    assert page.url.endswith("/entities/card/c-found-1280")
+    page.keyboard.press("Escape")
+    expect(reason).to_be_hidden()
+    page.keyboard.press("2")
+    page.wait_for_url("**/queue")
+
+
 def undo_is_over(bank: Served) -> None:
     """The seconds in which answers can be undone have passed."""
     project = app.open_exactly(bank.folder)

@@ -196,9 +196,9 @@ def test_who_may_not_promote_sees_no_button_and_is_refused(bank, opened):
 # ---- a customer
 
 
-def question_of(page: Page, card: str) -> str:
+def question_of(page: Page, payment: str) -> str:
     """The path of the customer's page, from the mail in the built-in mailbox, which masks its address."""
-    row = page.get_by_role("row", name=re.compile(rf"payment p-{card}\b"))
+    row = page.get_by_role("row", name=re.compile(rf"payment {payment}\b"))
 
     def mail() -> bool:
         page.goto("/mails")
@@ -235,7 +235,7 @@ def test_a_customer_answers_by_the_link_of_a_mail_once(bank, opened):
     looker, title = Looker(customer, bank.url), customer.get_by_role("heading", level=1)
 
     # looking changes nothing, however often
-    path = question_of(desk, "c-no")
+    path = question_of(desk, "p-c-no")
     for _ in range(2):
         assert gone_to(customer, path).status == 200
         expect(title).to_have_text("Was this you?")
@@ -275,7 +275,7 @@ def test_a_customer_answers_by_the_link_of_a_mail_once(bank, opened):
 
 def test_a_customers_yes_is_a_weak_label_and_holds_nothing(bank, opened):
     desk, customer = opened("ann"), opened()
-    customer.goto(question_of(desk, "c-yes"))
+    customer.goto(question_of(desk, "p-c-yes"))
     customer.locator("button[value=yes]").click()
 
     expect(customer.get_by_role("heading", level=1)).to_have_text("Thank you. Nothing else is needed.")
@@ -286,7 +286,7 @@ def test_a_customers_yes_is_a_weak_label_and_holds_nothing(bank, opened):
 def test_a_link_that_has_ended_or_is_not_ours_says_so_and_takes_no_answer(bank, opened):
     desk, customer = opened("ann"), opened()
     looker, title = Looker(customer, bank.url), customer.get_by_role("heading", level=1)
-    late = question_of(desk, "c-late")
+    late = question_of(desk, "p-late")
     forged = late[:-1] + ("A" if late[-1] != "A" else "B")
     for path, status, words in ((late, 410, "This link has expired."), (forged, 404, "This link is not from us.")):
         assert gone_to(customer, path).status == status
