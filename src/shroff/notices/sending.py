@@ -174,23 +174,23 @@ class Sending:
 
     def _came_of(self, one: _Ready) -> Letter:
         """The letter as it is kept, and what its outcome says of its way."""
-        letter, outcome = one.letter, one.outcome
+        letter, outcome, now_ms = one.letter, one.outcome, self._services.now_ms()
         if outcome is None:  # it was not tried
             return replace(letter, attempts=letter.attempts - 1, claimed_ms=0)
         if isinstance(outcome, str):
             self._away.pop(one.way, None)
-            return self._done(letter, SENT, outcome)
+            return _done(letter, SENT, outcome, now_ms)
         if isinstance(outcome, AnsweredError):
-            return self._done(letter, SENT, "")
+            return _done(letter, SENT, "", now_ms)
         if isinstance(outcome, LetterGoneError):
-            return self._done(letter, DROPPED, str(outcome))
+            return _done(letter, DROPPED, str(outcome), now_ms)
         if isinstance(outcome, TextError | _AllRefusedError):
-            return self._done(letter, REFUSED, str(outcome))
+            return _done(letter, REFUSED, str(outcome), now_ms)
         if isinstance(outcome, AwayError | UsageError):
             self._shut(one.way, outcome)
         if isinstance(outcome, DoubtError):
-            return self._doubted(letter, str(outcome))
-        return self._put_off(letter, str(outcome)) if isinstance(outcome, TransientError | UsageError) else letter
+            return _doubted(letter, str(outcome), now_ms)
+        return _put_off(letter, str(outcome), now_ms) if isinstance(outcome, TransientError | UsageError) else letter
 
     def _is_held(self, letter: Letter, notice: Notice) -> bool:
         """Whether its notice tells nothing at this hour: a letter that was put off may have come into one."""
@@ -239,9 +239,6 @@ class Sending:
             change.put_letters(changed)
         return [letter for letter in changed if letter.state == OPEN]
 
-    def _done(self, letter: Letter, state: str, reason: str) -> Letter:
-        return replace(letter, state=state, claimed_ms=0, done_ms=self._services.now_ms(), reason=_short(reason))
-
     def _put_back(self, letters: Sequence[Letter]) -> None:
         """Keep what became of letters. Whoever was forgotten while one was being sent stays so, its text included."""
         notices, forgotten, dues = self._services.notices, list[Letter](), list[Due]()
@@ -262,19 +259,6 @@ class Sending:
         for letter in forgotten:
             self._services.remove_mail(letter.id)
 
-    def _doubted(self, letter: Letter, reason: str) -> Letter:
-        """Nobody knows whether it left: once more, and then people look."""
-        if letter.doubts:
-            return self._done(letter, UNKNOWN, f"{TWICE}: {reason}")
-        return self._put_off(replace(letter, doubts=1), reason)
-
-    def _put_off(self, letter: Letter, reason: str) -> Letter:
-        now_ms = self._services.now_ms()
-        if now_ms - letter.made_ms > PATIENCE_MS:
-            return self._done(letter, REFUSED, f"{reason}; it was tried for {PATIENCE_MS // DAY_MS} days")
-        due_ms = now_ms + min(WAIT_MS << min(letter.attempts - 1, 20), WAIT_MS_MAX)
-        return replace(letter, claimed_ms=0, due_ms=due_ms, reason=_short(reason))
-
     # ---- what leaves
 
     def _written_for(self, notice: Notice, letter: Letter) -> Callable[[str, int], str]:
@@ -288,7 +272,7 @@ class Sending:
             raise LetterGoneError("its event is no longer there")
         id_, body = document
         return (
-            partial(self._put, notice, id_, body)
+            partial(_put, self._services, notice, id_, body)
             if notice.channel == "lake"
             else partial(self._call, notice, due, body)
         )
@@ -300,16 +284,6 @@ class Sending:
         if len(refused) == len(mail.recipients):
             raise _AllRefusedError(words)
         return "; ".join(said for said in (words, trouble) if said)
-
-    def _put(self, notice: Notice, id_: str, body: bytes, _way: str, _lane: int) -> str:
-        """Put a document into the lake; the same one comes to lie at the same place, whoever puts it."""
-        from shroff.lake.documents import named
-
-        with self._services.lake() as objects:
-            name = f"{notice.folder}/{named(notice.file, id_)}.json"
-            if not objects.put(name, body + b"\n"):
-                raise _AllRefusedError(f"{name} is in the lake already, with other content")
-        return ""
 
     def _call(self, notice: Notice, due: Due, body: bytes, way: str, lane: int) -> str:
         hook = self._open.get((way, lane)) or self._open.setdefault((way, lane), self._services.hook(notice))
@@ -391,6 +365,35 @@ class _AllRefusedError(ShroffError):
 def _is_told(error: Exception) -> bool:
     """Whether an error says something of a letter or a way, and is no mistake of the program or the store."""
     return isinstance(error, TransientError | UsageError | LetterGoneError | AnsweredError | _AllRefusedError)
+
+
+def _done(letter: Letter, state: str, reason: str, now_ms: int) -> Letter:
+    return replace(letter, state=state, claimed_ms=0, done_ms=now_ms, reason=_short(reason))
+
+
+def _doubted(letter: Letter, reason: str, now_ms: int) -> Letter:
+    """Nobody knows whether it left: once more, and then people look."""
+    if letter.doubts:
+        return _done(letter, UNKNOWN, f"{TWICE}: {reason}", now_ms)
+    return _put_off(replace(letter, doubts=1), reason, now_ms)
+
+
+def _put_off(letter: Letter, reason: str, now_ms: int) -> Letter:
+    if now_ms - letter.made_ms > PATIENCE_MS:
+        return _done(letter, REFUSED, f"{reason}; it was tried for {PATIENCE_MS // DAY_MS} days", now_ms)
+    due_ms = now_ms + min(WAIT_MS << min(letter.attempts - 1, 20), WAIT_MS_MAX)
+    return replace(letter, claimed_ms=0, due_ms=due_ms, reason=_short(reason))
+
+
+def _put(services: NoticeServices, notice: Notice, id_: str, body: bytes, _way: str, _lane: int) -> str:
+    """Put a document into the lake; the same one comes to lie at the same place, whoever puts it."""
+    from shroff.lake.documents import named
+
+    with services.lake() as objects:
+        name = f"{notice.folder}/{named(notice.file, id_)}.json"
+        if not objects.put(name, body + b"\n"):
+            raise _AllRefusedError(f"{name} is in the lake already, with other content")
+    return ""
 
 
 def _nobody(_way: str, _lane: int) -> str:
