@@ -41,7 +41,7 @@ def covered(text: str) -> str:
     """A text without user info and query of the URLs in it, which often are passwords and signatures.
 
     >>> covered("https://ann:pw@host/list.txt?sig=abc: Max retries exceeded with url: /list.txt?sig=abc")
-    'https://[covered]@host/list.txt?[covered]: Max retries exceeded with url: /list.txt?[covered]'
+    'https://[covered]@host/list.txt?[covered] Max retries exceeded with url: /list.txt?[covered]'
     """
     if "://" not in text and "=" not in text and "@" not in text:
         return text

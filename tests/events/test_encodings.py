@@ -373,7 +373,7 @@ TYPED = b'{"id":"1"}\n'
     [
         ("a.tsv", b"id\tat\n1\t2\n", "csv"),
         ("a.txt", b"id;at\n1;2\n", "csv"),
-        ("a.TXT.gz", gzip.compress(b"id;at\n1;2\n"), "csv"),
+        ("a.TXT.gz", gzip.compress(b"id;at\n1;2\n", mtime=0), "csv"),
         ("a.txt", b"\xef\xbb\xbf \n" + TYPED, "jsonl"),
         ("a.txt", b"[" + TYPED + b"]", "jsonl"),
         ("a.dat", TYPED, "jsonl"),

@@ -18,6 +18,7 @@ from shroff.events.event import Event
 from shroff.explain.finding_keys import KeyEvents, Wanted
 from shroff.explain.key_index import KeyIndex
 from shroff.explain.searching import PartFound, search_parts
+from shroff.explain.searching import amount_of as amount_of  # for who asks this look for amounts
 from shroff.features.key_texts import key_of, read_key
 from shroff.features.naive import Key
 from shroff.language.values import key_text
