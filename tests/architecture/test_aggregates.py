@@ -15,6 +15,8 @@ ALSO = {
     "shroff.language.functions": {"min", "max"},
     "shroff.language.parser": {"last"},
     "shroff.language.wording": {"min"},
+    "shroff.rules.definitions": {"count", "mean", "std", "sum"},  # the exact form of a comparison with a mean
+    "shroff.web.api.rules.names": {"count", "share"},  # beginnings of conditions with them
     "shroff.features.programs.compiler": {"min", "max"},
     "shroff.features.value_bounds": {"min", "max"},
 }

@@ -63,7 +63,7 @@ class TestMariadbLog(LogContract):
         "test_remarks_of_the_same_add_up",
         "test_a_full_disk_refuses_the_batch_and_keeps_the_rest",
         "test_odd_ids_of_what_lies_beside_stay_as_they_are",
-        "test_the_same_refused_bytes_of_one_place_are_one_entry",
+        "test_the_same_refused_bytes_of_one_place_and_type_are_one_entry",
         "test_a_reply_comes_with_its_batch_and_only_once",
         "test_a_value_stands_once_and_a_batch_that_repeats_one_is_refused_whole",
         "test_nothing_is_written_by_a_log_that_was_overtaken",

@@ -571,6 +571,11 @@ class KeepsDecisions(MemoryLog):
         return {row.id: row for row in self.store.decisions.values() if row.event == type and row.id in ids}
 
 
+class IgnoresTheWatermark(MemoryLog):
+    def append(self, batch: Batch) -> None:
+        super().append(replace(batch, watermark_ms=None))
+
+
 class ForgetsValues(MemoryLog):
     def prune(self, upto: int, places: int = 2_048) -> int:
         stop = super().prune(upto, places)
@@ -670,11 +675,12 @@ BROKEN = {
     WatermarkOfAll: "test_the_watermark_is_the_greatest_time_of_events",
     WatermarkOfTheLast: "test_the_watermark_is_the_greatest_time_of_events",
     WatermarkFromZero: "test_an_empty_log_says_so",
+    IgnoresTheWatermark: "test_a_batch_may_set_the_watermark_and_later_events_move_it_on_from_there",
     ControlsByText: "test_control_events_are_found_in_their_order",
     ControlsFromAfter: "test_control_events_are_found_in_their_order",
     ControlsToTheEnd: "test_control_events_are_found_in_their_order",
     LabelsByText: "test_labels_are_found_in_their_order",
-    DoublesRefused: "test_the_same_refused_bytes_of_one_place_are_one_entry",
+    DoublesRefused: "test_the_same_refused_bytes_of_one_place_and_type_are_one_entry",
     KeepsTheFirstReason: "test_an_entry_that_is_refused_again_has_the_newest_reason",
     GivesEntriesAsAsked: "test_entries_are_found_by_their_numbers_and_counted",
     NumbersRefusedAgain: "test_a_number_in_quarantine_never_means_another_entry",

@@ -168,16 +168,22 @@ payment:
   fields: { id: text, at: time, card: text? hashed, amount: money, kind: text?, due: time? }
   summary: [amount, kind]
   from:
-    csv: { id: row.Nr, when: row.kind == 'p', decimal: ',', separator: ';' }
-    json: { amount: money(row.price), when: row.kind == 'p' }
-    parquet: { id: row.nr, when: row.nr == 'p' }
-    avro: { id: row.nr, when: row.nr == 'p' }
+    zone: Europe/Berlin
+    csv:
+      { id: row.Nr, when: row.kind == 'p', decimal: ',', separator: ';', zone: UTC, columns: [Nr, at], skip: 2,
+        missing: ['', '-'] }
+    json: { amount: money(row.price), when: row.kind == 'p', zone: UTC }
+    parquet: { id: row.nr, when: row.nr == 'p', zone: UTC }
+    avro: { id: row.nr, when: row.nr == 'p', zone: UTC }
 label:
   from:
-    csv: { verdict: "'fraud'", when: row.nr is missing, decimal: ',', separator: tab }
-    json: { when: row.label is missing }
-    parquet: { event: row.nr, when: row.nr is missing }
-    avro: { event: row.nr, when: row.nr is missing }
+    zone: Europe/Berlin
+    csv:
+      { verdict: "'fraud'", when: row.nr is missing, decimal: ',', separator: tab, zone: UTC, columns: [Nr, at],
+        skip: 2, missing: ['', '-'] }
+    json: { when: row.label is missing, zone: UTC }
+    parquet: { event: row.nr, when: row.nr is missing, zone: UTC }
+    avro: { event: row.nr, when: row.nr is missing, zone: UTC }
 entities:
   card: { payment: card }
   pair: { payment: [card, domain(payment.kind)] }
@@ -566,7 +572,7 @@ WRONG = [
     ("events.yaml", "decide: true", "decide: yes"),
     ("events.yaml", "amount: money", "amount: mony"),
     ("events.yaml", "  card: { payment: card }", "  this: { payment: card }"),
-    ("events.yaml", "{ id: row.Nr, when: row.kind == 'p', decimal: ',', separator: ';' }", "row.nr"),
+    ("events.yaml", "{ id: row.nr, when: row.nr == 'p', zone: UTC }", "row.nr"),
     ("features.yaml", "spent:", "Spent:"),
     ("features.yaml", "sum(payment.amount) over 1d", "[1]"),
     ("rules/one.yaml", "- id: large", "- id: Large"),

@@ -59,7 +59,7 @@ class HealthChecks:
         """Get the state of all outgoing deliveries that can be read: sinks, notices and the lake, worst first.
 
         Args:
-            lake: What is known of the lake; else it is asked.
+            lake: State of the lake as read before; without it, the lake is asked.
 
         Raises: UsageError where there is no log yet.
         """

@@ -75,7 +75,7 @@ def backtest(session: Session, files: tuple[Path, ...], options: BacktestArgumen
     """Compare a draft of rules, policy or model with the project without it, over the log's events.
 
     Both decide each event anew, with lists, tables and models as of its place in the log. Without a draft, the
-    project's files are compared with what is active. With FILEs, only their events are used, not the log.
+    project's files are compared with the active version. With FILEs, only their events are used, not the log.
     """
     from shroff.backtest.judge import write_changed
     from shroff.backtest.report import page as written

@@ -118,8 +118,6 @@ def document_of(report: SetReport) -> dict[str, Any]:
 
 
 def _text(report: SetReport) -> str:
-    from shroff.training.roles import FINAL
-
     manifest, fold = report.manifest, report.manifest.fold
     inputs = many(len(manifest.inputs), "input")
     made = f"{many(manifest.rows, manifest.event)} as of {manifest.as_of}, {inputs}, in {report.seconds:.1f} s"
@@ -128,8 +126,8 @@ def _text(report: SetReport) -> str:
         ("train", f"{_some(fold.train_rows, fold.train_fraud)}, from {fold.train[0]} to {fold.train[1]}"),
         ("test", f"{_some(fold.test_rows, fold.test_fraud)}, from {fold.test[0]} to {fold.test[1]}"),
     ]
-    if fold.fold == FINAL:
-        del rows[-1]  # of this fold the test is what comes
+    if fold.is_final:
+        del rows[-1]
     lines = [f"{report.folder}: {made}.", table(rows)]
     if report.left.count:
         lines.append(f"  {report.left}.")

@@ -51,6 +51,11 @@ class SetFold(msgspec.Struct, frozen=True):
     negatives_kept: float
     seed: int
 
+    @property
+    def is_final(self) -> bool:
+        """Whether it is the fold after all tests, whose own test is what comes."""
+        return self.fold == FINAL
+
 
 class WantedFold(msgspec.Struct, frozen=True):
     """The fold that is wanted of a split: its number or `final`, and its windows."""

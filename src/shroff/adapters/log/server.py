@@ -1,4 +1,4 @@
-"""A log in a database on a server: what PostgreSQL and MariaDB have in common.
+"""A log in a database on a server: whole here, because PostgreSQL and MariaDB have nearly all in common.
 
 docs/decisions/0023 says who leads such a log, and how a former leader is kept from writing.
 """

@@ -87,7 +87,7 @@ class LogBacktests:
         """Back-test a draft over the log: compare what the project decides with it and without it.
 
         Both decide with lists, tables and models as of each event. Without a draft, the project's files are compared
-        with what is active.
+        with the active version.
 
         Args:
             rules: A folder of rules, optionally with features.yaml and policy.yaml, that override the project's. A

@@ -1,4 +1,4 @@
-"""The keys of shroff.yaml that say where things are: sources, the store, the lake, sinks (see `language.keys`).
+"""The keys of shroff.yaml that say where things are; one table, because `check` and the reference read it whole.
 
 What stands under the name of a technology is what its adapter declares (`project.settings.installed`); here are the
 keys that shroff itself reads, whichever adapter it is, and how both are put together. Nothing here decides anything:

@@ -16,8 +16,8 @@ from shroff.analytics.day_figures import OutcomeTally, amount_reader
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary, summary_of
-from shroff.explain.entities import fields_of
 from shroff.explain.entities import amount_of as written_amount
+from shroff.explain.entities import fields_of
 from shroff.language.values import day_at, day_starts_ms, show_decimal
 from shroff.log.later_labels import places_between
 from shroff.people.access import Right
