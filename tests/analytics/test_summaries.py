@@ -381,6 +381,17 @@ def test_most_events_are_compared_by_the_counts_that_the_log_notes(tmp_path: Pat
             assert noted.count(log, after, upto) == sum(after < place <= upto for place in places)
 
 
+def test_a_build_by_event_time_ends_with_the_newest_event_and_leaves_no_empty_rows_behind_it(tmp_path: Path):
+    bank = bank_in(tmp_path / "bank", by="event_time")
+    bank.write([(FIRST_MS, [payment("a", FIRST_MS), payment("b", FIRST_MS + 2 * EVERY_MS)])])
+    bank.now_ms += 1_000 * EVERY_MS
+    built = [bank.project.summaries.build().windows, bank.project.summaries.build(None, "2100-01-01").windows]
+    rows = rows_of(bank.address, bank.tables[0])
+
+    assert built == [3, 3]
+    assert [row["transaction_count"] for row in rows] == [1, 0, 1]
+
+
 def test_summaries_by_event_time_are_compared_in_windows_that_began_since(tmp_path: Path):
     bank = bank_in(tmp_path / "bank", by="event_time")
     bank.write([(FIRST_MS, [payment("a", FIRST_MS)])])

@@ -18,7 +18,7 @@ from shroff.language.values import DAY_MS
 from shroff.log.columns.stored import log_columns
 from shroff.log.event_notes import DayCounts
 from shroff.project.definitions import Definitions
-from shroff.project.settings.summaries import SummarySettings
+from shroff.project.settings.summaries import EVENT_TIME, SummarySettings
 from shroff.runtime.progress import Progress
 from shroff.streams.log import Log, LogReader
 
@@ -116,6 +116,7 @@ class SummaryWriter:
         """Write the windows that begin in [first, last), as the logs have them now.
 
         Without `first` it is the first of the logs, without `last` the last that has ended; none that has not begun.
+        By event time none behind the newest event either: a file of years ago would have a row for each window since.
         """
         self._follow(logs, self._begin(logs).position)
         now_ms, every_ms = self._now_ms(), self._settings.every_ms
@@ -125,6 +126,9 @@ class SummaryWriter:
         if last_ms is not None and last_ms <= first_ms:
             raise UsageError(f"--to {time_text(last_ms)} is not after --from {time_text(first_ms)}.")
         end_ms = window_of(now_ms, every_ms) if last_ms is None else min(last_ms, now_ms + 1)
+        if self._settings.by == EVENT_TIME:
+            newest_ms = max((at_ms for log in logs if (at_ms := log.watermark_ms()) is not None), default=first_ms)
+            end_ms = min(end_ms, window_of(newest_ms, every_ms) + every_ms)
         starts = range(window_of(first_ms, every_ms), end_ms, every_ms)
         if len(starts) > WINDOWS_MAX:
             raise UsageError(f"these are {len(starts):,} windows; at most {WINDOWS_MAX:,} are built at once.")
