@@ -38,7 +38,7 @@ from shroff.worker.ingest import ingest
 from tests.conformance.cases import CHANGE, Case, laid_over
 from tests.support.log_memory import MemoryLog, MemoryStore
 
-NOW_MS = 1_750_000_000_000
+NOW_MS = 1_900_000_000_000  # after the events of all cases, which would come too early else
 HASH_KEY = "5eed" * 16  # one for all runs of a case, whose decisions are compared byte for byte
 ALL = 1_000_000
 
