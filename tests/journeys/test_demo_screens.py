@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.journeys.test_cases import labels, until
+from tests.journeys.test_cases import CASES, labels, until
 from tests.journeys.test_demo import served_demo
 from tests.support.browsers import DESK, Looker, chromium
 
@@ -34,6 +34,12 @@ PHONE = {"width": 390, "height": 844}
 def written(found: dict[str, Any]) -> list[dict[str, Any]]:
     """The labels of the demo's log."""
     return labels(Path(found["project"]))
+
+
+def answers(page: Page, case: str) -> dict[str, str | None]:
+    """What analysts answered about each event of a case; None where it still waits."""
+    found = page.request.get(case).json()
+    return {one["event"]: one["verdict"] for one in found["alerts"]}
 
 
 def first_mail(page: Page) -> None:
@@ -67,10 +73,16 @@ def test_from_the_printed_address_to_a_decided_case_and_a_customers_answer(tmp_p
         looker.look()
         page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
         number = page.get_attribute("tr[data-row][aria-current=true]", "data-number")
+        case = f"{looker.url}{CASES}/{number}"
+        before = answers(page, case)
+        waiting = [event for event, verdict in before.items() if verdict is None]
+        assert waiting
         page.keyboard.press("f")
         expect(page.locator(".toast")).to_contain_text(f"Case {number} closed as fraud")
         expect(page.locator(".note")).to_have_count(0)
         assert page.locator(f"tr[data-number='{number}']").count() == 0
+        # What the analysts of the bank answered before stays as it was.
+        assert before | dict.fromkeys(waiting, "fraud") == answers(page, case)
 
         # Each says in its heading what it is for, what is wrong now, or what to do next.
         for path, says in SAYS.items():
@@ -80,7 +92,7 @@ def test_from_the_printed_address_to_a_decided_case_and_a_customers_answer(tmp_p
         # What a model and many events fill: the model, other thresholds, a card with its charts and links.
         looker.open("/models")
         model = page.locator("tbody th a").first.get_attribute("href")
-        card = page.request.get(f"{looker.url}/api/v1/cases").json()["cases"][0]
+        card = page.request.get(f"{looker.url}{CASES}").json()["cases"][0]
         for path in (model, "/thresholds?review=0.01&decline=0.2", f"/entities/{card['entity']}/{card['key']}"):
             looker.open(path)
             looker.look()
@@ -99,8 +111,7 @@ def test_from_the_printed_address_to_a_decided_case_and_a_customers_answer(tmp_p
         customer.locator("button[value=no]").click()
         expect(customer.locator("button[value=no]")).to_have_count(0)
 
-        case = page.request.get(f"{looker.url}/api/v1/cases/{number}").json()
-        decided = {(one["event"], "fraud", "analyst") for one in case["alerts"]}
+        decided = {(event, "fraud", "analyst") for event in waiting}
         until(lambda: decided <= {(one["event"], one["verdict"], one["source"]) for one in written(found)})
         until(lambda: [one for one in written(found) if one.get("reason") == SAID_NO and one["verdict"] == "fraud"])
 

@@ -180,6 +180,8 @@ def test_a_card_is_found_by_a_part_of_its_key_and_blocked_with_reason_and_end_an
         page.get_by_role("link", name="Search", exact=True).click()
         page.locator("main input[name=q]").fill(f"blocked-{width}")
     page.keyboard.press("Enter")
+    page.wait_for_url(f"**/find?q=blocked-{width}")
+    page.get_by_role("main").get_by_role("link", name=card, exact=True).click()
     page.wait_for_url(f"**/entities/card/{card}")
     assert f"blocked-{width}" in page.evaluate(
         "Object.entries(localStorage).find(([key]) => key.startsWith('shroff.searches'))[1]"
