@@ -100,7 +100,7 @@ def show(mongo: str) -> int:
         for outcome in ("approve", "challenge", "review", "decline"):
             print(f"  bank.decisions {outcome:10} {bank['decisions'].count_documents({'outcome': outcome}):7,}")
         print(f"  bank.flags {'':14} {bank['flags'].count_documents({}):7,}")
-        frauds = bank["cards"].count_documents({"Fraud": 1})
+        frauds: int = bank["cards"].count_documents({"Fraud": 1})
         found = bank["decisions"].find_one({"outcome": "challenge"}, sort=[("seq", 1)])
     if found is not None:
         fields, route = found["fields"], found["features"]["route"]
