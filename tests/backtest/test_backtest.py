@@ -409,7 +409,8 @@ def test_files_in_any_order_are_judged_by_time_where_that_is_asked(project: app.
     (folder / "april.jsonl").write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
     asked = partial(project.backtest, rules=folder / "drafts", files=folder / "april.jsonl", as_type="payment")
 
-    assert asked().events == 1, "the second is nineteen days too late"
+    with pytest.raises(UsageError, match=r"1 of the first 2 lines .* Add --order time"):  # nineteen days too late
+        asked()
     assert asked(order="time").events == 2
 
 

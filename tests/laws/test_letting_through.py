@@ -143,7 +143,7 @@ def test_a_backtest_lets_through_whom_a_fresh_ingest_does(
     with TemporaryDirectory() as folder:
         world = Exploring(registry(Path(folder)), features, rules)
         was, draft = (world.version(seed) for seed in seeds)
-        check(Drawn([was], draft, history_of(*made), (0, 0, cut), -1))
+        check(Drawn([was], was, draft, history_of(*made), (0, 0, cut), -1))
 
 
 @LAW

@@ -132,7 +132,7 @@ def take_in(
         for name in ("_CHECKPOINT_PAGES", "_BESIDE_PAGES"):
             changed.enter_context(patch.object(write_ahead, name, CHECKPOINT_PAGES))
         changed.enter_context(patch.dict(ingest.__kwdefaults__, batch_size=batch_size))
-        project.ingest(parts)
+        project.ingest(parts, order="file")  # some lines are too late on purpose
 
 
 def state_of(log: SqliteLog) -> str:

@@ -39,16 +39,19 @@ ENGINES: Final = ("online", "batch", "naive")
 class World(ABC):
     """What faults strike at. `chance` is the world's own, so that a seed gives the same faults again."""
 
+    settings = ""  # of the world and its twin, in shroff.yaml
+
     def __init__(self, folder: Path, seed: str, stable: Stable, broken: str = "") -> None:
         self.folder, self.seed, self.stable, self.broken = folder, seed, stable, broken
         self.chance = Random(seed)
         folder.mkdir(parents=True)
-        self.place = make_project(folder / "bank")
-        with (self.place / "shroff.yaml").open("a", encoding="utf-8") as settings:
-            settings.write(self.systems())
+        self.place, undisturbed = make_project(folder / "bank"), make_project(folder / "undisturbed")
+        for place, written in ((self.place, self.settings + self.systems()), (undisturbed, self.settings)):
+            with (place / "shroff.yaml").open("a", encoding="utf-8") as file:
+                file.write(written)
         self.project = app.open(self.place)
         self.surroundings = Surroundings(self.place)
-        self.twin = Twin(make_project(folder / "undisturbed"))
+        self.twin = Twin(undisturbed)
         self.sent = Sent()
         self.worker: Process | None = None
         self.n_looks = 0

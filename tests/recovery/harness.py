@@ -132,7 +132,7 @@ def ingest_in_a_process(
         options = {} if on_step is None else {"on_step": on_step}
         wiring.load_adapter = lambda name: partial(SqliteLog, **options)
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
-        app.open(project).ingest([events])
+        app.open(project).ingest([events], order="file")  # some lines are too late on purpose
 
     return in_a_process(ingest_all, after_s=after_s)
 

@@ -12,7 +12,7 @@ import pytest
 from tests.support.effort import times
 
 from .faults_embedded import FAULTS as ON_A_PIPE
-from .faults_embedded import killed, killed_by_itself
+from .faults_embedded import STORAGE, killed, killed_by_itself
 from .faults_files import FAULTS as ON_FILES
 from .faults_files import FileWorld
 from .faults_process import Stable
@@ -63,7 +63,6 @@ def test_a_file_that_is_given_until_it_is_taken_is_taken_once(
     [
         ("answers_first", killed, "lost"),
         ("effects_apart", killed_by_itself, "lost"),
-        ("frames_apart", killed_by_itself, "lost"),
         ("effects_again", killed, "doubled"),
         ("state_forgotten", killed, "changed"),
     ],
@@ -78,6 +77,17 @@ def test_a_promise_that_is_broken_is_seen(
         strike_all(world, [Fault("killed", struck, frozenset({-9}))] * TRIES, rows)
 
     assert getattr(rows[-1], seen) > 0
+    world.close()
+
+
+@pytest.mark.slow
+def test_decisions_that_are_gone_before_their_frame_is_there_stop_the_worker(tmp_path: Path, stable: Stable) -> None:
+    world = PipeWorld(tmp_path / "world", "broken", stable, "frames_apart")
+    world.begin_settled()
+    words = rf"ended with {STORAGE} though all was well:\n.* decisions at sequence numbers \d+ to \d+ are missing\)"
+    with pytest.raises(AssertionError, match=words):
+        strike_all(world, [Fault("killed", killed_by_itself, frozenset({-9}))], [])
+
     world.close()
 
 
