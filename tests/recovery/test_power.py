@@ -222,7 +222,7 @@ def test_a_batch_in_two_transactions_is_found(parts: list[Path], project: app.Pr
     found = losses(project, halved, seldom(halved))
 
     # The log itself misses what belongs to the events that it has.
-    words = re.compile(r": the log cannot be read: .* \(\d+ decisions at sequence numbers \d+ to \d+ are missing\)\.")
+    words = re.compile(r": the log cannot be read: .* decisions? at sequence numbers? .* missing\)\.")
     assert sum(bool(words.search(one)) for one in found) > times(6, 20)
 
 
