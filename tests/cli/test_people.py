@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -128,11 +129,16 @@ def test_a_key_is_shown_once_and_opens_until_it_is_revoked(project, capsys):
     told = answer(capsys, "keys", "create", "till", "--role", "service", "--scope", "score", "--expires", "90d")
     assert {"id", "key", "role"} <= set(told)
     assert (told["role"], told["scopes"]) == ("service", ["score"])
-    with app.open(project).people.open() as desk, closing(KeyRing(desk)) as ring:
-        assert ring.who(told["key"]).name == "till"
-
     (listed,) = answer(capsys, "keys")["keys"]
     assert listed == {name: value for name, value in told.items() if name != "key"}
+    with app.open(project).people.open() as desk, closing(KeyRing(desk)) as ring:
+        assert ring.who(told["key"]).name == "till"
+        until_s = time.monotonic() + 30  # a thread notes the use
+        while (used := answer(capsys, "keys")["keys"][0])["used_at"] is None and time.monotonic() < until_s:
+            time.sleep(0.01)
+
+    assert used == {**listed, "used_at": used["used_at"]}
+    assert used["used_at"] is not None
     assert run(["keys"]) == 0
     shown = capsys.readouterr().out
     assert told["id"] in shown

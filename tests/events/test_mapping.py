@@ -466,7 +466,15 @@ def test_messages_of_a_savings_app_are_read_as_they_are(message, type_name, id_,
     elif type_name:
         assert one.event is not None, one.refusal
         assert id_ in {..., one.event.id.replace(RAND, "::R")}
-        assert one.event.values[1:] == (MESSAGE["timestamp"], "u1", account, round(amount / 100), amount)
+        *read, name, context = one.event.values[1:]
+        assert read == [MESSAGE["timestamp"], "u1", account, round(amount / 100), amount]
+        assert name == message["eventType"]
+        sent = message.get("context")
+        assert (context is None) == (sent is None)
+        if isinstance(sent, str):
+            assert context == sent.replace("::R", RAND)
+        elif sent is not None:
+            assert json.loads(context.replace(RAND, "::R")) == sent
 
 
 @pytest.mark.parametrize("form", ["avro", "csv"])

@@ -43,7 +43,7 @@ PINNED = {
     "orders": "11076d6c8f2407ca",
     "payments": "eab1d1d999b1f202",
     "paysim": "af759b9d6dbaa7e1",
-    "savings": "19bc38d65e2b4fb9",
+    "savings": "c9dbfd754ff04e6b",
 }
 
 

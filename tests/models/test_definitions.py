@@ -202,9 +202,10 @@ def test_what_a_model_cannot_read_is_refused(written, words):
     "written",
     [
         "payment.card",
-        "lower(payment.card)",
+        "text(payment.card)",
+        "join(payment.card, ':', payment.country)",
         "payment.card when payment.is_new",
-        "'none' when payment.is_new else left(payment.card, 4)",
+        "payment.card when payment.is_new else merchant.last_card",
         "merchant.last_card",
     ],
 )
@@ -216,10 +217,32 @@ def test_a_hash_is_no_input(written):
 
 @pytest.mark.parametrize(
     "written",
-    ["payment.card == 'x'", "merchant.known_card", "'a' when payment.card == 'x' else 'b'", "length(payment.card)"],
+    [
+        "payment.card == merchant.last_card",
+        "merchant.known_card",
+        "'a' when payment.card == merchant.last_card else 'b'",
+        "ends_with(payment.card, '1234')",
+    ],
 )
 def test_what_only_looks_at_a_hash_is_one(written):
     assert len(settings(f'inputs: ["{written}"]').inputs) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ("lower(payment.card)", "lower cannot look into a hashed text."),
+        ("length(payment.card)", "length cannot look into a hashed text."),
+        ("'none' when payment.is_new else left(payment.card, 4)", "left cannot look into a hashed text."),
+        ("payment.card == 'x'", "a hashed text stands beside one in clear here, and they are never equal."),
+        ("'a' when payment.card == 'x' else 'b'", "a hashed text stands beside one in clear here"),
+    ],
+)
+def test_what_a_hash_cannot_answer_is_refused_with_what_to_write(written, words):
+    told = problem(f'inputs: ["{written}"]')
+
+    assert words in told
+    assert "Compare it with a hashed field" in told
 
 
 @pytest.mark.parametrize(

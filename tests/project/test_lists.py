@@ -55,6 +55,12 @@ def asked(capsys, folder: Path, *words: str) -> tuple[int, dict[str, object]]:
     return code, json.loads(capsys.readouterr().out)
 
 
+def warned(capsys) -> list[str]:
+    """What `check` warned of, apart from the missing notice to analysts, which the small project does without."""
+    found = [one["message"] for one in json.loads(capsys.readouterr().out)["warnings"]]
+    return [one for one in found if "notices/analysts.yaml is missing" not in one]
+
+
 # ---- the text
 
 
@@ -534,16 +540,15 @@ def test_check_finds_a_project_that_does_not_fit_its_log(folder, monkeypatch, ca
     monkeypatch.setattr(Opened, "open_log", fail)
     (folder / "events.yaml").write_text(FILES["events.yaml"])
     assert run(["-C", str(folder), "check", "--json"]) == 0
-    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
-    assert warning["message"] == "these files were not checked: the disk fails."
+    assert warned(capsys) == ["these files were not checked: the disk fails."]
 
     monkeypatch.undo()
     monkeypatch.delenv("NOT_SET", raising=False)
     with (folder / "shroff.yaml").open("a") as settings:
         settings.write("store: ${NOT_SET}\n")
     assert run(["-C", str(folder), "check", "--json"]) == 0
-    (warning,) = json.loads(capsys.readouterr().out)["warnings"]
-    assert warning["message"].endswith("store in shroff.yaml reads ${NOT_SET}, and that variable is not set.")
+    (unset,) = warned(capsys)
+    assert unset.endswith("store in shroff.yaml reads ${NOT_SET}, and that variable is not set.")
     assert asked(capsys, folder, "add", "blocked", "c3")[0] == 2
 
 

@@ -388,10 +388,11 @@ def test_the_list_of_what_leaves_has_notices_and_the_lake(tmp_path, capsys):
     assert run(["-C", str(project.opened.places.folder), "outbox", "list", "--json"]) == 0
     listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)["sinks"]}
 
-    assert list(listed)[2:] == ["notice all", "notices", "lake"]
-    assert [(one["kind"], one["lag"], one["stuck"]) for one in listed.values()][2:] == [
-        ("mail", 4, 0),
-        ("files", 1, 0),
-        ("parquet", 4, 0),
+    assert [(name, one["kind"], one["lag"], one["stuck"]) for name, one in listed.items()] == [
+        ("lake", "parquet", 4, 0),
+        ("flagged", "sql", 4, 0),
+        ("notice all", "mail", 4, 0),
+        ("table", "sql", 4, 0),
+        ("notices", "files", 1, 0),
     ]
     assert "there is no lake" in listed["lake"]["trouble"]["words"]

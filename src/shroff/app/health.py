@@ -234,8 +234,10 @@ class HealthChecks:
         from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 
         found = Lakes(self._opened).look(keep_ms)
+        if not has_log or found.state == WRONG:
+            return found
         (state,) = self._lake_states()
-        if not has_log or not state.lag or found.state == WRONG:
+        if not state.lag:
             return found
         through = state.through or 0
         with self._opened.reading() as log:
