@@ -299,7 +299,7 @@ class ShowsPasswords(FolderMailer):
         try:
             return super().send(mail)
         except TransientError:
-            raise AwayError(f"smtp://shroff:{PASSWORD}@localhost is away") from None
+            raise AwayError(f"localhost is away for shroff with {PASSWORD}") from None
 
 
 class SaysNothing(FolderMailer):

@@ -95,7 +95,7 @@ class ShowsPasswords(MemorySink):
         try:
             return super().send(rows)
         except AwayError:
-            raise AwayError(f"db://shroff:{PASSWORD}@localhost is away") from None
+            raise AwayError(f"localhost is away for shroff with {PASSWORD}") from None
 
 
 class GivesUp(MemorySink):

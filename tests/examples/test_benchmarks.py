@@ -52,6 +52,7 @@ SMALLER: dict[str, dict[str, object]] = {
 }
 LONG = {
     "backends": "--events 500 --rounds 1 --large 0 --train 0",
+    "deliveries": "--events 20",
     "first_minute": "--runs 1",
     "interactive": "--events 2000 --loads 1 --runs 1",
     "lanes": "--events 500 --runs 1",

@@ -87,7 +87,12 @@ OVERVIEW: Final = Dashboard(
             plain("shroff_waiting") | {rate("shroff_turned_away_total"): "rejected per second {{instance}}"},
         ),
         Panel("Waiting time of the oldest request", plain("shroff_waiting_age_seconds"), "s", limit=1),
-        Panel("Time since the newest event", top("shroff_newest_event_age_seconds", "event time"), "s"),
+        Panel(
+            "Time since the newest event",
+            top("shroff_newest_event_age_seconds", "event time")
+            | top("shroff_watermark_beyond_clock_seconds", "watermark beyond the clock"),
+            "s",
+        ),
         Panel(
             "Unreconciled events",
             plain("shroff_unreconciled_events")
@@ -326,7 +331,11 @@ STORE: Final = Dashboard(
         Panel("Records of a commit", quantiles("shroff_log_commit_records")),
         Panel("Commits", {rate("shroff_batches_total"): "{{instance}}"}, "ops"),
         Panel("Sequence number of the log", plain("shroff_log_place")),
-        Panel("Size of the log", top("shroff_log_size_bytes", "size"), "bytes"),
+        Panel(
+            "Size of the log",
+            top("shroff_log_size_bytes", "size") | top("shroff_log_write_ahead_bytes", "write-ahead log"),
+            "bytes",
+        ),
         Panel(
             "Free disk",
             {"min by (job) (shroff_disk_free_bytes{$HERE} / shroff_disk_size_bytes{$HERE})": "free"},
