@@ -38,7 +38,7 @@ def files(folder: Path) -> tuple[list[str], list[str]]:
         if parts[0] == STATE_FOLDER and (_is_made_again(parts) or parts[-1].startswith(LOG)):
             continue
         home = folder / STATE_FOLDER if parts[0] == STATE_FOLDER else folder
-        named = leads_out(home, folder / name) or _is_secret(folder / name, parts)
+        named = _is_link_away(home, folder / name) or _is_secret(folder / name, parts)
         (secret if named else stored).append(name)
     return stored, secret
 
@@ -94,6 +94,12 @@ def _is_made_again(parts: list[str]) -> bool:
 def _is_passing(name: str) -> bool:
     """Whether it is a lock, or a file that is being written."""
     return name.endswith((".lock", ".unfinished", ".part")) or name.rpartition("/")[2].startswith(".")
+
+
+def _is_link_away(home: Path, path: Path) -> bool:
+    """Whether links on the way lead elsewhere. A hidden file of the folder itself, as .gitignore, is the project's."""
+    is_plain = path.resolve() == home.resolve() / path.relative_to(home)
+    return not is_plain and leads_out(home, path)
 
 
 def _is_secret(path: Path, parts: Sequence[str]) -> bool:
