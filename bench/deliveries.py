@@ -79,27 +79,41 @@ def receiving(
     of: Callable[[Arrived, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> Iterator[tuple[int, Arrived]]:
     """A server on a thread; gives its port and what arrives."""
-    arrived, loop, ports, is_up = Arrived(), asyncio.new_event_loop(), list[int](), threading.Event()
+    arrived, loop, stop, ports, is_up = (
+        Arrived(),
+        asyncio.new_event_loop(),
+        asyncio.Event(),
+        list[int](),
+        threading.Event(),
+    )
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await of(arrived, reader, writer)
         except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
             writer.close()
 
     async def serve() -> None:
         server = await asyncio.start_server(connected, "127.0.0.1", 0)
         ports.append(server.sockets[0].getsockname()[1])
         is_up.set()
+        await stop.wait()
+        server.close()
 
     def run() -> None:
-        loop.run_until_complete(serve())
-        loop.run_forever()
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(serve())
 
-    threading.Thread(target=run, daemon=True).start()
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
     is_up.wait()
-    yield ports[0], arrived
-    loop.call_soon_threadsafe(loop.stop)
+    try:
+        yield ports[0], arrived
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
 
 
 def project(folder: Path, kind: str, port: int) -> Path:
