@@ -13,7 +13,6 @@ from typing import Final
 
 import shroff
 from shroff import config
-from shroff.app.forwarded import FORWARDED
 from shroff.app.opened import Opened
 from shroff.language.keys import Either, Key, Keys, Late, Many, Shape
 from shroff.notices.keys import NOTICE_FILE
@@ -170,20 +169,7 @@ def python_page() -> str:
         "`shroff.errors`.\n\n"
         f"## Calls of a project\n\n{''.join(calls)}## Parts of a project\n\n"
         "A project has a part for each subject. Access to a part opens no files.\n\n"
-        f"{''.join(parts)}## Values\n\n{''.join(values)}{old_names_section()}"
-    )
-
-
-def old_names_section() -> str:
-    """Table of the deprecated calls of a project, with the calls that replace them."""
-    rows = [(f"`{old}`", f"`{new}`") for old, new in sorted(FORWARDED.items()) if new.split(".")[0] not in PARTS_INSIDE]
-    return (
-        "## Old names\n\n"
-        "Each old name of a call of the project still works in this release. It raises a `DeprecationWarning` that "
-        "names its replacement. The next release removes it. Some parts can still be called themselves: "
-        "use `open()` of `cases`, `lake`, `online` and `people`, and `all()` of `drafts`, `lists`, `models` and "
-        "`silences`.\n\n"
-        f"{markdown_table(('old: project.', 'new: project.'), rows)}"
+        f"{''.join(parts)}## Values\n\n{''.join(values)}"
     )
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import shroff
 from shroff import config
-from shroff.app.forwarded import FORWARDED
 from shroff.app.opened import Opened
 from shroff.app.project import Project
 
@@ -42,7 +41,6 @@ def public_names() -> Iterator[str]:
     yield from members("Project", Project)
     for name, part in parts_of(made()).items():
         yield from members(f"Project.{name}", type(part))
-    yield from (f"Project.{old} -> Project.{new}" for old, new in FORWARDED.items())
 
 
 def made() -> Project:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from shroff import config
-from shroff.app.forwarded import called
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.people import ProjectPeople
 from shroff.app.wiring import OutsideSystems
@@ -32,9 +31,6 @@ class ProjectCases:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-
-    if not TYPE_CHECKING:
-        __call__ = called("cases", "open")
 
     @property
     def settings(self) -> CaseSettings:

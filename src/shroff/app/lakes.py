@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shroff import config
-from shroff.app.forwarded import called
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import UsageError
 from shroff.language.values import named_duration
@@ -171,9 +170,6 @@ class Lakes:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-
-    if not TYPE_CHECKING:
-        __call__ = called("lake", "open")
 
     @contextmanager
     def open(self, to: str | None = None) -> Iterator[Lake]:

@@ -6,7 +6,6 @@ from contextlib import closing, contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from shroff.app.forwarded import called
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import ReadOnlyError
 
@@ -25,9 +24,6 @@ class ProjectPeople:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-
-    if not TYPE_CHECKING:
-        __call__ = called("people", "open")
 
     @contextmanager
     def open(self) -> Iterator[Desk]:

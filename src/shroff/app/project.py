@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app import forwarded
 from shroff.app.opened import Opened
 from shroff.app.parts import ProjectParts
 from shroff.engine.decision import Decision, Reason, Refusal, Undecided
@@ -52,13 +51,7 @@ __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_projec
 
 
 class _Parts(ProjectParts):
-    """The parts of a project, its earlier names, and the project of one lane or one person."""
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> object:
-            """What a name gives that the project had before it was made of parts."""
-            return forwarded.old_name(self, name)
+    """The parts of a project, and the project of one lane or one person."""
 
     def lane(self, number: int) -> Project:
         """Get one lane of the project: the same files with its own log. Raises: UsageError if there is none."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from shroff.app.forwarded import called
 from shroff.app.wiring import OutsideSystems
 from shroff.errors import UsageError, nearest
 from shroff.language.values import key_text
@@ -55,9 +54,6 @@ class OnlineFeatures:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-
-    if not TYPE_CHECKING:
-        __call__ = called("online", "open")
 
     @contextmanager
     def open(self) -> Iterator[OnlineReader]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from shroff.app.forwarded import called
 from shroff.app.live.online_views import OnlineFeatures
 from shroff.app.notices import NoticeViews
 from shroff.app.wiring import OutsideSystems
@@ -23,9 +22,6 @@ class Routes:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-
-    if not TYPE_CHECKING:
-        __call__ = called("routes", "all")
 
     def all(self) -> list[SinkRoute]:
         """Routes to the sinks of shroff.yaml. No outside system is contacted.

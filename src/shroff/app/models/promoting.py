@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.forwarded import called
 from shroff.app.live.requests import WriterRequests
 from shroff.app.models.role_changes import (
     challenged,
@@ -130,9 +129,6 @@ class Promotions:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-
-    if not TYPE_CHECKING:
-        __call__ = called("models", "all")
 
     def all(self) -> list[ListedModel]:
         """List the models of the registry with their state, newest first."""

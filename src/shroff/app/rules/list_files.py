@@ -8,7 +8,6 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.forwarded import called
 from shroff.app.live.requests import WriterRequests
 from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
@@ -46,9 +45,6 @@ class ListFiles:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-
-    if not TYPE_CHECKING:
-        __call__ = called("lists", "all")
 
     def all(self) -> list[lists.ListSummary]:
         """List the project's lists and what reads them."""

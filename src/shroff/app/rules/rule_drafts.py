@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff import config
-from shroff.app.forwarded import called
 from shroff.app.rules.list_files import RULES_APART
 from shroff.app.rules.rule_files import FOLDER, Before, ChangedMeanwhileError, Rules, unrecorded
 from shroff.errors import DefinitionError, NotAllowedError, Problem, StorageError, UsageError
@@ -97,9 +96,6 @@ class RuleDraftFiles:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-
-    if not TYPE_CHECKING:
-        __call__ = called("drafts", "all")
 
     @property
     def need_second_person(self) -> bool:

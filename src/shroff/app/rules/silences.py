@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from shroff.app.forwarded import called
 from shroff.app.rules.list_files import SILENCE_WAY, SILENCES, ListFiles, refuse_alone
 from shroff.errors import UsageError, nearest
 from shroff.events.event import time_text
@@ -55,9 +54,6 @@ class Silences:
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
-
-    if not TYPE_CHECKING:
-        __call__ = called("silences", "all")
 
     def all(self) -> list[Silence]:
         """List all silences, by rule and line; expired ones stay until they are ended."""
