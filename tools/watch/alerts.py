@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from shroff.monitoring.doctor_systems import WRITE_AHEAD_BYTES_MAX
+
 CRITICAL: Final = "critical"  # somebody must look now
 WARNING: Final = "warning"  # somebody must look today
 BUDGET_S: Final = "0.25"  # from the arrival of an event to its commit; a bound of shroff_decision_seconds
@@ -81,6 +83,7 @@ WHO: Final = "{{ $labels.instance }}"
 PERCENT: Final = "{{ $value | humanizePercentage }}"
 NUMBER: Final = "{{ $value | humanize }}"
 SPAN: Final = "{{ $value | humanizeDuration }}"
+BYTES: Final = "{{ $value | humanize1024 }}B"
 LAG: Final = "shroff_source_waiting"
 P99: Final = "histogram_quantile(0.99, sum by (job, instance, le) (rate({}_bucket[5m])))"
 
@@ -395,6 +398,18 @@ SOURCES: Final = (
         ),
     ),
     Alert(
+        "ShroffWatermarkAhead",
+        "sources",
+        CRITICAL,
+        1,
+        "shroff_watermark_beyond_clock_seconds > 0",
+        f"{WHO}: the watermark is {SPAN} ahead of the clock: every event is too late",
+        Trial(
+            {_at("shroff_watermark_beyond_clock_seconds"): (0, 7_200)},
+            "a:8080: the watermark is 2h 0m 0s ahead of the clock: every event is too late",
+        ),
+    ),
+    Alert(
         "ShroffRebalances",
         "sources",
         WARNING,
@@ -548,6 +563,18 @@ STORE: Final = (
             "a:8080: 1 % of commits to the log take 750ms or more",
             delay=5,
             back=6,
+        ),
+    ),
+    Alert(
+        "ShroffWriteAheadGrows",
+        "store",
+        WARNING,
+        5,
+        f"shroff_log_write_ahead_bytes > {WRITE_AHEAD_BYTES_MAX}",
+        f"{WHO}: {BYTES} of the write-ahead log have not moved into the log",
+        Trial(
+            {_at("shroff_log_write_ahead_bytes"): (WRITE_AHEAD_BYTES_MAX, 2 * WRITE_AHEAD_BYTES_MAX)},
+            "a:8080: 1GiB of the write-ahead log have not moved into the log",
         ),
     ),
     Alert(
