@@ -106,11 +106,10 @@ def test_damaged_content_is_told_with_what_to_do(sql, words, change, bank, capsy
 @pytest.mark.parametrize("sql", ["UPDATE watermark SET time_ms = 'noon'", "DELETE FROM watermark"])
 def test_a_damaged_watermark_is_told(sql, change, bank):
     change(sql)
-    log = SqliteLog(bank / ".shroff" / "log.db", read_only=True)
 
-    with pytest.raises(StorageError, match="damaged"):
+    path = bank / ".shroff" / "log.db"
+    with pytest.raises(StorageError, match="damaged"), closing(SqliteLog(path, read_only=True)) as log:
         log.watermark_ms()
-    log.close()
 
 
 def test_a_feature_that_no_version_has_is_a_mismatch(bank, change, capsys):

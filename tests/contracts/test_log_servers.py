@@ -863,6 +863,20 @@ def test_a_frame_of_events_that_changed_or_is_gone_is_named(place):
             list(log.read(1))
 
 
+def test_a_tail_that_is_cut_off_from_every_table_is_told_at_each_opening(place):
+    with closing(place.open()) as log:
+        log.append(payments(1, 300))
+        log.append(payments(301, 20))
+    tables = ("events", "event_frames", "batches", "decisions", "decision_frames", "flags", "hits", "outbox")
+    place.run(*(f"DELETE FROM T:{table} WHERE seq > 310" for table in tables))
+    for is_reader in (True, False):
+        with pytest.raises(StorageError, match="sequence numbers 311 to 320 are missing: commits end at 320"):
+            place.open(read_only=is_reader)
+    place.run("UPDATE T:watermark SET last_seq = 310")
+    with closing(place.open()) as log:
+        assert log.last_seq() == 310
+
+
 def test_tables_of_another_program_are_left_alone(place):
     if place.is_postgres:
         place.run(f"CREATE SCHEMA {place.name}")

@@ -82,7 +82,8 @@ CREATE TABLE IF NOT EXISTS `{prefix}unique_fields` (
 
 CREATE TABLE IF NOT EXISTS `{prefix}watermark` (
     `one` SMALLINT NOT NULL PRIMARY KEY CHECK (one = 1),
-    `time_ms` BIGINT
+    `time_ms` BIGINT,
+    `last_seq` BIGINT NOT NULL DEFAULT 0
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
 INSERT IGNORE INTO `{prefix}watermark` (one, time_ms) VALUES (1, NULL);
 

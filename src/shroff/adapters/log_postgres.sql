@@ -79,8 +79,9 @@ CREATE TABLE unique_fields (
 );
 
 CREATE TABLE watermark (
-    one     smallint NOT NULL PRIMARY KEY CHECK (one = 1),
-    time_ms bigint
+    one      smallint NOT NULL PRIMARY KEY CHECK (one = 1),
+    time_ms  bigint,
+    last_seq bigint   NOT NULL DEFAULT 0
 );
 INSERT INTO watermark (one, time_ms) VALUES (1, NULL);
 

@@ -88,10 +88,12 @@ CREATE TABLE unique_fields (
     PRIMARY KEY (type, field)
 ) WITHOUT ROWID;
 
--- The greatest time of the records of kind event; one row. Kept, since finding it would read the whole log.
+-- The greatest time of the records of kind event, and the last place of the log; one row. The time is kept since finding
+-- it would read the whole log, the place since a tail that all other tables have lost is noticed by nothing else.
 CREATE TABLE watermark (
-    one     INTEGER PRIMARY KEY CHECK (one = 1),
-    time_ms INTEGER
+    one      INTEGER PRIMARY KEY CHECK (one = 1),
+    time_ms  INTEGER,
+    last_seq INTEGER NOT NULL DEFAULT 0
 );
 INSERT INTO watermark (one, time_ms) VALUES (1, NULL);
 

@@ -275,9 +275,8 @@ class ServerLog(RowFraming):
         if batch.records:
             self._end = self._insert_events(session, batch.records, chain)
             session.do(self.wording.begin_batch, (seq + 1, batch.at_ms))
-        newest = newest_ms(batch.records)
-        if newest is not None:
-            session.do(self.wording.move_watermark, (newest, newest))
+            newest = newest_ms(batch.records)
+            session.do(self.wording.move_end, (self._end[0], newest, newest))
         if batch.watermark_ms is not None:
             session.do(self.wording.set_watermark, (batch.watermark_ms,))
         self._on_step("events")

@@ -44,8 +44,6 @@ class ServerWording(SqlWording):
     lines: str
     outcome_lines: str
     move_pruned: str
-    move_watermark: str
-    set_watermark: str
     unindexed: tuple[str, str]
     forget_replies: str
     lead_held: str
@@ -93,8 +91,6 @@ def server_wording(
         lines=f"SELECT {line} FROM {events} WHERE {between}",
         outcome_lines=f"SELECT {outcome_line} FROM {table('decisions')} WHERE {between}",
         move_pruned=f"UPDATE {table('pruned')} SET seq = %s",
-        move_watermark=f"UPDATE {table('watermark')} SET time_ms = %s WHERE time_ms IS NULL OR time_ms < %s",
-        set_watermark=f"UPDATE {table('watermark')} SET time_ms = %s",
         unindexed=(
             f"DELETE FROM {table('unique_values')} WHERE type = %s AND field = %s",
             f"DELETE FROM {table('unique_fields')} WHERE type = %s AND field = %s",

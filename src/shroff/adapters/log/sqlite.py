@@ -254,12 +254,10 @@ class SqliteLog(SqliteQuestions):
         self._insert_events(batch.records, chain)
         if batch.records:
             self._connection.execute(statements.BATCH, (last_seq + 1, batch.at_ms))
-        newest = newest_ms(batch.records)
-        if newest is not None:
-            sql = "UPDATE watermark SET time_ms = ? WHERE time_ms IS NULL OR time_ms < ?"
-            self._connection.execute(sql, (newest, newest))
+            newest = newest_ms(batch.records)
+            self._connection.execute(self.wording.move_end, (last_seq + len(batch.records), newest, newest))
         if batch.watermark_ms is not None:
-            self._connection.execute("UPDATE watermark SET time_ms = ?", (batch.watermark_ms,))
+            self._connection.execute(self.wording.set_watermark, (batch.watermark_ms,))
         self._on_step("events")
         self._insert_unique(batch)
         self._on_step("unique")

@@ -52,7 +52,8 @@ class SqlWording:
     named: str
     decided: str
     ends: str
-    sink_ends: str
+    move_end: str
+    set_watermark: str
     event_frame_spans: str
     flags: str
     flags_of: str
@@ -156,9 +157,12 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         for one in (frames, event_frames)
     )
     some_events = f"{framed_events} ORDER BY seq LIMIT {mark}"
+    last_seq = (
+        f"SELECT max(seq) FROM (SELECT max(seq) AS seq FROM {events} UNION ALL "
+        f"SELECT max(seq) AS seq FROM {event_frames}) AS both_of"
+    )
     return SqlWording(
-        last_seq=f"SELECT max(seq) FROM (SELECT max(seq) AS seq FROM {events} UNION ALL "
-        f"SELECT max(seq) AS seq FROM {event_frames}) AS both_of",
+        last_seq=last_seq,
         last_row=f"SELECT max(seq) FROM {events}",
         watermark=f"SELECT time_ms FROM {table('watermark')}",
         epoch=f"SELECT epoch FROM {table('lead')}",
@@ -172,19 +176,10 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         frame_at=f"SELECT {FRAME_COLUMNS} FROM {frames} WHERE seq >= {mark} ORDER BY seq LIMIT 1",
         named=f"SELECT seq, type, id FROM {events} WHERE {between} AND kind = 'event'",
         decided=f"SELECT seq, type FROM {events} WHERE {between} AND decided = 1",
-        ends=" UNION ALL ".join(
-            f"SELECT '{name}', max({column}) FROM {table(of)}"
-            for name, of, column in (
-                ("batches", "batches", "seq"),
-                ("decisions", "decisions", "seq"),
-                ("decisions", "decision_frames", "seq"),
-                ("flags", "flags", "seq"),
-                ("hits", "hits", "seq"),
-                ("ids", "id_runs", "last_seq"),
-                ("outbox", "outbox", "seq"),
-            )
-        ),
-        sink_ends=f"SELECT source, {offset} FROM {table('offsets')} WHERE substr(source, 1, 5) = 'sink:' AND part = ''",
+        ends=f"SELECT last_seq, ({last_seq}) FROM {table('watermark')}",
+        move_end=f"UPDATE {table('watermark')} SET last_seq = {mark}, "
+        f"time_ms = CASE WHEN time_ms IS NULL OR time_ms < {mark} THEN {mark} ELSE time_ms END",
+        set_watermark=f"UPDATE {table('watermark')} SET time_ms = {mark}",
         event_frame_spans=f"SELECT first_seq, seq FROM {event_frames} WHERE {framed_events}",
         flags=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, {crc}, number "
         f"FROM {table('flags')} WHERE {numbered}",

@@ -14,3 +14,6 @@ CREATE TABLE id_parts (
     data BLOB    NOT NULL,
     crc  INTEGER NOT NULL
 );
+
+ALTER TABLE watermark ADD COLUMN last_seq INTEGER NOT NULL DEFAULT 0;
+UPDATE watermark SET last_seq = (SELECT coalesce(max(seq), 0) FROM (SELECT max(seq) AS seq FROM events UNION ALL SELECT max(seq) AS seq FROM event_frames) AS both_of);

@@ -16,3 +16,6 @@ CREATE TABLE id_parts (
     data bytea  NOT NULL
 );
 ALTER TABLE id_parts ALTER COLUMN data SET STORAGE EXTERNAL;
+
+ALTER TABLE watermark ADD COLUMN IF NOT EXISTS last_seq bigint NOT NULL DEFAULT 0;
+UPDATE watermark SET last_seq = (SELECT coalesce(max(seq), 0) FROM (SELECT max(seq) AS seq FROM events UNION ALL SELECT max(seq) AS seq FROM event_frames) AS both_of);
