@@ -1,0 +1,23 @@
+"""What programs and people rely on is as the golden files say; `python -m tests.golden --write` renews them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.golden.surfaces import SURFACES, compared, difference
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SURFACES)
+def test_what_others_rely_on_is_as_the_golden_file_says(name, tmp_path):
+    assert (text := difference(name, tmp_path)) == "", text
+
+
+def test_a_renamed_field_a_lost_one_and_another_value_are_seen():
+    golden = "$ shroff x: exit 0\n  a = 1\n  b = <str>\n"
+
+    assert compared("x", golden, '$ shroff x: exit 0\n  a = 1\n  b = "any"\n') == ""
+    assert "+  c = 1" in compared("x", golden, '$ shroff x: exit 0\n  c = 1\n  b = "any"\n')
+    assert "-  b = <str>" in compared("x", golden, "$ shroff x: exit 0\n  a = 1\n")
+    assert "+  b = <int>" in compared("x", golden, "$ shroff x: exit 0\n  a = 1\n  b = 7\n")
+    assert "+$ shroff x: exit 1" in compared("x", golden, '$ shroff x: exit 1\n  a = 1\n  b = "any"\n')
