@@ -22,11 +22,11 @@ import redis
 
 from bench.ingest import PROJECTS, write_lines
 from bench.machine import describe, write_result
-from shroff.adapters.features.redis import RedisFeatures
 from shroff.app import project as app
 from shroff.streams.delivering_rows import decisions
 from shroff.streams.sink import Outgoing
 from shroff.worker.online_features import EntityRow, OnlineSink, OnlineStore, origin_of, read_features
+from shroff_plugins.connectors.redis_features import RedisFeatures
 from tools.servers.databases import Redis
 
 PARTS = (1, 64, 512, 4_096)

@@ -23,11 +23,11 @@ from pathlib import Path
 
 from bench.machine import describe, write_result
 from bench.service import ME, SHROFF, WARM_S, load, request, row, running
-from shroff.adapters.push.sns import SnsSource
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import keys
 from shroff.people.access import Role
+from shroff_plugins.connectors.sns import SnsSource
 from tools import sns
 
 LOOPED = 2_000  # messages of the plain loop

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from docs.made_files import MADE, markdown_table
-from shroff.adapters.push import sns_certificates
 from shroff.app.jobs import desk as job_desk
 from shroff.app.rules import rule_drafts, rule_files
 from shroff.cases import desk, files, working
@@ -25,6 +24,7 @@ from shroff.web.http import messages as http
 from shroff.web.http.gate import SENDERS_MAX
 from shroff.web.work import check_work, checking
 from shroff.worker import request_bodies, request_loop, writer_tasks
+from shroff_plugins.connectors import sns_certificates
 
 Row = tuple[str, str, str]
 

@@ -11,9 +11,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet, OctKey, RSAKey
 
-from shroff.adapters.push.pubsub import FAILED_AGAIN_S, KEYS_AGAIN_S, KEYS_URL, PubsubSource
 from shroff.errors import TransientError
 from shroff.streams.push import FetchNeededError, Push, PushRefusedError
+from shroff_plugins.connectors.pubsub_push import FAILED_AGAIN_S, KEYS_AGAIN_S, KEYS_URL, PubsubSource
 
 NOW_S = 1_772_366_400
 AUDIENCE, ACCOUNT = "https://bank.example/hooks/app", "push@project.iam.gserviceaccount.com"

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from shroff.adapters.push import sns_certificates
-from shroff.adapters.push.sns import SnsSource
-from shroff.adapters.push.sns_certificates import FETCHES_A_MINUTE, MISSING_S, Certificates
 from shroff.errors import TransientError, UsageError
 from shroff.streams.push import FetchNeededError, Push, PushRefusedError
+from shroff_plugins.connectors import sns_certificates
+from shroff_plugins.connectors.sns import SnsSource
+from shroff_plugins.connectors.sns_certificates import FETCHES_A_MINUTE, MISSING_S, Certificates
 from tools.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, message, posted, signed
 
 KINDS = {

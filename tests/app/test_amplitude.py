@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from shroff.adapters.pull import amplitude as adapter
 from shroff.app import project as app
 from shroff.app.live import pulled
 from shroff.app.live.pulled import NOT_KEPT, SyncedFile
@@ -26,6 +25,7 @@ from shroff.events.intake import Submission
 from shroff.streams.pull import PullPlace
 from shroff.testing.amplitude import API_KEY, SECRET_KEY, AmplitudeServer, amplitude, packed
 from shroff.worker import ingest
+from shroff_plugins.connectors import amplitude as adapter
 
 NOW_MS = int(datetime(2026, 3, 4, 3, 0, tzinfo=UTC).timestamp() * 1_000)  # three days have ended three hours ago
 EVENTS = """

@@ -57,6 +57,7 @@ KINDS = {
     "sink": "streams.sink.Sink",
     "source": "streams.source.Source",
 }
+FOLDERS = ("shroff.adapters.", "shroff_plugins.connectors.")
 # Modules that no suite is bound to: whom they make, and the file that holds it to its promises.
 ELSEWHERE = {
     "shroff.adapters.sources.files": ("FileSource", "tests/adapters/test_source_files.py"),  # they end: no live source
@@ -198,8 +199,8 @@ def test_every_adapter_is_bound_to_the_suite_of_its_contract():
 
 
 def test_every_module_of_an_adapter_is_a_part_of_one_that_is_bound():
-    ours = [one for one in all_modules() if one.name.startswith("shroff.adapters.") and not one.is_package]
-    uses = {one.name: {name for name in imports(one) if name.startswith("shroff.adapters.")} for one in ours}
+    ours = [one for one in all_modules() if one.name.startswith(FOLDERS) and not one.is_package]
+    uses = {one.name: {name for name in imports(one) if name.startswith(FOLDERS)} for one in ours}
     reached = {one.name for one in ours if adapters().keys() & {kind.name for kind in classes(one)}}
     while more := {name for one in reached for name in uses if is_used(name, uses[one])} - reached:
         reached |= more

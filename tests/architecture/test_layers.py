@@ -17,8 +17,8 @@ from tests.architecture.sources import ROOT, SRC
 
 def contract_options() -> dict[str, Any]:
     configure()
-    [contract] = use_cases.read_user_options(str(ROOT / "pyproject.toml")).contracts_options
-    return contract
+    contracts = use_cases.read_user_options(str(ROOT / "pyproject.toml")).contracts_options
+    return next(contract for contract in contracts if contract["type"] == "layers")
 
 
 @cache

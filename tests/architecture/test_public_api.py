@@ -18,6 +18,7 @@ import shroff
 from shroff import config
 from shroff.app.opened import Opened
 from shroff.app.project import Project
+from tests.architecture.test_plugins import public as public_to_plugins
 
 GOLDEN = Path(__file__).with_name("public_api.txt")
 MODULES = ("shroff", "shroff.client", "shroff.errors", "shroff.webhooks")
@@ -37,6 +38,7 @@ def public_names() -> Iterator[str]:
             yield f"{module}.{name}"
             if module == "shroff.client" and inspect.isclass(value):
                 yield from members(f"{module}.{name}", value)
+    yield from public_to_plugins()
     yield "shroff.open"
     yield from members("Project", Project)
     for name, part in parts_of(made()).items():

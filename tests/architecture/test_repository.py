@@ -22,7 +22,7 @@ NAMES_A_MACHINE = re.compile(r"://|--(extra-)?index-url|--find-links|--trusted-h
 
 
 NAMED = re.compile(
-    r"(?<![\w/.-])(?:(src/shroff|tests|bench|docs|tools)/|(shroff)/)([\w./-]*\w\.(?:py|md|toml|sql|yaml))\b"
+    r"(?<![\w/.-])(?:(src/shroff|src/shroff_plugins|tests|bench|docs|tools)/|(shroff|shroff_plugins)/)([\w./-]*\w\.(?:py|md|toml|sql|yaml))\b"
 )
 MADE_UP = {
     "tests/tools/test_suite.py",
@@ -94,7 +94,7 @@ DISTRIBUTIONS = {
     "xgboost": "xgboost-cpu",
 }
 # Parts that nothing but their own extra imports; every other module must import an extra's library when it needs it.
-OF_EXTRAS = ("shroff.adapters", "shroff.testing", "shroff.events.avro.values")
+OF_EXTRAS = ("shroff.adapters", "shroff.testing", "shroff.events.avro.values", "shroff_plugins.")
 
 
 @cache
@@ -113,7 +113,7 @@ def undeclared(source: Module) -> set[str]:
     wrong = set()
     for name in imports(source):
         top = name.split(".")[0]
-        if top == "shroff" or top in sys.stdlib_module_names:
+        if top in {"shroff", "shroff_plugins"} or top in sys.stdlib_module_names:
             continue
         package = DISTRIBUTIONS.get(".".join(name.split(".")[:2]), DISTRIBUTIONS.get(top, top.replace("_", "-")))
         late = source.name.startswith(OF_EXTRAS) or not any(one.split(".")[0] == top for one in eager)
@@ -166,7 +166,7 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path):
         packed = set(archive.namelist())
         (shown,) = (archive.read(name).decode() for name in packed if name.endswith("/METADATA"))
         found = [f"{name}, {one}" for name in packed for one in leaks(archive.read(name))]
-    sources = {path.relative_to(SRC).as_posix() for path in (SRC / "shroff").rglob("*") if path.is_file()}
+    sources = {path.relative_to(SRC).as_posix() for path in SRC.rglob("*") if path.is_file()}
 
     assert {name for name in sources if "__pycache__" not in name} - packed == set()
     assert found == []

@@ -25,8 +25,6 @@ import redis as library
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.features import redis as features_redis
-from shroff.adapters.features.redis import RedisFeatures
 from shroff.app import project as app
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.features.naive import Naive
@@ -40,6 +38,8 @@ from shroff.streams.delivering_rows import decisions
 from shroff.streams.log import Log
 from shroff.testing.contracts.online import OnlineContract, row
 from shroff.worker.online_features import OnlineSink, origin_of, read_features, typed
+from shroff_plugins.connectors import redis_features as features_redis
+from shroff_plugins.connectors.redis_features import RedisFeatures
 from tests.laws.projects import history_of, project, versions
 from tests.laws.test_engines import NOW_MS, QUICK, in_disorder, submission
 from tests.support import projects as small
@@ -474,7 +474,7 @@ def test_what_python_has_no_type_for_is_in_the_features_alone(feature, shown):
 def test_a_reader_needs_no_engine():
     """A service that only reads loads no kernel."""
     code = (
-        "import sys, shroff.worker.online_features, shroff.adapters.features.redis\n"
+        "import sys, shroff.worker.online_features, shroff_plugins.connectors.redis_features\n"
         "print('numba' in sys.modules, 'xgboost' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

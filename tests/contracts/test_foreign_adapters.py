@@ -166,7 +166,7 @@ def test_editors_are_told_of_foreign_settings():
     sinks = shroff["properties"]["sinks"]["patternProperties"]
     (kinds,) = [one["properties"] for one in sinks.values()]
 
-    assert list(kinds) == ["kafka", "mongodb", "pubsub", "sql", "webhook", "spool"]
+    assert list(kinds) == ["kafka", "mongodb", "sql", "webhook", "pubsub", "spool"]
     assert kinds["spool"]["description"].startswith("Lines of a file.")
     assert list(kinds["spool"]["properties"]) == ["take", "start", "file", "longest"]
     assert "outbox" in shroff["properties"]["mail"]["properties"]

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import redis as library
 
-from shroff.adapters.redis_server import RedisServer
-from shroff.adapters.senders import redis as sender_redis
-from shroff.adapters.senders.redis import RedisSender
 from shroff.errors import TransientError, UsageError
 from shroff.project.settings.system import System
 from shroff.streams.sender import Sender, Target
 from shroff.testing.contracts.sender import PASSWORD, SenderContract
+from shroff_plugins.connectors import redis_sender as sender_redis
+from shroff_plugins.connectors.redis_sender import RedisSender
+from shroff_plugins.connectors.redis_server import RedisServer
 from tools.servers.databases import Redis
 
 NAMES = (f"test-sender-{os.getpid()}-{number}" for number in itertools.count())

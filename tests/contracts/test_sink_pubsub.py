@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from shroff.adapters.sinks.pubsub import PubsubSink
 from shroff.errors import UsageError
 from shroff.streams import delivering_rows
 from shroff.streams.log import Record
 from shroff.streams.sink import Outgoing, PreparedSink, Sink
 from shroff.testing.contracts.sink import SinkContract, row
 from shroff.testing.rows import payments
+from shroff_plugins.connectors.pubsub_sink import PubsubSink
 from tests.contracts.test_sinks import nowhere
 from tests.support.log_memory import MemoryLog
 from tests.support.pubsubs import PubsubDesk

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from shroff.adapters.sources import pubsub as source_pubsub
-from shroff.adapters.sources.pubsub import PubsubPullSource
 from shroff.errors import SchemasAwayError, TransientError, UsageError
 from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import Decoder, JsonDecoder
@@ -19,6 +17,8 @@ from shroff.streams.merge import Merge
 from shroff.testing.contracts import promises
 from shroff.testing.contracts import source as contract
 from shroff.testing.contracts.source import Outside, SourceContract, lines, message, moment, numbers, read
+from shroff_plugins.connectors import pubsub_pull as source_pubsub
+from shroff_plugins.connectors.pubsub_pull import PubsubPullSource
 from tests.support.pubsubs import PubsubDesk
 from tools.servers.pubsub import Pubsub
 

@@ -17,9 +17,6 @@ from urllib.parse import urlsplit
 import pytest
 import redis as library
 
-from shroff.adapters.redis_server import RedisServer
-from shroff.adapters.sources import redis as source_redis
-from shroff.adapters.sources.redis import RedisSource
 from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
 from shroff.events.formats.lines import Line, line_and_row
 from shroff.events.formats.wire import Decoder, JsonDecoder
@@ -29,6 +26,9 @@ from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import Trimming, shown
 from shroff.testing.contracts.source import Outside, SourceContract
+from shroff_plugins.connectors import redis_source as source_redis
+from shroff_plugins.connectors.redis_server import RedisServer
+from shroff_plugins.connectors.redis_source import RedisSource
 from tests.support.projects import systems_of
 from tools.servers.databases import Redis
 
@@ -526,7 +526,7 @@ def test_a_server_that_goes_away_is_waited_for(tmp_path, opened, stream):
 
 
 def test_a_server_that_is_silent_counts_as_away(opened, stream, monkeypatch):
-    monkeypatch.setattr("shroff.adapters.redis_server.ANSWER_S", 1.5)
+    monkeypatch.setattr("shroff_plugins.connectors.redis_server.ANSWER_S", 1.5)
     with Redis() as server:
         source = opened(server.address)
         source.start({})

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from shroff.adapters.pull import AMPLITUDE
 from shroff.language.values import parse_duration
+from shroff_plugins.connectors.settings import AMPLITUDE
 from tests.deploy import hcl, terraform
 from tests.deploy.checks import ROOT, commands
 from tools.servers.kafka import KAFKA

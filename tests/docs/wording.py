@@ -161,7 +161,7 @@ def sources_checked() -> list[Path]:
     """The modules and templates of the program, mails included."""
     return [
         path
-        for path in sorted((ROOT / "src/shroff").rglob("*"))
+        for path in sorted((ROOT / "src").rglob("*"))
         if path.suffix in {".py", ".html", ".txt", ".j2"} and "__pycache__" not in path.parts
     ]
 

@@ -161,7 +161,7 @@ def acknowledged_first() -> None:
 
     The library sends acknowledgments some 10 ms later, by a thread of its own: mostly too late for a kill.
     """
-    from shroff.adapters.sources.pubsub import PubsubPullSource
+    from shroff_plugins.connectors.pubsub_pull import PubsubPullSource
 
     taken = PubsubPullSource.taken
 

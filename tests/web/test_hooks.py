@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from shroff import webhooks
-from shroff.adapters.push.sns_certificates import Certificates
 from shroff.app import project as app
 from shroff.app.live import pushed
 from shroff.cli.main import run as command
@@ -26,6 +25,7 @@ from shroff.web.api import hooks
 from shroff.web.api.health import Kept
 from shroff.web.http import messages, protocol
 from shroff.web.pages.sources import _reasons
+from shroff_plugins.connectors.sns_certificates import Certificates
 from tests.support.webs import Answered, Asker, Browser, asker, run
 from tests.web.test_short import Spoken, connected
 from tools.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, posted

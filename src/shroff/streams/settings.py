@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import SplitResult
+from urllib.parse import SplitResult, unquote
 
 from shroff.language.keys import DURATION, Key, Keys, Many, One, Shape, choice
 
@@ -63,6 +63,28 @@ OUTCOMES: Final = Key(
     Many("outcomes", choice("approve", "challenge", "review", "decline")),
     examples=("[decline, review]",),
 )
+
+
+DEAD_LETTERS: Final = (
+    "Destination of unreadable messages (dead letters), with position and reason. They always go to quarantine as well."
+)
+SQLITE: Final = "sqlite:///"
+
+
+def last_part(parts: SplitResult, example: str) -> tuple[list[str], str]:
+    """The path of an address in parts, its last one apart. Raises: ValueError where there is none."""
+    *before, name = unquote(parts.path).strip("/").split("/")
+    if not name:
+        raise ValueError(f"the address of a source ends with its topic or stream, as in {example}.")
+    return before, name
+
+
+def sqlite_in_folder(options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """Options whose `url` may name a file of SQLite: a relative one is in the project's folder."""
+    url = str(options["url"])
+    if not url.startswith(SQLITE) or url.startswith(f"{SQLITE}/"):
+        return options
+    return {**options, "url": f"{SQLITE}{folder}/{url[len(SQLITE) :]}"}
 
 
 def _no_mistake(_options: Mapping[str, Any]) -> str:

@@ -1,20 +1,26 @@
-"""Sinks: Kafka, MongoDB, Pub/Sub, SQL databases, webhooks. Here is what shroff.yaml may say of each."""
+"""Sinks: Kafka, MongoDB, SQL databases, webhooks. Here is what shroff.yaml may say of each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 from shroff.adapters.kafka import BROKERS, CLIENT
-from shroff.adapters.pubsub import TOPIC as PUBSUB_TOPIC
 from shroff.adapters.sinks.documents import document_mistake
 from shroff.language.keys import ANY, EXPRESSION, NAME_PATTERN, Key, Keys, One, choice
-from shroff.streams.settings import ADDRESS, BEGIN, CALLS, HTTP, OUTCOMES, OUTSIDE_NAME, TAKE, TOPIC, AdapterSettings
+from shroff.streams.settings import (
+    ADDRESS,
+    BEGIN,
+    CALLS,
+    HTTP,
+    OUTCOMES,
+    OUTSIDE_NAME,
+    TOPIC,
+    AdapterSettings,
+    sqlite_in_folder,
+)
 
 TABLE: Final = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,62}$")
-SQLITE: Final = "sqlite:///"
 _ROUTE: Final = Keys(
     "outcomes, or values of a field, with their topics; `else` for all others",
     named=TOPIC,
@@ -39,22 +45,6 @@ def route_mistake(options: Mapping[str, Any]) -> str:
     if by == "outcome" and options.get("take") == "flags":
         return "flags have no outcome, so 'by: outcome' chooses nothing. Name a field of the event."
     return ""
-
-
-def outcomes_mistake(options: Mapping[str, Any]) -> str:
-    """Mistake in the outcomes of a Pub/Sub sink, in words; empty where there is none."""
-    take = options.get("take", "decisions")
-    if take != "decisions" and ("outcomes" in options or options.get("ordering_key") == "outcome"):
-        return f"{take} have no outcome. Name a field of the event, or take decisions."
-    return ""
-
-
-def sqlite_in_folder(options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-    """Options whose `url` may name a file of SQLite: a relative one is in the project's folder."""
-    url = str(options["url"])
-    if not url.startswith(SQLITE) or url.startswith(f"{SQLITE}/"):
-        return options
-    return {**options, "url": f"{SQLITE}{folder}/{url[len(SQLITE) :]}"}
 
 
 KAFKA: Final = AdapterSettings(
@@ -99,27 +89,6 @@ MONGODB: Final = AdapterSettings(
     mistake=document_mistake,
     schemes={"mongodb": 27017},
 )
-PUBSUB: Final = AdapterSettings(
-    "Messages in a topic of Google Pub/Sub, at least once, each with attributes by which a reader knows it again.",
-    Keys(
-        "a topic of Google Pub/Sub",
-        (
-            replace(TAKE, shape=choice("decisions", "flags", "events")),
-            Key("topic", "The topic.", PUBSUB_TOPIC, is_required=True, examples=("projects/bank/topics/decisions",)),
-            Key(
-                "ordering_key",
-                "The field of the event whose value is the ordering key, such as that of a card: messages of one key "
-                "are published in the order of the log.",
-                One("a name", NAME_PATTERN),
-                examples=("card",),
-            ),
-            OUTCOMES,
-        ),
-    ),
-    mistake=outcomes_mistake,
-    is_prepared=True,
-    route=("ordering_key", "topics"),
-)
 SQL: Final = AdapterSettings(
     "Rows of an SQL table, replaced by id. A missing table is created.",
     Keys(
@@ -154,4 +123,4 @@ WEBHOOK: Final = AdapterSettings(
     schemes={"http": 80, "https": 443},
     is_called=True,
 )
-SETTINGS: Final = {"kafka": KAFKA, "mongodb": MONGODB, "pubsub": PUBSUB, "sql": SQL, "webhook": WEBHOOK}
+SETTINGS: Final = {"kafka": KAFKA, "mongodb": MONGODB, "sql": SQL, "webhook": WEBHOOK}

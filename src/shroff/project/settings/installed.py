@@ -17,7 +17,7 @@ from shroff.streams.settings import AdapterSettings
 
 PACKAGE: Final = "shroff"
 ADAPTERS: Final = "shroff.adapters"  # entry points CONTRACT.TECHNOLOGY: the adapter
-SETTINGS: Final = "shroff.settings"  # entry points CONTRACT: a mapping of technologies to declarations
+SETTINGS: Final = "shroff.settings"  # entry points CONTRACT or CONTRACT.NAME: a mapping of technologies to declarations
 
 
 @cache
@@ -68,15 +68,15 @@ def kinds(contract: str, named: Iterable[str] | None = None) -> tuple[str, ...]:
 @cache
 def own_settings(contract: str) -> Mapping[str, AdapterSettings]:
     """Declarations of shroff's own adapters of a contract, in the order of the reference."""
+    declared: dict[str, AdapterSettings] = {}
     for one in _own():
-        if one.group == SETTINGS and one.name == contract:
-            declared: Mapping[str, AdapterSettings] = one.load()
-            return declared
-    if _own():
+        if _declares(one, contract):
+            declared |= one.load()
+    if _own() and not declared:
         raise StateError(
             "shroff's code is newer than its installation: run 'pip install --no-deps -e .' in its folder."
         )
-    return {}
+    return declared
 
 
 @cache
@@ -143,10 +143,15 @@ def _listed(words: list[str]) -> str:
 
 
 def _declared(point: EntryPoint, contract: str, kind: str) -> object:
-    for entry_point in entry_points(group=SETTINGS, name=contract):
-        if _package(entry_point) == _package(point) and kind in (several := entry_point.load()):
+    for entry_point in entry_points(group=SETTINGS):
+        is_same = _declares(entry_point, contract) and _package(entry_point) == _package(point)
+        if is_same and kind in (several := entry_point.load()):
             return several[kind]
     return getattr(point.load(), "settings", None)
+
+
+def _declares(point: EntryPoint, contract: str) -> bool:
+    return point.group == SETTINGS and point.name.partition(".")[0] == contract
 
 
 def _package(point: EntryPoint) -> str:

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import msgspec
 
-from shroff.adapters.pubsub import MESSAGE_BYTES_MAX, NEEDS, VALUE_BYTES_MAX, Publisher, size_of, told
-from shroff.adapters.sinks import outcomes_mistake
 from shroff.errors import UsageError
 from shroff.streams.sink import AwayError, Outgoing, Undelivered
+from shroff_plugins.connectors.pubsub import MESSAGE_BYTES_MAX, NEEDS, VALUE_BYTES_MAX, Publisher, size_of, told
+from shroff_plugins.connectors.settings import outcomes_mistake
 
 try:
     from google.api_core import exceptions as api

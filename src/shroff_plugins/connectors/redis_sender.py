@@ -10,10 +10,10 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from shroff.adapters.redis_server import RedisServer
 from shroff.errors import TransientError, UsageError
 from shroff.project.settings.system import System
 from shroff.streams.sender import Target
+from shroff_plugins.connectors.redis_server import RedisServer
 
 LABEL: Final = "label"
 ANY: Final = "any"

@@ -15,8 +15,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from shroff.adapters.redis_server import RedisServer, Words
-from shroff.adapters.sources.redis_reading import (
+from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
+from shroff.events.event import time_text
+from shroff.events.formats.lines import Line, number_of_entry
+from shroff.events.formats.wire import Decoder
+from shroff.project.settings.system import System
+from shroff.streams.log import Refused
+from shroff.streams.merge import Merge, MergingSource, Run
+from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
+from shroff_plugins.connectors.redis_reading import (
     FIRST,
     PendingSummary,
     Position,
@@ -26,14 +33,7 @@ from shroff.adapters.sources.redis_reading import (
     fields_json,
     order_of,
 )
-from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
-from shroff.events.event import time_text
-from shroff.events.formats.lines import Line, number_of_entry
-from shroff.events.formats.wire import Decoder
-from shroff.project.settings.system import System
-from shroff.streams.log import Refused
-from shroff.streams.merge import Merge, MergingSource, Run
-from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
+from shroff_plugins.connectors.redis_server import RedisServer, Words
 
 LEASE_MS: Final = 5_000
 WAIT_MS: Final = 1_000  # the longest single wait in the server, well below the time after which it counts as away

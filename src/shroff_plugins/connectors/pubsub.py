@@ -11,14 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from shroff.errors import ShroffError, TransientError, UsageError
-from shroff.language.keys import One
-from shroff.streams.settings import VARIABLE
 
-TOPIC: Final = One("a topic: projects/PROJECT/topics/TOPIC", rf"^(projects/[^/\s]+/topics/[^/\s]+|{VARIABLE})$")
-SUBSCRIPTION: Final = One(
-    "a subscription: projects/PROJECT/subscriptions/SUBSCRIPTION",
-    rf"^(projects/[^/\s]+/subscriptions/[^/\s]+|{VARIABLE})$",
-)
 ANSWER_S: Final = 5.0  # so long we wait for an answer before Pub/Sub counts as away
 AT_ONCE: Final = 1_000  # messages of a request, as many as Pub/Sub takes
 REQUEST_BYTES_MAX: Final = 9_000_000  # of messages in one request, which may have 10 MB

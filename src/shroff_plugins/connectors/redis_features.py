@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from shroff.adapters.redis_server import RedisServer, Words, pairs
 from shroff.errors import StateError
 from shroff.worker.online_features import EntityRow
+from shroff_plugins.connectors.redis_server import RedisServer, Words, pairs
 
 ROWS_MAX: Final = 200  # of one call of the script: a millisecond or two, in which the server does nothing else
 _ABOUT: Final = ("log", "as_of_seq", "as_of", "event", "definitions")  # no feature has such a name, without a dot

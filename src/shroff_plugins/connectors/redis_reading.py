@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
-from shroff.adapters.redis_server import pairs
 from shroff.errors import StateError, UsageError
+from shroff_plugins.connectors.redis_server import pairs
 
 FIRST: Final = "0-0"  # before every entry
 AGAIN: Final = "Then 'shroff source forget {}' resets it: duplicates are ignored"

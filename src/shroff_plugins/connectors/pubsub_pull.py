@@ -16,8 +16,6 @@ from contextlib import suppress
 from threading import Condition, Thread
 from typing import Any, Final
 
-from shroff.adapters.pubsub import ANSWER_S, AT_ONCE, MESSAGE_BYTES_MAX, NEEDS, Publisher, client_of, shortened, told
-from shroff.adapters.sources import pubsub_mistake
 from shroff.errors import SchemasAwayError, ShroffError, StateError, TransientError, UsageError
 from shroff.events.event import time_text
 from shroff.events.formats.lines import Line
@@ -26,6 +24,17 @@ from shroff.project.settings.system import System
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
+from shroff_plugins.connectors.pubsub import (
+    ANSWER_S,
+    AT_ONCE,
+    MESSAGE_BYTES_MAX,
+    NEEDS,
+    Publisher,
+    client_of,
+    shortened,
+    told,
+)
+from shroff_plugins.connectors.settings import pubsub_mistake
 
 try:
     from google.api_core import exceptions as api
@@ -89,7 +98,7 @@ class PubsubPullSource(MergingSource):
     the next one of a key when the one before is acknowledged.
 
     Args:
-        system: The settings, filled: `subscriptions`, and what else `shroff.adapters.sources` names.
+        system: The settings, filled: `subscriptions`, and what else `settings.PUBSUB_PULL` names.
         decoder: Of the messages.
         project: Not needed: Pub/Sub shares messages out among all who pull.
 

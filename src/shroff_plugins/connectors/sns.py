@@ -74,7 +74,7 @@ class SnsSource:
     id_name = "MessageId"
 
     def __init__(self, options: Mapping[str, Any], fetch: Fetch) -> None:
-        from shroff.adapters.push.sns_certificates import Certificates
+        from shroff_plugins.connectors.sns_certificates import Certificates
 
         self._topics = frozenset(options["topics"])
         self._password = str(options.get("password", ""))

@@ -19,12 +19,12 @@ from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType
 
 from shroff.adapters.databases.sql_database import RejectedRowError, SqlDatabase
-from shroff.adapters.pull import OVERLAP, OVERLAP_TIME, ROWS
 from shroff.config import make_folder, private
 from shroff.errors import TransientError, UsageError
 from shroff.language.values import parse_duration
 from shroff.streams.pull import PulledSource, PullPlace, Stamp
 from shroff.streams.sink import AwayError
+from shroff_plugins.connectors.settings import OVERLAP, OVERLAP_TIME, ROWS
 
 BETWEEN: Final = "~"
 FETCHED: Final = 1_000  # rows that are in memory at once

@@ -1,0 +1,1 @@
+"""Plug-ins of shroff: each folder uses only public interfaces, and entry points name what it adds."""

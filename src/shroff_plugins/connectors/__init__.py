@@ -1,0 +1,1 @@
+"""Adapters of Amplitude, pulled tables, Redis, Amazon SNS and Google Pub/Sub."""

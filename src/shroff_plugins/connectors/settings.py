@@ -1,0 +1,321 @@
+"""What shroff.yaml may say of the systems of this plug-in, read without their client libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import SplitResult
+
+from shroff.language.keys import (
+    DURATION,
+    NAME_PATTERN,
+    NUMBER,
+    PERCENT,
+    SWITCH,
+    TEXT,
+    WHOLE,
+    Key,
+    Keys,
+    Many,
+    One,
+    choice,
+    own_names,
+)
+from shroff.streams.settings import (
+    ADDRESS,
+    CALLS,
+    DEAD_LETTERS,
+    FILE,
+    HTTP,
+    OUTCOMES,
+    OUTSIDE_NAME,
+    TAKE,
+    VARIABLE,
+    AdapterSettings,
+    last_part,
+    sqlite_in_folder,
+)
+
+TOPIC: Final = One("a topic: projects/PROJECT/topics/TOPIC", rf"^(projects/[^/\s]+/topics/[^/\s]+|{VARIABLE})$")
+SUBSCRIPTION: Final = One(
+    "a subscription: projects/PROJECT/subscriptions/SUBSCRIPTION",
+    rf"^(projects/[^/\s]+/subscriptions/[^/\s]+|{VARIABLE})$",
+)
+OVERLAP: Final = "1000"  # of a whole number
+OVERLAP_TIME: Final = "5m"  # of a time
+ROWS: Final = "10000"
+TOPIC_ARN: Final = r"arn:aws(-cn|-us-gov)?:sns:[a-z0-9-]{1,40}:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?"
+OVERTAKES_MS: Final = 60_000  # the lease of a message whose worker was killed; Pub/Sub itself names no bound
+_SECRET: Final = One("an environment variable such as ${AMPLITUDE_API_KEY}", rf"^{VARIABLE}$")
+
+
+def _redis_at(parts: SplitResult) -> dict[str, Any]:
+    before, stream = last_part(parts, "redis://localhost:6379/0/payments")
+    return {"url": f"{parts.scheme}://{parts.netloc}/{'/'.join(before) or '0'}", "streams": {"any": stream}}
+
+
+def _pubsub_at(parts: SplitResult) -> dict[str, Any]:
+    _, name = last_part(parts, "pubsub://my-project/payments")
+    return {"subscriptions": {"any": f"projects/{parts.netloc}/subscriptions/{name}"}}
+
+
+def pubsub_mistake(options: Mapping[str, Any]) -> str:
+    """Mistake in the subscriptions of a source, in words; empty where there is none."""
+    named = [*options.get("subscriptions", {}).values(), *([options["labels"]] if "labels" in options else [])]
+    is_twice = len(set(named)) < len(named)
+    return "a subscription has one type of events. Name it once, under 'any' if it has several." if is_twice else ""
+
+
+def outcomes_mistake(options: Mapping[str, Any]) -> str:
+    """Mistake in the outcomes of a Pub/Sub sink, in words; empty where there is none."""
+    take = options.get("take", "decisions")
+    if take != "decisions" and ("outcomes" in options or options.get("ordering_key") == "outcome"):
+        return f"{take} have no outcome. Name a field of the event, or take decisions."
+    return ""
+
+
+TABLE: Final = AdapterSettings(
+    "New rows of a table or view of PostgreSQL, MariaDB or SQLite, found by an increasing column.",
+    Keys(
+        "a table",
+        (
+            Key(
+                "url",
+                "The database.",
+                ADDRESS,
+                is_required=True,
+                examples=("postgresql://reader:${DB_PASSWORD}@db.bank/core",),
+            ),
+            Key(
+                "table",
+                "The table or view; with a schema as SCHEMA.NAME.",
+                One("a name", r"^[A-Za-z_][A-Za-z0-9_$]{0,62}(\.[A-Za-z_][A-Za-z0-9_$]{0,62})?$"),
+                is_required=True,
+                examples=("payments",),
+            ),
+            Key(
+                "by",
+                "The column that increases with each row: a whole number, or a time.",
+                One("a name", r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$"),
+                is_required=True,
+                examples=("id",),
+            ),
+            Key(
+                "overlap",
+                "How far before the last row each read begins, to catch rows that were committed late: a whole number "
+                "of the column, or a duration. Known rows are duplicates.",
+                One("a whole number or a duration", r"^[0-9]{1,15}(ms|s|m|h|d)?$"),
+                default=f"{OVERLAP}, for a time {OVERLAP_TIME}",
+                examples=("1h",),
+            ),
+            Key("rows", "Number of rows per read; more only if they share one value.", WHOLE, default=ROWS),
+        ),
+    ),
+    placed=sqlite_in_folder,
+    moves_rows=True,  # a range of rows is a file, and the next one begins before its end
+)
+AMPLITUDE: Final = AdapterSettings(
+    "Days of Amplitude's export API, by upload hour.",
+    Keys(
+        "exports of Amplitude",
+        (
+            Key("api_key", "The project's API key.", _SECRET, is_required=True, examples=("${AMPLITUDE_API_KEY}",)),
+            Key(
+                "secret_key",
+                "The project's secret key.",
+                _SECRET,
+                is_required=True,
+                examples=("${AMPLITUDE_SECRET_KEY}",),
+            ),
+            Key(
+                "from",
+                "The first day to take, in UTC.",
+                One("a day such as 2026-03-01", rf"^([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}|{VARIABLE})$"),
+                is_required=True,
+                examples=("2026-03-01",),
+            ),
+            Key("region", "The region of the project's data.", choice("us", "eu"), default="us"),
+            Key("settled", "Delay of the request after a day's end, for late events.", DURATION, default="3h"),
+            Key(
+                "suspicious",
+                "Share of bad lines above which a day is marked as suspicious and a notice is sent.",
+                PERCENT,
+                default="5%",
+            ),
+            Key(
+                "lost_hours",
+                "How many hours of a day may be damaged, or missing between busy hours, before it is suspicious, too.",
+                One("a number of hours, 0 to 24", r"^(1?[0-9]|2[0-4])$", kinds=(TEXT, NUMBER)),
+                default="0",
+            ),
+            Key("url", "The URL of a server other than Amplitude's.", HTTP),
+            *CALLS[:-1],
+            Key("timeout", "Time limit for a day's response; then half a day is requested.", DURATION, default="10m"),
+        ),
+    ),
+    is_called=True,
+    moves_rows=True,  # a day may come with more lines when it is requested again
+)
+SNS: Final = AdapterSettings(
+    "Topics of Amazon SNS, which posts their messages to `/hooks/NAME`.",
+    Keys(
+        "topics of Amazon SNS",
+        (
+            Key(
+                "topics",
+                "The ARNs of the accepted topics.",
+                Many("a list of ARNs", One("the ARN of a topic", rf"^({TOPIC_ARN}|{VARIABLE})$")),
+                is_required=True,
+                examples=("['arn:aws:sns:eu-west-1:123456789012:savings']",),
+            ),
+            Key(
+                "subscribe",
+                "How subscriptions are confirmed: automatically (`auto`), or with `shroff sources confirm` (`ask`).",
+                choice("ask", "auto"),
+                default="ask",
+            ),
+            Key(
+                "password",
+                "USER:PASSWORD, as in the URL set in SNS (`https://USER:PASSWORD@bank.example/hooks/NAME`). Raw "
+                "delivery requires it, because it is not signed. If set, every request needs it.",
+                One("USER:PASSWORD", rf"^([^:\s]+:\S+|{VARIABLE})$"),
+                examples=("${SNS_PASSWORD}",),
+            ),
+            Key(
+                "certificates",
+                "A folder with the certificates of SNS (`*.pem`, named as in their URLs), for a service without "
+                "access to the internet. By default, they are downloaded.",
+                FILE,
+                examples=("certs/sns",),
+            ),
+            *CALLS,
+        ),
+    ),
+    is_called=True,
+)
+PUBSUB_PUSH: Final = AdapterSettings(
+    "A push subscription of Google Pub/Sub, with authentication, that posts to `/hooks/NAME`.",
+    Keys(
+        "push subscriptions of Google Pub/Sub",
+        (
+            Key(
+                "audience",
+                "The audience of the subscription's tokens.",
+                One("a text", r"^\S+$"),
+                is_required=True,
+                examples=("https://bank.example/hooks/app_events",),
+            ),
+            Key(
+                "service_account",
+                "The service account that signs the subscription's requests.",
+                One("a mail address", rf"^([^@\s]+@[^@\s]+|{VARIABLE})$"),
+                is_required=True,
+                examples=("push@my-project.iam.gserviceaccount.com",),
+            ),
+            Key(
+                "subscriptions",
+                "Only these subscriptions. By default, every one of the service account with this audience.",
+                Many("a list of subscriptions", One("a subscription", r"^projects/\S+/subscriptions/\S+$")),
+                examples=("[projects/my-project/subscriptions/shroff]",),
+            ),
+            Key(
+                "body",
+                "The body of a request: the message in Pub/Sub's own JSON (`wrapped`), or the message alone "
+                "(`unwrapped`).",
+                choice("wrapped", "unwrapped"),
+                default="wrapped",
+            ),
+            *CALLS,
+        ),
+    ),
+    is_called=True,
+)
+REDIS: Final = AdapterSettings(
+    "Streams of a Redis server.",
+    Keys(
+        "streams of a Redis server",
+        (
+            Key("url", "The server.", ADDRESS, is_required=True, examples=("redis://localhost:6379/0",)),
+            Key(
+                "streams",
+                "The stream of each event type. In a stream under `any`, each entry names its own type.",
+                own_names("event types with their streams", OUTSIDE_NAME),
+                is_required=True,
+                examples=("{ payment: payments }",),
+            ),
+            Key("labels", "The stream of labels.", OUTSIDE_NAME),
+            Key("field", "The field of an entry with the message.", OUTSIDE_NAME, default="event"),
+            Key("dead_letters", DEAD_LETTERS, OUTSIDE_NAME),
+            Key("trim", "Whether to delete stream entries that a saved snapshot covers.", SWITCH, default="false"),
+        ),
+    ),
+    schemes={"redis": 6379, "rediss": 6379},
+    form="redis://HOST:PORT/DATABASE/STREAM",
+    from_address=_redis_at,
+    types="streams",
+)
+PUBSUB_PULL: Final = AdapterSettings(
+    "Subscriptions of Google Pub/Sub, which a worker pulls.",
+    Keys(
+        "pull subscriptions of Google Pub/Sub",
+        (
+            Key(
+                "subscriptions",
+                "The subscription of each event type. In one under `any`, each message names its own type.",
+                own_names("event types with their subscriptions", SUBSCRIPTION),
+                is_required=True,
+                examples=("{ payment: projects/my-project/subscriptions/payments }",),
+            ),
+            Key("labels", "The subscription of labels.", SUBSCRIPTION),
+            Key("dead_letters", DEAD_LETTERS, TOPIC, examples=("projects/my-project/topics/refused",)),
+            Key(
+                "messages",
+                "Maximum number of unacknowledged messages of a subscription.",
+                One("a whole number from 1 to 100000", r"^([1-9]\d{0,4}|100000)$", kinds=(TEXT, NUMBER)),
+                default="5000",
+            ),
+            Key(
+                "bytes",
+                "Maximum total bytes of these messages.",
+                One("a whole number of bytes, of four digits or more", r"^[1-9]\d{3,10}$", kinds=(TEXT, NUMBER)),
+                default=str(64 << 20),
+            ),
+        ),
+    ),
+    schemes={"pubsub": None},
+    form="pubsub://PROJECT/SUBSCRIPTION",
+    from_address=_pubsub_at,
+    types="subscriptions",
+    mistake=pubsub_mistake,
+    overtakes_ms=OVERTAKES_MS,
+)
+PUBSUB_SINK: Final = AdapterSettings(
+    "Messages in a topic of Google Pub/Sub, at least once, each with attributes by which a reader knows it again.",
+    Keys(
+        "a topic of Google Pub/Sub",
+        (
+            replace(TAKE, shape=choice("decisions", "flags", "events")),
+            Key("topic", "The topic.", TOPIC, is_required=True, examples=("projects/bank/topics/decisions",)),
+            Key(
+                "ordering_key",
+                "The field of the event whose value is the ordering key, such as that of a card: messages of one key "
+                "are published in the order of the log.",
+                One("a name", NAME_PATTERN),
+                examples=("card",),
+            ),
+            OUTCOMES,
+        ),
+    ),
+    mistake=outcomes_mistake,
+    is_prepared=True,
+    route=("ordering_key", "topics"),
+)
+REDIS_FEATURES: Final = AdapterSettings(
+    "Hashes of a Redis server.", Keys("a Redis server"), schemes={"redis": 6379, "rediss": 6379}
+)
+FEATURES: Final = {"redis": REDIS_FEATURES}
+PULLED: Final = {"table": TABLE, "amplitude": AMPLITUDE}
+PUSHED: Final = {"sns": SNS, "pubsub": PUBSUB_PUSH}
+SINKS: Final = {"pubsub": PUBSUB_SINK}
+SOURCES: Final = {"redis": REDIS, "pubsub_pull": PUBSUB_PULL}

@@ -1,0 +1,75 @@
+"""Plug-ins import only the public names that docs/reference/plugins.md lists, and each listed name exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import ROOT, SRC, Module, all_modules, imports
+
+FOREIGN = ROOT / "tests" / "foreign_adapters" / "src"
+OF_ALL = ("shroff.client.", "shroff.errors.", "shroff.open", "shroff.testing.contracts.", "shroff.webhooks")
+ROW = re.compile(r"^\| `(shroff[\w.]*)` \| (.+?) \|", re.MULTILINE)
+
+
+@cache
+def public() -> frozenset[str]:
+    """The names that a plug-in may import, dotted."""
+    page = (ROOT / "docs/reference/plugins.md").read_text(encoding="utf-8").partition("## Names")[2]
+    return frozenset(
+        f"{module}.{name}" for module, names in ROW.findall(page) for name in re.findall(r"`(\w+)`", names)
+    )
+
+
+def foreign_modules() -> Iterator[Module]:
+    for path in sorted(FOREIGN.rglob("*.py")):
+        name = ".".join(path.relative_to(FOREIGN).with_suffix("").parts)
+        yield Module(name, is_package=path.stem == "__init__", text=path.read_text(encoding="utf-8"))
+
+
+def private(source: Module) -> list[str]:
+    """What a module imports of shroff that is not public."""
+    ours = (name for name in imports(source) if name.partition(".")[0] == "shroff")
+    return sorted(
+        f"{source.name} imports {name}" for name in ours if name not in public() and not name.startswith(OF_ALL)
+    )
+
+
+def test_plug_ins_import_only_public_names():
+    plugins = [one for one in all_modules() if one.name.startswith("shroff_plugins.")]
+    plugins += foreign_modules()
+
+    assert len(plugins) > 15
+    assert [line for one in plugins for line in private(one)] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["from shroff.log.known import look", "import shroff.engine", "from shroff import log"]
+)
+def test_an_import_of_a_private_name_is_found(text):
+    assert private(Module("shroff_plugins.planted", is_package=False, text=text))
+
+
+def test_every_listed_name_exists():
+    pairs = [name.rpartition(".") for name in public()]
+
+    assert len(pairs) > 50
+    assert [f"{module}.{name}" for module, _, name in pairs if not hasattr(import_module(module), name)] == []
+
+
+def test_the_product_names_no_plug_in():
+    ours = [one for one in all_modules() if one.name.partition(".")[0] == "shroff"]
+
+    assert [one.name for one in ours if "shroff_plugins" in one.text] == []
+
+
+def test_every_plug_in_stands_on_the_architecture_page():
+    page = (ROOT / "docs/explain/architecture.md").read_text(encoding="utf-8")
+    folders = {path.parent.name for path in Path(SRC / "shroff_plugins").glob("*/__init__.py")}
+
+    assert folders - set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == set()
