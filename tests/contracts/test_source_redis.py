@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -555,6 +556,25 @@ def test_what_cannot_be_is_told_at_the_start_without_the_password(redis, client,
         assert "guessed-word" not in str(told.value)
     assert "guessed-word" not in repr(opened("redis://u:guessed-word@localhost/0"))
     assert repr(RedisServer("redis://u:guessed-word@localhost/0", "it")) == "<Redis at redis://localhost/0>"
+
+
+def test_an_address_without_the_password_is_told_with_the_setting_whatever_is_asked_first(redis, stream):
+    #  Redis closes the connection of a client that has not signed in at its first large request.
+    bare = re.sub("//.*@", "//", redis.address)
+    server, large = RedisServer(bare, "source"), ("SET", stream, b"x" * 200_000)
+    told = r"asks for a password, and this address has none\. Write ':\$\{REDIS_PASSWORD\}@' before its host"
+    asks = (lambda: server.ask(*large), lambda: server.ask_all([large] * 9), lambda: server.run_all("x", [(0,)]))
+    for ask in asks:
+        with pytest.raises(UsageError, match=told):
+            ask()
+
+
+def test_a_user_that_may_do_only_what_shroff_needs_signs_in(redis, client, stream):
+    client.execute_command("ACL", "SETUSER", "few", "on", ">word", "~*", "+type", "-ping")
+    server = RedisServer(re.sub("//.*@", "//few:word@", redis.address), "source")
+
+    assert server.ask("TYPE", stream) == b"none"
+    client.execute_command("ACL", "DELUSER", "few")
 
 
 def test_a_cluster_is_refused(opened):

@@ -6,13 +6,14 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections import Counter, defaultdict, deque
 from decimal import Decimal
 
 import pyarrow.parquet as pq
 import pytest
 from redis import Redis
+
+from tests.support.forks import PYTHON
 
 pytestmark = pytest.mark.slow
 LAST = 10  # orders of a key that the template looks back at
@@ -35,7 +36,7 @@ def by_hand(orders):
 
 
 def test_one_call_leads_from_nothing_to_a_service_that_answers_about_orders(root, tmp_path, redis):
-    command = [sys.executable, str(root / "examples" / "orders" / "run.py"), "--batches", "3", "--size", "2500"]
+    command = [PYTHON, str(root / "examples" / "orders" / "run.py"), "--batches", "3", "--size", "2500"]
     done = subprocess.run(
         [*command, "--folder", tmp_path / "orders"],
         env={**os.environ, "REDIS": redis.address},

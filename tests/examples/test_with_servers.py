@@ -25,22 +25,19 @@ from confluent_kafka.admin import AdminClient
 from pymongo import MongoClient
 
 from shroff import webhooks
+from tests.support.forks import PYTHON
 from tools.servers.web import listens
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 SECRET = f"whsec_{b64encode(b'0123456789abcdef').decode()}"
 MADE_UP = {"kafka-paysim": 2_000, "cards-mongo": 1_000}
 
 
-def command(root: Path, name: str, *words: object) -> list[str]:
-    return [sys.executable, str(root / "examples" / name / "run.py"), *map(str, words)]
-
-
 def played(root: Path, name: str, folder: Path, **servers: str) -> str:
     """What an example shows, its project kept in a folder."""
     done = subprocess.run(
-        command(root, name, "--folder", folder),
+        [PYTHON, root / "examples" / name / "run.py", "--folder", folder],
         env={**os.environ, **servers},
         capture_output=True,
         text=True,
@@ -150,10 +147,12 @@ def test_cards_become_documents_and_a_bad_message_is_kept(root, tmp_path, broker
     assert "0 mismatches" in shown
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_an_example_its_servers_and_all_that_it_wrote(root, tmp_path, registry):
     environment = {**os.environ, "TMPDIR": str(tmp_path), "REGISTRY": urlsplit(registry.address).netloc}
+    command = [sys.executable, root / "examples/kafka-paysim/run.py"]
     with subprocess.Popen(
-        command(root, "kafka-paysim"), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as example:
         while "$ shroff run" not in example.stdout.readline():
             assert example.poll() is None

@@ -322,6 +322,7 @@ def _interpret(words: list[str]) -> None:
         exec(compile(words[1], "<string>", "exec"), vars(main))
     else:
         sys.argv, sys.path[0:0] = words, [str(Path(words[0]).resolve().parent)]
+        sys.executable = str(PYTHON)  # what it starts with the interpreter comes from here, too
         runpy.run_path(words[0], run_name="__main__")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import sha1
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -52,6 +53,7 @@ class RedisServer:
                 socket_connect_timeout=ANSWER_S,
                 socket_keepalive=True,
                 retry=Retry(NoBackoff(), 0),
+                redis_connect_func=_sign_in,
                 **({"ssl_check_hostname": True} if verified else {}),
             )
             pool = self._client.connection_pool
@@ -107,6 +109,18 @@ class RedisServer:
         self._client.close()
 
 
+def _sign_in(connection: Any) -> None:
+    """Sign a new connection in, and see that the server takes it: one that asks for a password closes the connection
+    at the first large request, and what comes back is then a broken pipe.
+    """
+    from redis.exceptions import NoPermissionError
+
+    connection.on_connect()
+    connection.send_command("PING")
+    with suppress(NoPermissionError):  # for which one has signed in
+        connection.read_response()
+
+
 def address_of(url: str) -> str:
     """An address without its credentials.
 
@@ -127,6 +141,11 @@ def failed(error: Exception, address: str, what: str) -> ShroffError:
     words = str(error)
     is_passing = words.startswith(_PASSING) or type(error).__name__ in _PASSING_ERRORS
     if isinstance(error, exceptions.AuthenticationError) or words.startswith(_NOT_LET_IN):
+        if getattr(error, "status_code", "") == "NOAUTH":
+            return UsageError(
+                f"{what}: Redis at {address} asks for a password, and this address has none. "
+                "Write ':${REDIS_PASSWORD}@' before its host in shroff.yaml, and set this variable."
+            )
         return UsageError(f"{what}: Redis at {address} rejects the sign-in. Check user and password in its address.")
     if isinstance(error, exceptions.ResponseError) and not is_passing:
         if type(error).__name__ in _OF_CLUSTERS:
