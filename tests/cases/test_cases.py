@@ -13,7 +13,7 @@ from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, STATES,
 from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
 from shroff.cases.files import TYPES
 from shroff.cases.label_feed import FeedLabel
-from shroff.cases.pending import Also
+from shroff.cases.pending import Also, refund_units
 from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import DAY_MS
@@ -145,13 +145,29 @@ def test_releasing_assigning_and_escalating_change_who_has_it(tmp_path):
         assert working.assign(at.desk, ANN, 1, "ben").assignee_name == "Ben"
         assert working.escalate(at.desk, BEN, 1, "two cards").state == ESCALATED
         assert working.assign(at.desk, ANN, 1, "").assignee == ""
+        to_ben = working.escalate(at.desk, ANN, 1, "two banks", to="ben")
+        assert (to_ben.state, to_ben.assignee_name) == (ESCALATED, "Ben")
+        working.claim(at.desk, BEN, 1)
+        assert (working.release(at.desk, BEN, 1).state, at.case().assignee) == (ESCALATED, "")
         with at.people.change() as change:
             change.put_user(dataclasses.replace(change.user_named("ben"), is_disabled=True))
         for name in ("vera", "ben", "nobody"):
             with pytest.raises(UsageError, match="no user"):
                 working.assign(at.desk, ANN, 1, name)
+            with pytest.raises(UsageError, match="no user"):
+                working.escalate(at.desk, ANN, 1, "two banks", to=name)
 
-        assert at.acts() == ["case.claim", "case.release", "case.assign", "case.escalate", "case.assign"]
+        assert at.acts() == [
+            "case.claim",
+            "case.release",
+            "case.assign",
+            "case.escalate",
+            "case.assign",
+            "case.escalate",
+            "case.assign",
+            "case.claim",
+            "case.release",
+        ]
 
 
 # ---- answers
@@ -901,6 +917,10 @@ def test_an_address_says_which_cases():
     assert filters.wanted_of({"state": "all", "assignee": "free"}, ANN, NOW_MS, 2) == CaseFilter(
         states=STATES, assignees=("",)
     )
+    for text in ("12,50", "12.50 EUR", " 12.5 "):
+        assert filters.wanted_of({"min_stake": text}, ANN, NOW_MS, 2).stake_from == 1_250
+        assert refund_units(text, 2) == 1_250
+    assert (refund_units("1.688,04", 2), refund_units("1.5", 2)) == (168_804, 150)
     assert filters.wanted_of({"min_stake": "9" * 60}, ANN, NOW_MS, 2).stake_from == 2**62
     for wrong in ({"state": "opn"}, {"min_stake": "x"}, {"due_within": "soon"}, {"customer": "yes"}):
         with pytest.raises(UsageError):

@@ -9,7 +9,8 @@ import pytest
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.explain import searching
-from shroff.explain.searching import amount_of, search_parts
+from shroff.explain.searching import search_parts
+from shroff.language.values import written_amount
 
 PROJECT = {
     "shroff.yaml": "shroff: 1\nname: parts\nmoney: { currency: EUR, places: 2 }\nlateness: 100d\n",
@@ -158,4 +159,4 @@ def test_a_search_ends_with_its_time_and_with_enough_results(bank, monkeypatch):
     ],
 )
 def test_an_amount_is_read_as_people_write_it(text, amount):
-    assert amount_of(text, 2) == amount
+    assert written_amount(text, 2) == amount

@@ -52,6 +52,7 @@ MORE = (
     "/thresholds?review=9",
     "/lists/blocked_cards",
     "/team",
+    "/rules/cookbook/recipes",
     "/settings/users",
     "/settings/keys",
     "/find?q=none",

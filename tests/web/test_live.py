@@ -188,6 +188,7 @@ def test_a_log_that_was_there_before_is_counted_backwards_and_then_followed(bank
                 pass
             whole = pulse.figures(DAY_MS, HOUR_MS)
             assert (whole.decided, whole.is_whole, whole.counted_from) == (10, True, 1)
+            assert {one.rule for one in whole.rules} == {rule.id for rule in project.definitions.rules}
             assert [one.id for one in whole.newest] == [f"p-{one}" for one in range(19, 9, -1)]
         await post(browser, payment(20, "2026-01-05T08:20:00Z", "1200.00"))
         with project.opened.reading() as log:

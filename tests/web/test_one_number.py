@@ -184,7 +184,7 @@ async def outcomes_analytics(bank: Bank) -> object:
 
 
 async def outcomes_decisions(bank: Bank) -> object:
-    text = await bank.text(f"/decisions?outcome=all&day={DAY}&zone={ZONE}", "Totals of this day")
+    text = await bank.text(f"/decisions?outcome=all&day={DAY}&zone={ZONE}", "All decisions of this day")
     return {one: number(rf"(?i){one}[^\d;]*? (\d+) , [\d.,]+ EUR")(text) for one in BY_AMOUNT.values()}
 
 
@@ -205,7 +205,7 @@ async def money_mail(bank: Bank) -> object:
 
 
 async def money_decisions(bank: Bank) -> object:
-    text = await bank.text(f"/decisions?outcome=all&day={DAY}&zone={ZONE}", "Totals of this day")
+    text = await bank.text(f"/decisions?outcome=all&day={DAY}&zone={ZONE}", "All decisions of this day")
     return numbers(r"(?i)review \d+ , ([\d.,]+) EUR.*?decline\w* \d+ , ([\d.,]+) EUR", text)
 
 
@@ -307,7 +307,8 @@ async def precision_by_api(bank: Bank) -> object:
 
 async def held_on_page(bank: Bank) -> object:
     return [
-        int(one) for one in numbers(r"“No” confirmed later \d+ % (\d+) of (\d+) so far", await bank.text("/labels"))
+        int(one)
+        for one in numbers(r"“No” confirmed later \d+ % (\d+) of (\d+) since the start", await bank.text("/labels"))
     ]
 
 

@@ -285,6 +285,10 @@ def test_pages_show_a_decision_and_its_entity(bank, monkeypatch):
             csv = (await browser.get(f"/decisions/decisions.csv?{query}")).body.decode()
             assert csv.count("\n") == 1 + is_there, query
             assert csv.startswith("time,event,id,outcome,score,amount,currency,keys,details,rules,reason\n")
+        totals = r"{}: <span class=\"badge badge-review.*?</span> <b>1</b>, 1,234\.50.EUR"
+        for query, says in (("", "The decision of this page"), ("day=2026-01-05", "All decisions of this day")):
+            listed = (await browser.get(f"/decisions?{query}")).body.decode()
+            assert re.search(totals.format(says), listed), query
         row = next(reader((await browser.get("/decisions/decisions.csv")).body.decode().splitlines()[1:]))
         assert row[:7] == ["2026-01-05T08:30:00Z", "payment", "p/1 <b>", "review", "", "1234.50", "EUR"]
         assert row[-2:] == ["any_payment", f"1,234.50 EUR paid at {EVIL}"]

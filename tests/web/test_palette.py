@@ -32,11 +32,12 @@ def test_each_part_that_is_offered_is_a_condition_as_it_is_inserted(changes):
     assert len(definitions({**changes, "rules/offered.yaml": rules}).rules) == len(parts) + 1
 
 
-def test_the_cookbook_has_whole_conditions_with_what_they_are_against():
-    found = cookbook()
+def test_the_cookbook_has_whole_rules_with_what_they_are_against_and_their_features():
+    *rules, features = cookbook()
 
-    assert len(found) > 5
-    assert all(says and " " in when for says, when in found)
+    assert len(rules) > 5
+    assert all(one.says and f"- id: {one.id}" in one.text and "tests:" in one.text for one in rules)
+    assert "small_cards_15m: " in features.text
 
 
 @pytest.mark.parametrize(

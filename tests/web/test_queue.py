@@ -140,6 +140,8 @@ def test_an_escalated_case_says_by_whom_and_why_and_all_count_the_same_as_open(b
         queue_page, team = [(await browser.get(path)).body.decode() for path in ("/queue", "/team")]
         assert "2 open cases to work on now" in queue_page
         assert '<dt>Open cases</dt><dd><a href="/queue">2</a></dd>' in team
+        await form(browser, "/cases/1/escalate", "/cases/1", text="two cards", to="ann")
+        assert "Escalated by <b>Ann Lee</b> to <b>Ann Lee</b>" in (await browser.get("/cases/1")).body.decode()
         await form(browser, "/cases/1/decide", "/cases/1", verdict="fraud")
         assert not says.search((await browser.get("/cases/1")).body.decode())
 

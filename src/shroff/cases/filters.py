@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from shroff.cases.case import CLAIMED, ESCALATED, OPEN, ORDERS, SNOOZED, STATES, UNCLOSED, VERDICTS, CaseFilter
 from shroff.errors import UsageError, nearest
-from shroff.language.values import named_duration, parse_decimal, rescale_half_even
+from shroff.language.values import named_duration, parse_decimal, rescale_half_even, with_decimal_point
 from shroff.people.access import Who
 
 ALL: Final = "all"
@@ -114,7 +114,7 @@ def _money(text: str, places: int) -> int | None:
     if not text:
         return None
     try:
-        return max(-LARGEST, min(LARGEST, rescale_half_even(*parse_decimal(text), places)))
+        return max(-LARGEST, min(LARGEST, rescale_half_even(*parse_decimal(with_decimal_point(text, places)), places)))
     except ValueError as error:
         raise UsageError(f"min_stake: {error}.") from None
 

@@ -13,7 +13,7 @@ from shroff.cases.case_history import ALL
 from shroff.cases.desk import text_of
 from shroff.cases.store import CaseChange
 from shroff.errors import UsageError
-from shroff.language.values import parse_money
+from shroff.language.values import parse_money, with_decimal_point
 from shroff.people.access import Who
 
 REASON_MAX: Final = 200
@@ -54,12 +54,13 @@ NOTHING_ELSE: Final = Also()
 
 
 def refund_units(refund: str, places: int) -> int:
-    """An amount such as `12.50` in smallest units; 0 for an empty one. Raises: UsageError."""
+    """An amount such as `12.50` or `12,50` in smallest units; 0 for an empty one. Raises: UsageError."""
+    refund = with_decimal_point(refund, places)
     try:
-        units = parse_money(refund.strip(), places) if refund.strip() else 0
+        units = parse_money(refund, places) if refund else 0
     except ValueError as error:
         raise UsageError(f"refund: {error}.") from None
-    if refund.strip() and units <= 0:
+    if refund and units <= 0:
         raise UsageError("A refund is an amount above zero.")
     return units
 

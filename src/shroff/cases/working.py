@@ -119,11 +119,15 @@ def assign(desk: CaseDesk, who: Who, number: int, to: str, tag: str = "") -> Cas
         case = hand.case(number, tag)
         if not case.is_open:
             raise CaseChangedError(case)
-        id_, name = _assignee(change.people, to)
-        if case.is_barred(id_):
-            raise UsageError(ANOTHER.format(number))
-        state = past_of(change, case).state if case.state == CLAIMED else case.state
-        return hand.put(case, "assigned", name, state=state, assignee=id_, assignee_name=name, lock_ms=None)
+        return _assigned(hand, case, to)
+
+
+def _assigned(hand: Hand, case: Case, to: str) -> Case:
+    id_, name = _assignee(hand.change.people, to)
+    if case.is_barred(id_):
+        raise UsageError(ANOTHER.format(case.number))
+    state = past_of(hand.change, case).state if case.state == CLAIMED else case.state
+    return hand.put(case, "assigned", name, state=state, assignee=id_, assignee_name=name, lock_ms=None)
 
 
 def _assignee(people: Change, to: str) -> tuple[str, str]:
@@ -187,16 +191,18 @@ def file_of(desk: CaseDesk, who: Who, number: int, file: int) -> tuple[Attached,
     return found
 
 
-def escalate(desk: CaseDesk, who: Who, number: int, why: str, tag: str = "") -> Case:
-    """Escalate a case; claim-next skips it unless such cases are requested.
+def escalate(desk: CaseDesk, who: Who, number: int, why: str, tag: str = "", to: str = "") -> Case:
+    """Escalate a case, to a user by name where one is given; claim-next skips it unless such cases are requested.
 
-    Raises: as `claim`.
+    Raises: as `claim`; UsageError where there is no such user, or they may not work on cases.
     """
     require_work(who)
     words = text_of(why, "why it is escalated")
     with desk.store.change() as change:
         hand = Hand(change, who, desk.now_ms())
-        return hand.put(hand.open_case(number, tag), "escalated", words, state=ESCALATED, **FREED, snoozed_ms=None)
+        case = hand.open_case(number, tag)
+        case = hand.put(case, "escalated", words, state=ESCALATED, **FREED, snoozed_ms=None)
+        return _assigned(hand, case, to) if to else case
 
 
 def reopen(desk: CaseDesk, who: Who, number: int, why: str, tag: str = "") -> Case:

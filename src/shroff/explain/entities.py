@@ -17,7 +17,7 @@ from shroff.errors import PrunedError, TransientError
 from shroff.events.event import Event
 from shroff.explain.finding_keys import KeyEvents, Wanted
 from shroff.explain.key_index import KeyIndex
-from shroff.explain.searching import PartFound, amount_of, search_parts
+from shroff.explain.searching import PartFound, search_parts
 from shroff.features.key_texts import key_of, read_key
 from shroff.features.naive import Key
 from shroff.language.values import key_text
@@ -25,7 +25,7 @@ from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.streams.log import DecisionRow, Log, Record
 
-__all__ = ["EntityLook", "KeyEvent", "KeyLinks", "KeyTotals", "Neighbour", "Timeline", "amount_of", "fields_of"]
+__all__ = ["EntityLook", "KeyEvent", "KeyLinks", "KeyTotals", "Neighbour", "Timeline", "fields_of"]
 SHARED_MAX: Final = 8  # keys of each other entity whose events are looked for
 MANY: Final = 20  # a key that more others share (a large merchant, a public network) links nobody
 TOTALS_MAX: Final = 1_000  # events of a key that are added up, the newest

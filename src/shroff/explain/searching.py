@@ -7,17 +7,16 @@ small letters are the same.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
 from shroff.events.summary import NAMES, label_of, summary_of
 from shroff.language.expression import ThisField
+from shroff.language.values import written_amount
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log, Record
 
@@ -28,8 +27,6 @@ LASTS_S: Final = 0.2  # of processor time, after which a search ends, however fa
 FOUND_MAX: Final = 20
 TEXT_MIN: Final = 3  # of a part of a text: of two signs almost every line has them
 _BLOCK: Final = 8_192
-_AMOUNT: Final = re.compile(r"(?:[A-Za-z]{3}\s+|[€$£¥]\s*)?([0-9][0-9., ]{0,24})(?:\s*[€$£¥]|\s+[A-Za-z]{3})?")
-_GROUPED: Final = re.compile(r"[0-9]{1,3}(?:([., ])[0-9]{3})(?:\1[0-9]{3})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +78,6 @@ def search_parts(
     return PartFound(events, [(*key, *found) for key, found in keys.items()][:FOUND_MAX], 0 if is_all else end)
 
 
-def amount_of(text: str, places: int) -> str:
-    """An amount as events have it; empty where the text is none. Of one comma or point before three digits it is that
-    of thousands.
-
-    >>> amount_of("1,661.9 EUR", 2), amount_of("1.688,04", 2), amount_of("707,99 €", 2), amount_of("p-1", 2)
-    ('1661.90', '1688.04', '707.99', '')
-    """
-    found = _AMOUNT.fullmatch(text.strip())
-    if found is None:
-        return ""
-    number = found[1].strip()
-    whole, sign, part = number, "", ""
-    if not _GROUPED.fullmatch(number) and (signs := [one for one in number if one in ",."]):
-        whole, sign, part = number.rpartition(signs[-1])
-    if (sign and (sign in whole or not part.isdecimal())) or not (whole.isdecimal() or _GROUPED.fullmatch(whole)):
-        return ""
-    value = Decimal(f"{re.sub('[., ]', '', whole)}.{part or 0}")
-    return f"{value:.{places}f}" if len(whole) < 20 and value == round(value, places) else ""
-
-
 def _people(log: Log, start: int, end: int, fields: _SearchFields) -> dict[int, tuple[bytes, str]]:
     """Events of (start, end] about whom the text is: their lines, and the personal field that has it."""
     found, lines = dict[int, tuple[bytes, str]](), dict[str, dict[str, tuple[int, bytes]]]()
@@ -125,7 +102,7 @@ class _SearchFields:
     """Which fields of which events are searched, and for what."""
 
     def __init__(self, definitions: Definitions, text: str, *, may_see: bool) -> None:
-        self._text, self._amount = text.casefold(), amount_of(text, definitions.settings.money_places)
+        self._text, self._amount = text.casefold(), written_amount(text, definitions.settings.money_places)
         self._types = types = definitions.events.types
         self._ids = {name: one.id_field for name, one in types.items()}
         self._money = {

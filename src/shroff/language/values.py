@@ -10,6 +10,7 @@ import math
 import re
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from hashlib import sha256
 from typing import Final
 from unicodedata import category
@@ -27,6 +28,8 @@ HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
 DAYS_MAX: Final = 3_700  # of one question
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
+_AMOUNT: Final = re.compile(r"(?:[A-Za-z]{3}\s+|[€$£¥]\s*)?([0-9][0-9., ]{0,24})(?:\s*[€$£¥]|\s+[A-Za-z]{3})?")
+_AMOUNT_GROUPED: Final = re.compile(r"[0-9]{1,3}(?:([., ])[0-9]{3})(?:\1[0-9]{3})*")
 _DURATION_LENGTH_MAX: Final = 200  # characters
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|s|m|h|d|w))+")
 _DURATION_PART = re.compile(r"([0-9]+)(ms|s|m|h|d|w)")
@@ -165,6 +168,40 @@ def divide_half_even(dividend: int, divisor: int) -> int:
     whole, rest = divmod(dividend, divisor)
     twice = 2 * rest
     return whole + (1 if twice > divisor or (twice == divisor and whole & 1) else 0)
+
+
+def written_amount(text: str, places: int) -> str:
+    """An amount that people wrote, as events have it; empty where the text is none.
+
+    One comma or point before three digits is that of thousands.
+
+    >>> [written_amount(text, 2) for text in ("1,661.9 EUR", "1.688,04", "707,99 €", "p-1")]
+    ['1661.90', '1688.04', '707.99', '']
+    """
+    found = _AMOUNT.fullmatch(text.strip())
+    if found is None:
+        return ""
+    number = found[1].strip()
+    whole, sign, part = number, "", ""
+    if not _AMOUNT_GROUPED.fullmatch(number) and (signs := [one for one in number if one in ",."]):
+        whole, sign, part = number.rpartition(signs[-1])
+    if (sign and (sign in whole or not part.isdecimal())) or not (
+        whole.isdecimal() or _AMOUNT_GROUPED.fullmatch(whole)
+    ):
+        return ""
+    value = Decimal(f"{re.sub('[., ]', '', whole)}.{part or 0}")
+    return f"{value:.{places}f}" if len(whole) < 20 and value == round(value, places) else ""
+
+
+def with_decimal_point(text: str, places: int) -> str:
+    """An amount with a comma, or any other that `parse_decimal` does not read, as `written_amount` has it; else as it
+    is.
+
+    >>> [with_decimal_point(text, 2) for text in ("12,50", "1.500", "1.688,04 €", "p-1")]
+    ['12.50', '1.500', '1688.04', 'p-1']
+    """
+    text = text.strip()
+    return text if _DECIMAL.fullmatch(text) else written_amount(text, places) or text
 
 
 def parse_money(text: str, places: int) -> int:

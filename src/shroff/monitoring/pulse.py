@@ -121,6 +121,7 @@ class Pulse:
         self._minutes: dict[int, Minute] = {}
         self._newest: deque[Stopped] = deque(maxlen=NEWEST)
         self._shadow: set[str] = set()
+        self._rules_now: Sequence[str] = ()
         self._from = self._to = self._floor = 0  # places (from, to] are counted, and it goes back to the floor
         self._end_ms = 0
         self._has_begun = False
@@ -128,6 +129,7 @@ class Pulse:
     def follow(self, log: Log, definitions: Definitions) -> bool:
         """Read on; gives whether there is more to read at once."""
         last, amounts = log.last_seq(), _amount_fields(definitions)
+        self._rules_now = [rule.id for rule in definitions.rules]
         if not self._has_begun or last - self._to > LOOKED_BACK:
             self._begin(last)
         self._end_ms = max(self._end_ms, log.watermark_ms() or 0)
@@ -247,13 +249,13 @@ class Pulse:
         ]
 
     def _rules(self, end: int, numbers: Sequence[int]) -> list[RuleHitRate]:
-        """The last hour of each rule that hit at all, furthest from normal first."""
+        """The last hour of each rule that is active or in shadow, or hit at all; furthest from normal first."""
         hours: defaultdict[int, Counter[str]] = defaultdict(Counter)
         for number in numbers:
             if number < end:
                 hours[(end - 1 - number) // 60].update(self._minutes[number].hits)
         whole = (end - numbers[0]) // 60 if numbers else 0
-        names = sorted({name for counted in hours.values() for name in counted})
+        names = sorted({*self._rules_now, *(name for counted in hours.values() for name in counted)})
         earlier = [hours.get(hour, Counter[str]()) for hour in range(1, whole)]
         found = [
             RuleHitRate(name, hours[0][name], name in self._shadow, usual_of([one[name] for one in earlier]))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
@@ -16,9 +17,8 @@ from shroff.analytics.day_figures import OutcomeTally, amount_reader
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary, summary_of
-from shroff.explain.entities import amount_of as written_amount
 from shroff.explain.entities import fields_of
-from shroff.language.values import day_at, day_starts_ms, show_decimal
+from shroff.language.values import day_at, day_starts_ms, show_decimal, written_amount
 from shroff.log.later_labels import places_between
 from shroff.people.access import Right
 from shroff.project.meaning import reasons_of
@@ -34,7 +34,8 @@ from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.streams.log import DecisionRow, Log
+    from shroff.project.definitions import Definitions
+    from shroff.streams.log import DecisionRow, Log, Record
     from shroff.web.service import Service
     from shroff.web.work.reasons import FirstReason
 
@@ -57,14 +58,17 @@ class Line:
     """One decision of the list."""
 
     row: DecisionRow
-    at_ms: int
+    record: Record
     document: Mapping[str, Any]
     path: str
     summary: EventSummary
-    body: bytes
     reason: str  # that of its first rule, empty without one
     why: FirstReason | None = None
     is_told: bool = True  # whether `why` was looked for, and not left out for want of time
+
+    @property
+    def at_ms(self) -> int:
+        return self.record.time_ms
 
     @property
     def amount(self) -> Decimal | None:
@@ -134,6 +138,13 @@ class DecisionsPart:
     looked_to: int
 
 
+class OutcomeTotals(NamedTuple):
+    """Counts of decisions and their money as decimal text, by outcome; of a whole day, or of what a page lists."""
+
+    rows: Sequence[tuple[str, int, str]]
+    is_whole: bool
+
+
 async def show(service: Service, request: Request) -> Response:
     """The newest decisions, by outcome."""
     wanted, given = _asked(service, request)
@@ -147,7 +158,7 @@ async def show(service: Service, request: Request) -> Response:
         request,
         "decisions.html",
         part=part,
-        totals=await service.in_thread(_totals, service, wanted),
+        totals=await service.in_thread(_totals, service, wanted, part.lines),
         which=wanted.which,
         all_which=WHICH,
         older=next_of(part.looked_to) if part.looked_to else None,
@@ -240,32 +251,46 @@ def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> Decisi
     return replace(part, lines=[told(line) for line in part.lines])
 
 
-def _totals(service: Service, wanted: DecisionsWanted) -> Sequence[tuple[str, int, str]] | None:
-    """How many decisions of a day are wanted, and their money, by outcome; None without a day, and for too many."""
-    if wanted.starts_ms is None:
-        return None
+def _totals(service: Service, wanted: DecisionsWanted, lines: Sequence[Line]) -> OutcomeTotals:
+    """How many decisions are wanted, and their money, by outcome: of a whole day where one is chosen that can be read
+    at once, else of the lines of this page.
+    """
     definitions, found = service.project.definitions, OutcomeTally()
     places, amount_of = definitions.settings.money_places, amount_reader(definitions)
-    try:
-        with service.project.opened.reading() as log:
-            after, upto = places_between(
-                log, wanted.starts_ms[0], wanted.starts_ms[1], definitions.settings.lateness_ms
-            )
-            if upto - after > TOTALS_LOOKED_AT:
-                return None
-            for start in range(after, upto, _BLOCK):
-                end = min(start + _BLOCK, upto)
-                rows = [row for part in log.decisions_after(start, end) for row in part if wanted.of_decision(row)]
-                records = log.records_at([row.seq for row in rows])
-                for row in rows:
-                    record = records[row.seq]
-                    units = amount_of(record)
-                    amount = None if units is None else Decimal(units).scaleb(-places)
-                    if wanted.of_event(record.time_ms, amount, record.body):
-                        found.add(row.outcome, units)
-    except UsageError:  # there is no log yet
-        return None
-    return [(one, found.counts[one], show_decimal(found.money[one], places)) for one in OUTCOMES if found.counts[one]]
+    is_whole = False
+    with suppress(UsageError), service.project.opened.reading() as log:  # there is no log yet
+        is_whole = wanted.starts_ms is not None and _add_day(log, definitions, wanted, amount_of, found)
+    if not is_whole:
+        for line in lines:
+            found.add(line.row.outcome, amount_of(line.record))
+    rows = [(one, found.counts[one], show_decimal(found.money[one], places)) for one in OUTCOMES if found.counts[one]]
+    return OutcomeTotals(rows, is_whole)
+
+
+def _add_day(
+    log: Log,
+    definitions: Definitions,
+    wanted: DecisionsWanted,
+    amount_of: Callable[[Record], int | None],
+    found: OutcomeTally,
+) -> bool:
+    """Count the decisions of a day; whether there are few enough for that."""
+    assert wanted.starts_ms is not None
+    places, lateness_ms = definitions.settings.money_places, definitions.settings.lateness_ms
+    after, upto = places_between(log, wanted.starts_ms[0], wanted.starts_ms[1], lateness_ms)
+    if upto - after > TOTALS_LOOKED_AT:
+        return False
+    for start in range(after, upto, _BLOCK):
+        decided = log.decisions_after(start, min(start + _BLOCK, upto))
+        rows = [row for part in decided for row in part if wanted.of_decision(row)]
+        records = log.records_at([row.seq for row in rows])
+        for row in rows:
+            record = records[row.seq]
+            units = amount_of(record)
+            amount = None if units is None else Decimal(units).scaleb(-places)
+            if wanted.of_event(record.time_ms, amount, record.body):
+                found.add(row.outcome, units)
+    return True
 
 
 def _read(
@@ -278,7 +303,9 @@ def _read(
         block = [row for part in log.decisions_after(start, end) for row in part if wanted.of_decision(row)][::-1]
         if not wanted.reads_events:
             block = block[: most - len(lines) + 1]
-        lines += [line for line in _lines(project, log, block) if wanted.of_event(line.at_ms, line.amount, line.body)]
+        lines += [
+            line for line in _lines(project, log, block) if wanted.of_event(line.at_ms, line.amount, line.record.body)
+        ]
         end = start
     if len(lines) > most:
         lines = lines[:most]
@@ -300,7 +327,7 @@ def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[Line
         document = msgspec.json.decode(row.document)
         reasons = [told(one["code"], str(one["text"])) for one in document["reasons"][:1]]
         path = decision_path(row.event, row.id)
-        found.append(Line(row, record.time_ms, document, path, summary, record.body, "".join(reasons)))
+        found.append(Line(row, record, document, path, summary, "".join(reasons)))
     return found
 
 

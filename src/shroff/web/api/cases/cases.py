@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict, TypeVar
 from urllib.parse import quote
 
@@ -50,6 +51,12 @@ class CaseText(msgspec.Struct, forbid_unknown_fields=True):
     """A text: a note, or the reason of an action."""
 
     text: str
+
+
+class CaseEscalation(CaseText, forbid_unknown_fields=True):
+    """Why a case is escalated, and the name of the user who decides it; null for anybody else."""
+
+    to: str | None = None
 
 
 class CaseAssignment(msgspec.Struct, forbid_unknown_fields=True):
@@ -176,7 +183,8 @@ async def assign(service: Service, request: Request) -> Json[documents.Case]:
 
 async def escalate(service: Service, request: Request) -> Json[documents.Case]:
     """Put it before those who decide what is hard."""
-    return await _changed(service, request, working.escalate, (await body_of(request, CaseText)).text)
+    given = await body_of(request, CaseEscalation)
+    return await _changed(service, request, partial(working.escalate, to=given.to or ""), given.text)
 
 
 async def reopen(service: Service, request: Request) -> Json[documents.Case]:
@@ -417,7 +425,7 @@ ROUTES: Final = (
         "Decide a case: it closes at once; labels of its events are written 8 s later unless you undo it.",
         CaseVerdict,
     ),
-    act("escalate", escalate, "Escalate a case.", CaseText),
+    act("escalate", escalate, "Escalate a case, to a user or to anybody else.", CaseEscalation),
     act("snooze", snooze, "Snooze a case until a time.", CaseSnooze),
     act("reopen", reopen, "Reopen a closed case.", CaseText),
     act("undo", undo, "Undo a recent action, by its number.", CaseUndo),

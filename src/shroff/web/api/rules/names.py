@@ -11,8 +11,6 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.language.aggregates import AGGREGATES, AggregateRow
 from shroff.language.functions import FUNCTIONS
 from shroff.language.types import Type
-from shroff.language.yaml import text as yamltext
-from shroff.language.yaml.text import Mapping, Scalar, Sequence
 from shroff.people.access import Right
 from shroff.project.meaning import teller_of
 from shroff.rules.keys import EFFECTS, RULE
@@ -82,6 +80,7 @@ class PalettePart(NamedTuple):
     says: str
 
 
+_RULE: Final = re.compile(r"^- id: ([a-z_]+) +# (.+)$", re.MULTILINE)
 _COMPARED: Final = {  # what a value of a kind can be compared with, as a beginning
     "money": "{} > 100",
     "integer": "{} >= 3",
@@ -137,17 +136,23 @@ def palette(definitions: Definitions) -> dict[str, list[PalettePart]]:
     }
 
 
+class CookbookRecipe(NamedTuple):
+    """A file of the template `cookbook`: the id of its first rule, what that is against, and its text."""
+
+    id: str
+    says: str
+    text: str
+
+
 @cache
-def cookbook() -> list[tuple[str, str]]:
-    """Rules of the template `cookbook`: what each is against, and its condition."""
-    found = []
-    for path in sorted((TEMPLATE_FOLDER / "cookbook" / "rules").glob("*.yaml")):
-        tree = yamltext.read(path.read_text(encoding="utf-8"), path.name, [])
-        about = re.findall(r"^- id: [a-z_]+ +# (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-        rules = tree.items if isinstance(tree, Sequence) else ()
-        whens = [one.get("when") for one in rules if isinstance(one, Mapping)]
-        found += [(says, when.text) for says, when in zip(about, whens, strict=False) if isinstance(when, Scalar)]
-    return found
+def cookbook() -> list[CookbookRecipe]:
+    """The rules of the template `cookbook`, and at the end its features."""
+    folder, found = TEMPLATE_FOLDER / "cookbook", list[CookbookRecipe]()
+    for path in sorted((folder / "rules").glob("*.yaml")):
+        text = path.read_text(encoding="utf-8")
+        found += [CookbookRecipe(id_, says, text) for id_, says in _RULE.findall(text)[:1]]
+    features = (folder / "features.yaml").read_text(encoding="utf-8")
+    return [*found, CookbookRecipe("features", "the features that these rules read", features)]
 
 
 def _one(name: str, kind: str, says: str) -> Name:

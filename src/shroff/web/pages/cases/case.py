@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
@@ -203,7 +204,8 @@ async def assign(service: Service, request: Request) -> Response:
 
 async def escalate(service: Service, request: Request) -> Response:
     """Put it before those who decide what is hard."""
-    return await _with_words(service, request, working.escalate)
+    to = (await request.form()).get("to", "")
+    return await _with_words(service, request, partial(working.escalate, to=to))
 
 
 async def reopen(service: Service, request: Request) -> Response:

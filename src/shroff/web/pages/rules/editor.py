@@ -308,7 +308,13 @@ def _steps(
     return found
 
 
+async def show_cookbook(service: Service, request: Request) -> Response:
+    """Rules against known kinds of fraud, with their features and tests."""
+    return await page(service, request, "cookbook.html", recipes=cookbook())
+
+
 ROUTES: Final = (
+    Route("GET", "/rules/cookbook/recipes", Right.READ_DEFINITIONS, show_cookbook, is_page=True),
     Route("GET", "/rules/{rule}/draft", Right.READ_DEFINITIONS, show, is_page=True),
     Route("POST", "/rules/{rule}/draft", Right.EDIT_RULES, keep, is_page=True),
     Route("POST", "/rules/{rule}/draft/drop", Right.EDIT_RULES, discard, is_page=True),

@@ -340,12 +340,14 @@ function hide() {
   area.removeAttribute("aria-activedescendant");
 }
 
-function onKey(event) {
+function onSaveKey(event) {
   if (event.key === "s" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
     form.requestSubmit();
-    return;
   }
+}
+
+function onKey(event) {
   if (event.key === "F8" && mistakes.length) {
     event.preventDefault();
     const after = mistakes.find((one) => offsetOf(one) > area.selectionStart);
@@ -376,6 +378,7 @@ function onKey(event) {
 
 area.addEventListener("input", typed);
 area.addEventListener("scroll", follow);
+document.addEventListener("keydown", onSaveKey);
 area.addEventListener("keydown", onKey);
 area.addEventListener("blur", hide);
 area.addEventListener("keyup", tellPlace);
