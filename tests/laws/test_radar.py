@@ -21,9 +21,9 @@ from shroff.language.expression import Node, ThisField
 from shroff.language.names import Scope
 from shroff.language.row import Evaluate, compile_row
 from shroff.language.yaml.text import read
-from shroff.rules.radar.attributes import COUNTRY, KINDS, TEXT, Mapped, RadarTarget
-from shroff.rules.radar.carrying import RadarOptions, carry_over
-from shroff.rules.radar.syntax import read_rules
+from shroff_plugins.foreign_rules.attributes import COUNTRY, KINDS, TEXT, Mapped, RadarTarget
+from shroff_plugins.foreign_rules.carrying import RadarOptions, carry_over
+from shroff_plugins.foreign_rules.syntax import read_rules
 
 EVENTS = """
 payment:

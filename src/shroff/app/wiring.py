@@ -15,6 +15,7 @@ from shroff.events import hash_keys
 from shroff.events.mapping import LABEL
 from shroff.project.definitions import Definitions
 from shroff.project.settings.installed import (
+    ADAPTERS,
     adapter_point,
     adapters,
     first_schemes,
@@ -329,11 +330,11 @@ def can_send(system: System) -> bool:
     return adapter_point(f"{_SENDER}{system.kind}") is not None
 
 
-def load_adapter(name: str) -> Any:
-    """The adapter of this name. Raises: UsageError where no installed package has it."""
-    found = adapter_point(name)
+def load_adapter(name: str, group: str = ADAPTERS) -> Any:
+    """The adapter, or importer, of this name. Raises: UsageError where no installed package has it."""
+    found = adapter_point(name, group)
     if found is None:
-        raise UsageError(f"no adapter {name!r} is installed; there is {', '.join(sorted(adapters())) or 'none'}.")
+        raise UsageError(f"no adapter {name!r} is installed; there is {', '.join(sorted(adapters(group))) or 'none'}.")
     return found.load()
 
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from shroff.cli import completion
 from shroff.cli.session import Session, argument, command, cut, many, one_line, table
-
-if TYPE_CHECKING:
-    from shroff.app.rules.rule_imports import Imported
-    from shroff.rules.radar.carrying import RefusedRule
 
 SHOWN_MAX = 100  # characters of a rule in a table
 NAMED_MAX = 5  # files
@@ -74,7 +70,7 @@ def import_rules(
     return 1 if found.outcome.refused else 0
 
 
-def _write(found: Imported, out: Path) -> list[Path]:
+def _write(found: Any, out: Path) -> list[Path]:
     """Write the files of the draft. Raises: UsageError where one is there already, StorageError."""
     from shroff import config
     from shroff.errors import StorageError, UsageError
@@ -99,7 +95,7 @@ def _named(written: list[Path]) -> str:
     return f"{len(written)} files in {written[0].parent}"
 
 
-def _document(found: Imported, written: list[Path]) -> dict[str, Any]:
+def _document(found: Any, written: list[Path]) -> dict[str, Any]:
     outcome = found.outcome
     return {
         "event": found.event,
@@ -122,7 +118,7 @@ def _document(found: Imported, written: list[Path]) -> dict[str, Any]:
     }
 
 
-def _refused(one: RefusedRule) -> dict[str, Any]:
+def _refused(one: Any) -> dict[str, Any]:
     problem = one.problem
     return {
         "file": problem.file,
@@ -135,12 +131,12 @@ def _refused(one: RefusedRule) -> dict[str, Any]:
     }
 
 
-def _missing(found: Imported) -> list[tuple[str, int]]:
+def _missing(found: Any) -> list[tuple[str, int]]:
     """What rules were refused for, what most need first."""
     return Counter(one.attribute for one in found.outcome.refused if one.attribute).most_common()
 
 
-def _text(found: Imported, written: list[Path], *, apart: bool) -> str:
+def _text(found: Any, written: list[Path], *, apart: bool) -> str:
     outcome = found.outcome
     parts = []
     if outcome.carried:

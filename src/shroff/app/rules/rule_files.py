@@ -6,23 +6,26 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
-from shroff.errors import DefinitionError, UsageError
+from shroff.app.wiring import load_adapter
+from shroff.errors import DefinitionError, Problem, UsageError
+from shroff.project.definitions import load_definitions
+from shroff.project.laid_over import RULES, DraftFile
+from shroff.project.settings.installed import IMPORTERS
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from shroff.app.opened import Opened
-    from shroff.app.rules.rule_imports import Imported
     from shroff.rules.definitions import Rule
 
 FOLDER: Final = "rules/"
+FEATURES: Final = "features.yaml"
 TEXT_BYTES_MAX: Final = 512 * 1024
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}\.yaml")
 
@@ -170,15 +173,33 @@ class Rules:
         mapping: str | Path | None = None,
         shadow: bool = False,
         apart: bool = False,
-    ) -> Imported:
-        """Import rules in the syntax of Stripe Radar. Nothing is written.
+    ) -> Any:
+        """Import rules in the syntax of Stripe Radar, as files that load with the project. Nothing is written.
 
-        As `RuleImports.import_rules` takes and gives it.
+        Args:
+            file: A rule on each line.
+            event: The event type of the rules; may be left out where one type is decided.
+            by: The entity to flag; by default the one whose features a rule reads, or the first of the event.
+            mapping: A file that maps attributes, entities, lists and past charges to this project.
+            shadow: The rules are evaluated and recorded, without effect.
+            apart: Each rule has a file named after it, as the project's drafts have; else one file has all.
+
+        Returns: the `event` type, the `outcome` with carried and refused rules, and the `files` by their names.
         """
-        from shroff.app.rules.rule_imports import RuleImports
-
-        imports = RuleImports(self._opened)
-        return imports.import_rules(file, event=event, by=by, mapping=mapping, shadow=shadow, apart=apart)
+        carry_over = load_adapter("rules.radar", IMPORTERS)
+        where = None if mapping is None else Path(mapping)
+        imported = carry_over(
+            self._opened.definitions, Path(file), event=event, by=by, mapping=where, shadow=shadow, apart=apart
+        )
+        if imported.files:
+            draft = [
+                DraftFile(name if name == FEATURES else RULES, name, text) for name, text in imported.files.items()
+            ]
+            problems: list[Problem] = []
+            own_files = config.read_files(self._opened.places.folder, problems)
+            loaded = load_definitions(own_files, self._opened.hasher, self._opened.registry.load, draft)
+            loaded.beside(problems).or_raise()
+        return imported
 
 
 def _require_name(name: str) -> None:

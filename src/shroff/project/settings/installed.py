@@ -17,6 +17,7 @@ from shroff.streams.settings import AdapterSettings
 
 PACKAGE: Final = "shroff"
 ADAPTERS: Final = "shroff.adapters"  # entry points CONTRACT.TECHNOLOGY: the adapter
+IMPORTERS: Final = "shroff.importers"  # entry points rules.SYSTEM or model.FORMAT: a function
 SETTINGS: Final = "shroff.settings"  # entry points CONTRACT or CONTRACT.NAME: a mapping of technologies to declarations
 
 
@@ -29,14 +30,14 @@ def _own() -> tuple[EntryPoint, ...]:
 
 
 @cache
-def adapters() -> Mapping[str, EntryPoint]:
-    """All adapters, by contract and technology.
+def adapters(group: str = ADAPTERS) -> Mapping[str, EntryPoint]:
+    """All adapters, or importers, by contract and technology.
 
     Raises: UsageError where two packages have one of the same name.
     """
-    found = {one.name: one for one in _own() if one.group == ADAPTERS}
+    found = {one.name: one for one in _own() if one.group == group}
     own = set(found)
-    for entry_point in sorted(entry_points(group=ADAPTERS), key=lambda one: one.name):
+    for entry_point in sorted(entry_points(group=group), key=lambda one: one.name):
         if entry_point.name in own:
             continue
         if entry_point.name in found:
@@ -46,10 +47,10 @@ def adapters() -> Mapping[str, EntryPoint]:
     return found
 
 
-def adapter_point(name: str) -> EntryPoint | None:
+def adapter_point(name: str, group: str = ADAPTERS) -> EntryPoint | None:
     """The entry point of an adapter; None where no installed package has it."""
-    own = next((one for one in _own() if one.group == ADAPTERS and one.name == name), None)
-    return own or adapters().get(name)
+    own = next((one for one in _own() if one.group == group and one.name == name), None)
+    return own or adapters(group).get(name)
 
 
 def kinds(contract: str, named: Iterable[str] | None = None) -> tuple[str, ...]:

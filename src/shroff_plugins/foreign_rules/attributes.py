@@ -21,7 +21,7 @@ from shroff.language.printing import text_of
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import Type
 from shroff.language.values import HOUR_MS, MINUTE_MS
-from shroff.rules.radar.syntax import Attribute, Place, RadarError
+from shroff_plugins.foreign_rules.syntax import Attribute, Place, RadarError
 
 TEXT, EXACT, COUNTRY, NUMBER, TRUTH = "text", "exact", "country", "number", "truth"
 _WORDS: Final = {

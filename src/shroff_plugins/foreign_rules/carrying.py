@@ -21,8 +21,8 @@ from shroff.language.printing import text_of
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN
 from shroff.language.values import show_duration
-from shroff.rules.radar.attributes import COUNTRY, EXACT, Added, Attributes, Meaning, RadarTarget
-from shroff.rules.radar.syntax import (
+from shroff_plugins.foreign_rules.attributes import COUNTRY, EXACT, Added, Attributes, Meaning, RadarTarget
+from shroff_plugins.foreign_rules.syntax import (
     Attribute,
     Condition,
     Joined,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from shroff.errors import Problem, nearest
-from shroff.language import loading
 from shroff.language.keys import EXPRESSION, NAME, Key, Keys, own_names
-from shroff.language.yaml import text as yamltext
+from shroff.language.loading import check_keys, mapping, scalar
 from shroff.language.yaml.text import Mapping as YamlMapping
-from shroff.rules.radar.attributes import ENTITIES, Mapped
+from shroff.language.yaml.text import read
+from shroff_plugins.foreign_rules.attributes import ENTITIES, Mapped
 
 _ANY_NAME: Final = r"^\S.{0,199}$"
 MAPPING: Final = Keys(
@@ -48,10 +48,10 @@ CHARGES: Final = ("authorized", "declined", "blocked")
 
 def load_mapping(text: str, file: str, problems: list[Problem]) -> Mapped:
     """Read a mapping. Its expressions are typed where a rule asks for them."""
-    top = loading.mapping(yamltext.read(text, file, problems), problems, file)
+    top = mapping(read(text, file, problems), problems, file)
     if top is None:
         return Mapped()
-    loading.check_keys(top, MAPPING, problems, file)
+    check_keys(top, MAPPING, problems, file)
     entities = _named(top, "entities", problems)
     charges = _named(top, "charges", problems)
     for given, known, what in ((entities, ENTITIES, "entities"), (charges, CHARGES, "charges")):
@@ -67,10 +67,10 @@ def load_mapping(text: str, file: str, problems: list[Problem]) -> Mapped:
 
 def _named(top: YamlMapping, name: str, problems: list[Problem]) -> dict[str, str]:
     """The texts under one key, by their names."""
-    found = loading.mapping(top.get(name), problems, name)
+    found = mapping(top.get(name), problems, name)
     texts = {}
     for key, value in found.entries if found else ():
-        one = loading.scalar(value, problems, key.text)
+        one = scalar(value, problems, key.text)
         if one is not None:
             texts[key.text] = one.text
     return texts

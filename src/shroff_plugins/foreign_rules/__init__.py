@@ -1,0 +1,1 @@
+"""Rules of Stripe Radar, imported."""

@@ -1,0 +1,128 @@
+"""Importer of rules of Stripe Radar: carried over, and given as files of a draft."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from shroff.config import lines_ended, read_text
+from shroff.errors import DefinitionError, Problem, UsageError
+from shroff.language.yaml.slips import in_quotes
+from shroff.project.definitions import Definitions
+from shroff_plugins.foreign_rules.attributes import Mapped, RadarTarget
+from shroff_plugins.foreign_rules.carrying import Carried, Outcome, RadarOptions, RefusedRule, carry_over
+from shroff_plugins.foreign_rules.mapping import load_mapping
+from shroff_plugins.foreign_rules.syntax import read_rules
+
+FEATURES: Final = "features.yaml"
+TEXT_BYTES_MAX: Final = 1024 * 1024
+_IN_A_REASON: Final = 300  # characters of the original text
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Result of importing a file of rules.
+
+    `files` are those of a draft: rules, and features that they need; by their names, each loaded with the project. They
+    are empty where no rule was carried over.
+    """
+
+    event: str
+    outcome: Outcome
+    files: dict[str, str]
+
+
+def import_rules(
+    definitions: Definitions, file: Path, *, event: str, by: str, mapping: Path | None, shadow: bool, apart: bool
+) -> Imported:
+    """Carry rules in the syntax of Stripe Radar over to a project. Nothing is written.
+
+    Args:
+        definitions: What the project declares.
+        file: A rule on each line.
+        event: The event type that they are about; may be empty where one type is decided.
+        by: The entity that they flag; by default the one whose features a rule reads, or the first of the event.
+        mapping: A file that says what attributes, entities, lists and past charges are here.
+        shadow: The rules are evaluated and recorded, without effect.
+        apart: Each rule has a file named after it, as the project's drafts have; else one file has all.
+
+    Raises: UsageError, DefinitionError where the mapping has mistakes.
+    """
+    target = _target(definitions, event, by, mapping)
+    rules, unread = read_rules(_text(file), file.name)
+    taken = frozenset(rule.id for rule in definitions.rules)
+    outcome = carry_over(rules, target, RadarOptions(file.name, by, taken))
+    outcome.refused += [RefusedRule(text, "", problem) for text, problem in unread]
+    outcome.refused.sort(key=lambda one: (one.problem.line, one.problem.column))
+    files = _files(file, target.event, outcome, is_shadow=shadow, apart=apart) if outcome.carried else {}
+    return Imported(target.event, outcome, files)
+
+
+def _target(definitions: Definitions, event: str, by: str, mapping: Path | None) -> RadarTarget:
+    events = definitions.events
+    if not event and len(events.decided) != 1:
+        raise UsageError(f"name the event type that the rules are about with --as: {' or '.join(events.decided)}.")
+    chosen = event or events.decided[0]
+    if chosen not in events.types:
+        raise UsageError(f"{chosen!r} is not an event type. There is {', '.join(events.types)}.")
+    keyed = [name for name, one in events.entities.items() if chosen in one.keys]
+    if by and by not in keyed:
+        raise UsageError(f"{by!r} is not an entity with a key in {chosen}. There is {', '.join(keyed) or 'none'}.")
+    names = events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
+    mapped = Mapped() if mapping is None else _mapped(mapping)
+    return RadarTarget(chosen, events, definitions.features, names, definitions.settings.currency, mapped)
+
+
+def _text(path: Path) -> str:
+    text = read_text(path)
+    if len(text.encode()) > TEXT_BYTES_MAX:
+        raise UsageError(f"{path} has more than {TEXT_BYTES_MAX // 2**20} MiB; rules are fewer.")
+    return text
+
+
+def _mapped(path: Path) -> Mapped:
+    problems: list[Problem] = []
+    mapped = load_mapping(lines_ended(read_text(path)), str(path), problems)
+    if problems:
+        raise DefinitionError(problems)
+    return mapped
+
+
+# ---- as text
+
+
+def _files(path: Path, event: str, outcome: Outcome, *, is_shadow: bool, apart: bool) -> dict[str, str]:
+    rules = {one.id: _rule(one, event, is_shadow=is_shadow) for one in outcome.carried}
+    name = "".join(sign if sign.isalnum() and sign.isascii() else "_" for sign in path.stem.lower()[:100]).strip("_")
+    name = "rules" if name in {"", "features", "policy", "shroff", "events", "model"} else name
+    head = f"# Carried over from {' '.join(path.name.split())}, a rule of Stripe Radar each.\n"
+    texts = rules if apart else {name: head + "\n".join(rules.values())}
+    files = {f"{name}.yaml": text for name, text in texts.items()}
+    if outcome.added:
+        files[FEATURES] = _features(outcome)
+    return files
+
+
+def _rule(one: Carried, event: str, *, is_shadow: bool) -> str:
+    source = one.source.text
+    lines = [
+        f"- id: {one.id}",
+        f"  on: {event}",
+        f"  by: {one.by}",
+        f"  when: {in_quotes(one.when)}",
+    ]
+    if len(source) <= _IN_A_REASON and not {"{", "}"} & set(source):
+        lines.append(f"  reason: {in_quotes(source)}")
+    lines.append(f"  effect: {one.effect}")
+    lines += ["  shadow: true"] if is_shadow else []
+    return "\n".join(lines) + "\n"
+
+
+def _features(outcome: Outcome) -> str:
+    """The features that the rules need, under their entities."""
+    lines = ["# What the rules beside this file count, and the project did not have yet."]
+    for entity in dict.fromkeys(one.entity for one in outcome.added):
+        own = [one for one in outcome.added if one.entity == entity]
+        lines += [f"{entity}:", *(f"  {one.name}: {in_quotes(one.text)}" for one in own)]
+    return "\n".join(lines) + "\n"
