@@ -129,7 +129,7 @@ TOO_LONG = (("sessions", "idle"), ("mail", "keep"), ("snapshots", "every"))
         ("source: { kafka: { brokers: 'a:1', topic: p } }\n", "has no key 'topic'. Did you mean topics?"),
         (
             "source: { kafka: { brokers: 'a:1', topics: { p: p } }, redis: { url: 'redis://h', streams: { p: p } } }\n",
-            "one of",
+            "exactly one kind",
         ),
         ("source: kafka://a:1/p?format=xml\n", "format is json or avro"),
         ("sinks: { x: { sql: { url: 'postgresql://h/d', table: 'a; drop' } } }\n", "a table's name"),

@@ -41,12 +41,12 @@ def name_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
 
 def unread_mappings(events: Events, systems: Systems) -> list[Problem]:
     """Warnings of parts of mappings that no source uses: ids where the message gives the id, and labels."""
-    named, found = [*systems.sources.values(), *systems.pulled.values()], list[tuple[str, str]]()
+    own, found = systems.with_own_types, list[tuple[NamedSource, str]]()
     labels = events.label.mappings.get("json")
-    for source in named:
+    for source in own.values():
         if LABEL in source.events and len(source.events) > 1 and (labels is None or labels.when is None):
             words = "it brings labels beside events, and label.from.json in events.yaml has no 'when'"
-            found.append((source.name, f"{words}: nothing says which of its messages are labels."))
+            found.append((source, f"{words}: nothing says which of its messages are labels."))
         if source.contract != "push" or not source.is_id_of_message:
             continue
         for name in sorted({*(source.events or events.types), source.others} & events.types.keys()):
@@ -54,17 +54,18 @@ def unread_mappings(events: Events, systems: Systems) -> list[Problem]:
             if mapping is not None and id_field in mapping.fields:
                 words = f"{name}.from.json.{id_field} in events.yaml is not used: the id of a message is the id of its"
                 cure = f"event, and labels have to name that. Add 'id: row' to sources.{source.name} to use it."
-                found.append((source.name, f"{words} {cure}"))
-    if labels is not None and named and not systems.all_read and not any(LABEL in source.events for source in named):
+                found.append((source, f"{words} {cure}"))
+    is_read = any(LABEL in source.events for source in own.values())
+    if labels is not None and own and not is_read and len(systems.all_read) == len(systems.read.keys() & own):
         words = "label.from.json in events.yaml is read from files only, by no source"
-        found.append((named[0].name, f"{words}. Add label to 'events' of the source that brings labels."))
-    return [Problem(config.PROJECT_FILE, 0, 0, f"sources.{name}", words) for name, words in found]
+        found.append((next(iter(own.values())), f"{words}. Add label to 'events' of the source that brings labels."))
+    return [Problem(config.PROJECT_FILE, 0, 0, ".".join(source.place), words) for source, words in found]
 
 
 def id_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
     """A problem for each id in events.yaml that would be another one when its source gives the row again."""
     found, types = list[tuple[tuple[str, ...], str, str, str]](), {**events.types, LABEL: events.label}
-    for source in (*systems.pulled.values(), *systems.sources.values()):
+    for source in systems.with_own_types.values():
         changing, words = _changing(source)
         fed = {*(source.events or events.types), source.others} & types.keys() if changing else ()
         for name in sorted(fed):
@@ -104,10 +105,10 @@ def _names(events: Events, systems: Systems) -> _Found:
         setting = settings_of("source", system.kind).types
         for name in _mapping(system.options.get(setting)):
             yield (*place, setting, name), name, "not an event type", {*types, "any"}
-    for name, one in {**systems.sources, **systems.pulled}.items():
+    for one in systems.with_own_types.values():
         for at, event in enumerate(one.events):
-            yield ("sources", name, "events", str(at)), event, "not an event type", types
-        yield ("sources", name, "others"), one.others, "not an event type", {*events.types, SKIP, "quarantine"}
+            yield (*one.place, "events", str(at)), event, "not an event type", types
+        yield (*one.place, "others"), one.others, "not an event type", {*events.types, SKIP, "quarantine"}
     if systems.online is not None:
         for at, name in enumerate(systems.online.options.get("entities", [])):
             yield ("online", "entities", str(at)), name, "not an entity", set(events.entities)

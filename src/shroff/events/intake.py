@@ -99,7 +99,12 @@ class OwnTypes(msgspec.Struct, frozen=True):
         (first, *more) = self.events.types.values()
         if more or any(mapping.when is not None for mapping in first.mappings.values()):
             return None, False
-        return first.name, any(mapping.when is not None for mapping in self.events.label.mappings.values())
+        return first.name, self.has_labels
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether a `when` says which lines are labels."""
+        return any(mapping.when is not None for mapping in self.events.label.mappings.values())
 
 
 class Intake:
@@ -208,6 +213,8 @@ class Intake:
         own = self._own_types.get(_owner(source))
         if own is not None and as_type is None:
             as_type, is_default = own.default
+        elif own is not None and as_type in own.events.types:  # the type of a live source's topic
+            is_default = own.has_labels
         events = self.events if own is None else own.events
         mappers = self._mappers(lines.format, events)
         keeper = None

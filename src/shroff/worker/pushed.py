@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from shroff.events.definitions import Events, EventType, FileMapping
 from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line
-from shroff.events.intake import Intake, OwnTypes, Submission
+from shroff.events.intake import READ, Intake, OwnTypes, Submission
 from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper
 from shroff.events.validation import secret_fields
 from shroff.language.expression import RowValue
@@ -31,6 +31,8 @@ ID_NAMES: Final = {
     "sns": "MessageId",
 }  # under which an envelope has the id of its message; else `id`
 
+_BEGINS: Final = {"push": HOOKS, "pull": PULLED, "source": READ}  # of the names that sources have in the log
+
 
 def part_of(name: str) -> str:
     """Name of a pushed source in quarantine."""
@@ -38,10 +40,9 @@ def part_of(name: str) -> str:
 
 
 def own_types(systems: Systems, events: Events) -> dict[str, OwnTypes]:
-    """Event types of each pushed and each pulled source."""
-    named = {part_of(name): one for name, one in systems.sources.items()}
-    named |= {f"{PULLED}/{name}": one for name, one in systems.pulled.items()}
-    return {name: _own_of(one, events) for name, one in named.items()}
+    """Event types of each source whose settings name them."""
+    own = systems.with_own_types.items()
+    return {f"{_BEGINS[source.contract]}/{name}": _own_of(source, events) for name, source in own}
 
 
 def _own_of(source: NamedSource, events: Events) -> OwnTypes:
@@ -60,7 +61,7 @@ def _types_of(source: NamedSource, events: Events) -> Events:
 
 def _with_id(type_: EventType, source: NamedSource) -> EventType:
     """The type, its id that of the message where the settings say so."""
-    if not source.is_id_of_message or source.contract == "pull":
+    if not source.is_id_of_message or source.contract != "push":
         return type_
     kind = source.system.kind
     id_of_message = RowValue(TEXT, (kind, ID_NAMES.get(kind, "id")))

@@ -21,11 +21,11 @@ from shroff.project.settings.system import (
     mapping_of,
     names_of,
     registry_mistake,
-    single_of,
 )
 from shroff.project.settings.systems_keys import NAMED_SOURCE_KEYS, kind_shape, source, sources
 
 SKIP: Final = "skip"
+_BESIDE: Final = frozenset(key.name for key in NAMED_SOURCE_KEYS)  # beside its kind
 
 
 class NamedSource(msgspec.Struct, frozen=True):
@@ -35,6 +35,7 @@ class NamedSource(msgspec.Struct, frozen=True):
         events: The event types that it brings; all where empty.
         others: What becomes of messages of none of these: `skip`, `quarantine`, or the event type that takes them.
         is_id_of_message: Whether the sender's id of a message is the id of its event.
+        place: Where it stands in shroff.yaml.
     """
 
     name: str
@@ -42,6 +43,7 @@ class NamedSource(msgspec.Struct, frozen=True):
     events: tuple[str, ...] = ()
     others: str = SKIP
     is_id_of_message: bool = True
+    place: tuple[str, ...] = ("source",)
 
     @property
     def contract(self) -> str:
@@ -49,70 +51,74 @@ class NamedSource(msgspec.Struct, frozen=True):
         kind = self.system.kind
         return next((one for one in ("push", "pull") if kind in kinds(one, [kind])), "source")
 
-
-def _source(top: YamlMapping, problems: list[Problem]) -> System | None:
-    node = top.get("source")
-    found = None if node is None else read_shape(node, source(names_of(node)), problems, "source")
-    if isinstance(found, dict) and found:
-        system = System(*single_of(found))
-        mistake = registry_mistake(system.registry)
-        if node is not None and mistake:
-            problems.append(node.problem(mistake))
-        if node is not None:
-            look_for_mistakes("source", system, node, problems)
-        return system
-    if node is None or not isinstance(found, str):
-        return None
-    return source_of(found, node, problems)
+    @property
+    def has_own_types(self) -> bool:
+        """Whether its settings say which event types it brings, and not its topics alone."""
+        return bool(self.events) or self.others != SKIP or self.contract != "source"
 
 
-def read_source(top: YamlMapping, named: Mapping[str, NamedSource], problems: list[Problem]) -> System | None:
-    """The first source that is read and does not call us, from `source` or `sources`."""
-    single, read = _source(top, problems), [one for one in named.values() if one.contract == "source"]
-    node, systems = top.get("sources"), [*([single] if single else []), *(one.system for one in read)]
+def read_sources(top: YamlMapping, problems: list[Problem]) -> tuple[System | None, dict[str, NamedSource]]:
+    """The first source that is read and does not call us, and all that have a name.
+
+    `source` is named by its kind where it says which event types it brings.
+    """
+    single, named = _single(top, problems), _named(top, problems)
+    read = {name: one for name, one in named.items() if one.contract == "source"}
+    node, systems = top.get("sources"), [one.system for one in ([single] if single else []) + [*read.values()]]
     if node is not None and len(systems) > 1 and any(system.lanes > 1 for system in systems):
         problems.append(node.problem("lanes share the partitions of one source, and this project reads several."))
-    if node is not None and single is not None and single.kind in {one.name for one in read}:
-        problems.append(node.problem(f"'source:' has the name {single.kind} beside others. Give this one another."))
-    return next(iter(systems), None)
+    if node is not None and single is not None and single.name in read:
+        problems.append(node.problem(f"'source:' has the name {single.name} beside others. Give this one another."))
+    if single is not None and single.has_own_types:
+        named = {single.name: single, **named}
+    return next(iter(systems), None), named
 
 
-def read_sources(top: YamlMapping, problems: list[Problem]) -> dict[str, NamedSource]:
+def _single(top: YamlMapping, problems: list[Problem]) -> NamedSource | None:
+    node = top.get("source")
+    found = None if node is None else read_shape(node, source(names_of(node) - _BESIDE), problems, "source")
+    if node is None or not found:
+        return None
+    if not isinstance(found, str):
+        return _source("", mapping_of(found), node, problems)
+    system = source_of(found, node, problems)
+    return None if system is None else NamedSource(system.kind, system)
+
+
+def _named(top: YamlMapping, problems: list[Problem]) -> dict[str, NamedSource]:
     node = top.get("sources")
     entries = node.entries if isinstance(node, YamlMapping) else ()
-    own = {key.name for key in NAMED_SOURCE_KEYS}
     read = mapping_of(None)
     if node is not None:
-        written = frozenset(name for _, one in entries for name in names_of(one)) - own
+        written = frozenset(name for _, entry in entries for name in names_of(entry)) - _BESIDE
         read = mapping_of(read_shape(node, sources(written), problems, "sources"))
-    found = {}
-    for key, one in entries:
-        options = mapping_of(read.get(key.text))
-        kinds = [name for name in options if name not in own]
-        if options and len(kinds) != 1:
-            problems.append(
-                one.problem(f"a source has exactly one kind, and this has {' and '.join(kinds) or 'none'}.")
-            )
-        elif kinds:
-            found[key.text] = _named_source(key.text, kinds[0], options, one, problems)
-    return found
+    found = {key.text: _source(key.text, mapping_of(read.get(key.text)), entry, problems) for key, entry in entries}
+    return {name: named for name, named in found.items() if named is not None}
 
 
-def _named_source(name: str, kind: str, options: Mapping[str, Any], node: Node, problems: list[Problem]) -> NamedSource:
+def _source(name: str, options: Mapping[str, Any], node: Node, problems: list[Problem]) -> NamedSource | None:
+    """A source with its settings, by the name of its kind where it has none."""
+    kind, *more = [key for key in options if key not in _BESIDE] or [""]
+    if options and (more or not kind):
+        words = " and ".join([kind, *more]) or "none"
+        problems.append(node.problem(f"a source has exactly one kind, and this has {words}."))
+    if more or not kind:
+        return None
     system = System(kind, mapping_of(options[kind]))
     found = NamedSource(
-        name,
+        name or kind,
         system,
         tuple(options.get("events", ())),
         options.get("others", SKIP),
         options.get("id", "message") == "message",
+        ("sources", name) if name else ("source",),
     )
     look_for_mistakes(found.contract, system, node, problems)
-    taken = {"push": ("events", "others", "id"), "pull": ("events", "others")}.get(found.contract, ())
-    beside = [one.name for one in NAMED_SOURCE_KEYS if one.name in options and one.name not in taken]
+    taken = _BESIDE if found.contract == "push" else () if system.lanes > 1 else {"events", "others"}
+    beside = [key.name for key in NAMED_SOURCE_KEYS if key.name in options and key.name not in taken]
     if beside:
-        words = f"{' and '.join(beside)}: a source of the kind {kind} names its event types itself."
-        problems.append(node.problem(words))
+        words = f"{' and '.join(beside)}: not a setting of a source of the kind {kind}"
+        problems.append(node.problem(f"{words} with lanes." if system.lanes > 1 else f"{words}."))
     if mistake := registry_mistake(system.registry):
         problems.append(node.problem(mistake))
     return found

@@ -25,7 +25,7 @@ from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node, Scalar
 from shroff.project.settings.installed import first_schemes, kind_at, online_mistake, own_settings, settings_of
 from shroff.project.settings.service_keys import METRICS, SESSIONS, SIGN_IN
-from shroff.project.settings.sources import NamedSource, read_source, read_sources
+from shroff.project.settings.sources import NamedSource, read_sources
 from shroff.project.settings.system import System, filled, look_for_mistakes, mapping_of, names_of, single_of
 from shroff.project.settings.systems_keys import (
     DEFAULT_MAILER,
@@ -99,6 +99,12 @@ class Systems:
         return declared.settled(own.options, folder)
 
     @property
+    def with_own_types(self) -> dict[str, NamedSource]:
+        """The sources whose settings say which event types they bring, by their names."""
+        read = {name: source for name, source in self.read.items() if source.has_own_types}
+        return {**self.sources, **self.pulled, **read}
+
+    @property
     def named_read(self) -> dict[str, System]:
         """The named sources that are read; `source` beside them is named by its kind.
 
@@ -111,7 +117,7 @@ class Systems:
     @property
     def all_read(self) -> list[tuple[tuple[str, ...], System]]:
         """The sources that are read, each with its position in shroff.yaml."""
-        named = [(("sources", name, one.system.kind), one.system) for name, one in self.read.items()]
+        named = [((*one.place, one.system.kind), one.system) for one in self.read.values()]
         if self.source is None or any(one is self.source for _, one in named):
             return [*named]
         return [(("source", self.source.kind), self.source), *named]
@@ -173,9 +179,9 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         problems.append(keep.problem(_NO_LAKE if in_lake is None else _NO_ROWS))
     for name in sorted(SYSTEM_KEYS):
         _warn_of_passwords(top.get(name), warnings)
-    named = read_sources(top, problems)
+    source, named = read_sources(top, problems)
     return Systems(
-        read_source(top, named, problems),
+        source,
         {name: one for name, one in named.items() if one.contract == "push"},
         _store(top, problems),
         in_lake,

@@ -154,9 +154,9 @@ SOURCE_KEYS: Final = (_FORMAT, _REGISTRY, _LATE, _WAIT)
 NAMED_SOURCE_KEYS: Final = (
     Key(
         "events",
-        "Event types from a pushed or pulled source, and `label` if it brings labels. Each type's `from` in "
-        "events.yaml maps the messages or rows; with several types, their `when` selects. By default all types, "
-        "without labels.",
+        "Event types from a source, and `label` if it brings labels. Each type's `from` in events.yaml maps the "
+        "messages or rows; with several types, their `when` selects. By default all types, without labels. A live "
+        "source has a topic for each type; in one under `any` all of these are found, and labels in each.",
         Many("a list of event types", One("an event type", NAME_PATTERN)),
         default="all event types",
         examples=("[saving, withdrawal]", "[payment, label]"),
@@ -350,7 +350,7 @@ def sinks(named: frozenset[str] | None = None) -> Keys:
 @cache
 def source(named: frozenset[str] | None = None) -> Shape:
     """Shape of `source`."""
-    return Either((URL, one_kind("source", named)))
+    return Either((URL, Keys("one kind of source", (*one_kind("source", named).keys, *NAMED_SOURCE_KEYS))))
 
 
 @cache
