@@ -18,13 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.errors import RegistryError, UsageError
-from shroff.models.foreign.files import BYTES_MAX, read_foreign
-from shroff.models.foreign.foreign import FEATURES_MAX
-from shroff.models.foreign.ubjson import decode
+from shroff.models.imported import BYTES_MAX, FEATURES_MAX
 from shroff.models.loaded import load_model
 from shroff.models.model import LOG_ODDS, NUMBER, InputColumn
 from shroff.models.trees.forest import margins_of
 from shroff.models.trees.xgboost import forest_of_xgboost
+from shroff_plugins.foreign_models.files import read_foreign
+from shroff_plugins.foreign_models.ubjson import decode
 from tests.support.effort import examples
 
 TEXTS = ("web", "app", "pos")

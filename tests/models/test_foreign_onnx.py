@@ -22,11 +22,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from shroff.errors import UsageError
-from shroff.models.foreign.files import read_foreign
-from shroff.models.foreign.onnx_model import LINEAR_BOUND
-from shroff.models.foreign.trees_written import covered
 from shroff.models.loaded import load_model
 from shroff.models.model import LOG_ODDS, NUMBER, PROBABILITY
+from shroff_plugins.foreign_models.files import read_foreign
+from shroff_plugins.foreign_models.onnx_model import LINEAR_BOUND
+from shroff_plugins.foreign_models.trees_written import covered
 from tests.support.effort import examples
 
 SEEDS = st.integers(0, 2**32 - 1)

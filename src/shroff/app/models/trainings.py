@@ -12,8 +12,10 @@ from shroff import config
 from shroff.app.live.taking import scratch_log
 from shroff.app.models.promoting import Promotions
 from shroff.app.views import FileOptions, InputFiles, paths
+from shroff.app.wiring import load_adapter
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import file_format
+from shroff.project.settings.installed import IMPORTERS, adapters
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
@@ -231,7 +233,8 @@ class Training:
         path, definitions = Path(file), self._opened.definitions
         event = self._event_of(event)
         told = ModelImport(**about)
-        foreign, digest = foreign_file(path, told.rounds)
+        names = [name for name in reversed([*adapters(IMPORTERS)]) if name.startswith("model.")]  # shroff's own last
+        foreign, digest = foreign_file(path, told.rounds, (load_adapter(name, IMPORTERS) for name in names))
         read = read_by(foreign, path.name, definitions, event, _declared(told.inputs), dict(told.categories or {}))
         settings, said = settings_for(definitions, event, read)
         refuse_numbers(path.name, foreign, calibrate=told.calibrate)

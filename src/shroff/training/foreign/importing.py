@@ -6,6 +6,7 @@ nobody here can see; report and manifest say so, and where the end of that train
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -20,9 +21,7 @@ from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import Calibration, fit_calibration, uncalibrated
 from shroff.models.evaluation.windows import KnownRows, windows_of
 from shroff.models.explaining import drawn_rows
-from shroff.models.foreign.files import BYTES_MAX, read_foreign
-from shroff.models.foreign.foreign import BROKEN, Foreign, broken
-from shroff.models.foreign.trees_written import covered
+from shroff.models.imported import BROKEN, BYTES_MAX, Foreign, broken
 from shroff.models.learners.learned import Fitted
 from shroff.models.learners.learner import columns_for
 from shroff.models.learners.training import FRAUDS_LAST_MIN, Trained, in_time_order, loaded, scores_of
@@ -34,6 +33,7 @@ from shroff.training.foreign.inputs import ForeignInputs
 from shroff.training.foreign.rows import CheckedScores, check_rows, read_rows
 from shroff.training.train import Maker, plain_settings
 
+Reader = Callable[[str, bytes, int | None], Foreign | None]  # of a file's name, its bytes and the rounds that count
 IMPORTED: Final = "imported"  # in a manifest: where a model comes from that was not trained here
 
 
@@ -192,8 +192,11 @@ def _model_of(foreign: Foreign, read: ForeignInputs, file: str) -> LoadedModel:
     return model
 
 
-def foreign_file(path: Path, rounds: int | None) -> tuple[Foreign, str]:
+def foreign_file(path: Path, rounds: int | None, readers: Iterable[Reader]) -> tuple[Foreign, str]:
     """The model in a file, and the file's SHA-256.
+
+    Args:
+        readers: Importers of files of models; the first that knows the file reads it.
 
     Raises: UsageError where it cannot be read or brought.
     """
@@ -207,7 +210,11 @@ def foreign_file(path: Path, rounds: int | None) -> tuple[Foreign, str]:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
-    return read_foreign(path.name, data, rounds), sha256(data).hexdigest()
+    read = (reader(path.name, data, rounds) for reader in readers)
+    found = next((foreign for foreign in read if foreign is not None), None)
+    if found is None:
+        raise UsageError(f"{path.name} is not a model that can be imported.")
+    return found, sha256(data).hexdigest()
 
 
 def settings_for(definitions: Definitions, event: str, read: ForeignInputs) -> tuple[ModelSettings, list[str]]:
@@ -226,8 +233,8 @@ def settings_for(definitions: Definitions, event: str, read: ForeignInputs) -> t
 
 def _with_covers(foreign: Foreign, read: ForeignInputs, given: TrainingSet, seed: int) -> bytes:
     """The model, with how many rows of the set come to each node where its file does not say how many came."""
-    if not foreign.lacks_covers or not len(given):
+    if foreign.with_covers is None or not len(given):
         return foreign.data
     rows = drawn_rows(np.arange(len(given)), seed)
     columns = columns_for(read.columns, [input_.take(rows) for input_ in given.inputs])
-    return covered(foreign.data, np.array(columns, np.float64))
+    return foreign.with_covers(np.array(columns, np.float64))

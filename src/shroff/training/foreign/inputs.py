@@ -18,7 +18,7 @@ from shroff.language.yaml.text import Scalar
 from shroff.language.yaml.text import Sequence as YamlSequence
 from shroff.models.columns import CATEGORY, kind_of
 from shroff.models.definitions import ModelInput
-from shroff.models.foreign.foreign import Foreign
+from shroff.models.imported import Foreign
 from shroff.models.inputs import InputLoader
 from shroff.models.loaded import LOGISTIC
 from shroff.models.model import InputColumn

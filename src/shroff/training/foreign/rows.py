@@ -15,7 +15,7 @@ from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import read_lines
 from shroff.events.raw_values import RawDuration
 from shroff.models.columns import CATEGORY
-from shroff.models.foreign.foreign import Foreign
+from shroff.models.imported import Foreign
 from shroff.models.loaded import LoadedModel
 from shroff.models.model import LOG_ODDS, NUMBER, Floats, InputColumn
 

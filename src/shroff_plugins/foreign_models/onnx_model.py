@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,13 +19,21 @@ from numpy.typing import NDArray
 
 from shroff.errors import UsageError
 from shroff.models.columns import NUMBER as NUMBER_KIND
-from shroff.models.foreign.foreign import Foreign, refuse_width
-from shroff.models.foreign.onnx_graph import LINEAR, Around, GraphPath, around, attributes, last_passing, model_of
-from shroff.models.foreign.onnx_trees import OnnxTree, trees_of, trees_of_5
-from shroff.models.foreign.trees_written import WrittenTree, written
+from shroff.models.imported import Foreign, refuse_width
 from shroff.models.loaded import LOGISTIC, XGBOOST
 from shroff.models.model import LOG_ODDS, NUMBER, PROBABILITY
 from shroff.models.trees.forest import LEAF
+from shroff_plugins.foreign_models.onnx_graph import (
+    LINEAR,
+    Around,
+    GraphPath,
+    around,
+    attributes,
+    last_passing,
+    model_of,
+)
+from shroff_plugins.foreign_models.onnx_trees import OnnxTree, trees_of, trees_of_5
+from shroff_plugins.foreign_models.trees_written import WrittenTree, covered, written
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -113,7 +122,7 @@ def _trees(node: NodeProto, told: Mapping[str, Any], outside: Around, data: byte
         parameters={"objective": scores.gives, "operator": node.op_type},
         kept={"source.onnx": data},
         remarks=(scores.remark,) if scores.remark else (),
-        lacks_covers=True,
+        with_covers=partial(covered, body),
     )
 
 

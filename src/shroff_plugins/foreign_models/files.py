@@ -14,12 +14,11 @@ from typing import Any, Final
 import numpy as np
 
 from shroff.errors import RegistryError, UsageError
-from shroff.models.foreign.foreign import BROKEN, Foreign, broken, refuse_width
-from shroff.models.foreign.ubjson import decode
+from shroff.models.imported import BROKEN, Foreign, broken, refuse_width
 from shroff.models.loaded import LIGHTGBM, XGBOOST
 from shroff.models.model import LOG_ODDS, NUMBER, Floats, refuse_pickle
+from shroff_plugins.foreign_models.ubjson import decode
 
-BYTES_MAX: Final = 256 * 1024 * 1024  # a thousand trees of depth 6 have 10 MiB
 _CODES_MAX: Final = 1 << 20  # a set has a bit for each code up to its highest
 _XGBOOST_SAVE: Final = "for XGBoost `booster.save_model('model.json')`"
 _LIGHTGBM_SAVE: Final = "for LightGBM `booster.save_model('model.txt')`"
@@ -92,7 +91,7 @@ _ONNX_START: Final = 0x08  # the tag of ir_version, the first field of every ONN
 
 
 def _onnx(data: bytes, rounds: int | None) -> Foreign:
-    from shroff.models.foreign.onnx_model import read_onnx  # its library is an extra
+    from shroff_plugins.foreign_models.onnx_model import read_onnx  # its library is an extra
 
     if rounds is not None:
         raise UsageError("an ONNX model has no rounds to choose; leave out the number of rounds")

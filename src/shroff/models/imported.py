@@ -1,8 +1,8 @@
-"""Result of a foreign format's reader: the model, and the error for a damaged file."""
+"""A model that was trained elsewhere, as the reader of its file gives it, and the error for a damaged file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,6 +10,7 @@ from shroff.errors import UsageError
 from shroff.models.loaded import FILES
 from shroff.models.model import Floats
 
+BYTES_MAX: Final = 256 * 1024 * 1024  # of a file; a thousand trees of depth 6 have 10 MiB
 FEATURES_MAX: Final = 10_000  # no project has so many, and columns are made for each
 # What reading a damaged file may raise: its parts are of another kind than they should be.
 BROKEN: Final = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
@@ -37,7 +38,8 @@ class Foreign:
         parameters: What the file says of how it was trained.
         kept: The brought file itself where it is not `data`, by the name that the registry keeps it under.
         remarks: What a reader of the report should know, in sentences.
-        lacks_covers: Whether its file does not say how many rows came to each node, of which contributions are made.
+        with_covers: Where its file does not say how many rows came to each node, of which contributions are made: gives
+            `data` with them, from a row for each input and a column for each row.
     """
 
     source: str
@@ -53,7 +55,7 @@ class Foreign:
     parameters: Mapping[str, object] = field(default_factory=dict)
     kept: Mapping[str, bytes] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
-    lacks_covers: bool = False
+    with_covers: Callable[[Floats], bytes] | None = None
 
     @property
     def files(self) -> dict[str, bytes]:

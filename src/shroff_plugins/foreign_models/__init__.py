@@ -1,0 +1,1 @@
+"""Model files of other programs, read: XGBoost, LightGBM and ONNX."""
