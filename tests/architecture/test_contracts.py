@@ -57,7 +57,7 @@ KINDS = {
     "sink": "streams.sink.Sink",
     "source": "streams.source.Source",
 }
-FOLDERS = ("shroff.adapters.", "shroff_plugins.connectors.")
+FOLDERS = ("shroff.adapters.", "shroff_plugins.cluster.", "shroff_plugins.connectors.")
 # Modules that no suite is bound to: whom they make, and the file that holds it to its promises.
 ELSEWHERE = {
     "shroff.adapters.sources.files": ("FileSource", "tests/adapters/test_source_files.py"),  # they end: no live source

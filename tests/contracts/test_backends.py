@@ -20,10 +20,6 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import shroff
-from shroff.adapters.backfill import dask as backfill_dask
-from shroff.adapters.backfill import spark as backfill_spark
-from shroff.adapters.backfill.dask import DaskBackend
-from shroff.adapters.backfill.spark import SparkBackend
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.features.cluster.partitioned import AnsweredPartition, Backend, Cluster, Partitioned
@@ -38,6 +34,10 @@ from shroff.models.trees.xgboost import forest_of_xgboost
 from shroff.project.definitions import computed_of
 from shroff.replay.clusters import cluster_of
 from shroff.testing.contracts.backend import BackendContract, ended, process_after
+from shroff_plugins.cluster import dask as backfill_dask
+from shroff_plugins.cluster import spark as backfill_spark
+from shroff_plugins.cluster.dask import DaskBackend
+from shroff_plugins.cluster.spark import SparkBackend
 from tests.journeys.test_real_data import HANDBOOK, HANDBOOK_FILE
 from tests.laws.projects import computing_project, history_of, text_of
 from tests.laws.test_partitioned import bits_by, whole
@@ -337,7 +337,7 @@ def test_an_error_of_a_function_leaves_spark_as_what_it_was():
 
 def test_spark_without_java_says_so():
     program = (
-        "from shroff.adapters.backfill.spark import SparkBackend\n"
+        "from shroff_plugins.cluster.spark import SparkBackend\n"
         "from shroff.errors import UsageError\n"
         "try:\n    SparkBackend(workers=1)\nexcept UsageError as error:\n    print(error)\n"
     )

@@ -15,8 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.errors import StreamingQueryException
 
-from shroff.adapters.backfill.spark import SparkBackend
-from shroff.adapters.backfill.spark_stream import NOT_CONNECTED, SLICE, STARTS_MAX, run_to_end, slice_of, slices
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
@@ -30,6 +28,8 @@ from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import Layout
 from shroff.streams.log import DecisionRow
 from shroff.testing.contracts.streaming import StreamingContract
+from shroff_plugins.cluster.spark import SparkBackend
+from shroff_plugins.cluster.spark_stream import NOT_CONNECTED, SLICE, STARTS_MAX, run_to_end, slice_of, slices
 from tests.contracts.test_backends import started
 from tests.journeys.test_same_bytes import HEAD, PAYSIM, in_order_of_time, made_up
 from tests.laws.projects import history_of, project

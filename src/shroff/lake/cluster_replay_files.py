@@ -58,7 +58,7 @@ class Streaming(Protocol):
         write: Callable[[int, int, Any], None],
         done: Callable[[DecidedPart], None],
     ) -> None:
-        """Decide what is not decided yet (see `adapters.backfill.spark_stream.stream`)."""
+        """Decide what is not decided yet; killed processes lose and double nothing."""
 
 
 @dataclass(slots=True)

@@ -123,7 +123,7 @@ class SparkBackend:
         done: Callable[[DecidedPart], None],
     ) -> None:
         """As `lake.cluster_replay_files.Streaming` says, by structured streaming."""
-        from shroff.adapters.backfill.spark_stream import stream
+        from shroff_plugins.cluster.spark_stream import stream
 
         stream(self.context, replay, checkpoint, places, write, done)
 

@@ -1,1 +1,0 @@
-"""Backends of a cluster: Dask and Spark."""

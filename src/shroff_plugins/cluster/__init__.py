@@ -1,0 +1,1 @@
+"""Features, trees and replays on a cluster of Dask or Spark."""
