@@ -1,6 +1,7 @@
 """One question has one answer: each number that stands in several places is read in all of them and compared.
 
-A new place is one row of `PLACES`. The clock stands still; the project's day is not the day in UTC.
+A new place is one row of `PLACES`. The clock stands still; the project's day is not the day in UTC; a sink fails; a
+case is escalated, another one snoozed. Each role of people reads the places anew: what they may see is the same number.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS
+from shroff.people import users
+from shroff.people.access import Role
 from shroff.web.http.gate import gate_of
 from shroff.web.pages.rendering import times_marked
 from shroff.web.table import PAGES
 from tests.support.forks import SHROFF
 from tests.support.projects import write_files
 from tests.support.telling import text_of
-from tests.support.webs import Asker, Browser, asker, let_in
+from tests.support.webs import PASSWORD, Asker, Browser, asker, let_in
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +97,14 @@ LABELS = [
 ]
 
 
+class NotSeenError(Exception):
+    """A role lacks the permission for a place."""
+
+
+NOT_SEEN = "not seen"
+APART = ("what was sent", "morning mail", "Python", "shroff ")  # places that are the same for every user
+
+
 @dataclass(frozen=True)
 class Bank:
     """The service, somebody's browser, and what the places are read from."""
@@ -103,6 +116,8 @@ class Bank:
     async def text(self, path: str, section: str = "") -> str:
         """The words of a page, in one line; from the section with this label on."""
         found = await self.browser.get(path)
+        if found.status == 403:
+            raise NotSeenError
         assert found.status == 200, (path, found.body[-2_000:])
         body = found.body.decode()
         if section:
@@ -114,8 +129,16 @@ class Bank:
         headers = {"x-csrf-token": await self.browser.csrf(), "content-type": "application/json", "accept": "*/*"}
         sent = b"" if body is None else msgspec.json.encode(body)
         found = await self.browser.send("GET" if body is None else "POST", f"/api/v1{path}", sent, headers)
+        if found.status == 403:
+            raise NotSeenError
         assert found.status == 200, (path, found.body)
         return found.json()
+
+    async def act(self, case: Any, verb: str, body: object) -> None:
+        headers = {"x-csrf-token": await self.browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+        path, sent = f"/api/v1/cases/{case['id']}/{verb}", msgspec.json.encode(body)
+        found = await self.browser.send("POST", path, sent, {**headers, "if-match": f'"{case["tag"]}"'})
+        assert found.status == 200, found.body
 
     async def command(self, *words: str) -> Any:
         done = await asyncio.to_thread(
@@ -224,6 +247,13 @@ def api(path: str, *keys: str | int) -> Callable[[Bank], Awaitable[object]]:
 def shown(path: str, pattern: str, section: str = "") -> Callable[[Bank], Awaitable[object]]:
     async def read(bank: Bank) -> object:
         return number(pattern)(await bank.text(path, section))
+
+    return read
+
+
+def read_text(path: str, pattern: str) -> Callable[[Bank], Awaitable[object]]:
+    async def read(bank: Bank) -> object:
+        return numbers(pattern, await bank.text(path))[0]
 
     return read
 
@@ -385,7 +415,7 @@ PLACES: dict[str, dict[str, Callable[[Bank], Awaitable[object]]]] = {
         "shroff status": printed("status", of=lambda found: found["metrics"]["shroff_labels_waiting"]),
     },
     "open cases": {
-        "what was sent": value(len(TIMES) - 1),  # one closed by a label
+        "what was sent": value(len(TIMES) - 3),  # one closed by a label, one escalated, one snoozed
         "Queue": shown("/queue", r"(\d+) open"),
         "top bar": shown("/me", r"Queue (\d+)"),
         "Team": shown("/team", r"All open cases (\d+)"),
@@ -393,6 +423,29 @@ PLACES: dict[str, dict[str, Callable[[Bank], Awaitable[object]]]] = {
         "morning mail": told(r"open cases (\d+)"),
         "API": api("/capacity", "open", "count"),
         "shroff status": printed("status", of=lambda found: found["metrics"]["shroff_cases_open"]),
+    },
+    "money at stake in open cases": {
+        "what was sent": value(f"{300 * (len(TIMES) - 3)}.00"),
+        "Queue": read_text("/queue", r"([\d.,]+) EUR at stake"),
+        "Team": read_text("/team", r"All open cases \d+ ([\d.,]+)"),
+        "Live": read_text("/live", r"wait for an answer, ([\d.,]+) EUR at stake"),
+        "API, live": api("/live", "cases", "at_stake"),
+        "API, cases": api("/cases?state=open,claimed", "totals", "stake", "amount"),
+    },
+    "escalated cases": {
+        "what was sent": value(1),
+        "Queue": shown("/queue", r"Escalated (\d+)"),
+        "Team": shown("/team", r"(\d+) escalated"),
+        "API": api("/cases?state=escalated", "totals", "count"),
+        "shroff status": printed("status", of=lambda found: found["metrics"]["shroff_cases_escalated"]),
+    },
+    "snoozed cases": {
+        "what was sent": value(1),
+        "Queue": shown("/queue", r"Snoozed (\d+)"),
+        "Team": shown("/team", r"(\d+) snoozed"),
+        "Live": shown("/live", r"Snoozed cases (\d+)"),
+        "API, live": api("/live", "cases", "snoozed"),
+        "API, cases": api("/cases?state=snoozed", "totals", "count"),
     },
     "records behind which a dead sink is": {
         "what was sent": value(len(PAID) + len(LABELS) - 1),  # one label waits for its event, and is no record yet
@@ -419,6 +472,8 @@ async def answer(read: Callable[[Bank], Awaitable[object]], bank: Bank) -> objec
     """What a place says; where it does not say it, why."""
     try:
         return await read(bank)
+    except NotSeenError:
+        return NOT_SEEN
     except (
         AssertionError,
         LookupError,
@@ -426,6 +481,14 @@ async def answer(read: Callable[[Bank], Awaitable[object]], bank: Bank) -> objec
         ValueError,
     ) as error:  # the other places are read
         return f"{type(error).__name__}: {error}"
+
+
+async def answers_of(bank: Bank, apart: tuple[str, ...] = ()) -> dict[str, dict[str, object]]:
+    """What each place says to a user, by its question; those apart are left out."""
+    return {
+        question: {place: await answer(read, bank) for place, read in places.items() if not place.startswith(apart)}
+        for question, places in PLACES.items()
+    }
 
 
 MORE_PAGES = (
@@ -446,9 +509,9 @@ MORE_PAGES = (
 
 @dataclass(frozen=True)
 class WhatIsShown:
-    """What the places say, and the pages by their paths."""
+    """What the places say, by role and question, and the pages by their paths."""
 
-    answers: dict[str, dict[str, object]]
+    answers: dict[Role, dict[str, dict[str, object]]]
     pages: dict[str, str]
 
 
@@ -466,13 +529,19 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> WhatIsShown:
             await bank.json("/events/payment", [*PAID, *broken])
             await bank.json("/labels", LABELS)
             for _ in range(600):  # cases follow the log
-                if (await bank.json("/capacity"))["open"]["count"] == len(TIMES) - 1:
+                cases = (await bank.json("/cases?state=open"))["cases"]
+                if len(cases) == len(TIMES) - 1:
                     break
                 await asyncio.sleep(0.05)
-            answers = {
-                question: {place: await answer(read, bank) for place, read in places.items()}
-                for question, places in PLACES.items()
-            }
+            await bank.act(cases[0], "escalate", {"text": "a second bank"})
+            await bank.act(cases[1], "snooze", {"until": time_text(asks.service.cases.now_ms() + DAY_MS)})
+            answers = {Role.ADMIN: await answers_of(bank)}
+            me = asks.service.project.opened.who
+            for role in (Role.ANALYST, Role.AUTHOR, Role.VIEWER):
+                await asyncio.to_thread(users.add, asks.service.desk, me, role.value, role, password=PASSWORD)
+                theirs = Browser(asks)
+                await theirs.post("/login", {"name": role.value, "password": PASSWORD})
+                answers[role] = await answers_of(Bank(asks, theirs, folder), apart=APART)
             shown = [route.path for route in PAGES if route.method == "GET" and route.right and "{" not in route.path]
             paths = [path for path in shown if not path.endswith("/stream")]
             found = {path: await browser.get(path) for path in (*paths, *MORE_PAGES)}
@@ -483,14 +552,29 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> WhatIsShown:
 
 
 def test_one_question_has_one_answer_in_all_places(seen):
+    right = {question: answers["what was sent"] for question, answers in seen.answers[Role.ADMIN].items()}
     differ = [
-        f"{question}: {place} says {said!r}, not {answers['what was sent']!r}"
-        for question, answers in seen.answers.items()
+        f"{question}: to {role}, {place} says {said!r}, not {right[question]!r}"
+        for role, answers_of_role in seen.answers.items()
+        for question, answers in answers_of_role.items()
         for place, said in answers.items()
-        if said != answers["what was sent"]
+        if said != right[question] and (role == Role.ADMIN or said != NOT_SEEN)
     ]
 
     assert differ == [], "\n".join(differ)
+
+
+def test_what_a_role_lacks_is_refused_and_all_else_is_shown(seen):
+    hidden = {
+        role: {
+            place.partition(",")[0] for answers in found.values() for place, said in answers.items() if said == NOT_SEEN
+        }
+        for role, found in seen.answers.items()
+    }
+
+    assert hidden[Role.ADMIN] == set()
+    assert all(sum(map(len, found.values())) > 30 for found in seen.answers.values())
+    assert hidden[Role.VIEWER] >= {"Health", "Outbox"}
 
 
 def test_no_page_shows_a_time_as_programs_write_it(seen):
