@@ -17,7 +17,7 @@ from docs.made_errors import errors_page
 from docs.made_files import MADE, REFERENCE, made_file_pages, markdown_table
 from docs.made_limits import limits_page
 from docs.made_metrics import metrics_page
-from shroff.cli.main import COMMANDS, CommandGroup, program
+from shroff.cli.main import CommandGroup, program
 from shroff.events.validation import EventValidator
 from shroff.features.definitions import cost
 from shroff.features.naive import Naive
@@ -30,6 +30,7 @@ from shroff.language.row import compile_row
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.language.values import Value, show
+from shroff.operations import manifest
 from shroff.project.definitions import Definitions, computed_of, load_definitions
 
 TYPES: Final[dict[str, Type]] = {
@@ -181,7 +182,9 @@ def values_of_amounts(text: str) -> tuple[str, str]:
 def commands_page() -> str:
     context = click.Context(program, info_name="shroff")
     commands = CommandGroup(name="shroff")
-    parts = [command_part(name, command) for name in COMMANDS if (command := commands.get_command(context, name))]
+    parts = [
+        command_part(name, command) for name in manifest.commands() if (command := commands.get_command(context, name))
+    ]
     return (
         f"{MADE}# Commands\n\n"
         "`shroff [-C DIR] COMMAND`: DIR is the project's folder. The default is the nearest parent folder with a\n"

@@ -30,7 +30,7 @@ def api_page() -> str:
     """Routes and shapes."""
     open_below = ", ".join(f"`/{one}`" for one in OPEN_BELOW)
     told = [route for route in ROUTES if route.told is not None]
-    parts = [MADE, "# HTTP API\n\n", INTRODUCTION.format(open=open_below), *(_route(one) for one in told)]
+    parts = [MADE, "# HTTP API\n\n", INTRODUCTION.format(open=open_below), *(route_part(one) for one in told)]
     parts += [
         "\n## The client for Python\n\n",
         _client(),
@@ -43,7 +43,7 @@ def api_page() -> str:
     return "".join(parts)
 
 
-def _route(route: Route) -> str:
+def route_part(route: Route) -> str:
     told = route.told
     assert told is not None
     right = "for anybody" if route.right is None else f"right `{route.right.value}`"

@@ -11,6 +11,8 @@ from typing import Final
 from docs.made_files import MADE, markdown_table
 from shroff.cli.failures import KINDS, MISTAKE
 from shroff.cli.main import EXIT_STATUS
+from shroff.errors import RefusalError
+from shroff.operations import manifest
 from shroff.web.api.cases.cases import MISSING
 
 SRC: Final = Path(__file__).resolve().parents[1] / "src" / "shroff"
@@ -159,6 +161,10 @@ def raised() -> Statuses:
             for kinds, status in _problem(node):
                 for kind in _texts(kinds):
                     found[kind] |= {PUSHED[kind]} if kind in PUSHED else {_number(status)}
+    manifest.load_all()
+    for refusal in RefusalError.__subclasses__():
+        if refusal.__module__.startswith("shroff"):  # and not of a test
+            found[refusal.code].add(refusal.status)
     for kind, _ in MISSING.values():
         found[kind].add(404)
     return dict(found)

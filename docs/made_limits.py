@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from docs.made_files import MADE, markdown_table
 from shroff.app.jobs import desk as job_desk
-from shroff.app.rules import rule_drafts, rule_files
+from shroff.app.rules import list_csv, list_operations, rule_drafts, rule_files
 from shroff.cases import desk, files, working
 from shroff.events import readers
 from shroff.jobs import job
@@ -18,7 +18,7 @@ from shroff.project import schedules
 from shroff.web import server, service
 from shroff.web.api import events, hooks
 from shroff.web.api.rules import backtests as judged
-from shroff.web.api.rules import draft_checks, list_csv, lists
+from shroff.web.api.rules import draft_checks
 from shroff.web.http import asgi, connections, paging, problems, protocol, proxies, streaming, turns
 from shroff.web.http import messages as http
 from shroff.web.http.gate import SENDERS_MAX
@@ -202,7 +202,11 @@ def _rules() -> list[Row]:
 
 def _pages() -> list[Row]:
     return [
-        ("lines of a list in one request", f"{list_csv.LINES_MAX:,}, {_bytes(lists.BODY_BYTES_MAX)}", "400; 413"),
+        (
+            "lines of a list in one request",
+            f"{list_csv.LINES_MAX:,}, {_bytes(list_operations.BODY_BYTES_MAX)}",
+            "400; 413",
+        ),
         ("attached file", f"{_bytes(files.SIZE_MAX)}, {working.FILES_MAX} of one case", "400; 413"),
         ("name of an attached file", f"{files.NAME_MAX} characters; with the extension of its type", "400"),
         ("note or reason", f"{desk.TEXT_MAX:,} characters", "400"),

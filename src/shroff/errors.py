@@ -4,6 +4,7 @@
     ├── DefinitionError      the user's definition: names every problem with its place
     ├── InputError           an event: it goes to quarantine with its reason
     ├── UsageError           a command or call that cannot be carried out as asked
+    │   └── RefusalError     the same, which callers tell apart by its status and code
     ├── NotAllowedError      whoever asks may not do this: says which right is missing
     ├── SignInError          nobody was signed in; says no more than may be known
     │   └── PausedError      too many attempts: `wait_s` says how long to wait
@@ -29,7 +30,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Final
+from typing import ClassVar, Final
 
 FRAMES_MAX: Final = 30  # of an error that the log shows
 COVERED: Final = "[covered]"
@@ -100,6 +101,14 @@ class InputError(ShroffError):
 
 class UsageError(ShroffError):
     """A request that cannot be done as asked; the message says what can."""
+
+
+class RefusalError(UsageError):
+    """A refused request; a subclass for each that callers tell apart, with its HTTP status, stable code and title."""
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "bad-request"
+    title: ClassVar[str] = "Invalid request"
 
 
 class NotAllowedError(ShroffError):

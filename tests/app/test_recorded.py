@@ -11,7 +11,7 @@ import pytest
 
 from shroff.app import project as app
 from shroff.app.project import Project
-from shroff.app.rules.rule_drafts import Author
+from shroff.app.rules.agreements import Author
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.models.registry import Registry
@@ -110,14 +110,16 @@ def test_a_list_is_recorded_once_there_is_a_log(shop):
     assert not shop.opened.has_log()
     example = json.loads((shop.opened.places.folder / "examples" / "payment.json").read_text())
     shop.decide([example], as_type="payment")
-    shop.lists.add("blocked_cards", Entry("c-2", "a note that may name somebody", "", ""))
-    shop.lists.add("blocked_cards", Entry("c-2", "a note that may name somebody", "", ""))
+    shop.lists.add("blocked_cards", Entry("c-2", "stolen", "", ""))
+    shop.lists.add("blocked_cards", Entry("c-2", "stolen", "", ""))
     shop.lists.remove("blocked_cards", "c-2")
 
+    entry = {"value": "c-2", "note": "stolen", "added_by": "", "expires_at": ""}
     assert told(shop) == [
-        ("program", "list.change", "list blocked_cards", {"value": "c-2", "what": "added"}),
-        ("program", "list.change", "list blocked_cards", {"value": "c-2", "what": "removed"}),
+        ("program", "list.change", "list blocked_cards", [entry]),
+        ("program", "list.change", "list blocked_cards", None),
     ]
+    assert [json.loads(row.before or "null") for row in record(shop)] == [None, [entry]]
 
 
 def unrecordable(project: Project) -> None:

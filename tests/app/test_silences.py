@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 
 from shroff.app import project as app
-from shroff.app.rules.rule_drafts import Author
+from shroff.app.rules.agreements import Author
 from shroff.cli.main import run
 from shroff.errors import NotAllowedError, TransientError, UsageError
 from shroff.language.values import parse_time

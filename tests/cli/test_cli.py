@@ -22,7 +22,7 @@ import pytest
 from shroff.cli import main as main_module
 from shroff.cli.decide import ArrivingLines
 from shroff.cli.failures import report
-from shroff.cli.main import COMMANDS, program, run
+from shroff.cli.main import program, run
 from shroff.cli.session import Session, many, table
 from shroff.errors import (
     DefinitionError,
@@ -36,6 +36,7 @@ from shroff.errors import (
     TransientError,
     UsageError,
 )
+from shroff.operations.manifest import COMMANDS
 from shroff.runtime import logs
 
 LEAVES = [(name,) for name in COMMANDS] + [("quarantine", name) for name in "list show retry drop".split()]

@@ -13,9 +13,10 @@ from click.shell_completion import ShellComplete
 
 from shroff import config
 from shroff.cli.completion import SHELLS
-from shroff.cli.main import COMMANDS, program
+from shroff.cli.main import program
 from shroff.events.definitions import SOURCES, VERDICTS
 from shroff.features.computed import ENGINES
+from shroff.operations.manifest import COMMANDS
 from shroff.replay.exports import FORMATS, KINDS
 
 SHROFF = Path(sys.executable).parent / "shroff"

@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 import pytest
 
-from shroff.cli.main import COMMANDS, program
+from shroff.cli.main import program
+from shroff.operations.manifest import COMMANDS
 
 pytestmark = pytest.mark.slow
 

@@ -15,12 +15,12 @@ from docs.made import made_pages, value_of
 from docs.made_files import EXAMPLES, INSIDE, REFERENCE, page_of, tables_of
 from shroff import Decision, Project, Reason
 from shroff.cli.failures import KINDS
-from shroff.cli.main import COMMANDS
 from shroff.language import parser
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.functions import FUNCTIONS
 from shroff.language.parser import DEPTH_MAX, LAST_MAX, LENGTH_MAX
 from shroff.language.types import NAMES, PLACES_MAX
+from shroff.operations.manifest import COMMANDS
 from shroff.project.definitions import Versions, load_definitions
 from shroff.project.policy import OUTCOMES
 from shroff.project.schema import FILES

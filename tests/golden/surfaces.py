@@ -17,7 +17,8 @@ import click
 
 from shroff import errors
 from shroff.cli.failures import _kind
-from shroff.cli.main import COMMANDS, EXIT_STATUS, program
+from shroff.cli.main import EXIT_STATUS, program
+from shroff.operations.manifest import COMMANDS
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.web.http.openapi import openapi
 from shroff.web.table import table

@@ -23,7 +23,7 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.app import wiring
 from shroff.events.intake import Submission
-from shroff.project.lists import Entry, ListOutcome
+from shroff.project.lists import Entry, ListChange
 from shroff.streams.log import Batch
 from shroff.worker import inbox
 from shroff.worker import ingest as ingesting
@@ -84,7 +84,7 @@ def label(project: Path, event: str) -> None:
     assert answer.kind in {"taken", "duplicate"}, answer
 
 
-def put_in_force(change: Callable[[], ListOutcome]) -> None:
+def put_in_force(change: Callable[[], ListChange]) -> None:
     """Change a list; it must then be in force."""
     changed = change()
     assert changed.in_force, changed

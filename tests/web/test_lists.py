@@ -13,13 +13,13 @@ import msgspec
 import pytest
 
 from shroff.adapters.people.sql import SqlPeople
+from shroff.app.rules import list_csv
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError, NotAllowedError, UsageError
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import AuditFilter, rows_of
 from shroff.project.lists import ADDED, CHANGED, REMOVED, Entry, edited
-from shroff.web.api.rules import list_csv
 from shroff.web.pages.rules.lists import instant
 from tests.support.webs import PASSWORD, Answered, Asker, Browser, asker, run
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from shroff.explain.key_index import KeyIndex
     from shroff.log.writer import Writer
     from shroff.people.access import Who
+    from shroff.people.desk import Desk
     from shroff.streams.log import Log
 
 FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
@@ -57,7 +58,10 @@ class Opened:
     waiting: Callable[[str], None] = unheard
     via: Literal["command", "program"] = "program"
     served_at: str = ""  # the address of the service that this process is, once it listens
+    waits: Callable[[str], None] = unheard  # told what holds if a wait for the writer is ended by Ctrl-C
     asked_by: Who | None = None
+    desk: Desk | None = None  # people and the record, where a service has them open
+    adopt: Callable[[], str] | None = None  # how a service makes the files active; gives why that waits
     read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all that this process opens of the project
     taken: ActiveFilesInUse = field(default_factory=ActiveFilesInUse)  # shared as well
     files_read: MadeOnce[Loaded] = field(default_factory=MadeOnce)

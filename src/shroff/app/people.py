@@ -30,6 +30,9 @@ class ProjectPeople:
         """Open users, sessions, keys and the audit log, in the database of the log; it is created if necessary. It
         can stay open as long as the process runs.
         """
+        if self._opened.desk is not None:
+            yield self._opened.desk
+            return
         from shroff.people.desk import Desk
 
         with closing(OutsideSystems(self._opened).open_people()) as store:

@@ -15,12 +15,13 @@ from shroff.app.parts import ProjectParts
 from shroff.engine.decision import Decision, Reason, Refusal, Undecided
 from shroff.errors import DefinitionError, ShroffError, UsageError
 from shroff.log.ruletests import counts_of
+from shroff.operations.declaration import OperationRequest, Outcome, ProgressSteps, named
 from shroff.runtime.progress import Progress
 from shroff.runtime.texts import Printed, many
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Unpack
 
     import pyarrow as pa
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from shroff.log.ruletests import CheckReport
     from shroff.log.writer import Answer
     from shroff.people.access import Who
+    from shroff.people.desk import Desk
     from shroff.project.definitions import Definitions
     from shroff.replay.compare import Replayed, Verification
     from shroff.replay.notebook import AnswerList, Moment
@@ -80,9 +82,14 @@ class _Parts(ProjectParts):
             connection: sqlite3.Connection = connect()
             return connection
 
-    def acting_as(self, who: Who) -> Project:
-        """The same project, whose actions are recorded as those of the person for whom a service does them."""
-        return Project(replace(self.opened, asked_by=who))
+    def acting_as(self, who: Who, desk: Desk | None = None, adopt: Callable[[], str] | None = None) -> Project:
+        """The same project, whose actions are recorded as those of the person for whom a service does them.
+
+        Args:
+            desk: Where the service has people and the record open.
+            adopt: Has the service's writer make the project's files active; gives why that waits.
+        """
+        return Project(replace(self.opened, asked_by=who, desk=desk, adopt=adopt))
 
 
 class Project(Printed, _Parts):
@@ -102,16 +109,26 @@ class Project(Printed, _Parts):
             return f"<shroff project {folder}>"
         return f"<shroff project {found.settings.name} in {folder}: {counts_of(found)}>"
 
+    def run(self, request: OperationRequest[Outcome], progress: ProgressSteps | None = None) -> Outcome:
+        """Run the operation of a request, such as `ShowList(name="cards")`; its audit row is written before it acts.
+
+        The reference lists all operations. By name, without types: project.WORD.NAME(...).
+        """
+        from shroff.app.operations import run
+
+        return run(self, request, progress or ProgressSteps())
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """The operations of a word that is no part."""
+            return named(self.run, self, name)
+
     def __dir__(self) -> list[str]:
         """The calls of this class and a few parts, which a notebook completes. All other parts are there as well."""
         return sorted([*(name for name in vars(Project) if not name.startswith("_")), *SHOWN_PARTS])
 
     # ---- what programs and notebooks ask most
-
-    @property
-    def folder(self) -> Path:
-        """The project's folder."""
-        return self.opened.places.folder
 
     @property
     def definitions(self) -> Definitions:

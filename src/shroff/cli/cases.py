@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from shroff.cli.session import ExampleGroup, Session, command, cut, json_option, many, table
 from shroff.cli.users import moment_text
@@ -145,13 +146,11 @@ def decide(
         also = Also(reason, refund_units(refund, desk.money_places))
         pairs = [_pair(block, reason) for block in blocks]
         reading.detail(desk, who, number)  # there is such a case
-        listed = [
-            session.project.lists.add(name, Entry(value, reason, who.name), session.waits) for name, value in pairs
-        ]
+        listed = [session.project.lists.add(name, Entry(value, reason, who.name)) for name, value in pairs]
         done = deciding.decide(at_once, who, number, verdict, event=event, also=also)
         timers.carry_out(desk)
         one = done.cases[0]
-        document = {"case": documents.case(desk, one), "lists": [asdict(change) for change in listed]}
+        document = {"case": documents.case(desk, one), "lists": [msgspec.structs.asdict(change) for change in listed]}
     _write_now(session.project)
     text = f"Case {number} is {one.state}{f' as {one.verdict}' if one.verdict else ''}."
     text += "".join(f" {change.value} is in {change.list}." for change in listed)

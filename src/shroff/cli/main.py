@@ -1,7 +1,4 @@
-"""The program `shroff`: runs the command that was named, and turns what it raises into words and an exit code.
-
-A command's module is imported when it is asked for, so that `shroff --help` stays quick.
-"""
+"""The program `shroff`: runs the command that was named, and turns what it raises into words and an exit code."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -23,72 +19,13 @@ from shroff.cli.failures import report
 from shroff.cli.progress import CompileNote
 from shroff.cli.session import Session
 from shroff.errors import nearest
+from shroff.operations.manifest import commands, load
 from shroff.runtime import logs
 from shroff.runtime.process_wide import calm_libraries, compile_listeners, is_program
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-COMMANDS: Final = {  # name: (module below shroff.cli, what it does)
-    "demo": ("demo", "score payments of a synthetic bank live, with reasons"),
-    "init": ("init", "create a new project that runs"),
-    "check": ("check", "check all project files and run the rules' tests"),
-    "ingest": ("ingest", "append events from files to the log and decide them"),
-    "decide": ("decide", "read events and write decisions as JSON lines"),
-    "score": ("score", "show what would be decided of events, and write nothing"),
-    "run": ("run", "run a worker: decide events from Kafka, Redis Streams or files as they arrive"),
-    "lanes": ("lanes", "show several lanes and activate project files in all of them"),
-    "apply": ("apply", "make the project's files the active version, also in a running service"),
-    "serve": ("serve", "run the HTTP service: events in, decisions out"),
-    "source": ("source", "show the read position of the live source, or reset a part of it"),
-    "sources": ("sources", "named sources: list, sync, confirm subscriptions, verify saved messages"),
-    "produce": ("produce", "send the events of a file to the live source, at any pace"),
-    "features": ("features", "compute features of events into a Parquet file"),
-    "label": ("label", "record labels of events"),
-    "train": ("train", "train a model on the labels so far, and evaluate it"),
-    "training-set": ("training_set", "write the training data as Parquet"),
-    "explain": ("explain", "explain a decision: reasons, features, rules"),
-    "replay": ("replay", "compute one decision again from the log and compare"),
-    "verify": ("verify", "compute the whole log again and compare"),
-    "quarantine": ("quarantine", "show refused input, retry or drop it"),
-    "outbox": ("outbox", "outgoing deliveries of sinks: show, deliver, retry, drop"),
-    "notices": ("notices", "notifications: list, preview, test mails, failed letters"),
-    "lists": ("lists", "show and change the lists that rules read"),
-    "thresholds": ("thresholds", "choose thresholds of the score by cost and review capacity"),
-    "models": ("models", "list, promote and roll back models"),
-    "drift": ("drift", "compare a model's recent inputs with a reference"),
-    "import-rules": ("import_rules", "import rules from Stripe Radar"),
-    "backtest": ("backtest", "compare draft rules or models with past decisions"),
-    "generate": ("generate", "synthetic data, with fraud: orders of a shop as Parquet"),
-    "jobs": ("jobs", "background jobs, by hand or on a schedule"),
-    "counts": ("counts", "count events by type, day, week or a field"),
-    "facts": ("facts", "show the features of one card, user or other key at a time"),
-    "summaries": ("summaries", "write five-minute counts and sums into SQL tables"),
-    "funnel": ("funnel", "count drop-off and recovery of users by day and step"),
-    "marts": ("marts", "build tables from the lake with your SQL and tests"),
-    "export": ("export", "export decisions, events, flags or labels in log order"),
-    "lake": ("lake", "events, decisions and features as Parquet in a folder or bucket"),
-    "prune": ("prune", "move old events from the store to the lake"),
-    "backup": ("backup", "back up the project, list, verify and remove backups"),
-    "restore": ("restore", "restore a project from its backups into a new folder"),
-    "migrate": ("migrate", "back up, then bring the tables up to this version"),
-    "erase": ("erase", "erase personal fields of one entity's events"),
-    "index": ("index", "index the log by key, for quick answers"),
-    "snapshot": ("snapshot", "save the state, for a quicker start"),
-    "watermark": ("watermark", "what late events are judged against; set it back"),
-    "cases": ("cases", "the analysts' queue: list, show and answer cases"),
-    "silences": ("silences", "silence a rule for a key until a time"),
-    "users": ("users", "people who may sign in, and their roles"),
-    "keys": ("keys", "API keys of programs"),
-    "audit": ("audit", "show and verify the audit log"),
-    "status": ("status", "events, cases, deliveries and the machine on one screen"),
-    "doctor": ("doctor", "find problems and show their remedies"),
-    "capacity": ("capacity", "estimate the machine that a rate of events needs"),
-    "dashboards": ("dashboards", "write Grafana dashboards of the project's metrics"),
-    "notebook": ("notebook", "write a notebook about the project"),
-    "schema": ("schema", "Avro schemas of messages; JSON Schema of project files for editors"),
-    "completion": ("completion", "shell completion of commands, event types and files"),
-}
 
 STARTING: Final = (100_000, 20, 50)  # what is imported makes many objects, and hardly any that the collector could free
 EXIT_STATUS: Final = (
@@ -108,22 +45,25 @@ class CommandGroup(click.Group):
     """The command `shroff`, with its sub-commands imported one at a time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in COMMANDS:
-            module = import_module(f"shroff.cli.{COMMANDS[cmd_name][0]}")
-            command: click.Command = getattr(module, cmd_name.replace("-", "_"))
-            return command
-        return None
+        if cmd_name not in commands():
+            return None
+        own = getattr(load(cmd_name), cmd_name.replace("-", "_"), None)
+        if isinstance(own, click.Command):
+            return own
+        from shroff.cli.operations import command_of
+
+        return command_of(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        is_known = name in COMMANDS or name.startswith("-")
+        is_known = name in commands() or name.startswith("-")
         if not is_known and not ctx.resilient_parsing:  # resilient: a shell asks how the line may go on
-            hint = nearest(name, COMMANDS) or "'shroff --help' lists the commands."
+            hint = nearest(name, commands()) or "'shroff --help' lists the commands."
             raise click.UsageError(f"there is no command {name!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -132,13 +72,13 @@ class CommandGroup(click.Group):
         from click.shell_completion import CompletionItem
 
         found = [
-            CompletionItem(name, help=words) for name, (_, words) in COMMANDS.items() if name.startswith(incomplete)
+            CompletionItem(name, help=words) for name, (_, words) in commands().items() if name.startswith(incomplete)
         ]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+            formatter.write_dl([(name, words) for name, (_, words) in commands().items()])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Example"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from shroff.runtime import logs
-from shroff.runtime.texts import cut, harmless, many, one_line, table
+from shroff.runtime.texts import argument, cut, harmless, many, one_line, table
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.runtime.logs import Told
 
-__all__ = ["cut", "harmless", "many", "one_line", "table"]  # of texts, for all commands
+__all__ = ["argument", "cut", "harmless", "many", "one_line", "table"]  # of texts, for all commands
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -52,7 +51,8 @@ class Session:
             self._project = app.open() if self.folder is None else app.open_exactly(self.folder)
             if self.lane is not None:
                 self._project = self._project.lane(self.lane)
-            self._project.opened.waiting, self._project.opened.via = self.lasts, "command"
+            opened = self._project.opened
+            opened.waiting, opened.waits, opened.via = self.lasts, self.waits, "command"
             logs.keep_errors_in(self._project.opened.places.state)
         return self._project
 
@@ -213,8 +213,3 @@ def same_file(called: str, found: str | None) -> bool:
 def dump(document: object) -> str:
     """A document as one line of JSON."""
     return json.dumps(document, ensure_ascii=False, separators=(", ", ": "))
-
-
-def argument(text: object) -> str:
-    """The text as one argument of a shell command, for hints."""
-    return shlex.quote(str(text))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib import import_module
 from types import ModuleType, TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
@@ -26,6 +26,7 @@ from shroff.client.answers import (
     place_of,
     retry_s,
 )
+from shroff.operations.declaration import OperationRequest, Outcome, named
 
 TIMEOUT_S: Final = 10.0
 AGAIN_S: Final = 60.0  # for which an event that was answered by a stand-in is sent again
@@ -33,7 +34,7 @@ SENDERS: Final = 4  # of those at once, so that they take no connections from ne
 
 
 class AsyncClient:
-    """Calls one service with one key, for one event loop.
+    """NamedCalls one service with one key, for one event loop.
 
     Args:
         url: Of the service, such as http://localhost:8080.
@@ -87,7 +88,7 @@ class AsyncClient:
         check_otherwise(otherwise)
         call = calls.event(event, fields)
         try:
-            return answer_of(await self.send(call, timeout))
+            return answer_of(await self.sent(call, timeout))
         except (TimedOutError, UnavailableError):
             if otherwise is None:
                 raise
@@ -100,16 +101,16 @@ class AsyncClient:
         self, event: str, many: Iterable[Mapping[str, Any]], *, timeout: float | None = None
     ) -> list[Answer | RefusedError]:
         """Decide events in order; gives a decision or a refusal for each, in the same order."""
-        body = await self.send(calls.events(event, many), timeout)
+        body = await self.sent(calls.events(event, many), timeout)
         return [place_of(line) for line in body.splitlines()]
 
     async def score(self, event: str, fields: Mapping[str, Any], *, timeout: float | None = None) -> Answer:
         """Score an event without writing anything."""
-        return answer_of(await self.send(calls.event(event, fields, verb="score"), timeout))
+        return answer_of(await self.sent(calls.event(event, fields, verb="score"), timeout))
 
     async def decision(self, event: str, id: str) -> Answer:
         """Get a recorded decision."""
-        return answer_of(await self.send(calls.decision(event, id)))
+        return answer_of(await self.sent(calls.decision(event, id)))
 
     async def explain(self, event: str, id: str) -> dict[str, Any]:
         """Explain a decision: the document with the model's reasons and the explanation."""
@@ -129,7 +130,7 @@ class AsyncClient:
         reason: str | None = None,
     ) -> Labelled:
         """Record a label of an event, such as payment/p-1; `known_at` is now by default, or the event's later time."""
-        found = await self.send(calls.label(event, verdict, known_at, {"source": source, "reason": reason}))
+        found = await self.sent(calls.label(event, verdict, known_at, {"source": source, "reason": reason}))
         return msgspec.json.decode(found, type=Labelled)
 
     async def flags(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
@@ -141,12 +142,26 @@ class AsyncClient:
         path = f"entities/{calls.quoted(entity)}/{calls.quoted(key)}"
         return await self._document(calls.get(path, limit=limit, cursor=cursor))
 
+    # ---- operations
+
+    async def send(self, request: OperationRequest[Outcome], *, timeout: float | None = None) -> Outcome:
+        """Run the operation of a request, such as `ShowList(name="cards")`, and give its answer.
+
+        The reference lists all operations. By name, without types: client.WORD.NAME(...).
+        """
+        return calls.answer(request, await self.sent(calls.operation(request), timeout))
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            return named(self.send, self, name)
+
     # ---- sending
 
     async def _document(self, call: calls.ClientCall) -> dict[str, Any]:
-        return msgspec.json.decode(await self.send(call), type=dict[str, Any])
+        return msgspec.json.decode(await self.sent(call), type=dict[str, Any])
 
-    async def send(self, call: calls.ClientCall, timeout: float | None = None) -> bytes:
+    async def sent(self, call: calls.ClientCall, timeout: float | None = None) -> bytes:
         """The body of the answer; what is not taken now is tried again until there is no more time."""
         end_s, tries = time.monotonic() + (self._timeout if timeout is None else timeout), 0
         while True:
@@ -181,7 +196,7 @@ class AsyncClient:
             end_s = time.monotonic() + AGAIN_S
             while True:
                 try:
-                    return answer_of(await self.send(call, max(1.0, end_s - time.monotonic())))
+                    return answer_of(await self.sent(call, max(1.0, end_s - time.monotonic())))
                 except (TimedOutError, UnavailableError):
                     if time.monotonic() >= end_s:
                         raise

@@ -1,4 +1,4 @@
-"""Calls of the API, as requests to be sent: what both clients have in common."""
+"""NamedCalls of the API, as requests to be sent: what both clients have in common."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 import msgspec
+
+from shroff.client.answers import ClientError
+from shroff.operations.declaration import OperationRequest, Outcome, operation_of
 
 API: Final = "/api/v1"
 JSON: Final = "application/json"
@@ -61,6 +64,35 @@ def get(path: str, **query: object) -> ClientCall:
     return ClientCall(
         "GET", f"{API}/{path}", query={name: str(value) for name, value in query.items() if value is not None}
     )
+
+
+def operation(request: OperationRequest[Any]) -> ClientCall:
+    """The request of an operation. Raises: ValueError for one that has no route."""
+    declared = operation_of(request)
+    if not declared.http:
+        raise ValueError(f"the service has no route for the operation {declared.name!r}")
+
+    def given(place: str) -> dict[str, Any]:
+        return {one.wire: getattr(request, one.name) for one in declared.fields_in(place)}
+
+    path = declared.path.format(**{name: quoted(str(value)) for name, value in given("path").items()})
+    query = {name: _word(value) for name, value in given("query").items() if value is not None}
+    if declared.body is None:
+        return ClientCall(declared.method, API + path, query=query)
+    return ClientCall(declared.method, API + path, msgspec.json.encode(given("body")), {"content-type": JSON}, query)
+
+
+def answer(request: OperationRequest[Outcome], body: bytes) -> Outcome:
+    """The answer to a request. Raises: ClientError for another document."""
+    try:
+        found = msgspec.json.decode(body, type=operation_of(request).answer)
+    except msgspec.DecodeError as error:
+        raise ClientError(f"the service answered something else than was asked: {error}") from None
+    return cast("Outcome", found)
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def quoted(text: str) -> str:

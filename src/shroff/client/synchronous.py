@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future, wait
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from weakref import finalize
 
 from shroff.client import calls
@@ -23,13 +23,14 @@ from shroff.client.answers import (
     check_otherwise,
 )
 from shroff.client.asynchronous import TIMEOUT_S, AsyncClient
+from shroff.operations.declaration import OperationRequest, Outcome, named
 
 CLOSE_S: Final = 5.0
 _Given = TypeVar("_Given")
 
 
 class Client:
-    """Calls one service with one key. May be used by several threads, of the process that made it.
+    """NamedCalls one service with one key. May be used by several threads, of the process that made it.
 
     The calls are those of an `AsyncClient` in a thread of its own. So a call ends when its time is over, whatever the
     peer does: a socket that is read by whoever waits keeps them as long as single bytes come.
@@ -81,7 +82,7 @@ class Client:
         check_otherwise(otherwise)
         call = calls.event(event, fields)
         try:
-            return answer_of(self._given(self._client.send(call, timeout)))
+            return answer_of(self._given(self._client.sent(call, timeout)))
         except (TimedOutError, UnavailableError):
             if otherwise is None:
                 raise
@@ -131,6 +132,20 @@ class Client:
     def entity(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
         """Get one key: timeline, features, flags, related keys."""
         return self._given(self._client.entity(entity, key, limit=limit, cursor=cursor))
+
+    # ---- operations
+
+    def send(self, request: OperationRequest[Outcome], *, timeout: float | None = None) -> Outcome:
+        """Run the operation of a request, such as `ShowList(name="cards")`, and give its answer.
+
+        The reference lists all operations. By name, without types: client.WORD.NAME(...).
+        """
+        return self._given(self._client.send(request, timeout=timeout))
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            return named(self.send, self, name)
 
     # ---- the thread
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shroff.config import lines_ended
-from shroff.errors import UsageError, nearest
+from shroff.errors import RefusalError, UsageError, nearest
 from shroff.language.expression import InList, Node, walk
+from shroff.language.values import parse_time
+from shroff.operations.declaration import OperationAnswer
 from shroff.project.definitions import HASHED, Definitions
 from shroff.project.reference import LIST_COLUMNS, Changes, ListFile
-from shroff.runtime.texts import grown
+from shroff.runtime.texts import argument, grown, many
 
 ADDED: Final = "added"
 CHANGED: Final = "changed"
@@ -36,6 +38,10 @@ class Entry:
     added_by: str = ""
     expires_at: str = ""
 
+    def is_over(self, now_ms: int) -> bool:
+        """Whether it holds for no event any more."""
+        return bool(self.expires_at) and parse_time(self.expires_at) <= now_ms
+
 
 @dataclass(frozen=True, slots=True)
 class ListSummary:
@@ -46,21 +52,47 @@ class ListSummary:
     read_by: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ListOutcome:
-    """Result of a list change: `what` is ADDED, CHANGED, REMOVED or SAME.
+class ListChange(OperationAnswer):
+    """Result of a list change: numbers of entries, and whether the next event is decided by it.
 
-    `in_force` says whether the log's events are decided by it from here on; `why_not` says what that waits for.
-    `others` are the other files of the project that were changed before and came into force with it.
+    `why_not` says what that waits for. `what` is ADDED, CHANGED, REMOVED or SAME; `value` is the value that one entry
+    stands for, hashed where the list is compared with a hashed field. `others` are files that were changed before and
+    became active with it. `expired` is the end of a new entry where that is over. `repeated` counts sent lines that a
+    later line of the same value replaced.
     """
 
     list: str
-    value: str
+    added: int
+    changed: int
+    removed: int
+    in_force: bool
+    why_not: str | None
     what: str
-    entries: int
-    in_force: bool = False
-    why_not: str = ""
+    value: str = ""
+    entries: int = 0
     others: tuple[str, ...] = ()
+    expired: str = ""
+    repeated: int = 0
+
+    def text(self) -> str:
+        words = {ADDED: "added to", CHANGED: "changed in", REMOVED: "removed from", SAME: "is already in"}
+        counts = f"{self.added} added, {self.changed} changed, {self.removed} removed:"
+        text = f"{self.value} {words[self.what]} {self.list}," if self.value else f"{counts} {self.list},"
+        text += f" which has {many(self.entries, 'entry', 'entries')} now."
+        over = f" It has expired already: it applies to events before {self.expired}." if self.expired else ""
+        if not self.in_force:
+            return f"{text}{over} It is not active yet: {(self.why_not or '').rstrip('.')}."
+        others = f" Earlier changes were activated with it: {', '.join(self.others)}." if self.others else ""
+        return f"{text}{over or ' It is active from the next event.'}{others}"
+
+    def hints(self) -> Sequence[str]:
+        return f"shroff lists show {argument(self.list)}", "shroff verify"
+
+
+class UnknownListError(RefusalError):
+    """There is no list of this name."""
+
+    status, code, title = 404, "no-list", "There is no such list"
 
 
 def file_of(name: str) -> str:
@@ -74,7 +106,7 @@ def known_list(name: str, definitions: Definitions) -> str:
     if name in known:
         return name
     hint = nearest(name, known) or f"Make {file_of('NAME')} with the line {','.join(LIST_COLUMNS)} for a new one."
-    raise UsageError(f"there is no list {name!r}. {hint}")
+    raise UnknownListError(f"there is no list {name!r}. {hint}")
 
 
 def summaries(definitions: Definitions, texts: Mapping[str, str]) -> list[ListSummary]:
@@ -111,7 +143,7 @@ class Edited:
     """A list's text after an edit, and the entries that differ: `before` are gone or others now, `after` are new.
 
     `counts` say how many were added, changed and removed, `entries` how many there are now. `is_plain` says that the
-    text is known to have a row a line, none of them quoted or empty, so that the next edit need not look.
+    text is known to have a row a line, none of them argument or empty, so that the next edit need not look.
     """
 
     text: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,11 @@ def _is_number(text: str) -> bool:
 def many(count: int, one: str, more: str = "") -> str:
     """`1 event`, `2 events`, `1,200 entries`."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def argument(text: object) -> str:
+    """The text as one argument of a shell command, for hints."""
+    return shlex.quote(str(text))
 
 
 def problem_text(problem: Problem, source: str) -> str:

@@ -22,6 +22,7 @@ from shroff.runtime.progress import unheard
 from shroff.web.api.cases.labels import LabelBoard
 from shroff.web.api.health import HealthBoard
 from shroff.web.api.live import Board
+from shroff.web.api.operations import OperationThreads
 from shroff.web.api.operator_alerts import OperatorAlerts
 from shroff.web.api.rules.backtests import Backtests
 from shroff.web.api.rules.draft_checks import DraftCheck, check_of
@@ -162,6 +163,7 @@ class Service:
         self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="body")
         self._long, self.limits = Shares(self._readers, 1), options.limits
         self._askers = ThreadPoolExecutor(IDENTITY_THREADS, thread_name_prefix="who")
+        self.operations = OperationThreads(self)
         self._identities = Shares(self._askers, 1)
         self.checks = Turns("a check of rules", CHECK_THREADS, CHECK_S_MAX, CHECKS_OF_SENDER_MAX)
         self.signing = Turns("signing in", SIGN_IN_THREADS, SIGN_IN_S_MAX, SIGN_INS_OF_SENDER_MAX)
@@ -291,7 +293,7 @@ class Service:
         self.pushed.save()
         self._held.close()
         self.confirming.close()
-        for threads in (self._askers, self._readers):
+        for threads in (self._askers, self._readers, self.operations):
             threads.shutdown(wait=False, cancel_futures=True)
         self.reasons.end()
         self.checks.end()
@@ -490,11 +492,6 @@ class Service:
         """On the thread of the log: one call tells the loop of all posts of a batch."""
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(_tell_all, requests)
+            self._loop.call_soon_threadsafe(lambda: [post.told() for post in requests])
         except RuntimeError:  # the loop has ended: nobody waits any more
             return
-
-
-def _tell_all(requests: list[PendingRequest]) -> None:
-    for post in requests:
-        post.told()

@@ -1,4 +1,4 @@
-"""Every route of the service: the `ROUTES` of all modules of `web.api` and `web.pages`."""
+"""Every route of the service: of the declared operations, and the `ROUTES` of `web.api` and `web.pages`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from pkgutil import walk_packages
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
-from shroff.project.settings.installed import ROUTES as ADDED
-from shroff.project.settings.installed import installed
 from shroff.web import api, pages
+from shroff.web.api import operations
 from shroff.web.api.calls import call_routes
 from shroff.web.http import openapi, static
 from shroff.web.http.routes import Route, Table
@@ -25,12 +24,12 @@ def gathered(package: ModuleType) -> Iterator[Route]:
         yield from getattr(import_module(name), "ROUTES", ())
 
 
-ROUTES: Final = (*openapi.ROUTES, *gathered(api))
+BY_HAND: Final = (*openapi.ROUTES, *gathered(api))
+ROUTES: Final = (*operations.routes(), *BY_HAND)
 PAGES: Final = (*static.ROUTES, *gathered(pages))
 
 
 def table(definitions: Definitions | None = None) -> Table:
-    """The table of all routes, with those of the calls that a project declares, and of other packages."""
+    """The table of all routes, with those of the calls that a project declares."""
     calls = () if definitions is None else call_routes(definitions)
-    added = (route for routes_of in installed(ADDED).values() for route in routes_of(definitions))
-    return Table([*ROUTES, *PAGES, *calls, *added])
+    return Table([*operations.routes(), *BY_HAND, *PAGES, *calls])

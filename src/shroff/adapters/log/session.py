@@ -24,6 +24,7 @@ class Session(ABC):
     """
 
     wording: ServerWording
+    earlier_wording: ServerWording  # for tables without sums
     now_ms: ClassVar[str]  # the server's clock in SQL
 
     @property

@@ -125,6 +125,9 @@ class WriterRequests:
 
         if self._opened.places.lane is not None:
             return False, ONLY_ALL
+        if self._opened.adopt is not None:
+            why_not = self._opened.adopt()
+            return not why_not, why_not
         if not self._opened.has_log():
             return False, "this project has no log yet; its files become active with the first event"
         waits(written)

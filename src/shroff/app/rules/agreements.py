@@ -6,18 +6,21 @@ of it is active.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import msgspec
 
 from shroff import config
-from shroff.app.rules.rule_drafts import Author
-from shroff.errors import StorageError
+from shroff.app.people import ProjectPeople
+from shroff.errors import NotAllowedError, StorageError
+from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS
+from shroff.people.audit import Action
+from shroff.people.keys import key_of
 from shroff.rules.texts import tag_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from shroff.app.opened import Opened
@@ -25,6 +28,27 @@ if TYPE_CHECKING:
 LEDGER: Final = "asked.json"
 LASTS_MS: Final = 7 * DAY_MS  # what nobody approved by then is to be asked for again
 KEPT: Final = 100  # the newest: each may be a whole list
+
+UNKNOWN_MAKER: Final = (
+    "a second person approves this here, and no user of the service made this key, so nobody knows who wrote it; "
+    "sign in, or make a key at Settings while you are signed in"
+)
+
+
+class Author(msgspec.Struct, frozen=True):
+    """Somebody as the record of who did what knows them."""
+
+    id: str
+    name: str
+
+
+class ChangeAsked(TypedDict):
+    """A change that waits for a second person."""
+
+    etag: str
+    says: str
+    by: str
+    at: TimeText
 
 
 class PendingApproval(msgspec.Struct, frozen=True):
@@ -44,6 +68,11 @@ class PendingApproval(msgspec.Struct, frozen=True):
         return self.authors[0].name
 
     @property
+    def document(self) -> ChangeAsked:
+        """The request as callers see it."""
+        return {"etag": self.tag, "says": self.says, "by": self.by, "at": time_text(self.at_ms)}
+
+    @property
     def tag(self) -> str:
         """Changes with what is asked for."""
         return tag_of(msgspec.json.encode([self.subject, self.change], order="sorted").decode())
@@ -59,31 +88,43 @@ class Agreements:
         """List the waiting requests about one subject, oldest first."""
         return [one for one in self._asked() if one.subject == subject]
 
-    def agrees(
-        self,
-        subject: str,
-        change: object,
-        says: str,
-        authors: Sequence[Author],
-        before: Callable[[], None],
-        *,
-        may_approve: bool,
-    ) -> bool:
-        """Check whether this call approves a requested change; otherwise record the request and its authors.
+    def agrees(self, subject: str, change: object, says: str, *, may_approve: bool) -> bool:
+        """Check whether this call approves a requested change; otherwise record and store the request.
 
-        `before` gets the change before it is stored; if it raises, nothing is stored. After the approved change is
-        made, call `forget`.
+        A key approves nothing, and its creator counts as an author, too. After the approved change is made, call
+        `forget`. Raises: NotAllowedError for a key whose creator is unknown.
         """
-        wanted = PendingApproval(subject, change, says, [*authors], self._opened.now_ms())
+        authors = self.authors(of_two=True)
+        wanted = PendingApproval(subject, change, says, authors, self._opened.now_ms())
         known = next((one for one in self.asked(subject) if one.tag == wanted.tag), None)
         earlier = [] if known is None else [author for author in known.authors if author not in authors]
+        may_approve = may_approve and self._opened.who.kind == "user"
         if known is not None and may_approve and len(earlier) == len(known.authors):
             return True
         with config.editing(self._opened.places):
-            before()
+            ProjectPeople(self._opened).record(Action("change.ask", subject, None, {"says": says}))
             others = [one for one in self._asked() if one.tag != wanted.tag]
             self._put_asked([*others, msgspec.structs.replace(wanted, authors=[*earlier, *authors])][-KEPT:])
         return False
+
+    def authors(self, *, of_two: bool = False) -> list[Author]:
+        """The caller, and for a key also its creator, who counts as an author of what it writes.
+
+        Raises: NotAllowedError where it takes two people (`of_two`) and the creator of the key is unknown: they could
+            approve what it wrote.
+        """
+        who = self._opened.who
+        asks = Author(who.id, who.name)
+        if who.kind != "key":
+            return [asks]
+        with ProjectPeople(self._opened).open() as desk, desk.store.look() as look:
+            key = look.key(key_of(who))
+            user = None if key is None else look.user_named(key.made_by)
+        if user is not None:
+            return [asks, Author(user.id, user.name)]
+        if of_two:
+            raise NotAllowedError(UNKNOWN_MAKER)
+        return [asks]
 
     def forget(self, subject: str, change: object | None = None) -> None:
         """Delete requests about one subject: those of a completed change, or all."""

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import astuple
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict, astuple
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from shroff import config
 from shroff.app.live.requests import WriterRequests
 from shroff.app.people import ProjectPeople
-from shroff.errors import DefinitionError, NotAllowedError, UsageError
+from shroff.app.rules.agreements import Agreements
+from shroff.errors import DefinitionError, NotAllowedError, RefusalError, UsageError
 from shroff.language.yaml import text as yamltext
 from shroff.people.audit import Action
 from shroff.project import lists
 from shroff.project.checked_files import CheckedFiles, checked_files
 from shroff.project.loading import files_of
-from shroff.project.settings.systems import Systems, load_systems
+from shroff.project.settings.systems import load_systems
 from shroff.rules.silences import rule_of
-from shroff.runtime.progress import unheard
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from shroff.app.live.requests import Waits
     from shroff.app.opened import Opened
     from shroff.project.look_ups import LookUps
 
@@ -38,6 +39,28 @@ ENDLESS: Final = "a silence needs an end. To switch the rule off for good, chang
 WRITTEN: Final = "The list is written; it becomes active with the next command that writes."
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _TEXT_MAX: Final = 1_000  # characters of a value or a note
+WAITS: Final = "this needs approval by a second person, and waits for it"
+TOLD_MAX: Final = 50  # entries of one change that the audit log holds whole; of more it has the numbers
+
+
+class SecondPersonError(RefusalError):
+    """Silences need approval by a second person here."""
+
+    status, code, title = 409, "second-person", "This needs a second person"
+
+
+class NotRequestedError(RefusalError):
+    """No such change is requested."""
+
+    status, code, title = 404, "not-asked", "No such change is requested"
+
+
+class WantedChange(msgspec.Struct):
+    """A change of a list as it waits for a second person."""
+
+    put: list[tuple[str, str, str]]
+    out: list[str]
+    is_whole: bool
 
 
 class ListFiles:
@@ -65,8 +88,8 @@ class ListFiles:
             found[name] = lists.entry_of(text, value, self._stands_for(name, definitions.look_ups), read)
         return {name: entry for name, entry in found.items() if entry is not None}
 
-    def make(self, name: str, before: Callable[[], None] = lambda: None) -> None:
-        """Create a list without entries; if `before` raises, nothing is created.
+    def make(self, name: str) -> lists.ListChange:
+        """Create a list without entries.
 
         Raises: UsageError where it is there, or the name cannot be one.
         """
@@ -77,44 +100,128 @@ class ListFiles:
             if name in self._opened.definitions.reference.lists:
                 raise UsageError(f"there is a list {name} already.")
             self._opened.check_with({lists.file_of(name): lists.EMPTY})
-            before()
+            ProjectPeople(self._opened).record(Action("list.make", f"list {name}"))
             self._write_list(name, lists.EMPTY)
         self._opened.reload()
+        in_force, why_not = WriterRequests(self._opened).put_in_force(self._opened.waits, WRITTEN)
+        return lists.ListChange(
+            list=name, added=0, changed=0, removed=0, in_force=in_force, why_not=why_not or None, what=lists.SAME
+        )
 
-    def add(self, name: str, entry: lists.Entry, waits: Waits = unheard) -> lists.ListOutcome:
-        """Add an entry to lists/NAME.csv and make it active; an entry with the same value is replaced.
+    def add(self, name: str, entry: lists.Entry) -> lists.ListChange:
+        """Add an entry to lists/NAME.csv and make it active. Raises: as `change`."""
+        return self.change(name, [entry])
 
-        Raises: as `write_list`; NotAllowedError where a second person approves that.
-        """
-        return self.change(name, entry.value, [entry], waits=waits)
-
-    def remove(self, name: str, value: str, waits: Waits = unheard) -> lists.ListOutcome:
-        """Remove every line of a value from lists/NAME.csv, and make that active. Raises: as `write_list`."""
-        return self.change(name, value, waits=waits)
+    def remove(self, name: str, value: str, reason: str = "") -> lists.ListChange:
+        """Remove every line of a value from lists/NAME.csv, and make that active. Raises: as `change`."""
+        return self.change(name, out=[value], reason=reason)
 
     def change(
-        self, name: str, value: str, put: Sequence[lists.Entry] = (), *, makes: bool = False, waits: Waits = unheard
-    ) -> lists.ListOutcome:
-        """Set or remove one value of a list, and make that active.
+        self,
+        name: str,
+        put: Sequence[lists.Entry] = (),
+        out: Sequence[str] = (),
+        *,
+        is_whole: bool = False,
+        makes: bool = False,
+        reason: str = "",
+    ) -> lists.ListChange:
+        """Change the entries of a list, as `write`, and make that active; `reason` says why values leave it.
 
-        Raises: as `write_list`; NotAllowedError where a second person approves that.
+        The audit log has the entries before and after, before they are written. Where a second person approves changes
+        of lists, the change waits until somebody else asks for the same.
+
+        Raises: as `write`; NotAllowedError for commands and programs where a second person approves; SecondPersonError
+            for a silence there; StorageError, TransientError where it cannot be recorded, and nothing is changed.
         """
-        if put or rule_of(name) is None:
-            refuse_alone(self._opened.systems, name)
-
-        def recorded(found: lists.Edited) -> None:
-            changed = (*found.after, *found.before)[0].value  # hashed where it must be
-            ProjectPeople(self._opened).record(
-                Action("list.change", f"list {name}", None, {"value": changed, "what": found.what})
+        is_silence = rule_of(name) is not None
+        if not ((SILENCES if is_silence else LISTS) in self._opened.systems.second_person and (put or not is_silence)):
+            return self._changed(name, put, out, is_whole=is_whole, makes=makes, reason=reason)
+        if self._opened.who.kind not in {"user", "key"}:  # names of this machine's users: two may be one person
+            what, way = ("silences", SILENCE_WAY) if is_silence else ("changes of lists", LIST_WAY)
+            words = (
+                f"a second person approves {what} here (shroff.yaml: second_person), so this works only in the service"
             )
+            raise NotAllowedError(f"{words}; {way}")
+        if is_silence:
+            raise SecondPersonError(f"a second person approves silences here; {SILENCE_WAY}")
+        return self._by_two(name, put, out, is_whole=is_whole, reason=reason)
 
-        found, known = self._written(name, put, () if put else (value,), makes=makes, before=recorded)
-        end = WriterRequests(self._opened).end_of_log()
-        in_force, why_not = WriterRequests(self._opened).put_in_force(waits, WRITTEN, known=known)
-        behind = WriterRequests(self._opened).changed_behind(end) if in_force and end else set()
-        others = tuple(sorted(behind - {lists.file_of(name)}))
-        stands = self._stands_for(name, (known or self._opened.definitions).look_ups)(value)
-        return lists.ListOutcome(name, stands, found.what, found.entries, in_force, why_not, others)
+    def approve(self, name: str, tag: str) -> lists.ListChange:
+        """Make a change of a list that somebody else requested. Raises: NotRequestedError; NotAllowedError."""
+        name, who = lists.known_list(name, self._opened.definitions), self._opened.who
+        waiting = {request.tag: request for request in Agreements(self._opened).asked(f"list {name}")}
+        if tag not in waiting:
+            raise NotRequestedError("reload the list")
+        if who.kind != "user":
+            raise NotAllowedError("approving a list change needs a signed-in user, not an API key")
+        asked = waiting[tag]
+        if who.id in {author.id for author in asked.authors}:
+            raise NotAllowedError(f"{who.name} requested this change; another person must approve it")
+        wanted = msgspec.convert(asked.change, WantedChange)
+        put = [lists.Entry(value, note, asked.by, expires_at) for value, note, expires_at in wanted.put]
+        return self._by_two(name, put, wanted.out, is_whole=wanted.is_whole)
+
+    def wanted(
+        self, name: str, put: Sequence[lists.Entry], out: Sequence[str] = (), *, is_whole: bool = False
+    ) -> dict[str, Any]:
+        """Get a change as it waits for a second person. Raises: UsageError."""
+        values = self.hashed(name, [entry.value for entry in put])
+        rows = [[value, entry.note, entry.expires_at] for value, entry in zip(values, put, strict=True)]
+        return {"put": rows, "out": self.hashed(name, out), "is_whole": is_whole}
+
+    def _by_two(
+        self, name: str, put: Sequence[lists.Entry], out: Sequence[str], *, is_whole: bool, reason: str = ""
+    ) -> lists.ListChange:
+        subject, wanted = f"list {name}", self.wanted(name, put, out, is_whole=is_whole)
+        values, gone = [row[0] for row in wanted["put"]], wanted["out"]
+        parts = [f"put {len(put)} in" if len(put) != 1 else f"put {values[0]} in"] if put or is_whole else []
+        parts += [f"take {', '.join(gone)} out{f' ({reason})' if reason else ''}"] if gone else []
+        says = " and ".join(parts) + (", and nothing else is to be in it" if is_whole else "")
+        agreements = Agreements(self._opened)
+        if not agreements.agrees(subject, wanted, says, may_approve=True):
+            return lists.ListChange(
+                list=name, added=0, changed=0, removed=0, in_force=False, why_not=WAITS, what=lists.SAME
+            )
+        done = self._changed(name, put, out, is_whole=is_whole, reason=reason)
+        agreements.forget(subject, wanted)
+        return done
+
+    def _changed(
+        self,
+        name: str,
+        put: Sequence[lists.Entry],
+        out: Sequence[str],
+        *,
+        is_whole: bool = False,
+        makes: bool = False,
+        reason: str = "",
+    ) -> lists.ListChange:
+        def recorded(edit: lists.Edited) -> None:
+            after = _told(edit.after) or ({"reason": reason} if reason else None)
+            ProjectPeople(self._opened).record(Action("list.change", f"list {name}", _told(edit.before), after))
+
+        edit, known = self._written(name, put, out, is_whole=is_whole, makes=makes, before=recorded)
+        requests = WriterRequests(self._opened)
+        end = requests.end_of_log()
+        in_force, why_not = requests.put_in_force(self._opened.waits, WRITTEN, known=known)
+        behind = requests.changed_behind(end) if in_force and end else set()
+        values = [*(entry.value for entry in put), *out]
+        stands = self._stands_for(name, (known or self._opened.definitions).look_ups)
+        over = [entry.expires_at for entry in put if entry.is_over(self._opened.now_ms())]
+        is_one = len(values) == 1 and not is_whole
+        return lists.ListChange(
+            list=name,
+            **edit.counts,
+            in_force=in_force,
+            why_not=why_not or None,
+            what=edit.what,
+            value=stands(values[0]) if is_one else "",
+            entries=edit.entries,
+            others=tuple(sorted(behind - {lists.file_of(name)})),
+            expired=over[0] if is_one and over else "",
+            repeated=len(put) - len({entry.value for entry in put}),
+        )
 
     def write(
         self,
@@ -155,7 +262,12 @@ class ListFiles:
         with config.editing(self._opened.places):
             self._opened.reload()
             known = self._known_files(name)
-            asked, text = self._known(name, makes=makes) if known is None else (known.look_ups, self._list_text(name))
+            is_new = makes and known is None and name not in self._opened.definitions.reference.lists
+            if is_new:
+                asked, text = self._opened.check_with({lists.file_of(name): lists.EMPTY}).look_ups, lists.EMPTY
+            else:
+                asked = (known or self._opened.definitions).look_ups
+                text = self._list_text(name if known else lists.known_list(name, self._opened.definitions))
             stands_for = self._stands_for(name, asked)
             read = self._opened.read_once.list_known(lists.file_of(name), text)
             rows = self._opened.read_once.plain_rows(lists.file_of(name), text)
@@ -197,12 +309,6 @@ class ListFiles:
         definitions = self._opened.definitions
         return [*map(self._stands_for(lists.known_list(name, definitions), definitions.look_ups), values)]
 
-    def _known(self, name: str, *, makes: bool) -> tuple[LookUps, str]:
-        """How lists are asked, and the text of a list; an empty one, where it is to be made."""
-        if makes and name not in self._opened.definitions.reference.lists:
-            return self._opened.check_with({lists.file_of(name): lists.EMPTY}).look_ups, lists.EMPTY
-        return self._opened.definitions.look_ups, self._list_text(lists.known_list(name, self._opened.definitions))
-
     def _list_text(self, name: str) -> str:
         path = own(self._opened.places.folder, lists.file_of(name))
         written = self._opened.read_once.texts.written(str(path))
@@ -223,10 +329,6 @@ class ListFiles:
         """Whether a list changes only when somebody approves it who did not ask for it."""
         return LISTS in self._opened.systems.second_person
 
-    def refuse_alone(self, name: str) -> None:
-        """Refuse a change by one person; see the function `refuse_alone`."""
-        refuse_alone(self._opened.systems, name)
-
 
 def _check(name: str, entry: lists.Entry) -> None:
     if not entry.value:
@@ -239,13 +341,8 @@ def _check(name: str, entry: lists.Entry) -> None:
         raise UsageError(f"a value or a note has {_TEXT_MAX:,} characters at most.")
 
 
-def refuse_alone(systems: Systems, name: str) -> None:
-    """Raises: NotAllowedError for a list to which nobody adds alone, where shroff.yaml says so.
-
-    A name of this machine's users is nobody who signed in: two may be one person.
-    """
-    is_silence = rule_of(name) is not None
-    if (SILENCES if is_silence else LISTS) in systems.second_person:
-        what, way = ("silences", SILENCE_WAY) if is_silence else ("changes of lists", LIST_WAY)
-        words = f"a second person approves {what} here (shroff.yaml: approve), so this works only in the service"
-        raise NotAllowedError(f"{words}; {way}")
+def _told(entries: Sequence[lists.Entry]) -> Any:
+    """Entries for the audit log."""
+    if not entries:
+        return None
+    return [asdict(entry) for entry in entries] if len(entries) <= TOLD_MAX else {"entries": len(entries)}

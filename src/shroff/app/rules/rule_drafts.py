@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff import config
+from shroff.app.rules.agreements import Author
 from shroff.app.rules.list_files import RULES_APART
 from shroff.app.rules.rule_files import FOLDER, Before, ChangedMeanwhileError, Rules, unrecorded
 from shroff.errors import DefinitionError, NotAllowedError, Problem, StorageError, UsageError
@@ -37,13 +38,6 @@ _ID: Final = re.compile(r"[a-z][a-z0-9_]{0,180}")
 _NO_RULES: Final = ("features", "policy")  # names of files beside drafts that hold no rule
 DRAFT_BYTES_MAX: Final = 128 * 1024
 TOO_LONG: Final = f"a draft has at most {DRAFT_BYTES_MAX:,} bytes"
-
-
-class Author(msgspec.Struct, frozen=True):
-    """Somebody as the record of who did what knows them."""
-
-    id: str
-    name: str
 
 
 class Note(msgspec.Struct):

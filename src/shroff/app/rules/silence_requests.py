@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff import config
-from shroff.app.rules.rule_drafts import Author
+from shroff.app.rules.agreements import Author
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.app.rules.silences import Silences
 from shroff.errors import NotAllowedError, StorageError, UsageError

@@ -5,22 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from shroff.app.rules.list_files import SILENCE_WAY, SILENCES, ListFiles, refuse_alone
+from shroff.app.rules.list_files import SILENCES, ListFiles
 from shroff.errors import UsageError, nearest
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, parse_time
 from shroff.rules.silences import key_of, list_of, rule_of
-from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shroff.app.live.requests import Waits
     from shroff.app.opened import Opened
-    from shroff.project.lists import Edited, Entry, ListOutcome
+    from shroff.project.lists import Edited, Entry, ListChange
     from shroff.rules.definitions import Rule
 
-THE_WAY: Final = SILENCE_WAY  # for who may not silence a rule alone
 DAYS_MAX: Final = 366  # for which a rule may be silent at once
 TEXT_MAX: Final = 1_000  # characters of a key or a reason
 
@@ -65,22 +62,19 @@ class Silences:
             for entry in ListFiles(self._opened).entries(name)
         ]
 
-    def add(
-        self, rule: str, key: str, until: str, *, note: str = "", by: str = "", waits: Waits = unheard
-    ) -> ListOutcome:
+    def add(self, rule: str, key: str, until: str, *, note: str = "", by: str = "") -> ListChange:
         """Silence a rule for a key, for events before `until`; an earlier silence of the key is replaced.
 
         Raises: UsageError where there is no such rule, its key has several parts or is no text, or `until` is no time
             within a year from now; NotAllowedError where a second person approves silences.
         """
-        refuse_alone(self._opened.systems, list_of(rule))
         entry = self.entry(rule, key, until, note, by)
-        return ListFiles(self._opened).change(list_of(rule), entry.value, [entry], makes=True, waits=waits)
+        return ListFiles(self._opened).change(list_of(rule), [entry], makes=True)
 
-    def end(self, rule: str, key: str, waits: Waits = unheard) -> ListOutcome:
+    def end(self, rule: str, key: str) -> ListChange:
         """End the silence of a rule for a key. Raises: UsageError if there is none."""
         self._known_silence(rule)
-        return ListFiles(self._opened).remove(list_of(rule), key, waits)
+        return ListFiles(self._opened).remove(list_of(rule), key)
 
     def write(self, rule: str, key: str, until: str, *, note: str, by: str, before: Callable[[Edited], None]) -> None:
         """The same as `silence`, written alone: as `write_list`. Raises: as `silence`."""

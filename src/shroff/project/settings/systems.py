@@ -315,8 +315,7 @@ def _store(top: YamlMapping, problems: list[Problem]) -> System | None:
         return None
     if kind == "":
         scheme = str(options.get("url", "")).partition(":")[0]
-        cure = "Leave out 'store' for a log in one file, or name a database of PostgreSQL."
-        problems.append(node.problem(f"a store is {first_schemes('log')}, not {scheme}://.", cure))
+        problems.append(node.problem(f"a store is {first_schemes('log')}, not {scheme}://."))
         return None
     return System(kind or "", options)  # the environment says which
 

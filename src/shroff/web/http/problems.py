@@ -11,6 +11,7 @@ from shroff.errors import (
     LogBusyError,
     NotAllowedError,
     NotThereYetError,
+    RefusalError,
     ShroffError,
     TransientError,
     UsageError,
@@ -121,6 +122,8 @@ def of_error(error: ShroffError) -> ProblemError:
             return ProblemError(422, "bad-definition", "The project's files would have errors", words, errors=errors)
         case ChangedMeanwhileError():
             return ProblemError(412, "changed-meanwhile", "It was changed meanwhile", words)
+        case RefusalError():
+            return ProblemError(error.status, error.code, error.title, words)
         case UsageError():
             return ProblemError(400, "bad-request", "Invalid request", words)
         case LogBusyError() | TransientError():

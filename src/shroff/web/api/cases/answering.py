@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from shroff.app.rules.list_operations import AddListEntry, RemoveListEntry
 from shroff.cases import deciding
 from shroff.cases.pending import Also, ListAddition, refund_units
 from shroff.errors import ShroffError, UsageError
-from shroff.language.values import parse_time
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.project.lists import Entry
+from shroff.project.lists import Entry, ListChange
 from shroff.rules.silences import rule_of
-from shroff.web.api.rules.lists import ListChange, change, wanted_of
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 
@@ -42,9 +41,10 @@ def also_of(service: Service, who: Who, entries: Sequence[CaseListEntry], refund
             raise UsageError(f"Adding {entry.value[:100]!r} to a list needs a reason.")
         if rule_of(entry.list) is not None:
             raise UsageError(f"{entry.list} is a list of silences: silence a rule on the page of a case.")
-        lists.hashed(entry.list, [entry.value])  # there is such a list
+        if entry.list not in service.project.definitions.reference.lists:
+            raise UsageError(f"there is no list {entry.list[:100]!r}.")
         there = lists.holding(entry.value).get(entry.list)
-        if there is not None and not is_over(there, service.cases.now_ms()):
+        if there is not None and not there.is_over(service.cases.now_ms()):
             raise UsageError(f"{entry.value[:100]!r} is in the list {entry.list} already.")
     is_asked = lists.need_second_person
     listed = [
@@ -53,18 +53,13 @@ def also_of(service: Service, who: Who, entries: Sequence[CaseListEntry], refund
     return Also(reason, refund_units(refund, service.cases.money_places), tuple(listed))
 
 
-def is_over(entry: Entry, now_ms: int) -> bool:
-    """Whether an entry of a list holds for no event any more."""
-    return bool(entry.expires_at) and parse_time(entry.expires_at) <= now_ms
-
-
 async def listed(service: Service, request: Request, acted: deciding.Acted, also: Also) -> list[ListChange]:
     """Write the entries of lists that go with an answer; where one cannot be written, the answer is undone, too."""
     changes: list[ListChange] = []
     for at, one in enumerate(also.listed):
-        entry = Entry(one.value, one.note, request.who.name, one.expires_at)
+        added = AddListEntry(name=one.list, value=one.value, note=one.note, expires_at=one.expires_at)
         try:
-            changes.append(await change(service, request, one.list, [entry]))
+            changes.append(await service.operations.run(request.who, added))
         except (ShroffError, ProblemError):
             await service.in_thread(deciding.undo, service.cases, request.who, acted.undo)
             await unlisted(service, request, also.listed[:at])
@@ -77,7 +72,7 @@ async def unlisted(service: Service, request: Request, entries: Sequence[ListAdd
     project = service.project
     for one in entries:
         subject, entry = f"list {one.list}", Entry(one.value, one.note, "", one.expires_at)
-        wanted = await service.in_thread(wanted_of, service, one.list, [entry])
+        wanted = await service.in_thread(project.lists.wanted, one.list, [entry])
         if one.is_asked:
             await service.in_thread(project.agreements.forget, subject, wanted)
             act = Act(request.who, "change.withdraw", subject, None, {"value": wanted["put"][0][0]})
@@ -85,4 +80,4 @@ async def unlisted(service: Service, request: Request, entries: Sequence[ListAdd
         now = {each.value: each for each in await service.in_thread(project.lists.entries, one.list)}
         there = now.get(wanted["put"][0][0])
         if there is not None and (there.note, there.expires_at) == (one.note, one.expires_at):
-            await change(service, request, one.list, out=[one.value])
+            await service.operations.run(request.who, RemoveListEntry(name=one.list, value=one.value))

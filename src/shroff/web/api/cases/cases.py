@@ -18,11 +18,11 @@ from shroff.cases.filters import LARGEST, MEANINGS, order_of, wanted_of
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import parse_time
 from shroff.people.access import Right
+from shroff.project.lists import ListChange
 from shroff.web.api.cases import case_documents as documents
 from shroff.web.api.cases.answering import CaseListEntry, also_of, listed, unlisted
 from shroff.web.api.cases.asked import asked_about, shown
 from shroff.web.api.cases.case_documents import Verdict
-from shroff.web.api.rules.lists import ListChange
 from shroff.web.http.messages import ANY, Json, Request, decoded, seen, tagged, tags_of
 from shroff.web.http.paging import cursor_of, limit_of, next_of
 from shroff.web.http.problems import ProblemError, ProblemMore

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import msgspec
 
-from shroff.app.rules.rule_drafts import Author, StoredDraft
+from shroff.app.rules.agreements import Author
+from shroff.app.rules.list_files import WAITS
+from shroff.app.rules.rule_drafts import StoredDraft
 from shroff.app.rules.rule_files import Before
 from shroff.errors import NotAllowedError
 from shroff.events.event import TimeText, time_text
 from shroff.people.access import Right
 from shroff.people.audit import Act
-from shroff.people.keys import key_of
 from shroff.rules.texts import tag_of
 from shroff.web.api.models import checked_reason
 from shroff.web.api.rules.draft_checks import DraftCheck
@@ -24,14 +26,12 @@ from shroff.web.http.routes import api
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
-    from shroff.app.rules.agreements import PendingApproval
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 512 * 1024  # a draft's text as JSON, with its escapes
 LINES_READ: Final = 2_000  # of a draft's text, to tell what changed
 LINES_KEPT: Final = 20
 LINE_MAX: Final = 200  # characters
-WAITS: Final = "this needs approval by a second person, and waits for it"
 
 
 class DraftBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -46,15 +46,6 @@ class DraftStep(msgspec.Struct, forbid_unknown_fields=True):
     etag: str
     file: str = ""
     reason: str = ""
-
-
-class ChangeAsked(TypedDict):
-    """A change that waits for a second person."""
-
-    etag: str
-    says: str
-    by: str
-    at: TimeText
 
 
 class RuleDraft(TypedDict):
@@ -275,26 +266,15 @@ async def put_back(service: Service, request: Request, id_: str, seq: int, reaso
         says = (
             f"{'roll back to the version of sequence number ' + str(seq) if text else 'take it out'}: {reason.strip()}"
         )
-        if not await agreed(service, request, subject, change, says, may_approve=request.who.may(Right.APPROVE_RULES)):
+        agrees = partial(
+            service.operations.acting(request.who).agreements.agrees, may_approve=request.who.may(Right.APPROVE_RULES)
+        )
+        if not await service.in_thread(agrees, subject, change, says):
             return file, WAITS
     before = _before(service, request, act, id_, {"reason": reason, "version": seq})
     put = await service.checked(request.who, service.project.rules.put_back, id_, text, file, before)
     await service.in_thread(service.project.agreements.forget, subject)
     return put, await service.adopted()
-
-
-async def agreed(
-    service: Service, request: Request, subject: str, change: object, says: str, *, may_approve: bool
-) -> bool:
-    """Whether a second person asks for a change by this; else it waits for one, recorded. A key approves nothing."""
-    authors = await authors_of(service, request, of_two=True)
-
-    def recorded() -> None:
-        service.record_now(Act(request.who, "change.ask", subject, None, {"says": says}))
-
-    may_approve = may_approve and request.who.kind == "user"
-    agrees = service.project.agreements.agrees
-    return await service.in_thread(lambda: agrees(subject, change, says, authors, recorded, may_approve=may_approve))
 
 
 def _before(
@@ -325,28 +305,9 @@ def author_of(request: Request) -> Author:
 
 
 async def authors_of(service: Service, request: Request, *, of_two: bool = False) -> list[Author]:
-    """The caller, and for a key also its creator, who counts as an author of what it writes.
-
-    Raises: NotAllowedError where it takes two people (`of_two`) and nobody knows whose key it is: whoever made it could
-    approve what it wrote.
-    """
-    asks = author_of(request)
-    if request.who.kind != "key":
-        return [asks]
-
-    def maker() -> list[Author]:
-        with service.desk.store.look() as look:
-            key = look.key(key_of(request.who))
-            user = None if key is None else look.user_named(key.made_by)
-        return [] if user is None else [Author(user.id, user.name)]
-
-    makers = await service.in_thread(maker)
-    if of_two and not makers:
-        words = (
-            "a second person approves this here, and no user of the service made this key, so nobody knows who wrote"
-        )
-        raise NotAllowedError(f"{words} it; sign in, or make a key at Settings while you are signed in")
-    return [asks, *makers]
+    """The authors of what the caller writes (see `Agreements.authors`)."""
+    authors = partial(service.operations.acting(request.who).agreements.authors, of_two=of_two)
+    return await service.in_thread(authors)
 
 
 def require_reason(reason: str) -> None:
@@ -361,11 +322,6 @@ def may_edit(request: Request) -> bool:
 
 
 # ---- documents
-
-
-def asked_document(one: PendingApproval) -> ChangeAsked:
-    """The change that waits for a second person."""
-    return {"etag": one.tag, "says": one.says, "by": one.by, "at": time_text(one.at_ms)}
 
 
 def shown(one: StoredDraft) -> RuleDraft:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Final, TypedDict
 
 import msgspec
 
+from shroff.app.rules.agreements import ChangeAsked
 from shroff.events.event import TimeText, time_text
 from shroff.explain.hit_records import HitEvent, RulePrecision, RuleRecord
 from shroff.language.values import show_decimal
 from shroff.people.access import Right
-from shroff.web.api.rules.drafts import AdoptedFile, ChangeAsked, asked_document, put_back
+from shroff.web.api.rules.drafts import AdoptedFile, put_back
 from shroff.web.api.rules.rule_looks import RuleLook, all_rules, one_rule, reason_of, subject_of, who_changed
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
@@ -131,7 +132,7 @@ async def record(service: Service, request: Request) -> Json[RuleWhole]:
             **_shown(found, service.project),
             "text": found.text,
             "says": found.says or None,
-            "asked": [asked_document(one) for one in asked],
+            "asked": [one.document for one in asked],
         }
     )
 

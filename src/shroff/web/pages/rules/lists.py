@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, available_timezones
 
+import msgspec
 from starlette.responses import Response
 
-from shroff.errors import DefinitionError, UsageError
+from shroff.app.rules import list_csv
+from shroff.app.rules.list_files import WAITS
+from shroff.app.rules.list_operations import AddListEntry, ApproveListChange, ImportList, MakeList, RemoveListEntry
+from shroff.errors import DefinitionError, RefusalError, UsageError
 from shroff.events.event import time_text
 from shroff.language.expression import InList, ItemField, ThisField, walk
 from shroff.language.values import parse_duration
+from shroff.operations.declaration import OperationRequest
 from shroff.people import oidc
 from shroff.people.access import Right
-from shroff.project.lists import Entry
+from shroff.people.store import AuditFilter
+from shroff.project.lists import Entry, ListChange, known_list
 from shroff.rules.silences import rule_of
-from shroff.web.api.cases.answering import is_over
-from shroff.web.api.rules import list_csv
-from shroff.web.api.rules.drafts import WAITS
-from shroff.web.api.rules.lists import approve_for, change, known, make, removed
 from shroff.web.http.messages import Request
-from shroff.web.http.routes import Route, Screen
+from shroff.web.http.routes import Handle, Route, Screen
 from shroff.web.pages.decision import entity_path
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.words import count, sentence
@@ -41,7 +43,9 @@ CSV: Final = "text/csv; charset=utf-8"
 SHOWN: Final = 500
 COUNTED: Final = ("added", "changed", "removed", "repeated")  # what an address says of the change before
 LASTS: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days", "": "no end"}  # from a key's page
-NOTHING: Final[Mapping[str, str]] = {}
+Form = Mapping[str, str]
+Reader: TypeAlias = "Callable[[Service, Request, Form], OperationRequest[ListChange]]"
+NOTHING: Final[Form] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ async def show_one(service: Service, request: Request) -> Response:
 
 async def download(service: Service, request: Request) -> Response:
     """A list as CSV, of which no cell is a formula."""
-    name = known(service, request)
+    name = known_list(request.path_params["list"], service.project.definitions)
     headers = {"content-disposition": f'attachment; filename="{name}.csv"'}
 
     def written() -> bytes:
@@ -101,70 +105,74 @@ async def download(service: Service, request: Request) -> Response:
 
 async def make_list(service: Service, request: Request) -> Response:
     """A new list."""
-    form = await request.form()
-    name = form.get("name", "").strip()
+    name = (await request.form()).get("name", "").strip()
     try:
-        await make(service, request, name)
+        await service.operations.run(request.who, MakeList(name=name))
     except (UsageError, DefinitionError) as error:
         return await _overview(service, request, mistake=_words(error), name=name)
     return see_other(f"/lists/{name}?said=made")
 
 
-async def add(service: Service, request: Request) -> Response:
-    """An entry from a form: of the list's own page, or of the page of a key."""
-    form, name = await request.form(), known(service, request)
-    try:
-        told = await change(service, request, name, [entry_of(service, request, form)])
-    except (UsageError, DefinitionError) as error:
-        return await _list(service, request, mistake=_words(error), form=form)
-    return _back(form, name, told)
+def _changes(operation: Reader, *, to_form: bool = True) -> Handle:
+    """A form whose operation changes a list; with `to_form` it may stand on another page, which its `back` names."""
+
+    async def handle(service: Service, request: Request) -> Response:
+        form = await request.form()
+        try:
+            asked = await service.in_thread(operation, service, request, form)
+            told: ListChange = await service.operations.run(request.who, asked)
+        except RefusalError:
+            raise
+        except (UsageError, DefinitionError) as error:
+            return await _list(service, request, mistake=_words(error), form=form)
+        gone = asked.value if isinstance(asked, RemoveListEntry) and asked.reason else ""
+        return _back(form if to_form else {}, told, gone)
+
+    return handle
 
 
-async def take_out(service: Service, request: Request) -> Response:
-    """A value out of a list, with the reason; without one to undo that it was put in."""
-    form, name = await request.form(), known(service, request)
-    value, reason = form.get("value", ""), form.get("note", "").strip()
+def _added(service: Service, request: Request, form: Form) -> AddListEntry:
+    entry = entry_of(service, request, form)
+    name = request.path_params["list"]
+    return AddListEntry(name=name, value=entry.value, note=entry.note, expires_at=entry.expires_at)
+
+
+def _removed(service: Service, request: Request, form: Form) -> RemoveListEntry:
+    """A value to remove, with the reason; without one to undo that it was added."""
+    reason = form.get("note", "").strip()
     if not reason and not form.get("undo"):
-        return await _list(service, request, mistake="Give a reason for removing it.")
-    try:
-        told = await change(service, request, name, out=[value], reason=reason)
-    except (UsageError, DefinitionError) as error:
-        return await _list(service, request, mistake=_words(error))
-    return _back(form, name, told, gone=value if reason else "")
+        raise UsageError("Give a reason for removing it.")
+    return RemoveListEntry(name=request.path_params["list"], value=form.get("value", ""), reason=reason)
 
 
-async def put_back(service: Service, request: Request) -> Response:
-    """A value that was taken out of a list back into it, as it was there."""
-    form, name = await request.form(), known(service, request)
-    entry = await service.in_thread(removed, service, name, form.get("value", ""))
+def _restored(service: Service, request: Request, form: Form) -> AddListEntry:
+    """A value that was removed, to stand again as it did."""
+    name = request.path_params["list"]
+    entry = _removed_before(service, name, form.get("value", ""))
     if entry is None:
-        return await _list(service, request, mistake="There is nothing to undo.")
-    try:
-        told = await change(service, request, name, [entry])
-    except (UsageError, DefinitionError) as error:
-        return await _list(service, request, mistake=_words(error))
-    return _back(form, name, told)
+        raise UsageError("There is nothing to undo.")
+    return AddListEntry(name=name, value=entry.value, note=entry.note, expires_at=entry.expires_at, by=entry.added_by)
 
 
-async def upload(service: Service, request: Request) -> Response:
-    """Many entries, as CSV in a field of a form."""
-    form, name = await request.form(), known(service, request)
-    try:
-        sent = await service.in_thread(list_csv.read, form.get("csv", ""), request.who.name)
-        told = await change(service, request, name, sent, is_whole=form.get("is_whole") == "yes")
-    except (UsageError, DefinitionError) as error:
-        return await _list(service, request, mistake=_words(error), form=form)
-    return _back({}, name, {**told, "repeated": len(sent) - len({one.value for one in sent})})
+def _removed_before(service: Service, name: str, value: str) -> Entry | None:
+    """The entry of a value that was removed from a list last, by the audit log; None where it has none."""
+    with service.desk.store.look() as people:
+        rows = people.record(AuditFilter(action="list.change", subject=f"list {name}"), is_newest_first=True)
+    for row in rows:
+        before = msgspec.json.decode(row.before) if row.before else None
+        for entry in before if isinstance(before, list) else ():
+            if entry["value"] == value:
+                return msgspec.convert(entry, Entry)
+    return None
 
 
-async def approve(service: Service, request: Request) -> Response:
-    """A change that somebody else asked for."""
-    form, name = await request.form(), known(service, request)
-    try:
-        told = await approve_for(service, request, name, form.get("etag", ""))
-    except (UsageError, DefinitionError) as error:
-        return await _list(service, request, mistake=_words(error))
-    return _back(form, name, told)
+def _imported(service: Service, request: Request, form: Form) -> ImportList:
+    name, is_whole = request.path_params["list"], form.get("is_whole") == "yes"
+    return ImportList(name=name, csv=form.get("csv", ""), is_whole=is_whole)
+
+
+def _approved(service: Service, request: Request, form: Form) -> ApproveListChange:
+    return ApproveListChange(name=request.path_params["list"], etag=form.get("etag", ""))
 
 
 def entry_of(service: Service, request: Request, form: Mapping[str, str]) -> Entry:
@@ -197,17 +205,17 @@ def instant(text: str, zone: str) -> str:
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _back(form: Mapping[str, str], name: str, told: Mapping[str, Any], gone: str = "") -> Response:
+def _back(form: Form, told: ListChange, gone: str) -> Response:
     """Go on where the form was, which then says what was done, and can put back the value that has `gone`."""
-    counts = {word: str(told[word]) for word in COUNTED if told.get(word)}
-    is_asked = told["why_not"] == WAITS
-    said = {"said": "done" if told["in_force"] else "asked" if is_asked else "waits", **counts}
+    counts = {word: str(count) for word in COUNTED if (count := getattr(told, word))}
+    is_asked = told.why_not == WAITS
+    said = {"said": "done" if told.in_force else "asked" if is_asked else "waits", **counts}
     back = oidc.back_of(form.get("back", ""))
-    path = back.partition("?")[0] if form.get("back") else f"/lists/{name}"
-    if form.get("back") and told["in_force"] and told.get("added"):
-        said["to"] = name
-    if gone and told["in_force"]:
-        said |= {"to": name, "gone": gone}
+    path = back.partition("?")[0] if form.get("back") else f"/lists/{told.list}"
+    if form.get("back") and told.in_force and told.added:
+        said["to"] = told.list
+    if gone and told.in_force:
+        said |= {"to": told.list, "gone": gone}
     return see_other(f"{path}?{urlencode(said)}")
 
 
@@ -227,7 +235,7 @@ async def _overview(service: Service, request: Request, mistake: str = "", name:
 
 
 async def _list(service: Service, request: Request, mistake: str = "", form: Mapping[str, str] = NOTHING) -> Response:
-    name, text = known(service, request), request.query_params.get("q", "").strip()
+    name, text = request.path_params["list"], request.query_params.get("q", "").strip()
     look = await service.in_thread(_look, service.project, name, text)
     return await page(
         service,
@@ -256,7 +264,7 @@ def _look(project: Project, name: str, text: str) -> Look:
     found = project.lists.entries(name)
     wanted = [one for one in found if text in f"{one.value}\n{one.note}\n{one.added_by}".lower()] if text else found
     lines = [
-        Line(one, is_over(one, now_ms), entity_path(entity, one.value) if entity else "")
+        Line(one, one.is_over(now_ms), entity_path(entity, one.value) if entity else "")
         for one in islice(reversed(wanted), SHOWN)
     ]
     summary = next(one for one in project.lists.all() if one.name == name)
@@ -297,7 +305,7 @@ def standings(project: Project, entity: str, key: str) -> list[Standing]:
     names = [name for name in lists_of(project.definitions, entity) if rule_of(name) is None]
     now_ms = project.opened.now_ms()
     there = {
-        name: one for name, one in (project.lists.holding(key) if names else {}).items() if not is_over(one, now_ms)
+        name: one for name, one in (project.lists.holding(key) if names else {}).items() if not one.is_over(now_ms)
     }
     return [Standing(name, there.get(name), _does(project.definitions, name)) for name in names]
 
@@ -339,12 +347,12 @@ def _entity_of(definitions: Definitions, name: str) -> str:
 
 ROUTES: Final = (
     Route("GET", "/lists", Right.READ_DEFINITIONS, show, is_page=True, screen=Screen("Lists", 60)),
-    Route("POST", "/lists/{list}/approve", Right.EDIT_LISTS, approve, is_page=True),
     Route("POST", "/lists", Right.EDIT_LISTS, make_list, is_page=True),
     Route("GET", "/lists/{list}", Right.READ_DEFINITIONS, show_one, is_page=True),
-    Route("POST", "/lists/{list}", Right.EDIT_LISTS, add, is_page=True),
-    Route("POST", "/lists/{list}/out", Right.EDIT_LISTS, take_out, is_page=True),
-    Route("POST", "/lists/{list}/back", Right.EDIT_LISTS, put_back, is_page=True),
     Route("GET", "/lists/{list}/csv", Right.READ_DEFINITIONS, download, is_page=True),
-    Route("POST", "/lists/{list}/csv", Right.EDIT_LISTS, upload, is_page=True),
+    Route("POST", "/lists/{list}", Right.EDIT_LISTS, _changes(_added), is_page=True),
+    Route("POST", "/lists/{list}/out", Right.EDIT_LISTS, _changes(_removed), is_page=True),
+    Route("POST", "/lists/{list}/back", Right.EDIT_LISTS, _changes(_restored), is_page=True),
+    Route("POST", "/lists/{list}/csv", Right.EDIT_LISTS, _changes(_imported, to_form=False), is_page=True),
+    Route("POST", "/lists/{list}/approve", Right.EDIT_LISTS, _changes(_approved), is_page=True),
 )

@@ -12,13 +12,14 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from shroff.app.rules.list_files import WAITS
 from shroff.errors import ShroffError
 from shroff.language.values import day_number, show_decimal
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.rules.silences import list_of
 from shroff.web.api.reading import summaries_of
-from shroff.web.api.rules.drafts import WAITS, may_edit, put_back
+from shroff.web.api.rules.drafts import may_edit, put_back
 from shroff.web.api.rules.rule_looks import (
     ACTIVE,
     OFF,

@@ -1,0 +1,70 @@
+"""Operations of an opened project: each is given what its parameters name, and its audit row stands before it acts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+
+from shroff.app.parts import ProjectParts
+from shroff.operations.declaration import Operation, OperationAnswer, OperationRequest, ProgressSteps, operation_of
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.streams.log import Log
+
+Outcome = TypeVar("Outcome", bound=OperationAnswer)
+
+
+def _log(project: Project, held: ExitStack) -> Log:
+    return held.enter_context(project.opened.reading())
+
+
+# Parts of a project by the names of their classes: `lists: cached_property[ListFiles]` is given to `lists: ListFiles`.
+PARTS: Final = {kind[len("cached_property[") : -1]: name for name, kind in ProjectParts.__annotations__.items()}
+# What else an operation can take; a log is open for as long as it runs.
+VALUES: Final[Mapping[str, Callable[[Project, ExitStack], object]]] = {
+    "Clock": lambda project, _: project.opened.now_ms,
+    "Definitions": lambda project, _: project.definitions,
+    "Log": _log,
+    "Project": lambda project, _: project,
+    "Registry": lambda project, _: project.opened.registry,
+    "Systems": lambda project, _: project.opened.systems,
+    "Who": lambda project, _: project.opened.who,
+}
+
+
+def run(project: Project, request: OperationRequest[Outcome], progress: ProgressSteps) -> Outcome:
+    """Run the operation of a request for the project's caller. Raises: what the operation raises."""
+    declared = operation_of(request)
+    record = _recorder(project, declared)
+    if declared.audit and "Record" not in declared.needs.values():
+        record(_subject(declared, request), after=msgspec.to_builtins(request))
+    own = {"Record": record, "ProgressSteps": progress}
+    with ExitStack() as held:
+        given = {
+            name: own[kind]
+            if kind in own
+            else getattr(project, PARTS[kind])
+            if kind in PARTS
+            else VALUES[kind](project, held)
+            for name, kind in declared.needs.items()
+        }
+        return declared.run(**given, request=request)
+
+
+def _recorder(project: Project, declared: Operation[..., Any]) -> Callable[..., None]:
+    def record(subject: str, before: object = None, after: object = None) -> None:
+        from shroff.people.audit import Action
+
+        project.people.record(Action(declared.audit, subject, before, after))
+
+    return record
+
+
+def _subject(declared: Operation[..., Any], request: OperationRequest[Any]) -> str:
+    """What it acts on: the group's word, with the value of the first field."""
+    first = [str(getattr(request, one.name)) for one in declared.fields[:1]]
+    return " ".join([declared.name.split()[0], *first])

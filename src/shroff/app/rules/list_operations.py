@@ -1,0 +1,221 @@
+"""Operations on lists: what is in them, and changes, recorded with what was there before, and made active."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Final
+
+from shroff.app.rules import list_csv
+from shroff.app.rules.agreements import ChangeAsked
+from shroff.app.rules.list_files import NotRequestedError, SecondPersonError
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.project.lists import Entry, ListChange, ListSummary, UnknownListError
+from shroff.runtime.texts import argument, many, table
+
+if TYPE_CHECKING:
+    from shroff.app.rules.agreements import Agreements
+    from shroff.app.rules.list_files import ListFiles
+    from shroff.people.access import Who
+
+BODY_BYTES_MAX: Final = 8 * 1024 * 1024
+NAMED_MAX: Final = 3  # readers that an overview names
+CHANGES: Final = (UnknownListError, SecondPersonError)
+
+group(
+    "lists",
+    """Show and change the lists of the project.
+
+    A list is the file lists/NAME.csv. You can also edit it by hand; 'shroff apply' then makes it active. Changes by
+    these commands are active at once, also in a running service.
+    """,
+    examples=(
+        "shroff lists",
+        "shroff lists show blocked_cards",
+        "shroff lists add blocked_cards 4111111111111111 --note 'reported stolen' --by ann",
+    ),
+)
+
+
+class OfList(OperationRequest[ListChange], rename={"name": "list"}):
+    """A request about one list."""
+
+    name: Annotated[str, Param("The list.", complete="list_names")]
+
+
+# ---- looking
+
+
+class ShowLists(OperationRequest["Lists"]):
+    """All lists."""
+
+
+class Lists(OperationAnswer):
+    """All lists, with the rules and features that read each."""
+
+    lists: list[ListSummary]
+
+    def text(self) -> str:
+        rows = [(one.name, one.entries, _readers(one.read_by)) for one in self.lists]
+        return f"{many(len(rows), 'list')}." + ("\n" + table(rows, ("list", "entries", "read by")) if rows else "")
+
+    def hints(self) -> Sequence[str]:
+        return [f"shroff lists show {argument(self.lists[0].name)}" if self.lists else "shroff check"]
+
+
+def _readers(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+    return ", ".join(names[:NAMED_MAX]) + more if names else "nothing"
+
+
+@operation("lists", right="read:definitions", http="GET /lists")
+def show_lists(lists: ListFiles, request: ShowLists) -> Lists:
+    """List the lists that rules and features read."""
+    return Lists(lists=lists.all())
+
+
+class ShowList(OperationRequest["ListEntries"], rename={"name": "list"}):
+    """One list."""
+
+    name: Annotated[str, Param("The list.", complete="list_names")]
+
+
+class ListEntries(OperationAnswer):
+    """The entries of a list, in the order of its file, and its changes that wait for a second person."""
+
+    name: str
+    entries: list[Entry]
+    asked: list[ChangeAsked]
+
+    def text(self) -> str:
+        rows = [(entry.value, entry.note, entry.added_by, entry.expires_at or "never") for entry in self.entries]
+        text = f"{self.name}: {many(len(rows), 'entry', 'entries')}."
+        return text + ("\n" + table(rows, ("value", "note", "added by", "expires")) if rows else "")
+
+    def hints(self) -> Sequence[str]:
+        return f"shroff lists add {argument(self.name)} VALUE", "shroff lists"
+
+
+@operation(
+    "lists show",
+    right="read:definitions",
+    http="GET /lists/{list}",
+    refusals=[UnknownListError],
+    examples=["shroff lists show blocked_cards"],
+)
+def show_list(lists: ListFiles, agreements: Agreements, request: ShowList) -> ListEntries:
+    """Show the entries of a list, in the order of its file.
+
+    Values that are compared with a hashed field are shown as hashes, as 'lists add' writes them.
+    """
+    asked = [waiting.document for waiting in agreements.asked(f"list {request.name}")]
+    return ListEntries(name=request.name, entries=lists.entries(request.name), asked=asked)
+
+
+# ---- changing
+
+
+class MakeList(OfList):
+    """A list to create."""
+
+
+@operation("lists make", right="edit:lists", has_command=False)
+def make_list(lists: ListFiles, request: MakeList) -> ListChange:
+    """Create a list without entries."""
+    return lists.make(request.name)
+
+
+class AddListEntry(OfList):
+    """A new entry; its author is the caller."""
+
+    value: Annotated[str, Param("The value.")]
+    note: Annotated[str, Param("The reason, as free text.")] = ""
+    by: Annotated[
+        str,
+        Param("Who adds it, if the list has that column.  [default: the user of this command]", is_local=True),
+    ] = ""
+    expires_at: Annotated[
+        str,
+        Param("Expiry: applies to events before this.  [default: never]", flags="--expires", metavar="TIME"),
+    ] = ""
+
+
+@operation(
+    "lists add",
+    right="edit:lists",
+    http="POST /lists/{list}/entries",
+    schema="NewListEntry",
+    body_bytes_max=BODY_BYTES_MAX,
+    refusals=CHANGES,
+    examples=[
+        "shroff lists add blocked_cards 4111111111111111",
+        "shroff lists add blocked_cards c-17 --note 'reported stolen' --by ann --expires 2027-01-01T00:00:00Z",
+    ],
+)
+def add_list_entry(lists: ListFiles, who: Who, request: AddListEntry) -> ListChange:
+    """Add a value to lists/NAME.csv and make it active; an entry with the same value is replaced.
+
+    If the list is compared with a hashed field, the value is written as its hash.
+    """
+    return lists.add(request.name, Entry(request.value, request.note, request.by or who.name, request.expires_at))
+
+
+class RemoveListEntry(OfList):
+    """A value to remove."""
+
+    value: Annotated[str, Param("The value.")]
+    reason: Annotated[str, Param("The reason, for the audit log.")] = ""
+
+
+@operation(
+    "lists remove",
+    right="edit:lists",
+    http="DELETE /lists/{list}/entries/{value}",
+    refusals=CHANGES,
+    examples=["shroff lists remove blocked_cards c-17"],
+)
+def remove_list_entry(lists: ListFiles, request: RemoveListEntry) -> ListChange:
+    """Remove a value from lists/NAME.csv and make that active."""
+    return lists.remove(request.name, request.value, request.reason)
+
+
+class ImportList(OfList):
+    """Entries as CSV. With `is_whole`, all other entries of the list are removed."""
+
+    csv: Annotated[
+        str, Param("CSV with a first line of column names; value is required.", metavar="FILE", is_file=True)
+    ]
+    is_whole: Annotated[bool, Param("Remove all other entries of the list.", flags="--whole")] = False
+
+
+@operation(
+    "lists import",
+    right="edit:lists",
+    http="PUT /lists/{list}",
+    schema="ListSheet",
+    body_bytes_max=BODY_BYTES_MAX,
+    refusals=CHANGES,
+    examples=["shroff lists import blocked_cards stolen.csv", "shroff lists import blocked_cards all.csv --whole"],
+)
+def import_list(lists: ListFiles, who: Who, request: ImportList) -> ListChange:
+    """Add entries of a CSV file to a list and make them active; entries with the same value are replaced."""
+    return lists.change(request.name, list_csv.read(request.csv, who.name), is_whole=request.is_whole)
+
+
+class ApproveListChange(OfList):
+    """The requested change to approve."""
+
+    etag: str
+
+
+@operation(
+    "lists approve",
+    right="edit:lists",
+    http="POST /lists/{list}/approve",
+    schema="ListApproval",
+    body_bytes_max=BODY_BYTES_MAX,
+    has_command=False,
+    refusals=(UnknownListError, SecondPersonError, NotRequestedError),
+)
+def approve_list_change(lists: ListFiles, request: ApproveListChange) -> ListChange:
+    """Approve, as the second person, a requested change of a list."""
+    return lists.approve(request.name, request.etag)

@@ -1,0 +1,109 @@
+"""Operations on silences: rules that do not apply to a key until a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from shroff.app.rules.silences import Silence
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.project.lists import ListChange
+from shroff.runtime.texts import many, table
+
+if TYPE_CHECKING:
+    from shroff.app.rules.silences import Silences
+    from shroff.people.access import Who
+
+group(
+    "silences",
+    """Show and change silences: rules that do not apply to a key until a time.
+
+    Silences are stored in lists/silence.RULE.csv. Each change is a control event in the log, so 'replay', 'verify' and
+    'backtest' respect it. Past decisions do not change.
+    """,
+    examples=(
+        "shroff silences",
+        "shroff silences add many_payments c-17 --until 2026-12-01T00:00:00Z --note 'a wedding'",
+        "shroff silences end many_payments c-17",
+    ),
+)
+
+
+class ShowSilences(OperationRequest["AllSilences"]):
+    """All silences."""
+
+
+class AllSilences(OperationAnswer):
+    """All silences, by rule; expired ones stay until they are ended."""
+
+    silences: list[Silence]
+
+    def text(self) -> str:
+        rows = [(one.rule, f"{one.entity} {one.key}", one.until, one.by, one.note) for one in self.silences]
+        text = f"{many(len(rows), 'silence')}."
+        return text + ("\n" + table(rows, ("rule", "for", "until", "by", "why")) if rows else "")
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff silences add RULE KEY --until TIME"]
+
+
+@operation("silences", right="read:definitions")
+def show_silences(silences: Silences, request: ShowSilences) -> AllSilences:
+    """List all silences."""
+    return AllSilences(silences=silences.all())
+
+
+class SilenceChange(ListChange, kw_only=True):
+    """A change of the list of a rule's silences; `until` is empty where the rule applies again."""
+
+    rule: str
+    until: str = ""
+
+    def text(self) -> str:
+        if not self.until:
+            return f"Rule {self.rule} applies to {self.value} again."
+        when = "from the next event on" if self.in_force else f"once this is active: {(self.why_not or '').rstrip('.')}"
+        return f"Rule {self.rule} is silent for {self.value} until {self.until}, {when}."
+
+    def hints(self) -> Sequence[str]:
+        return ("shroff silences", "shroff verify") if self.until else ["shroff silences"]
+
+
+class SilenceRule(OperationRequest[SilenceChange]):
+    """A rule to silence for one key."""
+
+    rule: Annotated[str, Param("The rule.")]
+    key: Annotated[str, Param("The key.")]
+    until: Annotated[
+        str, Param("The end: the rule is silent for events before this time.", flags="--until", metavar="TIME")
+    ]
+    note: Annotated[str, Param("The reason, as free text.")] = ""
+    by: Annotated[str, Param("Who silences it.", is_local=True)] = ""
+
+
+@operation(
+    "silences add",
+    right="work:cases",
+    examples=["shroff silences add many_payments c-17 --until 2026-12-01T00:00:00Z --note 'a wedding'"],
+)
+def silence_rule(silences: Silences, who: Who, request: SilenceRule) -> SilenceChange:
+    """Silence a rule for one key. If the key's field is hashed, the value is written as its hash."""
+    by = request.by or who.name
+    done = silences.add(request.rule, request.key, request.until, note=request.note, by=by)
+    return SilenceChange(**msgspec.structs.asdict(done), rule=request.rule, until=request.until)
+
+
+class EndSilence(OperationRequest[SilenceChange]):
+    """A rule to apply again to one key."""
+
+    rule: Annotated[str, Param("The rule.")]
+    key: Annotated[str, Param("The key.")]
+
+
+@operation("silences end", right="work:cases", examples=["shroff silences end many_payments c-17"])
+def end_silence(silences: Silences, request: EndSilence) -> SilenceChange:
+    """End the silence of a rule for a key."""
+    done = silences.end(request.rule, request.key)
+    return SilenceChange(**msgspec.structs.asdict(done), rule=request.rule)

@@ -1,0 +1,124 @@
+"""Commands made from declared operations: options, arguments, help, completion, output and exit status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import click
+import msgspec
+
+from shroff import config
+from shroff.cli import completion
+from shroff.cli.progress import drawn_steps
+from shroff.cli.session import ExampleCommand, ExampleGroup, Session, command, json_option
+from shroff.operations.declaration import GROUPS, Operation, OperationAnswer, RequestField, operations_of
+
+
+def command_of(word: str) -> click.Command:
+    """The command of the operations under a word: a group, or the one operation of that name."""
+    declared = [one for one in operations_of(word) if one.has_command]
+    if word not in GROUPS:
+        (alone,) = declared
+        return _command(alone)
+    about = GROUPS[word]
+
+    @click.group(word, cls=ExampleGroup, invoke_without_command=any(one.name == word for one in declared))
+    @json_option
+    @click.pass_context
+    def made(context: click.Context) -> int | None:
+        first = next((one for one in declared if one.name == word), None)
+        return _run(first, context.obj, {}) if first is not None and context.invoked_subcommand is None else None
+
+    made.help, made.examples = about.words, about.examples
+    for one in declared:
+        if one.name != word:
+            made.add_command(_command(one))
+    return made
+
+
+def _command(declared: Operation[..., Any]) -> ExampleCommand:
+    def call(session: Session, **values: Any) -> int:
+        return _run(declared, session, values)
+
+    call.__doc__ = declared.words
+    call.__click_params__ = [_parameter(one) for one in reversed(declared.fields)]  # type: ignore[attr-defined]  # where click looks
+    return command(declared.name.rpartition(" ")[2], *declared.examples)(call)
+
+
+def _run(declared: Operation[..., Any], session: Session, values: dict[str, Any]) -> int:
+    """Run an operation, and give its answer as text or JSON; gives the exit status."""
+    with drawn_steps() as progress:
+        answer: OperationAnswer = session.project.run(declared.read(values), progress)
+    return tell(session, answer)
+
+
+def tell(session: Session, answer: OperationAnswer) -> int:
+    """Give an answer as the command's output, with hints; gives the exit status."""
+    session.answer(msgspec.to_builtins(answer), "" if session.is_json else answer.text())
+    session.next(*answer.hints())
+    return answer.exit_status()
+
+
+# ---- parameters
+
+
+def _parameter(one: RequestField) -> click.Parameter:
+    about, (kind, is_many) = one.about, _kind(one)
+    offer = getattr(completion, about.complete) if about.complete else None
+    is_argument = one.is_required and not about.flags if about.is_argument is None else about.is_argument
+    if is_argument:
+        return click.Argument(
+            [one.name],
+            type=kind,
+            required=one.is_required,
+            nargs=-1 if is_many else 1,
+            metavar=about.metavar or None,
+            shell_complete=offer,
+        )
+    return click.Option(
+        [about.flags or f"--{one.name.replace('_', '-')}", one.name],
+        type=kind,
+        is_flag=kind is click.BOOL,
+        multiple=is_many,
+        required=one.is_required,
+        metavar=about.metavar or None,
+        default=None if one.is_required else one.default,
+        help=about.help,
+        shell_complete=offer,
+    )
+
+
+def _kind(one: RequestField) -> tuple[click.ParamType[Any], bool]:
+    """How click reads a field, and whether it may be repeated."""
+    type_, is_many = _bare(one.type), False
+    if get_origin(type_) in {list, tuple}:
+        type_, is_many = _bare(get_args(type_)[0]), True
+    if one.about.is_file:
+        return _TextFile(), is_many
+    if get_origin(type_) is Literal:
+        return click.Choice([str(word) for word in get_args(type_)]), is_many
+    kinds: dict[Any, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT, bool: click.BOOL, Path: _PATH}
+    return kinds.get(type_, click.STRING), is_many
+
+
+def _bare(type_: Any) -> Any:
+    """A type without bounds and None."""
+    if get_origin(type_) is Annotated:
+        return _bare(get_args(type_)[0])
+    if get_origin(type_) in {Union, UnionType}:
+        return _bare(next(one for one in get_args(type_) if one is not NoneType))
+    return type_
+
+
+class _TextFile(click.ParamType[Any]):
+    """A file on the command line, read as text."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return config.read_text(Path(value))
+
+
+_PATH = click.Path(path_type=Path)

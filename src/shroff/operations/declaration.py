@@ -1,0 +1,329 @@
+"""The declaration of an operation: a function with a typed request and a typed answer.
+
+    @operation("lists show", right="read:definitions", http="GET /lists/{list}", examples=["shroff lists show cards"])
+    def show_list(lists: ListFiles, request: ShowList) -> ListEntries: ...
+
+From this come the command, the route, the Python call, the client's call, the audit row and the reference. The faces
+(`cli.operations`, `web.api.operations`, `client`, `app.operations`) know this module, and no operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from inspect import cleandoc, getdoc, signature
+from typing import Annotated, Any, Final, Generic, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from shroff.errors import RefusalError
+from shroff.operations import manifest
+
+Given = ParamSpec("Given")
+Outcome = TypeVar("Outcome", bound="OperationAnswer")
+Outcome_co = TypeVar("Outcome_co", bound="OperationAnswer", covariant=True)
+Ran = TypeVar("Ran")
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """The meaning of a field of a request, and how a command line has it. A field without default is an argument.
+
+    Args:
+        flags: The option, where it is not the field's name: `--expires`.
+        metavar: What stands for its value in help.
+        complete: What a shell offers: a function of `cli.completion`.
+        is_argument: Whether it is an argument and not an option, where its default does not say so.
+        is_local: For commands and Python calls alone: over HTTP the caller's identity says it.
+        is_file: A command line names a file, whose text is the value.
+    """
+
+    help: str
+    flags: str = ""
+    metavar: str = ""
+    complete: str = ""
+    is_argument: bool | None = None
+    is_local: bool = False
+    is_file: bool = False
+
+
+class OperationRequest(msgspec.Struct, Generic[Outcome_co], forbid_unknown_fields=True, kw_only=True):
+    """Parameters of one operation; `OperationRequest[OperationAnswer]` names the type of its answer."""
+
+
+class OperationAnswer(msgspec.Struct, kw_only=True):
+    """Result of an operation. Its fields are the JSON of command and route alike."""
+
+    def text(self) -> str:
+        """The answer for people, as a command prints it."""
+        return "\n".join(f"{name}: {value}" for name, value in msgspec.structs.asdict(self).items())
+
+    def hints(self) -> Sequence[str]:
+        """Commands to run next."""
+        return ()
+
+    def exit_status(self) -> int:
+        """Exit status of the command: 1 where the answer is no."""
+        return 0
+
+
+class ProgressSteps:
+    """Progress of a long operation, step by step. This one shows nothing; commands draw it, jobs keep it."""
+
+    def counting(self, name: str, total: int = 0) -> Callable[[int], None]:
+        """A callback that counts a step of this size; 0 where it is unknown."""
+        return lambda _count: None
+
+
+Record = Callable[..., None]  # record(subject, before=None, after=None): writes the audit row, durable on return
+
+
+@dataclass(frozen=True, slots=True)
+class RequestField:
+    """One field of a request, as the faces need it: `name` in Python, `wire` in JSON, `type` without annotations."""
+
+    name: str
+    wire: str
+    default: Any
+    type: Any
+    about: Param
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is msgspec.NODEFAULT
+
+
+@dataclass(frozen=True)
+class Operation(Generic[Given, Outcome]):
+    """An act, by its declaration. It can be called as the function that it declares.
+
+    Args:
+        name: The words of its command: `lists add`. Its first word names the group, and the row of the manifest.
+        right: The right that a route asks for, as `people.access.Right` has it.
+        http: Method and path below /api/v1; names in braces are fields of the request. Empty: no route.
+        has_command: Whether there is a command.
+        audit: The action recorded before the act, as `object.verb`. A function that takes `Record` records by it what
+            was there before; for others the row has the request.
+        refusals: The errors that callers tell apart, each with its status over HTTP.
+        schema: The name of its body in OpenAPI, where it is not that of the request.
+        body_bytes_max: The largest body; 0 for the limit of all routes.
+        is_long: Whether it can run as a job; it takes `ProgressSteps`.
+    """
+
+    name: str
+    run: Callable[Given, Outcome]
+    right: str
+    http: str = ""
+    examples: Sequence[str] = ()
+    has_command: bool = True
+    audit: str = ""
+    refusals: Sequence[type[RefusalError]] = ()
+    schema: str = ""
+    body_bytes_max: int = 0
+    is_long: bool = False
+
+    def __call__(self, *args: Given.args, **named: Given.kwargs) -> Outcome:
+        return self.run(*args, **named)
+
+    @property
+    def words(self) -> str:
+        """What it does: its docstring."""
+        return getdoc(self.run) or ""
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of that."""
+        return self.words.partition("\n")[0]
+
+    @cached_property
+    def needs(self) -> Mapping[str, str]:
+        """What the function takes beside the request: its parameters, each with the name of its type."""
+        return {name: str(one.annotation) for name, one in signature(self.run).parameters.items() if name != "request"}
+
+    @cached_property
+    def request(self) -> type[OperationRequest[Any]]:
+        """The type of its request."""
+        annotation = signature(self.run).parameters["request"].annotation
+        return cast("type[OperationRequest[Any]]", self._named(annotation))
+
+    @cached_property
+    def answer(self) -> type[OperationAnswer]:
+        """The type of its answer."""
+        return cast("type[OperationAnswer]", self._named(signature(self.run).return_annotation))
+
+    def _named(self, annotation: Any) -> Any:
+        return self.run.__globals__[annotation] if isinstance(annotation, str) else annotation
+
+    @cached_property
+    def fields(self) -> Sequence[RequestField]:
+        """The fields of its request, in their order."""
+        hints = get_type_hints(self.request, include_extras=True)
+        return [
+            RequestField(one.name, one.encode_name, _default(one), *_parts(hints[one.name]))
+            for one in msgspec.structs.fields(self.request)
+        ]
+
+    @property
+    def method(self) -> str:
+        return self.http.partition(" ")[0]
+
+    @property
+    def path(self) -> str:
+        return self.http.partition(" ")[2]
+
+    def fields_in(self, place: str) -> Sequence[RequestField]:
+        """The fields that a request over HTTP has in its `path`, `query` or `body`."""
+        return [one for one in self.fields if not one.about.is_local and self._place(one) == place]
+
+    def _place(self, one: RequestField) -> str:
+        if f"{{{one.wire}}}" in self.path:
+            return "path"
+        return "query" if self.method in {"GET", "DELETE"} else "body"
+
+    @cached_property
+    def body(self) -> type[msgspec.Struct] | None:
+        """The type of what is posted; None where nothing is."""
+        return self._struct(self.schema or self.request.__name__, self.fields_in("body"))
+
+    @cached_property
+    def query(self) -> type[msgspec.Struct] | None:
+        """The type of the query; None where there is none."""
+        return self._struct(f"{self.request.__name__}Query", self.fields_in("query"))
+
+    def _struct(self, name: str, fields: Sequence[RequestField]) -> type[msgspec.Struct] | None:
+        if not fields:
+            return None
+        members: list[Any] = [
+            (one.name, Annotated[one.type, msgspec.Meta(description=one.about.help)], one.default)[
+                : 2 + (not one.is_required)
+            ]
+            for one in fields
+        ]
+        rename = {one.name: one.wire for one in fields}
+        words = {"__doc__": getdoc(self.request)}
+        return msgspec.defstruct(
+            name, members, rename=rename, forbid_unknown_fields=True, kw_only=True, namespace=words
+        )
+
+    def read(self, values: Mapping[str, Any]) -> OperationRequest[Any]:
+        """A request of values by their Python names, texts where they come from a line. Raises: RefusalError."""
+        wire = {one.name: one.wire for one in self.fields}
+        given = {wire[name]: value for name, value in values.items() if value is not None}
+        try:
+            read: OperationRequest[Any] = msgspec.convert(given, self.request, strict=False)
+        except msgspec.ValidationError as error:
+            raise InvalidRequestError(f"{self.name}: {error}.") from None
+        return read
+
+
+class InvalidRequestError(RefusalError):
+    """The request cannot be parsed or validated."""
+
+    status, code, title = 422, "bad-body", "The request cannot be read"
+
+
+def _default(one: msgspec.structs.FieldInfo) -> Any:
+    """The default of a field; NODEFAULT where it has none."""
+    return one.default if one.default_factory is msgspec.NODEFAULT else one.default_factory()
+
+
+def _parts(hint: Any) -> tuple[Any, Param]:
+    """Type and meaning of an annotated field; other annotations, as bounds, stay with the type."""
+    if get_origin(hint) is not Annotated:
+        return hint, Param("")
+    type_, *extras = get_args(hint)
+    about = next((one for one in extras if isinstance(one, Param)), Param(""))
+    for other in extras:
+        type_ = type_ if other is about else Annotated[type_, other]
+    return type_, about
+
+
+@dataclass(frozen=True, slots=True)
+class OperationGroup:
+    """The operations under one word: the help of its command, with examples."""
+
+    name: str
+    words: str
+    examples: Sequence[str] = ()
+
+
+OPERATIONS: Final[dict[str, Operation[..., Any]]] = {}  # by name; of the modules that were imported
+GROUPS: Final[dict[str, OperationGroup]] = {}
+_BY_REQUEST: Final[dict[type, Operation[..., Any]]] = {}
+
+
+def group(name: str, words: str, examples: Sequence[str] = ()) -> None:
+    """Declare what the operations under a word have in common."""
+    GROUPS[name] = OperationGroup(name, cleandoc(words), examples)
+
+
+def operation(name: str, *, right: str, **more: Any) -> Callable[[Callable[Given, Outcome]], Operation[Given, Outcome]]:
+    """Declare the function below as an operation, with what `Operation` takes.
+
+    Its parameter `request` is the request; all others are found by their types (see `app.operations`).
+
+    Raises: ValueError where there is one of this name.
+    """
+
+    def declare(run: Callable[Given, Outcome]) -> Operation[Given, Outcome]:
+        declared = Operation(name, run, right, **more)
+        known = OPERATIONS.get(name)
+        if known is not None and known.run.__module__ != run.__module__:
+            raise ValueError(f"operation {name!r} is declared by {known.run.__module__} and by {run.__module__}")
+        OPERATIONS[name] = _BY_REQUEST[declared.request] = declared
+        return declared
+
+    return declare
+
+
+def operation_of(request: OperationRequest[Outcome]) -> Operation[..., Outcome]:
+    """The operation of a request."""
+    return _BY_REQUEST[type(request)]
+
+
+def operations_of(word: str) -> Iterator[Operation[..., Any]]:
+    """The operations whose names begin with a word."""
+    return (one for name, one in OPERATIONS.items() if name.split()[0] == word)
+
+
+# ---- by name
+
+
+class NamedCalls(Generic[Ran]):
+    """The operations whose names begin with some words.
+
+    Args:
+        run: What a call does with its request.
+    """
+
+    def __init__(self, run: Callable[[OperationRequest[Any]], Ran], words: str) -> None:
+        self._run: Final = run
+        self._words: Final = words
+        manifest.load(words.split(maxsplit=1)[0])
+
+    def __getattr__(self, name: str) -> NamedCalls[Ran]:
+        words = f"{self._words} {name.replace('_', '-')}"
+        if not any(f"{known} ".startswith(f"{words} ") for known in OPERATIONS):
+            raise AttributeError(f"there is no operation {words!r}", name=name, obj=self)
+        return NamedCalls(self._run, words)
+
+    def __call__(self, **values: Any) -> Ran:
+        """Run the operation of these words. Raises: RefusalError for values that it does not take."""
+        return self._run(OPERATIONS[self._words].read(values))
+
+    def __dir__(self) -> list[str]:
+        after = [name.removeprefix(f"{self._words} ") for name in OPERATIONS if name.startswith(f"{self._words} ")]
+        return sorted({name.split()[0].replace("-", "_") for name in after})
+
+
+def named(run: Callable[[OperationRequest[Any]], Ran], owner: object, name: str) -> NamedCalls[Ran]:
+    """The operations under a word of the manifest. Raises: AttributeError where there is none."""
+    word = name.replace("_", "-")
+    if (
+        word.startswith("-")
+        or word not in manifest.commands()
+        or manifest.commands()[word][0].startswith("shroff.cli.")
+    ):
+        raise AttributeError(f"{type(owner).__name__!r} object has no attribute {name!r}", name=name, obj=owner)
+    return NamedCalls(run, word)

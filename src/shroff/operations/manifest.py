@@ -1,0 +1,99 @@
+"""The manifest: the first word of each command, the module that has it, and one line of help.
+
+A module is imported when one of its commands, routes or calls is used, so that `shroff --help` stays quick. Modules of
+shroff.cli hold commands of their own; all others declare operations. Other packages add rows by entry points of the
+group shroff.operations: the name is the word, the value the module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Final
+
+GROUP: Final = "shroff.operations"
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff, what it does)
+    "demo": ("cli.demo", "score payments of a synthetic bank live, with reasons"),
+    "init": ("cli.init", "create a new project that runs"),
+    "check": ("cli.check", "check all project files and run the rules' tests"),
+    "ingest": ("cli.ingest", "append events from files to the log and decide them"),
+    "decide": ("cli.decide", "read events and write decisions as JSON lines"),
+    "score": ("cli.score", "show what would be decided of events, and write nothing"),
+    "run": ("cli.run", "run a worker: decide events from Kafka, Redis Streams or files as they arrive"),
+    "lanes": ("cli.lanes", "show several lanes and activate project files in all of them"),
+    "apply": ("cli.apply", "make the project's files the active version, also in a running service"),
+    "serve": ("cli.serve", "run the HTTP service: events in, decisions out"),
+    "source": ("cli.source", "show the read position of the live source, or reset a part of it"),
+    "sources": ("cli.sources", "named sources: list, sync, confirm subscriptions, verify saved messages"),
+    "produce": ("cli.produce", "send the events of a file to the live source, at any pace"),
+    "features": ("cli.features", "compute features of events into a Parquet file"),
+    "label": ("cli.label", "record labels of events"),
+    "train": ("cli.train", "train a model on the labels so far, and evaluate it"),
+    "training-set": ("cli.training_set", "write the training data as Parquet"),
+    "explain": ("cli.explain", "explain a decision: reasons, features, rules"),
+    "replay": ("cli.replay", "compute one decision again from the log and compare"),
+    "verify": ("cli.verify", "compute the whole log again and compare"),
+    "quarantine": ("cli.quarantine", "show refused input, retry or drop it"),
+    "outbox": ("cli.outbox", "outgoing deliveries of sinks: show, deliver, retry, drop"),
+    "notices": ("cli.notices", "notifications: list, preview, test mails, failed letters"),
+    "lists": ("app.rules.list_operations", "show and change the lists that rules read"),
+    "thresholds": ("cli.thresholds", "choose thresholds of the score by cost and review capacity"),
+    "models": ("cli.models", "list, promote and roll back models"),
+    "drift": ("cli.drift", "compare a model's recent inputs with a reference"),
+    "import-rules": ("cli.import_rules", "import rules from Stripe Radar"),
+    "backtest": ("cli.backtest", "compare draft rules or models with past decisions"),
+    "generate": ("cli.generate", "synthetic data, with fraud: orders of a shop as Parquet"),
+    "jobs": ("cli.jobs", "background jobs, by hand or on a schedule"),
+    "counts": ("cli.counts", "count events by type, day, week or a field"),
+    "facts": ("cli.facts", "show the features of one card, user or other key at a time"),
+    "summaries": ("cli.summaries", "write five-minute counts and sums into SQL tables"),
+    "funnel": ("cli.funnel", "count drop-off and recovery of users by day and step"),
+    "marts": ("cli.marts", "build tables from the lake with your SQL and tests"),
+    "export": ("cli.export", "export decisions, events, flags or labels in log order"),
+    "lake": ("cli.lake", "events, decisions and features as Parquet in a folder or bucket"),
+    "prune": ("cli.prune", "move old events from the store to the lake"),
+    "backup": ("cli.backup", "back up the project, list, verify and remove backups"),
+    "restore": ("cli.restore", "restore a project from its backups into a new folder"),
+    "migrate": ("cli.migrate", "back up, then bring the tables up to this version"),
+    "erase": ("cli.erase", "erase personal fields of one entity's events"),
+    "index": ("cli.index", "index the log by key, for quick answers"),
+    "snapshot": ("cli.snapshot", "save the state, for a quicker start"),
+    "watermark": ("cli.watermark", "what late events are judged against; set it back"),
+    "cases": ("cli.cases", "the analysts' queue: list, show and answer cases"),
+    "silences": ("app.rules.silence_operations", "silence a rule for a key until a time"),
+    "users": ("cli.users", "people who may sign in, and their roles"),
+    "keys": ("cli.keys", "API keys of programs"),
+    "audit": ("cli.audit", "show and verify the audit log"),
+    "status": ("cli.status", "events, cases, deliveries and the machine on one screen"),
+    "doctor": ("cli.doctor", "find problems and show their remedies"),
+    "capacity": ("cli.capacity", "estimate the machine that a rate of events needs"),
+    "dashboards": ("cli.dashboards", "write Grafana dashboards of the project's metrics"),
+    "notebook": ("cli.notebook", "write a notebook about the project"),
+    "schema": ("cli.schema", "Avro schemas of messages; JSON Schema of project files for editors"),
+    "completion": ("cli.completion", "shell completion of commands, event types and files"),
+}
+
+
+@cache
+def commands() -> Mapping[str, tuple[str, str]]:
+    """Each word with its module and help; those of other packages follow shroff's own, which cannot be taken."""
+    others = sorted(entry_points(group=GROUP), key=lambda one: one.name)
+    found = {one.name: (one.value, f"from the package {one.dist.name if one.dist else one.value}") for one in others}
+    return {
+        **{word: (f"shroff.{module}", words) for word, (module, words) in COMMANDS.items()},
+        **{word: row for word, row in found.items() if word not in COMMANDS},
+    }
+
+
+def load(word: str) -> object:
+    """The module of a word."""
+    return import_module(commands()[word][0])
+
+
+def load_all() -> None:
+    """Import every module that declares operations."""
+    for module, _ in commands().values():
+        if not module.startswith("shroff.cli."):
+            import_module(module)

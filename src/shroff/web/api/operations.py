@@ -1,0 +1,117 @@
+"""Routes made from declared operations, with their OpenAPI description, and the threads that run operations."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from inspect import getdoc
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shroff.errors import ShroffError
+from shroff.operations import manifest
+from shroff.operations.declaration import OPERATIONS, InvalidRequestError, Operation, OperationRequest, Outcome
+from shroff.people.access import Right
+from shroff.web.http.messages import BODY_BYTES_MAX, Json, Request, decoded
+from shroff.web.http.routes import Route, api
+from shroff.web.http.turns import Shares
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.people.access import Who
+    from shroff.web.service import Service
+
+THREADS: Final = 8  # apart from others: an operation may wait for the writer, whose reply is read on those
+OF_SENDER_MAX: Final = 4
+
+
+def route_of(declared: Operation[..., Any]) -> Route:
+    """The route of an operation."""
+
+    async def handle(service: Service, request: Request) -> Json[Any]:
+        asked = await read(service, declared, request)
+        answer = await service.operations.run(request.who, asked)
+        return await service.in_thread(Json, answer)  # a list may have a million entries
+
+    query = {one.wire: one.about.help for one in declared.fields_in("query")}
+    problems = {refusal.status: getdoc(refusal) or "" for refusal in declared.refusals}
+    if query:
+        problems.setdefault(422, "")
+    if declared.method != "GET":
+        problems.setdefault(400, "")
+    return api(declared.method, declared.path, Right(declared.right), handle)(
+        declared.summary,
+        _paragraph(declared.answer),
+        declared.body,
+        problems,
+        query,
+        answer=declared.answer,
+        required=[one.wire for one in declared.fields_in("query") if one.is_required],
+    )
+
+
+async def read(service: Service, declared: Operation[..., Any], request: Request) -> OperationRequest[Any]:
+    """The request of an operation in a request over HTTP. Raises: InvalidRequestError; ProblemError."""
+    fields = declared.fields_in("path")
+    given = {one.name: request.path_params[one.wire] for one in fields}
+    try:
+        if declared.query is not None:
+            query = msgspec.convert(dict(request.query_params), declared.query, strict=False)
+            given |= msgspec.structs.asdict(query)
+        if declared.body is not None:
+            raw = await request.body(declared.body_bytes_max or BODY_BYTES_MAX)
+            given |= msgspec.structs.asdict(await service.in_thread(decoded, raw, declared.body))
+        return declared.read(given)
+    except msgspec.ValidationError as error:
+        raise InvalidRequestError(str(error)) from None
+
+
+def _paragraph(answer: type[Any]) -> str:
+    return " ".join((getdoc(answer) or "").partition("\n\n")[0].split())
+
+
+def routes() -> list[Route]:
+    """The routes of all operations that have one, by their paths."""
+    manifest.load_all()
+    declared = [one for one in OPERATIONS.values() if one.http]
+    return [route_of(one) for one in sorted(declared, key=lambda one: (one.path, one.method))]
+
+
+# ---- threads
+
+
+class OperationThreads:
+    """Runs operations for callers of a service. For its event loop."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="act")
+        self._shares = Shares(self._threads, OF_SENDER_MAX)
+
+    async def run(self, who: Who, request: OperationRequest[Outcome]) -> Outcome:
+        """Run an operation for a caller. Raises: what the operation raises."""
+        loop = asyncio.get_running_loop()
+
+        def run() -> Outcome:
+            try:
+                return self.acting(who, loop).run(request)
+            finally:
+                with suppress(ShroffError):  # files that it changed are read here, and not by the event loop
+                    _ = self._service.project.opened.loaded
+
+        return await self._shares.run(run)
+
+    def acting(self, who: Who, loop: asyncio.AbstractEventLoop | None = None) -> Project:
+        """The project for a caller: acts are recorded as theirs; with the loop, this service's writer adopts files."""
+
+        def adopt() -> str:
+            assert loop is not None
+            return asyncio.run_coroutine_threadsafe(self._service.adopted(), loop).result()
+
+        return self._service.project.acting_as(who, self._service.desk, adopt if loop is not None else None)
+
+    def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
+        """End, as an executor does."""
+        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)

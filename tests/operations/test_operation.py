@@ -1,0 +1,224 @@
+"""One declaration is enough: an operation that the test makes up has every face, and nothing else names it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import click
+import pytest
+
+from docs.made import command_part
+from docs.made_api import route_part
+from shroff.app import project as app
+from shroff.app.operations import PARTS, VALUES
+from shroff.app.rules.list_files import ListFiles
+from shroff.cli.main import run
+from shroff.cli.operations import command_of
+from shroff.client import calls
+from shroff.client.synchronous import Client
+from shroff.config import TEMPLATE_FOLDER
+from shroff.errors import RefusalError
+from shroff.operations import declaration, manifest
+from shroff.operations.declaration import Operation, OperationAnswer, OperationRequest, Param, operation
+from shroff.people.access import Right, Who
+from shroff.people.store import rows_of
+from shroff.web.api.operations import route_of
+from shroff.web.http.openapi import openapi
+from tests.support.webs import asker
+
+
+class SameListError(RefusalError):
+    """Both are the same list."""
+
+    status, code, title = 409, "same-list", "This is the same list"
+
+
+class CompareLists(OperationRequest["Compared"], rename={"start": "from"}):
+    """Two lists to compare."""
+
+    first: Annotated[str, Param("The first list.", complete="list_names")]
+    second: Annotated[str, Param("The second list.", complete="list_names")]
+    start: Annotated[str, Param("Ignore values before this one.", flags="--from", metavar="VALUE")] = ""
+    most: Annotated[int, Param("How many values to name.")] = 20
+    side: Annotated[Literal["both", "first"], Param("The side to name.")] = "both"
+    is_loud: Annotated[bool, Param("Use capitals.", flags="--loud")] = False
+    skip: Annotated[tuple[str, ...], Param("A value to skip. May be repeated.")] = ()
+    by: Annotated[str, Param("Who compares.", is_local=True)] = ""
+
+
+class Compared(OperationAnswer):
+    """The values that one list has and the other lacks."""
+
+    only: list[str]
+    by: str
+
+    def text(self) -> str:
+        return f"{len(self.only)} differ."
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff lists"]
+
+    def exit_status(self) -> int:
+        return 1 if self.only else 0
+
+
+def compare_lists(lists: ListFiles, who: Who, request: CompareLists) -> Compared:
+    """Compare the values of two lists."""
+    if request.first == request.second:
+        raise SameListError(f"{request.first} is one list")
+    there, others = ({entry.value for entry in lists.entries(name)} for name in (request.first, request.second))
+    found = there ^ others if request.side == "both" else there - others
+    only = sorted(value for value in found - set(request.skip) if value >= request.start)[: request.most]
+    return Compared(only=[value.upper() for value in only] if request.is_loud else only, by=request.by or who.name)
+
+
+@pytest.fixture
+def made() -> Iterator[Operation[..., Compared]]:
+    declare = operation(
+        "lists compare",
+        right="read:definitions",
+        http="POST /lists/{first}/compare",
+        audit="list.compare",
+        refusals=[SameListError],
+        examples=["shroff lists compare one two"],
+    )
+    manifest.load("lists")
+    yield declare(compare_lists)
+    del declaration.OPERATIONS["lists compare"]
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE_FOLDER / "payments", tmp_path / "bank")
+    for name, values in {"one": "a\nb\n", "two": "b\nc\n"}.items():
+        (tmp_path / "bank" / "lists" / f"{name}.csv").write_text(f"value\n{values}", encoding="utf-8")
+    return tmp_path / "bank"
+
+
+def test_it_is_a_command_with_arguments_options_and_an_example(made, bank, capsys):
+    words = ["-C", str(bank), "lists", "compare", "one", "two"]
+
+    assert run([*words, "--json", "--by", "eve", "--loud", "--skip", "c"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"only": ["A"], "by": "eve"}
+    assert run([*words, "--from", "x"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "0 differ.\n"
+    assert "shroff lists" in said.err or "lists" in said.err
+    assert run([*words, "--side", "second"]) == 2
+    assert "'both', 'first'" in capsys.readouterr().err
+    assert run([*words, "--most", "few"]) == 2
+    assert run(["lists", "compare", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("FIRST SECOND", "--from VALUE", "--most INTEGER", "[both|first]", "shroff lists compare one two"):
+        assert part in shown
+
+
+def test_a_shell_completes_its_arguments(made, bank):
+    command = command_of("lists")
+    assert isinstance(command, click.Group)
+    compare = command.commands["compare"]
+    context = click.Context(compare, parent=click.Context(command))
+    context.find_root().params["folder"] = bank
+    (first,) = (parameter for parameter in compare.params if parameter.name == "first")
+    offered = first.shell_complete(context, "o")
+
+    assert [item.value for item in offered] == ["one"]
+
+
+def test_python_calls_it_by_its_request_and_by_its_name(made, bank):
+    project = app.open(bank)
+    answer = project.run(CompareLists(first="one", second="two", by="eve"))
+
+    assert answer == Compared(only=["a", "c"], by="eve")
+    with pytest.raises(SameListError):
+        project.run(CompareLists(first="one", second="one"))
+
+
+@pytest.mark.slow
+def test_it_is_a_route_with_its_right_before_its_body_and_its_row_before_it_acts(made, bank):
+    async def steps() -> None:
+        async with asker(bank) as asks:
+            path = "/api/v1/lists/one/compare"
+            assert (await asks.ask("POST", path, b"{", key="")).status == 401
+            assert (await asks.ask("POST", path, b"{", key="nothing")).status == 403
+            for body in (b"{", {"second": 1}, {"second": "two", "x": 1}, {"second": "two", "by": "eve"}, {}):
+                assert (await asks.ask("POST", path, body)).status == 422
+            refused = await asks.ask("POST", "/api/v1/lists/two/compare", {"second": "two"})
+            assert (refused.status, refused.json()["type"]) == (409, "same-list")
+            call = calls.operation(request := CompareLists(first="one", second="two", start="b"))
+            answered = await asks.ask(call.method, call.path, call.body)
+            assert calls.answer(request, answered.body) == Compared(only=["c"], by="admin")
+
+            rows = [row for row in rows_of(asks.service.desk.store) if row.action == "list.compare"]
+            assert [(row.name, row.via, row.subject) for row in rows] == [
+                ("admin", "api", f"lists {x}") for x in ("two", "one")
+            ]
+            assert json.loads(rows[1].after)["from"] == "b"
+
+    asyncio.run(steps())
+
+
+def test_openapi_and_the_reference_tell_of_it(made, bank):
+    route = route_of(made)
+    document = openapi([route], app.open(bank).definitions.events)
+    told = document["paths"]["/api/v1/lists/{first}/compare"]["post"]
+    schema = document["components"]["schemas"]["CompareLists"]
+
+    assert told["summary"] == "Compare the values of two lists."
+    assert told["responses"]["409"]["description"] == "Both are the same list."
+    assert told["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/CompareLists"}
+    assert list(schema["properties"]) == ["second", "from", "most", "side", "is_loud", "skip"]
+    assert schema["properties"]["from"]["description"] == "Ignore values before this one."
+    assert schema["required"] == ["second"]
+    assert "Compared" in document["components"]["schemas"]
+    assert "`shroff lists compare FIRST SECOND`" in command_part("lists", command_of("lists"))
+    assert "## POST /api/v1/lists/{first}/compare" in route_part(route)
+
+
+def test_a_name_is_declared_once(made):
+    def other(request: CompareLists) -> Compared: ...
+
+    other.__module__ = "elsewhere"
+    with pytest.raises(ValueError, match=r"declared by .*test_operation and by elsewhere"):
+        operation("lists compare", right="read:definitions")(other)
+
+
+# ---- all operations
+
+
+def declared() -> list[Operation[..., OperationAnswer]]:
+    manifest.load_all()
+    return list(declaration.OPERATIONS.values())
+
+
+def test_each_operation_says_what_it_does_and_takes_what_a_project_can_give():
+    given = {*PARTS, *VALUES, "Record", "ProgressSteps"}
+    for one in declared():
+        assert Right(one.right), one.name
+        assert one.summary.endswith("."), one.name
+        assert set(one.needs.values()) <= given, f"{one.name} takes {one.needs}"
+        assert one.name.split()[0] in manifest.commands(), one.name
+        for field in one.fields:
+            assert field.about.help or not one.has_command, f"{one.name} {field.name} has no help"
+
+
+def test_clients_and_projects_have_operations_by_name():
+    sent: list[object] = []
+
+    class Silent(Client):
+        def __init__(self) -> None: ...
+
+        def send(self, request, *, timeout=None):
+            sent.append(request)
+
+    Silent().lists.show(name="cards")
+    assert [type(request).__name__ for request in sent] == ["ShowList"]
+    with pytest.raises(AttributeError, match="no operation 'lists burn'"):
+        Silent().lists.burn()
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        Silent().nonsense()
