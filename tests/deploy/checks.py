@@ -32,7 +32,7 @@ from tools.servers.errors import UnavailableError
 from tools.servers.fetching import cache, from_debian, from_go, from_npm_archive, libraries
 from tools.servers.fetching import program as found_program
 from tools.servers.kafka import KAFKA
-from tools.servers.registry import VERSION as REGISTRY
+from tools.servers.registry import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -95,6 +95,7 @@ PORTS = {
     "kafka-ui": {8080},
     "grafana": {3000},
 }
+REGISTRY_IMAGE = f"apicurio/apicurio-registry-kafkasql:{VERSION}"  # the tests' with its store in Kafka
 SECRET_LENGTH = 48  # of a password of secrets.sh, in hexadecimal
 UNCHECKED = {"summaries"}  # long-running without a health check: it has no port
 # Where the systems of compose.yaml keep their data, by their own documentation.
@@ -115,12 +116,17 @@ CLOSED = {
     ("grafana", "GF_USERS_ALLOW_SIGN_UP"): "false",
     ("kafka-ui", "KAFKA_CLUSTERS_0_READONLY"): "true",
     ("kafka1", "KAFKA_AUTO_CREATE_TOPICS_ENABLE"): "false",
+    ("registry", "KAFKA_BOOTSTRAP_SERVERS"): "kafka1:9092,kafka2:9092,kafka3:9092",
     ("mongo", "MONGO_INITDB_ROOT_USERNAME"): "shroff",
     ("mongo", "MONGO_INITDB_ROOT_PASSWORD_FILE"): "/run/secrets/mongo_password",
 }
 SAID = {  # what a command must say, and why
     "redis": {"requirepass": "it must ask for the password", "appendonly yes": "it must keep each change"},
-    "topics": {"--replication-factor 3": "each topic must be on all brokers"},
+    "topics": {
+        "--replication-factor 3": "each topic must be on all brokers",
+        "--topic kafkasql-journal --partitions 1 --replication-factor 3 --config cleanup.policy=delete --config "
+        "retention.ms=-1": "Kafka would delete the registry's schemas after a week",
+    },
 }
 
 
@@ -442,7 +448,7 @@ def versions(deploy: Path) -> list[str]:
     """Images whose program the tests start as well have its version, in the same number."""
     services = merged(deploy)["services"]
     kafka = dict.fromkeys(("kafka1", "kafka2", "kafka3"), f"apache/kafka:{KAFKA}")
-    wanted = {"registry": f"apicurio/apicurio-registry-mem:{REGISTRY}"} | kafka
+    wanted = {"registry": REGISTRY_IMAGE} | kafka
     return [
         f"{COMPOSE}: {name} is not {one}, as in the tests"
         for name, one in wanted.items()

@@ -11,7 +11,7 @@ import yaml
 from shroff.language.values import parse_duration
 from shroff_plugins.connectors.settings import AMPLITUDE
 from tests.deploy import hcl, terraform
-from tests.deploy.checks import ROOT, commands
+from tests.deploy.checks import REGISTRY_IMAGE, ROOT, commands, merged
 from tools.servers.kafka import KAFKA
 
 PLACE = "terraform/gcp"
@@ -47,6 +47,16 @@ APIS = {  # which API has a resource, by the beginning of its type; the longest 
     "sql": "sqladmin",
 }
 NO_API = {"google_project_service", "google_storage_bucket", "google_storage_bucket_iam_member"}  # of every project
+IAP = "35.235.240.0/20"  # of Google's Identity-Aware Proxy, which lets in who has the role
+WAYS = {  # of the firewalls that let anything in: what the table of ways says
+    "direction": "INGRESS",
+    "source_ranges": "${each.value.from == null ? null : [each.value.from]}",
+    "source_service_accounts": '${each.value.from == null ? [google_service_account.part["kafka"].email] : null}',
+    "target_service_accounts": ["${google_service_account.part[each.value.to].email}"],
+    "allow": [{"protocol": "tcp", "ports": ["${tostring(each.value.port)}"]}],
+}
+REPLICAS = {"copies": "${min(3, var.kafka_brokers)}", "in_sync": "${max(1, min(3, var.kafka_brokers) - 1)}"}
+COPIED = ("DEFAULT", "OFFSETS_TOPIC", "TRANSACTION_STATE_LOG")  # what is on as many brokers as there are copies
 OLD_DAYS = 7  # for which an old version of an object stays
 SCHEDULES = {  # days (day of the month, month, day of the week) and hours of each, and its command
     "amplitude": ("* * *", (3,), ["sources", "sync"]),
@@ -173,28 +183,23 @@ def schemas(deploy: Path) -> list[str]:
 def network(deploy: Path) -> list[str]:
     """What could be reached from outside, other than the service by TLS."""
     main = _module(deploy)
-    found = []
+    subnet, found = "${google_compute_subnetwork.net.ip_cidr_range}", []
     for name, one in main.of("google_compute_firewall").items():
-        if "allow" in one and (
-            one.get("direction") != "INGRESS"
-            or one.get("source_ranges") != ["${google_compute_subnetwork.net.ip_cidr_range}"]
-        ):
-            found.append(f"{MODULE}: {name}: open to {one.get('source_ranges')}")
-        ports = [rule.get("ports") for rule in one.get("allow", ())]
-        if "allow" in one and ports != [["${tostring(local.kafka_port)}"]]:
-            found.append(f"{MODULE}: {name}: it opens {ports}, and not Kafka's port alone")
+        if "allow" in one and one != one | WAYS:
+            found.append(f"{MODULE}: {name}: it opens more than kafka_ways")
+    for name, way in main.locals["kafka_ways"].items():
+        if way["from"] not in ({None} if name == "controllers" else {IAP if name == "ui" else subnet}):
+            found.append(f"{MODULE}/kafka.tf: kafka_ways.{name}: open to {way['from']}")
     if not any(one.get("deny") == [{"protocol": "all"}] for one in main.of("google_compute_firewall").values()):
         found.append(f"{MODULE}: no firewall closes everything else")
     if "access_config" in str(main.of("google_compute_instance")):
-        found.append(f"{MODULE}/kafka.tf: the machine has a public address")
+        found.append(f"{MODULE}/kafka.tf: a machine has a public address")
     (of,) = main.one("google_sql_database_instance.log")["settings"]
     (ip,) = of["ip_configuration"]
     if ip.get("ipv4_enabled") is not False or "authorized_networks" in ip:
         found.append(f"{MODULE}/data.tf: the database has a public address")
     (share,) = main.one("google_filestore_instance.project")["file_shares"]
-    if [one["ip_ranges"] for one in share.get("nfs_export_options", ())] != [
-        ["${google_compute_subnetwork.net.ip_cidr_range}"]
-    ]:
+    if [one["ip_ranges"] for one in share.get("nfs_export_options", ())] != [[subnet]]:
         found.append(f"{MODULE}/data.tf: the project's folder is open to other addresses")
     return found
 
@@ -248,7 +253,8 @@ def rights(deploy: Path) -> list[str]:
         allowed = PROJECT_ROLES.keys() if kind == "google_project_iam_member" else ROLES
         found += [f"{MODULE}: {kind}.{name}: {role} is too wide" for role in roles if role not in allowed]
         if not re.fullmatch(
-            r'\$\{google_service_account\.part\[("[\w-]+"|each\.value\.part)\]\.member\}', str(one.get("member"))
+            r'\$\{google_service_account\.part\[("[\w-]+"|each\.value\.part|each\.key)\]\.member\}',
+            str(one.get("member")),
         ):
             found.append(f"{MODULE}: {kind}.{name}: it is given to {one.get('member')}")
     accounts = {str(one.get("service_account")) for one in hcl_containers(main)}
@@ -292,25 +298,52 @@ def alerts(deploy: Path) -> list[str]:
     return found
 
 
-def kafka(deploy: Path) -> list[str]:
-    """Faults of the small Kafka: its release, its port, its disk."""
-    main = _module(deploy)
+def broker_settings(deploy: Path) -> dict[str, str]:
+    """The environment of a broker's container; `${...}` stand for what differs between brokers."""
     text = (deploy / MODULE / "kafka.yaml").read_text(encoding="utf-8")
-    given = yaml.safe_load(text.replace("${port}", "9092").replace("${host}", "kafka"))
-    files = {one["path"]: one["content"] for one in given["write_files"]}
+    files = {one["path"]: one["content"] for one in yaml.safe_load(text)["write_files"]}
+    return dict(line.split("=", 1) for line in files["/etc/kafka.env"].splitlines())
+
+
+def kafka(deploy: Path) -> list[str]:
+    """Faults of Kafka's machines: releases, ports, copies, disks, what is kept of the registry."""
+    main, settings = _module(deploy), broker_settings(deploy)
+    broker, desk = ((deploy / MODULE / f"{one}.yaml").read_text(encoding="utf-8") for one in ("kafka", "registry"))
     found = []
-    if f"apache/kafka:{KAFKA}\n" not in files["/etc/systemd/system/kafka.service"]:
-        found.append(f"{MODULE}/kafka.yaml: Kafka is not {KAFKA}, as in the tests")
-    if "KAFKA_LISTENERS=PLAINTEXT://:${port}," not in text or main.locals["kafka_port"] != 9092:
-        found.append(f"{MODULE}/kafka.yaml: it does not listen on the port that the firewall opens")
-    disk = main.one("google_compute_instance.kafka")["attached_disk"][0].get("device_name")
-    if f"/dev/disk/by-id/google-{disk}" not in text:
+    wanted = {
+        "kafka": f" apache/kafka:{KAFKA}\n",
+        "registry": f" {REGISTRY_IMAGE}\n",
+        "kafka-ui": f" {merged(deploy)['services']['kafka-ui']['image']}\n",
+    }
+    for name, image in wanted.items():
+        if image not in broker + desk:
+            found.append(f"{MODULE}: {name} is not{image.rstrip()}, as in Compose and the tests")
+    ways = main.locals["kafka_ways"]
+    if settings["KAFKA_LISTENERS"] != "PLAINTEXT://:${clients_port},CONTROLLER://:${controllers_port}":
+        found.append(f"{MODULE}/kafka.yaml: it does not listen on the ports that the firewall opens")
+    for text, to in ((broker, "kafka"), (desk, "registry")):
+        opened = ",".join(f"${{{name}_port}}" for name, way in ways.items() if way["to"] == to)
+        if f"--dports {opened} -j ACCEPT" not in text:
+            found.append(f"{MODULE}/{to}.yaml: the machine itself does not open {opened}")
+    copied = {settings[f"KAFKA_{one}_REPLICATION_FACTOR"] for one in COPIED}
+    in_sync = {settings["KAFKA_MIN_INSYNC_REPLICAS"], settings["KAFKA_TRANSACTION_STATE_LOG_MIN_ISR"]}
+    if main.locals["replicas"] != REPLICAS or (copied, in_sync) != ({"${copies}"}, {"${in_sync}"}):
+        found.append(f"{MODULE}: with three brokers each topic has three copies, two of them in sync")
+    if settings["KAFKA_BROKER_RACK"] != "${zone}" or "% length(local.zones)]" not in main.locals["brokers"]:
+        found.append(f"{MODULE}/kafka.tf: brokers share a zone, or do not know it")
+    disk = main.one("google_compute_instance.kafka")["dynamic"][0]["attached_disk"]["content"][0].get("device_name")
+    if f"/dev/disk/by-id/google-{disk}" not in broker:
         found.append(f"{MODULE}/kafka.yaml: it does not use the disk {disk}")
-    if "mkfs" in text.replace('mkfs.ext4 -m 0 "$disk"\n', "", 1) or "blkid" not in given["bootcmd"][0]:
+    formats = 'mkfs.ext4 -m 0 "$disk"\n'
+    if "mkfs" in broker.replace(formats, "", 1) or "blkid" not in yaml.safe_load(broker)["bootcmd"][0]:
         found.append(f"{MODULE}/kafka.yaml: it formats a disk that may have something on it")
     kept = main.one("google_compute_disk.kafka").get("lifecycle")
     if not kept or kept[0].get("prevent_destroy") is not True:
         found.append(f"{MODULE}/kafka.tf: the disk may be destroyed by a plan")
+    if "--topic kafkasql-journal " not in desk or "--config cleanup.policy=delete --config retention.ms=-1" not in desk:
+        found.append(f"{MODULE}/registry.yaml: Kafka would delete the schemas after a week")
+    if "KAFKA_CLUSTERS_0_READONLY=true" not in desk:
+        found.append(f"{MODULE}/registry.yaml: the UI may change topics")
     return found
 
 

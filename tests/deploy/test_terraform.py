@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from tests.deploy import checks, terraform
 from tests.deploy import terraform_aws as aws
 from tests.deploy import terraform_gcp as gcp
 from tests.support.effort import some_of_each
+from tools.servers.kafka import Kafka
+from tools.servers.process import wait_until
 
 RUN, MAIN, DATA = "gcp/module/run.tf", "gcp/module/main.tf", "gcp/module/data.tf"
 KAFKA, WATCH, ROOT = "gcp/module/kafka.tf", "gcp/module/watch.tf", "gcp/production/main.tf"
@@ -78,18 +83,38 @@ GCP_FAULTS = [
     (gcp.schedules, "training is due at", RUN, '"0 1 1 * *"', '"0 1 * * 1"'),
     (gcp.schedules, "training does not run shroff train", RUN, "train --promote", "drift --promote"),
     (gcp.schemas, "decisions.json: it differs", "gcp/schemas/payments/decisions.json", "FLOAT", "STRING"),
-    (gcp.kafka, "Kafka is not", "gcp/module/kafka.yaml", "apache/kafka:4", "apache/kafka:3"),
-    (gcp.kafka, "does not listen on the port", KAFKA, "= 9092", "= 9093"),
+    (gcp.kafka, "kafka is not apache/kafka", "gcp/module/kafka.yaml", "apache/kafka:4", "apache/kafka:3"),
+    (gcp.kafka, "registry is not apicurio", "gcp/module/registry.yaml", "registry-kafkasql:", "registry-mem:"),
+    (gcp.kafka, "does not listen on the ports", "gcp/module/kafka.yaml", "//:${clients_port}", "//:9093"),
+    (
+        gcp.kafka,
+        "does not open ${registry_port},${ui_port}",
+        "gcp/module/registry.yaml",
+        "dports ${reg",
+        "dports x${reg",
+    ),
+    (gcp.kafka, "two of them in sync", KAFKA, "- 1) }", "- 2) }"),
+    (
+        gcp.kafka,
+        "two of them in sync",
+        "gcp/module/kafka.yaml",
+        "KAFKA_DEFAULT_REPLICATION_FACTOR=${copies}",
+        "KAFKA_DEFAULT_REPLICATION_FACTOR=1",
+    ),
+    (gcp.kafka, "brokers share a zone", KAFKA, "local.zones[(id - 1) % length(local.zones)]", "local.zones[0]"),
     (gcp.kafka, "does not use the disk", KAFKA, 'device_name = "kafka"', 'device_name = "data"'),
     (gcp.kafka, "formats a disk", "gcp/module/kafka.yaml", "fsck.ext4 -vy", "mkfs.ext4"),
     (gcp.kafka, "the disk may be destroyed", KAFKA, "prevent_destroy = true", "prevent_destroy = false"),
+    (gcp.kafka, "delete the schemas after a week", "gcp/module/registry.yaml", " --config retention.ms=-1", ""),
+    (gcp.kafka, "the UI may change topics", "gcp/module/registry.yaml", "READONLY=true", "READONLY=false"),
     # closed, protected, with the least rights
-    (gcp.network, "firewall.kafka: open to", KAFKA, "[google_compute_subnetwork.net.ip_cidr_range]", '["0.0.0.0/0"]'),
-    (gcp.network, "and not Kafka's port alone", KAFKA, "[tostring(local.kafka_port)]", '["1-65535"]'),
+    (gcp.network, "kafka_ways.ui: open to 0.0.0.0/0", KAFKA, '"35.235.240.0/20"', '"0.0.0.0/0"'),
+    (gcp.network, "kafka_ways.controllers: open to", KAFKA, "from = null }", 'from = "10.20.0.0/24" }'),
+    (gcp.network, "it opens more than kafka_ways", KAFKA, "[tostring(each.value.port)]", '["1-65535"]'),
     (gcp.network, "no firewall closes everything", MAIN, 'protocol = "all"', 'protocol = "udp"'),
     (
         gcp.network,
-        "the machine has a public address",
+        "a machine has a public address",
         KAFKA,
         "net.id # no access_config: no public address",
         "net.id\n    access_config {}",
@@ -414,6 +439,46 @@ def test_each_planted_fault_is_found(tmp_path, cloud):
             lost.append(f"{file}: {old!r} -> {new!r}: not found: {words}; found: {found}")
 
     assert not lost, "\n".join(lost)
+
+
+class OfTerraform(Kafka):
+    """Three brokers with the settings of Terraform's machines, on ports of this machine."""
+
+    def _settings(self, id_: int) -> str:
+        settings = gcp.broker_settings(checks.DEPLOY)
+        del settings["CLUSTER_ID"]  # it stands in the data, which is formatted before
+        voters = ",".join(f"{n}@127.0.0.1:{port}" for n, port in enumerate(self._controllers, 1))
+        given = {"id": id_, "zone": f"zone-{id_}", "host": "127.0.0.1", "voters": voters, "copies": 3, "in_sync": 2}
+        given |= {"clients_port": self._listeners[id_ - 1], "controllers_port": self._controllers[id_ - 1]}
+        settings["KAFKA_LOG_DIRS"] = str(self.data(id_))
+        lines = [f"{name.removeprefix('KAFKA_').lower().replace('_', '.')}={text}" for name, text in settings.items()]
+        return re.sub(r"\$\{(\w+)\}", lambda found: str(given[found[1]]), "\n".join(lines))
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_three_brokers_of_terraform_keep_copies_in_their_zones_and_go_on_without_one_of_them():
+    with OfTerraform() as cluster:
+        admin = AdminClient({"bootstrap.servers": cluster.address})
+        (made,) = admin.create_topics([NewTopic("payments", 6)]).values()
+        made.result()
+
+        def copies() -> list[int]:
+            parts = admin.list_topics("payments", timeout=10).topics["payments"].partitions.values()
+            return [len(one.replicas) for one in parts]
+
+        wait_until(lambda: len(copies()) == 6)
+        made_copies = copies()
+        (of,) = admin.describe_configs([ConfigResource("topic", "payments")]).values()
+        cluster.brokers[0].kill()
+        producer = Producer({"bootstrap.servers": cluster.address, "acks": "all"})
+        for number in range(60):
+            producer.produce("payments", b"x", key=str(number))
+        left = producer.flush(60)
+
+        assert made_copies == [3] * 6
+        assert of.result()["min.insync.replicas"].value == "2"
+        assert left == 0
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)

@@ -24,7 +24,7 @@ locals {
 
 resource "google_project_service" "api" {
   for_each = toset([
-    "artifactregistry", "bigquery", "billingbudgets", "cloudresourcemanager", "cloudscheduler", "compute", "file", "iam",
+    "artifactregistry", "bigquery", "billingbudgets", "cloudresourcemanager", "cloudscheduler", "compute", "file", "iam", "iap",
     "monitoring", "pubsub", "run", "secretmanager", "servicenetworking", "sqladmin",
   ])
   service            = "${each.key}.googleapis.com"

@@ -238,7 +238,7 @@ resource "google_cloud_scheduler_job" "job" {
 # --- rights: an account for each part, with the roles that its work needs
 
 resource "google_service_account" "part" {
-  for_each     = toset(concat(keys(local.parts), ["scheduler", "kafka"]))
+  for_each     = toset(concat(keys(local.parts), ["scheduler", "kafka", "registry"]))
   account_id   = "${local.name}-${each.key}"
   display_name = "shroff ${var.environment}: ${each.key}"
 }

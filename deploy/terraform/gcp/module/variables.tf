@@ -103,8 +103,12 @@ variable "budget" {
   description = "Expected cost of a month in the currency of the billing account; mails at 50, 90 and 100 %."
 }
 
-variable "has_kafka" {
-  type        = bool
-  default     = false
-  description = "Whether to run a small Kafka beside Pub/Sub: one machine, for tests and low volume."
+variable "kafka_brokers" {
+  type        = number
+  default     = 0
+  description = "Brokers of a Kafka beside Pub/Sub, with a schema registry and a UI: 0, 1 for tests, or 3."
+  validation {
+    condition     = contains([0, 1, 3], var.kafka_brokers)
+    error_message = "kafka_brokers is 0, 1 or 3."
+  }
 }

@@ -58,6 +58,11 @@ variable "zone" {
   default = "Europe/Berlin"
 }
 
+variable "kafka_brokers" {
+  type    = number
+  default = 0
+}
+
 module "shroff" {
   source            = "../module"
   project           = var.project
@@ -69,6 +74,7 @@ module "shroff" {
   training_size     = { cpu = "2", memory = "8Gi" }
   database_tier     = "db-custom-1-3840"
   database_standby  = false
+  kafka_brokers     = var.kafka_brokers
   smtp_host         = "smtp.bank.example"
   amplitude_from    = var.amplitude_from
   notice            = var.notice
@@ -89,4 +95,16 @@ output "images" {
 
 output "payments" {
   value = module.shroff.payments
+}
+
+output "kafka" {
+  value = module.shroff.kafka
+}
+
+output "registry" {
+  value = module.shroff.registry
+}
+
+output "kafka_ui" {
+  value = module.shroff.kafka_ui
 }
