@@ -99,6 +99,36 @@ def test_a_file_that_is_still_written_holds_up_those_behind_it(bank: Path):
     assert counts(sync(bank)) == [("a.jsonl", 1, 0, 0), ("b.jsonl", 1, 0, 0)]
 
 
+WINDOWS = "id|at|Kärtchen|amount|channel\np1|2026-03-01T12:00:00Z|“c”|1.00|web\n".encode("cp1252")
+CSV_MAPPING = FILES["events.yaml"].replace("entities:", "  from:\n    csv: { card: \"row['Kärtchen']\" }\nentities:")
+
+
+def test_a_text_is_a_file_where_a_mapping_reads_csv_and_another_encoding_is_told(bank: Path):
+    (bank / "inbox" / "a.txt").write_bytes(WINDOWS)
+    assert sync(bank) == []
+    (bank / "events.yaml").write_text(CSV_MAPPING)
+
+    project = app.open(bank)
+    assert counts(list(project.pulled.sync("nightly"))) == [("a.txt", 1, 0, 0)]
+    assert project.opened.warnings == ["a.txt is not UTF-8; it is read as windows-1252."]
+    assert project.events("payment")["card"].to_pylist() == ["“c”"]
+
+
+def test_whoever_reads_files_tells_of_another_encoding_once(bank: Path, tmp_path: Path):
+    (bank / "events.yaml").write_text(CSV_MAPPING)
+    (bank / "inbox" / "a.csv").write_bytes(WINDOWS)
+    for engine in ("batch", "naive"):
+        project = app.open(bank)
+        project.features("payment", files=[bank / "inbox" / "a.csv"], engine=engine)
+        assert project.opened.warnings == ["a.csv is not UTF-8; it is read as windows-1252."]
+    said: list[str] = []
+    (bank / "model.yaml").write_text(FILES["model.yaml"])
+    options = Options(once=True, settled_ms=0)
+    for _ in app.open(bank).training.watch(bank / "inbox", options, say=said.append):
+        pass
+    assert said == ["a.csv is not UTF-8; it is read as windows-1252"]
+
+
 def test_a_line_of_csv_is_tried_again_with_the_columns_of_its_file(bank: Path):
     (bank / "inbox" / "a.csv").write_text("id,at,card,amount,channel\np1,2026-03-01T12:00:00Z,c,1.00,sms\n")
     assert counts(sync(bank)) == [("a.csv", 0, 0, 1)]

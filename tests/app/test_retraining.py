@@ -337,12 +337,16 @@ def test_a_file_that_is_still_written_holds_up_those_behind_it(bank: Path, folde
         ("march.csv.part", False),
         ("march.csv.done", False),
         ("_SUCCESS", False),
-        ("notes.txt", False),
         ("a\nb.csv", False),
+        ("run.log", False),
     ],
 )
-def test_files_are_known_by_their_names(name: str, is_wanted: bool):
-    assert is_taken(name) == is_wanted
+@pytest.mark.parametrize("takes_texts", [False, True])
+def test_files_are_known_by_their_names(name: str, is_wanted: bool, takes_texts: bool):
+    place = PullPlace("", Path(), lambda: 0, list, takes_texts=takes_texts)
+
+    assert is_taken(name, place) == is_wanted
+    assert is_taken("march.txt", place) == takes_texts
 
 
 def test_it_goes_on_with_what_comes_until_it_is_left(bank: Path, folder: Path):

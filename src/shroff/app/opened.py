@@ -43,6 +43,15 @@ if TYPE_CHECKING:
 FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
 
 
+class Warnings(list[str]):
+    """What somebody should be told of calls that went well."""
+
+    def once(self, words: str) -> None:
+        """Add a warning that is not among these."""
+        if words not in self:
+            self.append(words)
+
+
 @dataclass(slots=True)
 class Opened:
     """One project folder, opened: what the parts of a project share.
@@ -54,7 +63,7 @@ class Opened:
 
     places: config.ProjectPaths
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
-    warnings: list[str] = field(default_factory=list)
+    warnings: Warnings = field(default_factory=Warnings)
     waiting: Callable[[str], None] = unheard
     via: Literal["command", "program"] = "program"
     served_at: str = ""  # the address of the service that this process is, once it listens

@@ -124,7 +124,7 @@ class WholeTables:
 
         if events is not None and files:
             raise UsageError("name either events or files.")
-        left = LeftOut()
+        left = LeftOut(tell=self._opened.warnings.once)
         with nullcontext(files) if events is None else as_file(events) as of:
             tables = self.feature_parts(event, paths(of), Way(engine), as_of_ms=moment_ms(as_of), left=left)
             found = whole(feature_schema(self._opened.definitions, event), tables)
@@ -139,7 +139,7 @@ class WholeTables:
         from shroff.runtime.process_wide import calm_collector
         from shroff.runtime.whole_files import check_out, out_format, write_tables
 
-        out, given, left = Path(out), paths(files), LeftOut()
+        out, given, left = Path(out), paths(files), LeftOut(tell=self._opened.warnings.once)
         check_out(out, given)
         out_format(out, None, ["parquet"])
         started = time.monotonic()
@@ -200,7 +200,7 @@ class WholeTables:
         from shroff.log.state.feature_events import LeftOut, file_batches, known_by, log_batches
         from shroff.log.state.fold import lateness_of
 
-        left = LeftOut() if left is None else left
+        left = LeftOut(tell=self._opened.warnings.once) if left is None else left
         definitions = self._opened.definitions
         if files and way.engine in {"batch", "online"}:
             from shroff.log.columns.files import file_columns
@@ -208,7 +208,7 @@ class WholeTables:
             found = file_columns(files, definitions, self._opened.hasher, event, as_of_ms, left, format=way.format)
             yield from tables_of(definitions, event, found, definitions.settings.lateness_ms, way)
         elif files:
-            lines = ((path.name, read_lines(path, way.format)) for path in files)
+            lines = ((path.name, read_lines(path, way.format, left.tell)) for path in files)
             batches = known_by(file_batches(lines, definitions, self._opened.hasher, event, left), as_of_ms)
             yield from feature_tables(definitions, event, batches, definitions.settings.lateness_ms, way)
         else:

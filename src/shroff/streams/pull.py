@@ -58,6 +58,8 @@ class PullPlace(msgspec.Struct, frozen=True):
         now_ms: The clock.
         taken: The names of what the log has of this source, also of what is not whole there yet.
         archives: Keep what was downloaded, under a name and its SHA-256, before it is read.
+        takes_texts: Whether a text whose name does not say its format, such as `march.txt`, is one of the files: a
+            mapping of the project is for CSV.
     """
 
     name: str
@@ -65,6 +67,7 @@ class PullPlace(msgspec.Struct, frozen=True):
     now_ms: Callable[[], int]
     taken: Callable[[], Collection[str]]
     archives: Archives = msgspec.field(default_factory=NoArchives)
+    takes_texts: bool = False
 
     def source_of(self, address: str) -> str:
         """Name of the source in the log: its name in shroff.yaml, else its address."""

@@ -23,7 +23,7 @@ from urllib.response import addinfourl
 from shroff.adapters.lake.bucket import BucketObjects, Entry
 from shroff.config import make_folder, private
 from shroff.errors import NotThereYetError, TransientError, UsageError, covered
-from shroff.events.formats.encodings import format_by_name
+from shroff.events.formats.encodings import format_by_name, is_text_name
 from shroff.language.values import parse_duration
 from shroff.streams.pull import SETTLED_MS, PulledSource, PullPlace, Stamp
 from shroff.streams.settings import BUCKET
@@ -53,7 +53,7 @@ class Folder(PulledSource):
     ) -> None:
         if not path.is_dir():
             raise UsageError(f"there is no folder {path} to read from.")
-        self._path, self._now_ms = path.resolve(), place.now_ms
+        self._path, self._place, self._now_ms = path.resolve(), place, place.now_ms
         self._settled_ms, self._has_markers = settled_ms, has_markers
         self._seen: dict[str, tuple[Stamp, int]] = {}  # the stamp and since when it is the same
         self.source = place.source_of(f"{self._path}")
@@ -63,7 +63,7 @@ class Folder(PulledSource):
             found = [path.name for path in self._path.iterdir() if path.is_file()]
         except OSError as error:
             raise TransientError(f"{self._path} cannot be read: {error.strerror}") from None
-        return sorted(name for name in found if is_taken(name))
+        return sorted(name for name in found if is_taken(name, self._place))
 
     def is_complete(self, name: str) -> bool:
         if self._has_markers:
@@ -98,13 +98,13 @@ class BucketFiles(PulledSource):
 
     def __init__(self, objects: BucketObjects, place: PullPlace, *, has_markers: bool = False) -> None:
         self._objects = objects
-        self._downloads, self._has_markers = place.folder, has_markers
+        self._place, self._downloads, self._has_markers = place, place.folder, has_markers
         self._found: dict[str, Entry] = {}
         self.source = place.source_of(self._objects.address)
 
     def names(self) -> list[str]:
         self._found = {entry.name: entry for entry in self._objects.entries()}
-        return sorted(name for name in self._found if is_taken(PurePosixPath(name).name))
+        return sorted(name for name in self._found if is_taken(PurePosixPath(name).name, self._place))
 
     def is_complete(self, name: str) -> bool:
         folder = name.rpartition("/")[0]
@@ -140,7 +140,7 @@ class UrlList(PulledSource):
     """
 
     def __init__(self, url: str, place: PullPlace) -> None:
-        self._url, self._downloads = url, place.folder
+        self._url, self._place, self._downloads = url, place, place.folder
         self._lines: dict[str, str] = {}  # as the list has them, by the names that the log has
         self.source = place.source_of(_named(url))
 
@@ -157,7 +157,7 @@ class UrlList(PulledSource):
         for line in wanted:
             if urlsplit(urljoin(self._url, line))[:2] != urlsplit(self._url)[:2]:
                 raise UsageError(f"{self._url} lists {line}, which is on another server; only its own are read.")
-        self._lines = {_named(line): line for line in wanted if is_taken(_last(line))}
+        self._lines = {_named(line): line for line in wanted if is_taken(_last(line), self._place)}
         return [*self._lines]
 
     @contextmanager
@@ -208,11 +208,11 @@ class _OwnServer(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, *args)
 
 
-def is_taken(name: str) -> bool:
+def is_taken(name: str, place: PullPlace) -> bool:
     """Whether a name is one of a file to take: neither hidden nor a part of one, and of a format that is read."""
     if name.startswith((".", "_")) or not name.isprintable():
         return False
-    return format_by_name(name) in READ
+    return format_by_name(name) in READ or (place.takes_texts and is_text_name(name))
 
 
 def files_at(options: Mapping[str, Any], place: PullPlace) -> PulledSource:

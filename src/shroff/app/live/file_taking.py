@@ -18,6 +18,7 @@ from shroff.app.live.inboxes import Inboxes
 from shroff.app.live.labelling import Labelling
 from shroff.app.live.pulled_files import APPENDED, APPENDING, ASIDE, DONE, Progress, read_progress
 from shroff.errors import LogBusyError, NotThereYetError, UsageError
+from shroff.events.formats.encodings import format_by_name, is_text_name
 from shroff.streams.log import Batch, Log, Offset
 from shroff.worker.file_order import LATE_LINES_MIN, arranged, marked
 from shroff.worker.handed import HandedLines, given
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from shroff.events.intake import Submission
     from shroff.log.writer import Prepared, Writer
     from shroff.streams.pull import PulledSource, Stamp
-
-_TEXTS: Final = (".csv", ".jsonl", ".ndjson")  # whose last line should be ended
 
 
 class TakingRules(NamedTuple):
@@ -126,7 +125,7 @@ class FileTaking:
         """Say something once."""
         if words not in self._said:
             self._said.add(words)
-            self._say(words)
+            self._say(words.rstrip("."))
 
     @property
     def _version(self) -> str:
@@ -222,7 +221,8 @@ class FileTaking:
             if before is not None and is_same and not self._rules.takes_same and not self._lacks_labels(before):
                 self.record(name, _with(before, size=progress.size, changed_ns=progress.changed_ns), before)
                 return TakenFile(before, None)
-            is_text = path.suffix.lower() in _TEXTS
+            is_text = format_by_name(path.name) in {"csv", "jsonl"} or is_text_name(path.name)
+            is_text = is_text and not path.name.lower().endswith((".json", ".gz"))  # whose last line should be ended
             is_ended = is_text and _ends_a_line(path)
             try:
                 if self._rules.then == APPENDED and not self._rules.takes_changed:
@@ -306,7 +306,7 @@ class FileTaking:
         if self._decide:
             writer.definitions.require_models()
             for remark in writer.definitions.remarks():
-                self.tell(remark.rstrip("."))
+                self.tell(remark)
         now = _with(now, after=now.after or log.last_seq())
 
         def offsets(batch: Sequence[Submission]) -> list[Offset]:

@@ -165,11 +165,10 @@ class Labelling:
         from shroff.worker.ingest import IngestReport, batches
 
         intake, report = intake_of(self._opened, keeps_hashes=True), IngestReport()
-        with read_lines(file) as lines:
+        with read_lines(file, tell=self._opened.warnings.once) as lines:
             submissions = counted(intake.submissions(lines, file.name, "label"), progress)
             for part in batches(submissions, ROWS_MAX):
                 report.add(Prepared(Batch(), put(part)))
-            self._opened.warnings += [lines.remark] if lines.remark else []
         return report
 
     def _labels_to_lanes(self, labels: Sequence[Submission]) -> list[Answer]:

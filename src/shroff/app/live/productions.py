@@ -140,15 +140,15 @@ class Productions:
             raise UsageError(LABELS_TO_LANES)
         keys = keys_of(events, settings, definitions.reference, sending.key, entity)
         with ExitStack() as opened:
-            intake, lines = self._intake(), meter.opened(opened.enter_context(read_lines(Path(file), format)))
-            given = lines
-            lines = _from_row(intake.lay_out(lines, Path(file).name, as_type), sending.first_row)
+            intake, path = self._intake(), Path(file)
+            lines = meter.opened(opened.enter_context(read_lines(path, format, self._opened.warnings.once)))
+            lines = _from_row(intake.lay_out(lines, path.name, as_type), sending.first_row)
             if topics is not None:
-                lines = topics.watched(lines, Path(file).name)
-            submissions = intake.submissions(lines, Path(file).name, as_type)
+                lines = topics.watched(lines, path.name)
+            submissions = intake.submissions(lines, path.name, as_type)
             if order == "time":
                 submissions = meter.given(in_order_of_time(meter.taken(submissions)))
-            is_inside = labels is not None and Path(labels) == Path(file)
+            is_inside = labels is not None and Path(labels) == path
             if labels is not None:
                 rows = opened.enter_context(read_lines(Path(labels), format))
                 read = self._intake().lay_out(rows, Path(labels).name, LABEL, beside=as_type if is_inside else None)
@@ -170,7 +170,6 @@ class Productions:
             lateness_ms = settings.lateness_ms
             waits = DueTimes(sending.pace or SendingPace(), done)
             produce(submissions, sender, outgoing, keys, waits, lateness_ms=lateness_ms)
-            self._opened.warnings += [given.remark] if given.remark else []
         done.unmatched = intake.unmatched
         return done
 

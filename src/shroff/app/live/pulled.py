@@ -104,7 +104,11 @@ class PulledSources:
     def _place(self, name: str) -> PullPlace:
         opened = self._opened
         folder = opened.places.downloads / name if name else opened.places.downloads
-        return PullPlace(name, folder, opened.now_ms, partial(self._kept.known, name), KeptArchives(opened, name))
+        definitions = opened.loaded.definitions  # a source is looked at in a project with mistakes, too
+        types = () if definitions is None else (definitions.events.label, *definitions.events.types.values())
+        has_csv = any("csv" in type_.mappings for type_ in types)
+        known = partial(self._kept.known, name)
+        return PullPlace(name, folder, opened.now_ms, known, KeptArchives(opened, name), has_csv)
 
     def sync(
         self,
@@ -214,7 +218,7 @@ class SourceReader:
     @contextmanager
     def __call__(self, name: str, path: Path, *, is_look: bool = False) -> Iterator[Iterator[Submission]]:
         intake, file = intake_of(self._opened, keeps_hashes=False), f"{self._source}/{name}"
-        with read_lines(path) as lines:
+        with read_lines(path, tell=self._opened.warnings.once) as lines:
             if not self._row_id:
                 yield intake.submissions(lines, file)
                 return

@@ -146,17 +146,14 @@ class Taking:
         with ExitStack() as opened:
 
             def read(path: Path, type_name: str | None) -> Iterator[Submission]:
-                lines = meter.opened(opened.enter_context(read_lines(path, format)))
+                lines = meter.opened(opened.enter_context(read_lines(path, format, self._opened.warnings.once)))
                 if type_name == "label" and path in paths(files):
                     intake.lay_out(lines, path.name, "label", beside=as_type)
-                found = submissions_in_runs(intake, lines, path.name, type_name)
-                all_lines.append(lines)
-                return found
+                return submissions_in_runs(intake, lines, path.name, type_name)
 
             def sort(rows: Iterator[Submission]) -> Iterator[Submission]:
                 return meter.taken(counted(rows, shown.sorting))
 
-            all_lines: list[Lines] = []
             inputs = [(path.name, read(path, as_type)) for path in paths(files)]
             rows = None if labels is None else read(Path(labels), "label")
             writer, log = opened.enter_context(self._opened.writing(shown.restoring))
@@ -183,7 +180,6 @@ class Taking:
         report.unmatched = intake.unmatched
         for path in paths(files):
             self._opened.warnings += _rounded_keys(self._opened, path, as_type, format)
-        self._opened.warnings += dict.fromkeys(lines.remark for lines in all_lines if lines.remark)
         self._opened.warnings += [] if overlaps is None else overlaps.warnings()
         return report
 
@@ -290,9 +286,8 @@ class Taking:
         with ExitStack() as stack:
 
             def first_of(path: Path, type_name: str | None) -> list[Submission]:
-                lines = stack.enter_context(read_lines(path, format))
+                lines = stack.enter_context(read_lines(path, format, opened.warnings.once))
                 found = list(islice(self._submissions(lines, path.name, type_name, keeps_hashes=False), PROBED_LINES))
-                opened.warnings += [lines.remark] if lines.remark else []
                 opened.warnings += _rounded_keys(opened, path, type_name, format)
                 return found
 

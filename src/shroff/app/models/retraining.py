@@ -190,7 +190,7 @@ class Watch:
         are_labels = LABELS.search(path.name)
         intake = intake_of(self._opened, keeps_hashes=False)
         with ExitStack() as opened:
-            lines = opened.enter_context(read_lines(path))
+            lines = opened.enter_context(read_lines(path, tell=self._files.tell))
             found = intake.submissions(lines, path.name, "label" if are_labels else self._event, is_default=True)
             if self._options.labels_inside and not is_look and not are_labels:
                 again = opened.enter_context(read_lines(path))

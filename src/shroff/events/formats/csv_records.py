@@ -6,14 +6,16 @@ import codecs
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain, islice
 from typing import Final
 
 from shroff.errors import UsageError
 from shroff.events.definitions import CsvLayout
 from shroff.events.formats.lines import LINE_BYTES_MAX, CsvHeader, Line
+from shroff.runtime.progress import unheard
 
 SEPARATORS: Final = (",", ";", "\t", "|")
 RECORD_LINES_MAX: Final = 200  # of a record with line ends inside quotes; beyond it the quote is a stray one
@@ -22,6 +24,7 @@ WINDOWS: Final = "windows-1252"
 _LETTERS: Final = "".join(bytes([code]).decode("cp1252", "replace") for code in range(256))
 _WINDOWS_LETTERS: Final = "".join(chr(code) if one == "\ufffd" else one for code, one in enumerate(_LETTERS))
 _QUOTED: Final = re.compile(rb'"[^"]*"')
+Tell = Callable[[str], None]
 _SEP_LINE: Final = re.compile(rb'"?sep=([,;|\t])"?[\r\n]*', re.IGNORECASE)
 
 
@@ -35,10 +38,13 @@ class _OpenQuoteError(Exception):
 
 
 class _Text:
-    """Turns the bytes of a CSV file into text lines, and keeps the bytes of the record being read."""
+    """Turns the bytes of a CSV file into text lines, and keeps the bytes of the record being read.
 
-    def __init__(self, physical: Iterator[bytes]) -> None:
-        self.physical = physical
+    `tell` is called where the file shows to be windows-1252.
+    """
+
+    def __init__(self, physical: Iterator[bytes], tell: Callable[[], None]) -> None:
+        self.physical, self._tell = physical, tell
         self.again: deque[bytes] = deque()  # lines to be read once more
         self.encoding: str | None = None  # None while all is ASCII
         self.taken: list[bytes] = []
@@ -62,6 +68,7 @@ class _Text:
         except UnicodeDecodeError:
             if self.encoding is None:
                 self.encoding = WINDOWS
+                self._tell()
             else:
                 self.words = "the line is not UTF-8, as the lines before it are"
             return windows_text(raw)
@@ -128,12 +135,16 @@ class CsvRecords(Iterator[Line]):
         physical: The lines of the file with their ends.
         name: The file's, for messages.
         header: That of the lines, where none of them is one.
+        tell: Told what people should know of how the file is read.
 
     Its header is read when it is first asked for, by what `lay_out` was given until then.
     """
 
-    def __init__(self, physical: Iterator[bytes], name: str, header: CsvHeader | None = None) -> None:
-        self._text, self._name, self._header = _Text(physical), name, header
+    def __init__(
+        self, physical: Iterator[bytes], name: str, header: CsvHeader | None = None, tell: Tell = unheard
+    ) -> None:
+        words = f"{name} is not UTF-8; it is read as windows-1252."
+        self._text, self._name, self._header = _Text(physical, partial(tell, words)), name, header
         self.layout, self.number, self.following = CsvLayout(), 0, 1  # of the last record, and of the line behind it
         self._missing: frozenset[str] | None = None
         self._records: Iterator[list[str]] = iter(())
@@ -157,11 +168,6 @@ class CsvRecords(Iterator[Line]):
     def is_plain(self) -> bool:
         """Whether a cell is missing for no other reason than that it is blank."""
         return self._missing is None
-
-    @property
-    def remark(self) -> str:
-        is_windows = self._text.encoding == WINDOWS
-        return f"{self._name} is not UTF-8; it is read as windows-1252." if is_windows else ""
 
     def ahead(self, count: int) -> Iterator[tuple[int, list[str]]]:
         """Lines that come next, with their numbers and cells, for hints: they are read again afterwards."""

@@ -24,10 +24,11 @@ from typing import BinaryIO, Final, cast
 import msgspec
 
 from shroff.errors import UsageError, nearest
-from shroff.events.formats.csv_records import CsvRecords
+from shroff.events.formats.csv_records import CsvRecords, Tell
 from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExtent, Line, Lines
 from shroff.events.formats.plain import doubled_key, may_double
 from shroff.events.raw_values import Number, canonical_json, shown
+from shroff.runtime.progress import unheard
 
 FORMATS: Final = ("csv", "jsonl", "parquet", "avro")
 SNIFFED: Final = 4_096  # bytes of a file whose name does not say its format
@@ -41,7 +42,8 @@ _SUFFIXES: Final = {
     ".parquet": "parquet",
     ".avro": "avro",
 }
-_TEXTS: Final = frozenset({"", ".txt", ".dat", ".tab", ".psv", ".log"})  # whose content says what they are
+_DATA: Final = frozenset({".txt", ".dat", ".tab", ".psv"})
+_TEXTS: Final = _DATA | {"", ".log"}  # whose content says what they are
 _SHEET: Final = "a spreadsheet; save the sheet as CSV (File, Save as, CSV UTF-8)"
 _UNREAD: Final = {  # endings of what people have and nothing here reads: what it is, and what to do
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"), _SHEET),
@@ -114,11 +116,21 @@ def format_by_name(name: str) -> str | None:
     return _SUFFIXES.get(Path(name.lower().removesuffix(".gz")).suffix)
 
 
-def read_lines(path: Path, format: str | None = None) -> Lines:
+def is_text_name(name: str) -> bool:
+    """Whether a file's name is one of data as text, `.gz` aside, whose content says what they are.
+
+    >>> is_text_name("march.txt.gz"), is_text_name("march"), is_text_name("march.csv")
+    (True, False, False)
+    """
+    return Path(name.lower().removesuffix(".gz")).suffix in _DATA
+
+
+def read_lines(path: Path, format: str | None = None, tell: Tell = unheard) -> Lines:
     """Open a file and give its lines.
 
     Args:
         format: One of FORMATS; by the name's ending where it is None.
+        tell: Told what people should know of how the file is read, such as that it is windows-1252.
 
     Returns: An iterator over the lines, to be used in a `with`; `columns` names the columns, but of JSON lines.
     Raises: UsageError where the file is not there, cannot be read or is not of its format.
@@ -143,7 +155,7 @@ def read_lines(path: Path, format: str | None = None) -> Lines:
     if wanted == "jsonl" and not path.name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson")):
         lines = Lines("jsonl", None, _document_lines(_physical_lines(stream, path.name)), stream.close)
     else:
-        lines = read_stream(stream, wanted, name=path.name)
+        lines = read_stream(stream, wanted, name=path.name, tell=tell)
     lines.extent = extent
     return lines
 
@@ -163,12 +175,15 @@ def _open(path: Path) -> tuple[BinaryIO, FileExtent]:
     return cast("BinaryIO", compressed), FileExtent(size_bytes, read_bytes)
 
 
-def read_stream(stream: BinaryIO, format: str, *, name: str = "-", header: CsvHeader | None = None) -> Lines:
+def read_stream(
+    stream: BinaryIO, format: str, *, name: str = "-", header: CsvHeader | None = None, tell: Tell = unheard
+) -> Lines:
     """Give the lines of an open stream, each as soon as it is there. Closes it at the end.
 
     Args:
         format: `csv` or `jsonl`; Parquet and Avro are read from files.
         header: Of CSV whose lines have none.
+        tell: As `read_lines` has it.
 
     Raises: UsageError for a format that cannot be read so.
     """
@@ -178,7 +193,7 @@ def read_stream(stream: BinaryIO, format: str, *, name: str = "-", header: CsvHe
         raise UsageError(f"{format!r} is no format. {nearest(format, FORMATS) or _formats()}")
     physical = _physical_lines(stream, name)
     if format == "csv":
-        records = CsvRecords(physical, name, header)
+        records = CsvRecords(physical, name, header, tell)
         lines = Lines("csv", None, records, stream.close)
         lines.records = records
         return lines

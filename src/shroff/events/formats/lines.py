@@ -129,12 +129,11 @@ class CsvHeader(msgspec.Struct, frozen=True):
 class Lines:
     """The lines of one file, read as they are asked for.
 
-    `format` is what was read (`csv`, `jsonl`, `parquet`, `avro`); `columns` are the names of the
-    columns in order, None for JSON lines, where each line has its own. `remark` is for people: what they should know
-    of how the file was read. The file is closed
-    after its last line; one that is left before needs `close`, or a `with`. `extent` says how
-    much of a file was read, of a compressed one too; None where that is not known. `separator` parts the
-    columns of CSV. `physical` gives the raw lines of JSON instead, and `records` those of CSV; use one of the two.
+    `format` is what was read (`csv`, `jsonl`, `parquet`, `avro`); `columns` are the names of the columns in order, None
+    for JSON lines, where each line has its own. The file is closed after its last line; one that is left before needs
+    `close`, or a `with`. `extent` says how much of a file was read, of a compressed one too; None where that is not
+    known. `separator` parts the columns of CSV. `physical` gives the raw lines of JSON instead, and `records` those of
+    CSV; use one of the two.
     """
 
     def __init__(
@@ -161,10 +160,6 @@ class Lines:
     def columns(self) -> tuple[str, ...] | None:
         """Of CSV they are read when they are first asked for. Raises: UsageError where that is not possible."""
         return self._columns if self.records is None else self.records.header.columns
-
-    @property
-    def remark(self) -> str:
-        return "" if self.records is None else self.records.remark
 
     @property
     def separator(self) -> str:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from shroff.events.definitions import Events
 from shroff.events.event import Event
 from shroff.events.formats.columns import Admitted, ColumnValidator, admitted
+from shroff.events.formats.csv_records import Tell
 from shroff.events.formats.encodings import file_format, read_lines
 from shroff.events.formats.parquet import open_parquet, read_batches
 from shroff.events.intake import Intake, Submission
@@ -98,14 +99,14 @@ def file_columns(
     may_mix = any(Dispatcher(definitions.events, kind).is_possible for kind in kinds)
     types = definitions.events.types if may_mix else [event]
     if any(map(definitions.events.has_unique, types)):  # which of two that share a value is taken: for row validation
-        lines = ((path.name, read_lines(path, format)) for path in files)
+        lines = ((path.name, read_lines(path, format, left.tell)) for path in files)
         batches = known_by(file_batches(lines, definitions, hasher, event, left), as_of_ms)
         yield from taken(batches, definitions, event)
         return
     keeping = None if hasher is None else keeping_hashed(hasher)  # files may be exports, whose values are hashed
     frames = _Frames(definitions, Arrivals(definitions.settings.lateness_ms, _key()), left)
     for path in files:
-        with closing(ahead(_read(path, definitions, keeping, event, frames.arrivals, format))) as read:
+        with closing(ahead(_read(path, definitions, keeping, event, frames.arrivals, format, left.tell))) as read:
             for one in read:
                 found = frames.taken(one, event, as_of_ms)
                 if found is not None:
@@ -370,10 +371,11 @@ def _read(
     event: str,
     arrivals: Arrivals,
     format: str | None,
+    tell: Tell,
 ) -> Iterator[FilePart]:
     """Validated parts of a file. `arrivals` gets the number of rows, if the file states it."""
     events, settings = definitions.events, definitions.settings
-    lines = read_lines(path, format)
+    lines = read_lines(path, format, tell)
     if lines.format != "parquet" or Dispatcher(events, lines.format).has_conditions:
         submissions = Intake(events, settings, hasher).submissions(lines, path.name, event, is_default=True)
         while batch := list(islice(submissions, EVENTS)):

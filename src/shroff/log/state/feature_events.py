@@ -20,6 +20,7 @@ from shroff.features.frames import Frame, frames_of
 from shroff.language.values import show_duration
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
+from shroff.runtime.progress import unheard
 from shroff.streams.log import LogReader
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class LeftOut:
     """How many lines of files gave no event, by why, and the first of them.
 
     `refused` by validation, or for a unique value that another event has; `too_late`; `doubled`, a known id;
-    `untaken`, labels and lines that no type takes.
+    `untaken`, labels and lines that no type takes. `tell` is told what people should know of how a file is read.
     """
 
     refused: int = 0
@@ -52,6 +53,7 @@ class LeftOut:
     doubled: int = 0
     untaken: int = 0
     first: list[Left] = field(default_factory=list)
+    tell: Callable[[str], None] = unheard
 
     @property
     def count(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.errors import UsageError
+from shroff.events.formats.csv_records import Tell
 from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake
 from shroff.events.redaction import keeping_hashed
@@ -102,7 +103,7 @@ def file_source(
         raise ValueError("features that read labels need a log of the files")
 
     def label_rows() -> list[LabelInput]:
-        return [] if labels is None else _label_rows(labels, definitions, hasher)
+        return [] if labels is None else _label_rows(labels, definitions, hasher, (left or LeftOut()).tell)
 
     def columns(left: LeftOut | None) -> Iterator[FeatureEvents]:
         from shroff.log.columns.files import file_columns
@@ -118,7 +119,7 @@ def file_source(
     return HistorySource(lambda: columns(left), lateness_ms, label_rows, files=given, labels_file=labels, newest=newest)
 
 
-def _label_rows(labels: Path, definitions: Definitions, hasher: Hasher | None) -> list[LabelInput]:
+def _label_rows(labels: Path, definitions: Definitions, hasher: Hasher | None, tell: Tell) -> list[LabelInput]:
     """The labels of a file by when they were known, each once."""
     from shroff.training.sets.label_columns import plain_labels
 
@@ -127,7 +128,7 @@ def _label_rows(labels: Path, definitions: Definitions, hasher: Hasher | None) -
         return in_order(plain)
     intake = Intake(definitions.events, definitions.settings, None if hasher is None else keeping_hashed(hasher))
     found: list[LabelInput] = []
-    for submission in intake.submissions(read_lines(labels), labels.name, "label"):
+    for submission in intake.submissions(read_lines(labels, tell=tell), labels.name, "label"):
         if submission.label is None and submission.refusal is None:
             continue  # a line that `when` leaves out
         if submission.label is None or not submission.label.event_id:
