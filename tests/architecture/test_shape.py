@@ -12,7 +12,7 @@ import pytest
 from scipy.sparse import lil_array
 from scipy.sparse.csgraph import connected_components
 
-from tests.architecture.sources import Module, all_modules, imports
+from tests.architecture.sources import ROOT, Module, all_modules, imports
 
 SHAPES = Path(__file__).with_name("shapes.toml")
 MODULES_MAX = 20  # of a folder
@@ -25,6 +25,11 @@ KERNELS = (
     "shroff.models.trees.",
     "shroff.engine.kernels.",
 )
+ACTS = frozenset(
+    "mapping monitoring pruning retraining scoring serving sorting streaming testing training".split()
+)  # what the field itself calls by an act: ten, and no more
+LEEWAY = 0.9  # a count that fell below this part of its limit lowers it
+SHOWN = 400  # of what is counted, where it is too many
 
 
 def full_folders(modules: list[Module]) -> list[str]:
@@ -61,33 +66,59 @@ def wide_functions(modules: list[Module]) -> list[str]:
     return sorted(set(found))
 
 
-def shared_class_names(modules: list[Module]) -> int:
+def shared_class_names(modules: list[Module]) -> list[str]:
     names = Counter(node.name for _, node in classes(modules) if not node.name.startswith("_"))
-    return sum(count > 1 for count in names.values())
+    return sorted(name for name, count in names.items() if count > 1)
 
 
-def short_modules(modules: list[Module]) -> int:
+def short_modules(modules: list[Module]) -> list[str]:
     """Short modules but for commands, of which each has a file of its own."""
-    return sum(
-        not one.is_package and not one.name.startswith("shroff.cli.") and one.text.count("\n") < SHORT
-        for one in modules
-    )
+    kept = (module for module in modules if not module.is_package and not module.name.startswith("shroff.cli."))
+    return [module.name for module in kept if module.text.count("\n") < SHORT]
 
 
-def abstract_stubs(modules: list[Module]) -> int:
-    return sum(
-        "abstractmethod" in ast.dump(decorator)
-        for one in modules
-        if one.name.startswith("shroff.app.")
-        for node in ast.walk(one.tree)
+def abstract_stubs(modules: list[Module]) -> list[str]:
+    return [
+        f"{module.name}.{node.name}"
+        for module in modules
+        if module.name.startswith("shroff.app.")
+        for node in ast.walk(module.tree)
         if isinstance(node, ast.FunctionDef)
         for decorator in node.decorator_list
-    )
+        if "abstractmethod" in ast.dump(decorator)
+    ]
 
 
-def used_from_other_rooms(modules: list[Module]) -> int:
-    """How many modules are imported from outside their room, plug-ins aside; fewer are easier to change."""
-    modules = [one for one in modules if one.name.partition(".")[0] == "shroff"]
+def modules_in_ing(modules: list[Module]) -> list[str]:
+    """Modules called by an act, where the field has a noun; packages count as well."""
+    last = ((module.name, module.name.rpartition(".")[2]) for module in modules)
+    return [name for name, word in last if word.endswith("ing") and word not in ACTS]
+
+
+def loop_variables(modules: list[Module]) -> list[str]:
+    """Loops and comprehensions whose variable does not say what it is."""
+    return [
+        f"{module.name}:{target.lineno}"
+        for module in modules
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.For | ast.AsyncFor | ast.comprehension)
+        for target in ast.walk(node.target)
+        if isinstance(target, ast.Name) and target.id in {"one", "found"}
+    ]
+
+
+def functions(modules: list[Module]) -> list[str]:
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return [node.name for module in modules for node in ast.walk(module.tree) if isinstance(node, kinds)]
+
+
+def decision_pages(_: list[Module]) -> list[str]:
+    return sorted(page.name for page in (ROOT / "docs" / "decisions").glob("0*.md"))
+
+
+def used_from_other_rooms(modules: list[Module]) -> list[str]:
+    """The modules that are imported from outside their room, plug-ins aside; fewer are easier to change."""
+    modules = [module for module in modules if module.name.partition(".")[0] == "shroff"]
     names = {one.name for one in modules}
     found = set()
     for one in modules:
@@ -95,7 +126,7 @@ def used_from_other_rooms(modules: list[Module]) -> int:
             name = target if target in names else target.rpartition(".")[0]
             if name.count(".") > 1 and name.split(".")[1] != [*one.name.split("."), ""][1]:
                 found.add(name)
-    return len(found)
+    return sorted(found)
 
 
 def import_cycles(modules: list[Module]) -> list[list[str]]:
@@ -137,9 +168,13 @@ def running_imports(one: Module) -> set[str]:
 
 LISTS = {"wide_classes": wide_classes, "wide_functions": wide_functions, "import_cycles": import_cycles}
 COUNTS = {
+    "abstract_stubs": abstract_stubs,
+    "decision_pages": decision_pages,
+    "functions": functions,
+    "loop_variables": loop_variables,
+    "modules_in_ing": modules_in_ing,
     "shared_class_names": shared_class_names,
     "short_modules": short_modules,
-    "abstract_stubs": abstract_stubs,
     "used_from_other_rooms": used_from_other_rooms,
 }
 
@@ -161,8 +196,12 @@ def test_what_is_too_wide_is_listed_and_the_list_only_shrinks(what):
 def test_a_count_never_grows(what):
     found, limit = COUNTS[what](all_modules()), listed()[what]
 
-    assert found <= limit
-    assert found > limit * 0.97 - 2, f"{found} now: lower the limit in {SHAPES.name}, so that it stays won"
+    assert len(found) <= limit, "\n".join([f"{len(found)} {what}:", *found[:SHOWN]])
+    assert len(found) > limit * LEEWAY - 2, f"{len(found)} now: lower the limit in {SHAPES.name}, so that it stays won"
+
+
+def test_the_two_tables_name_the_same():
+    assert listed().keys() == LISTS.keys() | COUNTS.keys()
 
 
 def planted(text: str, name: str = "shroff.attic.box") -> list[Module]:
@@ -179,17 +218,24 @@ def test_each_check_finds_what_is_planted():
     assert wide_classes(planted("class A(B, C, D, E, F, G): ...")) == ["shroff.attic.box.A"]
     assert wide_functions(planted("def f(a, b, c, d, e, f, *, g, h): ...")) == ["shroff.attic.box.f"]
     assert import_cycles(cycle) == [["shroff.attic.box", "shroff.attic.lid"]]
-    assert shared_class_names(planted("class A: ...") + planted("class A: ...")) == 1
-    assert short_modules(planted("pass\n")) == 1
-    assert short_modules(planted("pass\n", "shroff.cli.jar")) == 0
-    assert abstract_stubs(planted("class A:\n    @abstractmethod\n    def f(self): ...", "shroff.app.box")) == 1
-    assert (
-        used_from_other_rooms(planted("from shroff.cellar.shelf import jar") + planted("", "shroff.cellar.shelf")) == 1
-    )
+    assert shared_class_names(planted("class A: ...") + planted("class A: ...")) == ["A"]
+    assert short_modules(planted("pass\n")) == ["shroff.attic.box"]
+    assert short_modules(planted("pass\n", "shroff.cli.jar")) == []
+    assert abstract_stubs(planted("class A:\n    @abstractmethod\n    def f(self): ...", "shroff.app.box"))
+    shelf = planted("from shroff.cellar.shelf import jar") + planted("", "shroff.cellar.shelf")
+    assert used_from_other_rooms(shelf) == ["shroff.cellar.shelf"]
+    assert modules_in_ing(planted("", "shroff.attic.tidying") + planted("", "shroff.training")) == [
+        "shroff.attic.tidying"
+    ]
+    assert loop_variables(planted("for number, one in a:\n    b = [found for found in c]\none = 1\n")) == [
+        "shroff.attic.box:1",
+        "shroff.attic.box:2",
+    ]
+    assert functions(planted("class A:\n    def f(self): ...\nasync def g(): ...\n")) == ["g", "f"]
 
 
 def test_what_is_within_the_limits_is_not_found():
     modules = planted("class A(B):\n    def f(self, a, b, c, d, e, f, g): ...\n" + "\n" * SHORT)
 
     assert [check(modules) for check in LISTS.values()] == [[], [], []]
-    assert (full_folders(modules), short_modules(modules), shared_class_names(modules)) == ([], 0, 0)
+    assert (full_folders(modules), short_modules(modules), shared_class_names(modules)) == ([], [], [])

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import io
 import json
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from unittest import mock
 
 from shroff.cli.main import run
 from shroff.config import TEMPLATE_FOLDER
+from tests.support import learnable
+from tests.support.projects import write_files
 
-NOW_S: Final = 1_785_000_000  # 25 July 2026
+NOW_S: Final = 1773579600  # 15 March 2026, 13:00
 TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "blank")
 EACH: Final = 50  # of decisions without a hit, so many to one in the golden file
 
@@ -65,3 +69,103 @@ def made(folder: Path, template: str) -> Path:
     status, text = said("init", str(project), "--template", template)
     assert status == 0, text
     return project
+
+
+PROJECT: Final = {
+    "shroff.yaml": learnable.FILES["shroff.yaml"] + "ahead: 365d\nlake: ./lake\nbackup: ../backups\nkeep: 400d\n"
+    "summaries: { url: 'sqlite:///summaries.db', columns: { card_type: channel } }\n"
+    "sinks: { decided: { sql: { url: 'sqlite:///out.db', table: decisions } } }\n"
+    "sources: { nightly: { files: { from: inbox, settled: 0s } } }\n",
+    "policy.yaml": learnable.FILES["policy.yaml"]
+    + "  costs: { missed_fraud: payment.amount, false_decline: 15, review: 4 }\n",
+    "rules/large.yaml": "- id: large\n  on: payment\n  by: card\n  when: this.amount > 300\n"
+    "  reason: A payment of {this.amount}\n  effect: review\n  notify: told\n",
+    "drafts/large.yaml": "- id: large\n  on: payment\n  by: card\n  when: this.amount > 200\n"
+    "  reason: A payment of {this.amount}\n  effect: review\n",
+    "rules/watched.yaml": "- id: watched\n  on: payment\n  by: card\n  notify: told\n"
+    "  when: this.card in lists.watched\n"
+    "  reason: The card is on a list\n  effect: decline\n",
+    "lists/watched.csv": "value,note,added_by,expires_at\nc3,seen before,ann,\n",
+    "notices/told.yaml": "on: flag\nevent: payment\nto: { look_up: \"join(this.card, '@customers.example')\" }\n"
+    "show: { amount: this.amount }\nask: true\nlasts: 1d\n",
+    "funnels.yaml": "growing:\n  user: card\n  steps:\n    - payment\n"
+    "    - { name: large, event: payment, where: this.amount > 100 }\n  within: 7d\n",
+    "schedules.yaml": "nightly: { kind: marts, cron: '0 5 * * *' }\n",
+    "marts/by_day.sql": "SELECT date_trunc('day', \"at\") AS day, count(*) AS payments\nFROM payment\nGROUP BY 1\n"
+    "ORDER BY 1\n",
+    "large.json": '{"id": "large-1", "at": "2026-03-15T12:00:00Z", "card": "c7", "amount": "900.00", '
+    '"channel": "web"}\n',
+    "wrong.jsonl": '{"payment": {"id": "wrong-1", "at": "2026-03-15T12:00:00Z", "card": "c7", "amount": "many"}}\n',
+    "inbox/later.jsonl": '{"payment": {"id": "later-1", "at": "2026-03-15T12:30:00Z", "card": "c7", "amount": "1.00", '
+    '"channel": "web"}}\n',
+    "radar.txt": "Block if :card_country: != :ip_country:\n",
+}
+DAYS: Final = 14
+USER: Final = getpass.getuser()
+TEXT_MAX: Final = 300  # a longer value is a page or a script
+ITEMS: Final = 1  # of each list of objects in an answer
+OF_THE_MACHINE: Final = {"capacity", "doctor", "status"}  # commands whose values follow the machine: types alone
+OPEN: Final = {"bytes", "files", "pieces", "seconds"}  # by how things are stored, and by the machine
+PROSE: Final = {"detail", "message", "text", "words", "hint", "title", "why", "meaning", "help"}  # may be said better
+
+
+def command_answers(folder: Path) -> Iterator[str]:
+    """The exit status and the document of each command of the scenario, on one project."""
+    project = learnable.make_project(folder / "bank")
+    write_files(project, PROJECT)
+    learnable.write_days(project / "payments.jsonl", range(DAYS))
+    known: dict[str, str] = {}
+    with contextlib.chdir(project):
+        for words in scenario():
+            status, text = said(*(word.format_map(known) if "{" in word else word for word in words), "--json")
+            yield f"$ shroff {shlex.join(words)}: exit {status}"
+            found = [json.loads(line) for line in text.splitlines()] if "{" in text[:1] else [text]
+            known |= newest(found)
+            if words == ("train",):
+                continue  # a second one, for the commands that need two
+            lines = lines_of(found[0] if len(found) == 1 else found)
+            yield from (f"  {typed(line) if words[0] in OF_THE_MACHINE or is_open(line) else line}" for line in lines)
+
+
+def is_open(line: str) -> bool:
+    """Whether a value may be said better, or be another number: only its type is compared."""
+    name, _, value = line.partition(" = ")
+    key = name.rpartition(".")[2]
+    return key in PROSE or (key in OPEN and value[:1].isdecimal())
+
+
+def typed(line: str) -> str:
+    """A line with the type of its value."""
+    name, _, value = line.partition(" = ")
+    return f"{name} = <{type(json.loads(value)).__name__}>" if value[:1] != "<" else line
+
+
+def scenario() -> list[tuple[str, ...]]:
+    """The words of each command."""
+    text = Path(__file__).with_name("scenario.txt").read_text(encoding="utf-8")
+    return [tuple(shlex.split(line)) for line in text.splitlines() if not line.startswith("#")]
+
+
+def newest(found: Any) -> dict[str, str]:
+    """The texts and numbers of an answer by their keys, those of the first item of a list too."""
+    if isinstance(found, list):
+        return newest(found[0]) if found else {}
+    if not isinstance(found, dict):
+        return {}
+    below = {key: value for part in found.values() for key, value in newest(part).items()}
+    return below | {key: str(value) for key, value in found.items() if isinstance(value, str | int)}
+
+
+def lines_of(value: Any, path: str = "") -> Iterator[str]:
+    """A JSON value as lines `path = value`; of a list its first items and the count of all."""
+    if isinstance(value, dict) and value:
+        for key, part in value.items():
+            yield from lines_of(part, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value and isinstance(value[0], dict | list):
+        yield f"{path}.length = {len(value)}"
+        for number, part in enumerate(value[:ITEMS]):
+            yield from lines_of(part, f"{path}[{number}]")
+    else:
+        text = json.dumps(float(f"{value:.6g}") if isinstance(value, float) else value, ensure_ascii=False)
+        varies = value in {USER, f"os-{USER}"} if isinstance(value, str) else False
+        yield typed(f"{path} = {text}") if varies or len(text) > TEXT_MAX else f"{path} = {text}"

@@ -22,7 +22,7 @@ from shroff.operations.manifest import COMMANDS
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.web.http.openapi import openapi
 from shroff.web.table import table
-from tests.golden.answers import template_decisions
+from tests.golden.answers import command_answers, template_decisions, typed
 from tests.support.projects import FILES
 
 PROSE: Final = {"description", "summary"}
@@ -163,6 +163,7 @@ SURFACES: Final[dict[str, Callable[[Path], Iterator[str]]]] = {
     "routes": lambda folder: iter(sorted(route_lines(folder))),
     "openapi": openapi_lines,
     "decisions": template_decisions,
+    "answers": command_answers,
 }
 
 
@@ -179,11 +180,6 @@ def written(name: str, folder: Path) -> str:
     first, second = (text_of(name, folder / number) for number in ("first", "second"))
     pairs = zip(first.splitlines(), second.splitlines(), strict=True)
     return "".join(f"{one if one == other else typed(one)}\n" for one, other in pairs)
-
-
-def typed(line: str) -> str:
-    name, _, value = line.partition(" = ")
-    return f"{name} = <{type(json.loads(value)).__name__}>"
 
 
 def difference(name: str, folder: Path) -> str:

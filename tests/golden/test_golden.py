@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from tests.golden.surfaces import SURFACES, compared, difference
+from tests.golden.answers import scenario
+from tests.golden.surfaces import SURFACES, compared, difference, leaves
+
+#  Their answers do not end, or need a cluster.
+LASTING = {("demo",), ("run",), ("serve",), ("summaries", "run"), ("jobs", "work"), ("lake", "decide")}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SURFACES)
 def test_what_others_rely_on_is_as_the_golden_file_says(name, tmp_path):
     assert (text := difference(name, tmp_path)) == "", text
+
+
+def test_every_command_that_ends_by_itself_is_in_the_scenario():
+    used = {words for words in leaves() for step in scenario() if step[: len(words)] == words}
+
+    assert leaves() - used == LASTING
 
 
 def test_a_renamed_field_a_lost_one_and_another_value_are_seen():
