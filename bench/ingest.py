@@ -6,7 +6,7 @@ into the tables and indexes of the log, in batches of the same size with durable
 event, its decision with a document of ours, hits and flags as often as ours come. It checks nothing, decides
 nothing and writes no document: those it inserts are the first ones of our log, over and over. Runs alternate;
 medians and ranges are printed and written to `bench/results/ingest.md`. A longer run, `--sustained`, has no loop
-beside it, since the loop's rows would fill the disk. Logs in PostgreSQL and MariaDB are on servers of their own, which
+beside it, since the loop's rows would fill the disk. A log in PostgreSQL is on a server of its own, which
 run on the same machine.
 
     python -m bench.ingest [--events 300000] [--runs 3] [--sustained 10000000] [--scratch FOLDER]
@@ -46,13 +46,12 @@ from shroff.log.columns.file_runs import submissions_in_runs
 from shroff.log.writer import Writer
 from shroff.runtime.process_wide import calm_collector
 from shroff.worker.ingest import batches
-from tools.servers.databases import MariaDB, Postgres
+from tools.servers.databases import Postgres
 
 PROJECTS = Path(__file__).parent / "projects"
 FORTY, EIGHT = "forty_features", "eight_features"
 CASES = {FORTY: "40 features, 10 rules", EIGHT: "8 features, 3 rules"}
 WITH_UUIDS = "40 features, 10 rules, UUIDs as ids"
-SERVERS: dict[str, type[Postgres | MariaDB]] = {"PostgreSQL": Postgres, "MariaDB": MariaDB}
 BATCH_SIZE = 4_096
 STAGED_BATCHES = 40
 
@@ -104,9 +103,8 @@ def main() -> int:
         folder = Path(scratch)
         lines = write_lines(folder / "payments.jsonl", chosen.events)
         results = [measure(name, title, folder, lines, chosen.events, chosen.runs) for name, title in CASES.items()]
-        for kind, server in SERVERS.items():
-            title = f"{CASES[FORTY]}, into {kind}"
-            results.append(measure(FORTY, title, folder, lines, chosen.events, chosen.runs, server))
+        into = f"{CASES[FORTY]}, into PostgreSQL"
+        results.append(measure(FORTY, into, folder, lines, chosen.events, chosen.runs, Postgres))
         lines = write_lines(lines, chosen.events, with_uuids=True)
         results.append(measure(FORTY, WITH_UUIDS, folder, lines, chosen.events, chosen.runs, beside=False))
         if chosen.sustained:
@@ -126,7 +124,7 @@ def measure(
     lines: Path,
     events: int,
     runs: int,
-    server: type[Postgres | MariaDB] | None = None,
+    server: type[Postgres] | None = None,
     *,
     beside: bool = True,
 ) -> Result:
@@ -166,7 +164,7 @@ def fresh_project(name: str, folder: Path) -> Path:
 
 
 @contextmanager
-def with_log(name: str, folder: Path, server: type[Postgres | MariaDB] | None) -> Iterator[Path]:
+def with_log(name: str, folder: Path, server: type[Postgres] | None) -> Iterator[Path]:
     """A project with an empty log, in a file or on a server of its own."""
     project = fresh_project(name, folder)
     with nullcontext() if server is None else server() as store:
@@ -300,7 +298,7 @@ document of ours, hits and flags. It checks and decides nothing, takes the docum
 
 Microseconds are an event's, one stage after the other on one thread. In the command a batch is committed beside the
 deciding of the next one and the reading of the one after that, as far as Python's lock allows. Bytes on disk are an
-event's with its decision, index and flags, in MariaDB as it estimates them; peak memory is that of the largest run so
+event's with its decision, index and flags; peak memory is that of the largest run so
 far.
 """
 

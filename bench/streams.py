@@ -2,7 +2,7 @@
 
 Three brokers run on this machine, and each topic has one partition with a copy on each of them. A worker takes the
 payments of the made-up bank: 40 features, 10 rules, a model of 100 trees, a decision, durable with the source's
-offset, exactly once; JSON and Avro, into SQLite, PostgreSQL and MariaDB, with a sink that sends every decision on, and
+offset, exactly once; JSON and Avro, into SQLite and PostgreSQL, with a sink that sends every decision on, and
 the lake written from the log that a worker left. Loops take the same messages and decode them. Frameworks compute as
 many of these windows as they can, decide nothing, and keep nothing but their windows. All are whole processes, started
 anew for each run and in turn; of a worker the seconds from its first poll are told as well.
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from bench.machine import describe, spread, write_result
 from bench.streams_setup import Taken, fill, lines, make_topic, program, scored_project, send_avro, settings, worker
-from tools.servers.databases import MariaDB, Postgres
+from tools.servers.databases import Postgres
 from tools.servers.kafka import Kafka
 from tools.servers.registry import Registry
 
@@ -85,12 +85,9 @@ def all_ways(brokers: str, registry: str, project: Path, folder: Path, chosen: a
     def loop(*words: str) -> Callable[[], Taken]:
         return lambda: program([sys.executable, str(PEERS / "kafka_loop.py"), brokers, *words])
 
-    def on(server: type[Postgres | MariaDB]) -> Callable[[], Taken]:
-        def run() -> Taken:
-            with server() as store:
-                return worker(project, own, f"{settings(brokers, TOPIC)}store: {store.address}\n", events)
-
-        return run
+    def into_postgresql() -> Taken:
+        with Postgres() as store:
+            return worker(project, own, f"{settings(brokers, TOPIC)}store: {store.address}\n", events)
 
     def lake() -> Taken:
         return program([sys.executable, "-m", "shroff", "-C", str(own), "lake", "write", "--to", str(own / "lake")])
@@ -103,8 +100,7 @@ def all_ways(brokers: str, registry: str, project: Path, folder: Path, chosen: a
         Way("worker with a sink", events, lambda: worker(project, own, settings(brokers, TOPIC, "decided"), events)),
         Way(AVRO_LOOP, events, loop("payments_avro", str(events), registry), AVRO_LOOP),
         Way("worker, Avro", events, lambda: worker(project, own, avro, events), AVRO_LOOP),
-        Way("worker into PostgreSQL", events, on(Postgres)),
-        Way("worker into MariaDB", events, on(MariaDB)),
+        Way("worker into PostgreSQL", events, into_postgresql),
     ]
     if chosen.peers is not None:
         python = str(chosen.peers / "bin" / "python")

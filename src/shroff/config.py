@@ -461,7 +461,7 @@ def private(path: Path, mode: str = "wb", encoding: str | None = None) -> Any:
 
 
 def _close_off(path: Path) -> None:
-    """Take from others what an earlier version gave them, in the whole folder that the program writes."""
+    """Take the rights of others away in the whole folder that the program writes, as after a copy of it."""
     top = Path(*path.parts[: path.parts.index(STATE_FOLDER) + 1])
     if stat.S_IMODE(top.stat().st_mode) & 0o007:
         with suppress(OSError):  # somebody else's, who sees to it

@@ -509,8 +509,7 @@ def test_small_batches_come_into_frames_but_for_the_newest(path):
         assert shell.execute("SELECT sum(size) FROM id_runs").fetchone() == (5_000 - rows,)
 
 
-@pytest.mark.parametrize("ends", ["prune", "repack"])
-def test_a_frame_that_is_being_made_is_dropped_where_its_rows_go(path, monkeypatch, ends):
+def test_a_frame_that_is_being_made_is_dropped_where_its_rows_go(path, monkeypatch):
     monkeypatch.setattr(framing, "FRAME_ROWS", 16)
     monkeypatch.setattr(framing, "ROWS_KEPT", 20)
     for steps in range(1, 8):  # of the eight that a frame of decisions and one of events take
@@ -520,23 +519,17 @@ def test_a_frame_that_is_being_made_is_dropped_where_its_rows_go(path, monkeypat
             for _ in range(steps):
                 log.maintain()
             assert log._moving is not None
-            if ends == "prune":
-                log.prune(10)
-            else:
-                monkeypatch.setattr(framing, "ROWS_KEPT", 0)
-                assert sum(log.repack()) > 0
-                monkeypatch.setattr(framing, "ROWS_KEPT", 20)
+            log.prune(10)
             for first in range(41, 101):
                 log.append(payments(first, 1))
                 log.maintain()
-            kept = 10 if ends == "prune" else 0
-            left = payments(kept + 1, 100 - kept)
-            assert list(chain.from_iterable(reader.read(kept))) == left.records
-            assert list(chain.from_iterable(reader.decisions_after(kept))) == left.decisions
-            assert b"".join(reader.lines(kept)) == b"".join(map(line_of, left.records))
+            left = payments(11, 90)
+            assert list(chain.from_iterable(reader.read(10))) == left.records
+            assert list(chain.from_iterable(reader.decisions_after(10))) == left.decisions
+            assert b"".join(reader.lines(10)) == b"".join(map(line_of, left.records))
             for table in ("event_frames", "decision_frames"):
                 ((first,),) = log._ask(f"SELECT min(first_seq) FROM {table}", (), "i")
-                assert first == kept + 1
+                assert first == 11
             assert reader.ids_lost(0) == ""
 
 
@@ -606,22 +599,6 @@ def test_decisions_far_apart_come_into_a_frame_without_the_events_between(path, 
         assert log.decisions("payment", ["p-1", "p-3004"]).keys() == {"p-1", "p-3004"}
 
 
-def test_rows_of_older_versions_are_put_into_frames_oldest_first_and_none_is_lost(path, monkeypatch):
-    monkeypatch.setattr(framing, "ROWS_KEPT", 100)
-    logged(path, *(payments(first, 90) for first in range(1, 901, 90)), payments(901, 300), payments(1_201, 200))
-    expected = payments(1, 1_400).decisions
-    with closing(SqliteLog(path)) as log:
-        moved = list(log.repack())
-        assert [one for part in log.decisions_after() for one in part] == expected
-        assert list(log.repack()) == []
-        assert log.decisions("payment", ["p-900", "p-901", "p-1400"]).keys() == {"p-900", "p-901", "p-1400"}
-
-    assert moved == [256, 256, 256, 132, 200, 512, 388, 200]  # 132 decisions before the frame of the batch of 300
-    with closing(sqlite3.connect(path, isolation_level=None)) as shell:
-        for table in ("decisions", "events"):
-            assert shell.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
-
-
 @pytest.mark.parametrize("way", ["_unpacked", "_records"])
 def test_rows_that_cannot_be_framed_stay_rows(path, monkeypatch, way):
     monkeypatch.setattr(framing, "ROWS_KEPT", 0)
@@ -629,7 +606,7 @@ def test_rows_that_cannot_be_framed_stay_rows(path, monkeypatch, way):
     log.append(payments(1, 255))
     monkeypatch.setattr(SqliteLog, way, lambda *_: [])
     with pytest.raises(StorageError, match="sequence numbers 1 to 255 do not fit a frame"):
-        list(log.repack())
+        list(log._move_decisions() if way == "_unpacked" else log._move_events(255))
     monkeypatch.undo()
     assert contents(log)[2:4] == [payments(1, 255).records, payments(1, 255).decisions]
     assert log._connection.execute("SELECT count(*) FROM events").fetchone() == (255,)

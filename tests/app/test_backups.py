@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.adapters.log.mariadb import MariadbLog
+from shroff.adapters.log.postgresql import PostgresLog
 from shroff.app import project as app
 from shroff.app.backups import creating
 from shroff.app.backups.creating import BackupWriter
@@ -435,8 +435,8 @@ def test_backups_inside_the_project_are_refused(bank):
 
 
 def test_a_log_of_an_adapter_without_programs_is_left_to_those_of_its_server(bank, tmp_path, monkeypatch):
-    monkeypatch.delattr(MariadbLog, "dump_tool")
-    add_setting(bank, "store: mariadb://shroff@localhost/shroff\n")
+    monkeypatch.delattr(PostgresLog, "dump_tool")
+    add_setting(bank, "store: postgresql://shroff@localhost/shroff\n")
     opened = app.open_exactly(bank.folder).opened
     with (
         pytest.raises(UsageError, match=r"does not copy\. Use its own program"),

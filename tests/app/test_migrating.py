@@ -11,8 +11,7 @@ import pytest
 
 from shroff.adapters.databases.sqlite_file import WriterLock
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.adapters.log import framing
-from shroff.adapters.log.sqlite import VERSION, SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.app.backups.migrating import KNOWN, apply, plan
 from shroff.app.backups.restoring import restore
@@ -20,23 +19,21 @@ from shroff.app.backups.vault import Vault
 from shroff.app.opened import Opened
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, LogBusyError, StorageError
-from shroff.testing.rows import payments
-
-TABLES = "decision_frames", "decisions"
-SCRIPT = Path(__file__).parents[1] / "adapters" / "log_version_1.sql"
+from shroff.testing.rows import everything, payments
+from tests.support.next_version import use_version_2
 
 
 def versions(folder: Path) -> dict[str, int]:
     return {one.part: one.found for one in plan(app.open_exactly(folder).opened)}
 
 
-def old_project(folder: Path, version: int = 1) -> Path:
-    """A project whose log is of this version, and people's tables of version 0."""
+def old_project(folder: Path) -> Path:
+    """A project whose log is of version 1, and people's tables of version 0."""
     app.make_project(folder, "payments")
     (folder / ".shroff").mkdir(exist_ok=True)
+    with closing(SqliteLog(folder / ".shroff" / "log.db")) as log:
+        log.append(everything(1))
     with shell(folder) as database:
-        database.executescript(SCRIPT.with_name(f"log_version_{version}.sql").read_text(encoding="utf-8"))
-        database.execute("PRAGMA journal_mode = WAL")
         database.execute("CREATE TABLE people_version (number BIGINT NOT NULL)")
         database.execute("INSERT INTO people_version VALUES (0)")
         database.commit()
@@ -50,8 +47,11 @@ def shell(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
-    return old_project(tmp_path / "bank")
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of version 1, for a program of version 2."""
+    made = old_project(tmp_path / "bank")
+    use_version_2(monkeypatch, tmp_path / "scripts")
+    return made
 
 
 def vault(place: Path) -> Vault:
@@ -66,34 +66,12 @@ def applied(folder: Path, place: Path) -> int | None:
 def test_an_old_project_is_backed_up_and_migrated(old, tmp_path):
     assert versions(old) == {"log": 1, "people": 0}
     assert applied(old, tmp_path / "vault") == 1
-    assert versions(old) == {"log": VERSION, "people": KNOWN["people"]}
+    assert versions(old) == {"log": 2, "people": KNOWN["people"]}
     assert applied(old, tmp_path / "vault") is None, "nothing is due"
     assert vault(tmp_path / "vault").numbers() == [1]
 
     again = restore(vault(tmp_path / "vault"), tmp_path / "again").folder
     assert versions(again) == {"log": 1, "people": 0}
-
-
-def test_decisions_of_an_older_version_are_repacked(old, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(framing, "ROWS_KEPT", 0)
-    applied(old, tmp_path / "vault")
-    with shell(old) as database:
-        (frames,), (rows,) = (database.execute(f"SELECT count(*) FROM {name}").fetchone() for name in TABLES)
-    assert (frames, rows) == (1, 0)
-
-    monkeypatch.setattr(framing, "MANY_ROWS", 2)
-    with shell(old) as database:
-        body = database.execute("SELECT data FROM decision_frames").fetchone()
-        database.execute("DELETE FROM decision_frames")
-        database.executemany("INSERT INTO decisions VALUES (?, 'approve', x'00', '{}', NULL)", [(1,), (2,), (3,)])
-        database.commit()
-    assert body
-    assert run(["-C", str(old), "migrate"]) == 0
-    assert "Events and decisions of an older version, which take six times the space." in capfd.readouterr().out
-    assert run(["-C", str(old), "migrate", "--apply", "--at", str(tmp_path / "vault")]) == 0
-    assert "Backup 2 made" in capfd.readouterr().out
-    assert run(["-C", str(old), "migrate"]) == 0
-    assert "Nothing to migrate." in capfd.readouterr().out
 
 
 def test_a_lost_index_of_ids_is_made_again(old, tmp_path, capfd):
@@ -105,7 +83,7 @@ def test_a_lost_index_of_ids_is_made_again(old, tmp_path, capfd):
     with shell(old) as database:
         database.executescript("DELETE FROM id_runs; DELETE FROM id_parts")
     assert run(["-C", str(old), "migrate"]) == 0
-    assert "The index of ids of events is damaged, or of an older version." in capfd.readouterr().out
+    assert "The index of ids of events is damaged." in capfd.readouterr().out
     assert run(["-C", str(old), "migrate", "--apply", "--at", str(tmp_path / "vault")]) == 0
     with closing(SqliteLog(old / ".shroff" / "log.db")) as log:
         assert (log.ids_lost(0), len(log.find("payment", ["p-4", "p-303"]))) == ("", 2)
@@ -132,7 +110,7 @@ def wrong_id(folder: Path) -> None:
 @pytest.mark.parametrize("part", ["log", "people"])
 def test_a_newer_store_is_refused_and_stays_as_it_is(old, tmp_path, part, capfd):
     applied(old, tmp_path / "first")
-    newer = f"PRAGMA user_version = {VERSION + 1}" if part == "log" else "INSERT INTO people_version VALUES (99)"
+    newer = "PRAGMA user_version = 3" if part == "log" else "INSERT INTO people_version VALUES (99)"
     with shell(old) as database:
         database.execute(newer)
         database.commit()

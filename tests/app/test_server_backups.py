@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -17,11 +16,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from shroff.adapters.databases import dump_tools, mariadb_dump
-from shroff.adapters.databases.mariadb_session import connection
-from shroff.adapters.databases.server_url import server_url
+from shroff.adapters.databases import dump_tools, postgres_dump
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.adapters.log.mariadb import MariadbLog
 from shroff.app import project as app
 from shroff.app.backups.creating import BackupWriter
 from shroff.app.backups.keeping import verified, writer_of
@@ -35,132 +31,84 @@ from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.notices.store import OPEN, UNKNOWN
 from tests.app.test_backups import KEY, receipts, vault
 from tests.app.test_migrating import versions
-from tests.contracts.test_log_servers import ADDED
 from tests.recovery.harness import in_a_process
 from tests.support.kill import KillSwitch
+from tests.support.next_version import use_version_2
 from tests.support.telling import FILES, Bank, payment
-from tools.servers.databases import with_mariadb_tools, with_postgres_tools
+from tools.servers.databases import with_postgres_tools
 from tools.servers.keep import Kept
 
 pytestmark = pytest.mark.slow
 TABLES = "of_backups"
-smoke_of = {
-    "mariadb": {
-        "test_a_log_in_a_server_is_restored_into_another_database",
-        "test_a_backup_is_of_the_moment_at_which_it_began",
-        "test_a_damaged_piece_leaves_the_database_empty",
-        "test_a_killed_restore_leaves_nothing_or_says_what_to_remove",
-        "test_a_program_that_is_missing_old_or_fails_is_named_with_its_cure",
-    }
-}
+PROGRAMS = ("pg_dump", "pg_restore")
+VERSION = "pg_dump (PostgreSQL) {}.6"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 @dataclass(frozen=True)
 class Databases:
-    """Two databases on a server of one kind: the bank's, and an empty one.
+    """Two databases on a server: the bank's, and an empty one."""
 
-    Args:
-        tables: The option of an address that names the schema or prefix.
-        programs: What writes a log out, and what reads it in again.
-        others: What the server has for the changes in between.
-        version: How the programs print theirs.
-        waiting: Asks how many other sessions are in a database.
-    """
-
-    kind: str
     urls: list[str]
-    tables: str
-    programs: tuple[str, str]
-    others: str
-    version: str
-    waiting: str
 
     @property
     def password(self) -> str:
         return urlsplit(self.urls[0]).password or ""
 
     def ask(self, url: str, sql: str) -> list[Any]:
-        if self.kind == "postgresql":
-            with psycopg.connect(url, autocommit=True) as shell:
-                cursor = shell.execute(sql)
-                return cursor.fetchall() if cursor.description else []
-        with closing(connection(server_url(url, ("mariadb",), 3306, ()))) as shell, shell.cursor() as cursor:
-            cursor.execute(sql)
-            return list(cursor.fetchall())
+        with psycopg.connect(url, autocommit=True) as shell:
+            cursor = shell.execute(sql)
+            return cursor.fetchall() if cursor.description else []
 
     def found(self, url: str) -> list[str]:
         """The tables of the log."""
         sql = f"SELECT tablename FROM pg_tables WHERE schemaname = '{TABLES}'"
-        if self.kind == "mariadb":
-            sql = f"SELECT table_name FROM information_schema.tables WHERE left(table_name, {len(TABLES)}) = '{TABLES}'"
-            sql += " AND table_schema = DATABASE()"
         return [name for (name,) in self.ask(url, sql)]
 
     def emptied(self, url: str) -> None:
-        if self.kind == "postgresql":
-            self.ask(url, f"DROP SCHEMA IF EXISTS {TABLES} CASCADE")
-        elif names := self.found(url):
-            self.ask(url, f"DROP TABLE {', '.join(names)}")
+        self.ask(url, f"DROP SCHEMA IF EXISTS {TABLES} CASCADE")
 
     def wait_for_sessions(self, url: str) -> None:
         """Wait until nobody else is in a database: the server may still do what a killed process asked of it."""
-        while list(self.ask(url, self.waiting)) != [(0,)]:
+        while list(self.ask(url, WAITING)) != [(0,)]:
             time.sleep(0.05)
 
     def end_lease(self) -> None:
         """Have the lease of a process that was killed run out now, not in seconds."""
-        ahead = f"{TABLES}." if self.kind == "postgresql" else TABLES
-        self.ask(self.urls[0], f"UPDATE {ahead}lease SET expires_ms = 0")
+        self.ask(self.urls[0], f"UPDATE {TABLES}.lease SET expires_ms = 0")
 
 
-def of_postgresql(urls: list[str]) -> Databases:
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    programs, version = ("pg_dump", "pg_restore"), "pg_dump (PostgreSQL) {}.6"
-    return Databases("postgresql", urls, "schema", programs, "WAL archiving", version, waiting)
-
-
-def of_mariadb(urls: list[str]) -> Databases:
-    waiting = "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-    version = "mariadb-dump  Ver 10.19 Distrib {}.4.19-MariaDB, for debian-linux-gnu (x86_64)"
-    return Databases("mariadb", urls, "prefix", ("mariadb-dump", "mariadb"), "binary log", version, waiting)
-
-
-KINDS = {"postgresql": of_postgresql, "mariadb": of_mariadb}
-
-
-@pytest.fixture(scope="module", params=KINDS)
-def made(request: pytest.FixtureRequest) -> Iterator[Databases]:
+@pytest.fixture(scope="module")
+def made(postgres: Kept) -> Iterator[Databases]:
     """Two databases of this module."""
-    server: Kept = request.getfixturevalue("postgres" if request.param == "postgresql" else "mariadb")
     names = [f"shroff_{uuid4().hex[:12]}" for _ in range(2)]
-    urls = [urlsplit(server.address)._replace(path=f"/{one}").geturl() for one in names]
-    found = KINDS[request.param](urls)
+    urls = [urlsplit(postgres.address)._replace(path=f"/{one}").geturl() for one in names]
+    found = Databases(urls)
     for one in names:
-        found.ask(server.address, f"CREATE DATABASE {one}")
+        found.ask(postgres.address, f"CREATE DATABASE {one}")
     yield found
     for one in names:
-        found.ask(server.address, f"DROP DATABASE {one}{' WITH (FORCE)' if found.kind == 'postgresql' else ''}")
+        found.ask(postgres.address, f"DROP DATABASE {one} WITH (FORCE)")
 
 
 @pytest.fixture
 def databases(made: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[Databases]:
     """Both databases empty, the first one as the environment has it for the project; and the tools of the server."""
-    tools = with_postgres_tools if made.kind == "postgresql" else with_mariadb_tools
-    for name, value in tools().items():
+    for name, value in with_postgres_tools().items():
         monkeypatch.setenv(name, value)
     for name, url in zip(("BANK_STORE", "OTHER_STORE"), made.urls, strict=True):
-        monkeypatch.setenv(name, f"{url.partition('://')[2]}?{made.tables}={TABLES}")
+        monkeypatch.setenv(name, f"{url.partition('://')[2]}?schema={TABLES}")
     yield made
     for url in made.urls:
         made.emptied(url)
 
 
 def other(databases: Databases, *, again: bool = False) -> ServerTarget:
-    return ServerTarget(f"{databases.kind}://${{OTHER_STORE}}", again=again)
+    return ServerTarget("postgresql://${OTHER_STORE}", again=again)
 
 
 def settings_of(databases: Databases) -> dict[str, str]:
-    return {"shroff.yaml": f"{FILES['shroff.yaml']}store: {databases.kind}://${{BANK_STORE}}\n"}
+    return {"shroff.yaml": f"{FILES['shroff.yaml']}store: postgresql://${{BANK_STORE}}\n"}
 
 
 @pytest.fixture
@@ -223,7 +171,7 @@ def test_a_backup_is_of_the_moment_at_which_it_began(bank, databases, tmp_path, 
         yield from dump_tools.dumped(*args)
 
     paying = Thread(target=lambda: bank.pay(payment("as it begins")))
-    monkeypatch.setattr(mariadb_dump, "dumped", dumped)
+    monkeypatch.setattr(postgres_dump, "dumped", dumped)
     monkeypatch.setattr(BackupWriter, "_scan", scan)
     with writer_of(bank.project.opened, vault(tmp_path / "vault")) as writer:
         point = writer.create()
@@ -233,8 +181,8 @@ def test_a_backup_is_of_the_moment_at_which_it_began(bank, databases, tmp_path, 
     found = restore(vault(tmp_path / "vault"), tmp_path / "again", into=other(databases))
 
     assert paid == [1]
-    assert (found.last_seq, dump.kind, dump.tables) == (known, databases.kind, TABLES)
-    assert dump.made_by.startswith(databases.programs[0])
+    assert (found.last_seq, dump.kind, dump.tables) == (known, "postgresql", TABLES)
+    assert dump.made_by.startswith(PROGRAMS[0])
     monkeypatch.setenv("BANK_STORE", os.environ["OTHER_STORE"])
     assert len(receipts(tmp_path / "again")) == 1
 
@@ -246,14 +194,11 @@ def test_what_is_not_empty_or_of_another_kind_is_refused(bank, databases, tmp_pa
     files.pay(payment())
     with BackupWriter(files.project.opened, vault(tmp_path / "of-files")) as writer:
         writer.create()
-    kind, tables = databases.kind, databases.tables
-    (another,) = KINDS.keys() - {kind}
-    empty = f"the schema {TABLES} is not empty" if kind == "postgresql" else f"tables that begin with '{TABLES}'"
     for store, words in (
-        (None, empty),
-        (f"{kind}://${{OTHER_STORE}}_x", f"the backup is of tables {TABLES} in {kind}"),
-        (f"{another}://me@localhost/x", f"the backup is of tables {TABLES} in {kind}"),
-        (f"{kind}://me:literal@localhost/x?{tables}={TABLES}", "--store has a password"),
+        (None, f"the schema {TABLES} is not empty"),
+        ("postgresql://${OTHER_STORE}_x", f"the backup is of tables {TABLES} in postgresql"),
+        ("mariadb://me@localhost/x", "a store is postgresql://, and this address is none"),
+        (f"postgresql://me:literal@localhost/x?schema={TABLES}", "--store has a password"),
     ):
         with pytest.raises(UsageError, match=words) as refused:
             restore(vault(place), tmp_path / "again", into=ServerTarget(store))
@@ -323,23 +268,17 @@ def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases,
         return left()[0]
 
     pieces = len(vault(tmp_path / "vault").point(1)[0].databases[LOG].whole)
-    is_undone = databases.kind == "postgresql"
     for step, count in (("shroff.yaml", 1), ("piece", 1), ("piece", pieces - 1)):  # the tables stand before the rows
         assert killed(step, count) == signal.SIGKILL
-        assert left() == (not is_undone and step == "piece", False)
-        if left()[0]:
-            with pytest.raises(StorageError, match="an interrupted restore left these tables"):
-                MariadbLog(f"{databases.urls[1]}?prefix={TABLES}")
-            databases.emptied(databases.urls[1])
+        assert left() == (False, False)
     assert killed(LOG) == signal.SIGKILL
     assert left() == (True, False)
     with pytest.raises(StorageError, match="an interrupted restore left these tables"):
-        store_adapter(url := f"{databases.kind}://{os.environ['OTHER_STORE']}").is_there(url)
+        store_adapter(url := f"postgresql://{os.environ['OTHER_STORE']}").is_there(url)
     assert refused("An interrupted restore left them: run the command again with --again")
-    ours = f"{TABLES}{'.' if is_undone else ''}"
-    databases.ask(databases.urls[1], f"CREATE TABLE {ours}mine (number BIGINT)")
+    databases.ask(databases.urls[1], f"CREATE TABLE {TABLES}.mine (number BIGINT)")
     assert refused("but not mine: move these elsewhere and run the command again with --again", removes=True)
-    databases.ask(databases.urls[1], f"DROP TABLE {ours}mine")
+    databases.ask(databases.urls[1], f"DROP TABLE {TABLES}.mine")
     assert again(removes=True) == 1
     with pytest.raises(UsageError, match="Name an empty database with --store"):
         again(tmp_path / "more", removes=True)
@@ -357,16 +296,17 @@ def test_two_restores_into_one_database_do_not_run_beside_each_other(bank, datab
 
 
 def as_of_version_1(databases: Databases) -> None:
-    ahead = f"{TABLES}." if databases.kind == "postgresql" else TABLES
-    for table, column in ADDED:
-        databases.ask(databases.urls[0], f"ALTER TABLE {ahead}{table} DROP COLUMN {column}")
-    for table in ("batches", "decision_frames", "event_frames", "event_ids", "id_runs", "id_parts"):
-        databases.ask(databases.urls[0], f"DROP TABLE {ahead}{table}")
-    databases.ask(databases.urls[0], f"UPDATE {ahead}version SET number = 1")
+    """Take back what the made-up migration did."""
+    for sql in (
+        f"ALTER TABLE {TABLES}.remarks DROP COLUMN note",
+        f"DROP TABLE {TABLES}.noted",
+        f"UPDATE {TABLES}.version SET number = 1",
+    ):
+        databases.ask(databases.urls[0], sql)
 
 
 def test_tables_of_an_older_version_are_backed_up_and_migrated(bank, databases, tmp_path, monkeypatch, capfd):
-    as_of_version_1(databases)
+    use_version_2(monkeypatch, tmp_path / "scripts")
 
     def migrate():
         return run(["-C", str(bank.folder), "migrate", "--apply", "--at", str(tmp_path / "vault")])
@@ -393,8 +333,7 @@ def test_tables_of_an_older_version_are_backed_up_and_migrated(bank, databases, 
 
 
 def test_tables_of_a_newer_version_are_refused(bank, databases, tmp_path, capfd):
-    ahead = f"{TABLES}." if databases.kind == "postgresql" else TABLES
-    databases.ask(databases.urls[0], f"UPDATE {ahead}version SET number = 99")
+    databases.ask(databases.urls[0], f"UPDATE {TABLES}.version SET number = 99")
 
     assert run(["-C", str(bank.folder), "migrate"]) == 1
     assert "refuse" in capfd.readouterr().out
@@ -413,10 +352,10 @@ def program(folder: Path, names: Iterable[str], text: str) -> Path:
 
 def test_a_program_that_is_missing_old_or_fails_is_named_with_its_cure(bank, tmp_path, databases):
     settings = bank.folder / "shroff.yaml"
-    known, names, (dump, _) = settings.read_text(), databases.programs, databases.programs
-    fails = f"""test "$1" = --version && echo "{databases.version.format(99)}" && exit
-        echo some; echo "$*" >"$0.arguments"; echo "no: $PGPASSWORD$MYSQL_PWD" >&2; exit 3"""
-    old = program(tmp_path / "old", names, f"echo '{databases.version.format(9)}'")
+    known, names, (dump, _) = settings.read_text(), PROGRAMS, PROGRAMS
+    fails = f"""test "$1" = --version && echo "{VERSION.format(99)}" && exit
+        echo some; echo "$*" >"$0.arguments"; echo "no: $PGPASSWORD" >&2; exit 3"""
+    old = program(tmp_path / "old", names, f"echo '{VERSION.format(9)}'")
     (tmp_path / "empty").mkdir()
     for folder, error, words in (
         (tmp_path / "empty", UsageError, rf"{dump} is not in .*Install .*'s client programs \(Debian: \w+-client"),
@@ -441,7 +380,7 @@ def test_the_commands_back_up_and_restore_a_log_in_a_server(bank, databases, tmp
     assert run([*of_bank, "create", "--follow", "--at", place]) == 2
     said = capfd.readouterr().err
     assert "--follow ships the changes of a log in a file" in said
-    assert databases.others in said
+    assert "WAL archiving" in said
     for words in (["create"], ["list"], ["verify"], ["prune"]):
         assert run([*of_bank, *words, "--at", place]) == 0
     assert "full backup 1 of " in capfd.readouterr().out

@@ -79,11 +79,3 @@ class TestPostgresJobs(JobStores):
 
     def make_people(self, folder: Path) -> SqlPeople:
         return places.TestPostgresNotices.make_people(self, folder)
-
-
-@pytest.mark.slow
-class TestMariadbJobs(JobStores):
-    _server = places.TestMariadbNotices._server
-
-    def make_people(self, folder: Path) -> SqlPeople:
-        return places.TestMariadbNotices.make_people(self, folder)

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log.mariadb import MariadbLog
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.errors import StorageError
 from shroff.testing.rows import contents, everything
-from tools.servers.databases import MariaDB, Postgres, with_mariadb_tools, with_postgres_tools
-from tools.servers.process import Child
+from tools.servers.databases import Postgres, with_postgres_tools
 
 pytestmark = pytest.mark.slow
 
@@ -35,18 +33,6 @@ class SecuredPostgres(Postgres):
             settings.write("ssl = on\n")
 
 
-class SecuredMariaDB(MariaDB):
-    certificates: Path
-
-    def _made(self) -> Child:
-        child = super()._made()
-        files = [
-            f"--ssl-{what}={self.certificates / f'server.{end}'}" for what, end in (("cert", "crt"), ("key", "key"))
-        ]
-        child.command = [*child.command, *files, "--log-bin", "--server-id=1"]
-        return child
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory) -> Path:
     """An authority, and a server of the name `localhost` that it vouches for."""
@@ -64,26 +50,20 @@ def certificates(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=[SecuredPostgres, SecuredMariaDB])
-def server(request, certificates) -> Iterator[Postgres | MariaDB]:
-    kind = request.param
-    kind.certificates = certificates
-    with kind() as running:
+@pytest.fixture(scope="module")
+def server(certificates) -> Iterator[Postgres]:
+    SecuredPostgres.certificates = certificates
+    with SecuredPostgres() as running:
         yield running
 
 
 def opened(server, certificates, host, options):
-    return kind_of(server)(url_of(server, certificates, host, options))
+    return PostgresLog(url_of(server, certificates, host, options))
 
 
 def url_of(server, certificates, host, options):
-    authority = "sslrootcert" if isinstance(server, Postgres) else "ssl_ca"
-    asked = options.replace("AUTHORITY", f"{authority}={certificates / 'ca.crt'}")
+    asked = options.replace("AUTHORITY", f"sslrootcert={certificates / 'ca.crt'}")
     return f"{server.address.replace('127.0.0.1', host)}?{asked}"
-
-
-def kind_of(server):
-    return PostgresLog if isinstance(server, Postgres) else MariadbLog
 
 
 @pytest.mark.parametrize(
@@ -97,19 +77,14 @@ def kind_of(server):
     ],
 )
 def test_a_log_works_over_a_connection_that_is_secured_as_asked(server, certificates, host, options, monkeypatch):
-    for name, value in (with_postgres_tools() if isinstance(server, Postgres) else with_mariadb_tools()).items():
+    for name, value in with_postgres_tools().items():
         monkeypatch.setenv(name, value)
     with closing(opened(server, certificates, host, options)) as log:
         log.append(everything(log.last_seq() + 1))
         assert contents(log)[0] == log.last_seq() > 0
-        tool = kind_of(server).dump_tool(url_of(server, certificates, host, options), None)
-        if isinstance(server, MariaDB) and "verify-ca" in options:  # its programs look at the name, too
-            with pytest.raises(StorageError, match="Validation of SSL server certificate failed"), tool.dump():
-                pass
-            return
-        with tool.dump() as (last_seq, _, position, pieces):
+        tool = PostgresLog.dump_tool(url_of(server, certificates, host, options), None)
+        with tool.dump() as (last_seq, _, _, pieces):
             assert (last_seq, len(b"".join(pieces)) > 10_000) == (log.last_seq(), True)
-        assert bool(position) == isinstance(server, MariaDB)
 
 
 @pytest.mark.parametrize(

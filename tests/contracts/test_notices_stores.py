@@ -11,7 +11,6 @@ import psycopg
 import pytest
 from sqlalchemy import delete, update
 
-from shroff.adapters.log.mariadb import MariadbLog
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.notices.sql import SqlNotices, _Changing, _tables
@@ -19,9 +18,8 @@ from shroff.adapters.people.sql import SqlPeople
 from shroff.notices.store import Due, Letter, NoticeChange, Question
 from shroff.streams.log import Log
 from tests.contracts.broken_stores import changing
-from tests.contracts.test_people_servers import TestMariadbPeople as MariadbPlaces
 from tests.contracts.test_people_servers import TestPostgresPeople as PostgresPlaces
-from tests.contracts.test_people_servers import in_mariadb, name_of
+from tests.contracts.test_people_servers import name_of
 from tests.support.contracts.notices import NoticesContract
 from tests.support.contracts.people import SEAL
 from tools.servers.keep import Kept
@@ -62,34 +60,6 @@ class TestPostgresNotices(NoticesContract):
         return PostgresLog(self.places.url(folder))
 
 
-@pytest.mark.slow
-class TestMariadbNotices(NoticesContract):
-    smoke = (  # PostgreSQL and SQLite keep the whole contract in `make test`
-        "test_what_is_kept_is_there_for_another_opening",
-        "test_a_due_whose_key_is_known_is_not_taken_twice",
-        "test_a_change_that_fails_leaves_nothing_of_it_nor_of_people",
-    )
-
-    @pytest.fixture(autouse=True)
-    def _server(self, mariadb: Kept, tmp_path: Path) -> Iterator[None]:
-        self.places = MariadbPlaces()
-        self.places.address = mariadb.address
-        yield
-        prefix = f"{name_of(tmp_path)}_"
-        sql = f"SELECT table_name FROM information_schema.tables WHERE left(table_name, {len(prefix)}) = '{prefix}'"
-        drop = [f"DROP TABLE {name}" for (name,) in in_mariadb(mariadb.address, sql)]
-        in_mariadb(mariadb.address, *drop, "SELECT 1")
-
-    def make_people(self, folder: Path) -> SqlPeople:
-        return self.places.make_store(folder)
-
-    def make_store(self, folder: Path) -> SqlNotices:
-        return SqlNotices(self.make_people(folder))
-
-    def make_log(self, folder: Path) -> Log:
-        return MariadbLog(self.places.url(folder))
-
-
 # ---- the contract rejects what breaks it
 
 
@@ -102,7 +72,7 @@ class Broken(SqlNotices):
     def change(self) -> Iterator[NoticeChange]:
         self._prepare()
         with self._database.transaction(is_change=True) as connection:
-            yield self.changing(connection, _tables(self._database.prefix), self._people.changing(connection))
+            yield self.changing(connection, _tables(), self._people.changing(connection))
 
 
 @changing(Broken)

@@ -1,4 +1,4 @@
-"""People in PostgreSQL and MariaDB, held to the contract that SQLite keeps."""
+"""People in PostgreSQL, held to the contract that SQLite keeps."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 import psycopg
-import pymysql
 import pytest
 from sqlalchemy import inspect
 
-from shroff.adapters.log.mariadb import MariadbLog
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.schema import VERSION, tables
@@ -37,24 +33,6 @@ append(SqlPeople(sys.argv[1], SEAL), sys.argv[2], 25)
 
 def name_of(folder: Path) -> str:
     return f"people_{blake2b(str(folder).encode(), digest_size=8).hexdigest()}"
-
-
-def in_mariadb(address: str, *statements: str) -> Any:
-    """Run statements on a connection of their own; gives the rows of the last one."""
-    parts = urlsplit(address)
-    database = parts.path[1:].partition("?")[0]
-    shell = pymysql.connect(
-        host=parts.hostname,
-        port=parts.port,
-        user=parts.username,
-        password=parts.password,
-        database=database,
-        autocommit=True,
-    )
-    with closing(shell), shell.cursor() as cursor:
-        for sql in statements:
-            cursor.execute(sql)
-        return cursor.fetchall()
 
 
 class TestPostgresPeople(PeopleContract):
@@ -87,57 +65,15 @@ class TestPostgresPeople(PeopleContract):
         return [str(forks.PYTHON), "-c", APPEND, self.url(folder)]
 
 
-class TestMariadbPeople(PeopleContract):
-    smoke = (  # PostgreSQL and SQLite keep the whole contract in `make test`
-        "test_users_are_kept_as_they_are",
-        "test_a_name_and_a_subject_are_one_users",
-        "test_of_many_who_take_a_link_one_gets_it",
-        "test_threads_that_record_at_once_make_one_chain",
-        "test_a_change_that_fails_leaves_nothing",
-        "test_the_database_refuses_to_change_rows_of_the_record",
-    )
-    unsupported: ClassVar[dict[str, str]] = {
-        "rows of the record stay": "only a user who may make triggers could have the server refuse that"
-    }
-    address: str
-
-    @pytest.fixture(autouse=True)
-    def _server(self, mariadb: Kept, tmp_path: Path) -> Iterator[None]:
-        self.address = mariadb.address
-        yield
-        prefix = f"{name_of(tmp_path)}_"
-        sql = f"SELECT table_name FROM information_schema.tables WHERE left(table_name, {len(prefix)}) = '{prefix}'"
-        drop = [f"DROP TABLE {name}" for (name,) in in_mariadb(self.address, sql)]
-        in_mariadb(self.address, *drop, "SELECT 1")
-
-    def url(self, folder: Path) -> str:
-        return f"{self.address}?prefix={name_of(folder)}_"
-
-    def make_store(self, folder: Path) -> SqlPeople:
-        if not MariadbLog.is_there(self.url(folder)):
-            MariadbLog(self.url(folder)).close()
-        return SqlPeople(self.url(folder), SEAL)
-
-    def make_log(self, folder: Path) -> Log:
-        return MariadbLog(self.url(folder))
-
-    def run_sql(self, folder: Path, sql: str) -> None:
-        in_mariadb(self.address, sql.replace("audit", f"{name_of(folder)}_audit"), "SELECT 1")
-
-    def appending_program(self, folder: Path) -> list[str]:
-        return [str(forks.PYTHON), "-c", APPEND, self.url(folder)]
-
-
 @dataclass(frozen=True)
 class Opened:
     """A store on one kind of database, and a way to run a statement there."""
 
     store: SqlPeople
     run: Callable[[str], None]
-    prefix: str = ""
 
 
-@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
+@pytest.fixture(params=["sqlite", "postgres"])
 def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
     if request.param == "sqlite":
         SqliteLog(tmp_path / "log.db").close()
@@ -145,14 +81,13 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
         yield Opened(store, lambda sql: _in_sqlite(tmp_path / "log.db", sql))
         store.close()
         return
-    suite = TestPostgresPeople() if request.param == "postgres" else TestMariadbPeople()
+    suite = TestPostgresPeople()
     fixture = suite._server.__wrapped__ if hasattr(suite._server, "__wrapped__") else None
     assert fixture is not None
     held = fixture(suite, request.getfixturevalue(request.param), tmp_path)
     next(held)
     store = suite.make_store(tmp_path)
-    prefix = "" if request.param == "postgres" else f"{name_of(tmp_path)}_"
-    yield Opened(store, lambda sql: suite.run_sql(tmp_path, sql), prefix)
+    yield Opened(store, lambda sql: suite.run_sql(tmp_path, sql))
     store.close()
     next(held, None)
 
@@ -167,7 +102,7 @@ def _in_sqlite(path: Path, sql: str) -> None:
 def test_the_scripts_make_the_tables_that_sqlalchemy_knows(opened: Opened) -> None:
     append(opened.store, "x", 1)
     found = inspect(opened.store._database.engine)
-    known = tables(opened.prefix)
+    known = tables()
 
     for name in ("users", "sessions", "api_keys", "links", "attempts", "visits", "audit", "audit_head"):
         table = getattr(known, name)
@@ -178,16 +113,15 @@ def test_the_scripts_make_the_tables_that_sqlalchemy_knows(opened: Opened) -> No
 def test_tables_of_a_newer_program_are_not_touched(opened: Opened) -> None:
     append(opened.store, "x", 1)
     opened.store.close()
-    opened.run(f"UPDATE {opened.prefix}people_version SET number = {VERSION + 1}".replace("audit", ""))
+    opened.run(f"UPDATE people_version SET number = {VERSION + 1}")
     opened.store._database._has_tables = False
 
     with pytest.raises(StorageError, match="Install the version"):
         append(opened.store, "x", 1)
 
 
-@pytest.mark.parametrize("scheme", ["postgresql", "mariadb"])
-def test_a_server_that_is_away_is_told_without_its_password(scheme: str) -> None:
-    store = SqlPeople(f"{scheme}://ann:not-to-be-seen@127.0.0.1:9/shroff", SEAL)
+def test_a_server_that_is_away_is_told_without_its_password() -> None:
+    store = SqlPeople("postgresql://ann:not-to-be-seen@127.0.0.1:9/shroff", SEAL)
 
     with pytest.raises(TransientError) as raised:
         append(store, "x", 1)

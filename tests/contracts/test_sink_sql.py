@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from shroff.adapters.databases import deadline, mariadb_session
+from shroff.adapters.databases import deadline, mariadb_connection
 from shroff.adapters.sinks.sql import SqlSink
 from shroff.errors import UsageError
 from shroff.streams.sink import AwayError
@@ -121,7 +121,7 @@ def test_a_table_that_lacks_a_column_is_named_and_rows_wait(address, table):
 @pytest.mark.parametrize("moment", ["while SQLAlchemy asks what the server is", "while rows are written"])
 def test_a_server_that_takes_everything_and_says_nothing_is_given_up(address, table, moment, monkeypatch, caplog):
     monkeypatch.setattr(deadline, "ANSWER_S", 1.0)
-    monkeypatch.setattr(mariadb_session, "ANSWER_S", 1.0)
+    monkeypatch.setattr(mariadb_connection, "ANSWER_S", 1.0)
     parts = urlsplit(address)
     with Wire("127.0.0.1", parts.port, how="mute") as wire, closing(through(wire, address, table)) as sink:
         if moment == "while rows are written":

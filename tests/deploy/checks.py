@@ -23,7 +23,7 @@ import click
 import pytest
 import yaml
 
-from shroff.adapters.databases import mariadb_dump, postgres_dump
+from shroff.adapters.databases import postgres_dump
 from shroff.cli.main import program as shroff_cli
 from shroff.cli.session import Session
 from shroff.web.api.operating import ROUTES
@@ -267,7 +267,7 @@ def clients(deploy: Path, stage: str) -> list[str]:
     settings = "".join(one.read_text(encoding="utf-8") for one in deploy.glob("terraform/*/module/data.tf"))
     servers = re.findall(r'"POSTGRES_(\d+)"|engine_version\s+= "(\d+)"', settings)
     major = max((int(one or other) for one, other in servers), default=0)
-    known = {one.package.format(major=major) for one in (postgres_dump.PROGRAMS, mariadb_dump.PROGRAMS)}
+    known = {postgres_dump.PROGRAMS.package.format(major=major)}
     found = [
         f"README.md, {IMAGE}: CLIENTS={one!r}, but terraform/ needs {known}" for one in named if {*one.split()} - known
     ]

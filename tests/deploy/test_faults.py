@@ -34,7 +34,7 @@ FAULTS = [  # (a check, a file, a text in it, what stands there instead, words o
     (checks.image, IMAGE, "build.sh kernels", "build.sh kernel", "no step kernel"),
     (checks.image, IMAGE, "build.sh clients", "build.sh client", "no step client"),
     (checks.image, IMAGE, "clients ${CLIENTS}", "clients", "does not install CLIENTS"),
-    (checks.image, "README.md", "postgresql-client-17 mariadb", "postgresql-client-15 mariadb", "but terraform/ needs"),
+    (checks.image, "README.md", "postgresql-client-17", "postgresql-client-15", "but terraform/ needs"),
     (checks.image, "terraform/gcp/module/data.tf", "POSTGRES_17", "POSTGRES_18", "but terraform/ needs"),
     (checks.image, IMAGE, "WORKDIR /src", "WORKDIR src", "hadolint"),
     (checks.image, IMAGE, "ENV HOME=/data", "ENV API_KEY=abc HOME=/data", "a secret"),

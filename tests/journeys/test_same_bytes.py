@@ -1,4 +1,4 @@
-"""PaySim through files, posts, Kafka and Redis, into SQLite, PostgreSQL and MariaDB: the same decisions to the byte.
+"""PaySim through files, posts, Kafka and Redis, into SQLite and PostgreSQL: the same decisions to the byte.
 
 That Spark decides the recorded log alike is in tests/contracts/test_spark_stream.py.
 """
@@ -9,16 +9,13 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
-import pymysql
 import pytest
 import redis as redis_library
 from confluent_kafka.admin import AdminClient
@@ -138,23 +135,6 @@ def postgres_store(postgres: Any) -> Iterator[str]:
 
 
 @pytest.fixture
-def mariadb_store(mariadb: Any) -> Iterator[str]:
-    """A store in tables with a prefix of its own."""
-    prefix = f"{next(NAMES).replace('-', '_')}_"
-    yield f"{mariadb.address}?prefix={prefix}"
-    parts = urlsplit(mariadb.address)
-    database = parts.path[1:]
-    shell = pymysql.connect(
-        host=parts.hostname, port=parts.port, user=parts.username, password=parts.password, database=database
-    )
-    with closing(shell), shell.cursor() as cursor:
-        cursor.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", [database])
-        tables = [name for (name,) in cursor.fetchall() if name.startswith(prefix)]
-        cursor.execute("SET foreign_key_checks = 0")
-        cursor.execute(f"DROP TABLE {', '.join(tables)}")
-
-
-@pytest.fixture
 def stream(redis: Any) -> Iterator[dict[str, Any]]:
     """A source that is a stream of its own."""
     name = next(NAMES)
@@ -191,15 +171,6 @@ def verifies(project: app.Project, sent: Sent) -> None:
 
 def test_one_partition_and_postgresql_give_the_receipts_of_the_file(sent, topics, postgres_store, tmp_path):
     project = opened(tmp_path / "paysim", source=topics(1), store=postgres_store)
-    taken(project, sent.count)
-
-    holds_the_same(project, sent)
-    verifies(project, sent)
-
-
-@pytest.mark.long
-def test_one_partition_and_mariadb_give_the_receipts_of_the_file(sent, topics, mariadb_store, tmp_path):
-    project = opened(tmp_path / "paysim", source=topics(1), store=mariadb_store)
     taken(project, sent.count)
 
     holds_the_same(project, sent)

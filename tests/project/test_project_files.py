@@ -131,7 +131,7 @@ def test_what_the_program_keeps_is_not_for_everybody_on_the_machine(bank, monkey
         assert open_to_others(bank / ".shroff") == {}
 
         kept = [bank / ".shroff", *(bank / ".shroff").rglob("*")]
-        for path in kept:  # as earlier versions left it
+        for path in kept:  # as a copy may leave it
             path.chmod(path.stat().st_mode | 0o005)
         use(bank, "p2")
         assert open_to_others(bank / ".shroff") == {}

@@ -80,7 +80,7 @@ class StreamWorld(World):
 
     def store_way(self, way: int | None) -> str:
         """The address of this world's log, by one of two ways, or with None by one that is not disturbed."""
-        return named(self.servers.store_way(way), self.name, urlsplit(self.servers.store).scheme)
+        return named(self.servers.store_way(way), self.name)
 
     def _leaving(self) -> str:
         """Where decisions go on to, and the lake."""

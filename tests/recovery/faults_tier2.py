@@ -1,4 +1,4 @@
-"""The second world of `shroff run`: a Redis stream, a log in MariaDB, documents in MongoDB and a lake in GCS."""
+"""The second world of `shroff run`: a Redis stream, a log in PostgreSQL, documents in MongoDB and a lake in GCS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shroff.streams.log import Log
-from tools.servers.databases import MariaDB, Mongo, Redis
+from tools.servers.databases import Mongo, Postgres, Redis
 from tools.servers.objects import GCS
 
 from . import faults_outside as outside
@@ -28,13 +28,13 @@ MONGO: Final = "FAULTS_MONGO"
 
 
 class SecondServers(Struck):
-    """Redis, MariaDB, a server that speaks MongoDB's protocol, and one that speaks Google's storage."""
+    """Redis, PostgreSQL, a server that speaks MongoDB's protocol, and one that speaks Google's storage."""
 
     brokers = brokers_inside = registry = registry_inside = ""
 
     def __init__(self) -> None:
         self.redis, self.mongo, self.objects = Redis(), Mongo(), GCS()
-        super().__init__(MariaDB(), (self.redis, self.mongo, self.objects))
+        super().__init__(Postgres(), (self.redis, self.mongo, self.objects))
 
     @property
     def lake(self) -> str:

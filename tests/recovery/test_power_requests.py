@@ -19,14 +19,15 @@ import pytest
 
 from shroff.adapters.databases import sqlite_file
 from shroff.adapters.log import sqlite as log_sqlite
-from shroff.adapters.log.sqlite import VERSION, SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
 from shroff.app import wiring
 from shroff.errors import ShroffError
 from shroff.streams.log import Request
-from shroff.testing.rows import contents
+from shroff.testing.rows import contents, everything
 from shroff.worker.inbox import DROP, LABELS, drop_request, labels_request
 from tests.support.effort import times
+from tests.support.next_version import use_version_2
 from tests.support.power import Disk, Operation, RouteDoc
 from tests.support.recording import files_in, put_files, recording
 
@@ -37,7 +38,6 @@ EVENTS = 60
 ROUNDS = (1, 3, 1, 2, 1, 4, 1)  # requests between two looks into the inbox
 DROPPING = (4, 9)  # requests that remove an entry from quarantine; all others bring a label
 ASKED, REPLIED, OPENED = "asked", "replied", "opened"
-VERSION_1 = Path(__file__).parents[1] / "adapters" / "log_version_1.sql"
 Row = tuple[object, ...]
 
 
@@ -209,13 +209,13 @@ def test_a_reply_in_a_transaction_of_its_own_is_found(project: app.Project) -> N
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """A log of version 1, alone in its folder."""
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A log of version 1, alone in its folder, for a program of version 2."""
     path = tmp_path / "log" / "log.db"
     path.parent.mkdir()
-    with closing(sqlite3.connect(path)) as shell:
-        shell.executescript(VERSION_1.read_text(encoding="utf-8"))
-        shell.execute("PRAGMA journal_mode = WAL")
+    with closing(SqliteLog(path)) as log:
+        log.append(everything(1))
+    use_version_2(monkeypatch, tmp_path / "scripts")
     return path
 
 
@@ -243,7 +243,7 @@ def halves(run: Run, folder: Path) -> tuple[int, list[str]]:
     with closing(SqliteLog(path)) as log:
         kept = contents(log)
     whole.append(tables(path))
-    assert [one[0] for one in whole] == [(1,), (VERSION,)]
+    assert [one[0] for one in whole] == [(1,), (2,)]
     for seed in range(times(1, 3)):
         for name, told, image in run.images(seed):
             count += 1

@@ -18,17 +18,16 @@ from shroff.errors import UsageError
 from tests.app.test_backups import receipts, vault
 from tests.app.test_migrating import applied, versions
 from tests.app.test_server_backups import as_of_version_1, backed_up, bank, databases, made, other
-from tests.support.effort import IS_LONG, times
+from tests.support.effort import times
+from tests.support.next_version import use_version_2
 from tests.support.telling import payment
 
 from .harness import ended, forked
 
 __all__ = ["bank", "databases", "made"]
 
-SERVERS = ["postgresql", "mariadb"] if IS_LONG else ["postgresql"]
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("made", SERVERS, indirect=True)]
+pytestmark = pytest.mark.slow
 KILLS = times(3, 100)
-TABLES_OF_VERSION_1 = {"log": 1}
 
 
 def killed(work: Callable[[], object], within_s: float, draw: random.Random) -> bool:
@@ -105,11 +104,11 @@ def test_kills_of_a_restore_leave_nothing_or_the_whole_project(bank, databases, 
     report(record_property, found)
 
 
-def test_kills_of_a_migration_leave_old_or_new_tables(bank, databases, tmp_path, record_property):
-    draw, found = random.Random(13), {"old": 0, "new": 0}
-    known, wanted = receipts(bank.folder), versions(bank.folder)
-    as_of_version_1(databases)
+def test_kills_of_a_migration_leave_old_or_new_tables(bank, databases, tmp_path, monkeypatch, record_property):
+    draw, found, known = random.Random(13), {"old": 0, "new": 0}, receipts(bank.folder)
+    use_version_2(monkeypatch, tmp_path / "scripts")
     within_s = took_s(lambda: applied(bank.folder, tmp_path / "timed"))
+    wanted = versions(bank.folder)
     for number in range(KILLS):
         as_of_version_1(databases)
         (bank.folder / ".shroff" / "backup.json").unlink()
@@ -119,7 +118,7 @@ def test_kills_of_a_migration_leave_old_or_new_tables(bank, databases, tmp_path,
         databases.end_lease()
         now = versions(bank.folder)
 
-        assert now in [wanted, wanted | TABLES_OF_VERSION_1]
+        assert now in [wanted, wanted | {"log": 1}]
         found["new" if now == wanted else "old"] += 1
         assert (applied(bank.folder, place) is None) == (now == wanted)
         assert (versions(bank.folder), receipts(bank.folder)) == (wanted, known)

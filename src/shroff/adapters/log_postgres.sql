@@ -1,5 +1,5 @@
--- The tables of a log in one schema of a PostgreSQL database, version 5 (table `version`). A log of an older version
--- comes to the same tables by the scripts in migrations_postgres/.
+-- The tables of a log in one schema of a PostgreSQL database, version 1 (table `version`). A later version comes
+-- with a script in migrations_postgres/ that gives the same tables.
 -- They are those of `log_sqlite.sql`, which says what they hold, and as there meant to be read by people too: cast `body`
 -- and `document` to jsonb. Texts compare byte by byte. PostgreSQL holds no NUL in a text: one stands as U+001A 0, and
 -- U+001A itself as U+001A S. `digest` stands in an index for what may be too long for it: BLAKE2b, 16 bytes.
@@ -12,7 +12,7 @@ CREATE TABLE events (
     type    text     COLLATE "C" NOT NULL,
     id      text     COLLATE "C" NOT NULL,
     body    text     COLLATE "C" NOT NULL,
-    crc     bigint,
+    crc     bigint NOT NULL,
     chain   bigint
 );
 CREATE UNIQUE INDEX events_by_id ON events (type, id);
@@ -49,14 +49,6 @@ CREATE TABLE id_parts (
 );
 ALTER TABLE id_parts ALTER COLUMN data SET STORAGE EXTERNAL;
 
--- Ids that version 4 wrote.
-CREATE TABLE event_ids (
-    type text   COLLATE "C" NOT NULL,
-    id   text   COLLATE "C" NOT NULL,
-    seq  bigint NOT NULL,
-    PRIMARY KEY (type, id)
-);
-
 CREATE TABLE batches (
     seq   bigint NOT NULL PRIMARY KEY,
     at_ms bigint
@@ -90,7 +82,7 @@ CREATE TABLE decisions (
     outcome  text   COLLATE "C" NOT NULL,
     receipt  bytea  NOT NULL,
     document text   COLLATE "C" NOT NULL,
-    crc      bigint
+    crc      bigint NOT NULL
 );
 
 CREATE TABLE decision_frames (
@@ -112,7 +104,7 @@ CREATE TABLE flags (
     event    text   COLLATE "C" NOT NULL,
     reason   text   COLLATE "C" NOT NULL,
     accuracy text   COLLATE "C" NOT NULL,
-    crc      bigint,
+    crc      bigint NOT NULL,
     PRIMARY KEY (seq, number)
 );
 
@@ -122,7 +114,7 @@ CREATE TABLE hits (
     shadow smallint NOT NULL,
     rule   text     COLLATE "C" NOT NULL,
     key    text     COLLATE "C",
-    crc    bigint,
+    crc    bigint NOT NULL,
     PRIMARY KEY (seq, number)
 );
 

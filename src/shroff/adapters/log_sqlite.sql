@@ -1,9 +1,8 @@
--- The tables of a log in one SQLite file, version 9 (PRAGMA user_version; see log_sqlite.py). A file of an older
--- version comes to the same tables by the scripts in migrations/.
+-- The tables of a log in one SQLite file, version 1 (PRAGMA user_version; see adapters/log/sqlite.py). A later version
+-- comes with a script in migrations/ that gives the same tables.
 -- They are meant to be read by people too: `body` and `document` are JSON text, so json_extract works; `Project.sql()`
 -- shows records and decisions in frames among the others.
--- `crc` is a sum of a row's values and `chain` one of all lines up to it, by which a row that has changed is found; NULL
--- in rows that an older version wrote.
+-- `crc` is a sum of a row's values and `chain` one of all lines up to it, by which a row that has changed is found.
 -- No STRICT: Python 3.11 is still found with SQLite 3.34, which lacks it.
 
 -- One row for each place of the log. `kind`: event, label or control.
@@ -15,7 +14,7 @@ CREATE TABLE events (
     time_ms INTEGER NOT NULL,
     decided INTEGER NOT NULL,
     body    TEXT    NOT NULL,
-    crc     INTEGER,
+    crc     INTEGER NOT NULL,
     chain   INTEGER
 );
 CREATE UNIQUE INDEX events_by_id ON events (type, id);
@@ -57,14 +56,6 @@ CREATE TABLE id_parts (
     crc  INTEGER NOT NULL
 );
 
--- The ids of records in frames that version 8 wrote.
-CREATE TABLE event_ids (
-    type TEXT    NOT NULL,
-    id   TEXT    NOT NULL,
-    seq  INTEGER NOT NULL,
-    PRIMARY KEY (type, id)
-) WITHOUT ROWID;
-
 -- The first place of each batch, and when it was taken (ingest time).
 CREATE TABLE batches (
     seq   INTEGER PRIMARY KEY,
@@ -103,7 +94,7 @@ CREATE TABLE decisions (
     outcome  TEXT NOT NULL,
     receipt  BLOB NOT NULL,
     document TEXT NOT NULL,
-    crc      INTEGER
+    crc      INTEGER NOT NULL
 );
 
 -- Decisions of a large batch, 256 or more together, in place of their rows: those at places from `first_seq` to `seq`,
@@ -127,7 +118,7 @@ CREATE TABLE flags (
     reason   TEXT    NOT NULL,
     time_ms  INTEGER NOT NULL,
     accuracy TEXT    NOT NULL,
-    crc      INTEGER,
+    crc      INTEGER NOT NULL,
     PRIMARY KEY (seq, number)
 ) WITHOUT ROWID;
 
@@ -137,7 +128,7 @@ CREATE TABLE hits (
     rule   TEXT    NOT NULL,
     key    TEXT,
     shadow INTEGER NOT NULL,
-    crc    INTEGER,
+    crc    INTEGER NOT NULL,
     PRIMARY KEY (seq, number)
 ) WITHOUT ROWID;
 

@@ -342,7 +342,7 @@ def store_adapter(url: str) -> Any:
     """The adapter of a log at an address. Raises: UsageError where there is none of its kind; shows the kind alone."""
     kind = kind_at("log", url.partition(":")[0])
     if not kind:
-        raise UsageError(f"a store is {first_schemes('log')}, and this address is neither.")
+        raise UsageError(f"a store is {first_schemes('log')}, and this address is none.")
     return load_adapter(f"log.{kind}")
 
 

@@ -72,8 +72,8 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
     service, for example as a second systemd unit. It backs up changes also while it makes a full backup, and after each
     full one it removes old ones, as 'shroff backup prune' does.
 
-    A log in PostgreSQL or MariaDB is backed up by its own pg_dump or mariadb-dump, in full each time. It has no
-    --follow: for the changes in between, use WAL archiving (PostgreSQL) or the binary log (MariaDB).
+    A log in PostgreSQL is backed up by pg_dump, in full each time. It has no --follow: for the changes in between, use
+    WAL archiving.
     """
     from shroff.app.backups.keeping import KeepRules, check_follows, pruned, vault_of, writer_of
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from shroff.cli.backup import at, stored, unmade
-from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, table
 
 
@@ -38,8 +37,8 @@ def migrate(session: Session, is_plan: bool, is_compared: bool, place: str | Non
     planned = plan(opened, is_compared=is_compared)
     number, made = None, unmade()
     if not is_plan:
-        with vault_of(opened, place, key) as vault, bars("repacking, rows") as (progress,):
-            number = apply(opened, vault, planned, progress)
+        with vault_of(opened, place, key) as vault:
+            number = apply(opened, vault, planned)
             made = unmade() if number is None else stored(vault, vault.point(number)[0])
         planned = plan(opened)
     rows = [(one.database, one.part, one.found, one.known, one.action) for one in planned]
@@ -57,8 +56,7 @@ def migrate(session: Session, is_plan: bool, is_compared: bool, place: str | Non
         told = {
             "refuse": "A newer shroff wrote these tables.",
             "migrate": "Tables of an older version.",
-            "index": "The index of ids of events is damaged, or of an older version.",
-            "repack": "Events and decisions of an older version, which take six times the space.",
+            "index": "The index of ids of events is damaged.",
         }
         said = next((words for action, words in told.items() if action in actions), said)
     text = f"shroff {shroff.__version__}. {said}"

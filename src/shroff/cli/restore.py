@@ -29,7 +29,7 @@ from shroff.cli.session import Session, argument, command, many
 @click.option(
     "--store",
     metavar="URL",
-    help="Empty PostgreSQL or MariaDB database; ${NAME} is read from the environment.  [default: as in shroff.yaml]",
+    help="Empty PostgreSQL database; ${NAME} is read from the environment.  [default: as in shroff.yaml]",
 )
 @click.option("--again", is_flag=True, help="First remove the tables that an interrupted restore left in the database.")
 def restore(
@@ -49,7 +49,7 @@ def restore(
     not been sent at that moment are held, because they may have been sent later: 'shroff notices letters' lists them.
     Stop the lost project for good before you start the restored one: both would write the same backups.
 
-    A log in a database server is restored by its own program (pg_restore, mariadb), before FOLDER appears. After
+    A log in a database server is restored by its own program (pg_restore), before FOLDER appears. After
     --store, set 'store' in the shroff.yaml of FOLDER to the same database. A restore that was killed can leave tables,
     which no command opens: run it again with --again.
     """

@@ -100,8 +100,6 @@ def digest_of(manifest: bytes) -> str:
         found = msgspec.json.decode(manifest, type=dict[str, Any])
     except ValueError:
         found = {}
-    if RUN not in found:
-        return sha256(manifest).hexdigest()
     return sha256(pretty({name: one for name, one in found.items() if name != RUN})).hexdigest()
 
 

@@ -10,7 +10,6 @@
 A model's digest is the SHA-256 of its manifest without `run`, so it stands for all that was learned and measured of
 it. Under `run` stands what is another each time the same is learned: when that was, and the hashes of the files that
 tell of it or of how fast the machine was. So who learns the same again, here or elsewhere, gets the same id and digest.
-A manifest without `run`, as earlier versions wrote, counts with every byte.
 """
 
 from __future__ import annotations
@@ -83,7 +82,6 @@ class _Manifest(msgspec.Struct, frozen=True):
     id: str
     event: str
     files: dict[str, str]
-    made_at: str = ""
     learner: str = ""
     run: _Run = _Run()
 
@@ -186,7 +184,7 @@ class Registry:
         except StateError as error:
             return Summary(id_, problem=str(error))
         is_judged = GATES in stored.files
-        made_at = manifest.run.made_at or manifest.made_at
+        made_at = manifest.run.made_at
         damaged = tuple(stored.damaged.values())
         return Summary(id_, stored.digest, stored.event, manifest.learner, made_at, failed, "", is_judged, damaged)
 

@@ -40,7 +40,6 @@ from shroff.streams.log_rows import (
 
 __all__ = [
     "ANY",
-    "EARLIER_LABELS",
     "PENDING",
     "PRUNED_AT_ONCE",
     "REPLIES_KEPT",
@@ -79,7 +78,6 @@ __all__ = [
 _Kept = TypeVar("_Kept")
 PRUNED_AT_ONCE: Final = 2_048  # places that one transaction takes out: some 50 ms in SQLite
 REPLIES_KEPT: Final = 10_000  # so many requests back a reply is still there
-EARLIER_LABELS: Final = "waiting labels"  # the source of a label that began to wait before logs kept where it stood
 
 
 def kept_offset(source: str, part: str, text: str, type_: type[_Kept]) -> _Kept:
@@ -164,8 +162,7 @@ class LogReader(Protocol):
     def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
         """The first place and the ingest time of each batch that has records with `after < seq <= upto`, in order.
 
-        Places that logs of older versions took are in none, and where nobody said the time it is None. Those of pruned
-        places stay.
+        Where nobody said the time it is None. Those of pruned places stay.
         """
 
     def pruned_to(self) -> int:

@@ -135,7 +135,7 @@ def stored_offset(offset: str, before: str) -> str:
 
 
 def split_offset(stored: str) -> tuple[str, str]:
-    """An offset, and what `Merge.open` is to be told; of an offset of an earlier version nothing."""
+    """An offset, and what `Merge.open` is to be told, empty where nothing waited."""
     offset, _, before = stored.partition("~")
     return offset, before
 

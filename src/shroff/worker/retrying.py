@@ -19,11 +19,9 @@ from shroff.events.formats.encodings import format_by_name, read_stream
 from shroff.events.formats.lines import CsvHeader, Line, Lines, line_and_row
 from shroff.events.intake import Intake, Submission, named_header, source_name
 from shroff.events.redaction import RedactedValues, unmarked
-from shroff.events.validation import label_refusal
 from shroff.log.event_notes import POSTED, UNKNOWN
-from shroff.log.history import label_of
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
-from shroff.streams.log import EARLIER_LABELS, Quarantine, Refused, Reply
+from shroff.streams.log import Quarantine, Refused, Reply
 from shroff.worker.answers import GROUP_MAX
 from shroff.worker.first_look import STRAY
 
@@ -181,16 +179,10 @@ class _Live:
 
 
 def _submission(entry: Refused, intake: Intake, headers: Mapping[str, CsvHeader], live: _Live) -> Submission:
-    """An entry as a label that began to wait in an earlier log, or as the only line of its file.
+    """An entry as the only line of its file.
 
     Raises: UsageError, ValueError where it is none.
     """
-    if entry.source == EARLIER_LABELS:
-        label = label_of(entry.raw, intake.money_places)
-        refusal = label_refusal(label, intake.settings)
-        if refusal:
-            raise UsageError(refusal)
-        return Submission(entry.source, entry.place, lambda: b"", "label", label=label)
     lines, seals = live.lines(entry) or _read(entry, headers, intake)
     is_record = entry.raw.startswith(_FRAME) and lines.format == "avro"  # which has all its values, and no mark
     seals_of = None if is_record else seals

@@ -37,7 +37,7 @@ def _unescaped(value: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class CaseTables:
-    """The tables of cases, whose names begin with a prefix."""
+    """The tables of cases."""
 
     case_place: Table
     cases: Table
@@ -69,13 +69,13 @@ _KEYS: Final[Mapping[str, int]] = MappingProxyType({"case_alerts": 2, "case_view
 
 
 @cache
-def case_tables(prefix: str) -> CaseTables:
-    """The tables whose names begin with this prefix."""
+def case_tables() -> CaseTables:
+    """The tables of cases, made once."""
     metadata, made = MetaData(), {}
     for name, text in _COLUMNS.items():
         columns = [one.split(":") for one in text.split()]
         made[name] = Table(
-            prefix + name,
+            name,
             metadata,
             *(
                 Column(column, _KINDS[kind](), primary_key=at < _KEYS.get(name, 1))

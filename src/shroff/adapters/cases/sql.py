@@ -1,4 +1,4 @@
-"""Cases in the database of the log, beside people's tables and in their transactions: SQLite, PostgreSQL, MariaDB."""
+"""Cases in the database of the log, beside people's tables and in their transactions: SQLite, PostgreSQL."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SqlCases:
 
     def __init__(self, people: SqlPeople) -> None:
         self._people, self.changes = people, 0
-        self._tables = case_tables(people.database.prefix)
+        self._tables = case_tables()
 
     @contextmanager
     def look(self) -> Iterator[CaseLook]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -27,23 +26,20 @@ from shroff.adapters.log.session import Session
 from shroff.adapters.log.wording import Dialect
 from shroff.errors import ShroffError, StorageError
 
-VERSION: Final = 5  # of the tables
+VERSION: Final = 1  # of the tables
 FOLDER: Final = resources.files("shroff.adapters")
-MIGRATIONS: Final = FOLDER.joinpath("migrations_postgres")
+MIGRATIONS: Final = FOLDER.joinpath("migrations_postgres")  # from version 1 on, as 0002_*.sql
 _DIALECT: Final = Dialect(mark="%s", quote='"', as_bytes="convert_to({}, 'UTF8')")
 _NOW_MS: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-_WORDING, _EARLIER_WORDING = (
-    server_wording(
-        replace(_DIALECT, has_sums=has_sums),
-        now_ms=_NOW_MS,
-        line="convert_to(left(kind, 1) || decided || type || ' ' || body || chr(10), 'UTF8')",
-        outcome_line="convert_to(seq || ' ' || outcome || chr(10), 'UTF8')",
-        # Whatever the planner takes the table for, each id is looked for by the index: `id = ANY (...) AND type = ...`
-        # was seen to read all events of a type, and look for each among the ids.
-        listed="SELECT {columns} FROM unnest({{}}) AS wanted (wanted) CROSS JOIN LATERAL "
-        "(SELECT * FROM {table} WHERE {column} = wanted.wanted{more} OFFSET 0) AS found",
-    )
-    for has_sums in (True, False)
+_WORDING: Final = server_wording(
+    _DIALECT,
+    now_ms=_NOW_MS,
+    line="convert_to(left(kind, 1) || decided || type || ' ' || body || chr(10), 'UTF8')",
+    outcome_line="convert_to(seq || ' ' || outcome || chr(10), 'UTF8')",
+    # Whatever the planner takes the table for, each id is looked for by the index: `id = ANY (...) AND type = ...` was
+    # seen to read all events of a type, and look for each among the ids.
+    listed="SELECT {columns} FROM unnest({{}}) AS wanted (wanted) CROSS JOIN LATERAL "
+    "(SELECT * FROM {table} WHERE {column} = wanted.wanted{more} OFFSET 0) AS found",
 )
 _PIECE_BYTES: Final = 32_000_000  # of one statement; PostgreSQL takes up to a gigabyte
 # From so many rows on COPY is worth its two round trips: 11 µs an event with its decision, 18 by arrays, both machines'
@@ -80,7 +76,7 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 class PostgresSession(Session):
     """A connection to PostgreSQL; what a transaction writes is pipelined."""
 
-    wording, earlier_wording = _WORDING, _EARLIER_WORDING
+    wording = _WORDING
     now_ms = _NOW_MS
 
     def __init__(self, url: ServerUrl) -> None:

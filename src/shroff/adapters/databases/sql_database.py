@@ -126,7 +126,7 @@ def _mariadb(url: str) -> Callable[[], _Opened]:
     where = server_url(url, ["mariadb"], 3306, ["sslmode", "ssl_ca", "ssl_cert", "ssl_key"])
 
     def connect() -> _Opened:
-        from shroff.adapters.databases.mariadb_session import connection
+        from shroff.adapters.databases.mariadb_connection import connection
 
         driver = connection(where)
         with driver.cursor() as cursor:

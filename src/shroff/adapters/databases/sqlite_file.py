@@ -26,7 +26,7 @@ from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError
 # time; a single commit takes the same 0.13 ms.
 PAGE_BYTES: Final = 8_192
 APPLICATION_ID: Final = 0x7368726F  # "shro", so that another program's database is never taken for ours
-OLDEST: Final = 1  # version of tables that this program reads, and brings up to date when it writes
+MIGRATIONS: Final = resources.files("shroff.adapters").joinpath("migrations")  # from version 1 on, as 0002_*.sql
 NO_UTF8: Final = "a text is not UTF-8"  # also what SQLite says of damage, where it quotes the damaged bytes
 MADE_WITHIN_S: Final = 2.0  # how long a reader waits for the tables of a new file, which take milliseconds
 BUSY_S: Final = 5.0  # how long a statement waits for another program's transaction on the same file
@@ -85,11 +85,10 @@ def connect(path: Path, *, schema: str, version: int, read_only: bool, max_bytes
     """Open the file, and check that its tables are ours and of a version that can be read.
 
     A writer makes the tables of a new file, and brings those of an older version up to this one, in one transaction.
-    It gets write-ahead log and synchronous=FULL: a commit is on the disk when it returns. A reader takes tables
-    of older versions as they are; what came with later ones it must not ask for.
+    It gets write-ahead log and synchronous=FULL: a commit is on the disk when it returns.
 
-    Raises: StorageError with what is wrong and what to do; LogBusyError if another program holds the file;
-        TransientError for a reader of a file that nobody has made tables in.
+    Raises: StorageError with what is wrong and what to do, for a reader also where the tables are of an older version;
+        LogBusyError if another program holds the file; TransientError for a reader of a file without tables.
     """
     if read_only and not path.is_file():
         raise StorageError(
@@ -116,7 +115,7 @@ def connect_beside(path: Path, version: int, *, may_read: bool = False) -> sqlit
     try:
         connection = _open(path, "mode=rw")
         try:
-            _check_version(connection, path, version, oldest=version)
+            _check_version(connection, path, version)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `write_ahead.Checkpoints`
             connection.execute("PRAGMA busy_timeout = 0")  # `write_between` waits
@@ -254,11 +253,11 @@ def _connect(path: Path, how: str, schema: str, version: int, max_bytes: int | N
         if how == "mode=rwc":
             _prepare(connection, path, max_bytes)
             _make_tables(connection, schema, version)
-            _check_version(connection, path, version, oldest=OLDEST)
+            _check_version(connection, path, version, is_older_read=True)
             _migrate(connection, version)
         else:
             _await_tables(connection, path)
-        _check_version(connection, path, version, oldest=OLDEST)
+            _check_version(connection, path, version)
         connection.execute("PRAGMA cache_size = -65536")  # 64 MiB: most questions of a million events
     except BaseException:
         connection.close()
@@ -376,8 +375,7 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found == version:
         return
-    folder = resources.files("shroff.adapters").joinpath("migrations")
-    scripts = {int(file.name[:4]): file for file in folder.iterdir() if file.name.endswith(".sql")}
+    scripts = {int(file.name[:4]): file for file in MIGRATIONS.iterdir() if file.name.endswith(".sql")}
     steps = [scripts[number].read_text(encoding="utf-8") for number in range(found + 1, version + 1)]
     _at_once(connection, "\n".join([*steps, f"PRAGMA user_version = {version};"]))
 
@@ -392,7 +390,7 @@ def _at_once(connection: sqlite3.Connection, script: str) -> None:
         raise
 
 
-def _check_version(connection: sqlite3.Connection, path: Path, version: int, oldest: int) -> None:
+def _check_version(connection: sqlite3.Connection, path: Path, version: int, *, is_older_read: bool = False) -> None:
     """Raises: StorageError where the tables are not ours, or of a version that cannot be used here."""
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (found,) = connection.execute("PRAGMA user_version").fetchone()
@@ -403,12 +401,12 @@ def _check_version(connection: sqlite3.Connection, path: Path, version: int, old
             f"{path} was written by a newer shroff: its tables are version {found}, and this program supports up to "
             f"{version}. Install that version or a newer one"
         )
-    if found < OLDEST:
+    if found < 1:
         raise StorageError(f"{path} has tables of version {found}, which no release of shroff writes. Restore a backup")
-    if found < oldest:
+    if found < version and not is_older_read:
         raise StorageError(
-            f"{path} has tables of version {found}, and this needs {oldest}: an older shroff writes it. End that "
-            f"process; the next command of this program that writes brings the tables up to date"
+            f"{path} has tables of version {found}, and this needs {version}: an older shroff wrote it. End its "
+            f"processes, then run 'shroff migrate --apply'"
         )
 
 

@@ -1,4 +1,4 @@
-"""Jobs in the database of the log, beside people's tables: SQLite, PostgreSQL, MariaDB. See `migrations_jobs/`."""
+"""Jobs in the database of the log, beside people's tables: SQLite, PostgreSQL. See `migrations_jobs/`."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 @cache
-def _tables(prefix: str) -> Mapping[str, Table]:
-    return tables_of(_COLUMNS, prefix)
+def _tables() -> Mapping[str, Table]:
+    return tables_of(_COLUMNS)
 
 
 class SqlJobs:
@@ -49,14 +49,14 @@ class SqlJobs:
         """Jobs as they are now."""
         self._prepare()
         with self._database.transaction(is_change=False) as connection:
-            yield JobLook(connection, _tables(self._database.prefix))
+            yield JobLook(connection, _tables())
 
     @contextmanager
     def change(self) -> Iterator[JobChange]:
         """One transaction that changes jobs."""
         self._prepare()
         with self._people.change_beside() as (people, connection):
-            yield JobChange(connection, _tables(self._database.prefix), people)
+            yield JobChange(connection, _tables(), people)
 
     def _prepare(self) -> None:
         if not self._is_prepared:

@@ -1,4 +1,4 @@
-"""The log in SQLite, PostgreSQL and MariaDB. Here are the addresses of those that a project names."""
+"""The log in SQLite and PostgreSQL. Here are the addresses of those that a project names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,4 @@ SQLITE: Final = AdapterSettings("One file in .shroff/, the default.", Keys("a fi
 POSTGRESQL: Final = AdapterSettings(
     "One schema of a PostgreSQL database.", Keys("a database"), schemes={"postgresql": 5432}
 )
-MARIADB: Final = AdapterSettings(
-    "Tables of a MariaDB database with a prefix.", Keys("a database"), schemes={"mariadb": 3306}
-)
-SETTINGS: Final = {"postgresql": POSTGRESQL, "mariadb": MARIADB, "sqlite": SQLITE}
+SETTINGS: Final = {"postgresql": POSTGRESQL, "sqlite": SQLITE}

@@ -38,21 +38,18 @@ _ROWS_COUNTED: Final = 65_536  # records that are rows; they take 20 ms
 
 @dataclass(frozen=True, slots=True)
 class Leaving:
-    """What pruning writes: digests of ids, ids that leave `event_ids`, and what is left of frames, or becomes rows."""
+    """What pruning writes: digests of ids, and what is left of frames, or becomes rows."""
 
     digests: list[tuple[bytes, int]]
-    ids: list[tuple[str, str]]
     decision_frames: list[DecisionFrame]
     event_frames: list[EventFrame]
     controls: list[tuple[Any, ...]]
 
 
 class IdQuestions(LogQuestions):
-    """Questions about ids of records in frames: they are in runs, or where an older version wrote them."""
+    """Questions about ids of records in frames, which are in runs."""
 
     _ids: IdRuns
-    _is_earlier = False  # tables of an older version: what came with a later one is empty
-    _found_old_ids: bool | None = None
     _is_counted = True  # the ids that the runs have; a writer does it before it looks for one
 
     def damage(self, within_s: float) -> str:
@@ -75,8 +72,6 @@ class IdQuestions(LogQuestions):
 
         What is asked for first can only be too little by then, since rows move into frames, and never back.
         """
-        if self._is_earlier or self._has_old_ids:
-            return
         pruned, last = self.pruned_to(), self.last_seq()
         ((rows,),) = self._ask(self.wording.rows_behind, (pruned, last, _ROWS_COUNTED), "i")
         self._check_count(last - pruned - rows if rows < _ROWS_COUNTED else 0, self._ids.size(), pruned)
@@ -94,20 +89,7 @@ class IdQuestions(LogQuestions):
         if found:
             pruned = self.pruned_to()
             found = {id_: seq for id_, seq in found.items() if seq > pruned}
-        return found | self._old_places(type, ids) if self._has_old_ids else found
-
-    def _old_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        """The same of those that an older version wrote."""
-        return dict(self._with_ids(self.wording.find_framed, "ti", ids, type))
-
-    @property
-    def _has_old_ids(self) -> bool:
-        """Whether an older version wrote ids, or may still write some: this one adds none to its table."""
-        if self._is_earlier:
-            return self._has_event_frames
-        if self._found_old_ids is None:
-            self._found_old_ids = bool(self._ask(self.wording.any_old_id, shape="i"))
-        return self._found_old_ids
+        return found
 
 
 class FrameQuestions(IdQuestions):
@@ -178,7 +160,7 @@ class FrameQuestions(IdQuestions):
         return found | self._framed_at(set(places) - found.keys())
 
     def _framed_at(self, places: Collection[int]) -> dict[int, Record]:
-        lacking = sorted(places) if self._has_event_frames else []
+        lacking = sorted(places)
         frames = starmap(EventFrame, self._rows_at(self.wording.event_frame_at, EVENT_FRAME_SHAPE, lacking))
         return {record.seq: record for frame in frames for record in self._records(frame, lacking)}
 
@@ -230,7 +212,7 @@ class FrameQuestions(IdQuestions):
 
     def _chains(self, *places: int) -> dict[int, int | None]:
         rows = super()._chains(*places)  # first: rows move into frames meanwhile, and never back
-        return rows | dict(self._ask(self.wording.framed_chains, places, "iI")) if self._has_event_frames else rows
+        return rows | dict(self._ask(self.wording.framed_chains, places, "iI"))
 
     # Below: what lies in frames
 
@@ -245,7 +227,7 @@ class FrameQuestions(IdQuestions):
 
     def _stretch(self, after: int, end: int) -> tuple[int, bool]:
         """Up to which place, `end` at most, records behind `after` are in one frame or all rows; and which."""
-        frames = self._ask(self.wording.next_event_frame, (after,), "ii") if self._has_event_frames else []
+        frames = self._ask(self.wording.next_event_frame, (after,), "ii")
         for first, seq in frames:
             return (min(seq, end), True) if first <= after + 1 else (min(first - 1, end), False)
         return end, False
@@ -261,7 +243,7 @@ class FrameQuestions(IdQuestions):
 
     def _frames_with(self, sql: str, after: int, upto: int, limit: int = NUMBER_MAX) -> list[EventFrame]:
         """The frames that a question finds among those with records in (after, upto]."""
-        rows = self._ask(sql, (*overlapping(after, upto), limit), EVENT_FRAME_SHAPE) if self._has_event_frames else []
+        rows = self._ask(sql, (*overlapping(after, upto), limit), EVENT_FRAME_SHAPE)
         return [EventFrame(*row) for row in rows]
 
     def _records(
@@ -288,7 +270,6 @@ class FrameQuestions(IdQuestions):
         controls = [astuple(one) for one in gone if one.kind == "control"]
         return Leaving(
             [(id_digest(type_, id_), seq) for seq, type_, id_ in names],
-            [(one.type, one.id) for one in gone],
             self._shrunk(self._frames(stop, stop), stop),
             [pack(left, cut[-1].chain)] if left else [],
             [(*row, record_sum(*row), None) for row in controls],

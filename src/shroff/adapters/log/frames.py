@@ -32,9 +32,8 @@ else:
 
 FRAME_ROWS: Final = 256  # at least; more compress no better, and one that is read unpacks all
 ROWS_KEPT: Final = 4_096  # the newest decisions of small batches, asked for most, are quicker to read without a frame
-VERSION: Final = 2  # of what stands in `DecisionFrame.data`; every version that ever was is read
+VERSION: Final = 1  # of what stands in `DecisionFrame.data`; every released version is read
 FEW: Final = 16  # rows that are sooner put together by themselves than all of a frame
-ROWS_VERSION: Final = 1  # in which documents stand one behind the other
 FRAME_SHAPE: Final = "iibbi"
 OUTCOMES_SHAPE: Final = "iib"
 # Level 3 takes a tenth more time and saves 0.4 %. Where a frame has a checksum, zstd adds none: a tenth faster to read.
@@ -237,9 +236,6 @@ def within(places: Sequence[int], first: int, last: int) -> Sequence[int]:
 def _texts(content: _Content, count: int, rows: Sequence[int]) -> tuple[Words, Words, memoryview]:
     """Of each document its size and how far before its end the digits stood; and those of the rows without these."""
     whole = decompress(content.documents)
-    if content.version == ROWS_VERSION:
-        numbers = np.frombuffer(whole, _NUMBERS, 2 * count).reshape(-1, 2).astype(np.int64)
-        return numbers[:, 0], numbers[:, 1], memoryview(whole)[8 * count :]
     sizes, behind, counts = of_planes(whole, _NUMBERS, count, 0, 3)
     digits = np.where(behind, 2 * np.frombuffer(content.receipt_sizes, np.uint8).astype(np.int64), 0)
     columns, ends = np.frombuffer(whole, np.uint8, offset=12 * count), np.cumsum(sizes - digits)
@@ -251,7 +247,7 @@ def _content(frame: DecisionFrame) -> _Content:
     if frame.crc != _sum(frame.seq, frame.first, frame.outcomes, frame.data):
         raise DamagedFrameError
     content = msgspec.msgpack.decode(frame.data, type=_Content)
-    if content.version not in {ROWS_VERSION, VERSION}:
+    if content.version != VERSION:
         raise DamagedFrameError
     return content
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import Any, Final
 
 from shroff.adapters.log import event_frames
-from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EventFrame
+from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, DecisionFrame, pack
 from shroff.adapters.log.id_checks import IdChecks
 from shroff.adapters.log.questions import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MAX
 from shroff.streams.log import Batch, DecisionRow, Record
 
 STEP_ROWS: Final = 64  # that are read at once
-MANY_ROWS: Final = 2 * ROWS_KEPT  # of records or decisions: more are of older versions, and should be repacked
+_COUNTED_MAX: Final = 2 * ROWS_KEPT  # rows of records or decisions
 
 
 class RowFraming(IdChecks):
@@ -41,24 +40,9 @@ class RowFraming(IdChecks):
     def _take_out_rows(self, sql: str, first: int, last: int) -> None:
         """Remove rows within the open transaction."""
 
-    def is_loose(self) -> bool:
-        """Whether many records or decisions are rows."""
-        return any(self._row_count(table) > MANY_ROWS for table in self.wording.some_rows)
-
-    def repack(self) -> Iterator[int]:
-        """Put all records and decisions but the newest into frames, each in a transaction of its own; gives how many.
-
-        Makes the index of ids again first, if it is damaged or of an older version. Cost: 8 µs a decision, 12 a record,
-        3 an id, and what the disk takes. A file does not become smaller; its pages are used again.
-        """
-        if self._has_old_ids or self.ids_lost(0):
-            yield self._transact(self._index_again)
-        self._forget_moving()
-        parts = ("decisions", self._move_decisions), ("events", partial(self._move_events, EVENT_FRAME_ROWS))
-        for table, move in parts:
-            for (newest,) in self._ask(self.wording.newest_rows[table], (ROWS_KEPT,), "i"):
-                while (self._oldest_row(table) or NUMBER_MAX) <= newest:
-                    yield max(move())
+    def index_again(self) -> int:
+        """Make the index of ids again, if it is damaged; gives how many ids it then has, else 0. Cost: 3 µs an id."""
+        return int(self._transact(self._index_again)) if self.ids_lost(0) else 0
 
     def _count_rows(self, batch: Batch) -> None:
         """Note what of a batch that was stored is rows."""
@@ -101,7 +85,7 @@ class RowFraming(IdChecks):
 
     def _row_count(self, table: str) -> int:
         """How many are rows, of very many not all."""
-        ((count,),) = self._ask(self.wording.some_rows[table], (self.pruned_to(), MANY_ROWS + 1), "i")
+        ((count,),) = self._ask(self.wording.some_rows[table], (self.pruned_to(), _COUNTED_MAX + 1), "i")
         return int(count)
 
     def _oldest_row(self, table: str) -> int | None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from shroff.adapters.log.frame_questions import FRAMES_AT_ONCE
 from shroff.adapters.log.ids.entries import PlaceSums
 from shroff.adapters.log.ids.memory import Numbers
@@ -34,23 +32,16 @@ class IdChecks(LossChecks):
             return str(error)
         return ""
 
-    def is_unindexed(self) -> bool:
-        """Whether the index of ids is damaged, or of an older version. Cost: as `ids_lost` without records."""
-        return self._has_old_ids or bool(self.ids_lost())
-
     def _check_ids(self, after: int | None) -> None:
         """Raises: StorageError where the index is damaged, or has not each record."""
-        if self._is_earlier:
-            return
         pruned, last = self.pruned_to(), self.last_seq()
         start = max(after or 0, pruned)
         ((rows,),) = self._ask(self.wording.rows_behind, (start, last, NUMBER_MAX), "i")
-        ((old,),) = self._ask(self.wording.old_ids_behind, (start, last), "i") if self._has_old_ids else ((0,),)
         logged = PlaceSums(start, last)
-        for entries in self._entries_of_frames(start, last) if after is not None else ():
-            logged.add(entries)
+        for ids, seqs in self._ids_of_frames(start, last) if after is not None else ():
+            logged.add(self._ids.entries(ids, seqs))
         indexed = self._ids.sum_up(start, last)
-        self._check_count(last - start - rows - old, indexed.count, pruned)
+        self._check_count(last - start - rows, indexed.count, pruned)
         for first, stop in logged.unlike(indexed) if after is not None else ():
             for ids, seqs in self._ids_of_frames(first, stop):
                 for type_, of_type in ids.items():
@@ -60,15 +51,6 @@ class IdChecks(LossChecks):
                             raise self._damaged_ids(
                                 f"the index of ids does not have the record {type_}/{id_} at sequence number {seq}"
                             )
-
-    def _entries_of_frames(self, after: int, upto: int, *, is_all: bool = False) -> Iterator[Numbers]:
-        """Entries for the index of ids of the records in frames, without those that an older version's table has."""
-        for ids, seqs in self._ids_of_frames(after, upto):
-            entries = self._ids.entries(ids, seqs)
-            if not is_all and self._has_old_ids:
-                old = [seq for type_, of_type in ids.items() for seq in self._old_places(type_, of_type).values()]
-                entries = entries[~np.isin(entries[:, 2], np.array(old, np.uint64))]
-            yield entries
 
     def _ids_of_frames(self, after: int, upto: int) -> Iterator[tuple[Mapping[str, Sequence[str]], Any]]:
         """Ids and places of the records in (after, upto] of each frame, by their types."""
@@ -83,12 +65,12 @@ class IdChecks(LossChecks):
 
         To be done in a transaction of its own. Cost: 3 µs an id, and 25 bytes of the database's own log.
         """
-        self._found_old_ids = None
         after, last = self.pruned_to(), self.last_seq()
         logged = PlaceSums(after, last)
 
         def entries() -> Iterator[Numbers]:
-            for found in self._entries_of_frames(after, last, is_all=True):
+            for ids, seqs in self._ids_of_frames(after, last):
+                found = self._ids.entries(ids, seqs)
                 logged.add(found)
                 yield found
 

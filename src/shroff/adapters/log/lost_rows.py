@@ -42,8 +42,6 @@ class LossChecks(FrameQuestions):
 
         Raises: StorageError. Cost: 0.1 ms, and 2 ms where `is_writer`.
         """
-        if self._is_earlier:
-            return
         seq, last = next(iter(self._ask(self.wording.ends, shape="iI")), (None, None))
         last = last or 0
         if seq is None or seq < last:
@@ -100,8 +98,7 @@ class LossChecks(FrameQuestions):
     def _check_whole(self, after: int, upto: int) -> None:
         """Rows first, which move into frames, and never back. Cost: 0.3 µs a row, 1 µs a frame."""
         ((count,),) = self._ask(self.wording.rows_behind, (after, upto, NUMBER_MAX), "i")
-        has_frames, between = self._has_event_frames, overlapping(after, upto)
-        spans = self._ask(self.wording.event_frame_spans, between, "ii") if has_frames else ()
+        spans = self._ask(self.wording.event_frame_spans, overlapping(after, upto), "ii")
         count += sum(min(seq, upto) - max(first - 1, after) for first, seq in spans)
         if count < upto - after:
             self._check_pruned(after)

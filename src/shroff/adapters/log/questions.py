@@ -47,10 +47,10 @@ _SPAN: Final = 65_536  # places in which decisions are looked for at once
 
 # What each column of a question gives: i an integer, t a text, b bytes, j bytes of a text, and upper case where it may
 # be missing.
-EVENT_SHAPE: Final = "itttijiI"
-DECISION_SHAPE: Final = "itbjI"
-FLAG_SHAPE: Final = "itttttitIi"
-HIT_SHAPE: Final = "itTiIi"
+EVENT_SHAPE: Final = "itttijii"
+DECISION_SHAPE: Final = "itbji"
+FLAG_SHAPE: Final = "itttttitii"
+HIT_SHAPE: Final = "itTiii"
 WAITING_SHAPE: Final = "itttjttbt"
 REFUSED_SHAPE: Final = "ittttbi"
 OUTBOX_SHAPE: Final = "iitj"
@@ -65,8 +65,6 @@ class LogQuestions(ABC):
 
     wording: SqlWording
     place: str
-    _has_sums = True  # rows of tables that an older version made have none
-    _has_frames = _has_event_frames = True  # likewise
 
     @abstractmethod
     def _ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
@@ -94,7 +92,7 @@ class LogQuestions(ABC):
 
     def last_seq(self) -> int:
         """The last place, 0 where the log is empty."""
-        (seq,) = self._one(self.wording.last_seq if self._has_event_frames else self.wording.last_row)
+        (seq,) = self._one(self.wording.last_seq)
         return seq or 0
 
     def watermark_ms(self) -> int | None:
@@ -135,7 +133,7 @@ class LogQuestions(ABC):
             return {}
         rows = self._with_ids(self.wording.decisions_at, DECISION_SHAPE, list(names))
         found = {row[0]: self._decision(row, names) for row in rows}
-        lacking = sorted(names.keys() - found.keys()) if self._has_frames else []
+        lacking = sorted(names.keys() - found.keys())
         for frame in starmap(DecisionFrame, self._rows_at(self.wording.frame_at, FRAME_SHAPE, lacking)):
             found |= {
                 seq: DecisionRow(seq, *names[seq], outcome, receipt, document)
@@ -270,7 +268,7 @@ class LogQuestions(ABC):
     def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
         """The first place and the ingest time of each batch that has records in (after, upto], in order."""
         end = self.last_seq() if upto is None else upto
-        return self._ask(self.wording.ingested, (after + 1, end), "iI") if end > after and self._has_sums else []
+        return self._ask(self.wording.ingested, (after + 1, end), "iI") if end > after else []
 
     def damage(self, within_s: float) -> str:
         """Damage of the tables under the log, in words."""
@@ -295,9 +293,7 @@ class LogQuestions(ABC):
 
     def _frames(self, after: int, upto: int, limit: int = NUMBER_MAX) -> list[DecisionFrame]:
         """The first frames with decisions in (after, upto]."""
-        rows = (
-            self._ask(self.wording.frames, (*overlapping(after, upto), limit), FRAME_SHAPE) if self._has_frames else []
-        )
+        rows = self._ask(self.wording.frames, (*overlapping(after, upto), limit), FRAME_SHAPE)
         return [DecisionFrame(*row) for row in rows]
 
     def _rows_at(self, sql: str, shape: str, places: Sequence[int]) -> Iterator[Any]:
@@ -358,9 +354,7 @@ class LogQuestions(ABC):
 
     def _with_framed_outcomes(self, lines: bytes, after: int, upto: int) -> bytes:
         """Outcomes in (after, upto] as lines, those of frames among those of rows."""
-        rows = (
-            self._ask(self.wording.frame_outcomes, overlapping(after, upto), OUTCOMES_SHAPE) if self._has_frames else []
-        )
+        rows = self._ask(self.wording.frame_outcomes, overlapping(after, upto), OUTCOMES_SHAPE)
         if not rows:
             return lines
         try:
@@ -387,27 +381,27 @@ class LogQuestions(ABC):
 
     def _record(self, row: Any) -> Record:
         seq, kind, type_, id_, time_ms, body, decided, crc = row
-        if crc != record_sum(seq, kind, type_, id_, time_ms, body, decided) and crc is not None:
+        if crc != record_sum(seq, kind, type_, id_, time_ms, body, decided):
             raise self._damaged(NOT_AS_WRITTEN.format(seq))
         return Record(seq, kind, type_, id_, time_ms, body, bool(decided))
 
     def _decision(self, row: Any, names: Mapping[int, tuple[str, str]]) -> DecisionRow:
         seq, outcome, receipt, document, crc = row
         one = DecisionRow(seq, *self._name(names, seq), outcome, receipt, document)
-        if crc is not None and crc != decision_sum(seq, one.event, one.id, outcome, receipt, document):
+        if crc != decision_sum(seq, one.event, one.id, outcome, receipt, document):
             raise self._damaged(NOT_AS_WRITTEN.format(seq))
         return one
 
     def _flag(self, row: Any) -> FlagRow:
         flag = FlagRow(*row[:-1])
-        if row[-1] is not None and row[-1] != flag_sum(flag):
+        if row[-1] != flag_sum(flag):
             raise self._damaged(NOT_AS_WRITTEN.format(flag.seq))
         return flag
 
     def _hit(self, row: Any) -> HitRow:
         seq, rule, key, shadow, crc = row
         hit = HitRow(seq, rule, key, bool(shadow))
-        if crc is not None and crc != hit_sum(hit):
+        if crc != hit_sum(hit):
             raise self._damaged(NOT_AS_WRITTEN.format(seq))
         return hit
 
@@ -416,17 +410,10 @@ class LogQuestions(ABC):
 
         Raises: StorageError where they are not as they were written. Cost: 50 µs, and 0.05 µs a line.
         """
-        if not self._has_sums:
-            return
         chains = self._chains(after, stop)
         first, begin = 0 if after == 0 else chains.get(after), 0
-        if first is None or after == 0:  # the place before is pruned, or of an older version
-            found = self._ask(self.wording.first_chain, (after, stop), "iI")
-            for place, chain in found:
-                is_pruned = place == after + 1 and after == self.pruned_to() > 0
-                for _ in range(place - after - (not is_pruned)):
-                    begin = text.index(b"\n", begin) + 1
-                first = chain if is_pruned else 0
+        if first is None:  # the place before is pruned: from behind the first record on
+            first, begin = self._chains(after + 1, after + 1).get(after + 1), text.index(b"\n") + 1
         if is_changed(memoryview(text)[begin:], first, chains.get(stop)):
             raise self._damaged(
                 f"the records at sequence numbers {after + 1} to {stop} differ from those that were written"

@@ -226,7 +226,6 @@ DROPPED: Final = RowTable("quarantine", ("number",), "i", lambda number: (number
 DONE: Final = RowTable("outbox", ("seq", "number"), "ii", tuple)
 UNSTUCK: Final = RowTable("stuck", ("sink", "seq", "number"), "tii", tuple)
 ERASED: Final = RowTable("personal", ("type", "id"), "tt", tuple)
-UNFRAMED: Final = RowTable("event_ids", ("type", "id"), "tt", tuple)
 
 
 def numbered(rows: Sequence[_Row]) -> list[tuple[_Row, int]]:

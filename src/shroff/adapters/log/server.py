@@ -1,11 +1,11 @@
-"""A log in a database on a server: whole here, because PostgreSQL and MariaDB have nearly all in common.
+"""The event log on a database server: batches, lease, reads.
 
 docs/decisions/0023 says who leads such a log, and how a former leader is kept from writing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -37,7 +37,6 @@ from shroff.adapters.log.rows import (
     REFUSED,
     REMARKS,
     STUCK,
-    UNFRAMED,
     UNIQUE,
     UNSTUCK,
     WAITING,
@@ -70,10 +69,6 @@ from shroff.streams.log_columns import newest_ms
 
 _Given = TypeVar("_Given")
 STEPS: Final = APPEND_STEPS
-SUMS_SINCE: Final = 2  # versions of the tables
-FRAMES_SINCE: Final = 3
-EVENT_FRAMES_SINCE: Final = 4
-ID_RUNS_SINCE: Final = 5
 _IDS_AT_ONCE: Final = 4_096
 _LINES_AT_ONCE: Final = 8_192
 
@@ -107,9 +102,8 @@ class ServerLog(RowFraming):
         self._session: Session | None = connect()
         self._writing: Session | None = None  # that of the open transaction
         self.wording = self._session.wording
-        tables = ServerIdTables(self.wording, self._ask, self._with_ids, self._connected, are_there=self._has_id_runs)
+        tables = ServerIdTables(self.wording, self._ask, self._with_ids, self._connected)
         self._ids, self._is_counted = IdRuns(tables, self._damaged_ids, is_writer=not read_only), read_only
-        self._look_at_tables(version if not read_only else self._session.version() or version)
         self._lease = Lease(place, self.wording, self._session.now_ms, int(lease_s * 1_000))
         try:
             found = self._check_tables(self._session, version)
@@ -186,40 +180,12 @@ class ServerLog(RowFraming):
 
     wording: ServerWording
 
-    def last_seq(self) -> int:
-        """The last place, 0 where the log is empty. Tables of an older version may have been migrated by now."""
-        self._has_id_runs()
-        return super().last_seq()
-
-    def records_at(self, places: Collection[int]) -> dict[int, Record]:
-        """The records at these places; places that are not there, or were pruned, are left out."""
-        self._has_id_runs()
-        return super().records_at(places)
-
-    def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
-        """The control events, in order."""
-        self._has_id_runs()
-        return super().controls(after, upto)
-
     def _row_lines(self, after: int, upto: int) -> tuple[int, bytes]:
         lines = self._joined(self.wording.lines, after, upto)
         return len(lines), b"".join(lines)
 
     def _row_outcomes(self, after: int, upto: int) -> bytes:
         return b"".join(self._joined(self.wording.outcome_lines, after, upto))
-
-    def _has_id_runs(self) -> bool:
-        """Whether the tables have runs of ids, by now."""
-        if self._is_earlier:
-            self._look_at_tables(self._with_session(lambda session: session.version()) or 0)
-        return not self._is_earlier
-
-    def _look_at_tables(self, version: int) -> None:
-        """Read tables as those of this version."""
-        self._has_sums, self._has_frames = version >= SUMS_SINCE, version >= FRAMES_SINCE
-        self._has_event_frames, self._is_earlier = version >= EVENT_FRAMES_SINCE, version < ID_RUNS_SINCE
-        if self._session is not None:
-            self.wording = self._session.wording if self._has_sums else self._session.earlier_wording
 
     def _joined(self, sql: str, start: int, stop: int) -> list[bytes]:
         """The lines of so many places, asked for in pieces, since a driver holds all that it was given twice."""
@@ -343,8 +309,6 @@ class ServerLog(RowFraming):
         leaving = self._leaving(pruned, stop)
         session.put(PRUNED, leaving.digests)
         self._ids.prune(stop)
-        if self._has_old_ids:
-            session.take_out(UNFRAMED, leaving.ids)
         self._on_step("ids")
         for sql in self.wording.prune:
             session.do(sql, (pruned, stop))
@@ -478,6 +442,11 @@ class ServerLog(RowFraming):
             )
         if self._read_only and found == 0:
             raise TransientError(f"the tables of {self.place} are being made. Try again")
+        if self._read_only and found is not None and found < version:
+            raise StorageError(
+                f"{self.place} has tables of version {found}, and this needs {version}: an older shroff wrote it. End "
+                f"its processes, then run 'shroff migrate --apply'"
+            )
         return found
 
 

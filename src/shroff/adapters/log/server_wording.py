@@ -56,9 +56,7 @@ class ServerWording(SqlWording):
     give_lease_back: str
 
 
-def server_wording(
-    dialect: Dialect, *, now_ms: str, line: str, outcome_line: str, listed: str, by_id: str = ""
-) -> ServerWording:
+def server_wording(dialect: Dialect, *, now_ms: str, line: str, outcome_line: str, listed: str) -> ServerWording:
     """The statements in a dialect.
 
     Args:
@@ -66,12 +64,11 @@ def server_wording(
         line: A record as the line that `Log.lines` gives, in bytes; `outcome_line` likewise.
         listed: A question for `{columns}` of the rows of a `{table}` whose `{column}` has one of the ids `{{}}`, with
             another condition, `{more}`.
-        by_id: What makes the server find events by the index of their ids, where it has to be told.
     """
     table = dialect.table
     events, lead, lease, inbox = table("events"), table("lead"), table("lease"), table("inbox")
     runs, parts = table("id_runs"), table("id_parts")
-    common = wording(dialect, **_about_ids(dialect, listed, by_id))
+    common = wording(dialect, **_about_ids(dialect, listed))
     between = "seq > %s AND seq <= %s ORDER BY seq"
     return ServerWording(
         **{field.name: getattr(common, field.name) for field in fields(common)},
@@ -86,7 +83,7 @@ def server_wording(
         id_parts_between=f"SELECT part, data, crc FROM {parts} WHERE part >= %s AND part < %s ORDER BY part",
         drop_run=f"DELETE FROM {runs} WHERE run = %s",
         drop_parts=f"DELETE FROM {parts} WHERE part >= %s AND part < %s",
-        clear_ids=tuple(f"DELETE FROM {one}" for one in (runs, parts, table("event_ids"))),
+        clear_ids=tuple(f"DELETE FROM {one}" for one in (runs, parts)),
         begin_batch=f"INSERT INTO {table('batches')} (seq, at_ms) VALUES (%s, %s)",
         lines=f"SELECT {line} FROM {events} WHERE {between}",
         outcome_lines=f"SELECT {outcome_line} FROM {table('decisions')} WHERE {between}",
@@ -107,7 +104,7 @@ def server_wording(
     )
 
 
-def _about_ids(dialect: Dialect, listed: str, by_id: str) -> dict[str, Any]:
+def _about_ids(dialect: Dialect, listed: str) -> dict[str, Any]:
     table = dialect.table
     events, decisions, waiting = table("events"), table("decisions"), table("waiting_labels")
     unique, columns = table("unique_values"), waiting_columns(dialect)
@@ -119,8 +116,7 @@ def _about_ids(dialect: Dialect, listed: str, by_id: str) -> dict[str, Any]:
     return {
         "records_at": about(event_columns(dialect), events, "seq", kind="i"),
         "decisions_at": about(decision_columns(dialect), decisions, "seq", kind="i"),
-        "find_places": about("id, seq", f"{events}{by_id}", "id", of_type),
-        "find_framed": about("id, seq", table("event_ids"), "id", of_type),
+        "find_places": about("id, seq", events, "id", of_type),
         "personal": about("id, field, value", table("personal"), "id", of_type),
         "late": about(late_columns(dialect), table("late_events"), "id", of_type),
         "pruned_places": about("digest, seq", table("pruned_ids"), "digest", kind="b"),

@@ -24,7 +24,6 @@ class Session(ABC):
     """
 
     wording: ServerWording
-    earlier_wording: ServerWording  # for tables without sums
     now_ms: ClassVar[str]  # the server's clock in SQL
 
     @property

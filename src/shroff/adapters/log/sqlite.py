@@ -32,7 +32,7 @@ from shroff.adapters.log.frames import DecisionFrame, framed
 from shroff.adapters.log.ids.runs import IdRuns
 from shroff.adapters.log.ids.sqlite_tables import SqliteIdTables
 from shroff.adapters.log.questions import NUMBER_MAX
-from shroff.adapters.log.sqlite_questions import EVENT_FRAMES_SINCE, FRAMES_SINCE, SUMS_SINCE, SqliteQuestions
+from shroff.adapters.log.sqlite_questions import SqliteQuestions
 from shroff.adapters.log.sums import chained
 from shroff.adapters.log.wording import overlapping
 from shroff.errors import StateError, StorageError
@@ -48,7 +48,7 @@ from shroff.streams.batch_check import (
 from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Reply
 from shroff.streams.log_columns import newest_ms
 
-VERSION: Final = 9  # of the tables; PRAGMA user_version
+VERSION: Final = 1  # of the tables; PRAGMA user_version
 STEPS: Final = row_forms.APPEND_STEPS
 PRUNE_STEPS: Final = ("pruning", "ids", "rows", "after commit")
 
@@ -105,14 +105,6 @@ class SqliteLog(SqliteQuestions):
             if not read_only:
                 self._connection.execute(f"PRAGMA wal_autocheckpoint = {_EMERGENCY_PAGES}")
                 self._connection.execute("PRAGMA busy_timeout = 0")  # `begin_between` waits
-            (self._tables,) = self._one("PRAGMA user_version")
-            if self._tables in statements.EARLIER_WAITING:
-                self._connection.execute(statements.EARLIER_WAITING[self._tables])
-            self._is_earlier = self._tables < VERSION
-            self._has_sums, self._has_frames = self._tables >= SUMS_SINCE, self._tables >= FRAMES_SINCE
-            self._has_event_frames = self._tables >= EVENT_FRAMES_SINCE
-            if not self._has_sums:
-                self.wording = statements.EARLIER_WORDING
             self._pruned = 0  # the writer's; nobody else moves it
             if not read_only:
                 self.epoch, self._pruned = self._lead(), self.pruned_to()
@@ -342,8 +334,6 @@ class SqliteLog(SqliteQuestions):
         leaving = self._leaving(*between)
         self._run(statements.PRUNED, leaving.digests)
         self._ids.prune(stop)
-        if self._has_old_ids:
-            self._run(statements.EVENT_IDS_GONE, leaving.ids)
         self._on_step("ids")
         for statement in self.wording.prune:
             sql.execute(statement, between)

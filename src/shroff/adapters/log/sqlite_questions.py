@@ -12,28 +12,20 @@ from typing import Any, Final
 
 from shroff.adapters.databases.sqlite_file import NO_UTF8, damaged, storage_error
 from shroff.adapters.log.event_frames import EventFrame
-from shroff.adapters.log.frames import FRAME_ROWS, DecisionFrame
+from shroff.adapters.log.frames import DecisionFrame
 from shroff.adapters.log.framing import RowFraming
 from shroff.adapters.log.sqlite_statements import (
-    EARLIER_COUNTS,
-    FIND_FRAMED_LISTED,
     LINES,
     OUTCOME_LINES,
     WORDING,
     Statement,
-    json_list,
     misfit,
     parts,
     text,
 )
 from shroff.adapters.log.wording import SqlWording
 from shroff.errors import StorageError
-from shroff.streams.log import Counts
 
-STUCK_SINCE: Final = 5  # versions of the tables
-SUMS_SINCE: Final = 6
-FRAMES_SINCE: Final = 7
-EVENT_FRAMES_SINCE: Final = 8
 _STEPS: Final = 10_000  # of SQLite between two looks at the clock: some 0.1 ms
 
 
@@ -60,7 +52,6 @@ class SqliteQuestions(RowFraming):
     _connection: sqlite3.Connection
     _asking: Lock
     _unusable: str
-    _tables: int  # their version
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """As `FrameQuestions`. Where a text would be longer than SQLite's longest, a gigabyte, pieces are smaller."""
@@ -82,12 +73,6 @@ class SqliteQuestions(RowFraming):
         ((found,),) = self._ask(OUTCOME_LINES, (after, upto), "j")
         return bytes(found)
 
-    def _old_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        listed = json_list(ids) if self._has_old_ids and len(ids) >= FRAME_ROWS else None
-        if listed is not None:
-            return dict(self._ask(FIND_FRAMED_LISTED, (listed, type), "ti"))
-        return super()._old_places(type, ids)
-
     def sql_connection(self) -> sqlite3.Connection:
         """Connect to the file for questions in SQL, to which `events` and `decisions` have those in frames, too.
 
@@ -106,21 +91,9 @@ class SqliteQuestions(RowFraming):
         connection.create_function("from_hex", 1, bytes.fromhex, deterministic=True)
         connection.create_function("framed_decisions", 5, decisions, deterministic=True)
         connection.create_function("framed_events", 7, events, deterministic=True)
-        if self._has_frames:
-            connection.execute(_DECISIONS)
-        if self._has_event_frames:
-            connection.execute(_EVENTS)
+        connection.execute(_DECISIONS)
+        connection.execute(_EVENTS)
         return connection
-
-    # What tables of older versions do not have
-
-    def counts(self) -> Counts:
-        """How much is in quarantine, waits, has to leave, and is stuck or came too late, counted without reading."""
-        return super().counts() if self._tables >= STUCK_SINCE else Counts(*self._ask(EARLIER_COUNTS, shape="iii")[0])
-
-    def pruned_to(self) -> int:
-        """The last place that was pruned, 0 where none was."""
-        return super().pruned_to() if self._tables >= STUCK_SINCE else 0
 
     def damage(self, within_s: float) -> str:
         """Damage that SQLite's own check finds in the file, and lost or changed runs of ids: pages first."""
@@ -160,8 +133,6 @@ class SqliteQuestions(RowFraming):
         except UnicodeDecodeError:
             raise damaged(self.path, NO_UTF8) from None
         except sqlite3.Error as error:
-            if self._is_earlier and str(error).startswith("no such table"):
-                return []
             raise storage_error(error, self.path) from error
         wrong = misfit(rows, shape) if shape and rows else ""
         if wrong:

@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeVar
-
-import msgspec
 
 from shroff.adapters.databases.sqlite_file import NO_UTF8
 from shroff.adapters.log.wording import (
@@ -22,7 +20,6 @@ from shroff.adapters.log.wording import (
     waiting_columns,
     wording,
 )
-from shroff.streams.log import EARLIER_LABELS
 
 # Rows for each statement. Python lets go of its lock once for each statement and, beside a thread that computes, waits
 # for its turn to have it again: row by row a batch of 4,096 took 7 s in such a thread, in thousands 0.08 s. So any
@@ -49,7 +46,6 @@ EVENTS: Final = Statement(
 EVENT_FRAMES: Final = Statement(
     "INSERT INTO event_frames (seq, first_seq, labels, controls, chain, crc, data) VALUES ", "(?, ?, ?, ?, ?, ?, ?)"
 )
-EVENT_IDS_GONE: Final = Statement("DELETE FROM event_ids WHERE (type, id) IN (VALUES ", "(?, ?)", ")")
 BATCH: Final = "INSERT INTO batches (seq, at_ms) VALUES (?, ?)"
 UNINDEXED: Final = (
     "DELETE FROM unique_values WHERE type = ? AND field = ?",
@@ -109,11 +105,6 @@ ENDS: Final = (  # each of a row that is found by its place
     "SELECT seq, chain FROM events WHERE seq = (SELECT max(seq) FROM events) UNION ALL SELECT seq, chain "
     "FROM event_frames WHERE seq = (SELECT max(seq) FROM event_frames) UNION ALL SELECT 0, 0"
 )
-# Many ids as one JSON text, which SQLite takes apart without Python's lock.
-FIND_FRAMED_LISTED: Final = (
-    "SELECT event_ids.id, event_ids.seq FROM json_each(?) AS wanted CROSS JOIN event_ids ON event_ids.type = ? "
-    "AND event_ids.id = wanted.value"
-)
 ASK: Final = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
 REPLY: Final = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"
 _KINDS: Final = {  # of a column, as `log_questions` has them
@@ -133,17 +124,6 @@ LINES: Final = (
 OUTCOME_LINES: Final = (
     "SELECT CAST(coalesce(group_concat(line, ''), '') AS BLOB) FROM (SELECT seq || ' ' || outcome || char(10) "
     "AS line FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq)"
-)
-# For readers of a file of version 1 or 2, in the table's place: as migrations fill the columns that it lacks.
-EARLIER_WAITING: Final = {
-    1: "CREATE TEMP VIEW waiting_labels AS SELECT number, event_type, event_id, id, body, "
-    f"'{EARLIER_LABELS}' AS source, event_type || '/' || event_id AS place, CAST(body AS BLOB) AS raw, '' AS field "
-    "FROM main.waiting_labels",
-    2: "CREATE TEMP VIEW waiting_labels AS SELECT number, event_type, event_id, id, body, source, place, raw, "
-    "'' AS field FROM main.waiting_labels",
-}
-EARLIER_COUNTS: Final = (
-    "SELECT (SELECT count(*) FROM quarantine), (SELECT count(*) FROM waiting_labels), (SELECT count(*) FROM outbox)"
 )
 _WAITING_FOR: Final = Statement(
     f"SELECT {waiting_columns(_DIALECT)} FROM waiting_labels WHERE event_id IN (VALUES ",
@@ -165,11 +145,6 @@ _UNIQUE_PLACES: Final = Statement(
 )
 
 
-def _find_in(table: str) -> Statement:
-    tail = f") SELECT id, seq FROM wanted CROSS JOIN {table} ON type = ? AND id = wanted_id"
-    return Statement("WITH wanted (wanted_id) AS (VALUES ", "(?)", tail)
-
-
 def _wording(dialect: Dialect) -> SqlWording:
     """The questions; those about a list of ids join it to the index.
 
@@ -185,8 +160,11 @@ def _wording(dialect: Dialect) -> SqlWording:
         late=_LATE,
         records_at=Statement(f"SELECT {columns} FROM events WHERE seq IN (VALUES ", "(?)", ")"),
         decisions_at=Statement(f"SELECT {decision} FROM decisions WHERE seq IN (VALUES ", "(?)", ")"),
-        find_places=_find_in("events"),
-        find_framed=_find_in("event_ids"),
+        find_places=Statement(
+            "WITH wanted (wanted_id) AS (VALUES ",
+            "(?)",
+            ") SELECT id, seq FROM wanted CROSS JOIN events ON type = ? AND id = wanted_id",
+        ),
         waiting_for=_WAITING_FOR,
         waiting_with=_WAITING_WITH,
         refused_with=_REFUSED_WITH,
@@ -194,7 +172,6 @@ def _wording(dialect: Dialect) -> SqlWording:
 
 
 WORDING: Final = _wording(_DIALECT)
-EARLIER_WORDING: Final = _wording(replace(_DIALECT, has_sums=False))  # of files before version 6
 
 
 def misfit(rows: Sequence[Sequence[Any]], shape: str) -> str:
@@ -216,12 +193,6 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def json_list(ids: Sequence[str]) -> str | None:
-    """Ids as one JSON text; None where one has a zero, which SQLite ends a text at."""
-    listed = msgspec.json.encode(ids).decode()
-    return None if "\\u0000" in listed else listed
 
 
 @cache

@@ -18,17 +18,12 @@ class Dialect:
         quote: Stands around a name that is a word of SQL.
         as_bytes: A text as its bytes, `{}` being the column.
         table: The name of a table of ours in the database.
-        has_sums: Rows have sums; those of older tables do not.
     """
 
     mark: str
     quote: str
     as_bytes: str
     table: Callable[[str], str] = str
-    has_sums: bool = True
-
-    def crc(self, alias: str = "") -> str:
-        return f"{alias}crc" if self.has_sums else "NULL"
 
     def bytes_of(self, column: str) -> str:
         return self.as_bytes.format(column)
@@ -39,7 +34,6 @@ class SqlWording:
     """Every question as the SQL of one database; of those about a list of ids, what its adapter makes of them."""
 
     last_seq: str
-    last_row: str
     watermark: str
     epoch: str
     read: str
@@ -74,7 +68,6 @@ class SqlWording:
     pruned: str
     ingested: str
     chains: str
-    first_chain: str
     event_frames: str
     frames_with_labels: str
     frames_with_controls: str
@@ -82,12 +75,9 @@ class SqlWording:
     next_event_frame: str
     framed_chains: str
     any_row: str
-    any_old_id: str
-    old_ids_behind: str
     rows_behind: str
     next_frame: str
     some_rows: dict[str, str]
-    newest_rows: dict[str, str]
     oldest_row: dict[str, str]
     framed_rows: dict[str, str]
     ids_between: str
@@ -96,7 +86,6 @@ class SqlWording:
     records_at: Any
     decisions_at: Any
     find_places: Any
-    find_framed: Any
     personal: Any
     late: Any
     pruned_places: Any
@@ -109,12 +98,12 @@ class SqlWording:
 def event_columns(dialect: Dialect, alias: str = "") -> str:
     """The columns of a record, its sum last."""
     names = [f"{alias}{name}" for name in ("seq", "kind", "type", "id", "time_ms")]
-    return ", ".join([*names, dialect.bytes_of(f"{alias}body"), f"{alias}decided", dialect.crc(alias)])
+    return ", ".join([*names, dialect.bytes_of(f"{alias}body"), f"{alias}decided", f"{alias}crc"])
 
 
 def decision_columns(dialect: Dialect) -> str:
     """The columns of a decision, its sum last."""
-    return f"seq, outcome, receipt, {dialect.bytes_of('document')}, {dialect.crc()}"
+    return f"seq, outcome, receipt, {dialect.bytes_of('document')}, crc"
 
 
 def waiting_columns(dialect: Dialect) -> str:
@@ -143,7 +132,7 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
     events, decisions, inbox = table("events"), table("decisions"), table("inbox")
     quarantine, waiting, outbox, stuck = (table(one) for one in ("quarantine", "waiting_labels", "outbox", "stuck"))
     late, frames, event_frames = table("late_events"), table("decision_frames"), table("event_frames")
-    crc, rows = dialect.crc(), {"decisions": decisions, "events": events}
+    rows = {"decisions": decisions, "events": events}
     columns, between = event_columns(dialect), f"seq > {mark} AND seq <= {mark}"
     # The first condition alone is one that every database finds its place in the index by.
     numbered = (
@@ -163,7 +152,6 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
     )
     return SqlWording(
         last_seq=last_seq,
-        last_row=f"SELECT max(seq) FROM {events}",
         watermark=f"SELECT time_ms FROM {table('watermark')}",
         epoch=f"SELECT epoch FROM {table('lead')}",
         read=f"SELECT {columns} FROM {events} WHERE {between} ORDER BY seq LIMIT {mark}",
@@ -181,13 +169,13 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         f"time_ms = CASE WHEN time_ms IS NULL OR time_ms < {mark} THEN {mark} ELSE time_ms END",
         set_watermark=f"UPDATE {table('watermark')} SET time_ms = {mark}",
         event_frame_spans=f"SELECT first_seq, seq FROM {event_frames} WHERE {framed_events}",
-        flags=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, {crc}, number "
+        flags=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, crc, number "
         f"FROM {table('flags')} WHERE {numbered}",
-        flags_of=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, {crc} "
+        flags_of=f"SELECT seq, rule, entity, {quote}key{quote}, event, reason, time_ms, accuracy, crc "
         f"FROM {table('flags')} "
         f"WHERE entity = {mark} AND {quote}key{quote} = {mark} AND (seq < {mark} OR (seq = {mark} AND rule > {mark})) "
         f"ORDER BY seq DESC, rule LIMIT {mark}",
-        hits=f"SELECT seq, rule, {quote}key{quote}, shadow, {crc}, number FROM {table('hits')} WHERE {numbered}",
+        hits=f"SELECT seq, rule, {quote}key{quote}, shadow, crc, number FROM {table('hits')} WHERE {numbered}",
         indexed=f"SELECT type, field, form FROM {table('unique_fields')} ORDER BY type, field",
         waiting_all=f"SELECT {waiting_columns(dialect)} FROM {waiting}",
         refused_list=f"SELECT {REFUSED_COLUMNS} FROM {quarantine} ORDER BY number",
@@ -211,7 +199,6 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         ingested=f"SELECT seq, at_ms FROM {table('batches')} WHERE seq >= (SELECT coalesce(max(seq), 0) "
         f"FROM {table('batches')} WHERE seq <= {mark}) AND seq <= {mark} ORDER BY seq",
         chains=f"SELECT seq, chain FROM {events} WHERE seq IN ({mark}, {mark})",
-        first_chain=f"SELECT seq, chain FROM {events} WHERE {between} AND chain IS NOT NULL ORDER BY seq LIMIT 1",
         event_frames=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE {some_events}",
         frames_with_labels=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE labels > 0 AND {some_events}",
         frames_with_controls=f"SELECT {_EVENT_FRAME} FROM {event_frames} WHERE controls > 0 AND {some_events}",
@@ -219,16 +206,11 @@ def wording(dialect: Dialect, **about_ids: Any) -> SqlWording:
         next_event_frame=f"SELECT first_seq, seq FROM {event_frames} WHERE seq > {mark} ORDER BY seq LIMIT 1",
         framed_chains=f"SELECT seq, chain FROM {event_frames} WHERE seq IN ({mark}, {mark})",
         any_row=f"SELECT 1 FROM {events} WHERE type = {mark} LIMIT 1",
-        any_old_id=f"SELECT 1 FROM {table('event_ids')} LIMIT 1",
-        old_ids_behind=f"SELECT count(*) FROM {table('event_ids')} WHERE {between}",
         rows_behind=f"SELECT count(*) FROM (SELECT 1 FROM {events} WHERE {between} LIMIT {mark}) AS some_rows",
         next_frame=f"SELECT min(first_seq) FROM {frames} WHERE seq > {mark}",
         some_rows={
             name: f"SELECT count(*) FROM (SELECT 1 FROM {one} WHERE seq > {mark} LIMIT {mark}) AS some_rows"
             for name, one in rows.items()
-        },
-        newest_rows={
-            name: f"SELECT seq FROM {one} ORDER BY seq DESC LIMIT 1 OFFSET {mark}" for name, one in rows.items()
         },
         oldest_row={name: f"SELECT min(seq) FROM {one} WHERE seq > {mark}" for name, one in rows.items()},
         framed_rows={name: f"DELETE FROM {one} WHERE seq >= {mark} AND seq <= {mark}" for name, one in rows.items()},

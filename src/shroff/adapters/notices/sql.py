@@ -43,8 +43,8 @@ _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 @cache
-def _tables(prefix: str) -> Mapping[str, Table]:
-    return tables_of(_COLUMNS, prefix)
+def _tables() -> Mapping[str, Table]:
+    return tables_of(_COLUMNS)
 
 
 class SqlNotices:
@@ -62,16 +62,16 @@ class SqlNotices:
     def look(self) -> Iterator[NoticeLook]:
         self._prepare()
         with self._database.transaction(is_change=False) as connection:
-            yield _Looking(connection, _tables(self._database.prefix))
+            yield _Looking(connection, _tables())
 
     @contextmanager
     def change(self) -> Iterator[NoticeChange]:
         self._prepare()
         with self._database.transaction(is_change=True) as connection:
-            yield _Changing(connection, _tables(self._database.prefix), self._people.changing(connection))
+            yield _Changing(connection, _tables(), self._people.changing(connection))
 
     def beside(self, people: PeopleChange) -> NoticeChange:
-        return _Changing(connection_of(people), _tables(self._database.prefix), people)
+        return _Changing(connection_of(people), _tables(), people)
 
     def close(self) -> None:
         self._people.close()

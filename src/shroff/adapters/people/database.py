@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shroff.adapters.databases.deadline import Deadline
-from shroff.adapters.databases.server_url import ServerUrl, server_url
+from shroff.adapters.databases.server_url import server_url
 from shroff.adapters.databases.sqlite_file import begin_between, check_unchanged, connect_beside, storage_error, turn_of
 from shroff.adapters.people.schema import VERSION, statements, version
 from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError, TransientError, UsageError
@@ -34,13 +34,13 @@ class SchemaPart(NamedTuple):
     Args:
         name: Its table of versions bears it.
         version: The one that this program knows.
-        statements: Gives those for a kind of database and a prefix, behind a version.
+        statements: Gives those for a kind of database, behind a version.
         first: Called in the transaction that makes the tables, behind them.
     """
 
     name: str
     version: int
-    statements: Callable[[str, str, int], Iterable[str]]
+    statements: Callable[[str, int], Iterable[str]]
     first: Callable[[Connection], None] = lambda _: None
 
 
@@ -49,7 +49,6 @@ class Database(ABC):
 
     kind: str
     place: str
-    prefix = ""
     is_stood_in = False  # whether tables that are not there are empty ones of this process, which nothing can change
 
     def __init__(self, url: str, connect: Callable[[], Any], first: Callable[[Connection], None]) -> None:
@@ -112,20 +111,20 @@ class Database(ABC):
     def _prepare_part(self, part: SchemaPart) -> None:
         """Run all scripts that are missing; where several processes do, one after the other does."""
         with self._begun(is_change=False) as connection:
-            found = version(connection, self.prefix, part.name)
+            found = version(connection, part.name)
         if found > part.version:
             raise self._too_new(f"the tables of {part.name}", found, part.version)
         if found < part.version:
             with self._making() as connection:
-                self._run(connection, part, version(connection, self.prefix, part.name))
+                self._run(connection, part, version(connection, part.name))
 
     def _run(self, connection: Connection, part: SchemaPart, found: int, table: str = "CREATE TABLE") -> None:
         """Make a part's tables behind a version, in these words."""
-        for sql in part.statements(self.kind, self.prefix, found):
+        for sql in part.statements(self.kind, found):
             connection.exec_driver_sql(sql.replace("CREATE TABLE", table, 1))
         if found < 1:
             part.first(connection)
-        name = f"{self.prefix}{part.name}_version"
+        name = f"{part.name}_version"
         connection.exec_driver_sql(f"{table} IF NOT EXISTS {name} (number BIGINT NOT NULL)")
         connection.exec_driver_sql(f"INSERT INTO {name} (number) VALUES ({part.version})")  # noqa: S608 - ours
 
@@ -150,7 +149,7 @@ class Database(ABC):
 
     @contextmanager
     def _in_time(self, connection: Connection) -> Iterator[None]:
-        """Within the time that a server has for its answers, and in the turn to write a file. PyMySQL keeps to it."""
+        """Within the time that a server has for its answers, and in the turn to write a file."""
         yield
 
 
@@ -195,7 +194,7 @@ class SqliteDatabase(Database):
             super()._prepare_part(part)
         except ReadOnlyError:
             with self._begun(is_change=False) as connection:
-                if version(connection, self.prefix, part.name):  # of an older version, which has to be brought up
+                if version(connection, part.name):  # of an older version, which has to be brought up
                     raise
             self.is_stood_in = True
             self._stood_in.append(part)
@@ -285,61 +284,6 @@ class PostgresDatabase(Database):
             yield
 
 
-class MariadbDatabase(Database):
-    """The log's database in MariaDB; its tables have the log's prefix."""
-
-    kind = "mysql"
-
-    def __init__(self, address: str, first: Callable[[Connection], None]) -> None:
-        try:
-            import pymysql
-
-            from shroff.adapters.databases.mariadb_errors import mariadb_error
-            from shroff.adapters.databases.mariadb_session import connection
-            from shroff.adapters.log.mariadb import OPTIONS, PORT
-        except ModuleNotFoundError:
-            raise UsageError("MariaDB needs the extra 'mariadb': pip install 'shroff[mariadb]'.") from None
-        self._url: ServerUrl = server_url(address, ("mariadb", "mysql"), PORT, OPTIONS)
-        self.place, self.prefix = self._url.place, self._url.name("prefix", "shroff_")
-        self._error, self._errors = mariadb_error, (pymysql.Error, OSError)
-
-        def connect() -> Any:
-            try:
-                found = connection(self._url)
-            except OSError as error:  # of the socket, before PyMySQL has it
-                raise self.told(error) from error
-            with found.cursor() as cursor:
-                cursor.execute(
-                    "SET SESSION autocommit = 0, sql_mode = 'STRICT_ALL_TABLES', time_zone = '+00:00', "
-                    "innodb_lock_wait_timeout = 5"
-                )
-                cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            return found
-
-        super().__init__("mysql+pymysql://", connect, first)
-
-    def told(self, error: BaseException) -> ShroffError:
-        if isinstance(error, self._errors):
-            return self._error(error, self.place, self._url.user)
-        return TransientError(f"{self.place}: {error}")
-
-    @contextmanager
-    def _making(self) -> Iterator[Connection]:
-        """Under a lock by name, since MariaDB commits each statement that changes tables."""
-        name = f"shroff people {self.prefix}"[:64]
-        with self.failing(), self.engine.connect() as connection:
-            got = connection.exec_driver_sql("SELECT GET_LOCK(%s, 10)", (name,)).scalar()
-            connection.commit()
-            if got != 1:
-                raise LogBusyError(f"{self.place}: another process is making people's tables. Try again")
-            try:
-                with connection.begin():
-                    yield connection
-            finally:
-                connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (name,))
-                connection.commit()
-
-
 @contextmanager
 def _deadline(connection: Connection, descriptor: Callable[[Any], int]) -> Iterator[None]:
     """The deadline of a pooled connection, which is made once for it."""
@@ -355,5 +299,4 @@ def database(place: str | Path, log_version: int, first: Callable[[Connection], 
     """The database at the address of a log, or that is the file of one."""
     if isinstance(place, Path):
         return SqliteDatabase(place, log_version, first)
-    kind = place.partition(":")[0]
-    return PostgresDatabase(place, first) if kind.startswith("postgres") else MariadbDatabase(place, first)
+    return PostgresDatabase(place, first)

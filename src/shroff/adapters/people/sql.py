@@ -1,4 +1,4 @@
-"""People in the database of the log: SQLite's file, PostgreSQL or MariaDB. Their tables are in `migrations_people/`."""
+"""People in the database of the log: SQLite's file or PostgreSQL. Their tables are in `migrations_people/`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Table, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, Table, delete, insert, or_, select, update
 
 from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
 from shroff.adapters.people.database import Database, database
@@ -43,7 +43,7 @@ class SqlPeople:
         """
         self.seal = self._given = seal
         self._database = database(place, LOG_VERSION, self._first)
-        self._tables = tables(self._database.prefix)
+        self._tables = tables()
 
     @property
     def place(self) -> str:
@@ -82,13 +82,12 @@ class SqlPeople:
         self._database.close()
 
     def _first(self, connection: Connection) -> None:
-        """The head of an empty record; it may be there already, where MariaDB was broken off."""
+        """Write the head of an empty record."""
         head = self._tables.audit_head
         if self._database.is_stood_in and self.seal is self._given:
             self.seal = sealing(secrets.token_bytes(32))  # nothing is kept of it, and the project's key may be unmade
-        if connection.execute(select(func.count()).select_from(head)).scalar() == 0:
-            values = {"one": 1, "number": 0, "hash": FIRST, "seal": self.seal(0, FIRST)}
-            connection.execute(insert(head).values(values))
+        values = {"one": 1, "number": 0, "hash": FIRST, "seal": self.seal(0, FIRST)}
+        connection.execute(insert(head).values(values))
 
 
 def connection_of(change: Change) -> Connection:
@@ -269,14 +268,12 @@ class _Changing(_Looking):
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
         """As the log's own `ask`: numbers of servers come from a table of one row, SQLite's from its counter."""
-        run, mark = self._connection.exec_driver_sql, "?" if self._connection.dialect.name == "sqlite" else "%s"
-        inbox, counter = self._tables.inbox, self._tables.inbox_number
-        values: tuple[Any, ...] = (kind, body.decode(), at_ms)
-        if mark == "?":
-            return run(f"INSERT INTO {inbox} (kind, body, at_ms) VALUES (?, ?, ?)", values).lastrowid  # noqa: S608 - as below
-        run(f"UPDATE {counter} SET number = number + 1")  # noqa: S608 - names are checked, and those of our tables
-        number = int(run(f"SELECT number FROM {counter}").scalar() or 0)  # noqa: S608 - as below
-        run(f"INSERT INTO {inbox} (number, kind, body, at_ms) VALUES (%s, %s, %s, %s)", (number, *values))  # noqa: S608 - as below
+        run, values = self._connection.exec_driver_sql, (kind, body.decode(), at_ms)
+        if self._connection.dialect.name == "sqlite":
+            return run("INSERT INTO inbox (kind, body, at_ms) VALUES (?, ?, ?)", values).lastrowid
+        run("UPDATE inbox_number SET number = number + 1")
+        number = int(run("SELECT number FROM inbox_number").scalar() or 0)
+        run("INSERT INTO inbox (number, kind, body, at_ms) VALUES (%s, %s, %s, %s)", (number, *values))
         return number
 
     # Below: how values become rows

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from shroff.app.backups.server_logs import DumpTool
     from shroff.app.backups.vault import Vault
     from shroff.app.opened import Opened
-    from shroff.runtime.progress import Progress
     from shroff.streams.log import Log
 
 LOG: Final = "log"
@@ -41,22 +40,20 @@ class TableVersion:
     """Tables of one database that belong together: their version, and the one that this program writes.
 
     Args:
-        is_loose: Many records or decisions of earlier versions stand as rows, which take six times the space.
-        is_unindexed: The index of ids is damaged, or ids of earlier versions stand beside it.
+        is_unindexed: The index of ids is damaged.
     """
 
     database: str
     part: str
     found: int
     known: int
-    is_loose: bool = False
     is_unindexed: bool = False
 
     @property
     def action(self) -> str:
-        """`none`, `migrate`, `index` for ids, `repack` for what stands as rows; `refuse` for newer tables."""
+        """`none`, `migrate`, `index` for ids; `refuse` for newer tables."""
         if self.found == self.known:
-            return "index" if self.is_unindexed else "repack" if self.is_loose else "none"
+            return "index" if self.is_unindexed else "none"
         return "migrate" if self.found < self.known else "refuse"
 
 
@@ -82,12 +79,11 @@ def plan(opened: Opened, *, is_compared: bool = False) -> list[TableVersion]:
     ]
 
 
-def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: Progress | None = None) -> int | None:
+def apply(opened: Opened, vault: Vault, planned: list[TableVersion]) -> int | None:
     """Back up, then migrate; gives the number of the backup, None where nothing was due.
 
     Each set of tables is migrated in a transaction of its own. A killed call leaves each old or new, and the next call
-    migrates the rest. Then the index of ids is made again where that is due, in one transaction, and records and
-    decisions that stand as rows are repacked, some hundred at a time; `progress` gets their number.
+    migrates the rest. Then the index of ids is made again where that is due, in one transaction.
 
     Raises: StorageError where tables are of a newer program; LogBusyError while a worker or service runs; as `plan`
         and `writer_of`. Nothing is changed then.
@@ -98,7 +94,7 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: P
             f"a newer shroff wrote these tables: {', '.join(newer)}. Install that version or a newer one, or restore "
             "a backup from before it with 'shroff restore'"
         )
-    due = {one.part for one in planned if one.action in {"migrate", "index", "repack"}}
+    due = {one.part for one in planned if one.action in {"migrate", "index"}}
     if not due:
         return None
     folder = opened.places.folder
@@ -113,9 +109,7 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion], progress: P
             writer.create()
     for one in _each(opened):
         with closing(OutsideSystems(one).open_store(read_only=False)) as log:
-            for count in getattr(log, "repack", tuple[int, ...])():
-                if progress is not None:
-                    progress(count)
+            getattr(log, "index_again", int)()
     with closing(OutsideSystems(opened).open_people()) as people:
         looks: dict[str, Callable[[], AbstractContextManager[Any]]] = {
             "people": people.look,
@@ -166,6 +160,5 @@ def _looked_at(
     if known not in [one.found for one in versions if one.part == LOG]:
         return versions
     with closing(read()) as log:  # a log of another package need not have these
-        is_loose, is_unindexed = getattr(log, "is_loose", bool)(), getattr(log, "is_unindexed", bool)()
-        is_unindexed |= is_compared and bool(log.ids_lost(0))
-    return [replace(one, is_loose=is_loose, is_unindexed=is_unindexed) if one.part == LOG else one for one in versions]
+        is_unindexed = bool(getattr(log, "ids_lost", lambda _: "")(0 if is_compared else None))
+    return [replace(one, is_unindexed=is_unindexed) if one.part == LOG else one for one in versions]

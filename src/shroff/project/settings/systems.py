@@ -315,7 +315,8 @@ def _store(top: YamlMapping, problems: list[Problem]) -> System | None:
         return None
     if kind == "":
         scheme = str(options.get("url", "")).partition(":")[0]
-        problems.append(node.problem(f"a store is {first_schemes('log')}, not {scheme}://."))
+        cure = "Leave out 'store' for a log in one file, or name a database of PostgreSQL."
+        problems.append(node.problem(f"a store is {first_schemes('log')}, not {scheme}://.", cure))
         return None
     return System(kind or "", options)  # the environment says which
 

@@ -436,7 +436,7 @@ SYSTEMS: Final = (
     ),
     Key(
         "store",
-        "The database of the log: postgresql:// or mariadb://. By default, the log is a file in .shroff/.",
+        "The database of the log: postgresql://. By default, the log is a file in .shroff/.",
         Late(store),
         examples=("postgresql://shroff@localhost/shroff",),
     ),

@@ -11,7 +11,7 @@ from shroff.adapters.log.session import Session
 
 
 class ServerIdTables:
-    """As `ids.tables.IdTables` says, on PostgreSQL and MariaDB.
+    """As `ids.tables.IdTables` says, on PostgreSQL.
 
     A look-up takes two round trips, and what is written leaves with the transaction. A batch that goes on with a
     merge asks once for each run that is merged.
@@ -19,8 +19,6 @@ class ServerIdTables:
     Args:
         ask: Asks the log's connection a question; `with_ids` one about a list of numbers.
         writing: The session of the open transaction, which no other one takes the place of.
-        are_there: Whether the tables are of a version that has these; a reader may find them made meanwhile, since
-            a writer beside it migrates.
     """
 
     def __init__(
@@ -29,19 +27,18 @@ class ServerIdTables:
         ask: Callable[..., list[Any]],
         with_ids: Callable[..., Iterator[Any]],
         writing: Callable[[], Session],
-        are_there: Callable[[], bool],
     ) -> None:
         self._wording, self._ask, self._with_ids = wording, ask, with_ids
-        self._writing, self._are_there = writing, are_there
+        self._writing = writing
 
     def runs(self) -> Iterable[Any]:
-        return self._ask(self._wording.id_runs) if self._are_there() else ()
+        return self._ask(self._wording.id_runs)
 
     def filter(self, run: int) -> bytes:
         return b"".join([kept for (kept,) in self._ask(self._wording.id_filter, (run,))])
 
     def missing(self) -> Iterable[int]:
-        return [int(run) for (run,) in self._ask(self._wording.id_runs_missing)] if self._are_there() else ()
+        return [int(run) for (run,) in self._ask(self._wording.id_runs_missing)]
 
     def parts(self, keys: Sequence[int]) -> Sequence[tuple[int, bytes, int]]:
         return list(self._with_ids(self._wording.id_parts, "ibi", keys))

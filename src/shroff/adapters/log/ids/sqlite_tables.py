@@ -22,7 +22,7 @@ _ADD_RUN: Final = (
 _ADD_PARTS: Final = Statement("INSERT INTO id_parts (part, data, crc) VALUES ", "(?, ?, ?)")
 _DROP: Final = "DELETE FROM id_runs WHERE run = ?"
 _DROP_PARTS: Final = "DELETE FROM id_parts WHERE part >= ? AND part < ?"
-_CLEAR: Final = "DELETE FROM id_runs", "DELETE FROM id_parts", "DELETE FROM event_ids"
+_CLEAR: Final = "DELETE FROM id_runs", "DELETE FROM id_parts"
 
 
 class SqliteIdTables:

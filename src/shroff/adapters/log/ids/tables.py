@@ -42,7 +42,7 @@ class IdTables(Protocol):
         """Remove the parts with keys in [first, end)."""
 
     def clear(self) -> None:
-        """Remove all runs and parts, and the ids that an older version wrote into a table of their own."""
+        """Remove all runs and parts."""
 
 
 @dataclass(frozen=True, slots=True)

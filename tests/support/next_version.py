@@ -1,0 +1,40 @@
+"""A made-up version 2 of the tables, as a later release brings one: its script, and a program that knows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from shroff.adapters.databases import postgres_session, sqlite_file
+from shroff.adapters.databases.postgres_dump import PostgresDump
+from shroff.adapters.log import postgresql, sqlite
+from shroff.adapters.people import sql as people
+from shroff.app.backups import migrating
+
+SCRIPT: Final = """-- From version 1: a note, and what has one.
+ALTER TABLE remarks ADD COLUMN note TEXT;
+CREATE TABLE noted (seq INTEGER PRIMARY KEY);
+CREATE INDEX remarks_by_note ON remarks (note);
+"""
+
+
+def use_version_2(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let this process be a program whose tables are version 2.
+
+    Args:
+        folder: A place for the script of the migration.
+    """
+    folder.mkdir(exist_ok=True)
+    (folder / "0002_add_notes.sql").write_text(SCRIPT)
+    versions: list[tuple[Any, str]] = [
+        *((module, "VERSION") for module in (sqlite, postgres_session, postgresql)),
+        *((module, "LOG_VERSION") for module in (people, migrating)),
+    ]
+    for module, name in versions:
+        monkeypatch.setattr(module, name, 2)
+    monkeypatch.setattr(PostgresDump, "version", 2)
+    monkeypatch.setitem(migrating.KNOWN, migrating.LOG, 2)
+    for place in (sqlite_file, postgres_session):
+        monkeypatch.setattr(place, "MIGRATIONS", folder)
