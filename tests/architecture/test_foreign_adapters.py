@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import sys
 
+import pytest
+
+from shroff.app.jobs.kinds import kind_named
 from shroff.app.project import open_exactly
+from shroff.errors import UsageError
+from shroff.project.settings.installed import ROUTES, installed
 from tests.support import foreign
 
 
@@ -25,3 +30,12 @@ def test_without_its_package_a_foreign_adapter_is_refused_by_name(tmp_path):
         "decided has no key 'spool'.",
         "mail has no key 'outbox'.",
     ]
+
+
+def test_without_its_package_a_foreign_job_is_refused_by_name_and_its_page_is_gone(tmp_path):
+    with foreign.found(foreign.laid_out(tmp_path / "site")):
+        with_it = kind_named("spool-lines").name, set(installed(ROUTES))
+    with pytest.raises(UsageError, match="there is no kind of job 'spool-lines'"):
+        kind_named("spool-lines")
+
+    assert with_it == ("spool-lines", {*installed(ROUTES), "spool"})

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from shroff.app.jobs.kinds import kind_named
+from shroff.app.jobs.work import JobRun
 from shroff.app.project import open_exactly
 from shroff.errors import UsageError
 from shroff.events.event import time_text
@@ -24,6 +26,7 @@ from shroff.streams.sink import Outgoing, Sink
 from shroff.testing.contracts.mailer import MailerContract
 from shroff.testing.contracts.sink import SinkContract, body
 from tests.support import foreign
+from tests.support.webs import Asker, Browser, run
 
 SINK = "sinks: {{ decided: {{ spool: {} }} }}\n"
 
@@ -193,6 +196,35 @@ def test_two_packages_with_one_name_are_both_named(bank, tmp_path):
         open_exactly(bank).check()
 
 
+# ---- pages, routes and jobs
+
+
+def test_a_foreign_page_stands_in_the_top_bar_beside_a_route_that_openapi_documents(bank):
+    (bank / "out").mkdir()
+    (bank / "out" / "decisions.jsonl").write_text("{}\n{}\n", encoding="utf-8")
+
+    async def steps(_asks: Asker, browser: Browser) -> None:
+        told = await browser.get("/spool")
+        document = (await browser.get("/api/openapi.json")).json()
+
+        assert (told.status, (await browser.get("/api/v1/spool")).json()) == (200, {"lines": 2})
+        assert b"2 decisions were written." in told.body
+        assert b'href="/spool"' in (await browser.get("/live")).body
+        assert document["paths"]["/api/v1/spool"]["get"]["summary"] == "Count the lines of the spool."
+
+    run(bank, steps)
+
+
+def test_a_foreign_kind_of_job_runs_as_ours_do(bank):
+    project = open_exactly(bank)
+    kind = kind_named("spool-lines")
+
+    assert kind.load()(project, kind.read({}), JobRun(0)) == {"lines": 0}
+    assert kind.meaning == "Count the lines that the sink `decided` has written."
+    with pytest.raises(UsageError, match="spool-lines has no such parameter"):
+        kind.read({"lines": 1})
+
+
 # ---- the whole way
 
 
@@ -217,10 +249,12 @@ def test_a_package_that_is_installed_is_checked_run_delivered_to_and_looked_at(b
     shroff("check")
     shroff("run", "--until-idle", "2s")
     found = {one["subject"]: one for one in json.loads(shroff("doctor", "--json"))["findings"]}
+    job = json.loads(shroff("jobs", "run", "spool-lines", "--wait", "--json"))
     decided = [json.loads(line) for line in (bank / "out" / "decisions.jsonl").read_text().splitlines()]
     (mail,) = (bank / "relay").iterdir()
 
     assert [(one["id"], one["outcome"]) for one in decided] == [("p-1", "review"), ("p-2", "approve")]
+    assert (job["state"], job["result"]) == ("done", {"lines": 2})
     assert b"ann@customers.example" in mail.read_bytes()
     assert [found[one]["state"] for one in ("source", "sink decided", "mail")] == ["ok", "ok", "ok"]
     assert "spool answers: 1 part, 0 messages to read" in found["source"]["words"]

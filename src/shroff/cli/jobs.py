@@ -78,10 +78,11 @@ def show(session: Session, id: str) -> None:
 @command("kinds", "shroff jobs kinds", group=jobs)
 def kinds(session: Session) -> None:
     """List the kinds of jobs and their parameters."""
-    from shroff.app.jobs.kinds import KINDS
+    from shroff.app.jobs.kinds import all_kinds
 
-    rows = [(one.name, " ".join(one.parameters), one.meaning) for one in KINDS.values()]
-    document = [{"kind": one.name, "meaning": one.meaning, "params": list(one.parameters)} for one in KINDS.values()]
+    known = all_kinds().values()
+    rows = [(one.name, " ".join(one.parameters), one.meaning) for one in known]
+    document = [{"kind": one.name, "meaning": one.meaning, "params": list(one.parameters)} for one in known]
     session.answer({"kinds": document}, table([(a, b, cut(c, 80)) for a, b, c in rows], ("kind", "params", "")))
     session.next("shroff jobs run KIND NAME=VALUE ...")
 

@@ -8,6 +8,8 @@ from pkgutil import walk_packages
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
+from shroff.project.settings.installed import ROUTES as ADDED
+from shroff.project.settings.installed import installed
 from shroff.web import api, pages
 from shroff.web.api import operations
 from shroff.web.api.calls import call_routes
@@ -30,6 +32,7 @@ PAGES: Final = (*static.ROUTES, *gathered(pages))
 
 
 def table(definitions: Definitions | None = None) -> Table:
-    """The table of all routes, with those of the calls that a project declares."""
+    """The table of all routes, with those of the calls that a project declares, and of other packages."""
     calls = () if definitions is None else call_routes(definitions)
-    return Table([*operations.routes(), *BY_HAND, *PAGES, *calls])
+    added = (route for routes_of in installed(ADDED).values() for route in routes_of(definitions))
+    return Table([*operations.routes(), *BY_HAND, *PAGES, *calls, *added])

@@ -1,8 +1,9 @@
 """The kinds of jobs: what each takes, which rights it needs, and the function that does it.
 
 To add one: a `JobParams` with its parameters, a function `run(project, params, run)` that calls what the command of
-that name calls and tells `run` (`app.jobs.work.JobRun`) how far it is, and a row in `KINDS`. The function is named by
-a text, so that listing kinds loads nothing.
+that name calls and tells `run` (`app.jobs.work.JobRun`) how far it is, and a row in `KINDS`; in a package of your own
+an entry point of the group `shroff.jobs` that names the `JobKind`. The function is named by a text, so that listing
+kinds loads nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import Mapping as YamlMapping
 from shroff.people.access import Right
 from shroff.project.schedules import FILE, load_schedules
+from shroff.project.settings.installed import JOBS, installed
 
 if TYPE_CHECKING:
     from shroff.app.jobs.work import JobRun
@@ -223,12 +225,19 @@ KINDS: Final[Mapping[str, JobKind]] = {
 }
 
 
+def all_kinds() -> Mapping[str, JobKind]:
+    """The kinds, and those that other packages add by entry points of the group `shroff.jobs`."""
+    return {**KINDS, **installed(JOBS), **KINDS}  # ours first, and none is replaced
+
+
 def kind_named(name: str) -> JobKind:
     """A kind. Raises: UsageError where there is none of this name."""
-    if name not in KINDS:
-        hint = nearest(name, KINDS) or f"There is {', '.join(KINDS)}."
+    if (own := KINDS.get(name)) is not None:
+        return own
+    if name not in (known := all_kinds()):
+        hint = nearest(name, known) or f"There is {', '.join(known)}."
         raise UsageError(f"there is no kind of job {name!r}. {hint}")
-    return KINDS[name]
+    return known[name]
 
 
 def schedule_problems(tree: Node | None, schedules: Mapping[str, Schedule]) -> list[Problem]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
-from typing import Final
+from typing import Any, Final
 
 from shroff.errors import StateError, UsageError
 from shroff.streams.settings import AdapterSettings
@@ -18,6 +18,8 @@ from shroff.streams.settings import AdapterSettings
 PACKAGE: Final = "shroff"
 ADAPTERS: Final = "shroff.adapters"  # entry points CONTRACT.TECHNOLOGY: the adapter
 IMPORTERS: Final = "shroff.importers"  # entry points rules.SYSTEM or model.FORMAT: a function
+JOBS: Final = "shroff.jobs"  # entry points KIND: a JobKind
+ROUTES: Final = "shroff.routes"  # entry points NAME: a function that gives routes
 SETTINGS: Final = "shroff.settings"  # entry points CONTRACT or CONTRACT.NAME: a mapping of technologies to declarations
 
 
@@ -51,6 +53,19 @@ def adapter_point(name: str, group: str = ADAPTERS) -> EntryPoint | None:
     """The entry point of an adapter; None where no installed package has it."""
     own = next((one for one in _own() if one.group == group and one.name == name), None)
     return own or adapters(group).get(name)
+
+
+@cache
+def installed(group: str) -> Mapping[str, Any]:
+    """Everything that the entry points of a group name, loaded. Raises: UsageError naming a package that is broken."""
+    found = {}
+    for name, point in adapters(group).items():
+        try:
+            found[name] = point.load()
+        except Exception as error:  # whatever another package's import raises
+            words = f"{type(error).__name__}: {error}"
+            raise UsageError(f"{group} {name!r} of the package {_package(point)} cannot be loaded: {words}") from error
+    return found
 
 
 def kinds(contract: str, named: Iterable[str] | None = None) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import msgspec
 
 from shroff.app.jobs.desk import JobBusyError, NoJobError
 from shroff.app.jobs.documents import JobDocument, Params, ScheduleDocument, document_of, schedule_document, url_of
-from shroff.app.jobs.kinds import KINDS, ParamsError
+from shroff.app.jobs.kinds import ParamsError, all_kinds
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.access import Right
 from shroff.project.schedules import RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX
@@ -102,7 +102,7 @@ async def cancel(service: Service, request: Request) -> Json[JobDocument]:
 async def kinds(service: Service, request: Request) -> Json[JobKinds]:
     """The kinds that there are."""
     return Json(
-        {"kinds": [{"kind": one.name, "meaning": one.meaning, "params": one.schema()} for one in KINDS.values()]}
+        {"kinds": [{"kind": one.name, "meaning": one.meaning, "params": one.schema()} for one in all_kinds().values()]}
     )
 
 

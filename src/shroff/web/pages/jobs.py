@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from shroff.app.jobs.kinds import KINDS
+from shroff.app.jobs.kinds import all_kinds
 from shroff.errors import DefinitionError
 from shroff.jobs.planning import in_words
 from shroff.people.access import Right
@@ -62,7 +62,9 @@ async def _listed(service: Service, request: Request, mistake: str = "") -> Resp
         jobs=found,
         schedules=states,
         when=in_words,
-        kinds=[name for name in KINDS if name not in OF_ORDERS or ORDER in service.project.definitions.events.types],
+        kinds=[
+            name for name in all_kinds() if name not in OF_ORDERS or ORDER in service.project.definitions.events.types
+        ],
         kind_words=KIND_WORDS,
         may_run=request.who.may(Right.RUN_JOBS),
         is_going=any(one.is_open for one in found),

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FunctionLoader, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from shroff.errors import ShroffError
@@ -91,9 +92,12 @@ def screens_of(service: Service, who: Who) -> list[Tab]:
 
 @cache
 def environment() -> Environment:
-    """The templates of the package. All that they show is escaped, and what is not there is a mistake."""
+    """The templates of shroff, and as `PACKAGE:NAME` those in the folder `templates` of another package.
+
+    All that they show is escaped, and what is not there is a mistake.
+    """
     made = Environment(
-        loader=PackageLoader("shroff.web.pages"),
+        loader=ChoiceLoader([PackageLoader("shroff.web.pages"), FunctionLoader(_of_package)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -102,6 +106,11 @@ def environment() -> Environment:
     made.filters.update(FILTERS)
     made.globals["static"] = static
     return made
+
+
+def _of_package(name: str) -> str | None:
+    package, _, file = name.partition(":")
+    return resources.files(package).joinpath("templates", file).read_text(encoding="utf-8") if file else None
 
 
 async def open_cases(service: Service, who: Who) -> int | None:
