@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import tomllib
 
 import pytest
 
+from tests.architecture.sources import all_modules
 from tests.docs.wording import (
     ROOT,
     WORDS_MEAN_MAX,
@@ -20,6 +23,8 @@ from tests.docs.wording import (
 ALLOWANCE = tomllib.loads((ROOT / "tests/docs/wording.toml").read_text())
 ALLOWED = ALLOWANCE["phrases"]
 PAGES = pages_checked()
+DOCSTRINGS_MAX = 143  # phrases in them that name nobody
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -63,6 +68,15 @@ def test_messages_screens_and_mails_have_no_phrase_of_the_list():
     assert not more, "\n".join(more)
     counts = {name: len(said) for name, said in found.items()}
     assert counts == allowed, "some have fewer now: python -m tests.docs.wording --record"
+
+
+def test_docstrings_name_the_person_or_the_program_and_what_happens():
+    """Fewer is always allowed: the number shrinks with the docstrings that are left."""
+    pattern = re.compile(r"\bwho(so)?ever\b|\b(is|are|was|were|be) told\b", re.IGNORECASE)
+    nodes = (node for module in all_modules() for node in ast.walk(module.tree))
+    said = [ast.get_docstring(node) or "" for node in nodes if isinstance(node, DOCUMENTED)]
+
+    assert sum(len(pattern.findall(text)) for text in said) <= DOCSTRINGS_MAX
 
 
 def test_texts_of_the_program_are_its_literals_without_docstrings_comments_and_code():

@@ -58,7 +58,7 @@ class Opened:
 
     Definitions are read when first needed, and once. A log is opened for each call and
     closed after it, so several programs may read beside one writer. `warnings` is what
-    somebody should be told of a call that went well; `waiting` is told for whom one waits, after a second.
+    somebody should be told of a call that went well; `waiting` is called with for whom one waits, after a second.
     """
 
     places: config.ProjectPaths

@@ -138,7 +138,7 @@ class BacktestFold:
 
         Args:
             take: Is given each piece of the log.
-            progress: Is told of how many events something was computed.
+            progress: Called with how many events something was computed.
         """
         for one in self._passes:
             self._pass(one, take if one is self._passes[0] else None, progress)

@@ -117,8 +117,8 @@ def judge(
     without the draft is what decided, the recorded decisions are its own.
 
     Args:
-        reading: Is told how many records were read.
-        computing: Is told of how many events something was computed.
+        reading: Called with how many records were read.
+        computing: Called with how many events something was computed.
     """
     labels = {
         name: GatheredLabels(name, draft.models[name].friendly_reasons if name in draft.models else ())

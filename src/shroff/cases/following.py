@@ -85,8 +85,8 @@ class Follower:
     """Follows one log for alerts, and for labels of events that have one. For one thread.
 
     Args:
-        log: Opened to read; whoever made the follower closes it.
-        tells: Is told of each case that opens; None where nobody wants to know.
+        log: Opened to read; the process that made the follower closes it.
+        tells: Called with each case that opens; None where nobody wants to know.
         recent: What this process has put into the log just now, if it writes it.
     """
 

@@ -128,7 +128,7 @@ class Pipe:
 
 
 def end_with(inherited: int) -> None:
-    """Have this process stopped as by SIGTERM when whoever holds the other end of this pipe is gone."""
+    """Have this process stopped as by SIGTERM when the process that holds the other end of this pipe is gone."""
     threading.Thread(target=_watch, args=(inherited,), name="belonging", daemon=True).start()
 
 

@@ -33,7 +33,7 @@ class Client:
     """NamedCalls one service with one key. May be used by several threads, of the process that made it.
 
     The calls are those of an `AsyncClient` in a thread of its own. So a call ends when its time is over, whatever the
-    peer does: a socket that is read by whoever waits keeps them as long as single bytes come.
+    peer does: a socket that is read by the caller who waits keeps them as long as single bytes come.
 
     Args:
         url: Of the service, such as http://localhost:8080.

@@ -4,7 +4,8 @@
                  |
                  +-> queued again: a retry, or its process or machine ended
 
-Whoever runs a job holds a lease, which its process renews. A lease that has ended means that the process is gone. What
+The process that runs a job holds a lease, which its process renews. A lease that has ended means that the process is
+gone. What
 is here is pure: the caller gives the time, and keeps the job in one transaction.
 """
 

@@ -79,7 +79,7 @@ def _more(count: int) -> str:
 def check(
     objects: RetriedObjects, state: LakeState, progress: Callable[[int], None] | None = None, log: Log | None = None
 ) -> LakeCheck:
-    """Fetch all files and documents and look at them; `progress` is told of each.
+    """Fetch all files and documents and look at them; `progress` is called with each.
 
     Args:
         log: What documents are held against where the lake has no rows; the lake must be of this log.

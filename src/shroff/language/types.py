@@ -46,7 +46,7 @@ class Type(msgspec.Struct, frozen=True):
     hashing: str = ""
 
     def __repr__(self) -> str:
-        """Without `hashing`: state is told apart by this text, and is laid out in the same way."""
+        """Without `hashing`: state is distinguished by this text, and is laid out in the same way."""
         return f"Type(kind={self.kind!r}, places={self.places!r}, choices={self.choices!r}, is_open={self.is_open!r})"
 
     @property

@@ -290,7 +290,7 @@ class Registry:
     def read(self, id_: str, digest: str | None = None) -> Stored:
         """A model's files, every hash checked; with `digest`, its manifest's too.
 
-        Files that no score reads may be damaged: what decides is told apart from what was measured.
+        Files that no score reads may be damaged: what decides is distinguished from what was measured.
 
         Raises: UsageError where there is no such model and no digest to know it by; RegistryError where one is in force
             and is not there, or where what scores is damaged, or other than the digest says.

@@ -64,7 +64,7 @@ class CountsFigures(Protocol):
 
 @dataclass(slots=True)
 class NoticeServices:
-    """A project as notices see it. Whatever is opened is closed by whoever opened it.
+    """A project as notices see it. Whatever is opened is closed by the caller who opened it.
 
     Args:
         key: Signs links.

@@ -1,4 +1,4 @@
-"""Telling beside whoever writes the log: a thread that takes what is to be told, makes letters of it, and sends them.
+"""Telling beside the process that writes the log: a thread that takes what is due, writes messages, and sends them.
 
 What flags tell of stands in the log's outbox, written in the transaction of its event. The thread copies it into the
 store of notices, where it is known by its key; only then the log's own thread lets go of it there. So a kill anywhere
@@ -205,7 +205,8 @@ def begun_at(log: Log) -> int:
 
 
 def begin_behind(log: Log, seq: int) -> None:
-    """Tell what a log has behind a place, though it was there before anybody was to be told: by whoever writes the log.
+    """Notify of what a log has behind a position, though it was there before any notice: in the process that writes
+    the log.
 
     Does nothing where notices were looked at already.
     """

@@ -95,7 +95,7 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Somebody who asks: a person who signed in, a program with a key, or whoever runs a command or program here.
+    """Somebody who asks: a person who signed in, a program with a key, or a command or program on this machine.
 
     `id` is what the audit remembers and never means somebody else later: `user-3`, `key-k7m2...`, `os-ann`. `rights`
     are those of the role, or fewer where a key is scoped. `display_name` is empty for who has none apart.

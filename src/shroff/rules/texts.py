@@ -80,7 +80,7 @@ def _in_brackets(file_text: str, top: Sequence) -> dict[str, RuleText]:
 def with_rule(file_text: str, id: str, text: str) -> str:
     """The file with this rule text replaced, or appended if the file lacks the rule.
 
-    Raises: UsageError where its rules cannot be told apart.
+    Raises: UsageError where its rules cannot be distinguished.
     """
     there = rule_texts(file_text)
     found = there.get(id)

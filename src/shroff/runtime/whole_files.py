@@ -90,7 +90,7 @@ def whole_file(
         mode: Permissions of a `part`, less the umask.
         is_durable: Bytes and name outlast a power loss; without it neither is synced.
         is_new: What has the name already stays, and the call raises FileExistsError.
-        on_step: Is told `synced` and `renamed`, so that tests can stop between them.
+        on_step: Called with `synced` and `renamed`, so that tests can stop between them.
 
     Raises: OSError; UnsyncedError where only the name could not be synced.
     """

@@ -1,4 +1,5 @@
-"""Delivery to all sinks of a project beside whoever writes its log: a thread for each, and one place to tell the store.
+"""Delivery to all sinks of a project beside the process that writes its log: a thread for each, and one place to tell
+the store.
 
 A slow sink holds up neither deciding nor another sink. Nothing here writes: what came of delivery is handed to
 `record`, on the thread of whoever calls `tend`.

@@ -324,7 +324,8 @@ class Log(LogReader, LogBeside, LogWriter, Inbox, Quarantine, Outbox, Lead, Prot
     One process at a time may write; a second one gets `LogBusyError` at once. Readers work beside a writer and see
     whole batches only. What a reader wants written it asks of the writer, through the inbox.
 
-    Who opens a log for writing leads it from then on, and whoever led it before can write nothing more, whatever it
+    Who opens a log for writing leads it from then on, and the process that led it before can write nothing more,
+    whatever it
     still believes: each opening has an `epoch`, and nothing of an older one is committed.
     """
 

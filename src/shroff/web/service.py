@@ -231,7 +231,8 @@ class Service:
     # ---- beginning and ending
 
     def begin(self, ended: Callable[[], None]) -> None:
-        """Begin to lead the log, or to stand by; in the event loop's thread. `ended` is told there when that is over.
+        """Begin to lead the log, or to stand by; in the event loop's thread. `ended` is called when that is
+        over.
 
         Raises: UsageError for a sink that cannot be as it is set.
         """

@@ -68,7 +68,7 @@ def arranged(
 
     Args:
         order: `time` merges. `file`: their order was asked for, so disorder is no error, and no row is a slip.
-        warn: Is told of a file in disorder, where that is no error.
+        warn: Called with a file in disorder, where that is no error.
         overlaps: Takes note of files whose times overlap.
         late_min: So many late lines stop a file, however small a share they are (see `first_look.FirstLook`).
 
@@ -99,7 +99,8 @@ def arranged(
 class Overlaps:
     """Events of files that happened before the newest one of the files before theirs, and came after it.
 
-    `begun` is told of each file, `noted` goes around the submissions of all, `count` is told their answers in order.
+    `begun` is called with each file, `noted` goes around the submissions of all, `count` is called with their answers
+    in order.
     What the log has already does not count.
     """
 

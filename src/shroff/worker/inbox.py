@@ -1,7 +1,7 @@
 """Inbox: requests to the active writer, between two batches; long because requests and replies are one protocol.
 
 One way for all: whoever wants a single record written puts a request into the inbox, and
-whoever holds the log takes it from there. The reply is committed in the transaction of what
+the process that holds the log takes it from there. The reply is committed in the transaction of what
 it tells of, so a request is carried out once, whoever is killed and when (see
 docs/decisions/0010).
 """

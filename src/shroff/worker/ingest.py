@@ -123,7 +123,7 @@ def ingest(
     """Take all submissions, in order.
 
     A batch is committed on a thread of its own while the next one is decided and the one
-    after it is read; `on_batch` is told the answers of a batch once it is durable, and
+    after it is read; `on_batch` is called with the answers of a batch once it is durable, and
     the log is maintained on that thread behind each commit. When this returns or raises, no
     commit is under way, and what was answered is there. What waits in the `inbox` is
     carried out where no batch is open. `offsets` is asked for each batch, in order, how far

@@ -153,7 +153,8 @@ def write_between(connection: sqlite3.Connection, sql: str, values: Sequence[obj
 def begin_between(connection: sqlite3.Connection) -> None:
     """Begin a transaction that writes, in the same way.
 
-    Cases, people and notices are changed in the same file by whoever serves it, each in a transaction of a millisecond
+    Cases, people and notices are changed in the same file by the process that serves it, each in a transaction of a
+    millisecond
     and a flush, and a writer that left the looking to SQLite was seldom quick enough where they had much to do.
 
     Raises: as `write_between`.

@@ -1,4 +1,4 @@
-"""Checks that no row is lost: whoever would show fewer rows than were written is told which are missing."""
+"""Checks that no row is lost: a reader that would give fewer rows than were written fails and names the missing ones."""
 
 from __future__ import annotations
 

@@ -331,7 +331,9 @@ class ServerLog(RowFraming):
     # Below: sessions, and what becomes of them
 
     def _begun(self) -> Session:
-        """A transaction that commits only while this opening leads: whoever takes the lead waits for its end."""
+        """A transaction that commits only while this opening leads: the process that takes the lead waits for its
+        end.
+        """
         if self._read_only:
             raise StateError(f"{self.place} was opened for reading only")
         self._check_usable()

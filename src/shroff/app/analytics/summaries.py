@@ -78,7 +78,7 @@ class Summaries:
         Args:
             first: The first window, if none was written yet; by default that of the first event.
             last: Stop after the windows before this time; by default never.
-            say: Is told what cannot be had, such as the database; it is tried again.
+            say: Called with what cannot be had, such as the database; it is tried again.
             wait: Waits so many seconds.
         """
         from shroff.replay.notebook import moment_ms

@@ -67,10 +67,10 @@ class IngestProgress:
     """Progress of an ingest, reported while it runs.
 
     Args:
-        progress: Is told how many lines were read.
-        sorting: Is told how many lines there are to be sorted.
+        progress: Called with how many lines were read.
+        sorting: Called with how many lines there are to be sorted.
         meter: Knows which share of the files that is.
-        restoring: Is told how many events of the log were read.
+        restoring: Called with how many events of the log were read.
         on_batch: Is given the answers of each batch that is committed.
     """
 

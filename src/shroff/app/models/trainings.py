@@ -289,7 +289,7 @@ class Training:
         Args:
             place: A folder, s3://, gs:// or az:// with bucket and prefix, the URL of a text that lists files, or the
                 name of a pulled source in shroff.yaml, such as a table.
-            say: Is told what is waited for.
+            say: Called with what is waited for.
 
         Raises: UsageError at once where there is nothing to watch. While it goes on: LogBusyError where another process
             watches for this project, or, with `once`, the one that writes its log takes nothing up for a minute;

@@ -89,7 +89,8 @@ def file_columns(
     """Events of files in file order, with sequence numbers in that order; ids and numbers of one type.
 
     A line that tells its type is of that one, all others are of `event`. An event whose id came before, or a unique
-    value of it, or that comes too late has no place, as a line that validation refuses; `left` is told of them. With
+    value of it, or that comes too late has no place, as a line that validation refuses; `left` is called with them.
+    With
     `as_of_ms` those that happened later are left out.
 
     Raises: UsageError where a file cannot be read or lacks a column.

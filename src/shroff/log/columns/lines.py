@@ -307,7 +307,7 @@ class LineForms:
 
 
 class LiveForms(LineForms):
-    """The same for events that were sent: they wait for no compiler. What fails once is told, and not tried again.
+    """The same for events that were sent: they wait for no compiler. A failure is reported once, and not tried again.
 
     Args:
         events: Their types; with a unique field among them a run is taken one by one, and would gain nothing.

@@ -41,8 +41,8 @@ class Way:
 
     Args:
         engine: `batch`, `online` or `naive`.
-        reading: Is told how many events were read.
-        computing: Is told how many of them the batch engine has answers for, in its second pass.
+        reading: Called with how many events were read.
+        computing: Called with how many of them the batch engine has answers for, in its second pass.
         spill: A folder for what memory does not hold; without it the system's own.
         cluster: Where the batch engine answers; without one in this process.
         format: That of files; by their names where it is None.

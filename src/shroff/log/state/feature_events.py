@@ -141,7 +141,7 @@ def file_batches(
 ) -> WindowState:
     """The events of files in file order, with the places that this order would give; refused lines have none.
 
-    A line that tells its type is of that one, all others are of `as_type`. `left` is told of what is left out.
+    A line that tells its type is of that one, all others are of `as_type`. `left` is called with what is left out.
     """
     left = LeftOut() if left is None else left
     lateness_ms = definitions.settings.lateness_ms

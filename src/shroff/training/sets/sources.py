@@ -94,7 +94,7 @@ def file_source(
 ) -> HistorySource:
     """History of files by columns: events in file order, and labels beside them, which no feature may read.
 
-    Places count the events that are taken. `left` is told of the lines that give no event.
+    Places count the events that are taken. `left` is called with the lines that give no event.
 
     Raises: UsageError where a file cannot be read or lacks a column, and where a label cannot be matched here;
         ValueError where features read labels (`reads_labels`), which only a log has among its events.

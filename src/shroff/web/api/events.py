@@ -97,7 +97,7 @@ def _type_name(reader: RequestReader, request: Request) -> str:
 
 
 async def post_labels(service: Service, request: Request) -> Response:
-    """One label, a list or JSON lines: asked of whoever leads the log, and recorded with who asked."""
+    """One label, a list or JSON lines: asked of the process that leads the log, and recorded with who asked."""
     reader, is_as_sent = service.label_reader(), _is_known_as_sent(request)
     raw, is_list, are_lines = await _body(request)
     submissions, mistakes = await _read(

@@ -97,7 +97,7 @@ class Quarantined(NamedTuple):
 
 
 class HealthBoard:
-    """Looks once a minute at most, whoever asks; never while nobody does.
+    """Looks once a minute at most; never while nobody asks.
 
     The first look at a long log reads all its labels and the newest snapshot, and a system outside may take seconds to
     say nothing. So who asks for a page is shown what is known, and a look goes on beside it.

@@ -209,7 +209,7 @@ async def questions(service: Service, request: Request) -> Json[Questions]:
 
 
 def notice_shown(one: Notice) -> NoticeShown:
-    """A notice: no secret and no address of one who is told."""
+    """A notice, without secrets and addresses of recipients."""
     return {
         "name": one.name,
         "on": one.on,

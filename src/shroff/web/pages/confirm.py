@@ -64,7 +64,7 @@ async def answer(service: Service, request: Request) -> Response:
 
 
 def _away(service: Service, request: Request, error: ShroffError) -> Response:
-    """Later. What is wrong with the project is for whoever runs it, and not for its customers."""
+    """Later. The operator is notified of what is wrong with the project, not its customers."""
     if not isinstance(error, TransientError):
         service.tell(f"customers cannot answer: {error}")
     return _busy(request, 503)

@@ -114,7 +114,7 @@ def _of_package(name: str) -> str | None:
 
 
 async def open_cases(service: Service, who: Who) -> int | None:
-    """How many cases stand in somebody's queue; None where they see none, or it cannot be told now."""
+    """How many cases stand in somebody's queue; None where they see none, or the count fails."""
     try:
         return await service.in_thread(service.queue_count.of, who)
     except ShroffError:  # a page of what is wrong is shown all the same

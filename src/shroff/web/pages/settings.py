@@ -36,7 +36,7 @@ NOTHING: Final[Mapping[str, str]] = {}
 
 @dataclass(frozen=True, slots=True)
 class SettingsTab:
-    """A part of the settings, shown to whoever may see it."""
+    """A tab of the settings and the right to see it."""
 
     name: str
     path: str

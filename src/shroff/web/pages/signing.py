@@ -44,7 +44,7 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def sign_in(service: Service, request: Request) -> Response:
-    """Name and password: whoever has both is signed in."""
+    """Sign in by name and password."""
     service.address.check_origin(request)
     form = await request.form()
     name, back = form.get("name", ""), oidc.back_of(form.get("back", ""))

@@ -43,7 +43,7 @@ class FirstReason:
 class FirstReasons:
     """The first reasons of a project's decisions.
 
-    Those that a page has no time to wait for are told meanwhile, on one thread, for its next visit.
+    Those that a page has no time to wait for are computed meanwhile, on one thread, for its next visit.
     """
 
     def __init__(self, project: Project, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -66,7 +66,7 @@ class FirstReasons:
         )
 
     def of(self, events: Iterable[Named], within_s: float | None = WITHIN_S) -> dict[Named, FirstReason | None]:
-        """The reasons of these events, in their order, as far as they are known or can be told in time.
+        """The reasons of these events, in their order, as far as they are known or computed in time.
 
         None for an event of which nothing can be said; what there was no time for is left out. Without a time they are
         told at once, before what others asked for. Cost: 50 ms each.

@@ -109,7 +109,7 @@ async def _came(service: Service, within_s: float) -> int:
 
 
 async def _done(service: Service, step: Step) -> None:
-    """Do a step on a thread of its own, which no end waits for. What fails is told to who opens the page."""
+    """Do a step on a thread of its own, which no end waits for. The page shows what fails."""
     done: Future[object] = Future()
     done.set_running_or_notify_cancel()
 

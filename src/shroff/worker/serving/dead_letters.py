@@ -32,7 +32,7 @@ class Refusing(Protocol):
 
 
 class DeadLetters:
-    """The dead letters of a source, in the order of quarantine. `tell` is told where they are sent later."""
+    """The dead letters of a source, in the order of quarantine. `tell` is called where they are sent later."""
 
     def __init__(self, log: Log, source: Refusing, tell: Callable[[str], None]) -> None:
         self._log, self._source, self._tell, self._name = log, source, tell, f"{source.name}, refused"

@@ -1,6 +1,7 @@
 """Live source of a service, read between the requests of programs.
 
-The log has one writer, so whoever serves a project with a source reads that source, too: a batch of requests, then
+The log has one writer, so the process that serves a project with a source reads that source, too: a batch of requests,
+then
 a batch of messages, each in a commit of its own. Messages carry how far the source was read and how far it was before,
 as a worker's do (docs/decisions/0028). A source that is away is tried again, and holds up no request.
 """

@@ -118,7 +118,7 @@ class SourceLoop:
         return is_quiet and self._has_no_more()
 
     def _has_no_more(self) -> bool:
-        """Whether whoever is outside says so; where nobody does, the source is begun again later."""
+        """Whether the outside system is the cause; otherwise the source is started again later."""
         try:
             standings = self._source.look(known(self._reading.reached))
         except TransientError as error:

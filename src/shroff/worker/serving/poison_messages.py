@@ -73,7 +73,7 @@ class PoisonSearch:
         return min(self._size, self._left) if self.is_on else self._full
 
     def suspect(self, suspect: SuspectError, *, shows_words: bool) -> str:
-        """Go on more carefully; gives what should be told.
+        """Go on more carefully; gives the message to report.
 
         Raises: the error itself, where there is nothing to look among or refusing messages does not help.
         """

@@ -226,7 +226,7 @@ async def _heard(process: asyncio.subprocess.Process, kept: Kept) -> dict[str, A
 
 
 def _job(draft: Draft, folder: Path, project: Path) -> dict[str, str | None]:
-    """The draft as files, and what the process is told."""
+    """The draft as files, and the options of the process."""
     job: dict[str, str | None] = {"project": str(project), "draft": str(folder), "model": draft.model}
     if draft.rules:
         (folder / "rules").mkdir()

@@ -162,7 +162,7 @@ ROUTES: Final = (
 
 
 async def keep_applied(service: Service, every_s: float = WATCH_S) -> None:
-    """Apply changes of files by itself, once they are complete, until it is canceled. What fails is told once."""
+    """Apply changes of files by itself, once they are complete, until it is canceled. A failure is reported once."""
     stamp = done = service.project.versions.file_stamps()
     told = ""
     while True:

@@ -77,7 +77,7 @@ class RuleLooks:
         return kept[2]
 
     def count_on(self, project: Project, in_thread: Callable[[Callable[[], bool]], Awaitable[bool]]) -> None:
-        """Count hits back beside whoever looks, as far as they go. In the event loop."""
+        """Count earlier hits in the background, as far as they go. In the event loop."""
         if self._beside is None or self._beside.done():
             with suppress(Exception):  # what failed there fails for whoever looks as well, and is told them
                 _ = self._beside and self._beside.result()

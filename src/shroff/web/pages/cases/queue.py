@@ -199,7 +199,7 @@ async def claim_next(service: Service, request: Request) -> Response:
 
 
 async def bulk(service: Service, request: Request) -> Response:
-    """Do the same with all that are selected; what could not be done is told."""
+    """Do the same with all selected cases; the failed ones are listed."""
     form = await request.form()
     where, action, verdict = where_from(form), form.get("action", ""), ""
     if action in {"fraud", "genuine", "unclear"}:

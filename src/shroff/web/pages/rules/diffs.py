@@ -28,7 +28,8 @@ class DiffLine:
 def diff(before: str, after: str) -> list[DiffLine]:
     """Differences, with some lines around them; nothing for equal texts.
 
-    Where too much is alike in two texts, or in two lines of them, to be told apart in good time, all that lies between
+    Where too much is alike in two texts, or in two lines of them, to be distinguished in good time, all that lies
+    between
     what they begin with and what they end with is gone and new.
     """
     old, new = before.splitlines(), after.splitlines()

@@ -166,7 +166,7 @@ async def to_active(service: Service, request: Request) -> Response:
 
 
 async def _stepped(service: Service, request: Request, step: Callable[[str, str, str], Awaitable[str]]) -> Response:
-    """Do a step of the way and go on where it leads; what keeps it from being done is told in the editor."""
+    """Do a step of the way and go on where it leads; the editor shows what prevents it."""
     form, id_ = await request.form(), request.path_params["rule"]
     try:
         return see_other(await step(id_, form.get("tag", ""), form.get("file", "")))
