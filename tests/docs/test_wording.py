@@ -23,7 +23,7 @@ from tests.docs.wording import (
 ALLOWANCE = tomllib.loads((ROOT / "tests/docs/wording.toml").read_text())
 ALLOWED = ALLOWANCE["phrases"]
 PAGES = pages_checked()
-DOCSTRINGS_MAX = 143  # phrases in them that name nobody
+DOCSTRINGS_MAX = 145  # phrases in them that name nobody
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
