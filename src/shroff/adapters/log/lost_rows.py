@@ -1,4 +1,4 @@
-"""Checks that no row is lost: a reader that would give fewer rows than were written fails and names the missing ones."""
+"""Checks that no row is lost: a reader that would give fewer rows than were written fails and names what is missing."""
 
 from __future__ import annotations
 
