@@ -94,7 +94,6 @@ REQUESTS: Final[Texts] = {
     "too-slow": ("The body arrived too slowly, or a check took too long.", "Send the request again."),
     "address-too-long": ("The address is too long.", "Send the parameters in fewer or shorter values."),
     "head-too-long": ("The headers are too long.", "Remove cookies and headers that are not needed."),
-    "framing-too-long": ("Chunk sizes and trailers are too long.", "Send larger chunks without extensions."),
     "who-asks": ("The request has no valid session or key.", "Sign in, or send `Authorization: Bearer KEY`."),
     "not-allowed": ("The user or key lacks a right.", "Ask an admin for the right that `detail` names."),
     "not-a-person": ("A key asked for a page.", "Use the same route below `/api/v1`, or sign in."),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from docs.made_files import MADE, markdown_table
 from shroff.app.jobs import desk as job_desk
 from shroff.app.rules import list_csv, list_operations, rule_drafts, rule_files
@@ -19,7 +22,7 @@ from shroff.web import server, service
 from shroff.web.api import events, hooks
 from shroff.web.api.rules import backtests as judged
 from shroff.web.api.rules import draft_checks
-from shroff.web.http import asgi, connections, paging, problems, protocol, proxies, streaming, turns
+from shroff.web.http import asgi, paging, problems, proxies, streaming, turns
 from shroff.web.http import messages as http
 from shroff.web.http.gate import SENDERS_MAX
 from shroff.web.work import check_work, checking
@@ -33,6 +36,13 @@ INTRODUCTION = (
     "(RFC 9457). One client cannot block others: long texts are read on separate threads, and everything that a "
     "client sends is limited.\n"
 )
+PROXY = Path(__file__).parents[1] / "deploy" / "systemd" / "Caddyfile"
+OF_PROXY = (
+    "The server of shroff, uvicorn, has no limits before the headers of a request are complete, nor on connections. If "
+    "clients that you do not trust can reach the service, put a proxy in front of it. The values are those of "
+    "`deploy/systemd/Caddyfile` and of the Helm chart; other proxies have settings of their own. Caddy does not limit "
+    "the connections of one address: use the firewall for that."
+)
 CUT = "the connection is closed"
 RETRY = "with `Retry-After`"
 
@@ -42,6 +52,7 @@ def limits_page() -> str:
     parts = [f"{MADE}# Limits\n\n{INTRODUCTION}"]
     for title, rows in (
         ("Connections", _connections()),
+        (f"Connections, by the proxy\n\n{OF_PROXY}", _by_the_proxy()),
         ("Requests", _requests()),
         ("Events and labels", _events()),
         ("Rules and drafts", _rules()),
@@ -71,46 +82,47 @@ def _s(seconds: float) -> str:
 
 def _connections() -> list[Row]:
     return [
-        (
-            "open connections",
-            f"{connections.CONNECTIONS_MAX:,}, or what `ulimit -n` allows the process less {server.OWN_FILES}",
-            "the longest-idle connection is closed; 503 if all are in use",
-        ),
-        (
-            "open connections of one address, except a trusted proxy",
-            f"{connections.OF_ADDRESS_MAX:,}",
-            "its longest-idle connection is closed; 503 where all are in use",
-        ),
-        ("time for a new connection to send anything", _s(protocol.HEAD_S_MAX), CUT),
-        ("time for the headers of a request to arrive", _s(protocol.HEAD_S_MAX), CUT),
+        ("requests at once, of all senders", f"{asgi.OF_ALL_MAX:,}", f"503 {RETRY}"),
         ("time for a body to arrive", _s(http.BODY_S_MAX), "408"),
-        ("time for a body that the service does not read", _s(protocol.UNREAD_S_MAX), CUT),
         ("idle time between two requests", _s(server.KEPT_S), CUT),
-        ("time in which a client reads nothing of a response", _s(protocol.STALLED_S), CUT),
+        ("time in which a client reads nothing of a response (on Linux)", _s(server.STALLED_S), CUT),
         (
-            "discarded rest of a refused request, so that the client reads the response",
-            f"{_bytes(protocol.LINGER_BYTES_MAX)}, {_s(protocol.LINGER_S)}",
+            "rest of a refused body that is read, so that the client reads the response",
+            f"{_bytes(http.DISCARDED_BYTES_MAX)}, {_s(http.DISCARDED_S)}",
             CUT,
         ),
         ("time for running requests when the service ends", _s(server.END_S), CUT),
     ]
 
 
+def _by_the_proxy() -> list[Row]:
+    return [
+        ("time for a new connection to send anything", _of_proxy("read_header"), CUT),
+        ("time for the headers of a request to arrive", _of_proxy("read_header"), CUT),
+        ("idle time between two requests", _of_proxy("idle"), CUT),
+        ("headers that do not end", _of_proxy("max_header_size"), "431"),
+        ("trailers", "none is passed on", "ignored"),
+        ("chunk extensions, chunks of one byte", "passed on as larger chunks", "the body's limits"),
+        ("connections to the service", _of_proxy("max_conns_per_host"), "the request waits"),
+    ]
+
+
+def _of_proxy(name: str) -> str:
+    """A setting of the shipped proxy, as its file has it."""
+    text = PROXY.read_text(encoding="utf-8")
+    value = text.partition(f"{name} ")[2].split()[0]
+    return re.sub(r"(\d)(?=[a-zA-Z])", r"\1 ", value) if not value.isdigit() else f"{int(value):,}"
+
+
 def _requests() -> list[Row]:
     return [
-        ("headers: URL, header names and values", _bytes(protocol.HEAD_BYTES_MAX), "431"),
-        ("header lines", f"{protocol.HEADERS_MAX}", "431"),
-        ("address", f"{_bytes(protocol.URL_BYTES_MAX)}; its path {_bytes(asgi.PATH_LENGTH_MAX)}", "414; 404"),
+        ("headers: URL, header names and values", _bytes(http.HEAD_BYTES_MAX), "431"),
+        ("header lines", f"{http.HEADERS_MAX}", "431"),
+        ("address", f"{_bytes(http.URL_BYTES_MAX)}; its path {_bytes(asgi.PATH_LENGTH_MAX)}", "414; 404"),
         ("fields of a query", f"{http.QUERY_FIELDS_MAX}", "400"),
         ("cookies", f"{http.COOKIES_MAX}", "not read"),
         ("`Forwarded` header of a trusted proxy", _bytes(proxies.READ_MAX), "not read"),
         ("addresses in `X-Forwarded-For`", f"the last {proxies.HOPS_MAX}", "not read"),
-        ("trailers", "none is read", "ignored"),
-        (
-            "chunk sizes, chunk extensions and trailers",
-            f"{_bytes(protocol.FRAMING_BYTES_MAX)} more than the body",
-            "413",
-        ),
         ("body", f"{_bytes(http.BODY_BYTES_MAX)}, less on most routes", "413"),
         (
             "form",

@@ -144,7 +144,7 @@ def rows_of(page: str, head: str) -> list[str]:
     return [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
 
 
-@pytest.mark.parametrize("name", ["llvmlite", "numba", "uvicorn"])
+@pytest.mark.parametrize("name", ["llvmlite", "numba"])
 def test_a_requirement_whose_private_parts_are_used_has_an_upper_bound(name):
     texts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
 

@@ -24,11 +24,10 @@ import pytest
 
 from shroff.worker.serving.counts import STANDING_BY
 from tests.deploy import checks, page
+from tests.deploy.proxy import proxied
 from tests.deploy.watching import WATCHING
 from tests.support.forks import SHROFF
 from tools.servers.ports import Port
-from tools.servers.process import Child
-from tools.servers.web import listens
 
 BOARD = "shroff/monitoring/dashboards/overview.json"
 BUILD = checks.DEPLOY / "image/build.sh"
@@ -264,22 +263,8 @@ def test_a_container_is_healthy_while_its_service_answers_so(service, monkeypatc
 
 @pytest.mark.slow
 def test_the_proxy_closes_metrics_passes_the_client_on_and_keeps_links_secret(service, tmp_path):
-    held, log = Port(), tmp_path / "access.log"
-    port = held.number
-    text = (checks.DEPLOY / "systemd/Caddyfile").read_text()
-    text = text.replace("fraud.example.com {", f"{{\n\tauto_https off\n\tadmin off\n}}\nhttp://127.0.0.1:{port} {{")
-    text = text.replace(f":{checks.serve_port()} {{", f":{service} {{").replace("/var/log/caddy/shroff.log", str(log))
-    (tmp_path / "Caddyfile").write_text(text)
-    path, env = checks.tool("caddy")
-    env = {**env, "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
-    command = [path, "run", "--adapter", "caddyfile", "--config", str(tmp_path / "Caddyfile")]
-    caddy = Child("Caddy", command, tmp_path / "caddy.log", env=env)
-    caddy.start(lambda: listens(port))
-    try:
+    with proxied(tmp_path, service) as (port, log):
         seen = {one: status(f"http://127.0.0.1:{port}{one}") for one in ("/", "/confirm/tok3n?a=tok3n", "/metrics")}
-    finally:
-        caddy.stop()
-        held.close()
     written = log.read_text()
 
     assert seen == {"/": 200, "/confirm/tok3n?a=tok3n": 200, "/metrics": 404}

@@ -47,7 +47,6 @@ SMALLER: dict[str, dict[str, object]] = {
     },
     "scoring": {"bench.scoring.TREES": (3,), "bench.scoring.LEARNED": 500, "bench.scoring.BATCHES": (1, 256)},
     "service": {"bench.service.WARM_S": 0.1},
-    "short_way": {"bench.short_way.WARM": 5},
     "sns": {"bench.sns.WARM_S": 0.1, "bench.sns.LOOPED": 10},
 }
 LONG = {
@@ -61,7 +60,6 @@ LONG = {
     "many_rules": "--rules 5 --entries 10 --events 10",
     "pages": "--decisions 500 --loads 2",
     "service": "--rates 20 --seconds 2",
-    "short_way": "--rate 50 --seconds 0.2 --rush 20 --rounds 1",
     "since_flag": "--events 500 --runs 1",
     "sns": "--rates 20 --seconds 1",
     "soak": "--rate 50 --minutes 0.1",

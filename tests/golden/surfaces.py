@@ -102,7 +102,7 @@ def definitions() -> Definitions:
 
 def route_lines(folder: Path) -> Iterator[str]:
     """Every route of the service with its right; `page` for those that answer with a page."""
-    for route in table(definitions()).routes:
+    for route in table(definitions()):
         right = route.right.value if route.right else "anybody"
         yield f"{route.method} {route.path} = {right}{' page' * route.is_page}"
 
@@ -110,7 +110,7 @@ def route_lines(folder: Path) -> Iterator[str]:
 def openapi_lines(folder: Path) -> Iterator[str]:
     """The OpenAPI document of a small project: its operations and schemas, without its prose."""
     found = definitions()
-    document = without_prose(openapi(table(found).routes, found.events))
+    document = without_prose(openapi(table(found), found.events))
     for path, operations in document.pop("paths").items():
         for method, operation in operations.items():
             yield from operation_lines(f"{method.upper()} {path}", operation)

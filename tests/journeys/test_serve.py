@@ -10,7 +10,6 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
@@ -19,7 +18,6 @@ import pytest
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people.access import Role
-from tests.support import forks
 from tests.support.served import NO_TLS, SHROFF, key_of, served, started
 
 pytestmark = pytest.mark.slow
@@ -156,21 +154,3 @@ def test_a_port_that_is_taken_is_told(project):
 
     assert refused.returncode == 2
     assert "--port" in refused.stderr
-
-
-def test_who_says_nothing_or_speaks_slowly_is_let_go_and_others_are_answered(project, monkeypatch):
-    monkeypatch.setenv(forks.SET, "shroff.web.http.protocol.HEAD_S_MAX=5")
-    with served(project) as service, service.client() as client:
-        at = urlsplit(service.url)
-        idle = [socket.create_connection((at.hostname, at.port)) for _ in range(200)]
-        half = socket.create_connection((at.hostname, at.port))
-        half.sendall(b"POST /api/v1/events/payment HTTP/1.1\r\nhost: x\r\n")
-        began_s = time.monotonic()
-        while time.monotonic() - began_s < 2:
-            half.sendall(b"x-a: b\r\n")
-            assert client.post("/api/v1/events/payment", json=payments(1)[0]).status_code == 200
-            time.sleep(0.2)
-        for one in (*idle, half):
-            one.settimeout(60)
-            assert one.recv(1) == b""
-            one.close()

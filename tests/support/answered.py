@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
 import msgspec
+from starlette import routing
 
 from shroff.web.http.messages import LINES
 from shroff.web.http.openapi import openapi
-from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route, Table
+from shroff.web.http.routes import Route, by_path, pattern
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -20,19 +21,35 @@ if TYPE_CHECKING:
 JSON = "application/json"
 
 
+class Paths:
+    """Finds routes as Starlette's router does."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._resources = [(routing.Route(pattern(path), here.get), here) for path, here in by_path(routes).items()]
+
+    def find(self, method: str, path: str) -> tuple[Route | None, dict[str, str]]:
+        """The route and its parameters; None where there is none."""
+        scope = {"type": "http", "method": method, "path": path}
+        for resource, here in self._resources:
+            match, child = resource.matches(scope)
+            if match is not routing.Match.NONE:
+                return here.get(method), child["path_params"]
+        return None, {}
+
+
 class Schemas:
     """The schemas of one service's answers, in which what no schema names is a mistake, too."""
 
-    def __init__(self, table: Table, definitions: Definitions) -> None:
-        self._table, self._definitions = table, definitions
+    def __init__(self, routes: Sequence[Route], definitions: Definitions) -> None:
+        self._routes, self._definitions = routes, definitions
+        self._paths = Paths(routes)
         self._document: dict[str, Any] = {}
         self._judges: dict[bytes, Any] = {}
 
     def check(self, method: str, path: str, answered: Answered) -> None:
         """Raises: AssertionError where an answer is not what the document says of its operation and status."""
-        try:
-            route, params = self._table.find(method, path.split("/")[1:])
-        except ProblemError:
+        route, params = self._paths.find(method, path)
+        if route is None:
             return
         operation = self._operation(route, params)
         kind = answered.headers["content-type"].partition(";")[0]
@@ -55,7 +72,7 @@ class Schemas:
         if route.told is None:
             return None
         if not self._document:
-            made = msgspec.json.encode(openapi(self._table.routes, self._definitions.events))
+            made = msgspec.json.encode(openapi(self._routes, self._definitions.events))
             self._document, self._judges = _read_once(made)
         path = route.path.replace("{event}", params["event"]) if route.told.is_by_event else route.path
         return (

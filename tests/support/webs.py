@@ -187,7 +187,7 @@ async def asker(
     project, told = app.open_exactly(folder), list[str]()
     with ThreadPoolExecutor(4) as threads, project.people.open() as desk, gate(desk) as at_gate:
         project.opened.now_ms = now_ms or project.opened.now_ms
-        routes = table(project.definitions).routes
+        routes = table(project.definitions)
         options = ServiceOptions(limits or Limits())
         service = Service(project, at_gate, desk, threads, options, routes=routes, tell=told.append)
         service.begin(lambda: None)

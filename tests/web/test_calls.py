@@ -232,10 +232,10 @@ def test_thirty_numbers_give_one(tmp_path, data, root):
 
 def test_the_openapi_document_has_the_calls_of_the_project(tmp_path, root):
     definitions = app.open(shutil.copytree(root / "examples" / "ulb", tmp_path / "ulb")).definitions
-    found = openapi(table(definitions).routes, definitions.events)["paths"]["/predict/"]["post"]
+    found = openapi(table(definitions), definitions.events)["paths"]["/predict/"]["post"]
     body = found["requestBody"]["content"]["application/json"]["schema"]
 
-    assert "/predict" not in openapi(table(definitions).routes, definitions.events)["paths"]
+    assert "/predict" not in openapi(table(definitions), definitions.events)["paths"]
     assert body["required"] == ["features"]
     assert body["properties"]["features"]["minItems"] == body["properties"]["features"]["maxItems"] == 30
     assert found["responses"]["200"]["content"]["application/json"]["schema"]["properties"] == {

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import select
 import shutil
 import signal
 import socket
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from uvicorn.server import ServerState
+from starlette.responses import Response
 
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.language.yaml import nodes as yamlnodes
 from shroff.log.ruletests import run_tests_of
+from shroff.people.access import Right
 from shroff.web import server, service
 from shroff.web.api.rules.draft_checks import check_of
-from shroff.web.http import asgi, protocol
+from shroff.web.http import asgi, messages
 from shroff.web.http.gate import SENDERS_MAX, Pace, gate_of
+from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.proxies import FORWARDED, Proxies
+from shroff.web.http.routes import Route
 from shroff.web.http.turns import SENDER, Shares, Turns
-from shroff.web.service import UNKNOWN_RATE
+from shroff.web.service import UNKNOWN_RATE, Service
 from shroff.web.work.checking import Checkers
 from tests.support.webs import Asker, asker
-from tests.web.test_short import Spoken, connected
+from tests.support.wire import Spoken, connected
+from tests.web.test_wire import request
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 LIVE = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -57,7 +63,6 @@ def run(folder: Path, steps: Callable[[Asker, Spoken], Awaitable[None]]) -> None
 
 
 def test_whoever_is_told_that_a_service_has_begun_can_connect_to_it(bank, monkeypatch):
-    monkeypatch.setattr(server, "_many_files", lambda: 1_000)
     project, told = app.open_exactly(bank), list[str]()
     with server.bound(server.At(port=0)) as listening, project.people.open() as desk, gate_of(desk) as gate:
 
@@ -71,93 +76,49 @@ def test_whoever_is_told_that_a_service_has_begun_can_connect_to_it(bank, monkey
     assert told == []
 
 
-@pytest.mark.parametrize("limit", ["most", "of_address_max"])
-def test_beyond_the_most_connections_the_one_that_is_idle_longest_makes_room(bank, limit):
-    async def whole() -> None:
-        async with asker(bank) as asks, AsyncExitStack() as stack:
-            setattr(asks._application.connections, limit, 3)
-            state = ServerState()
-            first, second, third = [await stack.enter_async_context(connected(asks, state)) for _ in range(3)]
-            for one in (first, second, third, first):
-                assert (await one.ask(LIVE))[0] == 200
-            fourth = await stack.enter_async_context(connected(asks, state))
-
-            assert await second.reader.read() == b""
-            assert [(await one.ask(LIVE))[0] for one in (first, third, fourth)] == [200] * 3
-
-    asyncio.run(whole())
-
-
 @pytest.mark.slow
-def test_requests_sent_without_waiting_are_kept_few_at_a_time_and_all_answered(bank, monkeypatch):
-    waiting: list[int] = []
-    feed = protocol.Patient._feed
-
-    def counting(self: protocol.Patient, data: bytes) -> None:
-        feed(self, data)
-        waiting.append(len(self.pipeline))
-
-    monkeypatch.setattr(protocol.Patient, "_feed", counting)
-
+def test_requests_sent_without_waiting_are_all_answered(bank):
     async def steps(asks: Asker, spoken: Spoken) -> None:
         spoken.writer.write(LIVE * 2_000)
         assert [(await spoken.answer())[0] for _ in range(2_000)] == [200] * 2_000
 
     run(bank, steps)
 
-    assert 0 < max(waiting) <= protocol._FED_BYTES // len(LIVE) + 1
+
+def test_the_system_ends_a_connection_whose_client_takes_nothing(monkeypatch):
+    monkeypatch.setattr(server, "STALLED_S", 0.2)
+    with server.bound(server.At(port=0)) as listening, ExitStack() as sockets:
+        listening.listen()
+        sockets.enter_context(socket.create_connection(listening.getsockname()))
+        stalled = sockets.enter_context(listening.accept()[0])
+        stalled.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                stalled.send(b"x" * 65_536)
+        ended = select.poll()
+        ended.register(stalled, select.POLLERR)
+        assert ended.poll(30_000)
+        assert stalled.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ETIMEDOUT
 
 
 @pytest.mark.slow
-def test_an_answer_that_nobody_takes_is_given_up(bank, monkeypatch):
-    monkeypatch.setattr(protocol, "STALLED_S", 0.05)
-    lost, was_lost = asyncio.Event(), protocol.Patient.connection_lost
+def test_the_rest_of_a_refused_body_is_read_piece_by_piece_and_the_connection_ends_behind_it(bank, monkeypatch):
+    pauses: list[float] = []
+    sleep = asyncio.sleep
 
-    def told(self: protocol.Patient, exc: Exception | None) -> None:
-        was_lost(self, exc)
-        lost.set()
-
-    monkeypatch.setattr(protocol.Patient, "connection_lost", told)
+    async def counted(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
 
     async def steps(asks: Asker, spoken: Spoken) -> None:
-        spoken.writer.transport.pause_reading()
-        spoken.writer.write(b"GET /api/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n" * 200)
-        await asyncio.wait_for(lost.wait(), 30)
-
-    run(bank, steps)
-
-
-def test_a_refused_request_waits_behind_the_answer_before_it(bank):
-    async def steps(asks: Asker, spoken: Spoken) -> None:
-        assert (await spoken.ask(LIVE + b"no HTTP at all\r\n\r\n"))[0] == 200
+        size = 17 * 1024 * 1024
+        monkeypatch.setattr("shroff.web.http.messages.asyncio.sleep", counted)
+        spoken.writer.write(request(b"", content_length=str(size)) + b" " * size)
+        status, headers, _ = await spoken.answer()
+        assert (status, headers["connection"]) == (413, "close")
         assert await spoken.reader.read() == b""
-
-    run(bank, steps)
-
-
-@pytest.mark.slow
-def test_the_rest_of_a_refused_request_is_discarded_piece_by_piece(bank, monkeypatch):
-    pieces: list[protocol.Patient] = []
-    discard = protocol.Patient._discard
-
-    def counting(self: protocol.Patient, size: int) -> None:
-        pieces.append(self)
-        discard(self, size)
-
-    monkeypatch.setattr(protocol.Patient, "_discard", counting)
-    monkeypatch.setattr(protocol, "LINGER_PAUSE_S", 1_000.0)
-
-    async def steps(asks: Asker, spoken: Spoken) -> None:
-        spoken.writer.write(b"GET / HTTP/1.1\r\nx: " + b"a" * 16 * 1024 * 1024)
-        assert (await spoken.answer())[0] == 431
-        for _ in range(20):
-            assert (await asks.ask("GET", "/health/live")).status == 200
-            await asyncio.sleep(0)
-        assert 0 < len(pieces) < 4  # the rest of what was being fed, and a piece
-        pieces[0].close()
-        spoken.writer.transport.abort()
-        with suppress(OSError):
-            await spoken.writer.wait_closed()
+        assert len(pauses) > size // (1024 * 1024)
+        assert set(pauses) == {messages.DISCARDED_PAUSE_S}
 
     run(bank, steps)
 
@@ -244,6 +205,29 @@ def test_a_sender_of_whom_too_much_is_not_answered_yet_is_told_so(bank, monkeypa
         answer = await asks.ask("POST", "/api/v1/events/payment", [{}] * 60, key="service")
 
         assert (answer.status, answer.json()["type"], "retry-after" in answer.headers) == (429, "too-many", True)
+
+    run(bank, steps)
+
+
+@pytest.mark.slow
+def test_beyond_the_most_requests_at_once_all_are_turned_away_for_a_moment(bank, monkeypatch):
+    monkeypatch.setattr(asgi, "OF_ALL_MAX", 1)
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow(service: Service, request: Request) -> Response:
+        began.set()
+        await ended.wait()
+        return Response()
+
+    async def steps(asks: Asker, _: Spoken) -> None:
+        asks._application = asgi.Application(asks.service, [Route("GET", "/slow", Right.READ_METRICS, slow)], print)
+        first = asyncio.ensure_future(asks.ask("GET", "/slow"))
+        await began.wait()
+        second = await asks.ask("GET", "/slow", key="service")
+        ended.set()
+
+        assert (second.status, second.json()["type"], "retry-after" in second.headers) == (503, "overload", True)
+        assert (await first).status == (await asks.ask("GET", "/slow")).status == 200
 
     run(bank, steps)
 

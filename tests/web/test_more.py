@@ -517,7 +517,7 @@ def test_a_module_brings_its_routes_by_being_there(tmp_path, monkeypatch):
 
 def test_every_answer_has_a_type(bank):
     project = app.open(bank).definitions
-    found = openapi(table(project).routes, project.events)
+    found = openapi(table(project), project.events)
     answers = {
         f"{method} {path} {status}": content["schema"]
         for path, methods in found["paths"].items()

@@ -122,7 +122,7 @@ def test_without_a_key_no_address_says_anything(bank, path):
 def test_only_what_is_named_is_open_to_anybody():
     assert OPEN_BELOW == ("health", "login", "confirm", "hooks", "static", "api/openapi.json", "api/docs")
     for route in (*ROUTES, *PAGES):
-        assert (route.right is None) == is_open(route.segments), route.path
+        assert (route.right is None) == is_open(route.path), route.path
 
 
 LOOKS = {"read:cases", "read:decisions", "read:definitions"}

@@ -22,9 +22,7 @@ from shroff.errors import UsageError
 from shroff.runtime.logs import failure
 from shroff.web.api.rules.changes import keep_applied
 from shroff.web.http.asgi import Application
-from shroff.web.http.connections import CONNECTIONS_MAX
 from shroff.web.http.gate import Gate, gate_of
-from shroff.web.http.protocol import Patient
 from shroff.web.metrics_port import service_port
 from shroff.web.service import THREADS, Limits, Service, ServiceOptions
 from shroff.web.table import table
@@ -41,7 +39,7 @@ __all__ = ["At", "Limits", "ServiceOptions", "bound", "gate_of", "serve"]
 KEPT_S: Final = 75.0  # for which a connection may be idle between two requests
 END_S: Final = 20.0  # for which answers are waited for at the end
 HAND_OVER_S: Final = 2.0  # after which the log is let go of, though somebody may still be sending or listening
-OWN_FILES: Final = 500  # of those that it may have open, for the log, the lake and connections that it makes
+STALLED_S: Final = 30.0  # for which a client may take nothing of an answer that waits for it
 BACKLOG: Final = 4_096
 
 
@@ -67,6 +65,8 @@ def bound(at: At) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)[0]
         found = socket.socket(family, kind, protocol)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":  # accepted connections have the same options
+            found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1_000 * STALLED_S))
         found.bind(address)
     except OSError as error:
         raise UsageError(
@@ -106,16 +106,15 @@ async def _serve(
     tell: Callable[[str], None],
     begun: Callable[[], None],
 ) -> Service:
+    _allow_many_files()
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what it would say holds bytes of requests
     with ThreadPoolExecutor(THREADS, thread_name_prefix="read") as threads, closing(Checkers(project)) as checkers:
         routes = table(project.definitions)
         options = replace(options, check=checkers.check)
-        service = Service(project, gate, desk, threads, options, routes=routes.routes, tell=tell)
-        application = Application(service, routes, tell)
-        application.connections.most = max(1, min(CONNECTIONS_MAX, _many_files() - OWN_FILES))
+        service = Service(project, gate, desk, threads, options, routes=routes, tell=tell)
         config = uvicorn.Config(
-            application,
-            http=Patient,
+            Application(service, routes, tell),
+            http="httptools",
             loop="none",
             ws="none",
             lifespan="off",
@@ -174,10 +173,8 @@ def _ended(server: uvicorn.Server, end: Callable[[], None]) -> Callable[[], Any]
     return handle
 
 
-def _many_files() -> int:
-    """How many files and connections this process may have open: as many as the system allows it."""
+def _allow_many_files() -> None:
+    """Let this process have as many files and connections open as the system allows it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    now, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if now == resource.RLIM_INFINITY else now

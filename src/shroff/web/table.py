@@ -14,7 +14,7 @@ from shroff.web import api, pages
 from shroff.web.api import operations
 from shroff.web.api.calls import call_routes
 from shroff.web.http import openapi, static
-from shroff.web.http.routes import Route, Table
+from shroff.web.http.routes import Route
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -31,8 +31,8 @@ ROUTES: Final = (*operations.routes(), *BY_HAND)
 PAGES: Final = (*static.ROUTES, *gathered(pages))
 
 
-def table(definitions: Definitions | None = None) -> Table:
-    """The table of all routes, with those of the calls that a project declares, and of other packages."""
+def table(definitions: Definitions | None = None) -> list[Route]:
+    """All routes, with those of the calls that a project declares, and of other packages."""
     calls = () if definitions is None else call_routes(definitions)
     added = (route for routes_of in installed(ADDED).values() for route in routes_of(definitions))
-    return Table([*operations.routes(), *BY_HAND, *PAGES, *calls, *added])
+    return [*operations.routes(), *BY_HAND, *PAGES, *calls, *added]

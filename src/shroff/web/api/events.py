@@ -282,11 +282,6 @@ def shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
     return 200, msgspec.json.encode(found)
 
 
-def event_response(answer: Answer) -> Response:
-    """Response to the sender of one event that was read without a mistake."""
-    return _response([shown(answer)], is_list=False, are_lines=False)
-
-
 def label_shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
     """The same of a label."""
     if answer.kind in {REFUSED, UNTAKEN}:

@@ -1,16 +1,17 @@
-"""The application: who asks is settled first, then what is asked, then whether they may, and only then is it done."""
+"""The application: Starlette's router finds what is asked for, then who asks and whether they may, then it is done."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, TypeVar
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
+from starlette import routing
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -21,11 +22,10 @@ from shroff.people.desk import TOKEN_LENGTH
 from shroff.people.throttle import network_of
 from shroff.runtime import traces
 from shroff.runtime.logs import IDS, failure, ids_of
-from shroff.web.http.connections import Connections
 from shroff.web.http.gate import COOKIE
 from shroff.web.http.messages import FORM, FORM_BYTES_MAX, Request, refused
-from shroff.web.http.problems import ProblemError, of_error
-from shroff.web.http.routes import OPEN_BELOW, Route, Table
+from shroff.web.http.problems import RETRY_AFTER, ProblemError, of_error
+from shroff.web.http.routes import OPEN_BELOW, Route, by_path, pattern
 from shroff.web.http.streaming import EVENTS
 from shroff.web.http.turns import SENDER, too_many
 from shroff.web.pages import signing
@@ -37,10 +37,12 @@ One = TypeVar("One")
 PATH_LENGTH_MAX: Final = 8_192
 PART_BYTES: Final = 256 * 1024  # of an answer, sent at once
 OF_SENDER_MAX: Final = 1_000  # requests at once, also of clients that are gone: they are answered all the same
+OF_ALL_MAX: Final = 12_000
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF: Final = "x-csrf-token"
 SIGN_IN: Final = Route("GET", "/login", None, signing.ask, is_page=True)
-_OPEN: Final = [one.split("/") for one in OPEN_BELOW]
+_OPEN: Final = tuple(f"/{one}/" for one in OPEN_BELOW)
+_UNQUOTED: Final = "!$&'()*+,;=:@"  # what a segment may hold as it is, beside letters, digits and -._~
 STANDING: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -50,36 +52,39 @@ STANDING: Final = (
 
 
 class Application:
-    """Answers requests over ASGI.
+    """Answers requests over ASGI: Starlette's router, with a resource at each path.
 
     Args:
         tell: Told of what failed without being meant to; nothing of a request stands in it.
     """
 
-    def __init__(self, service: Service, table: Table, tell: Callable[[str], None]) -> None:
+    def __init__(self, service: Service, routes: Iterable[Route], tell: Callable[[str], None]) -> None:
         self.service, self.tell = service, tell
-        self.connections = Connections()
         self._under_way: Counter[str] = Counter()  # requests that are not answered yet, by their senders
-        self._table = table
+        self._count = 0  # of all
+        resources = [routing.Route(pattern(path), Resource(self, here)) for path, here in by_path(routes).items()]
+        self._router = routing.Router(resources, redirect_slashes=False, default=Resource(self, {}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        scope["path"] = _plain(scope)
         try:
-            await self._answer(scope, receive, send)
+            await self._router(scope, receive, send)
         except Exception as error:
             self.tell(failure(scope["method"], error))
             raise
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(self, here: Mapping[str, Route], request: Request, send: Send) -> None:
+        """Answer a request by the routes that are at its path, by their methods."""
         began_s = time.perf_counter()
-        request = Request(scope, receive, self.service.proxies)
         name = "none"
         IDS.set(ids_of(request.headers))  # of this task, which answers one request
         if traces.is_on():
             traces.PARENT.set(request.headers.get(traces.HEADER, ""))
         try:
-            route = await self._route(request)
+            request.check_head()
+            route = await self._allowed(here, request)
             name = route.path
             if request.method not in SAFE:
                 _ = request.query_params  # one that cannot be read is refused before anything is taken
@@ -89,23 +94,29 @@ class Application:
             return
         except Exception as error:  # noqa: BLE001 - the outermost of a request: the service goes on
             response = self._refused(request, problem_of(error, name, self.tell))
-        if request.leaves_body:
-            response.headers["connection"] = "close"
         if request.method == "HEAD":
             response.body = b""
         seconds = time.perf_counter() - began_s
         self.service.requests.add(request.method, name, response.status_code, seconds)
-        await with_standing(response, seconds)(scope, receive, partial(_in_parts, send))
+        await _sent(with_standing(response, seconds), request, send)
 
     @contextmanager
     def _counted(self, sender: str) -> Iterator[None]:
-        """Count a request while it is answered. Raises: ProblemError with 429 where its sender has too many."""
+        """Count a request while it is answered.
+
+        Raises: ProblemError with 429 where its sender has too many, with 503 where all have.
+        """
         if self._under_way[sender] >= OF_SENDER_MAX:
             raise too_many(f"{OF_SENDER_MAX:,} requests of yours are not answered yet")
+        if self._count >= OF_ALL_MAX:
+            words = f"{OF_ALL_MAX:,} requests are not answered yet"
+            raise ProblemError(503, "overload", "Too many requests at once", words, RETRY_AFTER)
         self._under_way[sender] += 1
+        self._count += 1
         try:
             yield
         finally:
+            self._count -= 1
             self._under_way[sender] -= 1
             if not self._under_way[sender]:
                 del self._under_way[sender]
@@ -116,20 +127,21 @@ class Application:
             return problem_page(self.service, request, error)
         return refused(error)
 
-    async def _route(self, request: Request) -> Route:
-        """What is to be done, by somebody who may. Raises: ProblemError, 401 before anything else is looked at."""
-        segments = _segments(request.path)
-        if not is_open(segments):
+    async def _allowed(self, here: Mapping[str, Route], request: Request) -> Route:
+        """The route to take, for somebody who may. Raises: ProblemError, 401 before anything else is looked at."""
+        route = here.get("GET" if request.method == "HEAD" else request.method)
+        if not is_open(request.scope["path"]):
             try:
                 request.who = await self._who(request)
             except ProblemError as error:
                 has_key = bool(request.headers.get("authorization"))
                 if error.status == 401:
                     await asyncio.sleep(self.service.unknown.wait_s_of(network_of(request.address), 1))
-                if error.status == 401 and not has_key and self._table.is_page(request.method, segments):
+                if error.status == 401 and not has_key and route is not None and route.is_page:
                     return SIGN_IN
                 raise
-        route, request.scope["path_params"] = self._table.find(request.method, segments)
+        if route is None:
+            raise _missing(here)
         SENDER.set(network_of(request.address) if route.right is None else request.who.id)
         if route.right is not None:
             request.who.require(route.right)
@@ -171,6 +183,21 @@ class Application:
         return await self.service.known(look, shown)
 
 
+class Resource:
+    """What is at a path, for Starlette's router.
+
+    Args:
+        here: The routes there by their methods; none where nothing is.
+    """
+
+    def __init__(self, application: Application, here: Mapping[str, Route]) -> None:
+        self._application, self._here = application, here
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, self._application.service.proxies)
+        await self._application.answer(self._here, request, send)
+
+
 async def _csrf(request: Request) -> str:
     """The token that a page sends along: in a header, or in a field of a form."""
     sent = request.headers.get(CSRF, "")
@@ -200,6 +227,17 @@ def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> Prob
     return ProblemError(500, "broken", "The service failed", words, instance=f"urn:shroff:error:{id_}")
 
 
+async def _sent(response: Response, request: Request, send: Send) -> None:
+    """Send an answer; where more of the request comes and nobody reads it, end the connection behind both."""
+    if not request.leaves_body:
+        await response(request.scope, request.receive, partial(_in_parts, send))
+        return
+    response.headers["connection"] = "close"
+    await response(request.scope, request.receive, lambda message: _in_parts(send, {**message, "more_body": True}))
+    await request.discard()
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def _in_parts(send: Send, message: Message) -> None:
     """Send a long body by and by, each part once the connection takes more: 10 MB at once hold up all others."""
     while len(body := message.get("body", b"")) > PART_BYTES:
@@ -217,22 +255,34 @@ def with_standing(response: Response, seconds: float) -> Response:
     return response
 
 
-def is_open(segments: Sequence[str]) -> bool:
+def is_open(path: str) -> bool:
     """Whether anybody may ask for what is there."""
-    return any(list(segments[: len(one)]) == one for one in _OPEN)
+    return f"{path}/".startswith(_OPEN)
 
 
-def _segments(path: str) -> list[str]:
-    """The parts of a path, each decoded by itself: an id may hold a slash, written %2F.
+def _plain(scope: Scope) -> str:
+    """The path as routes are written, for the router; empty, which is no path of ours, where it cannot be decoded.
 
-    What cannot be decoded is no path of ours.
+    Each segment is decoded by itself and written anew: an id may hold a slash, written %2F.
     """
-    if len(path) > PATH_LENGTH_MAX:
-        return ["", "too long"]
+    raw: str = (scope.get("raw_path") or scope["path"].encode()).partition(b"?")[0].decode("latin-1")
+    if len(raw) > PATH_LENGTH_MAX:
+        return ""
+    if "%" not in raw:
+        return raw
     try:
-        return [unquote(one, errors="strict") for one in path.split("/")[1:]]
+        return "/".join(quote(unquote(segment, errors="strict"), safe=_UNQUOTED) for segment in raw.split("/"))
     except UnicodeDecodeError:
-        return ["", "not UTF-8"]
+        return ""
+
+
+def _missing(here: Mapping[str, Route]) -> ProblemError:
+    """The problem of a request for what is not there, or not by its method."""
+    if not here:
+        words = "this address does not exist; /api/docs lists the addresses of the API"
+        return ProblemError(404, "not-found", "Page not found", words)
+    allowed = ", ".join(sorted({*here, *(["HEAD"] if "GET" in here else [])}))
+    return ProblemError(405, "wrong-method", "Method not allowed", f"there is {allowed}", {"allow": allowed})
 
 
 def unknown(detail: str) -> ProblemError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from urllib.parse import parse_qsl
 
@@ -29,9 +30,15 @@ Document = TypeVar("Document")
 JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
 LINES: Final = "application/x-ndjson"
+HEAD_BYTES_MAX: Final = 64 * 1024  # the address, and the names and values of all header lines
+HEADERS_MAX: Final = 100
+URL_BYTES_MAX: Final = 16 * 1024
 BODY_BYTES_MAX: Final = 16 * 1024 * 1024
 BODY_S_MAX: Final = 30.0  # for a body to arrive
 UNREAD_BYTES_MAX: Final = 64 * 1024  # of a body that nobody reads, before the next request of the same connection
+DISCARDED_S: Final = 10.0  # for which the rest of a refused body is read, so that the client reads its answer,
+DISCARDED_BYTES_MAX: Final = 64 * 1024 * 1024  # and how much of it,
+DISCARDED_PAUSE_S: Final = 0.02  # with a pause after each piece: others have their turn
 QUERY_FIELDS_MAX: Final = 100
 FORM: Final = "application/x-www-form-urlencoded"
 FORM_BYTES_MAX: Final = 1024 * 1024  # of somebody who is signed in
@@ -59,6 +66,18 @@ class Request(requests.Request):
         self._size = 0  # of the body, as far as it is read
         self._is_read = False  # up to its end
         self._is_given_up = False
+
+    def check_head(self) -> None:
+        """Raises: ProblemError with 414 or 431 where the address or the headers are too long or too many."""
+        address = len(self.scope.get("raw_path") or b"") + len(self.scope["query_string"])
+        if address > URL_BYTES_MAX:
+            words = f"an address has at most {URL_BYTES_MAX:,} bytes"
+            raise ProblemError(414, "address-too-long", "The address is too long", words)
+        headers = self.scope["headers"]
+        size = address + sum(len(name) + len(value) for name, value in headers)
+        if len(headers) > HEADERS_MAX or size > HEAD_BYTES_MAX:
+            words = f"the head of a request has at most {HEADERS_MAX} lines and {HEAD_BYTES_MAX:,} bytes"
+            raise ProblemError(431, "head-too-long", "The head of the request is too long", words)
 
     @property
     def path(self) -> str:
@@ -158,6 +177,15 @@ class Request(requests.Request):
             words = f"the body did not arrive within {BODY_S_MAX:g} s"
             raise ProblemError(408, "too-slow", "The request came too slowly", words) from None
         return b"".join(parts)
+
+    async def discard(self) -> None:
+        """Read the rest of the body, or some of it: a socket that is closed with something unread loses its answer."""
+        size_max = self._size + DISCARDED_BYTES_MAX
+        with suppress(ProblemError, requests.ClientDisconnect, TimeoutError):
+            async with asyncio.timeout(DISCARDED_S):
+                while not self._is_read:
+                    await self._part(size_max)
+                    await asyncio.sleep(DISCARDED_PAUSE_S)
 
     async def _part(self, size_max: int) -> bytes:
         message = await self.receive()

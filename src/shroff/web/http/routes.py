@@ -1,18 +1,20 @@
-"""Routes, each with the right that it takes, and the table that finds one. What is in no `ROUTES` is refused."""
+"""Routes, each with the right that it takes, in the order of Starlette's router. What is in no `ROUTES` is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, get_args, get_origin, get_type_hints
+from urllib.parse import quote, unquote
 
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
 from shroff.people.access import Right
 from shroff.web.http.messages import Json, Request
-from shroff.web.http.problems import ProblemError
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -22,6 +24,8 @@ Handle: TypeAlias = "Callable[[Service, Request], Awaitable[Response]]"
 _Doc = ParamSpec("_Doc")
 
 API: Final = "/api/v1"
+EVENTS: Final = f"{API}/events/{{event}}"
+_PARAMETER: Final = re.compile(r"{(\w+)}")
 PAGED: Final = {"limit": "Page size, 1 to 500. Default: 50.", "cursor": "`next` of the previous page."}
 OPEN_BELOW: Final = ("health", "login", "confirm", "hooks", "static", "api/openapi.json", "api/docs")  # for anybody
 
@@ -131,51 +135,34 @@ def _returned(handle: Handle) -> Any:
     return get_args(hint)[0] if get_origin(hint) is Json else None
 
 
-class Table:
-    """Finds routes by method and path."""
+class TextConvertor(Convertor[str]):
+    """A parameter of a path: any text, which may be empty or hold a slash, written %2F."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
-        self.routes = list(routes)
-        self._root: dict[str, Any] = {}
-        for route in routes:
-            node = self._root
-            for segment in route.segments:
-                node = node.setdefault("{}" if segment.startswith("{") else f"={segment}", {})
-            found = node.setdefault(".", {})
-            assert route.method not in found, f"{route.method} {route.path} is declared twice"
-            found[route.method] = route
+    regex = "[^/]*"
 
-    def is_page(self, method: str, segments: Sequence[str]) -> bool:
-        """Whether this is what people look at."""
-        try:
-            return self.find(method, segments)[0].is_page
-        except ProblemError:
-            return False
+    def convert(self, value: str) -> str:
+        return unquote(value)
 
-    def find(self, method: str, segments: Sequence[str]) -> tuple[Route, dict[str, str]]:
-        """The route and its parameters. Raises: ProblemError with 404 or 405."""
-        node, taken = self._root, list[str]()
-        for segment in segments:
-            inner = node.get(f"={segment}")
-            if inner is None:
-                inner = node.get("{}")
-                taken.append(segment)
-            if inner is None:
-                raise _nothing_there()
-            node = inner
-        found: dict[str, Route] | None = node.get(".")
-        if found is None:
-            raise _nothing_there()
-        route = found.get("GET" if method == "HEAD" else method)
-        if route is None:
-            allowed = ", ".join(sorted({*found, *(["HEAD"] if "GET" in found else [])}))
-            title = "Method not allowed"
-            raise ProblemError(405, "wrong-method", title, f"there is {allowed}", {"allow": allowed})
-        names = [segment[1:-1] for segment in route.segments if segment.startswith("{")]
-        return route, dict(zip(names, taken, strict=True))
+    def to_string(self, value: str) -> str:
+        return quote(value, safe="")
 
 
-def _nothing_there() -> ProblemError:
-    return ProblemError(
-        404, "not-found", "Page not found", "this address does not exist; /api/docs lists the addresses of the API"
-    )
+register_url_convertor("text", TextConvertor())
+
+
+def by_path(routes: Iterable[Route]) -> dict[str, dict[str, Route]]:
+    """Routes by the path and method of each, in the order in which a router tries paths.
+
+    Events first, which programs send all day; literal segments before parameters.
+    """
+    found: dict[str, dict[str, Route]] = {}
+    for route in routes:
+        methods = found.setdefault(route.path, {})
+        assert route.method not in methods, f"{route.method} {route.path} is declared twice"
+        methods[route.method] = route
+    return dict(sorted(found.items(), key=lambda item: (item[0] != EVENTS, _PARAMETER.sub("~", item[0]))))
+
+
+def pattern(path: str) -> str:
+    """The path of a route as Starlette writes it."""
+    return _PARAMETER.sub(r"{\1:text}", path)

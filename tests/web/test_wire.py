@@ -1,0 +1,238 @@
+"""Events over connections: whole or in pieces, one after the other or without waiting, and what clients do wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shroff.config import TEMPLATE_FOLDER
+from shroff.log.writer import Writer
+from shroff.web import service
+from shroff.web.api import events
+from shroff.worker.request_bodies import RequestReader
+from tests.support.webs import Asker, asker
+from tests.support.wire import Answer, Spoken, connected
+from tests.web.test_web import PAYMENT, payment
+
+pytestmark = pytest.mark.slow
+
+TEMPLATE = TEMPLATE_FOLDER / "payments"
+PATH = "/api/v1/events/payment"
+
+
+def request(body: object, path: str = PATH, *, key: str = "admin", method: str = "POST", **headers: str) -> bytes:
+    raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    found = {"host": "here", "content-type": "application/json", "content-length": str(len(raw))}
+    found |= {"authorization": f"Bearer {key}"} if key else {}
+    found |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in found.items() if value)]
+    return "\r\n".join([*lines, "", ""]).encode() + raw
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Path:
+    shutil.copytree(TEMPLATE, tmp_path / "bank")
+    return tmp_path / "bank"
+
+
+def run(folder: Path, steps: Callable[[Asker, Spoken], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with asker(folder) as asks, connected(asks) as spoken:
+            await steps(asks, spoken)
+
+    asyncio.run(whole())
+
+
+def told(answer: Answer) -> Any:
+    status, headers, body = answer
+    return status, [(name, value) for name, value in headers.items() if name not in {"date", "server-timing"}], body
+
+
+CASES = {
+    "an event": (request(payment(1)), 200),
+    "the same again": (request(payment(1)), 200),
+    "other content": (request(payment(1, amount="3.00")), 409),
+    "spaces before it": (request(b" " + msgspec.json.encode(payment(2))), 200),
+    "a mistake": (request(payment(3, amount="much")), 422),
+    "no JSON": (request(b"{"), 422),
+    "nothing": (request(b""), 422),
+    "a list": (request([payment(4)]), 200),
+    "lines": (request(payment(5), content_type="application/x-ndjson"), 200),
+    "a charset": (request(payment(6), content_type="application/json; charset=utf-8"), 200),
+    "no kind": (request(payment(7), content_type=""), 200),
+    "another kind": (request(payment(8), content_type="text/csv"), 415),
+    "no such type": (request(payment(9), "/api/v1/events/sale"), 404),
+    "a query": (request(payment(10), f"{PATH}?explain=1"), 200),
+    "answered otherwise": (request(payment(11), shroff_answered="approve"), 200),
+    "nobody": (request(payment(12), key=""), 401),
+    "an unknown key": (request(payment(13), key="made-up"), 401),
+    "a key without the right": (request(payment(14), key="viewer"), 403),
+    "another scheme": (request(payment(15), authorization="Basic admin"), 401),
+    "another method": (request(payment(16), method="PUT"), 405),
+    "an end": (request(payment(17), connection="close"), 200),
+    "an encoding": (request(payment(18), content_encoding="gzip"), 415),
+    "no encoding": (request(payment(19), content_encoding="identity"), 200),
+}
+
+
+def test_a_request_in_pieces_is_answered_as_one_that_comes_at_once(bank):
+    async def steps(asks: Asker, _: Spoken) -> None:
+        for name, (raw, status) in CASES.items():
+            async with connected(asks) as whole, connected(asks) as parted:
+                found = await whole.ask(raw)
+                cut = raw.index(b"\r\n\r\n") + 4 + (len(raw) - raw.index(b"\r\n\r\n") - 4) // 2
+                assert found[0] == status, name
+                assert told(found) == told(await parted.ask(raw[:cut], raw[cut:])), name
+
+    run(bank, steps)
+
+
+def test_an_event_that_comes_byte_by_byte_is_decided(bank):
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        raw = request(PAYMENT)
+        for at in range(len(raw)):
+            spoken.writer.write(raw[at : at + 1])
+            await asyncio.sleep(0)
+        assert (await spoken.answer())[0] == 200
+
+    run(bank, steps)
+
+
+def test_requests_sent_without_waiting_are_answered_in_their_order(bank):
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        events: Sequence[object] = [payment(1), [payment(2)], payment(3), payment(4), [payment(5)], payment(6)]
+        await spoken.send(b"".join(request(one) for one in events))
+        bodies = [msgspec.json.decode((await spoken.answer())[2]) for _ in events]
+
+        found = [one[0]["id"] if isinstance(one, list) else one["id"] for one in bodies]
+        assert found == [f"p-{number}" for number in range(1, 7)]
+
+    run(bank, steps)
+
+
+def test_a_connection_is_used_for_many_requests(bank):
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        for number in range(40):
+            raw = request(payment(number) if number % 3 else [payment(number)])
+            assert (await spoken.ask(raw))[0] == 200
+
+    run(bank, steps)
+
+
+def test_who_goes_away_gets_no_answer_and_the_event_is_decided(bank):
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        spoken.writer.write(request(PAYMENT))
+        spoken.writer.close()
+        end_s = time.monotonic() + 60
+        while (await asks.ask("GET", "/api/v1/decisions/payment/p-1")).status != 200:
+            assert time.monotonic() < end_s
+
+    run(bank, steps)
+
+
+def test_what_is_turned_away_says_so(bank):
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        asks.service.queue.close("it is not taken now")
+        found = await spoken.ask(request(PAYMENT))
+        assert found[0] == 503
+        assert found[1]["retry-after"] == "1"
+        assert asks.service.queue.turned_away == 1
+
+    run(bank, steps)
+
+
+def test_who_waits_for_too_long_is_told_and_the_decision_is_made(bank, monkeypatch):
+    monkeypatch.setattr(service, "PATIENCE_S", 0.05)
+    commit = Writer.commit
+
+    def slowly(self: Writer, prepared: Any) -> None:
+        time.sleep(0.4)
+        commit(self, prepared)
+
+    monkeypatch.setattr(Writer, "commit", slowly)
+
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        status, _, body = await spoken.ask(request(PAYMENT))
+        assert status == 503
+        assert "send the events again with the same ids" in msgspec.json.decode(body)["detail"]
+        await asyncio.sleep(0.6)
+        monkeypatch.setattr(service, "PATIENCE_S", 30.0)
+        assert (await spoken.ask(request(PAYMENT)))[0] == 200
+
+    run(bank, steps)
+
+
+def test_a_mistake_of_the_program_is_told_and_leaves_the_others_their_answers(bank, monkeypatch):
+    shown = events.shown
+
+    def failing(answer: Any, *more: Any) -> Any:
+        if answer.id == "p-1":
+            raise RuntimeError("p-1 in words")
+        return shown(answer, *more)
+
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        async with connected(asks) as other:
+            monkeypatch.setattr(events, "shown", failing)
+            await asyncio.gather(spoken.send(request(payment(1))), other.send(request(payment(2))))
+            status, _, body = await spoken.answer()
+            assert (await other.answer())[0] == 200
+        (told,) = asks._application.tell.__self__
+        id_ = msgspec.json.decode(body)["instance"].rpartition(":")[2]
+        assert status == 500
+        assert told.startswith(f"error {id_}: /api/v1/events/{{event}}: RuntimeError at ")
+        assert re.search(r"shroff/web/api/events\.py:\d+ _taken > \S+:\d+ failing$", told)
+        assert b"in words" not in body + told.encode()  # what failed may hold something of what was sent
+
+    run(bank, steps)
+
+
+def test_a_mistake_of_the_program_in_reading_is_answered_and_told(bank, monkeypatch):
+    read = RequestReader.one
+
+    def failing(self: RequestReader, name: str, raw: bytes, *more: Any) -> Any:
+        if b"p-2" in raw:
+            raise RuntimeError("p-2 in words")
+        return read(self, name, raw, *more)
+
+    monkeypatch.setattr(RequestReader, "one", failing)
+
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        assert (await spoken.ask(request(payment(2))))[0] == 500
+        assert (await spoken.ask(request(payment(1))))[0] == 200
+        assert (await spoken.ask(request(payment(2))))[0] == 500
+        assert len(asks._application.tell.__self__) == 2
+
+    run(bank, steps)
+
+
+def test_a_key_that_lost_its_rights_is_refused_on_a_connection_that_it_used_before(bank):
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        known = asks.service.gate.known
+        for now, status in ((known["viewer"], 403), (None, 401)):
+            async with connected(asks) as kept:
+                assert (await kept.ask(request(payment(1))))[0] == 200
+                before = known.pop("admin")
+                known |= {} if now is None else {"admin": now}
+                assert (await kept.ask(request(payment(2))))[0] == status
+                known["admin"] = before
+
+    run(bank, steps)
+
+
+def test_a_connection_is_closed_when_it_was_idle_for_long_enough_and_not_before(bank):
+    async def steps(asks: Asker, _: Spoken) -> None:
+        async with connected(asks, kept_s=1) as spoken:
+            for number in range(4):  # longer than that in all
+                assert (await spoken.ask(request(payment(number))))[0] == 200
+                await asyncio.sleep(0.3)
+            assert await asyncio.wait_for(spoken.reader.read(), 60) == b""
+
+    run(bank, steps)
