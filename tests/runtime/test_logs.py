@@ -125,12 +125,20 @@ def test_of_kept_errors_the_last_ones_stay(tmp_path, monkeypatch):
     assert not (tmp_path / "none").exists()
 
 
-def test_of_libraries_the_text_is_written_without_the_values():
+def test_of_libraries_the_first_line_is_written_without_the_values_each_kind_once():
     lines = begun()
-    logging.getLogger("kafka.client").warning("cannot send %s to %s", SECRET, "ann@bank.example")
-    logging.getLogger("kafka.client").info("no warning")
+    client = logging.getLogger("kafka.client")
+    for number in range(3):
+        client.warning("cannot send %s to %-10s, %(part)5.1f left", {"part": SECRET})
+        client.error(f"worker {number} is gone\nKey: {SECRET}")
+    client.warning("100% full")
+    client.info("no warning")
 
-    assert [json.loads(line)["message"] for line in lines] == ["kafka.client: cannot send %s to %s"]
+    assert [json.loads(line)["message"] for line in lines] == [
+        "kafka.client: cannot send ... to ..., ... left",
+        "kafka.client: worker 0 is gone",
+        "kafka.client: 100% full",
+    ]
 
 
 @pytest.mark.parametrize(

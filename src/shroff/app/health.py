@@ -149,7 +149,7 @@ class HealthChecks:
             unapplied,
         )
         found = look(project, seen)
-        tried = asked(self._tries(can_read=definitions is not None and not errors, has_log=is_there))
+        tried = asked(self._tries(can_read=definitions is not None and not errors, has_log=is_there), LIMIT_S)
         known = {one.subject: one.state for one in found}
         found += [
             one for one in tried if one.subject not in known or (one.state != "ok" and known[one.subject] != "wrong")

@@ -34,7 +34,7 @@ class Try:
     ask: Callable[[], Finding]
 
 
-def asked(tries: Sequence[Try], limit_s: float = LIMIT_S) -> list[Finding]:
+def asked(tries: Sequence[Try], limit_s: float) -> list[Finding]:
     """Ask all of them at the same time; whoever has not answered in time is away. Cost: the limit at most."""
     found = [_Answer(one.ask) for one in tries]
     until_s = time.monotonic() + limit_s

@@ -35,6 +35,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _MAIL: Final = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
 _KEY: Final = re.compile(r"(?i)(?<=bearer )\S+|(?<=/login/link/)\S+|(?<=/login/once/)\S+|(?<=/confirm/)\S+")
+_VALUE: Final = re.compile(r"%(?:\(\w+\))?[#0 +-]*\d*(?:\.\d+)?[a-zA-Z]")  # in a text of `logging`
 _DIGITS: Final = re.compile(r"\d(?:[ -]?\d){12,18}(?!\d)")
 
 
@@ -176,11 +177,12 @@ class _Handler(logging.Handler):
     def __init__(self, write: Callable[[str], None], *, is_json: bool, fields: Mapping[str, object]) -> None:
         super().__init__()
         self.is_json, self._fields, self._write = is_json, fields, write
-        self._said: dict[tuple[int, str], tuple[float, int]] = {}  # when, and how often since
+        self._said: dict[tuple[int, str], tuple[float, int]] = {}  # by level and kind: when, and how often since
 
     def emit(self, record: logging.LogRecord) -> None:
         words = scrubbed(_words(record))
-        times = self._times(record.levelno, words, record.created) if record.levelno > logging.INFO else 1
+        kind = words if _is_ours(record) else f"{record.pathname}:{record.lineno}"  # a library's differ by values
+        times = self._times(record.levelno, kind, record.created) if record.levelno > logging.INFO else 1
         if not times:
             return
         fields = {**IDS.get(), **getattr(record, "fields", {})}
@@ -188,15 +190,15 @@ class _Handler(logging.Handler):
             fields["times"] = times
         self._write(self._json(record, words, fields) if self.is_json else _text(record, words, fields))
 
-    def _times(self, level: int, words: str, now_s: float) -> int:
-        """How often this was to be said since it was written last; 0 where it was written a short time ago."""
-        at_s, count = self._said.get((level, words), (0.0, 0))
+    def _times(self, level: int, kind: str, now_s: float) -> int:
+        """How often this kind was to be said since it was written last; 0 where it was written a short time ago."""
+        at_s, count = self._said.get((level, kind), (0.0, 0))
         if now_s - at_s < REPEAT_S:
-            self._said[level, words] = at_s, count + 1
+            self._said[level, kind] = at_s, count + 1
             return 0
         if len(self._said) >= REPEATS_MAX:
             self._said.clear()
-        self._said[level, words] = now_s, 0
+        self._said[level, kind] = now_s, 0
         return count + 1
 
     def _json(self, record: logging.LogRecord, words: str, fields: Mapping[str, Any]) -> str:
@@ -205,11 +207,16 @@ class _Handler(logging.Handler):
         return json.dumps({**told, "pid": record.process, **self._fields, **shown})
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] == LOG.name
+
+
 def _words(record: logging.LogRecord) -> str:
-    """What is said; of a library only the name and the text without the values, which may be anything."""
-    if record.name.partition(".")[0] == LOG.name:
+    """The message; of a library its name and the first line, with `...` for values, which may be anything."""
+    if _is_ours(record):
         return record.getMessage()
-    return f"{record.name}: {record.msg}"
+    text = str(record.msg).strip().partition("\n")[0]
+    return f"{record.name}: {_VALUE.sub('...', text) if record.args else text}"
 
 
 def _text(record: logging.LogRecord, words: str, fields: Mapping[str, Any]) -> str:
