@@ -11,7 +11,7 @@ from shroff.app.models.cutoffs import AppliedCutoffs
 from shroff.cli.thresholds import _text
 from shroff.models.evaluation.cost_table import Fixed, Weighed
 from shroff.models.evaluation.metrics import Terms
-from shroff.models.evaluation.thresholds import thresholds
+from shroff.models.evaluation.thresholds import OutOfFold, thresholds
 from shroff.training.cutoffs import Cutoffs
 from tests.models.test_thresholds import made_up
 
@@ -88,6 +88,22 @@ def test_the_cheapest_cut_offs_are_told_with_their_cost_and_marked_on_the_curve(
     assert f"; without a score it is {one.found.without.cost:,.2f}" in lines[3]
     assert lines[4].startswith(f"{best.frauds_stopped:.0%} of the frauds are stopped; ")
     assert cheapest[:3] == [f"{best.review_at:g}", f"{best.decline_at:g}", f"{best.cost:,.2f}"]
+
+
+def test_the_out_of_fold_estimate_says_why_there_is_none_and_when_it_is_worse_than_no_score():
+    one = found_of(made_up(5), TERMS)
+
+    def told(cost: float) -> str:
+        there = OutOfFold(cost, 0.5, 1_200.25, 2.5, 0.25, ())
+        return _text(replace(one, found=replace(one.found, elsewhere=there)), None)
+
+    assert f"There is no out-of-fold estimate: {one.found.why_not}." in _text(one, None)
+    assert (
+        "tested on that one: 100.00 EUR a day (95 %: 0.50 to 1,200.25): 25% of the frauds stopped, 2.5 reviews"
+        in told(100)
+    )
+    assert "more than without a score" not in told(one.found.without.cost)
+    assert "That is more than without a score: 40 frauds may be too few" in told(one.found.without.cost + 1)
 
 
 @pytest.mark.parametrize(

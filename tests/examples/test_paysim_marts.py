@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import date, timedelta
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -44,6 +46,29 @@ def test_each_known_figure_is_compared(example: Any, is_full: bool, capsys: pyte
             if name in judged:
                 with pytest.raises(example.FailedError, match=f"^These differ: {name} is [^;]*$"):
                     example.compare("a.csv", wrong, is_full=is_full)
+
+
+def test_customers_of_equal_values_have_equal_scores_in_the_middle_of_where_they_stand(root: Path) -> None:
+    paid = [(f"c-{n}", n // 4, 1 + n % 3, n % 2 * 10) for n in range(40)]  # who, last day, how often, how much each
+    rows = [(who, date(2026, 3, 1) + timedelta(day), amount) for who, day, times, amount in paid for _ in range(times)]
+    sql = (root / "examples/paysim-marts/marts/rfm.sql").read_text(encoding="utf-8")
+    with duckdb.connect() as database:
+        database.execute("CREATE TABLE payments (payer TEXT, day DATE, amount DECIMAL(18, 2))")
+        database.executemany("INSERT INTO payments VALUES (?, ?, ?)", rows)
+        found = {one[0]: one[1:] for one in database.execute(f"SELECT customer, r, f, m FROM ({sql})").fetchall()}
+
+    def scores(values: list[int]) -> list[int]:
+        middles = [sum(one < value for one in values) + sum(one <= value for one in values) for value in values]
+        return [1 + 5 * middle // (2 * len(values)) for middle in middles]
+
+    each = zip(
+        scores([day for _, day, _, _ in paid]),
+        scores([times for _, _, times, _ in paid]),
+        scores([times * amount for _, _, times, amount in paid]),
+        strict=True,
+    )
+    assert found == {who: one for (who, *_), one in zip(paid, each, strict=True)}
+    assert {r for r, _, _ in found.values()} == {1, 2, 3, 4, 5}
 
 
 @pytest.mark.long

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,8 +20,9 @@ from shroff.app.opened import Opened
 from shroff.app.wiring import OutsideSystems, reached
 from shroff.cli.main import run
 from shroff.errors import StateError, TransientError, UsageError
+from shroff.language.values import DAY_MS
 from shroff.monitoring import doctor_systems
-from shroff.monitoring.doctor import OK, Finding
+from shroff.monitoring.doctor import OK, Finding, look_at_folder
 from shroff.monitoring.doctor_systems import Try, asked, look_at_pushed, source_finding, within
 from shroff.streams.log import Batch, Offset
 from shroff.streams.source import Standing
@@ -25,6 +30,7 @@ from tests.support.projects import FILES
 from tests.support.source_memory import MemorySource, MemoryTopic
 
 SECRET = "n0t-to-be-seen"
+PAYMENT = '{"id": "p-1", "at": "2026-03-01T10:00:00Z", "card": "c-1", "amount": "1.00"}\n'
 EVERYTHING = """
 source: { kafka: { brokers: "${BROKERS}", topics: { payment: p }, client: { sasl.password: "${KAFKA_PASSWORD}" } } }
 sinks:
@@ -188,6 +194,63 @@ def test_a_lake_that_nobody_wrote_yet_is_a_note_and_one_that_cannot_be_had_is_wr
 
     assert [one.state for one in new] == ["note"]
     assert [one.state for one in away] == ["wrong"]
+
+
+@pytest.mark.slow
+def test_a_lake_that_has_not_had_the_log_for_a_day_is_wrong_and_says_what_writes_it(tmp_path):
+    folder = tmp_path / "bank"
+    bank(folder, "lake: lake\n")
+    (folder / "one.jsonl").write_text(PAYMENT)
+    for words in (["ingest", str(folder / "one.jsonl"), "--as", "payment"], ["lake", "write"]):
+        assert run(["-C", str(folder), *words]) == 0
+    (written,) = found(app.open(folder))["lake"]
+    (folder / "two.jsonl").write_text(PAYMENT.replace("p-1", "p-2"))
+    assert run(["-C", str(folder), "ingest", str(folder / "two.jsonl"), "--as", "payment"]) == 0
+    project = app.open(folder)
+    then_ms = project.opened.now_ms() + 2 * DAY_MS
+    project.opened.now_ms = lambda: then_ms
+    (late,) = found(project)["lake"]
+
+    assert (written.state, "has the log up to sequence number" in written.words) == ("ok", True)
+    assert late.state == "wrong"
+    assert re.search(r"; 1 records? (is|are) not in it, the oldest for (2d|48h)", late.words)
+    assert "'shroff lake write' once" in late.cure
+
+
+@pytest.mark.slow
+def test_a_mail_server_that_is_away_is_wrong_and_one_that_answers_is_named(tmp_path, monkeypatch, mail):
+    monkeypatch.setattr(doctor_systems, "LIMIT_S", 600.0)
+    (tmp_path / "bank/notices").mkdir(parents=True)
+    (tmp_path / "bank/notices/team.yaml").write_text("on: decision\nto: [team@bank.example]\n")
+    port = urlsplit(mail.address).port
+    states = []
+    for to in (f"smtp://127.0.0.1:{port}", "smtp://u:${PASSWORD}@127.0.0.1:9"):
+        monkeypatch.setenv("PASSWORD", SECRET)
+        (one,) = found(bank(tmp_path / "bank", f"mail: {{ smtp: '{to}', security: plain }}\n"))["mail server"]
+        states.append(one)
+
+    assert (states[0].state, f"127.0.0.1:{port} answers" in states[0].words) == ("ok", True)
+    assert (states[1].state, "127.0.0.1:9" in states[1].words, bool(states[1].cure)) == ("wrong", True, True)
+    assert SECRET not in repr(states)
+
+
+# ---- the disk
+
+
+@pytest.mark.parametrize(
+    ("free", "state", "words"),
+    [
+        ({"f_bavail": 2**20, "f_files": 10, "f_favail": 5}, "ok", "can be written; 4.0 GiB free"),
+        ({"f_bavail": 2**20, "f_files": 0, "f_favail": 0}, "ok", "can be written; 4.0 GiB free"),  # of btrfs
+        ({"f_bavail": 2**20, "f_files": 10, "f_favail": 0}, "wrong", "4.0 GiB free on its disk, but no inode"),
+        ({"f_bavail": 1, "f_files": 10, "f_favail": 5}, "wrong", "4.0 KiB free on its disk"),
+    ],
+)
+def test_a_disk_without_room_or_without_inodes_is_wrong(tmp_path, monkeypatch, free, state, words):
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_frsize=4096, **free))
+    one = look_at_folder("state", tmp_path)
+
+    assert (one.state, one.words.partition(str(tmp_path))[2].strip(": ")) == (state, words)
 
 
 # ---- connections

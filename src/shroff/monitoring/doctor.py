@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sqlite3
 import stat
 from collections import Counter
@@ -191,11 +190,15 @@ def look_at_folder(subject: str, folder: Path) -> Finding:
         there = there.parent
     if not os.access(there, os.W_OK | os.X_OK):
         return Finding(subject, WRONG, f"{there} cannot be written", f"Give user {os.getuid()} write permission there.")
-    free = shutil.disk_usage(there).free
-    if free < FREE_BYTES_MIN:
-        return Finding(
-            subject, WRONG, f"{folder}: {bytes_text(free)} free on its disk", "Free disk space before the log fills it."
-        )
+    disk = os.statvfs(there)
+    free, has_files = (
+        disk.f_bavail * disk.f_frsize,
+        not disk.f_files or disk.f_favail > 0,
+    )  # no count: as many as wanted
+    if free < FREE_BYTES_MIN or not has_files:
+        words = f"{folder}: {bytes_text(free)} free on its disk{'' if has_files else ', but no inode'}"
+        cure = "Free disk space before the log fills it." if has_files else "Delete files: none can be made any more."
+        return Finding(subject, WRONG, words, cure)
     return Finding(subject, OK, f"{folder} can be written; {bytes_text(free)} free")
 
 
