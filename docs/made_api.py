@@ -8,6 +8,7 @@ from typing import Any
 
 from docs.made_files import MADE, markdown_table
 from shroff.client import Client
+from shroff.operations.declaration import OPERATIONS
 from shroff.people.access import RIGHTS, Right
 from shroff.web.http.openapi import kind_of, schema_of, shapes
 from shroff.web.http.routes import OPEN_BELOW, Route
@@ -34,6 +35,8 @@ def api_page() -> str:
     parts += [
         "\n## The client for Python\n\n",
         _client(),
+        "\n## Operations\n\n",
+        _operations(),
         LIMITS,
         "\n## Rights\n\n",
         _rights(),
@@ -85,6 +88,21 @@ def _client() -> str:
             names = ", ".join(one.name for one in list(inspect.signature(method).parameters.values())[1:])
             rows.append((f"`{name}({names})`", (inspect.getdoc(method) or "").partition("\n")[0]))
     return words + markdown_table(("call", "gives"), rows)
+
+
+def _operations() -> str:
+    """The declared operations, as programs call them."""
+    words = (
+        "`project.run(REQUEST)`, `client.send(REQUEST)` and `await client.send(REQUEST)` run an operation and give its "
+        "answer, typed. By name: `project.WORD.NAME(...)`, `client.WORD.NAME(...)`, with the fields as keyword "
+        "arguments. Only operations with a route are available to clients.\n\n"
+    )
+    rows = []
+    for name, one in sorted(OPERATIONS.items()):
+        fields = ", ".join(field.name if field.is_required else f"{field.name}=..." for field in one.fields)
+        request = f"`{one.request.__module__}.{one.request.__name__}({fields})`"
+        rows.append((name, request, f"`{one.answer.__name__}`", f"`{one.http}`" if one.http else "", one.summary))
+    return words + markdown_table(("operation", "request", "answer", "route below /api/v1", "does"), rows)
 
 
 def _rights() -> str:
