@@ -23,7 +23,6 @@ from shroff.web.api import live as board
 from shroff.web.http import streaming
 from shroff.web.http.asgi import Application
 from shroff.web.pages import live
-from shroff.web.pages.charts.lines import bars_of, line_of
 from shroff.web.pages.charts.strips import Strip
 from shroff.web.pages.rendering import environment
 from shroff.web.pages.words import per_second
@@ -409,14 +408,14 @@ def test_listening_is_no_use_of_a_session(bank, monkeypatch):
 
 
 def test_a_line_and_bars_lie_within_their_box():
-    line, bars = line_of([0, 7, 3], 150), bars_of([0, 4, 2], 44)
+    line, bars = live._line([0, 7, 3]), live._bars([0, 4, 2])
 
-    assert line.points == "166.7,150.0 500.0,45.0 833.3,105.0"
-    assert [(one.at, one.says) for one in line.grid] == [(50, "5"), (0, "10")]
-    assert (line.last_x, line.last_y) == (83.33, 70)
-    assert [(one.y, one.height) for one in bars] == [(0.0, 44.0), (22.0, 22.0)]
-    assert line_of([], 150).points == ""
-    assert bars_of([], 44) == []
+    assert line.lines == [("now", "166.7,150.0 500.0,45.0 833.3,105.0")]
+    assert [(one.at, one.says) for one in line.across] == [(75, "2.5"), (50, "5"), (25, "7.5"), (0, "10")]
+    assert [(one.x, one.y) for one in line.spots] == [(83.33, 70)]
+    assert [(y, height) for _, y, _, height in bars] == [(0, 100), (50, 50)]
+    assert live._line([]).lines == []
+    assert live._bars([]) == []
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ def _chart(found: Sequence[EventCount], by: str, is_open: Callable[[date], bool]
     if by == WEEK:
         weeks = sorted(days)
         labels = [f"Week of {day_text(week.toordinal() - _EPOCH)}" for week in weeks]
-        chart = signed_bars(labels, [Decimal(days[week]) for week in weeks], [False] * len(weeks))
+        chart = signed_bars(labels, [Decimal(days[week]) for week in weeks])
         return with_open(chart, next((at for at, week in enumerate(weeks) if is_open(week)), None))
     first, last = min(days).toordinal(), max(days).toordinal()
     whole = [date.fromordinal(at) for at in range(first, last + 1)]

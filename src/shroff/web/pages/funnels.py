@@ -115,7 +115,7 @@ def _chart(rows: Sequence[DropOffRow], funnel: Funnel | None) -> Bars | None:
     if not any(days.values()):
         return None
     labels = [date.fromisoformat(day).strftime("%-d %b") for day in days]
-    return signed_bars(labels, [Decimal(count) for count in days.values()], [False] * len(days))
+    return signed_bars(labels, [Decimal(count) for count in days.values()])
 
 
 def _duration(seconds: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -16,7 +16,7 @@ from shroff.web.api.reading import summaries_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
-from shroff.web.pages.charts.lines import Bar, Chart, bars_of, line_of
+from shroff.web.pages.charts.plots import Axis, Plot, nice, plot_of
 from shroff.web.pages.charts.strips import Strip, strip_of
 from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import environment, open_cases, open_cases_html, page
@@ -30,7 +30,6 @@ PARTS: Final = ("spike", "flow", "chart", "rules", "newest", "answers", "backlog
 EVERY_S: Final = 1.0
 RULES_SHOWN: Final = 8
 LINE_HEIGHT: Final = 150
-BARS_HEIGHT: Final = 44
 SAID: Final = {"approve": "Approved", "challenge": "Challenged", "review": "Review", "decline": "Declined"}
 
 
@@ -57,8 +56,8 @@ class LiveScreen:
     currency: str
     decided: str  # the first type of event that is decided, or none
     outcomes: Mapping[str, str]
-    line: Chart
-    bars: list[Bar]
+    line: Plot
+    bars: list[tuple[float, float, float, float]]  # x, y, width and height in per cent
     bars_most: int
     summaries: Mapping[tuple[str, str], EventSummary]
     whys: Mapping[tuple[str, str], FirstReason | None]
@@ -93,8 +92,8 @@ def screen_of(service: Service, found: Look, cases: OpenCases, may_check: bool) 
         currency,
         next(iter(service.project.definitions.events.decided), ""),
         SAID,
-        line_of([step.decided for step in figures.steps], LINE_HEIGHT),
-        bars_of(stopped, BARS_HEIGHT),
+        _line([step.decided for step in figures.steps]),
+        _bars(stopped),
         round(max(stopped, default=0)),
         summaries_of(service.project, names),
         service.reasons.of(names),
@@ -103,6 +102,30 @@ def screen_of(service: Service, found: Look, cases: OpenCases, may_check: bool) 
         [rule for rule in figures.rules if rule.is_spike and not rule.is_shadow],
         sum(line.strip is not None and line.strip.is_far for line in lines),
     )
+
+
+def _line(values: Sequence[int]) -> Plot:
+    """The line of these counts, from 0, each in the middle of its step."""
+    places = [(number + 0.5, float(value)) for number, value in enumerate(values)]
+    y = Axis(0.0, nice(max(4, *values, 4)))
+    return plot_of(
+        {"now": places},
+        x=Axis(0.0, float(len(values))),
+        y=y,
+        height=LINE_HEIGHT,
+        spots=[(place, "dot-now", "") for place in places[-1:]],
+    )
+
+
+def _bars(values: Sequence[float]) -> list[tuple[float, float, float, float]]:
+    """A bar for each value, from 0; none for 0."""
+    most, width = max(1.0, *values, 1.0), 100 / max(1, len(values))
+    heights = [round(100 * value / most, 2) for value in values]
+    return [
+        (round(width * (number + 0.15), 2), round(100 - height, 2), round(width * 0.7, 2), height)
+        for number, height in enumerate(heights)
+        if height
+    ]
 
 
 async def stream(service: Service, request: Request) -> Response:

@@ -71,7 +71,7 @@ def _chart(mart: BuiltMart, columns: Sequence[str], rows: Sequence[Sequence[Any]
     if not all(isinstance(row[value], int | float | Decimal) and isfinite(row[value]) for row in some):
         return None
     values = [Decimal(_shown(row[value]).replace(",", "")) for row in some]
-    return signed_bars([_shown(row[label]) for row in some], values, [False] * len(some))
+    return signed_bars([_shown(row[label]) for row in some], values)
 
 
 def _shown(value: Any) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
     from shroff.app.rules.silence_requests import PendingSilence
     from shroff.app.rules.silences import Silence
     from shroff.cases.case import Case
+    from shroff.cases.desk import CaseDesk
+    from shroff.people.access import Who
     from shroff.web.service import Service
 
 SILENCES: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
@@ -169,54 +170,34 @@ async def decide(service: Service, request: Request) -> Response:
     return see_other(where.case(case.number) if case.is_open else where.queue)
 
 
-async def snooze(service: Service, request: Request) -> Response:
-    """Put it away for a while."""
-    form = await request.form()
-
-    def run() -> Case:
-        until_ms = service.cases.now_ms() + named_duration("for", form.get("for", ""))
-        tag = form.get("tag", "")
-        return deciding.snooze(service.cases, request.who, number_of(request), until_ms, tag=tag).cases[0]
-
-    return await _done(service, request, run, stays=lambda _: False)
-
-
-async def claim(service: Service, request: Request) -> Response:
-    """Take it for oneself."""
-    tag = (await request.form()).get("tag", "")
-    return await _done(service, request, lambda: working.claim(service.cases, request.who, number_of(request), tag))
+Act = Callable[["CaseDesk", "Who", int, Mapping[str, str], str], "Case"]
+ACTS: Final[Mapping[str, Act]] = {  # by the end of their addresses; with the form and what of the case was seen
+    "claim": lambda desk, who, number, form, tag: working.claim(desk, who, number, tag),
+    "release": lambda desk, who, number, form, tag: working.release(desk, who, number, tag),
+    "assign": lambda desk, who, number, form, tag: working.assign(desk, who, number, form.get("to", ""), tag),
+    "escalate": lambda desk, who, number, form, tag: working.escalate(
+        desk, who, number, form.get("text", ""), tag, form.get("to", "")
+    ),
+    "reopen": lambda desk, who, number, form, tag: working.reopen(desk, who, number, form.get("text", ""), tag),
+    "note": lambda desk, who, number, form, tag: working.note(desk, who, number, form.get("text", "")),
+    "snooze": lambda desk, who, number, form, tag: deciding.snooze(
+        desk, who, number, desk.now_ms() + named_duration("for", form.get("for", "")), tag=tag
+    ).cases[0],
+}
 
 
-async def release(service: Service, request: Request) -> Response:
-    """Give it back."""
-    tag = (await request.form()).get("tag", "")
-    return await _done(service, request, lambda: working.release(service.cases, request.who, number_of(request), tag))
+async def change(service: Service, request: Request) -> Response:
+    """Do something with the case and show it again, or the queue once it is snoozed.
 
-
-async def assign(service: Service, request: Request) -> Response:
-    """Give it to somebody."""
-    form = await request.form()
-    to, tag = form.get("to", ""), form.get("tag", "")
-    return await _done(
-        service, request, lambda: working.assign(service.cases, request.who, number_of(request), to, tag)
-    )
-
-
-async def escalate(service: Service, request: Request) -> Response:
-    """Put it before those who decide what is hard."""
-    to = (await request.form()).get("to", "")
-    return await _with_words(service, request, partial(working.escalate, to=to))
-
-
-async def reopen(service: Service, request: Request) -> Response:
-    """Open it again."""
-    return await _with_words(service, request, working.reopen)
-
-
-async def note(service: Service, request: Request) -> Response:
-    """Write something down."""
-    text = (await request.form()).get("text", "")
-    return await _done(service, request, lambda: working.note(service.cases, request.who, number_of(request), text))
+    Where another user was first, the page says so.
+    """
+    form, verb = await request.form(), request.path.rpartition("/")[2]
+    where, tag = where_from(form), form.get("tag", "")
+    try:
+        case = await tried(service, lambda: ACTS[verb](service.cases, request.who, number_of(request), form, tag))
+    except CaseChangedError as error:
+        return await _page(service, request, where, error.case)
+    return see_other(where.queue if verb == "snooze" else where.case(case.number))
 
 
 async def silence(service: Service, request: Request) -> Response:
@@ -248,37 +229,13 @@ async def _silenced(service: Service, request: Request, case: Case, why_not: str
     return see_other(where.case(case.number)) if is_shown else await _page(service, request, where, why_not=why_not)
 
 
-async def _with_words(service: Service, request: Request, function: Callable[..., Case]) -> Response:
-    form = await request.form()
-    text, tag = form.get("text", ""), form.get("tag", "")
-    return await _done(service, request, lambda: function(service.cases, request.who, number_of(request), text, tag))
-
-
-async def _done(
-    service: Service, request: Request, run: Callable[[], Case], stays: Callable[[Case], bool] = lambda _: True
-) -> Response:
-    """Do something with the case and show it again, or the queue. Where somebody else was first, the page says so."""
-    where = where_from(await request.form())
-    try:
-        case = await tried(service, run)
-    except CaseChangedError as error:
-        return await _page(service, request, where, error.case)
-    return see_other(where.case(case.number) if stays(case) else where.queue)
-
-
 ROUTES: Final = (
     Route("GET", "/cases/{id}", Right.READ_CASES, show, is_page=True),
     *(
         Route("POST", f"/cases/{{id}}/{verb}", Right.WORK_CASES, handle, is_page=True)
         for verb, handle in (
-            ("claim", claim),
-            ("release", release),
-            ("assign", assign),
             ("decide", decide),
-            ("snooze", snooze),
-            ("escalate", escalate),
-            ("reopen", reopen),
-            ("note", note),
+            *((verb, change) for verb in ACTS),
             ("silence", silence),
             ("end-silence", end_silence),
             ("approve-silence", approve_silence),

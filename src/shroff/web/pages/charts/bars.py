@@ -86,58 +86,50 @@ def bars_of(first_day: int, whole: Sequence[int], frauds: Sequence[int] = ()) ->
         first_day: As days since 1970-01-01.
         frauds: How many of each day's are marked as fraud; empty where that is not what is counted.
     """
-    if not whole or not any(whole):
+    if not any(whole):
         return None
     size = -(-len(whole) // COLUMNS_MAX)
-    sums = [(sum(whole[at : at + size]), sum(frauds[at : at + size])) for at in range(0, len(whole), size)]
-    most = int(_ceiling(Decimal(max(one for one, _ in sums))))
-    width = 100 / len(sums)
-    bars = [
-        ChartBar(
-            round(width * (number + _GAP / 2), 3),
-            round(width * (1 - _GAP), 3),
-            round(100 - 100 * one / most, 2),
-            round(100 * one / most, 2),
-            round(100 * marked / most, 2),
-            day_text(first_day + number * size),
-            one,
-            marked if frauds else None,
-        )
-        for number, (one, marked) in enumerate(sums)
-    ]
-    ticks = [BarTick(100 - 100 * value / most, f"{value:,}") for value in (most // 2, most) if value and most > 1]
+    starts = range(0, len(whole), size)
+    labels = [day_text(first_day + at) for at in starts]
+    marked = [sum(frauds[at : at + size]) for at in starts] if frauds else ()
+    chart = signed_bars(labels, [Decimal(sum(whole[at : at + size])) for at in starts], marked=marked)
+    assert chart is not None
     each = "day" if size == 1 else f"{_NUMBERS.get(size, size)} days"
-    return Bars(bars, ticks, 100, day_text(first_day), day_text(first_day + len(whole) - 1), each, size)
+    ticks = [tick for tick in chart.ticks if tick.says.replace(",", "").isdecimal()]
+    return replace(chart, ticks=ticks, last=day_text(first_day + len(whole) - 1), each=each, size=size)
 
 
-def signed_bars(labels: Sequence[str], values: Sequence[Decimal], unknown: Sequence[bool]) -> Bars | None:
-    """Values above and below zero, each with its label."""
+def signed_bars(
+    labels: Sequence[str], values: Sequence[Decimal], unknown: Sequence[bool] = (), marked: Sequence[int] = ()
+) -> Bars | None:
+    """Values above and below zero, each with its label, and how many of each are marked; None for no values."""
     if not values:
         return None
-    reach = max(abs(one) for one in values)
+    reach, has_below = max(abs(one) for one in values), any(one < 0 for one in values)
     most = _ceiling(reach)
-    has_below, has_above = any(one < 0 for one in values), any(one > 0 for one in values) or reach == 0
-    high, low = most if has_above else Decimal(0), most if has_below else Decimal(0)
+    high = most if reach == 0 or any(one > 0 for one in values) else Decimal(0)
+    low = most if has_below else Decimal(0)
     span = high + low
     zero, width = float(100 * high / span), 100 / len(values)
     bars = []
-    for number, (label, value, is_unknown) in enumerate(zip(labels, values, unknown, strict=True)):
+    for number, (label, value) in enumerate(zip(labels, values, strict=True)):
         height = float(100 * abs(value) / span)
-        bars.append(
-            ChartBar(
-                round(width * (number + _GAP / 2), 3),
-                round(width * (1 - _GAP), 3),
-                round(zero if value < 0 else zero - height, 2),
-                round(height, 2),
-                0.0,
-                label,
-                value,
-                is_below=value < 0,
-                is_unknown=is_unknown,
-            )
+        part = round(float(100 * marked[number] / span), 2) if marked else 0.0
+        bar = ChartBar(
+            round(width * (number + _GAP / 2), 3),
+            round(width * (1 - _GAP), 3),
+            round(zero if value < 0 else zero - height, 2),
+            round(height, 2),
+            part,
+            label,
+            value,
+            marked[number] if marked else None,
+            is_below=value < 0,
+            is_unknown=bool(unknown) and unknown[number],
         )
+        bars.append(bar)
     ticks = [BarTick(float(100 * (high - one) / span), f"{one:,}") for one in {high, high / 2, -low} if one]
-    return Bars(bars, ticks, zero, labels[0], labels[-1], "week")
+    return Bars(bars, sorted(ticks, key=lambda tick: -tick.y), zero, labels[0], labels[-1], "week")
 
 
 def with_open(chart: Bars | None, at: int | None) -> Bars | None:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from shroff.web.pages.charts.lines import WIDTH
-
+WIDTH: Final = 1_000  # of the box, whatever the screen has
 LINES: Final = 4  # across, at most
 LEFT, RIGHT = 20, 60  # per cent: words of dots before the first stand right of them, of those behind the second left
 _STEPS: Final = (1, 2, 2.5, 5)
+SCALES: Final = (1, 2, 5)
 
 Place = tuple[float, float]
 
@@ -121,6 +121,20 @@ def ticks(low: float, high: float) -> list[float]:
             count = int((high + step * 1e-9) // step) - first + 1
             if count <= LINES:
                 return [round((first + number) * step, 9) for number in range(count)]
+        size *= 10
+
+
+def nice(least: float) -> float:
+    """The least of 1, 2, 5, 10, 20 and so on, and of their tenths, that is not below.
+
+    >>> nice(0.03), nice(7), nice(60)
+    (0.05, 10.0, 100.0)
+    """
+    size = 1e-9
+    while True:
+        for one in SCALES:
+            if one * size >= least * (1 - 1e-9):
+                return float(f"{one * size:.9g}")
         size *= 10
 
 

@@ -19,7 +19,7 @@ from shroff.web.api.rules.thresholds import AskedCutoffs, CutoffsChange, Look, i
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.charts.plots import Axis, Plot, plot_of
+from shroff.web.pages.charts.plots import SCALES, Axis, Plot, nice, plot_of
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.rules.diffs import DiffLine, diff
 from shroff.web.pages.words import money, sentence
@@ -44,7 +44,6 @@ DONE: Final = {
     "done": "The new thresholds are active from the next event on.",
     "waits": "Written to policy.yaml. The new thresholds become active later.",
 }
-_SCALES: Final = (1, 2, 5)
 _STEPS: Final = 200  # of a slider, at most
 
 
@@ -339,20 +338,6 @@ def _is_whole(value: float) -> bool:
     return abs(value - round(value)) < 1e-9
 
 
-def nice(least: float) -> float:
-    """The least of 1, 2, 5, 10, 20 and so on, and of their tenths, that is not below.
-
-    >>> nice(0.03), nice(7), nice(60)
-    (0.05, 10.0, 100.0)
-    """
-    size = 1e-9
-    while True:
-        for one in _SCALES:
-            if one * size >= least * (1 - 1e-9):
-                return float(f"{one * size:.9g}")
-        size *= 10
-
-
 def _near(found: Cutoffs) -> list[Point]:
     """The part of the curve that anybody would choose from, from low thresholds to high ones."""
     best = found.found.best
@@ -415,7 +400,7 @@ def _marks(low: float, high: float) -> list[float]:
     """The scores that are written below the axis: its ends, and round ones that leave them room."""
     room = (_along(high) - _along(low)) / 6
     tens = range(int(log10(LEAST_SCORE)), 1)
-    scales = (1,) if high > 100 * max(low, LEAST_SCORE) else _SCALES
+    scales = (1,) if high > 100 * max(low, LEAST_SCORE) else SCALES
     round_ones = [float(f"{scale}e{ten}") for ten in tens for scale in scales]
     return [
         low,
