@@ -155,7 +155,8 @@ Statuses = dict[str, set[int]]
 def raised() -> Statuses:
     """Each kind of problem that the service answers, with its statuses, as the source has them."""
     found: defaultdict[str, set[int]] = defaultdict(set)
-    for path in [*sorted((SRC / "web").rglob("*.py")), SRC / "worker" / "answers.py"]:
+    plugins = sorted((SRC.parent / "shroff_plugins").rglob("*.py"))
+    for path in [*sorted((SRC / "web").rglob("*.py")), SRC / "worker" / "answers.py", *plugins]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             for kinds, status in _problem(node):
                 for kind in _texts(kinds):

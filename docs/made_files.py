@@ -17,7 +17,8 @@ from shroff.app.opened import Opened
 from shroff.language.keys import Either, Key, Keys, Late, Many, Shape
 from shroff.notices.keys import NOTICE_FILE
 from shroff.notices.texts.checking import NAMES_OF
-from shroff.project.schema import FILES, ProjectFile
+from shroff.project.file_kinds import ProjectFile
+from shroff.project.schema import FILES
 
 MADE: Final = "<!-- Made from the program by `make docs`; what is changed here is lost. -->\n"
 PAGES: Final = {

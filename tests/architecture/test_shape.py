@@ -124,7 +124,11 @@ def used_from_other_rooms(modules: list[Module]) -> list[str]:
     for one in modules:
         for target in imports(one):
             name = target if target in names else target.rpartition(".")[0]
-            if name.count(".") > 1 and name.split(".")[1] != [*one.name.split("."), ""][1]:
+            if (
+                name.startswith("shroff.")
+                and name.count(".") > 1
+                and name.split(".")[1] != [*one.name.split("."), ""][1]
+            ):
                 found.add(name)
     return sorted(found)
 

@@ -12,10 +12,10 @@ from shroff.errors import InputError
 from shroff.events.event import Event
 from shroff.events.validation import secret_fields
 from shroff.language.types import INTEGER, REAL, TEXT
-from shroff.project.calls import API_TAKEN, CALLS, TAKEN
 from shroff.project.definitions import Loaded, load_definitions
 from shroff.web.table import table
-from shroff.worker.called import CallReader
+from shroff_plugins.earlier_calls.call_reader import CallReader
+from shroff_plugins.earlier_calls.calls import API_TAKEN, CALLS, TAKEN
 from tests.support.answered import Paths
 
 EVENTS = """
@@ -73,7 +73,7 @@ def loaded(calls: str = CALL) -> Loaded:
 
 def reader(calls: str = CALL) -> CallReader:
     definitions = loaded(calls).or_raise()
-    (call,) = definitions.calls.values()
+    (call,) = definitions.added["calls"].values()
     secret = secret_fields(definitions.events, call.event)
     return CallReader(call, definitions.events.types[call.event], secret, 2)
 
@@ -94,7 +94,7 @@ def mistakes(raw: bytes, calls: str = CALL) -> list[tuple[str, str]]:
 
 def test_a_call_is_typed_when_the_project_is_loaded():
     found = loaded()
-    (call,) = found.or_raise().calls.values()
+    (call,) = found.or_raise().added["calls"].values()
 
     assert found.problems == found.warnings == []
     assert (call.path, call.event, call.writes) == ("/predict/", "payment", False)

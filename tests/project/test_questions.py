@@ -9,9 +9,9 @@ import pytest
 
 from shroff.errors import InputError
 from shroff.project.definitions import Loaded, load_definitions
-from shroff.project.questions import READS, AskingCall
 from shroff.web.api.analytics import CountQuestion, KeyAtMoment
-from shroff.web.api.question_reader import QuestionReader
+from shroff_plugins.earlier_calls.question_reader import QuestionReader
+from shroff_plugins.earlier_calls.questions import READS, AskingCall
 from tests.project.test_calls import EVENTS, FEATURES
 
 FACTS = """
@@ -43,7 +43,7 @@ def loaded(calls: str) -> Loaded:
 
 
 def reader(calls: str = FACTS) -> QuestionReader:
-    (call,) = loaded(calls).or_raise().calls.values()
+    (call,) = loaded(calls).or_raise().added["calls"].values()
     assert isinstance(call, AskingCall)
     return QuestionReader(call, 2)
 

@@ -131,11 +131,6 @@ class Project(Printed, _Parts):
     # ---- what programs and notebooks ask most
 
     @property
-    def folder(self) -> Path:
-        """The project's folder."""
-        return self.opened.places.folder
-
-    @property
     def definitions(self) -> Definitions:
         """The project's definitions. Raises: DefinitionError with every mistake."""
         return self.opened.definitions

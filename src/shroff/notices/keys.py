@@ -21,7 +21,7 @@ from shroff.language.keys import (
 )
 from shroff.notices.texts.words import LANGUAGES
 from shroff.project.figures import FIGURES
-from shroff.project.schema import ProjectFile
+from shroff.project.file_kinds import ProjectFile
 from shroff.streams.settings import ALONE, DOCUMENT_NAME, HTTP
 
 ON: Final = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "report")

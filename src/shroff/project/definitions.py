@@ -33,7 +33,7 @@ from shroff.language.yaml.text import Sequence as YamlSequence
 from shroff.models import in_force
 from shroff.models.definitions import ModelInput, ModelSettings
 from shroff.models.loading import ModelContext, load_models
-from shroff.project.calls import Call, MappedCall, load_calls
+from shroff.project.file_kinds import NOT_CARRIED, YAML_FILES, added_file, load_added
 from shroff.project.funnels import load_funnels
 from shroff.project.laid_over import DraftFile, laid_over
 from shroff.project.look_ups import LookUps, look_ups
@@ -60,8 +60,6 @@ from shroff.rules.silences import rule_of
 
 Hasher = Callable[[str], str]
 HASHED: Final = redaction.HASHED
-YAML_FILES: Final = tuple(map("{}.yaml".format, "shroff events features policy model calls funnels schedules".split()))
-NOT_CARRIED: Final = ("model.yaml", "calls.yaml", "funnels.yaml", "schedules.yaml")  # decide nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ class Definitions:
     versions: Versions
     files: Mapping[str, str]
     scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
-    calls: Mapping[str, Call] = field(default_factory=dict)  # of earlier services, by path
+    added: Mapping[str, Any] = field(default_factory=dict)  # the content of files that plug-ins read, by kind
     look_ups: LookUps = field(default_factory=LookUps)
     # What was worked out of all this and never changes, so that it is worked out once.
     worked_out: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
@@ -141,9 +139,8 @@ class Definitions:
         return self.policy(event).has_score or self.reads_score(event)
 
     def _answers_score(self, event: str) -> bool:
-        """Whether a call of calls.yaml answers with the score of a type."""
-        calls = [one for one in self.calls.values() if isinstance(one, MappedCall) and one.event == event]
-        nodes = [node for call in calls for node in call.answer.values() if not isinstance(node, tuple)]
+        """Whether a file that a plug-in reads, such as calls.yaml, answers with the score of a type."""
+        nodes = [node for kind, content in self.added.items() for node in added_file(kind).nodes(content, event)]
         return read_by(nodes, self.features.get).reads_score
 
     def unused_scores(self) -> dict[str, Problem]:
@@ -270,7 +267,7 @@ def load_definitions(
         replace(declared.versions, lists=read.version(LISTS, texts)),
         {**declared.files, **texts},
         scoring,
-        declared.calls,
+        declared.added,
         LookUps(hashed, declared.look_ups.kept | read_by_models.kept),
     )
     warnings += definitions.unused_scores().values()
@@ -291,7 +288,7 @@ class _Declared(msgspec.Struct, frozen=True):
     policies: Mapping[str, Policy]
     models: Mapping[str, ModelSettings]
     named: Mapping[str, in_force.InForce]
-    calls: Mapping[str, Call]
+    added: Mapping[str, Any]
     look_ups: LookUps  # by all but the models in force
     versions: Versions
     files: Mapping[str, str]
@@ -324,7 +321,7 @@ def _declared(
     known = ModelContext(events, types, names, {event: policy.given for event, policy in policies.items()})
     models = load_models(trees.get("model.yaml"), known, problems, warnings)
     named = in_force.read_in_force(files.get(in_force.FILE), problems)
-    calls = load_calls(trees.get("calls.yaml"), events, types, names, problems)
+    added = load_added(trees, events, types, names, problems)
     load_funnels(trees.get("funnels.yaml"), events, names, problems)  # for its mistakes: it is read when it is asked
     load_schedules(trees.get("schedules.yaml"), problems)  # as well
     _warn_of_names(events, warnings)
@@ -351,7 +348,7 @@ def _declared(
             nodes = [node for rule in each for node in _nodes(rule)]
             asked |= read.of("look-ups", name, each, partial(look_ups, nodes, events, features))
         problems += asked.problems()
-    found = top, settings, events, names, features, types, typed.tables, rules, policies, models, named, calls, asked
+    found = top, settings, events, names, features, types, typed.tables, rules, policies, models, named, added, asked
     return _Declared(*found, versions, carried, tuple(problems), tuple(warnings))
 
 

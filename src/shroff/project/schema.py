@@ -8,33 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE
 from shroff.language.keys import EXPRESSION, TEXT, Either, Key, Keys, Late, Many, One, Shape, own_names
 from shroff.models.keys import MODELS
-from shroff.project.calls import CALLS
+from shroff.project.file_kinds import ProjectFile
 from shroff.project.funnels import FUNNELS
 from shroff.project.policy import POLICIES
 from shroff.project.schedules import SCHEDULES
+from shroff.project.settings.installed import FILES as ADDED
+from shroff.project.settings.installed import installed
 from shroff.project.settings.project_keys import SETTINGS
 from shroff.rules.keys import RULES
 
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"
-
-
-class ProjectFile(msgspec.Struct, frozen=True):
-    """A kind of project file: the name of its schema, its location and its contents."""
-
-    kind: str
-    place: str
-    meaning: str
-    shape: Shape
-
-    @property
-    def schema_file(self) -> str:
-        return f"{self.kind}.schema.json"
-
 
 FEATURES: Final = own_names(
     "entities with their features",
@@ -47,9 +33,9 @@ FILES: Final = (
     ProjectFile("rules", "rules/*.yaml", "Rules and their tests.", RULES),
     ProjectFile("policy", "policy.yaml", "How rule effects and the score become an outcome.", POLICIES),
     ProjectFile("model", "model.yaml", "Models: inputs, time split, training and gates.", MODELS),
-    ProjectFile("calls", "calls.yaml", "Calls of earlier services: their requests and responses.", CALLS),
     ProjectFile("funnels", "funnels.yaml", "User funnels: steps, drop-off, recovery and time taken.", FUNNELS),
     ProjectFile("schedules", "schedules.yaml", "Scheduled jobs.", SCHEDULES),
+    *installed(ADDED).values(),
 )
 
 

@@ -12,7 +12,6 @@ from shroff.project.settings.installed import ROUTES as ADDED
 from shroff.project.settings.installed import installed
 from shroff.web import api, pages
 from shroff.web.api import operations
-from shroff.web.api.calls import call_routes
 from shroff.web.http import openapi, static
 from shroff.web.http.routes import Route
 
@@ -32,7 +31,6 @@ PAGES: Final = (*static.ROUTES, *gathered(pages))
 
 
 def table(definitions: Definitions | None = None) -> list[Route]:
-    """All routes, with those of the calls that a project declares, and of other packages."""
-    calls = () if definitions is None else call_routes(definitions)
+    """All routes, with those of plug-ins, such as the calls that a project declares."""
     added = (route for routes_of in installed(ADDED).values() for route in routes_of(definitions))
-    return [*operations.routes(), *BY_HAND, *PAGES, *calls, *added]
+    return [*operations.routes(), *BY_HAND, *PAGES, *added]

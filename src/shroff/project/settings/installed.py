@@ -18,8 +18,10 @@ from shroff.streams.settings import AdapterSettings
 PACKAGE: Final = "shroff"
 ADAPTERS: Final = "shroff.adapters"  # entry points CONTRACT.TECHNOLOGY: the adapter
 IMPORTERS: Final = "shroff.importers"  # entry points rules.SYSTEM or model.FORMAT: a function
+FILES: Final = "shroff.files"  # entry points KIND: an AddedFile
 JOBS: Final = "shroff.jobs"  # entry points KIND: a JobKind
 ROUTES: Final = "shroff.routes"  # entry points NAME: a function that gives routes
+STALE: Final = "shroff's code is newer than its installation: run 'pip install --no-deps -e .' in its folder."
 SETTINGS: Final = "shroff.settings"  # entry points CONTRACT or CONTRACT.NAME: a mapping of technologies to declarations
 
 
@@ -89,9 +91,7 @@ def own_settings(contract: str) -> Mapping[str, AdapterSettings]:
         if _declares(one, contract):
             declared |= one.load()
     if _own() and not declared:
-        raise StateError(
-            "shroff's code is newer than its installation: run 'pip install --no-deps -e .' in its folder."
-        )
+        raise StateError(STALE)
     return declared
 
 

@@ -20,7 +20,7 @@ def count(project: Project, params: CountParams, run: JobRun) -> Mapping[str, An
 
 
 def lines_of(project: Project) -> int:
-    file = project.folder / "out" / "decisions.jsonl"
+    file = project.opened.places.folder / "out" / "decisions.jsonl"
     return len(file.read_bytes().splitlines()) if file.exists() else 0
 
 

@@ -1,7 +1,7 @@
 """calls.yaml: calls of earlier services, which map a request body to an event and its decision to a response.
 
 What a call says decides nothing: it is another way to post an event, to ask what would be decided of it, or to ask the
-analytics (`project.questions`). So it is in no version and in no control event.
+analytics (`shroff_plugins.earlier_calls.questions`). So it is in no version and in no control event.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from shroff.language.types import INTEGER, NOTHING, TEXT, Type
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar, Sequence
+from shroff.project.file_kinds import AddedFile
 from shroff.project.policy import OUTCOMES
-from shroff.project.questions import QUESTION, SENDING, AskingCall, load_question, load_sending
+from shroff_plugins.earlier_calls.questions import QUESTION, SENDING, AskingCall, load_question, load_sending
 
 FILE: Final = "calls.yaml"
 PATH_PATTERN: Final = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
@@ -211,6 +212,18 @@ def load_calls(
         if event is not None:
             calls[key.text] = _CallLoader(event, events, features, names, problems).load(key.text, found)
     return calls
+
+
+def answered(calls: Mapping[str, Call], event: str) -> Iterator[Node]:
+    """The expressions of the answers about an event type."""
+    for call in calls.values():
+        if isinstance(call, MappedCall) and call.event == event:
+            yield from (node for node in call.answer.values() if not isinstance(node, tuple))
+
+
+CALLS_FILE: Final = AddedFile(
+    "calls", FILE, "Calls of earlier services: their requests and responses.", CALLS, load_calls, answered
+)
 
 
 def _is_path(key: Scalar, calls: Mapping[str, Call], problems: list[Problem]) -> bool:

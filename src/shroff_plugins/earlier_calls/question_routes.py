@@ -14,7 +14,16 @@ from shroff.errors import DefinitionError, InputError, UsageError, nearest
 from shroff.explain.entities import EntityLook
 from shroff.people.access import Right
 from shroff.people.audit import Act
-from shroff.project.questions import (
+from shroff.web.api.analytics import KEY_EVENTS_MAX, PLACES_MAX
+from shroff.web.api.cases.flags import flagged, known_key, shown
+from shroff.web.api.entities import event_shown
+from shroff.web.api.events import JSON_TYPES, check_rate
+from shroff.web.api.funnels import EVENTS_MAX
+from shroff.web.http.messages import JSON, Request
+from shroff.web.http.problems import ProblemError, at_paths
+from shroff.web.http.routes import Route, RouteDoc
+from shroff_plugins.earlier_calls.question_reader import QuestionReader
+from shroff_plugins.earlier_calls.questions import (
     AskingCall,
     CountsAsked,
     EventsAsked,
@@ -23,22 +32,13 @@ from shroff.project.questions import (
     FunnelAsked,
     MailAsked,
 )
-from shroff.web.api.analytics import KEY_EVENTS_MAX, PLACES_MAX
-from shroff.web.api.cases.flags import flagged, known_key, shown
-from shroff.web.api.entities import event_shown
-from shroff.web.api.events import JSON_TYPES, check_rate
-from shroff.web.api.funnels import EVENTS_MAX
-from shroff.web.api.question_reader import QuestionReader
-from shroff.web.http.messages import JSON, Request
-from shroff.web.http.problems import ProblemError, at_paths
-from shroff.web.http.routes import Route, RouteDoc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shroff.explain.entities import KeyEvent
-    from shroff.project.questions import Part
     from shroff.web.service import Service
+    from shroff_plugins.earlier_calls.questions import Part
 
 BODY_BYTES_MAX: Final = 64 * 1024
 KEY: Final = "Idempotency-Key"

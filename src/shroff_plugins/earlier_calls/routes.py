@@ -13,17 +13,17 @@ from shroff.events.validation import secret_fields
 from shroff.language.expression import RowValue, walk
 from shroff.language.types import Type
 from shroff.people.access import Right
-from shroff.project.calls import MappedCall
-from shroff.project.questions import AskingCall
-from shroff.web.api.call_questions import body_of_call, other_path, question_routes
 from shroff.web.api.events import ONE_BYTES_MAX, READ_AT_ONCE, check_rate, shown
 from shroff.web.http.messages import JSON, PROBLEM, Request
 from shroff.web.http.problems import ProblemError, at_paths
 from shroff.web.http.routes import Handle, Route, RouteDoc
 from shroff.web.http.schemas import field_schema
 from shroff.worker.answers import UNPROCESSABLE
-from shroff.worker.called import CallReader
 from shroff.worker.request_bodies import RequestReader
+from shroff_plugins.earlier_calls.call_reader import CallReader
+from shroff_plugins.earlier_calls.calls import MappedCall
+from shroff_plugins.earlier_calls.question_routes import body_of_call, other_path, question_routes
+from shroff_plugins.earlier_calls.questions import AskingCall
 
 if TYPE_CHECKING:
     from shroff.events.definitions import EventType
@@ -47,9 +47,11 @@ _JSON_TYPES: Final[Mapping[str, Sequence[str]]] = {
 }
 
 
-def call_routes(definitions: Definitions) -> Iterator[Route]:
+def call_routes(definitions: Definitions | None) -> Iterator[Route]:
     """The routes of a project's calls, each with a slash at its end and without."""
-    for call in definitions.calls.values():
+    if definitions is None:
+        return
+    for call in definitions.added.get("calls", {}).values():
         if isinstance(call, AskingCall):
             yield from question_routes(call, definitions.settings.money_places)
             continue
@@ -74,7 +76,7 @@ def _handle(path: str) -> Handle:
 
 
 def _call_reader(path: str, definitions: Definitions) -> CallReader:
-    call = definitions.calls.get(path)
+    call = definitions.added.get("calls", {}).get(path)
     if not isinstance(call, MappedCall):
         words = f"calls.yaml has no {path} for events any more"
         raise ProblemError(404, "not-found", "Nothing is there", words)

@@ -16,8 +16,8 @@ from shroff.events.raw_values import canonical_json
 from shroff.events.validation import undeclared
 from shroff.language.expression import RowValue
 from shroff.language.row import compile_row
-from shroff.project.questions import ITEMS_MAX, KINDS, REQUEST, Asked, AskingCall, Part, paths_of
-from shroff.worker.called import columns_of
+from shroff_plugins.earlier_calls.call_reader import columns_of
+from shroff_plugins.earlier_calls.questions import ITEMS_MAX, KINDS, REQUEST, Asked, AskingCall, Part, paths_of
 
 _LACKS: Final = re.compile(r"missing required field `(\w+)`")
 _AT: Final = re.compile(r" - at `\$\.?(\w*)[^`]*`")

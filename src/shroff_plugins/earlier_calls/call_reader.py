@@ -18,8 +18,8 @@ from shroff.events.raw_values import Instant, RawDuration, RefusedValue, canonic
 from shroff.events.validation import undeclared
 from shroff.language.expression import FeatureValue, Node, Score, ThisField
 from shroff.language.row import Evaluate, compile_row
-from shroff.project.calls import OF_DECISION, UNREAD, Answered, MappedCall
 from shroff.worker.request_bodies import Mistakes, is_too_deep
+from shroff_plugins.earlier_calls.calls import OF_DECISION, UNREAD, Answered, MappedCall
 
 MADE_ID: Final = "call:"  # how an id begins that was made
 _NOTHING: Final = {None: "null", "": "an empty text"}

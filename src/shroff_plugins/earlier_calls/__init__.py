@@ -1,0 +1,1 @@
+"""Requests and responses of earlier services, as calls.yaml maps them."""
