@@ -17,7 +17,7 @@ INTRODUCTION: Final = (
     "Prometheus reads the metrics of each process:\n\n"
     "- **Service** (`shroff serve`): `/metrics` on its own port, with an API key that has the right `read:metrics`.\n"
     "- **Worker** (`shroff run`): `/metrics` on the port of `--metrics-port`, or of `metrics: port` in shroff.yaml, "
-    "without a key. With lanes, each worker adds the number of its lane. `/health/live` answers 200 while the process "
+    "without a key. `/health/live` answers 200 while the process "
     "responds. `/health/ready` answers 200 if the worker decides events or is on standby, and 503 if it restores its "
     "state or waits for a system.\n\n"
     "If `metrics: port` is set, a service serves the same page on that port too, without a key. Let only Prometheus "

@@ -69,11 +69,6 @@ class ProjectPaths:
         return False
 
     @property
-    def lane(self) -> int | None:
-        """Which lane's files these are; None where a project has one log."""
-        return None
-
-    @property
     def snapshots(self) -> Path:
         """A folder of saved state: a cache of the log, which may be removed at any time."""
         return self.state / "snapshots"

@@ -27,7 +27,6 @@ from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.people.audit import Action
-from shroff.worker.lanes.lanes import LanePaths
 from tests.support.telling import NOW_MS, Bank, payment, token_in
 
 KEY = bytes(range(32))
@@ -487,7 +486,6 @@ def test_doctor_says_how_old_the_newest_backup_is(bank, tmp_path):
     bank.clock_ms += 3_600_000
     assert (found := finding(bank.project.opened)).state == "ok"
     assert "1h ago" in found.words
-    assert finding(bank.project.opened.at(LanePaths(bank.folder, 0))) == found, "a backup is of all lanes"
 
     bank.clock_ms += 2 * DAY_MS
     assert finding(bank.project.opened).state == "note"

@@ -6,7 +6,6 @@ Manifests are what Helm makes of the chart with each file of deploy/helm/values,
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import re
 import subprocess
@@ -29,7 +28,7 @@ VERSIONS = ("1.30", "1.33", "1.35", "1.37")  # of Kubernetes: the oldest of Char
 # Of argo-cd v3.3.0 (manifests/crds; of ApplicationSet the list generator) and of prometheus-operator v0.87.0
 # (controller-gen on pkg/apis/monitoring/v1). Without descriptions, and with unknown fields refused.
 CRDS = Path(__file__).with_name("crds.json")
-TRIED = ("one-node", "staging", "production", "lanes")
+TRIED = ("one-node", "staging", "production", "workers")
 
 
 def helm(*words: object) -> subprocess.CompletedProcess[str]:
@@ -273,8 +272,8 @@ def named_faults(deploy: Path, file: str, spec: Manifest, given: Sequence[Manife
 def own_port(container: Manifest) -> int:
     """The port on which a container of shroff serves, by its command; 0 where it does not."""
     words = container.get("args", ["serve"] if container["name"] == "caddy" else [""])
-    if words[0] == "run":  # each worker adds the number of its lane
-        return int(words[words.index("--metrics-port") + 1]) + int(dict(itertools.pairwise(words)).get("--lane", 0))
+    if words[0] == "run":
+        return int(words[words.index("--metrics-port") + 1])
     return checks.serve_port() if words[0] == "serve" else 0
 
 

@@ -99,12 +99,12 @@ FAULTS = [  # (a check, the values it is tried with, a file, a text in it, what 
         "every address",
     ),
     (cluster.program, "one-node", WORKLOAD, "args: [serve, --host", "args: [serve, --hosts", "--hosts"),
-    (cluster.program, "lanes", WORKLOAD, "args: [run", "args: [runs", "no command 'runs'"),
+    (cluster.program, "workers", WORKLOAD, "args: [run", "args: [runs", "no command 'runs'"),
     (cluster.program, "one-node", ONE, "command: [verify]", "command: [verify, --all]", "--all"),
     (cluster.program, "one-node", WORKLOAD, "containerPort: 8080", "containerPort: 8000", "shroff serves on 8080"),
     (cluster.program, "one-node", WORKLOAD, "path: /health/ready", "path: /healthz", "no /healthz"),
     (cluster.program, "one-node", WORKLOAD, "/opt/project.sh", "/opt/projects.sh", "no /opt/projects.sh"),
-    (cluster.program, "lanes", "image/health.py", "standing by", "standby", "calls it 'standing by'"),
+    (cluster.program, "workers", "image/health.py", "standing by", "standby", "calls it 'standing by'"),
     (
         cluster.program,
         "one-node",
@@ -220,7 +220,6 @@ def test_files_of_the_project_come_before_the_service_and_the_service_before_its
 REFUSED = [  # (values beside those of the defaults, what is said)
     ({"standby": True}, "a log in a file has one process"),
     ({"standby": True, "log": "database"}, "must be ReadWriteMany"),
-    ({"lanes": 2}, "lanes"),
     (
         {
             "standby": True,

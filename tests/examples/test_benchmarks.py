@@ -54,7 +54,6 @@ LONG = {
     "deliveries": "--events 20",
     "first_minute": "--runs 1",
     "interactive": "--events 2000 --loads 1 --runs 1",
-    "lanes": "--events 500 --runs 1",
     "large_files": "--most 0.001",
     "limits": "--seconds 0.05 --rounds 1",
     "many_rules": "--rules 5 --entries 10 --events 10",

@@ -29,7 +29,6 @@ def made(window: str):
     [
         ("1s", KAFKA, ["amount.n_1s"]),  # and card.n_1s is of the key of partitions
         ("2s", KAFKA, []),
-        ("1s", System("kafka", KAFKA.options | {"lanes": "2", "key": "card"}), []),
         ("1s", System("redis", {}), []),
         ("1s", None, []),
     ],

@@ -53,8 +53,6 @@ source:
     brokers: localhost:9092, localhost:9093
     topics: { payment: [payments, more], any: mixed }
     labels: verdicts
-    lanes: 4
-    key: card
     format: avro
     registry:
       { url: https://localhost:8081/apis/ccompat/v7, ca: a.pem, cert: b.pem, key: c.key, proxy: none, timeout: 2s }

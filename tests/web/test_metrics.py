@@ -80,7 +80,7 @@ def test_without_a_port_nobody_listens_and_nothing_is_counted(bank):
 
 
 @pytest.mark.slow
-def test_the_port_of_the_settings_is_used_and_each_lane_has_its_own(bank):
+def test_the_port_of_the_settings_is_used(bank):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -93,11 +93,6 @@ def test_the_port_of_the_settings_is_used_and_each_lane_has_its_own(bank):
     with worker_port(project, WorkerCounts()) as address:
         assert address == f"http://127.0.0.1:{port}/metrics"
         assert set(re.findall(r"^# TYPE (\S+) ", asked(address)[1], re.MULTILINE)) == names_of_page(1, 2, 3, 4)
-    lane: Any = SimpleNamespace(opened=SimpleNamespace(systems=project.opened.systems, places=SimpleNamespace(lane=2)))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shroff.web.metrics_port.of_process", lambda *_: [])
-        with worker_port(lane, WorkerCounts(), port) as address:
-            assert urlsplit(address).port == port + 2
 
 
 # ---- the store

@@ -99,14 +99,6 @@ def test_what_a_source_cannot_have_is_told(beside, words, is_named, tmp_path, ca
     assert words in capsys.readouterr().out
 
 
-def test_lanes_and_events_of_a_source_exclude_each_other(tmp_path, capsys):
-    own = "kafka: { brokers: 'h:9', topics: { any: shop }, lanes: 4, key: card }"
-    folder = shop(tmp_path, f"source: {{ {own}, events: [payment, label] }}")
-
-    assert command(["-C", str(folder), "check"]) == 1
-    assert "events: not a setting of a source of the kind kafka with lanes" in capsys.readouterr().out
-
-
 def by_sns(message: Any, number: int) -> tuple[bytes, dict[str, str]]:
     return posted(Message=json.dumps(message), MessageId=f"m-{number}"), {}
 

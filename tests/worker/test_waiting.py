@@ -67,19 +67,6 @@ def test_a_label_that_waited_and_does_not_fit_is_refused_as_it_was_read_and_stan
     assert (again.number, again.reason) == (number, entry.reason)
 
 
-def test_a_label_that_waited_in_an_earlier_log_comes_back_from_quarantine():
-    log = MemoryLog()
-    body = msgspec.json.encode(WHOLE | {"known_at_ms": 0})
-    log.append(Batch(waiting=[WaitingLabel("payment", "p1", "payment/p1#1", body, "waiting labels", "p1", body)]))
-    held = writer(log)
-    held.write([payment(1)])
-
-    ((number, entry),) = log.refused_list()
-    assert entry.source == "waiting labels"
-    (again,) = retry(log, held, intake(), [number], {})
-    assert again.reason == entry.reason
-
-
 @pytest.mark.parametrize("changes", [one for one in PAST_LIMITS if "event_id" not in one])
 def test_a_waiting_label_past_the_limits_is_refused_where_its_event_comes(changes):
     log = MemoryLog()

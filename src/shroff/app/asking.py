@@ -39,8 +39,6 @@ class DecisionHistory:
         from shroff.log.history import find
         from shroff.replay.compare import Replayed, replay
 
-        if self._opened.lanes.is_parted:
-            return DecisionHistory(self._opened.lanes.of(reference)).replay(reference, is_full=is_full)
         with self._opened.reading() as log:
             row = find(log, self._opened.definitions.events, reference)
             load = self._opened.registry.load
@@ -55,8 +53,6 @@ class DecisionHistory:
         from shroff.explain.explanation import explain
         from shroff.log.history import find
 
-        if self._opened.lanes.is_parted:
-            return DecisionHistory(self._opened.lanes.of(reference)).explain(reference, progress)
         with self._opened.reading() as log:
             row = find(log, self._opened.definitions.events, reference)
             return explain(log, row, progress, self._opened.registry.load, self.key_index)
@@ -70,8 +66,6 @@ class DecisionHistory:
         from shroff.log.history import find
 
         reference = f"{event}/{id_}"
-        if self._opened.lanes.is_parted:
-            return DecisionHistory(self._opened.lanes.of(reference)).first_reason(event, id_)
         with self._opened.reading() as log:
             row = find(log, self._opened.definitions.events, reference)
             return first_reason(log, row, self._opened.registry.load, self.key_index)
@@ -103,17 +97,11 @@ class DecisionHistory:
 
         Raises: UsageError for an engine that is not known, or `batch` with `last`, since it computes the whole log.
         """
-        from shroff.replay.verifying import LONG, engines_for, verified_together, verify
+        from shroff.replay.verifying import LONG, engines_for, verify
 
         names = engines_for(engines, last)
         if sample is not None and sample < 1:
             raise UsageError(f"a sample must have at least 1 event, not {sample}.")
-        if self._opened.lanes.is_parted:
-            return verified_together(
-                DecisionHistory(one).verify(names, sample, progress, last=last)
-                for one in self._opened.lanes.each()
-                if one.has_log()
-            )
         with self._opened.reading() as log:
             if "naive" in names and log.last_seq() > LONG and self._looks_back(log):
                 with suppress(StorageError):  # where it cannot be written, keys are looked for without it

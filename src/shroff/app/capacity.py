@@ -76,7 +76,7 @@ class CapacityEstimate:
     """The machine for a rate of events, and what it was computed from.
 
     State is counted as if each event within the longest window had its own; keys that return need less. `processes`
-    above 1 are lanes, with a log and cores each, that are busy up to 60 % at the peak.
+    are those whose cores are busy up to 60 % at the peak; above 1 it is too much for one log.
     """
 
     measured: MeasuredEvents

@@ -96,7 +96,7 @@ class HealthChecks:
     def doctor(self, seen: EarlierFindings | None = None) -> Findings:
         """Run all checks of `doctor`. Something that cannot be read is a finding, not an error.
 
-        Contacts each external system once (with lanes, once per lane), for at most 5 seconds. Changes nothing there.
+        Contacts each external system once, for at most 5 seconds. Changes nothing there.
 
         Args:
             seen: Results of earlier checks in this process, which are reused and extended.
@@ -104,10 +104,6 @@ class HealthChecks:
         from shroff.monitoring.doctor import WRONG, EarlierFindings, ExaminedProject, Finding, Findings, look
 
         seen = EarlierFindings() if seen is None else seen
-        if self._opened.lanes.is_parted:
-            return Findings(
-                _together([HealthChecks(one).doctor(seen.of(one.places.state)) for one in self._opened.lanes.each()])
-            )
         from shroff.monitoring.doctor_systems import (
             LIMIT_S,
             asked,
@@ -355,17 +351,6 @@ def _widest(systems: Systems) -> System | None:
     from shroff.monitoring.live_order import bound_ms
 
     return max((one for _, one in systems.all_read), key=bound_ms, default=None)
-
-
-def _together(found: Sequence[Sequence[Finding]]) -> list[Finding]:
-    """What was found of several lanes: what all have alike once, and all else by its lane."""
-    alike = [one for one in found[0] if all(one in other for other in found)]
-    return alike + [
-        replace(one, subject=f"lane {number}: {one.subject}")
-        for number, findings in enumerate(found)
-        for one in findings
-        if one not in alike
-    ]
 
 
 def _event_of(definitions: Definitions, event: str | None) -> str:

@@ -58,16 +58,11 @@ class Lake(msgspec.Struct, frozen=True):
         return self.objects.address
 
     @property
-    def lane(self) -> int:
-        """Which lane's rows these are; 0 where the project has one log."""
-        return self.project.places.lane or 0
-
-    @property
     def state(self) -> LakeState:
         """The lake's content, by its manifests."""
         from shroff.streams.lake_manifest import read_state
 
-        return read_state(self.objects, self.lane)
+        return read_state(self.objects)
 
     def write(self, progress: Progress | None = None) -> LakeReport:
         """Write what the log has and the lake has not (see `lake_writer`)."""
@@ -122,7 +117,7 @@ class Lake(msgspec.Struct, frozen=True):
                     problems[str(error)] = None
 
         with self.project.reading() as log:
-            yield LakeWriter(self.objects, log, self.project.now_ms, lane=self.lane, publish=told)
+            yield LakeWriter(self.objects, log, self.project.now_ms, publish=told)
         self.project.warnings += problems
 
     def check(self, progress: Progress | None = None) -> LakeCheck:
@@ -137,7 +132,7 @@ class Lake(msgspec.Struct, frozen=True):
         if state.is_whole:
             return check(self.objects, state, progress)
         with self.project.reading() as log:
-            LakeWriter(self.objects, log, self.project.now_ms, lane=self.lane).check_log(state)
+            LakeWriter(self.objects, log, self.project.now_ms).check_log(state)
             return check(self.objects, state, progress, log)
 
     def files(self, folder: str = "") -> list[File]:
@@ -152,7 +147,6 @@ class Lake(msgspec.Struct, frozen=True):
         """Decide its recorded log by a cluster, into a folder of files (see `spread_files`)."""
         from shroff.lake.cluster_replay_files import decide_on_cluster
 
-        self.project.lanes.refuse("Spark decides the log of a project that has one")
         models = self.project.places.models
         return decide_on_cluster(
             self.objects, self.opened, models, cluster, out.absolute(), places=places, progress=progress
@@ -162,7 +156,7 @@ class Lake(msgspec.Struct, frozen=True):
         """Its records, decisions, flags and hits, as the log gives them."""
         from shroff.lake.reader import LakeReader
 
-        return LakeReader(self.objects, self.lane)
+        return LakeReader(self.objects)
 
 
 class Lakes:
@@ -180,8 +174,6 @@ class Lakes:
 
         Raises: UsageError where no lake is named, or its address is none.
         """
-        if self._opened.lanes.is_parted:
-            raise self._opened.lanes.name_one()
         options: dict[str, Any] = (
             dict(self._opened.systems.lake.options) if self._opened.systems.lake is not None else {}
         )
@@ -235,7 +227,7 @@ class Lakes:
 
         assert self._opened.systems.lake is not None
         with self.objects_at(self._opened.systems.lake.options) as objects:
-            yield LakeReader(objects, self._opened.places.lane or 0)
+            yield LakeReader(objects)
 
     @contextmanager
     def objects_at(self, options: Mapping[str, Any], to: str | None = None) -> Iterator[RetriedObjects]:

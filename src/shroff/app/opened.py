@@ -9,10 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from shroff import config
-from shroff.app.live.lane_views import Lanes
 from shroff.app.system_names import id_problems, name_problems, unread_mappings
 from shroff.app.wiring import OutsideSystems, make_state_folder
-from shroff.errors import DefinitionError, StorageError, UsageError
+from shroff.errors import DefinitionError, Problem, ShroffError, StorageError, UsageError, ended
 from shroff.events import hash_keys
 from shroff.log.active_files import ActiveFilesInUse
 from shroff.log.ruletests import CheckReport, check
@@ -27,7 +26,6 @@ from shroff.project.settings.systems import Systems
 from shroff.runtime.process_wide import user_name
 from shroff.runtime.progress import Progress, unheard
 from shroff.streams.snapshots import Snapshots
-from shroff.worker.lanes.lanes import lane_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -76,13 +74,7 @@ class Opened:
     files_read: MadeOnce[Loaded] = field(default_factory=MadeOnce)
     systems_read: MadeOnce[Systems] = field(default_factory=MadeOnce)
     models_kept: MadeOnce[Registry] = field(default_factory=MadeOnce)  # shared as well
-    told: tuple[Mapping[str, str], int] | None = None  # a version that waits for this lane, and the offset behind it
     index: KeyIndex | None = None
-
-    @property
-    def lanes(self) -> Lanes:
-        """The lanes of the project, where it has several."""
-        return Lanes(self)
 
     @property
     def loaded(self) -> Loaded:
@@ -92,12 +84,11 @@ class Opened:
         from shroff.app.jobs.kinds import with_schedules
         from shroff.app.notice_files import with_notices
 
-        files, problems, warnings = files_of(self.places.folder, self.lanes.files(), self.read_once.texts.text)
+        files, problems, warnings = files_of(self.places.folder, self.read_once.texts.text)
         loaded = with_notices(files, load_definitions(files, self.hasher, self.registry.load, read=self.read_once))
         loaded = with_schedules(files, loaded)
         if loaded.definitions is not None and not self.places.is_elsewhere:
             text = files.get(config.PROJECT_FILE, "")
-            problems += lane_problems(loaded.definitions, self.systems, text)
             problems += name_problems(loaded.definitions.events, self.systems, text)
             problems += id_problems(loaded.definitions.events, self.systems, files.get("events.yaml", ""))
             warnings += unread_mappings(loaded.definitions.events, self.systems)
@@ -125,7 +116,13 @@ class Opened:
         return hash_keys.hasher(self.places, self.refuse_a_second_key)
 
     def refuse_a_second_key(self) -> None:
-        if self.lanes.has_hashed():
+        from shroff.log.history import has_hashed
+
+        if not self.has_log():
+            return
+        with closing(self.open_log(read_only=True)) as log:
+            is_lost = has_hashed(log)
+        if is_lost:
             raise StorageError(
                 f"{self.places.hash_key} is missing, and the log has values that were hashed with it. "
                 "Restore it from a backup: with a new key, known cards and customers would look new"
@@ -146,16 +143,11 @@ class Opened:
 
     def afresh(self) -> Opened:
         """The same project, its files read anew."""
-        return replace(self, taken=ActiveFilesInUse(), files_read=MadeOnce(), systems_read=MadeOnce(), told=None)
+        return replace(self, taken=ActiveFilesInUse(), files_read=MadeOnce(), systems_read=MadeOnce())
 
     def at(self, places: config.ProjectPaths) -> Opened:
         """The same project with its log at another place."""
-        return replace(self, places=places, files_read=MadeOnce(), told=None)
-
-    def begin_with(self, told: tuple[Mapping[str, str], int] | None) -> None:
-        """In a lane, read the project's files from a version that waits for it, if one does."""
-        self.told = told
-        self.reload()
+        return replace(self, places=places, files_read=MadeOnce())
 
     def reload(self) -> None:
         """Read the project's files again when they are next needed. Where things are stays as it was."""
@@ -171,7 +163,29 @@ class Opened:
         if report.definitions is not None:
             report = replace(report, errors=(*report.errors, *problems_of(report.definitions.unloaded())))
         report = replace(report, source_line=partial(line_of, self.places.folder))
-        return self.lanes.check_change(report) if with_log else report
+        return self._held_against_log(report) if with_log else report
+
+    def _held_against_log(self, report: CheckReport) -> CheckReport:
+        """The report, with event types held against the log (see `activation`).
+
+        A log that cannot be read is a warning, also where a variable of its address is not set.
+        """
+        from shroff.log.writer import check_change
+
+        if report.definitions is None or report.errors:
+            return report
+        try:
+            if self.has_log():
+                with closing(self.open_log(read_only=True)) as log:
+                    check_change(log, report.definitions)
+        except DefinitionError as error:
+            return replace(report, errors=error.problems)
+        except ShroffError as error:
+            is_file = self.systems.store is None or self.places.is_elsewhere
+            place = self.places.log.relative_to(self.places.folder).as_posix() if is_file else "the log"
+            unread = Problem(place, 0, 0, "", f"these files were not checked: {ended(str(error))}")
+            return replace(report, warnings=(*report.warnings, unread))
+        return report
 
     def checked(self) -> Definitions:
         """The definitions, rule tests run. Raises: DefinitionError."""
@@ -223,8 +237,6 @@ class Opened:
         from shroff.runtime.process_wide import keep_freed_memory
 
         keep_freed_memory()
-        if self.lanes.is_parted:
-            raise self.lanes.name_one()
         has_lake = self.systems.lake is not None and not self.places.is_elsewhere
         store = OutsideSystems(self).open_store(read_only=read_only)
         try:
@@ -235,8 +247,6 @@ class Opened:
 
     def has_log(self) -> bool:
         """Whether there is a log already. Raises: TransientError where it is on a server that cannot be reached."""
-        if self.lanes.is_parted:
-            return any(one.has_log() for one in self.lanes.each())
         return OutsideSystems(self).has_store()
 
     @property

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from shroff.app.live.deliveries import Sinks
     from shroff.app.live.inboxes import Inboxes
     from shroff.app.live.labelling import Labelling
-    from shroff.app.live.lane_views import Lanes
     from shroff.app.live.online_views import OnlineFeatures
     from shroff.app.live.productions import Productions
     from shroff.app.live.pulled import PulledSources
@@ -115,8 +114,3 @@ class ProjectParts:
     training_sets: cached_property[TrainingSets] = part("models.training_sets:TrainingSets")
     versions: cached_property[FileVersions] = part("live.versions:FileVersions")
     watermark: cached_property[Watermarks] = part("live.watermarks:Watermarks")
-
-    @cached_property
-    def lanes(self) -> Lanes:
-        """The lanes of the project, as `opened` has them."""
-        return self.opened.lanes

@@ -53,11 +53,7 @@ __all__ = ["Decision", "Project", "Reason", "Refusal", "Undecided", "make_projec
 
 
 class _Parts(ProjectParts):
-    """The parts of a project, and the project of one lane or one person."""
-
-    def lane(self, number: int) -> Project:
-        """Get one lane of the project: the same files with its own log. Raises: UsageError if there is none."""
-        return Project(self.opened.lanes.one(number))
+    """The parts of a project, and the project of one person."""
 
     def model(self, id_: str) -> Classifier:
         """Get a model of the registry for scikit-learn: `predict_proba`, of shape (n, 2), and `classes_`.

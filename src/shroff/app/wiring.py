@@ -25,7 +25,6 @@ from shroff.project.settings.installed import (
 )
 from shroff.project.settings.system import System, filled
 from shroff.runtime.progress import unheard
-from shroff.worker.lanes.lanes import in_lane, url_of_lane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from shroff.people.store import PeopleStore
     from shroff.project.definitions import Definitions
     from shroff.project.settings.summaries import SummarySettings
-    from shroff.streams.controls import Controls, ControlTopic
     from shroff.streams.log import Log
     from shroff.streams.sender import Sender
     from shroff.streams.sink import Sink
@@ -96,15 +94,13 @@ class OutsideSystems:
             kept: Log = load_adapter("log.sqlite")(self._opened.places.log, read_only=read_only)
             return kept
         lease_s = store.duration_ms("lease", "3s") / 1_000
-        url = _address(store, self._opened.places.lane)
+        url = config.filled(store.text("url"), "store")
         own = self._opened.systems.beside("log", store, self._opened.places.folder)
         held: Log = store_adapter(url)(url, read_only=read_only, lease_s=lease_s, **own)
         return held
 
     def open_people(self) -> PeopleStore:
-        """Where people are kept, to be closed by the caller; those of several lanes are kept with the first."""
-        if self._opened.lanes.is_parted:
-            return OutsideSystems(self._opened.lanes.one(0)).open_people()
+        """Where people are kept, to be closed by the caller."""
         from shroff.adapters.people.sql import SqlPeople
         from shroff.people.audit import sealing_by
 
@@ -116,7 +112,7 @@ class OutsideSystems:
             lambda: hash_keys.key_for(self._opened.places, "shroff audit 1", self._opened.refuse_a_second_key)
         )
         store = self._store()
-        return SqlPeople(self._opened.places.log if store is None else _address(store, self._opened.places.lane), seal)
+        return SqlPeople(self._opened.places.log if store is None else config.filled(store.text("url"), "store"), seal)
 
     def open_cases(self, people: PeopleStore) -> CaseStore:
         """Where cases are kept: in the database of people, whose store closes it."""
@@ -137,8 +133,8 @@ class OutsideSystems:
         from shroff.events.formats.wire import JsonDecoder
         from shroff.streams.merge import merge_of
 
-        definitions, lane = self._opened.definitions, in_lane(system, self._opened.places)
-        settled = self._opened.systems.source_in(self._opened.places.folder, lane)
+        definitions = self._opened.definitions
+        settled = self._opened.systems.source_in(self._opened.places.folder, system)
         events, settings = definitions.events, definitions.settings
         is_json = settled.text("format", "json") == "json"
         decoder: Decoder = JsonDecoder() if is_json else self._avro_of(system)
@@ -160,22 +156,6 @@ class OutsideSystems:
         return sender, lambda names_type: encoder_of(
             settled, definitions, sender, lambda _: self.open_registry(system), names_type=names_type
         )
-
-    def open_controls(self, lane: int) -> Controls:
-        """The channel that tells a lane the active version, to be closed by the caller."""
-        from shroff.adapters.kafka.control import KafkaControls
-
-        assert self._opened.systems.source is not None, "a project with lanes has a source"
-        return KafkaControls(
-            filled(self._opened.systems.source), project=self._opened.definitions.settings.name, lane=lane
-        )
-
-    def open_post(self) -> ControlTopic:
-        """The channel for messages to lanes."""
-        from shroff.adapters.kafka.control import KafkaControl
-
-        assert self._opened.systems.source is not None, "a project with lanes has a source"
-        return KafkaControl(filled(self._opened.systems.source), project=self._opened.definitions.settings.name)
 
     def open_online(self, log: Log | None) -> OnlineStore:
         """Where features for other services are. Raises: UsageError where the project names no place."""
@@ -211,11 +191,11 @@ class OutsideSystems:
         return FileSource(paths, type, format, Intake(definitions.events, definitions.settings, None).lay_out)
 
     def has_store(self) -> bool:
-        """Whether the log of this project, which has no lanes, is there already."""
+        """Whether the log of this project is there already."""
         store = self._store()
         if store is None:
             return self._opened.places.log.exists()
-        url = _address(store, self._opened.places.lane)
+        url = config.filled(store.text("url"), "store")
         own = self._opened.systems.beside("log", store, self._opened.places.folder)
         return bool(store_adapter(url).is_there(url, **own))
 
@@ -275,12 +255,6 @@ def make_state_folder(places: config.ProjectPaths) -> None:
         raise StorageError(
             f"{places.state} cannot be made: {error.strerror}. The log needs a folder that it may write."
         ) from None
-
-
-def _address(store: System, lane: int | None) -> str:
-    """The address of a store, with what the environment has to say of it; that of a lane has tables of its own."""
-    url = config.filled(store.text("url"), "store")
-    return url if lane is None else url_of_lane(url, lane)
 
 
 def encoder_of(

@@ -57,7 +57,7 @@ def apply(session: Session, only_looks: bool) -> int:
         count = len(names_of(done.changed, NOW))
         are = "1 change is" if count == 1 else f"{count:,} changes are"
         where = f"The version that decides has sequence number {done.seq:,}."
-        lines.append(f"{are} active now{f'. {where}' if done.seq else f', in all {project.lanes.count} lanes.'}")
+        lines.append(f"{are} active now. {where}")
     if later:
         lines.append(f"Restart 'shroff serve' or 'shroff run' for {one_line(', '.join(later))}.")
     session.answer(document, "\n".join(lines))

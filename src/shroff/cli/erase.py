@@ -31,24 +31,13 @@ def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bo
     Also removed: mails about these events in the mailbox, and all test mails of notices, because their content may be
     about anybody. Links in mails stop working. Quarantine entries that contain the key are listed; they stay until you
     drop them. Notes and files in cases about these events are counted. They are removed with --notes, or if you
-    confirm the question. In a project with several lanes, all lanes are erased. Copies in other systems, such as
+    confirm the question. Copies in other systems, such as
     backups, are out of reach.
     """
-    from shroff.app.project import Project
-
-    project = session.project
-    several = [Project(one) for one in project.lanes.each() if one.has_log()] if project.lanes.is_parted else []
     options = _Options(entity, key, is_dry=is_dry, wants_notes=wants_notes)
-    done = [_erased(session, one, options) for one in several or [project]]
-    if several:
-        lanes = [
-            {"lane": one.opened.places.lane, **document} for one, (document, _, _) in zip(several, done, strict=True)
-        ]
-        texts = [f"lane {one.opened.places.lane}: {text}" for one, (_, text, _) in zip(several, done, strict=True)]
-        session.answer({"lanes": lanes}, "\n".join(texts))
-    else:
-        session.answer(*done[0][:2])
-    session.next(next((hint for _, _, hint in done if hint), "shroff verify"))
+    document, text, hint = _erased(session, session.project, options)
+    session.answer(document, text)
+    session.next(hint or "shroff verify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +70,7 @@ def _erased(session: Session, project: Project, asked: _Options) -> tuple[dict[s
         numbers = " ".join(map(str, found.quarantined[:20]))
         entries = many(len(found.quarantined), "quarantine entry contains", "quarantine entries contain")
         text += f"\n{entries} the key: {numbers}."
-        lane = "" if project.opened.places.lane is None else f"--lane {project.opened.places.lane} "
-        hint = f"shroff {lane}quarantine show {found.quarantined[0]}"
+        hint = f"shroff quarantine show {found.quarantined[0]}"
     if written is not None and written.cases:
         goes = not is_dry and (asked.wants_notes or _is_wanted(session, written))
         if goes:

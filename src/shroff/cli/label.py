@@ -239,7 +239,7 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
             _counts(read=1, quarantined=1) | {"reason": answer.reason},
             ended(f"The label was refused: {answer.reason}"),
         )
-        session.next("shroff lanes show" if session.project.lanes.is_parted else "shroff quarantine list")
+        session.next("shroff quarantine list")
         return QUARANTINED
     if answer.kind == WAITING:
         session.answer(
@@ -252,19 +252,12 @@ def _one(session: Session, reference: str, verdict: str, fields: dict[str, str])
         session.next(f"shroff explain {argument(reference)}")
     else:
         in_force, of_source = answer.in_force or (verdict, "")
-        text = f"{event} is labeled '{verdict}'{_where(answer)}"
+        text = f"{event} is labeled '{verdict}', sequence number {answer.seq:,}"
         text += "." if in_force == verdict else f"; the active verdict is still '{in_force}', from {of_source}."
         document = _counts(read=1, appended=1) | {"seq": answer.seq, "in_force": in_force}
-        session.answer(document | ({} if answer.lane is None else {"lane": answer.lane}), text)
-        session.next(f"shroff {'' if answer.lane is None else f'--lane {answer.lane} '}export labels")
+        session.answer(document, text)
+        session.next("shroff export labels")
     return 0
-
-
-def _where(answer: Answer) -> str:
-    """Where a label stands; with several lanes, in which."""
-    if answer.lane is None:
-        return f", sequence number {answer.seq:,}"
-    return f", sequence number {answer.seq:,} of lane {answer.lane}" if answer.seq else f" in lane {answer.lane}"
 
 
 def _require_one_of(known: Sequence[str], given: str, what: str) -> None:
@@ -285,8 +278,7 @@ def _file(session: Session, file: Path) -> int:
         report = session.project.labelling.add_file(file, progress, session.waits)
     counts: dict[str, Any] = document_of(report)["labels"]
     session.answer(counts, "\n".join(labels_text(report)))
-    after = "shroff lanes show" if session.project.lanes.is_parted else "shroff export labels"
-    session.next("shroff quarantine list" if report.labels.quarantined and after.endswith("labels") else after)
+    session.next("shroff quarantine list" if report.labels.quarantined else "shroff export labels")
     return QUARANTINED if report.labels.quarantined else 0
 
 

@@ -96,18 +96,12 @@ class CommandGroup(click.Group):
     type=click.Path(path_type=Path),
     help="The project's folder.  [default: the nearest parent with a shroff.yaml]",
 )
-@click.option(
-    "--lane",
-    metavar="N",
-    type=click.IntRange(min=0),
-    help="One lane of a project with several, from 0 on; also allowed after the command.",
-)
 @click.option("--traceback", is_flag=True, hidden=True, help="Show the Python traceback of an error.")
 @click.version_option(shroff.__version__, prog_name="shroff", message="%(prog)s %(version)s")
 @click.pass_obj
-def program(session: Session, folder: Path | None, lane: int | None, traceback: bool) -> None:
+def program(session: Session, folder: Path | None, traceback: bool) -> None:
     """Detect fraud in payments and other money events, and give the reasons of every decision."""
-    session.folder, session.lane, session.shows_traceback = folder, lane, traceback
+    session.folder, session.shows_traceback = folder, traceback
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -15,10 +15,9 @@ from shroff import __version__
 from shroff.cli import completion
 from shroff.cli.ingest import QUARANTINED, document_of, next_steps, text_of
 from shroff.cli.options import gathered
-from shroff.cli.run_lanes import end_with
 from shroff.cli.session import Session, command, many, one_line
 from shroff.cli.watched_work import watched
-from shroff.errors import ShroffError, UsageError
+from shroff.errors import ShroffError
 from shroff.language.values import named_duration
 from shroff.runtime import logs, traces
 
@@ -42,7 +41,6 @@ class RunArguments:
     until_idle: str | None
     limit: int | None
     metrics_port: int | None
-    ends_with: int | None
 
 
 @command(
@@ -89,7 +87,6 @@ class RunArguments:
     help="Serve /metrics, /health/live and /health/ready at this port; 0 for any free one.  [default: 'metrics:' of "
     "shroff.yaml]",
 )
-@click.option("--ends-with", type=int, hidden=True, help="A pipe of the process that started this one.")
 @gathered(RunArguments)
 def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> int:
     """Run a worker: read events from a live source, decide them and store the results, until you stop it.
@@ -97,29 +94,13 @@ def run(session: Session, sources: tuple[str, ...], options: RunArguments) -> in
     Every message is decided exactly once or goes to quarantine, also across failures; if a system is unavailable, the
     worker waits for it. Ctrl-C finishes the current batch, and the next run continues from there. Files are read to
     their end. After that, due notices are tried once, for at most one minute.
-
-    With several lanes, each lane has its own worker: --lane N starts one. Without it, one process per lane is started.
     """
     session.stopped = "Committed input is stored; the next run continues after it."
     idle_s = None if options.until_idle is None else named_duration("--until-idle", options.until_idle) / 1_000
-    if session.project.lanes.is_parted and not sources:
-        from shroff.cli.run_lanes import run_lanes
-
-        ends = [
-            *(["--until-idle", options.until_idle] if options.until_idle else []),
-            *(["--standby"] if options.stands_by else []),
-            *(["--metrics-port", str(options.metrics_port)] if options.metrics_port is not None else []),
-        ]
-        for name, value in (("--as", options.as_type), ("--format", options.format_), ("--limit", options.limit)):
-            if value is not None:
-                raise UsageError(f"{name} is for one lane: name it with --lane.")
-        return run_lanes(session, ends)
     from shroff.cli.demo_kernels import LIVE, kernels_beside
     from shroff.web.metrics_port import worker_port
 
     stop = Event()
-    if options.ends_with is not None:
-        end_with(options.ends_with)
     with (
         traces.exporting(__version__),
         kernels_beside(listed=LIVE, gives_way=True),

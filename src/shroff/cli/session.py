@@ -33,7 +33,6 @@ class Session:
     """
 
     folder: Path | None = None
-    lane: int | None = None
     is_json: bool = False
     shows_traceback: bool = False
     has_written: bool = False
@@ -49,8 +48,6 @@ class Session:
             from shroff.app import project as app
 
             self._project = app.open() if self.folder is None else app.open_exactly(self.folder)
-            if self.lane is not None:
-                self._project = self._project.lane(self.lane)
             opened = self._project.opened
             opened.waiting, opened.waits, opened.via = self.lasts, self.waits, "command"
             logs.keep_errors_in(self._project.opened.places.state)
@@ -128,7 +125,6 @@ class Session:
         if not command.startswith("shroff "):
             return command
         words = [] if self.folder is None or command.startswith("shroff -C ") else ["-C", argument(self.folder)]
-        words += [] if self.lane is None or command.startswith("shroff -C ") else [f"--lane {self.lane}"]
         return " ".join([program_word(), *words, command.removeprefix("shroff ")])
 
 
@@ -168,7 +164,7 @@ def command(
     """Make a function a command: it gets the session first, and has `--json` and examples in its help."""
 
     def decorate(function: Callable[..., Any]) -> ExampleCommand:
-        made = click.command(name, cls=ExampleCommand)(json_option(lane_option(click.pass_obj(function))))
+        made = click.command(name, cls=ExampleCommand)(json_option(click.pass_obj(function)))
         made.examples = examples
         if group is not None:
             group.add_command(made)
@@ -186,16 +182,6 @@ def json_option(function: Function) -> Function:
 
     words = "Print one JSON document on standard output, and nothing else."
     return click.option("--json", is_flag=True, expose_value=False, callback=keep, help=words)(function)
-
-
-def lane_option(function: Function) -> Function:
-    """Take `--lane` behind the command too, as the program does before it; the session keeps it."""
-
-    def keep(context: click.Context, _parameter: click.Parameter, value: int | None) -> None:
-        if value is not None:
-            context.obj.lane = value
-
-    return click.option("--lane", type=click.IntRange(min=0), expose_value=False, callback=keep, hidden=True)(function)
 
 
 def program_word() -> str:

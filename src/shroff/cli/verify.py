@@ -28,7 +28,7 @@ from shroff.cli.session import Session, command, many, one_line
     "--last",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Compare only the last N sequence numbers, of each lane; earlier events are read, and not compared.",
+    help="Compare only the last N sequence numbers; earlier events are read, and not compared.",
 )
 def verify(session: Session, engines: str | None, sample: int | None, last: int | None) -> int:
     """Compute the whole log again through the engines, and compare features, decisions and receipts.
@@ -39,7 +39,7 @@ def verify(session: Session, engines: str | None, sample: int | None, last: int 
 
     began, names = time.monotonic(), engines_for(engines, last)
     opened, done, total = session.project.opened, 0, 0
-    if opened.has_log() and not opened.lanes.is_parted:
+    if opened.has_log():
         with opened.reading() as log:
             total = len(names) * log.last_seq()
 

@@ -35,8 +35,7 @@ class Answer(msgspec.Struct, gc=False):
 
     A label that came before its event is `waiting` whatever the batches; `seq` is its place
     where the event came in the same batch, and `reason` says then why it did not fit.
-    Of a label that was taken, `in_force` is the verdict of its event from here on, and whose; with several lanes `lane`
-    is the one that `seq` is a place of, and `seq` 0 where that is not known.
+    Of a label that was taken, `in_force` is the verdict of its event from here on, and whose.
     """
 
     kind: str
@@ -49,7 +48,6 @@ class Answer(msgspec.Struct, gc=False):
     is_conflict: bool = False
     is_label: bool = False
     in_force: tuple[str, str] | None = None
-    lane: int | None = None
 
     @property
     def typed(self) -> str:

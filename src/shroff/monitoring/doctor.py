@@ -482,11 +482,6 @@ class EarlierFindings:
     labels: LaterLabels = field(default_factory=LaterLabels)
     holder: tuple[int | None, Holder | None] = (None, None)  # of the watermark beyond the clock
     _checked: tuple[Hashable, Header | None, int] | None = None
-    _lanes: dict[Path, EarlierFindings] = field(default_factory=dict)
-
-    def of(self, state: Path) -> EarlierFindings:
-        """What they found in one of several lanes, by its folder of state."""
-        return self._lanes.setdefault(state, EarlierFindings())
 
     def checked(self, snapshots: Snapshots, path: Path, now_ms: int) -> tuple[Header | None, int]:
         """The header of a snapshot, as `Snapshots.check`, and when its bytes were read: now, or within the last hour.

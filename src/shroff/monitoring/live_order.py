@@ -32,10 +32,8 @@ def bound_ms(source: System | None) -> int:
 def short_windows(definitions: Definitions, source: System, upto_ms: int) -> dict[str, str]:
     """What has a window no longer than that over an entity that is not the key of messages, with that entity.
 
-    The key is the first entity of each event type, as for `shroff produce`. With several lanes it is in every entity.
+    The key is the first entity of each event type, as for `shroff produce`.
     """
-    if source.lanes > 1:
-        return {}
     others = _not_the_key(definitions.events)
     return {
         one.name: each.entity

@@ -58,12 +58,10 @@ class MadeOnce(Generic[Value]):
             self._turn += 1
 
 
-def files_of(
-    folder: Path, of_lane: Mapping[str, str] | None, text: config.TextReader
-) -> tuple[Mapping[str, str], list[Problem], list[Problem]]:
-    """The files of a project, or those sent to its lane; errors and warnings."""
+def files_of(folder: Path, text: config.TextReader) -> tuple[Mapping[str, str], list[Problem], list[Problem]]:
+    """The files of a project; errors and warnings."""
     unreadable: list[Problem] = []
-    files = config.read_files(folder, unreadable, text=text) if of_lane is None else of_lane
+    files = config.read_files(folder, unreadable, text=text)
     mistakes, warnings = config.look_alikes(folder)
     return files, [*unreadable, *mistakes], warnings
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -122,15 +122,3 @@ def _spread(log: Log, after: int, end: int, wanted: int) -> list[int]:
     known = set(found)
     others = (place for place in _decided(log, after, end) if place not in known) if missing else iter(())
     return sorted([*found, *islice(others, missing)])
-
-
-def verified_together(found: Iterable[Verification]) -> Verification:
-    """Verifications of several logs, as one."""
-    result = Verification()
-    for one in found:
-        result.events += one.events
-        result.mismatches += one.mismatches
-        result.first_mismatch = result.first_mismatch or one.first_mismatch
-        result.unread += one.unread
-        result.sampled = result.sampled[0] + one.sampled[0], result.sampled[1] + one.sampled[1]
-    return result

@@ -141,15 +141,6 @@ def split_offset(stored: str) -> tuple[str, str]:
 
 
 @runtime_checkable
-class Parted(Protocol):
-    """A source that gives one lane its share. Not every source is one; ask `isinstance`."""
-
-    @property
-    def partitions(self) -> int:
-        """How many partitions each topic has, those of other lanes included; known once it was started."""
-
-
-@runtime_checkable
 class Trimming(Protocol):
     """A source from which what was read may be removed. Not every source is one; ask `isinstance`."""
 

@@ -32,8 +32,9 @@ Answer = tuple[int, str, bytes]
 def worker_port(project: Project, work: WorkerCounts, port: int | None = None) -> Iterator[str]:
     """Serve the metrics of a worker while this lasts, where a port is given or set in shroff.yaml; gives the address.
 
-    Empty where there is none; port 0 is any that is free. With lanes, the number of the lane is added. To be entered
-    before the worker runs. Raises: UsageError where the port is not available.
+    Empty where there is none; port 0 is any that is free. To be entered before the worker runs.
+
+    Raises: UsageError where the port is not available.
     """
     at = _place(project, port)
     if at is None:
@@ -60,12 +61,12 @@ def service_port(service: Service) -> Iterator[None]:
 
 
 def _place(project: Project, port: int | None) -> tuple[str, int] | None:
-    settings, lane = project.opened.systems.metrics, project.opened.places.lane or 0
+    settings = project.opened.systems.metrics
     if port is None:
         if not settings.text("port"):
             return None
         port = int(settings.text("port"))
-    return settings.text("host") or HOST, port + lane if port else 0
+    return settings.text("host") or HOST, port
 
 
 @contextmanager

@@ -196,7 +196,7 @@ def _host(project: Project, found: StoreLook, now_ms: int) -> None:
 
 def _backup(project: Project, found: StoreLook, now_ms: int) -> None:
     opened = project.opened
-    note = read_note(opened.places.folder / STATE_FOLDER)  # of all lanes
+    note = read_note(opened.places.folder / STATE_FOLDER)
     if note is not None and note.at_ms:
         found.values["shroff_backup_age_seconds"] = (now_ms - note.at_ms) / 1_000
     elif opened.systems.store is None and opened.has_log():

@@ -243,19 +243,11 @@ class MessageMaker:
         return found
 
 
-def keys_of(
-    events: Events, settings: Settings, reference: Reference, field_name: str | None, entity: str = ""
-) -> dict[str, Key]:
+def keys_of(events: Events, settings: Settings, reference: Reference, field_name: str | None) -> dict[str, Key]:
     """Function that gives the key of an event, by its type: the first entity's that it has, or a field's.
 
-    With an entity it is that one's, since lanes are partitioned by it.
-    Raises: UsageError where a field is named that no event type has, or that lanes are not parted by.
+    Raises: UsageError where a field is named that no event type has.
     """
-    if entity:
-        own = {name: part for name, (part, *_) in events.entities[entity].keys.items()}
-        if field_name is not None and any(part != _field(events.types[name], field_name) for name, part in own.items()):
-            raise UsageError(f"lanes are partitioned by {entity}, so messages have its key: leave --key out.")
-        return {name: _keyed(type_, (own[name],), settings, reference) for name, type_ in events.types.items()}
     if field_name is not None:
         known = {name for type_ in events.types.values() for name in type_.field_names}
         if field_name not in known:

@@ -38,7 +38,6 @@ class KafkaSender:
     """
 
     def __init__(self, system: System, *, project: str) -> None:
-        self._lanes, self._control = system.lanes, f"{project}.control"
         self._cluster = KafkaCluster(system, "source")
         self._targets, self._letters = _targets(system, project), system.text("dead_letters")
         self._partitions_of: dict[str, str] = {}
@@ -68,10 +67,6 @@ class KafkaSender:
 
     def prepare(self, types: Collection[str], partitions: int | None) -> list[str]:
         names = [self.target(type).name for type in types]
-        if self._lanes > 1:
-            names += [self._targets[LABEL].name, self._control]
-            if partitions is not None and partitions < self._lanes:
-                raise UsageError(f"{self._lanes} lanes need as many partitions at least: --partitions {self._lanes}.")
         made = prepared(self._cluster, names, partitions, cure="--create-topics makes")
         if self._letters and partitions is not None:
             made += prepared(self._cluster, [self._letters], 1)

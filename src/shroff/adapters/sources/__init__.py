@@ -7,14 +7,10 @@ from urllib.parse import SplitResult
 
 from shroff.adapters.kafka import BROKERS, CLIENT
 from shroff.language.keys import (
-    NAME_PATTERN,
-    NUMBER,
-    TEXT,
     Either,
     Key,
     Keys,
     Many,
-    One,
     choice,
     own_names,
 )
@@ -41,19 +37,6 @@ KAFKA: Final = AdapterSettings(
                 examples=("{ payment: payments }",),
             ),
             Key("labels", "The topic of labels.", TOPIC, default="NAME.labels, if it exists"),
-            Key(
-                "lanes",
-                "Number of lanes: logs with a worker each, which share the partitions of every topic in turn.",
-                One("a whole number from 1 to 1024", r"^([1-9]\d{0,2}|10[01]\d|102[0-4])$", kinds=(TEXT, NUMBER)),
-                default="1",
-                examples=("4",),
-            ),
-            Key(
-                "key",
-                "With several lanes: the entity whose key producers use to partition messages.",
-                One("an entity's name", NAME_PATTERN),
-                examples=("card",),
-            ),
             Key("group", "The consumer group whose offsets the brokers' tools show.", TOPIC, default="shroff-NAME"),
             Key("dead_letters", DEAD_LETTERS, TOPIC, examples=("payments.refused",)),
             Key("start", "Start position in a new partition.", choice("earliest", "latest"), default="earliest"),

@@ -59,7 +59,6 @@ class KafkaSource(MergingSource):
         self._cluster = KafkaCluster(system, "source")
         self._decoder, self.merge = decoder, merge
         self._partitions = Partitions(system, self._cluster, project)
-        self._is_keyed = bool(system.text("lane"))
         self._letters = KafkaDeadLetters(self._cluster, system.text("dead_letters"))
         self._group = system.text("group", f"shroff-{project}")
         self._consumer: Any = None
@@ -73,11 +72,6 @@ class KafkaSource(MergingSource):
 
     def __repr__(self) -> str:
         return f"<KafkaSource {self._cluster.brokers}>"
-
-    @property
-    def partitions(self) -> int:
-        """How many partitions each topic has, where there are lanes and this was started; else 0."""
-        return self._partitions.count
 
     @property
     def takes_refused(self) -> bool:
@@ -195,8 +189,6 @@ class KafkaSource(MergingSource):
                 self._pending = messages[at:]
                 self._cluster.tell(str(error))
                 break
-            if self._is_keyed:
-                line.key = message.key()
             if traces.is_on():
                 line.trace = traces.parent_in(message.headers())
             part.next = offset + 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -24,11 +23,6 @@ AGAIN: Final = (
     "anew: duplicates change nothing"
 )
 NOT_THERE: Final = "{} was read, but its topic no longer has this partition: the topic was recreated"
-GROWN: Final = (
-    "the topics have another number of partitions than when the lanes began ({}), so keys have moved to lanes whose "
-    "logs do not have their earlier events. Create a new project with topics of that many partitions, and send all "
-    "events to it"
-)
 LOOKED_S: Final = 3.0  # so long an answer may take that somebody asks for who is there
 ASSIGNED_WITHIN_S: Final = 5.0  # the library has begun to read what it was told to
 ASSIGNED_LOOK_S: Final = 0.005
@@ -54,8 +48,6 @@ class Partitions:
         self._types = _types(system)
         own = f"{project}.labels"
         self._maybe = own if "labels" not in system.options and re.search(TOPIC.pattern, own) else ""
-        self._lane = (int(lane), system.lanes) if (lane := system.text("lane")) else None
-        self.count = 0  # of each topic's partitions, where there are lanes
         self._leaderless: set[Key] = set()  # partitions of which all brokers are away
         self._admin: Any = None
         self.cut: dict[str, StateError] = {}  # parts that brokers have lost messages of: they are read anew
@@ -64,11 +56,10 @@ class Partitions:
     def found(
         self, consumer: Any, within_s: float, letters: str = "", *, is_patient: bool = True
     ) -> dict[Key, str | None]:
-        """The partitions that there are, or those of the lane, with the types of their messages.
+        """The partitions that there are, with the types of their messages.
 
         Raises: UsageError where a topic, or that of dead letters, does not exist, all of them named, or where one may
-            not be read, or its partitions are no lanes; StateError where there are more than before, with lanes;
-            TransientError.
+            not be read; TransientError.
         """
         found: dict[Key, str | None] = {}
         lacking: list[NoTopicError] = []
@@ -87,22 +78,7 @@ class Partitions:
             metadata = self._metadata(consumer, self._maybe, within_s)
             if metadata is not None and metadata.error is None:
                 found |= self._keys(self._maybe, metadata, LABEL)
-        return found if self._lane is None else self._own(found, *self._lane)
-
-    def _own(self, found: Mapping[Key, str | None], lane: int, lanes: int) -> dict[Key, str | None]:
-        """The partitions of a lane. Raises: UsageError, StateError where a key has not the same place in all topics."""
-        counts = Counter(topic for topic, _ in found)
-        numbers = set(counts.values())
-        told = ", ".join(f"{topic} has {count}" for topic, count in sorted(counts.items()))
-        if self.count and numbers != {self.count}:
-            raise StateError(GROWN.format(f"{told}, and it was {self.count}"))
-        if len(numbers) > 1:
-            raise UsageError(f"with lanes each topic has as many partitions as every other: {told}.")
-        (number,) = numbers
-        if number < lanes:
-            raise UsageError(f"{lanes} lanes need {lanes} partitions of each topic at least: {told}.")
-        self.count = number
-        return {key: type_name for key, type_name in found.items() if key[1] % lanes == lane}
+        return found
 
     def _required(self, consumer: Any, topic: str, within_s: float, *, is_patient: bool) -> Any:
         """The metadata of a topic. Raises: NoTopicError, and as `found`."""

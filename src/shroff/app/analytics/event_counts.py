@@ -57,7 +57,7 @@ class Analytics:
         zone: str = "",
         **limits: Unpack[CountLimits],
     ) -> list[EventCount]:
-        """Count events by type and day, summed over all lanes (see `analytics.counts`).
+        """Count events by type and day (see `analytics.counts`).
 
         Args:
             first: The first day, as `2026-03-01`; by default six days before the last.
@@ -75,7 +75,7 @@ class Analytics:
 
         definitions, zone = self._opened.definitions, zone or self._opened.systems.time_zone
         with ExitStack() as held:
-            histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
+            histories = [history_of(self._opened, held)]
             begin, end = self._days(first, last, zone, [log for log, _ in histories])
             source = limits.get("source")
             if source is not None:
@@ -114,7 +114,7 @@ class Analytics:
     def event_sources(self) -> list[str]:
         """List the names of the sources of events in the log, and of those in shroff.yaml."""
         with ExitStack() as held:
-            logs = [held.enter_context(lane.reading()) for lane in self._opened.lanes.each() if lane.has_log()]
+            logs = [held.enter_context(self._opened.reading())] if self._opened.has_log() else []
             return self._sources(logs)
 
     def _sources(self, logs: Sequence[Log]) -> list[str]:
@@ -165,7 +165,7 @@ class Analytics:
             since: Ignore events before this time: one for all features, or a mapping by feature.
             most: The maximum number of events of the key to read.
 
-        Raises: UsageError for what has no answer, or where there is no log or it is one of several lanes.
+        Raises: UsageError for what has no answer, or where there is no log.
         """
         from shroff.analytics.facts import EVENTS_MAX, FactsQuestion, facts_of
         from shroff.app.asking import DecisionHistory
@@ -219,7 +219,7 @@ class Analytics:
         days = day_named(first, "the first day"), day_named(last, "the last day")
         asked = questions_of(self._opened, name, *days, zone, split)
         with ExitStack() as held:
-            histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
+            histories = [history_of(self._opened, held)]
             return document_of(asked, [ask_funnel(one, self._opened.definitions, histories, most) for one in asked])
 
     def funnel_users(
@@ -248,7 +248,7 @@ class Analytics:
         days = day_named(first, "the first day"), day_named(last, "the last day")
         asked = questions_of(self._opened, name, *days, zone, "")
         with ExitStack() as held:
-            histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
+            histories = [history_of(self._opened, held)]
             found = ask_funnel(asked[0], self._opened.definitions, histories, most)
             return found.users(number, day_named(day, "the day"))
 
@@ -260,19 +260,19 @@ class Analytics:
         return [CountedType(type_.name, type_.is_decided, counted_fields(type_)) for type_ in types]
 
 
-def history_of(lane: Opened, held: ExitStack) -> tuple[Log, LakeReader | None]:
-    """The log of a lane, and its lake where one was written. Raises: StateError where the lake is another log's."""
+def history_of(opened: Opened, held: ExitStack) -> tuple[Log, LakeReader | None]:
+    """The log, and its lake where one was written. Raises: StateError where the lake is another log's."""
     from shroff.lake.reader import NoLakeError
     from shroff.lake.writer import LakeWriter
 
-    log = held.enter_context(lane.reading())
-    if lane.systems.lake is None:
+    log = held.enter_context(opened.reading())
+    if opened.systems.lake is None:
         return log, None
     try:
-        lake = held.enter_context(Lakes(lane).reader())
+        lake = held.enter_context(Lakes(opened).reader())
     except NoLakeError:
         return log, None
-    LakeWriter(lake.objects, log, lane.now_ms, lane=lane.places.lane or 0).check_log(lake.state)
+    LakeWriter(lake.objects, log, opened.now_ms).check_log(lake.state)
     return log, lake
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class ReportFigures:
-    """Counts what reports show; the lanes of a project together."""
+    """Counts what reports show."""
 
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
@@ -59,7 +59,7 @@ class ReportFigures:
         return max((one for one in newest if one is not None), default=None)
 
     def _histories(self, held: ExitStack) -> list[tuple[Log, LakeReader | None]]:
-        return [history_of(lane, held) for lane in self._opened.lanes.each()]
+        return [history_of(self._opened, held)]
 
     def _fact(self, figure: Figure, at_ms: int) -> Value:
         entity, _, _ = figure.fact.partition(".")

@@ -76,7 +76,7 @@ class Marts:
         library()
         limits = QueryLimits(memory or MEMORY, threads())
         with ExitStack() as held:
-            histories = [history_of(lane, held) for lane in self._opened.lanes.each()]
+            histories = [history_of(self._opened, held)]
             lakes = [lake for _, lake in histories if lake is not None]
             if len(lakes) < len(histories):
                 raise UsageError(NO_LAKE if self._opened.systems.lake is None else NOT_WRITTEN)
@@ -142,7 +142,7 @@ class Marts:
         from shroff.analytics.marts.views import sources_yml
 
         with ExitStack() as held:
-            lakes = [history_of(lane, held)[1] for lane in self._opened.lanes.each()]
+            lakes = [history_of(self._opened, held)[1]]
             there = [lake for lake in lakes if lake is not None]
             if len(there) < len(lakes):
                 raise UsageError(NO_LAKE if self._opened.systems.lake is None else NOT_WRITTEN)

@@ -86,7 +86,7 @@ class Summaries:
         first_ms, last_ms = moment_ms(first, "--from"), moment_ms(last, "--to")
         settings = self.settings
         with self._writer() as writer:
-            while not all(lane.has_log() for lane in self._opened.lanes.each()):
+            while not self._opened.has_log():
                 if last_ms is not None and writer.complete_ms() >= last_ms:
                     break  # and say that there is none
                 say(f"no event yet; looking again in {AGAIN_S:.0f} s")
@@ -164,6 +164,6 @@ class Summaries:
 
     @contextmanager
     def _logs(self) -> Iterator[list[Log]]:
-        """The log of each lane."""
+        """The log."""
         with ExitStack() as held:
-            yield [held.enter_context(lane.reading()) for lane in self._opened.lanes.each()]
+            yield [held.enter_context(self._opened.reading())]

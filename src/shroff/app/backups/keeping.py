@@ -169,7 +169,7 @@ def finding(opened: Opened) -> Finding:
     """How old the newest backup is, for `doctor`; by what this machine knows, so that no place is asked."""
     from shroff.monitoring.doctor import NOTE, OK, Finding
 
-    note = read_note(opened.places.folder / config.STATE_FOLDER)  # of all lanes
+    note = read_note(opened.places.folder / config.STATE_FOLDER)
     cure = "Run 'shroff backup create', or let 'shroff backup create --follow' run beside the service."
     if note is None or not note.number:
         return Finding("backup", NOTE, "this project was never backed up", cure)

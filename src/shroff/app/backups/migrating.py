@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -67,9 +67,10 @@ def plan(opened: Opened, *, is_compared: bool = False) -> list[TableVersion]:
     """
     opened.checked()
     if opened.systems.store is not None:
-        tools = zip(_each(opened), dump_tools(opened).items(), strict=True)
         return [
-            version for one, (name, tool) in tools for version in _versions_of(one, tool, name, is_compared=is_compared)
+            version
+            for name, tool in dump_tools(opened).items()
+            for version in _versions_of(opened, tool, name, is_compared=is_compared)
         ]
     folder = opened.places.folder
     return [
@@ -107,9 +108,8 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion]) -> int | No
                 held.callback(WriterLock((folder / name).with_suffix(".lock"), guards=folder / name).release)
         with writer_of(opened, vault) as writer:
             writer.create()
-    for one in _each(opened):
-        with closing(OutsideSystems(one).open_store(read_only=False)) as log:
-            getattr(log, "index_again", int)()
+    with closing(OutsideSystems(opened).open_store(read_only=False)) as log:
+        getattr(log, "index_again", int)()
     with closing(OutsideSystems(opened).open_people()) as people:
         looks: dict[str, Callable[[], AbstractContextManager[Any]]] = {
             "people": people.look,
@@ -120,10 +120,6 @@ def apply(opened: Opened, vault: Vault, planned: list[TableVersion]) -> int | No
             with looks[part]():
                 pass
     return vault.numbers()[-1]
-
-
-def _each(opened: Opened) -> Iterable[Opened]:
-    return opened.lanes.each() if opened.lanes.is_parted else [opened]
 
 
 def _versions_of(opened: Opened, tool: DumpTool, name: str, *, is_compared: bool) -> list[TableVersion]:

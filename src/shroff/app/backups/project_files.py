@@ -26,7 +26,7 @@ _MARK_WITHIN: Final = 65_536  # bytes of a file in which a private key is looked
 
 
 def databases(folder: Path) -> list[str]:
-    """The SQLite files of a project, one for each lane."""
+    """The SQLite files of a project."""
     return [one for one in _walk(folder) if one.startswith(f"{STATE_FOLDER}/") and one.rpartition("/")[2] == LOG]
 
 
@@ -44,7 +44,7 @@ def files(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def snapshots(folder: Path) -> list[str]:
-    """Files of saved state, of each lane."""
+    """Files of saved state."""
     return [
         one
         for one in _walk(folder)
@@ -87,8 +87,7 @@ def _unreadable(error: OSError) -> None:
 
 
 def _is_made_again(parts: list[str]) -> bool:
-    in_lane = 2 if len(parts) > 2 and parts[1].startswith("lane-") else 1
-    return parts[in_lane] in _MADE_AGAIN or _is_passing(parts[-1])
+    return parts[1] in _MADE_AGAIN or _is_passing(parts[-1])
 
 
 def _is_passing(name: str) -> bool:

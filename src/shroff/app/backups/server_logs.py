@@ -16,13 +16,11 @@ from shroff.app.wiring import store_adapter
 from shroff.errors import UsageError
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.runtime.progress import Progress
-from shroff.worker.lanes.lanes import url_of_lane
 
 if TYPE_CHECKING:
     from shroff.app.opened import Opened
 
 LOG: Final = "log"
-_LANE: Final = "log of lane "
 
 
 class DumpTool(Protocol):
@@ -103,9 +101,7 @@ def dump_tools(opened: Opened) -> dict[str, DumpTool]:
     """The programs for each log of a project. Raises: UsageError where there are none for its kind."""
     assert opened.systems.store is not None, "asked for a log in a server"
     url = config.filled(opened.systems.store.text("url"), "store")
-    lanes = [one.places.lane for one in opened.lanes.each()] if opened.lanes.is_parted else [None]
-    names = {LOG if lane is None else f"{_LANE}{lane}": lane for lane in lanes}
-    return {name: _tool(url, lane, tools_folder(opened)) for name, lane in names.items()}
+    return {LOG: _tool(url, tools_folder(opened))}
 
 
 def restored_tools(point: BackupPoint, folder: Path, url: str | None, tools: Path | None) -> dict[str, DumpTool]:
@@ -135,8 +131,7 @@ def restored_tools(point: BackupPoint, folder: Path, url: str | None, tools: Pat
         raise UsageError("--store has a password. Write ${NAME} instead, and set that environment variable.")
     filled, found = config.filled(url, "store"), dict[str, DumpTool]()
     for name, dump in dumps.items():
-        lane = int(name.removeprefix(_LANE)) if name.startswith(_LANE) else None
-        found[name] = tool = _tool(filled, lane, tools or tools_folder(opened))
+        found[name] = tool = _tool(filled, tools or tools_folder(opened))
         if (tool.kind, tool.tables) != (dump.kind, dump.tables):
             raise UsageError(
                 f"the backup is of tables {dump.tables} in {dump.kind}, and {tool.place} is of tables {tool.tables} "
@@ -163,7 +158,7 @@ def restore_log(tool: DumpTool, vault: Vault, one: BackedUpDatabase, reason: str
     return tool.load(pieces(), (UNKNOWN, reason, OPEN))
 
 
-def _tool(url: str, lane: int | None, tools: Path | None) -> DumpTool:
+def _tool(url: str, tools: Path | None) -> DumpTool:
     adapter = store_adapter(url)
     make = getattr(adapter, "dump_tool", None)
     if make is None:
@@ -171,5 +166,5 @@ def _tool(url: str, lane: int | None, tools: Path | None) -> DumpTool:
             "the log of this project is in a database server that 'shroff backup' does not copy. Use its own program, "
             "and copy the project's folder beside."
         )
-    found: DumpTool = make(url if lane is None else url_of_lane(url, lane), tools)
+    found: DumpTool = make(url, tools)
     return found

@@ -1,1 +1,1 @@
-"""Live input and output of an opened project: sources, sinks, lanes."""
+"""Live input and output of an opened project: sources and sinks."""

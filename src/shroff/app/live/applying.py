@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Final
 from shroff.app.live.requests import WriterRequests
 from shroff.app.live.versions import FileVersions
 from shroff.app.people import ProjectPeople
-from shroff.errors import ShroffError
 from shroff.log.active_files import (
     FileDifference,
-    is_beside,
 )
 from shroff.people.audit import Action
 from shroff.runtime.progress import unheard
@@ -27,7 +25,7 @@ WAITS: Final = "The files are unchanged; the process that writes the log makes t
 
 @dataclass(frozen=True, slots=True)
 class AppliedFiles:
-    """Files made active, and their sequence number in the log, 0 with several lanes.
+    """Files made active, and their sequence number in the log.
 
     `why_not` says why it is not yet, and is empty else.
     """
@@ -58,24 +56,8 @@ class Applying:
             ProjectPeople(self._opened).record(
                 Action("project.apply", "project", None, {"files": [one.file for one in found]})
             )
-            if not self._opened.lanes.is_parted or any(not is_beside(one.file) for one in found):
-                _, why_not = WriterRequests(self._opened).put_in_force(waits, WAITS, rows_alone=False)
-            if self._opened.lanes.is_parted and not why_not:
-                why_not = self._take_up_in_lanes(waits)  # which were told a version alone
+            _, why_not = WriterRequests(self._opened).put_in_force(waits, WAITS, rows_alone=False)
         return AppliedFiles(found, FileVersions(self._opened).active_seq(), why_not)
-
-    def _take_up_in_lanes(self, waits: Waits) -> str:
-        """Have each lane take up settings and notices; gives why one did not, empty where all did.
-
-        A lane reads the files of its own folder. One whose log cannot be had from here is left out.
-        """
-        for number, lane in enumerate(self._opened.lanes.each()):
-            try:
-                if lane.has_log():
-                    Applying(lane).take_up(waits)
-            except ShroffError as error:
-                return f"lane {number}: {error}"
-        return ""
 
     def take_up(self, waits: Waits = unheard) -> None:
         """Ask the process that writes this log to read the project's files again. Raises: UsageError if it refuses."""

@@ -10,8 +10,7 @@ from shroff.app.live.taking import Taking
 from shroff.app.opened import intake_of
 from shroff.app.people import ProjectPeople
 from shroff.app.views import as_file
-from shroff.app.wiring import OutsideSystems
-from shroff.errors import LogBusyError, UsageError
+from shroff.errors import LogBusyError
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_lines
 from shroff.people.audit import Action
@@ -25,15 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shroff.app.opened import Opened
-    from shroff.events.formats.wire import Encoder
     from shroff.events.intake import Submission
     from shroff.events.validation import LabelInput
     from shroff.log.writer import Answer, Prepared
-    from shroff.project.definitions import Definitions
-    from shroff.project.settings.system import System
-    from shroff.project.settings.systems import Systems
-    from shroff.streams.controls import ControlTopic
-    from shroff.streams.sender import Sender
     from shroff.worker.answers import Events
     from shroff.worker.handed import HandedLines
     from shroff.worker.ingest import IngestReport
@@ -102,9 +95,6 @@ class Labelling:
         if known_at is None and one.label is not None and self._is_said(one.label):
             return Answer(DUPLICATE, "label", event, is_label=True)
         action = Action("label.add", event, None, {"verdict": verdict, "source": source})
-        if self._opened.lanes.is_parted:
-            ProjectPeople(self._opened).record(action)
-            return self._labels_to_lanes([one])[0]
         return answers_of(
             WriterRequests(self._opened).ask(LABELS, labels_request([one], intake.money_places), waits, action)
         )[0]
@@ -112,19 +102,15 @@ class Labelling:
     def _is_said(self, label: LabelInput) -> bool:
         from shroff.log.history import is_said
 
-        for one in self._opened.lanes.each() if self._opened.lanes.is_parted else [self._opened]:
-            if one.has_log():
-                with one.reading() as log:
-                    if is_said(log, label, self._opened.definitions.settings.money_places):
-                        return True
-        return False
+        if not self._opened.has_log():
+            return False
+        with self._opened.reading() as log:
+            return is_said(log, label, self._opened.definitions.settings.money_places)
 
     def add_file(self, file: Path, progress: Progress | None = None, waits: Waits = unheard) -> IngestReport:
         """Record the labels of a file, as `ingest` does; beside a writer, through the inbox in batches."""
         if file.is_file():
             ProjectPeople(self._opened).record(Action("label.file", f"file {file.name}"))
-        if self._opened.lanes.count > 1:
-            return self._label_file_to_lanes(file, progress)
         try:
             return Taking(self._opened).ingest(file, as_type="label", is_hashed=True, progress=progress)
         except LogBusyError:
@@ -152,11 +138,6 @@ class Labelling:
             file, progress, lambda part: answers_of(requests.ask(LABELS, labels_request(part, places), waits))
         )
 
-    def _label_file_to_lanes(self, file: Path, progress: Progress | None) -> IngestReport:
-        if self._opened.places.lane is not None:
-            raise UsageError("labels go to the lanes of their events: leave --lane out.")
-        return self._label_file(file, progress, self._labels_to_lanes)
-
     def _label_file(
         self, file: Path, progress: Progress | None, put: Callable[[Sequence[Submission]], list[Answer]]
     ) -> IngestReport:
@@ -170,12 +151,6 @@ class Labelling:
             for part in batches(submissions, ROWS_MAX):
                 report.add(Prepared(Batch(), put(part)))
         return report
-
-    def _labels_to_lanes(self, labels: Sequence[Submission]) -> list[Answer]:
-        """Send labels to the lanes of their events; what became of each, as far as these took them up."""
-        from shroff.worker.lanes.labels import send_labels
-
-        return send_labels(LabelledLanes(self._opened), labels)
 
     def hand(self, lines: HandedLines) -> Prepared | None:
         """Let the process that writes the log take lines of a file; gives their results, or None if another process
@@ -193,27 +168,3 @@ class Labelling:
 def _given(row: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a row that are not missing; that of pandas is unlike itself."""
     return {name: value for name, value in row.items() if value is not None and value == value}  # noqa: PLR0124 (that is how to know it)
-
-
-class LabelledLanes:
-    """A project with several lanes, as labels that are sent to them see it."""
-
-    def __init__(self, opened: Opened) -> None:
-        self._opened, self._outside = opened, OutsideSystems(opened)
-
-    @property
-    def definitions(self) -> Definitions:
-        return self._opened.definitions
-
-    @property
-    def systems(self) -> Systems:
-        return self._opened.systems
-
-    def each_lane(self) -> list[Opened]:
-        return self._opened.lanes.each()
-
-    def open_post(self) -> ControlTopic:
-        return self._outside.open_post()
-
-    def open_sender(self, system: System) -> tuple[Sender, Callable[[bool], Encoder]]:
-        return self._outside.open_sender(system)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from shroff.app.wiring import OutsideSystems, can_send, targets
 from shroff.errors import UsageError
@@ -28,12 +28,6 @@ if TYPE_CHECKING:
     from shroff.events.intake import Intake
     from shroff.streams.sender import Sender
     from shroff.worker.producing import Production, SendingPace
-
-
-LABELS_TO_LANES: Final = (
-    "a label goes to the lane of its event, which is known when that is decided: leave --labels out, and send them "
-    "with 'shroff label FILE' then."
-)
 
 
 class SendingOptions(TypedDict, total=False):
@@ -135,10 +129,7 @@ class Productions:
         topics = TopicChooser(sending.topic_by, settings.money_places) if sending.topic_by else None
         if topics is not None:
             system, done.by_topic = topics.into(system), topics.counts
-        entity = system.text("key") if system.lanes > 1 else ""
-        if entity and labels is not None:
-            raise UsageError(LABELS_TO_LANES)
-        keys = keys_of(events, settings, definitions.reference, sending.key, entity)
+        keys = keys_of(events, settings, definitions.reference, sending.key)
         with ExitStack() as opened:
             intake, path = self._intake(), Path(file)
             lines = meter.opened(opened.enter_context(read_lines(path, format, self._opened.warnings.once)))

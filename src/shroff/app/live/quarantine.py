@@ -46,7 +46,6 @@ class QuarantineEntries:
         """
         from shroff.worker.inbox import RETRY, retried_of, retry_request
 
-        self._opened.lanes.refuse(RETRIED)
         WriterRequests(self._opened).needs_log("so nothing is in quarantine")
         _check_numbers(numbers)
         headers = {path.name: header for path in files if (header := self._header(path)) is not None}
@@ -143,9 +142,3 @@ def _check_numbers(numbers: Sequence[int]) -> None:
     for number in numbers:
         if type(number) is not int:
             raise UsageError(f"quarantine entries are named by number, and {number!r} is not a number of one.")
-
-
-RETRIED: Final = (
-    "an entry in one lane may belong to another: print its bytes with 'shroff quarantine show', and send them to the "
-    "topic again"
-)

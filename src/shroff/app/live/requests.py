@@ -9,7 +9,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from shroff.app.live.inboxes import Inboxes
-from shroff.app.live.lane_views import ONLY_ALL, behind
 from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
 from shroff.people.audit import Action
@@ -91,13 +90,13 @@ class WriterRequests:
         """The project's files as the log has them in force; none where there is no log, or none that can be read."""
         from shroff.log.history import control_at
 
-        with suppress(ShroffError), self._opened.lanes.each()[0].reading() as log:
+        with suppress(ShroffError), self._opened.reading() as log:
             return control_at(log).files
         return {}
 
     def end_of_log(self) -> int:
         """The last place of the log; 0 where there is none, or none that can be read."""
-        with suppress(ShroffError), self._opened.lanes.each()[0].reading() as log:
+        with suppress(ShroffError), self._opened.reading() as log:
             return log.last_seq()
         return 0
 
@@ -105,7 +104,7 @@ class WriterRequests:
         """The files of the project that came into force with another text behind a place of the log, or went."""
         from shroff.log.history import changed_by
 
-        with suppress(ShroffError), self._opened.lanes.each()[0].reading() as log:
+        with suppress(ShroffError), self._opened.reading() as log:
             return {name for control in log.controls(seq) for name in changed_by(control)}
         return set()
 
@@ -123,16 +122,12 @@ class WriterRequests:
         """
         from shroff.worker.inbox import ADOPT
 
-        if self._opened.places.lane is not None:
-            return False, ONLY_ALL
         if self._opened.adopt is not None:
             why_not = self._opened.adopt()
             return not why_not, why_not
         if not self._opened.has_log():
             return False, "this project has no log yet; its files become active with the first event"
         waits(written)
-        if self._opened.lanes.is_parted:
-            return self._put_in_force_in_lanes()
         try:
             if not (rows_alone and self._rows_in_force(known)):
                 self.ask(ADOPT, b"null", waits)
@@ -170,13 +165,6 @@ class WriterRequests:
         """Gives what stands for a value of a list that is compared with a hashed field; each is hashed once."""
         hasher = self._opened.hasher
         return cache(lambda value: value if HASHED.fullmatch(value) else hasher(value))
-
-    def _put_in_force_in_lanes(self) -> tuple[bool, str]:
-        try:
-            late = behind(self._opened.lanes.tell())
-        except ShroffError as error:
-            return False, str(error)
-        return not late, late
 
 
 Waits = Callable[[str], None]

@@ -33,8 +33,6 @@ class Routes:
         found = []
         for name, system in self._opened.systems.sinks.items():
             outside = _UNSAID.sub("-", f"{self._opened.definitions.settings.name}-{name}")
-            if self._opened.places.lane is not None:  # each lane has places of its own
-                outside = f"{outside}-lane-{self._opened.places.lane}"
 
             def opened(outside: str = outside, system: System = system) -> Sink:
                 return OutsideSystems(self._opened).open_sink(outside, system)

@@ -127,7 +127,6 @@ class Taking:
         from shroff.worker.ingest import ingest
 
         shown = IngestProgress(**hooks)
-        self._opened.lanes.refuse("files are not split by lane; send their events with 'shroff produce'")
         if order not in {None, "file", "time"}:
             raise UsageError(f"there is no order {order!r}. Use file or time.")
         intake, by_time, meter = (
@@ -202,7 +201,6 @@ class Taking:
         """
         from shroff.worker.answers import in_groups
 
-        self._opened.lanes.refuse("one lane does not have the events of the others")
         submissions = self._submissions(lines, source, as_type, keeps_hashes=is_hashed)
         with (
             self._opened.writing(restoring) as (writer, log),
@@ -247,7 +245,6 @@ class Taking:
 
         Works beside a process that writes. Each event counts for those after it. All answers are kept in memory.
         """
-        self._opened.lanes.refuse("one lane does not have the events of the others")
         from shroff.log.writer import Writer, unwritten
         from shroff.streams.snapshots import Snapshots
 

@@ -30,25 +30,17 @@ class FileVersions:
         self._opened = opened
 
     def as_in_files(self) -> Opened:
-        """Get the whole project with its current files; a lane itself has the version that it was given."""
-        return (
-            self._opened.afresh()
-            if self._opened.places.lane is None
-            else self._opened.at(config.ProjectPaths(self._opened.places.folder)).afresh()
-        )
+        """Get the project with its current files."""
+        return self._opened.afresh()
 
     def unapplied(self) -> list[FileDifference]:
-        """List the changes in the project's files that are not active, in any lane.
+        """List the changes in the project's files that are not active.
 
         Raises: DefinitionError; UsageError without a log.
         """
-        fresh, lanes = self._opened.afresh(), self._opened.lanes.each()
-        definitions, found = fresh.definitions, dict[str, FileDifference]()
-        for lane in [one for one in lanes if one.has_log()] or lanes[:1]:
-            with lane.reading() as log:
-                for one in FileVersions(fresh).changes_in(log, definitions):
-                    found.setdefault(one.file, one)
-        return list(found.values())
+        fresh = self._opened.afresh()
+        with fresh.reading() as log:
+            return FileVersions(fresh).changes_in(log, fresh.definitions)
 
     def changes_in(self, log: Log, definitions: Definitions) -> list[FileDifference]:
         """List the changes in these definitions, and the files beside them, that are not active."""
@@ -68,9 +60,7 @@ class FileVersions:
         return load_definitions(files, self._opened.hasher, read=self._opened.read_once).or_raise()
 
     def active_seq(self) -> int:
-        """Get the sequence number of the active version; 0 with several lanes, where each has its own."""
-        if self._opened.lanes.is_parted:
-            return 0
+        """Get the sequence number of the active version."""
         with self._opened.reading() as log:
             return followed(log, self._opened.read_once)[1]
 

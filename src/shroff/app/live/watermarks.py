@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,8 +15,6 @@ from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
     from shroff.app.opened import Opened
-
-OF_LANES: Final = "each lane has its own watermark, and none of them can be set back yet"
 
 
 class WatermarkLook(msgspec.Struct, frozen=True):
@@ -58,7 +56,6 @@ class Watermarks:
         """
         from shroff.log.watermark import look_beyond
 
-        self._opened.lanes.refuse(OF_LANES)
         WriterRequests(self._opened).needs_log("so it has no watermark")
         now_ms = self._opened.now_ms()
         clock, until_ms = time_text(now_ms), latest_ms(self._opened.definitions.settings, now_ms)
@@ -82,7 +79,6 @@ class Watermarks:
         from shroff.log.watermark import SetBack
         from shroff.worker.inbox import WATERMARK
 
-        self._opened.lanes.refuse(OF_LANES)
         WriterRequests(self._opened).needs_log("so it has no watermark")
         try:
             at_ms = parse_time(to)

@@ -109,7 +109,6 @@ class LiveWork:
         from shroff.worker.serving.worker import Worker
 
         end = WorkEnd(**ends)
-        self.take_up_told(sources, tell)
         definitions = self._opened.checked()  # a project with mistakes does not ask anybody outside
         files, system = self._chosen(sources, as_type, format)
         several = self._opened.systems.named_read if system is not None and not sources else {}
@@ -136,17 +135,8 @@ class LiveWork:
             snapshots = self._snapshots()
             self._fetch_snapshot(snapshots, tell)
             place = _Workplace(self._opened, snapshots)
-            with ExitStack() as held:
-                lane = None
-                if self._opened.places.lane is not None:
-                    lane = self._opened.lanes.work(
-                        held.enter_context(
-                            closing(OutsideSystems(self._opened).open_controls(self._opened.places.lane))
-                        ),
-                        tell,
-                    )
-                worker = Worker(place, source, options, is_live=is_live, stop=end.stop, tell=tell, lane=lane)
-                held.enter_context(Beside(self._chores(snapshots, worker), tell))
+            worker = Worker(place, source, options, is_live=is_live, stop=end.stop, tell=tell)
+            with Beside(self._chores(snapshots, worker), tell):
                 yield worker
 
     @contextmanager
@@ -173,7 +163,6 @@ class LiveWork:
         from shroff.worker.request_loop import RequestLeader, ServiceHooks
         from shroff.worker.serving.beside import Beside
 
-        self._opened.lanes.refuse("a service has one log")
         definitions = self._opened.checked()
         Routes(self._opened).all()
         OutsideSystems(self._opened).prepare_state()
@@ -208,18 +197,6 @@ class LiveWork:
             return SourceFeed(held.enter_context(closing(readers)), opened, _late_kept(several))
         source = held.enter_context(closing(outside.open_source(system)))
         return SourceFeed(source, opened, system.text("late") == "keep")
-
-    def take_up_told(self, sources: Sequence[str | Path], tell: Callable[[str], None]) -> None:
-        """In a lane: load the waiting version, so that the worker begins with it.
-
-        Raises: UsageError where a worker of several lanes is to be one of all, or of something else than its topics.
-        """
-        if sources and self._opened.lanes.count > 1:
-            raise UsageError("a lane reads its part of the source that shroff.yaml names: leave --from out.")
-        if self._opened.lanes.is_parted:
-            raise self._opened.lanes.name_one()
-        if self._opened.places.lane is not None:
-            self._opened.begin_with(self._opened.lanes.waiting(tell))
 
     def run(
         self,
@@ -280,8 +257,6 @@ class LiveWork:
             return leader.work.state == LEADING
 
         shroff: tuple[str, ...] = (sys.executable, "-m", "shroff", "-C", str(self._opened.places.folder))
-        if self._opened.places.lane is not None:
-            shroff += ("--lane", str(self._opened.places.lane))
 
         found: list[Chore] = []
         if self._opened.systems.snapshots.text("to"):

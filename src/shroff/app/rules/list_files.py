@@ -294,9 +294,9 @@ class ListFiles:
 
     def _known_files(self, name: str) -> CheckedFiles | None:
         """What was kept of the last check, where it says all that a change of the rows of this list takes."""
-        if self._opened.lanes.is_parted or self._opened.places.lane is not None or self._opened.places.is_elsewhere:
+        if self._opened.places.is_elsewhere:
             return None
-        files, problems, _ = files_of(self._opened.places.folder, None, self._opened.read_once.texts.text)
+        files, problems, _ = files_of(self._opened.places.folder, self._opened.read_once.texts.text)
         top = yamltext.read(files.get(config.PROJECT_FILE, ""), config.PROJECT_FILE, problems)
         if lists.file_of(name) not in files or not isinstance(top, yamltext.Mapping):
             return None

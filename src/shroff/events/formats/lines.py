@@ -41,7 +41,6 @@ class Line(msgspec.Struct, eq=False, gc=False):
     _read: Read | None = None
     line: int = 0
     where: str = ""
-    key: bytes | None = None
     trace: str = ""
 
     @property

@@ -72,7 +72,7 @@ METRICS: Final = Keys(
         Key(
             "port",
             "The port of `/metrics` and `/health` of a worker (`shroff run`), and of a service in addition to its own "
-            "port. With lanes, each worker adds the number of its lane.",
+            "port.",
             WHOLE,
             examples=("8000",),
         ),

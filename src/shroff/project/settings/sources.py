@@ -65,8 +65,6 @@ def read_sources(top: YamlMapping, problems: list[Problem]) -> tuple[System | No
     single, named = _single(top, problems), _named(top, problems)
     read = {name: one for name, one in named.items() if one.contract == "source"}
     node, systems = top.get("sources"), [one.system for one in ([single] if single else []) + [*read.values()]]
-    if node is not None and len(systems) > 1 and any(system.lanes > 1 for system in systems):
-        problems.append(node.problem("lanes share the partitions of one source, and this project reads several."))
     if node is not None and single is not None and single.name in read:
         problems.append(node.problem(f"'source:' has the name {single.name} beside others. Give this one another."))
     if single is not None and single.has_own_types:
@@ -114,11 +112,11 @@ def _source(name: str, options: Mapping[str, Any], node: Node, problems: list[Pr
         ("sources", name) if name else ("source",),
     )
     look_for_mistakes(found.contract, system, node, problems)
-    taken = _BESIDE if found.contract == "push" else () if system.lanes > 1 else {"events", "others"}
+    taken = _BESIDE if found.contract == "push" else {"events", "others"}
     beside = [key.name for key in NAMED_SOURCE_KEYS if key.name in options and key.name not in taken]
     if beside:
         words = f"{' and '.join(beside)}: not a setting of a source of the kind {kind}"
-        problems.append(node.problem(f"{words} with lanes." if system.lanes > 1 else f"{words}."))
+        problems.append(node.problem(f"{words}."))
     if mistake := registry_mistake(system.registry):
         problems.append(node.problem(mistake))
     return found

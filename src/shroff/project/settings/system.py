@@ -36,11 +36,6 @@ class System:
         return found
 
     @property
-    def lanes(self) -> int:
-        """Number of lanes of a source, each with its own log; only Kafka supports several."""
-        return int(self.text("lanes", "1")) if self.kind == "kafka" else 1
-
-    @property
     def starts_now(self) -> bool:
         """Whether a new sink starts with future rows only."""
         return self.text("start", default_of("sink", self.kind, "start")) == "now"

@@ -108,11 +108,11 @@ class Systems:
     def named_read(self) -> dict[str, System]:
         """The named sources that are read; `source` beside them is named by its kind.
 
-        Empty where none has a name, and with lanes, each of which reads its share of one source.
+        Empty where none has a name.
         """
         named = {name: one.system for name, one in self.read.items()}
         own = {} if self.source is None or self.source in named.values() else {self.source.kind: self.source}
-        return {} if not named or (self.source is not None and self.source.lanes > 1) else own | named
+        return own | named if named else {}
 
     @property
     def all_read(self) -> list[tuple[tuple[str, ...], System]]:

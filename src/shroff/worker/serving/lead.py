@@ -17,10 +17,9 @@ from shroff.log.forgetting import known
 from shroff.log.passed_over import PassingOver
 from shroff.log.writer import Prepared, Writer
 from shroff.streams.log import Log
-from shroff.streams.source import Parted, Source
+from shroff.streams.source import Source
 from shroff.worker.inbox import InboxServer
 from shroff.worker.ingest import Committer, short_turns
-from shroff.worker.lanes.work import LaneLead
 from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Outflow, Tended
 from shroff.worker.serving.lines import Inflow
@@ -56,7 +55,6 @@ class SourceLoop:
     """Works as long as the log is led by this process and nothing fails.
 
     Args:
-        lane: Where there are several lanes, what this one has to do beside its source.
         passing_over: Where files are read, what notes which of them are passed over.
     """
 
@@ -65,12 +63,11 @@ class SourceLoop:
         term: LeaderTerm,
         inflow: Inflow,
         source: Source,
-        lane: LaneLead | None = None,
         passing_over: PassingOver | None = None,
     ) -> None:
         log, writer, work, options, tell = term.log, term.writer, term.work, term.options, term.tell
         self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, term.inbox, inflow, source
-        self._work, self._poison, self._options, self._lane = work, term.careful, options, lane
+        self._work, self._poison, self._options = work, term.careful, options
         self._passing_over = passing_over
         writer.by = options.source_name or source.name
         self._held = ExitStack()
@@ -170,8 +167,6 @@ class SourceLoop:
         if found:
             self._came_s = time.monotonic()
             submissions = self._inflow.submissions(found)
-            if self._lane is not None:
-                submissions = self._lane.checked(found, submissions)
             self._reading.add(gathered, found, submissions, self._came_s)
             if self._passing_over is not None:
                 gathered.passed_over.update({offset.part: offset for offset in self._passing_over.offsets(found)})
@@ -190,8 +185,6 @@ class SourceLoop:
         except TransientError as error:
             self._is_away(error)
             return False
-        if self._lane is not None and isinstance(self._source, Parted):
-            self._lane.hold(self._source.partitions)
         self._came_s = time.monotonic()
         return True
 
@@ -253,8 +246,6 @@ class SourceLoop:
                 with unmeant_as(RequestError):
                     self._inbox.serve()
                 self._work.seq = self._writer.seq
-        if self._lane is not None:
-            self._lane.attend(now_s, self._drain)
         self._outflow.attend(now_s)
         self._work.sinks = self._outflow.health
         if self._reading.has_letters:

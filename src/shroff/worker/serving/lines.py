@@ -38,7 +38,6 @@ class Inflow:
         now_ms: The clock: what is given arrives now.
         is_live: Whether lines arrive, as those of files do not.
         tell: Told of a mistake of this program that costs speed alone.
-        in_runs: Whether many lines may be one run; who looks at each of them has no use for that.
 
     `unwanted` has messages that are refused whatever they say, by part and place, with the reason.
     """
@@ -51,11 +50,10 @@ class Inflow:
         *,
         is_live: bool,
         tell: Callable[[str], None] = unheard,
-        in_runs: bool = True,
     ) -> None:
         self._intake, self._definitions, self._now_ms, self._is_live = intake, definitions, now_ms, is_live
         self._readers: dict[_Kind, _Reader] = {}
-        self._forms = LiveForms(definitions.events, tell) if in_runs else None
+        self._forms = LiveForms(definitions.events, tell)
         self.unwanted: dict[tuple[str, str], str] = {}
 
     def submissions(self, found: Sequence[Taken]) -> Sequence[Submission]:
@@ -70,7 +68,7 @@ class Inflow:
     def _run(self, found: Sequence[Taken]) -> EventRun | None:
         """Many lines of one type that has a short way, of whatever parts, as a run; None for others."""
         count, are_records = sum(len(taken.lines) for taken in found), any(taken.format == "avro" for taken in found)
-        if self._forms is None or not self._forms.take(count, are_records=are_records):
+        if not self._forms.take(count, are_records=are_records):
             return None
         lines = [(taken, line) for taken in found for line in taken.lines]
         type_, records = self._short(found)

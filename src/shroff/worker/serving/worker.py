@@ -24,7 +24,6 @@ from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
 from shroff.streams.source import Source
 from shroff.worker.inbox import InboxServer
-from shroff.worker.lanes.work import Lane
 from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Tended
 from shroff.worker.serving.lead import LeaderTerm, SourceLoop
@@ -206,7 +205,6 @@ class Worker(Leader):
 
     Args:
         is_live: Whether messages arrive, as lines of files do not.
-        lane: Where there are several lanes, which one this works for.
     """
 
     command = "run"
@@ -220,10 +218,9 @@ class Worker(Leader):
         is_live: bool = True,
         stop: Event | None = None,
         tell: Callable[[str], None] = unheard,
-        lane: Lane | None = None,
     ) -> None:
         super().__init__(place, options, stop=stop, tell=tell)
-        self._source, self._is_live, self._lane = source, is_live, lane
+        self._source, self._is_live = source, is_live
         self._intake: Intake | None = None
 
     def run(self) -> WorkerCounts:
@@ -234,11 +231,8 @@ class Worker(Leader):
 
     def _leading(self, term: LeaderTerm) -> Leading:
         place, self._intake = self._place, self._place.intake()
-        definitions, has_lane = term.writer.definitions, self._lane is not None  # a lane looks at each message
-        inflow = Inflow(
-            self._intake, definitions, place.now_ms, is_live=self._is_live, tell=term.tell, in_runs=not has_lane
-        )
+        definitions = term.writer.definitions
+        inflow = Inflow(self._intake, definitions, place.now_ms, is_live=self._is_live, tell=term.tell)
         inflow.unwanted = self._poison.unwanted
-        lane = None if self._lane is None else self._lane.leading(term.log, term.writer, term.inbox)
         passing_over = None if self._is_live else PassingOver(term.log, self._intake, place.now_ms)
-        return SourceLoop(term, inflow, self._source, lane, passing_over)
+        return SourceLoop(term, inflow, self._source, passing_over)

@@ -1,1 +1,0 @@
-"""Several lanes: each a log of its own over its partitions."""
