@@ -16,6 +16,7 @@ import pytest
 from shroff.app.jobs.kinds import kind_named
 from shroff.app.jobs.work import JobRun
 from shroff.app.project import open_exactly
+from shroff.cli.main import run as run_command
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.notices.mailer import Mailer
@@ -215,6 +216,20 @@ def test_a_foreign_page_stands_in_the_top_bar_beside_a_route_that_openapi_docume
     run(bank, steps)
 
 
+def test_a_foreign_operation_is_a_command_and_a_call(bank, capsys):
+    assert run_command(["-C", str(bank), "spool", "count", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"lines": 0}
+    assert open_exactly(bank).spool.count().text() == "0 lines."
+    assert run_command(["--help"]) == 0
+    assert "from the package bank-spool" in capsys.readouterr().out
+
+
+def test_broken_operations_of_a_package_are_named(bank, tmp_path, capsys):
+    with foreign.found(foreign.laid_out(tmp_path / "broken", "[shroff.operations]\nspool = bank_spool.gone\n")):
+        assert run_command(["-C", str(bank), "spool", "count"]) == 2
+    assert "'spool' from the package bank-spool cannot be loaded: ModuleNotFoundError" in capsys.readouterr().err
+
+
 def test_a_foreign_kind_of_job_runs_as_ours_do(bank):
     project = open_exactly(bank)
     kind = kind_named("spool-lines")
@@ -249,11 +264,13 @@ def test_a_package_that_is_installed_is_checked_run_delivered_to_and_looked_at(b
     shroff("check")
     shroff("run", "--until-idle", "2s")
     found = {one["subject"]: one for one in json.loads(shroff("doctor", "--json"))["findings"]}
+    counted = json.loads(shroff("spool", "count", "--json"))
     job = json.loads(shroff("jobs", "run", "spool-lines", "--wait", "--json"))
     decided = [json.loads(line) for line in (bank / "out" / "decisions.jsonl").read_text().splitlines()]
     (mail,) = (bank / "relay").iterdir()
 
     assert [(one["id"], one["outcome"]) for one in decided] == [("p-1", "review"), ("p-2", "approve")]
+    assert counted == {"lines": 2}
     assert (job["state"], job["result"]) == ("done", {"lines": 2})
     assert b"ann@customers.example" in mail.read_bytes()
     assert [found[one]["state"] for one in ("source", "sink decided", "mail")] == ["ok", "ok", "ok"]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+from shroff.operations import declaration, manifest
 from shroff.project.settings import installed, systems_keys
 
 ROOT = Path(__file__).resolve().parent.parent / "foreign_adapters"
@@ -88,12 +89,14 @@ def found(folder: Path) -> Iterator[None]:
         finally:
             for name in [name for name in sys.modules if name.partition(".")[0] == MODULES]:
                 del sys.modules[name]
+            for name in [name for name in declaration.OPERATIONS if name.startswith("spool")]:
+                del declaration.OPERATIONS[name]
     _forget()
 
 
 def _forget() -> None:
     importlib.invalidate_caches()
-    for module in (installed, systems_keys):
+    for module in (installed, systems_keys, manifest):
         for one in vars(module).values():
             if hasattr(one, "cache_clear"):
                 one.cache_clear()

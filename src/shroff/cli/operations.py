@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -11,9 +15,16 @@ import msgspec
 
 from shroff import config
 from shroff.cli import completion
-from shroff.cli.progress import drawn_steps
+from shroff.cli.progress import Bars, unknown
 from shroff.cli.session import ExampleCommand, ExampleGroup, Session, command, json_option
-from shroff.operations.declaration import GROUPS, Operation, OperationAnswer, RequestField, operations_of
+from shroff.operations.declaration import (
+    GROUPS,
+    Operation,
+    OperationAnswer,
+    ProgressSteps,
+    RequestField,
+    operations_of,
+)
 
 
 def command_of(word: str) -> click.Command:
@@ -59,6 +70,34 @@ def tell(session: Session, answer: OperationAnswer) -> int:
     session.answer(msgspec.to_builtins(answer), "" if session.is_json else answer.text())
     session.next(*answer.hints())
     return answer.exit_status()
+
+
+# ---- progress
+
+
+class DrawnSteps(ProgressSteps):
+    """Progress of an operation as bars, each step one."""
+
+    def __init__(self, drawn: Bars) -> None:
+        self._drawn = drawn
+
+    def counting(self, name: str, total: int = 0) -> Callable[[int], None]:
+        """A callback that counts a step of this size; 0 where it is unknown."""
+        share = (lambda: self._drawn.count / total) if total else unknown
+        return partial(self._drawn.advance, (name, share))
+
+
+@contextmanager
+def drawn_steps() -> Iterator[ProgressSteps]:
+    """Progress of an operation; on a terminal it is drawn, and gone at the end."""
+    if not sys.stderr.isatty():
+        yield ProgressSteps()
+        return
+    drawn = Bars()
+    try:
+        yield DrawnSteps(drawn)
+    finally:
+        drawn.stop()
 
 
 # ---- parameters

@@ -10,8 +10,6 @@ from functools import partial
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
-from shroff.operations.declaration import ProgressSteps
-
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -24,7 +22,7 @@ Share = Callable[[], float | None]  # in [0, 1], None while it is not known
 Phase = tuple[str, Share]
 
 
-class _Bars:
+class Bars:
     """The phases of a command: telling of a count in one ends the bar of the one before."""
 
     def __init__(self) -> None:
@@ -62,35 +60,10 @@ def bars(*phases: str | Phase) -> Iterator[list[Callable[[int], None]]]:
     if not sys.stderr.isatty():
         yield [_nothing] * len(phases)
         return
-    drawn = _Bars()
-    known = [(phase, _unknown) if isinstance(phase, str) else phase for phase in phases]
+    drawn = Bars()
+    known = [(phase, unknown) if isinstance(phase, str) else phase for phase in phases]
     try:
         yield [partial(drawn.advance, phase) for phase in known]
-    finally:
-        drawn.stop()
-
-
-class DrawnSteps(ProgressSteps):
-    """Progress of an operation as bars, each step one."""
-
-    def __init__(self, drawn: _Bars) -> None:
-        self._drawn = drawn
-
-    def counting(self, name: str, total: int = 0) -> Callable[[int], None]:
-        """A callback that counts a step of this size; 0 where it is unknown."""
-        share = (lambda: self._drawn.count / total) if total else _unknown
-        return partial(self._drawn.advance, (name, share))
-
-
-@contextmanager
-def drawn_steps() -> Iterator[ProgressSteps]:
-    """Progress of an operation; on a terminal it is drawn, and gone at the end."""
-    if not sys.stderr.isatty():
-        yield ProgressSteps()
-        return
-    drawn = _Bars()
-    try:
-        yield DrawnSteps(drawn)
     finally:
         drawn.stop()
 
@@ -135,7 +108,7 @@ def _nothing(_count: int) -> None:
     """Draw nothing: nobody watches."""
 
 
-def _unknown() -> None:
+def unknown() -> None:
     """Of most work nobody knows how much there is."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bank_spool.operations import CountSpool
 from shroff.app.jobs.kinds import JobKind, JobParams
 from shroff.app.jobs.work import JobRun
 from shroff.app.project import Project
@@ -16,12 +17,7 @@ class CountParams(JobParams, frozen=True):
 
 def count(project: Project, params: CountParams, run: JobRun) -> Mapping[str, Any]:
     run.step("counting")
-    return {"lines": lines_of(project)}
-
-
-def lines_of(project: Project) -> int:
-    file = project.opened.places.folder / "out" / "decisions.jsonl"
-    return len(file.read_bytes().splitlines()) if file.exists() else 0
+    return {"lines": project.run(CountSpool()).lines}
 
 
 KIND = JobKind("spool-lines", CountParams, "bank_spool.job:count")

@@ -1,0 +1,32 @@
+"""An operation: counts the lines of the sink's file, as a command, a route, a call, and for the page and the job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shroff.operations.declaration import OperationAnswer, OperationRequest, group, operation
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+
+group("spool", "Show what the sink `decided` has written.", examples=("shroff spool count",))
+
+
+class CountSpool(OperationRequest["Spooled"]):
+    """All lines of the spool."""
+
+
+class Spooled(OperationAnswer):
+    """How many there are."""
+
+    lines: int
+
+    def text(self) -> str:
+        return f"{self.lines} lines."
+
+
+@operation("spool count", right="read:decisions", http="GET /spool", examples=["shroff spool count"])
+def count_spool(project: Project, request: CountSpool) -> Spooled:
+    """Count the lines of the spool."""
+    file = project.opened.places.folder / "out" / "decisions.jsonl"
+    return Spooled(lines=len(file.read_bytes().splitlines()) if file.exists() else 0)
