@@ -26,7 +26,7 @@ from shutil import copytree
 
 import httpx2
 
-from bench.machine import describe, write_result
+from bench.machine import tell_result
 from bench.service import ME, SHROFF, running
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
@@ -202,10 +202,7 @@ def main() -> None:
             rows.append(measured(Path(scratch), kind, options.events))
             print(rows[-1], flush=True)
     table = "\n".join([heads, "| --- " * 7 + "|", *rows])
-    text = f"# Deliveries\n\n{(__doc__ or '').split(chr(10) * 2)[1]}\n\n{table}\n\n{describe()}\n"
-    if options.keep:
-        write_result("deliveries", text)
-    print(text)
+    tell_result("deliveries", "Deliveries", __doc__, table, keep=options.keep)
 
 
 if __name__ == "__main__":

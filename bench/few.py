@@ -23,7 +23,7 @@ from unittest.mock import patch
 
 import msgspec
 
-from bench.machine import describe, write_result
+from bench.machine import tell_result
 from bench.streams_setup import LEARNED_FROM, scored_project
 from shroff.app import project as app
 from shroff.events.intake import Submission
@@ -116,11 +116,7 @@ def main() -> None:
         else:
             scored_project(folder)
         found = measured(folder, options.rounds, options.seconds)
-    about = (__doc__ or "").split("\n\n")[1].replace("\n", " ")
-    text = f"# One event and a few\n\n{about} Microseconds a batch.\n\n{table(found)}\n\n{describe()}\n"
-    if options.keep:
-        write_result("few", text)
-    print(text)
+    tell_result("few", "One event and a few", __doc__, f"Microseconds a batch.\n\n{table(found)}", keep=options.keep)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,15 @@ def write_result(name: str, text: str) -> None:
     (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
 
 
+def tell_result(name: str, title: str, about: str | None, table: str, *, keep: bool) -> None:
+    """Print a table with what is measured (the second paragraph of a docstring) and where; keep it if asked to."""
+    measured = (about or "").split("\n\n")[1]
+    text = f"# {title}\n\n{measured}\n\n{table}\n\n{describe()}\n"
+    if keep:
+        write_result(name, text)
+    print(text)
+
+
 def keep_memory() -> None:
     """Start this program once more, with glibc told to hold on to all memory that it ever had.
 

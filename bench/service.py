@@ -37,7 +37,7 @@ import httpx2
 import msgspec
 import uvloop
 
-from bench.machine import describe, write_result
+from bench.machine import tell_result
 from bench.streams_setup import LEARNED_FROM, scored_project
 from shroff.app import project as app
 from shroff.cli.demo_kernels import keep_kernels
@@ -354,10 +354,7 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
                 told("FastAPI, scikit-learn, Redis", found)
     heads = "| work | due/s | answered/s | p50 ms | p90 | p99 | p99.9 | most | answered otherwise |"
     table = "\n".join([heads, "| --- " * 9 + "|", *rows])
-    text = f"# The service under load\n\n{__doc__.split(chr(10) * 2)[1]}\n\n{table}\n\n{describe()}\n"
-    if options.keep:
-        write_result("service", text)
-    print(text)
+    tell_result("service", "The service under load", __doc__, table, keep=options.keep)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from itertools import count, islice
 from pathlib import Path
 
-from bench.machine import describe, write_result
+from bench.machine import tell_result
 from bench.service import ME, SHROFF, WARM_S, load, request, row, running
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
@@ -113,10 +113,7 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
     heads = "| work | due/s | answered/s | p50 ms | p90 | p99 | p99.9 | most | answered otherwise |"
     table = "\n".join([heads, "| --- " * 9 + "|", *rows])
     plain = f"A plain loop that verifies, inserts and commits: {looped(folder, at_ms):,.0f} messages/s."
-    text = f"# Messages of Amazon SNS\n\n{__doc__.split(chr(10) * 2)[1]}\n\n{table}\n\n{plain}\n\n{describe()}\n"
-    if options.keep:
-        write_result("sns", text)
-    print(text)
+    tell_result("sns", "Messages of Amazon SNS", __doc__, f"{table}\n\n{plain}", keep=options.keep)
 
 
 def main() -> None:

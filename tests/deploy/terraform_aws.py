@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,20 +49,10 @@ ENCRYPTED = {  # what keeps data: the argument by which it is encrypted, and its
 }
 
 
-def _module(deploy: Path) -> hcl.Module:
-    return terraform.module(deploy, "aws")
-
-
-def references(deploy: Path) -> list[str]:
-    return terraform.references(deploy, "aws")
-
-
-def page(deploy: Path) -> list[str]:
-    return terraform.page(deploy, "aws")
-
-
-def layout(deploy: Path) -> list[str]:
-    return terraform.layout(deploy, "aws")
+references, layout, page = (
+    partial(one, cloud="aws") for one in (terraform.references, terraform.layout, terraform.page)
+)
+_module = partial(terraform.module, cloud="aws")
 
 
 def script(deploy: Path, name: str) -> ModuleType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,20 +68,10 @@ SCHEDULES = {  # days (day of the month, month, day of the week) and hours of ea
 }
 
 
-def references(deploy: Path) -> list[str]:
-    return terraform.references(deploy, "gcp")
-
-
-def layout(deploy: Path) -> list[str]:
-    return terraform.layout(deploy, "gcp")
-
-
-def page(deploy: Path) -> list[str]:
-    return terraform.page(deploy, "gcp")
-
-
-def _module(deploy: Path) -> hcl.Module:
-    return terraform.module(deploy, "gcp")
+references, layout, page = (
+    partial(one, cloud="gcp") for one in (terraform.references, terraform.layout, terraform.page)
+)
+_module = partial(terraform.module, cloud="gcp")
 
 
 def service(deploy: Path) -> list[str]:

@@ -7,7 +7,7 @@ name in `docs/runbooks/` says what to do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from shroff.monitoring.doctor_systems import WRITE_AHEAD_BYTES_MAX
@@ -56,15 +56,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Alert:
-    """One alert; `page` is that of its runbook, `minutes` how long the expression must be true."""
+    """One alert; `minutes` is how long the expression must be true, `page` that of its runbook."""
 
     name: str
-    page: str
     severity: str
     minutes: int
     expr: str
     summary: str
     trial: Trial
+    page: str = ""
 
 
 def _at(name: str, **labels: str) -> str:
@@ -90,7 +90,6 @@ P99: Final = "histogram_quantile(0.99, sum by (job, instance, le) (rate({}_bucke
 SERVICE: Final = (
     Alert(
         "ShroffDown",
-        "service",
         CRITICAL,
         1,
         'up{job=~"shroff.*"} == 0 or (up == 0 and on (job, instance) last_over_time(shroff_ready[1d]))',
@@ -99,7 +98,6 @@ SERVICE: Final = (
     ),
     Alert(
         "ShroffNotScraped",
-        "service",
         CRITICAL,
         5,
         'absent(up{job=~"shroff.*"}) unless on () count(last_over_time(shroff_ready[1d]))',
@@ -108,7 +106,6 @@ SERVICE: Final = (
     ),
     Alert(
         "ShroffNotReady",
-        "service",
         CRITICAL,
         2,
         'shroff_ready == 0 unless on (job, instance) shroff_state{state="standing by"} == 1',
@@ -124,7 +121,6 @@ SERVICE: Final = (
     ),
     Alert(
         "ShroffNoWriter",
-        "service",
         CRITICAL,
         2,
         'sum by (job) (shroff_state{state="leading"}) == 0',
@@ -133,7 +129,6 @@ SERVICE: Final = (
     ),
     Alert(
         "ShroffWaits",
-        "service",
         CRITICAL,
         5,
         "shroff_waits == 1",
@@ -142,7 +137,6 @@ SERVICE: Final = (
     ),
     Alert(
         "ShroffRequestsRejected",
-        "service",
         WARNING,
         5,
         "increase(shroff_turned_away_total[5m]) > 0",
@@ -156,7 +150,6 @@ SERVICE: Final = (
     ),
     Alert(
         "ShroffRequestsFail",
-        "service",
         CRITICAL,
         5,
         'sum by (job, instance) (rate(shroff_http_requests_total{status=~"5..", status!="503"}[5m]))'
@@ -175,7 +168,6 @@ SERVICE: Final = (
     ),
     Alert(
         "ShroffDecisionsSlow",
-        "service",
         CRITICAL,
         10,
         f"{P99.format('shroff_decision_seconds')} > {BUDGET_S}",
@@ -194,7 +186,6 @@ SERVICE: Final = (
     ),
     Alert(
         "ShroffQueueOld",
-        "service",
         WARNING,
         2,
         "shroff_waiting_age_seconds > 1",
@@ -203,7 +194,6 @@ SERVICE: Final = (
     ),
     Alert(
         "ShroffRestores",
-        "service",
         WARNING,
         0,
         "increase(shroff_restored_total[1h]) > 2",
@@ -218,7 +208,6 @@ SERVICE: Final = (
     ),
     Alert(
         "ShroffRestarts",
-        "service",
         WARNING,
         0,
         "changes(process_start_time_seconds[30m]) > 2 and on (job, instance) shroff_build_info",
@@ -235,7 +224,6 @@ SERVICE: Final = (
     ),
     Alert(
         "ShroffDefect",
-        "service",
         WARNING,
         0,
         "increase(shroff_unbearable_total[30m]) > 0",
@@ -249,7 +237,6 @@ SERVICE: Final = (
     ),
     Alert(
         "ShroffClockSkew",
-        "service",
         WARNING,
         5,
         "abs(shroff_clock_seconds - timestamp(shroff_clock_seconds)) > 2",
@@ -261,7 +248,6 @@ SERVICE: Final = (
     ),
     Alert(
         "ShroffFilesRunOut",
-        "service",
         WARNING,
         10,
         "process_open_fds / process_max_fds > 0.8 and on (job, instance) shroff_build_info",
@@ -280,7 +266,6 @@ SERVICE: Final = (
 SOURCES: Final = (
     Alert(
         "ShroffSourceFailing",
-        "sources",
         WARNING,
         5,
         "shroff_source_failing == 1",
@@ -293,7 +278,6 @@ SOURCES: Final = (
     ),
     Alert(
         "ShroffNoEvents",
-        "sources",
         CRITICAL,
         5,
         f"sum by (job, instance) (rate(shroff_taken_total[5m])) == 0 and on (job, instance) {LAG} > 0",
@@ -309,7 +293,6 @@ SOURCES: Final = (
     ),
     Alert(
         "ShroffBacklog",
-        "sources",
         WARNING,
         10,
         "shroff:source_backlog:seconds > 60",
@@ -324,7 +307,6 @@ SOURCES: Final = (
     ),
     Alert(
         "ShroffSourceSilent",
-        "sources",
         WARNING,
         10,
         "shroff_pull_age_seconds > 26 * 3600",
@@ -337,7 +319,6 @@ SOURCES: Final = (
     ),
     Alert(
         "ShroffFilesSkipped",
-        "sources",
         WARNING,
         5,
         "shroff_pull_skipped_files > 0",
@@ -350,7 +331,6 @@ SOURCES: Final = (
     ),
     Alert(
         "ShroffQuarantineGrows",
-        "sources",
         WARNING,
         5,
         'sum by (job, instance) (increase(shroff_taken_total{became="quarantined"}[30m])) > 10',
@@ -365,7 +345,6 @@ SOURCES: Final = (
     ),
     Alert(
         "ShroffUnmatchedInput",
-        "sources",
         WARNING,
         5,
         "increase(shroff_unmatched_total[30m]) > 100",
@@ -380,7 +359,6 @@ SOURCES: Final = (
     ),
     Alert(
         "ShroffLateEvents",
-        "sources",
         WARNING,
         10,
         'sum by (job, instance) (rate(shroff_taken_total{kind="event", became="late"}[30m]))'
@@ -399,7 +377,6 @@ SOURCES: Final = (
     ),
     Alert(
         "ShroffWatermarkAhead",
-        "sources",
         CRITICAL,
         1,
         "shroff_watermark_beyond_clock_seconds > 0",
@@ -411,7 +388,6 @@ SOURCES: Final = (
     ),
     Alert(
         "ShroffRebalances",
-        "sources",
         WARNING,
         5,
         "increase(shroff_source_rebalances_total[30m]) > 5",
@@ -429,7 +405,6 @@ SOURCES: Final = (
 DELIVERIES: Final = (
     Alert(
         "ShroffDeliveryFailing",
-        "deliveries",
         WARNING,
         10,
         "shroff_delivery_failing == 1",
@@ -442,7 +417,6 @@ DELIVERIES: Final = (
     ),
     Alert(
         "ShroffDeliveryBehind",
-        "deliveries",
         WARNING,
         15,
         '(shroff_delivery_lag{sink!="notices"} > 10000 or shroff_delivery_lag{sink="notices"} > 1000)'
@@ -456,7 +430,6 @@ DELIVERIES: Final = (
     ),
     Alert(
         "ShroffDeadLettersGrow",
-        "deliveries",
         WARNING,
         0,
         'delta(shroff_delivery_stuck{sink!="notices"}[1h]) > 0',
@@ -472,7 +445,6 @@ DELIVERIES: Final = (
     ),
     Alert(
         "ShroffMailRefused",
-        "deliveries",
         WARNING,
         0,
         'delta(shroff_delivery_stuck{sink="notices"}[1h]) > 0',
@@ -488,7 +460,6 @@ DELIVERIES: Final = (
     ),
     Alert(
         "ShroffOutboxStuck",
-        "deliveries",
         WARNING,
         0,
         "min_over_time(shroff_outbox_rows[12h]) > 0 and delta(shroff_outbox_rows[1h]) >= 0"
@@ -508,7 +479,6 @@ DELIVERIES: Final = (
 STORE: Final = (
     Alert(
         "ShroffUnreconciled",
-        "store",
         CRITICAL,
         2,
         "shroff_unreconciled_events != 0",
@@ -520,7 +490,6 @@ STORE: Final = (
     ),
     Alert(
         "ShroffDiskNearlyFull",
-        "store",
         CRITICAL,
         5,
         "shroff_disk_free_bytes / shroff_disk_size_bytes < 0.1",
@@ -532,7 +501,6 @@ STORE: Final = (
     ),
     Alert(
         "ShroffDiskFills",
-        "store",
         WARNING,
         30,
         "predict_linear(shroff_disk_free_bytes[6h], 2 * 86400) < 0"
@@ -548,7 +516,6 @@ STORE: Final = (
     ),
     Alert(
         "ShroffCommitsSlow",
-        "store",
         WARNING,
         10,
         f"{P99.format('shroff_log_commit_seconds')} > 0.5",
@@ -567,7 +534,6 @@ STORE: Final = (
     ),
     Alert(
         "ShroffWriteAheadGrows",
-        "store",
         WARNING,
         5,
         f"shroff_log_write_ahead_bytes > {WRITE_AHEAD_BYTES_MAX}",
@@ -579,7 +545,6 @@ STORE: Final = (
     ),
     Alert(
         "ShroffSnapshotOld",
-        "store",
         WARNING,
         10,
         "shroff_snapshot_age_seconds > 2 * 3600 and on (job, instance) rate(shroff_batches_total[1h]) > 0",
@@ -591,7 +556,6 @@ STORE: Final = (
     ),
     Alert(
         "ShroffBackupOld",
-        "store",
         WARNING,
         10,
         "shroff_backup_age_seconds > 26 * 3600",
@@ -600,7 +564,6 @@ STORE: Final = (
     ),
     Alert(
         "ShroffBackupMissing",
-        "store",
         WARNING,
         10,
         "shroff_backup_missing_seconds > 26 * 3600",
@@ -612,7 +575,6 @@ STORE: Final = (
     ),
     Alert(
         "ShroffSummariesDiffer",
-        "store",
         WARNING,
         15,
         "shroff_unreconciled_summary_events != 0",
@@ -624,7 +586,6 @@ STORE: Final = (
     ),
     Alert(
         "ShroffStoreUnread",
-        "store",
         WARNING,
         5,
         "shroff_store_read_failed == 1",
@@ -637,7 +598,6 @@ STORE: Final = (
     ),
     Alert(
         "ShroffStoreSlow",
-        "store",
         WARNING,
         5,
         "shroff_store_read_age_seconds > 300",
@@ -652,7 +612,6 @@ STORE: Final = (
 DECISIONS: Final = (
     Alert(
         "ShroffDeclinesUnusual",
-        "decisions",
         WARNING,
         30,
         _usual("shroff:declined_events:ratio1h"),
@@ -672,7 +631,6 @@ DECISIONS: Final = (
     ),
     Alert(
         "ShroffDeclinedMoneyUnusual",
-        "decisions",
         WARNING,
         30,
         _usual("shroff:declined_amount:ratio1h"),
@@ -693,7 +651,6 @@ DECISIONS: Final = (
     ),
     Alert(
         "ShroffRuleSpikes",
-        "decisions",
         WARNING,
         15,
         "shroff:rule_hits:ratio1h > 5 * avg_over_time(shroff:rule_hits:ratio1h[7d] offset 1h)"
@@ -714,7 +671,6 @@ DECISIONS: Final = (
     ),
     Alert(
         "ShroffRuleSilent",
-        "decisions",
         WARNING,
         60,
         'sum by (job, rule) (increase(shroff_rule_hits_total{mode="active"}[7d] offset 1d)) > 70'
@@ -739,7 +695,6 @@ DECISIONS: Final = (
 CASES: Final = (
     Alert(
         "ShroffDrift",
-        "models-and-cases",
         WARNING,
         60,
         "shroff_drift_inputs > 0",
@@ -752,7 +707,6 @@ CASES: Final = (
     ),
     Alert(
         "ShroffDriftUnchecked",
-        "models-and-cases",
         WARNING,
         60,
         "shroff_drift_check_age_seconds > 8 * 86400",
@@ -765,7 +719,6 @@ CASES: Final = (
     ),
     Alert(
         "ShroffGateFailed",
-        "models-and-cases",
         WARNING,
         0,
         "shroff_model_failed_gates > 0",
@@ -778,7 +731,6 @@ CASES: Final = (
     ),
     Alert(
         "ShroffModelOld",
-        "models-and-cases",
         WARNING,
         60,
         "shroff_model_age_seconds > 180 * 86400",
@@ -791,7 +743,6 @@ CASES: Final = (
     ),
     Alert(
         "ShroffCasesOverdue",
-        "models-and-cases",
         WARNING,
         30,
         "shroff_cases_overdue > 0",
@@ -800,7 +751,8 @@ CASES: Final = (
     ),
 )
 
-ALERTS: Final = {"service": SERVICE, "sources": SOURCES, "deliveries": DELIVERIES, "store": STORE} | {
+_BY_PAGE: Final = {"service": SERVICE, "sources": SOURCES, "deliveries": DELIVERIES, "store": STORE} | {
     "decisions": DECISIONS,
-    "cases": CASES,
+    "models-and-cases": CASES,
 }
+ALERTS: Final = {page: tuple(replace(one, page=page) for one in alerts) for page, alerts in _BY_PAGE.items()}

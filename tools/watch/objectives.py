@@ -129,7 +129,6 @@ def burning(one: Objective) -> tuple[Alert, ...]:
     return (
         Alert(
             "ShroffBudgetBurnsFast",
-            "objectives",
             CRITICAL,
             2,
             _burns(("1h", "5m", 14.4), ("6h", "30m", 6)),
@@ -143,10 +142,10 @@ def burning(one: Objective) -> tuple[Alert, ...]:
                 before=30,
                 step=2,
             ),
+            "objectives",
         ),
         Alert(
             "ShroffBudgetBurnsSlowly",
-            "objectives",
             WARNING,
             15,
             _burns(("1d", "2h", 3), ("3d", "6h", 1)),
@@ -160,5 +159,6 @@ def burning(one: Objective) -> tuple[Alert, ...]:
                 before=0,
                 step=5,
             ),
+            "objectives",
         ),
     )
