@@ -93,7 +93,6 @@ async def show(service: Service, request: Request) -> Response:
         service,
         request,
         "analytics.html",
-        422 if mistake else 200,
         rows=found[:SHOWN],
         more=max(0, len(found) - SHOWN),
         total=sum(one.count for one in found),

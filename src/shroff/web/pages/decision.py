@@ -138,6 +138,11 @@ def decision_path(event: str, id_: str) -> str:
     return f"/decisions/{quote(event, safe='')}/{quote(id_, safe='')}"
 
 
+def rule_path(id_: str) -> str:
+    """The address of the page of a rule."""
+    return f"/rules/{quote(id_, safe='')}"
+
+
 def _whys(explained: Explained) -> list[Why]:
     """Rules first, then what the model saw, the strongest first."""
     found = [

@@ -170,7 +170,6 @@ async def show(service: Service, request: Request) -> Response:
         csv_rows=CSV_ROWS,
         rules=[rule.id for rule in definitions.rules],
         types=definitions.events.decided,
-        currency=definitions.settings.currency,
     )
 
 

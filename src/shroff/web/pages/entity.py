@@ -167,7 +167,6 @@ async def show(service: Service, request: Request) -> Response:
         to_answer=line if is_free else None,
         where=Where(""),
         offer=await service.in_thread(offer, service, request, [(name, key)], lists.NOTHING) if is_free else None,
-        currency=project.definitions.settings.currency,
         events=[texts.line(event, name) for event in events],
         looked_to=found.timeline.looked_to,
         flags=[
@@ -182,8 +181,6 @@ async def show(service: Service, request: Request) -> Response:
         links_shown=LINKS_SHOWN,
         older=None if older is None else next_of(older),
         before=before,
-        decision_path=decision_path,
-        entity_path=entity_path,
         windows=windows_of(found.timeline.events),
         tells=FeatureTexts(project.definitions),
         in_table=IN_TABLE,

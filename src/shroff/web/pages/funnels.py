@@ -50,7 +50,6 @@ async def show(service: Service, request: Request) -> Response:
         service,
         request,
         "funnels.html",
-        422 if mistake else 200,
         funnels=list(funnels),
         funnel=funnel,
         fields=_fields(service, funnel),

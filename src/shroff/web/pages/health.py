@@ -74,7 +74,6 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         service,
         request,
         "health.html",
-        422 if mistake else 200,
         found=known.look,
         is_looking=known.is_looking,
         live=await look_live(service, period_of({})),

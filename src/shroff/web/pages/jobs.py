@@ -58,7 +58,6 @@ async def _listed(service: Service, request: Request, mistake: str = "") -> Resp
         service,
         request,
         "jobs.html",
-        422 if mistake else 200,
         jobs=found,
         schedules=states,
         when=in_words,

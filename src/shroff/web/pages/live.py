@@ -18,7 +18,6 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.charts.plots import Axis, Plot, nice, plot_of
 from shroff.web.pages.charts.strips import Strip, strip_of
-from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import environment, open_cases, open_cases_html, page
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ async def show(service: Service, request: Request) -> Response:
     """The page, whole without a script."""
     found = await look(service, period_of(request.query_params))
     shown = await service.in_thread(screen_of, service, found, *_seen_by(found, request.who))
-    return await page(service, request, "live.html", live=shown, periods=PERIODS.values(), decision_path=decision_path)
+    return await page(service, request, "live.html", live=shown, periods=PERIODS.values())
 
 
 def _seen_by(found: Look, who: Who) -> tuple[OpenCases, bool]:
@@ -148,7 +147,7 @@ def _rendered(found: Look, service: Service, cases: OpenCases, may_check: bool) 
     """The parts of the page, made once for all who are shown the same."""
     screen = screen_of(service, found, cases, may_check)
     module = environment().get_template("live_parts.html").module
-    return {name: str(getattr(module, name)(screen, decision_path)) for name in PARTS}
+    return {name: str(getattr(module, name)(screen)) for name in PARTS}
 
 
 ROUTES: Final = (

@@ -210,7 +210,6 @@ async def _model(service: Service, request: Request, mistake: str = "", form: Ma
         service,
         request,
         "model.html",
-        422 if mistake else 200,
         found=found,
         manifest=stored.manifest,
         inputs=[str(one.get("name", one)) for one in stored.manifest.get("inputs", ())],

@@ -17,6 +17,7 @@ from shroff.people.access import Right, Who
 from shroff.runtime.logs import failure
 from shroff.web.http.messages import Request
 from shroff.web.http.static import static
+from shroff.web.pages.decision import decision_path, entity_path, rule_path
 from shroff.web.pages.words import FILTERS, moment
 
 if TYPE_CHECKING:
@@ -97,15 +98,23 @@ def environment() -> Environment:
     All that they show is escaped, and what is not there is a mistake.
     """
     made = Environment(
-        loader=ChoiceLoader([PackageLoader("shroff.web.pages"), FunctionLoader(_of_package)]),
+        loader=ChoiceLoader([PackageLoader("shroff.web.pages"), _OfPackages(_of_package)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters.update(FILTERS)
-    made.globals["static"] = static
+    made.globals |= {"static": static, **{path.__name__: path for path in (decision_path, entity_path, rule_path)}}
     return made
+
+
+class _OfPackages(FunctionLoader):
+    """Templates of other packages, which are read when their pages are shown."""
+
+    def list_templates(self) -> list[str]:
+        """None: what is made ready at the start is the templates of shroff."""
+        return []
 
 
 def _of_package(name: str) -> str | None:
@@ -130,7 +139,10 @@ def open_cases_html(count: int | None) -> str:
 
 
 async def page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
-    """A page for somebody who is signed in."""
+    """A page for somebody who is signed in; with a `mistake` of their form its status is 422, unless another is given.
+
+    Templates have the project's `currency` too, and the addresses of decisions, entities and rules.
+    """
     assert request.signed_in is not None
     return _page(service, request, template, status, await open_cases(service, request.signed_in.who), shown)
 
@@ -151,7 +163,9 @@ def _page(
     user = signed_in.user
     zone, is_calibrated = user.zone or service.project.opened.systems.zone, service.project.definitions.is_calibrated
     seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated)
-    return alone(template, status, seen=seen, **shown)
+    currency = service.project.definitions.settings.currency
+    status = 422 if status == 200 and shown.get("mistake") else status
+    return alone(template, status, **{"seen": seen, "currency": currency, **shown})
 
 
 def alone(template: str, status: int = 200, /, **shown: Any) -> Response:

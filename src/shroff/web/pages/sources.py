@@ -60,7 +60,6 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
         service,
         request,
         "sources.html",
-        422 if mistake else 200,
         sources=found,
         pulled=await service.in_thread(service.project.pulled.all),
         read=read,

@@ -77,7 +77,6 @@ async def _page(
         offer=await service.in_thread(offer, service, request, found.about, form),
         toast=await service.in_thread(toast, service.cases, request.who),
         people=await service.in_thread(_people, service),
-        currency=service.cases.currency,
         refunded=amount(service.cases, refunded_by(found.detail.history) or None),
         may_work=request.who.may(Right.WORK_CASES),
         snoozes=SNOOZES,

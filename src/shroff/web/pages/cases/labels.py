@@ -20,7 +20,6 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.cases.label_file import PATH, ROWS_MAX, said_of
 from shroff.web.pages.charts.bars import bars_of, day_text, with_open
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
-from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import page
 
 if TYPE_CHECKING:
@@ -100,7 +99,6 @@ async def show(service: Service, request: Request) -> Response:
         rows_max=ROWS_MAX,
         bytes_max=FORM_BYTES_MAX >> 20,
         may_see_mails=request.who.may(Right.SEND_NOTICES),
-        decision_path=decision_path,
         path=PATH,
     )
 

@@ -114,7 +114,6 @@ async def _page(
         rules=[rule.id for rule in definitions.rules],
         decided=next(iter(definitions.events.decided), ""),
         only_one=len(definitions.events.decided) == 1,
-        currency=definitions.settings.currency,
         may_work=request.who.may(Right.WORK_CASES),
         own=request.who.id,
         after=next_of(found.after) if found.after else None,
@@ -175,8 +174,8 @@ async def peek(service: Service, request: Request) -> Response:
     """Preview of one case, shown beside the queue."""
     where, number = where_of(request.query_params), number_of(request)
     found = await done(service, opened, service, request.who, number)
-    currency, may_work = service.cases.currency, request.who.may(Right.WORK_CASES)
-    return part(service, request, "peek.html", found=found, where=where, currency=currency, may_work=may_work)
+    may_work = request.who.may(Right.WORK_CASES)
+    return part(service, request, "peek.html", found=found, where=where, may_work=may_work)
 
 
 async def why(service: Service, request: Request) -> Response:

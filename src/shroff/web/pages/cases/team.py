@@ -40,7 +40,6 @@ async def show(service: Service, request: Request) -> Response:
         chosen=chosen if chosen in PERIODS else "7d",
         periods=PERIODS,
         path=PATH,
-        currency=service.project.definitions.settings.currency,
     )
 
 

@@ -23,9 +23,7 @@ from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, day_text, signed_bars
-from shroff.web.pages.decision import decision_path
 from shroff.web.pages.rendering import page, see_other
-from shroff.web.pages.rules.table import rule_path
 from shroff.web.pages.words import MINUS
 
 if TYPE_CHECKING:
@@ -133,7 +131,7 @@ async def show(service: Service, request: Request) -> Response:
     found = await service.in_thread(service.backtests.one, request.path_params["id"])
     if found.result is None:
         share = found.done / found.total if found.total else 0.0
-        return await page(service, request, "backtest_wait.html", one=found, share=share, rule_path=rule_path)
+        return await page(service, request, "backtest_wait.html", one=found, share=share)
     report = found.result["report"]
     which = (request.query_params.get("old", ""), request.query_params.get("new", ""))
     rows = [one for one in report["changed_rows"] if which in {("", ""), (one["old"], one["new"])}]
@@ -166,8 +164,6 @@ async def show(service: Service, request: Request) -> Response:
         rows_there=len(rows),
         which=which,
         currency=report["money"],
-        decision_path=decision_path,
-        rule_path=rule_path,
     )
 
 

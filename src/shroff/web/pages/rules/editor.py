@@ -32,10 +32,11 @@ from shroff.web.api.rules.rule_looks import RuleLook, one_rule
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
+from shroff.web.pages.decision import rule_path
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.rules.backtests import worth
 from shroff.web.pages.rules.diffs import DiffLine, diff
-from shroff.web.pages.rules.table import common, rule_path
+from shroff.web.pages.rules.table import common
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from starlette.responses import Response
 
@@ -36,7 +35,7 @@ from shroff.web.http.paging import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, bars_of, with_open
-from shroff.web.pages.decision import decision_path, entity_path
+from shroff.web.pages.decision import rule_path
 from shroff.web.pages.rendering import page, see_other
 from shroff.web.pages.rules.diffs import DiffLine, diff
 
@@ -145,10 +144,8 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         mistake=mistake,
         may_edit=may_edit(request),
         asked=await service.in_thread(service.project.agreements.asked, subject_of(id_)),
-        decision_path=decision_path,
         silences=[silence for silence in silences if silence.holds(now_ms)],
         silence_list=f"/lists/{list_of(id_)}",
-        entity_path=entity_path,
         may_edit_lists=request.who.may(Right.EDIT_LISTS),
         **await common(service, has_all_hits=look.has_all_hits),
     )
@@ -170,7 +167,6 @@ async def hits(service: Service, request: Request) -> Response:
         is_immature=lambda hit: records.is_immature(hit, definitions),
         older=None if last is None else next_of(last.seq),
         before=before,
-        decision_path=decision_path,
         **await common(service, has_all_hits=look.has_all_hits),
     )
 
@@ -189,11 +185,6 @@ async def back(service: Service, request: Request) -> Response:
     return see_other(rule_path(id_))
 
 
-def rule_path(id_: str) -> str:
-    """The address of the page of a rule."""
-    return f"/rules/{quote(id_, safe='')}"
-
-
 async def common(service: Service, *, has_all_hits: bool) -> dict[str, Any]:
     """Shared values of these pages: since when hits are counted, whether that goes on, and how money is written."""
     settings, looks = service.project.definitions.settings, service.rule_looks
@@ -202,9 +193,7 @@ async def common(service: Service, *, has_all_hits: bool) -> dict[str, Any]:
     return {
         "since_ms": looks.records.since_ms,
         "is_counting": not has_all_hits,
-        "currency": settings.currency,
         "in_money": lambda minor: None if minor is None else show_decimal(minor, settings.money_places),
-        "rule_path": rule_path,
     }
 
 

@@ -158,7 +158,6 @@ async def _page(
         service,
         request,
         "thresholds.html",
-        422 if mistake else 200,
         shown=shown,
         proposal=proposal,
         applied=[] if shown is None else await service.in_thread(_applied, service, shown),
