@@ -1,10 +1,10 @@
 """What other clients see while one client does its worst: p99 of `/health/live` and of posting an event, per attack.
 
-The attacks are those of docs/reference/limits.md. One connection asks in turn for `/health/live` and posts an event,
-each of them new; attackers run in a process of their own, on the same machine. Before each attack the same is measured
-without it, in turn, so that what else the machine does shows in both. Aim: below 50 ms at p99 in every case, on a quiet
-machine of two cores. The test of the limits (`tests/journeys/test_limits.py`) asserts on processor time instead, which
-holds on a busy machine.
+The attacks are those of docs/reference/limits.md that the service itself limits; `tests/deploy/test_limits.py` tries
+those of the proxy. One connection asks in turn for `/health/live` and posts an event, each of them new; attackers run
+in a process of their own, on the same machine. Before each attack the same is measured without it, so that what
+else the machine does shows in both. Aim: below 50 ms at p99 in every case, on a quiet machine of two cores. The test of
+the limits (`tests/journeys/test_limits.py`) asserts on processor time instead, which holds on a busy machine.
 
     python -m bench.limits [--seconds 3] [--rounds 3] [--only NAME]
 """
@@ -102,23 +102,6 @@ def quiet(target: Target) -> None:
     time.sleep(60)
 
 
-def endless(start: Callable[[Target], bytes], part: bytes) -> Attack:
-    """Four connections, each sending the same part without an end, and again when they are cut off."""
-
-    def attack(target: Target) -> None:
-        def send(_: int) -> None:
-            while True:
-                with target.connect() as one, suppress(OSError):
-                    one.sendall(start(target))
-                    while True:
-                        one.sendall(part)
-
-        with ThreadPoolExecutor(4) as threads:
-            list(threads.map(send, range(4)))
-
-    return attack
-
-
 def again(count: int, sent: Callable[[Target], bytes]) -> Attack:
     """So many clients, each sending one request after the other, as soon as the last one was answered."""
 
@@ -170,7 +153,6 @@ def called(name: str, body: bytes, *more: str) -> Callable[[Target], bytes]:
     return lambda _: head.encode() + body
 
 
-CHUNKED = "transfer-encoding: chunked"
 FORGED = sns.posted(Message="x" * 900_000).replace(b'"Message": "x', b'"Message": "y')
 NOW = "webhook-id: a", f"webhook-timestamp: {int(time.time())}", "webhook-signature: v1,AAAA"
 MISTAKES = "".join(f"  k{number}: 1\n" for number in range(60_000))
@@ -184,11 +166,6 @@ LONG_TEST = (
 )
 ATTACKS: dict[str, Attack] = {
     "nobody else": quiet,
-    "4 headers without an end": endless(lambda one: one.head("POST", EVENTS) + b"x: ", b"a" * MIB),
-    "4 trailers without an end": endless(lambda one: one.head("POST", EVENTS, CHUNKED) + b"\r\n0\r\nx: ", b"a" * MIB),
-    "4 bodies of chunks of one byte": endless(
-        lambda one: one.head("POST", EVENTS, CHUNKED) + b"\r\n", b"1\r\na\r\n" * 100_000
-    ),
     "2,000 connections that send nothing": held(2_000, lambda _: b"", b""),
     "2,000 connections with half a head": held(2_000, lambda one: one.head("POST", EVENTS), b"x: y\r\n"),
     "2,000 slow bodies": held(2_000, lambda one: one.head("POST", EVENTS, "content-length: 9999") + b"\r\n", b" "),

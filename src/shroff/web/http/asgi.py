@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, TypeVar
 from urllib.parse import quote, unquote
@@ -88,8 +87,12 @@ class Application:
             name = route.path
             if request.method not in SAFE:
                 _ = request.query_params  # one that cannot be read is refused before anything is taken
-            with self._counted(SENDER.get()):
+            sender = SENDER.get()
+            self._take(sender)
+            try:
                 response = await route.handle(self.service, request)
+            finally:
+                self._leave(sender)
         except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - the outermost of a request: the service goes on
@@ -100,12 +103,8 @@ class Application:
         self.service.requests.add(request.method, name, response.status_code, seconds)
         await _sent(with_standing(response, seconds), request, send)
 
-    @contextmanager
-    def _counted(self, sender: str) -> Iterator[None]:
-        """Count a request while it is answered.
-
-        Raises: ProblemError with 429 where its sender has too many, with 503 where all have.
-        """
+    def _take(self, sender: str) -> None:
+        """Count a request that begins. Raises: ProblemError, 429 where its sender has too many, 503 where all have."""
         if self._under_way[sender] >= OF_SENDER_MAX:
             raise too_many(f"{OF_SENDER_MAX:,} requests of yours are not answered yet")
         if self._count >= OF_ALL_MAX:
@@ -113,13 +112,12 @@ class Application:
             raise ProblemError(503, "overload", "Too many requests at once", words, RETRY_AFTER)
         self._under_way[sender] += 1
         self._count += 1
-        try:
-            yield
-        finally:
-            self._count -= 1
-            self._under_way[sender] -= 1
-            if not self._under_way[sender]:
-                del self._under_way[sender]
+
+    def _leave(self, sender: str) -> None:
+        self._count -= 1
+        self._under_way[sender] -= 1
+        if not self._under_way[sender]:
+            del self._under_way[sender]
 
     def _refused(self, request: Request, error: ProblemError) -> Response:
         """A problem, as a page for whoever looks at pages."""
