@@ -23,10 +23,11 @@ from shroff.events.formats.encodings import read_lines
 from shroff.features.frames import Dictionary
 from shroff.language.columns import values_of
 from shroff.log.columns import files as columnar
-from shroff.log.columns.files import Arrivals, Coder, ahead, file_columns
+from shroff.log.columns.files import Arrivals, Coder, file_columns
 from shroff.log.columns.ids import TAKEN, ascend, hash_texts
 from shroff.log.state.feature_events import LeftOut, file_batches
 from shroff.project.definitions import load_definitions
+from shroff.runtime.progress import ahead
 from tests.support.effort import examples
 
 LAW = settings(max_examples=examples(150))

@@ -24,10 +24,10 @@ from shroff.lake.reader import LakeReader
 from shroff.lake.rows import field_columns
 from shroff.language.expression import ThisField, fields_of_this, walk
 from shroff.language.values import DAY_MS
-from shroff.log.columns.files import ahead
 from shroff.log.columns.stored import LineReader, log_columns
 from shroff.project.definitions import Definitions
 from shroff.project.funnels import Funnel
+from shroff.runtime.progress import ahead
 from shroff.streams.lake_manifest import File
 from shroff.streams.log import Log
 

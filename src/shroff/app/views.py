@@ -119,12 +119,11 @@ class WholeTables:
         Raises: UsageError where there is no such type, and for both events and files.
         """
         from shroff.log.columns.tables import Way, feature_schema
-        from shroff.log.state.feature_events import LeftOut
         from shroff.replay.notebook import moment_ms, whole
 
         if events is not None and files:
             raise UsageError("name either events or files.")
-        left = LeftOut(tell=self._opened.warnings.once)
+        left = self._left_out()
         with nullcontext(files) if events is None else as_file(events) as of:
             tables = self.feature_parts(event, paths(of), Way(engine), as_of_ms=moment_ms(as_of), left=left)
             found = whole(feature_schema(self._opened.definitions, event), tables)
@@ -135,11 +134,10 @@ class WholeTables:
     def write_features(self, event: str, files: Files, out: str | Path, way: Way | None = None) -> FeatureReport:
         """Write the features of the log's or the files' events as Parquet, by default with the batch engine."""
         from shroff.log.columns.tables import Way, feature_schema
-        from shroff.log.state.feature_events import LeftOut
         from shroff.runtime.process_wide import calm_collector
         from shroff.runtime.whole_files import check_out, out_format, write_tables
 
-        out, given, left = Path(out), paths(files), LeftOut(tell=self._opened.warnings.once)
+        out, given, left = Path(out), paths(files), self._left_out()
         check_out(out, given)
         out_format(out, None, ["parquet"])
         started = time.monotonic()
@@ -189,6 +187,11 @@ class WholeTables:
         with self._opened.reading() as log:
             return exported(log, name)
 
+    def _left_out(self) -> LeftOut:
+        from shroff.log.state.feature_events import LeftOut
+
+        return LeftOut(tell=self._opened.warnings.once, now_ms=self._opened.now_ms())
+
     def feature_parts(
         self, event: str, files: Sequence[Path], way: Way, *, as_of_ms: int | None = None, left: LeftOut | None = None
     ) -> Iterator[pa.Table]:
@@ -197,10 +200,10 @@ class WholeTables:
         `left` counts the lines that gave no event.
         """
         from shroff.log.columns.tables import feature_tables, tables_of
-        from shroff.log.state.feature_events import LeftOut, file_batches, known_by, log_batches
+        from shroff.log.state.feature_events import file_batches, known_by, log_batches
         from shroff.log.state.fold import lateness_of
 
-        left = LeftOut(tell=self._opened.warnings.once) if left is None else left
+        left = self._left_out() if left is None else left
         definitions = self._opened.definitions
         if files and way.engine in {"batch", "online"}:
             from shroff.log.columns.files import file_columns

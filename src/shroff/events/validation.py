@@ -360,13 +360,13 @@ def latest_ms(settings: Settings, now_ms: int) -> int:
     return now_ms + settings.ahead_ms
 
 
-def too_early(event: Event, time_field: str, settings: Settings, now_ms: int) -> str:
+def too_early(time_ms: int, time_field: str, settings: Settings, now_ms: int) -> str:
     """Why an event that arrives now claims to be too far ahead of that; nothing where it is not."""
-    if event.time_ms <= latest_ms(settings, now_ms):
+    if time_ms <= latest_ms(settings, now_ms):
         return ""
-    over_ms, allowed = event.time_ms - now_ms, show_duration(settings.ahead_ms)
+    over_ms, allowed = time_ms - now_ms, show_duration(settings.ahead_ms)
     ahead = show_duration(over_ms - over_ms % (DAY_MS if over_ms > 30 * DAY_MS else 1_000))
     return (
-        f"{time_field}: too early: {time_text(event.time_ms)} is {ahead} after its arrival, and ahead in shroff.yaml "
+        f"{time_field}: too early: {time_text(time_ms)} is {ahead} after its arrival, and ahead in shroff.yaml "
         f"allows {allowed}. Correct the time; for synthetic data of the future, write 'ahead: off'"
     )

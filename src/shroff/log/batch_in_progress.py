@@ -211,7 +211,7 @@ class BatchInProgress:
             return self._refuse(one, doubled or one.refusal or "")
         if time_ms > self._latest_ms:
             field_name = state.engine.definitions.events.types[type_].time_field
-            return self._refuse(one, too_early(event, field_name, self._settings, self._now_ms()))
+            return self._refuse(one, too_early(event.time_ms, field_name, self._settings, self._now_ms()))
         watermark_ms = state.watermark_ms
         if watermark_ms is None or watermark_ms < time_ms:
             state.watermark_ms = time_ms

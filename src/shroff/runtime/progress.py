@@ -1,14 +1,16 @@
-"""Telling how far a long work is, while it goes on."""
+"""Telling how far a long work is, while it goes on; and items that are read ahead of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
+from contextlib import suppress
 from typing import Final, Protocol, TypeVar
 
 Progress = Callable[[int], None]
 One = TypeVar("One")
 Batch = TypeVar("Batch", bound=Sized)
 STEP: Final = 1_024
+AHEAD: Final = 6  # items that are read before they are asked for
 
 
 class Extent(Protocol):
@@ -94,3 +96,42 @@ class Meter:
 
 def unheard(_words: str) -> None:
     """Nobody is told."""
+
+
+def ahead(items: Iterator[One]) -> Generator[One, None, None]:
+    """The same items; a thread has the next ones ready."""
+    from queue import Full, Queue
+    from threading import Event, Thread
+
+    ready: Queue[tuple[One | None, BaseException | None]] = Queue(AHEAD)
+    is_over = Event()
+
+    def put(item: One | None, error: BaseException | None) -> None:
+        while not is_over.is_set():
+            with suppress(Full):
+                ready.put((item, error), timeout=0.1)
+                return
+
+    def read() -> None:
+        try:
+            for item in items:
+                put(item, None)
+                if is_over.is_set():
+                    return
+            put(None, None)
+        except BaseException as error:  # noqa: BLE001 (raised again where the items are asked for)
+            put(None, error)
+
+    thread = Thread(target=read, name="ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+    finally:
+        is_over.set()
+        thread.join()

@@ -11,10 +11,11 @@ from shroff.errors import UsageError
 from shroff.events.formats.sorting import in_order_of_time
 from shroff.events.intake import Submission
 from shroff.log.columns.lines import EventRun, InRuns
+from shroff.log.time_slips import marked
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
 from shroff.runtime.progress import unheard
 from shroff.streams.merge import EARLIEST
-from shroff.worker.first_look import PROBED_LINES, FirstLook, Obstacle, looked_into, marked
+from shroff.worker.first_look import PROBED_LINES, FirstLook, Obstacle, looked_into
 
 __all__ = [
     "LATE_LINES_MIN",
@@ -64,7 +65,7 @@ def arranged(
 ) -> Iterator[Submission]:
     """Submissions of several files, after a first look at each: one file after the other, or merged by time.
 
-    A row whose time is a slip is refused (`first_look.marked`).
+    A row whose time is a slip is refused (`log.time_slips.marked`).
 
     Args:
         order: `time` merges. `file`: their order was asked for, so disorder is no error, and no row is a slip.

@@ -9,28 +9,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Final, NamedTuple, NoReturn, TypeVar
 
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
-
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
 from shroff.events.validation import latest_ms
 from shroff.language.values import show_duration
 from shroff.log.columns.file_runs import RUN
-from shroff.log.columns.lines import EventRun, InRuns
+from shroff.log.columns.lines import InRuns
 from shroff.log.writer import LogEnd
-from shroff.project.definitions import Definitions
-from shroff.streams.merge import EARLIEST
 
 PROBED_LINES: Final = 10_000
 LATE_SHARE_MAX: Final = 0.01
 LATE_SHARE_SURE: Final = 0.1  # of a file of a source, which stops nothing for a few of its lines
-AROUND: Final = 20  # events before a row, and behind it, by which it is judged
-STRAY: Final = "is far after the rows around it in its file, and those behind it would be too late"
 SECONDS: Final = range(10**8, 10**11)  # since 1970, of 1973 to 5138; as milliseconds of 1970 to 1973
 One = TypeVar("One")
-Times = NDArray[np.int64]
 
 
 class Obstacle(NamedTuple):
@@ -150,116 +141,3 @@ def _late(
             seen.add(key)
         watermark_ms = event.time_ms if watermark_ms is None else max(watermark_ms, event.time_ms)
     return late
-
-
-# ---- a row whose time is a slip
-
-
-def marked(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> Iterator[Submission]:
-    """The same submissions of a file; a row absurdly after the rows around it is refused: its year is a slip.
-
-    It lies more than `lateness` after all rows before it and after most of the next 20, two at least, and further
-    behind the 20 before and the 20 after it (but the latest fifth of those) than they are apart; and of the thousands
-    of rows that follow, one in a hundred at most come near it. So files in no order have none. A row that stood before
-    already counts for nothing, nor does one too far ahead of the clock, which is refused where it is taken. What comes
-    in runs stays so.
-    """
-    runs = submissions.runs if isinstance(submissions, InRuns) else _parts(iter(submissions))
-    found = _Slips(definitions, latest_ms(definitions.settings, now_ms)).marked(runs)
-    return InRuns(found) if isinstance(submissions, InRuns) else chain.from_iterable(found)
-
-
-def _parts(submissions: Iterator[Submission]) -> Iterator[list[Submission]]:
-    """The submissions in lists; where reading fails, first what was read and then the error."""
-    part: list[Submission] = []
-    try:
-        for one in submissions:
-            part.append(one)
-            if len(part) == RUN:
-                yield part
-                part = []
-    except Exception:
-        yield part
-        raise
-    yield part
-
-
-class _Slips:
-    def __init__(self, definitions: Definitions, until_ms: int) -> None:
-        self._types, self._lateness_ms = definitions.events.types, definitions.settings.lateness_ms
-        self._until_ms, self._newest_ms = until_ms, EARLIEST
-        self._before: tuple[Sequence[Submission], Times] = (), np.zeros(0, np.int64)
-
-    def marked(self, runs: Iterator[Sequence[Submission]]) -> Iterator[Sequence[Submission]]:
-        """Each run, behind a look at the next one."""
-        waiting: Sequence[Submission] = ()
-        try:
-            for run in runs:
-                if waiting:
-                    yield self._run(waiting, run)
-                waiting = run
-        except Exception:
-            if waiting:
-                yield self._run(waiting, ())
-            raise
-        if waiting:
-            yield self._run(waiting, ())
-
-    def _run(self, run: Sequence[Submission], following: Sequence[Submission]) -> Sequence[Submission]:
-        (rows, times), refused = self._times(run), set[int]()
-        highest = np.maximum.accumulate(np.concatenate([[self._newest_ms], times]))
-        if (times - highest[:-1] > self._lateness_ms).any():
-            all_times = np.concatenate([self._before[1], times, self._times(following)[1]])
-            for at, time_ms in enumerate(times.tolist()):
-                if time_ms - self._newest_ms > self._lateness_ms:
-                    place = at + len(self._before[1])
-                    if self._is_outlier(all_times, place) and self._is_slip(run, following, rows[at], all_times, place):
-                        refused.add(rows[at])
-                        continue
-                self._newest_ms = max(self._newest_ms, time_ms)
-        else:
-            self._newest_ms = int(highest[-1])
-        self._before = run, np.concatenate([self._before[1], times])[-AROUND:]
-        return [self._refused(one) if at in refused else one for at, one in enumerate(run)] if refused else run
-
-    def _is_slip(
-        self, run: Sequence[Submission], following: Sequence[Submission], row: int, times: Times, place: int
-    ) -> bool:
-        """Whether it is one too without the rows behind it that stood before it already."""
-        known = {_key(one) for one in (*self._before[0], *run[: row + 1])}
-        behind = [one for one in (*run[row + 1 :], *following) if one.event is not None and _key(one) not in known]
-        new = np.array([one.event.time_ms for one in behind if one.event is not None], np.int64)
-        return self._is_outlier(np.concatenate([times[: place + 1], new[new <= self._until_ms]]), place)
-
-    def _is_outlier(self, times: Times, place: int) -> bool:
-        behind, time_ms, lateness_ms = times[place + 1 :], int(times[place]), self._lateness_ms
-        near = behind[:AROUND]
-        if len(near) < 2 or 2 * np.count_nonzero(time_ms - near > lateness_ms) <= len(near):
-            return False
-        if np.count_nonzero(time_ms - behind <= lateness_ms) > max(1, len(behind) // 100):
-            return False
-        others = np.sort(np.concatenate([times[max(place - AROUND, 0) : place], near]))
-        others = others[: len(others) - len(others) // 5]
-        return bool(time_ms - others[-1] > max(lateness_ms, int(others[-1] - others[0])))
-
-    def _refused(self, one: Submission) -> Submission:
-        assert one.event is not None
-        words = (
-            f"{self._types[one.event.type].time_field}: too early: {time_text(one.event.time_ms)} {STRAY}. Correct the "
-            "time; where it is right, ingest the file with --order file"
-        )
-        return msgspec.structs.replace(one, event=None, body=None, refused=one.event, refusal=words)
-
-    def _times(self, run: Sequence[Submission]) -> tuple[list[int], Times]:
-        """The rows of a run that have an event, and its time; not those too far ahead of the clock."""
-        if isinstance(run, EventRun):
-            rows, times = np.asarray(run.at, np.int64), run.times
-        else:
-            events = [(at, one.event.time_ms) for at, one in enumerate(run) if one.event is not None]
-            rows, times = np.array([at for at, _ in events], np.int64), np.array([at for _, at in events], np.int64)
-        is_in = times <= self._until_ms
-        return rows[is_in].tolist(), times[is_in]
-
-
-def _key(one: Submission) -> tuple[str, str] | None:
-    return None if one.event is None else (one.event.type, one.event.id)

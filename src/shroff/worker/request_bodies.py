@@ -20,9 +20,9 @@ from shroff.events.mapping import LABEL
 from shroff.events.validation import latest_ms
 from shroff.log.columns.lines import LineOrigin, LiveForms
 from shroff.log.event_notes import POSTED
+from shroff.log.time_slips import timely
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
-from shroff.worker.serving.lines import timely
 
 SOURCE: Final = POSTED
 DEPTH_MAX: Final = 32  # of lists and objects in one another

@@ -20,10 +20,10 @@ from shroff.events.formats.lines import CsvHeader, Line, Lines, line_and_row
 from shroff.events.intake import Intake, Submission, named_header, source_name
 from shroff.events.redaction import RedactedValues, unmarked
 from shroff.log.event_notes import POSTED, UNKNOWN
+from shroff.log.time_slips import STRAY
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.streams.log import Quarantine, Refused, Reply
 from shroff.worker.answers import GROUP_MAX
-from shroff.worker.first_look import STRAY
 
 RETRIED: Final = ". Not retried: "  # between the reason of an entry and why its bytes cannot be read again
 _TYPED: Final = ("parquet", "avro")  # formats whose rows are kept as JSON

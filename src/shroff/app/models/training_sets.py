@@ -176,7 +176,8 @@ class TrainingSets:
         from shroff.log.state.feature_events import LeftOut
         from shroff.training.sets.sources import file_source, log_source, reads_labels
 
-        definitions, event, left = self._opened.definitions, settings.event, LeftOut(tell=self._opened.warnings.once)
+        definitions, event = self._opened.definitions, settings.event
+        left = LeftOut(tell=self._opened.warnings.once, now_ms=self._opened.now_ms())
         given.check()
         files, order, labels = given.paths, given.order, None if given.labels is None else Path(given.labels)
         is_by_columns = order == "file" and not reads_labels(definitions, settings)

@@ -8,30 +8,27 @@ values of the columns that features read are held.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from queue import Full, Queue
-from threading import Event as Signal
-from threading import Thread
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shroff.events.definitions import Events
+from shroff.events.definitions import Events, EventType
 from shroff.events.event import Event
 from shroff.events.formats.columns import Admitted, ColumnValidator, admitted
-from shroff.events.formats.csv_records import Tell
 from shroff.events.formats.encodings import file_format, read_lines
 from shroff.events.formats.parquet import open_parquet, read_batches
 from shroff.events.intake import Intake, Submission
 from shroff.events.mapping import Dispatcher
 from shroff.events.redaction import keeping_hashed
+from shroff.events.validation import latest_ms, too_early
 from shroff.features.frames import Coded, ColumnFrame
 from shroff.language.columns import Column
 from shroff.log.columns.text_codes import Key, TextCodes, grown, is_full, size_for
@@ -47,13 +44,13 @@ from shroff.log.state.feature_events import (
     left_submission,
     taken,
 )
+from shroff.log.time_slips import RowTimes, dated, slip_rows, slip_words
 from shroff.project.definitions import Definitions
+from shroff.runtime.progress import ahead
 
 ROWS: Final = 1 << 18  # of a batch
 BYTES: Final = 1 << 25  # about what the rows of a batch may take
 EVENTS: Final = 8_192  # that are there as Python objects at a time
-AHEAD: Final = 6  # batches that are read before they are asked for
-One = TypeVar("One")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +104,7 @@ def file_columns(
     keeping = None if hasher is None else keeping_hashed(hasher)  # files may be exports, whose values are hashed
     frames = _Frames(definitions, Arrivals(definitions.settings.lateness_ms, _key()), left)
     for path in files:
-        with closing(ahead(_read(path, definitions, keeping, event, frames.arrivals, format, left.tell))) as read:
+        with closing(ahead(_read(path, definitions, keeping, event, frames.arrivals, format, left))) as read:
             for one in read:
                 found = frames.taken(one, event, as_of_ms)
                 if found is not None:
@@ -372,13 +369,14 @@ def _read(
     event: str,
     arrivals: Arrivals,
     format: str | None,
-    tell: Tell,
+    left: LeftOut,
 ) -> Iterator[FilePart]:
     """Validated parts of a file. `arrivals` gets the number of rows, if the file states it."""
     events, settings = definitions.events, definitions.settings
-    lines = read_lines(path, format, tell)
+    lines, now_ms = read_lines(path, format, left.tell), left.now_ms
     if lines.format != "parquet" or Dispatcher(events, lines.format).has_conditions:
-        submissions = Intake(events, settings, hasher).submissions(lines, path.name, event, is_default=True)
+        read = Intake(events, settings, hasher).submissions(lines, path.name, event, is_default=True)
+        submissions = read if now_ms is None else dated(read, definitions, now_ms)
         while batch := list(islice(submissions, EVENTS)):
             yield _part(batch, definitions, path.name, arrivals)
         return
@@ -387,14 +385,35 @@ def _read(
     validator = ColumnValidator(events, settings, hasher, event, file.schema_arrow, path.name)
     rows = EVENTS if validator.is_by_rows else _rows_of_a_batch(file.metadata)
     arrivals.expect(file.metadata.num_rows)
-    before = 0
-    for batch in read_batches(file, path, rows, validator.columns):
-        found = validator.admit(batch, before)
+
+    type_, field = events.types[event], events.types[event].time_field
+
+    def parts() -> Iterator[tuple[tuple[Admitted, int, int], RowTimes]]:
+        before = 0
+        for batch in read_batches(file, path, rows, validator.columns):
+            found = validator.admit(batch, before)
+            if now_ms is not None:
+                early = found.columns[field].values > latest_ms(settings, now_ms)
+                found = _refused(found, early, type_, lambda time_ms: too_early(time_ms, field, settings, now_ms))
+            keys = found.columns[type_.id_field].to_pylist
+            yield (found, before, batch.num_rows), RowTimes(found.rows, found.columns[field].values, keys)
+            before += batch.num_rows
+
+    for (found, before, size), slips in slip_rows(parts(), settings.lateness_ms if now_ms is not None else None):
+        made = {event: _refused(found, np.isin(found.rows, slips), type_, partial(slip_words, field))}
         place = partial(_row_number, before)
-        left = [("refused", Left(path.name, place(at), words)) for at, words in found.refused]
-        made = {event: found}
-        yield FilePart(made, arrivals.hashed(made, events), batch.num_rows, path.name, place, left)
-        before += batch.num_rows
+        refused = [("refused", Left(path.name, place(at), words)) for at, words in made[event].refused]
+        yield FilePart(made, arrivals.hashed(made, events), size, path.name, place, refused)
+
+
+def _refused(found: Admitted, is_gone: NDArray[np.bool_], type_: EventType, words: Callable[[int], str]) -> Admitted:
+    """Admitted rows without some, which are refused for these words about their time."""
+    if not is_gone.any():
+        return found
+    times, kept = found.columns[type_.time_field].values, np.flatnonzero(~is_gone)
+    gone = [(int(found.rows[at]), words(int(times[at]))) for at in np.flatnonzero(is_gone)]
+    columns = {name: column.take(kept) for name, column in found.columns.items()}
+    return Admitted(found.rows[kept], columns, tuple(sorted([*found.refused, *gone])))
 
 
 def _row_number(before: int, at: int) -> str:
@@ -419,42 +438,6 @@ def _rows_of_a_batch(metadata: Any) -> int:
     taken: int = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
     rows: int = metadata.num_rows
     return max(EVENTS, min(ROWS, BYTES * rows // max(taken, 1)))
-
-
-def ahead(items: Iterator[One]) -> Generator[One, None, None]:
-    """The same items; a thread has the next ones ready."""
-    ready: Queue[tuple[One | None, BaseException | None]] = Queue(AHEAD)
-    is_over = Signal()
-
-    def put(item: One | None, error: BaseException | None) -> None:
-        while not is_over.is_set():
-            with suppress(Full):
-                ready.put((item, error), timeout=0.1)
-                return
-
-    def read() -> None:
-        try:
-            for item in items:
-                put(item, None)
-                if is_over.is_set():
-                    return
-            put(None, None)
-        except BaseException as error:  # noqa: BLE001 (raised again where the items are asked for)
-            put(None, error)
-
-    thread = Thread(target=read, name="ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
-            yield item
-    finally:
-        is_over.set()
-        thread.join()
 
 
 # Both by buffers: `pa.array` and `to_numpy` load pandas where it is installed, which takes 0.3 s of a start.

@@ -24,7 +24,7 @@ from shroff.events.event import Event, by_canonical_key
 from shroff.events.labels import LabelEvent
 from shroff.features.frames import Coded, ColumnFrame, Frame
 from shroff.language.columns import Column
-from shroff.log.columns.files import Coder, ahead
+from shroff.log.columns.files import Coder
 from shroff.log.columns.kernel import (
     MISSING,
     ODD,
@@ -44,6 +44,7 @@ from shroff.log.columns.kernel import (
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
+from shroff.runtime.progress import ahead
 from shroff.streams.log import LogReader, Record
 
 LINES: Final = 1 << 16  # of a piece

@@ -45,7 +45,8 @@ class LeftOut:
     """How many lines of files gave no event, by why, and the first of them.
 
     `refused` by validation, or for a unique value that another event has; `too_late`; `doubled`, a known id;
-    `untaken`, labels and lines that no type takes. `tell` is told what people should know of how a file is read.
+    `untaken`, labels and lines that no type takes. `tell` is told what people should know of how a file is read. With
+    `now_ms`, the clock, events too far ahead of it and rows whose time is a slip are `refused` (see `log.time_slips`).
     """
 
     refused: int = 0
@@ -54,6 +55,7 @@ class LeftOut:
     untaken: int = 0
     first: list[Left] = field(default_factory=list)
     tell: Callable[[str], None] = unheard
+    now_ms: int | None = None
 
     @property
     def count(self) -> int:
@@ -143,6 +145,8 @@ def file_batches(
 
     A line that tells its type is of that one, all others are of `as_type`. `left` is called with what is left out.
     """
+    from shroff.log.time_slips import dated
+
     left = LeftOut() if left is None else left
     lateness_ms = definitions.settings.lateness_ms
     keeping = None if hasher is None else keeping_hashed(hasher)  # files may be exports, whose values are hashed
@@ -154,7 +158,8 @@ def file_batches(
     watermark_ms: int | None = None
     seq = 0
     for name, lines in files:
-        for submission in intake.submissions(lines, name, as_type, is_default=True):
+        read = intake.submissions(lines, name, as_type, is_default=True)
+        for submission in read if left.now_ms is None else dated(read, definitions, left.now_ms):
             event = submission.event
             if event is None:
                 kind, gone = left_submission(submission)

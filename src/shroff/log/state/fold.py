@@ -200,8 +200,8 @@ def _fold_columns(log: LogReader, folded: Folded, upto: int, progress: Progress 
     Raises: DefinitionError, StateError where a body cannot be read, PrunedError, as `fold`.
     """
     # They load kernels, which takes longer than few events.
-    from shroff.log.columns.files import ahead
     from shroff.log.columns.stored import LineReader, check_unread
+    from shroff.runtime.progress import ahead
 
     reader = LineReader(folded.engine.definitions)
     controls = log.controls(folded.seq, upto)

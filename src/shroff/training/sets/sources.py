@@ -102,17 +102,24 @@ def file_source(
     if reads_labels(definitions, settings):
         raise ValueError("features that read labels need a log of the files")
 
-    def label_rows() -> list[LabelInput]:
-        return [] if labels is None else _label_rows(labels, definitions, hasher, (left or LeftOut()).tell)
+    left = left or LeftOut()
 
-    def columns(left: LeftOut | None) -> Iterator[FeatureEvents]:
+    def label_rows() -> list[LabelInput]:
+        return [] if labels is None else _label_rows(labels, definitions, hasher, left.tell)
+
+    def columns(left: LeftOut) -> Iterator[FeatureEvents]:
         from shroff.log.columns.files import file_columns
 
         return file_columns(files, definitions, hasher, settings.event, left=left)
 
-    def newest(now_ms: int) -> int | None:
-        times = [int(frame.times.max()) for column in columns(None) for frame in column.frames.values() if len(frame)]
-        return latest(max(times, default=None), (label.known_at_ms for label in label_rows()), now_ms)
+    def newest(until_ms: int) -> int | None:
+        times = [
+            int(frame.times.max())
+            for column in columns(LeftOut(now_ms=left.now_ms))
+            for frame in column.frames.values()
+            if len(frame)
+        ]
+        return latest(max(times, default=None), (label.known_at_ms for label in label_rows()), until_ms)
 
     lateness_ms = definitions.settings.lateness_ms
     given = tuple(files)

@@ -8,17 +8,16 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-import msgspec
-
 from shroff.errors import ShroffError
 from shroff.events.avro.values import AvroLine, Shape
 from shroff.events.definitions import EventType
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.wire import MESSAGE_BYTES_MAX
 from shroff.events.intake import Intake, Submission, source_name
-from shroff.events.validation import latest_ms, too_early
+from shroff.events.validation import latest_ms
 from shroff.log.columns.lines import EventRun, LineOrigin, LiveForms
 from shroff.log.columns.records import RecordForm, record_form
+from shroff.log.time_slips import timely
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
 from shroff.streams.source import Taken
@@ -127,15 +126,6 @@ class Inflow:
         """The submissions, those refused that are too early."""
         now_ms = self._now_ms()
         return [timely(one, self._definitions, now_ms) for one in found]
-
-
-def timely(one: Submission, definitions: Definitions, now_ms: int) -> Submission:
-    """The submission, which arrives now; refused where its event claims to be too far ahead of that."""
-    if one.event is None:
-        return one
-    time_field = definitions.events.types[one.event.type].time_field
-    words = too_early(one.event, time_field, definitions.settings, now_ms)
-    return msgspec.structs.replace(one, event=None, refused=one.event, refusal=words) if words else one
 
 
 class _Reader:
