@@ -15,6 +15,8 @@ import pytest
 from docs.made import command_part
 from docs.made_api import route_part
 from shroff.app import project as app
+from shroff.app.jobs.kinds import kind_named
+from shroff.app.jobs.work import JobRun
 from shroff.app.operations import PARTS, VALUES
 from shroff.app.rules.list_files import ListFiles
 from shroff.cli.main import run
@@ -22,7 +24,7 @@ from shroff.cli.operations import command_of
 from shroff.client import calls
 from shroff.client.synchronous import Client
 from shroff.config import TEMPLATE_FOLDER
-from shroff.errors import RefusalError
+from shroff.errors import RefusalError, UsageError
 from shroff.operations import declaration, manifest
 from shroff.operations.declaration import Operation, OperationAnswer, OperationRequest, Param, operation
 from shroff.people.access import Right, Who
@@ -84,6 +86,7 @@ def made() -> Iterator[Operation[..., Compared]]:
         right="read:definitions",
         http="POST /lists/{first}/compare",
         audit="list.compare",
+        is_long=True,
         refusals=[SameListError],
         examples=["shroff lists compare one two"],
     )
@@ -180,6 +183,18 @@ def test_openapi_and_the_reference_tell_of_it(made, bank):
     assert "## POST /api/v1/lists/{first}/compare" in route_part(route)
 
 
+def test_one_that_may_take_long_is_a_kind_of_job(made, bank):
+    kind = kind_named("lists-compare")
+    params = kind.read({"first": "one", "second": "two", "from": "b"})
+
+    assert (kind.meaning, params.rights) == ("Compare the values of two lists.", (Right.READ_DEFINITIONS,))
+    assert kind.parameters == ("first", "second", "from", "most", "side", "is_loud", "skip")
+    project = app.open(bank)
+    assert kind.load()(project, params, JobRun(0)) == {"only": ["c"], "by": project.opened.who.name}
+    with pytest.raises(UsageError, match="lists-compare has no such parameter"):
+        kind.read({"first": "one", "second": "two", "by": "eve"})
+
+
 def test_a_name_is_declared_once(made):
     def other(request: CompareLists) -> Compared: ...
 
@@ -204,6 +219,7 @@ def test_each_operation_says_what_it_does_and_takes_what_a_project_can_give():
         assert set(one.needs.values()) <= given, f"{one.name} takes {one.needs}"
         assert one.name.split()[0] in manifest.commands(), one.name
         for field in one.fields:
+            assert not (one.is_long and "Path" in str(field.type)), "jobs name paths by InPath and OutPath"
             assert field.about.help or not one.has_command, f"{one.name} {field.name} has no help"
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from shroff import config
 from shroff.cli import completion
-from shroff.cli.progress import Bars, unknown
+from shroff.cli.progress import ProgressBars, unknown
 from shroff.cli.session import ExampleCommand, ExampleGroup, Session, command, json_option
 from shroff.operations.declaration import (
     GROUPS,
@@ -78,7 +78,7 @@ def tell(session: Session, answer: OperationAnswer) -> int:
 class DrawnSteps(ProgressSteps):
     """Progress of an operation as bars, each step one."""
 
-    def __init__(self, drawn: Bars) -> None:
+    def __init__(self, drawn: ProgressBars) -> None:
         self._drawn = drawn
 
     def counting(self, name: str, total: int = 0) -> Callable[[int], None]:
@@ -93,7 +93,7 @@ def drawn_steps() -> Iterator[ProgressSteps]:
     if not sys.stderr.isatty():
         yield ProgressSteps()
         return
-    drawn = Bars()
+    drawn = ProgressBars()
     try:
         yield DrawnSteps(drawn)
     finally:

@@ -22,7 +22,7 @@ Share = Callable[[], float | None]  # in [0, 1], None while it is not known
 Phase = tuple[str, Share]
 
 
-class Bars:
+class ProgressBars:
     """The phases of a command: telling of a count in one ends the bar of the one before."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ def bars(*phases: str | Phase) -> Iterator[list[Callable[[int], None]]]:
     if not sys.stderr.isatty():
         yield [_nothing] * len(phases)
         return
-    drawn = Bars()
+    drawn = ProgressBars()
     known = [(phase, unknown) if isinstance(phase, str) else phase for phase in phases]
     try:
         yield [partial(drawn.advance, phase) for phase in known]

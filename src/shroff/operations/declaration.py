@@ -192,19 +192,8 @@ class Operation(Generic[Given, Outcome]):
         return self._struct(f"{self.request.__name__}Query", self.fields_in("query"))
 
     def _struct(self, name: str, fields: Sequence[RequestField]) -> type[msgspec.Struct] | None:
-        if not fields:
-            return None
-        members: list[Any] = [
-            (one.name, Annotated[one.type, msgspec.Meta(description=one.about.help)], one.default)[
-                : 2 + (not one.is_required)
-            ]
-            for one in fields
-        ]
-        rename = {one.name: one.wire for one in fields}
         words = {"__doc__": getdoc(self.request)}
-        return msgspec.defstruct(
-            name, members, rename=rename, forbid_unknown_fields=True, kw_only=True, namespace=words
-        )
+        return struct_of(name, fields, words, kw_only=True) if fields else None
 
     def read(self, values: Mapping[str, Any]) -> OperationRequest[Any]:
         """A request of values by their Python names, texts where they come from a line. Raises: RefusalError."""
@@ -215,6 +204,20 @@ class Operation(Generic[Given, Outcome]):
         except msgspec.ValidationError as error:
             raise InvalidRequestError(f"{self.name}: {error}.") from None
         return read
+
+
+def struct_of(
+    name: str, fields: Sequence[RequestField], namespace: dict[str, Any], **more: Any
+) -> type[msgspec.Struct]:
+    """A type with some fields of a request, as it is sent; `more` as `msgspec.defstruct` takes it."""
+    members: list[Any] = [
+        (one.name, Annotated[one.type, msgspec.Meta(description=one.about.help)], one.default)[
+            : 2 + (not one.is_required)
+        ]
+        for one in fields
+    ]
+    rename = {one.name: one.wire for one in fields}
+    return msgspec.defstruct(name, members, rename=rename, forbid_unknown_fields=True, namespace=namespace, **more)
 
 
 class InvalidRequestError(RefusalError):

@@ -9,8 +9,9 @@ kinds loads nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import msgspec
 
@@ -18,6 +19,8 @@ from shroff.app.jobs.paths import InPath, OutPath, path_mistakes
 from shroff.errors import Problem, UsageError, nearest
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import Mapping as YamlMapping
+from shroff.operations import manifest
+from shroff.operations.declaration import OPERATIONS, Operation, struct_of
 from shroff.people.access import Right
 from shroff.project.schedules import FILE, load_schedules
 from shroff.project.settings.installed import JOBS, installed
@@ -226,8 +229,35 @@ KINDS: Final[Mapping[str, JobKind]] = {
 
 
 def all_kinds() -> Mapping[str, JobKind]:
-    """The kinds, and those that other packages add by entry points of the group `shroff.jobs`."""
-    return {**KINDS, **installed(JOBS), **KINDS}  # ours first, and none is replaced
+    """All kinds, with those of operations that may take long, and of entry points of the group `shroff.jobs`."""
+    return {**KINDS, **installed(JOBS), **_of_operations(), **KINDS}  # ours first, and none is replaced
+
+
+class OperationKind(JobKind, frozen=True):
+    """The kind of an operation that may take long: `lists compare` is `lists-compare`."""
+
+    declared: Any
+
+    def load(self) -> Run:
+        return partial(_run, self.declared)
+
+
+def _run(declared: Operation[..., Any], project: Project, params: JobParams, run: JobRun) -> Mapping[str, Any]:
+    answer = project.run(declared.read(msgspec.structs.asdict(params)), run)
+    return cast("Mapping[str, Any]", msgspec.to_builtins(answer))
+
+
+def _of_operations() -> Mapping[str, JobKind]:
+    manifest.load_all()
+    kinds = {}
+    for declared in OPERATIONS.values():
+        if declared.is_long:
+            namespace = {"__doc__": declared.summary, "rights": (Right(declared.right),)}
+            fields = [field for field in declared.fields if not field.about.is_local]
+            params = struct_of(declared.request.__name__, fields, namespace, bases=(JobParams,), frozen=True)
+            name = declared.name.replace(" ", "-")
+            kinds[name] = OperationKind(name, cast("type[JobParams]", params), declared.run.__module__, declared)
+    return kinds
 
 
 def kind_named(name: str) -> JobKind:

@@ -16,6 +16,7 @@ from shroff.errors import StateError, UsageError
 from shroff.events.event import time_text
 from shroff.jobs.job import cut
 from shroff.language.yaml import text as yamltext
+from shroff.operations.declaration import ProgressSteps
 from shroff.project.settings.systems import SYSTEM_KEYS
 from shroff.runtime.whole_files import leads_out
 
@@ -42,7 +43,7 @@ Seen = tuple[str, int, int, tuple[str, ...]]
 UNKNOWN: Final = 0
 
 
-class JobRun:
+class JobRun(ProgressSteps):
     """One run of a job: by it the work tells how far it is. For any thread.
 
     Args:
