@@ -16,7 +16,7 @@ from shroff.cli.completion import SHELLS
 from shroff.cli.main import program
 from shroff.events.definitions import SOURCES, VERDICTS
 from shroff.features.computed import ENGINES
-from shroff.operations.manifest import COMMANDS
+from shroff.operations.manifest import commands
 from shroff.replay.exports import FORMATS, KINDS
 
 SHROFF = Path(sys.executable).parent / "shroff"
@@ -54,7 +54,7 @@ def test_commands_that_are_there_are_offered_with_what_they_do():
 
     found = {item.value: item.help for item in shell.get_completions([], "")}
 
-    assert found == {name: words for name, (_, words) in COMMANDS.items()}
+    assert found == {name: words for name, (_, words) in commands().items()}
 
 
 def test_a_command_begun_is_completed():
@@ -92,7 +92,7 @@ def test_a_command_begun_is_completed():
         ("lists add k", ["known"]),
         ("quarantine ", ["drop", "list", "retry", "show"]),
         ("completion ", list(SHELLS)),
-        ("no-such-command ", list(COMMANDS)),
+        ("no-such-command ", list(commands())),
         ("ingest --order", ["--order"]),
     ],
 )

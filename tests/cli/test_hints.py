@@ -15,7 +15,7 @@ import click
 import pytest
 
 from shroff.cli.main import program
-from shroff.operations.manifest import COMMANDS
+from shroff.operations.manifest import commands as all_commands
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +85,7 @@ def mistake_in(line: str) -> str:
             names = [one for one in word.strip("[]{}.,:;").replace(PLACE, "").split("|") if one]
             if all(one.isupper() for one in names):  # a word of the reader's own, or nothing but what is filled in
                 return ""
-            known = COMMANDS if command is program else command.commands
+            known = all_commands() if command is program else command.commands
             if unknown := [one for one in names if one not in known]:
                 return f"{command.name} has no command {unknown[0]}"
             command = command.get_command(click.Context(command), names[0]) or command
@@ -121,7 +121,7 @@ def test_a_group_without_a_command_lists_or_shows_its_help(tmp_path, capsys):
     folder = tmp_path / "bank"
     assert run(["init", str(folder), "--template", "payments"]) == 0
     assert run(["-C", str(folder), "ingest", str(folder / "examples" / "payment.json"), "--as", "payment"]) == 0
-    for name in COMMANDS:
+    for name in all_commands():
         if isinstance(program.get_command(click.Context(program), name), click.Group):
             capsys.readouterr()
             status = run(["-C", str(folder), name])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -221,13 +223,15 @@ def test_a_foreign_operation_is_a_command_and_a_call(bank, capsys):
     assert json.loads(capsys.readouterr().out) == {"lines": 0}
     assert open_exactly(bank).spool.count().text() == "0 lines."
     assert run_command(["--help"]) == 0
-    assert "from the package bank-spool" in capsys.readouterr().out
+    assert "count what the sink has written" in capsys.readouterr().out
 
 
 def test_broken_operations_of_a_package_are_named(bank, tmp_path, capsys):
-    with foreign.found(foreign.laid_out(tmp_path / "broken", "[shroff.operations]\nspool = bank_spool.gone\n")):
+    with foreign.found(
+        foreign.laid_out(tmp_path / "broken", "[shroff.operations]\nspool = bank_spool.gone:OPERATIONS\n")
+    ):
         assert run_command(["-C", str(bank), "spool", "count"]) == 2
-    assert "'spool' from the package bank-spool cannot be loaded: ModuleNotFoundError" in capsys.readouterr().err
+    assert "'spool' of the package bank-spool cannot be loaded: ModuleNotFoundError" in capsys.readouterr().err
 
 
 def test_a_foreign_kind_of_job_runs_as_ours_do(bank):
@@ -254,24 +258,28 @@ def test_a_package_that_is_installed_is_checked_run_delivered_to_and_looked_at(b
     ]
     (bank / "in" / "payments.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
 
-    def shroff(*arguments: str) -> str:
+    def shroff(*arguments: str, status: int = 0) -> str:
         command = [sys.executable, "-m", "shroff", "-C", str(bank), *arguments]
         environment = {**os.environ, "PYTHONPATH": str(site)}
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        return ran.stdout
+        assert ran.returncode == status, ran.stdout + ran.stderr
+        return ran.stdout + ran.stderr * bool(status)
 
     shroff("check")
     shroff("run", "--until-idle", "2s")
     found = {one["subject"]: one for one in json.loads(shroff("doctor", "--json"))["findings"]}
     counted = json.loads(shroff("spool", "count", "--json"))
+    told = shroff("--help")
     job = json.loads(shroff("jobs", "run", "spool-lines", "--wait", "--json"))
     decided = [json.loads(line) for line in (bank / "out" / "decisions.jsonl").read_text().splitlines()]
     (mail,) = (bank / "relay").iterdir()
 
     assert [(one["id"], one["outcome"]) for one in decided] == [("p-1", "review"), ("p-2", "approve")]
     assert counted == {"lines": 2}
+    assert re.search(r"  spool +count what the sink has written\n", told)
     assert (job["state"], job["result"]) == ("done", {"lines": 2})
     assert b"ann@customers.example" in mail.read_bytes()
     assert [found[one]["state"] for one in ("source", "sink decided", "mail")] == ["ok", "ok", "ok"]
     assert "spool answers: 1 part, 0 messages to read" in found["source"]["words"]
+    shutil.rmtree(site)
+    assert "there is no command 'spool'" in shroff("spool", status=2)

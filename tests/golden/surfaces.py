@@ -18,7 +18,6 @@ import click
 from shroff import errors
 from shroff.cli.failures import _kind
 from shroff.cli.main import EXIT_STATUS, program
-from shroff.operations.manifest import COMMANDS
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.web.http.openapi import openapi
 from shroff.web.table import table
@@ -43,7 +42,7 @@ def command_lines(folder: Path) -> Iterator[str]:
 
 def commands() -> Iterator[tuple[tuple[str, ...], click.Command]]:
     context = click.Context(program, info_name="shroff")
-    for name in COMMANDS:
+    for name in program.list_commands(context):
         command = program.get_command(context, name)
         assert command is not None
         yield from below((name,), command)

@@ -19,7 +19,7 @@ from shroff.cli.failures import report
 from shroff.cli.progress import CompileNote
 from shroff.cli.session import Session
 from shroff.errors import nearest
-from shroff.operations.manifest import COMMANDS, commands, load
+from shroff.operations.manifest import commands, is_known, load
 from shroff.runtime import logs
 from shroff.runtime.process_wide import calm_libraries, compile_listeners, is_program
 
@@ -48,7 +48,7 @@ class CommandGroup(click.Group):
         return list(commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS and cmd_name not in commands():
+        if not is_known(cmd_name):
             return None
         own = getattr(load(cmd_name), cmd_name.replace("-", "_"), None)
         if isinstance(own, click.Command):
@@ -61,8 +61,8 @@ class CommandGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        is_known = name.startswith("-") or name in COMMANDS or name in commands()
-        if not is_known and not ctx.resilient_parsing:  # resilient: a shell asks how the line may go on
+        is_there = name.startswith("-") or is_known(name)
+        if not is_there and not ctx.resilient_parsing:  # resilient: a shell asks how the line may go on
             hint = nearest(name, commands()) or "'shroff --help' lists the commands."
             raise click.UsageError(f"there is no command {name!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)

@@ -43,7 +43,6 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "thresholds": ("cli.thresholds", "choose thresholds of the score by cost and review capacity"),
     "models": ("cli.models", "list, promote and roll back models"),
     "drift": ("cli.drift", "compare a model's recent inputs with a reference"),
-    "import-rules": ("cli.import_rules", "import rules from Stripe Radar"),
     "backtest": ("cli.backtest", "compare draft rules or models with past decisions"),
     "generate": ("cli.generate", "synthetic data, with fraud: orders of a shop as Parquet"),
     "jobs": ("cli.jobs", "background jobs, by hand or on a schedule"),
@@ -78,27 +77,34 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
 
 
 @cache
+def _added() -> Mapping[str, tuple[str, str]]:
+    """The words of plug-ins, with their modules. Raises: UsageError naming a package that is broken."""
+    found: dict[str, tuple[str, str]] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        try:
+            found |= point.load()
+        except Exception as error:  # whatever another package's import raises
+            package = point.dist.name if point.dist is not None else point.value
+            words = f"{type(error).__name__}: {error}"
+            raise UsageError(f"{GROUP} {point.name!r} of the package {package} cannot be loaded: {words}") from error
+    return found
+
+
+@cache
 def commands() -> Mapping[str, tuple[str, str]]:
-    """Each word with its module and help; those of other packages follow shroff's own, which cannot be taken."""
+    """Each word with its module and help; those of plug-ins follow shroff's own, which cannot be taken."""
     own = {word: (f"shroff.{module}", words) for word, (module, words) in COMMANDS.items()}
-    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
-    others = {point.name: (point.value, f"from the package {_package(point)}") for point in points}
-    return own | {word: row for word, row in others.items() if word not in own}
+    return {**own, **_added(), **own}
+
+
+def is_known(word: str) -> bool:
+    """Whether there is a command; other packages are searched only for a word that shroff has not."""
+    return word in COMMANDS or word in _added()
 
 
 def load(word: str) -> object:
-    """The module of a word. Cost: other packages are searched (8 to 30 ms) only for a word that is not shroff's own.
-
-    Raises: UsageError naming a package that is broken.
-    """
-    if word in COMMANDS:
-        return import_module(f"shroff.{COMMANDS[word][0]}")
-    module, words = commands()[word]
-    try:
-        return import_module(module)
-    except Exception as error:  # whatever another package's import raises
-        told = f"{type(error).__name__}: {error}"
-        raise UsageError(f"the operations {word!r} {words} cannot be loaded: {told}") from error
+    """The module of a word."""
+    return import_module(f"shroff.{COMMANDS[word][0]}" if word in COMMANDS else _added()[word][0])
 
 
 def load_all() -> None:

@@ -1,1 +1,7 @@
 """Rules of Stripe Radar, imported."""
+
+from __future__ import annotations
+
+from typing import Final
+
+OPERATIONS: Final = {"import-rules": ("shroff_plugins.foreign_rules.command", "import rules from Stripe Radar")}

@@ -10,6 +10,10 @@ import click
 
 from shroff.cli import completion
 from shroff.cli.session import Session, argument, command, cut, many, one_line, table
+from shroff.config import write_text
+from shroff.errors import StorageError, UsageError
+from shroff_plugins.foreign_rules.carrying import RefusedRule
+from shroff_plugins.foreign_rules.importer import Imported
 
 SHOWN_MAX = 100  # characters of a rule in a table
 NAMED_MAX = 5  # files
@@ -70,11 +74,8 @@ def import_rules(
     return 1 if found.outcome.refused else 0
 
 
-def _write(found: Any, out: Path) -> list[Path]:
+def _write(found: Imported, out: Path) -> list[Path]:
     """Write the files of the draft. Raises: UsageError where one is there already, StorageError."""
-    from shroff import config
-    from shroff.errors import StorageError, UsageError
-
     paths = [out / name for name in found.files]
     for path in paths:
         if path.exists():
@@ -84,7 +85,7 @@ def _write(found: Any, out: Path) -> list[Path]:
     except OSError as error:
         raise StorageError(f"{out} cannot be made: {error.strerror}") from None
     for path, text in zip(paths, found.files.values(), strict=True):
-        config.write_text(path, text)
+        write_text(path, text)
     return paths
 
 
@@ -95,7 +96,7 @@ def _named(written: list[Path]) -> str:
     return f"{len(written)} files in {written[0].parent}"
 
 
-def _document(found: Any, written: list[Path]) -> dict[str, Any]:
+def _document(found: Imported, written: list[Path]) -> dict[str, Any]:
     outcome = found.outcome
     return {
         "event": found.event,
@@ -118,7 +119,7 @@ def _document(found: Any, written: list[Path]) -> dict[str, Any]:
     }
 
 
-def _refused(one: Any) -> dict[str, Any]:
+def _refused(one: RefusedRule) -> dict[str, Any]:
     problem = one.problem
     return {
         "file": problem.file,
@@ -131,12 +132,12 @@ def _refused(one: Any) -> dict[str, Any]:
     }
 
 
-def _missing(found: Any) -> list[tuple[str, int]]:
+def _missing(found: Imported) -> list[tuple[str, int]]:
     """What rules were refused for, what most need first."""
     return Counter(one.attribute for one in found.outcome.refused if one.attribute).most_common()
 
 
-def _text(found: Any, written: list[Path], *, apart: bool) -> str:
+def _text(found: Imported, written: list[Path], *, apart: bool) -> str:
     outcome = found.outcome
     parts = []
     if outcome.carried:
