@@ -494,7 +494,7 @@ def dribbled(service: Served) -> bytes:
 
 
 CONNECTIONS = times(2_500, 10_000)
-OF_AN_ADDRESS = 900  # a service holds 1,000 of each
+OF_AN_ADDRESS = 900  # ports and queues of one sender are not what is tried
 
 
 def held_by(service: Served) -> int:
