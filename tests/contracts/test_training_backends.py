@@ -32,7 +32,7 @@ from tests.journeys.test_training import MODEL, POLICY, made_up
 from tests.support import forks
 from tests.support.backends import HereBackend
 
-# docs/decisions/0018-backends.md has what was measured on more rows, where it is less.
+# docs/decisions/0014-models.md has what was measured on more rows, where it is less.
 PRECISION_DIFFERENCE = 0.05  # of average precision, over all folds
 SCORE_DIFFERENCE = 0.02  # in the mean
 KILLED_AFTER_S = (4.0, 8.0)  # from when trees are asked for: early, one machine has not begun; later, another has ended

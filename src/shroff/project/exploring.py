@@ -1,6 +1,6 @@
 """`explore` in policy.yaml: a small share of the score's declines is approved, to get labels.
 
-Docs: docs/decisions/0021-letting-some-through.md. Who is let through is decided in `engine.let_through`.
+Docs: docs/decisions/0014-models.md. Who is let through is decided in `engine.let_through`.
 """
 
 from __future__ import annotations

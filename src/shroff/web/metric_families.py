@@ -2,7 +2,7 @@
 
 prometheus-client makes two objects for each sample; near the limits of labels these are 26,000, which the garbage
 collector walks in every third page. Here a sample is only a line. Tests compare the text with what prometheus-client
-writes (docs/decisions/0165-metrics-without-an-object-for-each-sample.md).
+writes (docs/decisions/0035-service.md).
 """
 
 from __future__ import annotations
