@@ -172,7 +172,7 @@ def test_the_second_analyst_is_told_by_whom_and_nothing_of_theirs_is_saved(at_wo
         page.keyboard.press("g")
         page.wait_for_selector(".told")
 
-        assert f"Ben decided case {number} as fraud" in page.inner_text(".told")
+        assert f"ben decided case {number} as fraud" in page.inner_text(".told")
         assert "Your change was not saved" in page.inner_text(".told")
         assert ben.get(f"{CASES}/{number}").json()["verdict"] == "fraud"
 
