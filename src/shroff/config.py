@@ -1,4 +1,4 @@
-"""Configuration: project paths, environment variables, the key of hashed fields; long because it alone reads both."""
+"""Configuration: project paths, environment variables, the key of hashed fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of `doctor`: each with its state and its fix; long because all that it says of a log stands together."""
+"""Checks of `doctor`: each with its state and its fix."""
 
 from __future__ import annotations
 
@@ -167,10 +167,10 @@ def look_at_unfinished(places: ProjectPaths, now_ms: int) -> Iterator[Finding]:
     if files:
         named = ", ".join(str(path.relative_to(places.folder)) for path in files[:UNFINISHED_SHOWN])
         cure = "The next command that changes the same file removes it; you can also delete it."
-        yield Finding("litter", NOTE, f"{_counted(len(files), 'unfinished file')} of killed processes: {named}", cure)
+        yield Finding("litter", NOTE, f"{many(len(files), 'unfinished file')} of killed processes: {named}", cure)
     if models:
         named = ", ".join(path.name for path in models[:UNFINISHED_SHOWN])
-        words = f"{_counted(len(models), 'unfinished model')} of killed processes in models: {named}"
+        words = f"{many(len(models), 'unfinished model')} of killed processes in models: {named}"
         yield Finding(
             "litter", NOTE, words, "The next 'shroff train' removes those older than a day; you can also delete them."
         )
@@ -234,21 +234,19 @@ def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Fin
     cure = "Restore it from a backup or from version control. Decisions continue: no score uses it."
     yield from (Finding("models", WRONG, words.rstrip("."), cure) for words in damaged)
     if scorers and not changed and not unused and not damaged:
-        words = f"{_counted(len(scorers), 'model')} active; the definitions of their inputs have not changed"
+        words = f"{many(len(scorers), 'model')} active; the definitions of their inputs have not changed"
         yield Finding("models", OK, words)
 
 
 def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: EarlierFindings) -> Iterator[Finding]:
     """The log: whether it answers, what it holds, what waits in it, and what it has in force."""
-    yield Finding(
-        "log", OK, f"{log.place} answers: {_counted(log.last_seq(), 'record')}, {bytes_text(log.size_bytes())}"
-    )
+    yield Finding("log", OK, f"{log.place} answers: {many(log.last_seq(), 'record')}, {bytes_text(log.size_bytes())}")
     pruned = log.pruned_to()
     if pruned:
         ((first,),) = log.read(pruned, pruned + 1)
         words = (
             f"records up to sequence number {pruned:,} are in the lake, "
-            f"{_counted(log.last_seq() - pruned, 'record')} in the store"
+            f"{many(log.last_seq() - pruned, 'record')} in the store"
         )
         yield Finding("kept", OK, f"{words}, since {time_text(first.time_ms)}")
     yield _clock(now_ms)
@@ -259,7 +257,7 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
     else:
         yield Finding("quarantine", OK, "empty")
     for name, one in unmatched_of(log).items():
-        words = f"{name}: no event type accepts any of its {_counted(one.lines, 'line')} ({time_text(one.at_ms)})"
+        words = f"{name}: no event type accepts any of its {many(one.lines, 'line')} ({time_text(one.at_ms)})"
         cure = "Correct 'when' in events.yaml and ingest it again. If such files are expected, set 'untaken: skip'."
         yield Finding("input", WRONG, words, cure)
     yield look_at_waiting(log, counts.waiting, now_ms)
@@ -270,7 +268,7 @@ def look_at_log(log: Log, definitions: Definitions | None, now_ms: int, seen: Ea
     yield from look_at_remarks(log.remarks())
     if counts.outbox:
         cure = "'shroff serve' and 'shroff run' send them while they run; 'shroff notices letters' shows sent messages."
-        yield Finding("outbox", NOTE, f"{_counted(counts.outbox, 'notice')} not sent yet", cure)
+        yield Finding("outbox", NOTE, f"{many(counts.outbox, 'notice')} not sent yet", cure)
     else:
         yield Finding("outbox", OK, "empty")
     if definitions is not None:
@@ -299,7 +297,7 @@ def look_at_rows(log: Log, seed: int) -> Finding:
     found = read_rows(log, seed)
     if found.damage:
         return Finding("rows", WRONG, found.damage, RESTORE_ROWS)
-    words = f"{found.read:,} of {_counted(found.of, 'record')} checked; checksums and receipts are valid"
+    words = f"{found.read:,} of {many(found.of, 'record')} checked; checksums and receipts are valid"
     return Finding("rows", OK, words)
 
 
@@ -310,13 +308,13 @@ def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
         if sink_state.trouble is not None:
             words = f"has been failing since {time_text(sink_state.trouble.since_ms)}: {sink_state.trouble.words}"
             cure = "'shroff serve' and 'shroff run' retry. If none runs, run 'shroff outbox deliver'."
-            yield Finding(subject, WRONG, f"{words}; {_counted(sink_state.lag, 'record')} behind", cure)
+            yield Finding(subject, WRONG, f"{words}; {many(sink_state.lag, 'record')} behind", cure)
         elif sink_state.stuck:
             cure = "'shroff outbox list' shows why. Fix the sink, then run 'shroff outbox retry'."
-            yield Finding(subject, WRONG, f"{_counted(sink_state.stuck, 'row')} that it refused", cure)
+            yield Finding(subject, WRONG, f"{many(sink_state.stuck, 'row')} that it refused", cure)
         elif sink_state.lag:
             cure = "'serve' and 'run' deliver while they run; where none runs, 'shroff outbox deliver' delivers once."
-            yield Finding(subject, NOTE, f"{_counted(sink_state.lag, 'record')} behind", cure)
+            yield Finding(subject, NOTE, f"{many(sink_state.lag, 'record')} behind", cure)
         else:
             yield Finding(subject, OK, "has everything")
 
@@ -327,7 +325,7 @@ def look_at_inbox(requests: Sequence[Request], now_ms: int) -> Finding:
         return Finding("inbox", OK, "no request waits for the active writer")
     kinds = ", ".join(f"{kind}: {count:,}" for kind, count in Counter(request.kind for request in requests).items())
     age = show_duration(max(now_ms - requests[0].at_ms, 0) // 1_000 * 1_000)
-    words = f"{_counted(len(requests), 'request')} ({kinds}) waiting for the active writer; the oldest is {age} old"
+    words = f"{many(len(requests), 'request')} ({kinds}) waiting for the active writer; the oldest is {age} old"
     cure = (
         "The active writer runs them between two batches. Without one, the next 'shroff ingest', 'decide' or 'label' "
         "runs them. Do not repeat them."
@@ -343,7 +341,7 @@ def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
         since = f"since sequence number {remark.first_seq:,} ({time_text(remark.first_ms)})"
         if remark.count > 1:
             since += f", last at sequence number {remark.last_seq:,} ({time_text(remark.last_ms)})"
-        remarked = _REMARKED.get(remark.what, f"{remark.what} at {{}}").format(_counted(remark.count, "event"))
+        remarked = _REMARKED.get(remark.what, f"{remark.what} at {{}}").format(many(remark.count, "event"))
         yield Finding("values", NOTE, f"{remark.asker}: {remarked} {since}", _CURES.get(remark.what, ""))
 
 
@@ -390,7 +388,7 @@ def look_at_lake(
                 return Finding("lake", WRONG, stopped[0], "The lake's own files and other tables are not affected.")
             size = bytes_text(sum(file.bytes for file in lake.state.files.values()))
             words = f"{lake.objects.address} has the log up to sequence number {lake.last_seq:,}: "
-            return Finding("lake", OK, f"{words}{_counted(len(lake.state.files), 'file')}, {size}")
+            return Finding("lake", OK, f"{words}{many(len(lake.state.files), 'file')}, {size}")
     except ShroffError as error:
         cure = "Until then, records moved there cannot be read. New events are decided." if keep_ms else ""
         is_new = isinstance(error, NoLakeError) and not keep_ms
@@ -401,7 +399,7 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: Ea
     """The newest snapshot: whether it is whole, and how much of the log came after it."""
     files = snapshots.files()
     if not files:
-        words = f"none; the next start reads the whole log, {_counted(last_seq, 'record')}"
+        words = f"none; the next start reads the whole log, {many(last_seq, 'record')}"
         return Finding("snapshots", OK, f"{words}. 'shroff snapshot' saves state" if last_seq > EVERY else words)
     name = files[0].name
     try:
@@ -419,13 +417,9 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: Ea
         )
         cure = "Restore the last backup, then ingest the sources again. If you put an older log back, the next start"
         return Finding("snapshots", WRONG, words, f"{cure} removes the snapshot.")
-    age = f"{_counted(last_seq - header.seq, 'record')} old, {bytes_text(files[0].stat().st_size)}"
+    age = f"{many(last_seq - header.seq, 'record')} old, {bytes_text(files[0].stat().st_size)}"
     whole = "is intact" if checked_ms == now_ms else f"was intact at {time_text(checked_ms)}, when it was read"
     return Finding("snapshots", OK, f"{name} {whole}: state at sequence number {header.seq:,}, {age}")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' if count != 1 else ''}"
 
 
 def _watermark(log: Log, definitions: Definitions, now_ms: int, seen: EarlierFindings) -> Iterator[Finding]:
@@ -448,7 +442,7 @@ def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Lo
     try:
         found = unapplied(log)
     except DefinitionError as error:
-        words = f"the files have {_counted(len(error.problems), 'mistake')} and cannot become active"
+        words = f"the files have {many(len(error.problems), 'mistake')} and cannot become active"
         return Finding("active version", WRONG, words, "Run 'shroff check' to see each with file and line.")
     if not found:
         return Finding("active version", OK, "the project's files")
@@ -456,7 +450,7 @@ def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Lo
     cures = ["'shroff apply' makes them active, also while 'shroff serve' or 'shroff run' runs."] if now else []
     if later:
         cures.append(f"Restart 'shroff serve' or 'shroff run' for {', '.join(later)}.")
-    words = f"{_counted(len(found), 'change')} in files only: {', '.join([*now, *later])}"
+    words = f"{many(len(found), 'change')} in files only: {', '.join([*now, *later])}"
     return Finding("active version", WRONG, words, " ".join(cures))
 
 

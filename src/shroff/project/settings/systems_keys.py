@@ -1,8 +1,7 @@
-"""The keys of shroff.yaml that say where things are; one table, because `check` and the reference read it whole.
+"""The keys of shroff.yaml that say where things are, in one table for `check` and the reference.
 
-What stands under the name of a technology is what its adapter declares (`project.settings.installed`); here are the
-keys that shroff itself reads, whichever adapter it is, and how both are put together. Nothing here decides anything:
-none of it is in a version, a control event or a receipt.
+An adapter declares the keys below its name (`project.settings.installed`); here are those that shroff itself reads,
+and how both are put together. None of it is in a version, a control event or a receipt.
 """
 
 from __future__ import annotations
