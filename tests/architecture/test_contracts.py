@@ -29,8 +29,6 @@ SUITES = {
     "streams.sender.Sender": "SenderContract",
     "streams.sink.Sink": "SinkContract",
     "streams.lake.Objects": "ObjectsContract",
-    "streams.controls.Controls": "ControlsContract",
-    "streams.controls.ControlTopic": "ControlsContract",
     "events.formats.schemas.SchemaRegistry": "SchemaRegistryContract",
     "events.formats.wire.Decoder": "FormatContract",
     "features.cluster.partitioned.Backend": "BackendContract",
