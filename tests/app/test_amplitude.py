@@ -251,7 +251,7 @@ def test_each_line_is_read_once(bank: Path, server: AmplitudeServer, monkeypatch
     server.events |= {"20260301T07": [event(1), event(2)]}
     server.events |= {"20260303T07": [event(3, event_time="?"), event(4)]}
     read = list[str]()
-    monkeypatch.setattr(pulled, "read_lines", lambda path: read.append(path.name) or read_lines(path))
+    monkeypatch.setattr(pulled, "read_lines", lambda path, **named: read.append(path.name) or read_lines(path, **named))
 
     assert counts(sync(bank)) == {"2026-03-01": (2, 0, 0), "2026-03-02": (0, 0, 0), "2026-03-03": (1, 0, 1)}
     assert [name for name in read if name != "2026-03-02.jsonl"] == ["2026-03-01.jsonl", "2026-03-03.jsonl"]

@@ -65,7 +65,7 @@ class HoldsNothing(SqlCases):
     @contextmanager
     def change(self) -> Iterator[CaseChange]:
         with self._people.database.transaction(is_change=False) as connection:
-            people = _Changing(connection, tables(""), SEAL, "here")
+            people = _Changing(connection, tables(), SEAL, "here")
             yield CaseChanging(connection, self._tables, people)
 
 
@@ -194,7 +194,7 @@ def test_the_contract_rejects_a_broken_store(kind: type[SqlCases], tmp_path: Pat
 
 
 def test_statements_of_databases_that_were_opened_before_are_not_kept_for_ever():
-    statement = sql._adding(case_tables("").case_views)
+    statement = sql._adding(case_tables().case_views)
     for _ in range(70):
         sql._driven(statement, SQLiteDialect_pysqlite())
 

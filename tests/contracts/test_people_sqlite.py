@@ -167,17 +167,3 @@ def test_the_contract_rejects_a_broken_store(kind: type[SqlPeople], tmp_path: Pa
 
     with pytest.raises((AssertionError, ShroffError)):  # what is not free, or not held, the database says itself
         test(suite, tmp_path)
-
-
-def test_tables_of_an_earlier_version_are_brought_up_to_date(tmp_path: Path) -> None:
-    suite = TestSqlitePeople()
-    with closing(suite.make_store(tmp_path)) as store, store.change() as change:
-        user = change.add_user(User(0, "ann", "", "", Role.ADMIN, "", 1, is_disabled=False, made_at_ms=0))
-    newer = ("DROP TABLE answered", "ALTER TABLE users DROP COLUMN zone", "ALTER TABLE users DROP COLUMN theme")
-    for sql in (*newer, "DELETE FROM people_version", "INSERT INTO people_version VALUES (1)"):
-        suite.run_sql(tmp_path, sql)
-
-    with closing(suite.make_store(tmp_path)) as store, store.change() as change:
-        change.put_answered(bytes(32), "review", 0)
-        assert change.answered(bytes(32)) == "review"
-        assert change.users() == [user]

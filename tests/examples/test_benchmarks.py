@@ -40,7 +40,6 @@ SMALLEST = {
 SMALLER: dict[str, dict[str, object]] = {
     "few": {"bench.few.SIZES": (1, 8), "bench.few.WARM": 8},
     "funnels": {"bench.funnels.alone": lambda way, folder: import_module("bench.funnels").timed(way, folder)},
-    "ingest": {} if IS_LONG else {"bench.ingest.SERVERS": {}},
     "restart": {
         "shroff.log.state.snapshots.EVERY": 100,
         "bench.restart.start": lambda folder: import_module("bench.restart").seconds_to_start(folder),

@@ -122,7 +122,7 @@ def test_what_a_project_does_not_have_has_no_cell(tmp_path, capsys):
     text = code(tmp_path / "bank" / "notebook.ipynb")
 
     assert "project.train" not in text
-    assert "project.thresholds" not in text
+    assert "project.cutoffs.thresholds" not in text
     assert 'project.features("payment")' in text
 
 

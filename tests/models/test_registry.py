@@ -117,22 +117,6 @@ def test_a_folder_with_the_same_id_and_other_content_makes_the_id_longer(models:
     assert len(again.id) == len(first.id) + 1
 
 
-def test_a_folder_of_an_earlier_version_is_read_as_it_was(models: Registry):
-    """Its manifest has no `run`: every byte counts, and when it was made stands at its top."""
-    folder = models.folder / "m-old"
-    folder.mkdir(parents=True)
-    gates = b"[]\n"
-    manifest = {"id": "m-old", "event": "payment", "made_at": "2026-07-01T10:00:00Z"}
-    manifest |= {"files": {"gates.json": sha256(gates).hexdigest()}}
-    (folder / "manifest.json").write_bytes(text := msgspec.json.encode(manifest))
-    (folder / "gates.json").write_bytes(gates)
-
-    stored = models.read("m-old", sha256(text).hexdigest())
-
-    assert stored.manifest == manifest
-    assert models.summaries()[0].made_at == "2026-07-01T10:00:00Z"
-
-
 def test_a_model_is_never_changed(models: Registry):
     put(models, "m-1", {"payment.amount": 1.0})
 

@@ -447,7 +447,7 @@ def test_rules_that_hit_as_usual_stand_in_one_line():
 
     def shown(*rules: live.RuleLine) -> str:
         part = environment().get_template("live_parts.html").module.rules
-        return str(part(SimpleNamespace(rules=rules, rules_shown=2), None))
+        return str(part(SimpleNamespace(rules=rules, rules_shown=2)))
 
     quiet = shown(rule("a", 3, 4), rule("b", 0, 0))
     assert 'All 2 rules as usual: <span class="mono">a</span> 3' in quiet

@@ -82,7 +82,7 @@ show(
     ]
 )"""
 _THRESHOLDS: Final = """\
-cutoffs, _ = project.thresholds(model=report.stored.id)
+cutoffs, _ = project.cutoffs.thresholds(model=report.stored.id)
 curve, best = cutoffs.found.curve, cutoffs.found.best
 shown = [*curve[:: max(1, len(curve) // 24)], best]
 most = max(point.cost for point in shown)
@@ -171,7 +171,8 @@ def _model(definitions: Definitions, event: str) -> Iterator[Cell]:
     policy = definitions.policy(event)
     if policy.missed_fraud is None or policy.false_decline_minor is None:
         yield Cell(
-            TEXT, f"Add `costs` of `{event}` to `policy.yaml`; `project.thresholds` then finds the cheapest thresholds."
+            TEXT,
+            f"Add `costs` of `{event}` to `policy.yaml`; `project.cutoffs.thresholds` then finds the cheapest thresholds.",
         )
         return
     yield Cell(TEXT, "Cost of each threshold of the score. `shroff thresholds --apply` activates the cheapest:")
