@@ -203,7 +203,7 @@ def rows_of(log: Path, events: int) -> Inserted:
     return found
 
 
-COLUMNS = "seq, kind, type, id, time_ms, decided, body"
+COLUMNS = "seq, kind, type, id, time_ms, decided, body, crc"
 
 
 def insert_only(path: Path, lines: Path, rows: Inserted) -> float:
@@ -223,12 +223,12 @@ def insert_only(path: Path, lines: Path, rows: Inserted) -> float:
                 events.append((seq, "event", "payment", decode(line)["payment_id"], seq, 1, line.decode()))
                 decisions.append((seq, *next(outcomes)))
             connection.execute("BEGIN")
-            connection.executemany(f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", events)
-            connection.executemany("INSERT INTO decisions VALUES (?, ?, ?, ?, NULL)", decisions)
+            connection.executemany(f"INSERT INTO events ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, 0)", events)
+            connection.executemany("INSERT INTO decisions VALUES (?, ?, ?, ?, 0)", decisions)
             found = [(first + at, *next(hits)) for at in range(min(rows.hits_a_batch, len(batch)))]
-            connection.executemany("INSERT INTO hits VALUES (?, ?, ?, ?, ?, NULL)", found)
+            connection.executemany("INSERT INTO hits VALUES (?, ?, ?, ?, ?, 0)", found)
             found = [(first + at, *next(flags)) for at in range(min(rows.flags_a_batch, len(batch)))]
-            connection.executemany("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)", found)
+            connection.executemany("INSERT INTO flags VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", found)
             connection.execute("COMMIT")
     seconds = time.perf_counter() - started
     connection.close()

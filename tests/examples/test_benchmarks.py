@@ -11,7 +11,6 @@ import pytest
 
 import bench.machine
 from tests.support import forks
-from tests.support.effort import IS_LONG
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = {"machine", "make_set", "streams_setup", "training_backends"}  # what benchmarks are made of
