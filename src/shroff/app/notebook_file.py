@@ -172,7 +172,7 @@ def _model(definitions: Definitions, event: str) -> Iterator[Cell]:
     if policy.missed_fraud is None or policy.false_decline_minor is None:
         yield Cell(
             TEXT,
-            f"Add `costs` of `{event}` to `policy.yaml`; `project.cutoffs.thresholds` then finds the cheapest cut-offs.",
+            f"Add `costs` of `{event}` to `policy.yaml`; `project.cutoffs.thresholds` finds the cheapest cut-offs.",
         )
         return
     yield Cell(TEXT, "Cost of each threshold of the score. `shroff thresholds --apply` activates the cheapest:")
