@@ -88,6 +88,7 @@ PROJECT: Final = {
     "lists/watched.csv": "value,note,added_by,expires_at\nc3,seen before,ann,\n",
     "notices/told.yaml": "on: flag\nevent: payment\nto: { look_up: \"join(this.card, '@customers.example')\" }\n"
     "show: { amount: this.amount }\nask: true\nlasts: 1d\n",
+    "more.csv": "value,note,added_by,expires_at\nc9,stolen,ann,\n",
     "funnels.yaml": "growing:\n  user: card\n  steps:\n    - payment\n"
     "    - { name: large, event: payment, where: this.amount > 100 }\n  within: 7d\n",
     "schedules.yaml": "nightly: { kind: marts, cron: '0 5 * * *' }\n",
@@ -161,7 +162,7 @@ def newest(found: Any) -> dict[str, str]:
 def lines_of(value: Any, path: str = "") -> Iterator[str]:
     """A JSON value as lines `path = value`; of a list its first items and the count of all."""
     if isinstance(value, dict) and value:
-        for key, part in value.items():
+        for key, part in sorted(value.items()):  # the order of keys is no promise
             yield from lines_of(part, f"{path}.{key}" if path else key)
     elif isinstance(value, list) and value and isinstance(value[0], dict | list):
         yield f"{path}.length = {len(value)}"
