@@ -33,7 +33,7 @@ from bench.pages import drawn, prepare, signed_in
 from bench.service import SHROFF, running
 from shroff.events.event import time_text
 from shroff.examples.days import DAY_MS
-from shroff.web.pages.rendering import tabs
+from shroff.web.pages.renderer import tabs
 from shroff.web.table import PAGES
 
 API = "/api/v1"

@@ -37,7 +37,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.web.pages.rendering import tabs
+from shroff.web.pages.renderer import tabs
 from shroff.web.table import PAGES
 from tools.browser import browser
 from tools.weighing import PARTS, Weight, weigh

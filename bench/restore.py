@@ -22,8 +22,8 @@ from bench.machine import describe, write_result
 from bench.restart import cut
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.app import project as app
-from shroff.app.backups.creating import BackupWriter
-from shroff.app.backups.restoring import restore
+from shroff.app.backups.creation import BackupWriter
+from shroff.app.backups.restoration import restore
 from shroff.app.backups.vault import Vault
 
 WHOLE = 10_000_000

@@ -16,7 +16,7 @@ from shroff import config
 from shroff.app.opened import Opened
 from shroff.language.keys import Either, Key, Keys, Late, Many, Shape
 from shroff.notices.keys import NOTICE_FILE
-from shroff.notices.texts.checking import NAMES_OF
+from shroff.notices.texts.text_check import NAMES_OF
 from shroff.project.file_kinds import ProjectFile
 from shroff.project.schema import FILES
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from docs.made_files import MADE, markdown_table
 from shroff.app.jobs import desk as job_desk
 from shroff.app.rules import list_csv, list_operations, rule_drafts, rule_files
-from shroff.cases import desk, files, working
+from shroff.cases import case_actions, desk, files
 from shroff.events import readers
 from shroff.jobs import job
 from shroff.language import parser
 from shroff.language.values import show_duration
-from shroff.language.yaml import reading as yamlreading
+from shroff.language.yaml import reader as yamlreading
 from shroff.log import ruletests
 from shroff.log.columns import lines
 from shroff.people import throttle
@@ -22,10 +22,11 @@ from shroff.web import server, service
 from shroff.web.api import events, hooks
 from shroff.web.api.rules import backtests as judged
 from shroff.web.api.rules import draft_checks
-from shroff.web.http import asgi, paging, problems, proxies, streaming, turns
+from shroff.web.http import asgi, concurrency_limits, pagination, problems, proxies, streaming
 from shroff.web.http import messages as http
-from shroff.web.http.gate import SENDERS_MAX
-from shroff.web.work import check_work, checking
+from shroff.web.http.authentication import SENDERS_MAX
+from shroff.web.work import check_work
+from shroff.web.work import draft_checks as checking
 from shroff.worker import request_bodies, request_loop, writer_tasks
 from shroff_plugins.connectors import sns_certificates
 
@@ -131,7 +132,7 @@ def _requests() -> list[Row]:
         ),
         ("fields of a form", f"{http.FORM_FIELDS_MAX:,}", "400"),
         ("requests of one sender at once", f"{asgi.OF_SENDER_MAX:,}", f"429 {RETRY}"),
-        ("entries of one answer", f"{paging.LIMIT_MAX}", "400; continue with `cursor`"),
+        ("entries of one answer", f"{pagination.LIMIT_MAX}", "400; continue with `cursor`"),
     ]
 
 
@@ -219,7 +220,7 @@ def _pages() -> list[Row]:
             f"{list_csv.LINES_MAX:,}, {_bytes(list_operations.BODY_BYTES_MAX)}",
             "400; 413",
         ),
-        ("attached file", f"{_bytes(files.SIZE_MAX)}, {working.FILES_MAX} of one case", "400; 413"),
+        ("attached file", f"{_bytes(files.SIZE_MAX)}, {case_actions.FILES_MAX} of one case", "400; 413"),
         ("name of an attached file", f"{files.NAME_MAX} characters; with the extension of its type", "400"),
         ("note or reason", f"{desk.TEXT_MAX:,} characters", "400"),
         ("live updates of one session", f"{streaming.OF_SESSION_MAX}", "429"),
@@ -257,7 +258,7 @@ def _threads() -> list[Row]:
             "the request waits",
         ),
         ("threads only for passwords", f"{service.SIGN_IN_THREADS}", "the request waits"),
-        ("checks, or sign-ins, of all senders", f"{turns.OF_ALL_MAX}", f"503 {RETRY}"),
+        ("checks, or sign-ins, of all senders", f"{concurrency_limits.OF_ALL_MAX}", f"503 {RETRY}"),
     ]
 
 

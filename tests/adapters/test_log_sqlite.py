@@ -21,7 +21,7 @@ import pytest
 
 from shroff.adapters.databases import sqlite_file, write_ahead
 from shroff.adapters.databases.sqlite_file import storage_error
-from shroff.adapters.log import framing
+from shroff.adapters.log import compaction
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.adapters.log.sums import line_of
@@ -510,8 +510,8 @@ def test_small_batches_come_into_frames_but_for_the_newest(path):
 
 
 def test_a_frame_that_is_being_made_is_dropped_where_its_rows_go(path, monkeypatch):
-    monkeypatch.setattr(framing, "FRAME_ROWS", 16)
-    monkeypatch.setattr(framing, "ROWS_KEPT", 20)
+    monkeypatch.setattr(compaction, "FRAME_ROWS", 16)
+    monkeypatch.setattr(compaction, "ROWS_KEPT", 20)
     for steps in range(1, 8):  # of the eight that a frame of decisions and one of events take
         path.unlink(missing_ok=True)
         with closing(SqliteLog(path)) as log, closing(SqliteLog(path, read_only=True)) as reader:
@@ -537,7 +537,7 @@ def test_no_call_between_batches_does_more_than_a_step_of_a_frame(path, monkeypa
     done = list[str]()
     for name in ("_put_decisions", "_insert_frames"):
         monkeypatch.setattr(SqliteLog, name, noted(done, name, getattr(SqliteLog, name)))
-    monkeypatch.setattr(framing, "pack", noted(done, "pack", framing.pack))
+    monkeypatch.setattr(compaction, "pack", noted(done, "pack", compaction.pack))
     with closing(SqliteLog(path)) as log:
         log.append(Batch(records=payments(1, 100).records))
         for first in range(101, 5_001, 10):
@@ -557,8 +557,8 @@ def noted(done: list[str], name: str, function: Callable[..., Any]) -> Callable[
 
 
 def test_rows_of_programs_that_each_wrote_few_come_into_frames(path, monkeypatch):
-    monkeypatch.setattr(framing, "FRAME_ROWS", 16)
-    monkeypatch.setattr(framing, "ROWS_KEPT", 20)
+    monkeypatch.setattr(compaction, "FRAME_ROWS", 16)
+    monkeypatch.setattr(compaction, "ROWS_KEPT", 20)
     for first in range(1, 100, 10):
         with closing(SqliteLog(path)) as log:
             log.append(payments(first, 10))
@@ -601,7 +601,7 @@ def test_decisions_far_apart_come_into_a_frame_without_the_events_between(path, 
 
 @pytest.mark.parametrize("way", ["_unpacked", "_records"])
 def test_rows_that_cannot_be_framed_stay_rows(path, monkeypatch, way):
-    monkeypatch.setattr(framing, "ROWS_KEPT", 0)
+    monkeypatch.setattr(compaction, "ROWS_KEPT", 0)
     log = SqliteLog(path)
     log.append(payments(1, 255))
     monkeypatch.setattr(SqliteLog, way, lambda *_: [])

@@ -18,7 +18,7 @@ from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.analytics import summaries, summary_writer
 from shroff.analytics.summary_writer import SummaryWriter
-from shroff.app.wiring import open_summaries
+from shroff.app.adapter_factory import open_summaries
 from shroff.errors import UsageError
 from shroff.log import event_notes
 from shroff.project.settings.summaries import SummarySettings

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from shroff.app import project as app
-from shroff.app.live import pulled
-from shroff.app.live.pulled import NOT_KEPT, SyncedFile
+from shroff.app.live import sync_sources
 from shroff.app.live.pulled_files import DONE
+from shroff.app.live.sync_sources import NOT_KEPT, SyncedFile
 from shroff.cli.main import run
 from shroff.errors import TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
@@ -67,7 +67,7 @@ def _bank(server: AmplitudeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AMPLITUDE_API_KEY", API_KEY)
     monkeypatch.setenv("AMPLITUDE_SECRET_KEY", SECRET_KEY)
     monkeypatch.setattr(
-        pulled, "PullPlace", lambda name, folder, _, *rest: PullPlace(name, folder, lambda: NOW_MS, *rest)
+        sync_sources, "PullPlace", lambda name, folder, _, *rest: PullPlace(name, folder, lambda: NOW_MS, *rest)
     )
     return tmp_path
 
@@ -251,7 +251,9 @@ def test_each_line_is_read_once(bank: Path, server: AmplitudeServer, monkeypatch
     server.events |= {"20260301T07": [event(1), event(2)]}
     server.events |= {"20260303T07": [event(3, event_time="?"), event(4)]}
     read = list[str]()
-    monkeypatch.setattr(pulled, "read_lines", lambda path, **named: read.append(path.name) or read_lines(path, **named))
+    monkeypatch.setattr(
+        sync_sources, "read_lines", lambda path, **named: read.append(path.name) or read_lines(path, **named)
+    )
 
     assert counts(sync(bank)) == {"2026-03-01": (2, 0, 0), "2026-03-02": (0, 0, 0), "2026-03-03": (1, 0, 1)}
     assert [name for name in read if name != "2026-03-02.jsonl"] == ["2026-03-01.jsonl", "2026-03-03.jsonl"]

@@ -16,10 +16,10 @@ import pytest
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.app import project as app
-from shroff.app.backups import creating
-from shroff.app.backups.creating import BackupWriter
-from shroff.app.backups.keeping import KeepRules, finding, listed, pruned, verified, writer_of
-from shroff.app.backups.restoring import IN_DOUBT, point_at, restore
+from shroff.app.backups import creation
+from shroff.app.backups.creation import BackupWriter
+from shroff.app.backups.restoration import IN_DOUBT, point_at, restore
+from shroff.app.backups.retention import KeepRules, finding, listed, pruned, verified, writer_of
 from shroff.app.backups.vault import BackupPoint, Vault
 from shroff.app.notice_files import NoticeFiles
 from shroff.cli.main import run
@@ -276,7 +276,7 @@ def test_a_damaged_point_blocks_no_other_backup_and_goes_when_a_newer_full_one_i
 
 @pytest.mark.slow
 def test_after_long_tails_the_next_backup_is_full_so_that_a_restore_stays_quick(bank, tmp_path, monkeypatch):
-    monkeypatch.setattr("shroff.app.backups.creating.TAILS_BYTES", 0)
+    monkeypatch.setattr("shroff.app.backups.creation.TAILS_BYTES", 0)
     kinds = []
     with backing_up(bank, tmp_path / "vault") as writer:
         for number in range(24):
@@ -305,16 +305,16 @@ def pay_while_it_reads(bank, monkeypatch):
                     beside.execute("INSERT INTO unique_values VALUES ('payment', 'f', 'v', 1)")
                 beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # pages change in the file that is read
 
-    monkeypatch.setattr(creating, "_for_a_while", for_a_while)
-    monkeypatch.setattr(creating, "PIECE_PAGES", 2)
+    monkeypatch.setattr(creation, "_for_a_while", for_a_while)
+    monkeypatch.setattr(creation, "PIECE_PAGES", 2)
     return paid
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("restart_frames", [creating.RESTART_FRAMES, 8])
+@pytest.mark.parametrize("restart_frames", [creation.RESTART_FRAMES, 8])
 def test_tails_are_made_while_a_full_backup_reads_the_log(bank, secrets, tmp_path, monkeypatch, restart_frames):
     place, tails = tmp_path / "vault", []
-    monkeypatch.setattr(creating, "RESTART_FRAMES", restart_frames)
+    monkeypatch.setattr(creation, "RESTART_FRAMES", restart_frames)
     logged = BackupWriter._logged
 
     def logged_after_a_payment(*of, **more):  # which may begin the write-ahead log again

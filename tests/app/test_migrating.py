@@ -13,8 +13,8 @@ from shroff.adapters.databases.sqlite_file import WriterLock
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
-from shroff.app.backups.migrating import KNOWN, apply, plan
-from shroff.app.backups.restoring import restore
+from shroff.app.backups.migration import KNOWN, apply, plan
+from shroff.app.backups.restoration import restore
 from shroff.app.backups.vault import Vault
 from shroff.app.opened import Opened
 from shroff.cli.main import run

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from shroff.app import project as app
-from shroff.app.models import promoting
+from shroff.app.models import promotion
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, Problem, StateError, StorageError, UsageError
 from shroff.models.in_force import FILE, InForce, read_in_force, text_of, version_of
@@ -237,7 +237,7 @@ def test_promotion_rollback_rollout_and_shadow_replay_to_the_same_bytes(bank: Pa
 def test_a_running_process_takes_a_promotion_up_between_two_batches(bank: Path):
     decide(bank, 1)
     with at_work(bank):
-        done: list[promoting.Deployment] = []
+        done: list[promotion.Deployment] = []
         thread = Thread(target=lambda: done.append(app.open(bank).models.promote("m-1", by="ann")))
         thread.start()
         thread.join()

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 import shroff
-from shroff.cases import working
+from shroff.cases import case_actions
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.store import AuditFilter, rows_of
@@ -165,8 +165,8 @@ def test_erase_finds_what_people_wrote_in_cases_and_takes_it_away_when_asked(pro
     project.decide([ROWS[0] | {"amount": "500.00"}, ROWS[1] | {"amount": "600.00"}], as_type="payment")
     with project.cases.open() as desk:
         for number in (1, 2):
-            working.note(desk, project.opened.who, number, f"Ann {number} called")
-            working.attach(desk, project.opened.who, number, "id.txt", "text/plain", b"Ann")
+            case_actions.note(desk, project.opened.who, number, f"Ann {number} called")
+            case_actions.attach(desk, project.opened.who, number, "id.txt", "text/plain", b"Ann")
     folder, key = ["-C", str(project.opened.places.folder)], "4111111111110"
     found = {"cases": [1], "notes": 1, "files": 1, "notes_erased": False}
     for options, is_erased in (["--notes", "--dry-run"], False), ([], False), (["--notes"], True):

@@ -16,8 +16,8 @@ from sqlalchemy import Column, DateTime, Integer, MetaData, Numeric, Table, Text
 from shroff import config
 from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.app import project as app
-from shroff.app.live.pulled import BEING_WRITTEN, LOCK, SyncedFile
 from shroff.app.live.pulled_files import ASIDE, DONE
+from shroff.app.live.sync_sources import BEING_WRITTEN, LOCK, SyncedFile
 from shroff.app.models.retraining import Options
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, LogBusyError, UsageError

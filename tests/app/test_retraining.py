@@ -31,7 +31,7 @@ from shroff.cli.main import run
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
 from shroff.streams.log import Batch, Offset
 from shroff.streams.pull import PullPlace
-from shroff.worker.handed import HandedLine, HandedLines
+from shroff.worker.forwarded_input import HandedLine, HandedLines
 from tests.support import forks
 from tests.support.learnable import A_DAY, FILES, day, make_project, write_days
 

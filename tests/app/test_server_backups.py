@@ -19,13 +19,13 @@ import pytest
 from shroff.adapters.databases import dump_tools, postgres_dump
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.app import project as app
-from shroff.app.backups.creating import BackupWriter
-from shroff.app.backups.keeping import verified, writer_of
-from shroff.app.backups.restoring import IN_DOUBT, ServerTarget, restore
+from shroff.app.adapter_factory import store_adapter
+from shroff.app.backups.creation import BackupWriter
+from shroff.app.backups.restoration import IN_DOUBT, ServerTarget, restore
+from shroff.app.backups.retention import verified, writer_of
 from shroff.app.backups.server_logs import LOG, restored_tools
 from shroff.app.backups.server_logs import dump_tools as dump_tools_of
 from shroff.app.backups.vault import Vault
-from shroff.app.wiring import store_adapter
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.notices.store import OPEN, UNKNOWN

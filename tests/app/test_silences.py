@@ -14,12 +14,12 @@ from shroff.app.rules.agreements import Author
 from shroff.cli.main import run
 from shroff.errors import NotAllowedError, TransientError, UsageError
 from shroff.language.values import parse_time
-from shroff.log import adopting
+from shroff.log import version_switch
 from shroff.project.definitions import load_definitions
+from shroff.project.dependency_hash import teller_of
 from shroff.project.lists import Entry
-from shroff.project.meaning import teller_of
+from shroff.rules.rule_text import in_words
 from shroff.rules.silences import rule_of
-from shroff.rules.wording import in_words
 from tests.support.projects import FILES, write_files
 
 NOW_MS = parse_time("2026-03-01T12:00:00Z")
@@ -151,7 +151,7 @@ def test_the_first_silence_of_a_rule_folds_nothing(bank, rule, monkeypatch):
 
     with bank.opened.writing() as (writer, log):
         bank.silences.write(rule, "c1", UNTIL, note="", by="ann", before=lambda _: None)
-        monkeypatch.setattr(adopting, "fold", folds)
+        monkeypatch.setattr(version_switch, "fold", folds)
         with closing(bank.inboxes.brief(writer, log)) as inbox:
             number = log.ask("adopt", b"null", NOW_MS)
             assert inbox.replied(number)

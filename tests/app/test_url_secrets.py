@@ -23,7 +23,7 @@ from shroff.language.yaml import text as yamltext
 from shroff.project.settings.project_keys import SETTINGS
 from shroff.project.settings.systems import plain
 from shroff.streams.pull import PullPlace
-from shroff.web.http.gate import gate_of
+from shroff.web.http.authentication import gate_of
 from shroff.web.table import PAGES, ROUTES
 from tests.support.webs import Browser, asker, let_in
 

@@ -14,7 +14,7 @@ ALSO = {
     "shroff.language.clauses": {"distinct", "last"},
     "shroff.language.functions": {"min", "max"},
     "shroff.language.parser": {"last"},
-    "shroff.language.wording": {"min"},
+    "shroff.language.expression_text": {"min"},
     "shroff.rules.definitions": {"count", "mean", "std", "sum"},  # the exact form of a comparison with a mean
     "shroff.web.api.rules.names": {"count", "share"},  # beginnings of conditions with them
     "shroff.features.programs.compiler": {"min", "max"},

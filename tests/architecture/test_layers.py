@@ -44,7 +44,7 @@ def test_rooms_import_only_rooms_below_them():
     [
         ("shroff.language.parser", "shroff.features.naive"),  # upwards
         ("shroff.features.plan", "shroff.streams.log"),  # sideways
-        ("shroff.engine.step", "shroff.log.known"),
+        ("shroff.engine.step", "shroff.log.dedup_lookup"),
         ("shroff.client.calls", "shroff.web.server"),
         ("shroff.streams.log", "shroff.testing.rows"),
         ("shroff.errors", "shroff.config"),

@@ -49,7 +49,7 @@ def test_plug_ins_import_only_public_names():
 
 
 @pytest.mark.parametrize(
-    "text", ["from shroff.log.known import look", "import shroff.engine", "from shroff import log"]
+    "text", ["from shroff.log.dedup_lookup import look", "import shroff.engine", "from shroff import log"]
 )
 def test_an_import_of_a_private_name_is_found(text):
     assert private(Module("shroff_plugins.planted", is_package=False, text=text))

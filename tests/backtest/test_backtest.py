@@ -21,9 +21,9 @@ import pytest
 
 from shroff.app import project as app
 from shroff.backtest.fold import RuleMatches
-from shroff.backtest.judge import JudgedPeriod, Report, backtest, first_place, write_changed
-from shroff.backtest.judged import outcomes_by_columns
+from shroff.backtest.outcomes import outcomes_by_columns
 from shroff.backtest.report import UNKNOWABLE, page, sentence
+from shroff.backtest.report_builder import JudgedPeriod, Report, backtest, first_place, write_changed
 from shroff.backtest.tally import exact_sums
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError
@@ -31,7 +31,7 @@ from shroff.events.event import read_time
 from shroff.events.intake import Intake
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
-from shroff.project.laid_over import DraftFile
+from shroff.project.draft_overlay import DraftFile
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from tests.support.linear import put, registry
@@ -168,7 +168,7 @@ def test_from_and_to_end_what_is_judged_at_the_first_event_from_them_on(log: Mem
 
 @pytest.mark.slow
 def test_a_log_of_many_places_is_searched_by_halves(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("shroff.backtest.judge.NEAR", 4)
+    monkeypatch.setattr("shroff.backtest.report_builder.NEAR", 4)
     log, random = MemoryLog(), Random(1)
     late = writer(log, {"shroff.yaml": FILES["shroff.yaml"] + "lateness: 10m\n"})
     minutes = [max(at - random.choice([0, 0, 0, 2, 9]), 0) for at in range(300)]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from shroff.app import project as app
-from shroff.backtest.judge import Report
 from shroff.backtest.report import learnt_sentence, page, sentence
+from shroff.backtest.report_builder import Report
 from shroff.backtest.tally import Balance
 from shroff.cli.main import run
 from tests.support.learnable import A_DAY, make_project, write_days

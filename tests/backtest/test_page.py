@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shroff.backtest.judge import JudgedPeriod, backtest
 from shroff.backtest.report import page
+from shroff.backtest.report_builder import JudgedPeriod, backtest
 from shroff.events.event import read_time
 from shroff.models.reports import pages
 from tests.backtest.test_backtest import LATER, draft, log_of

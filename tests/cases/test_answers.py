@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shroff.cases import deciding, raising
+from shroff.cases import alert_rules, dispositions
+from shroff.cases.alert_rules import AlertRules, RecentDecisions
 from shroff.cases.desk import UNDO_MS, NoCaseError
-from shroff.cases.raising import Raiser, RecentDecisions
 from shroff.cases.timers import carry_out
 from shroff.log.writer import Prepared
 from shroff.people.store import rows_of
@@ -27,7 +27,7 @@ def answered(folder: Path, broken: str) -> tuple[Bank, list[Refused], list[str]]
     bank.pay(payment("p-1"), payment("p-2", card="c-2"), payment("p-3", card="c-3"))
     with bank.project.cases.open() as desk:
         for number in (1, 2, 3):
-            deciding.decide(desk, bank.project.opened.who, number, "fraud")
+            dispositions.decide(desk, bank.project.opened.who, number, "fraud")
         with closing(sqlite3.connect(bank.project.opened.places.log)) as shell:
             shell.execute(f"UPDATE case_pending SET {broken} WHERE number = (SELECT min(number) FROM case_pending)")
             shell.commit()
@@ -66,11 +66,11 @@ def test_an_answer_is_taken_back_by_its_own_case_alone(tmp_path):
     bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
     bank.pay(payment("p-1"), payment("p-2", card="c-2"))
     with bank.project.cases.open() as desk:
-        done = deciding.decide(desk, bank.project.opened.who, 1, "fraud")
+        done = dispositions.decide(desk, bank.project.opened.who, 1, "fraud")
         with pytest.raises(NoCaseError, match="does not belong to case 2"):
-            deciding.undo(desk, bank.project.opened.who, done.undo, 2)
+            dispositions.undo(desk, bank.project.opened.who, done.undo, 2)
 
-        assert [one.number for one in deciding.undo(desk, bank.project.opened.who, done.undo, 1).restored] == [1]
+        assert [one.number for one in dispositions.undo(desk, bank.project.opened.who, done.undo, 1).restored] == [1]
 
 
 def test_a_yes_lets_go_by_the_policy_that_is_in_force_when_it_is_said(tmp_path):
@@ -96,7 +96,7 @@ def test_cases_keep_no_version_of_a_list_however_often_it_is_changed(tmp_path):
         bank.project.lists.write("known", [Entry(f"c-{number}-{each}") for each in range(1_000)])
         bank.pay(payment(f"p-1{number}", card=f"c-{number}"))
     with bank.project.opened.reading() as log:
-        raiser = Raiser(log, bank.project.cases.settings, 2)
+        raiser = AlertRules(log, bank.project.cases.settings, 2)
         alerts = raiser.alerts(0, log.last_seq())
 
     assert [one.id for one in alerts] == ["p-1", "p-10", "p-11", "p-12"]
@@ -107,10 +107,10 @@ def test_alerts_are_the_same_however_many_decisions_are_read_together(tmp_path, 
     bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
     bank.pay(*(payment(f"p-{number}", card=f"c-{number % 3}") for number in range(7)))
     with bank.project.opened.reading() as log:
-        raiser = Raiser(log, bank.project.cases.settings, 2)
+        raiser = AlertRules(log, bank.project.cases.settings, 2)
         together = raiser.alerts(0, log.last_seq())
         for at_once in (1, 3):
-            monkeypatch.setattr(raising, "AT_ONCE", at_once)
+            monkeypatch.setattr(alert_rules, "AT_ONCE", at_once)
             assert raiser.alerts(0, log.last_seq()) == together
 
     assert [(one.id, one.outcome) for one in together] == [(f"p-{number}", "review") for number in range(7)]
@@ -121,7 +121,7 @@ def test_alerts_of_what_this_process_has_just_written_are_those_that_the_log_giv
     bank = Bank(tmp_path, {"notices/customer.yaml": None, "rules/large.yaml": RULE})
     bank.pay(*(payment(f"p-{number}", "1.00" if number % 2 else "200.00") for number in range(6)))
     with bank.project.opened.reading() as log:
-        found = Raiser(log, bank.project.cases.settings, 2).alerts(0, log.last_seq())
+        found = AlertRules(log, bank.project.cases.settings, 2).alerts(0, log.last_seq())
         records = [one for part in log.read() for one in part if one.kind == "event"]
         batch = Batch(records=records, decisions=[one for part in log.decisions_after() for one in part])
         if as_columns:
@@ -130,7 +130,7 @@ def test_alerts_of_what_this_process_has_just_written_are_those_that_the_log_giv
         recent.take(Prepared(batch, []))
         for name in ("records_at", "decisions"):
             monkeypatch.setattr(type(log), name, None)
-        again = Raiser(log, bank.project.cases.settings, 2, recent).alerts(0, log.last_seq())
+        again = AlertRules(log, bank.project.cases.settings, 2, recent).alerts(0, log.last_seq())
 
     assert [one.id for one in found] == ["p-0", "p-2", "p-4"]
     assert again == found
@@ -147,7 +147,7 @@ def in_columns(batch):
 
 
 def test_only_the_newest_decisions_are_remembered(monkeypatch):
-    monkeypatch.setattr(raising, "RECENT", 3)
+    monkeypatch.setattr(alert_rules, "RECENT", 3)
     recent = RecentDecisions(["review"])
     for first in (1, 3):
         records = [Record(seq, "event", "payment", f"p-{seq}", 0, b"{}", decided=True) for seq in (first, first + 1)]

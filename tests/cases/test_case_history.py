@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shroff.cases import deciding, working
+from shroff.cases import case_actions, dispositions
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Happened
 from shroff.cases.case_history import CaseHistory, told_by
 from shroff.cases.label_feed import FeedLabel
@@ -34,30 +34,30 @@ def whose(at, number=1):
 def test_what_is_escalated_is_so_again_when_who_claimed_it_gives_it_back_or_the_lock_ends(tmp_path, is_given_back):
     with services(tmp_path, lock_ms=LOCK_MS) as at:
         at.raised(alert(1))
-        working.escalate(at.desk, ANN, 1, "hard")
-        working.claim(at.desk, BEN, 1)
+        case_actions.escalate(at.desk, ANN, 1, "hard")
+        case_actions.claim(at.desk, BEN, 1)
         if is_given_back:
-            working.release(at.desk, BEN, 1)
+            case_actions.release(at.desk, BEN, 1)
         else:
             lapse(at)
 
         assert whose(at) == (ESCALATED, "")
-        assert working.claim_next(at.desk, ANN) is None
+        assert case_actions.claim_next(at.desk, ANN) is None
 
 
 def test_an_escalated_case_that_is_answered_in_part_undone_or_given_to_somebody_stays_escalated(tmp_path):
     with services(tmp_path, lock_ms=LOCK_MS) as at:
         at.raised(alert(1), alert(2))
-        working.escalate(at.desk, ANN, 1, "hard")
-        working.claim(at.desk, BEN, 1)
-        deciding.decide(at.desk, BEN, 1, "fraud", event="payment/p-1")
-        done = deciding.decide(at.desk, BEN, 1, "fraud")
+        case_actions.escalate(at.desk, ANN, 1, "hard")
+        case_actions.claim(at.desk, BEN, 1)
+        dispositions.decide(at.desk, BEN, 1, "fraud", event="payment/p-1")
+        done = dispositions.decide(at.desk, BEN, 1, "fraud")
         assert at.case().state == CLOSED
-        deciding.undo(at.desk, BEN, done.undo)
+        dispositions.undo(at.desk, BEN, done.undo)
         assert at.case().state == CLAIMED
-        working.assign(at.desk, BEN, 1, "ann")
+        case_actions.assign(at.desk, BEN, 1, "ann")
         assert whose(at) == (ESCALATED, "Ann")
-        working.claim(at.desk, ANN, 1)
+        case_actions.claim(at.desk, ANN, 1)
         lapse(at)
 
         assert whose(at) == (ESCALATED, "Ann")
@@ -67,8 +67,8 @@ def test_an_escalated_case_that_is_answered_in_part_undone_or_given_to_somebody_
 def test_an_escalated_case_that_was_snoozed_wakes_escalated(tmp_path, wakes):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        working.escalate(at.desk, ANN, 1, "hard")
-        deciding.snooze(at.desk, ANN, 1, NOW_MS + LOCK_MS)
+        case_actions.escalate(at.desk, ANN, 1, "hard")
+        dispositions.snooze(at.desk, ANN, 1, NOW_MS + LOCK_MS)
         if wakes == "by itself":
             lapse(at)
         elif wakes == "by an alert":
@@ -82,10 +82,10 @@ def test_an_escalated_case_that_was_snoozed_wakes_escalated(tmp_path, wakes):
 def test_what_was_closed_and_opened_again_is_not_escalated_any_more(tmp_path):
     with services(tmp_path, lock_ms=LOCK_MS) as at:
         at.raised(alert(1))
-        working.escalate(at.desk, ANN, 1, "hard")
-        deciding.decide(at.desk, BEN, 1, "genuine")
-        working.reopen(at.desk, BEN, 1, "she rang")
-        working.claim(at.desk, BEN, 1)
+        case_actions.escalate(at.desk, ANN, 1, "hard")
+        dispositions.decide(at.desk, BEN, 1, "genuine")
+        case_actions.reopen(at.desk, BEN, 1, "she rang")
+        case_actions.claim(at.desk, BEN, 1)
         lapse(at)
 
         assert whose(at) == (OPEN, "")
@@ -98,12 +98,12 @@ def test_what_was_closed_and_opened_again_is_not_escalated_any_more(tmp_path):
 def test_a_case_is_theirs_to_whom_it_was_assigned_when_a_lock_ends(tmp_path, by):
     with services(tmp_path, lock_ms=LOCK_MS) as at:
         at.raised(alert(1))
-        working.assign(at.desk, BEN, 1, "ann")
-        working.claim(at.desk, by, 1)
+        case_actions.assign(at.desk, BEN, 1, "ann")
+        case_actions.claim(at.desk, by, 1)
         lapse(at)
         assert whose(at) == (OPEN, "Ann")
-        assert working.claim_next(at.desk, BEN) is None
-        taken = working.claim_next(at.desk, ANN)
+        assert case_actions.claim_next(at.desk, BEN) is None
+        taken = case_actions.claim_next(at.desk, ANN)
 
         assert taken is not None
         assert taken.number == 1
@@ -112,12 +112,12 @@ def test_a_case_is_theirs_to_whom_it_was_assigned_when_a_lock_ends(tmp_path, by)
 def test_who_gives_back_what_was_assigned_to_them_frees_it_and_another_gives_it_back_to_them(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        working.assign(at.desk, BEN, 1, "ann")
-        working.claim(at.desk, BEN, 1)
-        working.release(at.desk, BEN, 1)
+        case_actions.assign(at.desk, BEN, 1, "ann")
+        case_actions.claim(at.desk, BEN, 1)
+        case_actions.release(at.desk, BEN, 1)
         assert whose(at) == (OPEN, "Ann")
-        working.claim(at.desk, ANN, 1)
-        working.release(at.desk, ANN, 1)
+        case_actions.claim(at.desk, ANN, 1)
+        case_actions.release(at.desk, ANN, 1)
 
         assert whose(at) == (OPEN, "")
 
@@ -125,8 +125,8 @@ def test_who_gives_back_what_was_assigned_to_them_frees_it_and_another_gives_it_
 def test_what_is_assigned_while_it_is_snoozed_is_theirs_when_it_wakes(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        deciding.snooze(at.desk, BEN, 1, NOW_MS + LOCK_MS)
-        working.assign(at.desk, BEN, 1, "ann")
+        dispositions.snooze(at.desk, BEN, 1, NOW_MS + LOCK_MS)
+        case_actions.assign(at.desk, BEN, 1, "ann")
         lapse(at)
 
         assert whose(at) == (OPEN, "Ann")
@@ -135,13 +135,13 @@ def test_what_is_assigned_while_it_is_snoozed_is_theirs_when_it_wakes(tmp_path):
 def test_who_is_given_what_they_have_claimed_has_it_when_another_lock_ends(tmp_path):
     with services(tmp_path, lock_ms=LOCK_MS) as at:
         at.raised(alert(1))
-        working.claim(at.desk, ANN, 1)
-        working.assign(at.desk, BEN, 1, "ann")
-        working.claim(at.desk, BEN, 1)
+        case_actions.claim(at.desk, ANN, 1)
+        case_actions.assign(at.desk, BEN, 1, "ann")
+        case_actions.claim(at.desk, BEN, 1)
         lapse(at)
         assert whose(at) == (OPEN, "Ann")
-        working.assign(at.desk, BEN, 1, "")
-        working.claim(at.desk, BEN, 1)
+        case_actions.assign(at.desk, BEN, 1, "")
+        case_actions.claim(at.desk, BEN, 1)
         lapse(at)
 
         assert whose(at) == (OPEN, "")
@@ -162,13 +162,15 @@ def chargeback(seq, of, known_ms):
 
 
 TOUCHES = {
-    "claimed and given back": lambda at: (working.claim(at.desk, ANN, 1), working.release(at.desk, ANN, 1)),
-    "claimed": lambda at: working.claim(at.desk, ANN, 1),
-    "assigned": lambda at: working.assign(at.desk, ANN, 1, "ben"),
-    "escalated": lambda at: working.escalate(at.desk, ANN, 1, "hard"),
-    "snoozed": lambda at: deciding.snooze(at.desk, ANN, 1, at.now_ms + LOCK_MS),
-    "with a note": lambda at: working.note(at.desk, ANN, 1, "rang"),
-    "answered and undone": lambda at: deciding.undo(at.desk, ANN, deciding.decide(at.desk, ANN, 1, "genuine").undo),
+    "claimed and given back": lambda at: (case_actions.claim(at.desk, ANN, 1), case_actions.release(at.desk, ANN, 1)),
+    "claimed": lambda at: case_actions.claim(at.desk, ANN, 1),
+    "assigned": lambda at: case_actions.assign(at.desk, ANN, 1, "ben"),
+    "escalated": lambda at: case_actions.escalate(at.desk, ANN, 1, "hard"),
+    "snoozed": lambda at: dispositions.snooze(at.desk, ANN, 1, at.now_ms + LOCK_MS),
+    "with a note": lambda at: case_actions.note(at.desk, ANN, 1, "rang"),
+    "answered and undone": lambda at: dispositions.undo(
+        at.desk, ANN, dispositions.decide(at.desk, ANN, 1, "genuine").undo
+    ),
 }
 
 
@@ -191,20 +193,20 @@ def test_a_chargeback_that_comes_late_takes_the_place_of_an_answer_that_is_undon
     with services(tmp_path) as at:
         at.raised(alert(1))
         at.now_ms += 7_200_000
-        done = deciding.decide(at.desk, ANN, 1, "genuine")
+        done = dispositions.decide(at.desk, ANN, 1, "genuine")
         at.heard(labels=[chargeback(2, of=1, known_ms=NOW_MS + 3_600_000)])
-        deciding.undo(at.desk, ANN, done.undo)
+        dispositions.undo(at.desk, ANN, done.undo)
 
         assert (at.case().state, at.case().verdict) == (CLOSED, "fraud")
 
 
 def reopened(at):
-    deciding.decide(at.desk, ANN, 1, "genuine")
-    working.reopen(at.desk, ANN, 1, "she rang")
+    dispositions.decide(at.desk, ANN, 1, "genuine")
+    case_actions.reopen(at.desk, ANN, 1, "she rang")
 
 
 def looked_at_again(at):
-    deciding.decide(replace(at.desk, undo_ms=0), ANN, 1, "genuine")
+    dispositions.decide(replace(at.desk, undo_ms=0), ANN, 1, "genuine")
     carry_out(at.desk)
     assert at.case().look == 1
 
@@ -219,7 +221,7 @@ def test_what_was_known_before_a_new_answer_was_asked_for_settles_nothing(tmp_pa
         at.now_ms += 7_200_000
         ASKS[asks](at)
         at.now_ms += 1_000
-        working.claim(at.desk, BEN, 1)
+        case_actions.claim(at.desk, BEN, 1)
         at.heard(labels=[chargeback(3, of=1, known_ms=NOW_MS + 3_600_000)])
         assert at.case().state == CLAIMED
         at.heard(labels=[chargeback(4, of=1, known_ms=at.now_ms - 500)])
@@ -233,7 +235,7 @@ def test_a_denial_that_raised_a_case_asks_for_no_new_answer(tmp_path, is_touched
         at.now_ms += 7_200_000
         at.heard(alert(1), labels=[denial(1, of=1, known_ms=at.now_ms)])
         if is_touched:
-            working.claim(at.desk, ANN, 1)
+            case_actions.claim(at.desk, ANN, 1)
         at.heard(labels=[chargeback(2, of=1, known_ms=NOW_MS + 3_600_000)])
 
         assert at.case().state == CLOSED

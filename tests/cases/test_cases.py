@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from shroff.cases import deciding, filters, reading, working
+from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, STATES, Case, CaseFilter, urgency
 from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
 from shroff.cases.files import TYPES
 from shroff.cases.label_feed import FeedLabel
-from shroff.cases.pending import Also, refund_units
+from shroff.cases.pending_changes import SideEffects, refund_units
 from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import DAY_MS
@@ -53,7 +53,7 @@ def test_the_top_reason_is_that_of_the_strongest_outcome_and_then_the_greatest_s
 def test_behind_a_closed_case_a_new_one_begins(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        deciding.decide(at.desk, ANN, 1, "fraud")
+        dispositions.decide(at.desk, ANN, 1, "fraud")
         at.raised(alert(2))
 
         assert [(case.number, case.state, case.alerts) for case in at.cases()] == [(1, CLOSED, 1), (2, OPEN, 1)]
@@ -62,11 +62,11 @@ def test_behind_a_closed_case_a_new_one_begins(tmp_path):
 def test_another_alert_wakes_a_snoozed_case(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        deciding.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
+        dispositions.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
         at.raised(alert(2))
 
         assert (at.case().state, at.case().snoozed_ms) == (OPEN, None)
-        assert [row.what for row in reading.detail(at.desk, ANN, 1).history] == ["snoozed", "woke"]
+        assert [row.what for row in case_queries.detail(at.desk, ANN, 1).history] == ["snoozed", "woke"]
 
 
 # ---- claiming
@@ -75,45 +75,47 @@ def test_another_alert_wakes_a_snoozed_case(tmp_path):
 def test_a_claim_holds_until_its_lock_ends(tmp_path):
     with services(tmp_path, lock_ms=10 * MINUTE_MS) as at:
         at.raised(alert(1))
-        claimed = working.claim(at.desk, ANN, 1)
+        claimed = case_actions.claim(at.desk, ANN, 1)
         assert (claimed.state, claimed.assignee, claimed.lock_ms) == (CLAIMED, ANN.id, NOW_MS + 10 * MINUTE_MS)
         with pytest.raises(CaseChangedError, match=r"Ann claimed case 1 at .*; your change was not saved"):
-            working.claim(at.desk, BEN, 1)
+            case_actions.claim(at.desk, BEN, 1)
         at.now_ms += 9 * MINUTE_MS
-        renewed = working.claim(at.desk, ANN, 1, claimed.tag)
+        renewed = case_actions.claim(at.desk, ANN, 1, claimed.tag)
         assert (renewed.lock_ms, renewed.tag) == (NOW_MS + 19 * MINUTE_MS, claimed.tag)
 
         at.now_ms = NOW_MS + 19 * MINUTE_MS
         assert carry_out(at.desk) == 1
         assert (at.case().state, at.case().assignee) == (OPEN, "")
-        assert deciding.decide(at.desk, ANN, 1, "fraud", tag=renewed.tag).cases[0].state == CLOSED
+        assert dispositions.decide(at.desk, ANN, 1, "fraud", tag=renewed.tag).cases[0].state == CLOSED
 
 
 def test_claim_next_gives_the_least_time_left_of_what_is_free_or_ones_own(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1, "a"), alert(2, "b", due_ms=NOW_MS), alert(3, "c"), alert(4, "d"), alert(5, "e"))
-        working.escalate(at.desk, ANN, 2, "hard")
-        working.assign(at.desk, ANN, 1, "ben")
-        working.assign(at.desk, ANN, 3, "ann")
-        got = [working.claim_next(at.desk, ANN) for _ in range(4)]
+        case_actions.escalate(at.desk, ANN, 2, "hard")
+        case_actions.assign(at.desk, ANN, 1, "ben")
+        case_actions.assign(at.desk, ANN, 3, "ann")
+        got = [case_actions.claim_next(at.desk, ANN) for _ in range(4)]
 
         assert [case and case.number for case in got] == [3, 4, 5, None]
-        assert [case and case.number for case in (working.claim_next(at.desk, BEN, CaseFilter(entity="card")),)] == [1]
+        assert [
+            case and case.number for case in (case_actions.claim_next(at.desk, BEN, CaseFilter(entity="card")),)
+        ] == [1]
 
 
 def test_claim_next_gives_nothing_that_the_filter_does_not_find(tmp_path):
     def claimed(**wanted):
-        found = working.claim_next(at.desk, BEN, filters.wanted_of(wanted, BEN, at.now_ms, 2))
+        found = case_actions.claim_next(at.desk, BEN, filters.wanted_of(wanted, BEN, at.now_ms, 2))
         return found and found.number
 
     with services(tmp_path) as at:
         at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 9)))
-        working.escalate(at.desk, ANN, 3, "hard")
-        working.assign(at.desk, ANN, 4, "ben")
-        working.assign(at.desk, ANN, 5, "ann")
-        deciding.snooze(at.desk, ANN, 6, NOW_MS + MINUTE_MS)
-        working.claim(at.desk, ANN, 7)
-        deciding.decide(at.desk, ANN, 8, "fraud")
+        case_actions.escalate(at.desk, ANN, 3, "hard")
+        case_actions.assign(at.desk, ANN, 4, "ben")
+        case_actions.assign(at.desk, ANN, 5, "ann")
+        dispositions.snooze(at.desk, ANN, 6, NOW_MS + MINUTE_MS)
+        case_actions.claim(at.desk, ANN, 7)
+        dispositions.decide(at.desk, ANN, 8, "fraud")
         assert [claimed(assignee=ANN.id), claimed(state="claimed"), claimed(state="closed")] == [None] * 3
         assert [claimed(state="escalated"), claimed(state="escalated")] == [3, None]
         assert [claimed(assignee="me"), claimed(assignee="me")] == [4, None]
@@ -125,10 +127,10 @@ def test_claim_next_gives_nothing_that_the_filter_does_not_find(tmp_path):
 def test_what_lapsed_is_free_for_claim_next_at_once(tmp_path):
     with services(tmp_path, lock_ms=MINUTE_MS) as at:
         at.raised(alert(1))
-        working.claim(at.desk, ANN, 1)
-        assert working.claim_next(at.desk, BEN) is None
+        case_actions.claim(at.desk, ANN, 1)
+        assert case_actions.claim_next(at.desk, BEN) is None
         at.now_ms += MINUTE_MS
-        found = working.claim_next(at.desk, BEN)
+        found = case_actions.claim_next(at.desk, BEN)
 
         assert found is not None
         assert found.assignee == BEN.id
@@ -138,24 +140,24 @@ def test_what_lapsed_is_free_for_claim_next_at_once(tmp_path):
 def test_releasing_assigning_and_escalating_change_who_has_it(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        working.claim(at.desk, ANN, 1)
-        assert (working.release(at.desk, ANN, 1).state, at.case().assignee) == (OPEN, "")
+        case_actions.claim(at.desk, ANN, 1)
+        assert (case_actions.release(at.desk, ANN, 1).state, at.case().assignee) == (OPEN, "")
         with pytest.raises(UsageError, match="only a claimed one"):
-            working.release(at.desk, ANN, 1)
-        assert working.assign(at.desk, ANN, 1, "ben").assignee_name == "Ben"
-        assert working.escalate(at.desk, BEN, 1, "two cards").state == ESCALATED
-        assert working.assign(at.desk, ANN, 1, "").assignee == ""
-        to_ben = working.escalate(at.desk, ANN, 1, "two banks", to="ben")
+            case_actions.release(at.desk, ANN, 1)
+        assert case_actions.assign(at.desk, ANN, 1, "ben").assignee_name == "Ben"
+        assert case_actions.escalate(at.desk, BEN, 1, "two cards").state == ESCALATED
+        assert case_actions.assign(at.desk, ANN, 1, "").assignee == ""
+        to_ben = case_actions.escalate(at.desk, ANN, 1, "two banks", to="ben")
         assert (to_ben.state, to_ben.assignee_name) == (ESCALATED, "Ben")
-        working.claim(at.desk, BEN, 1)
-        assert (working.release(at.desk, BEN, 1).state, at.case().assignee) == (ESCALATED, "")
+        case_actions.claim(at.desk, BEN, 1)
+        assert (case_actions.release(at.desk, BEN, 1).state, at.case().assignee) == (ESCALATED, "")
         with at.people.change() as change:
             change.put_user(dataclasses.replace(change.user_named("ben"), is_disabled=True))
         for name in ("vera", "ben", "nobody"):
             with pytest.raises(UsageError, match="no user"):
-                working.assign(at.desk, ANN, 1, name)
+                case_actions.assign(at.desk, ANN, 1, name)
             with pytest.raises(UsageError, match="no user"):
-                working.escalate(at.desk, ANN, 1, "two banks", to=name)
+                case_actions.escalate(at.desk, ANN, 1, "two banks", to=name)
 
         assert at.acts() == [
             "case.claim",
@@ -176,7 +178,7 @@ def test_releasing_assigning_and_escalating_change_who_has_it(tmp_path):
 def test_an_answer_acts_at_once_and_its_labels_are_written_eight_seconds_later(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1), alert(2), alert(3, "c-2"), alert(4, id="p-1", event="login"))
-        done = deciding.decide(at.desk, ANN, 1, "fraud", tag=at.case().tag, also=Also("account_taken_over"))
+        done = dispositions.decide(at.desk, ANN, 1, "fraud", tag=at.case().tag, also=SideEffects("account_taken_over"))
         assert (at.case().state, at.case().verdict, at.case().closed_by) == (CLOSED, "fraud", ANN.id)
         assert done.until_ms == NOW_MS + 8_000
         at.now_ms = NOW_MS + 7_999
@@ -193,27 +195,27 @@ def test_an_answer_acts_at_once_and_its_labels_are_written_eight_seconds_later(t
 def test_a_refund_is_recorded_with_the_labels_of_its_answer_and_not_where_that_is_undone(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        done = deciding.decide(at.desk, ANN, 1, "fraud", also=Also(refund=1_250))
-        deciding.undo(at.desk, ANN, done.undo)
+        done = dispositions.decide(at.desk, ANN, 1, "fraud", also=SideEffects(refund=1_250))
+        dispositions.undo(at.desk, ANN, done.undo)
         at.now_ms += 8_000
         carry_out(at.desk)
-        assert reading.refunded_by(reading.detail(at.desk, ANN, 1).history) == 0
+        assert case_queries.refunded_by(case_queries.detail(at.desk, ANN, 1).history) == 0
 
-        deciding.decide(at.desk, ANN, 1, "fraud", also=Also(refund=1_250))
+        dispositions.decide(at.desk, ANN, 1, "fraud", also=SideEffects(refund=1_250))
         at.now_ms += 8_000
         carry_out(at.desk)
-        found = reading.detail(at.desk, ANN, 1)
-        assert (reading.refunded_by(found.history), found.history[-1].words) == (1_250, "12.50 EUR")
+        found = case_queries.detail(at.desk, ANN, 1)
+        assert (case_queries.refunded_by(found.history), found.history[-1].words) == (1_250, "12.50 EUR")
         assert at.acts()[-3:] == ["case.decide", "label.add", "refund.record"]
         with pytest.raises(UsageError, match="above zero"):
-            deciding.decide(at.desk, ANN, 1, "fraud", also=Also(refund=-1))
+            dispositions.decide(at.desk, ANN, 1, "fraud", also=SideEffects(refund=-1))
 
 
 def test_an_event_of_no_case_is_answered_like_those_of_cases(tmp_path):
     with services(tmp_path) as at:
-        undone = deciding.answer_event(at.desk, ANN, "payment", "p-1", "fraud", also=Also(refund=500))
-        assert deciding.undo(at.desk, ANN, undone.undo).restored == []
-        deciding.answer_event(at.desk, ANN, "payment", "p-2", "fraud", also=Also(refund=500))
+        undone = dispositions.answer_event(at.desk, ANN, "payment", "p-1", "fraud", also=SideEffects(refund=500))
+        assert dispositions.undo(at.desk, ANN, undone.undo).restored == []
+        dispositions.answer_event(at.desk, ANN, "payment", "p-2", "fraud", also=SideEffects(refund=500))
         at.now_ms += 8_000
         carry_out(at.desk)
 
@@ -224,17 +226,17 @@ def test_an_event_of_no_case_is_answered_like_those_of_cases(tmp_path):
         ]
         for who in (VIEWER, dataclasses.replace(ANN, rights=ANN.rights - {Right.WRITE_LABELS})):
             with pytest.raises(NotAllowedError):
-                deciding.answer_event(at.desk, who, "payment", "p-3", "fraud")
+                dispositions.answer_event(at.desk, who, "payment", "p-3", "fraud")
 
 
 def test_what_is_undone_in_time_is_as_it_was_and_writes_no_label(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1), alert(2))
-        claimed = working.claim(at.desk, ANN, 1)
-        done = deciding.decide(at.desk, ANN, 1, "genuine", tag=claimed.tag)
+        claimed = case_actions.claim(at.desk, ANN, 1)
+        done = dispositions.decide(at.desk, ANN, 1, "genuine", tag=claimed.tag)
         with pytest.raises(TooLateError):
-            deciding.undo(at.desk, BEN, done.undo)
-        undone = deciding.undo(at.desk, ANN, done.undo)
+            dispositions.undo(at.desk, BEN, done.undo)
+        undone = dispositions.undo(at.desk, ANN, done.undo)
 
         (case,) = undone.restored
         assert replace(case, version=0, changed_ms=0) == replace(claimed, version=0, changed_ms=0)
@@ -243,17 +245,17 @@ def test_what_is_undone_in_time_is_as_it_was_and_writes_no_label(tmp_path):
         carry_out(at.desk)
         assert at.labels() == []
         with pytest.raises(TooLateError):
-            deciding.undo(at.desk, ANN, done.undo)
+            dispositions.undo(at.desk, ANN, done.undo)
 
 
 def test_too_late_to_undo_is_said_and_changes_nothing(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        done = deciding.decide(at.desk, ANN, 1, "fraud")
+        done = dispositions.decide(at.desk, ANN, 1, "fraud")
         at.now_ms += 8_000
         carry_out(at.desk)
         with pytest.raises(TooLateError, match="reopen"):
-            deciding.undo(at.desk, ANN, done.undo)
+            dispositions.undo(at.desk, ANN, done.undo)
 
         assert at.case().state == CLOSED
 
@@ -261,14 +263,14 @@ def test_too_late_to_undo_is_said_and_changes_nothing(tmp_path):
 def test_one_event_is_answered_by_itself_and_the_last_one_closes_the_case(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1, stake=100), alert(2, stake=30), alert(3, stake=7))
-        first = deciding.decide(at.desk, ANN, 1, "genuine", event="payment/p-1").cases[0]
+        first = dispositions.decide(at.desk, ANN, 1, "genuine", event="payment/p-1").cases[0]
         assert (first.state, first.stake, first.due_ms) == (OPEN, 37, NOW_MS + 1_002)
         with pytest.raises(CaseChangedError):
-            deciding.decide(at.desk, BEN, 1, "fraud", event="payment/p-1")
+            dispositions.decide(at.desk, BEN, 1, "fraud", event="payment/p-1")
         with pytest.raises(NoCaseError, match="not an event of case"):
-            deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-9")
-        deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-3")
-        last = deciding.decide(at.desk, ANN, 1, "genuine", event="payment/p-2").cases[0]
+            dispositions.decide(at.desk, ANN, 1, "fraud", event="payment/p-9")
+        dispositions.decide(at.desk, ANN, 1, "fraud", event="payment/p-3")
+        last = dispositions.decide(at.desk, ANN, 1, "genuine", event="payment/p-2").cases[0]
         at.now_ms += 8_000
         carry_out(at.desk)
 
@@ -285,7 +287,7 @@ def test_what_came_after_it_was_read_is_not_answered(tmp_path):
         at.raised(alert(1))
         read = at.case().tag
         at.raised(alert(2))
-        case = deciding.decide(at.desk, ANN, 1, "fraud", tag=read).cases[0]
+        case = dispositions.decide(at.desk, ANN, 1, "fraud", tag=read).cases[0]
         at.now_ms += 8_000
         carry_out(at.desk)
 
@@ -297,10 +299,10 @@ def test_the_second_of_two_analysts_is_told_and_nothing_is_overwritten(tmp_path)
     with services(tmp_path) as at:
         at.raised(alert(1))
         read = at.case().tag
-        deciding.decide(at.desk, ANN, 1, "fraud", tag=read)
+        dispositions.decide(at.desk, ANN, 1, "fraud", tag=read)
         for tag in (read, "", at.case().tag):
             with pytest.raises(CaseChangedError, match="Ann decided case 1 at 2023-11-14T22:13:20Z") as raised:
-                deciding.decide(at.desk, BEN, 1, "genuine", tag=tag)
+                dispositions.decide(at.desk, BEN, 1, "genuine", tag=tag)
             assert raised.value.case.verdict == "fraud"
         at.now_ms += 8_000
         carry_out(at.desk)
@@ -312,14 +314,14 @@ def test_the_second_of_two_analysts_is_told_and_nothing_is_overwritten(tmp_path)
 def test_a_case_that_is_opened_again_wants_an_answer_once_more(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1), alert(2))
-        deciding.decide(at.desk, ANN, 1, "fraud")
+        dispositions.decide(at.desk, ANN, 1, "fraud")
         with pytest.raises(UsageError, match="1 to 4,000"):
-            working.reopen(at.desk, BEN, 1, "  ")
+            case_actions.reopen(at.desk, BEN, 1, "  ")
         at.now_ms += 8_000
         carry_out(at.desk)
-        case = working.reopen(at.desk, BEN, 1, "the customer rang")
+        case = case_actions.reopen(at.desk, BEN, 1, "the customer rang")
         assert (case.state, case.verdict, case.stake) == (OPEN, "", 2_000)
-        deciding.decide(at.desk, BEN, 1, "genuine")
+        dispositions.decide(at.desk, BEN, 1, "genuine")
         at.now_ms += 8_000
         carry_out(at.desk)
 
@@ -330,12 +332,12 @@ def test_a_case_that_is_opened_again_wants_an_answer_once_more(tmp_path):
 def test_what_is_opened_again_before_its_labels_are_written_writes_none_and_others_of_the_same_answer_do(tmp_path):
     with services(tmp_path) as at:
         at.raised(*(alert(seq, f"c-{seq}") for seq in (1, 2)))
-        done, _ = deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "decide", verdict="fraud")
+        done, _ = dispositions.bulk(at.desk, ANN, {1: "", 2: ""}, "decide", verdict="fraud")
         assert done is not None
         at.now_ms += 3_000
-        working.reopen(at.desk, ANN, 1, "a slip")
+        case_actions.reopen(at.desk, ANN, 1, "a slip")
         at.now_ms += 3_000
-        deciding.decide(at.desk, BEN, 1, "genuine")
+        dispositions.decide(at.desk, BEN, 1, "genuine")
         at.now_ms += 8_000
         carry_out(at.desk)
 
@@ -346,14 +348,14 @@ def test_of_a_case_that_is_opened_again_nothing_is_left_to_undo(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1), alert(2))
         by_two = [
-            (who, deciding.decide(at.desk, who, 1, "fraud", event=event))
+            (who, dispositions.decide(at.desk, who, 1, "fraud", event=event))
             for who, event in ((ANN, "payment/p-1"), (BEN, "payment/p-2"))
         ]
         at.now_ms += 3_000
-        working.reopen(at.desk, ANN, 1, "a slip")
+        case_actions.reopen(at.desk, ANN, 1, "a slip")
         for who, done in by_two:
             with pytest.raises(TooLateError):
-                deciding.undo(at.desk, who, done.undo)
+                dispositions.undo(at.desk, who, done.undo)
         at.now_ms += 8_000
         carry_out(at.desk)
 
@@ -365,7 +367,7 @@ def test_of_a_case_that_nobody_changed_is_said_that_it_is_not_as_it_was_read(tmp
     with services(tmp_path) as at:
         at.raised(alert(1))
         with pytest.raises(CaseChangedError) as raised:
-            deciding.decide(at.desk, ANN, 1, "fraud", tag=tag)
+            dispositions.decide(at.desk, ANN, 1, "fraud", tag=tag)
 
         assert (
             str(raised.value) == "case 1 differs from the version that you read; your change was not saved. Reload it"
@@ -377,15 +379,15 @@ def test_words_that_are_no_answer_are_refused(tmp_path):
         at.raised(alert(1))
         for verdict, reason in (("maybe", ""), ("fraud", "x" * 201), ("fraud", "a\nb")):
             with pytest.raises(UsageError):
-                deciding.decide(at.desk, ANN, 1, verdict, also=Also(reason))
+                dispositions.decide(at.desk, ANN, 1, verdict, also=SideEffects(reason))
         for tag in ("1", "x.1", "1.1.1", "-1.1"):
             with pytest.raises(UsageError, match="not the tag"):
-                deciding.decide(at.desk, ANN, 1, "fraud", tag=tag)
+                dispositions.decide(at.desk, ANN, 1, "fraud", tag=tag)
         for until_ms in (NOW_MS, NOW_MS + 91 * 86_400_000):
             with pytest.raises(UsageError, match="90 days"):
-                deciding.snooze(at.desk, ANN, 1, until_ms)
+                dispositions.snooze(at.desk, ANN, 1, until_ms)
         with pytest.raises(NoCaseError):
-            working.claim(at.desk, ANN, 77)
+            case_actions.claim(at.desk, ANN, 77)
 
         assert at.acts() == []
 
@@ -393,10 +395,10 @@ def test_words_that_are_no_answer_are_refused(tmp_path):
 def test_a_snoozed_case_comes_back_by_itself(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        done = deciding.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
+        done = dispositions.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
         assert at.case().state == SNOOZED
-        assert deciding.undo(at.desk, ANN, done.undo).restored[0].state == OPEN
-        deciding.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
+        assert dispositions.undo(at.desk, ANN, done.undo).restored[0].state == OPEN
+        dispositions.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
         at.now_ms += MINUTE_MS
         carry_out(at.desk)
 
@@ -407,11 +409,11 @@ def test_a_snoozed_case_comes_back_by_itself(tmp_path):
 def test_answers_to_one_case_are_undone_one_after_the_other(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1), alert(2), alert(3, "c-2"))
-        first, _ = deciding.bulk(at.desk, ANN, {2: ""}, "decide", verdict="fraud")
+        first, _ = dispositions.bulk(at.desk, ANN, {2: ""}, "decide", verdict="fraud")
         assert first is not None
-        done = [deciding.decide(at.desk, ANN, 1, "fraud", event=f"payment/p-{number}") for number in (1, 2)]
+        done = [dispositions.decide(at.desk, ANN, 1, "fraud", event=f"payment/p-{number}") for number in (1, 2)]
         for one in reversed(done):
-            undone = deciding.undo(at.desk, ANN, one.undo)
+            undone = dispositions.undo(at.desk, ANN, one.undo)
             assert ([case.number for case in undone.restored], undone.changed) == ([1], [])
         at.now_ms += 8_000
         carry_out(at.desk)
@@ -423,10 +425,10 @@ def test_answers_to_one_case_are_undone_one_after_the_other(tmp_path):
 def test_an_answer_behind_which_somebody_else_went_on_is_not_undone_though_they_undid_that(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1), alert(2))
-        hers = deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
-        his = deciding.decide(at.desk, BEN, 1, "fraud", event="payment/p-2")
-        deciding.undo(at.desk, BEN, his.undo)
-        undone = deciding.undo(at.desk, ANN, hers.undo)
+        hers = dispositions.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
+        his = dispositions.decide(at.desk, BEN, 1, "fraud", event="payment/p-2")
+        dispositions.undo(at.desk, BEN, his.undo)
+        undone = dispositions.undo(at.desk, ANN, hers.undo)
 
         assert ([one.number for one in undone.changed], undone.restored) == ([1], [])
 
@@ -434,9 +436,9 @@ def test_an_answer_behind_which_somebody_else_went_on_is_not_undone_though_they_
 def test_what_came_meanwhile_stays_when_something_is_undone(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1), alert(2, due_ms=NOW_MS + 50))
-        done = deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-2")
+        done = dispositions.decide(at.desk, ANN, 1, "fraud", event="payment/p-2")
         at.raised(alert(3, stake=30, due_ms=NOW_MS + 20))
-        (case,) = deciding.undo(at.desk, ANN, done.undo).restored
+        (case,) = dispositions.undo(at.desk, ANN, done.undo).restored
 
         assert (case.state, case.alerts, case.stake, case.due_ms) == (OPEN, 3, 2_030, NOW_MS + 20)
 
@@ -444,9 +446,9 @@ def test_what_came_meanwhile_stays_when_something_is_undone(tmp_path):
 def test_an_undone_answer_to_what_a_chargeback_settled_meanwhile_closes_the_case_by_that(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        done = deciding.decide(at.desk, ANN, 1, "genuine")
+        done = dispositions.decide(at.desk, ANN, 1, "genuine")
         at.heard(labels=[FeedLabel(2, "payment/p-1", "fraud", "chargeback", at.now_ms + 1)])
-        (case,) = deciding.undo(at.desk, ANN, done.undo).restored
+        (case,) = dispositions.undo(at.desk, ANN, done.undo).restored
         assert (case.state, case.verdict, case.closed_name) == (CLOSED, "fraud", "labels from chargeback")
         at.now_ms += 8_000
         carry_out(at.desk)
@@ -460,12 +462,12 @@ def test_a_weak_word_and_what_was_known_before_a_new_answer_was_asked_settle_not
 ):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        deciding.decide(at.desk, BEN, 1, "unclear")
-        working.reopen(at.desk, BEN, 1, "she rang")
-        working.claim(at.desk, ANN, 1)
+        dispositions.decide(at.desk, BEN, 1, "unclear")
+        case_actions.reopen(at.desk, BEN, 1, "she rang")
+        case_actions.claim(at.desk, ANN, 1)
         at.heard(labels=[FeedLabel(2, "payment/p-1", "genuine", source, at.now_ms + later_ms)])
-        done = deciding.decide(at.desk, ANN, 1, "genuine")
-        (case,) = deciding.undo(at.desk, ANN, done.undo).restored
+        done = dispositions.decide(at.desk, ANN, 1, "genuine")
+        (case,) = dispositions.undo(at.desk, ANN, done.undo).restored
 
         assert (case.state, [(one.label, one.verdict) for one in at.alerts()]) == (CLAIMED, [("genuine", "")])
 
@@ -477,7 +479,7 @@ def test_a_denial_of_what_waits_for_an_answer_is_shown_and_doubles_nothing(tmp_p
     with services(tmp_path) as at:
         at.raised(alert(1), alert(2))
         assert at.denied(3, of=1, known_ms=NOW_MS + 5) == []
-        found = reading.detail(at.desk, ANN, 1)
+        found = case_queries.detail(at.desk, ANN, 1)
 
     assert [one.number for one in (found.case,)] == [1]
     assert (found.case.alerts, found.case.stake, found.case.customer) == (2, 2_000, "fraud")
@@ -489,19 +491,19 @@ def test_a_denial_of_what_waits_for_an_answer_is_shown_and_doubles_nothing(tmp_p
 def test_who_has_not_seen_the_denial_is_told_before_they_answer(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        read = working.claim(at.desk, ANN, 1)
+        read = case_actions.claim(at.desk, ANN, 1)
         at.denied(2, of=1)
         assert (at.case().state, at.case().assignee) == (CLAIMED, ANN.id)
         with pytest.raises(CaseChangedError, match="the customer denied an event of case 1 at"):
-            deciding.decide(at.desk, ANN, 1, "genuine", tag=read.tag)
+            dispositions.decide(at.desk, ANN, 1, "genuine", tag=read.tag)
 
-        assert deciding.decide(at.desk, ANN, 1, "genuine", tag=at.case().tag).cases[0].state == CLOSED
+        assert dispositions.decide(at.desk, ANN, 1, "genuine", tag=at.case().tag).cases[0].state == CLOSED
 
 
 def test_a_closed_case_opens_again_for_the_event_that_is_denied_alone(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1), alert(2), alert(3))
-        deciding.decide(at.desk, ANN, 1, "genuine")
+        dispositions.decide(at.desk, ANN, 1, "genuine")
         at.now_ms += 60_000
         carry_out(at.desk)
         (opened,) = at.denied(4, of=2)
@@ -511,7 +513,7 @@ def test_a_closed_case_opens_again_for_the_event_that_is_denied_alone(tmp_path):
         assert (case.state, case.verdict, case.closed_ms, case.stake) == (OPEN, "", None, 1_000)
         assert [one.verdict for one in at.alerts()] == ["genuine", "", "genuine"]
         assert len(at.cases()) == 1
-        deciding.decide(at.desk, BEN, 1, "fraud")
+        dispositions.decide(at.desk, BEN, 1, "fraud")
         at.now_ms += 8_000
         carry_out(at.desk)
         assert [label[:2] for label in at.labels()[3:]] == [("payment/p-2", "fraud")]
@@ -521,7 +523,7 @@ def test_a_closed_case_opens_again_for_the_event_that_is_denied_alone(tmp_path):
 def test_an_answer_that_was_given_before_the_denial_came_does_not_close_it_again(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        deciding.decide(at.desk, ANN, 1, "genuine")
+        dispositions.decide(at.desk, ANN, 1, "genuine")
         at.denied(2, of=1, known_ms=NOW_MS + 3_000)
         at.heard(labels=[FeedLabel(3, "payment/p-1", "genuine", "analyst", NOW_MS)])
         assert (at.case().state, at.case().customer) == (OPEN, "fraud")
@@ -533,7 +535,7 @@ def test_an_answer_that_was_given_before_the_denial_came_does_not_close_it_again
 def test_a_denial_of_what_was_answered_as_fraud_opens_nothing(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        deciding.decide(at.desk, ANN, 1, "fraud")
+        dispositions.decide(at.desk, ANN, 1, "fraud")
         before = at.case()
         assert at.denied(2, of=1) == []
 
@@ -554,7 +556,7 @@ def test_one_denial_says_more_of_a_case_than_what_customers_confirm(tmp_path):
 def test_a_denial_wakes_a_snoozed_case(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        deciding.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
+        dispositions.snooze(at.desk, ANN, 1, NOW_MS + MINUTE_MS)
         at.denied(2, of=1)
 
         assert (at.case().state, at.case().snoozed_ms) == (OPEN, None)
@@ -563,7 +565,7 @@ def test_a_denial_wakes_a_snoozed_case(tmp_path):
 def test_an_event_in_two_cases_wants_an_answer_again_in_the_newest_alone(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1, "a"), replace(alert(1, "d-1"), entity="device"))
-        deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "decide", verdict="genuine")
+        dispositions.bulk(at.desk, ANN, {1: "", 2: ""}, "decide", verdict="genuine")
         assert [one.case for one in at.denied(2, of=1)] == [2]
         assert [case.state for case in at.cases()] == [CLOSED, OPEN]
         at.denied(3, of=1)
@@ -576,7 +578,7 @@ def test_a_denied_event_of_which_nothing_was_known_joins_the_open_case(tmp_path)
         at.raised(alert(1))
         read = at.case().tag
         assert at.heard(alert(3, id="p-2"), labels=[denial(3, of=2)]) == []
-        case = deciding.decide(at.desk, ANN, 1, "genuine", tag=read).cases[0]
+        case = dispositions.decide(at.desk, ANN, 1, "genuine", tag=read).cases[0]
 
         assert (case.state, case.alerts, case.customer) == (OPEN, 2, "fraud")
         assert [one.verdict for one in at.alerts()] == ["genuine", ""]
@@ -588,9 +590,9 @@ def test_a_denied_event_of_which_nothing_was_known_joins_the_open_case(tmp_path)
 def test_many_are_answered_at_once_and_undone_at_once(tmp_path):
     with services(tmp_path) as at:
         at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 6)))
-        working.claim(at.desk, BEN, 2)
+        case_actions.claim(at.desk, BEN, 2)
         tags = {1: "", 2: "", 3: at.case(3).tag, 4: "9.9", 99: ""}
-        done, failed = deciding.bulk(at.desk, ANN, tags, "decide", verdict="genuine")
+        done, failed = dispositions.bulk(at.desk, ANN, tags, "decide", verdict="genuine")
         assert done is not None
         assert [case.number for case in done.cases] == [1, 3]
         assert {one.case: type(one.error) for one in failed} == {
@@ -599,7 +601,7 @@ def test_many_are_answered_at_once_and_undone_at_once(tmp_path):
             99: NoCaseError,
         }
         at.denied(6, of=3)
-        undone = deciding.undo(at.desk, ANN, done.undo)
+        undone = dispositions.undo(at.desk, ANN, done.undo)
         at.now_ms += 8_000
         carry_out(at.desk)
 
@@ -611,16 +613,16 @@ def test_many_are_answered_at_once_and_undone_at_once(tmp_path):
 def test_many_are_claimed_and_snoozed(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1, "a"), alert(2, "b"))
-        claimed, _ = deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "claim")
-        snoozed, _ = deciding.bulk(at.desk, ANN, {1: "", 2: ""}, "snooze", until_ms=NOW_MS + 1)
+        claimed, _ = dispositions.bulk(at.desk, ANN, {1: "", 2: ""}, "claim")
+        snoozed, _ = dispositions.bulk(at.desk, ANN, {1: "", 2: ""}, "snooze", until_ms=NOW_MS + 1)
         assert claimed is not None
         assert snoozed is not None
         assert [case.state for case in at.cases()] == [SNOOZED] * 2
-        deciding.undo(at.desk, ANN, snoozed.undo)
+        dispositions.undo(at.desk, ANN, snoozed.undo)
         assert [case.state for case in at.cases()] == [CLAIMED] * 2
         for numbers, action in (({}, "claim"), (dict.fromkeys(range(501), ""), "claim"), ({1: ""}, "forget")):
             with pytest.raises(UsageError):
-                deciding.bulk(at.desk, ANN, numbers, action)
+                dispositions.bulk(at.desk, ANN, numbers, action)
 
 
 # ---- second looks
@@ -629,26 +631,26 @@ def test_many_are_claimed_and_snoozed(tmp_path):
 def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(tmp_path):
     with services(tmp_path, second_look=1.0) as at:
         at.raised(alert(1))
-        deciding.decide(at.desk, ANN, 1, "fraud")
+        dispositions.decide(at.desk, ANN, 1, "fraud")
         at.now_ms += 8_000
         carry_out(at.desk)
         assert (at.case().state, at.case().look, at.case().verdict) == (OPEN, 1, "")
-        found = reading.detail(at.desk, BEN, 1)
+        found = case_queries.detail(at.desk, BEN, 1)
         assert (found.case.first_by, found.case.first_verdict, found.alerts[0].decided_by) == ("", "", "")
         assert "fraud" not in str(found)
-        assert working.claim_next(at.desk, ANN) is None
+        assert case_actions.claim_next(at.desk, ANN) is None
         with pytest.raises(UsageError, match="another analyst"):
-            deciding.decide(at.desk, ANN, 1, "genuine")
+            dispositions.decide(at.desk, ANN, 1, "genuine")
         with pytest.raises(UsageError, match="another analyst"):
-            working.assign(at.desk, BEN, 1, "ann")
+            case_actions.assign(at.desk, BEN, 1, "ann")
 
         at.now_ms += 1_000
-        second = working.claim_next(at.desk, BEN)
+        second = case_actions.claim_next(at.desk, BEN)
         assert second is not None
-        deciding.decide(at.desk, BEN, 1, "genuine", tag=second.tag)
+        dispositions.decide(at.desk, BEN, 1, "genuine", tag=second.tag)
         at.now_ms += 8_000
         carry_out(at.desk)
-        looks = reading.capacity(at.desk, BEN).second_looks
+        looks = case_queries.capacity(at.desk, BEN).second_looks
         assert (at.case().state, at.case().verdict, at.case().first_verdict) == (CLOSED, "genuine", "fraud")
         assert (looks.decided, looks.agreed, looks.rate) == (1, 0, 0.0)
         assert [label[1] for label in at.labels()] == ["fraud", "genuine"]
@@ -662,7 +664,7 @@ def test_a_disagreement_goes_to_a_third_person_with_time_anew_and_the_later_answ
         at.raised(alert(1))
         at.now_ms += 3 * DAY_MS
         for who, verdict in ((ANN, "fraud"), (BEN, "genuine")):
-            deciding.decide(at.desk, who, 1, verdict)
+            dispositions.decide(at.desk, who, 1, verdict)
             at.now_ms += 8_000
             carry_out(at.desk)
             assert at.case().due_ms == at.now_ms + DAY_MS, "as long as a case that has just opened"
@@ -671,27 +673,29 @@ def test_a_disagreement_goes_to_a_third_person_with_time_anew_and_the_later_answ
         assert [label[1] for label in at.labels()] == ["fraud", "genuine"], "the later one holds until the third"
         at.heard(labels=[FeedLabel(2, "payment/p-1", "genuine", "analyst", at.now_ms - 8_000)])
         assert at.case().state == ESCALATED, "an answer from before settles nothing"
-        found = reading.detail(at.desk, cleo, 1)
+        found = case_queries.detail(at.desk, cleo, 1)
         assert [row.words for row in found.history if row.what == "disagreed"] == ["fraud by Ann, genuine by Ben"]
         escalated = CaseFilter(states=(ESCALATED,))
         for who in (ANN, BEN):
-            assert working.claim_next(at.desk, who, escalated) is None
+            assert case_actions.claim_next(at.desk, who, escalated) is None
             with pytest.raises(UsageError, match="another analyst"):
-                deciding.decide(at.desk, who, 1, "fraud")
+                dispositions.decide(at.desk, who, 1, "fraud")
             with pytest.raises(UsageError, match="another analyst"):
-                working.assign(at.desk, cleo, 1, who.name.lower())
-        looks = reading.capacity(at.desk, ANN).second_looks
+                case_actions.assign(at.desk, cleo, 1, who.name.lower())
+        looks = case_queries.capacity(at.desk, ANN).second_looks
         assert (looks.waiting, looks.decided, looks.agreed, looks.disputed) == (0, 1, 0, 1)
 
-        assert working.claim_next(at.desk, cleo, escalated) is not None
-        assert working.release(at.desk, cleo, 1).state == ESCALATED
-        deciding.decide(at.desk, cleo, 1, "fraud")
+        assert case_actions.claim_next(at.desk, cleo, escalated) is not None
+        assert case_actions.release(at.desk, cleo, 1).state == ESCALATED
+        dispositions.decide(at.desk, cleo, 1, "fraud")
         at.now_ms += 8_000
         carry_out(at.desk)
-        looks = reading.capacity(at.desk, ANN).second_looks
+        looks = case_queries.capacity(at.desk, ANN).second_looks
         assert (at.case().state, at.case().look, at.case().verdict) == (CLOSED, 4, "fraud")
         assert (looks.decided, looks.agreed, looks.disputed) == (1, 0, 0)
-        team = {one.name: (one.answered, one.closed, one.looks, one.agreed) for one in reading.team(at.desk, ANN, 0)}
+        team = {
+            one.name: (one.answered, one.closed, one.looks, one.agreed) for one in case_queries.team(at.desk, ANN, 0)
+        }
         answered = {"Cleo": (1, 1, 0, 0), "Ann": (1, 0, 0, 0), "Ben": (1, 0, 0, 0)}
         assert team == answered, "a case counts as closed for who closed it last"
 
@@ -701,8 +705,8 @@ def test_what_two_have_answered_is_not_looked_at_a_second_time(tmp_path, second,
     with services(tmp_path, second_look=1.0) as at:
         at.raised(alert(1), alert(2), alert(3))
         at.heard(labels=[FeedLabel(4, "payment/p-3", "fraud", "chargeback", at.now_ms)])
-        deciding.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
-        deciding.decide(at.desk, second, 1, "fraud", event="payment/p-2")
+        dispositions.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
+        dispositions.decide(at.desk, second, 1, "fraud", event="payment/p-2")
         at.now_ms += 8_000
         carry_out(at.desk)
 
@@ -714,7 +718,7 @@ def test_where_nobody_else_may_decide_no_second_look_is_drawn(tmp_path):
         with at.people.change() as change:
             change.remove_user(2)
         at.raised(alert(1))
-        deciding.decide(at.desk, ANN, 1, "fraud")
+        dispositions.decide(at.desk, ANN, 1, "fraud")
         at.now_ms += 8_000
         carry_out(at.desk)
 
@@ -725,7 +729,7 @@ def test_where_nobody_else_may_decide_no_second_look_is_drawn(tmp_path):
 def test_about_the_share_that_is_set_is_looked_at_twice(tmp_path):
     with services(tmp_path, second_look=0.2) as at:
         at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 201)))
-        deciding.bulk(at.desk, ANN, dict.fromkeys(range(1, 201), ""), "decide", verdict="genuine")
+        dispositions.bulk(at.desk, ANN, dict.fromkeys(range(1, 201), ""), "decide", verdict="genuine")
         at.now_ms += 8_000
         carry_out(at.desk)
         drawn = [case.number for case in at.cases() if case.look == 1]
@@ -741,14 +745,14 @@ def test_notes_and_files_belong_to_a_case(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
         tag = at.case().tag
-        working.note(at.desk, ANN, 1, " she rang <b>twice</b> ")
-        made = working.attach(at.desk, BEN, 1, "..\\x/scan é.html", "image/png; charset=x", PNG)
+        case_actions.note(at.desk, ANN, 1, " she rang <b>twice</b> ")
+        made = case_actions.attach(at.desk, BEN, 1, "..\\x/scan é.html", "image/png; charset=x", PNG)
         assert (made.name, made.media_type, made.size) == ("scan é.html.png", "image/png", len(PNG))
-        assert working.file_of(at.desk, VIEWER, 1, made.number) == (made, PNG)
+        assert case_actions.file_of(at.desk, VIEWER, 1, made.number) == (made, PNG)
         with pytest.raises(NoCaseError):
-            working.file_of(at.desk, ANN, 2, made.number)
+            case_actions.file_of(at.desk, ANN, 2, made.number)
 
-        found = reading.detail(at.desk, VIEWER, 1)
+        found = case_queries.detail(at.desk, VIEWER, 1)
         assert [(row.what, row.words) for row in found.history] == [
             ("note", "she rang <b>twice</b>"),
             ("attached", "scan é.html.png"),
@@ -778,16 +782,16 @@ def test_files_of_other_kinds_and_sizes_are_refused(tmp_path, name, kind, conten
     with services(tmp_path) as at:
         at.raised(alert(1))
         with pytest.raises(UsageError):
-            working.attach(at.desk, ANN, 1, name, kind, content)
+            case_actions.attach(at.desk, ANN, 1, name, kind, content)
 
 
 def test_a_case_has_only_so_many_files(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
-        for _ in range(working.FILES_MAX):
-            working.attach(at.desk, ANN, 1, "a.txt", "text/plain", b"x")
+        for _ in range(case_actions.FILES_MAX):
+            case_actions.attach(at.desk, ANN, 1, "a.txt", "text/plain", b"x")
         with pytest.raises(UsageError, match="at most 20"):
-            working.attach(at.desk, ANN, 1, "a.txt", "text/plain", b"x")
+            case_actions.attach(at.desk, ANN, 1, "a.txt", "text/plain", b"x")
 
     assert "text/html" not in TYPES
 
@@ -795,19 +799,19 @@ def test_a_case_has_only_so_many_files(tmp_path):
 def test_a_view_is_a_filter_under_a_name(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1, stake=500), alert(2, "c-2", stake=90_000))
-        working.claim(at.desk, BEN, 2)
-        view = reading.put_view(at.desk, ANN, "Large", "min_stake=100&order=stake", is_shared=True)
+        case_actions.claim(at.desk, BEN, 2)
+        view = case_queries.put_view(at.desk, ANN, "Large", "min_stake=100&order=stake", is_shared=True)
         assert view.query == "min_stake=100&order=stake"
-        counts = {one.view.name: one.count for one in reading.views(at.desk, BEN)}
+        counts = {one.view.name: one.count for one in case_queries.views(at.desk, BEN)}
         assert counts == {"Large": 1, "Mine": 1, "Free": 1, "Open": 2} | {
             name: 0 for name in filters.BUILT_IN if name not in {"Mine", "Free", "Open", "Due in 1 h"}
         } | {"Due in 1 h": 2}
         for name, query in (("Mine", ""), ("", ""), ("x" * 81, ""), ("a", "colour=red"), ("a", "min_stake=much")):
             with pytest.raises(UsageError):
-                reading.put_view(at.desk, ANN, name, query)
+                case_queries.put_view(at.desk, ANN, name, query)
         with pytest.raises(NoCaseError):
-            reading.remove_view(at.desk, BEN, "Large")
-        reading.remove_view(at.desk, ANN, "Large")
+            case_queries.remove_view(at.desk, BEN, "Large")
+        case_queries.remove_view(at.desk, ANN, "Large")
 
         assert at.acts() == ["case.claim", "view.put", "view.remove"]
 
@@ -815,12 +819,12 @@ def test_a_view_is_a_filter_under_a_name(tmp_path):
 def test_what_is_put_away_or_escalated_leaves_open_and_free_and_all_count_the_same(tmp_path):
     with services(tmp_path) as at:
         at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 5)))
-        deciding.snooze(at.desk, ANN, 1, at.now_ms + 3_600_000)
-        working.escalate(at.desk, ANN, 2, "hard")
-        working.claim(at.desk, ANN, 3)
+        dispositions.snooze(at.desk, ANN, 1, at.now_ms + 3_600_000)
+        case_actions.escalate(at.desk, ANN, 2, "hard")
+        case_actions.claim(at.desk, ANN, 3)
 
         def counts(who):
-            return {one.view.name: one.count for one in reading.views(at.desk, who)}
+            return {one.view.name: one.count for one in case_queries.views(at.desk, who)}
 
         mine, leads = counts(ANN), counts(dataclasses.replace(ANN, role=Role.AUTHOR, rights=RIGHTS[Role.AUTHOR]))
         assert (mine["Open"], mine["Free"], mine["Mine"], mine["Snoozed"], mine["Escalated"]) == (2, 1, 1, 1, 1)
@@ -835,16 +839,16 @@ def test_the_queue_is_counted_again_where_its_cases_changed_and_else_after_a_whi
     lead, now_s = user(4, "Lea", Role.ADMIN), [0.0]
     nobody = dataclasses.replace(VIEWER, rights=frozenset())
     with services(tmp_path) as at, services(tmp_path) as elsewhere:
-        counts = reading.QueueCount(at.desk, lambda: now_s[0])
+        counts = case_queries.QueueCount(at.desk, lambda: now_s[0])
         seen = [counts.of(BEN)]
         at.raised(*(alert(number, f"c-{number}") for number in (1, 2, 3)))
         seen.append(counts.of(BEN))
-        working.escalate(at.desk, BEN, 1, "hard")
-        deciding.decide(at.desk, BEN, 2, "fraud")
+        case_actions.escalate(at.desk, BEN, 1, "hard")
+        dispositions.decide(at.desk, BEN, 2, "fraud")
         seen += [counts.of(BEN), counts.of(VIEWER), counts.of(lead), counts.of(nobody)]
-        deciding.decide(elsewhere.desk, BEN, 3, "fraud")
+        dispositions.decide(elsewhere.desk, BEN, 3, "fraud")
         seen.append(counts.of(BEN))
-        now_s[0] += reading.COUNTED_S
+        now_s[0] += case_queries.COUNTED_S
         seen.append(counts.of(BEN))
 
     assert seen == [0, 3, 1, 1, 1, None, 1, 0]
@@ -869,9 +873,9 @@ def test_capacity_says_when_the_queue_is_clear(tmp_path):
     with services(tmp_path) as at:
         at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 11)))
         at.now_ms = NOW_MS + 3 * 3_600_000
-        assert reading.capacity(at.desk, ANN).clear_at_ms is None
-        deciding.bulk(at.desk, ANN, dict.fromkeys((1, 2, 3, 4), ""), "decide", verdict="fraud")
-        found = reading.capacity(dataclasses.replace(at.desk, reviews_a_day=100), VIEWER, NOW_MS)
+        assert case_queries.capacity(at.desk, ANN).clear_at_ms is None
+        dispositions.bulk(at.desk, ANN, dict.fromkeys((1, 2, 3, 4), ""), "decide", verdict="fraud")
+        found = case_queries.capacity(dataclasses.replace(at.desk, reviews_a_day=100), VIEWER, NOW_MS)
 
     assert (found.reviews_a_day, found.today.answered, found.today.closed, found.open.count) == (100, 4, 4, 6)
     assert found.pace == (2.0, 0.0)
@@ -882,21 +886,21 @@ def test_who_may_only_look_changes_nothing(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))
         calls = (
-            lambda: working.claim(at.desk, VIEWER, 1),
-            lambda: working.claim_next(at.desk, VIEWER),
-            lambda: working.release(at.desk, VIEWER, 1),
-            lambda: working.assign(at.desk, VIEWER, 1, "ann"),
-            lambda: working.note(at.desk, VIEWER, 1, "x"),
-            lambda: working.attach(at.desk, VIEWER, 1, "a", "text/plain", b"x"),
-            lambda: working.escalate(at.desk, VIEWER, 1, "x"),
-            lambda: working.reopen(at.desk, VIEWER, 1, "x"),
-            lambda: deciding.decide(at.desk, VIEWER, 1, "fraud"),
-            lambda: deciding.snooze(at.desk, VIEWER, 1, NOW_MS + 1),
-            lambda: deciding.bulk(at.desk, VIEWER, {1: ""}, "claim"),
-            lambda: deciding.undo(at.desk, VIEWER, 1),
-            lambda: reading.listed(at.desk, user(9, "till", Role.SERVICE), CaseFilter()),
-            lambda: reading.detail(at.desk, user(9, "till", Role.SERVICE), 1),
-            lambda: working.file_of(at.desk, user(9, "till", Role.SERVICE), 1, 1),
+            lambda: case_actions.claim(at.desk, VIEWER, 1),
+            lambda: case_actions.claim_next(at.desk, VIEWER),
+            lambda: case_actions.release(at.desk, VIEWER, 1),
+            lambda: case_actions.assign(at.desk, VIEWER, 1, "ann"),
+            lambda: case_actions.note(at.desk, VIEWER, 1, "x"),
+            lambda: case_actions.attach(at.desk, VIEWER, 1, "a", "text/plain", b"x"),
+            lambda: case_actions.escalate(at.desk, VIEWER, 1, "x"),
+            lambda: case_actions.reopen(at.desk, VIEWER, 1, "x"),
+            lambda: dispositions.decide(at.desk, VIEWER, 1, "fraud"),
+            lambda: dispositions.snooze(at.desk, VIEWER, 1, NOW_MS + 1),
+            lambda: dispositions.bulk(at.desk, VIEWER, {1: ""}, "claim"),
+            lambda: dispositions.undo(at.desk, VIEWER, 1),
+            lambda: case_queries.listed(at.desk, user(9, "till", Role.SERVICE), CaseFilter()),
+            lambda: case_queries.detail(at.desk, user(9, "till", Role.SERVICE), 1),
+            lambda: case_actions.file_of(at.desk, user(9, "till", Role.SERVICE), 1, 1),
         )
         for call in calls:
             with pytest.raises(NotAllowedError):
@@ -935,13 +939,13 @@ def test_an_address_says_which_cases():
 def test_who_is_new_and_may_answer_is_here_for_the_first_time_until_they_answer(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1), alert(2, "c-2"))
-        assert reading.is_first(at.desk, ANN, NOW_MS)
-        assert not reading.is_first(at.desk, VIEWER, NOW_MS)
-        assert not reading.is_first(at.desk, ANN, NOW_MS - 24 * 60 * MINUTE_MS)  # a user since yesterday
-        deciding.decide(at.desk, ANN, 1, "fraud")
+        assert case_queries.is_first(at.desk, ANN, NOW_MS)
+        assert not case_queries.is_first(at.desk, VIEWER, NOW_MS)
+        assert not case_queries.is_first(at.desk, ANN, NOW_MS - 24 * 60 * MINUTE_MS)  # a user since yesterday
+        dispositions.decide(at.desk, ANN, 1, "fraud")
 
-        assert not reading.is_first(at.desk, ANN, NOW_MS)
-        assert reading.is_first(at.desk, BEN, NOW_MS)
+        assert not case_queries.is_first(at.desk, ANN, NOW_MS)
+        assert case_queries.is_first(at.desk, BEN, NOW_MS)
 
 
 # ---- a log that was there before

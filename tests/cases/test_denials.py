@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from shroff.adapters.cases.sql import SqlCases, beside
 from shroff.adapters.people.sql import SqlPeople
-from shroff.cases import deciding, following
+from shroff.cases import alert_consumer, dispositions
+from shroff.cases.alert_consumer import AlertConsumer
+from shroff.cases.alert_rules import NOT_THEM
 from shroff.cases.case import CLOSED, OPEN, STATES, Alert, Case, CaseFilter
-from shroff.cases.following import Follower
-from shroff.cases.raising import NOT_THEM
 from shroff.cases.store import CaseChange
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.streams.log import Batch, Offset
@@ -144,11 +144,11 @@ def test_a_denial_waits_for_its_event(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("alerts_at_once", [1, 2, following.ALERTS])
+@pytest.mark.parametrize("alerts_at_once", [1, 2, alert_consumer.ALERTS])
 def test_a_log_that_was_there_before_gives_the_same_cases_in_one_go_and_step_by_step(
     tmp_path, monkeypatch, alerts_at_once
 ):
-    monkeypatch.setattr(following, "ALERTS", alerts_at_once)
+    monkeypatch.setattr(alert_consumer, "ALERTS", alerts_at_once)
     step_by_step, at_once = Bank(tmp_path / "a"), Bank(tmp_path / "b")
     for bank in (step_by_step, at_once):
         for number in range(12):
@@ -178,7 +178,7 @@ class Mortal(SqlCases):
 
 
 @contextmanager
-def follower(bank: Bank, *, is_doomed: bool = False) -> Iterator[Follower]:
+def follower(bank: Bank, *, is_doomed: bool = False) -> Iterator[AlertConsumer]:
     """A follower of the bank's log, in a process of its own."""
     with bank.project.people.open() as people, closing(bank.project.opened.open_log(read_only=True)) as log:
         desk = bank.project.cases.desk(people)
@@ -222,7 +222,7 @@ def test_a_kill_in_the_transaction_that_opens_a_case_leaves_neither_it_nor_a_not
 def test_a_follower_at_the_end_of_the_log_says_that_there_is_no_more_for_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(following, "PLACES", 2)
+    monkeypatch.setattr(alert_consumer, "PLACES", 2)
     bank = Bank(tmp_path, notice(f"{TEAM}on: case\n", "cases"))
     bank.pay(*(payment(f"p-{number}") for number in range(4)))  # behind the version, which has a place as well
     with follower(bank) as found:
@@ -256,7 +256,7 @@ def test_a_closed_case_that_a_customer_opens_again_is_told_again(tmp_path):
     begun(bank)
     bank.pay(payment("p-1"))
     with bank.project.cases.open() as desk:
-        deciding.decide(dataclasses.replace(desk, undo_ms=0), bank.project.opened.who, 1, "genuine")
+        dispositions.decide(dataclasses.replace(desk, undo_ms=0), bank.project.opened.who, 1, "genuine")
     assert [one.state for one in cases(bank)] == [CLOSED]
     bank.clock_ms += 2 * DAY_MS  # the event is no news any more, and what the customer says is
     denied(bank, "p-1")

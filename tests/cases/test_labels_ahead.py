@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from shroff.cases import deciding
+from shroff.cases import dispositions
 from shroff.cases.desk import UNDO_MS
 from shroff.cases.timers import carry_out
 from shroff.client import calls
@@ -44,7 +44,7 @@ def accuracies(bank):
 def test_an_answer_about_an_event_ahead_of_the_clock_is_known_when_that_happens(tmp_path):
     bank = bank_with(tmp_path, payment("p-1", at=NOW_MS + AHEAD_MS), payment("p-2"))
     with bank.project.cases.open() as desk:
-        deciding.decide(desk, bank.project.opened.who, 1, "fraud")
+        dispositions.decide(desk, bank.project.opened.who, 1, "fraud")
         bank.clock_ms += UNDO_MS
         assert carry_out(desk) == 1
     assert [label[:2] for label in bank.labels()] == [("payment/p-1", "fraud"), ("payment/p-2", "fraud")]

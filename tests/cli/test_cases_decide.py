@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff.cases import reading
+from shroff.cases import case_queries
 from shroff.cli.main import run
 from tests.support.telling import Bank, payment
 
@@ -36,8 +36,8 @@ def test_an_answer_blocks_and_records_a_refund(bank: Bank, capsys: pytest.Captur
     code = decided(bank, "--block", "blocked=c-1", "--refund", "40.00", "--reason", "stolen card", "--json")
     found = json.loads(capsys.readouterr().out)
     with bank.project.cases.open() as desk:
-        history = reading.detail(desk, bank.project.opened.who, 1).history
-        refunded = reading.refunded_by(history)
+        history = case_queries.detail(desk, bank.project.opened.who, 1).history
+        refunded = case_queries.refunded_by(history)
 
     assert code == 0
     assert (found["case"]["state"], found["lists"][0]["value"], found["lists"][0]["in_force"]) == (
@@ -64,7 +64,7 @@ def test_what_cannot_go_with_an_answer_leaves_the_case_open(
 ):
     code = decided(bank, *words)
     with bank.project.cases.open() as desk:
-        state = reading.detail(desk, bank.project.opened.who, 1).case.state
+        state = case_queries.detail(desk, bank.project.opened.who, 1).case.state
 
     assert code == 2
     assert said in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
-from shroff.app.wiring import OutsideSystems
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.cli.main import run
 from shroff.errors import TransientError
 from shroff.people.store import rows_of
@@ -30,7 +30,7 @@ def feed() -> MemoryTopic:
 @pytest.fixture
 def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, feed: MemoryTopic) -> Path:
     """A project in the current folder, whose source was read to 3 of 5 in one part, and a file beside it."""
-    monkeypatch.setattr(OutsideSystems, "open_source", lambda *_: MemorySource(feed, name="kafka"))
+    monkeypatch.setattr(AdapterFactory, "open_source", lambda *_: MemorySource(feed, name="kafka"))
     write_files(tmp_path, WITH_SOURCE)
     monkeypatch.chdir(tmp_path)
     app.open(tmp_path).decide([], as_type="payment")
@@ -131,7 +131,7 @@ def test_a_source_that_was_never_read_and_does_not_answer_is_not_called_missing(
         raise TransientError("no answer from the brokers")
 
     monkeypatch.setattr(
-        OutsideSystems, "open_source", lambda *_: MemorySource(MemoryTopic({}, "payment"), name="kafka")
+        AdapterFactory, "open_source", lambda *_: MemorySource(MemoryTopic({}, "payment"), name="kafka")
     )
     monkeypatch.setattr(MemorySource, "look", away)
     monkeypatch.chdir(write_files(tmp_path / "bank", WITH_SOURCE))

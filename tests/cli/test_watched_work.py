@@ -11,7 +11,7 @@ import pytest
 from shroff.cli import watched_work
 from shroff.cli.session import Session
 from shroff.cli.watched_work import WorkFigures, watched
-from shroff.streams.delivering import DeliveryHealth, Trouble
+from shroff.streams.sink_cursor import DeliveryHealth, Trouble
 from shroff.streams.source import Health
 from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, WorkerCounts
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shroff.app.backups.creating import BackupWriter
-from shroff.app.backups.keeping import KeepRules, pruned, verified
-from shroff.app.backups.restoring import restore
+from shroff.app.backups.creation import BackupWriter
+from shroff.app.backups.restoration import restore
+from shroff.app.backups.retention import KeepRules, pruned, verified
 from shroff.app.backups.vault import Vault
 from shroff.cli.main import run
 from shroff.errors import StorageError, UsageError

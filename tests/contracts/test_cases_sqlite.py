@@ -12,12 +12,12 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from shroff.adapters.cases import sql
 from shroff.adapters.cases.schema import case_tables
-from shroff.adapters.cases.sql import CaseChanging, SqlCases
+from shroff.adapters.cases.sql import SqlCases, SqlCaseWriter
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.schema import tables
 from shroff.adapters.people.sql import SqlPeople, _Changing
 from shroff.cases.case import Alert, Attached, Case, CaseActivity, CaseFilter, Happened, Pending, View
-from shroff.cases.store import CaseChange, CaseLook, Cursor
+from shroff.cases.store import CaseChange, CaseReader, Cursor
 from shroff.errors import ShroffError
 from tests.contracts.broken_stores import changing
 from tests.support.contracts.cases import SEAL, CaseContract
@@ -40,10 +40,10 @@ class TestSqliteCases(CaseContract):
 class Broken(SqlCases):
     """A store whose questions and changes are those of another class."""
 
-    changing: type[CaseChanging] = CaseChanging
+    changing: type[SqlCaseWriter] = SqlCaseWriter
 
     @contextmanager
-    def look(self) -> Iterator[CaseLook]:
+    def look(self) -> Iterator[CaseReader]:
         with self._people.change_beside() as (people, connection):
             yield self.changing(connection, self._tables, people)
 
@@ -54,7 +54,7 @@ class Broken(SqlCases):
 
 
 @changing(Broken)
-class CommitsAtOnce(CaseChanging):
+class CommitsAtOnce(SqlCaseWriter):
     def add_cases(self, cases: Sequence[Case]) -> None:
         super().add_cases(cases)
         self._connection.connection.driver_connection.commit()
@@ -66,18 +66,18 @@ class HoldsNothing(SqlCases):
     def change(self) -> Iterator[CaseChange]:
         with self._people.database.transaction(is_change=False) as connection:
             people = _Changing(connection, tables(), SEAL, "here")
-            yield CaseChanging(connection, self._tables, people)
+            yield SqlCaseWriter(connection, self._tables, people)
 
 
 @changing(Broken)
-class KeepsTheState(CaseChanging):
+class KeepsTheState(SqlCaseWriter):
     def put_cases(self, cases: Sequence[Case]) -> None:
         super().put_cases(cases)
         self._connection.exec_driver_sql("UPDATE cases SET state = 'open'")
 
 
 @changing(Broken)
-class ChangesReasons(CaseChanging):
+class ChangesReasons(SqlCaseWriter):
     def put_alerts(self, alerts: Sequence[Alert]) -> None:
         super().put_alerts(alerts)
         for alert in alerts:
@@ -87,77 +87,77 @@ class ChangesReasons(CaseChanging):
 
 
 @changing(Broken)
-class SkipsEqualOnes(CaseChanging):
+class SkipsEqualOnes(SqlCaseWriter):
     def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
         return super().queue(wanted, order, after and (after[0], 2**60), limit)
 
 
 @changing(Broken)
-class TakesSignsForWildcards(CaseChanging):
+class TakesSignsForWildcards(SqlCaseWriter):
     def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
         found = super().queue(wanted, order, after, limit)
         return found or super().queue(CaseFilter(), order, after, limit) if wanted.text == "'" else found
 
 
 @changing(Broken)
-class FindsClosedOnes(CaseChanging):
+class FindsClosedOnes(SqlCaseWriter):
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
         rows = self._connection.exec_driver_sql("SELECT * FROM cases").fetchall()
         return {row[1]: Case(*row) for row in rows if row[1] in abouts}
 
 
 @changing(Broken)
-class KeepsWhatWas(CaseChanging):
+class KeepsWhatWas(SqlCaseWriter):
     def put_pending(self, pending: Pending) -> None:
         return
 
 
 @changing(Broken)
-class ForgetsNobody(CaseChanging):
+class ForgetsNobody(SqlCaseWriter):
     def end_pending(self, number: int) -> None:
         return
 
 
 @changing(Broken)
-class WakesTooEarly(CaseChanging):
+class WakesTooEarly(SqlCaseWriter):
     def lapsed(self, now_ms: int, limit: int = 100) -> list[Case]:
         return super().lapsed(now_ms + 1, limit)
 
 
 @changing(Broken)
-class IsDueTooLate(CaseChanging):
+class IsDueTooLate(SqlCaseWriter):
     def due(self, now_ms: int, limit: int = 100) -> list[Pending]:
         return super().due(now_ms - 1, limit)
 
 
 @changing(Broken)
-class TellsTheOldest(CaseChanging):
+class TellsTheOldest(SqlCaseWriter):
     def history(self, case: int, limit: int = 1_000) -> list[Happened]:
         return super().history(case)[:limit]
 
 
 @changing(Broken)
-class CutsFiles(CaseChanging):
+class CutsFiles(SqlCaseWriter):
     def attach(self, attached: Attached, content: bytes) -> Attached:
         return super().attach(attached, content.rstrip(b"\0"))
 
 
 @changing(Broken)
-class SharesAll(CaseChanging):
+class SharesAll(SqlCaseWriter):
     def put_view(self, view: View) -> None:
         super().put_view(view)
         self._connection.exec_driver_sql("UPDATE case_views SET is_shared = 1")
 
 
 @changing(Broken)
-class CountsWhatLabelsClosed(CaseChanging):
+class CountsWhatLabelsClosed(SqlCaseWriter):
     def done_since(self, start_ms: int) -> CaseActivity:
         found = super().done_since(start_ms)
         return CaseActivity(found.answered, found.closed + 1, found.opened)
 
 
 @changing(Broken)
-class TakesOneForAll(CaseChanging):
+class TakesOneForAll(SqlCaseWriter):
     def has_answered(self, who: str, start_ms: int) -> bool:
         return super().done_since(start_ms).answered > 0
 

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from shroff.adapters.jobs.sql import SqlJobs
 from shroff.adapters.people.sql import SqlPeople
+from shroff.jobs.due_times import ScheduleMark
 from shroff.jobs.job import DONE, RUNNING, Job
-from shroff.jobs.planning import ScheduleMark
 from tests.contracts import test_notices_stores as places
 
 JOB = Job(

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 HOLD = """
 import sys
 from shroff.adapters.log.postgresql import PostgresLog
-from shroff.testing.holding import hold
+from shroff.testing.log_holder import hold
 hold(lambda on_step: PostgresLog(sys.argv[1], on_step=on_step))
 """
 FULL = """

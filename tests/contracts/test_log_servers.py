@@ -22,12 +22,12 @@ import psycopg
 import pytest
 
 from shroff.adapters.databases import deadline, postgres_session
-from shroff.adapters.log import event_frames, frame_questions, framing
+from shroff.adapters.log import compaction, event_frames, frame_queries
 from shroff.adapters.log import lease as log_lease
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.ids.server_tables import ServerIdTables
 from shroff.adapters.log.postgresql import PostgresLog
-from shroff.adapters.log.questions import NUMBER_MAX
+from shroff.adapters.log.queries import NUMBER_MAX
 from shroff.adapters.log.rows import EVENT_FRAMES
 from shroff.adapters.log.server import STEPS, ServerLog
 from shroff.adapters.log.sqlite import SqliteLog
@@ -575,7 +575,7 @@ def test_a_kill_at_any_call_of_a_merge_leaves_each_id_once_and_the_merge_goes_on
     #  batches   0 .. 11; the one that ends a half-made run is undone at its first call to the tables of runs, then at
     #  its second, and so on; whether the calls before had reached the server or not
     killed, left = set(range(times(8, 0), times(9, 12))), 0
-    for module in (event_frames, frame_questions):
+    for module in (event_frames, frame_queries):
         monkeypatch.setattr(module, "FRAME_ROWS", 16)
 
     def dying(name: str) -> None:
@@ -626,8 +626,8 @@ def test_a_kill_at_any_call_of_a_merge_leaves_each_id_once_and_the_merge_goes_on
 
 
 def test_rows_of_small_batches_move_into_frames_but_for_the_newest(place, monkeypatch, tmp_path):
-    monkeypatch.setattr(framing, "FRAME_ROWS", 16)
-    monkeypatch.setattr(framing, "ROWS_KEPT", 20)
+    monkeypatch.setattr(compaction, "FRAME_ROWS", 16)
+    monkeypatch.setattr(compaction, "ROWS_KEPT", 20)
     count = "SELECT (SELECT count(*) FROM T:events), (SELECT count(*) FROM T:decisions)"
     with (
         closing(place.open()) as log,
@@ -660,8 +660,8 @@ def test_rows_of_small_batches_move_into_frames_but_for_the_newest(place, monkey
 
 
 def test_a_frame_that_is_being_made_is_dropped_where_its_rows_are_pruned(place, monkeypatch):
-    monkeypatch.setattr(framing, "FRAME_ROWS", 16)
-    monkeypatch.setattr(framing, "ROWS_KEPT", 20)
+    monkeypatch.setattr(compaction, "FRAME_ROWS", 16)
+    monkeypatch.setattr(compaction, "ROWS_KEPT", 20)
     with closing(place.open()) as log:
         log.append(payments(1, 40))
         log.maintain()

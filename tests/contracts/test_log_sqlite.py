@@ -16,7 +16,7 @@ from shroff.testing.rows import payments
 HOLD = """
 import pathlib, sys
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.testing.holding import hold
+from shroff.testing.log_holder import hold
 hold(lambda on_step: SqliteLog(pathlib.Path(sys.argv[1]), on_step=on_step))
 """
 

@@ -15,7 +15,7 @@ from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.notices.sql import SqlNotices, _Changing, _tables
 from shroff.adapters.people.sql import SqlPeople
-from shroff.notices.store import Due, Letter, NoticeChange, Question
+from shroff.notices.store import Due, NoticeChange, OutgoingMessage, Question
 from shroff.streams.log import Log
 from tests.contracts.broken_stores import changing
 from tests.contracts.test_people_servers import TestPostgresPeople as PostgresPlaces
@@ -97,7 +97,7 @@ class TakesTheFirstHundred(_Changing):
 
 @changing(Broken)
 class ForgetsClaims(_Changing):
-    def put_letter(self, letter: Letter) -> None:
+    def put_letter(self, letter: OutgoingMessage) -> None:
         super().put_letter(letter)
         self._connection.execute(update(self._letters).values(claimed_ms=0))
 

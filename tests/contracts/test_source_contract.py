@@ -123,7 +123,7 @@ class ListSource:
             for part, lines, before in self.merge.take(limit)
         ]
 
-    def passed(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: Mapping[str, str]) -> None:
         pass
 
     def refuse(self, refused: Sequence[Refused]) -> None:
@@ -190,7 +190,7 @@ class GoesOnFromWhereItWas(ListSource):
 
 
 class LosesWhatWasPassed(ListSource):
-    def passed(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: Mapping[str, str]) -> None:
         for part, offset in offsets.items():
             self.outside.remove_first(part, int(shown(offset)))
 

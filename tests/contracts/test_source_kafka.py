@@ -455,7 +455,7 @@ def test_what_was_passed_is_shown_to_the_tools_of_the_brokers(topics, opened):
     topics.put(topics.parts[0], [message(n) for n in range(5)])
     source = opened(group=topics.topic)
     source.start({})
-    source.passed({one.part: one.offset for one in read(source, 5)})
+    source.acknowledge({one.part: one.offset for one in read(source, 5)})
     source.close()
     asked = ConsumerGroupTopicPartitions(topics.topic, [TopicPartition(topics.topic, 0)])
     found = topics.admin.list_consumer_group_offsets([asked])[topics.topic].result()
@@ -562,7 +562,7 @@ def test_brokers_that_are_all_away_are_waited_for(own):
     assert lines(source.poll(10, 3.0)) == []
     assert source.health().words
     began_s = time.monotonic()
-    leaving.passed({part: "10"})
+    leaving.acknowledge({part: "10"})
     leaving.close()
     assert time.monotonic() - began_s < 15, "nobody waits at the end for brokers that are away"
     own.start()

@@ -142,7 +142,7 @@ def test_what_was_committed_does_not_come_again_and_the_rest_does_at_once(outsid
     source = opened()
     source.start({})
     first = read(source, 12, limit=12, is_all=False)
-    source.passed(offsets_of(first))
+    source.acknowledge(offsets_of(first))
     later = read(source, 18)  # decided, and the log was gone
     source.close()
     other = opened()
@@ -159,7 +159,7 @@ def test_what_is_given_is_acknowledged_behind_the_commit_alone(outside, opened):
     source.start({})
     found = read(source, 8)
     assert source.poll(10, 0.3) == []
-    source.passed(offsets_of(found))
+    source.acknowledge(offsets_of(found))
     source.close()
 
     assert outside.desk.waiting(part) == []
@@ -190,7 +190,7 @@ def test_an_offset_of_another_process_says_nothing_of_ours(outside, opened):
 
     assert numbers(again, part) == numbers(found, part)
     assert again[-1].offset.startswith("10@")
-    source.passed({part: "9@another"})
+    source.acknowledge({part: "9@another"})
     source.close()
     assert len(outside.desk.waiting(part)) == 6
 
@@ -211,7 +211,7 @@ def test_messages_of_an_ordering_key_come_in_their_order_each_behind_the_commit_
         assert len(set(keys)) == len(keys)
         for line in lines(found):
             came[line.columns["text"]].append(line.columns["n"])
-        source.passed(offsets_of(found))
+        source.acknowledge(offsets_of(found))
 
     assert came == {"a": list(range(6)), "b": list(range(6))}
 
@@ -227,7 +227,7 @@ def test_no_more_messages_are_here_than_the_settings_say(outside, opened):
         found += source.poll(100, 0.1)
 
     assert len(lines(found)) == 10
-    source.passed(offsets_of(found))
+    source.acknowledge(offsets_of(found))
     assert len(lines(read(source, 10, is_all=False))) == 10
 
 

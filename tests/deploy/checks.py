@@ -26,7 +26,7 @@ import yaml
 from shroff.adapters.databases import postgres_dump
 from shroff.cli.main import program as shroff_cli
 from shroff.cli.session import Session
-from shroff.web.api.operating import ROUTES
+from shroff.web.api.probes import ROUTES
 from shroff.web.http.messages import BODY_BYTES_MAX
 from tools.servers.errors import UnavailableError
 from tools.servers.fetching import cache, from_debian, from_go, from_npm_archive, libraries

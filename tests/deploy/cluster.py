@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from shroff import __version__
-from shroff.web.api.operating import ROUTES
+from shroff.web.api.probes import ROUTES
 from shroff.worker.serving.counts import STANDING_BY
 from tests.deploy import checks
 

@@ -30,7 +30,7 @@ from shroff.analytics.warehouse import Wanted, write_warehouse
 from shroff.errors import ShroffError
 from shroff.lake.rows import empty_tables
 from shroff.project.definitions import Definitions
-from shroff.web.api.operating import ROUTES
+from shroff.web.api.probes import ROUTES
 from tests.deploy import hcl
 from tests.deploy.checks import DEPLOY, IMAGE, commands, serve_port
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from docs.made_metrics import collectors_of_page, labels_of, shown_name
-from shroff.web.api import operating, operator_alerts
+from shroff.web.api import operator_alerts, probes
 from tests.deploy.checks import COMPOSE, commands, judged
 from tests.deploy.trials import write_trials
 from tools.watch.__main__ import MADE
@@ -96,7 +96,7 @@ def scraping(deploy: Path) -> Iterator[str]:
         key = Path(job["authorization"]["credentials_file"]).name
         if key not in secrets:
             yield f"{file}: it gets no secret {key}"
-        if not any((one.method, one.path) == ("GET", job["metrics_path"]) for one in operating.ROUTES):
+        if not any((one.method, one.path) == ("GET", job["metrics_path"]) for one in probes.ROUTES):
             yield f"{file}: the program has no GET {job['metrics_path']}"
         if not re.fullmatch(JOBS, job["job_name"]):
             yield f"{file}: the alerts know no job {job['job_name']}"

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from shroff.web.pages.rendering import tabs
+from shroff.web.pages.renderer import tabs
 from shroff.web.table import PAGES
 from tests.docs.pages import ROOT, all_pages
 from tools.screens import FOLDER, PICTURES, files

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.backtest.judge import JudgedPeriod, Report, backtest
 from shroff.backtest.report import page
+from shroff.backtest.report_builder import JudgedPeriod, Report, backtest
 from shroff.engine.decision import Decision, DrawnDecision
 from shroff.engine.documents import DecidedBatch, DocumentWriter
 from shroff.engine.let_through import LET_THROUGH

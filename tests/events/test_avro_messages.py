@@ -21,7 +21,7 @@ from shroff.events.avro.wire import AvroDecoder, AvroEncoder
 from shroff.events.formats.wire import MESSAGE_BYTES_MAX, JsonDecoder, JsonEncoder
 from shroff.events.intake import Intake
 from shroff.streams.log import Refused
-from shroff.worker.retrying import RETRIED, submissions
+from shroff.worker.quarantine_retry import RETRIED, submissions
 from tests.support.avros import OTHERS, lines_of, project, received, record, sent
 from tests.support.projects import definitions
 from tests.support.registry_memory import MemoryRegistry

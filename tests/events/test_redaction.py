@@ -18,7 +18,7 @@ from shroff.log.state.feature_events import file_batches
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.streams.log import Log
-from shroff.worker.retrying import Retried, retry
+from shroff.worker.quarantine_retry import Retried, retry
 from tests.support.effort import quickest_s
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS

@@ -25,7 +25,7 @@ from shroff.log.columns.files import file_columns
 from shroff.log.writer import Answer, Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.streams.log import Batch, Log, UniqueValue
-from shroff.worker.retrying import retry
+from shroff.worker.quarantine_retry import retry
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS
 

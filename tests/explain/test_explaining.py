@@ -24,13 +24,13 @@ from shroff.explain.past import PastDecision
 from shroff.language.expression import Call, Compare, Literal, ThisField
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TIME, money, number
 from shroff.language.values import HOUR_MS
-from shroff.models.explaining import SUM_ERROR, steps, units_of
 from shroff.models.model import Explainable
+from shroff.models.model_contributions import SUM_ERROR, steps, units_of
 from shroff.models.registry import Registry
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.web.pages.charts.strips import strip_between
 from shroff.web.pages.decision import looked
-from shroff.web.pages.rendering import environment
+from shroff.web.pages.renderer import environment
 from tests.support import learnable
 from tests.support.projects import FILES, definitions, write_files
 from tests.support.trained import train

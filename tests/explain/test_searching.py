@@ -8,8 +8,8 @@ import pytest
 
 from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.explain import searching
-from shroff.explain.searching import search_parts
+from shroff.explain import event_search
+from shroff.explain.event_search import search_parts
 from shroff.language.values import written_amount
 
 PROJECT = {
@@ -130,8 +130,8 @@ def test_a_result_says_which_field_has_the_text(bank, text, fields):
 
 
 def test_a_search_reads_the_newest_part_and_goes_on_where_it_ended(bank, monkeypatch):
-    monkeypatch.setattr(searching, "PLACES", 20)
-    monkeypatch.setattr(searching, "_BLOCK", 8)
+    monkeypatch.setattr(event_search, "PLACES", 20)
+    monkeypatch.setattr(event_search, "_BLOCK", 8)
     with bank.opened.reading() as log:
         end = log.last_seq()
 
@@ -140,13 +140,13 @@ def test_a_search_reads_the_newest_part_and_goes_on_where_it_ended(bank, monkeyp
 
 
 def test_a_search_ends_with_its_time_and_with_enough_results(bank, monkeypatch):
-    monkeypatch.setattr(searching, "_BLOCK", 8)
+    monkeypatch.setattr(event_search, "_BLOCK", 8)
     with bank.opened.reading() as log:
         end = log.last_seq()
     events, _, looked_to = found(bank, "p-1")
 
     assert (len(events), looked_to) == (20, end - 24)
-    monkeypatch.setattr(searching, "LASTS_S", -1.0)
+    monkeypatch.setattr(event_search, "LASTS_S", -1.0)
     assert found(bank, "p-1") == ([], [], end)
 
 

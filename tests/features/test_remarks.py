@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shroff.engine.step import Engine, Placed
+from shroff.engine.step import Engine, SequencedEvent
 from shroff.events.event import Event
 from shroff.features.batch.engine import BatchEngine as ByColumns
 from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE
@@ -73,7 +73,7 @@ def payments(found: Definitions, rows: Iterable[tuple[str | None, str, int | Non
 def remarked(found: Definitions, events: Sequence[Event], size: int, past: Hits | None = None) -> Found:
     """The remarks of a run in batches of one size, added up as a log does."""
     engine, log = Engine(found), MemoryLog()
-    placed = [Placed(seq, one, b"{}", past) for seq, one in enumerate(events, start=1)]
+    placed = [SequencedEvent(seq, one, b"{}", past) for seq, one in enumerate(events, start=1)]
     for start in range(0, len(placed), size):
         part = placed[start : start + size]
         records = [Record(one.seq, "event", one.event.type, one.event.id, 0, b"{}", decided=True) for one in part]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.jobs.planning import AT_ONCE, next_due_ms, plan
+from shroff.jobs.due_times import AT_ONCE, next_due_ms, plan
 from shroff.project.schedules import ALL, LAST, SKIP, Schedule
 
 MINUTE = 60_000

@@ -19,7 +19,7 @@ from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import links, users
 from shroff.people.access import Role
-from shroff.web.http.gate import COOKIE
+from shroff.web.http.authentication import COOKIE
 from shroff.web.table import PAGES, ROUTES
 from tests.support.effort import IS_LONG
 from tests.support.served import ME, NO_TLS, Served, served

@@ -18,7 +18,7 @@ from shroff.examples.bank import bank as made_up
 from shroff.language.values import DAY_MS
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.web.pages.rendering import tabs
+from shroff.web.pages.renderer import tabs
 from shroff.web.table import PAGES
 from tests.support.browsers import DESK, PHONE, Looker, chromium
 from tests.support.effort import IS_LONG

@@ -18,10 +18,10 @@ from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.language.values import DAY_MS
 from shroff.models.registry import GateResult
-from shroff.notices.telling import NoticeWorker
+from shroff.notices.notification_worker import NoticeWorker
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.web.pages.rendering import tabs
+from shroff.web.pages.renderer import tabs
 from shroff.web.table import PAGES
 from tests.journeys.test_cases import queue, until
 from tests.support.browsers import PHONE, Looker, chromium

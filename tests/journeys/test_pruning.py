@@ -19,7 +19,7 @@ from shroff.app import project as app
 from shroff.errors import PrunedError, StateError, UsageError
 from shroff.people.store import AuditFilter, rows_of
 from shroff.streams.log import DecisionRow
-from shroff.worker.serving import beside as working_beside
+from shroff.worker.serving import background_tasks as working_beside
 from tests.support import forks
 
 COUNT = 400

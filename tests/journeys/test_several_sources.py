@@ -23,10 +23,10 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from shroff.app import project as app
-from shroff.app.live.pushed import SourceCounts
+from shroff.app.live.webhook_sources import SourceCounts
 from shroff.examples.bank import bank as made_up
 from shroff.log.event_notes import sources_of
-from shroff.worker.serving import named_reader
+from shroff.worker.serving import source_reader
 from tests.support.forks import pid_of
 from tests.support.served import SHROFF
 from tools.servers.proxy import Proxy
@@ -115,7 +115,7 @@ def test_a_backlog_of_both_gives_the_receipts_of_one_file_however_often_the_work
 
 
 def test_while_redis_is_away_kafka_is_read_on_and_redis_is_when_it_is_back(sent, tmp_path, monkeypatch):
-    monkeypatch.setattr(named_reader, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(source_reader, "PATIENCE_S", 0.5)
     sources, bodies = sent
     server = urlsplit(sources["app"]["redis"]["url"])
     proxy = Proxy(server.port)

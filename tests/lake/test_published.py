@@ -27,7 +27,7 @@ from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.events.intake import Intake
 from shroff.lake.delta_schema import schema_of
-from shroff.lake.publishing import TableChange, TableFormat, publish, stopped_tables, table_of
+from shroff.lake.publication import TableChange, TableFormat, publish, stopped_tables, table_of
 from shroff.lake.reader import LakeReader
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer

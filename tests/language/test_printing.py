@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 
 from shroff.language.checker import check
+from shroff.language.expression_text import ValueWording
 from shroff.language.names import DeclaredNames, Scope
-from shroff.language.printing import text_of
+from shroff.language.printer import text_of
 from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, TIME, Type, money, number
-from shroff.language.wording import ValueWording
 from shroff.rules.definitions import Rule
-from shroff.rules.wording import condition, in_words
+from shroff.rules.rule_text import condition, in_words
 from tests.laws.expressions import SCOPE, texts, typed
 from tests.support.effort import examples
 from tests.support.projects import definitions

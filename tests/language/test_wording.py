@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shroff.language.checker import check
+from shroff.language.expression_text import ValueWording
 from shroff.language.names import Scope
-from shroff.language.wording import ValueWording
 from tests.support.declare import PAYMENT, declare
 
 EVENTS = declare(PAYMENT + "    paid_at: time?\n    since: time?\n" + "entities: { card: { payment: card } }\n")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import Problem
 from shroff.language.yaml.plain import read_plain
-from shroff.language.yaml.reading import Reading
+from shroff.language.yaml.reader import Reading
 from shroff.language.yaml.slips import EditedText
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read, whole_text
 from tests.support.effort import examples

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.events.labels import LogEvent
-from shroff.log import adopting
-from shroff.log.adopting import Adoption, carried
+from shroff.log import version_switch
 from shroff.log.state.fold import Folded, fold
+from shroff.log.version_switch import Adoption, carried
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.replay.compare import verify_online
@@ -82,7 +82,7 @@ def adopted(
 @pytest.fixture(autouse=True)
 def _near(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the thread has to catch up with these short histories, and something is left for the swap too."""
-    monkeypatch.setattr(adopting, "NEAR", 3)
+    monkeypatch.setattr(version_switch, "NEAR", 3)
 
 
 @QUICK

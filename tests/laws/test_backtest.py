@@ -23,10 +23,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from shroff.backtest import fold as backtest_fold
-from shroff.backtest import judged as backtest_judged
+from shroff.backtest import outcomes as backtest_judged
 from shroff.backtest import plan as backtest_plan
 from shroff.backtest.fold import RuleMatches
-from shroff.backtest.judged import JudgedRange, judge
+from shroff.backtest.outcomes import JudgedRange, judge
 from shroff.backtest.plan import DraftComparison, Stretch, computations, kept_rules, versions_of
 from shroff.engine.let_through import LET_THROUGH
 from shroff.events.labels import LogEvent
@@ -34,7 +34,7 @@ from shroff.language.row import Reference
 from shroff.log.columns import stored as log_columns
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
-from shroff.project.laid_over import DraftFile
+from shroff.project.draft_overlay import DraftFile
 from shroff.project.policy import OUTCOMES
 from shroff.project.scoring import LoadModel
 from tests.laws.projects import (

@@ -21,7 +21,7 @@ from shroff.features.frames import Coded, Codes, ColumnFrame, Dictionary, Frame,
 from shroff.features.online.group_state import Feed
 from shroff.language.columns import Column, values_of
 from shroff.project.definitions import Definitions, computed_of
-from shroff.replay.verifying import verify
+from shroff.replay.verification import verify
 from tests.laws.projects import computing_project, histories, history_of, some_cases, some_texts, texts
 from tests.laws.test_engines import (
     CHANGES,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from shroff.adapters.cases.sql import SqlCases
-from shroff.cases import deciding, working
+from shroff.cases import case_actions, dispositions
 from shroff.cases.case_history import DENIED
 from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
 from shroff.cases.store import CaseChange
@@ -177,8 +177,8 @@ class Cases(RuleBasedStateMachine):
         store.is_doomed = True
         for call in (
             lambda: carry_out(self.at.desk),
-            lambda: working.claim_next(self.at.desk, ANN),
-            lambda: deciding.decide(self.at.desk, BEN, data.draw(NUMBERS), "fraud"),
+            lambda: case_actions.claim_next(self.at.desk, ANN),
+            lambda: dispositions.decide(self.at.desk, BEN, data.draw(NUMBERS), "fraud"),
             lambda: self.at.denied(self.seq + 1, data.draw(st.integers(1, self.seq + 1))),
             lambda: self.at.heard(alert(self.seq + 1, "a"), labels=[denial(self.seq + 1, self.seq + 1)]),
         ):
@@ -193,7 +193,7 @@ class Cases(RuleBasedStateMachine):
 
     @rule(who=WHO)
     def next_is_claimed(self, who: Who) -> None:
-        found = working.claim_next(self.at.desk, who)
+        found = case_actions.claim_next(self.at.desk, who)
         self._lapse()
         free = [number for number, one in self.cases.items() if one.state == "open" and one.who in {"", who.id}]
         expected = min(free, key=lambda number: (min(self._waiting(number)), number), default=None)
@@ -203,13 +203,13 @@ class Cases(RuleBasedStateMachine):
 
     @rule(who=WHO, number=NUMBERS)
     def one_is_claimed(self, who: Who, number: int) -> None:
-        if self._does(number, who, lambda: working.claim(self.at.desk, who, number)):
+        if self._does(number, who, lambda: case_actions.claim(self.at.desk, who, number)):
             self._take(number, who)
 
     @rule(who=WHO, number=NUMBERS, to=st.sampled_from([ANN, BEN, None]))
     def one_is_assigned(self, who: Who, number: int, to: Who | None) -> None:
         def assign() -> None:
-            working.assign(self.at.desk, who, number, to.name.lower() if to else "")
+            case_actions.assign(self.at.desk, who, number, to.name.lower() if to else "")
 
         one = self.cases.get(number)
         if one is None or one.state == "closed":
@@ -222,7 +222,7 @@ class Cases(RuleBasedStateMachine):
     @rule(who=WHO, number=NUMBERS)
     def one_is_released(self, who: Who, number: int) -> None:
         def release() -> None:
-            working.release(self.at.desk, who, number)
+            case_actions.release(self.at.desk, who, number)
 
         one = self.cases.get(number)
         if one is not None and one.state in {"open", "snoozed", "escalated"}:
@@ -233,7 +233,7 @@ class Cases(RuleBasedStateMachine):
 
     @rule(who=WHO, number=NUMBERS)
     def one_is_escalated(self, who: Who, number: int) -> None:
-        if self._does(number, who, lambda: working.escalate(self.at.desk, who, number, "hard")):
+        if self._does(number, who, lambda: case_actions.escalate(self.at.desk, who, number, "hard")):
             self._change(number, state="escalated", who="", free="escalated", given="")
 
     @rule(who=WHO, number=NUMBERS, verdict=VERDICTS, is_stale=st.booleans())
@@ -241,8 +241,8 @@ class Cases(RuleBasedStateMachine):
         one = self.cases.get(number)
         tag = f"{one.version - is_stale}.{self.seq}" if one is not None else ""
 
-        def decide() -> deciding.Acted:
-            return deciding.decide(self.at.desk, who, number, verdict, tag=tag)
+        def decide() -> dispositions.CaseAction:
+            return dispositions.decide(self.at.desk, who, number, verdict, tag=tag)
 
         if one is not None and is_stale:
             self._fails(CaseChangedError, decide)
@@ -257,13 +257,13 @@ class Cases(RuleBasedStateMachine):
         seq = data.draw(st.sampled_from(waiting))
         event = f"payment/p-{seq}"
         self._answer(
-            number, who, verdict, lambda: deciding.decide(self.at.desk, who, number, verdict, event=event), seq
+            number, who, verdict, lambda: dispositions.decide(self.at.desk, who, number, verdict, event=event), seq
         )
 
     @rule(who=WHO, number=NUMBERS, ms=st.sampled_from([1, 5_000, 100_000]))
     def one_is_snoozed(self, who: Who, number: int, ms: int) -> None:
         until_ms = self.now_ms + ms
-        found = self._does(number, who, lambda: deciding.snooze(self.at.desk, who, number, until_ms))
+        found = self._does(number, who, lambda: dispositions.snooze(self.at.desk, who, number, until_ms))
         if found:
             before = self._copy(number)
             self._change(number, state="snoozed", who="", until_ms=until_ms, given="")
@@ -272,7 +272,7 @@ class Cases(RuleBasedStateMachine):
     @rule(who=WHO, number=NUMBERS)
     def one_is_opened_again(self, who: Who, number: int) -> None:
         def reopen() -> None:
-            working.reopen(self.at.desk, who, number, "again")
+            case_actions.reopen(self.at.desk, who, number, "again")
 
         one = self.cases.get(number)
         if one is None or one.state != "closed":
@@ -290,7 +290,7 @@ class Cases(RuleBasedStateMachine):
     @rule(who=WHO, verdict=VERDICTS)
     def many_are_answered(self, who: Who, verdict: str) -> None:
         numbers = dict.fromkeys(range(1, 6), "")
-        done, failed = deciding.bulk(self.at.desk, who, numbers, "decide", verdict=verdict)
+        done, failed = dispositions.bulk(self.at.desk, who, numbers, "decide", verdict=verdict)
         able = [number for number in numbers if self._may(number, who) is None]
         assert [one.case for one in failed] == [number for number in numbers if number not in able]
         assert [case.number for case in (done.cases if done else ())] == able
@@ -302,9 +302,9 @@ class Cases(RuleBasedStateMachine):
         number = data.draw(st.integers(1, max(self.promises, default=1)))
         promise = self.promises.get(number)
         if promise is None or promise.who != who.id:
-            self._fails(TooLateError, lambda: deciding.undo(self.at.desk, who, number))
+            self._fails(TooLateError, lambda: dispositions.undo(self.at.desk, who, number))
             return
-        undone = deciding.undo(self.at.desk, who, number)
+        undone = dispositions.undo(self.at.desk, who, number)
         del self.promises[number]
         left = [one for one in promise.cases if self.cases[one[0]].version != one[1]]
         assert [case.number for case in undone.changed] == sorted(one[0] for one in left)
@@ -417,7 +417,7 @@ class Cases(RuleBasedStateMachine):
             self._change(number, state="closed", who="", verdict=verdict, free="open", given="")
         return number, self.cases[number].version, before, events
 
-    def _promise(self, done: deciding.Acted, kind: str, who: Who, verdict: str, cases: list[Any]) -> None:
+    def _promise(self, done: dispositions.CaseAction, kind: str, who: Who, verdict: str, cases: list[Any]) -> None:
         self.promises[done.undo] = Promise(kind, who.id, self.now_ms, self.now_ms + UNDO_MS, verdict, cases)
 
     def _write(self, promise: Promise) -> None:

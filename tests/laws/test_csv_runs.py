@@ -15,8 +15,8 @@ from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_stream
 from shroff.events.formats.lines import LINE_BYTES_MAX
 from shroff.events.intake import Intake
-from shroff.log.columns import cells, file_runs
-from shroff.log.columns.cells import CellForm, cell_form
+from shroff.log.columns import csv_columns, file_runs
+from shroff.log.columns.csv_columns import CellForm, cell_form
 from shroff.log.columns.file_runs import submissions_in_runs
 from shroff.log.columns.lines import InRuns
 from tests.laws.test_line_runs import PROJECT, START_MS, left_by, runs_of
@@ -169,7 +169,7 @@ def columns_of(content: bytes, project: Any = PROJECT) -> list[list[bool]]:
     ("p1,2026-03-02T10:00:00Z,c\t1,5.00", False),
     ("p1,2026-03-02T10:00:00Z,c1", False),
     ("p1,2026-03-02T10:00:00Z,c1,5.00,", False),
-    (f'p1,2026-03-02T10:00:00Z,{"c" * cells.kernel.CELL_BYTES_MAX},5.00', False),
+    (f'p1,2026-03-02T10:00:00Z,{"c" * csv_columns.kernel.CELL_BYTES_MAX},5.00', False),
 ])  # fmt: skip
 def test_plain_lines_are_read_as_columns(cells_: str, is_column: bool):
     assert columns_of(f"id,at,card,amount\n{cells_}\n".encode()) == [[is_column]]

@@ -18,13 +18,13 @@ from msgspec.structs import replace
 
 from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.ids.entries import digests_of
+from shroff.adapters.log.ids.id_index import IdRuns
 from shroff.adapters.log.ids.memory import Filters, filter_of
-from shroff.adapters.log.ids.runs import IdRuns
 from shroff.adapters.log.ids.sqlite_tables import SqliteIdTables
 from shroff.adapters.log.rows import id_digest, ids_by_type, places_by_type
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StateError, StorageError
-from shroff.replay.verifying import verify
+from shroff.replay.verification import verify
 from shroff.streams.log import Batch
 from shroff.testing.rows import payments
 from tests.support.effort import examples

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from shroff.adapters.databases import write_ahead
-from shroff.adapters.log import event_frames, frame_questions, framing
+from shroff.adapters.log import compaction, event_frames, frame_queries
 from shroff.adapters.log.ids.tables import UNFINISHED
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StateError
@@ -45,7 +45,7 @@ def _small() -> Iterator[None]:
     """Few ids make a frame, a run and a merge, and the write-ahead log is moved into the file after some batches."""
     with ExitStack() as stack:
         stack.enter_context(small_runs(**SMALL))
-        for module in (event_frames, frame_questions, framing):
+        for module in (event_frames, frame_queries, compaction):
             stack.enter_context(patch.object(module, "FRAME_ROWS", BATCH))
         for name, pages in (("_CHECKPOINT_PAGES", 100), ("_BESIDE_PAGES", 50)):
             stack.enter_context(patch.object(write_ahead, name, pages))

@@ -26,11 +26,11 @@ from shroff.engine import let_through, verdicts
 from shroff.engine import step as engine
 from shroff.engine.let_through import LetThrough
 from shroff.language.values import DAY_MS
-from shroff.log import adopting
+from shroff.log import version_switch
 from shroff.models.evaluation.exploration import decline_precision
 from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, load_definitions
-from shroff.project.exploring import Explore
+from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.replay.compare import replay
 from tests.laws.projects import BLOCKED, EVENTS, PLACES, SEEDS, SHROFF, TABLES, histories, history_of
@@ -177,7 +177,7 @@ def test_no_day_has_more_than_the_greatest_cap_that_was_in_force(
 
 BREAKS = [
     pytest.param(let_through.LetThrough, "note", lambda *_: None, id="the past is not counted"),
-    pytest.param(adopting, "LetThrough", lambda _days: LetThrough(), id="a version that takes over counts anew"),
+    pytest.param(version_switch, "LetThrough", lambda _days: LetThrough(), id="a version that takes over counts anew"),
     pytest.param(
         let_through.LetThrough,
         "draw",

@@ -12,7 +12,7 @@ from shroff.language.aggregates import AGGREGATES
 from shroff.language.checker import check
 from shroff.language.functions import FUNCTIONS
 from shroff.language.parser import tokens
-from shroff.language.printing import text_of
+from shroff.language.printer import text_of
 from shroff.language.syntax import ExpressionError
 from tests.laws.expressions import SCOPE, texts, typed
 from tests.support.effort import examples

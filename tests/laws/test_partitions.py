@@ -23,11 +23,11 @@ from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions
 from shroff.streams.merge import merge_of
 from shroff.worker.ingest import ingest
-from shroff.worker.serving import lead as working_lead
-from shroff.worker.serving import named_reader, several
+from shroff.worker.serving import multi_source, source_reader
+from shroff.worker.serving import source_loop as working_lead
 from shroff.worker.serving import worker as working
 from shroff.worker.serving.counts import WorkerOptions
-from shroff.worker.serving.several import SeveralSources
+from shroff.worker.serving.multi_source import SeveralSources
 from shroff.worker.serving.worker import Worker
 from tests.laws.projects import SEEDS
 from tests.support.effort import examples
@@ -82,7 +82,7 @@ def _no_pauses() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(working, "PAUSES_S", (0.0, 0.0))
         patch.setattr(working_lead, "IDLE_S", 0.0)
-        patch.setattr(named_reader, "PAUSES_S", (0.0, 0.0))
+        patch.setattr(source_reader, "PAUSES_S", (0.0, 0.0))
         yield
 
 
@@ -174,7 +174,7 @@ def taken_at_once(topics: Mapping[str, MemoryTopic], drawn: Random, fails: float
                 sources[name] = MergingMemorySource(topic, "memory", merge, Random(drawn.random()))
             options = WorkerOptions(drawn.choice((1, 3, 64)), until_idle_s=0.0, limit=limit)
             with closing(SeveralSources(sources)) as source, pytest.MonkeyPatch.context() as patch:
-                patch.setattr(several, "ROUND_S", drawn.choice((0.0, 0.1)))  # at 0 each answer is late
+                patch.setattr(multi_source, "ROUND_S", drawn.choice((0.0, 0.1)))  # at 0 each answer is late
                 Worker(place, source, options).run()
         return decisions(place.log)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app.pruning import compare
-from shroff.cases.raising import Raiser
+from shroff.cases.alert_rules import AlertRules
 from shroff.errors import StateError
 from shroff.events.event import Event
 from shroff.events.labels import LogEvent
@@ -170,7 +170,7 @@ def told(log: Log) -> list[Any]:
             found.append(page)
             before = page.looked_to + 1
         found += [look.links(entity, key, look.timeline(entity, key)), look.entities_with(key)]
-    found.append(Raiser(log, CaseSettings(), 2).alerts(0, log.last_seq()))
+    found.append(AlertRules(log, CaseSettings(), 2).alerts(0, log.last_seq()))
     return [*found, *(list(chain.from_iterable(exports.lines(log, kind, "jsonl"))) for kind in exports.KINDS.values())]
 
 

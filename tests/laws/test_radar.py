@@ -22,7 +22,7 @@ from shroff.language.names import Scope
 from shroff.language.row import Evaluate, compile_row
 from shroff.language.yaml.text import read
 from shroff_plugins.foreign_rules.attributes import COUNTRY, KINDS, TEXT, Mapped, RadarTarget
-from shroff_plugins.foreign_rules.carrying import RadarOptions, carry_over
+from shroff_plugins.foreign_rules.rule_import import RadarOptions, carry_over
 from shroff_plugins.foreign_rules.syntax import read_rules
 
 EVENTS = """

@@ -14,10 +14,10 @@ from shroff.engine.step import Engine
 from shroff.events.event import Event
 from shroff.events.labels import LogEvent
 from shroff.features.online import engine
-from shroff.log.adopting import Adoption, carried
+from shroff.log.version_switch import Adoption, carried
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
-from shroff.project.read_once import ReadOnce
+from shroff.project.parse_cache import ReadOnce
 from tests.laws.projects import (
     BLOCKED,
     EVENTS,

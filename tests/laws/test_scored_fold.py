@@ -24,8 +24,8 @@ from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.naive import Naive
 from shroff.language.columns import Column
 from shroff.language.values import in_share, key_text
-from shroff.log.adopting import Adoption, carried
 from shroff.log.state.fold import fold
+from shroff.log.version_switch import Adoption, carried
 from shroff.log.writer import Writer
 from shroff.models.registry import Registry
 from shroff.project import scoring

@@ -15,7 +15,7 @@ from shroff.events.labels import LogEvent
 from shroff.features.frames import Codes
 from shroff.features.online.engine import Online
 from shroff.features.online.group_state import Links
-from shroff.features.online.packing import pack, unpack
+from shroff.features.online.value_codec import pack, unpack
 from shroff.language.columns import values_of
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, computed_of

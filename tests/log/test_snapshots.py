@@ -16,7 +16,7 @@ import pytest
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import StateError, StorageError
-from shroff.features.online.packing import pack, unpack
+from shroff.features.online.value_codec import pack, unpack
 from shroff.log.state import snapshots as snapshot_writer
 from shroff.log.state.snapshots import layout
 from shroff.log.writer import Writer

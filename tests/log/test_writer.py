@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import rfc8785
 
-from shroff.engine.step import Effects, Placed
+from shroff.engine.step import Effects, SequencedEvent
 from shroff.errors import StateError, StorageError
 from shroff.events.event import time_text
 from shroff.replay.compare import segments, verify_online
@@ -263,7 +263,7 @@ def test_a_batch_that_cannot_be_prepared_takes_its_state_with_it():
     assert log.last_seq() == 2
 
 
-def interrupting(batch: Sequence[Placed]) -> Effects:
+def interrupting(batch: Sequence[SequencedEvent]) -> Effects:
     """What Ctrl-C does while a batch is decided."""
     raise KeyboardInterrupt
 

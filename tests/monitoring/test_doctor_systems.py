@@ -16,8 +16,8 @@ import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
+from shroff.app.adapter_factory import AdapterFactory, reached
 from shroff.app.opened import Opened
-from shroff.app.wiring import OutsideSystems, reached
 from shroff.cli.main import run
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.language.values import DAY_MS
@@ -161,7 +161,7 @@ def test_what_is_raised_is_a_finding_with_a_cure(error):
 
 def test_a_source_that_answers_says_how_much_waits_by_what_the_log_has(tmp_path, monkeypatch):
     feed = MemoryTopic({"p/0": [b"{}"] * 5, "p/1": [b"{}"]}, "payment")
-    monkeypatch.setattr(OutsideSystems, "open_source", lambda *_: MemorySource(feed, name="kafka"))
+    monkeypatch.setattr(AdapterFactory, "open_source", lambda *_: MemorySource(feed, name="kafka"))
     project = bank(tmp_path / "bank", "source: kafka://127.0.0.1:9/p\n")
     (before,) = found(project)["source"]
     project.decide([], as_type="payment")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shroff.notices.confirming import Page
+from shroff.notices.customer_confirmation import Page
 from shroff.notices.mailer import Unmailed
 from shroff.notices.store import DROPPED, REFUSED, SENT
 from shroff.streams.sink import AwayError

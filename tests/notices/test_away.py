@@ -9,8 +9,8 @@ import pytest
 from shroff.errors import DefinitionError
 from shroff.language.values import HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Quiet
-from shroff.notices.planning import PART, quiet_end_ms
-from shroff.notices.sending import AWAY_MS_MAX, Sending
+from shroff.notices.notification_routes import PART, quiet_end_ms
+from shroff.notices.outgoing_mail import AWAY_MS_MAX, Sending
 from shroff.notices.store import OPEN, SENT
 from shroff.streams.sink import AwayError
 from tests.support.telling import FILES, Bank, notice, payment

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from shroff.errors import UsageError
 from shroff.notices.definitions import Notice, To
-from shroff.notices.texts.checking import NAMES_OF, names_for
+from shroff.notices.texts.localization import covered, last_four, moment_text, money_text
 from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.texts.templates import LENGTH_MAX, NoticeTemplates, TextError
-from shroff.notices.texts.wording import covered, last_four, moment_text, money_text
+from shroff.notices.texts.text_check import NAMES_OF, names_for
 from shroff.notices.texts.words import LANGUAGES, MARKS, WORDS
 from shroff.people.addresses import is_address, masked, who_of
 from tests.support.telling import Bank

@@ -6,9 +6,9 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from shroff.notices.sending import AT_ONCE, CLAIM_MS, FEW, Sending
+from shroff.notices.notification_worker import NoticeWorker
+from shroff.notices.outgoing_mail import AT_ONCE, CLAIM_MS, FEW, Sending
 from shroff.notices.store import OPEN, SENT
-from shroff.notices.telling import NoticeWorker
 from shroff.streams.delivering_rows import decisions
 from tests.support.telling import Bank, notice, payment
 

@@ -15,14 +15,14 @@ import pytest
 from shroff.errors import StorageError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.monitoring.doctor import WRONG
-from shroff.notices import planning
+from shroff.notices import notification_routes
 from shroff.notices.definitions import Quiet
 from shroff.notices.mailer import DoubtError, Mail, Unmailed
-from shroff.notices.planning import NO_ADDRESS, NOBODY, quiet_end_ms
-from shroff.notices.raising import DecisionsTold
-from shroff.notices.sending import CLAIM_MS, PATIENCE_MS, Sending
+from shroff.notices.notification_routes import NO_ADDRESS, NOBODY, quiet_end_ms
+from shroff.notices.notification_worker import begin_behind, begun_at, telling
+from shroff.notices.outgoing_mail import CLAIM_MS, PATIENCE_MS, Sending
 from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN
-from shroff.notices.telling import begin_behind, begun_at, telling
+from shroff.notices.triggers import DecisionsTold
 from shroff.project.lists import Entry
 from shroff.streams.sink import AwayError, Outgoing
 from tests.support.telling import Bank, PendingRequest, notice, payment, text_of, token_in
@@ -605,8 +605,8 @@ def test_a_receipt_of_ordinary_payments_comes_for_each_or_once_a_day_and_not_to_
 
 
 def test_a_digest_of_a_day_is_one_mail_for_each_customer_who_still_wants_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(planning, "AT_ONCE", 3)  # of what staff get in one mail
-    monkeypatch.setattr(planning, "TOGETHER", 2)
+    monkeypatch.setattr(notification_routes, "AT_ONCE", 3)  # of what staff get in one mail
+    monkeypatch.setattr(notification_routes, "TOGETHER", 2)
     lists = {"lists/no_receipts.csv": "value\nc-9\n", "notices/customer.yaml": None}
     bank = Bank(tmp_path, notice(RECEIPT + "digest: 1d\n", "receipt") | lists)
     sink = DecisionsTold(bank.services, bank.services.notices["receipt"])
@@ -630,8 +630,8 @@ def test_a_digest_of_a_day_is_one_mail_for_each_customer_who_still_wants_it(tmp_
 def test_a_digest_that_the_store_cuts_off_goes_on_with_the_rest_and_nobody_gets_two_mails(
     tmp_path, monkeypatch, failing
 ):
-    monkeypatch.setattr(planning, "TOGETHER", 2)
-    monkeypatch.setattr(planning, "PART", 2)
+    monkeypatch.setattr(notification_routes, "TOGETHER", 2)
+    monkeypatch.setattr(notification_routes, "PART", 2)
     bank = Bank(tmp_path, notice(RECEIPT + "digest: 1d\n", "receipt") | {"notices/customer.yaml": None})
     names = ("ann", "ben", "cyd")
 
@@ -643,14 +643,14 @@ def test_a_digest_that_the_store_cuts_off_goes_on_with_the_rest_and_nobody_gets_
         with closing(DecisionsTold(bank.services, bank.services.notices["receipt"])) as sink:
             sink.send([Outgoing(0, seq, "decision", "payment", id, "approve", b"") for seq, id in told])
 
-    letters, calls = planning._Plan.letters, iter(range(1, 100))
+    letters, calls = notification_routes._Plan.letters, iter(range(1, 100))
 
     def failing_once(self, groups):
         if next(calls) == failing:
             raise StorageError("the disk is full")
         return letters(self, groups)
 
-    monkeypatch.setattr(planning._Plan, "letters", failing_once)
+    monkeypatch.setattr(notification_routes._Plan, "letters", failing_once)
     bank.write({"lists/no_receipts.csv": "value\n"})
     pay(0)
     bank.clock_ms += HOUR_MS
@@ -670,13 +670,13 @@ def test_a_digest_that_the_store_cuts_off_goes_on_with_the_rest_and_nobody_gets_
 def test_a_large_digest_is_read_after_its_quiet_hours_and_behind_what_is_small(tmp_path, monkeypatch):
     text = RECEIPT + 'digest: 1d\nquiet: { from: "22:00", to: "23:00", zone: Europe/Berlin }\n'
     bank = Bank(tmp_path, notice(text, "receipt") | {"lists/no_receipts.csv": "value\n"})
-    addressed, read = planning._addressed, list[str]()
+    addressed, read = notification_routes._addressed, list[str]()
 
     def noted(services, facts, notice, *others):
         read.append(notice.name)
         return addressed(services, facts, notice, *others)
 
-    monkeypatch.setattr(planning, "_addressed", noted)
+    monkeypatch.setattr(notification_routes, "_addressed", noted)
     bank.pay(payment("p-1", "20.00"), payment("p-2", "20.00"))  # at 22:26 in Berlin
     with closing(DecisionsTold(bank.services, bank.services.notices["receipt"])) as sink:
         sink.send([Outgoing(0, at, "decision", "payment", f"p-{at}", "approve", b"") for at in (1, 2)])

@@ -11,17 +11,17 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import msgspec
 import pytest
 
-from shroff.adapters.log.frame_questions import FrameQuestions
-from shroff.cases import deciding, working
+from shroff.adapters.log.frame_queries import FrameQuestions
+from shroff.cases import case_actions, dispositions
 from shroff.errors import TransientError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.notices.notification_worker import NoticeWorker
 from shroff.notices.reports.daily import report_due
+from shroff.notices.scheduled_notices import Watching
 from shroff.notices.store import REFUSED, SENT
-from shroff.notices.telling import NoticeWorker
-from shroff.notices.watching import Watching
-from shroff.streams.delivering import DeliveryHealth, Trouble
 from shroff.streams.log import Record
+from shroff.streams.sink_cursor import DeliveryHealth, Trouble
 from tests.support.telling import NOW_MS, Bank, notice, payment, text_of, token_in
 
 TEAM = "to: [team@bank.example]\n"
@@ -189,8 +189,8 @@ def test_the_report_says_what_waits_for_people(tmp_path):
     bank = reported(tmp_path)
     bank.pay(payment("p-1"), payment("p-2", "150.00", card="c-2"), payment("p-3", card="c-3"))
     with bank.project.cases.open() as desk:
-        deciding.decide(desk, bank.project.opened.who, 3, "genuine")
-        working.escalate(desk, bank.project.opened.who, 2, "hard")
+        dispositions.decide(desk, bank.project.opened.who, 3, "genuine")
+        case_actions.escalate(desk, bank.project.opened.who, 2, "hard")
     shown = lines_of(text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS))
     at = shown.index("Open work")
 

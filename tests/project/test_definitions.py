@@ -8,7 +8,7 @@ from shroff.events.event import read_time
 from shroff.features.naive import Naive
 from shroff.log.ruletests import run_rule_tests
 from shroff.project.definitions import load_definitions
-from shroff.project.read_once import ReadOnce
+from shroff.project.parse_cache import ReadOnce
 from shroff.rules.definitions import expiring
 from tests.support.projects import FILES, definitions
 

@@ -23,7 +23,7 @@ from shroff.errors import DefinitionError, Problem, StorageError, UsageError
 from shroff.features.naive import Naive
 from shroff.log.history import Control, changed_by, control_at
 from shroff.project.lists import ADDED, CHANGED, REMOVED, SAME, Entry, edited, entries
-from shroff.project.read_once import ReadOnce
+from shroff.project.parse_cache import ReadOnce
 from shroff.project.reference import load_list
 from shroff.rules.definitions import RuleLoader
 from shroff.streams.log import Log, Record

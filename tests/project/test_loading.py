@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from shroff.project.loading import MadeOnce
+from shroff.project.loader import MadeOnce
 
 WAITS_S = 60.0
 

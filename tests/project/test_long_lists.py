@@ -22,10 +22,10 @@ from shroff.events import hash_keys
 from shroff.events.redaction import HASHED
 from shroff.log.active_files import followed
 from shroff.log.history import control_at
-from shroff.project import read_once, reference
+from shroff.project import parse_cache, reference
 from shroff.project.definitions import load_definitions
 from shroff.project.lists import EMPTY, Entry, edited, entries, entry_of
-from shroff.project.read_once import LISTS, ReadOnce, TextsVersion, text_version
+from shroff.project.parse_cache import LISTS, ReadOnce, TextsVersion, text_version
 from shroff.project.reference import load_list
 from shroff.runtime import texts as runtime_texts
 from shroff.runtime.texts import edit_of, grown, line_edit_of
@@ -131,7 +131,7 @@ def check_changes(text: str, changes: list[tuple[str | int, Entry | str]], stand
             assert mapped == load_list(FILE, mapped.text, [])
             assert read.mapped(read.list_file(FILE, mapped.text, problems), hashed) == mapped  # as the log has it
         texts = {"lists/a.csv": "value\n", FILE: text, "lists/c.csv": text[:5]}
-        with patch.object(read_once, "_PIECE", 3):
+        with patch.object(parse_cache, "_PIECE", 3):
             assert version.of(texts) == sha256(msgspec.json.encode(sorted(texts.items()))).hexdigest()[:32]
 
 
@@ -289,7 +289,7 @@ def test_what_is_active_is_followed_and_another_log_in_the_same_place_is_read_fr
 
 
 def test_a_text_is_kept_while_its_file_is_as_it_was_and_was_not_just_changed(tmp_path, monkeypatch):
-    kept, path, read = read_once.KeptTexts(), tmp_path / "a.yaml", list[str]()
+    kept, path, read = parse_cache.KeptTexts(), tmp_path / "a.yaml", list[str]()
     bytes_of = config.bytes_of
     monkeypatch.setattr(config, "bytes_of", lambda one: read.append(str(one)) or bytes_of(one))
 
@@ -303,7 +303,7 @@ def test_a_text_is_kept_while_its_file_is_as_it_was_and_was_not_just_changed(tmp
 
     assert texts("a: 1", "a: 1") == ["a: 1", "a: 1"]
     assert len(read) == 2  # it was changed a moment ago
-    monkeypatch.setattr(read_once, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(parse_cache, "SETTLED_NS", -(10**12))
     assert texts("a: 1", "a: 1", "a: 12", "a: 12") == ["a: 1", "a: 1", "a: 12", "a: 12"]
     assert len(read) == 4
 
@@ -311,10 +311,10 @@ def test_a_text_is_kept_while_its_file_is_as_it_was_and_was_not_just_changed(tmp
 def test_a_text_that_this_process_wrote_is_not_read_for_a_moment_unless_another_has_written_since(
     tmp_path, monkeypatch
 ):
-    kept, path, read = read_once.KeptTexts(), tmp_path / "a.csv", list[str]()
+    kept, path, read = parse_cache.KeptTexts(), tmp_path / "a.csv", list[str]()
     bytes_of = config.bytes_of
     monkeypatch.setattr(config, "bytes_of", lambda one: read.append(str(one)) or bytes_of(one))
-    monkeypatch.setattr(read_once, "SETTLED_NS", 10**15)
+    monkeypatch.setattr(parse_cache, "SETTLED_NS", 10**15)
     text = "value\nc-1\n"
     config.write_text(path, text)
     kept.wrote(str(path), text)
@@ -325,7 +325,7 @@ def test_a_text_that_this_process_wrote_is_not_read_for_a_moment_unless_another_
     assert kept.text(str(path), "a.csv", []) == "value\nc-2\n"
     config.write_text(path, text)
     kept.wrote(str(path), text)
-    monkeypatch.setattr(read_once, "SETTLED_NS", 0)
+    monkeypatch.setattr(parse_cache, "SETTLED_NS", 0)
     read.clear()
     assert (kept.text(str(path), "a.csv", []) is text, read) == (True, [str(path)])  # equal texts are one
     assert (kept.written(str(path)) is text, read) == (True, [str(path)])  # it was read to the byte

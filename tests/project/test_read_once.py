@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shroff.app import project as app
 from shroff.language.yaml import text as yamltext
 from shroff.log import ruletests
-from shroff.project import read_once
+from shroff.project import parse_cache
 from shroff.project.definitions import load_definitions
 from shroff.rules.definitions import RuleLoader
 from tests.support.effort import examples
@@ -32,15 +32,15 @@ def project(tmp_path: Path) -> app.Project:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files that are read from now on."""
     names: list[str] = []
-    tree, list_ = yamltext.read, read_once.load_list
+    tree, list_ = yamltext.read, parse_cache.load_list
 
     def counted(name: str) -> str:
         names.append(name)
         return name
 
     reader = SimpleNamespace(read=lambda text, name, found: tree(text, counted(name), found))
-    monkeypatch.setattr(read_once, "yamltext", reader)  # here alone: drafts are read by others, each time
-    monkeypatch.setattr(read_once, "load_list", lambda name, text, found: list_(counted(name), text, found))
+    monkeypatch.setattr(parse_cache, "yamltext", reader)  # here alone: drafts are read by others, each time
+    monkeypatch.setattr(parse_cache, "load_list", lambda name, text, found: list_(counted(name), text, found))
     return names
 
 
@@ -109,7 +109,7 @@ EDITS = st.lists(
 @settings(max_examples=examples(500, usual=40))
 @given(EDITS)
 def test_after_any_edits_a_project_is_what_reading_it_from_scratch_gives(edits):
-    files, read = {**FILES, LIST: "value\nc-1\n"}, read_once.ReadOnce()
+    files, read = {**FILES, LIST: "value\nc-1\n"}, parse_cache.ReadOnce()
     for name, text in edits:
         files = {**files, name: text} if text is not None else {one: files[one] for one in files if one != name}
         found, new = load_definitions(files, str.upper, read=read), load_definitions(files, str.upper)

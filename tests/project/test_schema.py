@@ -25,7 +25,7 @@ from shroff.language.yaml import text as yamltext
 from shroff.notices.keys import NOTICE_FILE
 from shroff.project.definitions import load_definitions
 from shroff.project.file_kinds import ProjectFile
-from shroff.project.read_once import ReadOnce
+from shroff.project.parse_cache import ReadOnce
 from shroff.project.schema import FILES, schema_of
 from shroff.web.http.schemas import event_schema
 from tests.conformance.cases import all_cases

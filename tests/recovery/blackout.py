@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 from shroff.adapters.databases import write_ahead
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.app import opened, wiring
+from shroff.app import adapter_factory, opened
 from shroff.app import project as app
 from shroff.errors import ShroffError
 from shroff.log.state import snapshots
@@ -126,7 +126,7 @@ def take_in(
 ) -> None:
     """Ingest the parts in one start, with frequent checkpoints and snapshots."""
     with ExitStack() as changed:
-        changed.enter_context(patch.object(wiring, "load_adapter", lambda _name: open_log))
+        changed.enter_context(patch.object(adapter_factory, "load_adapter", lambda _name: open_log))
         changed.enter_context(patch.object(opened, "Snapshots", open_snapshots))
         changed.enter_context(patch.object(snapshots, "EVERY", SAVED_EVERY))
         for name in ("_CHECKPOINT_PAGES", "_BESIDE_PAGES"):

@@ -11,10 +11,10 @@ from pathlib import Path
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.sinks.kafka import KafkaSink
 from shroff.adapters.sinks.sql import SqlSink
-from shroff.streams import delivery as module
-from shroff.streams.delivering import SinkRoute
-from shroff.streams.delivery import delivering
+from shroff.streams import sink_threads as module
 from shroff.streams.sink import Outgoing, Sink, Undelivered
+from shroff.streams.sink_cursor import SinkRoute
+from shroff.streams.sink_threads import delivering
 from shroff.testing.rows import payments
 
 TOTAL = 6_000

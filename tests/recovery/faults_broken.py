@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from shroff.adapters.log import frames, framing, questions
+from shroff.adapters.log import compaction, frames, queries
 from shroff.adapters.log import server as log_server
 from shroff.adapters.log import sqlite as log_sqlite
 from shroff.adapters.log.sqlite import SqliteLog
@@ -109,11 +109,11 @@ def state_forgotten() -> None:
 
 def small_frames() -> None:
     """Four decisions make a frame and the newest eight stay rows, so that faults strike while rows move."""
-    for module in (frames, framing, questions):
+    for module in (frames, compaction, queries):
         assert hasattr(module, "FRAME_ROWS")
         module.FRAME_ROWS = 4
-    assert hasattr(framing, "ROWS_KEPT")
-    framing.ROWS_KEPT = 8
+    assert hasattr(compaction, "ROWS_KEPT")
+    compaction.ROWS_KEPT = 8
 
 
 def frames_apart() -> None:

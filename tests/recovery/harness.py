@@ -25,12 +25,12 @@ from typing import NoReturn
 import msgspec
 
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.app import adapter_factory
 from shroff.app import project as app
-from shroff.app import wiring
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank, with_labels
-from shroff.notices.raising import KIND
 from shroff.notices.store import NoticeStore
+from shroff.notices.triggers import KIND
 from shroff.streams.log import Record
 from shroff.worker import ingest
 from tests.support import pages
@@ -130,7 +130,7 @@ def ingest_in_a_process(
 
     def ingest_all() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        wiring.load_adapter = lambda name: partial(SqliteLog, **options)
+        adapter_factory.load_adapter = lambda name: partial(SqliteLog, **options)
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         app.open(project).ingest([events], order="file")  # some lines are too late on purpose
 

@@ -21,7 +21,7 @@ import pytest
 
 from shroff.app import project as app
 from shroff.cases.case import STATES, CaseFilter
-from shroff.notices.sending import CLAIM_MS
+from shroff.notices.outgoing_mail import CLAIM_MS
 from shroff.notices.store import OPEN, SENT, UNKNOWN
 from shroff.people.store import rows_of
 from tests.support.effort import times

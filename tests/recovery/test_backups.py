@@ -13,9 +13,9 @@ import pytest
 
 from shroff.adapters.lake.folder import STEPS, FolderObjects
 from shroff.app import project as app
-from shroff.app.backups.creating import BackupWriter
-from shroff.app.backups.keeping import KeepRules, pruned, verified
-from shroff.app.backups.restoring import restore
+from shroff.app.backups.creation import BackupWriter
+from shroff.app.backups.restoration import restore
+from shroff.app.backups.retention import KeepRules, pruned, verified
 from shroff.app.backups.vault import Vault
 from tests.support.effort import times
 from tests.support.forks import SHROFF

@@ -20,8 +20,8 @@ import msgspec
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import adapter_factory
 from shroff.app import project as app
-from shroff.app import wiring
 from shroff.events.intake import Submission
 from shroff.project.lists import Entry, ListChange
 from shroff.streams.log import Batch
@@ -73,7 +73,7 @@ def ingest(project: Path, file: Path, on_step: Callable[[str], None] = lambda _s
             time.sleep(0.005)
         on_step(step)
 
-    wiring.load_adapter = lambda name: partial(SqliteLog, on_step=slowly)
+    adapter_factory.load_adapter = lambda name: partial(SqliteLog, on_step=slowly)
     ingesting.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
     app.open(project).ingest([file])
 

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import adapter_factory
 from shroff.app import project as app
-from shroff.app import wiring
 from shroff.engine.let_through import LET_THROUGH, LetThrough
 from shroff.log.state import snapshots
 from shroff.models.registry import Registry
@@ -55,7 +55,7 @@ def ingest_and_save(project: Path, events: Path, switch: KillSwitch | None = Non
 
     def whole() -> None:
         options = {} if switch is None else {"on_step": switch}
-        wiring.load_adapter = lambda name: partial(SqliteLog, **options)
+        adapter_factory.load_adapter = lambda name: partial(SqliteLog, **options)
         snapshots.EVERY = 0
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         app.open(project).ingest([events])

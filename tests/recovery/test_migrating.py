@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from shroff.app import project as app
-from shroff.app.backups.keeping import verified
-from shroff.app.backups.migrating import plan
+from shroff.app.backups.migration import plan
+from shroff.app.backups.retention import verified
 from tests.app.test_migrating import applied, old_project, vault, versions
 from tests.support.effort import times
 from tests.support.next_version import use_version_2

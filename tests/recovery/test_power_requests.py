@@ -20,8 +20,8 @@ import pytest
 from shroff.adapters.databases import sqlite_file
 from shroff.adapters.log import sqlite as log_sqlite
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import adapter_factory
 from shroff.app import project as app
-from shroff.app import wiring
 from shroff.errors import ShroffError
 from shroff.streams.log import Request
 from shroff.testing.rows import contents, everything
@@ -101,7 +101,7 @@ def record(project: app.Project, *, careless: Callable[[sqlite3.Connection], obj
     with ExitStack() as opened:
         kept = opened.enter_context(recording(project.opened.places.state))
         opened.enter_context(patch.object(log_sqlite, "connect_beside", beside))
-        opened.enter_context(patch.object(wiring, "load_adapter", lambda _name: open_log))
+        opened.enter_context(patch.object(adapter_factory, "load_adapter", lambda _name: open_log))
         writer, log = opened.enter_context(project.opened.writing())
         inbox = opened.enter_context(closing(project.inboxes.brief(writer, log)))
         reader = opened.enter_context(closing(project.opened.open_log(read_only=True)))

@@ -15,7 +15,7 @@ import pytest
 
 from shroff.app import project as app
 from shroff.app.live.requests import WriterRequests
-from shroff.app.models.promoting import Deployment
+from shroff.app.models.promotion import Deployment
 from shroff.errors import UsageError
 from shroff.models.in_force import FILE, read_in_force
 from shroff.models.registry import Registry

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import pytest
 
 from shroff.app import project as app
-from shroff.app.backups.keeping import verified
-from shroff.app.backups.restoring import restore
+from shroff.app.backups.restoration import restore
+from shroff.app.backups.retention import verified
 from shroff.errors import UsageError
 from tests.app.test_backups import receipts, vault
 from tests.app.test_migrating import applied, versions

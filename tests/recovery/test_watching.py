@@ -13,13 +13,13 @@ import msgspec
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import adapter_factory
 from shroff.app import project as app
-from shroff.app import wiring
-from shroff.app.live import pulled
-from shroff.app.live.file_taking import FileTaking
+from shroff.app.live import sync_sources
+from shroff.app.live.file_sync import FileTaking
 from shroff.app.live.pulled_files import DONE, Progress
 from shroff.app.models import trainings
-from shroff.app.models.promoting import Promotions
+from shroff.app.models.promotion import Promotions
 from shroff.app.models.retraining import Options
 from shroff.models.evaluation import estimates
 from shroff.models.registry import Registry
@@ -62,8 +62,10 @@ def watch(project: Path, folder: Path, *, promote: bool = False, on_step: Callab
 
     def take_all() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        real = wiring.load_adapter
-        wiring.load_adapter = lambda name: partial(SqliteLog, **options) if name == "log.sqlite" else real(name)
+        real = adapter_factory.load_adapter
+        adapter_factory.load_adapter = lambda name: (
+            partial(SqliteLog, **options) if name == "log.sqlite" else real(name)
+        )
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         take(project, folder, promote=promote)
 
@@ -172,8 +174,10 @@ def sync(project: Path, source: str, on_step: Callable[[str], None] | None = Non
 
     def take_all() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        real = wiring.load_adapter
-        wiring.load_adapter = lambda name: partial(SqliteLog, **options) if name == "log.sqlite" else real(name)
+        real = adapter_factory.load_adapter
+        adapter_factory.load_adapter = lambda name: (
+            partial(SqliteLog, **options) if name == "log.sqlite" else real(name)
+        )
         ingest.ingest.__kwdefaults__["batch_size"] = BATCH_SIZE
         list(app.open(project).pulled.sync(source, decide=False, **how))
 
@@ -199,7 +203,7 @@ def test_a_day_of_amplitude_synced_five_times_or_killed_at_every_step_is_the_day
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        pulled,
+        sync_sources,
         "PullPlace",
         lambda name, folder, _, *rest: PullPlace(name, folder, lambda: test_amplitude.NOW_MS, *rest),
     )

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.app import adapter_factory
 from shroff.app import project as app
-from shroff.app import wiring
-from shroff.app.live.workings import LiveWork
+from shroff.app.live.worker_runs import WorkerRuns
 from shroff.streams import snapshots
 from tests.support.effort import times
 from tests.support.kill import KillSwitch
@@ -35,18 +35,18 @@ def work_in_a_process(
 
     def work() -> None:
         options = {} if on_step is None else {"on_step": on_step}
-        wiring.load_adapter = lambda name: partial(SqliteLog, **options)
-        before, snapshots_of = LiveWork._options, LiveWork._snapshots
-        LiveWork._options = lambda self, *rest: replace(
+        adapter_factory.load_adapter = lambda name: partial(SqliteLog, **options)
+        before, snapshots_of = WorkerRuns._options, WorkerRuns._snapshots
+        WorkerRuns._options = lambda self, *rest: replace(
             before(self, *rest), batch_size=BATCH_SIZE, snapshot_places=SNAPSHOT_PLACES
         )
 
-        def watched(self: LiveWork) -> snapshots.Snapshots:
+        def watched(self: WorkerRuns) -> snapshots.Snapshots:
             found = snapshots_of(self)
             found._on_step = lambda step: on_step(f"snapshot {step}") if on_step is not None else None
             return found
 
-        LiveWork._snapshots = watched
+        WorkerRuns._snapshots = watched
         app.open(project).live.run([events])
 
     return in_a_process(work, after_s=after_s)

@@ -10,7 +10,7 @@ import pytest
 from shroff.errors import UsageError
 from shroff.log.history import find
 from shroff.replay.compare import SampleTime, replay, verify_naive, verify_online
-from shroff.replay.verifying import engines_for, verify
+from shroff.replay.verification import engines_for, verify
 from shroff.streams.log import Record
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, payment, writer
@@ -77,7 +77,7 @@ def test_a_sample_of_a_long_log_is_computed_from_the_events_of_its_own_keys():
         looked.append(seq)
         return [record for records in log.read(0, seq - 1) for record in records]
 
-    with patch("shroff.replay.verifying.LONG", 10):
+    with patch("shroff.replay.verification.LONG", 10):
         right = verify(log, ["naive"], 12, look_back=look_back)
         changed(log, looked[5])
         wrong = verify(log, ["naive"], 12, look_back=look_back)
@@ -96,7 +96,7 @@ def test_a_sample_of_a_long_log_has_as_many_decisions_where_few_stand_together()
     decided = sorted(log.store.decisions)
     for seq in (*decided[:20], *decided[60:]):  # an old history, and a new one, that were stored alone
         del log.store.decisions[seq]
-    with patch("shroff.replay.verifying.LONG", 10):
+    with patch("shroff.replay.verification.LONG", 10):
         found = [verify(log, ["naive"], wanted, look_back=lambda _: []).events for wanted in (1, 5, 30, 40, 90)]
 
     assert found == [1, 5, 30, 40, 40]

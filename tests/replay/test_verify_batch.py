@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from shroff.replay import verifying_batch
-from shroff.replay.verifying import verify
+from shroff.replay.verification import verify
 from shroff.replay.verifying_batch import verify_batch
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import payment, writer

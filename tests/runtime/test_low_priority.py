@@ -15,7 +15,7 @@ import pytest
 from shroff.log.writer import Writer
 from shroff.runtime.process_wide import LOWEST
 from shroff.streams.snapshots import Header, Snapshots
-from shroff.web.work import keepers
+from shroff.web.work import helper_processes
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import NOW_MS, definitions, payment
 
@@ -78,6 +78,6 @@ def test_the_index_by_key_is_made_in_a_session_of_its_own(tmp_path: Path, monkey
     opened = SimpleNamespace(places=SimpleNamespace(folder=tmp_path))
     place = SimpleNamespace(project=SimpleNamespace(opened=opened))
 
-    asyncio.run(keepers._index(place))
+    asyncio.run(helper_processes._index(place))
 
     assert said_in.read_text() == "True"

@@ -9,12 +9,12 @@ import pytest
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.replay.exports import KINDS as EXPORTS
-from shroff.streams import delivering as module
-from shroff.streams.delivering import Courier, SinkRoute, first_offsets, source_of, trouble_of
+from shroff.streams import sink_cursor as module
 from shroff.streams.delivering_rows import flag_body, flags, parts
-from shroff.streams.delivery import Delivery, couriers_of, delivering, record
 from shroff.streams.log import Batch, Record
 from shroff.streams.sink import AwayError, Undelivered
+from shroff.streams.sink_cursor import Courier, SinkRoute, first_offsets, source_of, trouble_of
+from shroff.streams.sink_threads import Delivery, couriers_of, delivering, record
 from shroff.testing.rows import NOW_MS, flag, payments, stuck
 from tests.contracts.memory_sink import MemorySink, Place, PlainSink
 from tests.support.log_memory import MemoryLog, MemoryStore

@@ -11,8 +11,8 @@ import pytest
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StateError
 from shroff.log.event_notes import DAY_COUNTS, EVENT_SOURCES, DayCounts, sources_of
-from shroff.log.passed_over import UNMATCHED, unmatched_of
-from shroff.notices.telling import begun_at
+from shroff.log.unmatched_files import UNMATCHED, unmatched_of
+from shroff.notices.notification_worker import begun_at
 from shroff.project.settings.system import System
 from shroff.streams.log import Batch, Log, Offset
 from shroff.worker.outbox import sink_states

@@ -37,7 +37,7 @@ from tests.support import pages
 if TYPE_CHECKING:
     from shroff.errors import Problem
     from shroff.language.yaml.text import Node
-    from shroff.project.read_once import ReadOnce
+    from shroff.project.parse_cache import ReadOnce
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SHROFF: Final = ROOT / "tests" / "bin" / "shroff"
@@ -63,7 +63,7 @@ HEAVY: Final = (
     "scipy.stats",
     "shroff.adapters.cases.sql",
     "shroff.adapters.notices.sql",
-    "shroff.app.live.workings",
+    "shroff.app.live.worker_runs",
     "shroff.web.server",  # half of what a service takes until it is ready
     "smtplib",
     "sqlalchemy.dialects.sqlite",
@@ -196,11 +196,11 @@ def _load() -> None:
         importlib.import_module(f"shroff.cli.{module.name}")
     from shroff import config
     from shroff.app import project as app
-    from shroff.web.work import warming
+    from shroff.web.work import warmup
     from tests.recovery.harness import make_project, write_events
 
     make_cheap(setattr)
-    warming.BEGIN_S = 3_600.0  # no service makes pages ready that nobody opens
+    warmup.BEGIN_S = 3_600.0  # no service makes pages ready that nobody opens
     with tempfile.TemporaryDirectory() as folder:
         project = app.open(make_project(Path(folder) / "bank"))
         for seed in (1, 2):

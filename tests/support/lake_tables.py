@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from shroff.adapters.lake.iceberg import CatalogSettings, IcebergTables
 from shroff.lake.delta import DeltaTables
-from shroff.lake.publishing import TableFormat, table_of
+from shroff.lake.publication import TableFormat, table_of
 from shroff.streams.lake import RetriedObjects
 from tests.support.objects import FaultyObjects, MemoryObjects
 

@@ -11,7 +11,7 @@ from shroff.adapters.databases import postgres_session, sqlite_file
 from shroff.adapters.databases.postgres_dump import PostgresDump
 from shroff.adapters.log import postgresql, sqlite
 from shroff.adapters.people import sql as people
-from shroff.app.backups import migrating
+from shroff.app.backups import migration
 
 SCRIPT: Final = """-- From version 1: a note, and what has one.
 ALTER TABLE remarks ADD COLUMN note TEXT;
@@ -30,11 +30,11 @@ def use_version_2(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     (folder / "0002_add_notes.sql").write_text(SCRIPT)
     versions: list[tuple[Any, str]] = [
         *((module, "VERSION") for module in (sqlite, postgres_session, postgresql)),
-        *((module, "LOG_VERSION") for module in (people, migrating)),
+        *((module, "LOG_VERSION") for module in (people, migration)),
     ]
     for module, name in versions:
         monkeypatch.setattr(module, name, 2)
     monkeypatch.setattr(PostgresDump, "version", 2)
-    monkeypatch.setitem(migrating.KNOWN, migrating.LOG, 2)
+    monkeypatch.setitem(migration.KNOWN, migration.LOG, 2)
     for place in (sqlite_file, postgres_session):
         monkeypatch.setattr(place, "MIGRATIONS", folder)

@@ -100,7 +100,7 @@ class MemorySource:
             time.sleep(LOOK_S)
         return found
 
-    def passed(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: Mapping[str, str]) -> None:
         self.told.update(offsets)
 
     def refuse(self, refused: Sequence[Refused]) -> None:

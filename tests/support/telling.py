@@ -14,9 +14,9 @@ import msgspec
 
 from shroff.app import project as app
 from shroff.notices.mailer import Mail, Unmailed
+from shroff.notices.notification_worker import NoticeWorker
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import Letter
-from shroff.notices.telling import NoticeWorker
+from shroff.notices.store import OutgoingMessage
 
 NOW_MS = 1_780_000_000_000  # Thursday 28 May 2026, 20:26:40 UTC
 FILES = {
@@ -149,7 +149,7 @@ class Bank:
         teller.close()
         return self.post
 
-    def letters(self) -> list[Letter]:
+    def letters(self) -> list[OutgoingMessage]:
         """All letters, the oldest first."""
         with self.project.notice_files.told() as store, store.look() as look:
             return look.letters()[::-1]

@@ -22,8 +22,8 @@ from shroff.people.desk import Desk
 from shroff.people.store import ApiKey
 from shroff.web.http.address import origin_of
 from shroff.web.http.asgi import Application
-from shroff.web.http.gate import Gate as GateContract
-from shroff.web.http.gate import gate_of
+from shroff.web.http.authentication import Gate as GateContract
+from shroff.web.http.authentication import gate_of
 from shroff.web.service import Limits, Service, ServiceOptions
 from shroff.web.table import table
 from tests.support.answered import Schemas

@@ -18,7 +18,7 @@ from shroff.events.intake import Intake
 from shroff.log.writer import Writer
 from shroff.project.definitions import load_definitions
 from shroff.replay.compare import verify_online
-from shroff.replay.verifying import verify
+from shroff.replay.verification import verify
 from tests.support.log_memory import MemoryLog
 
 TEMPLATE = TEMPLATE_FOLDER / "savings"

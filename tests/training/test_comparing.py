@@ -14,7 +14,7 @@ from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.models.evaluation.metrics import RowsOfFold, Terms
 from shroff.models.sets import Floats
-from shroff.training.comparing import COMPARED, TESTED_ON, TRIED, _paired, _Rows
+from shroff.training.comparison import COMPARED, TESTED_ON, TRIED, _paired, _Rows
 from shroff.training.train import plain_settings
 from tests.support.learnable import A_DAY, FILES, make_project, write_days
 from tests.support.projects import definitions

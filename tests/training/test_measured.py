@@ -7,13 +7,13 @@ import re
 
 import pytest
 
-from shroff.cli.comparing import document_of
+from shroff.cli.model_comparison import document_of
 from shroff.models.evaluation.baselines import approve_all
 from shroff.models.evaluation.folds import Evaluation, evaluate
 from shroff.models.evaluation.metrics import Terms
 from shroff.models.evaluation.thresholds import thresholds
 from shroff.models.learners.training import learn_by
-from shroff.training.comparing import TRIED, Comparison, Paired
+from shroff.training.comparison import TRIED, Comparison, Paired
 from shroff.training.cutoffs import Cutoffs
 from shroff.training.measured import MONEY_METRICS, metrics_document, money_text, slices_told, with_money
 from tests.models.test_thresholds import made_up

@@ -16,7 +16,7 @@ from shroff.language.values import DAY_MS, parse_time
 from shroff.people.access import Right, Role
 from shroff.people.store import AuditFilter, rows_of
 from shroff.project.lists import Entry
-from shroff.web.api.cases.answering import CaseListEntry, also_of
+from shroff.web.api.cases.case_answers import CaseListEntry, also_of
 from tests.support.webs import Answered, Asker, Browser, who
 from tests.support.webs import run as run_empty
 from tests.web.test_pages import EVIL, PAYMENT, RULE, TEMPLATE

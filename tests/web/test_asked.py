@@ -13,7 +13,7 @@ import pytest
 
 from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.notices.mailer import Unmailed
-from shroff.web.http.gate import gate_of
+from shroff.web.http.authentication import gate_of
 from tests.support.telling import Bank, notice, payment, token_in
 from tests.support.webs import Asker, Browser, Steps, asker, let_in
 

@@ -12,7 +12,7 @@ from shroff.log.active_files import FileDifference
 from shroff.people.access import Right
 from shroff.people.store import rows_of
 from shroff.web.api.rules.changes import keep_applied, needed
-from shroff.web.http.gate import gate_of
+from shroff.web.http.authentication import gate_of
 from tests.support.telling import FILES, Bank, payment
 from tests.support.webs import PASSWORD, Asker, Browser, asker, let_in
 

@@ -16,7 +16,7 @@ import pytest
 
 from shroff import webhooks
 from shroff.app import project as app
-from shroff.app.live import pushed
+from shroff.app.live import webhook_sources
 from shroff.cli.main import run as command
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import TransientError, UsageError
@@ -72,7 +72,7 @@ class Outside:
 @pytest.fixture
 def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
     found = Outside()
-    monkeypatch.setattr(pushed, "fetching", lambda _options: found.fetch)
+    monkeypatch.setattr(webhook_sources, "fetching", lambda _options: found.fetch)
     return found
 
 

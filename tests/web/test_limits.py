@@ -27,14 +27,14 @@ from shroff.people.access import Right
 from shroff.web import server, service
 from shroff.web.api.rules.draft_checks import check_of
 from shroff.web.http import asgi, messages
-from shroff.web.http.gate import SENDERS_MAX, Pace, gate_of
+from shroff.web.http.authentication import SENDERS_MAX, Pace, gate_of
+from shroff.web.http.concurrency_limits import SENDER, ConcurrencyLimits, Turns
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.proxies import FORWARDED, Proxies
 from shroff.web.http.routes import Route
-from shroff.web.http.turns import SENDER, Shares, Turns
 from shroff.web.service import UNKNOWN_RATE, Service
-from shroff.web.work.checking import Checkers
+from shroff.web.work.draft_checks import Checkers
 from tests.support.webs import Asker, asker
 from tests.support.wire import Spoken, connected
 from tests.web.test_wire import request
@@ -182,7 +182,7 @@ def test_of_the_threads_that_all_share_one_sender_has_only_some():
     async def steps() -> None:
         ended = threading.Event()
         with ThreadPoolExecutor(4) as threads:
-            shares = Shares(threads, of_sender_max=2)
+            shares = ConcurrencyLimits(threads, of_sender_max=2)
 
             async def asked(sender: str, wait_s: float) -> bool:
                 SENDER.set(sender)

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from shroff.config import TEMPLATE_FOLDER
-from shroff.monitoring.pulse import DAY_MS, HOUR_MS, MINUTE_MS, Pulse
+from shroff.monitoring.live_metrics import DAY_MS, HOUR_MS, MINUTE_MS, Pulse
 from shroff.people import sessions
 from shroff.people.access import Right, Role
 from shroff.streams.log import Counts
@@ -24,7 +24,7 @@ from shroff.web.http import streaming
 from shroff.web.http.asgi import Application
 from shroff.web.pages import live
 from shroff.web.pages.charts.strips import Strip
-from shroff.web.pages.rendering import environment
+from shroff.web.pages.renderer import environment
 from shroff.web.pages.words import per_second
 from shroff.web.table import PAGES, table
 from shroff.worker.outbox import SinkState, leaving
@@ -173,7 +173,7 @@ def test_a_rule_that_hits_far_more_often_than_in_the_hours_before_is_a_spike(ban
 
 
 def test_a_log_that_was_there_before_is_counted_backwards_and_then_followed(bank, monkeypatch):
-    monkeypatch.setattr("shroff.monitoring.pulse.BLOCK", 3)
+    monkeypatch.setattr("shroff.monitoring.live_metrics.BLOCK", 3)
 
     async def steps(asks: Asker, browser: Browser) -> None:
         await post(browser, *[payment(one, f"2026-01-05T08:{one:02d}:00Z", "1200.00") for one in range(10, 20)])

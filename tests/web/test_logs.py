@@ -16,13 +16,13 @@ import msgspec
 import pytest
 
 from shroff.app import project as app
-from shroff.app.wiring import OutsideSystems
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.config import TEMPLATE_FOLDER
 from shroff.log.batch_in_progress import BatchInProgress
 from shroff.monitoring.bug_report import redacted
 from shroff.monitoring.doctor import Finding
 from shroff.runtime import logs
-from shroff.web.api import operating
+from shroff.web.api import probes
 from tests.support.source_memory import MemorySource, MemoryTopic
 from tests.support.webs import Asker
 from tests.web.test_web import PAYMENT, run
@@ -65,7 +65,7 @@ def planted(number: int, **fields: object) -> dict[str, object]:
 
 def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, lines, monkeypatch):
     topic = MemoryTopic({"payments/0": [], "payments/1": []}, "payment")
-    monkeypatch.setattr(OutsideSystems, "open_source", lambda *_: MemorySource(topic, name="kafka"))
+    monkeypatch.setattr(AdapterFactory, "open_source", lambda *_: MemorySource(topic, name="kafka"))
     take = BatchInProgress._event
 
     def fails(draft: BatchInProgress, one: object, event: object) -> object:
@@ -77,7 +77,7 @@ def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, 
         raise KeyError(f"{NAME} {MAIL}")
 
     monkeypatch.setattr(BatchInProgress, "_event", fails)
-    monkeypatch.setattr(operating, "page", breaks)
+    monkeypatch.setattr(probes, "page", breaks)
     logs.keep_errors_in(bank / ".shroff")
 
     async def steps(asks: Asker) -> None:
@@ -104,7 +104,7 @@ def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, 
         assert entry["stack"][-1].endswith(" breaks")
 
     run(bank, steps)
-    monkeypatch.setattr(OutsideSystems, "open_source", lambda *_: MemorySource(topic, name="kafka"))
+    monkeypatch.setattr(AdapterFactory, "open_source", lambda *_: MemorySource(topic, name="kafka"))
     health = app.open_exactly(bank).health
     logs.failure(f"posting to https://hooks.example/{WORD}", ValueError())
     findings = health.doctor()

@@ -10,7 +10,7 @@ import pytest
 from shroff.errors import TransientError
 from shroff.notices.mailer import Unmailed
 from shroff.people.store import AuditFilter, rows_of
-from shroff.web.http.gate import gate_of
+from shroff.web.http.authentication import gate_of
 from shroff.web.pages import mails
 from tests.support.telling import Bank, notice, payment
 from tests.support.webs import Asker, Browser, Steps, asker, let_in

@@ -22,7 +22,7 @@ from prometheus_client.samples import Exemplar
 
 from docs.made_metrics import collectors_of_page, shown_name
 from shroff.app import project as app
-from shroff.app.backups.creating import BackupNote, write_note
+from shroff.app.backups.creation import BackupNote, write_note
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StorageError, UsageError
 from shroff.web import metrics_store

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from shroff.app import project as app
-from shroff.app.models.promoting import Deployment, ListedModel, Promotions
+from shroff.app.models.promotion import Deployment, ListedModel, Promotions
 from shroff.config import TEMPLATE_FOLDER
 from shroff.models.registry import GateResult, Stored, Summary
 from shroff.people.store import AuditFilter

@@ -22,7 +22,7 @@ from shroff.web.http.messages import Json
 from shroff.web.http.openapi import openapi
 from shroff.web.http.routes import Route
 from shroff.web.http.schemas import event_schema
-from shroff.web.pages.rendering import tabs
+from shroff.web.pages.renderer import tabs
 from shroff.web.table import PAGES, ROUTES, gathered, table
 from tests.support.projects import FILES, definitions
 from tests.support.webs import Asker, asker

@@ -18,8 +18,8 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.people import oidc, users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
-from shroff.web.http.gate import COOKIE, gate_of
-from shroff.web.pages.signing import VISIT
+from shroff.web.http.authentication import COOKIE, gate_of
+from shroff.web.pages.login import VISIT
 from tests.support.providers import claimed, provider_started, sent_back
 from tests.support.webs import Answered, Asker, Browser, Steps, asker
 

@@ -26,8 +26,8 @@ from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.web.http.gate import gate_of
-from shroff.web.pages.rendering import times_marked
+from shroff.web.http.authentication import gate_of
+from shroff.web.pages.renderer import times_marked
 from shroff.web.table import PAGES
 from tests.support.forks import SHROFF
 from tests.support.projects import write_files

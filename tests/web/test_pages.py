@@ -17,10 +17,10 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.people import keys, links, users
 from shroff.people.access import Right, Role
 from shroff.people.store import AuditFilter
-from shroff.web.http.gate import gate_of
+from shroff.web.http.authentication import gate_of
 from shroff.web.http.static import static, static_files
 from shroff.web.pages import entity
-from shroff.web.pages.rendering import environment
+from shroff.web.pages.renderer import environment
 from shroff.web.pages.words import FILTERS, lasting, moment, money, share, signed
 from shroff.web.table import PAGES
 from shroff.web.work.reasons import FirstReasons

@@ -15,7 +15,7 @@ import pytest
 from markupsafe import escape
 
 from shroff.adapters.people.sql import SqlPeople
-from shroff.cases import reading
+from shroff.cases import case_queries
 from shroff.cases.case import Case
 from shroff.cases.timers import carry_out
 from shroff.errors import LogBusyError, TransientError
@@ -24,7 +24,7 @@ from shroff.language.values import DAY_MS
 from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
-from shroff.web.http.gate import gate_of
+from shroff.web.http.authentication import gate_of
 from shroff.web.pages.cases import queue
 from shroff.web.pages.cases.casework import Line, where_from, where_of
 from tests.support.webs import PASSWORD, Asker, Browser, Steps, asker, let_in
@@ -298,13 +298,13 @@ def test_cases_of_nobody_are_refused_and_those_of_a_user_without_any_are_none(ba
     ("pace", "is_told"), [((0.0, 0.0), False), ((0.0, 0.4), False), ((2.0, 2.0), False), ((1.0, 3.0), True)]
 )
 def test_that_more_comes_than_is_closed_is_said_only_where_its_figures_say_so(bank, monkeypatch, pace, is_told):
-    whole = reading.capacity
+    whole = case_queries.capacity
 
-    def paced(*given: Any) -> reading.ReviewCapacity:
+    def paced(*given: Any) -> case_queries.ReviewCapacity:
         return dataclasses.replace(whole(*given), pace=pace, clear_at_ms=None)
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        monkeypatch.setattr(reading, "capacity", paced)
+        monkeypatch.setattr(case_queries, "capacity", paced)
         body = (await browser.get("/queue")).body.decode()
         assert ("More cases open than close" in body) is is_told
         assert ("3 against 1 an hour" in body) is is_told

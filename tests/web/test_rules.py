@@ -30,7 +30,7 @@ from shroff.rules.definitions import Rule
 from shroff.rules.texts import in_shadow
 from shroff.web.api.rules import rule_looks
 from shroff.web.api.rules.backtests import Kept
-from shroff.web.http.gate import gate_of
+from shroff.web.http.authentication import gate_of
 from shroff.web.pages.rules import backtests
 from shroff.web.pages.rules.backtests import examples, worth
 from shroff.web.pages.rules.table import least_precise

@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from shroff.app.wiring import OutsideSystems
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.events.formats.wire import JsonDecoder
@@ -98,7 +98,7 @@ def test_events_have_their_spans_in_the_trace_that_they_came_with(receiver, tmp_
     text = re.sub(r"(?m)^lateness:.*$", "", (bank / "shroff.yaml").read_text())
     (bank / "shroff.yaml").write_text(f"{text}\nlateness: 60d\nsource: kafka://127.0.0.1:9/payments\n")
     topic = MemoryTopic({"payments/0": []}, "payment")
-    monkeypatch.setattr(OutsideSystems, "open_source", lambda *_: MemorySource(topic, name="kafka", decoder=Headed()))
+    monkeypatch.setattr(AdapterFactory, "open_source", lambda *_: MemorySource(topic, name="kafka", decoder=Headed()))
 
     async def steps(asks: Asker) -> None:
         for id_, parent in (("p-1", FIRST), ("p-3", UNSAMPLED), ("p-4", "nonsense")):

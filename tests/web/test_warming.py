@@ -15,8 +15,8 @@ from unittest.mock import MagicMock
 import pytest
 
 from shroff.errors import StorageError
-from shroff.web.pages.rendering import environment
-from shroff.web.work import warming
+from shroff.web.pages.renderer import environment
+from shroff.web.work import warmup
 from tests.support.webs import Asker, Browser
 from tests.web.test_live import bank, payment, post, run
 
@@ -34,12 +34,12 @@ def done_with(
             raise asyncio.CancelledError
         return left.pop(0)
 
-    monkeypatch.setattr(warming, "BEGIN_S", 0.0)
-    monkeypatch.setattr(warming, "_came", coming)
-    monkeypatch.setattr(warming, "steps", lambda _service: iter(steps))
-    monkeypatch.setattr(warming, "ask_ahead", lambda _service, found: steps.append(found))
+    monkeypatch.setattr(warmup, "BEGIN_S", 0.0)
+    monkeypatch.setattr(warmup, "_came", coming)
+    monkeypatch.setattr(warmup, "steps", lambda _service: iter(steps))
+    monkeypatch.setattr(warmup, "ask_ahead", lambda _service, found: steps.append(found))
     with suppress(asyncio.CancelledError):
-        asyncio.run(warming.keep_warm(SimpleNamespace(is_ending=is_ending, tell=told.append)))
+        asyncio.run(warmup.keep_warm(SimpleNamespace(is_ending=is_ending, tell=told.append)))
     return told
 
 
@@ -54,7 +54,7 @@ def test_each_step_waits_until_few_events_come_and_a_failure_stops_none(monkeypa
         return step
 
     steps = [fails(StorageError("no disk")), fails(ValueError("a bug")), lambda: done.append("last")]
-    told = done_with(monkeypatch, 9, warming.FEW + 1, warming.FEW, 0, 7, 0, steps=steps)
+    told = done_with(monkeypatch, 9, warmup.FEW + 1, warmup.FEW, 0, 7, 0, steps=steps)
 
     assert done == ["StorageError", "ValueError", "last"]
     assert len(steps) == 3  # nothing was asked ahead before all of them
@@ -63,9 +63,9 @@ def test_each_step_waits_until_few_events_come_and_a_failure_stops_none(monkeypa
 
 def test_reasons_are_made_ahead_unless_so_many_events_come_that_nobody_reads_them(monkeypatch):
     asked = list[Any]()
-    done_with(monkeypatch, warming.FEW_IN_A_LOOK + 1, warming.FEW_IN_A_LOOK, 0, steps=asked)
+    done_with(monkeypatch, warmup.FEW_IN_A_LOOK + 1, warmup.FEW_IN_A_LOOK, 0, steps=asked)
 
-    assert asked == [warming._newest] * 2
+    assert asked == [warmup._newest] * 2
 
 
 def test_a_step_keeps_no_process_from_ending_and_none_begins_then(monkeypatch):
@@ -79,12 +79,12 @@ def test_a_step_keeps_no_process_from_ending_and_none_begins_then(monkeypatch):
 
 @pytest.mark.parametrize(
     ("is_ready", "seq", "is_done"),
-    [(True, warming.HEAVY_MAX, True), (True, warming.HEAVY_MAX + 1, False), (False, 0, False)],
+    [(True, warmup.HEAVY_MAX, True), (True, warmup.HEAVY_MAX + 1, False), (False, 0, False)],
 )
 def test_what_takes_long_is_left_out_on_standby_and_for_a_long_log(is_ready: bool, seq: int, is_done: bool):
     service = MagicMock(is_ready=is_ready, work=SimpleNamespace(seq=seq))
     service.board.is_behind = False
-    looks = [step.func if isinstance(step, partial) else step for step in warming.steps(service)]
+    looks = [step.func if isinstance(step, partial) else step for step in warmup.steps(service)]
 
     assert service.health.look in looks
     assert [one in looks for one in (service.label_board.look, service.weighings.look)] == [is_done] * 2
@@ -92,8 +92,8 @@ def test_what_takes_long_is_left_out_on_standby_and_for_a_long_log(is_ready: boo
 
 @pytest.mark.slow
 def test_pages_are_made_ready_and_live_has_all_reasons_when_it_opens(bank: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(warming, "BEGIN_S", 0.0)
-    monkeypatch.setattr(warming, "EVERY_S", 0.01)
+    monkeypatch.setattr(warmup, "BEGIN_S", 0.0)
+    monkeypatch.setattr(warmup, "EVERY_S", 0.01)
     environment.cache_clear()
 
     async def steps(asks: Asker, browser: Browser) -> None:
@@ -114,7 +114,7 @@ def test_pages_are_made_ready_and_live_has_all_reasons_when_it_opens(bank: Path,
 
         monkeypatch.setattr(reasons, "of", of)
         await post(browser, payment(1, "2026-01-05T08:30:00Z", "1500.00"))
-        chore = asyncio.create_task(warming.keep_warm(asks.service))
+        chore = asyncio.create_task(warmup.keep_warm(asks.service))
         await until(lambda: ("payment", "p-1") in asked)
         made, templates = environment().cache, environment().list_templates(["html"])
         assert made is not None

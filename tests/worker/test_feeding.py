@@ -13,15 +13,15 @@ import msgspec
 import pytest
 
 from shroff.app import project as app
-from shroff.app.wiring import OutsideSystems
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.config import TEMPLATE_FOLDER
-from shroff.engine.step import Engine, PlacedColumns
+from shroff.engine.step import Engine, SequencedBatch
 from shroff.errors import UsageError
 from shroff.log.batch_in_progress import BatchInProgress
 from shroff.log.columns.lines import LIVE_MIN, EventRun
 from shroff.log.columns.read_lines import kernels
 from shroff.worker.request_queue import RequestQueue
-from shroff.worker.serving import named_reader, several
+from shroff.worker.serving import multi_source, source_reader
 from tests.support.source_memory import MemorySource, MemoryTopic
 from tests.support.webs import Asker, Browser, asker
 from tests.support.webs import run as run_signed_in
@@ -54,8 +54,8 @@ def messages(first: int, count: int) -> list[bytes]:
 @pytest.fixture
 def topic(monkeypatch: pytest.MonkeyPatch) -> MemoryTopic:
     found = MemoryTopic({part: [] for part in PARTS}, "payment")
-    monkeypatch.setattr(OutsideSystems, "open_source", lambda *_: MemorySource(found, name="kafka"))
-    monkeypatch.setattr(named_reader, "PAUSES_S", (0.01, 0.1))
+    monkeypatch.setattr(AdapterFactory, "open_source", lambda *_: MemorySource(found, name="kafka"))
+    monkeypatch.setattr(source_reader, "PAUSES_S", (0.01, 0.1))
     return found
 
 
@@ -179,7 +179,7 @@ def test_an_event_of_a_long_list_that_the_engine_fails_at_is_found_and_all_other
     part = EventRun.__getitem__
 
     def fails(engine: Engine, batch):
-        is_run = isinstance(batch, PlacedColumns)
+        is_run = isinstance(batch, SequencedBatch)
         if "p-17" in (batch.ids if is_run else [one.event.id for one in batch]):
             failed.append((is_run, len(batch)))
             raise ZeroDivisionError
@@ -223,7 +223,7 @@ def test_a_source_is_left_where_that_was_asked_for(bank, topic, monkeypatch):
     def opened(*_: object) -> MemorySource:
         raise UsageError("it was opened")
 
-    monkeypatch.setattr(OutsideSystems, "open_source", opened)
+    monkeypatch.setattr(AdapterFactory, "open_source", opened)
     project, asked = app.open_exactly(bank), (RequestQueue(lambda _: None), lambda _: None, lambda *_: None)
     with project.live.answerer(*asked, reads_source=False) as answerer:
         assert answerer.work.offsets == {}
@@ -232,11 +232,11 @@ def test_a_source_is_left_where_that_was_asked_for(bank, topic, monkeypatch):
 
 
 def test_a_service_reads_several_sources_and_its_screen_and_metrics_show_one_that_fails(bank, topic, monkeypatch):
-    monkeypatch.setattr(named_reader, "PATIENCE_S", 0.05)
-    monkeypatch.setattr(several, "NOTED_S", 0.0)
+    monkeypatch.setattr(source_reader, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(multi_source, "NOTED_S", 0.0)
     away = MemoryTopic({"logins": []}, "payment", away_for=1_000_000)
     found = {"kafka": MemorySource(topic, name="kafka"), "redis": MemorySource(away, name="redis")}
-    monkeypatch.setattr(OutsideSystems, "open_source", lambda _, system: found[system.kind])
+    monkeypatch.setattr(AdapterFactory, "open_source", lambda _, system: found[system.kind])
     text = (bank / "shroff.yaml").read_text().replace("source: kafka://127.0.0.1:9/payments\n", "")
     read = "sources:\n  cards: { kafka: { brokers: 'b:9', topics: { payment: payments } } }\n"
     read += "  app: { redis: { url: 'redis://r:9/0', streams: { payment: logins } } }\n"

@@ -22,7 +22,7 @@ from shroff.app.opened import Opened
 from shroff.cli.main import run
 from shroff.cli.session import Session
 from shroff.errors import LogBusyError, StateError, StorageError, UsageError
-from shroff.log import adopting
+from shroff.log import version_switch
 from shroff.log.writer import Answer, Writer
 from shroff.people.audit import Action
 from shroff.project.definitions import Definitions, load_definitions
@@ -220,9 +220,9 @@ def test_a_retry_is_judged_by_the_files_as_they_are_now(desk):
 
 def test_a_version_takes_over_while_labels_go_ahead_and_all_else_waits(desk, monkeypatch):
     go_on = Event()
-    folding = adopting.fold
-    monkeypatch.setattr(adopting, "NEAR", 0)
-    monkeypatch.setattr(adopting, "fold", lambda *args, **options: (go_on.wait(30), folding(*args, **options))[1])
+    folding = version_switch.fold
+    monkeypatch.setattr(version_switch, "NEAR", 0)
+    monkeypatch.setattr(version_switch, "fold", lambda *args, **options: (go_on.wait(30), folding(*args, **options))[1])
     desk.files |= MORE
     adopted, dropped, labelled = desk.ask(ADOPT), desk.ask(DROP, drop_request([])), desk.label(1, "p1")
     desk.inbox.serve()
@@ -283,8 +283,8 @@ def test_a_version_that_fails_on_the_log_is_refused_and_the_old_one_goes_on(desk
     def fail(*_args: object, **_options: object) -> None:
         raise StorageError("the log is damaged")
 
-    monkeypatch.setattr(adopting, "fold", fail)
-    monkeypatch.setattr(adopting, "NEAR", 0)
+    monkeypatch.setattr(version_switch, "fold", fail)
+    monkeypatch.setattr(version_switch, "NEAR", 0)
     desk.files |= MORE
     number = desk.ask(ADOPT)
     desk.serve_until(number)
@@ -300,7 +300,7 @@ def test_a_version_that_cannot_be_had_now_is_refused_and_the_writer_goes_on(desk
     def fail() -> None:
         raise failure
 
-    monkeypatch.setattr(adopting, "NEAR", 0)
+    monkeypatch.setattr(version_switch, "NEAR", 0)
     desk.files |= MORE
     desk.inbox = InboxServer(
         desk.log,
@@ -332,9 +332,9 @@ def test_a_request_that_the_log_does_not_know_is_not_waited_for(desk):
 
 
 def test_an_inbox_that_is_closed_gives_up_a_version_and_leaves_its_request(desk, monkeypatch):
-    monkeypatch.setattr(adopting, "NEAR", 0)
+    monkeypatch.setattr(version_switch, "NEAR", 0)
     begun = Event()
-    folding = adopting.fold
+    folding = version_switch.fold
 
     def slow(log: Log, now: Definitions, end: int, go_on: Callable[[int], None], start: object) -> object:
         begun.set()
@@ -342,7 +342,7 @@ def test_an_inbox_that_is_closed_gives_up_a_version_and_leaves_its_request(desk,
             go_on(1)
             time.sleep(0.001)
 
-    monkeypatch.setattr(adopting, "fold", slow)
+    monkeypatch.setattr(version_switch, "fold", slow)
     desk.files |= MORE
     number = desk.ask(ADOPT)
     desk.inbox.serve()
@@ -350,7 +350,7 @@ def test_an_inbox_that_is_closed_gives_up_a_version_and_leaves_its_request(desk,
     desk.inbox.close()
 
     assert [request.number for request in desk.log.asked()] == [number]
-    monkeypatch.setattr(adopting, "fold", folding)
+    monkeypatch.setattr(version_switch, "fold", folding)
     desk.log.close()
     again = InboxServer(
         log := MemoryLog(desk.log.store), Writer(log, desk.load(), lambda: NOW_MS), intake_of, desk.load, desk.reader

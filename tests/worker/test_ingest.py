@@ -20,13 +20,13 @@ import pytest
 
 from shroff.app import project as app
 from shroff.cli.main import run
-from shroff.engine.step import Effects, Placed
+from shroff.engine.step import Effects, SequencedEvent
 from shroff.errors import StateError, StorageError, UsageError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.log import batch_in_progress as draft_module
 from shroff.log import writer as writer_module
-from shroff.log.passed_over import unmatched_of
+from shroff.log.unmatched_files import unmatched_of
 from shroff.log.writer import Answer, Writer
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Batch
@@ -238,7 +238,7 @@ def test_a_batch_is_decided_while_the_one_before_is_committed():
     one = writer(log)
     step, decided = one.state.engine.step, list[int]()
 
-    def told(batch: Sequence[Placed]) -> Effects:
+    def told(batch: Sequence[SequencedEvent]) -> Effects:
         if decided:
             log.decided.release()
         decided.append(len(batch))

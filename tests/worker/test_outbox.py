@@ -16,9 +16,9 @@ from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, UsageError
 from shroff.log.writer import Writer
-from shroff.notices.raising import BEGUN, SOURCE
-from shroff.streams.delivering import THROUGH, DeliveryProgress, source_of
+from shroff.notices.triggers import BEGUN, SOURCE
 from shroff.streams.log import Request
+from shroff.streams.sink_cursor import THROUGH, DeliveryProgress, source_of
 from shroff.worker.inbox import ADOPT, tend_outbox
 from shroff.worker.outbox import OUTBOX, key_of, moved_request
 from shroff.worker.request_queue import RequestQueue

@@ -16,7 +16,7 @@ from shroff.events.intake import Intake
 from shroff.project.settings.system import System
 from shroff.streams.sender import Target
 from shroff.worker.file_order import with_labels
-from shroff.worker.producing import DueTimes, MessageMaker, Production, SendingPace, TopicChooser, keys_of, produce
+from shroff.worker.producer import DueTimes, MessageMaker, Production, SendingPace, TopicChooser, keys_of, produce
 from tests.support.projects import FILES, definitions
 
 EVENTS = """
@@ -312,7 +312,7 @@ def test_an_interruption_waits_for_what_is_on_its_way_and_says_where_to_go_on(tm
 
 
 def test_where_not_all_is_there_it_goes_on_from_where_all_was(tmp_path, monkeypatch):
-    monkeypatch.setattr("shroff.worker.producing.CERTAIN_EVERY", 4)
+    monkeypatch.setattr("shroff.worker.producer.CERTAIN_EVERY", 4)
     sender = Kept(never=8)
     sender.after = lambda: setattr(sender, "waiting", int(sender.sent > 6))
     _, done, error = sent(written(tmp_path, *map(payment, range(20))), "payment", sender=sender)

@@ -17,8 +17,8 @@ from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake
 from shroff.monitoring import doctor_rows
 from shroff.streams.log import Batch, Refused
-from shroff.worker import retrying
-from shroff.worker.retrying import Retried, retry
+from shroff.worker import quarantine_retry
+from shroff.worker.quarantine_retry import Retried, retry
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, definitions, write_files, writer
 
@@ -84,7 +84,7 @@ def test_what_is_refused_again_has_its_newest_reason():
 
 
 def test_more_entries_than_a_batch_takes_come_in(monkeypatch):
-    monkeypatch.setattr(retrying, "GROUP_MAX", 2)
+    monkeypatch.setattr(quarantine_retry, "GROUP_MAX", 2)
     log = MemoryLog()
     log.append(Batch(refused=[entry(GOOD.replace(b"p8", b"p%d" % n), place=str(n)) for n in range(5)]))
 

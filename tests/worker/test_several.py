@@ -12,12 +12,12 @@ from shroff.errors import StateError, UsageError
 from shroff.log.event_notes import sources_of
 from shroff.streams.merge import merge_of
 from shroff.streams.source import Health
-from shroff.worker.serving import lead as working_lead
-from shroff.worker.serving import named_reader
+from shroff.worker.serving import source_loop as working_lead
+from shroff.worker.serving import source_reader
 from shroff.worker.serving import worker as working
 from shroff.worker.serving.counts import WorkerOptions
-from shroff.worker.serving.named_reader import ReadNews
-from shroff.worker.serving.several import SeveralSources
+from shroff.worker.serving.multi_source import SeveralSources
+from shroff.worker.serving.source_reader import ReadNews
 from shroff.worker.serving.worker import Worker
 from tests.support.projects import definitions
 from tests.support.source_memory import MemorySource, MemoryTopic, MergingMemorySource
@@ -34,7 +34,7 @@ def place(tmp_path) -> Place:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(working, "PAUSES_S", (0.001, 0.002))
-    monkeypatch.setattr(named_reader, "PAUSES_S", (0.001, 0.002))
+    monkeypatch.setattr(source_reader, "PAUSES_S", (0.001, 0.002))
     monkeypatch.setattr(working_lead, "IDLE_S", 0.001)
 
 
@@ -104,7 +104,7 @@ def test_events_of_all_come_in_order_of_time_and_each_by_its_source(place):
 
 
 def test_a_source_that_is_away_holds_the_others_up_for_a_while_only_and_is_read_when_it_is_back(place, monkeypatch):
-    monkeypatch.setattr(named_reader, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(source_reader, "PATIENCE_S", 0.05)
     feed, told = topics(cards=[message(1, 1)], app=[message(2, 2)]), list[str]()
     feed["app"].away_for = 1_000_000
     with several(feed, told.append) as source, working_on(place, source) as worker:
@@ -131,11 +131,11 @@ def test_a_source_that_was_read_to_its_end_holds_nobody_up_when_it_fails(place):
         until(lambda: len(ids(place.log)) == 2)
         feed["app"].away_for = 1_000_000
         feed["cards"].send("payments/0", message(3, 3))
-        until(lambda: ids(place.log) == ["p1", "p2", "p3"], named_reader.PATIENCE_S / 3)
+        until(lambda: ids(place.log) == ["p1", "p2", "p3"], source_reader.PATIENCE_S / 3)
 
 
 def test_a_source_that_does_not_answer_delays_no_other(place, monkeypatch):
-    monkeypatch.setattr(named_reader, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(source_reader, "PATIENCE_S", 0.05)
     made = definitions({})
     feed = topics(cards=[message(1, 1)], app=[message(2, 2)])
     stuck = MergingMemorySource(feed["app"], "memory", merge_of(made.events, made.settings, "jsonl"))

@@ -11,8 +11,8 @@ import pytest
 from joserfc.jwk import KeySet
 
 from shroff.app import project as app
-from shroff.app.live import pushed
-from shroff.app.wiring import OutsideSystems
+from shroff.app.adapter_factory import AdapterFactory
+from shroff.app.live import webhook_sources
 from shroff.cli.main import run as command
 from tests.adapters.test_push_pubsub import ACCOUNT, AUDIENCE, NOW_S, headers, key, token, wrapped
 from tests.support.projects import FILES, write_files
@@ -51,7 +51,7 @@ def verdicts(folder: Path) -> list[dict[str, Any]]:
 
 def read(folder: Path, monkeypatch: pytest.MonkeyPatch, *messages: Any, of_type: str | None = None) -> Any:
     topic = MemoryTopic({"shop/0": [json.dumps(message).encode() for message in messages]}, of_type)
-    monkeypatch.setattr(OutsideSystems, "open_source", lambda *_: MemorySource(topic, name="kafka"))
+    monkeypatch.setattr(AdapterFactory, "open_source", lambda *_: MemorySource(topic, name="kafka"))
     return app.open(folder).live.run(until_idle_s=0.0)
 
 
@@ -119,7 +119,9 @@ def by_pubsub(message: Any, number: int) -> tuple[bytes, dict[str, str]]:
 def test_a_pushed_source_brings_labels_beside_events(settings, send, first, tmp_path, monkeypatch):
     folder = shop(tmp_path, f"sources: {{ shop: {{ {settings}, events: [payment, label], id: row }} }}")
     keys = json.dumps(KeySet([key("k1")]).as_dict(private=False)).encode()
-    monkeypatch.setattr(pushed, "fetching", lambda _: lambda url: certificate() if url == CERTIFICATE else keys)
+    monkeypatch.setattr(
+        webhook_sources, "fetching", lambda _: lambda url: certificate() if url == CERTIFICATE else keys
+    )
     states = []
 
     async def served() -> None:

@@ -47,7 +47,7 @@ class Place:
         return "a setting is not taken up" if self.followed == 1 else ""
 
 
-class Beside:
+class BackgroundTasks:
     """A standby on a thread of its own."""
 
     def __init__(self, place: Place) -> None:
@@ -91,7 +91,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_it_folds_along_and_goes_on_with_that_state(place):
     log = MemoryLog(place.store)
     leader = writer(log)
-    beside = Beside(place)
+    beside = BackgroundTasks(place)
     for number in range(5):
         leader.write([payment(10 * number + one, number) for one in range(10)])
         wait_for(lambda: beside.standby.seq == log.last_seq())
@@ -118,7 +118,7 @@ def test_what_comes_between_the_last_look_and_the_lead_is_folded_by_the_writer(p
     log = MemoryLog(place.store)
     leader = writer(log)
     leader.write([payment(1)])
-    beside = Beside(place)
+    beside = BackgroundTasks(place)
     wait_for(lambda: beside.standby.seq == 2)
     beside.stop.set()
     beside.thread.join()
@@ -135,7 +135,7 @@ def test_what_comes_between_the_last_look_and_the_lead_is_folded_by_the_writer(p
 def test_a_version_that_the_leader_put_in_force_is_followed(place):
     log = MemoryLog(place.store)
     writer(log).write([payment(1, amount="70.00")])
-    beside = Beside(place)
+    beside = BackgroundTasks(place)
     wait_for(lambda: beside.standby.seq == log.last_seq())
     place.files = dict(MORE)
     writer(log, MORE).write([payment(2, 1)])
@@ -151,7 +151,7 @@ def test_a_version_that_the_leader_put_in_force_is_followed(place):
 def test_state_of_other_files_than_the_project_has_now_is_not_used(place, changes):
     log = MemoryLog(place.store)
     writer(log).write([payment(1)])
-    beside = Beside(place)
+    beside = BackgroundTasks(place)
     wait_for(lambda: beside.standby.seq == log.last_seq())
     place.files = dict(changes)
     log.close()
@@ -162,7 +162,7 @@ def test_state_of_other_files_than_the_project_has_now_is_not_used(place, change
 def test_a_greater_lateness_that_was_in_force_meanwhile_folds_the_log_anew(place):
     log = MemoryLog(place.store)
     writer(log).write([payment(1)])
-    beside = Beside(place)
+    beside = BackgroundTasks(place)
     wait_for(lambda: beside.standby.seq == log.last_seq())
     writer(log, {"shroff.yaml": FILES["shroff.yaml"] + "lateness: 30d\n"}).write([payment(2, 1)])
     writer(log).write([payment(3, 2)])
@@ -175,7 +175,7 @@ def test_a_greater_lateness_that_was_in_force_meanwhile_folds_the_log_anew(place
 def test_a_log_that_cannot_be_read_for_now_is_told_and_tried_again(place, error):
     log = MemoryLog(place.store)
     place.fails = [error]
-    beside = Beside(place)
+    beside = BackgroundTasks(place)
     writer(log).write([payment(1)])
     wait_for(lambda: beside.standby.seq == log.last_seq())
     log.close()
@@ -187,7 +187,7 @@ def test_a_log_that_cannot_be_read_for_now_is_told_and_tried_again(place, error)
 def test_files_with_mistakes_end_it(place):
     log = MemoryLog(place.store)
     place.files = {"features.yaml": "card: { x: nonsense( }\n"}
-    beside = Beside(place)
+    beside = BackgroundTasks(place)
     beside.thread.join(60)
 
     assert isinstance(beside.error, DefinitionError)
@@ -208,7 +208,7 @@ def test_a_free_lead_is_taken_however_far_behind_it_is(place, monkeypatch):
 
     monkeypatch.setattr(standby, "AT_ONCE", 50)
     monkeypatch.setattr(standby, "fold", slow)
-    mine, start = Beside(place).joined()
+    mine, start = BackgroundTasks(place).joined()
 
     assert start is not None
     assert 0 < start[0].seq < last

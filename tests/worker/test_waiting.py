@@ -13,7 +13,7 @@ from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake, Submission
 from shroff.streams.log import Batch, Log, WaitingLabel
 from shroff.worker.inbox import LABELS
-from shroff.worker.retrying import retry
+from shroff.worker.quarantine_retry import retry
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import NOW_MS, definitions, payment, writer
 from tests.worker.test_inbox import Desk

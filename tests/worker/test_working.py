@@ -17,22 +17,22 @@ import pytest
 from shroff.errors import LogBusyError, OvertakenError, StateError, StorageError, TransientError, UsageError
 from shroff.events.intake import Intake
 from shroff.language.values import DAY_MS
-from shroff.log.forgetting import Forgotten, forget, parts_read
+from shroff.log.read_positions import Forgotten, forget, parts_read
 from shroff.log.state.snapshots import restore
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions
 from shroff.replay.compare import verify_online
-from shroff.streams.delivering import DeliveryHealth, Trouble
 from shroff.streams.log import Batch, Log
+from shroff.streams.sink_cursor import DeliveryHealth, Trouble
 from shroff.streams.snapshots import Snapshots
 from shroff.streams.source import Standing, Taken
 from shroff.worker.inbox import LABELS, InboxServer, labels_request
 from shroff.worker.serving import delivery as working_delivery
-from shroff.worker.serving import lead as working_lead
-from shroff.worker.serving import named_reader
+from shroff.worker.serving import source_loop as working_lead
+from shroff.worker.serving import source_reader
 from shroff.worker.serving import worker as working
+from shroff.worker.serving.batch_commit import IN_A_ROW_MAX
 from shroff.worker.serving.counts import BatchTally, Latencies, WorkerOptions
-from shroff.worker.serving.poison_messages import IN_A_ROW_MAX
 from shroff.worker.serving.worker import Worker
 from tests.support.effort import times
 from tests.support.log_memory import MemoryLog, MemoryStore
@@ -118,7 +118,7 @@ def place(tmp_path: Path) -> Place:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(working, "PAUSES_S", (0.001, 0.002))
-    monkeypatch.setattr(named_reader, "PAUSES_S", (0.001, 0.002))
+    monkeypatch.setattr(source_reader, "PAUSES_S", (0.001, 0.002))
     monkeypatch.setattr(working_lead, "IDLE_S", 0.001)
 
 

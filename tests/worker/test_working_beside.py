@@ -12,8 +12,8 @@ from shroff.streams import snapshot_copies
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.snapshot_copies import SnapshotCopies
 from shroff.streams.snapshots import Header, Snapshots
-from shroff.worker.serving import beside as working_beside
-from shroff.worker.serving.beside import Beside, BesideCommand, Copying
+from shroff.worker.serving import background_tasks as working_beside
+from shroff.worker.serving.background_tasks import BackgroundTasks, BesideCommand, Copying
 from tests.support import forks
 from tests.support.objects import MemoryObjects
 
@@ -130,7 +130,7 @@ def test_each_new_snapshot_is_copied_beside_and_a_failure_is_told_once_and_tried
         return copies(objects)
 
     down.set()
-    with Beside([Copying(Snapshots(tmp_path), opened)], told.append):
+    with BackgroundTasks([Copying(Snapshots(tmp_path), opened)], told.append):
         saved(tmp_path, 3)
         until(lambda: len(tries) > 3)
         assert told == ["the bucket is away; retrying"]
@@ -182,7 +182,7 @@ def test_a_worker_that_ends_does_not_wait_for_a_command(monkeypatch):
 def test_a_long_chore_holds_up_no_other(tmp_path, monkeypatch):
     monkeypatch.setattr(working_beside, "LOOK_S", 0.01)
     mark = tmp_path / "mark"
-    with Beside([running("import time; time.sleep(60)"), running(f"open({str(mark)!r}, 'a')")], print):
+    with BackgroundTasks([running("import time; time.sleep(60)"), running(f"open({str(mark)!r}, 'a')")], print):
         until(mark.exists)
 
 

@@ -39,7 +39,7 @@ from shroff.language.types import TEXT, TIME
 from shroff.language.values import Value
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.project.meaning import read_by
+from shroff.project.dependency_hash import read_by
 from shroff.streams.log import Log, Record
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from shroff.app.live.taking import Taking
+from shroff.app.arrow_tables import paths
+from shroff.app.live.ingest import EventIngest
 from shroff.app.opened import ScratchPaths
-from shroff.app.views import paths
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
 from shroff.runtime.texts import many
@@ -20,8 +20,8 @@ from shroff.runtime.texts import many
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from shroff.app.arrow_tables import Files
     from shroff.app.opened import Opened
-    from shroff.app.views import Files
 
 SAMPLE: Final = 20_000  # events
 LEAST: Final = 1_000  # fewer say little: a file of SQLite grows by pages, a state by blocks
@@ -110,7 +110,7 @@ def measure(opened: Opened, files: Files = (), as_type: str | None = None) -> Me
         with TemporaryDirectory(prefix="shroff-") as folder:
             held = opened.at(ScratchPaths(opened.places.folder, Path(folder)))
             began_s = time.perf_counter()
-            report = Taking(held).ingest(given, as_type=as_type, order="file", is_hashed=not named)
+            report = EventIngest(held).ingest(given, as_type=as_type, order="file", is_hashed=not named)
             took_s, events = time.perf_counter() - began_s, report.events.appended
             refused = report.events.quarantined + report.untaken
             if events < LEAST:

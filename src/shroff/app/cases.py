@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from shroff import config
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.people import ProjectPeople
-from shroff.app.wiring import OutsideSystems
 from shroff.errors import ReadOnlyError
 from shroff.language.yaml import text as yamltext
 from shroff.project.settings.casework import CaseSettings, load_case_settings
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shroff.app.opened import Opened
-    from shroff.cases.desk import CaseDesk
-    from shroff.cases.erasing import WrittenNotes
-    from shroff.cases.following import Follower
-    from shroff.cases.raising import RecentDecisions
-    from shroff.cases.reading import Backlog
+    from shroff.cases.alert_consumer import AlertConsumer
+    from shroff.cases.alert_rules import RecentDecisions
+    from shroff.cases.case_erasure import WrittenNotes
+    from shroff.cases.case_queries import Backlog
+    from shroff.cases.desk import CaseService
     from shroff.people.desk import Desk
     from shroff.streams.log import Log
 
@@ -38,14 +38,14 @@ class ProjectCases:
         text = config.read_files(self._opened.places.folder, []).get(config.PROJECT_FILE, "")
         return load_case_settings(yamltext.read(text, config.PROJECT_FILE, []), [])
 
-    def desk(self, people: Desk) -> CaseDesk:
+    def desk(self, people: Desk) -> CaseService:
         """Get the store of cases with its functions, beside that of people."""
-        from shroff.cases.desk import CaseDesk
+        from shroff.cases.desk import CaseService
 
         definitions = self._opened.definitions
         budgets = [policy.reviews_a_day for policy in definitions.policies.values() if policy.reviews_a_day is not None]
-        return CaseDesk(
-            OutsideSystems(self._opened).open_cases(people.store),
+        return CaseService(
+            AdapterFactory(self._opened).open_cases(people.store),
             people.store,
             people.now_ms,
             self.settings,
@@ -56,7 +56,7 @@ class ProjectCases:
         )
 
     @contextmanager
-    def open(self) -> Iterator[CaseDesk]:
+    def open(self) -> Iterator[CaseService]:
         """Open the cases, after raising new alerts of the log and running due tasks."""
         from shroff.cases.timers import carry_out
 
@@ -67,34 +67,34 @@ class ProjectCases:
 
     def written_about(self, events: Sequence[str]) -> WrittenNotes:
         """List notes and files in cases about these events."""
-        from shroff.cases.erasing import written_about
+        from shroff.cases.case_erasure import written_about
 
         with ProjectPeople(self._opened).open() as people:
             return written_about(self.desk(people), events)
 
     def forget_written(self, found: WrittenNotes, of: str) -> None:
         """Remove notes and files. `of` is their entity key, for the audit log."""
-        from shroff.cases.erasing import forget
+        from shroff.cases.case_erasure import forget
 
         with ProjectPeople(self._opened).open() as people:
             forget(self.desk(people), self._opened.who, found, of)
 
-    def follower(self, desk: CaseDesk, log: Log, recent: RecentDecisions | None = None) -> Follower:
+    def follower(self, desk: CaseService, log: Log, recent: RecentDecisions | None = None) -> AlertConsumer:
         """Get an object that raises alerts from a log opened for reading, whose newest decisions may be at hand."""
-        from shroff.cases.following import Follower
+        from shroff.cases.alert_consumer import AlertConsumer
 
         tells = NoticeFiles(self._opened).case_notices(desk.people, log)
-        return Follower(log, desk.store, desk.settings, desk.money_places, desk.now_ms, tells, recent)
+        return AlertConsumer(log, desk.store, desk.settings, desk.money_places, desk.now_ms, tells, recent)
 
     def backlog(self) -> Backlog:
         """Get the backlog for people, after raising the log's alerts."""
-        from shroff.cases.reading import backlog
+        from shroff.cases.case_queries import backlog
 
         with self._raised() as desk:
             return backlog(desk)
 
     @contextmanager
-    def _raised(self) -> Iterator[CaseDesk]:
+    def _raised(self) -> Iterator[CaseService]:
         """Cases, with all alerts of the log that may be written."""
         with ProjectPeople(self._opened).open() as people:
             desk = self.desk(people)

@@ -7,19 +7,19 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.analytics.summaries import Summaries
-from shroff.app.backups.keeping import finding
+from shroff.app.backups.retention import finding
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.lakes import Lakes
 from shroff.app.letters import SentLetters
-from shroff.app.live.deliveries import Sinks
-from shroff.app.live.pulled import PulledSources
-from shroff.app.live.pushed import PushedSources
+from shroff.app.live.sink_delivery import Sinks
 from shroff.app.live.source_views import SourceParts
+from shroff.app.live.sync_sources import PulledSources
 from shroff.app.live.versions import FileVersions
+from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.notices import NoticeViews
-from shroff.app.wiring import OutsideSystems
 from shroff.errors import ShroffError, StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, named_duration, show_duration
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from shroff.app.arrow_tables import Files
     from shroff.app.capacity import CapacityEstimate
     from shroff.app.opened import Opened
-    from shroff.app.views import Files
     from shroff.log.active_files import FileDifference
     from shroff.monitoring.doctor import EarlierFindings, Finding, Findings
     from shroff.monitoring.doctor_systems import Try
-    from shroff.monitoring.drifting import DriftReport
+    from shroff.monitoring.drift_report import DriftReport
     from shroff.project.definitions import Definitions
     from shroff.project.settings.system import System
     from shroff.project.settings.systems import Systems
@@ -69,7 +69,7 @@ class HealthChecks:
         return leaving([*Sinks(self._opened).states(), *NoticeViews(self._opened).states(), *lake])
 
     def _lake_states(self) -> list[SinkState]:
-        from shroff.streams.delivering import Trouble
+        from shroff.streams.sink_cursor import Trouble
         from shroff.worker.outbox import LAKE, SinkState
 
         if self._opened.systems.lake is None:
@@ -198,20 +198,20 @@ class HealthChecks:
                     lambda: Finding(
                         "online",
                         OK,
-                        f"{OutsideSystems(self._opened).reach(online, LIMIT_S, 'features')} accepts connections",
+                        f"{AdapterFactory(self._opened).reach(online, LIMIT_S, 'features')} accepts connections",
                     ),
                 )
             )
         return tries
 
     def _look_at_source(self, name: str, system: System, *, has_log: bool) -> Finding:
-        from shroff.log.forgetting import known
+        from shroff.log.read_positions import known
         from shroff.monitoring.doctor_systems import source_finding
 
         if name:
             found = source_finding(system.kind, SourceParts(self._opened).look(name, system))
             return replace(found, subject=f"source {name}")
-        with closing(OutsideSystems(self._opened).open_source(system)) as source:
+        with closing(AdapterFactory(self._opened).open_source(system)) as source:
             offsets = {}
             if has_log:
                 with self._opened.reading() as log:
@@ -221,7 +221,7 @@ class HealthChecks:
     def _look_at_registry(self, system: System) -> Finding:
         from shroff.monitoring.doctor import OK, Finding
 
-        with closing(OutsideSystems(self._opened).open_registry(system)) as registry:
+        with closing(AdapterFactory(self._opened).open_registry(system)) as registry:
             registry.schema(1)
             return Finding("registry", OK, f"{registry.address} answers")
 
@@ -259,7 +259,7 @@ class HealthChecks:
         from shroff.streams.sink import PreparedSink
 
         def ask() -> Finding:
-            with closing(OutsideSystems(self._opened).open_sink(name, system)) as sink:
+            with closing(AdapterFactory(self._opened).open_sink(name, system)) as sink:
                 if isinstance(sink, PreparedSink):
                     sink.prepare(None)
                     return Finding(f"sink {name}", OK, "answers, and has what it needs")
@@ -268,7 +268,7 @@ class HealthChecks:
             if system.text("url").startswith("sqlite:"):
                 return Finding(f"sink {name}", OK, "is a file of this machine")
             return Finding(
-                f"sink {name}", OK, f"{OutsideSystems(self._opened).reach(system, LIMIT_S)} accepts connections"
+                f"sink {name}", OK, f"{AdapterFactory(self._opened).reach(system, LIMIT_S)} accepts connections"
             )
 
         return ask
@@ -294,7 +294,7 @@ class HealthChecks:
         Raises: UsageError where one of the stretches has no events.
         """
         from shroff.monitoring.drift_record import keep_look
-        from shroff.monitoring.drifting import MODEL, ComparedPeriods, look_for_drift
+        from shroff.monitoring.drift_report import MODEL, ComparedPeriods, look_for_drift
         from shroff.replay.notebook import moment_ms
         from shroff.training.sets.sources import log_source
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shroff import config
-from shroff.app.wiring import OutsideSystems
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.errors import UsageError
 from shroff.language.values import named_duration
 from shroff.project.settings.installed import first_schemes, kind_at, settings_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shroff.lake.check import LakeCheck
     from shroff.lake.cluster_replay_files import ReplayRun
     from shroff.lake.compaction import Compaction
-    from shroff.lake.publishing import Published, TableFormat
+    from shroff.lake.publication import Published, TableFormat
     from shroff.lake.reader import LakeReader
     from shroff.lake.writer import LakeReport, LakeWriter
     from shroff.monitoring.doctor import Finding
@@ -86,7 +86,7 @@ class Lake(msgspec.Struct, frozen=True):
         Raises: TablesAwayError where a catalog cannot be reached.
         """
         from shroff.lake.delta import DeltaTables
-        from shroff.lake.publishing import publish
+        from shroff.lake.publication import publish
 
         state = self.state
         formats = self.formats or [DeltaTables(self.objects)]
@@ -100,7 +100,7 @@ class Lake(msgspec.Struct, frozen=True):
             needs_tables: Whether tables that cannot be reached stop it. Else they are tried again at the next run;
                 what removes files must not go on, since those tables still name them.
         """
-        from shroff.lake.publishing import TablesAwayError, publish
+        from shroff.lake.publication import TablesAwayError, publish
         from shroff.lake.writer import LakeWriter
 
         problems: dict[str, None] = {}
@@ -245,7 +245,7 @@ class Lakes:
         """What opens it, in this process or, as it can be pickled, in another one."""
         address = config.filled(str(options["to"]), "lake") if to is None else to
         kind, at = _adapter(address, Path.cwd() if to else self._opened.places.folder)
-        adapter = OutsideSystems(self._opened).adapter_named(f"lake.{kind}")
+        adapter = AdapterFactory(self._opened).adapter_named(f"lake.{kind}")
         if kind == IN_FOLDER:
             return partial(adapter, at)
         declared = settings_of("lake", kind)

@@ -10,8 +10,8 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.notice_files import NoticeFiles
-from shroff.app.wiring import OutsideSystems
 from shroff.errors import ShroffError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shroff.app.opened import Opened
     from shroff.monitoring.doctor import Finding
     from shroff.notices.mailer import Mailer
-    from shroff.notices.store import Letter
+    from shroff.notices.store import OutgoingMessage
 
 SENDER: Final = "shroff@localhost"
 
@@ -36,7 +36,7 @@ class SentLetters:
     def open_mailer(self) -> Mailer:
         """Open the mailer; the caller closes it. Raises: UsageError for invalid settings."""
         system = self._opened.systems.mailer
-        adapter = OutsideSystems(self._opened).adapter_named(f"mailer.{system.kind}")
+        adapter = AdapterFactory(self._opened).adapter_named(f"mailer.{system.kind}")
         if self._opened.systems.mails_are_files:
             folder: Mailer = adapter(self._opened.places.mail)
             return folder
@@ -70,7 +70,7 @@ class SentLetters:
         As `Erasing.erase`. Test mails of notices are removed too, because they belong to no known event.
         """
         from shroff.notices.mailbox import kept_of
-        from shroff.notices.trying import preview_id
+        from shroff.notices.preview import preview_id
         from shroff.people.audit import Act
 
         with NoticeFiles(self._opened).told() as store:
@@ -91,7 +91,7 @@ class SentLetters:
     def look_at_mail(self) -> Finding:
         """Check notices for `doctor`: mails, calls and documents that were not sent correctly."""
         from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
-        from shroff.notices.sending import SHIPPED
+        from shroff.notices.outgoing_mail import SHIPPED
         from shroff.notices.store import OPEN, REFUSED, SENT, UNKNOWN
 
         own = {"smtp": "a mail server"}.get(self._opened.systems.mailer.kind, self._opened.systems.mailer.kind)
@@ -127,16 +127,16 @@ class SentLetters:
         waits = f", {counts[OPEN]:,} waiting" if counts[OPEN] else ""
         return Finding("mail", OK, f"{counts[SENT]:,} sent to {where}{waits}, none refused")
 
-    def drop(self, id: str) -> Letter:
+    def drop(self, id: str) -> OutgoingMessage:
         """Drop a letter that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
-        from shroff.notices.trying import given_up
+        from shroff.notices.preview import given_up
 
         with NoticeFiles(self._opened).told() as store:
             return given_up(store, id, self._opened.now_ms())
 
-    def retry(self, id: str) -> Letter:
+    def retry(self, id: str) -> OutgoingMessage:
         """Send a letter again that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
-        from shroff.notices.trying import again
+        from shroff.notices.preview import again
 
         with NoticeFiles(self._opened).told() as store:
             return again(store, id, self._opened.now_ms())
@@ -153,14 +153,14 @@ class SentLetters:
             where nobody has it, so that the same key may be tried again.
         """
         from shroff.notices.mailer import DoubtError
-        from shroff.notices.store import DROPPED, REFUSED, SENT, UNKNOWN, Letter
+        from shroff.notices.store import DROPPED, REFUSED, SENT, UNKNOWN, OutgoingMessage
         from shroff.notices.texts.mails import RenderedText, mail_of
 
         now_ms, content = self._opened.now_ms(), sha256(repr((call, *to, subject, text)).encode()).digest()
         id = f"call-{sha256(repr((call, key)).encode()).hexdigest()[:24] if key else token_hex(12)}"
         sender = config.filled(self._opened.systems.mail.text("from", SENDER), "mail")
         mail = mail_of(RenderedText(subject, text, ""), id=id, sender=sender, recipients=to, made_ms=now_ms)
-        claimed = Letter(id, call, "", content, now_ms, now_ms, "[]", UNKNOWN, shown=_many(len(to)))
+        claimed = OutgoingMessage(id, call, "", content, now_ms, now_ms, "[]", UNKNOWN, shown=_many(len(to)))
         with NoticeFiles(self._opened).told() as store:
             with store.change() as change:
                 before = change.letter(id)
@@ -182,7 +182,7 @@ class SentLetters:
         return refused
 
 
-def _sent_before(before: Letter, content: bytes, recipients: int) -> list[str]:
+def _sent_before(before: OutgoingMessage, content: bytes, recipients: int) -> list[str]:
     """Why addresses were refused the time before. Raises: UsageError."""
     from shroff.notices.store import REFUSED, UNKNOWN
 

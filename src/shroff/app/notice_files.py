@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.wiring import OutsideSystems
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.errors import Problem, UsageError, nearest
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import Mapping as YamlMapping
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from shroff.app.opened import Opened
+    from shroff.notices.case_notifications import CaseNotifications
     from shroff.notices.definitions import Notice
-    from shroff.notices.openings import CasesTold
     from shroff.notices.store import NoticeStore
     from shroff.people.store import PeopleStore
     from shroff.project.definitions import Loaded
@@ -58,21 +58,23 @@ class NoticeFiles:
 
     def open_store(self) -> NoticeStore:
         """Open the store of notices; the caller closes it."""
-        return self.store_beside(OutsideSystems(self._opened).open_people())
+        return self.store_beside(AdapterFactory(self._opened).open_people())
 
-    def case_notices(self, people: PeopleStore, log: Log) -> CasesTold | None:
+    def case_notices(self, people: PeopleStore, log: Log) -> CaseNotifications | None:
         """Get the writer of notifications for opened cases; None if no notice is on cases."""
         found = [one for one in self.declared.values() if one.on == "case"]
         if not found:
             return None
+        from shroff.notices.case_notifications import CaseNotifications
         from shroff.notices.facts import Facts
-        from shroff.notices.openings import CasesTold
 
-        return CasesTold(found, Facts(self._opened.definitions), self.store_beside(people), log, self._opened.now_ms)
+        return CaseNotifications(
+            found, Facts(self._opened.definitions), self.store_beside(people), log, self._opened.now_ms
+        )
 
     def store_beside(self, people: PeopleStore) -> NoticeStore:
         """Open the store of notices with the database connections of people; that store closes them."""
-        store: NoticeStore = OutsideSystems(self._opened).adapter_named("notices.sql")(people)
+        store: NoticeStore = AdapterFactory(self._opened).adapter_named("notices.sql")(people)
         return store
 
     def tells(self) -> bool:
@@ -97,8 +99,8 @@ def with_notices(files: Mapping[str, str], loaded: Loaded) -> Loaded:
     found = load_notices(files, loaded.definitions, problems, warnings)
     problems += _unknown_funnels(files, found)
     if any(name.startswith(FOLDER) and name.endswith(".j2") for name in files):
-        from shroff.notices.texts.checking import check_texts
         from shroff.notices.texts.templates import NoticeTemplates
+        from shroff.notices.texts.text_check import check_texts
 
         mistakes = check_texts(NoticeTemplates(files), found)
         problems += [

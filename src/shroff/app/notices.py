@@ -7,17 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.cases import ProjectCases
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.label_reports import LabelReports
 from shroff.app.lakes import Lakes
 from shroff.app.letters import SENDER, SentLetters
 from shroff.app.live.pulled_files import PulledFiles
-from shroff.app.live.pushed import PushedSources
 from shroff.app.live.versions import FileVersions
+from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.opened import intake_of
-from shroff.app.wiring import OutsideSystems
 from shroff.errors import DefinitionError
 from shroff.events import hash_keys
 from shroff.project.settings.system import System
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from datetime import date
 
     from shroff.app.opened import Opened
-    from shroff.notices.confirming import Confirming
+    from shroff.notices.customer_confirmation import Confirming
     from shroff.notices.definitions import Notice
     from shroff.notices.mailer import Mail
+    from shroff.notices.notification_worker import NoticeWorker
     from shroff.notices.services import NoticeServices
-    from shroff.notices.telling import NoticeWorker
-    from shroff.streams.delivering import DeliveryHealth, SinkRoute
     from shroff.streams.lake import RetriedObjects
     from shroff.streams.log import Log
     from shroff.streams.sink import Sink
+    from shroff.streams.sink_cursor import DeliveryHealth, SinkRoute
     from shroff.worker.outbox import SinkState
 
 URL: Final = "http://localhost:8080"
@@ -107,13 +107,13 @@ class NoticeViews:
         """The addresses of the users of a role that have one and may sign in."""
         from shroff.people.addresses import is_address
 
-        with closing(OutsideSystems(self._opened).open_people()) as store, store.look() as look:
+        with closing(AdapterFactory(self._opened).open_people()) as store, store.look() as look:
             users = [user for user in look.users() if user.role.value == role and not user.is_disabled]
         return sorted({user.email for user in users if is_address(user.email)})
 
     def _hook(self, notice: Notice) -> Sink:
         options = {"url": notice.url, "secret": notice.secret}
-        return OutsideSystems(self._opened).open_sink(
+        return AdapterFactory(self._opened).open_sink(
             f"{self._opened.definitions.settings.name}-{notice.name}", System("webhook", options)
         )
 
@@ -128,24 +128,24 @@ class NoticeViews:
     def begin_telling(self, log: Log) -> None:
         """Record in the log where notices begin, if it is not known yet. Raises: as the log's `append`."""
         if NoticeFiles(self._opened).tells():
-            from shroff.notices.telling import begun_at
+            from shroff.notices.notification_worker import begun_at
 
             begun_at(log)
 
     def telling(
         self, log: Log, others: Callable[[], Sequence[DeliveryHealth]]
     ) -> AbstractContextManager[NoticeWorker | None]:
-        """Send notices while this process writes the log (see `notices.telling.telling`)."""
+        """Send notices while this process writes the log (see `notices.notification_worker.telling`)."""
         if not NoticeFiles(self._opened).tells():
             return nullcontext(None)
-        from shroff.notices.telling import telling
+        from shroff.notices.notification_worker import telling
 
         return telling(self.services(), log, others)
 
     def routes(self) -> list[SinkRoute]:
         """Get the routes from decisions to notices; they begin with new decisions."""
-        from shroff.notices.raising import DecisionsTold
-        from shroff.streams.delivering import SinkRoute
+        from shroff.notices.triggers import DecisionsTold
+        from shroff.streams.sink_cursor import SinkRoute
 
         on = self._on_decisions()
         services = self.services() if on else None
@@ -169,7 +169,7 @@ class NoticeViews:
 
     def confirming(self) -> Confirming:
         """Get the handler of customers' answers; the caller closes it. It opens nothing before its first use."""
-        from shroff.notices.confirming import Confirming
+        from shroff.notices.customer_confirmation import Confirming
 
         return Confirming(self.services, self._label_request)
 
@@ -190,7 +190,7 @@ class NoticeViews:
     def states(self) -> list[SinkState]:
         """Get the state of notices: pending and refused messages. Raises: UsageError without a log."""
         from shroff.notices.store import OPEN, REFUSED, UNKNOWN
-        from shroff.streams.delivering import Trouble
+        from shroff.streams.sink_cursor import Trouble
         from shroff.worker.outbox import SinkState, sink_states
 
         if not NoticeFiles(self._opened).declared:
@@ -223,7 +223,7 @@ class NoticeViews:
         Nothing is sent, and its link answers nothing. Raises: UsageError.
         """
         from shroff.app.analytics.event_counts import day_named
-        from shroff.notices.trying import preview
+        from shroff.notices.preview import preview
 
         with closing(self._opened.open_log(read_only=True)) as log:
             return preview(
@@ -240,7 +240,7 @@ class NoticeViews:
         Raises: UsageError where the notice is no report, or `day` is none.
         """
         from shroff.app.analytics.event_counts import day_named
-        from shroff.notices.trying import make_report
+        from shroff.notices.preview import make_report
 
         notice = NoticeFiles(self._opened).one(name)
         of, now_ms = day_named(day or None, "the day"), self._opened.now_ms()
@@ -252,7 +252,7 @@ class NoticeViews:
 
         Raises: UsageError, also for what is no address; TransientError where the server cannot be reached.
         """
-        from shroff.notices.trying import addressed
+        from shroff.notices.preview import addressed
 
         mail = addressed(self.preview(name, event, day), to)
         with closing(SentLetters(self._opened).open_mailer()) as mailer:

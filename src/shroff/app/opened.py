@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from shroff import config
+from shroff.app.adapter_factory import AdapterFactory, make_state_folder
 from shroff.app.system_names import id_problems, name_problems, unread_mappings
-from shroff.app.wiring import OutsideSystems, make_state_folder
 from shroff.errors import DefinitionError, Problem, ShroffError, StorageError, UsageError, ended
 from shroff.events import hash_keys
 from shroff.log.active_files import ActiveFilesInUse
@@ -18,10 +18,10 @@ from shroff.log.ruletests import CheckReport, check
 from shroff.models.registry import Registry
 from shroff.monitoring.live_order import warnings_of
 from shroff.project.definitions import Definitions, Loaded, load_definitions
-from shroff.project.loading import MadeOnce, files_of, line_of, systems_of
-from shroff.project.read_once import ReadOnce
+from shroff.project.loader import MadeOnce, files_of, line_of, systems_of
+from shroff.project.parse_cache import ReadOnce
 from shroff.project.scoring import problems_of
-from shroff.project.settings.loading import currency_warning
+from shroff.project.settings.loader import currency_warning
 from shroff.project.settings.systems import Systems
 from shroff.runtime.process_wide import user_name
 from shroff.runtime.progress import Progress, unheard
@@ -238,7 +238,7 @@ class Opened:
 
         keep_freed_memory()
         has_lake = self.systems.lake is not None and not self.places.is_elsewhere
-        store = OutsideSystems(self).open_store(read_only=read_only)
+        store = AdapterFactory(self).open_store(read_only=read_only)
         try:
             return whole(store, Lakes(self).reader if has_lake else None)
         except BaseException:
@@ -247,7 +247,7 @@ class Opened:
 
     def has_log(self) -> bool:
         """Whether there is a log already. Raises: TransientError where it is on a server that cannot be reached."""
-        return OutsideSystems(self).has_store()
+        return AdapterFactory(self).has_store()
 
     @property
     def who(self) -> Who:

@@ -7,41 +7,43 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from shroff.app.adapter_factory import AdapterFactory
     from shroff.app.analytics.event_counts import Analytics
     from shroff.app.analytics.marts import Marts
     from shroff.app.analytics.summaries import Summaries
-    from shroff.app.asking import DecisionHistory
+    from shroff.app.arrow_tables import ArrowTables
     from shroff.app.cases import ProjectCases
-    from shroff.app.erasing import Erasing
+    from shroff.app.decision_history import DecisionHistory
     from shroff.app.health import HealthChecks
     from shroff.app.jobs.project_jobs import ProjectJobs
     from shroff.app.label_reports import LabelReports
     from shroff.app.lakes import Lakes
     from shroff.app.letters import SentLetters
-    from shroff.app.live.applying import Applying
-    from shroff.app.live.deliveries import Sinks
-    from shroff.app.live.inboxes import Inboxes
-    from shroff.app.live.labelling import Labelling
+    from shroff.app.live.deployment import Applying
+    from shroff.app.live.ingest import EventIngest
+    from shroff.app.live.kafka_producer import Productions
+    from shroff.app.live.label_intake import Labelling
     from shroff.app.live.online_views import OnlineFeatures
-    from shroff.app.live.productions import Productions
-    from shroff.app.live.pulled import PulledSources
-    from shroff.app.live.pushed import PushedSources
     from shroff.app.live.quarantine import QuarantineEntries
+    from shroff.app.live.request_inbox import Inboxes
     from shroff.app.live.requests import WriterRequests
     from shroff.app.live.routes import Routes
+    from shroff.app.live.sink_delivery import Sinks
     from shroff.app.live.source_views import SourceParts
-    from shroff.app.live.taking import Taking
+    from shroff.app.live.sync_sources import PulledSources
     from shroff.app.live.versions import FileVersions
     from shroff.app.live.watermarks import Watermarks
-    from shroff.app.live.workings import LiveWork
+    from shroff.app.live.webhook_sources import PushedSources
+    from shroff.app.live.worker_runs import WorkerRuns
     from shroff.app.models.cutoffs import ScoreCutoffs
-    from shroff.app.models.promoting import Promotions
+    from shroff.app.models.promotion import Promotions
     from shroff.app.models.training_sets import TrainingSets
     from shroff.app.models.trainings import Training
     from shroff.app.notice_files import NoticeFiles
     from shroff.app.notices import NoticeViews
     from shroff.app.opened import Opened
     from shroff.app.people import ProjectPeople
+    from shroff.app.privacy_erasure import Erasing
     from shroff.app.pruning import Retention
     from shroff.app.rules.agreements import Agreements
     from shroff.app.rules.backtests import LogBacktests
@@ -50,8 +52,6 @@ if TYPE_CHECKING:
     from shroff.app.rules.rule_files import Rules
     from shroff.app.rules.silence_requests import PendingSilences
     from shroff.app.rules.silences import Silences
-    from shroff.app.views import WholeTables
-    from shroff.app.wiring import OutsideSystems
 
 
 def part(path: str) -> cached_property[Any]:
@@ -72,32 +72,32 @@ class ProjectParts:
 
     agreements: cached_property[Agreements] = part("rules.agreements:Agreements")
     analytics: cached_property[Analytics] = part("analytics.event_counts:Analytics")
-    applying: cached_property[Applying] = part("live.applying:Applying")
+    applying: cached_property[Applying] = part("live.deployment:Applying")
     backtests: cached_property[LogBacktests] = part("rules.backtests:LogBacktests")
     cases: cached_property[ProjectCases] = part("cases:ProjectCases")
     cutoffs: cached_property[ScoreCutoffs] = part("models.cutoffs:ScoreCutoffs")
     drafts: cached_property[RuleDraftFiles] = part("rules.rule_drafts:RuleDraftFiles")
-    erasing: cached_property[Erasing] = part("erasing:Erasing")
+    erasing: cached_property[Erasing] = part("privacy_erasure:Erasing")
     health: cached_property[HealthChecks] = part("health:HealthChecks")
-    history: cached_property[DecisionHistory] = part("asking:DecisionHistory")
-    inboxes: cached_property[Inboxes] = part("live.inboxes:Inboxes")
+    history: cached_property[DecisionHistory] = part("decision_history:DecisionHistory")
+    inboxes: cached_property[Inboxes] = part("live.request_inbox:Inboxes")
     jobs: cached_property[ProjectJobs] = part("jobs.project_jobs:ProjectJobs")
     label_reports: cached_property[LabelReports] = part("label_reports:LabelReports")
-    labelling: cached_property[Labelling] = part("live.labelling:Labelling")
+    labelling: cached_property[Labelling] = part("live.label_intake:Labelling")
     lake: cached_property[Lakes] = part("lakes:Lakes")
     letters: cached_property[SentLetters] = part("letters:SentLetters")
     lists: cached_property[ListFiles] = part("rules.list_files:ListFiles")
-    live: cached_property[LiveWork] = part("live.workings:LiveWork")
+    live: cached_property[WorkerRuns] = part("live.worker_runs:WorkerRuns")
     marts: cached_property[Marts] = part("analytics.marts:Marts")
-    models: cached_property[Promotions] = part("models.promoting:Promotions")
+    models: cached_property[Promotions] = part("models.promotion:Promotions")
     notice_files: cached_property[NoticeFiles] = part("notice_files:NoticeFiles")
     notices: cached_property[NoticeViews] = part("notices:NoticeViews")
     online: cached_property[OnlineFeatures] = part("live.online_views:OnlineFeatures")
-    outside: cached_property[OutsideSystems] = part("wiring:OutsideSystems")
+    outside: cached_property[AdapterFactory] = part("adapter_factory:AdapterFactory")
     people: cached_property[ProjectPeople] = part("people:ProjectPeople")
-    production: cached_property[Productions] = part("live.productions:Productions")
-    pulled: cached_property[PulledSources] = part("live.pulled:PulledSources")
-    pushed: cached_property[PushedSources] = part("live.pushed:PushedSources")
+    production: cached_property[Productions] = part("live.kafka_producer:Productions")
+    pulled: cached_property[PulledSources] = part("live.sync_sources:PulledSources")
+    pushed: cached_property[PushedSources] = part("live.webhook_sources:PushedSources")
     quarantine: cached_property[QuarantineEntries] = part("live.quarantine:QuarantineEntries")
     requests: cached_property[WriterRequests] = part("live.requests:WriterRequests")
     retention: cached_property[Retention] = part("pruning:Retention")
@@ -105,11 +105,11 @@ class ProjectParts:
     rules: cached_property[Rules] = part("rules.rule_files:Rules")
     silence_requests: cached_property[PendingSilences] = part("rules.silence_requests:PendingSilences")
     silences: cached_property[Silences] = part("rules.silences:Silences")
-    sinks: cached_property[Sinks] = part("live.deliveries:Sinks")
+    sinks: cached_property[Sinks] = part("live.sink_delivery:Sinks")
     source: cached_property[SourceParts] = part("live.source_views:SourceParts")
     summaries: cached_property[Summaries] = part("analytics.summaries:Summaries")
-    tables: cached_property[WholeTables] = part("views:WholeTables")
-    taking: cached_property[Taking] = part("live.taking:Taking")
+    tables: cached_property[ArrowTables] = part("arrow_tables:ArrowTables")
+    taking: cached_property[EventIngest] = part("live.ingest:EventIngest")
     training: cached_property[Training] = part("models.trainings:Training")
     training_sets: cached_property[TrainingSets] = part("models.training_sets:TrainingSets")
     versions: cached_property[FileVersions] = part("live.versions:FileVersions")

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from shroff.app.wiring import OutsideSystems
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.errors import ReadOnlyError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class ProjectPeople:
             return
         from shroff.people.desk import Desk
 
-        with closing(OutsideSystems(self._opened).open_people()) as store:
+        with closing(AdapterFactory(self._opened).open_people()) as store:
             yield Desk(store, self._opened.now_ms, times_now=lambda: self._opened.systems.sessions)
 
     def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, action: Action | None) -> int:

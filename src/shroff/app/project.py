@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from shroff.app.live.labelling import LabelOptions
-    from shroff.app.live.taking import IngestOptions
-    from shroff.app.models.classifying import Classifier
+    from shroff.app.arrow_tables import Files
+    from shroff.app.live.ingest import IngestOptions
+    from shroff.app.live.label_intake import LabelOptions
+    from shroff.app.models.classifiers import Classifier
     from shroff.app.models.trainings import TrainOptions
     from shroff.app.rules.backtests import BacktestOptions
-    from shroff.app.views import Files
-    from shroff.backtest.judge import Report
+    from shroff.backtest.report_builder import Report
     from shroff.explain.explanation import Explained
     from shroff.log.ruletests import CheckReport
     from shroff.log.writer import Answer
@@ -60,7 +60,7 @@ class _Parts(ProjectParts):
 
         Raises: UsageError if there is none with this id; RegistryError if it is damaged.
         """
-        from shroff.app.models.classifying import Classifier
+        from shroff.app.models.classifiers import Classifier
 
         return Classifier(self.opened.registry.load(id_))
 
@@ -147,7 +147,7 @@ class Project(Printed, _Parts):
     def ingest(self, files: Files, **how: Unpack[IngestOptions]) -> IngestReport:
         """Append the events of files to the log and decide them.
 
-        For the options see `Taking.ingest`: `as_type`, `labels`, `order`, `format`, `decide` and more.
+        For the options see `EventIngest.ingest`: `as_type`, `labels`, `order`, `format`, `decide` and more.
         """
         return self.taking.ingest(files, **how)
 
@@ -241,7 +241,7 @@ class Project(Printed, _Parts):
         return self.tables.decisions()
 
     def flags(self) -> pa.Table:
-        """Get all flags, as in `shroff export flags --format parquet` (see `WholeTables.flags`)."""
+        """Get all flags, as in `shroff export flags --format parquet` (see `ArrowTables.flags`)."""
         return self.tables.flags()
 
     def explain(self, reference: str, progress: Progress | None = None) -> Explained:

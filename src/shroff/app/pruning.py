@@ -22,8 +22,8 @@ from shroff.errors import LogBusyError, StateError, UsageError
 from shroff.events.validation import latest_ms
 from shroff.people.audit import Action
 from shroff.runtime.progress import Progress, unheard
-from shroff.streams.delivering import source_of, through_of
 from shroff.streams.log import PRUNED_AT_ONCE, Log
+from shroff.streams.sink_cursor import source_of, through_of
 from shroff.streams.snapshots import Snapshots
 
 if TYPE_CHECKING:

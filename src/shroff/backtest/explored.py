@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from shroff.backtest.document import ExploredDocument
-from shroff.backtest.judged import FRAUD, UNCLEAR, JudgedEvents
+from shroff.backtest.outcomes import FRAUD, UNCLEAR, JudgedEvents
 from shroff.backtest.tally import exact_sums
 from shroff.engine.stored import damaged, decision_of
 from shroff.language.values import show_decimal

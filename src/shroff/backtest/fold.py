@@ -31,7 +31,7 @@ from shroff.log.columns.stored import LineReader, LogPiece, ids_of, log_columns,
 from shroff.log.history import hits_by_place
 from shroff.log.state.fold import lateness_of
 from shroff.project.definitions import Definitions
-from shroff.project.exploring import Explore
+from shroff.project.exploration import Explore
 from shroff.rules.definitions import Rule
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress

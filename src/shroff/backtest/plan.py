@@ -9,10 +9,10 @@ from shroff.engine.stored import telling_damage
 from shroff.features.computed import Computed, needed, score_name
 from shroff.language.expression import FeatureValue, Node, walk
 from shroff.language.row import Reference
-from shroff.log.adopting import changed_look_ups
+from shroff.log.version_switch import changed_look_ups
 from shroff.project.definitions import Definitions, computed_of
+from shroff.project.dependency_hash import read_by
 from shroff.project.look_ups import look_ups
-from shroff.project.meaning import read_by
 from shroff.project.scoring import LoadModel, Scoring
 from shroff.replay.compare import segments
 from shroff.rules.definitions import Rule

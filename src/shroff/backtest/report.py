@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.backtest.judged import LABELS
+from shroff.backtest.outcomes import LABELS
 from shroff.backtest.tally import Balance, Hits, TallyCell
 from shroff.events.event import time_text
 from shroff.models.reports import pages
@@ -19,7 +19,7 @@ from shroff.project.policy import OUTCOMES
 from shroff.runtime.texts import many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.backtest.judge import Report
+    from shroff.backtest.report_builder import Report
 
 MINUS: Final = "\u2212"
 SPACE: Final = "\u00a0"

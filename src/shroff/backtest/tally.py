@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.backtest.fold import Flags, RuleMatches, Words
-from shroff.backtest.judged import FRAUD, GENUINE, LABELS, NONE, UNCLEAR, JudgedEvents
+from shroff.backtest.outcomes import FRAUD, GENUINE, LABELS, NONE, UNCLEAR, JudgedEvents
 from shroff.language.values import DAY_MS
 from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, drawings

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from shroff.cases.case import CLOSED, ESCALATED, OPEN, Case, Happened
-from shroff.cases.store import CaseLook
+from shroff.cases.store import CaseReader
 
 ALL: Final = 1_000_000  # alerts or lines of history of one case: every one
 SETTLED: Final = "settled"  # what happened to a case whose alerts all have labels from elsewhere
@@ -57,7 +57,7 @@ class CaseHistory:
         return replace(self, assignee="", assignee_name="") if who == self.assignee else self
 
 
-def past_of(look: CaseLook, case: Case, event: str = "") -> CaseHistory:
+def past_of(look: CaseReader, case: Case, event: str = "") -> CaseHistory:
     """State of a case and of one of its events, as labels name it. Cost: a pass over its history."""
     return told_by(look.history(case.number, ALL), event)
 

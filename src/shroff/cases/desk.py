@@ -67,7 +67,7 @@ class CaseChangedError(UsageError):
 
 
 @dataclass(frozen=True, slots=True)
-class CaseDesk:
+class CaseService:
     """The store, a clock, and what the project says of cases: given to every function, so that tests own them.
 
     Args:
@@ -101,7 +101,7 @@ ANOTHER: Final = "case {} needs an answer by another analyst than those who answ
 
 
 @dataclass(frozen=True, slots=True)
-class Hand:
+class CaseTransaction:
     """One transaction of a user: checks cases, changes them, and records the action."""
 
     change: CaseChange

@@ -24,7 +24,7 @@ from shroff.people.store import Change
 Cursor = tuple[int, int]  # the value that a list is ordered by, and the number, of the last case of the part before
 
 
-class CaseLook(Protocol):
+class CaseReader(Protocol):
     """Questions about cases. Texts are compared sign by sign; the text of a filter without regard to ASCII's case."""
 
     def place(self) -> tuple[int, int]:
@@ -94,7 +94,7 @@ class CaseLook(Protocol):
         """Results of second looks."""
 
 
-class CaseChange(CaseLook, Protocol):
+class CaseChange(CaseReader, Protocol):
     """One transaction, which is one of people's as well: its record and the log's inbox are `people`'s."""
 
     @property
@@ -152,7 +152,7 @@ class CaseStore(Protocol):
 
     changes: int
 
-    def look(self) -> AbstractContextManager[CaseLook]:
+    def look(self) -> AbstractContextManager[CaseReader]:
         """Questions, each answered as of its own moment."""
 
     def change(self) -> AbstractContextManager[CaseChange]:

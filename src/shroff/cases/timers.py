@@ -8,13 +8,13 @@ from typing import Any, Final, Literal, cast
 import msgspec
 from msgspec.structs import replace
 
+from shroff.cases.alert_groups import recounted
 from shroff.cases.case import CLOSED, DISPUTED, DONE, ESCALATED, SECOND, Case, Pending
+from shroff.cases.case_actions import FREED, OPENED, free_lapsed
 from shroff.cases.case_history import ALL, DISAGREED, REFUNDED, SECOND_LOOK
-from shroff.cases.desk import CaseDesk, Hand
-from shroff.cases.gathering import recounted
-from shroff.cases.pending import Body, body_of
+from shroff.cases.desk import CaseService, CaseTransaction
+from shroff.cases.pending_changes import Body, body_of
 from shroff.cases.store import CaseChange
-from shroff.cases.working import FREED, OPENED, free_lapsed
 from shroff.errors import UsageError
 from shroff.events.intake import Submission
 from shroff.events.mapping import LABEL
@@ -34,7 +34,7 @@ _STEPS: Final = 1 << 32
 Kind = Literal["user", "key", "command", "program"]
 
 
-def carry_out(desk: CaseDesk) -> int:
+def carry_out(desk: CaseService) -> int:
     """Run all due tasks; gives their number. Each runs once, even after a kill.
 
     A label is asked of the log in the transaction that lets go of what could be undone. An answer that cannot be read
@@ -46,7 +46,7 @@ def carry_out(desk: CaseDesk) -> int:
     return done
 
 
-def _part(desk: CaseDesk) -> int:
+def _part(desk: CaseService) -> int:
     now_ms = desk.now_ms()
     with desk.store.look() as look:
         if not look.due(now_ms, 1) and not look.lapsed(now_ms, 1):
@@ -62,7 +62,7 @@ def _part(desk: CaseDesk) -> int:
                 else:
                     _write(desk, change, pending, body, who)
             change.end_pending(pending.number)
-        return len(due) + free_lapsed(Hand(change, CLOCK, now_ms))
+        return len(due) + free_lapsed(CaseTransaction(change, CLOCK, now_ms))
 
 
 def _who(pending: Pending, names: Mapping[str, str]) -> Who:
@@ -75,7 +75,7 @@ def _who(pending: Pending, names: Mapping[str, str]) -> Who:
     )
 
 
-def _put_aside(desk: CaseDesk, change: CaseChange, pending: Pending, why: str) -> None:
+def _put_aside(desk: CaseService, change: CaseChange, pending: Pending, why: str) -> None:
     """Have an answer that cannot be read put into the log's quarantine, where people see it: others go on."""
     place = f"answer {pending.number}"
     words = f"{why.rstrip('.')}. Its cases stay as they are, without labels: reopen them, or label their events"
@@ -84,7 +84,7 @@ def _put_aside(desk: CaseDesk, change: CaseChange, pending: Pending, why: str) -
     change.people.audit(Act(CLOCK, "label.refuse", place, None, {"name": pending.name}), desk.now_ms())
 
 
-def _write(desk: CaseDesk, change: CaseChange, pending: Pending, body: Body, who: Who) -> None:
+def _write(desk: CaseService, change: CaseChange, pending: Pending, body: Body, who: Who) -> None:
     """Ask the log for the labels of an answer, and draw which of its cases are looked at again."""
     now_ms = desk.now_ms()
     found = dict.fromkeys(body.events)
@@ -105,7 +105,7 @@ def _write(desk: CaseDesk, change: CaseChange, pending: Pending, body: Body, who
         money = f"{show_decimal(body.also.refund, desk.money_places)} {desk.currency}"
         change.people.audit(Act(who, "refund.record", subject, None, {"refund": money}), now_ms)
         for case in cases:
-            Hand(change, who, now_ms).happened(case, REFUNDED, money, {"refund": body.also.refund})
+            CaseTransaction(change, who, now_ms).happened(case, REFUNDED, money, {"refund": body.also.refund})
     _draw(desk, change, body, now_ms)
 
 
@@ -119,7 +119,7 @@ def _label(event: str, id_: str, body: Body, pending: Pending) -> Submission:
 # ---- second looks
 
 
-def _draw(desk: CaseDesk, change: CaseChange, body: Body, now_ms: int) -> None:
+def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> None:
     """Reopen a share of closed cases for a second analyst, and disagreeing second looks for a third.
 
     Where there is none, nothing is drawn. Where two have answered the events of a case, two have looked at it already.
@@ -140,7 +140,7 @@ def _draw(desk: CaseDesk, change: CaseChange, body: Body, now_ms: int) -> None:
             _again(desk, change, case, now_ms, SECOND_LOOK, **first)
 
 
-def is_drawn(desk: CaseDesk, case: Case) -> bool:
+def is_drawn(desk: CaseService, case: Case) -> bool:
     """Whether a case is in the share that is looked at twice: by a keyed hash, so that nobody can foresee it."""
     digest = desk.seal(case.number, case.about)
     return int.from_bytes(digest[:4]) < desk.settings.second_look * _STEPS
@@ -155,7 +155,7 @@ def _shown_names(change: CaseChange) -> dict[str, str]:
     return {user.id: user.display_name for user in change.people.users()}
 
 
-def _dispute(desk: CaseDesk, change: CaseChange, case: Case, now_ms: int) -> None:
+def _dispute(desk: CaseService, change: CaseChange, case: Case, now_ms: int) -> None:
     """Escalate a case with a disagreeing second look to a third person. The labels stay until then."""
     names = _shown_names(change)
     first, second = (names.get(who, who) for who in (case.first_by, case.closed_by))
@@ -165,7 +165,7 @@ def _dispute(desk: CaseDesk, change: CaseChange, case: Case, now_ms: int) -> Non
 
 
 def _again(
-    desk: CaseDesk, change: CaseChange, case: Case, now_ms: int, what: str, words: str = "", **changes: Any
+    desk: CaseService, change: CaseChange, case: Case, now_ms: int, what: str, words: str = "", **changes: Any
 ) -> None:
     """Open a case for another answer. Earlier answers stay with its alerts, hidden during a second look.
 
@@ -177,4 +177,4 @@ def _again(
     by = {"changed_by": CLOCK.id, "changed_name": what.replace("_", " "), "changed_ms": now_ms}
     again = replace(recounted(case, alerts), **{**OPENED, **FREED, **by, **changes}, version=case.version + 1)
     change.put_cases([again])
-    Hand(change, CLOCK, now_ms).happened(case.number, what, words)
+    CaseTransaction(change, CLOCK, now_ms).happened(case.number, what, words)

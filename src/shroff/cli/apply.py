@@ -28,7 +28,7 @@ def apply(session: Session, only_looks: bool) -> int:
 
     Exit status 1 if something is not active afterwards.
     """
-    from shroff.app.live.applying import AppliedFiles
+    from shroff.app.live.deployment import AppliedFiles
     from shroff.log.active_files import NOW, RESTART, names_of
 
     project = session.project

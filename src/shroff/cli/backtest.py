@@ -77,9 +77,9 @@ def backtest(session: Session, files: tuple[Path, ...], options: BacktestArgumen
     Both decide each event anew, with lists, tables and models as of its place in the log. Without a draft, the
     project's files are compared with the active version. With FILEs, only their events are used, not the log.
     """
-    from shroff.backtest.judge import write_changed
     from shroff.backtest.report import page as written
     from shroff.backtest.report import text
+    from shroff.backtest.report_builder import write_changed
     from shroff.runtime.whole_files import write_lines
 
     if not files and (options.as_type or options.labels or options.order != "file"):

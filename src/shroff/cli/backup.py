@@ -75,7 +75,7 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
     A log in PostgreSQL is backed up by pg_dump, in full each time. It has no --follow: for the changes in between, use
     WAL archiving.
     """
-    from shroff.app.backups.keeping import KeepRules, check_follows, pruned, vault_of, writer_of
+    from shroff.app.backups.retention import KeepRules, check_follows, pruned, vault_of, writer_of
 
     def say(point: BackupPoint) -> None:
         session.answer(_document(point), _line(point))
@@ -116,7 +116,7 @@ def create(session: Session, place: str | None, key: Path | None, is_full: bool,
 @at
 def list_(session: Session, place: str | None, key: Path | None) -> None:
     """List backups, oldest first: full ones, each with the tail that follows it."""
-    from shroff.app.backups.keeping import listed, vault_of
+    from shroff.app.backups.retention import listed, vault_of
 
     seconds = _stopwatch()
     with vault_of(_opened(session, place), place, key) as vault:
@@ -152,7 +152,7 @@ def verify(session: Session, place: str | None, key: Path | None) -> int:
 
     Exit status 1 if a backup is truncated, altered or incomplete; the output names each and says why.
     """
-    from shroff.app.backups.keeping import vault_of, verified
+    from shroff.app.backups.retention import vault_of, verified
     from shroff.monitoring.doctor import bytes_text
 
     seconds = _stopwatch()
@@ -188,7 +188,7 @@ def prune(
     session: Session, place: str | None, key: Path | None, keep: str, days: int, months: int, is_dry: bool
 ) -> None:
     """Remove old backups. The newest full backup and its tail always stay."""
-    from shroff.app.backups.keeping import KeepRules, pruned, vault_of, writer_of
+    from shroff.app.backups.retention import KeepRules, pruned, vault_of, writer_of
     from shroff.language.values import named_duration
     from shroff.monitoring.doctor import bytes_text
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from shroff.app.project import Project
     from shroff.cases.case import Case
-    from shroff.cases.desk import CaseDesk
+    from shroff.cases.desk import CaseService
 
 SHOWN = 50
 WIDTH = 50
@@ -52,15 +52,15 @@ def list_(session: Session, query: str, limit: int) -> None:
     """List cases that are not closed, those due first at the top."""
     from msgspec.structs import replace as narrowed
 
-    from shroff.cases import filters, reading
-    from shroff.project.meaning import reasons_of
+    from shroff.cases import case_queries, filters
+    from shroff.project.dependency_hash import reasons_of
     from shroff.web.api.cases import case_documents as documents
 
     who, given = session.project.opened.who, filters.query_of(filters.query_text(query))
     with session.project.cases.open() as desk:
         wanted = filters.wanted_of(given, who, desk.now_ms(), desk.money_places)
-        found = reading.listed(desk, who, wanted, filters.order_of(given), limit=limit)
-        totals = reading.totals(desk, who, wanted)
+        found = case_queries.listed(desk, who, wanted, filters.order_of(given), limit=limit)
+        totals = case_queries.totals(desk, who, wanted)
         document = {
             "cases": [documents.case(desk, one) for one in found.cases],
             "totals": documents.totals(desk, totals),
@@ -68,7 +68,7 @@ def list_(session: Session, query: str, limit: int) -> None:
         text = f"{many(totals.count, 'case')}{_at_stake(desk, totals.stake)}."
         if found.cases and not given.get("state"):
             apart = (
-                f"{reading.count(desk, who, narrowed(wanted, states=of)):,} {state}"
+                f"{case_queries.count(desk, who, narrowed(wanted, states=of)):,} {state}"
                 for state, of in filters.APART.items()
             )
             text = f"{text[:-1]}: {', '.join(apart)}."
@@ -84,12 +84,12 @@ def list_(session: Session, query: str, limit: int) -> None:
 @click.argument("number", type=click.IntRange(min=1))
 def show(session: Session, number: int) -> None:
     """Show one case with its alerts and its history."""
-    from shroff.cases import reading
-    from shroff.project.meaning import reasons_of
+    from shroff.cases import case_queries
+    from shroff.project.dependency_hash import reasons_of
     from shroff.web.api.cases import case_documents as documents
 
     with session.project.cases.open() as desk:
-        found = reading.detail(desk, session.project.opened.who, number)
+        found = case_queries.detail(desk, session.project.opened.who, number)
         one, told = found.case, reasons_of(session.project.definitions)
         lines = [
             _headline(desk, one),
@@ -136,18 +136,18 @@ def decide(
     The labels of its events are written at once. They cannot be undone, but the case can be reopened. Entries of
     lists are written first: where one cannot be, the case stays as it is.
     """
-    from shroff.cases import deciding, reading, timers
-    from shroff.cases.pending import Also, refund_units
+    from shroff.cases import case_queries, dispositions, timers
+    from shroff.cases.pending_changes import SideEffects, refund_units
     from shroff.project.lists import Entry
     from shroff.web.api.cases import case_documents as documents
 
     with session.project.cases.open() as desk:
         at_once, who = replace(desk, undo_ms=0), session.project.opened.who
-        also = Also(reason, refund_units(refund, desk.money_places))
+        also = SideEffects(reason, refund_units(refund, desk.money_places))
         pairs = [_pair(block, reason) for block in blocks]
-        reading.detail(desk, who, number)  # there is such a case
+        case_queries.detail(desk, who, number)  # there is such a case
         listed = [session.project.lists.add(name, Entry(value, reason, who.name)) for name, value in pairs]
-        done = deciding.decide(at_once, who, number, verdict, event=event, also=also)
+        done = dispositions.decide(at_once, who, number, verdict, event=event, also=also)
         timers.carry_out(desk)
         one = done.cases[0]
         document = {"case": documents.case(desk, one), "lists": [msgspec.structs.asdict(change) for change in listed]}
@@ -176,12 +176,12 @@ def _write_now(project: Project) -> None:
         project.inboxes.brief(writer, log).serve()
 
 
-def _headline(desk: CaseDesk, one: Case) -> str:
+def _headline(desk: CaseService, one: Case) -> str:
     about = f"{one.entity} {one.key}{_at_stake(desk, one.stake)}"
     return f"Case {one.number}, {one.state}: {about}, due {moment_text(one.due_ms)}."
 
 
-def _cells(desk: CaseDesk, one: Case, told: Callable[[str, str], str]) -> tuple[object, ...]:
+def _cells(desk: CaseService, one: Case, told: Callable[[str, str], str]) -> tuple[object, ...]:
     from shroff.cases.case import SCORE_PARTS
 
     score = "" if one.score is None else f"{one.score / SCORE_PARTS:.4f}"
@@ -190,11 +190,11 @@ def _cells(desk: CaseDesk, one: Case, told: Callable[[str, str], str]) -> tuple[
     return one.number, moment_text(one.due_ms), about, stake, score, one.state, cut(told(one.rule, one.reason), WIDTH)
 
 
-def _money(desk: CaseDesk, units: int | None) -> str:
+def _money(desk: CaseService, units: int | None) -> str:
     from shroff.language.values import show_decimal
 
     return "" if units is None else show_decimal(units, desk.money_places)
 
 
-def _at_stake(desk: CaseDesk, units: int | None) -> str:
+def _at_stake(desk: CaseService, units: int | None) -> str:
     return "" if units is None else f", {_money(desk, units)} {desk.currency} at stake"

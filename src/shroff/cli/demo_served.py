@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff import config
-from shroff.cases import reading
+from shroff.cases import case_queries
 from shroff.cases.case import CaseFilter
 from shroff.examples.bank import Label, Payment
 from shroff.examples.demo import BANK, FIELDS, REVIEW, SUMMARY
 from shroff.language.values import parse_time
-from shroff.notices import telling
+from shroff.notices import notification_worker
 from shroff.people import keys, links, users
 from shroff.people.access import Role
 
@@ -72,7 +72,7 @@ def leave_questions(log: Log) -> int:
     """Leave the newest questions to customers to be sent, and no older ones; gives how many."""
     rows = [row for row in log.outbox(OUTBOX_MAX) if row.kind == QUESTIONS]
     left = rows[-ASKED:]
-    telling.begin_behind(log, left[0].seq - 1 if left else 0)
+    notification_worker.begin_behind(log, left[0].seq - 1 if left else 0)
     return len(left)
 
 
@@ -117,7 +117,7 @@ def raise_cases(project: Project) -> int:
     with project.people.open() as people, project.opened.reading() as log:
         desk = project.cases.desk(people)
         project.cases.follower(desk, log).follow()
-        return reading.totals(desk, project.opened.who, CaseFilter()).count
+        return case_queries.totals(desk, project.opened.who, CaseFilter()).count
 
 
 # ---- served

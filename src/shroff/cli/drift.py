@@ -15,7 +15,7 @@ from shroff.monitoring.drift import LIMIT
 
 if TYPE_CHECKING:
     from shroff.monitoring.drift import Drift
-    from shroff.monitoring.drifting import DriftPeriod, DriftReport
+    from shroff.monitoring.drift_report import DriftPeriod, DriftReport
 
 MOVED: Final = 1
 

@@ -13,7 +13,7 @@ from shroff.cli.session import Session, command, many
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.cases.erasing import WrittenNotes
+    from shroff.cases.case_erasure import WrittenNotes
 
 
 @command("erase", "shroff erase card 4111111111111111", "shroff erase user u-17 --dry-run")

@@ -182,7 +182,7 @@ def _pause(session: Session, name: str, *, is_paused: bool) -> None:
 def work(session: Session) -> None:
     """Run jobs and schedules until Ctrl-C, if no service does. Several may work at once: each job runs once."""
     from shroff.app.jobs.worker import JobWorker, command_of
-    from shroff.cli.watching import ended_cleanly
+    from shroff.cli.training_watch import ended_cleanly
 
     project = session.project
     with project.jobs.open() as desk, ended_cleanly():

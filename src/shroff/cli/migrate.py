@@ -30,8 +30,8 @@ def migrate(session: Session, is_plan: bool, is_compared: bool, place: str | Non
     tables is either old or new. To go back, restore the backup with 'shroff restore' and use the old version.
     """
     import shroff
-    from shroff.app.backups.keeping import vault_of
-    from shroff.app.backups.migrating import apply, plan
+    from shroff.app.backups.migration import apply, plan
+    from shroff.app.backups.retention import vault_of
 
     opened, began = session.project.opened, time.monotonic()
     planned = plan(opened, is_compared=is_compared)

@@ -17,7 +17,7 @@ from shroff.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shroff.app.models.promoting import Deployment, ListedModel
+    from shroff.app.models.promotion import Deployment, ListedModel
     from shroff.models.in_force import Promotion, Waiver
     from shroff.models.registry import GateResult, Stored
 
@@ -242,8 +242,8 @@ def import_model(
     """
     from shroff.cli.progress import bars
     from shroff.cli.train import FAILED, tell
-    from shroff.training.foreign.importing import IMPORTED
     from shroff.training.foreign.inputs import categories_in
+    from shroff.training.foreign.model_import import IMPORTED
     from shroff.training.foreign.rows import SNIPPET
     from shroff.training.train import Steps
 
@@ -347,7 +347,7 @@ def compare(session: Session, ids: tuple[str, ...], as_of: str | None) -> None:
     compared on events that are in test folds of both. Without names, the champion is compared with its challengers and
     the models in shadow.
     """
-    from shroff.cli.comparing import answer
+    from shroff.cli.model_comparison import answer
 
     answer(session, ids, as_of)
 
@@ -369,7 +369,7 @@ def _tell(session: Session, done: Deployment) -> int:
 
 
 def _words(done: Deployment) -> str:
-    from shroff.app.models import promoting
+    from shroff.app.models import promotion as promoting
 
     if done.what == promoting.REFUSED:
         gates = _gates_text(done.failed)

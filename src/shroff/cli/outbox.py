@@ -10,8 +10,8 @@ from shroff.cli.progress import bars
 from shroff.cli.session import ExampleGroup, Session, command, cut, json_option, many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.streams.delivering import DeliveryHealth, Trouble
     from shroff.streams.log import StuckKey, StuckRow
+    from shroff.streams.sink_cursor import DeliveryHealth, Trouble
     from shroff.worker.outbox import SinkState
 
 SHOWN_MAX: Final = 50  # rows that a list shows to people; --json has all

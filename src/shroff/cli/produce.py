@@ -24,7 +24,7 @@ from shroff.errors import TransientError, UsageError
 if TYPE_CHECKING:
     from shroff.runtime.progress import Meter
     from shroff.streams.sender import Sender
-    from shroff.worker.producing import Production
+    from shroff.worker.producer import Production
 
 NOT_TAKEN: Final = 3
 DRAWN_S: Final = 0.5
@@ -92,7 +92,7 @@ def produce(session: Session, file: Path | None, options: ProduceArguments) -> i
     keep their order. Ctrl-C waits for messages in flight and shows how to continue. With --create-topics and no FILE,
     nothing is sent: all topics of shroff.yaml are created, including those of dead letters and sinks.
     """
-    from shroff.worker.producing import Production, SendingPace
+    from shroff.worker.producer import Production, SendingPace
 
     if options.partitions is not None and not options.makes_topics:
         raise UsageError("--partitions is for topics that --create-topics makes.")

@@ -65,7 +65,7 @@ def show(session: Session, number: int, is_personal: bool) -> None:
     Values of hashed fields are shown as hashes. In a project with personal fields, the bytes are shown only with
     --personal.
     """
-    from shroff.worker.retrying import known_numbers
+    from shroff.worker.quarantine_retry import known_numbers
 
     with session.project.opened.reading() as log:
         ((_, entry),) = log.refused(known_numbers(log, [number]))

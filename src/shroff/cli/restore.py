@@ -54,9 +54,9 @@ def restore(
     which no command opens: run it again with --again.
     """
     from shroff import config
-    from shroff.app.backups.keeping import vault_of
-    from shroff.app.backups.restoring import ServerTarget
-    from shroff.app.backups.restoring import restore as restored
+    from shroff.app.backups.restoration import ServerTarget
+    from shroff.app.backups.restoration import restore as restored
+    from shroff.app.backups.retention import vault_of
     from shroff.app.backups.vault import point_name
     from shroff.app.opened import Opened
     from shroff.events.event import time_text

@@ -11,7 +11,7 @@ from shroff.cli.session import ExampleGroup, Session, argument, command, json_op
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
-    from shroff.log.forgetting import PartRead
+    from shroff.log.read_positions import PartRead
 
 WRONG: Final = 1  # exit status: a part cannot be read on
 

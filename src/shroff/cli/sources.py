@@ -16,8 +16,8 @@ from shroff.events.event import time_text
 from shroff.language.values import parse_time
 
 if TYPE_CHECKING:
-    from shroff.app.live.pulled import PulledView, SyncedFile
-    from shroff.app.live.pushed import JudgedMessage, ReadView, SourceCounts, Subscription
+    from shroff.app.live.sync_sources import PulledView, SyncedFile
+    from shroff.app.live.webhook_sources import JudgedMessage, ReadView, SourceCounts, Subscription
     from shroff.project.settings.sources import NamedSource
 
 REFUSED: Final = 1  # exit status: a message is refused, or something keeps messages away

@@ -11,7 +11,7 @@ import click
 from shroff.cli.session import Session, command, many, table
 from shroff.errors import UsageError
 from shroff.language.values import named_duration
-from shroff.monitoring.pulse import HOUR_MS, LiveFigures, Pulse
+from shroff.monitoring.live_metrics import HOUR_MS, LiveFigures, Pulse
 
 if TYPE_CHECKING:
     from shroff.app.project import Project

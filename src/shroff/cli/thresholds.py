@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from shroff.app.models.promoting import NoChampionError
+from shroff.app.models.promotion import NoChampionError
 from shroff.cli import completion
 from shroff.cli.session import Session, command, many, one_line, table
 from shroff.errors import UsageError

@@ -99,7 +99,7 @@ def train(session: Session, files: tuple[Path, ...], options: TrainArguments) ->
     from shroff.training.train import Steps
 
     if options.watch is not None:
-        from shroff.cli.watching import watching, watching_options
+        from shroff.cli.training_watch import watching, watching_options
 
         if files or options.labels is not None or options.as_of is not None or options.order != "file":
             what = "FILEs, --labels, --order and --as-of"

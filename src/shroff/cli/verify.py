@@ -35,7 +35,7 @@ def verify(session: Session, engines: str | None, sample: int | None, last: int 
 
     Exit status 1 on a mismatch, 3 if a part of the log could not be compared.
     """
-    from shroff.replay.verifying import engines_for
+    from shroff.replay.verification import engines_for
 
     began, names = time.monotonic(), engines_for(engines, last)
     opened, done, total = session.project.opened, 0, 0

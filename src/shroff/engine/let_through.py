@@ -19,7 +19,7 @@ from shroff.features.key_texts import Hits
 from shroff.language.columns import Column
 from shroff.language.types import Type
 from shroff.language.values import DAY_MS, in_share
-from shroff.project.exploring import Explore
+from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 
 LET_THROUGH: Final = "let-through"  # stands where a rule's id does; no rule can have a hyphen in its id

@@ -13,7 +13,7 @@ import numpy as np
 from shroff.engine.documents import NO_SCORE, DocumentWriter
 from shroff.engine.let_through import LetThrough, explorable
 from shroff.engine.row_features import RowFeatures
-from shroff.engine.verdicts import Effects, Hit, Placed, Verdicts, explored, is_rolled_out, record_hits
+from shroff.engine.verdicts import Effects, Hit, SequencedEvent, Verdicts, explored, is_rolled_out, record_hits
 from shroff.events.event import canonical_real
 from shroff.features.online.row_reads import Row, RowReads
 from shroff.language.columns import column_of
@@ -21,7 +21,7 @@ from shroff.language.expression import Node
 from shroff.language.row import Evaluate
 from shroff.language.values import key_text, show
 from shroff.project.definitions import Definitions
-from shroff.project.exploring import Explore
+from shroff.project.exploration import Explore
 from shroff.project.scoring import RowScoring
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow
@@ -70,7 +70,7 @@ class RowDecider:
             self._shown = RowFeatures([(one, definitions.features[one].type) for one in names], self._places).write
         self._amount = None if exploring is None else reads.evaluate(exploring[1])
 
-    def decide(self, placed: Placed, row: Row, let_through: LetThrough, effects: Effects) -> None:
+    def decide(self, placed: SequencedEvent, row: Row, let_through: LetThrough, effects: Effects) -> None:
         """Add the results of an event to the effects."""
         hits = [self._hit(one, row) for one in self._asked if one.hit(row) is True]
         if hits:
@@ -121,7 +121,7 @@ class RowDecider:
             parts.append(_shown(value, part, self._places))
         return lambda row: "".join([part(row) for part in parts])
 
-    def _is_small(self, placed: Placed, row: Row) -> bool:
+    def _is_small(self, placed: SequencedEvent, row: Row) -> bool:
         """Whether a would-be decline is small enough to be explored."""
         assert self._exploring is not None
         assert self._amount is not None

@@ -21,8 +21,8 @@ from shroff.engine.verdicts import (
     Effects,
     EventAt,
     Hit,
-    Placed,
-    PlacedColumns,
+    SequencedBatch,
+    SequencedEvent,
     Verdicts,
     explored,
     is_rolled_out,
@@ -40,7 +40,7 @@ from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, Remark
 from shroff.streams.log_columns import DecisionColumns
 
-__all__ = ["Effects", "Engine", "Placed", "PlacedColumns", "is_rolled_out"]
+__all__ = ["Effects", "Engine", "SequencedBatch", "SequencedEvent", "is_rolled_out"]
 
 
 class Engine:
@@ -92,7 +92,7 @@ class Engine:
         """Go on with other rules, policies and rows of lists, where state and features are the same to them.
 
         False, and nothing is changed, where that takes an engine of its own. The caller has seen that no state depends
-        on lists and tables that differ (see `adopting.carried`).
+        on lists and tables that differ (see `version_switch.carried`).
         """
         was = self.definitions
         if was.features is not definitions.features or was.scoring != definitions.scoring:
@@ -113,10 +113,10 @@ class Engine:
         self._decide_by(definitions)
         return True
 
-    def step(self, batch: Sequence[Placed]) -> Effects:
+    def step(self, batch: Sequence[SequencedEvent]) -> Effects:
         """Take events in log order and decide those that are decided now."""
         effects = Effects()
-        if isinstance(batch, PlacedColumns):
+        if isinstance(batch, SequencedBatch):
             frames = self.online.compute_columns(batch.type, batch.columns, batch.times)
             self._decide(batch.type, frames[batch.type], batch, effects)
         else:
@@ -127,7 +127,7 @@ class Engine:
         effects.remarks = _remarks(self.online.remarks, batch)
         return effects
 
-    def _step_by_event(self, batch: Sequence[Placed], effects: Effects) -> None:
+    def _step_by_event(self, batch: Sequence[SequencedEvent], effects: Effects) -> None:
         past = [placed.past_hits for placed in batch]
         events, is_new = [placed.event for placed in batch], _all_new(past)
         if is_new and self.online.takes_rows(events):
@@ -164,7 +164,7 @@ class Engine:
             self._few[name] = RowDecider(name, self.definitions, reads, rules, writer, exploring, before)
         return self._few[name]
 
-    def _step_by_columns(self, batch: Sequence[Placed], frames: Mapping[str, Frame], effects: Effects) -> None:
+    def _step_by_columns(self, batch: Sequence[SequencedEvent], frames: Mapping[str, Frame], effects: Effects) -> None:
         for one in batch:  # those of the past stand before those that are decided now
             if one.past_hits:
                 self.let_through.note(one.event.type, one.event.time_ms, one.past_hits)
@@ -175,8 +175,8 @@ class Engine:
         if len(frames) > 1:
             effects.decisions.sort(key=lambda row: row.seq)
 
-    def _decide(self, name: str, frame: Frame, placed: Sequence[Placed], effects: Effects) -> None:
-        columns = placed if isinstance(placed, PlacedColumns) else None
+    def _decide(self, name: str, frame: Frame, placed: Sequence[SequencedEvent], effects: Effects) -> None:
+        columns = placed if isinstance(placed, SequencedBatch) else None
         rows: Sequence[int] = range(len(placed))
         if columns is None:
             rows = [row for row, one in enumerate(placed) if one.past_hits is None]
@@ -239,7 +239,7 @@ class Engine:
         self,
         frame: Frame,
         rows: Sequence[int],
-        placed: Sequence[Placed],
+        placed: Sequence[SequencedEvent],
         verdicts: list[Verdict],
         verdict_of: Array,
         hits: Mapping[int, list[Hit]],
@@ -297,15 +297,15 @@ class Engine:
         return ["".join(texts) for texts in zip(*parts, strict=True)]
 
 
-def _happened(placed: Sequence[Placed], row: int) -> EventAt:
-    return placed.happened(row) if isinstance(placed, PlacedColumns) else placed[row].happened
+def _happened(placed: Sequence[SequencedEvent], row: int) -> EventAt:
+    return placed.happened(row) if isinstance(placed, SequencedBatch) else placed[row].happened
 
 
 def _all_new(past: Sequence[Hits | None]) -> bool:
     return all(hits is None for hits in past)
 
 
-def _remarks(noted: Remarks, batch: Sequence[Placed]) -> list[Remark]:
+def _remarks(noted: Remarks, batch: Sequence[SequencedEvent]) -> list[Remark]:
     """What was noted of a batch; nobody asks for a sum at an event that is not decided."""
     found: list[Remark] = []
     for (what, asker), rows in noted.found().items():

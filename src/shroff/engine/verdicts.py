@@ -19,7 +19,7 @@ from shroff.features.frames import Coded
 from shroff.features.key_texts import Hits
 from shroff.language.columns import Column
 from shroff.language.values import in_share
-from shroff.project.exploring import Explore
+from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
@@ -35,7 +35,7 @@ class EventAt(msgspec.Struct, frozen=True, gc=False):
     time_ms: int
 
 
-class Placed(msgspec.Struct, frozen=True, gc=False):
+class SequencedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event with its sequence number in the log and its canonical body.
 
     `past_hits` is None for an event that is decided now; for one of the past it says which
@@ -53,7 +53,7 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedColumns(Sequence[Placed]):
+class SequencedBatch(Sequence[SequencedEvent]):
     """Events of one type that are decided now, at places that follow each other from `first` on, as columns.
 
     Args:
@@ -72,13 +72,13 @@ class PlacedColumns(Sequence[Placed]):
         return len(self.ids)
 
     @overload
-    def __getitem__(self, at: int) -> Placed: ...
+    def __getitem__(self, at: int) -> SequencedEvent: ...
     @overload
-    def __getitem__(self, at: slice) -> list[Placed]: ...
-    def __getitem__(self, at: int | slice) -> Placed | list[Placed]:
+    def __getitem__(self, at: slice) -> list[SequencedEvent]: ...
+    def __getitem__(self, at: int | slice) -> SequencedEvent | list[SequencedEvent]:
         if isinstance(at, int):
             row = range(len(self))[at]
-            return Placed(self.first + row, self.event(row), self.bodies[row])
+            return SequencedEvent(self.first + row, self.event(row), self.bodies[row])
         return [self[row] for row in range(len(self))[at]]
 
     def happened(self, row: int) -> EventAt:

@@ -17,7 +17,7 @@ from msgspec import structs
 from shroff.errors import Problem, nearest
 from shroff.events.keys import CSV_SETTINGS, EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED, SEPARATORS, SUMMARY
 from shroff.events.summary import load_summary
-from shroff.language import loading
+from shroff.language import loader
 from shroff.language.expression import Node as Expression
 from shroff.language.expression import ThisField
 from shroff.language.field_types import FieldType, TypeTextError, parse_field_type
@@ -230,7 +230,7 @@ def label_type(money_places: int, mappings: MappingOf[str, FileMapping]) -> Even
 
 def load_events(node: Node | None, lists: frozenset[str], money_places: int, problems: list[Problem]) -> Events:
     """Read events.yaml. What cannot be read is left out, with a problem for each."""
-    top = loading.mapping(node, problems, "events.yaml")
+    top = loader.mapping(node, problems, "events.yaml")
     if top is None:
         return Events(label=label_type(money_places, {}))
     row_scope = Scope(DeclaredNames(money_places=money_places), what="a mapping", reads_row=True)
@@ -254,16 +254,16 @@ def load_events(node: Node | None, lists: frozenset[str], money_places: int, pro
 
 
 def _event_type(key: Scalar, node: Node, scope: Scope, places: int, problems: list[Problem]) -> EventType | None:
-    name = loading.name(key, problems, "an event type", RESERVED)
-    found = loading.mapping(node, problems, f"event type {key.text}")
+    name = loader.name(key, problems, "an event type", RESERVED)
+    found = loader.mapping(node, problems, f"event type {key.text}")
     if name is None or found is None:
         return None
-    loading.check_keys(found, EVENT_TYPE, problems, f"event type {name}")
+    loader.check_keys(found, EVENT_TYPE, problems, f"event type {name}")
     declared = _fields(found.get("fields"), places, problems, name)
     fields = tuple(one for one in declared if not one.shape.is_personal)
     id_field = _named_field(found.get("id"), fields, ("text",), problems, f"id of {name}")
     time_field = _named_field(found.get("time"), fields, ("time",), problems, f"time of {name}")
-    decided = loading.boolean(found.get("decide"), problems, "decide")
+    decided = loader.boolean(found.get("decide"), problems, "decide")
     mappings = _mappings(found.get("from"), {one.name for one in declared}, scope, problems, name)
     personal = tuple(one for one in declared if one.shape.is_personal)
     summary = load_summary(found.get(SUMMARY), fields, personal, problems, name)
@@ -273,11 +273,11 @@ def _event_type(key: Scalar, node: Node, scope: Scope, places: int, problems: li
 
 
 def _fields(node: Node | None, places: int, problems: list[Problem], event: str) -> tuple[Field, ...]:
-    found = loading.mapping(node, problems, f"fields of {event}")
+    found = loader.mapping(node, problems, f"fields of {event}")
     fields: list[Field] = []
     for key, value in found.entries if found else ():
-        name = loading.name(key, problems, "a field")
-        text = loading.scalar(value, problems, f"the type of {key.text}")
+        name = loader.name(key, problems, "a field")
+        text = loader.scalar(value, problems, f"the type of {key.text}")
         if name is None or text is None:
             continue
         try:
@@ -290,7 +290,7 @@ def _fields(node: Node | None, places: int, problems: list[Problem], event: str)
 def _named_field(
     node: Node | None, fields: tuple[Field, ...], kinds: tuple[str, ...], problems: list[Problem], what: str
 ) -> str | None:
-    found = loading.scalar(node, problems, what)
+    found = loader.scalar(node, problems, what)
     if found is None:
         return None
     by_name = {one.name: one for one in fields}
@@ -313,7 +313,7 @@ def _named_field(
 def _mappings(
     node: Node | None, fields: set[str], scope: Scope, problems: list[Problem], event: str
 ) -> dict[str, FileMapping]:
-    top = loading.mapping(node, problems, f"from of {event}")
+    top = loader.mapping(node, problems, f"from of {event}")
     mappings: dict[str, FileMapping] = {}
     zone = _zone(top.get("zone") if top else None, problems) or "UTC"
     for key, value in top.entries if top else ():
@@ -323,7 +323,7 @@ def _mappings(
             hint = nearest(key.text, FROM.names) or f"Formats are {', '.join(FROM.names)}."
             problems.append(key.problem(f"{key.text!r} is no format.", hint))
             continue
-        found = loading.mapping(value, problems, f"from.{key.text} of {event}")
+        found = loader.mapping(value, problems, f"from.{key.text} of {event}")
         if found is not None:
             given = replace(scope, zone=zone)
             mappings[key.text] = _file_mapping(found, fields, given, problems, event, is_csv=key.text == "csv")
@@ -345,8 +345,7 @@ def _file_mapping(
         if key.text in known and (key.text not in fields or isinstance(value, Sequence))
     }
     chosen = {
-        name: loading.one_of(settings.get(name), choices, problems, name) or ""
-        for name, choices in CSV_SETTINGS.items()
+        name: loader.one_of(settings.get(name), choices, problems, name) or "" for name, choices in CSV_SETTINGS.items()
     }
     zone = _zone(settings.get("zone"), problems) or scope.zone
     scope = replace(scope, decimal=chosen["decimal"], zone=zone)
@@ -354,11 +353,11 @@ def _file_mapping(
         if key.text in settings:
             continue
         if key.text == "when":
-            when = loading.expression(value, scope, problems, BOOLEAN)
+            when = loader.expression(value, scope, problems, BOOLEAN)
         elif key.text not in fields:
             problems.append(key.problem(f"{event} has no field {key.text!r}.", nearest(key.text, {*fields, *known})))
         else:
-            node = loading.expression(value, scope, problems)
+            node = loader.expression(value, scope, problems)
             if node is not None:
                 expressions[key.text] = node
     layout = CsvLayout(
@@ -373,7 +372,7 @@ def _file_mapping(
 
 
 def _zone(node: Node | None, problems: list[Problem]) -> str | None:
-    found = loading.scalar(node, problems, "zone")
+    found = loader.scalar(node, problems, "zone")
     if found is None:
         return None
     if not is_zone(found.text):
@@ -385,7 +384,7 @@ def _zone(node: Node | None, problems: list[Problem]) -> str | None:
 
 def _words(node: Node | None, problems: list[Problem], what: str) -> tuple[str, ...] | None:
     """The texts of a list, without the blanks around them."""
-    found = loading.sequence(node, problems, what)
+    found = loader.sequence(node, problems, what)
     if found is None:
         return None
     problems += [item.problem(f"{what} is a list of words.") for item in found.items if not isinstance(item, Scalar)]
@@ -393,7 +392,7 @@ def _words(node: Node | None, problems: list[Problem], what: str) -> tuple[str, 
 
 
 def _skip(node: Node | None, problems: list[Problem]) -> int | None:
-    found = loading.scalar(node, problems, "skip")
+    found = loader.scalar(node, problems, "skip")
     if found is None:
         return None
     if not (found.text.isascii() and found.text.isdecimal() and len(found.text) <= SKIP_DIGITS_MAX):
@@ -405,19 +404,19 @@ def _skip(node: Node | None, problems: list[Problem]) -> int | None:
 
 
 def _label_mappings(node: Node, naming: Iterable[str], scope: Scope, problems: list[Problem]) -> dict[str, FileMapping]:
-    found = loading.mapping(node, problems, "label")
+    found = loader.mapping(node, problems, "label")
     if found is None:
         return {}
-    loading.check_keys(found, LABEL, problems, "label, a built-in event type,")
+    loader.check_keys(found, LABEL, problems, "label, a built-in event type,")
     return _mappings(found.get("from"), {*LABEL_NAMES, *naming}, scope, problems, "label")
 
 
 def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[dict[str, TableShape], dict[str, str]]:
-    top = loading.mapping(node, problems, "tables")
+    top = loader.mapping(node, problems, "tables")
     tables: dict[str, TableShape] = {}
     keys: dict[str, str] = {}
     for key, value in top.entries if top else ():
-        name = loading.name(key, problems, "a table")
+        name = loader.name(key, problems, "a table")
         columns = _fields(value, places, problems, f"table {key.text}")
         problems += [
             key.problem(f"{column.name} of table {key.text}: a table has nothing personal, since rules read it.")
@@ -440,11 +439,11 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
 def _entities(
     node: Node | None, names: DeclaredNames, types: MappingOf[str, EventType], problems: list[Problem]
 ) -> dict[str, Entity]:
-    top = loading.mapping(node, problems, "entities")
+    top = loader.mapping(node, problems, "entities")
     entities: dict[str, Entity] = {}
     for key, value in top.entries if top else ():
-        name = loading.name(key, problems, "an entity", {*RESERVED, *types})
-        found = loading.mapping(value, problems, f"entity {key.text}")
+        name = loader.name(key, problems, "an entity", {*RESERVED, *types})
+        found = loader.mapping(value, problems, f"entity {key.text}")
         if name is None or found is None:
             continue
         keys: dict[str, tuple[Expression, ...]] = {}
@@ -469,14 +468,14 @@ def _key_part(node: Node, event: str, names: DeclaredNames, problems: list[Probl
     fields = names.events.get(event, {})
     if isinstance(node, Scalar) and node.text in fields:
         return ThisField(fields[node.text], node.text)
-    if isinstance(node, Scalar) and loading.NAME.fullmatch(node.text):
+    if isinstance(node, Scalar) and loader.NAME.fullmatch(node.text):
         if node.text in names.personal.get(event, ()):
             words = f"{node.text} is personal, and keys are read by all that decides."
             problems.append(node.problem(words, "Mark the field hashed instead: the same value is then the same key."))
         else:
             problems.append(node.problem(f"{node.text!r} is not a field of {event}.", nearest(node.text, fields)))
         return None
-    return loading.expression(node, Scope(names, what="a key", this=(event,)), problems)
+    return loader.expression(node, Scope(names, what="a key", this=(event,)), problems)
 
 
 @dataclass(frozen=True, slots=True)

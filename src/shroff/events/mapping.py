@@ -18,7 +18,7 @@ from shroff.events.definitions import LABEL_NAMES, CsvLayout, Events, EventType,
 from shroff.events.raw_values import Exact, Instant, LocalTime, Number, RawDuration, RefusedValue, shown, text_of
 from shroff.events.validation import HIDDEN
 from shroff.language.expression import Else, IsMissing, Logic, Node, RowValue, When, walk
-from shroff.language.printing import text_of as expression_text
+from shroff.language.printer import text_of as expression_text
 from shroff.language.row import compile_row
 from shroff.language.types import TIME, Type
 from shroff.language.values import is_naive, parse_time, with_point, zoned_ms

@@ -15,7 +15,7 @@ import msgspec
 
 from shroff.errors import Problem, nearest
 from shroff.events.keys import EVENTS, SUMMARY
-from shroff.language import loading
+from shroff.language import loader
 from shroff.language.yaml.text import Mapping, Node, Scalar
 
 if TYPE_CHECKING:
@@ -150,9 +150,9 @@ def load_summary(
         return usual(fields)
     found = list[str]()
     known, hidden = [field.name for field in fields], {one.name for one in personal}
-    listed = loading.sequence(node, problems, f"{SUMMARY} of {event}")
+    listed = loader.sequence(node, problems, f"{SUMMARY} of {event}")
     for item in listed.items if listed is not None else ():
-        name = loading.scalar(item, problems, f"a field in {SUMMARY} of {event}")
+        name = loader.scalar(item, problems, f"a field in {SUMMARY} of {event}")
         if name is None:
             continue
         if name.text in hidden:

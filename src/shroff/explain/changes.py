@@ -35,8 +35,8 @@ from shroff.language.expression import (
 from shroff.language.types import Type
 from shroff.language.values import Value
 from shroff.models.columns import model_column
-from shroff.models.explaining import NUMERIC, name_of, steps, units_of
 from shroff.models.model import Cuts, Explainable
+from shroff.models.model_contributions import NUMERIC, name_of, steps, units_of
 from shroff.project.definitions import Definitions
 from shroff.project.policy import Policy, outcome
 from shroff.rules.definitions import Rule

@@ -15,9 +15,9 @@ import msgspec
 from shroff.engine.stored import decision_document
 from shroff.errors import PrunedError, TransientError
 from shroff.events.event import Event
+from shroff.explain.event_search import PartFound, search_parts
 from shroff.explain.finding_keys import KeyEvents, Wanted
 from shroff.explain.key_index import KeyIndex
-from shroff.explain.searching import PartFound, search_parts
 from shroff.features.key_texts import key_of, read_key
 from shroff.features.naive import Key
 from shroff.language.values import key_text

@@ -22,14 +22,14 @@ from shroff.explain.key_index import KeyIndex
 from shroff.explain.model import NUMERIC, ModelPart, ModelReason, Story
 from shroff.explain.past import AmountsBefore, Past, PastDecision, amounts_before
 from shroff.features.naive import Key
-from shroff.language.printing import as_written
+from shroff.language.printer import as_written
 from shroff.language.values import key_text
 from shroff.log.active_files import kept_definitions
 from shroff.log.history import Records, control_at
 from shroff.project.definitions import Definitions
-from shroff.project.meaning import teller_of
+from shroff.project.dependency_hash import teller_of
 from shroff.project.scoring import LoadModel
-from shroff.rules.wording import condition, in_words
+from shroff.rules.rule_text import condition, in_words
 from shroff.streams.log import DecisionRow, Log, LogReader
 
 

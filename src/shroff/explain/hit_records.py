@@ -19,7 +19,7 @@ import msgspec
 from shroff.events.labels import VerdictInForce, counted_verdict
 from shroff.language.values import day_number, parse_decimal, parse_time, rescale_half_even
 from shroff.models.evaluation.exploration import RulePrecision, rule_precision
-from shroff.models.loading import LABEL_DELAY_MS
+from shroff.models.loader import LABEL_DELAY_MS
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions

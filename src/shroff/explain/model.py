@@ -20,8 +20,7 @@ from shroff.explain.changes import Changes, Counterfactual, score_outcome
 from shroff.explain.past import PastDecision, reader_of
 from shroff.language.columns import column_of
 from shroff.language.expression import Call, FeatureValue, Node, ThisField, walk
-from shroff.language.values import Value
-from shroff.language.wording import (
+from shroff.language.expression_text import (
     ROUNDS,
     WHEN_ALONE,
     ValueWording,
@@ -29,13 +28,14 @@ from shroff.language.wording import (
     clock_words_of,
     range_on_clock,
 )
+from shroff.language.values import Value
 from shroff.models.columns import model_column
 from shroff.models.evaluation.calibration import is_calibrated
-from shroff.models.explaining import Share, shares, source_of
 from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, Explainable
+from shroff.models.model_contributions import Share, shares, source_of
 from shroff.project.definitions import Definitions
-from shroff.project.meaning import reasons_of, teller_of
+from shroff.project.dependency_hash import reasons_of, teller_of
 from shroff.project.policy import outcome
 from shroff.project.scoring import Scorer
 

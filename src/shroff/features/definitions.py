@@ -8,7 +8,7 @@ from typing import Final
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
-from shroff.language import loading
+from shroff.language import loader
 from shroff.language.expression import (
     FeatureValue,
     ItemFeature,
@@ -103,15 +103,15 @@ class FeatureTypes:
         self._collect(node)
 
     def _collect(self, node: YamlNode | None) -> None:
-        top = loading.mapping(node, self._problems, "features.yaml")
+        top = loader.mapping(node, self._problems, "features.yaml")
         for entity, value in top.entries if top else ():
             if entity.text not in self._names.entities:
                 hint = nearest(entity.text, self._names.entities) or "Declare it under entities in events.yaml."
                 self._problems.append(entity.problem(f"{entity.text!r} is not an entity.", hint))
                 continue
-            declared = loading.mapping(value, self._problems, f"features of {entity.text}")
+            declared = loader.mapping(value, self._problems, f"features of {entity.text}")
             for key, written in declared.entries if declared else ():
-                name = loading.name(key, self._problems, "a feature")
+                name = loader.name(key, self._problems, "a feature")
                 if name is not None:
                     self._written[f"{entity.text}.{name}"] = (entity.text, written)
 
@@ -149,7 +149,7 @@ class FeatureTypes:
             feature_names=self.names,
         )
         before = len(self._problems)
-        node = loading.expression(written, scope, self._problems)
+        node = loader.expression(written, scope, self._problems)
         if node is None or len(self._problems) > before:
             return None
         if node.type == NOTHING:

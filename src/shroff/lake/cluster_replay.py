@@ -17,7 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from shroff.engine.step import Effects, Engine, Placed
+from shroff.engine.step import Effects, Engine, SequencedEvent
 from shroff.errors import StateError, UsageError
 from shroff.events.labels import LogEvent
 from shroff.features.cluster.partition_state import (
@@ -32,8 +32,8 @@ from shroff.features.frames import frames_of
 from shroff.features.online.engine import Online
 from shroff.features.plan import make_plan
 from shroff.lake.reader import LakeReader
-from shroff.log.adopting import means_the_same
 from shroff.log.history import Records
+from shroff.log.version_switch import means_the_same
 from shroff.log.watermark import with_set_backs
 from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, computed_of, load_definitions
@@ -312,7 +312,7 @@ def _decide(
 ) -> None:
     engine, online = work.engine(version)
     batch = [
-        Placed(record.seq, event, record.body)
+        SequencedEvent(record.seq, event, record.body)
         for record in records
         if (event := work.decode(version, record)) is not None
     ]

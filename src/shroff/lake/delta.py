@@ -1,7 +1,7 @@
 """A lake published as Delta Lake tables, in the folders where its files lie.
 
 A commit is put if absent under the next version, so of several publishers one wins. Its transactions say how far the
-table is (see `lake.publishing`).
+table is (see `lake.publication`).
 
     events/type=payment/_delta_log/00000000000000000007.json
 
@@ -20,7 +20,7 @@ import msgspec
 
 from shroff.lake.delta_checkpoint import CHECKPOINT_EVERY, commit_name, keep_checkpoint
 from shroff.lake.delta_schema import metadata_of, schema_of, widened
-from shroff.lake.publishing import TableChange, TableHead, TableNote, TableStoppedError, partition_of
+from shroff.lake.publication import TableChange, TableHead, TableNote, TableStoppedError, partition_of
 from shroff.streams.lake import RetriedObjects, digest
 from shroff.streams.lake_manifest import File, LakeState
 

@@ -22,7 +22,7 @@ from shroff.language.field_types import check_comparison, check_key, check_list,
 from shroff.language.functions import DECIMALS, FUNCTIONS, Argument, SignatureError, common_type, comparable_type
 from shroff.language.names import Scope
 from shroff.language.parser import parse
-from shroff.language.printing import text_of as expression_text
+from shroff.language.printer import text_of as expression_text
 from shroff.language.syntax import ExpressionError, Syntax
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, NOTHING, PLACES_MAX, REAL, TEXT, TIME, Type, number
 from shroff.language.values import parse_decimal, rescale_half_even, to_real

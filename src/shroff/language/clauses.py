@@ -32,7 +32,7 @@ from shroff.language.expression import (
 from shroff.language.types import money
 
 if TYPE_CHECKING:
-    from shroff.language.wording import ValueWording
+    from shroff.language.expression_text import ValueWording
 
 SO_MANY: Final = {  # of what is counted or added up, before it
     ">": "more than {}",
@@ -75,7 +75,7 @@ def clause(teller: ValueWording, node: Node, *, is_true: bool = True) -> str:
     """What is true where a condition is true, or false; empty for one that is nothing but a name.
 
     >>> from shroff.language.types import BOOLEAN, INTEGER
-    >>> from shroff.language.wording import ValueWording
+    >>> from shroff.language.expression_text import ValueWording
     >>> many = Aggregate(INTEGER, "count", "card", "payment", over_ms=3_600_000)
     >>> clause(ValueWording(lambda name: None, "EUR", 2), Compare(BOOLEAN, ">", many, Literal(INTEGER, 0)))
     'at least one payment in 1 h'

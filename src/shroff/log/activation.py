@@ -12,7 +12,7 @@ from shroff.engine.stored import stored
 from shroff.events.definitions import EventType
 from shroff.events.event import read_time
 from shroff.log.history import changed_type, control_at, events_of
-from shroff.log.indexing import check_unique
+from shroff.log.unique_index import check_unique
 from shroff.project.definitions import HASHED, Definitions
 from shroff.streams.log import Log, LogReader, Record
 

@@ -18,7 +18,7 @@ from shroff.config import PROJECT_FILE
 from shroff.errors import ShroffError, UsageError
 from shroff.log.history import Control
 from shroff.project.definitions import Definitions, load_definitions
-from shroff.project.read_once import ReadOnce
+from shroff.project.parse_cache import ReadOnce
 from shroff.project.scoring import LoadModel
 from shroff.project.settings.systems import Systems
 from shroff.streams.log import Log, LogReader, Offset, Outbox, Record
@@ -190,7 +190,7 @@ def _by_meaning(
 
     What of it decides nothing, and comments, are no part of what is compared.
     """
-    from shroff.log.adopting import check_inputs_unchanged  # it loads the engine
+    from shroff.log.version_switch import check_inputs_unchanged  # it loads the engine
 
     try:
         before = load(files)

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from shroff.engine.step import Effects, Placed, PlacedColumns
+from shroff.engine.step import Effects, SequencedBatch, SequencedEvent
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
 from shroff.events.labels import VerdictInForce
@@ -24,9 +24,9 @@ from shroff.features.key_texts import Hits
 from shroff.features.online.engine import FEW
 from shroff.language.values import show_duration
 from shroff.log.columns.lines import EventRun
+from shroff.log.dedup_lookup import Key, KnownRecords, NameKey
 from shroff.log.event_notes import ComingBy
 from shroff.log.history import label_id, label_key, waiting_body, waiting_label
-from shroff.log.known import Key, KnownRecords, NameKey
 from shroff.log.prepared import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, RunAnswers
 from shroff.log.state.fold import Folded
 from shroff.streams.log import (
@@ -86,7 +86,7 @@ class BatchInProgress:
         self._latest_ms = latest_ms(self._settings, now_ms())
         self._seq = known.seq
         self._batch, self._records = Batch(), list[Record]()
-        self._placed: list[Placed] = []
+        self._placed: list[SequencedEvent] = []
         self._unique = state.records.unique
         self._events: dict[Key, tuple[Event, Record]] = {}
         self._named: dict[NameKey, tuple[Event, Record]] = {}
@@ -152,7 +152,7 @@ class BatchInProgress:
         newest = np.maximum.accumulate(times if watermark_ms is None else np.maximum(times, watermark_ms))
         return bool((newest - times <= self._lateness_ms).all())
 
-    def _take_run(self, run: EventRun) -> PlacedColumns:
+    def _take_run(self, run: EventRun) -> SequencedBatch:
         """Take events that all are new and in time."""
         state, first, name = self._state, self._seq + 1, run.type.name
         newest_ms = int(run.times.max())
@@ -166,7 +166,7 @@ class BatchInProgress:
         again = {one.sent.id for one in run.others.values() if one.sent is not None}
         for row in [row for row, id_ in enumerate(run.ids) if id_ in again] if again else ():
             self._events[name, run.ids[row]] = run.event(row), records[row]
-        return PlacedColumns(name, first, run.ids, run.times, run.bodies, run.columns, run.event)
+        return SequencedBatch(name, first, run.ids, run.times, run.bodies, run.columns, run.event)
 
     def _answers(self, run: EventRun, effects: Effects) -> Sequence[Answer]:
         """The answers to the lines of a run that was taken."""
@@ -226,7 +226,7 @@ class BatchInProgress:
         record = Record(seq, "event", type_, id_, time_ms, body, self._decide)
         self._records.append(record)
         self._events[key] = event, record
-        self._placed.append(Placed(seq, event, body, self._past_hits))
+        self._placed.append(SequencedEvent(seq, event, body, self._past_hits))
         if one.personal:
             self._lay_beside(one, event)
         for name, value in names:
@@ -439,7 +439,7 @@ class BatchInProgress:
         self._seq += 1
         self._records.append(Record(self._seq, "label", "label", id_, joined.time_ms, stored, decided=False))
         self._label_places[id_] = self._seq
-        self._placed.append(Placed(self._seq, joined, stored, None))
+        self._placed.append(SequencedEvent(self._seq, joined, stored, None))
         return self._seq
 
     # ---- answers

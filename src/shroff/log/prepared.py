@@ -12,7 +12,7 @@ from typing import Final, overload
 
 import msgspec
 
-from shroff.engine.step import Placed
+from shroff.engine.step import SequencedEvent
 from shroff.streams.log import Batch
 from shroff.streams.log_columns import DecisionColumns
 
@@ -132,7 +132,7 @@ class Prepared:
     batch: Batch
     answers: Sequence[Answer]
     met: Mapping[str, int] = field(default_factory=dict)
-    placed: Sequence[Placed] = ()
+    placed: Sequence[SequencedEvent] = ()
     scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
     decide_s: float = 0.0
     decided_at_s: float = 0.0

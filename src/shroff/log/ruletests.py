@@ -18,19 +18,19 @@ from shroff.events.validation import EventValidator
 from shroff.features.computed import needed
 from shroff.features.naive import Naive
 from shroff.language.expression import Aggregate, FeatureValue, Node, ThisField, children
-from shroff.language.printing import text_of
+from shroff.language.printer import text_of
 from shroff.language.values import show
 from shroff.language.yaml.text import Scalar
 from shroff.log.history import standing_of
 from shroff.models.definitions import ModelSettings
 from shroff.project.checked_files import keep_checked
 from shroff.project.definitions import Definitions, Hasher, Loaded, computed_of
-from shroff.project.meaning import teller_of
-from shroff.project.read_once import ReadOnce
+from shroff.project.dependency_hash import teller_of
+from shroff.project.parse_cache import ReadOnce
 from shroff.project.reference import Answer, answer_of
 from shroff.rules.definitions import Rule, RuleTest
+from shroff.rules.rule_text import condition, in_words
 from shroff.rules.silences import rule_of
-from shroff.rules.wording import condition, in_words
 from shroff.runtime.texts import Printed, many, problem_text, table
 
 SECONDS_MAX: Final = 5.0  # for the tests of one rule that somebody waits for

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType, Field
 from shroff.features.definitions import Feature, FeatureTypes
-from shroff.language import loading
+from shroff.language import loader
 from shroff.language.expression import (
     Aggregate,
     Call,
@@ -32,7 +32,7 @@ from shroff.language.expression import (
     walk,
 )
 from shroff.language.names import DeclaredNames, Scope
-from shroff.language.printing import text_of
+from shroff.language.printer import text_of
 from shroff.language.types import NOTHING, Type
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
@@ -88,7 +88,7 @@ class InputLoader:
             hint = f"Write [{node.text}], or 'all' for all that a model can read."
             self._problems.append(node.problem("inputs must be a list.", hint))
             return ()
-        listed = loading.sequence(node, self._problems, "inputs")
+        listed = loader.sequence(node, self._problems, "inputs")
         read: dict[str, ModelInput] = {}
         places: dict[str, InputSource] = {}
         for item in listed.items if listed else ():
@@ -205,7 +205,7 @@ class InputLoader:
             feature=type_of,
             feature_names=self._features.names,
         )
-        node = loading.expression(item, scope, self._problems)
+        node = loader.expression(item, scope, self._problems)
         for name in asked if node is not None else ():
             feature = self._features.feature(name)
             if feature is None:  # its own mistake is told where it stands
@@ -273,7 +273,7 @@ class InputLoader:
                 for field in self._event.fields
                 if field.type.kind in kinds
             )
-        listed = loading.sequence(node, self._problems, "slices")
+        listed = loader.sequence(node, self._problems, "slices")
         found: dict[str, ModelInput] = {}
         for item in listed.items if listed else ():
             one = self._slice(item)
@@ -286,7 +286,7 @@ class InputLoader:
     def _slice(self, item: YamlNode) -> ModelInput | None:
         """A field by its name alone, or an expression."""
         what = f"a slice of {self._event.name}"
-        if isinstance(item, Scalar) and loading.NAME.fullmatch(item.text):
+        if isinstance(item, Scalar) and loader.NAME.fullmatch(item.text):
             known = {field.name: field for field in self._event.fields}
             if item.text not in known:
                 words = f"{self._event.name} has no field {item.text!r}."
@@ -307,7 +307,7 @@ class InputLoader:
 
     def give_away(self, node: YamlNode | None, inputs: Iterable[ModelInput]) -> tuple[str, ...]:
         """Names of the inputs that are listed as giving the answer away, in the order of the inputs."""
-        listed = loading.sequence(node, self._problems, "give_away")
+        listed = loader.sequence(node, self._problems, "give_away")
         known = [input_.name for input_ in inputs]
         named: set[str] = set()
         for item in listed.items if listed and known else ():

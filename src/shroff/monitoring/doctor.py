@@ -24,8 +24,8 @@ from shroff.language.values import DAY_MS, HOUR_MS, show_duration
 from shroff.log.active_files import NOW, RESTART, FileDifference, names_of
 from shroff.log.history import waiting_row
 from shroff.log.later_labels import CORRECT, LaterLabels, now_of
-from shroff.log.passed_over import unmatched_of
 from shroff.log.state.snapshots import EVERY
+from shroff.log.unmatched_files import unmatched_of
 from shroff.log.watermark import Holder, beyond_words, look_beyond
 from shroff.models.registry import Registry
 from shroff.monitoring.doctor_rows import read_rows
@@ -40,7 +40,7 @@ from shroff.streams.snapshots import Header, Snapshots
 from shroff.worker.outbox import sink_states
 
 if TYPE_CHECKING:
-    from shroff.lake.publishing import TableFormat
+    from shroff.lake.publication import TableFormat
     from shroff.lake.reader import LakeReader
     from shroff.streams.lake import RetriedObjects
 
@@ -377,7 +377,7 @@ def look_at_lake(
     keep_ms: int | None,
 ) -> Finding:
     """The lake that the project names: how far it has the log, how large it is, and whether its tables go on."""
-    from shroff.lake.publishing import stopped_tables
+    from shroff.lake.publication import stopped_tables
     from shroff.lake.reader import NoLakeError
 
     try:

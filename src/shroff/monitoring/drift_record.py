@@ -19,7 +19,7 @@ from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.monitoring.drift import LIMIT
 
 if TYPE_CHECKING:
-    from shroff.monitoring.drifting import DriftReport
+    from shroff.monitoring.drift_report import DriftReport
 
 ALERTS_KEPT: Final = 1_000
 SHOWN: Final = 5  # names in a line of `doctor`

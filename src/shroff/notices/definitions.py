@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from shroff.errors import Problem, nearest
-from shroff.language import loading
+from shroff.language import loader
 from shroff.language.expression import Node as Expression
 from shroff.language.expression import ThisField
 from shroff.language.names import Scope
@@ -200,7 +200,7 @@ class _Loader:
                 Problem(file, 1, 1, "", "a notice is empty; it must at least name the recipient.", "")
             )
             return None
-        if not loading.NAME.fullmatch(self._name):
+        if not loader.NAME.fullmatch(self._name):
             words = f"{self._name!r} cannot be the name of a notice, which is the name of its file."
             hint = "Names are lower-case letters, digits and _, and begin with a letter."
             self._problems.append(Problem(file, 0, 0, "", words, hint))
@@ -289,7 +289,7 @@ class _Loader:
             feature_names=lambda: list(types),
             reads_score=True,
         )
-        return loading.expression(node, scope, self._problems, BOOLEAN if is_condition else None)
+        return loader.expression(node, scope, self._problems, BOOLEAN if is_condition else None)
 
     def _expressions(self, node: Node | None, what: str) -> dict[str, Expression]:
         entries = node.entries if isinstance(node, YamlMapping) else ()

@@ -16,12 +16,12 @@ from shroff.language.types import Type
 from shroff.language.values import Value, is_zone, rescale_half_even, show
 from shroff.log.history import Records
 from shroff.notices.definitions import FromEvent, Notice
+from shroff.notices.texts.localization import covered, has_card, last_four, money_text
 from shroff.notices.texts.mails import one_line
-from shroff.notices.texts.wording import covered, has_card, last_four, money_text
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.addresses import is_address
 from shroff.project.definitions import Definitions
-from shroff.project.meaning import reasons_of
+from shroff.project.dependency_hash import reasons_of
 from shroff.streams.log import DecisionRow, FlagRow, Log, Record
 
 CARD: Final = "card"  # the name under which `show` has what only its end may be shown of

@@ -42,7 +42,7 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class OutgoingMessage:
     """One mail, call or document on its way, with what it tells of.
 
     `claimed_ms` is until when the process that sends it may take; 0 where none does. `doubts` counts how often a
@@ -127,16 +127,16 @@ class NoticeLook(Protocol):
     def count_letters(self, states: Collection[str]) -> dict[str, int]:
         """How many letters are in these states, by state; those that no letter is in are left out."""
 
-    def failing(self) -> list[Letter]:
+    def failing(self) -> list[OutgoingMessage]:
         """The oldest letter of each notice that was put off, where none of that notice left since it was made."""
 
-    def letter(self, id: str) -> Letter | None:
+    def letter(self, id: str) -> OutgoingMessage | None:
         """The letter of this id."""
 
-    def letters_of(self, ids: Collection[str]) -> dict[str, Letter]:
+    def letters_of(self, ids: Collection[str]) -> dict[str, OutgoingMessage]:
         """The letters of these ids; those that are not there are left out."""
 
-    def open_letters(self, now_ms: int, limit: int = 100, without: Collection[str] = ()) -> list[Letter]:
+    def open_letters(self, now_ms: int, limit: int = 100, without: Collection[str] = ()) -> list[OutgoingMessage]:
         """Letters that are to leave by now and that nobody is sending, the longest waiting first.
 
         Those of some notices are left out.
@@ -144,10 +144,10 @@ class NoticeLook(Protocol):
 
     def letters(
         self, states: Collection[str] = (), *, before: tuple[int, str] | None = None, limit: int = 100
-    ) -> list[Letter]:
+    ) -> list[OutgoingMessage]:
         """Letters in these states, or all, newest first; behind that of a time and an id."""
 
-    def letters_about(self, events: Collection[str]) -> list[Letter]:
+    def letters_about(self, events: Collection[str]) -> list[OutgoingMessage]:
         """The letters that tell of any of these events, beside others or alone, oldest first."""
 
     def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
@@ -191,10 +191,10 @@ class NoticeChange(NoticeLook, Protocol):
     def take_each(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Assign pending notices by their keys, each to a letter of its own."""
 
-    def put_letter(self, letter: Letter) -> None:
+    def put_letter(self, letter: OutgoingMessage) -> None:
         """Keep a letter, new or changed."""
 
-    def put_letters(self, letters: Sequence[Letter]) -> None:
+    def put_letters(self, letters: Sequence[OutgoingMessage]) -> None:
         """Keep letters, each new or changed, and each once."""
 
     def put_question(self, question: Question) -> None:

@@ -22,7 +22,7 @@ from shroff import config
 from shroff.errors import Problem, StorageError, UsageError
 from shroff.project.definitions import Definitions, Versions, is_list
 from shroff.project.look_ups import LookUps
-from shroff.project.read_once import LISTS, ReadOnce
+from shroff.project.parse_cache import LISTS, ReadOnce
 from shroff.project.reference import LIST_COLUMNS, Answer, Changes, answer_of, load_list, remapped
 
 if TYPE_CHECKING:

@@ -32,14 +32,14 @@ from shroff.language.yaml.text import Scalar
 from shroff.language.yaml.text import Sequence as YamlSequence
 from shroff.models import in_force
 from shroff.models.definitions import ModelInput, ModelSettings
-from shroff.models.loading import ModelContext, load_models
+from shroff.models.loader import ModelContext, load_models
+from shroff.project.dependency_hash import meaning_of, read_by, redefined
+from shroff.project.draft_overlay import DraftFile, laid_over
 from shroff.project.file_kinds import NOT_CARRIED, YAML_FILES, added_file, load_added
 from shroff.project.funnels import load_funnels
-from shroff.project.laid_over import DraftFile, laid_over
 from shroff.project.look_ups import LookUps, look_ups
-from shroff.project.meaning import meaning_of, read_by, redefined
+from shroff.project.parse_cache import LISTS, ReadOnce, text_version
 from shroff.project.policy import Policy, load_policy
-from shroff.project.read_once import LISTS, ReadOnce, text_version
 from shroff.project.reference import ListFile
 from shroff.project.rule_context import RuleContext, source_warnings
 from shroff.project.schedules import load_schedules

@@ -8,7 +8,7 @@ from typing import Final, TypedDict
 import msgspec
 
 from shroff.errors import Problem, ShroffError, nearest
-from shroff.language import loading
+from shroff.language import loader
 from shroff.language.expression import FeatureValue, Node, walk
 from shroff.language.keys import ANY, EXPRESSION, NAME, SWITCH, WHOLE, Either, Key, Keys, Many, choice, own_names
 from shroff.language.names import DeclaredNames, Scope
@@ -192,7 +192,7 @@ class _FigureLoader:
         names = DeclaredNames(entities={_SCOPE: frozenset()}, money_places=self._names.money_places)
         scope = Scope(names, what="the value of a figure", feature=types.get, feature_names=lambda: list(types))
         written = tree.get("value")
-        node = None if written is None else loading.expression(written, scope, self._problems, None)
+        node = None if written is None else loader.expression(written, scope, self._problems, None)
         if node is None or written is None:
             return None
         if not node.type.is_numeric:
@@ -223,7 +223,7 @@ class _FigureLoader:
         return None if node is None else self._counted(node, None)
 
     def _expression(self, node: YamlNode, types: tuple[str, ...], what: str, wanted: Type | None = None) -> Node | None:
-        return loading.expression(node, Scope(self._names, what=what, this=types), self._problems, wanted)
+        return loader.expression(node, Scope(self._names, what=what, this=types), self._problems, wanted)
 
     def _check_user(self, tree: YamlMapping, user: str, types: Sequence[str]) -> None:
         """A user is an entity with a key at all types, or a field that all have."""

@@ -13,7 +13,7 @@ import msgspec
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
-from shroff.language import loading
+from shroff.language import loader
 from shroff.language.expression import Node
 from shroff.language.keys import DURATION, EXPRESSION, NAME, Either, Key, Keys, Many, choice, own_names
 from shroff.language.names import DeclaredNames, Scope
@@ -105,7 +105,7 @@ def load_funnels(
     node: YamlNode | None, events: Events, names: DeclaredNames, problems: list[Problem]
 ) -> dict[str, Funnel]:
     """Read funnels.yaml: each funnel by its name. What cannot be read is left out, with a problem for each mistake."""
-    return loading.by_name(node, FILE, FUNNELS_MAX, FUNNEL, _FunnelLoader(events, names, problems).load, problems)
+    return loader.by_name(node, FILE, FUNNELS_MAX, FUNNEL, _FunnelLoader(events, names, problems).load, problems)
 
 
 class _FunnelLoader:
@@ -116,20 +116,20 @@ class _FunnelLoader:
 
     def load(self, name: str, found: YamlMapping) -> Funnel:
         steps = self._steps(found.get("steps"))
-        user = loading.scalar(found.get("user"), self._problems, "user")
-        split = loading.scalar(found.get("split"), self._problems, "split")
+        user = loader.scalar(found.get("user"), self._problems, "user")
+        split = loader.scalar(found.get("split"), self._problems, "split")
         types = tuple(dict.fromkeys(event for step in steps for event in step.events))
         if user is not None:
             self._check_user(user, types)
         if split is not None and (mistake := split_mistake(self._events, types, split.text)):
             self._problems.append(split.problem(mistake))
-        within_ms = loading.duration_ms(found.get("within"), self._problems, "within")
-        word = loading.one_of(found.get("next"), (AFTER, EVER), self._problems, "next")
+        within_ms = loader.duration_ms(found.get("within"), self._problems, "within")
+        word = loader.one_of(found.get("next"), (AFTER, EVER), self._problems, "next")
         named = "" if user is None else user.text
         return Funnel(name, named, tuple(steps), within_ms, word == EVER, "" if split is None else split.text)
 
     def _steps(self, node: YamlNode | None) -> list[FunnelStep]:
-        listed = loading.sequence(node, self._problems, "steps")
+        listed = loader.sequence(node, self._problems, "steps")
         if listed is None:
             return []
         if not STEPS[0] <= len(listed.items) <= STEPS[1]:
@@ -150,27 +150,27 @@ class _FunnelLoader:
         if isinstance(item, Scalar):
             types = self._types(item)
             return FunnelStep(item.text, types) if types else None
-        found = loading.mapping(item, self._problems, "a step")
+        found = loader.mapping(item, self._problems, "a step")
         if found is None:
             return None
-        loading.check_keys(found, STEP, self._problems, "a step")
+        loader.check_keys(found, STEP, self._problems, "a step")
         types = self._types(found.get("event"))
         named = found.get("name")
-        name = loading.scalar(named, self._problems, "the name of a step")
-        if name is not None and loading.name(name, self._problems, "a step") is None:
+        name = loader.scalar(named, self._problems, "the name of a step")
+        if name is not None and loader.name(name, self._problems, "a step") is None:
             return None
         if not types:
             return None
         scope = Scope(self._names, what="a step", this=types)
         written = found.get("where")
-        where = None if written is None else loading.expression(written, scope, self._problems, BOOLEAN)
+        where = None if written is None else loader.expression(written, scope, self._problems, BOOLEAN)
         return FunnelStep("_or_".join(types) if name is None else name.text, types, where)
 
     def _types(self, node: YamlNode | None) -> tuple[str, ...]:
         items: Sequence[YamlNode] = node.items if isinstance(node, YamlSequence) else () if node is None else (node,)
         types = dict[str, None]()
         for item in items:
-            one = loading.scalar(item, self._problems, "an event type of a step")
+            one = loader.scalar(item, self._problems, "an event type of a step")
             if one is not None and one.text not in self._events.types:
                 hint = nearest(one.text, self._events.types) or f"There is {', '.join(self._events.types) or 'none'}."
                 self._problems.append(one.problem(f"{one.text!r} is not an event type.", hint))

@@ -8,7 +8,7 @@ from typing import Final
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
-from shroff.language import loading
+from shroff.language import loader
 from shroff.language.expression import Node
 from shroff.language.keys import DECIMAL, EXPRESSION, SCORE, WHOLE, Key, Keys, choice, own_names
 from shroff.language.names import DeclaredNames, Scope
@@ -16,7 +16,7 @@ from shroff.language.types import UNITS_MAX
 from shroff.language.values import parse_decimal, to_real
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
-from shroff.project.exploring import EXPLORE, Explore, load_explore
+from shroff.project.exploration import EXPLORE, Explore, load_explore
 
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
 WITHOUT_MODEL: Final = ("rules", "review")
@@ -156,23 +156,23 @@ def load_policy(
     node: YamlNode | None, events: Events, names: DeclaredNames, problems: list[Problem]
 ) -> dict[str, Policy]:
     """Read policy.yaml: a policy for each event type that it names."""
-    top = loading.mapping(node, problems, "policy.yaml")
+    top = loader.mapping(node, problems, "policy.yaml")
     policies: dict[str, Policy] = {}
     for key, value in top.entries if top else ():
         if key.text not in events.types:
             problems.append(key.problem(f"{key.text!r} is not an event type.", nearest(key.text, events.types)))
             continue
-        found = loading.mapping(value, problems, f"the policy of {key.text}")
+        found = loader.mapping(value, problems, f"the policy of {key.text}")
         if found is None:
             continue
-        loading.check_keys(found, POLICY, problems, f"the policy of {key.text}")
+        loader.check_keys(found, POLICY, problems, f"the policy of {key.text}")
         review_at, decline_at = _score(found.get("score"), problems)
-        without = loading.one_of(found.get("without_model"), WITHOUT_MODEL, problems, "without_model")
+        without = loader.one_of(found.get("without_model"), WITHOUT_MODEL, problems, "without_model")
         costs = _costs(found.get("costs"), Scope(names, what="a cost", this=(key.text,)), problems)
         explore = load_explore(found.get("explore"), names.money_places, problems)
         if explore is not None:
             _check_explore(found, events.types[key.text], decline_at, problems)
-        release = loading.minor_units(found.get("release_below"), names.money_places, problems, "release_below")
+        release = loader.minor_units(found.get("release_below"), names.money_places, problems, "release_below")
         policies[key.text] = Policy(review_at, decline_at, without or "rules", *costs, explore, release)
     return policies
 
@@ -196,10 +196,10 @@ def _check_explore(of: YamlMapping, type_: EventType, decline_at: float | None, 
 
 
 def _score(node: YamlNode | None, problems: list[Problem]) -> tuple[float | None, float | None]:
-    found = loading.mapping(node, problems, "score")
+    found = loader.mapping(node, problems, "score")
     if found is None:
         return None, None
-    loading.check_keys(found, SCORES, problems, "score")
+    loader.check_keys(found, SCORES, problems, "score")
     review_at, decline_at = (_share(found.get(name), problems, name) for name in ("review_at", "decline_at"))
     if review_at is not None and decline_at is not None and review_at > decline_at:
         problems.append(found.problem(f"review_at {review_at} is above decline_at {decline_at}"))
@@ -207,7 +207,7 @@ def _score(node: YamlNode | None, problems: list[Problem]) -> tuple[float | None
 
 
 def _share(node: YamlNode | None, problems: list[Problem], what: str) -> float | None:
-    found = loading.scalar(node, problems, what)
+    found = loader.scalar(node, problems, what)
     if found is None:
         return None
     try:
@@ -224,19 +224,19 @@ def _costs(
     node: YamlNode | None, scope: Scope, problems: list[Problem]
 ) -> tuple[Node | None, int | None, int | None, int | None]:
     """`missed_fraud`, `false_decline`, `review` and `reviews_a_day`."""
-    top = loading.mapping(node, problems, "costs")
+    top = loader.mapping(node, problems, "costs")
     if top is None:
         return None, None, None, None
-    loading.check_keys(top, COSTS, problems, "costs")
+    loader.check_keys(top, COSTS, problems, "costs")
     places = scope.names.money_places
     written = top.get("missed_fraud")
-    missed = None if written is None else loading.expression(written, scope, problems)
+    missed = None if written is None else loader.expression(written, scope, problems)
     if missed is not None and written is not None and not missed.type.is_numeric:
         problems.append(written.problem(f"missed_fraud is an amount, this is {missed.type}."))
-    reviews = loading.decimal(top.get("reviews_a_day"), problems, "reviews_a_day", 0, UNITS_MAX, is_whole=True)
+    reviews = loader.decimal(top.get("reviews_a_day"), problems, "reviews_a_day", 0, UNITS_MAX, is_whole=True)
     return (
         missed,
-        loading.minor_units(top.get("false_decline"), places, problems, "false_decline"),
-        loading.minor_units(top.get("review"), places, problems, "review"),
+        loader.minor_units(top.get("false_decline"), places, problems, "false_decline"),
+        loader.minor_units(top.get("review"), places, problems, "review"),
         None if reviews is None else int(reviews),
     )

@@ -15,7 +15,7 @@ from shroff.language.row import Tables
 from shroff.language.values import Value
 from shroff.language.yaml.text import Node
 from shroff.project.reference import load_table
-from shroff.project.settings.loading import load_settings
+from shroff.project.settings.loader import load_settings
 from shroff.rules.definitions import LoadedFile, Rule
 
 

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from shroff.errors import Problem
-from shroff.language import loading
+from shroff.language import loader
 from shroff.language.keys import ANY, DURATION, SWITCH, WHOLE, Either, Key, Keys, Many, One, choice, own_names
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 
@@ -102,26 +102,26 @@ class Schedule(msgspec.Struct, frozen=True):
 
 def load_schedules(node: Node | None, problems: list[Problem]) -> dict[str, Schedule]:
     """Read schedules.yaml: each by its name. What cannot be read is left out, with a problem for each mistake."""
-    return loading.by_name(
+    return loader.by_name(
         node, FILE, SCHEDULES_MAX, SCHEDULE, lambda name, found: _schedule(name, found, problems), problems
     )
 
 
 def _schedule(name: str, found: Mapping, problems: list[Problem]) -> Schedule:
-    kind, params = loading.scalar(found.get("kind"), problems, "kind"), found.get("params")
-    zone = loading.zone(found.get("zone"), problems) or "UTC"
-    plain = {} if params is None or loading.mapping(params, problems, "params") is None else plain_of(params)
+    kind, params = loader.scalar(found.get("kind"), problems, "kind"), found.get("params")
+    zone = loader.zone(found.get("zone"), problems) or "UTC"
+    plain = {} if params is None or loader.mapping(params, problems, "params") is None else plain_of(params)
     return Schedule(
         name,
         "" if kind is None else kind.text,
         _cron(found.get("cron"), zone, problems),
         zone,
         msgspec.json.encode(plain).decode(),
-        loading.one_of(found.get("catch_up"), (SKIP, LAST, ALL), problems, "catch_up") or LAST,
+        loader.one_of(found.get("catch_up"), (SKIP, LAST, ALL), problems, "catch_up") or LAST,
         _timeout_ms(found.get("timeout"), problems),
         _retries(found.get("retries"), problems),
-        loading.one_of(found.get("overlap"), (SKIP, QUEUE), problems, "overlap") or SKIP,
-        bool(loading.boolean(found.get("paused"), problems, "paused")),
+        loader.one_of(found.get("overlap"), (SKIP, QUEUE), problems, "overlap") or SKIP,
+        bool(loader.boolean(found.get("paused"), problems, "paused")),
     )
 
 
@@ -135,7 +135,7 @@ def plain_of(node: Node) -> Any:
 
 
 def _cron(node: Node | None, zone: str, problems: list[Problem]) -> str:
-    found = loading.scalar(node, problems, "cron")
+    found = loader.scalar(node, problems, "cron")
     if found is None:
         return ""
     try:
@@ -155,7 +155,7 @@ def _cron(node: Node | None, zone: str, problems: list[Problem]) -> str:
 
 
 def _timeout_ms(node: Node | None, problems: list[Problem]) -> int:
-    given = loading.duration_ms(node, problems, "timeout")
+    given = loader.duration_ms(node, problems, "timeout")
     if given is None:
         return TIMEOUT_MS
     if not TIMEOUT_MS_MIN <= given <= TIMEOUT_MS_MAX and isinstance(node, Scalar):
@@ -164,7 +164,7 @@ def _timeout_ms(node: Node | None, problems: list[Problem]) -> int:
 
 
 def _retries(node: Node | None, problems: list[Problem]) -> int:
-    found = loading.scalar(node, problems, "retries")
+    found = loader.scalar(node, problems, "retries")
     if found is None:
         return 0
     if not found.text.isdecimal() or len(found.text) > 2 or int(found.text) > RETRIES_MAX:

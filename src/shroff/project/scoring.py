@@ -32,7 +32,7 @@ from shroff.language.values import Value, parse_time
 from shroff.models.columns import kind_of, model_numbers, model_rows
 from shroff.models.in_force import FILE, Challenger, InForce, Named, Promotion
 from shroff.models.model import Floats, InputColumn, Model
-from shroff.project.meaning import redefined
+from shroff.project.dependency_hash import redefined
 
 LoadModel = Callable[[str, str], Model]  # by id and digest; raises StateError
 NO_REGISTRY: Final = "the model registry is not available here"

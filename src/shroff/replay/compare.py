@@ -19,7 +19,6 @@ from shroff.events.event import canonical_value
 from shroff.features.naive import Naive
 from shroff.language.values import Value
 from shroff.log.active_files import kept_definitions
-from shroff.log.adopting import carried, means_the_same
 from shroff.log.history import Control
 from shroff.log.state.fold import (
     Folded,
@@ -32,9 +31,10 @@ from shroff.log.state.fold import (
     take,
     take_past,
 )
+from shroff.log.version_switch import carried, means_the_same
 from shroff.models.in_force import FILE
 from shroff.project.definitions import Definitions, computed_of, load_definitions
-from shroff.project.read_once import ReadOnce
+from shroff.project.parse_cache import ReadOnce
 from shroff.project.scoring import LoadModel, scored_one
 from shroff.runtime.process_wide import calm_collector
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, LogReader, Record

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shroff.engine.documents import DocumentWriter
-from shroff.engine.step import Placed
+from shroff.engine.step import SequencedEvent
 from shroff.engine.stored import telling_damage
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame, frames_of
-from shroff.log.adopting import means_the_same
 from shroff.log.state.fold import Progress, empty, lateness_of, placed_batches
+from shroff.log.version_switch import means_the_same
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.scoring import LoadModel, Scored, scored
 from shroff.replay.compare import Mismatch, Segment, Verification, compare_features, compare_marks, segments
@@ -116,7 +116,7 @@ class _Proof:
             self._differ(row.event, row.id, row.seq, row.outcome, "no decision")
         self._compare_hits()
 
-    def _add(self, batch: BatchEngine, placed: Sequence[Placed], definitions: Definitions) -> None:
+    def _add(self, batch: BatchEngine, placed: Sequence[SequencedEvent], definitions: Definitions) -> None:
         frames = frames_of([one.event for one in placed], definitions.events, definitions.reference)
         batch.add(frames, len(placed))
         for name, frame in frames.items():

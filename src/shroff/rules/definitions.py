@@ -15,7 +15,7 @@ from shroff.events.definitions import Events
 from shroff.events.event import time_text
 from shroff.features.computed import Computed
 from shroff.features.definitions import FeatureTypes
-from shroff.language import loading
+from shroff.language import loader
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
     Aggregate,
@@ -29,7 +29,7 @@ from shroff.language.expression import (
     walk,
 )
 from shroff.language.names import DeclaredNames, Scope
-from shroff.language.printing import text_of
+from shroff.language.printer import text_of
 from shroff.language.types import BOOLEAN, INTEGER
 from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
@@ -148,25 +148,25 @@ class RuleLoader:
             self._warnings += known.warnings
             return known.rules
         problems, warnings, self._ids = len(self._problems), len(self._warnings), {}
-        top = loading.sequence(node, self._problems, "a rule file")
+        top = loader.sequence(node, self._problems, "a rule file")
         rules = tuple(rule for item in (top.items if top else ()) if (rule := self._rule(item)) is not None)
         if node is not None and len(self._problems) == problems:
             self._kept[node.file] = LoadedFile(node, rules, self._ids, tuple(self._warnings[warnings:]))
         return rules
 
     def _rule(self, node: yamltext.Node) -> Rule | None:
-        found = loading.mapping(node, self._problems, "a rule")
+        found = loader.mapping(node, self._problems, "a rule")
         if found is None:
             return None
         before = len(self._problems)
-        loading.check_keys(found, RULE, self._problems, "a rule")
+        loader.check_keys(found, RULE, self._problems, "a rule")
         id_ = self._id(found.get("id"))
         on = self._known(found.get("on"), self._events.types, "event type")
         by = self._known(found.get("by"), self._events.entities, "entity")
-        effect = loading.one_of(found.get("effect"), EFFECTS, self._problems, "an effect")
-        shadow = loading.boolean(found.get("shadow"), self._problems, "shadow")
-        expires = loading.day_end_ms(found.get("expires"), self._problems, "expires")
-        rollout = loading.percent(found.get("rollout"), self._problems, "rollout")
+        effect = loader.one_of(found.get("effect"), EFFECTS, self._problems, "an effect")
+        shadow = loader.boolean(found.get("shadow"), self._problems, "shadow")
+        expires = loader.day_end_ms(found.get("expires"), self._problems, "expires")
+        rollout = loader.percent(found.get("rollout"), self._problems, "rollout")
         notify = self._notify(found.get("notify"))
         tests = self._tests(found.get("tests"))
         if on is None or by is None:
@@ -192,7 +192,7 @@ class RuleLoader:
         )
 
     def _id(self, node: yamltext.Node | None) -> str | None:
-        found = loading.scalar(node, self._problems, "id")
+        found = loader.scalar(node, self._problems, "id")
         if found is None:
             return None
         if not _RULE_ID.fullmatch(found.text):
@@ -209,7 +209,7 @@ class RuleLoader:
         return found.text
 
     def _known(self, node: yamltext.Node | None, known: Iterable[str], what: str) -> str | None:
-        found = loading.scalar(node, self._problems, f"the {what}")
+        found = loader.scalar(node, self._problems, f"the {what}")
         if found is None:
             return None
         if found.text not in known:
@@ -224,7 +224,7 @@ class RuleLoader:
         return found.text
 
     def _notify(self, node: yamltext.Node | None) -> str | None:
-        found = loading.scalar(node, self._problems, "notify")
+        found = loader.scalar(node, self._problems, "notify")
         if found is None or found.text in self._told:
             return found.text if found else None
         hint = nearest(found.text, self._told) or f"Notify {', '.join(self._told)}, or add notices/{found.text}.yaml."
@@ -247,7 +247,7 @@ class RuleLoader:
         if node is None:
             return None
         scope = self._scope(f"the condition of rule {id_}", on, by)
-        when = loading.expression(node, scope, self._problems, BOOLEAN)
+        when = loader.expression(node, scope, self._problems, BOOLEAN)
         if when is not None and isinstance(node, Scalar):
             self._warn_without_this(node, when, id_, on)
             for words, hint in dict.fromkeys(filter(None, (_inexact(part, self._features) for part in walk(when)))):
@@ -269,7 +269,7 @@ class RuleLoader:
 
     def _reason(self, node: yamltext.Node | None, id_: str, on: str, by: str) -> tuple[str | Node, ...]:
         """Cut `A saving of {this.amount}` into texts and expressions."""
-        found = loading.scalar(node, self._problems, "a reason")
+        found = loader.scalar(node, self._problems, "a reason")
         if found is None or not whole_text(found, self._problems, what="reason"):
             return ()
         scope = self._scope(f"the reason of rule {id_}", on, by)
@@ -281,7 +281,7 @@ class RuleLoader:
                 self._problems.append(found.problem("a brace opens here and does not close", offset=start))
                 return ()
             parts.append(found.text[at:start])
-            part = loading.expression(found, scope, self._problems, offset=start + 1, end=end)
+            part = loader.expression(found, scope, self._problems, offset=start + 1, end=end)
             if part is not None:
                 parts.append(part)
             at = end + 1
@@ -291,21 +291,21 @@ class RuleLoader:
     # ---- tests inside rules
 
     def _tests(self, node: yamltext.Node | None) -> tuple[RuleTest, ...]:
-        top = loading.sequence(node, self._problems, "tests")
+        top = loader.sequence(node, self._problems, "tests")
         return tuple(test for item in (top.items if top else ()) if (test := self._test(item)) is not None)
 
     def _test(self, node: yamltext.Node) -> RuleTest | None:
-        found = loading.mapping(node, self._problems, "a rule test")
+        found = loader.mapping(node, self._problems, "a rule test")
         if found is None:
             return None
-        loading.check_keys(found, TEST, self._problems, "a rule test")
-        name = loading.scalar(found.get("name"), self._problems, "the name of a rule test")
-        events = loading.sequence(found.get("events"), self._problems, "the events of a rule test")
-        hits = loading.sequence(found.get("hits"), self._problems, "the hits of a rule test")
+        loader.check_keys(found, TEST, self._problems, "a rule test")
+        name = loader.scalar(found.get("name"), self._problems, "the name of a rule test")
+        events = loader.sequence(found.get("events"), self._problems, "the events of a rule test")
+        hits = loader.sequence(found.get("hits"), self._problems, "the hits of a rule test")
         if name is None or events is None or hits is None:
             return None
         read = [event for item in events.items if (event := self._test_event(item)) is not None]
-        expected = [loading.boolean(item, self._problems, "a hit") for item in hits.items]
+        expected = [loader.boolean(item, self._problems, "a hit") for item in hits.items]
         return RuleTest(
             name.text,
             tuple((type_name.text, fields) for type_name, fields in read),
@@ -315,7 +315,7 @@ class RuleLoader:
         )
 
     def _test_event(self, node: yamltext.Node) -> tuple[Scalar, Mapping[str, str]] | None:
-        found = loading.mapping(node, self._problems, "an event of a rule test")
+        found = loader.mapping(node, self._problems, "an event of a rule test")
         if found is None or len(found.entries) != 1:
             if found is not None:
                 self._problems.append(
@@ -328,7 +328,7 @@ class RuleLoader:
                 key.problem(f"{key.text!r} is not an event type.", nearest(key.text, self._events.types))
             )
             return None
-        fields = loading.mapping(value, self._problems, f"the fields of {key.text}")
+        fields = loader.mapping(value, self._problems, f"the fields of {key.text}")
         known = (*self._events.types[key.text].field_names, "at") if key.text != "label" else ()
         values: dict[str, str] = {}
         for name, written in fields.entries if fields else ():

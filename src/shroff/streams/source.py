@@ -106,7 +106,7 @@ class Source(Protocol):
         Messages of one part come in their order, each once since `start`.
         """
 
-    def passed(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: Mapping[str, str]) -> None:
         """Everything before these offsets is durable in the store. A hint, which may be lost."""
 
     def refuse(self, refused: Sequence[Refused]) -> None:

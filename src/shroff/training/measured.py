@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from shroff.language.expression import Compare, Literal
+from shroff.language.expression_text import clock_words_of
 from shroff.language.types import BOOLEAN
 from shroff.language.values import show_decimal
-from shroff.language.wording import clock_words_of
 from shroff.models.evaluation.slices import AMOUNT, KNOWN, MISSING, OTHERS, slice_order
 from shroff.models.keys import METRICS
-from shroff.project.meaning import teller_of
+from shroff.project.dependency_hash import teller_of
 
 if TYPE_CHECKING:
     from shroff.models.evaluation.folds import Evaluation

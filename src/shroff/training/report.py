@@ -11,9 +11,9 @@ from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.folds import Evaluation
 from shroff.models.evaluation.metrics import Terms
 from shroff.models.evaluation.thresholds import Thresholds, thresholds
-from shroff.models.explaining import Dependence, dependences, drawn_rows
 from shroff.models.learners.learner import columns_for
 from shroff.models.learners.training import Trained, loaded
+from shroff.models.model_contributions import Dependence, dependences, drawn_rows
 from shroff.models.registry import GateResult
 from shroff.models.reports.html import Extras, LeakLine, report_page
 from shroff.models.sets import TrainingSet

@@ -28,11 +28,11 @@ from shroff.models.learners.cluster import Growing
 from shroff.models.learners.learner import columns_for
 from shroff.models.learners.search import SearchRange, Trial, search
 from shroff.models.learners.training import Trained, learn_by, loaded, train
-from shroff.models.loading import DEFAULT_GATES, FOLDS, LABEL_DELAY_MS, TEST_MS, TRAIN_MS
+from shroff.models.loader import DEFAULT_GATES, FOLDS, LABEL_DELAY_MS, TEST_MS, TRAIN_MS
 from shroff.models.registry import TESTED, GateResult, Registry, Stored
 from shroff.models.sets import Flags, RecordedDecisions, TrainingSet
 from shroff.project.definitions import Definitions
-from shroff.project.meaning import MEANINGS
+from shroff.project.dependency_hash import MEANINGS
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.project.scoring import unavailable
 from shroff.rules.keys import EFFECTS

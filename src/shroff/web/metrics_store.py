@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
-from shroff.app.backups.creating import read_note
+from shroff.app.backups.creation import read_note
 from shroff.config import STATE_FOLDER
 from shroff.errors import ShroffError
 from shroff.events.validation import latest_ms
@@ -19,7 +19,7 @@ from shroff.language.values import parse_time
 from shroff.models.in_force import FILE, InForce, read_in_force
 from shroff.monitoring.doctor_systems import write_ahead_bytes
 from shroff.monitoring.drift_record import read_record
-from shroff.runtime.fresh import Fresh
+from shroff.runtime.memo import Fresh
 from shroff.web.metric_families import Family, gauge, gauges
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _files(project: Project, found: StoreLook, now_ms: int) -> None:
 
 
 def _cases(project: Project, found: StoreLook, now_ms: int) -> None:
-    from shroff.cases.reading import backlog
+    from shroff.cases.case_queries import backlog
 
     with project.people.open() as people:
         waiting = backlog(project.cases.desk(people))

@@ -22,13 +22,13 @@ from shroff.errors import UsageError
 from shroff.runtime.logs import failure
 from shroff.web.api.rules.changes import keep_applied
 from shroff.web.http.asgi import Application
-from shroff.web.http.gate import Gate, gate_of
+from shroff.web.http.authentication import Gate, gate_of
 from shroff.web.metrics_port import service_port
 from shroff.web.service import THREADS, Limits, Service, ServiceOptions
 from shroff.web.table import table
-from shroff.web.work.checking import Checkers
-from shroff.web.work.keepers import keep_indexed
-from shroff.web.work.warming import keep_warm
+from shroff.web.work.draft_checks import Checkers
+from shroff.web.work.helper_processes import keep_indexed
+from shroff.web.work.warmup import keep_warm
 from shroff.worker.ingest import short_turns
 
 if TYPE_CHECKING:

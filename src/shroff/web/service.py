@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar
 
 import msgspec
 
-from shroff.app.live.pushed import ServedPushes
-from shroff.cases.reading import QueueCount
+from shroff.app.live.webhook_sources import ServedPushes
+from shroff.cases.case_queries import QueueCount
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.log.flags import VerdictsInForce
 from shroff.runtime.progress import unheard
@@ -29,13 +29,13 @@ from shroff.web.api.rules.draft_checks import DraftCheck, check_of
 from shroff.web.api.rules.rule_looks import RuleLooks
 from shroff.web.api.rules.thresholds import Weighings
 from shroff.web.http.address import Address
-from shroff.web.http.gate import Gate, Pace
+from shroff.web.http.authentication import Gate, Pace
+from shroff.web.http.concurrency_limits import ConcurrencyLimits, Turns, too_many
 from shroff.web.http.proxies import Proxies, proxies_of
 from shroff.web.http.streaming import Streams
-from shroff.web.http.turns import Shares, Turns, too_many
 from shroff.web.metrics import Requests, of_service, tally_of
-from shroff.web.work.checking import SECONDS_MAX as CHECK_S_MAX
-from shroff.web.work.keepers import CaseKeeper
+from shroff.web.work.draft_checks import SECONDS_MAX as CHECK_S_MAX
+from shroff.web.work.helper_processes import CaseKeeper
 from shroff.web.work.reasons import FirstReasons
 from shroff.worker.inbox import ADOPT, LEFT, result_of
 from shroff.worker.request_bodies import RequestReader
@@ -159,12 +159,12 @@ class Service:
         self.project, self.gate, self.desk = project, gate, desk
         self.cases, self.notices = project.cases.desk(desk), project.notice_files.store_beside(desk.store)
         self.by_settings = _BySettings.of(project.opened.systems, project.outside.open_provider())
-        self._threads = Shares(threads, THREADS_OF_SENDER_MAX)
+        self._threads = ConcurrencyLimits(threads, THREADS_OF_SENDER_MAX)
         self._readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="body")
-        self._long, self.limits = Shares(self._readers, 1), options.limits
+        self._long, self.limits = ConcurrencyLimits(self._readers, 1), options.limits
         self._askers = ThreadPoolExecutor(IDENTITY_THREADS, thread_name_prefix="who")
         self.operations = OperationThreads(self)
-        self._identities = Shares(self._askers, 1)
+        self._identities = ConcurrencyLimits(self._askers, 1)
         self.checks = Turns("a check of rules", CHECK_THREADS, CHECK_S_MAX, CHECKS_OF_SENDER_MAX)
         self.signing = Turns("signing in", SIGN_IN_THREADS, SIGN_IN_S_MAX, SIGN_INS_OF_SENDER_MAX)
         self._stands_by, self._reads_source = options.stands_by, options.reads_source

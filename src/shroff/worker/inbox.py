@@ -29,17 +29,17 @@ from shroff.errors import (
 )
 from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake, Submission
-from shroff.log.adopting import Adoption, carried, check_inputs_unchanged
 from shroff.log.event_notes import FILES
 from shroff.log.state.snapshots import Saved
+from shroff.log.version_switch import Adoption, carried, check_inputs_unchanged
 from shroff.log.writer import Answer, Prepared, Writer
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Batch, Log, LogWriter, Offset, Reply, Request, prune_through
-from shroff.worker import handed
+from shroff.worker import forwarded_input
 from shroff.worker.file_order import LATE_LINES_MIN, arranged
 from shroff.worker.outbox import OUTBOX, changes
-from shroff.worker.retrying import Decoders, Retried, known_numbers, retry
+from shroff.worker.quarantine_retry import Decoders, Retried, known_numbers, retry
 
 LABELS: Final = "labels"
 LINES: Final = "lines"
@@ -101,7 +101,7 @@ class _Replied(msgspec.Struct):
 
 def labels_request(submissions: Iterable[Submission], money_places: int) -> bytes:
     """The body of a request to take labels in."""
-    return msgspec.json.encode(handed.given(submissions, money_places))
+    return msgspec.json.encode(forwarded_input.given(submissions, money_places))
 
 
 def retry_request(numbers: Sequence[int], headers: Mapping[str, CsvHeader]) -> bytes:
@@ -198,7 +198,7 @@ class InboxServer:
         intake: Makes what reads refused input again, for a version.
         load: Gives the project's definitions as its files have them now; raises DefinitionError.
         opened: Opens the log to read, beside the writer.
-        decoder: Makes what reads refused messages of the live source (see `retrying.retry`).
+        decoder: Makes what reads refused messages of the live source (see `quarantine_retry.retry`).
         took_up: Told that the files are in force; gives what the log keeps of that beside the version.
     """
 
@@ -302,8 +302,8 @@ class InboxServer:
         rows = 0
         for request in requests:
             try:
-                given = msgspec.json.decode(request.body, type=list[handed.HandedLine])
-                submissions = handed.submissions(given, self._writer.definitions)
+                given = msgspec.json.decode(request.body, type=list[forwarded_input.HandedLine])
+                submissions = forwarded_input.submissions(given, self._writer.definitions)
             except ValueError as error:
                 self._refuse(request, _unknown(request, str(error)))
                 continue
@@ -342,7 +342,7 @@ class InboxServer:
                 set_back = self._writer.set_watermark(at_ms, because)
                 self._log.append(Batch(replies=[_reply(request.number, (self._writer.seq, set_back))]))
             elif request.kind == LINES:
-                self._take(request, msgspec.json.decode(request.body, type=handed.HandedLines))
+                self._take(request, msgspec.json.decode(request.body, type=forwarded_input.HandedLines))
             elif request.kind == ADOPT:
                 self._log.append(Batch(replies=[_reply(request.number, None)], offsets=list(self._took_up())))
             else:
@@ -367,12 +367,12 @@ class InboxServer:
             return _Saved(failure=str(error))
         return _Saved(str(saved.file), saved.seq, saved.bytes, saved.seconds)
 
-    def _take(self, request: Request, asked: handed.HandedLines) -> None:
+    def _take(self, request: Request, asked: forwarded_input.HandedLines) -> None:
         """Take lines of a file, and how far it is read with them, in one batch; nothing where somebody else read on."""
         if self._log.offset(asked.source, asked.part) != asked.before:
             self._log.append(Batch(replies=[_reply(request.number, None)]))
             return
-        lines = handed.submissions(asked.given, self._writer.definitions)
+        lines = forwarded_input.submissions(asked.given, self._writer.definitions)
         if asked.is_first:
             arranged([(asked.part, lines)], self._writer, late_min=LATE_LINES_MIN)
         offsets = [Offset(asked.source, asked.part, asked.offset)]

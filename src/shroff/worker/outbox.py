@@ -15,7 +15,8 @@ import msgspec
 
 from shroff.errors import UsageError
 from shroff.project.settings.system import System
-from shroff.streams.delivering import (
+from shroff.streams.log import Batch, Log, Outbox, StuckKey, StuckRow
+from shroff.streams.sink_cursor import (
     DeliveryHealth,
     DeliveryProgress,
     Trouble,
@@ -24,8 +25,7 @@ from shroff.streams.delivering import (
     through_of,
     trouble_of,
 )
-from shroff.streams.delivery import batch_of
-from shroff.streams.log import Batch, Log, Outbox, StuckKey, StuckRow
+from shroff.streams.sink_threads import batch_of
 
 OUTBOX: Final = "outbox"  # the kind of the request
 KEYS_MAX: Final = 1_000  # in one request

@@ -24,12 +24,12 @@ from shroff.runtime.traces import TracedEvent
 from shroff.streams.log import Log
 from shroff.worker.ingest import short_turns
 from shroff.worker.request_queue import Part, RequestQueue
+from shroff.worker.serving.batch_commit import RequestError, unmeant_as
 from shroff.worker.serving.counts import WorkerOptions, trace_batch
 from shroff.worker.serving.delivery import Outflow
-from shroff.worker.serving.feeding import Feeding, SourceFeed
-from shroff.worker.serving.lead import LeaderTerm
-from shroff.worker.serving.poison_messages import RequestError, unmeant_as
+from shroff.worker.serving.live_feed import Feeding, SourceFeed
 from shroff.worker.serving.snapshot_schedule import SnapshotSchedule
+from shroff.worker.serving.source_loop import LeaderTerm
 from shroff.worker.serving.worker import Leader, Leading, Workplace
 
 IDLE_S: Final = 0.05  # how long one waits for a request, and how often the inbox is looked into

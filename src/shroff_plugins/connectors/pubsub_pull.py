@@ -152,7 +152,7 @@ class PubsubPullSource(MergingSource):
         self._look()
         return [Standing(name, None, is_counted=False) for name in sorted(self._parts)]
 
-    def passed(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: Mapping[str, str]) -> None:
         for name in self._parts.keys() & offsets.keys():
             number, token = _number_of(split_offset(offsets[name])[0])
             if token == self._token:

@@ -23,7 +23,7 @@ from shroff.project.settings.system import System
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
-from shroff_plugins.connectors.redis_reading import (
+from shroff_plugins.connectors.redis_reader import (
     FIRST,
     PendingSummary,
     Position,
@@ -130,7 +130,7 @@ class RedisSource(MergingSource):
             found.append(_standing(stream, at, read, summary, is_there=bool(there)))
         return sorted(found)
 
-    def passed(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: Mapping[str, str]) -> None:
         """Nothing to tell: a stream knows nothing of its readers."""
 
     def trim(self, offsets: Mapping[str, str]) -> None:

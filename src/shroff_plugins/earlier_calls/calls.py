@@ -16,7 +16,7 @@ import msgspec
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType, FileMapping
 from shroff.features.definitions import FeatureTypes
-from shroff.language import loading
+from shroff.language import loader
 from shroff.language.expression import Node, RowValue, walk
 from shroff.language.keys import ANY, EXPRESSION, NAME, SWITCH, Either, Key, Keys, Many, own_names
 from shroff.language.names import DeclaredNames, Scope
@@ -188,13 +188,13 @@ def load_calls(
     problems: list[Problem],
 ) -> dict[str, Call]:
     """Read calls.yaml: each call by its path."""
-    top = loading.mapping(node, problems, FILE)
+    top = loader.mapping(node, problems, FILE)
     calls: dict[str, Call] = {}
     for key, value in top.entries if top else ():
         if not _is_path(key, calls, problems):
             continue
         what = f"the call {key.text}"
-        found = loading.mapping(value, problems, what)
+        found = loader.mapping(value, problems, what)
         if found is None:
             continue
         if found.get("event") is None and any(found.get(name) is not None for name in ("sends", "recipients")):
@@ -207,7 +207,7 @@ def load_calls(
             if question is not None:
                 calls[key.text] = question
             continue
-        loading.check_keys(found, CALL, problems, what)
+        loader.check_keys(found, CALL, problems, what)
         event = _event(found.get("event"), events, problems)
         if event is not None:
             calls[key.text] = _CallLoader(event, events, features, names, problems).load(key.text, found)
@@ -244,7 +244,7 @@ def _is_path(key: Scalar, calls: Mapping[str, Call], problems: list[Problem]) ->
 
 
 def _event(node: YamlNode | None, events: Events, problems: list[Problem]) -> EventType | None:
-    found = loading.scalar(node, problems, "event")
+    found = loader.scalar(node, problems, "event")
     if found is None:
         return None
     event = events.types.get(found.text)
@@ -282,7 +282,7 @@ class _CallLoader:
         )
 
     def load(self, path: str, found: YamlMapping) -> MappedCall:
-        writes = loading.boolean(found.get("write"), self._problems, "write")
+        writes = loader.boolean(found.get("write"), self._problems, "write")
         expressions = self._fields(found.get("fields"))
         lists = self._lists(found.get("lists"), expressions)
         answer = self._answer(found.get("answer"))
@@ -292,7 +292,7 @@ class _CallLoader:
     # ---- what comes in
 
     def _fields(self, node: YamlNode | None) -> dict[str, Node]:
-        top = loading.mapping(node, self._problems, "fields")
+        top = loader.mapping(node, self._problems, "fields")
         scope = Scope(DeclaredNames(money_places=self._names.money_places), what="a call", reads_row=True)
         known = [one.name for one in self._event.declared]
         expressions: dict[str, Node] = {}
@@ -301,7 +301,7 @@ class _CallLoader:
                 words = f"{self._event.name} has no field {key.text!r}."
                 self._problems.append(key.problem(words, nearest(key.text, known)))
                 continue
-            expression = loading.expression(value, scope, self._problems)
+            expression = loader.expression(value, scope, self._problems)
             if expression is not None and _reads_line(expression):
                 words = "row.file and row.number exist for lines of files only, not in a call."
                 self._problems.append(value.problem(words))
@@ -311,13 +311,13 @@ class _CallLoader:
         return expressions
 
     def _lists(self, node: YamlNode | None, expressions: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
-        top = loading.mapping(node, self._problems, "lists")
+        top = loader.mapping(node, self._problems, "lists")
         plain = {one.name for one in self._event.declared if one.name not in expressions}
         read = plain | {path[0] for expression in expressions.values() for path in _paths(expression)}
         lists: dict[str, tuple[str, ...]] = {}
         seen: set[str] = set()
         for key, value in top.entries if top else ():
-            listed = loading.sequence(value, self._problems, f"the list {key.text}")
+            listed = loader.sequence(value, self._problems, f"the list {key.text}")
             if listed is not None:
                 lists[key.text] = tuple(self._places(listed, read, seen))
         return lists
@@ -328,7 +328,7 @@ class _CallLoader:
             self._problems.append(listed.problem(f"a list has 1 to {PLACES_MAX:,} values, not {len(listed.items):,}."))
             return
         for item in listed.items:
-            found = loading.scalar(item, self._problems, "the name of a value")
+            found = loader.scalar(item, self._problems, "the name of a value")
             if found is None:
                 continue
             name = found.text.removesuffix("?")
@@ -345,7 +345,7 @@ class _CallLoader:
     # ---- what goes out
 
     def _answer(self, node: YamlNode | None) -> dict[str, Answered]:
-        top = loading.mapping(node, self._problems, "answer")
+        top = loader.mapping(node, self._problems, "answer")
         answer: dict[str, Answered] = {}
         for key, value in top.entries if top else ():
             if isinstance(value, Sequence):
@@ -361,7 +361,7 @@ class _CallLoader:
                 feature_names=self._known,
                 reads_score=True,
             )
-            expression = loading.expression(value, scope, self._problems)
+            expression = loader.expression(value, scope, self._problems)
             if expression is not None:
                 answer[key.text] = expression
         if top is not None and not top.entries:
@@ -370,7 +370,7 @@ class _CallLoader:
 
     def _features(self, item: YamlNode) -> list[str]:
         """The features that one entry of a list names; a problem where there is none."""
-        found = loading.scalar(item, self._problems, "a feature of the answer")
+        found = loader.scalar(item, self._problems, "a feature of the answer")
         if found is None:
             return []
         owner, _, rest = found.text.partition(".")

@@ -15,7 +15,7 @@ import msgspec
 
 from shroff.errors import Problem, nearest
 from shroff.features.definitions import FeatureTypes
-from shroff.language import loading
+from shroff.language import loader as loading
 from shroff.language.expression import Node, RowValue, walk
 from shroff.language.keys import ANY, EXPRESSION, Either, Key, Keys, Many, choice, own_names
 from shroff.language.names import DeclaredNames, Scope

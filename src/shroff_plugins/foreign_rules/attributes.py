@@ -17,7 +17,7 @@ from shroff.features.definitions import Feature
 from shroff.language.checker import check
 from shroff.language.expression import Call, Else, FeatureValue, Literal, Node, ThisField
 from shroff.language.names import DeclaredNames, Scope
-from shroff.language.printing import text_of
+from shroff.language.printer import text_of
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import Type
 from shroff.language.values import HOUR_MS, MINUTE_MS

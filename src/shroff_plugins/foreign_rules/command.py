@@ -12,8 +12,8 @@ from shroff.cli import completion
 from shroff.cli.session import Session, argument, command, cut, many, one_line, table
 from shroff.config import write_text
 from shroff.errors import StorageError, UsageError
-from shroff_plugins.foreign_rules.carrying import RefusedRule
 from shroff_plugins.foreign_rules.importer import Imported
+from shroff_plugins.foreign_rules.rule_import import RefusedRule
 
 SHOWN_MAX = 100  # characters of a rule in a table
 NAMED_MAX = 5  # files

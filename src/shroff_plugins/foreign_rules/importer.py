@@ -11,8 +11,8 @@ from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.language.yaml.slips import in_quotes
 from shroff.project.definitions import Definitions
 from shroff_plugins.foreign_rules.attributes import Mapped, RadarTarget
-from shroff_plugins.foreign_rules.carrying import Carried, Outcome, RadarOptions, RefusedRule, carry_over
 from shroff_plugins.foreign_rules.mapping import load_mapping
+from shroff_plugins.foreign_rules.rule_import import Carried, Outcome, RadarOptions, RefusedRule, carry_over
 from shroff_plugins.foreign_rules.syntax import read_rules
 
 FEATURES: Final = "features.yaml"

@@ -6,7 +6,7 @@ from typing import Final
 
 from shroff.errors import Problem, nearest
 from shroff.language.keys import EXPRESSION, NAME, Key, Keys, own_names
-from shroff.language.loading import check_keys, mapping, scalar
+from shroff.language.loader import check_keys, mapping, scalar
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import read
 from shroff_plugins.foreign_rules.attributes import ENTITIES, Mapped

@@ -34,9 +34,9 @@ from shroff.cases.case import (
     about_of,
     urgency,
 )
-from shroff.cases.desk import CaseDesk
-from shroff.cases.store import CaseChange, CaseLook, CaseStore, Cursor
-from shroff.cases.working import claim_next
+from shroff.cases.case_actions import claim_next
+from shroff.cases.desk import CaseService
+from shroff.cases.store import CaseChange, CaseReader, CaseStore, Cursor
 from shroff.people import store as people_store
 from shroff.people.access import local
 from shroff.people.audit import Act, sealing
@@ -279,7 +279,7 @@ class CaseContract(Contract):
         two = threading.Barrier(2)
 
         def work(name: str) -> list[int]:
-            desk, who = CaseDesk(_Meeting(store, two), people, lambda: NOW_MS), local(name, "command")
+            desk, who = CaseService(_Meeting(store, two), people, lambda: NOW_MS), local(name, "command")
             return [found.number for _ in range(4) if (found := claim_next(desk, who)) is not None]
 
         with ThreadPoolExecutor(3) as threads:
@@ -428,7 +428,7 @@ class _Meeting(CaseStore):
     store: CaseStore
     two: threading.Barrier
 
-    def look(self) -> AbstractContextManager[CaseLook]:
+    def look(self) -> AbstractContextManager[CaseReader]:
         return self.store.look()
 
     @contextmanager

@@ -17,8 +17,8 @@ from shroff.notices.store import (
     REFUSED,
     SENT,
     Due,
-    Letter,
     NoticeStore,
+    OutgoingMessage,
     Question,
     QuestionCounts,
 )
@@ -38,9 +38,9 @@ def due(key: str, at_ms: int = 1_000, *, notice: str = "customer", due_ms: int |
     )
 
 
-def letter(id: str, made_ms: int = 1_000, *, rule: str = "large", who: bytes = bytes(32)) -> Letter:
+def letter(id: str, made_ms: int = 1_000, *, rule: str = "large", who: bytes = bytes(32)) -> OutgoingMessage:
     """A letter on its way."""
-    return Letter(id, "customer", rule, who, made_ms, made_ms, '["customer/1-0"]', shown="a…@bank.example")
+    return OutgoingMessage(id, "customer", rule, who, made_ms, made_ms, '["customer/1-0"]', shown="a…@bank.example")
 
 
 def question(id: str, letter: str = "l-1", event: str = "payment/p-1") -> Question:

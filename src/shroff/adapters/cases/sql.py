@@ -9,11 +9,11 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Insert, Table, Update, bindparam, delete, insert, update
 
-from shroff.adapters.cases.questions import ALERT_COLUMNS, CASE_COLUMNS, CaseLooking, alert_values, case_values
+from shroff.adapters.cases.queries import ALERT_COLUMNS, CASE_COLUMNS, SqlCaseReader, alert_values, case_values
 from shroff.adapters.cases.schema import CaseTables, case_tables
 from shroff.adapters.people.sql import SqlPeople
 from shroff.cases.case import WRITTEN, Alert, Attached, Case, Happened, Pending, View
-from shroff.cases.store import CaseChange, CaseLook
+from shroff.cases.store import CaseChange, CaseReader
 from shroff.people.store import Change, PeopleStore
 
 _ALERT_KEY: Final = ("seq", "entity")
@@ -32,14 +32,14 @@ class SqlCases:
         self._tables = case_tables()
 
     @contextmanager
-    def look(self) -> Iterator[CaseLook]:
+    def look(self) -> Iterator[CaseReader]:
         with self._people.database.transaction(is_change=False) as connection:
-            yield CaseLooking(connection, self._tables)
+            yield SqlCaseReader(connection, self._tables)
 
     @contextmanager
     def change(self) -> Iterator[CaseChange]:
         with self._people.change_beside() as (people, connection):
-            yield CaseChanging(connection, self._tables, people)
+            yield SqlCaseWriter(connection, self._tables, people)
         self.changes += 1
 
 
@@ -49,7 +49,7 @@ def beside(people: PeopleStore) -> SqlCases:
     return SqlCases(people)
 
 
-class CaseChanging(CaseLooking):
+class SqlCaseWriter(SqlCaseReader):
     """One transaction that changes cases."""
 
     def __init__(self, connection: Connection, found: CaseTables, people: Change) -> None:

@@ -21,9 +21,9 @@ from shroff.adapters.databases.postgres_values import column, copy_lines, regist
 from shroff.adapters.databases.server_url import VERIFIED, ServerUrl
 from shroff.adapters.databases.text_signs import ESCAPE, escaped, unescaped
 from shroff.adapters.log.rows import RowTable
-from shroff.adapters.log.server_wording import About, server_wording
+from shroff.adapters.log.server_sql import About, server_wording
 from shroff.adapters.log.session import Session
-from shroff.adapters.log.wording import Dialect
+from shroff.adapters.log.sql_text import Dialect
 from shroff.errors import ShroffError, StorageError
 
 VERSION: Final = 1  # of the tables

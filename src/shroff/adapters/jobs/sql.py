@@ -14,8 +14,8 @@ from sqlalchemy import Column, Connection, Table, delete, func, insert, select, 
 from shroff.adapters.people.database import SchemaPart
 from shroff.adapters.people.schema import scripted, tables_of
 from shroff.adapters.people.sql import SqlPeople
+from shroff.jobs.due_times import ScheduleMark
 from shroff.jobs.job import KEPT, OPEN, STATES, Job
-from shroff.jobs.planning import ScheduleMark
 from shroff.people.store import Change, PeopleStore
 
 VERSION: Final = 1  # of the tables: the number of the last script

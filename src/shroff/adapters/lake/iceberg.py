@@ -2,7 +2,7 @@
 
 The files stay where the lake has them; the catalog gets lists of them. A file is described by what its manifest says,
 so it is not read, and the day of its folder is its partition, day(time). A compaction is one snapshot, which removes
-and adds files. How far a table is stands in the properties of its newest snapshot (see `lake.publishing`).
+and adds files. How far a table is stands in the properties of its newest snapshot (see `lake.publication`).
 
 Format: https://iceberg.apache.org/spec/, version 2. Library: pyiceberg, imported when a catalog is first asked, since
 that takes two seconds.
@@ -22,7 +22,7 @@ import msgspec
 import pyarrow as pa
 
 from shroff.errors import ShroffError, UsageError
-from shroff.lake.publishing import TableChange, TableHead, TableNote, TablesAwayError, TableStoppedError
+from shroff.lake.publication import TableChange, TableHead, TableNote, TablesAwayError, TableStoppedError
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import File, LakeState
 

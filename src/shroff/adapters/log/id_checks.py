@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from shroff.adapters.log.frame_questions import FRAMES_AT_ONCE
+from shroff.adapters.log.frame_queries import FRAMES_AT_ONCE
 from shroff.adapters.log.ids.entries import PlaceSums
 from shroff.adapters.log.ids.memory import Numbers
 from shroff.adapters.log.lost_rows import LossChecks
-from shroff.adapters.log.questions import NUMBER_MAX
+from shroff.adapters.log.queries import NUMBER_MAX
 from shroff.adapters.log.rows import ids_by_type, places_by_type
 from shroff.errors import StorageError
 

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from shroff.adapters.log.server_wording import ServerWording
+from shroff.adapters.log.server_sql import ServerWording
 from shroff.adapters.log.session import Session
 from shroff.errors import LogBusyError, ShroffError
 

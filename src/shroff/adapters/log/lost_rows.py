@@ -10,10 +10,10 @@ from operator import itemgetter
 from typing import Final
 
 from shroff.adapters.log.event_frames import decided_in
-from shroff.adapters.log.frame_questions import FrameQuestions
+from shroff.adapters.log.frame_queries import FrameQuestions
 from shroff.adapters.log.frames import DamagedFrameError
-from shroff.adapters.log.questions import NUMBER_MAX
-from shroff.adapters.log.wording import overlapping
+from shroff.adapters.log.queries import NUMBER_MAX
+from shroff.adapters.log.sql_text import overlapping
 from shroff.errors import StorageError
 from shroff.log.history import Control, decided_types
 from shroff.streams.log import Record

@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from shroff.adapters.log import event_frames
+from shroff.adapters.log.compaction import RowFraming
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frames import DecisionFrame, framed
-from shroff.adapters.log.framing import RowFraming
-from shroff.adapters.log.ids.runs import IdRuns
+from shroff.adapters.log.ids.id_index import IdRuns
 from shroff.adapters.log.ids.server_tables import ServerIdTables
 from shroff.adapters.log.lease import Heart, Lease
 from shroff.adapters.log.rows import (
@@ -50,10 +50,10 @@ from shroff.adapters.log.rows import (
     places_by_type,
     refused_once,
 )
-from shroff.adapters.log.server_wording import ServerWording
+from shroff.adapters.log.server_sql import ServerWording
 from shroff.adapters.log.session import CollisionError, Session
+from shroff.adapters.log.sql_text import overlapping
 from shroff.adapters.log.sums import chained
-from shroff.adapters.log.wording import overlapping
 from shroff.errors import OvertakenError, ShroffError, StateError, StorageError, TransientError
 from shroff.streams.batch_check import (
     OVERTAKEN,

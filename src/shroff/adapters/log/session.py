@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from shroff.adapters.log.rows import RowTable
-from shroff.adapters.log.server_wording import ServerWording
+from shroff.adapters.log.server_sql import ServerWording
 from shroff.errors import StateError
 
 

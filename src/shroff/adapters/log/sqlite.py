@@ -29,12 +29,12 @@ from shroff.adapters.log import rows as row_forms
 from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frames import DecisionFrame, framed
-from shroff.adapters.log.ids.runs import IdRuns
+from shroff.adapters.log.ids.id_index import IdRuns
 from shroff.adapters.log.ids.sqlite_tables import SqliteIdTables
-from shroff.adapters.log.questions import NUMBER_MAX
-from shroff.adapters.log.sqlite_questions import SqliteQuestions
+from shroff.adapters.log.queries import NUMBER_MAX
+from shroff.adapters.log.sql_text import overlapping
+from shroff.adapters.log.sqlite_queries import SqliteQuestions
 from shroff.adapters.log.sums import chained
-from shroff.adapters.log.wording import overlapping
 from shroff.errors import StateError, StorageError
 from shroff.streams.batch_check import (
     check_batch,

@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, Final, TypeVar
 
 from shroff.adapters.databases.sqlite_file import NO_UTF8
-from shroff.adapters.log.wording import (
+from shroff.adapters.log.sql_text import (
     REFUSED_COLUMNS,
     Dialect,
     SqlWording,

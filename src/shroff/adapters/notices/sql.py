@@ -21,9 +21,9 @@ from shroff.notices.store import (
     SENT,
     WAITING,
     Due,
-    Letter,
     NoticeChange,
     NoticeLook,
+    OutgoingMessage,
     Question,
     QuestionCounts,
 )
@@ -117,11 +117,11 @@ class _Looking:
         asked = select(table.c.state, func.count()).where(table.c.state.in_(sorted(states))).group_by(table.c.state)
         return {str(state): int(count) for state, count in self._connection.execute(asked)}
 
-    def letter(self, id: str) -> Letter | None:
+    def letter(self, id: str) -> OutgoingMessage | None:
         return self.letters_of([id]).get(id)
 
-    def failing(self) -> list[Letter]:
-        table, oldest = self._letters, dict[str, Letter]()
+    def failing(self) -> list[OutgoingMessage]:
+        table, oldest = self._letters, dict[str, OutgoingMessage]()
         asked = select(table).where(table.c.state == OPEN, table.c.reason != "").order_by(table.c.made_ms)
         for row in self._connection.execute(asked.limit(_KEYS_MAX)):
             letter = _letter(row)
@@ -130,10 +130,10 @@ class _Looking:
         sent = {name: self._connection.execute(newest.where(table.c.notice == name)).scalar() for name in oldest}
         return [letter for name, letter in oldest.items() if (sent[name] or 0) < letter.made_ms]
 
-    def letters_of(self, ids: Collection[str]) -> dict[str, Letter]:
+    def letters_of(self, ids: Collection[str]) -> dict[str, OutgoingMessage]:
         return {row[0]: _letter(row) for row in self._rows(self._letters, ids)}
 
-    def open_letters(self, now_ms: int, limit: int = 100, without: Collection[str] = ()) -> list[Letter]:
+    def open_letters(self, now_ms: int, limit: int = 100, without: Collection[str] = ()) -> list[OutgoingMessage]:
         table = self._letters
         asked = select(table).where(table.c.state == OPEN, table.c.due_ms <= now_ms, table.c.claimed_ms <= now_ms)
         if without:
@@ -144,7 +144,7 @@ class _Looking:
 
     def letters(
         self, states: Collection[str] = (), *, before: tuple[int, str] | None = None, limit: int = 100
-    ) -> list[Letter]:
+    ) -> list[OutgoingMessage]:
         table = self._letters
         asked = select(table)
         if states:
@@ -155,12 +155,12 @@ class _Looking:
         asked = asked.order_by(table.c.made_ms.desc(), table.c.id.desc()).limit(limit)
         return [_letter(row) for row in self._connection.execute(asked)]
 
-    def letters_about(self, events: Collection[str]) -> list[Letter]:
+    def letters_about(self, events: Collection[str]) -> list[OutgoingMessage]:
         dues, ids = self._dues, list[str]()
         for part in _parts(events):
             asked = select(dues.c.letter).where(dues.c.event.in_(part), dues.c.letter.not_in((WAITING, PASSED)))
             ids += [str(row[0]) for row in self._connection.execute(asked.distinct())]
-        found: list[Letter] = []
+        found: list[OutgoingMessage] = []
         for part in _parts(ids):
             asked = select(self._letters).where(self._letters.c.id.in_(part))
             found += [_letter(row) for row in self._connection.execute(asked)]
@@ -232,10 +232,10 @@ class _Changing(_Looking):
         asked = update(table).where(table.c.key_ == bindparam("of"), table.c.letter == WAITING)
         self._connection.execute(asked, [{"of": key, "letter": letter} for key, letter in pairs])
 
-    def put_letter(self, letter: Letter) -> None:
+    def put_letter(self, letter: OutgoingMessage) -> None:
         self._put(self._letters, [letter])
 
-    def put_letters(self, letters: Sequence[Letter]) -> None:
+    def put_letters(self, letters: Sequence[OutgoingMessage]) -> None:
         self._put(self._letters, letters)
 
     def put_question(self, question: Question) -> None:
@@ -261,7 +261,7 @@ class _Changing(_Looking):
             asked = update(table).where(table.c.key_.in_(part), table.c.letter == WAITING)
             self._connection.execute(asked.values(values))
 
-    def _put(self, table: Table, rows: Sequence[Letter | Question]) -> None:
+    def _put(self, table: Table, rows: Sequence[OutgoingMessage | Question]) -> None:
         known = {row[0] for row in self._rows(table, [row.id for row in rows])}
         fresh = [_values(table, row) for row in rows if row.id not in known]
         if fresh:
@@ -279,7 +279,7 @@ def _parts(keys: Collection[str]) -> Iterator[list[str]]:
     return (listed[at : at + _KEYS_MAX] for at in range(0, len(listed), _KEYS_MAX))
 
 
-def _values(table: Table, one: Due | Letter | Question) -> dict[str, Any]:
+def _values(table: Table, one: Due | OutgoingMessage | Question) -> dict[str, Any]:
     """The columns of a value, in the order of its fields; flags are numbers in every database."""
     found = [getattr(one, name) for name in one.__slots__]
     plain = [int(value) if isinstance(value, bool) else value for value in found]
@@ -291,9 +291,9 @@ def _due(row: Any) -> Due:
     return Due(key, notice, kind, event, rule, told, at_ms, due_ms, bool(is_held), letter)
 
 
-def _letter(row: Any) -> Letter:
+def _letter(row: Any) -> OutgoingMessage:
     id_, notice, rule, who, *rest = row
-    return Letter(id_, notice, rule, bytes(who), *rest)
+    return OutgoingMessage(id_, notice, rule, bytes(who), *rest)
 
 
 def _question(row: Any) -> Question:

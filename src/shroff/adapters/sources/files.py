@@ -115,7 +115,7 @@ class FileSource:
             self._waiting.popleft().close()
         return []
 
-    def passed(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: Mapping[str, str]) -> None:
         """Nothing: files do not change by being read."""
 
     def refuse(self, refused: Sequence[Refused]) -> None:

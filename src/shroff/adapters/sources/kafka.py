@@ -100,7 +100,7 @@ class KafkaSource(MergingSource):
                 self._parts[key].ends_at(end, is_read=False)
         return seen
 
-    def passed(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: Mapping[str, str]) -> None:
         self._hints |= offsets
         if time.monotonic() - self._committed_s >= COMMIT_S:
             self._commit()

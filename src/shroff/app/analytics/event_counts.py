@@ -168,7 +168,7 @@ class Analytics:
         Raises: UsageError for what has no answer, or where there is no log.
         """
         from shroff.analytics.facts import EVENTS_MAX, FactsQuestion, facts_of
-        from shroff.app.asking import DecisionHistory
+        from shroff.app.decision_history import DecisionHistory
         from shroff.features.key_texts import stored_text
         from shroff.replay.notebook import moment_ms
 

@@ -111,7 +111,7 @@ class Summaries:
     def finding(self) -> Finding:
         """Get the progress of `run`, for `doctor`. Raises: as `build`."""
         from shroff.analytics.summaries import window_of
-        from shroff.app.wiring import open_summaries
+        from shroff.app.adapter_factory import open_summaries
         from shroff.monitoring.doctor import NOTE, OK, Finding
 
         settings = self.settings
@@ -134,7 +134,7 @@ class Summaries:
         None without summaries, or before the first window. Raises: as `build`.
         """
         from shroff.analytics.summary_writer import FIRST_WINDOWS, CountedByEventTime, CountedByIngestTime
-        from shroff.app.wiring import open_summaries
+        from shroff.app.adapter_factory import open_summaries
 
         settings = self.declared
         if settings is None:
@@ -155,7 +155,7 @@ class Summaries:
     @contextmanager
     def _writer(self) -> Iterator[SummaryWriter]:
         from shroff.analytics.summary_writer import SummaryWriter
-        from shroff.app.wiring import open_summaries
+        from shroff.app.adapter_factory import open_summaries
 
         settings = self.settings
         with closing(open_summaries(self._opened, settings)) as store:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
 from shroff import config
-from shroff.app.backups.creating import BackupWriter, StoredNow
+from shroff.app.adapter_factory import store_adapter
+from shroff.app.backups.creation import BackupWriter, StoredNow
 from shroff.app.backups.vault import SERVER_FORMAT, BackedUpDatabase, BackupPoint, DumpedLog, Vault
-from shroff.app.wiring import store_adapter
 from shroff.errors import UsageError
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.runtime.progress import Progress

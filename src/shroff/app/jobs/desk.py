@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from shroff.adapters.jobs.sql import JobChange, JobLook, SqlJobs
 from shroff.app.jobs.kinds import kind_named
 from shroff.errors import UsageError, nearest
+from shroff.jobs.due_times import ScheduleMark, next_due_ms, plan
 from shroff.jobs.job import DONE, FINISHED, RUNNING, SKIPPED, Job, begun, ended, lost, new_id, renewed, stopped
-from shroff.jobs.planning import ScheduleMark, next_due_ms, plan
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.project.schedules import (

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.wiring import OutsideSystems
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.errors import DefinitionError, Problem, ShroffError
 from shroff.events.event import time_text
 from shroff.jobs.job import Job
@@ -34,7 +34,7 @@ class ProjectJobs:
     @contextmanager
     def open(self) -> Iterator[JobDesk]:
         """Open the job desk with its own database connection."""
-        with closing(OutsideSystems(self._opened).open_people()) as people:
+        with closing(AdapterFactory(self._opened).open_people()) as people:
             yield self.desk(people)
 
     def desk(self, people: PeopleStore) -> JobDesk:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from shroff.app.wiring import OutsideSystems
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.errors import UsageError, nearest
 from shroff.language.values import key_text
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shroff.app.opened import Opened
     from shroff.language.values import Value
     from shroff.project.definitions import Definitions
-    from shroff.streams.delivering import SinkRoute
+    from shroff.streams.sink_cursor import SinkRoute
     from shroff.worker.online_features import EntityFeatures, OnlineSink, OnlineStore
 
 ROUTE = "online features"  # no sink of a project has such a name
@@ -58,7 +58,7 @@ class OnlineFeatures:
     @contextmanager
     def open(self) -> Iterator[OnlineReader]:
         """Open a reader of the online features. Raises: UsageError if the project writes none."""
-        with closing(OnlineReader(OutsideSystems(self._opened).open_online(None), self._opened.definitions)) as reader:
+        with closing(OnlineReader(AdapterFactory(self._opened).open_online(None), self._opened.definitions)) as reader:
             yield reader
 
     def get(self, entity: str, key: Value | tuple[Value, ...]) -> EntityFeatures | None:
@@ -81,7 +81,7 @@ class OnlineFeatures:
 
     def route(self) -> SinkRoute | None:
         """Get the writer of online features; None if the project has no online store."""
-        from shroff.streams.delivering import SinkRoute
+        from shroff.streams.sink_cursor import SinkRoute
 
         online = self._opened.systems.online
         return (
@@ -97,7 +97,7 @@ class OnlineFeatures:
         try:
             online = self._opened.systems.online
             entities = [] if online is None else online.options.get("entities", [])
-            return OnlineSink(OutsideSystems(self._opened).open_online(log), log, entities)
+            return OnlineSink(AdapterFactory(self._opened).open_online(log), log, entities)
         except BaseException:
             log.close()
             raise

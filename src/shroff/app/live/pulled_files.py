@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from shroff.app.live.pushed import SourceFiles
+from shroff.app.live.webhook_sources import SourceFiles
 from shroff.streams.log import kept_offset
 from shroff.streams.pull import PULLED
 
 if TYPE_CHECKING:
-    from shroff.app.live.pushed import SourceCounts
+    from shroff.app.live.webhook_sources import SourceCounts
     from shroff.app.opened import Opened
     from shroff.project.settings.sources import NamedSource
 

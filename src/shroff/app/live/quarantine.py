@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from shroff.app.opened import Opened
     from shroff.streams.log import LogReader, Record, Refused
-    from shroff.worker.retrying import Retried
+    from shroff.worker.quarantine_retry import Retried
 
 TOGETHER: Final = 500  # entries of quarantine whose values are looked for in one question to the log
 SAME_MIN: Final = 2
@@ -69,7 +69,7 @@ class QuarantineEntries:
         it was refused, with at least two more of its values (a file's name and line alone say little: files change).
         Where the id cannot be read, as in a line of CSV, whose column names stand elsewhere, there is none.
         """
-        from shroff.worker.retrying import submissions
+        from shroff.worker.quarantine_retry import submissions
 
         found, intake = dict[int, str](), intake_of(self._opened, keeps_hashes=False)
         for at in range(0, len(entries), TOGETHER):

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from shroff.app.live.inboxes import Inboxes
+from shroff.app.live.request_inbox import Inboxes
 from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
 from shroff.people.audit import Action

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.live.online_views import OnlineFeatures
 from shroff.app.notices import NoticeViews
-from shroff.app.wiring import OutsideSystems
 from shroff.project.settings.installed import settings_of
 from shroff.project.settings.system import System
 
 if TYPE_CHECKING:
     from shroff.app.opened import Opened
-    from shroff.streams.delivering import SinkRoute
     from shroff.streams.sink import Sink
+    from shroff.streams.sink_cursor import SinkRoute
 
 
 class Routes:
@@ -28,14 +28,14 @@ class Routes:
 
         Raises: UsageError where the settings of a sink contradict each other, or a variable is not set.
         """
-        from shroff.streams.delivering import SinkRoute
+        from shroff.streams.sink_cursor import SinkRoute
 
         found = []
         for name, system in self._opened.systems.sinks.items():
             outside = _UNSAID.sub("-", f"{self._opened.definitions.settings.name}-{name}")
 
             def opened(outside: str = outside, system: System = system) -> Sink:
-                return OutsideSystems(self._opened).open_sink(outside, system)
+                return AdapterFactory(self._opened).open_sink(outside, system)
 
             opened().close()  # so that what can never be is told before anything runs
             is_called = settings_of("sink", system.kind).is_called

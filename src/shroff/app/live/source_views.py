@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from shroff.app.live.pushed import ReadView, SourceFiles
+from shroff.app.adapter_factory import AdapterFactory
+from shroff.app.live.webhook_sources import ReadView, SourceFiles
 from shroff.app.people import ProjectPeople
-from shroff.app.wiring import OutsideSystems
 from shroff.errors import LogBusyError, TransientError, UsageError
 from shroff.events.intake import READ
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from shroff.app.opened import Opened
-    from shroff.log.forgetting import PartRead
+    from shroff.log.read_positions import PartRead
     from shroff.project.settings.system import System
     from shroff.streams.source import Standing
-    from shroff.worker.serving.several import Note, ReadNews
+    from shroff.worker.serving.multi_source import Note, ReadNews
 
 FILES: Final = "files"  # the name of those that end, among a log's offsets
 LEADS: Final = "The active worker keeps its position in memory: stop it first, and its standby"
@@ -71,7 +71,7 @@ class SourceParts:
 
     def look(self, name: str, system: System) -> list[Standing]:
         """Get the state of the parts of a source, by name. Raises: as `Source.look`."""
-        from shroff.log.forgetting import known
+        from shroff.log.read_positions import known
 
         offsets: dict[str, str] = {}
         begin = f"{READ}/{name}/"
@@ -79,7 +79,7 @@ class SourceParts:
             with self._opened.reading() as log:
                 own = {part: at for part, at in log.offsets(READ).items() if part.startswith(begin)}
                 offsets = known(log.offsets(system.kind)) | {part.removeprefix(begin): at for part, at in own.items()}
-        with closing(OutsideSystems(self._opened).open_source(system)) as source:
+        with closing(AdapterFactory(self._opened).open_source(system)) as source:
             return source.look(known(offsets))
 
     def all(self) -> dict[str, list[PartRead]]:
@@ -88,7 +88,7 @@ class SourceParts:
         Parts of named sources are listed under these names. The sources of shroff.yaml report their backlog; if one
         does not answer, it is in `warnings`.
         """
-        from shroff.log.forgetting import known, parts_read
+        from shroff.log.read_positions import known, parts_read
 
         found: dict[str, list[PartRead]] = {}
         if self._opened.has_log():
@@ -109,7 +109,7 @@ class SourceParts:
 
     def _standings(self, system: System, offsets: Mapping[str, str]) -> list[Standing]:
         def look() -> list[Standing]:
-            with closing(OutsideSystems(self._opened).open_source(system)) as source:
+            with closing(AdapterFactory(self._opened).open_source(system)) as source:
                 return source.look(offsets)
 
         return self._answered(look)
@@ -127,7 +127,7 @@ class SourceParts:
         The next worker reads it from its beginning, or from `start`; events already in the log change
         nothing. Raises: UsageError where no such part was read; LogBusyError where a worker leads the log.
         """
-        from shroff.log.forgetting import forget, known
+        from shroff.log.read_positions import forget, known
         from shroff.people.audit import Action
 
         if not self._opened.has_log():
@@ -157,7 +157,7 @@ class SourceParts:
 
 def _joined(read: Mapping[str, PartRead], standings: list[Standing]) -> list[PartRead]:
     """What the log has of parts, with how they stand outside."""
-    from shroff.log.forgetting import NOTHING, PartRead
+    from shroff.log.read_positions import NOTHING, PartRead
 
     found = dict(read)
     for standing in standings:

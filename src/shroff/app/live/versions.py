@@ -13,7 +13,7 @@ from shroff.log.active_files import (
     followed,
 )
 from shroff.project.definitions import Definitions, load_definitions
-from shroff.project.loading import line_of
+from shroff.project.loader import line_of
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.app.live.requests import WriterRequests
-from shroff.app.models.promoting import Promotions
+from shroff.app.models.promotion import Promotions
 from shroff.app.people import ProjectPeople
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.people.audit import Action

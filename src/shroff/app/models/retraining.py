@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.app.live.file_taking import FileTaking, ReadOnError, TakingRules
+from shroff.app.live.file_sync import FileTaking, ReadOnError, TakingRules
 from shroff.app.live.pulled_files import APPENDED, ASIDE, DONE, Progress
-from shroff.app.models.promoting import Deployment, Promotions, failure_of
+from shroff.app.models.promotion import Deployment, Promotions, failure_of
 from shroff.app.opened import intake_of
 from shroff.errors import TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
@@ -26,7 +26,7 @@ from shroff.worker.ingest import IngestReport
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shroff.app.live.file_taking import ReadFile
+    from shroff.app.live.file_sync import ReadFile
     from shroff.app.models.trainings import Training
     from shroff.events.intake import Submission
     from shroff.features.cluster.partitioned import Cluster

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
 import msgspec
 
-from shroff.app.views import FileOptions, Files, InputFiles
+from shroff.app.arrow_tables import FileOptions, Files, InputFiles
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class TrainingSets:
                     raise UsageError(f"{words}: it was built from another log, or this log was truncated.")
                 yield SetInputs(log_source(log, definitions, event, end), left)
         elif not is_by_columns or any(map(definitions.events.has_unique, definitions.events.types)):
-            from shroff.app.live.taking import scratch_log
+            from shroff.app.live.ingest import scratch_log
             from shroff.app.models.trainings import left_out
 
             with scratch_log(self._opened, files, event, labels, decide=False, order=order) as (log, taken):

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from shroff import config
-from shroff.app.live.taking import scratch_log
-from shroff.app.models.promoting import Promotions
-from shroff.app.views import FileOptions, InputFiles, paths
-from shroff.app.wiring import load_adapter
+from shroff.app.adapter_factory import load_adapter
+from shroff.app.arrow_tables import FileOptions, InputFiles, paths
+from shroff.app.live.ingest import scratch_log
+from shroff.app.models.promotion import Promotions
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import file_format
 from shroff.project.settings.installed import IMPORTERS, adapters
@@ -219,14 +219,14 @@ class Training:
         from shroff.log.columns.tables import Way
         from shroff.log.later_labels import last_moment
         from shroff.replay.notebook import moment_ms
-        from shroff.training.foreign.importing import (
+        from shroff.training.foreign.inputs import read_by
+        from shroff.training.foreign.model_import import (
             ImportedModel,
             checked_scores,
             foreign_file,
             refuse_numbers,
             settings_for,
         )
-        from shroff.training.foreign.inputs import read_by
         from shroff.training.sets.sources import log_source
         from shroff.training.train import train_model
 
@@ -295,7 +295,7 @@ class Training:
             watches for this project, or, with `once`, the one that writes its log takes nothing up for a minute;
             TransientError, with `once`, where what is watched cannot be reached.
         """
-        from shroff.app.live.pulled import PulledSources, SourceReader
+        from shroff.app.live.sync_sources import PulledSources, SourceReader
         from shroff.app.models.retraining import Options, Watch
         from shroff.replay.clusters import growing_on
         from shroff.training.sets.wanted import settings_of

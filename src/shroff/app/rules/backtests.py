@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Final, Unpack
 from msgspec import structs
 
 from shroff import config
-from shroff.app.live.taking import scratch_log
-from shroff.app.views import FileOptions, InputFiles
+from shroff.app.arrow_tables import FileOptions, InputFiles
+from shroff.app.live.ingest import scratch_log
 from shroff.errors import Problem, UsageError
 from shroff.models import in_force
 from shroff.models.in_force import InForce, Promotion
 from shroff.project.definitions import Definitions, load_definitions
-from shroff.project.laid_over import RULES, DraftFile
+from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
     from shroff.app.opened import Opened
-    from shroff.backtest.judge import Report
+    from shroff.backtest.report_builder import Report
     from shroff.replay.notebook import Moment
     from shroff.runtime.progress import Progress
 
@@ -96,7 +96,7 @@ class LogBacktests:
             model: A model of the registry, used instead of the champion.
             judged: `start`, `end`, `as_of`, `files`, `as_type`, `labels` and `order`, as `JudgedInput` has them.
         """
-        from shroff.backtest.judge import DraftComparison, JudgedPeriod, backtest
+        from shroff.backtest.report_builder import DraftComparison, JudgedPeriod, backtest
         from shroff.log.later_labels import last_moment
         from shroff.replay.notebook import moment_ms
 

@@ -18,7 +18,7 @@ from shroff.language.yaml import text as yamltext
 from shroff.people.audit import Action
 from shroff.project import lists
 from shroff.project.checked_files import CheckedFiles, checked_files
-from shroff.project.loading import files_of
+from shroff.project.loader import files_of
 from shroff.project.settings.systems import load_systems
 from shroff.rules.silences import rule_of
 from shroff.runtime.whole_files import own

@@ -19,7 +19,7 @@ from shroff.app.rules.rule_files import FOLDER, Before, ChangedMeanwhileError, R
 from shroff.errors import DefinitionError, NotAllowedError, Problem, StorageError, UsageError
 from shroff.log.ruletests import TestResult, run_tests_of
 from shroff.project.definitions import Definitions, load_definitions
-from shroff.project.laid_over import RULES, DraftFile
+from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
-from shroff.app.wiring import load_adapter
+from shroff.app.adapter_factory import load_adapter
 from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.project.definitions import load_definitions
-from shroff.project.laid_over import RULES, DraftFile
+from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.project.settings.installed import IMPORTERS
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from shroff.errors import StateError
 from shroff.features.online.group_state import Feed, LookRows
-from shroff.features.online.packing import pack, unpack
+from shroff.features.online.value_codec import pack, unpack
 from shroff.language.values import Value
 from shroff.runtime.whole_files import whole_file
 

@@ -23,7 +23,7 @@ from shroff.features.computed import Computed
 from shroff.features.frames import Frame, frames_of
 from shroff.features.key_texts import Hits
 from shroff.features.online.engine import Online
-from shroff.features.online.packing import pack, unpack
+from shroff.features.online.value_codec import pack, unpack
 from shroff.features.plan import Group, Plan, make_plan
 from shroff.language.columns import Column, column_of, values_of
 from shroff.language.expression import (

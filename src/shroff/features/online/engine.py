@@ -25,10 +25,10 @@ from shroff.features.frames import Coded, ColumnFrame, Frame, frames_of, masked,
 from shroff.features.kernels.layout import VERSION
 from shroff.features.key_texts import Hits
 from shroff.features.online.group_state import GroupState, SharedCodes
-from shroff.features.online.packing import pack, unpack
 from shroff.features.online.row_engine import RowEngine
 from shroff.features.online.row_reads import Row, RowReads
 from shroff.features.online.since_flag import SinceFlag
+from shroff.features.online.value_codec import pack, unpack
 from shroff.features.plan import Plan, kept_of, make_plan, with_rules
 from shroff.language.columns import Column
 from shroff.language.row import Reference

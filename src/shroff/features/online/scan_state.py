@@ -13,7 +13,7 @@ from itertools import islice, repeat
 from operator import itemgetter
 
 from shroff.features.naive import aggregate_values
-from shroff.features.online.packing import pack, pack_numbers, unpack, unpack_numbers
+from shroff.features.online.value_codec import pack, pack_numbers, unpack, unpack_numbers
 from shroff.language.expression import Aggregate, ItemFeature, ItemField, Node, ThisField
 from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value

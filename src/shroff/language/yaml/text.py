@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from shroff.errors import Problem
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from shroff.language.yaml.plain import read_plain
-from shroff.language.yaml.reading import CONTROL, PROBLEMS_MAX, Break, Reading
+from shroff.language.yaml.reader import CONTROL, PROBLEMS_MAX, Break, Reading
 from shroff.language.yaml.slips import EditedText, Slip, in_quotes, is_whole, value_of_line, values_in_flow
 
 __all__ = ["Mapping", "Node", "Scalar", "Sequence", "read", "whole_text"]

@@ -12,7 +12,7 @@ from shroff.events.definitions import EventType
 from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line, Lines, place_of
 from shroff.events.intake import Intake, Submission, source_name
-from shroff.log.columns.cells import cell_form, nothing_of
+from shroff.log.columns.csv_columns import cell_form, nothing_of
 from shroff.log.columns.lines import InRuns, LineForms, LineOrigin
 from shroff.log.columns.read_lines import Texts
 from shroff.runtime.progress import Progress, batched, counted

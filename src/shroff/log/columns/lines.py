@@ -21,8 +21,8 @@ from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.features.frames import Coded
 from shroff.language.columns import Column, values_of
+from shroff.log.columns.avro_columns import RecordForm, lines_of
 from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom, Texts, kernels
-from shroff.log.columns.records import RecordForm, lines_of
 from shroff.runtime.logs import failure
 from shroff.streams.log_columns import JoinedTexts
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from shroff.engine.step import Engine, Placed
+from shroff.engine.step import Engine, SequencedEvent
 from shroff.errors import PrunedError
 from shroff.events.event import time_text
 from shroff.events.labels import LabelEvent, VerdictInForce
@@ -23,7 +23,7 @@ from shroff.language.yaml import text as yamltext
 from shroff.log.history import Control, Records, hits_by_place, standing_of, texts_of
 from shroff.log.watermark import SetBack, set_back_of, with_set_backs
 from shroff.project.definitions import Definitions, computed_of
-from shroff.project.settings.loading import load_settings
+from shroff.project.settings.loader import load_settings
 from shroff.runtime.process_wide import calm_collector
 from shroff.streams.log import LogReader, Record
 
@@ -141,7 +141,7 @@ def take_past(folded: Folded, records: Sequence[Record]) -> None:
 
 def placed_batches(
     log: LogReader, folded: Folded, upto: int | None = None, decide_after: int | None = None
-) -> Iterator[list[Placed]]:
+) -> Iterator[list[SequencedEvent]]:
     """The events behind the place of `folded` with the hits that were recorded.
 
     Control events and verdicts go into `folded`. Events behind the place `decide_after`
@@ -150,7 +150,7 @@ def placed_batches(
     hits = hits_by_place(log, upto, folded.seq)
     place, rules = next(hits, (0, {}))
     for records in log.read(folded.seq, upto):
-        placed: list[Placed] = []
+        placed: list[SequencedEvent] = []
         for record in records:
             while place and place < record.seq:
                 place, rules = next(hits, (0, {}))
@@ -165,7 +165,7 @@ def placed_batches(
             yield placed
 
 
-def take(record: Record, folded: Folded, hits: Hits | None) -> Placed | None:
+def take(record: Record, folded: Folded, hits: Hits | None) -> SequencedEvent | None:
     """One record of the past as the engine takes it; None where it takes none."""
     if record.kind == "control":
         folded.control.take(record)
@@ -181,7 +181,7 @@ def take(record: Record, folded: Folded, hits: Hits | None) -> Placed | None:
         folded.watermark_ms = max(
             event.time_ms, folded.watermark_ms if folded.watermark_ms is not None else event.time_ms
         )
-    return Placed(record.seq, event, record.body, hits)
+    return SequencedEvent(record.seq, event, record.body, hits)
 
 
 def _take_label(label: LabelEvent, folded: Folded) -> None:

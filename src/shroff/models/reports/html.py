@@ -13,8 +13,8 @@ from shroff.models.evaluation.folds import Compared, Evaluation, FoldReport
 from shroff.models.evaluation.gates import value_text
 from shroff.models.evaluation.slices import Slice
 from shroff.models.evaluation.thresholds import Thresholds
-from shroff.models.explaining import Dependence
 from shroff.models.keys import metric_of, metric_words
+from shroff.models.model_contributions import Dependence
 from shroff.models.registry import GateResult
 from shroff.models.reports.pages import note, page, section, table
 from shroff.models.reports.plots import cost_chart, curves, dependence_plots, importance_bars

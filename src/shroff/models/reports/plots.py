@@ -10,8 +10,8 @@ import numpy as np
 from shroff.models.evaluation.folds import Evaluation
 from shroff.models.evaluation.metrics import Bin, precision_by_recall
 from shroff.models.evaluation.thresholds import Thresholds
-from shroff.models.explaining import Dependence
 from shroff.models.model import LOG_ODDS, Floats
+from shroff.models.model_contributions import Dependence
 from shroff.models.reports.charts import FRAUD, MARK, REF, ChartAxis, ChartLine, bars, dots, lines, short, steps_of
 from shroff.models.sets import Flags
 

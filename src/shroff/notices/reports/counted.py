@@ -13,7 +13,7 @@ from shroff.language.values import HOUR_MS, Value, rescale_half_even, show, to_r
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import plain
 from shroff.notices.services import NoticeServices
-from shroff.notices.texts.wording import MINUS, count_text, covered, day_text, moment_text, money_text, share_text
+from shroff.notices.texts.localization import MINUS, count_text, covered, day_text, moment_text, money_text, share_text
 from shroff.notices.texts.words import MARKS as POINTS
 from shroff.notices.texts.words import WORDS
 from shroff.project.figures import BEFORE, SHOWN, Figure, why_not

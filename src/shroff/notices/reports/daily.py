@@ -9,13 +9,13 @@ from typing import Any, Final
 from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_start_ms
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import plain
-from shroff.notices.raising import due_of
 from shroff.notices.reports.counted import counted_values
-from shroff.notices.reports.reckoning import Figures, counted_of, day_of, figures_of, zone_of
+from shroff.notices.reports.report_figures import Figures, counted_of, day_of, figures_of, zone_of
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due
-from shroff.notices.texts.wording import count_text, day_text, lasting_text, money_text, share_text
+from shroff.notices.texts.localization import count_text, day_text, lasting_text, money_text, share_text
 from shroff.notices.texts.words import WORDS
+from shroff.notices.triggers import due_of
 from shroff.project.policy import OUTCOMES
 from shroff.streams.log import LogReader
 

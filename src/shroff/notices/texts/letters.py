@@ -11,9 +11,9 @@ import msgspec
 from shroff.notices.definitions import RECEIPT, Notice
 from shroff.notices.facts import Facts, NoticeEvent, plain
 from shroff.notices.store import Due, Question
+from shroff.notices.texts.localization import day_text, moment_text, until_text
 from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.templates import NoticeTemplates
-from shroff.notices.texts.wording import day_text, moment_text, until_text
 from shroff.notices.texts.words import WORDS
 from shroff.project.definitions import Definitions
 from shroff.streams.log import Log

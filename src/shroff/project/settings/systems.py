@@ -17,7 +17,7 @@ import msgspec
 
 from shroff import config
 from shroff.errors import Problem, UsageError
-from shroff.language import loading
+from shroff.language import loader
 from shroff.language.shapes import Plain, read_shape
 from shroff.language.values import DAY_MS, parse_duration
 from shroff.language.yaml import text as yamltext
@@ -199,7 +199,7 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
         {name: one for name, one in named.items() if one.contract == "source"},
         _place("backup", backup, top, problems),
         System("metrics", mapping_of(_read(top, "metrics", METRICS, problems))),
-        loading.zone(top.get("zone"), problems) or "",
+        loader.zone(top.get("zone"), problems) or "",
     )
 
 

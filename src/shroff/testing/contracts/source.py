@@ -250,10 +250,10 @@ class SourceContract(Contract):
         outside.put(part, [message(n) for n in range(20)])
         source = open()
         source.start({})
-        source.passed({})
+        source.acknowledge({})
         found = read(source, 20)
         for one in found:
-            source.passed({one.part: one.offset})
+            source.acknowledge({one.part: one.offset})
         source.close()
         other = open()
         other.start({})

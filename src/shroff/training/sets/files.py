@@ -21,7 +21,7 @@ from shroff.models.columns import CATEGORY
 from shroff.models.definitions import ModelSettings
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, labels_in_force
 from shroff.project.definitions import Definitions
-from shroff.project.meaning import meaning_of
+from shroff.project.dependency_hash import meaning_of
 from shroff.runtime.whole_files import GROUP_ROWS, unfinished, write_tables
 from shroff.training.roles import SetFold, wanted_fold
 from shroff.training.sets.manifest import (

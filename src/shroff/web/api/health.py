@@ -16,19 +16,19 @@ from shroff.monitoring.doctor import NOTE, WRONG, EarlierFindings, Finding
 from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.runtime.fresh import Fresh
+from shroff.runtime.memo import Fresh
 from shroff.streams.log import Refused
 from shroff.web.api.operator_alerts import FiringAlert, shown
 from shroff.web.http.messages import Json, Request, decoded
-from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
+from shroff.web.http.pagination import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import PAGED, api
 from shroff.worker.inbox import DROP, RETRY, drop_request, dropped_of, retried_of, retry_request
 from shroff.worker.outbox import LAKE, Deliveries
-from shroff.worker.retrying import Retried, known_numbers
+from shroff.worker.quarantine_retry import Retried, known_numbers
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.streams.delivering import DeliveryHealth
+    from shroff.streams.sink_cursor import DeliveryHealth
     from shroff.web.service import Service
 
 FRESH_S: Final = 60.0  # for which a look serves everybody: one costs about a second, and asks systems outside

@@ -11,14 +11,14 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
 
 from shroff.cases.case import SNOOZED, CaseFilter
+from shroff.cases.case_queries import COUNTED_S
 from shroff.cases.filters import QUEUE
-from shroff.cases.reading import COUNTED_S
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS, show_decimal
-from shroff.monitoring.pulse import HOUR_MS, MINUTE_MS, LiveFigures, Pulse
+from shroff.monitoring.live_metrics import HOUR_MS, MINUTE_MS, LiveFigures, Pulse
 from shroff.people.access import Right, Who
-from shroff.runtime.fresh import Fresh
+from shroff.runtime.memo import Fresh
 from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
@@ -28,7 +28,7 @@ from shroff.worker.serving.counts import Latencies, WorkerCounts
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.cases.desk import CaseDesk
+    from shroff.cases.desk import CaseService
     from shroff.web.service import Service
 
 FRESH_S: Final = 0.9  # for which what was counted serves everybody
@@ -107,7 +107,7 @@ class Board:
         self,
         project: Project,
         work: Callable[[], WorkerCounts],
-        cases: CaseDesk,
+        cases: CaseService,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._project, self._work, self._desk, self._clock_s = project, work, cases, clock_s
@@ -177,7 +177,7 @@ class Board:
         return Answers(_quantiles(lately), _quantiles(work.latencies), max(rate, 0.0), since_s)
 
 
-def _open_cases(desk: CaseDesk) -> OpenCases:
+def _open_cases(desk: CaseService) -> OpenCases:
     wanted = CaseFilter(states=QUEUE)
     with desk.store.look() as look:
         snoozed = look.count(CaseFilter(states=(SNOOZED,)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 
 import msgspec
 
-from shroff.app.models.promoting import Deployment, ModelDetails
+from shroff.app.models.promotion import Deployment, ModelDetails
 from shroff.errors import UsageError
 from shroff.models.in_force import Promotion
 from shroff.models.registry import GateResult

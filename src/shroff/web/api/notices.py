@@ -9,12 +9,12 @@ import msgspec
 
 from shroff.events.event import TimeText, time_text
 from shroff.notices.mailbox import StoredMail, kept_mail, kept_mails
-from shroff.notices.store import FAILED, OPEN, REFUSED, SENT, STATES, UNKNOWN, Letter, Question
+from shroff.notices.store import FAILED, OPEN, REFUSED, SENT, STATES, UNKNOWN, OutgoingMessage, Question
 from shroff.notices.texts.mails import one_line
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.http.messages import Json, Request, decoded
-from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
+from shroff.web.http.pagination import cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import api
 
@@ -222,7 +222,7 @@ def notice_shown(one: Notice) -> NoticeShown:
     }
 
 
-def letter_shown(one: Letter) -> LetterShown:
+def letter_shown(one: OutgoingMessage) -> LetterShown:
     """A letter, to whom only as people may see it."""
     return {
         "id": one.id,
@@ -278,7 +278,7 @@ def _kept_shown(one: StoredMail, *, is_whole: bool) -> KeptMail:
 
 def letters_of(
     project: Project, states: list[str], before: tuple[int, str] | None, limit: int
-) -> tuple[int, dict[str, int], list[Letter]]:
+) -> tuple[int, dict[str, int], list[OutgoingMessage]]:
     """How much waits to become letters; letters that are not done, by state; those in states, or all, newest first."""
     with closing(project.notice_files.open_store()) as store, store.look() as look:
         return (

@@ -14,9 +14,9 @@ from shroff.errors import ShroffError
 from shroff.operations import manifest
 from shroff.operations.declaration import OPERATIONS, InvalidRequestError, Operation, OperationRequest, Outcome
 from shroff.people.access import Right
+from shroff.web.http.concurrency_limits import ConcurrencyLimits
 from shroff.web.http.messages import BODY_BYTES_MAX, Json, Request, decoded
 from shroff.web.http.routes import Route, api
-from shroff.web.http.turns import Shares
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -88,7 +88,7 @@ class OperationThreads:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="act")
-        self._shares = Shares(self._threads, OF_SENDER_MAX)
+        self._shares = ConcurrencyLimits(self._threads, OF_SENDER_MAX)
 
     async def run(self, who: Who, request: OperationRequest[Outcome]) -> Outcome:
         """Run an operation for a caller. Raises: what the operation raises."""

@@ -13,7 +13,7 @@ from shroff.people.access import Right, Who
 from shroff.people.desk import Desk
 from shroff.people.store import ApiKey, AuditFilter, User
 from shroff.web.http.messages import Json, Request, decoded
-from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
+from shroff.web.http.pagination import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import PAGED, api
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from shroff.web.http.routes import API, api
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
-    from shroff.app.models.promoting import ListedModel
+    from shroff.app.models.promotion import ListedModel
     from shroff.rules.definitions import Rule
     from shroff.web.service import Service
 

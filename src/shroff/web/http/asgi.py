@@ -21,14 +21,14 @@ from shroff.people.desk import TOKEN_LENGTH
 from shroff.people.throttle import network_of
 from shroff.runtime import traces
 from shroff.runtime.logs import IDS, failure, ids_of
-from shroff.web.http.gate import COOKIE
+from shroff.web.http.authentication import COOKIE
+from shroff.web.http.concurrency_limits import SENDER, too_many
 from shroff.web.http.messages import FORM, FORM_BYTES_MAX, Request, refused
 from shroff.web.http.problems import RETRY_AFTER, ProblemError, of_error
 from shroff.web.http.routes import OPEN_BELOW, Route, by_path, pattern
 from shroff.web.http.streaming import EVENTS
-from shroff.web.http.turns import SENDER, too_many
-from shroff.web.pages import signing
-from shroff.web.pages.rendering import problem_page
+from shroff.web.pages import login
+from shroff.web.pages.renderer import problem_page
 from shroff.web.service import Service
 from shroff.worker.request_queue import RETRY_S, TurnedAwayError
 
@@ -39,7 +39,7 @@ OF_SENDER_MAX: Final = 1_000  # requests at once, also of clients that are gone:
 OF_ALL_MAX: Final = 12_000
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF: Final = "x-csrf-token"
-SIGN_IN: Final = Route("GET", "/login", None, signing.ask, is_page=True)
+SIGN_IN: Final = Route("GET", "/login", None, login.ask, is_page=True)
 _OPEN: Final = tuple(f"/{one}/" for one in OPEN_BELOW)
 _UNQUOTED: Final = "!$&'()*+,;=:@"  # what a segment may hold as it is, beside letters, digits and -._~
 STANDING: Final = (

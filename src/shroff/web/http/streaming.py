@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from shroff.errors import ShroffError
-from shroff.web.http.gate import COOKIE
+from shroff.web.http.authentication import COOKIE
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 

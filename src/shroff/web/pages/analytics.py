@@ -25,12 +25,12 @@ from shroff.project.policy import OUTCOMES
 from shroff.runtime.whole_files import csv_line
 from shroff.web.api.analytics import PLACES_MAX, CountQuestion, counted
 from shroff.web.http.messages import Request
-from shroff.web.http.paging import cursor_of, next_of
+from shroff.web.http.pagination import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, bars_of, day_text, signed_bars, with_open
 from shroff.web.pages.decision import decision_path
-from shroff.web.pages.rendering import days_zone, page
+from shroff.web.pages.renderer import days_zone, page
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:

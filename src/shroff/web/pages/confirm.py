@@ -17,10 +17,10 @@ from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.throttle import network_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
-from shroff.web.pages.rendering import environment
+from shroff.web.pages.renderer import environment
 
 if TYPE_CHECKING:
-    from shroff.notices.confirming import Page
+    from shroff.notices.customer_confirmation import Page
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 1_024

@@ -15,19 +15,19 @@ from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import EntityLook, KeyEvent, KeyLinks, KeyTotals, Timeline, fields_of
 from shroff.language.expression import ThisField
 from shroff.people.access import Right
-from shroff.project.meaning import reasons_of
+from shroff.project.dependency_hash import reasons_of
 from shroff.streams.log import PENDING
 from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.api.entities import known_entity
 from shroff.web.http.messages import Request
-from shroff.web.http.paging import cursor_of, limit_of, next_of
+from shroff.web.http.pagination import cursor_of, limit_of, next_of
 from shroff.web.http.routes import Route
 from shroff.web.pages.cases.answers import offer
 from shroff.web.pages.cases.casework import Where, line_of
 from shroff.web.pages.charts.links import LinkedKey, LinkGraph, link_graph
 from shroff.web.pages.charts.windows import FeatureTexts, windows_of
 from shroff.web.pages.decision import decision_path, entity_path
-from shroff.web.pages.rendering import page
+from shroff.web.pages.renderer import page
 from shroff.web.pages.rules import lists
 
 if TYPE_CHECKING:

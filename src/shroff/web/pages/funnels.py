@@ -22,7 +22,7 @@ from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
 from shroff.web.pages.analytics import CSV, day_of
 from shroff.web.pages.charts.bars import Bars, signed_bars
-from shroff.web.pages.rendering import days_zone, page
+from shroff.web.pages.renderer import days_zone, page
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:

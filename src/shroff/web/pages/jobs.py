@@ -9,13 +9,13 @@ from starlette.responses import Response
 
 from shroff.app.jobs.kinds import all_kinds
 from shroff.errors import DefinitionError
-from shroff.jobs.planning import in_words
+from shroff.jobs.due_times import in_words
 from shroff.people.access import Right
 from shroff.web.api.jobs import asked
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.renderer import page, see_other
 
 if TYPE_CHECKING:
     from shroff.app.jobs.desk import ScheduleState

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from shroff.monitoring.pulse import RuleHitRate
+from shroff.monitoring.live_metrics import RuleHitRate
 from shroff.people.access import Right, Who
+from shroff.web.api.decisions import summaries_of
 from shroff.web.api.live import PERIODS, Look, OpenCases, cases_of, look, period_of
-from shroff.web.api.reading import summaries_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.charts.plots import Axis, Plot, nice, plot_of
 from shroff.web.pages.charts.strips import Strip, strip_of
-from shroff.web.pages.rendering import environment, open_cases, open_cases_html, page
+from shroff.web.pages.renderer import environment, open_cases, open_cases_html, page
 
 if TYPE_CHECKING:
     from shroff.events.summary import EventSummary

@@ -24,11 +24,11 @@ from shroff.people.addresses import masked
 from shroff.people.audit import Act
 from shroff.web.api.notices import MailPreview, letters_of, mail_shown, notice_shown
 from shroff.web.http.messages import Request
-from shroff.web.http.paging import cursor_of, next_of, parted
+from shroff.web.http.pagination import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path
-from shroff.web.pages.rendering import POLICY, page, see_other
+from shroff.web.pages.renderer import POLICY, page, see_other
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -17,7 +17,7 @@ from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
 from shroff.web.pages.charts.bars import COLUMNS_MAX, Bars, signed_bars
-from shroff.web.pages.rendering import page
+from shroff.web.pages.renderer import page
 
 if TYPE_CHECKING:
     from shroff.analytics.marts.build import BuiltMart, BuiltMarts

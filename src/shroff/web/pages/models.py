@@ -19,11 +19,11 @@ from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
 from shroff.web.pages.charts.strips import Strip
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import sentence, share
 
 if TYPE_CHECKING:
-    from shroff.app.models.promoting import ListedModel
+    from shroff.app.models.promotion import ListedModel
     from shroff.models.registry import Stored
     from shroff.web.service import Service
 

@@ -16,7 +16,7 @@ from shroff.web.api.health import Kept, entries
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from shroff.runtime.process_wide import give_way
 from shroff.web.http.problems import places_of
 
 if TYPE_CHECKING:
-    from shroff.backtest.judge import Report
+    from shroff.backtest.report_builder import Report
 
 TELL_S: Final = 0.2
 ROWS: Final = 200  # changed events that are kept to look at

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from shroff.errors import ShroffError
-from shroff.runtime.fresh import Fresh
+from shroff.runtime.memo import Fresh
 
 if TYPE_CHECKING:
     from shroff.app.project import Project

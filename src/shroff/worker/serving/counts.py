@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from shroff.engine.step import PlacedColumns
+from shroff.engine.step import SequencedBatch
 from shroff.events.labels import LabelEvent
 from shroff.features.frames import Coded
 from shroff.language.columns import values_of
 from shroff.log.writer import DECIDED, REFUSED, Prepared
 from shroff.runtime import traces
-from shroff.streams.delivering import DeliveryHealth
 from shroff.streams.log_columns import DecisionColumns
+from shroff.streams.sink_cursor import DeliveryHealth
 from shroff.streams.source import Health
 from shroff.worker.ingest import IngestReport
 
 if TYPE_CHECKING:
-    from shroff.engine.step import Placed
+    from shroff.engine.step import SequencedEvent
     from shroff.project.definitions import Definitions
     from shroff.runtime.traces import TracedEvent
     from shroff.streams.log import Batch, DecisionRow
@@ -263,7 +263,7 @@ class BatchTally:
             self.hits.update([(hit.rule, hit.shadow) for hit in batch.hits])
         if batch.decisions and self._definitions is not None:
             self._add_decisions(batch.decisions, prepared.placed, self._definitions())
-        if len(prepared.placed) > len(batch.decisions) and not isinstance(prepared.placed, PlacedColumns):
+        if len(prepared.placed) > len(batch.decisions) and not isinstance(prepared.placed, SequencedBatch):
             self._add_labels(prepared.placed)
 
     def all_hits(self) -> Counter[tuple[str, bool]]:
@@ -274,25 +274,27 @@ class BatchTally:
         found.update(self.hits.copy())
         return found
 
-    def _add_labels(self, placed: Sequence[Placed]) -> None:
+    def _add_labels(self, placed: Sequence[SequencedEvent]) -> None:
         for label in [one.event for one in placed if isinstance(one.event, LabelEvent)]:
             verdict = str(label.values[1])
             if verdict not in self.label_s:
                 self.label_s[verdict] = Buckets(DELAYS_S)
             self.label_s[verdict].add((label.time_ms - label.of.time_ms) / 1_000)
 
-    def _add_decisions(self, rows: Sequence[DecisionRow], placed: Sequence[Placed], definitions: Definitions) -> None:
+    def _add_decisions(
+        self, rows: Sequence[DecisionRow], placed: Sequence[SequencedEvent], definitions: Definitions
+    ) -> None:
         if definitions is not self._of:
             self._of, self._types = definitions, {}
         types, money = self._types, self.money
-        first = placed.first if isinstance(placed, PlacedColumns) else placed[0].seq
+        first = placed.first if isinstance(placed, SequencedBatch) else placed[0].seq
         values = list[tuple[Any, ...]]()
         for seq, event, outcome in _outcomes(rows):
             if event not in types:
                 types[event] = _type_of(definitions, event, self.named)
             type_ = types[event]
             if type_.money_at is not None:
-                if type_.named is None and isinstance(rows, DecisionColumns) and isinstance(placed, PlacedColumns):
+                if type_.named is None and isinstance(rows, DecisionColumns) and isinstance(placed, SequencedBatch):
                     self._add_amounts(rows, placed, type_)
                     return
                 values = values or _values(placed, type_)
@@ -302,7 +304,7 @@ class BatchTally:
                 if type_.named is not None:
                     self._add_earlier(outcome, type_.named(shown), amount)
 
-    def _add_amounts(self, rows: DecisionColumns, placed: PlacedColumns, type_: _Type) -> None:
+    def _add_amounts(self, rows: DecisionColumns, placed: SequencedBatch, type_: _Type) -> None:
         """Add the amounts of events that came as columns, in their order."""
         name = next(one for at, one in enumerate(placed.columns) if at == type_.money_at)
         shown, unit = placed.columns[name], type_.unit
@@ -350,9 +352,9 @@ def _outcomes(rows: Sequence[DecisionRow]) -> Iterable[tuple[int, str, str]]:
     return ((row.seq, row.event, row.outcome) for row in rows)
 
 
-def _values(placed: Sequence[Placed], type_: _Type) -> list[tuple[Any, ...]]:
+def _values(placed: Sequence[SequencedEvent], type_: _Type) -> list[tuple[Any, ...]]:
     """The values of each event; of columns, whose type this is, those that are read."""
-    if not isinstance(placed, PlacedColumns):
+    if not isinstance(placed, SequencedBatch):
         return [one.event.values for one in placed]
     fields = [placed.columns[name] if at in type_.read else None for at, name in enumerate(placed.columns)]
     plain = (one.column() if isinstance(one, Coded) else one for one in fields)

@@ -8,8 +8,8 @@ from typing import Final, Protocol
 
 from shroff.errors import DefinitionError, LogBusyError
 from shroff.events.event import time_text
-from shroff.streams.delivering import DeliveryHealth
 from shroff.streams.log import Log
+from shroff.streams.sink_cursor import DeliveryHealth
 
 AGAIN_S: Final = 5.0  # before it is tried again to deliver, where another process does
 HEALTH_S: Final = 0.25  # between two looks at how sinks are doing

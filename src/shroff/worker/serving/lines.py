@@ -15,8 +15,8 @@ from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.wire import MESSAGE_BYTES_MAX
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.validation import latest_ms
+from shroff.log.columns.avro_columns import RecordForm, record_form
 from shroff.log.columns.lines import EventRun, LineOrigin, LiveForms
-from shroff.log.columns.records import RecordForm, record_form
 from shroff.log.time_slips import timely
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard

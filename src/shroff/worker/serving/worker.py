@@ -17,18 +17,18 @@ from typing import Final, Protocol
 
 from shroff.errors import LogBusyError, StorageError, TransientError
 from shroff.events.intake import Intake
-from shroff.log.passed_over import PassingOver
+from shroff.log.unmatched_files import PassingOver
 from shroff.log.writer import Writer
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
 from shroff.streams.source import Source
 from shroff.worker.inbox import InboxServer
+from shroff.worker.serving.batch_commit import PoisonSearch, RequestError, SuspectError
 from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Tended
-from shroff.worker.serving.lead import LeaderTerm, SourceLoop
 from shroff.worker.serving.lines import Inflow, reason_of
-from shroff.worker.serving.poison_messages import PoisonSearch, RequestError, SuspectError
+from shroff.worker.serving.source_loop import LeaderTerm, SourceLoop
 from shroff.worker.standby import FollowedProject, Standby, Start
 
 PAUSES_S: Final = (0.1, 5.0)  # before the log is tried again: the first, and the longest after doublings

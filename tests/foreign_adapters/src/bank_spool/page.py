@@ -11,7 +11,7 @@ from shroff.people.access import Right
 from shroff.project.definitions import Definitions
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.rendering import page
+from shroff.web.pages.renderer import page
 from shroff.web.service import Service
 
 

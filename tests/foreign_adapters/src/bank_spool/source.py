@@ -94,7 +94,7 @@ class SpoolSource:
         file = self._folder / part
         return file.read_bytes().split(b"\n")[:-1] if file.exists() else []
 
-    def passed(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: Mapping[str, str]) -> None:
         """Nobody outside wants to know."""
 
     def refuse(self, refused: Sequence[Refused]) -> None:

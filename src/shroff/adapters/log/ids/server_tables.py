@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from shroff.adapters.log.rows import ID_PARTS, ID_RUNS
-from shroff.adapters.log.server_wording import ServerWording
+from shroff.adapters.log.server_sql import ServerWording
 from shroff.adapters.log.session import Session
 
 

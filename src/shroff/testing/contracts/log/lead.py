@@ -18,7 +18,7 @@ import pytest
 from shroff.errors import LogBusyError, OvertakenError
 from shroff.streams.log import Batch, Lead, Log, Offset
 from shroff.testing.contracts.promises import Contract, promise
-from shroff.testing.holding import APPENDED
+from shroff.testing.log_holder import APPENDED
 from shroff.testing.rows import contents, everything, payments
 
 OPENERS = 4  # at once
@@ -48,7 +48,7 @@ class LogLeadContract(Contract):
 
     @abstractmethod
     def holding_program(self, folder: Path) -> Sequence[str]:
-        """A command that opens the log in this folder for writing and calls `testing.holding.hold` with it."""
+        """A command that opens the log in this folder for writing and calls `testing.log_holder.hold` with it."""
 
     # Epochs
 

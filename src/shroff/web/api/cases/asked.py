@@ -13,7 +13,7 @@ from shroff.notices.store import DROPPED, REFUSED, UNKNOWN
 
 if TYPE_CHECKING:
     from shroff.cases.case import Alert, Case
-    from shroff.notices.store import Letter, NoticeLook, Question
+    from shroff.notices.store import NoticeLook, OutgoingMessage, Question
     from shroff.web.service import Service
 
 EVENTS_MAX: Final = 20  # newest events of each case of the queue that are looked at
@@ -106,5 +106,5 @@ def _asked(look: NoticeLook, one: Question, now_ms: int) -> Asked:
     return Asked(one.event, one.made_ms, one.ends_ms, said, one.answered_ms, is_over, _trouble(letter))
 
 
-def _trouble(letter: Letter | None) -> str:
+def _trouble(letter: OutgoingMessage | None) -> str:
     return letter.reason or letter.state if letter is not None and letter.state in _UNASKED else ""

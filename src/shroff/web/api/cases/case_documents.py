@@ -8,10 +8,10 @@ import msgspec
 
 from shroff.cases.case import DISPUTED, SCORE_PARTS, SECOND, STATES, VERDICTS, Alert, Attached, Happened, Totals
 from shroff.cases.case import Case as StoredCase
-from shroff.cases.deciding import Acted, Failed
-from shroff.cases.desk import CaseChangedError, CaseDesk
-from shroff.cases.reading import Counted, Detail, refunded_by
-from shroff.cases.reading import ReviewCapacity as Day
+from shroff.cases.case_queries import Counted, Detail, refunded_by
+from shroff.cases.case_queries import ReviewCapacity as Day
+from shroff.cases.desk import CaseChangedError, CaseService
+from shroff.cases.dispositions import CaseAction, Failed
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import show_decimal
 from shroff.web.api.cases.asked import CaseQuestion
@@ -242,7 +242,7 @@ class Capacity(TypedDict):
     second_looks: SecondLooks
 
 
-def money(desk: CaseDesk, units: int | None) -> Money | None:
+def money(desk: CaseService, units: int | None) -> Money | None:
     """An amount with its currency; None where there is none."""
     return None if units is None else {"amount": show_decimal(units, desk.money_places), "currency": desk.currency}
 
@@ -255,7 +255,7 @@ def _score(millionths: int | None) -> float | None:
     return None if millionths is None else millionths / SCORE_PARTS
 
 
-def case(desk: CaseDesk, one: StoredCase) -> Case:
+def case(desk: CaseService, one: StoredCase) -> Case:
     """One case for who asks."""
     return {
         "id": one.number,
@@ -285,7 +285,7 @@ def case(desk: CaseDesk, one: StoredCase) -> Case:
     }
 
 
-def alert(desk: CaseDesk, one: Alert) -> CaseAlert:
+def alert(desk: CaseService, one: Alert) -> CaseAlert:
     """One alert of a case."""
     label: AlertLabel | None = None
     if one.label:
@@ -332,7 +332,7 @@ def attached(one: Attached) -> CaseFile:
     }
 
 
-def detail(desk: CaseDesk, found: Detail) -> CaseDetail:
+def detail(desk: CaseService, found: Detail) -> CaseDetail:
     """A case with all that belongs to it."""
     return {
         **case(desk, found.case),
@@ -345,12 +345,12 @@ def detail(desk: CaseDesk, found: Detail) -> CaseDetail:
     }
 
 
-def acted(desk: CaseDesk, found: Acted) -> CaseActed:
+def acted(desk: CaseService, found: CaseAction) -> CaseActed:
     """One case that was decided or snoozed, and what takes it back."""
     return {"case": case(desk, found.cases[0]), "undo": found.undo, "undo_until": time_text(found.until_ms)}
 
 
-def many(desk: CaseDesk, found: Acted | None, failed: list[Failed]) -> CasesActed:
+def many(desk: CaseService, found: CaseAction | None, failed: list[Failed]) -> CasesActed:
     """Result of an action on many cases."""
     return {
         "cases": [case(desk, one) for one in (found.cases if found else ())],
@@ -375,12 +375,12 @@ def view(one: Counted) -> CaseView:
     }
 
 
-def totals(desk: CaseDesk, one: Totals) -> CaseTotals:
+def totals(desk: CaseService, one: Totals) -> CaseTotals:
     """How many there are, and their money."""
     return {"count": one.count, "stake": money(desk, one.stake)}
 
 
-def capacity(desk: CaseDesk, one: Day) -> Capacity:
+def capacity(desk: CaseService, one: Day) -> Capacity:
     """How the day goes."""
     closed, opened = one.pace
     looks = one.second_looks

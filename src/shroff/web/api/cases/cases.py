@@ -10,7 +10,7 @@ from urllib.parse import quote
 import msgspec
 from starlette.responses import Response
 
-from shroff.cases import deciding, reading, working
+from shroff.cases import case_actions, case_queries, dispositions
 from shroff.cases.case import CLOSED, Case
 from shroff.cases.desk import CaseChangedError, NoCaseError, NoEventError, NoFileError, NoViewError, TooLateError
 from shroff.cases.files import SIZE_MAX, TYPES, named_for
@@ -20,11 +20,11 @@ from shroff.language.values import parse_time
 from shroff.people.access import Right
 from shroff.project.lists import ListChange
 from shroff.web.api.cases import case_documents as documents
-from shroff.web.api.cases.answering import CaseListEntry, also_of, listed, unlisted
 from shroff.web.api.cases.asked import asked_about, shown
+from shroff.web.api.cases.case_answers import CaseListEntry, also_of, listed, unlisted
 from shroff.web.api.cases.case_documents import Verdict
 from shroff.web.http.messages import ANY, Json, Request, decoded, seen, tagged, tags_of
-from shroff.web.http.paging import cursor_of, limit_of, next_of
+from shroff.web.http.pagination import cursor_of, limit_of, next_of
 from shroff.web.http.problems import ProblemError, ProblemMore
 from shroff.web.http.routes import PAGED, Handle, Route, api
 
@@ -125,8 +125,8 @@ async def cases(service: Service, request: Request) -> Json[documents.CaseList]:
         raise ProblemError(
             400, "bad-query", "The query cannot be read", "cursor: unknown; use 'next' of the previous page"
         )
-    found = await service.in_thread(reading.listed, desk, request.who, wanted, order, after, limit_of(query))
-    totals = await service.in_thread(reading.totals, desk, request.who, wanted)
+    found = await service.in_thread(case_queries.listed, desk, request.who, wanted, order, after, limit_of(query))
+    totals = await service.in_thread(case_queries.totals, desk, request.who, wanted)
     return Json(
         {
             "cases": [documents.case(desk, one) for one in found.cases],
@@ -139,7 +139,7 @@ async def cases(service: Service, request: Request) -> Json[documents.CaseList]:
 async def case(service: Service, request: Request) -> Json[documents.CaseWhole]:
     """One case with its alerts, notes, history, files and questions; its ETag says what was seen."""
     desk = service.cases
-    found = await done(service, reading.detail, desk, request.who, number_of(request))
+    found = await done(service, case_queries.detail, desk, request.who, number_of(request))
     asked = await service.in_thread(asked_about, service, found.alerts)
     document: documents.CaseWhole = {**documents.detail(desk, found), "questions": [shown(one) for one in asked]}
     return Json(document, headers=tagged(found.case.tag))
@@ -150,7 +150,7 @@ async def file(service: Service, request: Request) -> Response:
     number, wanted = number_of(request), request.path_params["file"]
     if not _is_number(wanted):
         raise ProblemError(404, "no-file", "There is no such file", f"case {number} has no file {wanted[:40]!r}")
-    found, content = await done(service, working.file_of, service.cases, request.who, number, int(wanted))
+    found, content = await done(service, case_actions.file_of, service.cases, request.who, number, int(wanted))
     name = named_for(found.name, found.media_type)  # one that was attached earlier may have any ending
     headers = {
         "content-type": found.media_type,
@@ -166,44 +166,46 @@ async def file(service: Service, request: Request) -> Response:
 async def claim(service: Service, request: Request) -> Json[documents.Case]:
     """Take it for oneself."""
     await body_of(request, NoBody, may_be_empty=True)
-    return await _changed(service, request, working.claim)
+    return await _changed(service, request, case_actions.claim)
 
 
 async def release(service: Service, request: Request) -> Json[documents.Case]:
     """Give it back."""
     await body_of(request, NoBody, may_be_empty=True)
-    return await _changed(service, request, working.release)
+    return await _changed(service, request, case_actions.release)
 
 
 async def assign(service: Service, request: Request) -> Json[documents.Case]:
     """Give it to somebody, or to nobody."""
     given = await body_of(request, CaseAssignment)
-    return await _changed(service, request, working.assign, given.to or "")
+    return await _changed(service, request, case_actions.assign, given.to or "")
 
 
 async def escalate(service: Service, request: Request) -> Json[documents.Case]:
     """Put it before those who decide what is hard."""
     given = await body_of(request, CaseEscalation)
-    return await _changed(service, request, partial(working.escalate, to=given.to or ""), given.text)
+    return await _changed(service, request, partial(case_actions.escalate, to=given.to or ""), given.text)
 
 
 async def reopen(service: Service, request: Request) -> Json[documents.Case]:
     """Open it again."""
-    return await _changed(service, request, working.reopen, (await body_of(request, CaseText)).text)
+    return await _changed(service, request, case_actions.reopen, (await body_of(request, CaseText)).text)
 
 
 async def note(service: Service, request: Request) -> Json[documents.Case]:
     """Write something down."""
     given = await body_of(request, CaseText)
-    found = await done(service, working.note, service.cases, request.who, number_of(request), given.text)
-    return Json(documents.case(service.cases, reading.shown(found)), headers=tagged(found.tag))
+    found = await done(service, case_actions.note, service.cases, request.who, number_of(request), given.text)
+    return Json(documents.case(service.cases, case_queries.shown(found)), headers=tagged(found.tag))
 
 
 async def attach(service: Service, request: Request) -> Json[documents.CaseFile]:
     """Add a file: its bytes as they are, its kind in Content-Type, its name in the query."""
     kind = request.headers.get("content-type", "")
     content, name = await request.body(SIZE_MAX + 1), request.query_params.get("name", "")
-    found = await done(service, working.attach, service.cases, request.who, number_of(request), name, kind, content)
+    found = await done(
+        service, case_actions.attach, service.cases, request.who, number_of(request), name, kind, content
+    )
     return Json(documents.attached(found))
 
 
@@ -212,8 +214,8 @@ async def decide(service: Service, request: Request) -> Json[CaseDecided]:
     given, tag = await body_of(request, CaseVerdict), await _tag(service, request)
     also = await service.in_thread(also_of, service, request.who, given.lists, given.refund, given.reason)
 
-    def run() -> deciding.Acted:
-        return deciding.decide(
+    def run() -> dispositions.CaseAction:
+        return dispositions.decide(
             service.cases, request.who, number_of(request), given.verdict, tag=tag, event=given.event, also=also
         )
 
@@ -227,8 +229,8 @@ async def snooze(service: Service, request: Request) -> Json[documents.CaseActed
     until_ms = time_of((await body_of(request, CaseSnooze)).until, "until")
     tag = await _tag(service, request)
 
-    def run() -> deciding.Acted:
-        return deciding.snooze(service.cases, request.who, number_of(request), until_ms, tag=tag)
+    def run() -> dispositions.CaseAction:
+        return dispositions.snooze(service.cases, request.who, number_of(request), until_ms, tag=tag)
 
     return _acted(service, await done(service, run))
 
@@ -240,12 +242,12 @@ async def undo(service: Service, request: Request) -> Json[documents.CasesUndone
         raise ProblemError(409, "too-late", "It can no longer be undone", "no action has this number")
     desk = service.cases
     case = number_of(request) if "id" in request.path_params else 0
-    found = await done(service, deciding.undo, desk, request.who, given.undo, case)
+    found = await done(service, dispositions.undo, desk, request.who, given.undo, case)
     await unlisted(service, request, found.listed)
     return Json(
         {
-            "cases": [documents.case(desk, reading.shown(one)) for one in found.restored],
-            "changed": [documents.case(desk, reading.shown(one)) for one in found.changed],
+            "cases": [documents.case(desk, case_queries.shown(one)) for one in found.restored],
+            "changed": [documents.case(desk, case_queries.shown(one)) for one in found.changed],
         }
     )
 
@@ -258,8 +260,8 @@ async def claim_next(service: Service, request: Request) -> Json[documents.CaseC
     await body_of(request, NoBody, may_be_empty=True)
     desk = service.cases
     wanted = wanted_of(request.query_params, request.who, desk.now_ms(), desk.money_places)
-    found = await done(service, working.claim_next, desk, request.who, wanted)
-    shown = None if found is None else documents.case(desk, reading.shown(found))
+    found = await done(service, case_actions.claim_next, desk, request.who, wanted)
+    shown = None if found is None else documents.case(desk, case_queries.shown(found))
     return Json({"case": shown}, headers=None if found is None else tagged(found.tag))
 
 
@@ -269,8 +271,8 @@ async def bulk(service: Service, request: Request) -> Json[documents.CasesActed]
     until_ms = time_of(given.until, "until") if given.until else 0
     numbers = {one.id: one.tag for one in given.cases}
 
-    def run() -> tuple[deciding.Acted | None, list[deciding.Failed]]:
-        return deciding.bulk(
+    def run() -> tuple[dispositions.CaseAction | None, list[dispositions.Failed]]:
+        return dispositions.bulk(
             service.cases,
             request.who,
             numbers,
@@ -291,10 +293,10 @@ async def _changed(
 ) -> Json[documents.Case]:
     tag = await _tag(service, request)
     found = await done(service, function, service.cases, request.who, number_of(request), *more, tag)
-    return Json(documents.case(service.cases, reading.shown(found)), headers=tagged(found.tag))
+    return Json(documents.case(service.cases, case_queries.shown(found)), headers=tagged(found.tag))
 
 
-def _acted(service: Service, found: deciding.Acted) -> Json[documents.CaseActed]:
+def _acted(service: Service, found: dispositions.CaseAction) -> Json[documents.CaseActed]:
     return Json(documents.acted(service.cases, found), headers=tagged(found.cases[0].tag))
 
 
@@ -321,7 +323,7 @@ def _was_first(error: CaseChangedError) -> ProblemError:
     """The problem of who comes second: who was first, when, and that nothing was saved. Of a case that nobody changed,
     but that was read otherwise, only the last.
     """
-    now = reading.shown(error.case)
+    now = case_queries.shown(error.case)
     more: ProblemMore = {
         "by": now.changed_name or None,
         "at": None if now.is_untouched else time_text(now.changed_ms),
@@ -350,7 +352,7 @@ async def _tag(service: Service, request: Request) -> str:
     """What was seen, by If-Match; nothing where the newest is meant, whatever it is."""
 
     async def there() -> str:
-        return (await done(service, reading.detail, service.cases, request.who, number_of(request))).case.tag
+        return (await done(service, case_queries.detail, service.cases, request.who, number_of(request))).case.tag
 
     return "" if tags_of(request) == [ANY] else await seen(request, there)
 

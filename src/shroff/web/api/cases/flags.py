@@ -20,7 +20,7 @@ from shroff.streams.delivering_rows import Flag, flag_document
 from shroff.streams.log import PENDING, FlagRow
 from shroff.web.api.events import label_shown
 from shroff.web.http.messages import PROBLEM, Json, Request, decoded
-from shroff.web.http.paging import LIMIT_MAX, cursor_of, limit_of, next_of, parted
+from shroff.web.http.pagination import LIMIT_MAX, cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import PAGED, api
 from shroff.worker.inbox import LABELS, answers_of, labels_request

@@ -29,7 +29,7 @@ from shroff.log.history import ListedWaiting, waiting_row
 from shroff.log.later_labels import latest
 from shroff.notices.store import QuestionCounts
 from shroff.people.access import Right
-from shroff.runtime.fresh import Fresh
+from shroff.runtime.memo import Fresh
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import api
 

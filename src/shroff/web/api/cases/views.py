@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.cases import reading
+from shroff.cases import case_queries
 from shroff.people.access import Right
 from shroff.web.api.cases import case_documents as documents
 from shroff.web.api.cases.cases import body_of, done, time_of
@@ -26,7 +26,7 @@ class ViewQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 async def views(service: Service, request: Request) -> Json[documents.CaseViews]:
     """Views with their counts."""
-    found = await service.in_thread(reading.views, service.cases, request.who)
+    found = await service.in_thread(case_queries.views, service.cases, request.who)
     return Json({"views": [documents.view(one) for one in found]})
 
 
@@ -34,17 +34,19 @@ async def put_view(service: Service, request: Request) -> Json[documents.CaseVie
     """Keep a filter under a name of one's own."""
     given = await body_of(request, ViewQuery)
 
-    def run() -> reading.Counted:
+    def run() -> case_queries.Counted:
         desk = service.cases
-        kept = reading.put_view(desk, request.who, request.path_params["name"], given.query, is_shared=given.shared)
-        return next(view for view in reading.views(desk, request.who) if view.view == kept)
+        kept = case_queries.put_view(
+            desk, request.who, request.path_params["name"], given.query, is_shared=given.shared
+        )
+        return next(view for view in case_queries.views(desk, request.who) if view.view == kept)
 
     return Json(documents.view(await done(service, run)))
 
 
 async def remove_view(service: Service, request: Request) -> Json[documents.RemovedView]:
     """Let go of a view of one's own."""
-    await done(service, reading.remove_view, service.cases, request.who, request.path_params["name"])
+    await done(service, case_queries.remove_view, service.cases, request.who, request.path_params["name"])
     return Json({"removed": request.path_params["name"]})
 
 
@@ -52,7 +54,7 @@ async def capacity(service: Service, request: Request) -> Json[documents.Capacit
     """How the day goes, since midnight in the project's time zone or the time in `since`."""
     text = request.query_params.get("since", "")
     since_ms = time_of(text, "since") if text else None
-    found = await service.in_thread(reading.capacity, service.cases, request.who, since_ms)
+    found = await service.in_thread(case_queries.capacity, service.cases, request.who, since_ms)
     return Json(documents.capacity(service.cases, found))
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from shroff.app.rules.rule_drafts import Checked
 from shroff.errors import Problem
-from shroff.project.meaning import teller_of
+from shroff.project.dependency_hash import teller_of
+from shroff.rules.rule_text import in_words
 from shroff.rules.texts import tag_of
-from shroff.rules.wording import in_words
 
 if TYPE_CHECKING:
     from shroff.app.project import Project

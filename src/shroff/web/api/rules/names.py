@@ -12,7 +12,7 @@ from shroff.language.aggregates import AGGREGATES, AggregateRow
 from shroff.language.functions import FUNCTIONS
 from shroff.language.types import Type
 from shroff.people.access import Right
-from shroff.project.meaning import teller_of
+from shroff.project.dependency_hash import teller_of
 from shroff.rules.keys import EFFECTS, RULE
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import api

@@ -19,9 +19,9 @@ from shroff.explain.hit_records import HitRecords, RuleRecord
 from shroff.log.rule_history import Histories, VersionOfRule
 from shroff.log.ruletests import TestResult, run_tests_of
 from shroff.people.store import AuditFilter, rows_of
-from shroff.project.meaning import teller_of
+from shroff.project.dependency_hash import teller_of
+from shroff.rules.rule_text import in_words
 from shroff.rules.silences import trial_of
-from shroff.rules.wording import in_words
 from shroff.web.http.problems import ProblemError
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from shroff.people.access import Right
 from shroff.web.api.rules.drafts import AdoptedFile, put_back
 from shroff.web.api.rules.rule_looks import RuleLook, all_rules, one_rule, reason_of, subject_of, who_changed
 from shroff.web.http.messages import Json, Request, decoded
-from shroff.web.http.paging import cursor_of, limit_of, next_of, parted
+from shroff.web.http.pagination import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import PAGED, api
 
 if TYPE_CHECKING:

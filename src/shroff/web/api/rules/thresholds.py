@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 
 from shroff.app.models.cutoffs import AppliedCutoffs
-from shroff.app.models.promoting import NoChampionError
+from shroff.app.models.promotion import NoChampionError
 from shroff.errors import UsageError
 from shroff.people.access import Right
 from shroff.people.audit import AuditEntry
 from shroff.people.store import AuditFilter as Acts
 from shroff.people.store import PeopleStore
-from shroff.runtime.fresh import Fresh
+from shroff.runtime.memo import Fresh
 from shroff.training.cutoffs import AS_IT_IS, Cutoffs, CutoffsDocument, WhatIf
 from shroff.web.api.models import REASON_MAX, checked_reason
 from shroff.web.http.messages import Json, Request, decoded, seen, tagged

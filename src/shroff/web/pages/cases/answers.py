@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.errors import UsageError
 from shroff.people.access import Right
-from shroff.web.api.cases.answering import CaseListEntry, also_of
+from shroff.web.api.cases.case_answers import CaseListEntry, also_of
 from shroff.web.http.messages import Request
 from shroff.web.pages.rules.lists import LASTS, entry_of, standings
 
 if TYPE_CHECKING:
-    from shroff.cases.pending import Also
+    from shroff.cases.pending_changes import SideEffects
     from shroff.web.service import Service
 
 BLOCK: Final = "block-"  # what the fields of the keys to block begin with
@@ -62,7 +62,7 @@ def offer(service: Service, request: Request, about: Iterable[tuple[str, str]], 
     return Offer(found, service.cases.currency, given[0], lasts, given[1], bool(picked or any(given)), LASTS)
 
 
-def also_from(service: Service, request: Request, form: Mapping[str, str]) -> Also:
+def also_from(service: Service, request: Request, form: Mapping[str, str]) -> SideEffects:
     """What a form says that the answer does beside its label. Raises: as `also_of`; UsageError."""
     entries = []
     for name, value in _picked(form):

@@ -9,33 +9,33 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from shroff.cases import deciding, working
+from shroff.cases import case_actions, dispositions
+from shroff.cases.case_queries import refunded_by
 from shroff.cases.desk import CaseChangedError
 from shroff.cases.files import TYPES
-from shroff.cases.reading import refunded_by
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import named_duration
 from shroff.people.access import RIGHTS, Right
-from shroff.project.meaning import teller_of
+from shroff.project.dependency_hash import teller_of
+from shroff.rules.rule_text import condition, in_words
 from shroff.rules.silences import key_of
-from shroff.rules.wording import condition, in_words
-from shroff.web.api.cases.answering import listed
+from shroff.web.api.cases.case_answers import listed
+from shroff.web.api.cases.case_silences import WAITS, approve_for, end_for, pending_silences, silence_for, silences_of
 from shroff.web.api.cases.cases import number_of, tried
-from shroff.web.api.cases.silencing import WAITS, approve_for, end_for, pending_silences, silence_for, silences_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
 from shroff.web.pages.cases.casework import Opened, Where, amount, opened, toast, where_from, where_of
 from shroff.web.pages.cases.others import others_of
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.rules.lists import NOTHING
 
 if TYPE_CHECKING:
     from shroff.app.rules.silence_requests import PendingSilence
     from shroff.app.rules.silences import Silence
     from shroff.cases.case import Case
-    from shroff.cases.desk import CaseDesk
+    from shroff.cases.desk import CaseService
     from shroff.people.access import Who
     from shroff.web.service import Service
 
@@ -149,8 +149,8 @@ async def decide(service: Service, request: Request) -> Response:
     except UsageError as error:
         return await _page(service, request, where, mistake=str(error))
 
-    def run() -> deciding.Acted:
-        return deciding.decide(
+    def run() -> dispositions.CaseAction:
+        return dispositions.decide(
             service.cases,
             request.who,
             number_of(request),
@@ -169,17 +169,17 @@ async def decide(service: Service, request: Request) -> Response:
     return see_other(where.case(case.number) if case.is_open else where.queue)
 
 
-Act = Callable[["CaseDesk", "Who", int, Mapping[str, str], str], "Case"]
+Act = Callable[["CaseService", "Who", int, Mapping[str, str], str], "Case"]
 ACTS: Final[Mapping[str, Act]] = {  # by the end of their addresses; with the form and what of the case was seen
-    "claim": lambda desk, who, number, form, tag: working.claim(desk, who, number, tag),
-    "release": lambda desk, who, number, form, tag: working.release(desk, who, number, tag),
-    "assign": lambda desk, who, number, form, tag: working.assign(desk, who, number, form.get("to", ""), tag),
-    "escalate": lambda desk, who, number, form, tag: working.escalate(
+    "claim": lambda desk, who, number, form, tag: case_actions.claim(desk, who, number, tag),
+    "release": lambda desk, who, number, form, tag: case_actions.release(desk, who, number, tag),
+    "assign": lambda desk, who, number, form, tag: case_actions.assign(desk, who, number, form.get("to", ""), tag),
+    "escalate": lambda desk, who, number, form, tag: case_actions.escalate(
         desk, who, number, form.get("text", ""), tag, form.get("to", "")
     ),
-    "reopen": lambda desk, who, number, form, tag: working.reopen(desk, who, number, form.get("text", ""), tag),
-    "note": lambda desk, who, number, form, tag: working.note(desk, who, number, form.get("text", "")),
-    "snooze": lambda desk, who, number, form, tag: deciding.snooze(
+    "reopen": lambda desk, who, number, form, tag: case_actions.reopen(desk, who, number, form.get("text", ""), tag),
+    "note": lambda desk, who, number, form, tag: case_actions.note(desk, who, number, form.get("text", "")),
+    "snooze": lambda desk, who, number, form, tag: dispositions.snooze(
         desk, who, number, desk.now_ms() + named_duration("for", form.get("for", "")), tag=tag
     ).cases[0],
 }

@@ -8,23 +8,23 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
-from shroff.cases import reading
+from shroff.cases import case_queries
+from shroff.cases.alert_rules import strength
 from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case, Happened
 from shroff.cases.filters import MEANINGS, query_of, query_text
-from shroff.cases.pending import Body, body_of
-from shroff.cases.raising import strength
+from shroff.cases.pending_changes import Body, body_of
 from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import NOTHING, EventSummary
 from shroff.language.values import show_decimal
 from shroff.people.access import Who
 from shroff.web.api.cases.asked import Asked, asked_about, foremost
-from shroff.web.api.reading import summaries_of
+from shroff.web.api.decisions import summaries_of
 from shroff.web.pages.decision import Looked, decision_path, entity_path, looked
 from shroff.web.pages.words import sentence_case
 from shroff.web.work.reasons import WITHIN_S, FirstReason
 
 if TYPE_CHECKING:
-    from shroff.cases.desk import CaseDesk
+    from shroff.cases.desk import CaseService
     from shroff.web.service import Service
 
 HOUR_S: Final = 3_600
@@ -128,7 +128,7 @@ class Line:
 
 
 def line_of(
-    desk: CaseDesk,
+    desk: CaseService,
     who: Who,
     case: Case,
     asked: Asked | None = None,
@@ -140,7 +140,7 @@ def line_of(
     left_ms, whole_ms = case.due_ms - now_ms, max(1, case.due_ms - case.opened_ms)
     whose = "you" if case.assignee == who.id else case.assignee_name
     return Line(
-        reading.shown(case),
+        case_queries.shown(case),
         amount(desk, case.stake),
         left_ms // 1_000,
         round(100 * min(1.0, max(0.0, left_ms / whole_ms)), 1),
@@ -149,11 +149,11 @@ def line_of(
         case.is_barred(who.id),
         asked,
         top,
-        reading.escalation(history),
+        case_queries.escalation(history),
     )
 
 
-def amount(desk: CaseDesk, units: int | None) -> str | None:
+def amount(desk: CaseService, units: int | None) -> str | None:
     """Smallest units as decimal text."""
     return None if units is None else show_decimal(units, desk.money_places)
 
@@ -213,7 +213,7 @@ class Opened:
     """
 
     line: Line
-    detail: reading.Detail
+    detail: case_queries.Detail
     events: Sequence[Event]
     top: Event | None
     looked: Looked | None
@@ -253,7 +253,7 @@ class Opened:
 def opened(service: Service, who: Who, number: int) -> Opened:
     """A case for who looks into it. Raises: NoCaseError."""
     desk = service.cases
-    detail = reading.detail(desk, who, number)
+    detail = case_queries.detail(desk, who, number)
     events = events_of(service, [*reversed(detail.alerts)])
     first = top_of(detail.alerts)
     top = next((event for event in events if event.alert is first), None)
@@ -264,7 +264,7 @@ def opened(service: Service, who: Who, number: int) -> Opened:
     return Opened(line, detail, events, top, seen, asked)
 
 
-def _whole(desk: CaseDesk, case: Case) -> Case:
+def _whole(desk: CaseService, case: Case) -> Case:
     """The case with who answered it first, which a detail does not show."""
     with desk.store.look() as look:
         return look.case(case.number) or case
@@ -305,9 +305,9 @@ class Toast:
     left_ms: int
 
 
-def toast(desk: CaseDesk, who: Who) -> Toast | None:
+def toast(desk: CaseService, who: Who) -> Toast | None:
     """The user's last action that can be undone."""
-    pending = reading.undoable(desk, who)
+    pending = case_queries.undoable(desk, who)
     if pending is None:
         return None
     try:
@@ -323,7 +323,7 @@ def toast(desk: CaseDesk, who: Who) -> Toast | None:
     return Toast(words, " ".join(_then(desk, body)), pending.number, max(0, pending.due_ms - desk.now_ms()))
 
 
-def _then(desk: CaseDesk, body: Body) -> Iterator[str]:
+def _then(desk: CaseService, body: Body) -> Iterator[str]:
     """What an answer does beside closing its cases."""
     labels = sum(len(one.alerts) for one in body.cases) + len(body.events)
     if labels:

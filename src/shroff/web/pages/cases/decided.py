@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from starlette.responses import Response
 
-from shroff.cases import deciding
+from shroff.cases import dispositions
+from shroff.cases.case_queries import refunded_by
 from shroff.cases.desk import CaseChangedError
-from shroff.cases.reading import refunded_by
 from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import PAID, EventSummary, summary_of
 from shroff.explain.entities import EntityLook, KeyEvent, fields_of
 from shroff.people.access import Right
 from shroff.people.store import AuditFilter
 from shroff.web.api import override
-from shroff.web.api.cases.answering import listed
+from shroff.web.api.cases.case_answers import listed
 from shroff.web.api.cases.cases import tried
-from shroff.web.api.reading import row_of
+from shroff.web.api.decisions import row_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
 from shroff.web.pages.cases.casework import Line, Where, amount, line_of, toast
 from shroff.web.pages.charts.windows import FeatureTexts
 from shroff.web.pages.decision import Looked, Subject, decision_path, looked
-from shroff.web.pages.rendering import page, part, see_other
+from shroff.web.pages.renderer import page, part, see_other
 from shroff.web.pages.rules.lists import NOTHING
 
 if TYPE_CHECKING:
@@ -176,12 +176,12 @@ async def answer(service: Service, request: Request) -> Response:
     except UsageError as error:
         return await _page(service, request, mistake=str(error))
 
-    def run() -> deciding.Acted:
+    def run() -> dispositions.CaseAction:
         desk, who = service.cases, request.who
         if in_case is None:
-            return deciding.answer_event(desk, who, row.event, row.id, verdict, also=also)
+            return dispositions.answer_event(desk, who, row.event, row.id, verdict, also=also)
         number = in_case.line.case.number
-        return deciding.decide(desk, who, number, verdict, tag=tag, event=in_case.alert.named, also=also)
+        return dispositions.decide(desk, who, number, verdict, tag=tag, event=in_case.alert.named, also=also)
 
     try:
         acted = await tried(service, run)

@@ -20,7 +20,7 @@ from shroff.people.access import Right
 from shroff.web.api.events import taken_labels
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import count, sentence
 
 if TYPE_CHECKING:

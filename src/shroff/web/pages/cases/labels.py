@@ -11,7 +11,7 @@ from starlette.responses import Response
 from shroff.cases.labels import Conflict, LabelSaid, Maturity
 from shroff.events.definitions import SOURCES
 from shroff.language.values import DAY_MS, day_number
-from shroff.models.loading import LABEL_DELAY_MS
+from shroff.models.loader import LABEL_DELAY_MS
 from shroff.people.access import Right
 from shroff.web.api.cases.labels import ASKED_MS, SHOWN, LabelLook
 from shroff.web.http.messages import FORM_BYTES_MAX, Request
@@ -20,7 +20,7 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.cases.label_file import PATH, ROWS_MAX, said_of
 from shroff.web.pages.charts.bars import bars_of, day_text, with_open
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
-from shroff.web.pages.rendering import page
+from shroff.web.pages.renderer import page
 
 if TYPE_CHECKING:
     from shroff.web.service import Service

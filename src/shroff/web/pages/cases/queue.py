@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 from starlette.responses import Response
 
-from shroff.cases import deciding, reading, working
+from shroff.cases import case_actions, case_queries, dispositions
 from shroff.cases.case import ESCALATED, STATES, CaseFilter
 from shroff.cases.filters import LARGEST, order_of, query_of, queue_of, wanted_of
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right
-from shroff.web.api.cases.answering import unlisted
 from shroff.web.api.cases.asked import EVENTS_MAX, asked_in, newest_alerts
+from shroff.web.api.cases.case_answers import unlisted
 from shroff.web.api.cases.cases import done, number_of
 from shroff.web.http.messages import Request
-from shroff.web.http.paging import cursor_of, next_of
+from shroff.web.http.pagination import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
@@ -38,7 +38,7 @@ from shroff.web.pages.cases.casework import (
     where_from,
     where_of,
 )
-from shroff.web.pages.rendering import open_cases, open_cases_html, page, part, see_other
+from shroff.web.pages.renderer import open_cases, open_cases_html, page, part, see_other
 
 if TYPE_CHECKING:
     from shroff.cases.store import Cursor
@@ -67,8 +67,8 @@ class Seen:
     count: int
     late: int  # of the whole queue; 0 under a filter
     stake: str | None
-    views: Sequence[reading.Counted]
-    capacity: reading.ReviewCapacity
+    views: Sequence[case_queries.Counted]
+    capacity: case_queries.ReviewCapacity
     toast: Toast | None
     peek: Opened | None
     after: Cursor | None
@@ -89,7 +89,7 @@ async def _page(
     request: Request,
     where: Where,
     cursor: Cursor | None = None,
-    failed: Sequence[deciding.Failed] = (),
+    failed: Sequence[dispositions.Failed] = (),
 ) -> Response:
     if cursor is not None and any(abs(part) > LARGEST for part in cursor):
         raise ProblemError(
@@ -125,12 +125,14 @@ async def _page(
 def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> Seen:
     desk, query, who = service.cases, query_of(where.filter), signed_in.who
     wanted = queue_of(query, who, desk.now_ms(), desk.money_places)
-    newest = reading.newest(desk, who)  # asked first: what opens meanwhile is told as new once too often, not never
-    listed = reading.listed(desk, who, wanted, order_of(query, ORDER), cursor, SHOWN)
-    totals = reading.totals(desk, who, wanted)
+    newest = case_queries.newest(
+        desk, who
+    )  # asked first: what opens meanwhile is told as new once too often, not never
+    listed = case_queries.listed(desk, who, wanted, order_of(query, ORDER), cursor, SHOWN)
+    totals = case_queries.totals(desk, who, wanted)
     alerts = newest_alerts(service, listed.cases)
     asked, tops = asked_in(service, alerts), tops_of(service, alerts)
-    histories = reading.histories(desk, who, [case.number for case in listed.cases if case.state == ESCALATED])
+    histories = case_queries.histories(desk, who, [case.number for case in listed.cases if case.state == ESCALATED])
     lines = [
         line_of(desk, who, case, asked.get(case.number), tops.get(case.number), histories.get(case.number, ()))
         for case in listed.cases
@@ -139,16 +141,16 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
     return Seen(
         lines,
         totals.count,
-        0 if where.filter else reading.count(desk, who, replace(wanted, due_before_ms=desk.now_ms())),
+        0 if where.filter else case_queries.count(desk, who, replace(wanted, due_before_ms=desk.now_ms())),
         amount(desk, totals.stake),
-        reading.views(desk, who),
-        reading.capacity(desk, who),
+        case_queries.views(desk, who),
+        case_queries.capacity(desk, who),
         toast(desk, who),
         opened(service, who, focused.case.number) if focused else None,
         listed.after,
         newest,
-        is_new=not lines and reading.count(desk, who, CaseFilter(states=STATES)) == 0,
-        is_first=bool(lines) and reading.is_first(desk, who, signed_in.user.made_at_ms),
+        is_new=not lines and case_queries.count(desk, who, CaseFilter(states=STATES)) == 0,
+        is_first=bool(lines) and case_queries.is_first(desk, who, signed_in.user.made_at_ms),
     )
 
 
@@ -160,7 +162,7 @@ async def stream(service: Service, request: Request) -> Response:
 
     def count() -> int:
         wanted = queue_of(query, request.who, desk.now_ms(), desk.money_places)
-        return reading.count(desk, request.who, replace(wanted, after=after))
+        return case_queries.count(desk, request.who, replace(wanted, after=after))
 
     async def changed() -> bytes | None:
         now = await service.in_thread(count), open_cases_html(await open_cases(service, request.who))
@@ -181,7 +183,7 @@ async def peek(service: Service, request: Request) -> Response:
 async def why(service: Service, request: Request) -> Response:
     """Why the event of a case that counts most was decided so, to be put into its row."""
     number = number_of(request)
-    detail = await done(service, reading.detail, service.cases, request.who, number)
+    detail = await done(service, case_queries.detail, service.cases, request.who, number)
     top = top_of(detail.alerts[-EVENTS_MAX:])
     found = await service.in_thread(events_of, service, [] if top is None else [top], None)
     return part(service, request, "row_why.html", why=found[0].why if found else None, stored=detail.case.reason)
@@ -193,7 +195,7 @@ async def claim_next(service: Service, request: Request) -> Response:
     desk = service.cases
     query = query_of(where.filter)
     wanted = wanted_of(query, request.who, desk.now_ms(), desk.money_places)
-    found = await done(service, working.claim_next, desk, request.who, wanted, order_of(query, ORDER))
+    found = await done(service, case_actions.claim_next, desk, request.who, wanted, order_of(query, ORDER))
     return see_other(where.queue if found is None else where.case(found.number))
 
 
@@ -207,10 +209,10 @@ async def bulk(service: Service, request: Request) -> Response:
     if not numbers:
         return see_other(where.queue)
 
-    def run() -> tuple[deciding.Acted | None, list[deciding.Failed]]:
+    def run() -> tuple[dispositions.CaseAction | None, list[dispositions.Failed]]:
         desk = service.cases
         until_ms = desk.now_ms() + SNOOZED_MS
-        return deciding.bulk(desk, request.who, numbers, action, verdict=verdict, until_ms=until_ms)
+        return dispositions.bulk(desk, request.who, numbers, action, verdict=verdict, until_ms=until_ms)
 
     _, failed = await done(service, run)
     return await _page(service, request, where, failed=failed) if failed else see_other(where.queue)
@@ -225,7 +227,7 @@ def _picked(form: Mapping[str, str]) -> dict[int, str]:
 async def undo(service: Service, request: Request) -> Response:
     """Take back what was done a moment ago, and go on where one is."""
     form = await request.form()
-    found = await done(service, deciding.undo, service.cases, request.who, _whole(form.get("undo", "")))
+    found = await done(service, dispositions.undo, service.cases, request.who, _whole(form.get("undo", "")))
     await unlisted(service, request, found.listed)
     return see_other(where_from(form).queue)
 
@@ -242,7 +244,7 @@ async def keep_view(service: Service, request: Request) -> Response:
     is_shared = form.get("shared", "") == "on"
 
     def run() -> None:
-        reading.put_view(service.cases, request.who, form.get("name", ""), where.filter, is_shared=is_shared)
+        case_queries.put_view(service.cases, request.who, form.get("name", ""), where.filter, is_shared=is_shared)
 
     await done(service, run)
     return see_other(where.queue)
@@ -251,7 +253,7 @@ async def keep_view(service: Service, request: Request) -> Response:
 async def drop_view(service: Service, request: Request) -> Response:
     """Let go of a view of one's own."""
     form = await request.form()
-    await done(service, reading.remove_view, service.cases, request.who, form.get("name", ""))
+    await done(service, case_queries.remove_view, service.cases, request.who, form.get("name", ""))
     return see_other("/queue")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from shroff.cases import reading
+from shroff.cases import case_queries
 from shroff.cases.case import ESCALATED, SNOOZED, CaseFilter, Totals
 from shroff.cases.filters import QUEUE
 from shroff.language.values import DAY_MS
@@ -17,7 +17,7 @@ from shroff.people.access import Right
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
 from shroff.web.pages.cases.casework import amount
-from shroff.web.pages.rendering import page
+from shroff.web.pages.renderer import page
 
 if TYPE_CHECKING:
     from shroff.people.access import Who
@@ -49,19 +49,19 @@ def _found(service: Service, who: Who, days: int) -> dict[str, object]:
     start_ms = desk.today_ms() if days == 1 else now_ms - days * DAY_MS
     waiting, before = list[tuple[str, int, str | None]](), Totals(0, 0)
     for says, until_ms in (*((says, now_ms + more_ms) for says, more_ms in DUE), ("all open cases", None)):
-        upto = reading.totals(desk, who, CaseFilter(states=QUEUE, due_before_ms=until_ms))
+        upto = case_queries.totals(desk, who, CaseFilter(states=QUEUE, due_before_ms=until_ms))
         more = upto if until_ms is None else Totals(upto.count - before.count, (upto.stake or 0) - (before.stake or 0))
         waiting.append((says, more.count, amount(desk, more.stake)))
         before = upto
-    first = reading.listed(desk, who, CaseFilter(states=QUEUE), limit=1).cases
+    first = case_queries.listed(desk, who, CaseFilter(states=QUEUE), limit=1).cases
     return {
-        "closers": reading.team(desk, who, start_ms),
-        "day": reading.capacity(desk, who),
+        "closers": case_queries.team(desk, who, start_ms),
+        "day": case_queries.capacity(desk, who),
         "zone": desk.zone,
         "waiting": waiting,
         "oldest": first[0] if first else None,
-        "escalated": reading.count(desk, who, CaseFilter(states=(ESCALATED,))),
-        "snoozed": reading.count(desk, who, CaseFilter(states=(SNOOZED,))),
+        "escalated": case_queries.count(desk, who, CaseFilter(states=(ESCALATED,))),
+        "snoozed": case_queries.count(desk, who, CaseFilter(states=(SNOOZED,))),
     }
 
 

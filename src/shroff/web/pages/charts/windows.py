@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff.explain.entities import KeyEvent
-from shroff.language.wording import ValueWording
+from shroff.language.expression_text import ValueWording
 from shroff.models.keys import figure_text
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of
 from shroff.web.pages.charts.strips import ENOUGH, number_of

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
-from shroff.web.api.reading import summaries_of
+from shroff.web.api.decisions import summaries_of
 from shroff.web.api.rules.backtests import DONE, Draft, Kept, new_id
 from shroff.web.api.rules.drafts import may_edit
 from shroff.web.api.rules.rule_looks import one_rule
@@ -23,7 +23,7 @@ from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, day_text, signed_bars
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import MINUS
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from shroff.people.access import Right
 from shroff.web.api.rules.changes import applied, meant, tag_of, why_refused
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.rules.diffs import diff
 
 if TYPE_CHECKING:

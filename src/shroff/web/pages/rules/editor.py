@@ -33,7 +33,7 @@ from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
 from shroff.web.pages.decision import rule_path
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.rules.backtests import worth
 from shroff.web.pages.rules.diffs import DiffLine, diff
 from shroff.web.pages.rules.table import common

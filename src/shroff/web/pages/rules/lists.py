@@ -29,7 +29,7 @@ from shroff.rules.silences import rule_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Handle, Route, Screen
 from shroff.web.pages.decision import entity_path
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import count, sentence
 
 if TYPE_CHECKING:

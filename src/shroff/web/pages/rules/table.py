@@ -17,7 +17,7 @@ from shroff.language.values import day_number, show_decimal
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.rules.silences import list_of
-from shroff.web.api.reading import summaries_of
+from shroff.web.api.decisions import summaries_of
 from shroff.web.api.rules.drafts import may_edit, put_back
 from shroff.web.api.rules.rule_looks import (
     ACTIVE,
@@ -31,12 +31,12 @@ from shroff.web.api.rules.rule_looks import (
     who_changed,
 )
 from shroff.web.http.messages import Request
-from shroff.web.http.paging import cursor_of, next_of, parted
+from shroff.web.http.pagination import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, bars_of, with_open
 from shroff.web.pages.decision import rule_path
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.rules.diffs import DiffLine, diff
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from shroff.app.models.promoting import NoChampionError
+from shroff.app.models.promotion import NoChampionError
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.access import Right
 from shroff.training.measured import money_text
@@ -20,7 +20,7 @@ from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import SCALES, Axis, Plot, nice, plot_of
-from shroff.web.pages.rendering import page, see_other
+from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.rules.diffs import DiffLine, diff
 from shroff.web.pages.words import money, sentence
 

@@ -1,0 +1,463 @@
+"""Queries of a log in a database: every read of the contract, for all databases that speak SQL."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import starmap
+from typing import Any, Final
+
+from shroff.adapters.log.frames import (
+    FRAME_ROWS,
+    FRAME_SHAPE,
+    OUTCOMES_SHAPE,
+    DamagedFrameError,
+    DecisionFrame,
+    outcome_lines,
+    pack,
+    unpack,
+)
+from shroff.adapters.log.rows import id_digest
+from shroff.adapters.log.sql_text import SqlWording, overlapping
+from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, is_changed, record_sum
+from shroff.errors import PrunedError, StateError, StorageError
+from shroff.streams.batch_check import taken_id, taken_key, taken_value, taken_waiting
+from shroff.streams.log import (
+    Batch,
+    Counts,
+    DecisionRow,
+    FlagRow,
+    HitRow,
+    Indexed,
+    LateEvent,
+    OutboxRow,
+    Record,
+    Refused,
+    Remark,
+    Request,
+    StuckKey,
+    StuckRow,
+    WaitingLabel,
+)
+
+NUMBER_MAX: Final = 2**62
+MISSING: Final = "the record at sequence number {} is missing"
+_SPAN: Final = 65_536  # places in which decisions are looked for at once
+
+# What each column of a question gives: i an integer, t a text, b bytes, j bytes of a text, and upper case where it may
+# be missing.
+EVENT_SHAPE: Final = "itttijii"
+DECISION_SHAPE: Final = "itbji"
+FLAG_SHAPE: Final = "itttttitii"
+HIT_SHAPE: Final = "itTiii"
+WAITING_SHAPE: Final = "itttjttbt"
+REFUSED_SHAPE: Final = "ittttbi"
+OUTBOX_SHAPE: Final = "iitj"
+LATE_SHAPE: Final = "ttiji"
+REMARK_SHAPE: Final = "ttiiiii"
+REQUEST_SHAPE: Final = "itji"
+STUCK_SHAPE: Final = "tiittttjjtiii"
+
+
+class LogQuestions(ABC):
+    """The reading half of a log; an adapter says in which words it asks (`wording`), and how."""
+
+    wording: SqlWording
+    place: str
+
+    @abstractmethod
+    def _ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
+        """All rows of one question, so that no read stays open between calls and each sees whole batches.
+
+        Args:
+            shape: What its columns give.
+        """
+
+    @abstractmethod
+    def _with_ids(self, question: Any, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
+        """The rows of a question about a list of ids; `more` is what it asks besides."""
+
+    @abstractmethod
+    def _row_outcomes(self, after: int, upto: int) -> bytes:
+        """Place and outcome of the decisions in (after, upto] that are rows, as lines."""
+
+    @abstractmethod
+    def records_at(self, places: Collection[int]) -> dict[int, Record]:
+        """The records at these places; places that are not there, or were pruned, are left out."""
+
+    @abstractmethod
+    def _one(self, sql: str) -> Any:
+        """The only row of a question that gives one integer, or nothing in its place."""
+
+    def last_seq(self) -> int:
+        """The last place, 0 where the log is empty."""
+        (seq,) = self._one(self.wording.last_seq)
+        return seq or 0
+
+    def watermark_ms(self) -> int | None:
+        """The greatest time of the records of kind `event`; None where there is none."""
+        (time_ms,) = self._one(self.wording.watermark)
+        return None if time_ms is None else int(time_ms)
+
+    def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
+        """The records of one type with these ids; ids that are not there are left out.
+
+        Cost in SQLite: 0.3 to 2 µs an id that is not there, at a million events.
+        """
+        return self._at(self._places(type, ids))
+
+    def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
+        """The records of one type that a unique field's values name, by the texts of those; others are left out.
+
+        Cost: as `find`.
+        """
+        return self._at(self.unique_places(type, field, values))
+
+    def _at(self, places: Mapping[str, int]) -> dict[str, Record]:
+        """The records at places, by their names; pruned ones are left out. Raises: StorageError for a lost one."""
+        found = self.records_at(list(places.values())) if places else {}
+        lost = max((seq for seq in places.values() if seq not in found), default=0)
+        if lost > 0 and lost > self.pruned_to():
+            raise self._damaged(MISSING.format(lost))
+        return {name: found[seq] for name, seq in places.items() if seq in found}
+
+    def indexed(self) -> list[Indexed]:
+        """The unique fields whose values the log knows, of all its events, in the order of type and field."""
+        return [Indexed(*row) for row in self._ask(self.wording.indexed, shape="ttt")]
+
+    def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
+        """The decisions of events of one type with these ids. Cost in SQLite: 4 µs each, and 0.6 ms for each frame."""
+        names = {seq: (type, id_) for id_, seq in self._places(type, ids).items()}
+        if not names:
+            return {}
+        rows = self._with_ids(self.wording.decisions_at, DECISION_SHAPE, list(names))
+        found = {row[0]: self._decision(row, names) for row in rows}
+        lacking = sorted(names.keys() - found.keys())
+        for frame in starmap(DecisionFrame, self._rows_at(self.wording.frame_at, FRAME_SHAPE, lacking)):
+            found |= {
+                seq: DecisionRow(seq, *names[seq], outcome, receipt, document)
+                for seq, outcome, receipt, document in self._unpacked(frame, lacking)
+            }
+        self._check_decided(self.records_at([seq for seq in lacking if seq not in found]).values())
+        return {one.id: one for one in found.values()}
+
+    def decisions_after(
+        self, after: int = 0, upto: int | None = None, size: int = 4_096
+    ) -> Iterator[list[DecisionRow]]:
+        """Decisions in log order, in lists."""
+        end = self.last_seq() if upto is None else upto
+        while after < end:
+            stop, limit = min(after + _SPAN, end), max(1, size // FRAME_ROWS)
+            rows = self._ask(self.wording.decisions, (after, stop, size), DECISION_SHAPE)
+            stop = rows[-1][0] if len(rows) == size else stop
+            frames = self._frames(after, stop, limit)
+            self._check_pruned(after)
+            stop = min(stop, frames[-1].seq) if len(frames) == limit else stop
+            names = self._names(after, stop) if rows or frames else {}
+            by_seq = {row[0]: self._decision(row, names) for row in rows if row[0] <= stop}
+            by_seq |= {one.seq: one for one in self._named(frames, names, after, stop)}
+            self._check_decisions(after, stop, by_seq)
+            found = [by_seq[seq] for seq in sorted(by_seq)]
+            for start in range(0, len(found), size):
+                yield found[start : start + size]
+            after = stop
+
+    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
+        """Place and outcome of decisions, as lines. Cost in SQLite: 0.2 µs a decision."""
+        end = self.last_seq() if upto is None else min(upto, self.last_seq())
+        for start in range(after, end, size):
+            stop = min(start + size, end)
+            found = self._with_framed_outcomes(self._row_outcomes(start, stop), start, stop)
+            self._check_pruned(start)
+            self._check_decisions(start, stop, {int(line.partition(b" ")[0]) for line in found.splitlines()})
+            yield found
+
+    def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
+        """Flags in log order, in lists."""
+        for rows in self._numbered_slices(self.wording.flags, FLAG_SHAPE, after, upto, size):
+            yield [self._flag(row[:-1]) for row in rows]
+
+    def flags_of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
+        """The flags of one key of an entity, the newest place first. Cost in SQLite: 0.1 µs a flag of the log."""
+        seq, rule = before or (NUMBER_MAX, "")
+        rows = self._ask(self.wording.flags_of, (entity, key, seq, seq, rule, limit), FLAG_SHAPE[:-1])
+        return list(map(self._flag, rows))
+
+    def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
+        """Hits in log order, in lists."""
+        for rows in self._numbered_slices(self.wording.hits, HIT_SHAPE, after, upto, size):
+            yield [self._hit(row[:-1]) for row in rows]
+
+    def waiting_for(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
+        """Labels that wait for these events, in the order of their arrival; with a field, for its values."""
+        return _in_order_of_arrival(self._with_ids(self.wording.waiting_for, WAITING_SHAPE, ids, type, field))
+
+    def waiting_with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
+        """Waiting labels with these label ids, in the order of their arrival."""
+        return _in_order_of_arrival(self._with_ids(self.wording.waiting_with, WAITING_SHAPE, ids))
+
+    def waiting_all(self) -> list[WaitingLabel]:
+        """All waiting labels, in the order of their arrival."""
+        return _in_order_of_arrival(self._ask(self.wording.waiting_all, shape=WAITING_SHAPE))
+
+    def refused_list(self) -> list[tuple[int, Refused]]:
+        """Quarantined input with its number, oldest first."""
+        return _numbered(self._ask(self.wording.refused_list, shape=REFUSED_SHAPE))
+
+    def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
+        """The entries of these numbers, oldest first; numbers that are not there are left out."""
+        return _numbered(sorted(self._with_ids(self.wording.refused_with, REFUSED_SHAPE, numbers)))
+
+    def refused_numbers(self) -> list[int]:
+        """The numbers of all that is in quarantine, oldest first. Cost in SQLite: 1 µs an entry of 1 KB."""
+        return [number for (number,) in self._ask(self.wording.refused_numbers, shape="i")]
+
+    def counts(self) -> Counts:
+        """How much is in quarantine, waits, has to leave, and is stuck or came too late, counted without reading."""
+        return Counts(*self._ask(self.wording.counts, shape="iiiii")[0])
+
+    def remarks(self) -> list[Remark]:
+        """Warnings, added up; in the order of `what` and `asker`."""
+        return [Remark(*row) for row in self._ask(self.wording.remarks, shape=REMARK_SHAPE)]
+
+    def asked(self, limit: int = 1_000) -> list[Request]:
+        """The requests that wait, in the order of their arrival. Cost in SQLite: 10 µs where none does."""
+        return [Request(*row) for row in self._ask(self.wording.asked, (limit,), REQUEST_SHAPE)]
+
+    def reply_to(self, number: int) -> bytes | None:
+        """The reply to a request; None while it waits, and for a number that never was or is long gone."""
+        rows = self._ask(self.wording.reply_to, (number,), "j")
+        return bytes(rows[0][0]) if rows else None
+
+    def offset(self, source: str, part: str) -> str | None:
+        """How far this part of the source was read."""
+        rows = self._ask(self.wording.offset, (source, part), "t")
+        return str(rows[0][0]) if rows else None
+
+    def offsets(self, source: str) -> dict[str, str]:
+        """How far each part of the source was read."""
+        return dict(self._ask(self.wording.offsets, (source,), "tt"))
+
+    def outbox(self, limit: int = 100) -> list[OutboxRow]:
+        """Outgoing rows, oldest first."""
+        return [OutboxRow(*row) for row in self._ask(self.wording.outbox, (limit,), OUTBOX_SHAPE)]
+
+    def stuck(
+        self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
+    ) -> list[StuckRow]:
+        """Stuck rows behind a key, in the order of keys: of one sink, or of all."""
+        rows = self._ask(self.wording.stuck, (*after, sink, sink, int(is_due), limit), STUCK_SHAPE)
+        return [StuckRow(*(*row[:-1], bool(row[-1]))) for row in rows]
+
+    def personal(self, type: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Personal values of the events of one type with these ids, by id and field."""
+        found: dict[str, dict[str, str]] = {}
+        for id_, name, value in self._with_ids(self.wording.personal, "ttt", ids, type):
+            found.setdefault(id_, {})[name] = value
+        return found
+
+    def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
+        """The events of one type with these ids that came too late and are kept."""
+        return {row[1]: LateEvent(*row) for row in self._with_ids(self.wording.late, LATE_SHAPE, ids, type)}
+
+    def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
+        """The kept late events behind this one, in the order of type and id."""
+        return [LateEvent(*row) for row in self._ask(self.wording.late_after, (type, id, limit), LATE_SHAPE)]
+
+    def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
+        """The first place and the ingest time of each batch that has records in (after, upto], in order."""
+        end = self.last_seq() if upto is None else upto
+        return self._ask(self.wording.ingested, (after + 1, end), "iI") if end > after else []
+
+    def damage(self, within_s: float) -> str:
+        """Damage of the tables under the log, in words."""
+        return ""
+
+    def pruned_to(self) -> int:
+        """The last place that was pruned, 0 where none was."""
+        (seq,) = self._one(self.wording.pruned)
+        return int(seq)
+
+    def pruned_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
+        """Where the pruned records of one type with these ids stood. Cost in SQLite: 4 µs an id."""
+        asked = {id_digest(type, id_): id_ for id_ in ids}
+        rows = self._with_ids(self.wording.pruned_places, "bi", list(asked))
+        return {asked[bytes(key)]: seq for key, seq in rows}
+
+    def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
+        """The places of the events that a unique field's values name, pruned or not, by the texts of those."""
+        return dict(self._with_ids(self.wording.unique_places, "ti", values, type, field))
+
+    # Below: frames of decisions, which are asked for behind the rows: these may move there, and never back
+
+    def _frames(self, after: int, upto: int, limit: int = NUMBER_MAX) -> list[DecisionFrame]:
+        """The first frames with decisions in (after, upto]."""
+        rows = self._ask(self.wording.frames, (*overlapping(after, upto), limit), FRAME_SHAPE)
+        return [DecisionFrame(*row) for row in rows]
+
+    def _rows_at(self, sql: str, shape: str, places: Sequence[int]) -> Iterator[Any]:
+        """The rows of the frames that have some of these places, which are in order, by a question for the next one."""
+        at = 0
+        while at < len(places) and (rows := self._ask(sql, (places[at],), shape)):
+            seq, first, *_ = rows[0]
+            at = bisect_right(places, seq)
+            if first <= places[at - 1]:
+                yield rows[0]
+
+    def _unpacked(
+        self, frame: DecisionFrame, places: Sequence[int] | None = None
+    ) -> list[tuple[int, str, bytes, bytes]]:
+        try:
+            return list(unpack(frame, places))
+        except DamagedFrameError:
+            raise self._damaged(
+                f"the decisions at sequence numbers {frame.first} to {frame.seq} differ from those that were written"
+            ) from None
+
+    def _places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
+        """Where the records of one type with these ids stand; ids that are not there are left out."""
+        return dict(self._with_ids(self.wording.find_places, "ti", ids, type))
+
+    def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
+        """Type and id of the events in (after, upto], by place."""
+        return {seq: (type_, id_) for seq, type_, id_ in self._ask(self.wording.named, (after, upto), "itt")}
+
+    def _named(
+        self, frames: Sequence[DecisionFrame], names: Mapping[int, tuple[str, str]], after: int, upto: int
+    ) -> Iterator[DecisionRow]:
+        """The decisions in (after, upto] of frames, with the type and the id of their events."""
+        for frame in frames:
+            for seq, outcome, receipt, document in self._unpacked(frame):
+                if after < seq <= upto:
+                    yield DecisionRow(seq, *self._name(names, seq), outcome, receipt, document)
+
+    def _name(self, names: Mapping[int, tuple[str, str]], seq: int) -> tuple[str, str]:
+        if seq not in names:
+            raise self._damaged(f"the event at sequence number {seq} is missing")
+        return names[seq]
+
+    @abstractmethod
+    def _check_decisions(self, after: int, upto: int, found: Collection[int]) -> None:
+        """See that each event in (after, upto] that was decided has one of the decisions at these places.
+
+        Raises: StorageError where one has none.
+        """
+
+    @abstractmethod
+    def _check_decided(self, records: Iterable[Record]) -> None:
+        """See that none of these records, which have no decision, was decided. Raises: StorageError."""
+
+    @abstractmethod
+    def _check_whole(self, after: int, upto: int) -> None:
+        """See that each place in (after, upto] has a record. Raises: StorageError where one has none."""
+
+    def _with_framed_outcomes(self, lines: bytes, after: int, upto: int) -> bytes:
+        """Outcomes in (after, upto] as lines, those of frames among those of rows."""
+        rows = self._ask(self.wording.frame_outcomes, overlapping(after, upto), OUTCOMES_SHAPE)
+        if not rows:
+            return lines
+        try:
+            parts = [outcome_lines(outcomes) for _, _, outcomes in rows]
+        except DamagedFrameError:
+            raise self._damaged(
+                f"the outcomes at sequence numbers {after + 1} to {upto} differ from those that were written"
+            ) from None
+        if not lines and rows[0][1] > after and rows[-1][0] <= upto:
+            return b"".join(parts)
+        found = {int(line.partition(b" ")[0]): line for line in b"".join([lines, *parts]).splitlines(keepends=True)}
+        return b"".join([found[seq] for seq in sorted(found) if after < seq <= upto])
+
+    def _shrunk(self, frames: Sequence[DecisionFrame], stop: int) -> list[DecisionFrame]:
+        """What is left of frames when the places up to `stop` go."""
+        found = [[row for row in self._unpacked(frame) if row[0] > stop] for frame in frames]
+        return [pack([DecisionRow(row[0], "", "", *row[1:]) for row in rows]) for rows in found if rows]
+
+    # Below: rows, held against their sums
+
+    @abstractmethod
+    def _damaged(self, what: str) -> StorageError:
+        """The error for rows that are not as they were written."""
+
+    def _record(self, row: Any) -> Record:
+        seq, kind, type_, id_, time_ms, body, decided, crc = row
+        if crc != record_sum(seq, kind, type_, id_, time_ms, body, decided):
+            raise self._damaged(NOT_AS_WRITTEN.format(seq))
+        return Record(seq, kind, type_, id_, time_ms, body, bool(decided))
+
+    def _decision(self, row: Any, names: Mapping[int, tuple[str, str]]) -> DecisionRow:
+        seq, outcome, receipt, document, crc = row
+        one = DecisionRow(seq, *self._name(names, seq), outcome, receipt, document)
+        if crc != decision_sum(seq, one.event, one.id, outcome, receipt, document):
+            raise self._damaged(NOT_AS_WRITTEN.format(seq))
+        return one
+
+    def _flag(self, row: Any) -> FlagRow:
+        flag = FlagRow(*row[:-1])
+        if row[-1] != flag_sum(flag):
+            raise self._damaged(NOT_AS_WRITTEN.format(flag.seq))
+        return flag
+
+    def _hit(self, row: Any) -> HitRow:
+        seq, rule, key, shadow, crc = row
+        hit = HitRow(seq, rule, key, bool(shadow))
+        if crc != hit_sum(hit):
+            raise self._damaged(NOT_AS_WRITTEN.format(seq))
+        return hit
+
+    def _check_lines(self, text: bytes, after: int, stop: int) -> None:
+        """Hold the lines of (after, stop] against the sums at both ends, of as many of them as have one.
+
+        Raises: StorageError where they are not as they were written. Cost: 50 µs, and 0.05 µs a line.
+        """
+        chains = self._chains(after, stop)
+        first, begin = 0 if after == 0 else chains.get(after), 0
+        if first is None:  # the place before is pruned: from behind the first record on
+            first, begin = self._chains(after + 1, after + 1).get(after + 1), text.index(b"\n") + 1
+        if is_changed(memoryview(text)[begin:], first, chains.get(stop)):
+            raise self._damaged(
+                f"the records at sequence numbers {after + 1} to {stop} differ from those that were written"
+            )
+
+    def _chains(self, *places: int) -> dict[int, int | None]:
+        """The sums of all lines up to these places, where records with such sums are."""
+        return dict(self._ask(self.wording.chains, places, "iI"))
+
+    # Below: how rows are asked for
+
+    def _check_pruned(self, after: int) -> None:
+        """Raises: PrunedError where places behind this one were pruned, by now: ask it of rows that were read."""
+        pruned = self.pruned_to()
+        if after < pruned:
+            raise PrunedError(self.place, pruned)
+
+    def _taken(self, batch: Batch, error: Exception) -> StateError:
+        """Name what made a row collide; databases name the columns only. To be asked outside the transaction."""
+        waiting = (label.id for label in self.waiting_with_ids([label.id for label in batch.waiting]))
+        leaving = (row.key for row in self.outbox(limit=NUMBER_MAX))
+        return (
+            taken_id(batch.records, self.find)
+            or taken_value(batch.unique, self.unique_places, batch.unindexed)
+            or taken_waiting(batch.waiting, waiting)
+            or taken_key(batch.outbox, leaving)
+            or StateError(f"{self.place} refused the batch: {error}")
+        )
+
+    def _epoch(self) -> int:
+        (epoch,) = self._one(self.wording.epoch)
+        return int(epoch)
+
+    def _numbered_slices(self, sql: str, shape: str, after: int, upto: int | None, size: int) -> Iterator[list[Any]]:
+        end = self.last_seq() if upto is None else upto
+        number = NUMBER_MAX
+        while rows := self._ask(sql, (after, after, number, end, size), shape):
+            yield rows
+            after, number = rows[-1][0], rows[-1][-1]
+
+
+def _numbered(rows: Iterable[Any]) -> list[tuple[int, Refused]]:
+    return [(row[0], Refused(*row[1:])) for row in rows]
+
+
+def _in_order_of_arrival(rows: Iterable[Any]) -> list[WaitingLabel]:
+    return [WaitingLabel(*row[1:]) for row in sorted(rows)]

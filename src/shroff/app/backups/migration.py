@@ -1,0 +1,160 @@
+"""Brings the tables of a project up to this program's version: planned first, backed up before, whole after a kill."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from shroff.adapters.databases.sqlite_file import APPLICATION_ID, WriterLock, storage_error
+from shroff.adapters.jobs import sql as jobs
+from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.notices import sql as notices
+from shroff.adapters.people.schema import VERSION as PEOPLE_VERSION
+from shroff.app.adapter_factory import AdapterFactory
+from shroff.app.backups import project_files
+from shroff.app.backups.retention import writer_of
+from shroff.app.backups.server_logs import dump_tools
+from shroff.app.notice_files import NoticeFiles
+from shroff.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shroff.app.backups.server_logs import DumpTool
+    from shroff.app.backups.vault import Vault
+    from shroff.app.opened import Opened
+    from shroff.streams.log import Log
+
+LOG: Final = "log"
+KNOWN: Final = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": notices.VERSION, "jobs": jobs.VERSION}
+
+
+@dataclass(frozen=True, slots=True)
+class TableVersion:
+    """Tables of one database that belong together: their version, and the one that this program writes.
+
+    Args:
+        is_unindexed: The index of ids is damaged.
+    """
+
+    database: str
+    part: str
+    found: int
+    known: int
+    is_unindexed: bool = False
+
+    @property
+    def action(self) -> str:
+        """`none`, `migrate`, `index` for ids; `refuse` for newer tables."""
+        if self.found == self.known:
+            return "index" if self.is_unindexed else "none"
+        return "migrate" if self.found < self.known else "refuse"
+
+
+def plan(opened: Opened, *, is_compared: bool = False) -> list[TableVersion]:
+    """The versions of all tables that a project has; nothing is changed.
+
+    Args:
+        is_compared: Look for each event in the index of ids as well: 2 µs an event.
+    Raises: DefinitionError where this program does not take the project's files; StorageError where a database cannot
+        be read; as `dump_tools`.
+    """
+    opened.checked()
+    if opened.systems.store is not None:
+        return [
+            version
+            for name, tool in dump_tools(opened).items()
+            for version in _versions_of(opened, tool, name, is_compared=is_compared)
+        ]
+    folder = opened.places.folder
+    return [
+        version
+        for name in project_files.databases(folder)
+        for version in _versions(folder / name, name, is_compared=is_compared)
+    ]
+
+
+def apply(opened: Opened, vault: Vault, planned: list[TableVersion]) -> int | None:
+    """Back up, then migrate; gives the number of the backup, None where nothing was due.
+
+    Each set of tables is migrated in a transaction of its own. A killed call leaves each old or new, and the next call
+    migrates the rest. Then the index of ids is made again where that is due, in one transaction.
+
+    Raises: StorageError where tables are of a newer program; LogBusyError while a worker or service runs; as `plan`
+        and `writer_of`. Nothing is changed then.
+    """
+    newer = [f"{one.database}: {one.part} version {one.found}" for one in planned if one.action == "refuse"]
+    if newer:
+        raise StorageError(
+            f"a newer shroff wrote these tables: {', '.join(newer)}. Install that version or a newer one, or restore "
+            "a backup from before it with 'shroff restore'"
+        )
+    due = {one.part for one in planned if one.action in {"migrate", "index"}}
+    if not due:
+        return None
+    folder = opened.places.folder
+    with ExitStack() as held:
+        if opened.systems.store is not None:
+            for tool in dump_tools(opened).values():
+                held.enter_context(tool.alone())
+        else:
+            for name in project_files.databases(folder):
+                held.callback(WriterLock((folder / name).with_suffix(".lock"), guards=folder / name).release)
+        with writer_of(opened, vault) as writer:
+            writer.create()
+    with closing(AdapterFactory(opened).open_store(read_only=False)) as log:
+        getattr(log, "index_again", int)()
+    with closing(AdapterFactory(opened).open_people()) as people:
+        looks: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+            "people": people.look,
+            "notices": NoticeFiles(opened).store_beside(people).look,
+            "jobs": jobs.beside(people).look,
+        }
+        for part in sorted(looks.keys() & due):
+            with looks[part]():
+                pass
+    return vault.numbers()[-1]
+
+
+def _versions_of(opened: Opened, tool: DumpTool, name: str, *, is_compared: bool) -> list[TableVersion]:
+    """The versions of a log in a server."""
+    tables = {part: "version" if part == LOG else f"{part}_version" for part in KNOWN}
+    found = tool.versions(list(tables.values()))
+    known = {**KNOWN, LOG: tool.version}
+    versions = [TableVersion(name, part, found[tables[part]], known[part]) for part in KNOWN if tables[part] in found]
+    read = partial(AdapterFactory(opened).open_store, read_only=True)
+    return _looked_at(versions, tool.version, read, is_compared=is_compared)
+
+
+def _versions(path: Path, name: str, *, is_compared: bool) -> list[TableVersion]:
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as connection:
+            (owner,) = connection.execute("PRAGMA application_id").fetchone()
+            if owner != APPLICATION_ID:
+                raise StorageError(f"{path} is a database, but not a log of shroff")
+            found = {LOG: connection.execute("PRAGMA user_version").fetchone()[0]}
+            for part in KNOWN.keys() - {LOG}:
+                table = f"{part}_version"
+                if connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+                    found[part] = connection.execute(f"SELECT max(number) FROM {table}").fetchone()[0] or 0  # noqa: S608 - ours
+    except sqlite3.Error as error:
+        raise storage_error(error, path) from error
+    versions = [TableVersion(name, part, found[part], known) for part, known in KNOWN.items() if part in found]
+    return _looked_at(versions, LOG_VERSION, partial(SqliteLog, path, read_only=True), is_compared=is_compared)
+
+
+def _looked_at(
+    versions: list[TableVersion], known: int, read: Callable[[], Log], *, is_compared: bool
+) -> list[TableVersion]:
+    """The same, with what is to be done about a log of this program's version."""
+    if known not in [one.found for one in versions if one.part == LOG]:
+        return versions
+    with closing(read()) as log:  # a log of another package need not have these
+        is_unindexed = bool(getattr(log, "ids_lost", lambda _: "")(0 if is_compared else None))
+    return [replace(one, is_unindexed=is_unindexed) if one.part == LOG else one for one in versions]

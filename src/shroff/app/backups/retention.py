@@ -1,0 +1,183 @@
+"""Lists, verifies and removes backups, and opens the place where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from shroff import config
+from shroff.app.backups.creation import BackupWriter, read_note
+from shroff.app.backups.server_logs import ServerBackupWriter, dump_tools
+from shroff.app.backups.vault import BackupPoint, Vault, read_key
+from shroff.app.lakes import Lakes
+from shroff.errors import StorageError, UsageError
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS, show_duration
+from shroff.runtime.progress import Progress
+
+if TYPE_CHECKING:
+    from shroff.app.opened import Opened
+    from shroff.monitoring.doctor import Finding
+
+OLD_MS: Final = 2 * DAY_MS  # a full backup is due each day
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedBackups:
+    """What `verify` read; `damaged` says which points cannot be restored, and why."""
+
+    points: int
+    pieces: int
+    bytes: int
+    damaged: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRules:
+    """Which backups `prune` keeps: every one of some time, then a full one a day, then a full one a month."""
+
+    all_ms: int = 7 * DAY_MS
+    days: int = 30
+    months: int = 12
+
+
+@contextmanager
+def vault_of(opened: Opened, to: str | None = None, key: Path | None = None) -> Iterator[Vault]:
+    """The backups that shroff.yaml names, or those at another address. Raises: UsageError where neither is named."""
+    settings = opened.systems.backup
+    if to is None and settings is None:
+        raise UsageError(
+            "this project does not say where its backups are. Set 'backup:' in shroff.yaml to a folder, "
+            "s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, or name it with --at."
+        )
+    options: dict[str, Any] = {} if settings is None else dict(settings.options)
+    named = str(options.pop("key", ""))
+    options.pop("tools", None)
+    if key is None and named and to is None:
+        key = opened.places.folder / config.filled(named, "backup")
+    with Lakes(opened).objects_at(options, to) as objects:
+        yield Vault(objects, None if key is None else read_key(key))
+
+
+def writer_of(opened: Opened, vault: Vault) -> BackupWriter:
+    """What makes the backups of a project, by where its log is."""
+    return (BackupWriter if opened.systems.store is None else ServerBackupWriter)(opened, vault)
+
+
+def check_follows(opened: Opened) -> None:
+    """Raises: UsageError where the log is in a server, which ships changes by its own means."""
+    if opened.systems.store is not None:
+        others = next(iter(dump_tools(opened).values())).others
+        raise UsageError(
+            f"--follow ships the changes of a log in a file. The log of this project is in a database server: use its "
+            f"own {others}, and run 'shroff backup create' on a schedule."
+        )
+
+
+def listed(vault: Vault) -> tuple[list[BackupPoint], dict[int, str]]:
+    """Backups, oldest first; and those whose point is damaged, with the reason. Raises: as `Vault.open`."""
+    vault.open()
+    return vault.readable()
+
+
+def verified(vault: Vault, progress: Progress = lambda _: None) -> VerifiedBackups:
+    """Read every point and piece, and compare each with its hash. Raises: as `Vault.open`."""
+    vault.open()
+    numbers, sizes = vault.numbers(), vault.pieces()
+    read: dict[str, str] = {}  # why each piece cannot be used; empty where it can
+    damaged: dict[int, str] = {}
+    before: tuple[int, str] = (0, "")
+    for number in numbers:
+        try:
+            point, digest = vault.point(number)
+        except StorageError as error:
+            damaged[number] = str(error)
+            continue
+        if not point.is_full and before != (number - 1, point.before):
+            damaged[number] = f"it needs the backup {number - 1}, which is missing, damaged or altered"
+            continue
+        for name in _pieces(point) - read.keys():
+            read[name] = _mistake(vault, name)
+            progress(1)
+        if mistake := next((read[name] for name in sorted(_pieces(point)) if read[name]), ""):
+            damaged[number] = mistake
+        else:
+            before = number, digest
+    return VerifiedBackups(len(numbers), len(read), sum(sizes.values()), damaged)
+
+
+def _mistake(vault: Vault, name: str) -> str:
+    try:
+        vault.get(name)
+    except StorageError as error:
+        return str(error)
+    return ""
+
+
+def pruned(vault: Vault, rules: KeepRules, now_ms: int, *, is_dry: bool = False) -> tuple[list[int], int]:
+    """Remove backups by rules; gives their numbers, and the bytes of pieces that nothing needs any more.
+
+    The newest full backup and all behind it stay. Damaged points before it go, and the tails that need them, since
+    nothing can restore them. Points go before pieces, the newest first, so that whatever is left of an interrupted
+    call can be restored, and the next call finishes it. Call it while no backup is made.
+    """
+    points, damaged = listed(vault)
+    gone = sorted({point.number for point in _gone(points, rules, now_ms)} | _useless(points, damaged))
+    needed = set().union(*(_pieces(point) for point in points if point.number not in gone))
+    spare = {name: size for name, size in vault.pieces().items() if name not in needed}
+    if not is_dry:
+        for number in reversed(gone):
+            vault.remove_point(number)
+        for name in spare:
+            vault.remove_piece(name)
+    return gone, sum(spare.values())
+
+
+def _useless(points: list[BackupPoint], damaged: Collection[int]) -> set[int]:
+    """The numbers of damaged points before the newest full backup, and of the tails that need them."""
+    newest = max((point.number for point in points if point.is_full), default=0)
+    full = {point.number for point in points if point.is_full}
+    found: set[int] = set()
+    for number in sorted({point.number for point in points} | set(damaged)):
+        if number < newest and (number in damaged or (number - 1 in found and number not in full)):
+            found.add(number)
+    return found
+
+
+def _gone(points: list[BackupPoint], rules: KeepRules, now_ms: int) -> list[BackupPoint]:
+    """The backups that no rule keeps, oldest first."""
+    full = [point for point in points if point.is_full]
+    if not full:
+        return []
+    recent = [one for one in full if one.at_ms <= now_ms - rules.all_ms]
+    start = recent[-1].number if recent else full[0].number  # the last full one before: later tails need it
+    start = min(start, full[-1].number)
+    kept: set[int] = set()
+    for form, count in (("%Y-%m-%d", rules.days), ("%Y-%m", rules.months)):
+        newest: dict[str, int] = {}
+        for one in full:
+            newest[datetime.fromtimestamp(one.at_ms / 1_000, UTC).strftime(form)] = one.number
+        kept |= set(list(newest.values())[-count:]) if count else set()
+    return [point for point in points if point.number < start and not (point.is_full and point.number in kept)]
+
+
+def finding(opened: Opened) -> Finding:
+    """How old the newest backup is, for `doctor`; by what this machine knows, so that no place is asked."""
+    from shroff.monitoring.doctor import NOTE, OK, Finding
+
+    note = read_note(opened.places.folder / config.STATE_FOLDER)
+    cure = "Run 'shroff backup create', or let 'shroff backup create --follow' run beside the service."
+    if note is None or not note.number:
+        return Finding("backup", NOTE, "this project was never backed up", cure)
+    age_ms = max(0, opened.now_ms() - note.at_ms)
+    words = f"the newest of {time_text(note.at_ms)}, {show_duration(age_ms - age_ms % 1_000)} ago, at {note.address}"
+    return Finding("backup", OK, words) if age_ms <= OLD_MS else Finding("backup", NOTE, words, cure)
+
+
+def _pieces(point: BackupPoint) -> set[str]:
+    found = {name for database in point.databases.values() for name in (*(database.whole or ()), *database.changed)}
+    return found | {name for _, pieces in (point.files or {}).values() for name in pieces}

@@ -1,0 +1,170 @@
+"""Single labels of an opened project: into its log, or into its inbox while another process writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from shroff.app.arrow_tables import as_file
+from shroff.app.live.ingest import EventIngest
+from shroff.app.live.requests import Waits, WriterRequests
+from shroff.app.opened import intake_of
+from shroff.app.people import ProjectPeople
+from shroff.errors import LogBusyError
+from shroff.events.event import time_text
+from shroff.events.formats.encodings import read_lines
+from shroff.people.audit import Action
+from shroff.runtime.progress import Progress, counted, unheard
+from shroff.streams.log import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from decimal import Decimal
+    from pathlib import Path
+
+    from shroff.app.opened import Opened
+    from shroff.events.intake import Submission
+    from shroff.events.validation import LabelInput
+    from shroff.log.writer import Answer, Prepared
+    from shroff.worker.answers import Events
+    from shroff.worker.forwarded_input import HandedLines
+    from shroff.worker.ingest import IngestReport
+
+
+class LabelOptions(TypedDict, total=False):
+    """Keyword arguments of `Labelling.add`."""
+
+    source: str | None
+    known_at: str | datetime | None
+    reason: str | None
+    amount: str | Decimal | None
+    waits: Waits
+
+
+class Labelling:
+    """Single labels for the log of a project.
+
+    Where another process writes, each goes into the log's inbox, and the call returns when
+    that process has committed it; `waits` gets a message if that takes long, and
+    `waiting` for whom, where it lasts.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    # ---- labels and quarantine
+
+    def add(
+        self,
+        event: str,
+        verdict: str,
+        *,
+        source: str | None = None,
+        known_at: str | datetime | None = None,
+        reason: str | None = None,
+        amount: str | Decimal | None = None,
+        waits: Waits = unheard,
+    ) -> Answer:
+        """Record one label of an event: `payment/p-1`, or `p-1` if only one type is decided.
+
+        Args:
+            verdict: `fraud`, `genuine` or `unclear`.
+            source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; left out, `import`.
+            known_at: When it became known, a `datetime` without a zone in UTC; by default now, or the time of its
+                event if that is later. The same label by the same source is then a duplicate.
+
+        Raises: UsageError where it is no label and there is no log yet, in whose quarantine it would stand.
+        """
+        import msgspec
+
+        from shroff.events.intake import undated
+        from shroff.events.raw_values import text_of
+        from shroff.log.writer import DUPLICATE, Answer
+        from shroff.worker.inbox import LABELS, answers_of, labels_request
+
+        more = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
+        given = {"event": event, "verdict": verdict, "known_at": time_text(self._opened.now_ms())}
+        given |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
+        raw = msgspec.json.encode({"label": given})
+        intake = intake_of(self._opened, keeps_hashes=True)
+        one = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
+        one = undated(one) if known_at is None else one
+        if one.refusal is not None:
+            WriterRequests(self._opened).needs_log(f"and the label was refused: {one.refusal}")
+        if known_at is None and one.label is not None and self._is_said(one.label):
+            return Answer(DUPLICATE, "label", event, is_label=True)
+        action = Action("label.add", event, None, {"verdict": verdict, "source": source})
+        return answers_of(
+            WriterRequests(self._opened).ask(LABELS, labels_request([one], intake.money_places), waits, action)
+        )[0]
+
+    def _is_said(self, label: LabelInput) -> bool:
+        from shroff.log.history import is_said
+
+        if not self._opened.has_log():
+            return False
+        with self._opened.reading() as log:
+            return is_said(log, label, self._opened.definitions.settings.money_places)
+
+    def add_file(self, file: Path, progress: Progress | None = None, waits: Waits = unheard) -> IngestReport:
+        """Record the labels of a file, as `ingest` does; beside a writer, through the inbox in batches."""
+        if file.is_file():
+            ProjectPeople(self._opened).record(Action("label.file", f"file {file.name}"))
+        try:
+            return EventIngest(self._opened).ingest(file, as_type="label", is_hashed=True, progress=progress)
+        except LogBusyError:
+            return self._label_file_beside(file, progress, waits)
+
+    def add_frame(self, labels: Events, verdict: str | None = None, **given: Unpack[LabelOptions]) -> IngestReport:
+        """Record labels of a program: `event` and the other fields of a label in each row, as `add_file` does.
+
+        `verdict`, `source`, `known_at`, `reason` and `amount` are defaults for rows without a value. Without
+        `known_at`, a label is known from now on.
+        """
+        from shroff.worker.answers import rows_of
+
+        waits, now = given.pop("waits", unheard), time_text(self._opened.now_ms())
+        said = {name: value for name, value in {"verdict": verdict, **given}.items() if value is not None}
+        rows = ({"known_at": now, **said, **_given(row)} for row in rows_of(labels))
+        with as_file(rows) as file:
+            return self.add_file(file, waits=waits)
+
+    def _label_file_beside(self, file: Path, progress: Progress | None, waits: Waits) -> IngestReport:
+        from shroff.worker.inbox import LABELS, answers_of, labels_request
+
+        places, requests = self._opened.definitions.settings.money_places, WriterRequests(self._opened)
+        return self._label_file(
+            file, progress, lambda part: answers_of(requests.ask(LABELS, labels_request(part, places), waits))
+        )
+
+    def _label_file(
+        self, file: Path, progress: Progress | None, put: Callable[[Sequence[Submission]], list[Answer]]
+    ) -> IngestReport:
+        from shroff.log.writer import Prepared
+        from shroff.worker.inbox import ROWS_MAX
+        from shroff.worker.ingest import IngestReport, batches
+
+        intake, report = intake_of(self._opened, keeps_hashes=True), IngestReport()
+        with read_lines(file, tell=self._opened.warnings.once) as lines:
+            submissions = counted(intake.submissions(lines, file.name, "label"), progress)
+            for part in batches(submissions, ROWS_MAX):
+                report.add(Prepared(Batch(), put(part)))
+        return report
+
+    def hand(self, lines: HandedLines) -> Prepared | None:
+        """Let the process that writes the log take lines of a file; gives their results, or None if another process
+        has read on.
+
+        Raises: UsageError where too many of them are too late, and none was taken.
+        """
+        import msgspec
+
+        from shroff.worker.inbox import LINES, taken_of
+
+        return taken_of(WriterRequests(self._opened).ask(LINES, msgspec.json.encode(lines), unheard))
+
+
+def _given(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a row that are not missing; that of pandas is unlike itself."""
+    return {name: value for name, value in row.items() if value is not None and value == value}  # noqa: PLR0124 (that is how to know it)

@@ -1,0 +1,230 @@
+"""Sinks of an opened project: delivery beside the writer, delivery by hand, and rows that are stuck."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final, Protocol
+
+from shroff import config
+from shroff.app.live.online_views import OnlineFeatures
+from shroff.app.live.requests import Waits, WriterRequests
+from shroff.app.live.routes import Routes
+from shroff.app.notice_files import NoticeFiles
+from shroff.app.notices import NoticeViews
+from shroff.app.people import ProjectPeople
+from shroff.errors import UsageError
+from shroff.people.audit import Action
+from shroff.runtime.progress import unheard
+from shroff.streams.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import msgspec
+
+    from shroff.app.opened import Opened
+    from shroff.streams.log import StuckKey, StuckRow
+    from shroff.streams.sink_cursor import Courier, DeliveryHealth, DeliveryProgress
+    from shroff.streams.sink_threads import Delivery
+    from shroff.worker.outbox import SinkState
+
+
+class SinkNotices(Protocol):
+    """The notifier that runs beside the log."""
+
+    def tend(self, log: Log) -> None:
+        """For the thread of the log, between two batches."""
+
+    def health(self) -> DeliveryHealth:
+        """How it is doing."""
+
+    def finish_all(self) -> None:
+        """Have all that is due tried once before it ends."""
+
+
+class SinkDelivery:
+    """All that leaves beside the log: what sinks get, and what people are told, by the settings that are active.
+
+    Args:
+        couriers: Gives what carries to the sinks that are active now.
+        held: Holds what tells people; is closed at the end.
+    """
+
+    def __init__(
+        self,
+        opened: Opened,
+        log: Log,
+        delivery: Delivery,
+        couriers: Callable[[], Sequence[Courier]],
+        held: ExitStack,
+    ) -> None:
+        self._opened, self._log, self._delivery, self._held = opened, log, delivery, held
+        self._couriers = couriers
+        self._taken = opened.taken.number
+        self._telling: SinkNotices | None = None
+        self._tell_people()
+
+    def tend(self) -> None:
+        """For the thread of the log, between two batches and while it is idle. Raises: as the log's `append`."""
+        if self._taken != self._opened.taken.number:
+            self._taken = self._opened.taken.number
+            self._delivery.change(self._couriers())
+            self._tell_people()
+        self._delivery.tend()
+        if self._telling is not None:
+            self._telling.tend(self._log)
+        self._log.maintain()  # what cases, people and notices write needs it also while no event comes
+
+    def finish_all(self) -> None:
+        """Have all that is due tried once before it ends."""
+        if self._telling is not None:
+            self._telling.finish_all()
+
+    def health(self, last_seq: int) -> list[DeliveryHealth]:
+        """How each is doing, where the log ends at this place."""
+        told = [] if self._telling is None else [self._telling.health()]
+        return [*self._delivery.health(last_seq), *told]
+
+    def _tell_people(self) -> None:
+        """Start sending notices where the active settings have some, and stop where they have none."""
+        if NoticeFiles(self._opened).tells() != (self._telling is not None):
+            self._held.close()
+            NoticeViews(self._opened).begin_telling(self._log)
+            telling = NoticeViews(self._opened).telling(self._log, lambda: self._delivery.health(0))
+            self._telling = self._held.enter_context(telling)
+
+
+TRIES: Final = 3  # of a delivery by hand, for each sink
+
+
+class Sinks:
+    """The sinks of a project."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    @contextmanager
+    def delivering(self, log: Log) -> Iterator[SinkDelivery]:
+        """Deliver to the project's sinks and send notices, while this process writes the log.
+
+        The start of each is recorded first, even if another process delivers, so that the next deliverer continues
+        from there.
+
+        Raises: LogBusyError where another process delivers on this machine; as `routes`.
+        """
+        from shroff.streams.sink_threads import begin, couriers_of, delivering
+
+        def couriers() -> list[Courier]:
+            return couriers_of(Routes(self._opened).all(), log, self._reader, self._opened.now_ms)
+
+        routes = Routes(self._opened).all()
+        begin(routes, log)
+        NoticeViews(self._opened).begin_telling(log)
+        with (
+            config.delivering(self._opened.places),
+            ExitStack() as held,  # what tells people ends last: delivery brings notices on decisions
+            delivering(routes, log, self._reader, self._opened.now_ms) as delivery,
+        ):
+            yield SinkDelivery(self._opened, log, delivery, couriers, held)
+
+    def deliver(
+        self, waits: Waits = unheard, told: Callable[[list[DeliveryHealth]], None] | None = None
+    ) -> list[DeliveryHealth]:
+        """Deliver all pending and retried rows, as far as sinks accept them; gives the results.
+
+        For projects without a worker, and beside a process that writes and does not deliver. A sink that fails three
+        times is skipped. `told` is called several times a second.
+
+        Raises: UsageError where there is no log, or no sink; LogBusyError where another process delivers.
+        """
+        from shroff.streams.sink_cursor import Courier
+        from shroff.streams.sink_threads import Delivery
+        from shroff.worker.outbox import begin_request, moved_request
+
+        WriterRequests(self._opened).needs_log("so nothing can be delivered")
+        routes = Routes(self._opened).all()
+        if not routes:
+            raise UsageError("this project has no sinks. Name one in shroff.yaml under 'sinks:'.")
+
+        def record(moved: Sequence[DeliveryProgress]) -> None:
+            self._ask_outbox(moved_request(moved), waits)
+
+        with config.delivering(self._opened.places):
+            self._ask_outbox(begin_request({route.name: route.from_now for route in routes}), waits)
+            with self._opened.reading() as log:
+                target = log.last_seq()
+            delivery = Delivery([Courier(route, self._reader, self._opened.now_ms) for route in routes], record)
+            try:
+                while not all(
+                    courier.attempts >= TRIES or (courier.steps and courier.through >= target)
+                    for courier in delivery.couriers
+                ):
+                    delivery.tend()
+                    if told is not None:
+                        told(delivery.health(target))
+                    time.sleep(0.05)
+            except BaseException:
+                delivery.stop()
+                raise
+            delivery.finish(target, within_s=0.0)
+            return delivery.health(target)
+
+    def states(self) -> list[SinkState]:
+        """Get the position of each sink. Raises: UsageError if there is no log yet."""
+        from shroff.worker.outbox import sink_states
+
+        sinks, online = dict(self._opened.systems.sinks), OnlineFeatures(self._opened).route()
+        if online is not None and self._opened.systems.online is not None:
+            sinks[online.name] = self._opened.systems.online
+        with self._opened.reading() as log:
+            return sink_states(log, sinks)
+
+    def stuck(self, sink: str = "") -> list[StuckRow]:
+        """List stuck rows, of one sink or of all. Raises: UsageError if there is no log yet."""
+        from shroff.worker.outbox import all_stuck
+
+        with self._opened.reading() as log:
+            return [row for rows in all_stuck(log, sink) for row in rows]
+
+    def retry(self, keys: Sequence[StuckKey] = (), sink: str = "", waits: Waits = unheard) -> int:
+        """Retry stuck rows, all of a sink or of all sinks without keys; gives their number.
+
+        They leave again with the next delivery. Raises: UsageError for a key under which nothing is stuck.
+        """
+        from shroff.worker.outbox import retry_request
+
+        return self._move_stuck("retry", retry_request, keys, sink, waits)
+
+    def drop(self, keys: Sequence[StuckKey] = (), sink: str = "", waits: Waits = unheard) -> int:
+        """Drop stuck rows for good; as `retry`. They stay in the log."""
+        from shroff.worker.outbox import drop_request
+
+        return self._move_stuck("drop", drop_request, keys, sink, waits)
+
+    def _move_stuck(
+        self,
+        what: str,
+        request_of: Callable[[Sequence[StuckKey]], bytes],
+        keys: Sequence[StuckKey],
+        sink: str,
+        waits: Waits,
+    ) -> int:
+        """Have stuck rows retried or dropped, page by page, by the writer of the log or here; gives their number."""
+        from shroff.worker.outbox import done_of, pages
+
+        WriterRequests(self._opened).needs_log("so nothing is stuck")
+        chosen = keys or [row.key for row in self.stuck(sink)]
+        action = Action(f"outbox.{what}", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
+        ProjectPeople(self._opened).record(action)
+        return sum(int(done_of(self._ask_outbox(request_of(page), waits))[what]) for page in pages(chosen))
+
+    def _ask_outbox(self, body: bytes, waits: Waits) -> msgspec.Raw:
+        """Have a request about sinks carried out, by the process that writes the log, or here where none does."""
+        from shroff.worker.inbox import tend_outbox
+        from shroff.worker.outbox import OUTBOX
+
+        return WriterRequests(self._opened).ask_of_log(OUTBOX, body, tend_outbox, waits)
+
+    def _reader(self) -> Log:
+        return self._opened.open_log(read_only=True)

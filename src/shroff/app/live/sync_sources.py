@@ -1,0 +1,232 @@
+"""Pulled sources of an opened project: what is new at each is appended to the log, whole and once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
+
+from shroff.app.adapter_factory import load_adapter
+from shroff.app.live.archives import KeptArchives
+from shroff.app.live.file_sync import FileTaking, TakingRules
+from shroff.app.live.pulled_files import ASIDE, DONE, PulledFiles, PulledView
+from shroff.app.live.webhook_sources import SourceFiles
+from shroff.app.opened import intake_of
+from shroff.config import alone
+from shroff.errors import UsageError, nearest
+from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.lines import Line, Lines
+from shroff.runtime.progress import unheard
+from shroff.streams.pull import NotKeptError, PulledSource, PullPlace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from shroff.app.live.file_sync import TakenFile
+    from shroff.app.opened import Opened
+    from shroff.events.intake import Submission
+    from shroff.monitoring.doctor import Finding
+    from shroff.worker.ingest import IngestReport
+
+__all__ = ["ASIDE", "BEING_WRITTEN", "LOCK", "NOT_KEPT", "PulledSources", "PulledView", "SyncedFile"]
+
+LOCK: Final = "sync.lock"
+SYNCING: Final = "another process already syncs a source of this project"
+BEING_WRITTEN: Final = "still being written"
+NOT_KEPT: Final = "not kept"
+
+
+@dataclass(frozen=True, slots=True)
+class SyncedFile:
+    """Result of a file.
+
+    Args:
+        state: DONE, ASIDE, BEING_WRITTEN or NOT_KEPT; `why` is the reason of one that is set aside or brought nothing.
+        appended: What was appended now; None where that was before.
+        suspicious: More of it is bad than may be, in words.
+    """
+
+    name: str
+    state: str
+    why: str = ""
+    appended: IngestReport | None = None
+    suspicious: str = ""
+
+
+class PulledSources:
+    """Pulled sources of a project."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._kept, self._files = PulledFiles(opened), SourceFiles(opened.places.state / "sources")
+
+    def all(self) -> list[PulledView]:
+        """List the sources with the results of their files."""
+        return self._kept.all()
+
+    def troubles(self) -> Iterator[tuple[str, str, int]]:
+        """List files that are set aside or suspicious, with their source and its last sync."""
+        return self._kept.troubles()
+
+    def look_at(self, name: str) -> Finding:
+        """Check that a source can be reached and that no files are set aside. Raises: as `opened` and `names`."""
+        from shroff.monitoring.doctor import OK, WRONG, Finding
+
+        with closing(self.opened(name)) as source:
+            source.names()
+        for of, words, _ in self.troubles():
+            if of == name:
+                return Finding(f"source {name}", WRONG, words, "'shroff sources check' shows all.")
+        return Finding(f"source {name}", OK, "reachable; no file was skipped")
+
+    def opened(self, name: str) -> PulledSource:
+        """Open the adapter of a source. Raises: UsageError if there is none, or it cannot be opened."""
+        found = self._opened.systems.pulled
+        if name not in found:
+            there = f"There is {', '.join(found)}." if found else "shroff.yaml has no pulled source under 'sources:'."
+            raise UsageError(f"there is no pulled source {name!r}. {nearest(name, found) or there}")
+        system = found[name].system
+        options = self._opened.systems.settled("pull", system, self._opened.places.folder)
+        adapter: PulledSource = load_adapter(f"pull.{system.kind}")(options, self._place(name))
+        return adapter
+
+    def at(self, address: str, options: Mapping[str, Any]) -> PulledSource:
+        """Open the files at a location that is not a source of shroff.yaml. Raises: UsageError if nothing is there."""
+        adapter: PulledSource = load_adapter("pull.files")({**options, "from": address}, self._place(""))
+        return adapter
+
+    def _place(self, name: str) -> PullPlace:
+        opened = self._opened
+        folder = opened.places.downloads / name if name else opened.places.downloads
+        definitions = opened.loaded.definitions  # a source is looked at in a project with mistakes, too
+        types = () if definitions is None else (definitions.events.label, *definitions.events.types.values())
+        has_csv = any("csv" in type_.mappings for type_ in types)
+        known = partial(self._kept.known, name)
+        return PullPlace(name, folder, opened.now_ms, known, KeptArchives(opened, name), has_csv)
+
+    def sync(
+        self,
+        name: str,
+        *,
+        first: str = "",
+        last: str = "",
+        from_backup: bool = False,
+        decide: bool = True,
+        say: Callable[[str], None] = unheard,
+    ) -> Iterator[SyncedFile]:
+        """Append the new data of a source, file by file, in order.
+
+        A file that is still being written delays those after it until the next sync.
+
+        Args:
+            first: Only the files from this name on to `last`, such as the days of an export, also those that were
+                taken: new lines are appended.
+            from_backup: Read these files from their stored downloads, without a request.
+
+        Raises: UsageError where there is no such source, or no such file; TransientError where it cannot be reached;
+            LogBusyError where another process syncs a source of this project.
+        """
+        with alone(self._opened.places.state / LOCK, SYNCING), closing(self.opened(name)) as source:
+            given = _Kept(source) if from_backup else source
+            rules = TakingRules(DONE, needs_lines=False, takes_changed=True, takes_same=from_backup)
+            taking = FileTaking(self._opened, given, SourceReader(self._opened, source), say, rules, decide=decide)
+            yield from self._sync(name, given, taking) if not first else self._again(name, given, taking, first, last)
+
+    def _again(self, name: str, given: PulledSource, taking: FileTaking, first: str, last: str) -> Iterator[SyncedFile]:
+        """Take files whether or not they were; one of the same bytes brings nothing."""
+        found = [one for one in given.names() if first <= one <= (last or first)]
+        if not found:
+            raise UsageError(f"{name} has nothing from {first} to {last or first}.")
+        known, missing = taking.known(found), list[NotKeptError]()
+        for file in found:
+            try:
+                yield self._counted(name, file, taking.take(file, known.get(file)))
+            except NotKeptError as error:
+                missing.append(error)
+                if len(found) > 1:
+                    yield SyncedFile(file, NOT_KEPT, str(error))
+        if len(missing) == len(found):
+            raise missing[0]
+
+    def _counted(self, name: str, file: str, taken: TakenFile | None) -> SyncedFile:
+        if taken is None:
+            return SyncedFile(file, BEING_WRITTEN)
+        if taken.appended is not None:
+            self._count(name, taken.appended)
+        of = taken.progress
+        return SyncedFile(file, of.state, of.why, taken.appended, of.suspicious)
+
+    def _sync(self, name: str, given: PulledSource, taking: FileTaking) -> Iterator[SyncedFile]:
+        """Look again until nothing is new: a table gives its rows by the stretch."""
+        has_new = True
+        while has_new:
+            has_new = False
+            names = given.names()
+            known = taking.known(names)
+            for file in names:
+                if file in known and taking.is_over(file, known[file]):
+                    continue
+                taken = taking.take(file, known.get(file)) if given.is_complete(file) else None
+                found = self._counted(name, file, taken)
+                yield found
+                if found.state == BEING_WRITTEN:
+                    return
+                has_new = has_new or found.appended is not None
+
+    def _count(self, name: str, report: IngestReport) -> None:
+        counts = self._files.counts(name)
+        for one in (report.events, report.labels):
+            counts.appended += one.appended
+            counts.duplicates += one.duplicates
+            counts.quarantined += one.quarantined
+        counts.skipped["rows of no event type"] = counts.skipped.get("rows of no event type", 0) + report.untaken
+        counts.received_ms = self._opened.now_ms()
+        self._files.keep_counts(name, counts)
+
+
+class _Kept(PulledSource):
+    """The files of a source as they were kept when they were downloaded."""
+
+    def __init__(self, given: PulledSource) -> None:
+        self._given, self.source, self.bad_max = given, given.source, given.bad_max
+
+    def names(self) -> list[str]:
+        return self._given.names()
+
+    def opened(self, name: str) -> AbstractContextManager[Path]:
+        return self._given.kept(name)
+
+    def lost(self) -> str:
+        return self._given.lost()
+
+
+class SourceReader:
+    """Reads the files of one source, as its event types map them.
+
+    Where the source has a `row_id`, quarantine knows a row by its value there, whichever file it came in.
+    """
+
+    def __init__(self, opened: Opened, source: PulledSource) -> None:
+        self._opened, self._source, self._row_id = opened, source.source, source.row_id
+
+    @contextmanager
+    def __call__(self, name: str, path: Path, *, is_look: bool = False) -> Iterator[Iterator[Submission]]:
+        intake, file = intake_of(self._opened, keeps_hashes=False), f"{self._source}/{name}"
+        with read_lines(path, tell=self._opened.warnings.once) as lines:
+            if not self._row_id:
+                yield intake.submissions(lines, file)
+                return
+            intake.lay_out(lines, file)
+            placed = Lines(lines.format, lines.columns, self._placed(lines), lines.close)
+            yield (replace(one, source=self._source) for one in intake.submissions(placed, file))
+
+    def _placed(self, lines: Lines) -> Iterator[Line]:
+        for line in lines:
+            line.where = str((line.columns or {}).get(self._row_id, ""))
+            yield line

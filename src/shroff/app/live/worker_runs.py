@@ -1,0 +1,351 @@
+"""The work of an opened project on live input: where it comes from, and the worker that takes it in."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+from urllib.parse import urlsplit
+
+from shroff.app.adapter_factory import AdapterFactory, open_sources
+from shroff.app.lakes import Lakes
+from shroff.app.live.request_inbox import Inboxes
+from shroff.app.live.routes import Routes
+from shroff.app.live.sink_delivery import Sinks
+from shroff.app.live.source_views import notes_of
+from shroff.app.opened import intake_of
+from shroff.errors import StorageError, TransientError, UsageError, nearest
+from shroff.events.intake import READ
+from shroff.monitoring.live_order import remarks
+from shroff.project.settings.installed import each_settings, kind_at
+from shroff.project.settings.system import System
+from shroff.project.settings.systems import source_at
+from shroff.runtime.progress import unheard
+from shroff.streams.snapshots import KEPT, Snapshots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from threading import Event
+
+    from shroff.app.opened import Opened
+    from shroff.events.intake import Intake
+    from shroff.log.writer import Writer
+    from shroff.project.definitions import Definitions
+    from shroff.streams.log import Log
+    from shroff.streams.snapshot_copies import SnapshotCopies
+    from shroff.streams.source import Source
+    from shroff.worker.inbox import InboxServer
+    from shroff.worker.request_loop import RequestLeader
+    from shroff.worker.request_queue import RequestQueue
+    from shroff.worker.serving.background_tasks import BackgroundTask
+    from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
+    from shroff.worker.serving.delivery import Tended
+    from shroff.worker.serving.live_feed import SourceFeed
+    from shroff.worker.serving.worker import Leader, Worker
+
+NO_SOURCE: Final = (
+    "this project has no live source. Name one with 'shroff run --from kafka://localhost:9092/payments', or write it "
+    "into shroff.yaml as 'source:'; for a file there is 'shroff run --from payments.csv --as payment'."
+)
+
+
+class EndOptions(TypedDict, total=False):
+    """Keyword arguments of `WorkerRuns.worker` on its end, as in `WorkEnd`."""
+
+    until_idle_s: float | None
+    limit: int | None
+    stop: Event | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkEnd:
+    """When a worker ends.
+
+    Args:
+        until_idle_s: End after this many seconds without a message.
+        limit: End after this many messages.
+        stop: Ends the worker, from any thread; polled messages are committed first.
+    """
+
+    until_idle_s: float | None = None
+    limit: int | None = None
+    stop: Event | None = None
+
+
+class WorkerRuns:
+    """Live input of a project."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    @contextmanager
+    def worker(
+        self,
+        sources: Sequence[str | Path] = (),
+        *,
+        as_type: str | None = None,
+        format: str | None = None,
+        stands_by: bool = False,
+        tell: Callable[[str], None] = unheard,
+        **ends: Unpack[EndOptions],
+    ) -> Iterator[Worker]:
+        """Get a worker that reads live input into the log: `run` does the work, `work` reports progress.
+
+        Args:
+            sources: An address of a live source, or files, which are read to their end; by default the source of
+                shroff.yaml.
+            as_type: The event type of every line of files, or of messages at an address; without it lines name theirs.
+            stands_by: Run as standby: follow the log while another process writes it, and take over when that one is
+                gone.
+            tell: Called with messages for people, such as what the worker waits for.
+            ends: `until_idle_s`, `limit` and `stop`, as `WorkEnd` has them.
+
+        Raises: UsageError where there is no such source.
+        """
+        from shroff.worker.serving.background_tasks import BackgroundTasks
+        from shroff.worker.serving.worker import Worker
+
+        end = WorkEnd(**ends)
+        definitions = self._opened.checked()  # a project with mistakes does not ask anybody outside
+        files, system = self._chosen(sources, as_type, format)
+        several = self._opened.systems.named_read if system is not None and not sources else {}
+        for words in dict.fromkeys(chain(*(remarks(definitions, one) for one in several.values() or [system]))):
+            tell(words)
+        is_live = system is not None
+        outside = AdapterFactory(self._opened)
+        opened: Source = (
+            outside.open_files(files, as_type, format)
+            if system is None
+            else open_sources(self._opened, several, tell, notes_of(self._opened))
+            if several
+            else outside.open_source(system)
+        )
+        with closing(opened) as source:
+            Routes(self._opened).all()  # what is wrong with a sink is told before anything is taken
+            AdapterFactory(self._opened).prepare_state()
+            options = replace(
+                self._options(0.0 if end.until_idle_s is None and not is_live else end.until_idle_s, end.limit),
+                keeps_late=_late_kept(several) if several else system is not None and system.text("late") == "keep",
+                source_name=next((name for name, one in self._opened.systems.read.items() if one.system is system), ""),
+                stands_by=stands_by,
+            )
+            snapshots = self._snapshots()
+            self._fetch_snapshot(snapshots, tell)
+            place = _Workplace(self._opened, snapshots)
+            worker = Worker(place, source, options, is_live=is_live, stop=end.stop, tell=tell)
+            with BackgroundTasks(self._chores(snapshots, worker), tell):
+                yield worker
+
+    @contextmanager
+    def answerer(
+        self,
+        posts: RequestQueue,
+        begun: Callable[[Writer], object],
+        between: Callable[[Writer, Log], None],
+        *,
+        stands_by: bool = False,
+        stop: Event | None = None,
+        tell: Callable[[str], None] = unheard,
+        reads_source: bool = True,
+    ) -> Iterator[RequestLeader]:
+        """Get the loop that decides posted events; `run` starts it, with all background tasks of a worker.
+
+        A live source of the project is read between posts, because its log has no other writer.
+
+        Args: as `worker.request_loop.RequestLeader` and its `ServiceHooks`.
+            reads_source: Whether to read the live source.
+
+        Raises: UsageError for a source or a sink that cannot be as it is set.
+        """
+        from shroff.worker.request_loop import RequestLeader, ServiceHooks
+        from shroff.worker.serving.background_tasks import BackgroundTasks
+
+        definitions = self._opened.checked()
+        Routes(self._opened).all()
+        AdapterFactory(self._opened).prepare_state()
+        snapshots = self._snapshots()
+        self._fetch_snapshot(snapshots, tell)
+        place, options = _Workplace(self._opened, snapshots), replace(self._options(None, None), stands_by=stands_by)
+        with ExitStack() as held:
+            feed = self._feed(place, held, tell) if reads_source else None
+            read = [one for _, one in self._opened.systems.all_read] if feed else []
+            for words in dict.fromkeys(chain(*(remarks(definitions, one) for one in read))):
+                tell(words)
+            hooks = ServiceHooks(begun, between)
+            answerer = RequestLeader(place, posts, hooks, options, stop=stop, tell=tell, feed=feed)
+            held.enter_context(BackgroundTasks(self._chores(snapshots, answerer), tell))
+            yield answerer
+
+    def _feed(self, place: _Workplace, held: ExitStack, tell: Callable[[str], None]) -> SourceFeed | None:
+        """The live sources of shroff.yaml, opened for as long as `held` is; None where there is none."""
+        from shroff.worker.serving.lines import Inflow
+        from shroff.worker.serving.live_feed import SourceFeed
+
+        system = self._opened.systems.source
+        if system is None:
+            return None
+
+        def opened(writer: Writer) -> Inflow:
+            return Inflow(place.intake(), writer.definitions, place.now_ms, is_live=True, tell=tell)
+
+        several, outside = self._opened.systems.named_read, AdapterFactory(self._opened)
+        if several:
+            readers = open_sources(self._opened, several, tell, notes_of(self._opened))
+            return SourceFeed(held.enter_context(closing(readers)), opened, _late_kept(several))
+        source = held.enter_context(closing(outside.open_source(system)))
+        return SourceFeed(source, opened, system.text("late") == "keep")
+
+    def run(
+        self,
+        sources: Sequence[str | Path] = (),
+        *,
+        as_type: str | None = None,
+        until_idle_s: float | None = None,
+        limit: int | None = None,
+    ) -> WorkerCounts:
+        """Read live input into the log, as `worker`, until it ends; gives what was done."""
+        with self.worker(sources, as_type=as_type, until_idle_s=until_idle_s, limit=limit) as worker:
+            return worker.run()
+
+    def _chosen(
+        self, sources: Sequence[str | Path], as_type: str | None, format: str | None
+    ) -> tuple[list[Path], System | None]:
+        """The files that are named, or else the live source, its lines of this type where one is given."""
+        live = [source for source in sources if isinstance(source, str) and "://" in source]
+        if sources and not live:
+            return [Path(source) for source in sources], None
+        if not sources and self._opened.systems.source is None:
+            named = (f" 'shroff sources sync {one}' reads {one}." for one in self._opened.systems.pulled)
+            raise UsageError("".join((NO_SOURCE, *named)))
+        if len(sources) > 1:
+            raise UsageError("--from takes one live source, or files. Name several under 'sources:' in shroff.yaml.")
+        if format is not None:
+            raise UsageError(
+                "--format is for files; an address has it as a setting after a question mark: format=avro."
+            )
+        if not live:
+            if as_type is not None:
+                raise UsageError(
+                    "--as is for files and addresses; 'source:' in shroff.yaml names its event types itself."
+                )
+            return [], self._opened.systems.source
+        types = (*self._opened.definitions.events.types, "label")
+        if as_type is not None and as_type not in types:
+            raise UsageError(f"{as_type!r} is not an event type. {nearest(as_type, types) or ', '.join(types)}")
+        return [], _at_address(live[0], as_type)
+
+    def _options(self, until_idle_s: float | None, limit: int | None) -> WorkerOptions:
+        from shroff.worker.serving.counts import WorkerOptions
+
+        saved = self._opened.systems.snapshots
+        return WorkerOptions(
+            until_idle_s=until_idle_s,
+            limit=limit,
+            snapshot_s=saved.duration_ms("every", "10m") / 1_000,
+            snapshot_places=int(saved.text("events", "1000000")),
+        )
+
+    def _chores(self, snapshots: Snapshots, leader: Leader) -> list[BackgroundTask]:
+        """What goes on beside the work."""
+        from shroff.worker.serving.background_tasks import PRUNE_EVERY_S, PRUNE_FIRST_S, BesideCommand, Copying
+        from shroff.worker.serving.counts import LEADING
+
+        def leads() -> bool:
+            return leader.work.state == LEADING
+
+        shroff: tuple[str, ...] = (sys.executable, "-m", "shroff", "-C", str(self._opened.places.folder))
+
+        found: list[BackgroundTask] = []
+        if self._opened.systems.snapshots.text("to"):
+            found.append(Copying(snapshots, self._copies))
+        lake = None if self._opened.places.is_elsewhere else self._opened.systems.lake
+        if lake is not None:
+            every_s, words = lake.duration_ms("every", "1m") / 1_000, "the lake is behind the log"
+            command = (*shroff, "lake", "write", "--json")
+            found.append(
+                BesideCommand(command, leads, every_s=every_s, first_s=every_s, otherwise=words, at_the_end=True)
+            )
+        if self._opened.systems.keep_ms is not None and not self._opened.places.is_elsewhere:
+            prune, words = (*shroff, "prune", "--json"), "old events stay in the store"
+            found.append(BesideCommand(prune, leads, every_s=PRUNE_EVERY_S, first_s=PRUNE_FIRST_S, otherwise=words))
+        return found
+
+    def _copies(self, held: ExitStack) -> SnapshotCopies | None:
+        """Where copies of snapshots are, as long as `held` is; None where the log has no first record yet."""
+        from shroff.log.state.snapshots import mark
+        from shroff.streams.snapshot_copies import SnapshotCopies
+
+        if not self._opened.has_log():
+            return None
+        with closing(self._opened.open_log(read_only=True)) as log:
+            if not log.last_seq():
+                return None
+            first = mark(log, 1)[:16]
+        options = self._opened.systems.snapshots.options
+        objects = held.enter_context(Lakes(self._opened).objects_at(options))
+        return SnapshotCopies(objects, first, kept=int(self._opened.systems.snapshots.text("kept", str(KEPT))))
+
+    def _fetch_snapshot(self, snapshots: Snapshots, tell: Callable[[str], None]) -> None:
+        """Bring a copy of a snapshot here that is newer than those that are; without it, a start reads more."""
+        if not self._opened.systems.snapshots.text("to"):
+            return
+        try:
+            with ExitStack() as held:
+                copies = self._copies(held)
+                if copies is None:
+                    return
+                with closing(self._opened.open_log(read_only=True)) as log:
+                    copies.fetch(snapshots, log.last_seq(), tell)
+        except (TransientError, StorageError) as error:
+            tell(f"no copy of a snapshot was fetched, so more of the log is read: {error}")
+
+    def _snapshots(self) -> Snapshots:
+        kept = int(self._opened.systems.snapshots.text("kept", str(KEPT)))
+        return Snapshots(self._opened.places.snapshots, kept=kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _Workplace:
+    """An opened project as a worker sees it (see `worker.serving.worker.Workplace`)."""
+
+    project: Opened
+    snapshots: Snapshots
+
+    def open_log(self, *, read_only: bool) -> Log:
+        return self.project.open_log(read_only=read_only)
+
+    def definitions(self) -> Definitions:
+        self.project.reload()
+        return self.project.checked()
+
+    def intake(self) -> Intake:
+        return intake_of(self.project, keeps_hashes=False)
+
+    def inbox(self, writer: Writer, log: Log) -> InboxServer:
+        Inboxes(self.project).begin_active(log)
+        return Inboxes(self.project).running(writer, log)
+
+    def follow(self, log: Log) -> str:
+        return Inboxes(self.project).follow_active(log)
+
+    def delivering(self, log: Log) -> AbstractContextManager[Tended]:
+        return Sinks(self.project).delivering(log)
+
+    def now_ms(self) -> int:
+        return self.project.now_ms()
+
+
+def _late_kept(several: Mapping[str, System]) -> frozenset[str]:
+    """Of which sources late events are kept."""
+    return frozenset(f"{READ}/{name}" for name, one in several.items() if one.text("late") == "keep")
+
+
+def _at_address(url: str, as_type: str | None) -> System:
+    """The live source at an address, as shroff.yaml would have it; of one type of events. Raises: UsageError."""
+    if not kind_at("source", urlsplit(url).scheme):
+        forms = " or ".join(one.form for _, one in each_settings("source") if one.form)
+        raise UsageError(f"--from: the address of a live source is {forms}.")
+    return source_at(url, "--from", as_type)

@@ -1,0 +1,282 @@
+"""Outcomes of a draft, event by event, beside those of the project without it and the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from shroff.backtest.fold import NO_WORDS, BacktestFold, Flags, RecordedHits, RuleMatches, TypeRows, Words, rows_of
+from shroff.backtest.plan import (
+    DecidingVersion,
+    DraftComparison,
+    Stretch,
+    have_same_scores,
+    is_recorded,
+    kept_rules,
+    shared_rules,
+    versions_of,
+)
+from shroff.engine.let_through import LET_THROUGH, LetThrough, would_be_declines
+from shroff.log.columns.stored import LogPiece
+from shroff.models import sets
+from shroff.models.loader import LABEL_DELAY_MS
+from shroff.models.sets import labels_in_force
+from shroff.project.definitions import Definitions
+from shroff.project.exploration import Explore
+from shroff.project.policy import OUTCOMES, Policy
+from shroff.rules.definitions import Rule
+from shroff.runtime.progress import Progress
+from shroff.streams.log import Log
+from shroff.training.sets.labels import GatheredLabels
+
+LABELS: Final = ("fraud", "genuine", "unclear", "none")
+FRAUD, GENUINE, UNCLEAR, NONE = range(len(LABELS))
+Codes = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRange:
+    """Range of a backtest: events with sequence numbers (after, upto], and labels known up to a moment."""
+
+    after: int
+    upto: int
+    as_of_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedEvents:
+    """The events of one type that were decided, in log order.
+
+    Args:
+        amounts_minor: What each is about in money, in smallest units.
+        recorded: Numbers of the outcomes in `OUTCOMES` that were recorded.
+        old: Those of the project without the draft.
+        new: Those of the draft.
+        labels: Numbers of what is known, in `LABELS`.
+        is_immature: Whether the event is younger than the label delay: what is known of it is not all that will be.
+        hits: Where the rules of the draft hit, by id.
+        old_hits: Where the rules of the project without the draft hit, by id.
+        explored: Rows that the draft lets through, though the score declines them.
+        was_explored: Rows that were let through when they were decided.
+    """
+
+    event: str
+    ids: pa.ChunkedArray
+    seqs: Words
+    times_ms: Words
+    amounts_minor: Words
+    recorded: Codes
+    old: Codes
+    new: Codes
+    labels: Codes
+    is_immature: Flags
+    hits: Mapping[str, RuleMatches]
+    old_hits: Mapping[str, RuleMatches]
+    explored: Words
+    was_explored: Words
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+
+@dataclass(frozen=True, slots=True)
+class DraftVerdicts:
+    """Outcomes of a draft, by event type.
+
+    Args:
+        others: Events of types that get no decision and have rules.
+        kept: Rules that mean what they meant; their hits are those of the log.
+        undecided: Events of decided types at these places that were not decided, and so are not judged.
+        versions: What decided them, and both sides as of each.
+    """
+
+    types: Mapping[str, JudgedEvents]
+    others: Mapping[str, TypeRows]
+    kept: frozenset[str]
+    undecided: int
+    versions: Sequence[DecidingVersion]
+
+
+def judge(
+    log: Log,
+    draft: Definitions,
+    span: JudgedRange,
+    reading: Progress | None = None,
+    computing: Progress | None = None,
+    *,
+    how: DraftComparison = DraftComparison(),  # noqa: B008 - it never changes
+) -> DraftVerdicts:
+    """Decide a log anew from a sequence number on, by a draft and by the project without it.
+
+    Lists, tables and models are those of each event's place, except for a model that the draft names. Where the project
+    without the draft is what decided, the recorded decisions are its own.
+
+    Args:
+        reading: Called with how many records were read.
+        computing: Called with how many events something was computed.
+    """
+    labels = {
+        name: GatheredLabels(name, draft.models[name].friendly_reasons if name in draft.models else ())
+        for name in draft.events.decided
+    }
+
+    def take(piece: LogPiece) -> None:
+        for gathered in labels.values():
+            gathered.add_events(label for _, label in piece.labels)
+        if reading is not None:
+            reading(len(piece))
+
+    versions = versions_of(log, draft, how, span.after, span.upto)
+    past = RecordedHits(log, span.after, span.upto)
+    decided = [version.then for version in versions]
+    kept = kept_rules(draft, decided)
+    stretches = [Stretch(version.start, version.end, version.draft) for version in versions]
+    types = BacktestFold(log, stretches, kept, past).run(take, computing)
+    without = None if is_recorded(versions) else _without_draft(log, versions, types, past, computing)
+    judged = {
+        name: _judged(rows, without.get(name) if without else None, versions[-1], span, labels[name], past)
+        for name, rows in types.items()
+        if name in labels
+    }
+    placed = (
+        rows.seqs[(rows.seqs > span.after) & (rows.seqs <= span.upto)] for name, rows in types.items() if name in judged
+    )
+    others = {name: rows for name, rows in types.items() if name not in judged}
+    undecided = sum(map(len, placed)) - sum(map(len, judged.values()))
+    return DraftVerdicts(judged, others, kept, undecided, versions)
+
+
+def _without_draft(
+    log: Log,
+    versions: Sequence[DecidingVersion],
+    types: Mapping[str, TypeRows],
+    past: RecordedHits,
+    computing: Progress | None,
+) -> Mapping[str, TypeRows]:
+    """What comes of the log without the draft; the rules and scores that it leaves alone come from `types`."""
+    base, draft = versions[-1].base, versions[-1].draft
+    has_same_scores = have_same_scores(versions)
+    shared = shared_rules(base, draft, has_same_scores=has_same_scores)
+    known = {name: {rule: found for rule, found in rows.hits.items() if rule in shared} for name, rows in types.items()}
+    kept = kept_rules(base, [version.then for version in versions])
+    stretches = [Stretch(version.start, version.end, version.base) for version in versions]
+    fold = BacktestFold(log, stretches, kept, past, known, has_scores=not has_same_scores)
+    explores_alike = all(base.policy(name).explore == draft.policy(name).explore for name in types)
+    if not fold.computes and explores_alike:
+        return fold.beside(types)
+    found = fold.run(lambda _: None, computing)
+    if not has_same_scores:
+        return found
+    return {name: replace(rows, scores=types[name].scores) for name, rows in found.items() if name in types}
+
+
+def _judged(
+    rows: TypeRows,
+    without: TypeRows | None,
+    last: DecidingVersion,
+    span: JudgedRange,
+    labels: GatheredLabels,
+    past: RecordedHits,
+) -> JudgedEvents:
+    places, outcomes = past.outcomes
+    at = np.searchsorted(places, rows.seqs)
+    at[at == len(places)] = 0
+    was_decided = rows.decided & (places[at] == rows.seqs) if len(places) else np.zeros(len(rows.seqs), np.bool_)
+    mine = np.flatnonzero(was_decided)
+    hits, new, explored = _decided(rows, mine, last.draft)
+    seqs, times, then = rows.seqs[mine], rows.times_ms[mine], outcomes[at[mine]]
+    known = _labels_of(labels, rows, span.as_of_ms)[mine]
+    models = last.draft.models
+    delay_ms = models[rows.event].label_delay_ms if rows.event in models else LABEL_DELAY_MS
+    if without is None:
+        recorded_hits = {rule: _old_hits(past, rule, seqs) for rule in past.rules}
+        old_hits, old = {rule: found for rule, found in recorded_hits.items() if len(found.rows)}, then
+    else:
+        old_hits, old, _ = _decided(without, mine, last.base)
+    return JudgedEvents(
+        rows.event,
+        rows.ids if len(mine) == len(rows.seqs) else rows.ids.take(pa.array(mine)),
+        seqs,
+        times,
+        rows.amounts_minor[mine],
+        then,
+        old,
+        new,
+        known,
+        times > span.as_of_ms - delay_ms,
+        hits,
+        old_hits,
+        explored,
+        _old_hits(past, LET_THROUGH, seqs).rows,
+    )
+
+
+def _decided(rows: TypeRows, mine: Words, side: Definitions) -> tuple[dict[str, RuleMatches], Codes, Words]:
+    """Hits, outcomes and explored rows of some events by one side, as places among them."""
+    hits = {id_: found.among(mine) for id_, found in rows.hits.items()}
+    rules = [rule for rule in side.rules if rule.on == rows.event]
+    policy = side.policy(rows.event)
+    new, explored = outcomes_by_columns(hits, rules, rows.scores[mine], policy), NO_WORDS
+    if policy.explore is not None:
+        by_rules = outcomes_by_columns(hits, rules, rows.scores[mine], Policy())
+        explored = _explored(rows, mine, would_be_declines(new, by_rules, rows.may_be_explored[mine]), policy.explore)
+        instead = np.int8(OUTCOMES.index(policy.explore.instead))
+        new[explored] = np.maximum(by_rules[explored], instead)
+    return hits, new, explored
+
+
+def _explored(rows: TypeRows, mine: Words, drawn: Words, explore: Explore) -> Words:
+    """The explored rows among the candidates, in log order."""
+    days = LetThrough(rows.explored_before.items())
+    ids = rows.ids.take(pa.array(mine[drawn])).to_pylist()
+    times = rows.times_ms[mine[drawn]].tolist()
+    found = [days.draw(explore, rows.event, id_, time_ms).is_explored for id_, time_ms in zip(ids, times, strict=True)]
+    return drawn[np.array(found, np.bool_)]
+
+
+def _old_hits(past: RecordedHits, rule: str, seqs: Words) -> RuleMatches:
+    rows = rows_of(past.places(rule), seqs)
+    there = rows >= 0
+    return RuleMatches(rows[there], past.effective(rule)[there])
+
+
+def _labels_of(gathered: GatheredLabels, rows: TypeRows, as_of_ms: int) -> Codes:
+    """What is known of each event at a moment, as a number of `LABELS`."""
+    labels = gathered.of_rows(rows.ids, rows.times_ms)
+    place = labels_in_force(labels, as_of_ms, len(rows.seqs))
+    codes = np.full(len(place), NONE, np.int8)
+    there = np.flatnonzero(place >= 0)
+    found = np.full(len(labels.verdicts), UNCLEAR, np.int8)
+    found[labels.verdicts == sets.FRAUD] = FRAUD
+    found[labels.verdicts == sets.GENUINE] = GENUINE
+    codes[there] = found[place[there]]
+    return codes
+
+
+def outcomes_by_columns(hits: Mapping[str, RuleMatches], rules: list[Rule], scores: Any, policy: Policy) -> Codes:
+    """`policy.outcome` for whole columns, as numbers of `OUTCOMES`; a score is NaN where no model gives one."""
+    count = len(scores)
+    by_effect = {rule.effect: np.zeros(count, np.bool_) for rule in rules}
+    for rule in rules:
+        found = hits[rule.id]
+        by_effect[rule.effect][found.rows[found.effective]] = True
+    nowhere = np.zeros(count, np.bool_)
+    decline, allow = by_effect.get("decline", nowhere), by_effect.get("allow", nowhere)
+    review, challenge = by_effect.get("review", nowhere), by_effect.get("challenge", nowhere)
+    high = nowhere
+    if policy.has_score:
+        there = ~np.isnan(scores)
+        if policy.without_model == "review":
+            review = review | ~there
+        if policy.review_at is not None:
+            review = review | (scores >= policy.review_at)
+        if policy.decline_at is not None:
+            high = scores >= policy.decline_at
+    approved, challenged, reviewed, declined = (np.int8(number) for number in range(len(OUTCOMES)))
+    found_by = [decline, allow, high, review, challenge]
+    return np.select(found_by, [declined, approved, declined, reviewed, challenged], approved).astype(np.int8)

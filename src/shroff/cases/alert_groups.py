@@ -1,0 +1,106 @@
+"""Grouping of alerts: into the open case of their entity's key, or into a new case."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from shroff.cases.alert_rules import strength
+from shroff.cases.case import ESCALATED, FRAUD, OPEN, SNOOZED, Alert, Case, Happened
+
+WOKE = "woke"  # what happened to a snoozed case about which another alert came, or whose time was over
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Result of grouping alerts: new cases, changed cases, and the alerts with the numbers of their cases."""
+
+    new: Sequence[Case]
+    changed: Sequence[Case]
+    alerts: Sequence[Alert]
+    happened: Sequence[Happened]
+    last_case: int
+
+
+def gather(
+    alerts: Iterable[Alert],
+    open_cases: Mapping[bytes, Case],
+    last_case: int,
+    now_ms: int,
+    escalated: Container[int] = (),
+) -> Gathered:
+    """Put alerts, in the order of the log, into cases.
+
+    Args:
+        open_cases: The cases that are not closed, by what they are about.
+        last_case: The number of the newest case.
+        now_ms: For what happens to a case beside; its own times are those of events.
+        escalated: Snoozed cases that are escalated when they wake, by their numbers.
+    """
+    cases, raised, happened = dict(open_cases), list[Alert](), list[Happened]()
+    touched = set[bytes]()
+    for alert in alerts:
+        about = alert.about
+        touched.add(about)
+        case = cases.get(about)
+        if case is None:
+            last_case += 1
+            case = _opened(alert, last_case)
+        elif case.state == SNOOZED:
+            happened.append(Happened(0, case.number, now_ms, "", "", WOKE, "another alert came"))
+        cases[about] = with_alert(case, alert, ESCALATED if case.number in escalated else OPEN)
+        raised.append(replace(alert, case=case.number))
+    new = [case for about, case in cases.items() if about not in open_cases]
+    changed = [case for about, case in cases.items() if about in open_cases and about in touched]
+    return Gathered(new, changed, raised, happened, last_case)
+
+
+def _opened(alert: Alert, number: int) -> Case:
+    return Case(number, alert.about, alert.entity, alert.key, alert.time_ms, alert.due_ms)
+
+
+def with_alert(case: Case, alert: Alert, woken: str = OPEN) -> Case:
+    """The case with one more alert, in the state `woken` where it was snoozed.
+
+    Its version stays: who decides says which alerts were seen.
+    """
+    before, now = (strength(case.outcome), _least(case.score)), (strength(alert.outcome), _least(alert.score))
+    leads = alert if case.alerts == 0 or now > before else case
+    is_woken = case.state == SNOOZED
+    return replace(
+        case,
+        state=woken if is_woken else case.state,
+        snoozed_ms=None if is_woken else case.snoozed_ms,
+        outcome=leads.outcome,
+        rule=leads.rule,
+        reason=leads.reason,
+        alerts=case.alerts + 1,
+        last_seq=max(case.last_seq, alert.seq),
+        opened_ms=min(case.opened_ms, alert.time_ms),
+        due_ms=min(case.due_ms, alert.due_ms),
+        score=max((score for score in (case.score, alert.score) if score is not None), default=None),
+        stake=_sum((case.stake, alert.at_stake)),
+    )
+
+
+def recounted(case: Case, alerts: Sequence[Alert]) -> Case:
+    """The case with amounts, times and customers' answers recomputed from its unanswered alerts."""
+    waiting = [alert for alert in alerts if not alert.verdict]
+    said = [alert.customer for alert in alerts if alert.customer]
+    return replace(
+        case,
+        stake=_sum(alert.at_stake for alert in waiting),
+        due_ms=min((alert.due_ms for alert in waiting or alerts), default=case.due_ms),
+        customer=FRAUD if FRAUD in said else said[-1] if said else "",
+    )
+
+
+def _least(value: int | None) -> int:
+    return -1 if value is None else value
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    there = [value for value in values if value is not None]
+    return sum(there) if there else None

@@ -1,0 +1,250 @@
+"""Work on a case before it is decided: claim, release, assign, note, attach, escalate, reopen."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from shroff.cases.alert_groups import recounted
+from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, UNCLOSED, Alert, Attached, Case, CaseFilter
+from shroff.cases.case_history import ALL, past_of
+from shroff.cases.desk import (
+    ANOTHER,
+    CaseChangedError,
+    CaseService,
+    CaseTransaction,
+    NoFileError,
+    require_work,
+    text_of,
+)
+from shroff.cases.files import checked_name, checked_type
+from shroff.cases.pending_changes import withdraw
+from shroff.errors import UsageError
+from shroff.people.access import RIGHTS, Right, Who
+from shroff.people.audit import Act
+from shroff.people.store import Change
+
+FILES_MAX: Final = 20  # of one case
+FREED: Final[Mapping[str, Any]] = MappingProxyType({"assignee": "", "assignee_name": "", "lock_ms": None})
+OPENED: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "state": OPEN,
+        **FREED,
+        "snoozed_ms": None,
+        "verdict": "",
+        "closed_ms": None,
+        "closed_by": "",
+        "closed_name": "",
+    }
+)
+_CLAIMABLE: Final = frozenset({OPEN, SNOOZED, ESCALATED})
+SILENCED: Final = "silenced"  # what happened to a case for whom a rule is silent,
+SILENCE_ENDED: Final = "silence_ended"  # speaks again,
+SILENCE_ASKED: Final = "silence_asked"  # is to be silent, if a second person approves it,
+SILENCE_DROPPED: Final = "silence_dropped"  # or is not, since somebody took that back
+
+
+def claim(desk: CaseService, who: Who, number: int, tag: str = "") -> Case:
+    """Claim a case; a claim by its owner extends the lock.
+
+    Raises: NotAllowedError; NoCaseError; CaseChangedError where somebody else has it or decided it.
+    """
+    require_work(who)
+    with desk.store.change() as change:
+        hand = CaseTransaction(change, who, desk.now_ms())
+        return claimed(hand, hand.open_case(number, tag), desk)
+
+
+def claimed(hand: CaseTransaction, case: Case, desk: CaseService) -> Case:
+    """A case that somebody has now, for as long as the lock holds."""
+    until_ms = hand.now_ms + desk.settings.lock_ms
+    if case.state == CLAIMED and case.assignee == hand.who.id:
+        renewed = replace(case, lock_ms=until_ms)
+        hand.change.put_cases([renewed])
+        return renewed
+    whose: dict[str, Any] = {"assignee": hand.who.id, "assignee_name": hand.who.shown_name, "lock_ms": until_ms}
+    return hand.put(case, "claimed", **whose, state=CLAIMED, snoozed_ms=None)
+
+
+def claim_next(desk: CaseService, who: Who, wanted: CaseFilter | None = None, order: str = "due") -> Case | None:
+    """Claim the first case of a filter that is free or assigned to the user.
+
+    Those are open ones, and where the filter names states those of them that can be claimed: open, snoozed, escalated.
+    Two who ask at once never get the same. None where there is none.
+    """
+    require_work(who)
+    asked = _claimable(wanted or CaseFilter(), who)
+    with desk.store.change() as change:
+        hand = CaseTransaction(change, who, desk.now_ms())
+        free_lapsed(hand)
+        found = change.queue(asked, order, limit=1) if asked else []
+        return claimed(hand, found[0], desk) if found else None
+
+
+def _claimable(wanted: CaseFilter, who: Who) -> CaseFilter | None:
+    """Cases of a filter that can be claimed next; None if there can be none."""
+    named = (OPEN,) if wanted.states == UNCLOSED else wanted.states
+    states = tuple(state for state in named if state in _CLAIMABLE)
+    assignees = tuple(one for one in ("", who.id) if one in wanted.assignees or not wanted.assignees)
+    return replace(wanted, states=states, assignees=assignees, not_for=who.id) if states and assignees else None
+
+
+def free_lapsed(hand: CaseTransaction) -> int:
+    """Reopen cases whose lock or snooze has expired. No user did it, so the version stays.
+
+    What was escalated is so again, and what was assigned to somebody is theirs still.
+    """
+    lapsed = hand.change.lapsed(hand.now_ms)
+    hand.change.put_cases([replace(case, **past_of(hand.change, case).freed) for case in lapsed])
+    return len(lapsed)
+
+
+def release(desk: CaseService, who: Who, number: int, tag: str = "") -> Case:
+    """Give a case back: one that was escalated to those who decide what is hard, one that was assigned to another to
+    them. Raises: as `claim`; UsageError where nobody has claimed it.
+    """
+    require_work(who)
+    with desk.store.change() as change:
+        hand = CaseTransaction(change, who, desk.now_ms())
+        case = hand.open_case(number, tag)
+        if case.state != CLAIMED:
+            raise UsageError(f"case {number} is {case.state}; only a claimed one can be given back.")
+        return hand.put(case, "released", **past_of(change, case).given_back_by(who.id).freed)
+
+
+def assign(desk: CaseService, who: Who, number: int, to: str, tag: str = "") -> Case:
+    """Give a case to a user by name, or to nobody by an empty one. They need not claim it before they see it.
+
+    Raises: as `claim`; UsageError where there is no such user, or they may not work on cases.
+    """
+    require_work(who)
+    with desk.store.change() as change:
+        hand = CaseTransaction(change, who, desk.now_ms())
+        case = hand.case(number, tag)
+        if not case.is_open:
+            raise CaseChangedError(case)
+        return _assigned(hand, case, to)
+
+
+def _assigned(hand: CaseTransaction, case: Case, to: str) -> Case:
+    id_, name = _assignee(hand.change.people, to)
+    if case.is_barred(id_):
+        raise UsageError(ANOTHER.format(case.number))
+    state = past_of(hand.change, case).state if case.state == CLAIMED else case.state
+    return hand.put(case, "assigned", name, state=state, assignee=id_, assignee_name=name, lock_ms=None)
+
+
+def _assignee(people: Change, to: str) -> tuple[str, str]:
+    if not to:
+        return "", ""
+    user = people.user_named(to)
+    if user is None or user.is_disabled or Right.WORK_CASES not in RIGHTS[user.role]:
+        raise UsageError(f"there is no user {to[:100]!r} who may work on cases. 'shroff users list' shows all.")
+    return user.id, user.display_name
+
+
+def note(desk: CaseService, who: Who, number: int, text: str) -> Case:
+    """Add a note; the case may belong to another analyst. Raises: NoCaseError; UsageError for an empty text."""
+    require_work(who)
+    words = text_of(text, "a note")
+    with desk.store.change() as change:
+        hand = CaseTransaction(change, who, desk.now_ms())
+        case = hand.case(number)
+        hand.happened(number, "note", words)
+        change.people.audit(Act(who, "case.note", f"case {number}", None, {"characters": len(words)}), hand.now_ms)
+        return case
+
+
+def silenced(desk: CaseService, act: Act, number: int, words: str, what: str = SILENCED) -> None:
+    """Write down, in a case and in the record, what becomes of a rule's being silent for whom the case is about."""
+    require_work(act.who)
+    with desk.store.change() as change:
+        hand = CaseTransaction(change, act.who, desk.now_ms())
+        hand.case(number)
+        hand.happened(number, what, words)
+        change.people.audit(act, hand.now_ms)
+
+
+def attach(desk: CaseService, who: Who, number: int, name: str, media_type: str, content: bytes) -> Attached:
+    """Add a file. Raises: NoCaseError; UsageError where its kind, size or number will not do."""
+    require_work(who)
+    kind = checked_type(media_type, content)
+    name = checked_name(name, kind)
+    digest = hashlib.sha256(content).digest()
+    with desk.store.change() as change:
+        hand = CaseTransaction(change, who, desk.now_ms())
+        hand.case(number)
+        there = change.attached(number)
+        if len(there) >= FILES_MAX:
+            raise UsageError(f"a case has at most {FILES_MAX} files.")
+        made = Attached(0, number, name, kind, len(content), digest, who.id, who.shown_name, hand.now_ms)
+        made = change.attach(made, content)
+        told = {"file": made.number, "bytes": made.size, "sha256": digest.hex()}
+        hand.happened(number, "attached", name, told)
+        change.people.audit(Act(who, "case.attach", f"case {number}", None, told), hand.now_ms)
+        return made
+
+
+def file_of(desk: CaseService, who: Who, number: int, file: int) -> tuple[Attached, bytes]:
+    """A file of a case. Raises: NotAllowedError; NoFileError where the case has none of this number."""
+    who.require(Right.READ_CASES)
+    with desk.store.look() as look:
+        found = look.file(file)
+    if found is None or found[0].case != number:
+        raise NoFileError(f"case {number} has no file {file}.")
+    return found
+
+
+def escalate(desk: CaseService, who: Who, number: int, why: str, tag: str = "", to: str = "") -> Case:
+    """Escalate a case, to a user by name where one is given; claim-next skips it unless such cases are requested.
+
+    Raises: as `claim`; UsageError where there is no such user, or they may not work on cases.
+    """
+    require_work(who)
+    words = text_of(why, "why it is escalated")
+    with desk.store.change() as change:
+        hand = CaseTransaction(change, who, desk.now_ms())
+        case = hand.open_case(number, tag)
+        case = hand.put(case, "escalated", words, state=ESCALATED, **FREED, snoozed_ms=None)
+        return _assigned(hand, case, to) if to else case
+
+
+def reopen(desk: CaseService, who: Who, number: int, why: str, tag: str = "") -> Case:
+    """Open a closed case again: its alerts want an answer once more. Labels that were written stay until then;
+    answers whose labels are not written yet write none for this case.
+
+    A case that was opened about the same key meanwhile stays beside it.
+    Raises: as `claim`; UsageError where it is not closed.
+    """
+    require_work(who)
+    words = text_of(why, "why it is reopened")
+    with desk.store.change() as change:
+        hand = CaseTransaction(change, who, desk.now_ms())
+        case = hand.case(number, tag)
+        if case.state != CLOSED:
+            raise UsageError(f"case {number} is {case.state}; only a closed one can be reopened.")
+        withdraw(change, number)
+        alerts = cleared(hand, number)
+        again = recounted(case, alerts)
+        return hand.put(
+            case,
+            "reopened",
+            words,
+            **OPENED,
+            stake=again.stake,
+            due_ms=again.due_ms,
+            look=0,
+            first_by="",
+            first_verdict="",
+        )
+
+
+def cleared(hand: CaseTransaction, number: int) -> list[Alert]:
+    """The alerts of a case, which want an answer again."""
+    alerts = [replace(alert, verdict="") for alert in hand.change.alerts(number, ALL)]
+    hand.change.put_alerts(alerts)
+    return alerts

@@ -1,0 +1,42 @@
+"""Notes and files in cases about events whose personal values are erased: found, and removed on request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shroff.cases.case import WRITTEN
+from shroff.cases.case_history import ALL
+from shroff.cases.desk import CaseService
+from shroff.people.access import Who
+from shroff.people.audit import Act
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenNotes:
+    """Cases with alerts of some events in which people wrote or attached something, and how much that is."""
+
+    cases: tuple[int, ...] = ()
+    notes: int = 0
+    files: int = 0
+
+
+def written_about(desk: CaseService, events: Sequence[str]) -> WrittenNotes:
+    """Notes and files in cases about these events, such as `payment/p-1`; other events of the case included."""
+    cases, notes, files = [], 0, 0
+    with desk.store.look() as look:
+        named = [(type_, id_) for type_, _, id_ in (event.partition("/") for event in events)]
+        for number in sorted({alert.case for alert in look.alerts_of(named)}):
+            said = sum(one.what in WRITTEN and bool(one.words) for one in look.history(number, ALL))
+            attached = len(look.attached(number))
+            cases += [number] if said or attached else []
+            notes, files = notes + said, files + attached
+    return WrittenNotes(tuple(cases), notes, files)
+
+
+def forget(desk: CaseService, who: Who, found: WrittenNotes, of: str) -> None:
+    """Remove notes and files; the audit log keeps the entity and their number."""
+    with desk.store.change() as change:
+        told = {"cases": len(found.cases), "notes": found.notes, "files": found.files}
+        change.people.audit(Act(who, "case.erase", of, None, told), desk.now_ms())
+        change.forget(found.cases)

@@ -1,0 +1,304 @@
+"""Answers: they act at once, and their labels are written eight seconds later, unless somebody undoes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from shroff.cases.alert_groups import recounted
+from shroff.cases.case import CLOSED, DISPUTED, DONE, RESOLVED, SECOND, SNOOZED, Alert, Case, Pending
+from shroff.cases.case_actions import FREED, claimed
+from shroff.cases.case_history import ALL
+from shroff.cases.desk import (
+    UNDO_MS,
+    CaseChangedError,
+    CaseService,
+    CaseTransaction,
+    NoCaseError,
+    NoEventError,
+    TooLateError,
+    require_work,
+    seen_of,
+    unanswered,
+)
+from shroff.cases.label_effects import settle_again
+from shroff.cases.pending_changes import (
+    NOTHING_ELSE,
+    Body,
+    ListAddition,
+    SideEffects,
+    Undoable,
+    body_of,
+    check_answer,
+    follow,
+)
+from shroff.errors import ShroffError, UsageError
+from shroff.people.access import Right, Who
+
+BULK_MAX: Final = 500  # cases in one go
+SNOOZE_MS_MAX: Final = 90 * 86_400_000
+_LOOKED: Final = {SECOND: DONE, DISPUTED: RESOLVED}
+_RESTORED: Final = (
+    *("state", "assignee", "assignee_name", "lock_ms", "snoozed_ms", "stake", "due_ms", "verdict"),
+    *("closed_ms", "closed_by", "closed_name", "look"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseAction:
+    """Result of an action: the cases as they are now, and until when `undo` takes the number back."""
+
+    cases: Sequence[Case]
+    undo: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A case of many with which nothing was done, and why."""
+
+    case: int
+    error: ShroffError
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """Result of an undo: restored cases, and those that somebody changed meanwhile.
+
+    `listed` are the list entries of the answer; the caller removes them.
+    """
+
+    restored: Sequence[Case]
+    changed: Sequence[Case]
+    listed: Sequence[ListAddition] = ()
+
+
+def decide(
+    desk: CaseService,
+    who: Who,
+    number: int,
+    verdict: str,
+    *,
+    tag: str = "",
+    event: str = "",
+    also: SideEffects = NOTHING_ELSE,
+) -> CaseAction:
+    """Answer a case: all of its alerts that nobody answered yet, or that of one event.
+
+    Of a case that was read with a tag only those alerts are answered that were there then: where others came since, the
+    case stays open for them.
+
+    Args:
+        verdict: fraud, genuine or unclear.
+        event: Answers only this one, such as `payment/p-1`.
+        also: What goes with the answer, such as the reason of its labels. The caller writes its entries of lists.
+
+    Raises: NotAllowedError; NoCaseError; CaseChangedError where somebody else was first, and nothing is saved;
+        UsageError for what is no verdict, or where there is nothing to answer.
+    """
+    require_work(who)
+    check_answer(verdict, also)
+    with desk.store.change() as change:
+        hand = CaseTransaction(change, who, desk.now_ms())
+        case, undoable = _decided(hand, number, verdict, tag, event)
+        return _kept(hand, "decide", [case], Body([undoable], verdict, also.reason.strip(), also), desk.undo_ms)
+
+
+def answer_event(
+    desk: CaseService, who: Who, event: str, id_: str, verdict: str, *, also: SideEffects = NOTHING_ELSE
+) -> CaseAction:
+    """Answer an event that is in no case; its label is written as those of a case. Raises: as `decide`."""
+    require_work(who)
+    who.require(Right.WRITE_LABELS)
+    check_answer(verdict, also)
+    with desk.store.change() as change:
+        body = Body([], verdict, also=also, events=[(event, id_)])
+        return _kept(CaseTransaction(change, who, desk.now_ms()), "decide", [], body, desk.undo_ms)
+
+
+def snooze(desk: CaseService, who: Who, number: int, until_ms: int, *, tag: str = "") -> CaseAction:
+    """Put a case away until a moment; another alert brings it back before. Raises: as `decide`."""
+    require_work(who)
+    with desk.store.change() as change:
+        hand = CaseTransaction(change, who, desk.now_ms())
+        _check_until(until_ms, hand.now_ms)
+        case, undoable = _snoozed(hand, number, until_ms, tag)
+        return _kept(hand, "snooze", [case], Body([undoable]))
+
+
+def bulk(
+    desk: CaseService,
+    who: Who,
+    numbers: Mapping[int, str],
+    action: str,
+    *,
+    verdict: str = "",
+    reason: str = "",
+    until_ms: int = 0,
+) -> tuple[CaseAction | None, list[Failed]]:
+    """Do the same with many cases, each by its number with its tag, or an empty one; all that can be done is.
+
+    Args:
+        action: decide, claim or snooze.
+
+    Raises: NotAllowedError; UsageError for what cannot be done with any.
+    """
+    require_work(who)
+    if not 1 <= len(numbers) <= BULK_MAX:
+        raise UsageError(f"1 to {BULK_MAX} cases can be changed at once.")
+    with desk.store.change() as change:
+        hand = CaseTransaction(change, who, desk.now_ms())
+        one = _one_of(hand, desk, action, verdict, reason, until_ms)
+        done: list[tuple[Case, Undoable]] = []
+        failed: list[Failed] = []
+        for number, tag in numbers.items():
+            try:
+                done.append(one(number, tag))
+            except UsageError as error:
+                failed.append(Failed(number, error))
+        body = Body([undoable for _, undoable in done], verdict, reason.strip())
+        return (_kept(hand, action, [case for case, _ in done], body) if done else None), failed
+
+
+def _one_of(
+    hand: CaseTransaction, desk: CaseService, action: str, verdict: str, reason: str, until_ms: int
+) -> Callable[[int, str], tuple[Case, Undoable]]:
+    """What is done with each case of many. Raises: UsageError where that cannot be done with any."""
+    if action == "decide":
+        check_answer(verdict, SideEffects(reason))
+        return lambda number, tag: _decided(hand, number, verdict, tag, "")
+    if action == "snooze":
+        _check_until(until_ms, hand.now_ms)
+        return lambda number, tag: _snoozed(hand, number, until_ms, tag)
+    if action == "claim":
+        return lambda number, tag: _taken(hand, number, tag, desk)
+    raise UsageError(f"{action[:40]!r} cannot be done with many cases: decide, claim or snooze them.")
+
+
+def undo(desk: CaseService, who: Who, number: int, case: int = 0) -> Undone:
+    """Undo a recent action, by its number, for the user who did it.
+
+    Args:
+        case: What is to be taken back is of this case, and maybe of others; 0 for any.
+
+    Raises: NotAllowedError; NoCaseError where it is of other cases; TooLateError where it was written by now.
+    """
+    require_work(who)
+    with desk.store.change() as change:
+        hand = CaseTransaction(change, who, desk.now_ms())
+        pending = change.pending(number)
+        if pending is None or pending.who != who.id:
+            raise TooLateError("there is no action of yours left to undo; reopen the case to answer it again.")
+        body = body_of(pending)
+        if case and case not in {one.case for one in body.cases}:
+            raise NoCaseError(f"action {number} does not belong to case {case}.")
+        restored: list[Case] = []
+        left: list[Undoable] = []
+        for one in body.cases:
+            now = change.case(one.case)
+            if now is None or now.version != one.version:
+                left.append(one)
+            else:
+                restored.append(_restored(hand, now, one))
+        change.end_pending(number)
+        if left and pending.kind == "decide":  # somebody has gone on with it: what was decided is written
+            body.cases = left
+            change.add_pending(replace(pending, body=msgspec.json.encode(body)))
+        listed = () if left else body.also.listed
+        return Undone(restored, list(change.cases([one.case for one in left]).values()), listed)
+
+
+def _restored(hand: CaseTransaction, case: Case, one: Undoable) -> Case:
+    """The case as before, with later alerts: amounts and times are those of all unanswered alerts."""
+    answered = set(one.alerts)
+    alerts = hand.change.alerts(case.number, ALL)
+    unsaid: dict[str, Any] = {"verdict": "", "decided_ms": None, "decided_by": ""}
+    again = {alert.place: replace(alert, **unsaid) for alert in alerts if alert.place in answered}
+    hand.change.put_alerts(list(again.values()))
+    counted = recounted(case, [again.get(alert.place, alert) for alert in alerts])
+    now = hand.put(case, "undone", "", **{**one.before, "stake": counted.stake, "due_ms": counted.due_ms})
+    follow(hand.change, hand.who, now, one.version - 1)
+    return settle_again(hand.change, now, answered)
+
+
+# ---- below: one case
+
+
+def _check_until(until_ms: int, now_ms: int) -> None:
+    if not now_ms < until_ms <= now_ms + SNOOZE_MS_MAX:
+        raise UsageError("a case is snoozed until a moment within the next 90 days.")
+
+
+def _decided(hand: CaseTransaction, number: int, verdict: str, tag: str, event: str) -> tuple[Case, Undoable]:
+    case = hand.open_case(number, tag)
+    alerts = hand.change.alerts(number, ALL)
+    answers = _asked(case, alerts, tag, event)
+    by: dict[str, Any] = {"verdict": verdict, "decided_ms": hand.now_ms, "decided_by": hand.who.id}
+    now = {alert.place: replace(alert, **by) for alert in answers}
+    hand.change.put_alerts(list(now.values()))
+    alerts = [now.get(alert.place, alert) for alert in alerts]
+    counted = recounted(case, alerts)
+    changes: dict[str, Any] = {"stake": counted.stake, "due_ms": counted.due_ms}
+    if not unanswered(alerts):
+        changes |= {
+            **FREED,
+            "state": CLOSED,
+            "snoozed_ms": None,
+            "verdict": verdict if not event else _whole(alerts),
+            "closed_ms": hand.now_ms,
+            "closed_by": hand.who.id,
+            "closed_name": hand.who.shown_name,
+            "look": _LOOKED.get(case.look, case.look),
+        }
+    decided = hand.put(case, "decided", f"{verdict}: {event}" if event else verdict, **changes)
+    return decided, _undoable(case, decided, list(now))
+
+
+def _asked(case: Case, alerts: list[Alert], tag: str, event: str) -> list[Alert]:
+    """The alerts that an answer covers. Raises: NoEventError, CaseChangedError if there are none."""
+    waiting = unanswered(alerts)
+    if event:
+        found = [alert for alert in waiting if alert.named == event]
+        if not found and any(alert.named == event for alert in alerts):
+            raise CaseChangedError(case)
+        if not found:
+            raise NoEventError(f"{event[:200]!r} is not an event of case {case.number}.")
+        return found
+    seen = seen_of(tag) if tag else case.last_seq
+    found = [alert for alert in waiting if alert.seq <= seen]
+    if not found:
+        raise CaseChangedError(case)
+    return found
+
+
+def _whole(alerts: Sequence[Alert]) -> str:
+    """Verdict of a case whose events were answered one by one: the worst of them."""
+    said = {alert.verdict for alert in alerts}
+    return next(verdict for verdict in ("fraud", "unclear", "genuine") if verdict in said)
+
+
+def _snoozed(hand: CaseTransaction, number: int, until_ms: int, tag: str) -> tuple[Case, Undoable]:
+    case = hand.open_case(number, tag)
+    now = hand.put(case, "snoozed", **{**FREED, "state": SNOOZED, "snoozed_ms": until_ms})
+    return now, _undoable(case, now)
+
+
+def _taken(hand: CaseTransaction, number: int, tag: str, desk: CaseService) -> tuple[Case, Undoable]:
+    case = hand.open_case(number, tag)
+    now = claimed(hand, case, desk)
+    return now, _undoable(case, now)
+
+
+def _undoable(before: Case, now: Case, alerts: Sequence[tuple[int, str]] = ()) -> Undoable:
+    kept = {name: getattr(before, name) for name in _RESTORED}
+    return Undoable(now.number, now.version, kept, list(alerts))
+
+
+def _kept(hand: CaseTransaction, kind: str, cases: Sequence[Case], body: Body, undo_ms: int = UNDO_MS) -> CaseAction:
+    until_ms, who = hand.now_ms + undo_ms, hand.who
+    parts = (kind, who.id, who.name, who.kind, who.role.value, hand.now_ms, until_ms, msgspec.json.encode(body))
+    return CaseAction(cases, hand.change.add_pending(Pending(0, *parts)), until_ms)

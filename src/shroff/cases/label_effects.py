@@ -1,0 +1,195 @@
+"""Effect of labels from any source on cases: settled cases close, and a customer's "no" needs review."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from msgspec.structs import replace
+
+from shroff.cases.alert_groups import recounted
+from shroff.cases.case import CLOSED, FRAUD, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
+from shroff.cases.case_actions import FREED, OPENED
+from shroff.cases.case_history import ALL, DENIED, RAISING, SETTLED, past_of
+from shroff.cases.label_feed import CUSTOMER, FeedLabel
+from shroff.cases.store import CaseChange, CaseStore
+from shroff.events.labels import VerdictInForce
+
+_SETTLING: Final = ("fraud", "genuine")
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Labels that cases listen to, in their order: of events that have an alert, and the first denial of each other."""
+
+    labels: Sequence[FeedLabel]
+    denials: Sequence[FeedLabel]
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """A closed case that a customer's "no" has opened again, as it is now."""
+
+    case: Case
+    label: FeedLabel
+
+
+def followed(store: CaseStore, labels: Sequence[FeedLabel], raised: Iterable[Alert]) -> Followed:
+    """The relevant ones of some labels, for alerts raised at the same time.
+
+    A denial of an event without an alert stands in both: it is the first label that its new alert hears.
+    """
+    if not labels:
+        return Followed((), ())
+    with store.look() as look:
+        known = look.alerts_of({label.named for label in labels})
+    alerted = {alert.named for alert in (*known, *raised)}
+    heard: list[FeedLabel] = []
+    denials: list[FeedLabel] = []
+    for label in labels:
+        if label.event not in alerted and label.is_denial:
+            denials.append(label)
+            alerted.add(label.event)
+        if label.event in alerted:
+            heard.append(label)
+    return Followed(heard, denials)
+
+
+def write_labels(change: CaseChange, labels: Sequence[FeedLabel]) -> list[Reopened]:
+    """Note labels at the alerts of their events, close the cases that are settled by them, and open those again about
+    whose answer a customer says otherwise.
+    """
+    if not labels:
+        return []
+    by_event: dict[str, list[Alert]] = {}
+    for alert in change.alerts_of({label.named for label in labels}):
+        by_event.setdefault(alert.named, []).append(alert)
+    cases = change.cases({alert.case for alerts in by_event.values() for alert in alerts})
+    raised = {alert.seq for alerts in by_event.values() for alert in alerts}
+    denied: dict[int, list[FeedLabel]] = {}
+    for label in labels:
+        if label.event not in by_event:  # no alert could be made of it
+            continue
+        heard_it = list[Alert]()
+        for alert in by_event[label.event]:
+            anew = [one for one in denied.get(alert.case, ()) if one.event == label.event and one.seq not in raised]
+            heard_it.append(_labelled(change, alert, cases[alert.case], label, anew))
+        by_event[label.event] = _denied(heard_it, label, denied) if label.is_denial else heard_it
+    change.put_alerts([alert for alerts in by_event.values() for alert in alerts])
+    return [
+        Reopened(now, denied[number][-1])
+        for number, case in cases.items()
+        if (now := _follow_up(change, case, denied.get(number, ()))).is_open and not case.is_open
+    ]
+
+
+def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, str]]) -> Case:
+    """Let labels settle what they found answered, after that answer was taken back; gives the case as it is then.
+
+    Args:
+        places: The alerts whose answer it was.
+    """
+    settled = [
+        replace(alert, verdict=alert.label)
+        for alert in change.alerts(case.number, ALL)
+        if alert.place in places and alert.label in _SETTLING and alert.label_source != CUSTOMER
+        if _settles(change, case, alert.named, alert.label_ms or 0, ())
+    ]
+    if not settled:
+        return case
+    change.put_alerts(settled)
+    return _follow_up(change, case, ())
+
+
+def _labelled(change: CaseChange, alert: Alert, case: Case, label: FeedLabel, denials: Sequence[FeedLabel]) -> Alert:
+    """An alert that hears a label of its event, after denials of that event."""
+    if alert.label_ms is None or _standing(alert).gives_way_to(label.standing):
+        alert = replace(alert, label=label.verdict, label_source=label.source, label_ms=label.known_ms)
+    if label.source == CUSTOMER:
+        return replace(alert, customer=label.verdict)
+    if (
+        label.verdict in _SETTLING
+        and not alert.verdict
+        and _settles(change, case, label.event, label.known_ms, denials)
+    ):
+        return replace(alert, verdict=label.verdict)
+    return alert
+
+
+def _settles(change: CaseChange, case: Case, event: str, known_ms: int, denials: Sequence[FeedLabel]) -> bool:
+    """Whether a label that became known at a moment settles an open alert about an event: nobody asked for a new answer
+    about it since. Whatever else was done with the case changes nothing; its history is read only where something was.
+
+    Args:
+        denials: Those of this event that the history does not have yet.
+    """
+    if case.look == 1 or any(known_ms <= denial.known_ms for denial in denials):
+        return False
+    return known_ms > case.changed_ms or known_ms > past_of(change, case, event).asked_ms
+
+
+def _standing(alert: Alert) -> VerdictInForce:
+    return VerdictInForce(alert.label, alert.label_source, alert.label_ms or 0)
+
+
+def _denied(alerts: Sequence[Alert], label: FeedLabel, denied: dict[int, list[FeedLabel]]) -> list[Alert]:
+    """The alerts of an event that a customer denies: where nobody is about to answer it, and it was not answered as
+    fraud, the newest one wants an answer again. `denied` gets the denial for each case that is to show it.
+    """
+    waiting = [alert for alert in alerts if not alert.verdict]
+    if not waiting and any(alert.verdict == FRAUD for alert in alerts):
+        return list(alerts)
+    if not waiting:
+        newest = max(alerts, key=lambda alert: alert.place)
+        waiting = [replace(newest, verdict="", decided_ms=None, decided_by="")]
+        alerts = [waiting[0] if alert is newest else alert for alert in alerts]
+    for number in {alert.case for alert in waiting}:
+        denied.setdefault(number, []).append(label)
+    return list(alerts)
+
+
+def _follow_up(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> Case:
+    """What follows for a case from its alerts as they are now; gives it as it is then."""
+    alerts = change.alerts(case.number, ALL)
+    raised = {alert.seq for alert in alerts}
+    change.add_history([_told(case, denial, raised) for denial in denials])
+    now = _looked_at_again(change, recounted(case, alerts), [denial for denial in denials if denial.seq not in raised])
+    if now.is_open and alerts and all(alert.verdict for alert in alerts):
+        now = _settled(change, now, alerts)
+    if now != case:
+        change.put_cases([now])
+    return now
+
+
+def _told(case: Case, denial: FeedLabel, raised: Collection[int]) -> Happened:
+    """A denial in the history of a case; of one that raised its alert that says so, since it asks for no new answer."""
+    more = RAISING if denial.seq in raised else "{}"
+    return Happened(0, case.number, denial.known_ms, "", THE_CUSTOMER, DENIED, denial.event, more)
+
+
+def _looked_at_again(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> Case:
+    """A case after denials of events that it had already: whoever has looked at it before has not seen them, so what
+    they answer now is refused once.
+    """
+    if not denials:
+        return case
+    if case.state == CLOSED:
+        case = replace(case, **OPENED, look=0, first_by="", first_verdict="")
+    elif case.state == SNOOZED:
+        case = replace(case, state=past_of(change, case).state, snoozed_ms=None)
+    changed_ms = max(case.changed_ms, *(denial.known_ms for denial in denials))
+    case = replace(case, changed_by="", changed_name=THE_CUSTOMER, changed_ms=changed_ms)
+    return replace(case, version=case.version + 1)
+
+
+def _settled(change: CaseChange, case: Case, alerts: Sequence[Alert]) -> Case:
+    """A case all of whose alerts have labels from elsewhere."""
+    at_ms = max(alert.label_ms or alert.time_ms for alert in alerts)
+    verdict = FRAUD if any(alert.verdict == FRAUD for alert in alerts) else alerts[-1].verdict
+    names = " and ".join(sorted({alert.label_source for alert in alerts if alert.label_source}))
+    told = f"labels from {names}"
+    change.add_history([Happened(0, case.number, at_ms, "", told, SETTLED, verdict)])
+    closed = {"state": CLOSED, "verdict": verdict, "closed_ms": at_ms, "closed_by": "", "closed_name": told}
+    by = {"changed_by": "", "changed_name": told, "changed_ms": at_ms}
+    return replace(case, **{**FREED, **closed, **by}, snoozed_ms=None, version=case.version + 1)

@@ -1,0 +1,383 @@
+"""An expression in words, with a value of it: `412.00 EUR spent in 24 h`, `9 payments in 1 h`, `paid at 22:00 UTC`.
+
+All words are made from what is declared: the function, the window, the argument. A value
+stands before what it counts or adds up, and behind what it is a property of. Of a condition
+the words are what is true: `first payment with this device in 30 days`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Final, TypeGuard
+
+import msgspec
+
+from shroff.language.aggregates import AGGREGATES
+from shroff.language.calls import local_ms
+from shroff.language.clauses import (
+    AS_NOUN,
+    DAYS,
+    IS,
+    OF_COUNTED,
+    OF_RULE,
+    OPPOSITE,
+    ROUNDS,
+    SO_MANY,
+    WHEN_ALONE,
+    clause,
+    clock_words_of,
+    counted_words,
+    done_by,
+    first_of,
+    limit_words,
+    range_on_clock,
+    turned,
+    words_of,
+    zone_of,
+    zone_words,
+)
+from shroff.language.expression import (
+    Aggregate,
+    Arithmetic,
+    Call,
+    Compare,
+    Convert,
+    Else,
+    FeatureValue,
+    InList,
+    InValues,
+    IsMissing,
+    ItemFeature,
+    ItemField,
+    Literal,
+    Logic,
+    Lookup,
+    Negative,
+    Node,
+    Not,
+    Score,
+    ThisField,
+    When,
+    walk,
+)
+from shroff.language.printer import text_of
+from shroff.language.types import Type
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, rescale_half_even, show, show_decimal
+
+__all__ = [
+    "IS",
+    "OF_RULE",
+    "OPPOSITE",
+    "ROUNDS",
+    "SO_MANY",
+    "WHEN_ALONE",
+    "ValueWording",
+    "Wording",
+    "clause",
+    "clock_words_of",
+    "counted_words",
+    "first_of",
+    "limit_words",
+    "range_on_clock",
+    "turned",
+    "words_of",
+]
+
+DefinitionOf = Callable[[str], Node | None]  # of a feature, by its name
+_AT_LEAST: Final = {
+    ">": "above",
+    ">=": "from",
+    "<": "below",
+    "<=": "up to",
+    "!=": "not",
+    "==": "",
+}
+_AS_IT_IS: Final = frozenset({"lower", "upper"})  # letters of another size are the same to people
+_UNITS: Final = ((DAY_MS, "day", "days"), (HOUR_MS, "h", "h"), (MINUTE_MS, "min", "min"), (1_000, "s", "s"))
+_SPENT: Final = ("payment", "purchase", "order")  # money that goes out: its sum is what was spent
+_OF_TIME: Final = frozenset({"hour", "weekday", "day"})
+_SHORT_DIGITS: Final = 4
+
+
+class Wording(msgspec.Struct, frozen=True):
+    """Text around a value.
+
+    `one` replaces `after` where the value is 1. A share is told in percent, a mean of money as money, and by `clock` an
+    hour as a time of the day, a weekday by its name; a ratio of money is so many times.
+    `name` is the noun where the text around a value is none.
+    """
+
+    before: str = ""
+    after: str = ""
+    one: str = ""
+    is_share: bool = False
+    is_money: bool = False
+    is_ratio: bool = False
+    clock: str = ""
+    name: str = ""
+
+    @property
+    def noun(self) -> str:
+        """What it is, without a value."""
+        return self.name or (self.before.removesuffix(": ") or self.after).strip()
+
+
+class ValueWording(msgspec.Struct, frozen=True):
+    """Tells values of expressions to people.
+
+    Args:
+        definition_of: The expression of a feature; None for one that is not declared.
+        currency: Stands behind money.
+        money_places: Its places.
+    """
+
+    definition_of: DefinitionOf
+    currency: str
+    money_places: int
+
+    def told(self, node: Node, value: Value, time_ms: int | None = None) -> str:
+        """A value with its description. `time_ms` is the time of which it is the hour, where that is known.
+
+        >>> from shroff.language.types import money
+        >>> spent = Aggregate(money(2), "sum", "card", "payment", ItemField(money(2), "amount"), over_ms=DAY_MS)
+        >>> ValueWording(lambda name: None, "EUR", 2).told(spent, 41_200)
+        '412.00 EUR spent in 24 h'
+        """
+        wording = self.wording(node)
+        if value is None:
+            return f"{wording.noun}: missing"
+        if node.type.kind == "boolean" and (said := clause(self, node, is_true=bool(value))):
+            return said
+        after = wording.one if value == 1 and wording.one else wording.after
+        shown = self.value(node.type, value, wording)
+        call = self.plain(node)
+        if isinstance(call, Call) and wording.clock == "hour" and time_ms is not None:
+            shown = f"{shown[:3]}{local_ms(time_ms, zone_of(call)) // MINUTE_MS % 60:02d}"
+        return f"{wording.before}{shown}{self.unit(node.type, wording)}{after}"
+
+    def unit(self, type_: Type, wording: Wording) -> str:
+        """Unit behind a value: the currency of money, `times` of a ratio."""
+        if wording.is_ratio:
+            return " times"
+        return f" {self.currency}" if type_.kind == "money" or wording.is_money else ""
+
+    def value(self, type_: Type, value: Value, wording: Wording | None = None) -> str:
+        """A value alone: money without its currency, reals short, durations in words, truths as yes and no."""
+        if value is None:
+            return "missing"
+        if type_.kind == "money":
+            units = rescale_half_even(int(value), type_.places, self.money_places)
+            return f"{Decimal(show_decimal(units, self.money_places)):,f}"
+        if type_.kind == "boolean":
+            return "yes" if value else "no"
+        if type_.kind == "duration":
+            return _length(int(value))
+        if type_.kind == "real":
+            if wording is not None and wording.is_money:
+                return f"{float(value):,.{self.money_places}f}"
+            return f"{100 * float(value):.3g} %" if wording and wording.is_share else _short(float(value))
+        if wording is not None and wording.clock:
+            return f"{int(value):02d}:00" if wording.clock == "hour" else DAYS[int(value) % 7]
+        return f"{value:,}" if type_.kind == "integer" else show(value, type_, self.money_places)
+
+    # ---- words around a value
+
+    def wording(self, node: Node) -> Wording:
+        """Text around a value of an expression."""
+        node = self.plain(node)
+        if isinstance(node, Aggregate):
+            return self._around(node)
+        since = self._since(node)
+        if since:
+            return Wording(after=f" since {since}")
+        if self._is_ratio(node):
+            over, under = self.noun(node.left), self.noun(node.right)
+            article = "" if isinstance(self.plain(node.right), Literal) else "the "
+            return Wording(before=f"{over}: ", after=f" {article}{under}", is_ratio=True, name=f"{over} / {under}")
+        if isinstance(node, Call) and node.function in {"hour", "weekday"}:
+            is_hour, zone, done = node.function == "hour", zone_words(node), done_by(node)
+            what = self.noun(node.arguments[0])
+            before = f"{done} {'at' if is_hour else 'on'} ".lstrip() if done or what == "at" else f"{what}: "
+            return Wording(before, f" {zone}" if is_hour else f" ({zone})", clock=node.function, name=self.noun(node))
+        return Wording(before=f"{self.noun(node)}: ")
+
+    def _is_ratio(self, node: Node) -> TypeGuard[Arithmetic]:
+        """Whether it is money by money, which says how many times the one is the other."""
+        if not (isinstance(node, Arithmetic) and node.operator == "/"):
+            return False
+        sides = map(self.plain, (node.left, node.right))
+        return all(one.type.kind == "money" or self.wording(one).is_money for one in sides)
+
+    def plain(self, node: Node) -> Node:
+        """The expression of a feature, conversions aside."""
+        seen = 0
+        while isinstance(node, FeatureValue | Convert) and seen < 100:
+            seen += 1
+            inner = node.operand if isinstance(node, Convert) else self.definition_of(node.name)
+            if inner is None:
+                return node
+            node = inner
+        return node
+
+    def _around(self, node: Aggregate) -> Wording:
+        where = self.where(node)
+        events = f" {_many(node.event)}{where}"
+        row = AGGREGATES[node.function]
+        if row.state == "events":
+            window = self._window(node)
+            return Wording(after=f" of {_many(node.event)}{window}{self._condition(node)}", is_share=True)
+        if node.argument is None:
+            return Wording(after=events, one=f" {node.event}{where}")
+        what = self.noun(node.argument)
+        if row.state == "values":
+            return Wording(after=f" different {_many(what)}{where}", one=f" {what}{where}")
+        if row.is_total and node.type.kind == "money" and what == "amount":
+            if node.event in _SPENT:
+                return Wording(after=f" spent{where}", name=f"total spent{where}")
+            return Wording(after=f" in {_many(node.event)}{where}", name=f"total of {_many(node.event)}{where}")
+        is_money = node.type.kind == "real" and node.argument.type.kind == "money"
+        over, under = node.rank or (0, 1)
+        noun = f"{row.words.format(q=f'{100 * over / under:g}')} {what}{where}"
+        if row.stands_behind or node.type.is_text:
+            return Wording(before=f"{noun}: ", is_money=is_money)
+        return Wording(after=f" {noun}", is_money=is_money)
+
+    def _since(self, node: Node) -> str:
+        """`the last payment` of the time from that one to this."""
+        if not (isinstance(node, Arithmetic) and node.operator == "-" and node.left.type.kind == "time"):
+            return ""
+        past = self.plain(node.right)
+        which = AGGREGATES[past.function].event_of_time if isinstance(past, Aggregate) else ""
+        return f"the {which} {past.event}{self.where(past)}" if isinstance(past, Aggregate) and which else ""
+
+    def where(self, node: Aggregate) -> str:
+        return self._window(node) + self._condition(node)
+
+    def _condition(self, node: Aggregate) -> str:
+        if node.condition is None:
+            return ""
+        said = clock_words_of(self, node.condition, OF_COUNTED) or f"with {self.noun(node.condition)}"
+        return f" {said}"
+
+    def _window(self, node: Aggregate) -> str:
+        words = " of each source" if node.each_source and not _names_source(node.condition) else ""
+        if node.last_n is not None:
+            return f"{words} among the last {node.last_n}"
+        words += "" if node.over_ms is None else f" in {_length(node.over_ms)}"
+        return words + (f" up to {_length(node.delay_ms)} before" if node.delay_ms else "")
+
+    # ---- an expression as a noun
+
+    def noun(self, node: Node) -> str:
+        """What an expression is, without a value; what has no words of its own stands as it is written."""
+        match node:
+            case ThisField() | ItemField():
+                return words_of(node.name.removeprefix("of."))
+            case ItemFeature():
+                return words_of(node.name.partition(".")[2])
+            case Convert():
+                return self.noun(node.operand)
+            case FeatureValue():
+                inner = self.definition_of(node.name)
+                return words_of(node.name.partition(".")[2]) if inner is None else self.noun(inner)
+            case Aggregate():
+                return self._around(node).noun
+            case Literal():
+                return show(node.value, node.type, self.money_places)
+            case Arithmetic():
+                since = self._since(node)
+                whole = f"{self._side(node.left)} {node.operator} {self._side(node.right)}"
+                return f"time since {since}" if since else whole
+            case Compare():
+                return self._compared(node)
+            case Logic() | Not() | IsMissing() | InList() | InValues():
+                return self._truth(node)
+            case Call() if node.function in _OF_TIME:
+                zone = f" in {zone_words(node)}" if node.options else ""
+                return f"{node.function} of {self.noun(node.arguments[0])}{zone}"
+            case Call() if node.function in _AS_IT_IS:
+                return self.noun(node.arguments[0])
+            case Call() if len(node.arguments) == 1:
+                return f"{node.function} of {self.noun(node.arguments[0])}"
+            case Lookup():
+                return f"{words_of(node.column)} of {self.noun(node.key)}"
+            case Else():
+                return f"{self.noun(node.left)}, else {self.noun(node.right)}"
+            case When():
+                return f"{self.noun(node.value)} when {self.noun(node.condition)}"
+            case Negative():
+                return f"-{self._side(node.operand)}"
+            case Score():
+                return "score"
+            case _:
+                return text_of(node)
+
+    def beside(self, node: Node, other: Node) -> str:
+        """A side of a comparison; a number that is compared with money is an amount: `200 EUR`."""
+        if isinstance(node, Literal) and (amount := self.plain(other)).type.kind == "money":
+            return limit_words(self, amount, node)
+        return self.noun(node)
+
+    def _compared(self, node: Compare) -> str:
+        """`amount above 60`; `the same card` where an event that is counted and this one have the same words."""
+        if said := first_of(self, node) or clock_words_of(self, node, AS_NOUN):
+            return said
+        left, right = self.beside(node.left, node.right), self.beside(node.right, node.left)
+        sign = _AT_LEAST[node.operator]
+        if left == right:
+            return f"the same {left}" if node.operator == "==" else f"{left} {sign} that of this one"
+        if node.operator == "==" and not isinstance(self.plain(node.right), Literal):
+            sign = "the same as"
+        return " ".join(part for part in (left, sign, right) if part)
+
+    def _side(self, node: Node) -> str:
+        text = self.noun(node)
+        return f"({text})" if isinstance(node, Arithmetic) else text
+
+    def _truth(self, node: Logic | Not | IsMissing | InList | InValues) -> str:
+        match node:
+            case Logic():
+                return f"{self.noun(node.left)} {node.operator} {self.noun(node.right)}"
+            case Not():
+                return f"not {self.noun(node.operand)}"
+            case IsMissing():
+                return f"{self.noun(node.operand)} missing"
+            case InList():
+                return f"{self.noun(node.operand)} on the list {node.list}"
+            case InValues():
+                said = clock_words_of(self, node, AS_NOUN)
+                return said or f"{self.noun(node.operand)} one of {', '.join(map(self.noun, node.values))}"
+
+
+def _names_source(condition: Node | None) -> bool:
+    """Whether a condition asks for labels of a source itself."""
+    return condition is not None and any(isinstance(one, ItemField) and one.name == "source" for one in walk(condition))
+
+
+def _many(noun: str) -> str:
+    """The plural of what events and fields are named by."""
+    noun = words_of(noun)
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return f"{noun}es"
+    return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else f"{noun}s"
+
+
+def _length(value_ms: int) -> str:
+    """A duration by its two largest units: `24 h`, `7 days`, `3 h 20 min`."""
+    if value_ms < 0:
+        return f"-{_length(-value_ms)}"
+    if value_ms in {DAY_MS, 2 * DAY_MS}:
+        return f"{value_ms // HOUR_MS} h"
+    parts: list[str] = []
+    for unit_ms, one, more in _UNITS:
+        amount, value_ms = divmod(value_ms, unit_ms)
+        if amount:
+            parts.append(f"{amount} {one if amount == 1 else more}")
+        if len(parts) == 2:
+            return " ".join(parts)
+    return " ".join(parts) or f"{value_ms} ms"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10**_SHORT_DIGITS else f"{value:.{_SHORT_DIGITS}g}"

@@ -1,0 +1,322 @@
+"""Loader of model.yaml: the settings of each event type's model, with the position of every error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from shroff.errors import Problem, nearest
+from shroff.events.definitions import Events, EventType
+from shroff.features.definitions import FeatureTypes
+from shroff.language import loader
+from shroff.language.keys import Keys
+from shroff.language.names import DeclaredNames
+from shroff.language.values import DAY_MS, show_duration
+from shroff.language.yaml.text import Mapping as YamlMapping
+from shroff.language.yaml.text import Node as YamlNode
+from shroff.language.yaml.text import Scalar
+from shroff.models.definitions import LEARNERS, DailyCapacity, ModelGate, ModelInput, ModelSettings, Split
+from shroff.models.inputs import InputLoader
+from shroff.models.keys import (
+    CALIBRATIONS,
+    CAPACITY,
+    GATES,
+    METRICS_BY_NAME,
+    MODEL,
+    NO_GATES,
+    NOISE,
+    REQUIRED,
+    SEARCH,
+    SPLIT,
+    Metric,
+    limits_of,
+    parameters_of,
+)
+
+LABEL_DELAY_MS: Final = 7 * DAY_MS
+TRAIN_MS: Final = 28 * DAY_MS
+TEST_MS: Final = 7 * DAY_MS
+FOLDS: Final = 4
+FOLDS_MAX: Final = 1_000
+SEED_MAX: Final = 2**31 - 1  # what every library takes
+DEFAULT_GATES: Final = (
+    ModelGate("average_precision", above_champion_by=NOISE),
+    ModelGate("leak_test", is_required=True),
+)
+
+# What a metric needs, as `keys.Metric` has it: in words, and what to write.
+_NEEDS: Final = {
+    "capacity": ("how many keys people can review", "Write capacity: {{ by: ENTITY, k: 100 }}."),
+    "slices": ("slices", "Write slices: [FIELD]."),
+    "amount": ("what a missed fraud costs", "Write costs: {{ missed_fraud: … }} under {event} in policy.yaml."),
+    "cut_off": ("a threshold", "Write score: {{ review_at: 0.60 }} under {event} in policy.yaml."),
+    "reviews_a_day": (
+        "how many events people can review",
+        "Write costs: {{ reviews_a_day: 100 }} under {event} in policy.yaml.",
+    ),
+    "review_at": ("its threshold", "Write score: {{ review_at: 0.60 }} under {event} in policy.yaml."),
+    "decline_at": ("its threshold", "Write score: {{ decline_at: 0.92 }} under {event} in policy.yaml."),
+}
+
+
+class ModelContext(msgspec.Struct, frozen=True):
+    """Context in which model.yaml is read.
+
+    Args:
+        policies: For each event type the keys of its policy that stand, `review_at` and `missed_fraud` among them.
+    """
+
+    events: Events
+    features: FeatureTypes
+    names: DeclaredNames
+    policies: Mapping[str, frozenset[str]]
+
+
+def load_models(
+    node: YamlNode | None, known: ModelContext, problems: list[Problem], warnings: list[Problem]
+) -> dict[str, ModelSettings]:
+    """Read model.yaml: the settings of the model of each event type that it names."""
+    top = loader.mapping(node, problems, "model.yaml")
+    models: dict[str, ModelSettings] = {}
+    for key, value in top.entries if top else ():
+        event = _event(key, known.events, problems)
+        found = loader.mapping(value, problems, f"the model of {key.text}")
+        if event is None or found is None:
+            continue
+        loader.check_keys(found, MODEL, problems, f"the model of {key.text}")
+        inputs = InputLoader(event, known.events, known.features, known.names, problems, warnings)
+        models[key.text] = _ModelLoader(event, known, inputs, problems, warnings).load(key, found)
+    return models
+
+
+def _event(key: Scalar, events: Events, problems: list[Problem]) -> EventType | None:
+    if key.text not in events.types:
+        problems.append(key.problem(f"{key.text!r} is not an event type.", nearest(key.text, events.types)))
+        return None
+    if not events.types[key.text].is_decided:
+        words = f"{key.text} is not decided, so it has no score."
+        problems.append(key.problem(words, f"Write 'decide: true' under {key.text} in events.yaml."))
+        return None
+    return events.types[key.text]
+
+
+class _ModelLoader:
+    """Reads the settings of one event type's model."""
+
+    def __init__(
+        self,
+        event: EventType,
+        known: ModelContext,
+        inputs: InputLoader,
+        problems: list[Problem],
+        warnings: list[Problem],
+    ) -> None:
+        self._event, self._known, self._inputs = event, known, inputs
+        self._problems, self._warnings = problems, warnings
+
+    def load(self, key: Scalar, found: YamlMapping) -> ModelSettings:
+        problems = self._problems
+        inputs = self._inputs.inputs(found.get("inputs"), key)
+        label_delay = loader.duration_ms(found.get("label_delay"), problems, "label_delay")
+        label_delay_ms = LABEL_DELAY_MS if label_delay is None else label_delay
+        learner = loader.one_of(found.get("learner"), LEARNERS, problems, "learner")
+        slices = self._inputs.slices(found.get("slices"))
+        capacity = self._capacity(found.get("capacity"))
+        calibration = loader.one_of(found.get("calibration"), CALIBRATIONS, problems, "calibration")
+        seed = loader.decimal(found.get("seed"), problems, "seed", 0, SEED_MAX, is_whole=True)
+        return ModelSettings(
+            self._event.name,
+            inputs,
+            label_delay_ms,
+            learner or LEARNERS[0],
+            self._split(found.get("split"), label_delay_ms),
+            capacity,
+            self._gates(found.get("gates"), self._there(found, slices)),
+            self._parameters(found.get("parameters"), learner or LEARNERS[0]),
+            self._search(found.get("search"), learner),
+            calibration or CALIBRATIONS[0],
+            self._negatives(found.get("negatives")),
+            self._reasons(found.get("friendly_fraud")),
+            slices,
+            self._inputs.give_away(found.get("give_away"), inputs),
+            1 if seed is None else int(seed),
+        )
+
+    def _split(self, node: YamlNode | None, label_delay_ms: int) -> Split:
+        found = self._mapping(node, SPLIT, "split")
+        train = self._length(found, "train", TRAIN_MS)
+        test = self._length(found, "test", TEST_MS)
+        written = found.get("delay") if found else None
+        delay = loader.duration_ms(written, self._problems, "delay")
+        folds = loader.decimal(
+            found.get("folds") if found else None, self._problems, "folds", 1, FOLDS_MAX, is_whole=True
+        )
+        if delay is not None and delay < label_delay_ms and written is not None:
+            words = f"delay is shorter than label_delay ({show_duration(label_delay_ms)})"
+            hint = (
+                "When a fold is tested, the newest events that it could learn from are younger than that: it leaves "
+                "them out, labeled or not, so a longer delay loses nothing."
+            )
+            self._warnings.append(written.problem(f"{words}.", hint))
+        return Split(train, label_delay_ms if delay is None else delay, test, FOLDS if folds is None else int(folds))
+
+    def _length(self, found: YamlMapping | None, name: str, default_ms: int) -> int:
+        """A stretch of time that is not empty."""
+        node = found.get(name) if found else None
+        length_ms = loader.duration_ms(node, self._problems, name)
+        if length_ms == 0 and node is not None:
+            self._problems.append(node.problem(f"{name} is above 0."))
+        return default_ms if length_ms is None else length_ms
+
+    def _mapping(self, node: YamlNode | None, keys: Keys, what: str) -> YamlMapping | None:
+        found = loader.mapping(node, self._problems, what)
+        if found is not None:
+            loader.check_keys(found, keys, self._problems, what)
+        return found
+
+    def _capacity(self, node: YamlNode | None) -> DailyCapacity | None:
+        found = self._mapping(node, CAPACITY, "capacity")
+        if found is None:
+            return None
+        by = loader.scalar(found.get("by"), self._problems, "by")
+        k = loader.decimal(found.get("k"), self._problems, "k", 1, 10**9, is_whole=True)
+        if by is None:
+            return None
+        entities = self._known.events.entities
+        keyed = [name for name, entity in entities.items() if self._event.name in entity.keys]
+        if by.text not in keyed:
+            words = f"has no key in {self._event.name}" if by.text in entities else "is not an entity"
+            hint = nearest(by.text, keyed) or (f"There is {', '.join(keyed)}." if keyed else "None is declared.")
+            self._problems.append(by.problem(f"{by.text!r} {words}.", hint))
+            return None
+        return None if k is None else DailyCapacity(by.text, int(k))
+
+    # ---- gates
+
+    def _there(self, found: YamlMapping, slices: tuple[ModelInput, ...]) -> frozenset[str]:
+        """What metrics may need and is written, be it with a mistake of its own."""
+        there = set(self._known.policies.get(self._event.name, ()))
+        there |= {"capacity"} if found.get("capacity") is not None else set()
+        there |= {"slices"} if slices or found.get("slices") is not None else set()
+        has_amount = "missed_fraud" in there or any(field.type.kind == "money" for field in self._event.fields)
+        there |= {"amount"} if has_amount else set()
+        return frozenset(there | ({"cut_off"} if there & {"review_at", "decline_at"} else set()))
+
+    def _gates(self, node: YamlNode | None, there: frozenset[str]) -> tuple[ModelGate, ...]:
+        if node is None:
+            return DEFAULT_GATES
+        if isinstance(node, Scalar) and node.text == NO_GATES:
+            return ()
+        found = self._mapping(node, GATES, "gates")
+        if found is not None and not found.entries:
+            hint = f"Leave gates out for those that hold by default, or write 'gates: {NO_GATES}' to ask nothing."
+            self._problems.append(found.problem("gates asks nothing.", hint))
+        gates: list[ModelGate] = []
+        for key, value in found.entries if found else ():
+            metric = METRICS_BY_NAME.get(key.text)
+            gate = self._gate(metric, value) if metric is not None else None
+            if metric is not None and gate is not None:
+                gates.append(gate)
+                self._check_needs(key, metric, there)
+        return tuple(gates)
+
+    def _gate(self, metric: Metric, value: YamlNode) -> ModelGate | None:
+        limits = limits_of(metric)
+        if isinstance(value, Scalar) and (limits is None or metric.is_also_test):
+            word = loader.one_of(value, (REQUIRED,), self._problems, metric.name)
+            return None if word is None else ModelGate(metric.name, is_required=True)
+        if limits is None or isinstance(value, Scalar):
+            example = REQUIRED if limits is None else f"{{ {limits.keys[0].name}: {limits.keys[0].examples[0]} }}"
+            words = f"{metric.name} passes or does not" if limits is None else f"{metric.name} has limits"
+            self._problems.append(value.problem(f"{words}.", f"Write {metric.name}: {example}."))
+            return None
+        found = self._mapping(value, limits, metric.name)
+        if found is None:
+            return None
+        if all(key.text == "at" for key, _ in found.entries):
+            names = ", ".join(name for name in limits.names if name != "at")
+            self._problems.append(found.problem(f"{metric.name} has no limit.", f"It takes {names}."))
+        at_least, at_most = (self._limit(metric, found, name) for name in ("at_least", "at_most"))
+        at = loader.decimal(found.get("at"), self._problems, f"at of {metric.name}", 0, 1)
+        if at_least is not None and at_most is not None and at_least > at_most:
+            self._problems.append(found.problem(f"at_least {at_least:g} is above at_most {at_most:g}."))
+        above = found.get("above_champion_by")
+        by = None if above is None else self._above(metric, above)
+        return ModelGate(metric.name, at_least, at_most, by, at=None if at is None else float(at))
+
+    def _limit(self, metric: Metric, found: YamlMapping, name: str) -> float | None:
+        node, what = found.get(name), f"{name} of {metric.name}"
+        if metric.kind == "duration":
+            length_ms = loader.duration_ms(node, self._problems, what)
+            return None if length_ms is None else float(length_ms)
+        high = 1 if metric.kind == "share" else None
+        low = 0 if metric.kind == "share" else -(10**15)
+        value = loader.decimal(node, self._problems, what, low, high)
+        return None if value is None else float(value)
+
+    def _above(self, metric: Metric, node: YamlNode) -> str | float | None:
+        if isinstance(node, Scalar) and node.text == NOISE:
+            return NOISE
+        what = f"above_champion_by of {metric.name}, where it is not {NOISE!r},"
+        value = loader.decimal(node, self._problems, what, 0, 1 if metric.kind == "share" else None)
+        return None if value is None else float(value)
+
+    def _check_needs(self, key: Scalar, metric: Metric, there: frozenset[str]) -> None:
+        """Refuse a gate whose metric cannot be computed, with what is missing."""
+        for need in metric.needs:
+            if need not in there:
+                words, cure = _NEEDS[need]
+                event = self._event.name
+                self._problems.append(
+                    key.problem(f"{metric.name} cannot be computed without {words}.", cure.format(event=event))
+                )
+
+    # ---- the rest
+
+    def _parameters(self, node: YamlNode | None, learner: str) -> dict[str, str]:
+        found = loader.mapping(node, self._problems, "parameters")
+        known = parameters_of(learner)
+        read: dict[str, str] = {}
+        for key, value in found.entries if found else ():
+            one = known.get(key.text)
+            if one is None:
+                hint = nearest(key.text, known) or f"It takes {', '.join(known)}."
+                self._problems.append(key.problem(f"{learner} has no parameter {key.text!r}.", hint))
+                continue
+            number = loader.decimal(
+                value, self._problems, key.text, one.low, one.high, is_above=one.is_above, is_whole=one.is_whole
+            )
+            if number is not None and isinstance(value, Scalar):
+                read[key.text] = value.text
+        return read
+
+    def _search(self, node: YamlNode | None, learner: str | None) -> dict[str, str]:
+        found = self._mapping(node, SEARCH, "search")
+        if found is None:
+            return {}
+        if learner == "isolation":
+            words = "isolation learns without labels, so its parameters cannot be compared."
+            self._problems.append(found.problem(words, "Leave search out."))
+        if not found.entries:
+            self._problems.append(found.problem("search has no bound.", "It takes trials, time."))
+        loader.decimal(found.get("trials"), self._problems, "trials", 1, 10**6, is_whole=True)
+        self._length(found, "time", 0)
+        return {key.text: value.text for key, value in found.entries if isinstance(value, Scalar)}
+
+    def _negatives(self, node: YamlNode | None) -> float:
+        share = loader.percent(node, self._problems, "negatives")
+        if share == 0 and node is not None:
+            self._problems.append(node.problem("negatives is above 0%: without genuine events nothing can be learned."))
+        return 1.0 if share is None else share
+
+    def _reasons(self, node: YamlNode | None) -> frozenset[str]:
+        listed = loader.sequence(node, self._problems, "friendly_fraud")
+        found: list[str] = []
+        for item in listed.items if listed else ():
+            reason = loader.scalar(item, self._problems, "a reason")
+            if reason is not None and reason.text in found:
+                self._problems.append(reason.problem(f"{reason.text!r} is used twice."))
+            found += [reason.text] if reason is not None else []
+        return frozenset(found)

@@ -1,0 +1,66 @@
+"""Notifications of cases that open: kept in the transaction that opens them, so that a kill leaves both or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from shroff.notices.definitions import Notice
+from shroff.notices.facts import Facts
+from shroff.notices.store import Due, NoticeStore
+from shroff.notices.triggers import BEGUN, SOURCE, due_of, is_news
+from shroff.people.store import Change
+from shroff.streams.log import Log, kept_offset
+
+
+@dataclass(slots=True)
+class CaseNotifications:
+    """Keeps what notices tell of cases. For one thread, and for as long as its log is open.
+
+    Args:
+        notices: Those on cases, as they are when this is made.
+        store: In the database that the cases are in.
+        log: To read.
+    """
+
+    notices: Sequence[Notice]
+    facts: Facts
+    store: NoticeStore
+    log: Log
+    now_ms: Callable[[], int]
+    _begun: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        with self.store.look():  # makes its tables: inside of a transaction that would wait for itself
+            pass
+
+    def __call__(self, change: Change, *, case: int, seq: int, at_ms: int, event: str, why: str) -> None:
+        """A case opened, or opened again, over an event at a place of the log: `at_ms` is when that became news."""
+        dues = list(self._dues(case, seq, at_ms, event, why))
+        if dues:
+            beside = self.store.beside(change)
+            for due in dues:
+                beside.add_due(due)
+
+    def _dues(self, case: int, seq: int, at_ms: int, event: str, why: str) -> list[Due]:
+        now_ms = self.now_ms()
+        fresh = [notice for notice in self.notices if now_ms - at_ms <= notice.within_ms]  # before anything is read
+        if not fresh or not self._is_behind_begun(seq):
+            return []
+        told = self.facts.told(self.log, event)
+        if told is None:
+            return []
+        news = replace(told, time_ms=at_ms)
+        more = {"case": case, "words": why}
+        return [
+            due_of(one, "case", f"case-{case}-{seq}", now_ms, event=event, told=more)
+            for one in fresh
+            if is_news(one, self.facts, news, now_ms)
+        ]
+
+    def _is_behind_begun(self, seq: int) -> bool:
+        """Whether it came since somebody is to be told: before a process tells for the first time nobody is."""
+        if self._begun is None:
+            found = self.log.offset(SOURCE, BEGUN)
+            self._begun = None if found is None else kept_offset(SOURCE, BEGUN, found, int)
+        return self._begun is not None and seq > self._begun

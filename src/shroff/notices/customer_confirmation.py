@@ -1,0 +1,150 @@
+"""The customer's page: what it shows by what a link is worth, and what an answer does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Final
+
+from shroff.log.flags import verdicts
+from shroff.notices.facts import Facts, NoticeEvent
+from shroff.notices.questions import Effect, LinkedQuestion, State, answer, label_of, look_up
+from shroff.notices.services import NoticeServices
+from shroff.notices.store import NoticeStore, Question
+from shroff.notices.texts.letters import Letters
+from shroff.notices.texts.localization import until_text
+from shroff.notices.texts.words import LANGUAGES, WORDS
+from shroff.notices.triggers import answered
+from shroff.project.definitions import Definitions
+from shroff.streams.log import Log, LogReader
+
+HELD: Final = ("challenge", "review")  # outcomes that a customer's yes may end; a decline it never does
+GENUINE: Final = "genuine"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page for a customer: `kind` is question, or the end that it is: no, yes, again, late, forged."""
+
+    kind: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Confirming:
+    """Answers customers, from any thread. It is opened when the first of them comes.
+
+    Args:
+        services: Gives the project as notices see it.
+        request: The kind and body of a request to the log to take a label, by its JSON.
+    """
+
+    def __init__(self, services: Callable[[], NoticeServices], request: Callable[[bytes], tuple[str, bytes]]) -> None:
+        self._opened, self._request = services, request
+        self._lock = Lock()
+        self._services: NoticeServices | None = None
+        self._store: NoticeStore | None = None
+
+    def page(self, token: str, language: str = "") -> Page:
+        """What a link shows. Changes nothing."""
+        services, store = self._at_hand()
+        found = look_up(store, services.key, token, services.now_ms())
+        return self._shown(services, found, language)
+
+    def answer(self, token: str, said: str, language: str = "") -> Page:
+        """Answer by a link, once; gives the page that comes of it."""
+        services, store = self._at_hand()
+        found = answer(store, services.key, token, said, services.now_ms(), lambda one: self._effect(services, one))
+        return self._shown(services, found, language, is_new=True)
+
+    def asked(self, token: str) -> tuple[str, str]:
+        """State of a link's question, for staff: `yes`, `no`, `open` or `ended`; and the event that it is about. Both
+        are empty without a question.
+        """
+        services, store = self._at_hand()
+        found = look_up(store, services.key, token, services.now_ms())
+        state = "" if found.state is State.FORGED else found.state.value
+        return (found.question.answer or state), (found.question.event if state else "")
+
+    def close(self) -> None:
+        """Let go of the store. Closing twice does nothing."""
+        with self._lock:
+            if self._store is not None:
+                with suppress(Exception):  # what is broken may not close either
+                    self._store.close()
+            self._store = self._services = None
+
+    # Below: what comes of an answer, and how it is shown
+
+    def _at_hand(self) -> tuple[NoticeServices, NoticeStore]:
+        with self._lock:
+            if self._services is None or self._store is None:
+                self._services = self._opened()
+                self._store = self._services.open_store()
+            self._services.renew()
+            return self._services, self._store
+
+    def _effect(self, services: NoticeServices, question: Question) -> Effect:
+        log = services.open_log()
+        try:
+            definitions = services.in_force(log)  # a policy may have changed since this was opened
+            facts = Facts(definitions)
+            told = facts.told(log, question.event)
+            is_yes = question.answer == "yes"
+            is_released = is_yes and told is not None and is_released_by_yes(log, definitions, facts, told)
+        finally:
+            log.close()
+        now_ms = question.answered_ms
+        kind, body = self._request(label_of(question))
+        return Effect(is_released, kind, body, answered(services.notices, question, now_ms))
+
+    def _shown(self, services: NoticeServices, found: LinkedQuestion, language: str, *, is_new: bool = False) -> Page:
+        if found.state is State.FORGED:
+            return Page("forged", self._common(services, language or LANGUAGES[0]))
+        question = found.question
+        log: Log = services.open_log()
+        try:
+            letters = services.letters
+            told = letters.facts.told(log, question.event)
+        finally:
+            log.close()
+        notice = services.notices.get(question.notice)
+        values = self._common(services, language or _language(letters, question, told, services))
+        zone = letters.facts.zone(notice, told) if notice is not None else "UTC"
+        values |= {"until": until_text(question.ends_ms, zone, values["language"]), "question": question}
+        if found.state is State.ENDED or notice is None or told is None:
+            return Page("late", values)
+        if found.state is State.ANSWERED:
+            return Page("again", values | {"when": until_text(question.answered_ms, zone, values["language"])})
+        if is_new:
+            return Page(question.answer, values)
+        return Page("question", values | letters.question_values(notice, told, question, values["language"]))
+
+    def _common(self, services: NoticeServices, language: str) -> dict[str, Any]:
+        sender = services.sender
+        others = [(one, WORDS[one]["language"]) for one in LANGUAGES if one != language]
+        return {
+            "words": WORDS[language],
+            "language": language,
+            "sender": sender.name,
+            "help": sender.help_in(language),
+            "others": others,
+        }
+
+
+def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, told: NoticeEvent) -> bool:
+    """Whether a customer's yes lets this event go: it is held, not declined, below the amount of its policy, and no
+    label says anything else than genuine. Cost: the labels behind the event.
+    """
+    below = definitions.policy(told.type).release_below_minor
+    amount = facts.paid_minor(told)
+    if told.outcome not in HELD or below is None or amount is None or amount >= below:
+        return False
+    known = verdicts(log, after=told.seq).get(told.name)
+    return known is None or known.verdict == GENUINE
+
+
+def _language(letters: Letters, question: Question, told: NoticeEvent | None, services: NoticeServices) -> str:
+    notice = services.notices.get(question.notice)
+    return LANGUAGES[0] if notice is None else letters.facts.language(notice, told)

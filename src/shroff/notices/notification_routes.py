@@ -1,0 +1,265 @@
+"""From what is to be told to letters: who gets which, what goes together, what waits, what is not asked again."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from shroff.notices.definitions import RECEIPT, Notice, Quiet
+from shroff.notices.facts import Facts, NoticeEvent
+from shroff.notices.questions import ID_BYTES
+from shroff.notices.services import NoticeServices
+from shroff.notices.store import (
+    DROPPED,
+    NO_ONE,
+    PASSED,
+    REFUSED,
+    WAITING,
+    Due,
+    NoticeChange,
+    NoticeLook,
+    NoticeStore,
+    OutgoingMessage,
+    Question,
+)
+from shroff.people.addresses import masked, who_of
+from shroff.streams.log import Log
+
+NOBODY: Final = "no recipient is named"
+NO_ADDRESS: Final = "the recipient is not one plain mail address, or contains a card number"
+AT_ONCE: Final = 10_000  # that become letters of one notice together, a digest's one mail
+OF_CUSTOMERS_AT_ONCE: Final = 200_000  # of a digest to those whom events name: all of a day, or some get two mails
+PART: Final = 500  # dues that are read, held or passed together
+_made: Final = count()
+TOGETHER: Final = 100  # letters that one transaction makes: as long as it takes, nothing is appended to the log
+
+
+@dataclass(frozen=True, slots=True)
+class _Addressed:
+    """Something to be told, its event where that says who gets it, and who does."""
+
+    due: Due
+    told: NoticeEvent | None
+    addresses: tuple[str, ...]
+    why_nobody: str = NOBODY
+    is_wanted: bool = True
+
+
+def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, now_ms: int) -> int:
+    """Make letters of what is due; gives how many. What goes together becomes a letter in one transaction."""
+    by_notice: dict[str, list[Due]] = {}
+    with store.look() as look:
+        for one in look.dues(now_ms):
+            by_notice.setdefault(one.notice, []).append(one)
+    digests = {name for name, notice in services.notices.items() if notice.digest_ms}
+    made = 0
+    for name in sorted(by_notice, key=lambda name: name in digests):  # a large digest holds up no other notice
+        notice, dues = services.notices.get(name), by_notice[name]
+        if notice is None:
+            _take(store, dues, PASSED)
+        elif (end_ms := None if notice.quiet is None else quiet_end_ms(notice.quiet, now_ms)) is not None:
+            _hold(store, dues, end_ms)
+        else:
+            with store.look() as look:
+                dues = _together(notice, look, dues, now_ms)
+            found = [one for part in _parts(dues) for one in _addressed(services, facts, notice, part, log)]
+            made += _letters(services, notice, store, found, now_ms)
+    return made
+
+
+def _together(notice: Notice, look: NoticeLook, dues: list[Due], now_ms: int) -> list[Due]:
+    """What goes with what is due: of a digest all that waits, but where it was cut off after its first mails."""
+    if not notice.digest_ms and not any(one.is_held for one in dues):
+        return dues
+    is_of_customers = bool(notice.digest_ms) and notice.to.of_event is not None
+    waiting = look.waiting(notice.name, OF_CUSTOMERS_AT_ONCE if is_of_customers else AT_ONCE)
+    is_begun = is_of_customers and max(one.due_ms for one in dues) <= look.last_made_ms(notice.name)
+    return [one for one in waiting if one.due_ms <= now_ms] if is_begun or not notice.digest_ms else waiting
+
+
+def _letters(
+    services: NoticeServices, notice: Notice, store: NoticeStore, found: Sequence[_Addressed], now_ms: int
+) -> int:
+    _take(store, [one.due for one in found if not one.is_wanted], PASSED)
+    groups = _groups(notice, [one for one in found if one.is_wanted])
+    if len(groups) > TOGETHER:  # written before the first mail, so that who goes on knows what goes with it
+        _hold(store, [one.due for one in found if one.due.due_ms > now_ms], now_ms)
+    made = 0
+    for at in range(0, len(groups), TOGETHER):
+        with store.change() as change:
+            made += _Plan(services, notice, change, now_ms).letters(groups[at : at + TOGETHER])
+    return made
+
+
+def _take(store: NoticeStore, dues: Sequence[Due], letter: str) -> None:
+    for part in _parts(dues):
+        with store.change() as change:
+            change.take([one.key for one in part], letter)
+
+
+def _hold(store: NoticeStore, dues: Sequence[Due], due_ms: int) -> None:
+    for part in _parts(dues):
+        with store.change() as change:
+            change.hold([one.key for one in part], due_ms)
+
+
+def _parts(dues: Sequence[Due]) -> Iterator[Sequence[Due]]:
+    return (dues[at : at + PART] for at in range(0, len(dues), PART))
+
+
+def _addressed(
+    services: NoticeServices, facts: Facts, notice: Notice, dues: Sequence[Due], log: Log
+) -> Iterator[_Addressed]:
+    is_read = notice.asks or notice.to.of_event is not None
+    events = facts.told_all(log, [one.event for one in dues]) if is_read else {}
+    for due in dues:
+        told = events.get(due.event)
+        is_said = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, told))
+        addresses, why = addresses_of(services, facts, notice, told), NO_ADDRESS if is_said else NOBODY
+        is_wanted = told is None or notice.text_kind != RECEIPT or facts.holds(notice, told)  # who opted out is left
+        yield _Addressed(due, told if notice.asks else None, addresses, why, is_wanted)
+
+
+def addresses_of(services: NoticeServices, facts: Facts, notice: Notice, told: NoticeEvent | None) -> tuple[str, ...]:
+    """Who gets what a notice tells of an event."""
+    if notice.channel != "mail":
+        return ()
+    if notice.to.role:
+        return tuple(services.users(notice.to.role))
+    if notice.to.of_event is not None:
+        found = facts.address(notice, told)
+        return (found,) if found else ()
+    return notice.to.addresses
+
+
+def _groups(notice: Notice, found: Iterable[_Addressed]) -> list[list[_Addressed]]:
+    """What goes together: all of a digest for one recipient; what was held, of one rule; else each alone."""
+    groups: dict[tuple[object, ...], list[_Addressed]] = {}
+    for one in found:
+        if notice.asks or notice.channel != "mail":
+            key: tuple[object, ...] = (one.due.key,)
+        elif notice.digest_ms:
+            key = (one.addresses,)
+        else:
+            key = (one.addresses, one.due.rule) if one.due.is_held else (one.due.key,)
+        groups.setdefault(key, []).append(one)
+    return list(groups.values())
+
+
+class _Plan:
+    """Letters of one notice, in one transaction."""
+
+    def __init__(self, services: NoticeServices, notice: Notice, change: NoticeChange, now_ms: int) -> None:
+        self._services, self._notice, self._change, self._now_ms = services, notice, change, now_ms
+        self._made: list[tuple[OutgoingMessage, Sequence[str]]] = []  # that are not in the store yet
+
+    def letters(self, groups: Sequence[Sequence[_Addressed]]) -> int:
+        now = self._change.dues_of([one.due.key for group in groups for one in group])
+        waiting = {key for key, due in now.items() if due.letter == WAITING}
+        found = [[one for one in group if one.due.key in waiting] for group in groups]
+        made = sum(self._letter(group) for group in found if group)
+        self._store()
+        return made
+
+    def _letter(self, group: Sequence[_Addressed]) -> int:
+        notice, now_ms, first = self._notice, self._now_ms, group[0]
+        keys = _keys(group)
+        rule = "" if notice.digest_ms else first.due.rule  # a limit is that of a digest, whatever rules it tells of
+        is_mail = notice.channel == "mail"
+        who = who_of(self._services.key, first.addresses) if is_mail else NO_ONE
+        shown = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.recipient
+        due_ms = min(first.due.due_ms, now_ms)  # so of letters that are made at once the earlier leaves first
+        letter = OutgoingMessage(_letter_id(now_ms), notice.name, rule, who, now_ms, due_ms, _listed(keys), shown=shown)
+        if is_mail and not first.addresses:
+            self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=first.why_nobody), keys)
+            return 0
+        if notice.asks and self._is_asked(first.due.event):
+            words = f"{first.due.event}: the customer was asked about it already"
+            self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=words), keys)
+            return 0
+        free_ms = self._free_ms(rule, who)
+        if free_ms > now_ms:
+            if notice.asks:
+                words = f"{first.due.event}: the limit of this notice was reached, so nobody was asked"
+                self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=words), keys)
+            else:
+                self._change.hold(keys, free_ms)
+            return 0
+        self._put(letter, keys)
+        if notice.asks and first.told is not None:
+            ends_ms = now_ms + notice.lasts_ms
+            receipt = first.told.receipt
+            question = Question(
+                _random(ID_BYTES), letter.id, notice.name, first.told.name, receipt, who, now_ms, ends_ms
+            )
+            self._change.put_question(question)
+        return 1
+
+    def _is_asked(self, event: str) -> bool:
+        """Whether a link about an event is with a customer, or on its way: a second one would be a second answer."""
+        self._store()
+        letters = (self._change.letter(one.letter) for one in self._change.questions_about([event]))
+        return any(letter is None or letter.state not in (DROPPED, REFUSED) for letter in letters)
+
+    def _put(self, letter: OutgoingMessage, keys: Sequence[str]) -> None:
+        self._made.append((letter, keys))
+
+    def _store(self) -> None:
+        """Keep the letters that were made, before anybody asks for them."""
+        if self._made:
+            self._change.put_letters([letter for letter, _ in self._made])
+            self._change.take_each([(key, letter.id) for letter, keys in self._made for key in keys])
+            self._made = []
+
+    def _free_ms(self, rule: str, who: bytes) -> int:
+        """From when on the recipients may be told of this rule again; 0 for now."""
+        limit = self._notice.limit
+        if limit is None:
+            return 0
+        self._store()
+        sent = self._change.sent_since(self._notice.name, rule, who, self._now_ms - limit.per_ms)
+        return sent[len(sent) - limit.count] + limit.per_ms if len(sent) >= limit.count else 0
+
+
+def quiet_end_ms(quiet: Quiet, now_ms: int) -> int | None:
+    """When quiet hours end that it is in now; None where it is in none. Whole minutes, by the clock of their zone."""
+    zone = ZoneInfo(quiet.zone)
+    now = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(zone)
+    minute = now.hour * 60 + now.minute
+    is_over_midnight = quiet.end <= quiet.start
+    is_in = minute >= quiet.start or minute < quiet.end if is_over_midnight else quiet.start <= minute < quiet.end
+    if not is_in:
+        return None
+    day = now.date() + timedelta(days=1 if is_over_midnight and minute >= quiet.start else 0)
+    end = datetime(day.year, day.month, day.day, quiet.end // 60, quiet.end % 60, tzinfo=zone)
+    found = round(end.timestamp() * 1_000)
+    return found if found > now_ms else round(end.replace(fold=1).timestamp() * 1_000)  # a clock set back has it twice
+
+
+def _keys(found: Iterable[_Addressed]) -> list[str]:
+    return [one.due.key for one in found]
+
+
+def _listed(keys: Sequence[str]) -> str:
+    return msgspec.json.encode(keys).decode()
+
+
+def keys_of(letter: OutgoingMessage) -> list[str]:
+    """The keys of what a letter tells."""
+    return msgspec.json.decode(letter.dues, type=list[str])
+
+
+def _letter_id(now_ms: int) -> str:
+    """An id of a letter; those of one process are in the order in which letters were made, and leave in it."""
+    return f"{now_ms:012x}{next(_made) & 0xFFFFFF:06x}{_random(3)}"
+
+
+def _random(count: int) -> str:
+    return secrets.token_hex(count)

@@ -1,0 +1,247 @@
+"""Telling beside the process that writes the log: a thread that takes what is due, writes messages, and sends them.
+
+What flags tell of stands in the log's outbox, written in the transaction of its event. The thread copies it into the
+store of notices, where it is known by its key; only then the log's own thread lets go of it there. So a kill anywhere
+loses nothing, and what was copied twice is one.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from threading import Event, Lock, Thread
+from typing import Final
+
+from shroff.errors import ShroffError
+from shroff.notices.facts import Facts
+from shroff.notices.notification_routes import plan
+from shroff.notices.outgoing_mail import CLAIM_MS, Away, Sending
+from shroff.notices.scheduled_notices import Watching
+from shroff.notices.services import NoticeServices
+from shroff.notices.store import OPEN, NoticeStore
+from shroff.notices.triggers import BEGUN, SOURCE, flagged
+from shroff.project.settings.systems import TOLD_KEPT_MS
+from shroff.streams.log import Batch, Log, Offset, kept_offset
+from shroff.streams.sink import AwayError
+from shroff.streams.sink_cursor import DeliveryHealth, Trouble
+
+IDLE_S: Final = 0.25
+STORE_EVERY_S: Final = 1.0  # how often the store is looked into where the log brings nothing
+LOOK_EVERY_S: Final = 10.0  # for reports, spikes and failures
+SWEEP_EVERY_S: Final = 3_600.0
+ROWS: Final = 500
+WAIT_S: Final = 1.0  # after a failure, twice as long after each further one,
+WAIT_S_MAX: Final = 60.0  # up to this
+END_S: Final = 5.0
+FINISH_S: Final = 60.0  # for which an end waits where all that is due is to be tried first
+
+
+class NoticeWorker:
+    """Tells what is to be told, on a thread of its own; `tend` and `health` are for the log's.
+
+    Args:
+        begun: The position in the log up to which nothing is sent.
+        others: How delivery to sinks is doing.
+    """
+
+    def __init__(
+        self,
+        services: NoticeServices,
+        begun: int,
+        others: Callable[[], Sequence[DeliveryHealth]] = tuple,
+        *,
+        claim_ms: int = CLAIM_MS,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._services, self._begun, self._others, self._claim_ms = services, begun, others, claim_ms
+        self._clock, self._draw = clock, draw
+        self._facts = Facts(services.definitions)
+        self._log: Log | None = None
+        self._store: NoticeStore | None = None
+        self._sending: Sending | None = None
+        self._watching: Watching | None = None
+        self._lock = Lock()
+        self._copied: set[str] = set()  # keys that the log may let go of
+        self._sent = self._attempts = 0
+        self._trouble: Trouble | None = None
+        self._away: Away | None = None
+        self._look_s = self._sweep_s = self._store_s = self._not_before_s = 0.0
+        self._waiting = 0
+        self.end_s = END_S  # how long an end may take
+
+    # ---- for the log's thread
+
+    def tend(self, log: Log) -> None:
+        """Let the log let go of what was copied. Raises: as the log's `outbox_done`."""
+        with self._lock:
+            keys = list(self._copied)
+        if keys:
+            log.outbox_done(keys)
+            with self._lock:
+                self._copied.difference_update(keys)
+
+    def health(self) -> DeliveryHealth:
+        """How telling is doing. `lag` is how much waits to become letters, and letters to leave."""
+        attempts, trouble, away = self._attempts, self._trouble, self._away
+        if trouble is None and away is not None:
+            attempts, trouble = away.times, Trouble(away.words, away.since_ms)
+        return DeliveryHealth(SOURCE, 0, self._waiting, self._sent, attempts, trouble)
+
+    def finish_all(self) -> None:
+        """Have all that is due tried once before it ends, for as long as `FINISH_S`."""
+        self.end_s = FINISH_S
+
+    # ---- for its own
+
+    def step(self) -> float:
+        """Do what is next; gives how many seconds nothing will be due."""
+        if self._clock() < self._not_before_s:
+            return IDLE_S
+        try:
+            did = self._work()
+        except Exception as error:  # noqa: BLE001 - the outermost loop of its thread: it goes on whatever fails
+            self._fail(error)
+            return IDLE_S
+        self._attempts, self._trouble = 0, None
+        self._away = None if self._sending is None else self._sending.away
+        return 0.0 if did else IDLE_S
+
+    def finish(self, end_s: float) -> None:
+        """Try all that is due once, until a moment of the clock."""
+        self._not_before_s = 0.0
+        while self._clock() < end_s:
+            self._store_s = 0.0  # nothing is put off until the next look
+            if self.step() > 0:
+                return
+
+    def close(self) -> None:
+        """Let go of everything. Closing twice does nothing."""
+        for one in (self._sending, self._store, self._log):
+            if one is not None:
+                with suppress(Exception):  # what is broken may not close either
+                    one.close()
+        self._log = self._store = self._sending = None
+
+    def _work(self) -> bool:
+        log = self._log = self._log or self._services.open_log()
+        if self._services.renew() and self._sending is not None:
+            self._sending.close()  # whose mailer has the settings of before
+            self._sending = None
+        self._facts = self._facts.of(self._services.definitions)
+        copied = self._copy(log)
+        if not self._services.notices or not (copied or self._clock() >= self._store_s):
+            return copied
+        self._store_s = self._clock() + STORE_EVERY_S
+        store = self._store = self._store or self._services.open_store()
+        self._services.follow(log)
+        self._facts = self._facts.of(self._services.definitions)
+        self._watch(store, log)
+        planned = plan(self._services, self._facts, store, log, self._services.now_ms())
+        if self._sending is None:
+            self._sending = Sending(self._services, store, log, self._claim_ms)
+        sent = self._sending.send()
+        self._sent += sent
+        if planned or sent or copied:
+            with store.look() as look:
+                self._waiting = look.count_waiting() + sum(look.count_letters([OPEN]).values())
+        if planned or sent:
+            self._store_s = 0.0  # there may be more
+        return copied or bool(planned or sent)
+
+    def _copy(self, log: Log) -> bool:
+        """Copy rows of the log's outbox into the store; whether there were any."""
+        with self._lock:
+            copied = set(self._copied)
+        rows = [one for one in log.outbox(limit=ROWS + len(copied)) if one.key not in copied]
+        if not rows:
+            return False
+        dues = list(flagged(self._services, self._facts, log, rows, self._begun))
+        if dues:
+            store = self._store = self._store or self._services.open_store()
+            with store.change() as change:
+                change.add_dues(dues)
+        with self._lock:
+            self._copied.update(row.key for row in rows)
+        return True
+
+    def _watch(self, store: NoticeStore, log: Log) -> None:
+        now_s = self._clock()
+        if self._watching is None:
+            self._watching = Watching(self._services, store, log, self._others)
+        self._watching.go_on(store, log)
+        if now_s >= self._look_s:
+            self._look_s = now_s + LOOK_EVERY_S
+            self._watching.look()
+        if now_s >= self._sweep_s:
+            self._sweep_s = now_s + SWEEP_EVERY_S
+            with store.change() as change:
+                change.sweep(self._services.now_ms() - TOLD_KEPT_MS)
+            self._services.sweep_mails()
+
+    def _fail(self, error: Exception) -> None:
+        """Wait, and begin anew with new connections."""
+        self.close()
+        words = str(error) if isinstance(error, ShroffError) else f"a mistake in the program ({type(error).__name__})"
+        since_ms = self._trouble.since_ms if self._trouble is not None else self._services.now_ms()
+        self._trouble = Trouble(words, since_ms)
+        wait_s = min(WAIT_S * 2.0 ** min(self._attempts, 20), WAIT_S_MAX) * (0.5 + self._draw() / 2)
+        if isinstance(error, AwayError):
+            wait_s = max(wait_s, min(error.after_s, WAIT_S_MAX))
+        self._attempts += 1
+        self._not_before_s = self._clock() + wait_s
+
+
+def begun_at(log: Log) -> int:
+    """The position up to which nothing is sent, kept when notices are first looked at; for the log's writer."""
+    known = log.offset(SOURCE, BEGUN)
+    if known is not None:
+        return kept_offset(SOURCE, BEGUN, known, int)
+    last = log.last_seq()
+    begin_behind(log, last)
+    return last
+
+
+def begin_behind(log: Log, seq: int) -> None:
+    """Notify of what a log has behind a position, though it was there before any notice: in the process that writes
+    the log.
+
+    Does nothing where notices were looked at already.
+    """
+    if log.offset(SOURCE, BEGUN) is None:
+        log.append(Batch(offsets=[Offset(SOURCE, BEGUN, str(seq), before=None)]))
+
+
+@contextmanager
+def telling(
+    services: NoticeServices, log: Log, others: Callable[[], Sequence[DeliveryHealth]] = tuple
+) -> Iterator[NoticeWorker]:
+    """Tell while a process writes this log; `tend` is to be called between its batches.
+
+    At the end what is under way is finished, within five seconds; all that is due after `finish_all`.
+    Raises: as the log's `append`.
+    """
+    teller, stop = NoticeWorker(services, begun_at(log), others), Event()
+    end_s: float | None = None
+
+    def run() -> None:
+        while not stop.is_set():
+            wait_s = teller.step()
+            if wait_s:
+                stop.wait(wait_s)
+        if end_s is not None:
+            teller.finish(end_s)
+        teller.close()
+
+    thread = Thread(target=run, name="notices", daemon=True)
+    thread.start()
+    try:
+        yield teller
+        if teller.end_s > END_S:
+            end_s = time.monotonic() + teller.end_s
+    finally:
+        stop.set()
+        thread.join(teller.end_s)
+    teller.tend(log)

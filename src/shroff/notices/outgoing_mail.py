@@ -1,0 +1,423 @@
+"""Letters on their way: some are claimed together, written, handed over, and what came of them kept.
+
+A letter is claimed in the store before it is handed over, so no second process sends it meanwhile. Where a process
+ends in between, nobody knows whether it left: once the claim has run out it is handed over once more, with the same
+Message-ID, and where that too ends in between it stays, for people to look at. So it leaves twice at most.
+A transaction for each letter, and an event read for each, were most of the time that a letter took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, cast
+
+from shroff.errors import ShroffError, TransientError, UsageError
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.notices.definitions import Notice
+from shroff.notices.facts import NoticeEvent
+from shroff.notices.mailer import DoubtError, Mail, Mailer
+from shroff.notices.notification_routes import addresses_of, keys_of, quiet_end_ms
+from shroff.notices.questions import PATH, token_of
+from shroff.notices.reports.daily import report_values
+from shroff.notices.services import NoticeServices
+from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, SENT, UNKNOWN, Due, NoticeStore, OutgoingMessage
+from shroff.notices.texts.localization import covered
+from shroff.notices.texts.mails import RenderedText, mail_of
+from shroff.notices.texts.templates import TextError
+from shroff.notices.triggers import done
+from shroff.people.addresses import who_of, with_masked
+from shroff.streams.log import Log
+from shroff.streams.sink import AwayError, Outgoing, Sink
+
+CLAIM_MS: Final = 120_000  # a letter is handed over within the mailer's timeout, or its process is gone
+WAIT_MS: Final = 30_000  # after a letter that was put off; twice as long after each further time,
+WAIT_MS_MAX: Final = HOUR_MS  # up to this
+PATIENCE_MS: Final = 3 * DAY_MS  # for which a letter is tried
+PARTS_MS: Final = 15 * MINUTE_MS  # for which all of its recipients wait for one of them: most servers that delay do so
+REASON_MAX: Final = 500
+AT_ONCE: Final = 50  # letters that are claimed together; as many are in doubt where the process ends
+LANES: Final = 4  # connections to the mail server; all mails to the same recipients leave by one of them, in order
+FEW: Final = 12  # letters for which one connection is enough
+AWAY_MS: Final = 1_000  # for which a way that is away is left alone, twice as long after each further time,
+AWAY_MS_MAX: Final = MINUTE_MS  # up to this
+MAIL: Final = ""  # the way of all mails; those of webhooks and the lake are called as their notices
+SHIPPED: Final = "it was written with the text that comes with shroff, since the project's own failed:"
+TWICE: Final = "the connection was lost twice during delivery, so it may have been sent twice or not at all"
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """Why nothing leaves by a way, since when, until when it is left alone, and how often it was tried."""
+
+    words: str
+    since_ms: int
+    until_ms: int
+    times: int
+
+
+@dataclass(slots=True)
+class _Ready:
+    """A letter that was written: who takes it by which lane, and what came of that.
+
+    `outcome` is the error, or what is to be told of it though it left; None where it was not tried.
+    """
+
+    letter: OutgoingMessage
+    way: str
+    hand_over: Callable[[str, int], str]
+    outcome: Exception | str | None = None
+
+
+class LetterGoneError(ShroffError):
+    """A letter has nothing to say any more; says why."""
+
+
+class AnsweredError(ShroffError):
+    """A letter has left, by a process that could not say so: its question has an answer."""
+
+
+class Sending:
+    """Hands letters over.
+
+    Mails leave by one way, and each notice by webhook or lake by one of its own. One that is away is tried less and
+    less often, by one letter each time; the others go on. Ways do not wait for each other, and mails have several
+    connections, on threads; all else is done on the thread that calls.
+    """
+
+    def __init__(self, services: NoticeServices, store: NoticeStore, log: Log, claim_ms: int = CLAIM_MS) -> None:
+        self._services, self._store, self._log, self._claim_ms = services, store, log, claim_ms
+        self._letters = services.letters
+        self._open: dict[tuple[str, int], Mailer | Sink] = {}  # by way and lane
+        self._away: dict[str, Away] = {}
+        self._dues: Mapping[str, Due] = {}  # of the letters in hand
+        self._threads = ThreadPoolExecutor(thread_name_prefix="letters")
+
+    @property
+    def away(self) -> Away | None:
+        """The way that has been away for longest; None where all are there, as far as is known."""
+        return min(self._away.values(), key=lambda one: one.since_ms, default=None)
+
+    def send(self, limit: int = AT_ONCE) -> int:
+        """Hand over what is due by the ways that are there; gives how many letters left."""
+        now_ms = self._services.now_ms()
+        if self._letters.facts.definitions is not self._services.definitions:
+            self._letters = self._services.letters
+        notices = self._services.notices
+        shut = {way for way, one in self._away.items() if now_ms < one.until_ms}
+        without = [name for name, notice in notices.items() if _way(notice) in shut]
+        with self._store.look() as look:
+            found = look.open_letters(now_ms, limit, without)
+        wanted, tried = list[OutgoingMessage](), set[str]()
+        for letter in found:
+            notice = notices.get(letter.notice)
+            if notice is not None and (_way(notice) in tried or self._is_held(letter, notice)):
+                continue
+            wanted.append(letter)
+            if notice is not None and _way(notice) in self._away:  # one letter shows whether it is there again
+                tried.add(_way(notice))
+        claimed = self._claimed(wanted)
+        if not claimed:
+            return 0
+        with self._store.look() as look:
+            self._dues = look.dues_of([key for letter in claimed for key in keys_of(letter)])
+        with self._letters.facts.read(self._log, [due.event for due in self._dues.values() if due.event]):
+            ready = [self._ready(letter, notices.get(letter.notice)) for letter in claimed]
+        self._hand_over([one for one in ready if one.outcome is None])
+        self._put_back([self._came_of(one) for one in ready])
+        mistakes = [one.outcome for one in ready if isinstance(one.outcome, Exception) and not _is_told(one.outcome)]
+        if mistakes:
+            raise mistakes[0]
+        return sum(isinstance(one.outcome, str) for one in ready)
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._let_go(list(self._open))
+        self._threads.shutdown(wait=False)
+
+    # Below: how letters leave
+
+    def _ready(self, letter: OutgoingMessage, notice: Notice | None) -> _Ready:
+        """A letter as it will leave; one that cannot be written has its outcome already."""
+        if notice is None:
+            return _Ready(letter, "", _nobody, LetterGoneError("the notice is no longer there"))
+        try:
+            return _Ready(letter, _way(notice), self._written_for(notice, letter))
+        except Exception as error:  # noqa: BLE001 - kept with the letter; what is a mistake is raised behind all others
+            return _Ready(letter, _way(notice), _nobody, error)
+
+    def _hand_over(self, ready: Sequence[_Ready]) -> None:
+        """Have letters leave, those of one lane one after the other; by one lane until the first mail has left."""
+        lanes = dict[tuple[str, int], list[_Ready]]()
+        is_wide = (MAIL, 0) in self._open and sum(one.way == MAIL for one in ready) > FEW
+        for one in ready:
+            lane = int.from_bytes(one.letter.who[:4], "big") % LANES if is_wide and one.way == MAIL else 0
+            lanes.setdefault((one.way, lane), []).append(one)
+        runs = [partial(self._run_lane, *key, letters) for key, letters in lanes.items()]
+        for _ in map(_called, runs) if len(runs) == 1 else self._threads.map(_called, runs):
+            pass
+
+    def _run_lane(self, way: str, lane: int, letters: Sequence[_Ready]) -> None:
+        """Hand letters over until the way is away, or half of the claim's time is over: others could take them then."""
+        for one in letters:
+            if self._services.now_ms() > one.letter.claimed_ms - self._claim_ms // 2:
+                return
+            try:
+                one.outcome = one.hand_over(way, lane)
+            except Exception as error:  # noqa: BLE001 - as above
+                one.outcome = error
+                if isinstance(error, AwayError | UsageError) or not _is_told(error):
+                    return
+
+    def _came_of(self, one: _Ready) -> OutgoingMessage:
+        """The letter as it is kept, and what its outcome says of its way."""
+        letter, outcome, now_ms = one.letter, one.outcome, self._services.now_ms()
+        if outcome is None:  # it was not tried
+            return replace(letter, attempts=letter.attempts - 1, claimed_ms=0)
+        if isinstance(outcome, str):
+            self._away.pop(one.way, None)
+            return _done(letter, SENT, outcome, now_ms)
+        if isinstance(outcome, AnsweredError):
+            return _done(letter, SENT, "", now_ms)
+        if isinstance(outcome, LetterGoneError):
+            return _done(letter, DROPPED, str(outcome), now_ms)
+        if isinstance(outcome, TextError | _AllRefusedError):
+            return _done(letter, REFUSED, str(outcome), now_ms)
+        if isinstance(outcome, AwayError | UsageError):
+            self._shut(one.way, outcome)
+        if isinstance(outcome, DoubtError):
+            return _doubted(letter, str(outcome), now_ms)
+        return _put_off(letter, str(outcome), now_ms) if isinstance(outcome, TransientError | UsageError) else letter
+
+    def _is_held(self, letter: OutgoingMessage, notice: Notice) -> bool:
+        """Whether its notice tells nothing at this hour: a letter that was put off may have come into one."""
+        end_ms = None if notice.quiet is None else quiet_end_ms(notice.quiet, self._services.now_ms())
+        if end_ms is None:
+            return False
+        with self._store.change() as change:
+            now = change.letter(letter.id)
+            if now == letter:
+                change.put_letter(replace(letter, due_ms=end_ms))
+        return True
+
+    def _shut(self, way: str, error: Exception) -> None:
+        """Let go of a way that is away, and leave it alone for a while."""
+        now_ms, before = self._services.now_ms(), self._away.get(way)
+        if before is None or before.until_ms <= now_ms:  # one of several lanes says it
+            since_ms, times = (now_ms, 0) if before is None else (before.since_ms, before.times)
+            wait_ms = min(AWAY_MS << min(times, 20), AWAY_MS_MAX)
+            if isinstance(error, AwayError):
+                wait_ms = max(wait_ms, min(round(error.after_s * 1_000), AWAY_MS_MAX))
+            self._away[way] = Away(str(error), since_ms, now_ms + wait_ms, times + 1)
+        self._let_go([key for key in self._open if key[0] == way])
+
+    def _let_go(self, keys: Sequence[tuple[str, int]]) -> None:
+        for key in keys:
+            with suppress(Exception):  # what is broken may not close either
+                self._open.pop(key).close()
+
+    def _claimed(self, letters: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
+        """The letters, for this process alone, but those that others have or that are in doubt for the second time."""
+        now_ms, changed = self._services.now_ms(), list[OutgoingMessage]()
+        if not letters:
+            return []
+        with self._store.change() as change:
+            found = change.letters_of([letter.id for letter in letters])
+            for letter in letters:
+                now = found.get(letter.id)
+                if now is None or now.state != OPEN or now.claimed_ms > now_ms:
+                    continue
+                doubts = now.doubts + (1 if now.claimed_ms else 0)
+                if doubts >= 2:
+                    changed.append(replace(now, state=UNKNOWN, doubts=doubts, done_ms=now_ms, reason=TWICE))
+                else:
+                    until_ms = now_ms + self._claim_ms
+                    changed.append(replace(now, doubts=doubts, attempts=now.attempts + 1, claimed_ms=until_ms))
+            change.put_letters(changed)
+        return [letter for letter in changed if letter.state == OPEN]
+
+    def _put_back(self, letters: Sequence[OutgoingMessage]) -> None:
+        """Keep what became of letters. Whoever was forgotten while one was being sent stays so, its text included."""
+        notices, forgotten, dues = self._services.notices, list[OutgoingMessage](), list[Due]()
+        with self._store.change() as change:
+            found, kept = change.letters_of([letter.id for letter in letters]), list[OutgoingMessage]()
+            for letter in letters:
+                now = found.get(letter.id)
+                if now is not None and now.who == NO_ONE != letter.who:
+                    forgotten.append(letter)
+                    kept.append(replace(letter, who=NO_ONE, shown="", reason=""))
+                else:
+                    kept.append(letter)
+                if letter.state in {SENT, REFUSED}:
+                    told = [self._dues[key] for key in keys_of(letter) if key in self._dues]
+                    dues += done(notices, letter, told, letter.done_ms)
+            change.put_letters(kept)
+            change.add_dues(dues)
+        for letter in forgotten:
+            self._services.remove_mail(letter.id)
+
+    # ---- what leaves
+
+    def _written_for(self, notice: Notice, letter: OutgoingMessage) -> Callable[[str, int], str]:
+        """Have a letter written; gives what hands it over, which says what is to be told of it though it left."""
+        if notice.channel == "mail":
+            mail, trouble = self._mail(notice, letter)
+            return partial(self._mailed, mail, f"{SHIPPED} {trouble}" if trouble else "")
+        due = self._dues_of(letter)[0]
+        document = self._letters.document(notice, due, self._log)
+        if document is None:
+            raise LetterGoneError("its event is no longer there")
+        id_, body = document
+        return (
+            partial(_put, self._services, notice, id_, body)
+            if notice.channel == "lake"
+            else partial(self._call, notice, due, body)
+        )
+
+    def _mailed(self, mail: Mail, trouble: str, way: str, lane: int) -> str:
+        mailer = self._open.get((way, lane)) or self._open.setdefault((way, lane), self._services.open_mailer())
+        refused = cast("Mailer", mailer).send(mail)
+        words = "; ".join(f"{one.address}: {one.reason}" for one in refused)
+        if len(refused) == len(mail.recipients):
+            raise _AllRefusedError(words)
+        return "; ".join(said for said in (words, trouble) if said)
+
+    def _call(self, notice: Notice, due: Due, body: bytes, way: str, lane: int) -> str:
+        hook = self._open.get((way, lane)) or self._open.setdefault((way, lane), self._services.hook(notice))
+        row = _Keyed(0, 0, due.kind, *_parted(due.event), "", body, due=due.key)
+        for one in cast("Sink", hook).send([row]):
+            if one.may_pass:
+                raise TransientError(one.reason)
+            raise _AllRefusedError(one.reason)
+        return ""
+
+    def _mail(self, notice: Notice, letter: OutgoingMessage) -> tuple[Mail, str]:
+        """The mail of a letter, and why it has not the project's own text, where that failed.
+
+        Raises: GoneError where it has nothing to say any more.
+        """
+        dues = self._dues_of(letter)
+        told = self._letters.facts.told(self._log, dues[0].event) if dues[0].event else None
+        addresses = addresses_of(self._services, self._letters.facts, notice, told)
+        if not addresses:
+            raise LetterGoneError("no recipient is named; an address may have been erased")
+        written = self._written(notice, letter, dues, told, addresses)
+        mail = mail_of(
+            written,
+            id=letter.id,
+            sender=self._services.mail_from,
+            recipients=addresses,
+            made_ms=letter.made_ms,
+            may_part=self._services.now_ms() - letter.made_ms > PARTS_MS,
+        )
+        return mail, written.trouble
+
+    def _written(
+        self,
+        notice: Notice,
+        letter: OutgoingMessage,
+        dues: list[Due],
+        told: NoticeEvent | None,
+        addresses: Sequence[str],
+    ) -> RenderedText:
+        if notice.asks:
+            return self._question(notice, letter, told, who_of(self._services.key, addresses))
+        if dues[0].kind == "report":
+            values = report_values(self._services, notice, dues[0], self._log)
+            return self._letters.report(notice, values)
+        return self._letters.notice(notice, dues, self._log)
+
+    def _question(self, notice: Notice, letter: OutgoingMessage, told: NoticeEvent | None, who: bytes) -> RenderedText:
+        """The question with its link. Where its address is another one by now, a link that left before is forged."""
+        if told is None:
+            raise LetterGoneError("its event is no longer there")
+        with self._store.change() as change:
+            question = next((one for one in change.questions_about([told.name]) if one.letter == letter.id), None)
+            if question is not None and question.answer:
+                raise AnsweredError("its question has been answered")
+            if question is None or self._services.now_ms() > question.ends_ms - MINUTE_MS:
+                raise LetterGoneError("its link expired before it could be sent")
+            if question.who != who:
+                question = replace(question, who=who)
+                change.put_question(question)
+        link = self._services.sender.url.rstrip("/") + PATH + token_of(self._services.key, question)
+        return self._letters.question(notice, told, question, link)
+
+    def _dues_of(self, letter: OutgoingMessage) -> list[Due]:
+        found = [self._dues[key] for key in keys_of(letter) if key in self._dues]
+        if not found:
+            raise LetterGoneError("the data that it reports is no longer stored")
+        return found
+
+
+class _Keyed(Outgoing, frozen=True, gc=False):
+    """A row whose key is that of a due."""
+
+    due: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.due
+
+
+class _AllRefusedError(ShroffError):
+    """Nobody takes the letter, for good."""
+
+
+def _is_told(error: Exception) -> bool:
+    """Whether an error says something of a letter or a way, and is no mistake of the program or the store."""
+    return isinstance(error, TransientError | UsageError | LetterGoneError | AnsweredError | _AllRefusedError)
+
+
+def _done(letter: OutgoingMessage, state: str, reason: str, now_ms: int) -> OutgoingMessage:
+    return replace(letter, state=state, claimed_ms=0, done_ms=now_ms, reason=_short(reason))
+
+
+def _doubted(letter: OutgoingMessage, reason: str, now_ms: int) -> OutgoingMessage:
+    """Nobody knows whether it left: once more, and then people look."""
+    if letter.doubts:
+        return _done(letter, UNKNOWN, f"{TWICE}: {reason}", now_ms)
+    return _put_off(replace(letter, doubts=1), reason, now_ms)
+
+
+def _put_off(letter: OutgoingMessage, reason: str, now_ms: int) -> OutgoingMessage:
+    if now_ms - letter.made_ms > PATIENCE_MS:
+        return _done(letter, REFUSED, f"{reason}; it was tried for {PATIENCE_MS // DAY_MS} days", now_ms)
+    due_ms = now_ms + min(WAIT_MS << min(letter.attempts - 1, 20), WAIT_MS_MAX)
+    return replace(letter, claimed_ms=0, due_ms=due_ms, reason=_short(reason))
+
+
+def _put(services: NoticeServices, notice: Notice, id_: str, body: bytes, _way: str, _lane: int) -> str:
+    """Put a document into the lake; the same one comes to lie at the same place, whoever puts it."""
+    from shroff.lake.documents import named
+
+    with services.lake() as objects:
+        name = f"{notice.folder}/{named(notice.file, id_)}.json"
+        if not objects.put(name, body + b"\n"):
+            raise _AllRefusedError(f"{name} is in the lake already, with other content")
+    return ""
+
+
+def _nobody(_way: str, _lane: int) -> str:
+    raise AssertionError("it was not written")
+
+
+def _called(run: Callable[[], None]) -> None:
+    run()
+
+
+def _way(notice: Notice) -> str:
+    return MAIL if notice.channel == "mail" else notice.name
+
+
+def _parted(event: str) -> tuple[str, str]:
+    type_, _, id_ = event.partition("/")
+    return type_, id_
+
+
+def _short(reason: str) -> str:
+    """A reason as it is kept: nothing that looks like a card, no address, and not too much."""
+    return covered(with_masked(reason))[:REASON_MAX]

@@ -1,0 +1,175 @@
+"""Trying notices out: a preview, a test to an address, and letters that somebody sends again."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from datetime import date
+from email import message_from_bytes
+from email.policy import SMTP
+from typing import Any, Final
+
+from shroff.errors import UsageError
+from shroff.notices.definitions import OF_EVENTS, Notice
+from shroff.notices.facts import NoticeEvent
+from shroff.notices.mailer import Mail
+from shroff.notices.notification_routes import addresses_of
+from shroff.notices.questions import PATH
+from shroff.notices.reports.daily import day_before, due_for, report_due, report_values
+from shroff.notices.reports.report_figures import reckoned
+from shroff.notices.services import NoticeServices
+from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, UNKNOWN, Due, NoticeStore, OutgoingMessage, Question
+from shroff.notices.texts.letters import Letters
+from shroff.notices.texts.mails import RenderedText, mail_of
+from shroff.notices.triggers import due_of
+from shroff.people.addresses import is_address
+from shroff.streams.log import Log
+
+LOOK_BACK: Final = 2_000  # places, for an event to show
+NOWHERE: Final = "preview@localhost"
+NO_LINK: Final = "preview-this-link-answers-nothing"
+_SAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "failure": {"words": "sink decided is failing: its server does not answer"},
+    "spike": {"count": 120, "usual": "4.0"},
+    "case": {"case": 12, "words": "9 payments in 10 minutes"},
+    "answer": {"answer": "no", "released": False},
+    "sent": {"of": "customer", "words": ""},
+    "refused": {"of": "customer", "words": "550 no such mailbox"},
+    "nothing": {"count": 4_812},
+}
+
+
+def preview(services: NoticeServices, notice: Notice, log: Log, event: str = "", day: date | None = None) -> Mail:
+    """The mail that a notice would send of an event, or a report of a day, by what is known now.
+
+    Raises: UsageError where it sends none, or none can be shown.
+    """
+    if day is not None and notice.on != "report":
+        raise UsageError(f"notice {notice.name} is not a report, so it is of no day. Name an event.")
+    if notice.channel != "mail":
+        raise UsageError(f"notice {notice.name} sends no mail: it is for a {notice.channel}.")
+    letters, told = services.letters, None
+    if notice.on in OF_EVENTS:
+        told = _event(letters, notice, log, event)
+    if notice.on == "report":
+        written = _report(services, letters, notice, day, log)
+    else:
+        written = _written(services, letters, notice, told, log)
+    if written.trouble:
+        raise UsageError(written.trouble)
+    addresses = addresses_of(services, letters.facts, notice, told) or (NOWHERE,)
+    return mail_of(
+        written, id=preview_id(notice.name), sender=services.mail_from, recipients=addresses, made_ms=services.now_ms()
+    )
+
+
+def preview_id(notice: str) -> str:
+    """The id of every preview and test of a notice."""
+    return f"preview-{notice}"
+
+
+def _event(letters: Letters, notice: Notice, log: Log, event: str) -> NoticeEvent:
+    """The event that is asked for, or the newest of the notice's type."""
+    if event:
+        found = letters.facts.told(log, event)
+        if found is None:
+            raise UsageError(f"there is no event {event!r}. Name one as payment/p-1.")
+        return found
+    last = log.last_seq()
+    records = [row for rows in log.read(max(last - LOOK_BACK, log.pruned_to()), last) for row in rows]
+    for record in reversed(records):
+        is_meant = record.kind == "event" and (record.type == notice.event or not notice.event)
+        if is_meant and (found := letters.facts.told(log, f"{record.type}/{record.id}")) is not None:
+            return found
+    raise UsageError(f"the log has no {notice.event or 'event'} yet that notice {notice.name} could show.")
+
+
+def _written(
+    services: NoticeServices, letters: Letters, notice: Notice, told: NoticeEvent | None, log: Log
+) -> RenderedText:
+    now_ms = services.now_ms()
+    if notice.asks and told is not None:
+        question = Question("", "", notice.name, told.name, told.receipt, NO_ONE, now_ms, now_ms + notice.lasts_ms)
+        return letters.question(notice, told, question, services.sender.url.rstrip("/") + PATH + NO_LINK)
+    event = "" if told is None else told.name
+    rule = told.flags[0].rule if told is not None and told.flags else "a_rule"
+    return letters.notice(
+        notice,
+        [due_of(notice, notice.on, "preview", now_ms, event=event, rule=rule, told=_SAMPLES.get(notice.on, {}))],
+        log,
+    )
+
+
+def _report(services: NoticeServices, letters: Letters, notice: Notice, day: date | None, log: Log) -> RenderedText:
+    now_ms = services.now_ms()
+    due = report_due(notice, now_ms) or _yesterday(notice, now_ms) if day is None else due_for(notice, day, now_ms)
+    return letters.report(notice, report_values(services, notice, due, log))
+
+
+def _yesterday(notice: Notice, now_ms: int) -> Due:
+    """The report as it was due last, though it is too late for it now."""
+    half_day_ms = 43_200_000
+    found = report_due(notice, now_ms - half_day_ms)
+    assert found is not None, "of any two moments half a day apart, one is within half a day behind a report"
+    return found
+
+
+def make_report(services: NoticeServices, notice: Notice, log: Log, day: date | None, at_ms: int) -> tuple[date, bool]:
+    """Have the report of a day sent by whatever tells notices, unless it was made before; the day, and if it is new.
+
+    Without a day it is the one before `at_ms`. Its figures are counted here, and stay as they are.
+    Raises: UsageError where the notice is no report.
+    """
+    if notice.on != "report":
+        raise UsageError(f"notice {notice.name} is on {notice.on}, and makes no reports: write 'on: report'.")
+    day = day or day_before(notice, at_ms)
+    due = due_for(notice, day, services.now_ms())
+    with closing(services.open_store()) as store:
+        with store.look() as look:
+            is_known = look.due(due.key) is not None
+        if is_known:
+            return day, False
+        due = reckoned(services, notice, due, log)
+        with store.change() as change:
+            return day, change.add_due(due)
+
+
+def addressed(mail: Mail, to: str) -> Mail:
+    """The same mail for another recipient, marked as a test; each has its own Message-ID, or only one would be shown.
+
+    Raises: UsageError where that is no address.
+    """
+    if not is_address(to):
+        raise UsageError(f"{to!r} is not a mail address, such as ann@bank.example.")
+    message = message_from_bytes(mail.data, policy=SMTP)
+    del message["To"]
+    message["To"] = to
+    message.replace_header("Message-ID", f"<{secrets.token_hex(6)}.{str(message['Message-ID']).strip('<>')}>")
+    message.replace_header("Subject", f"[Test] {message['Subject']}")
+    message["X-Shroff-Test"] = "yes"
+    return replace(mail, recipients=(to,), data=message.as_bytes())
+
+
+def again(store: NoticeStore, id: str, now_ms: int) -> OutgoingMessage:
+    """Have a letter leave again that was refused, or of which nobody knows. Raises: UsageError for any other."""
+    fresh = {"state": OPEN, "due_ms": now_ms, "claimed_ms": 0, "doubts": 0, "done_ms": 0, "made_ms": now_ms}
+    return _changed(store, id, "sent again", fresh)
+
+
+def given_up(store: NoticeStore, id: str, now_ms: int) -> OutgoingMessage:
+    """Give up a letter that was refused, or of which nobody knows. Raises: UsageError for any other."""
+    return _changed(store, id, "given up", {"state": DROPPED, "done_ms": now_ms})
+
+
+def _changed(store: NoticeStore, id: str, what: str, values: Mapping[str, Any]) -> OutgoingMessage:
+    with store.change() as change:
+        found = change.letter(id)
+        if found is None:
+            raise UsageError(f"there is no letter {id!r}. 'shroff notices letters' lists those there are.")
+        if found.state not in {REFUSED, UNKNOWN}:
+            raise UsageError(f"letter {id} is {found.state}, so it is not {what}.")
+        changed = replace(found, **values)
+        change.put_letter(changed)
+    return changed

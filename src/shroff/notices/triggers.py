@@ -1,0 +1,130 @@
+"""Triggers of notices: flags from the log's outbox, decisions from the log, customers' answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from shroff.notices.definitions import Notice
+from shroff.notices.facts import Facts, NoticeEvent
+from shroff.notices.services import NoticeServices
+from shroff.notices.store import Due, NoticeStore, OutgoingMessage, Question
+from shroff.streams.log import Log, OutboxRow
+from shroff.streams.sink import Outgoing, Undelivered
+from shroff.worker.outbox import KEYS_MAX
+
+KIND: Final = "notice:"  # of the log's outbox, the notice behind it
+SOURCE: Final = "notices"  # among the log's offsets
+BEGUN: Final = "begun"  # the position up to which nothing is sent: it was there before the first notice
+
+
+class _Flagged(msgspec.Struct):
+    """The row of a flag's notification in the log's outbox."""
+
+    event: str
+    rule: str
+    reason: str
+
+
+def due_of(
+    notice: Notice, kind: str, key: str, now_ms: int, *, event: str = "", rule: str = "", told: Mapping[str, Any] = {}
+) -> Due:
+    """Something that a notice tells, as soon as its digest is full."""
+    words = msgspec.json.encode(told).decode() if told else ""
+    return Due(f"{notice.name}/{key}", notice.name, kind, event, rule, words, now_ms, now_ms + notice.digest_ms)
+
+
+def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[OutboxRow], begun: int) -> Iterator[Due]:
+    """What is told of rows of the log's outbox, of those that are still news to a notice that there is."""
+    now_ms, of = services.now_ms(), list[tuple[OutboxRow, Notice, _Flagged]]()
+    for row in rows:
+        notice = services.notices.get(row.kind.removeprefix(KIND)) if row.kind.startswith(KIND) else None
+        if notice is not None and notice.on == "flag" and row.seq > begun:
+            of.append((row, notice, msgspec.json.decode(row.body, type=_Flagged)))
+    events = facts.told_all(log, [found.event for _, _, found in of])
+    for row, notice, found in of:
+        told = events.get(found.event)
+        if told is not None and is_news(notice, facts, told, now_ms):
+            more = {"reason": found.reason}
+            yield due_of(notice, "flag", row.key, now_ms, event=found.event, rule=found.rule, told=more)
+
+
+def is_news(notice: Notice, facts: Facts, told: NoticeEvent, now_ms: int) -> bool:
+    """Whether a notice tells of this event: it is its type, not too old, and what `when` says is true."""
+    is_of_type = not notice.event or told.type == notice.event
+    return is_of_type and now_ms - told.time_ms <= notice.within_ms and facts.holds(notice, told)
+
+
+class DecisionsTold:
+    """A sink of decisions for notices: each is a due of one notice. What comes again is known by its key."""
+
+    wants_fields: bool = False
+    places_max: int = KEYS_MAX
+
+    def __init__(self, services: NoticeServices, notice: Notice) -> None:
+        self._services, self._notice = services, notice
+        self._facts = Facts(services.definitions)
+        self._log: Log | None = None
+        self._store: NoticeStore | None = None
+
+    def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
+        """Keep the notifications of these decisions."""
+        self._log = log = self._log or self._services.open_log()
+        self._services.renew()
+        self._services.follow(log)
+        self._facts = self._facts.of(self._services.definitions)
+        notice, now_ms = self._services.notices.get(self._notice.name), self._services.now_ms()
+        if notice is None or notice.on != "decision":
+            return []
+        found, names = [], [f"{row.event}/{row.id}" for row in rows]
+        events = self._facts.told_all(log, names)
+        for row, name in zip(rows, names, strict=True):
+            told = events.get(name)
+            if told is not None and is_news(notice, self._facts, told, now_ms):
+                found.append(due_of(notice, "decision", row.key, now_ms, event=told.name))
+        if found:
+            self._store = store = self._store or self._services.open_store()
+            with store.change() as change:
+                change.add_dues(found)
+        return []
+
+    def close(self) -> None:
+        """Let go of the log and the store."""
+        for one in (self._log, self._store):
+            if one is not None:
+                one.close()
+        self._log = self._store = None
+
+
+def answered(notices: Mapping[str, Notice], question: Question, now_ms: int) -> list[Due]:
+    """The notifications of an answer."""
+    told = {"answer": question.answer, "released": question.is_released}
+    type_ = question.event.partition("/")[0]
+    return [
+        due_of(notice, "answer", f"answer-{question.id}", now_ms, event=question.event, told=told)
+        for notice in notices.values()
+        if notice.on == "answer" and question.answer in notice.answers and notice.event in {"", type_}
+    ]
+
+
+def done(notices: Mapping[str, Notice], letter: OutgoingMessage, dues: Sequence[Due], now_ms: int) -> list[Due]:
+    """The notifications of a letter that was sent or refused: of each event in it, by each notice on that."""
+    of = notices.get(letter.notice)
+    told = {"of": letter.notice, "words": letter.reason}
+    return [
+        due_of(
+            notice,
+            letter.state,
+            f"{letter.state}-{letter.id}-{due.event}",
+            now_ms,
+            event=due.event,
+            rule=due.rule,
+            told=told,
+        )
+        for notice in notices.values()
+        if of is not None and notice.is_about(of, letter.state)
+        for due in dues
+        if due.event and notice.event in {"", due.event.partition("/")[0]}
+    ]

@@ -1,0 +1,124 @@
+"""`explore` in policy.yaml: a small share of the score's declines is approved, to get labels.
+
+Docs: docs/decisions/0014-models.md. Who is let through is decided in `engine.let_through`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.errors import Problem
+from shroff.language import loader
+from shroff.language.keys import DECIMAL, NUMBER, PERCENT, TEXT, WHOLE, Key, Keys, One, choice
+from shroff.language.types import UNITS_MAX
+from shroff.language.yaml.text import Mapping, Node
+
+INSTEAD: Final = ("approve", "challenge", "review")
+SEED_LENGTH_MIN: Final = 16  # letters; what is shorter could be found out by trying, from whom was let through
+_NEW_SEED: Final = "Make one with: python3 -c 'import secrets; print(secrets.token_hex(16))'"
+EXPLORE: Final = Keys(
+    "exploration: a share of the score's declines that is approved to get labels",
+    (
+        Key(
+            "share",
+            "Share of events to explore, chosen by a hash of seed and id. Only events declined by the score alone are "
+            "candidates, never those declined by a rule.",
+            PERCENT,
+            is_required=True,
+            examples=("2%",),
+        ),
+        Key(
+            "at_most_a_day",
+            "Maximum number of explored events per day, by event time in UTC. Later ones are declined.",
+            WHOLE,
+            is_required=True,
+            examples=("20",),
+        ),
+        Key(
+            "amount_at_most",
+            "Maximum amount of an explored event, in the project's money, by the expression in `costs.missed_fraud`; "
+            "by default the first money field.",
+            DECIMAL,
+            is_required=True,
+            examples=("100.00",),
+        ),
+        Key(
+            "expires",
+            "Last day of the exploration, by event time in UTC.",
+            One("a day such as 2027-12-31", r"^\d{4}-\d{1,2}-\d{1,2}$"),
+            is_required=True,
+            examples=("2027-12-31",),
+        ),
+        Key(
+            "seed",
+            f"A secret text of at least {SEED_LENGTH_MIN} letters. Anyone who knows it can predict which events are "
+            "explored. It is stored in policy.yaml, the log and snapshots, and is never part of an answer.",
+            One("a text of 16 letters or more", r"^\s*\S.{14,}\S\s*$", kinds=(TEXT, NUMBER)),
+            is_required=True,
+            examples=("2f1d0c5be49a77c1",),
+        ),
+        Key(
+            "instead",
+            "The outcome of an explored event instead of `decline`; other effects of rules still apply.",
+            choice(*INSTEAD),
+            default="approve",
+            examples=("review",),
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Explore:
+    """Settings of exploration: the events, their share, and the end. The seed is shown nowhere.
+
+    Args:
+        share: Of the events, in (0, 1]; the propensity of each.
+        amount_at_most_minor: In smallest units of the project's money.
+        expires_ms: The first moment at which nobody is let through any more.
+    """
+
+    share: float
+    at_most_a_day: int
+    amount_at_most_minor: int
+    expires_ms: int
+    seed: str
+    instead: str = "approve"
+
+    def __repr__(self) -> str:
+        until = f"expires_ms={self.expires_ms}, instead={self.instead!r}"
+        return f"Explore({self.share}, {self.at_most_a_day}, {self.amount_at_most_minor}, {until})"
+
+
+def load_explore(node: Node | None, places: int, problems: list[Problem]) -> Explore | None:
+    """Read `explore` of a policy; None where it is left out, or wrong, which is then a problem."""
+    found = loader.mapping(node, problems, "explore")
+    if found is None:
+        return None
+    before = len(problems)
+    loader.check_keys(found, EXPLORE, problems, "explore")
+    share = loader.percent(found.get("share"), problems, "share")
+    if share == 0:
+        problems.append(found.problem("a share of 0% explores nothing.", "Leave 'explore' out."))
+    a_day = loader.decimal(
+        found.get("at_most_a_day"), problems, "at_most_a_day", 0, UNITS_MAX, is_above=True, is_whole=True
+    )
+    amount = loader.minor_units(found.get("amount_at_most"), places, problems, "amount_at_most")
+    expires_ms = loader.day_end_ms(found.get("expires"), problems, "expires")
+    seed = _seed(found, problems)
+    instead = loader.one_of(found.get("instead"), INSTEAD, problems, "instead")
+    if len(problems) > before or share is None or a_day is None or amount is None or expires_ms is None or not seed:
+        return None
+    return Explore(share, int(a_day), amount, expires_ms, seed, instead or "approve")
+
+
+def _seed(of: Mapping, problems: list[Problem]) -> str | None:
+    """The seed; no message shows it."""
+    found = loader.scalar(of.get("seed"), problems, "seed")
+    if found is None:
+        return None
+    if len(found.text.strip()) < SEED_LENGTH_MIN:
+        problems.append(found.problem(f"seed has fewer than {SEED_LENGTH_MIN} characters.", _NEW_SEED))
+        return None
+    return found.text.strip()

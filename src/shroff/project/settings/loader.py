@@ -1,0 +1,94 @@
+"""shroff.yaml read: the name, the currency, how late events may be."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from shroff.config import PROJECT_FILE
+from shroff.errors import Problem, nearest
+from shroff.events.definitions import Settings
+from shroff.language import loader
+from shroff.language.values import DAY_MS
+from shroff.language.yaml.text import Mapping, Node, Scalar
+from shroff.project.settings.project_keys import LANGUAGE_VERSION, MONEY, SETTINGS, UNTAKEN
+
+EVER_MS: Final = 1 << 62
+NOT_THERE_YET: Final = frozenset(key.name for key in SETTINGS.keys if key.shape is None)
+
+
+CODES: Final = frozenset(  # of ISO 4217, as of 2026
+    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF "
+    "CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD "
+    "HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD "
+    "MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN "
+    "PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD "
+    "TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG".split()
+)
+PLACES: Final = {  # of currencies that have not 2
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys("CLF UYW".split(), 4),
+}
+
+
+def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
+    """Read shroff.yaml."""
+    top = loader.mapping(node, problems, "shroff.yaml")
+    if top is None:
+        if not problems:
+            problems.append(Problem("shroff.yaml", 1, 1, "", "shroff.yaml is empty; it needs shroff, name and money."))
+        return Settings()
+    loader.check_keys(top, SETTINGS, problems, "shroff.yaml")
+    loader.one_of(top.get("shroff"), (LANGUAGE_VERSION,), problems, "the version of the language")
+    for key, _ in top.entries:
+        if key.text in NOT_THERE_YET:
+            problems.append(
+                key.problem(f"'{key.text}:' is not supported yet; all state is stored in .shroff/ beside this file.")
+            )
+    name = loader.scalar(top.get("name"), problems, "name")
+    currency, places = _money(top.get("money"), problems)
+    lateness = loader.duration_ms(top.get("lateness"), problems, "lateness")
+    ahead = _ahead_ms(top.get("ahead"), problems)
+    untaken = loader.one_of(top.get("untaken"), UNTAKEN, problems, "untaken")
+    return Settings(
+        name.text if name else "project",
+        currency,
+        places,
+        DAY_MS if lateness is None else lateness,
+        DAY_MS if ahead is None else ahead,
+        untaken or "",
+    )
+
+
+def _ahead_ms(node: Node | None, problems: list[Problem]) -> int | None:
+    """How far ahead of the clock events may be; `off` for as far as they like."""
+    return EVER_MS if isinstance(node, Scalar) and node.text == "off" else loader.duration_ms(node, problems, "ahead")
+
+
+def _money(node: Node | None, problems: list[Problem]) -> tuple[str, int]:
+    """Load `EUR`, or `{ currency: ZAR, places: 4 }`."""
+    if isinstance(node, Mapping):
+        loader.check_keys(node, MONEY, problems, "money")
+        places = loader.one_of(node.get("places"), tuple("012345678"), problems, "the places of money")
+        currency = _currency(node.get("currency"), problems)
+        return currency, PLACES.get(currency, 2) if places is None else int(places)
+    currency = _currency(node, problems)
+    return currency, PLACES.get(currency, 2)
+
+
+def currency_warning(settings: Settings) -> list[Problem]:
+    """A warning of a currency that ISO 4217 does not have, whose places are a guess."""
+    currency = settings.currency
+    if currency in CODES or settings.money_places != 2:
+        return []
+    words = f"{currency} is not a currency of ISO 4217, so amounts have 2 decimal places"
+    cure = f"{nearest(currency, CODES)} If it is right, write its places: money: {{ currency: {currency}, places: 8 }}."
+    return [Problem(PROJECT_FILE, 0, 0, "money", f"{words}. {cure.strip()}")]
+
+
+def _currency(node: Node | None, problems: list[Problem]) -> str:
+    found = loader.scalar(node, problems, "money")
+    if isinstance(found, Scalar) and not re.fullmatch(r"[A-Z]{3}", found.text):
+        problems.append(found.problem(f"a currency is three capital letters such as EUR, not {found.text!r}."))
+    return found.text if found else "EUR"

@@ -1,0 +1,261 @@
+"""Rules in words: effect and condition, in the words of features and fields; and the source form."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Final
+
+from msgspec.structs import replace
+
+from shroff.language.aggregates import AGGREGATES
+from shroff.language.expression import (
+    Aggregate,
+    Arithmetic,
+    Call,
+    Compare,
+    FeatureValue,
+    InList,
+    InValues,
+    IsMissing,
+    Literal,
+    Logic,
+    Node,
+    Not,
+    unconverted,
+)
+from shroff.language.expression_text import (
+    IS,
+    OF_RULE,
+    OPPOSITE,
+    SO_MANY,
+    ValueWording,
+    Wording,
+    clock_words_of,
+    counted_words,
+    first_of,
+    limit_words,
+    turned,
+    words_of,
+)
+from shroff.language.printer import as_written
+from shroff.language.types import Type, money
+from shroff.language.values import parse_duration, show_time
+from shroff.rules.definitions import Rule
+from shroff.rules.silences import without_silence
+
+_DOES: Final = {
+    "decline": "Decline {}",
+    "challenge": "Challenge {}",
+    "review": "Send {} to review",
+    "allow": "Allow {}, whatever the score and weaker rules say,",
+    "note": "Record a note on {}",
+}
+MISSING: Final = "missing"
+_SHAPES: Final = {  # of values in recorded texts, by the kind of their type
+    "money": rf"({MISSING}|-?\d+(?:\.\d+)?)",
+    "integer": rf"({MISSING}|-?\d+)",
+    "real": rf"({MISSING}|-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)|nan)",
+    "boolean": rf"({MISSING}|true|false)",
+    "duration": rf"({MISSING}|-?(?:\d+(?:ms|[dhms]))+)",
+}
+_OF_HOUR: Final = re.compile(r":\d|\s*(?:h(?:ours?)?|o['\u2019]clock|uhr)(?![a-z])", re.IGNORECASE)  # behind its number
+_TEXT: Final = "(.*?)"  # a value of any other type
+_TOLD_MAX: Final = 500  # characters: longer reasons stay as recorded, so that nobody's text makes a search long
+_BETWEEN: Final = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
+
+
+def in_words(rule: Rule, teller: ValueWording) -> str:
+    """A rule in plain words: effect, condition and entity; without silences."""
+    when = _Speaker(rule, teller).said(without_silence(rule.when))
+    does = _DOES[rule.effect].format(_a(rule.on))
+    flags = "" if rule.effect == "allow" else f" and flag its {words_of(rule.by)}"
+    words = f"{does}{flags} when {when}."
+    if rule.is_shadow:
+        words += " In shadow: recorded, without effect."
+    if rule.rollout < 1.0:
+        words += f" Applies to {100 * rule.rollout:.6g} % of all {words_of(rule.by)} keys."
+    if rule.expires_ms is not None:
+        words += f" Until {show_time(rule.expires_ms)}."
+    if rule.notify is not None:
+        words += f" Notify {'the customer' if rule.notify == 'customer' else rule.notify}."
+    return words
+
+
+def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
+    """The reason of a hit as people read it, from its recorded text: money with its currency, numbers with separators.
+
+    The recorded text where it is not of this rule's reason, as after the rule has changed, and where it has more than
+    500 characters. Integers get separators where they count something: those of a field may be codes.
+    """
+    parts = rule.reason
+    if not parts or len(stored) > _TOLD_MAX:
+        return stored
+    shapes = "".join(re.escape(one) if isinstance(one, str) else _SHAPES.get(one.type.kind, _TEXT) for one in parts)
+    # A text ends where what follows it first fits, and is not tried again: else each text would multiply the work.
+    runs = shapes.replace(_TEXT, f")(?>{_TEXT}")
+    found = re.match(rf"(?>{runs}\Z)", stored, re.DOTALL)
+    if found is None:
+        return stored
+    said, texts = "", iter(found.groups())
+    for part, after in zip(parts, [*parts[1:], ""], strict=True):
+        if isinstance(part, str):
+            said += part
+            continue
+        wording, text = teller.wording(_bare(part)), next(texts)
+        unit = "" if text == MISSING or wording.is_ratio else teller.unit(part.type, wording)
+        is_said = isinstance(after, str) and after.startswith(unit)
+        is_hour_already = wording.clock == "hour" and isinstance(after, str) and _OF_HOUR.match(after)
+        is_told = _is_count(teller.plain(_bare(part))) or (wording.clock and not is_hour_already)
+        is_code = part.type.kind == "integer" and not is_told
+        said += text if is_code else _read_back(part.type, text, teller, wording)
+        said += "" if is_said else unit
+    return said
+
+
+def _read_back(type_: Type, text: str, teller: ValueWording, wording: Wording) -> str:
+    """A value of a recorded text, told."""
+    if text == MISSING:
+        return text
+    places = teller.money_places
+    match type_.kind:
+        case "money":
+            return teller.value(money(places), int(Decimal(text).scaleb(places)), wording)
+        case "integer":
+            return teller.value(type_, int(text), wording)
+        case "real":
+            return teller.value(type_, float(text), wording)
+        case "boolean":
+            return teller.value(type_, text == "true", wording)
+        case "duration":
+            length = parse_duration(text.removeprefix("-"))
+            return teller.value(type_, -length if text.startswith("-") else length, wording)
+    return text
+
+
+def _is_count(node: Node) -> bool:
+    return isinstance(node, Aggregate) and AGGREGATES[node.function].is_tally
+
+
+def _bare(node: Node) -> Node:
+    """The expression below its rounding."""
+    return node.arguments[0] if isinstance(node, Call) and node.function == "round" else node
+
+
+def condition(rule: Rule) -> str:
+    """The condition of a rule as its author wrote it, on one line."""
+    return as_written(None if rule.place is None else rule.place.text, rule.when)
+
+
+class _Speaker:
+    """Says the condition of one rule."""
+
+    def __init__(self, rule: Rule, teller: ValueWording) -> None:
+        self._rule, self._teller = rule, teller
+
+    def said(self, node: Node) -> str:
+        """A condition as a clause: `the card has 5 or more payments in 10 min`."""
+        node = _inward(node)
+        if timed := clock_words_of(self._teller, node, OF_RULE):
+            return timed
+        match node:
+            case Logic() if node.operator == "and":
+                return ", and ".join(map(self.said, self._sides(node)))
+            case Logic():
+                return f"either {' or '.join(map(self.said, self._sides(node)))}"
+            case Not():
+                return self._said_if(node.operand, "is not", "false")
+            case Compare():
+                return self._compared(node)
+            case _:
+                return self._said_if(node, "is", "true")
+
+    def _said_if(self, node: Node, is_: str, truth: str) -> str:
+        match node:
+            case IsMissing():
+                return f"{self._what(node.operand)} {is_} missing"
+            case InList():
+                return f"{self._what(node.operand)} {is_} on the list {node.list}"
+            case InValues():
+                return f"{self._what(node.operand)} {is_} {' or '.join(map(self._teller.noun, node.values))}"
+            case FeatureValue():
+                meant = self._teller.plain(node)
+                if isinstance(meant, Compare) and (first := first_of(self._teller, meant)):
+                    return f"it {is_} the {first}"
+                entity, _, name = node.name.partition(".")
+                return f'"{words_of(name)}" is {truth} for the {words_of(entity)}'
+            case _:
+                return f"{self._what(node)} is {truth}"
+
+    def _compared(self, node: Compare) -> str:
+        left, right, sign = turned(node)
+        entity = left.name.partition(".")[0] if isinstance(left, FeatureValue) else self._rule.by
+        plain = self._teller.plain(left)
+        amount = self._amount(left, right, entity)
+        if not isinstance(right, Literal):
+            return f"{self._what(left)} {IS[sign]} {amount}"
+        if counted := counted_words(self._teller, left, sign, right):
+            return f"the {words_of(entity)} has {counted}{_since(plain)}"
+        if isinstance(plain, Arithmetic) and self._teller.wording(plain).is_ratio:
+            over, under = self._what(plain.left, entity), self._what(plain.right, entity)
+            return f"{over} is {SO_MANY[sign].format(amount)} {under}"
+        return f"{self._what(left)} {IS[sign]} {amount}"
+
+    def _amount(self, left: Node, right: Node, entity: str) -> str:
+        """What a value is compared with."""
+        return limit_words(self._teller, left, right) if isinstance(right, Literal) else self._what(right, entity)
+
+    def _what(self, node: Node, entity: str = "") -> str:
+        """`the amount`, `the card's mean amount in 30 days`: something that is compared, as a noun."""
+        node = unconverted(node)
+        noun = self._teller.noun(node)
+        match node:
+            case Literal():
+                return noun
+            case Arithmetic() if not noun.startswith("time since "):
+                return f"{self._side(node.left, entity)} {_BETWEEN[node.operator]} {self._side(node.right, entity)}"
+            case FeatureValue():
+                entity, _, name = node.name.partition(".")
+                noun = words_of(name) if node.type.kind == "boolean" else noun
+            case Aggregate():
+                pass
+            case _:
+                return f"the {noun}"
+        share = "share " if self._teller.wording(node).is_share else ""
+        return f"the {words_of(entity or self._rule.by)}'s {share}{noun}{_since(node)}"
+
+    def _sides(self, node: Logic) -> list[Node]:
+        """What a chain of one operator joins; neighbors that limit the same hour or weekday are one."""
+        found: list[Node] = []
+        for side in map(_inward, (node.left, node.right)):
+            for one in self._sides(side) if isinstance(side, Logic) and side.operator == node.operator else [side]:
+                joined = replace(node, left=found[-1], right=one) if found else one
+                is_one = bool(found) and bool(clock_words_of(self._teller, joined, OF_RULE))
+                found[-1 if is_one else len(found) :] = [joined if is_one else one]
+        return found
+
+    def _side(self, node: Node, entity: str) -> str:
+        what, node = self._what(node, entity), unconverted(node)
+        return f"({what})" if isinstance(node, Arithmetic) and node.operator in "+-" else what
+
+
+def _since(node: Node) -> str:
+    return " since its last flag" if isinstance(node, Aggregate) and node.since_flag else ""
+
+
+def _inward(node: Node) -> Node:
+    """A condition whose negation stands at what it compares: `not (a or b)` is `not a and not b`."""
+    match node:
+        case Not(operand=Not() as inner):
+            return _inward(inner.operand)
+        case Not(operand=Logic() as inner):
+            word = "or" if inner.operator == "and" else "and"
+            return replace(inner, operator=word, left=Not(node.type, inner.left), right=Not(node.type, inner.right))
+        case Not(operand=Compare() as inner):
+            return replace(inner, operator=OPPOSITE[inner.operator])
+    return node
+
+
+def _a(noun: str) -> str:
+    noun = words_of(noun)
+    return f"an {noun}" if noun[:1] in "aeiou" else f"a {noun}"

@@ -1,0 +1,240 @@
+"""Models that were trained elsewhere: checked on given rows, judged on the folds that ours are judged on, and kept.
+
+Nothing of them is trained here, but for a calibration that is asked for. Whether rows of a test were in their training
+nobody here can see; report and manifest say so, and where the end of that training is declared, tests begin behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from shroff.errors import RegistryError, UsageError
+from shroff.events.event import time_text
+from shroff.models.definitions import ModelSettings
+from shroff.models.evaluation.calibration import Calibration, fit_calibration, uncalibrated
+from shroff.models.evaluation.windows import KnownRows, windows_of
+from shroff.models.imported import BROKEN, BYTES_MAX, Foreign, broken
+from shroff.models.learners.learned import Fitted
+from shroff.models.learners.learner import columns_for
+from shroff.models.learners.training import FRAUDS_LAST_MIN, Trained, in_time_order, loaded, scores_of
+from shroff.models.loaded import FILES, LIGHTGBM, LOGISTIC, XGBOOST, LoadedModel
+from shroff.models.model import NUMBER, PROBABILITY
+from shroff.models.model_contributions import drawn_rows
+from shroff.models.sets import FRAUD, Floats, TrainingSet
+from shroff.project.definitions import Definitions
+from shroff.training.foreign.inputs import ForeignInputs
+from shroff.training.foreign.rows import CheckedScores, check_rows, read_rows
+from shroff.training.train import Maker, plain_settings
+
+Reader = Callable[[str, bytes, int | None], Foreign | None]  # of a file's name, its bytes and the rounds that count
+IMPORTED: Final = "imported"  # in a manifest: where a model comes from that was not trained here
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedModel:
+    """A model from elsewhere that was checked.
+
+    Args:
+        digest: The SHA-256 of its file.
+        until_ms: When its training data ended, as was declared; None where it was not.
+        calibrate: Whether its margins are calibrated here, on the rows that train models of ours.
+        said: What else a reader of the report should know, in sentences.
+    """
+
+    file: str
+    digest: str
+    foreign: Foreign
+    read: ForeignInputs
+    checked: CheckedScores
+    until_ms: int | None
+    calibrate: bool
+    by: str
+    said: tuple[str, ...] = ()
+
+    def maker(self, given: TrainingSet, settings: ModelSettings) -> Maker:
+        """How it is judged and kept, where others are trained."""
+        self._refuse_too_late(given, settings)
+        fitted = self._fitted(_with_covers(self.foreign, self.read, given, settings.seed))
+        plain = loaded(fitted, self._plain(), 1.0)
+
+        def calibration(rows: TrainingSet, known: KnownRows) -> Calibration:
+            return self._calibrated(rows, known, plain, settings) if self.calibrate else self._plain()
+
+        def learn(rows: TrainingSet, known: KnownRows) -> Any:
+            model = loaded(fitted, calibration(rows, known), 1.0) if self.calibrate else plain
+
+            def score(test: TrainingSet) -> Floats:
+                self._refuse_seen(test)
+                return scores_of(model, test.inputs)
+
+            return score
+
+        def keep(known: KnownRows) -> Trained:
+            return Trained(fitted, calibration(given, known), 1.0, 0, 0, tuple(self.remarks))
+
+        until = {} if self.until_ms is None else {"to": time_text(self.until_ms)}
+        return Maker(learn, keep, until, {IMPORTED: self.as_manifest()})
+
+    @property
+    def remarks(self) -> list[str]:
+        """Warnings in the report, in sentences."""
+        origin = f"It was trained elsewhere and imported from {self.file}"
+        if self.until_ms is None:
+            told = f"{origin}. Its training data may include test rows, so these metrics may be too good."
+        else:
+            until = time_text(self.until_ms)
+            told = f"{origin}; its declared end of training is {until}, and every test begins later."
+        found = [told, *self.said, *self.foreign.remarks, *self.checked.remarks]
+        if self.foreign.gives == PROBABILITY and not self.calibrate:
+            found.append("Its margins are probabilities, and its scores are these.")
+        return found
+
+    def as_manifest(self) -> dict[str, Any]:
+        """Origin of the model in its manifest."""
+        return {
+            "file": self.file,
+            "sha256": self.digest,
+            "source": self.foreign.source,
+            "features": list(self.foreign.names),
+            "by": self.by,
+            "checked": self.checked.as_manifest(),
+            **({} if self.until_ms is None else {"trained_until": time_text(self.until_ms)}),
+        }
+
+    def _fitted(self, data: bytes) -> Fitted:
+        foreign = self.foreign
+        total = float(foreign.gains.sum())
+        names = [column.name for column in self.read.columns]
+        shares = {name: round(float(gain) / total, 6) for name, gain in zip(names, foreign.gains, strict=True) if total}
+        files = {**foreign.files, FILES[foreign.format]: data}
+        parameters = {"learner": _LEARNERS[foreign.format], **foreign.parameters}
+        fitted = Fitted(foreign.format, files, self.read.columns, shares, foreign.trees, parameters, {})
+        return replace(fitted, best_iteration=foreign.best_iteration, gives=foreign.gives)
+
+    def _plain(self) -> Calibration:
+        return uncalibrated(self.foreign.gives)
+
+    def _refuse_too_late(self, given: TrainingSet, settings: ModelSettings) -> None:
+        last = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[-1]
+        if self.until_ms is not None and last.test_start_ms < self.until_ms:
+            raise UsageError(
+                f"{self.file} was trained on events up to {time_text(self.until_ms)}, and the last test begins"
+                f" {time_text(last.test_start_ms)}: there are no labeled events that it has not seen. Import it again"
+                " when there are, or import one that was trained on older events."
+            )
+
+    def _refuse_seen(self, test: TrainingSet) -> None:
+        if self.until_ms is not None and len(test) and int(test.times_ms.min()) < self.until_ms:
+            raise UsageError(f"its test begins before {time_text(self.until_ms)}, up to which it was trained")
+
+    def _calibrated(
+        self, rows: TrainingSet, known: KnownRows, model: LoadedModel, settings: ModelSettings
+    ) -> Calibration:
+        """A calibration on the rows that would train a model of ours, those that it has seen left out."""
+        places, verdicts = in_time_order(rows, known)
+        if self.until_ms is not None:
+            is_new = rows.times_ms[places] >= self.until_ms
+            places, verdicts = places[is_new], verdicts[is_new]
+        frauds = int(np.count_nonzero(verdicts == FRAUD))
+        if frauds < FRAUDS_LAST_MIN:
+            raise UsageError(
+                f"there are {frauds} frauds to calibrate by, and {FRAUDS_LAST_MIN} are needed; do not calibrate it"
+            )
+        inputs = [input_.take(places) for input_ in rows.inputs]
+        margins = model.margins(columns_for(model.inputs, inputs))
+        kind = "auto" if settings.calibration == "none" else settings.calibration
+        # Sums of the linear algebra depend on the number of threads.
+        with threadpool_limits(limits=1, user_api="blas"):
+            return fit_calibration(margins, verdicts, None, kind)
+
+
+_LEARNERS: Final = {XGBOOST: "xgboost", LIGHTGBM: "lightgbm", LOGISTIC: "logistic"}  # what the list of models shows
+
+
+def refuse_numbers(file: str, foreign: Foreign, *, calibrate: bool) -> None:
+    """Raises: UsageError where the model gives no probability and is not calibrated."""
+    if foreign.gives == NUMBER and not calibrate:
+        raise UsageError(
+            f"{file} gives a number, not a probability ({foreign.parameters.get('objective')}). Calibrate it"
+            " on labeled events with --calibrate."
+        )
+
+
+def checked_scores(
+    file: str, foreign: Foreign, read: ForeignInputs, rows: Path, tolerance: float | None = None
+) -> CheckedScores:
+    """The scores of a foreign model on given rows, checked. Raises: UsageError where a row is not reproduced."""
+    answers = read_rows(rows, read.columns, foreign.names)
+    return check_rows(answers, foreign, _model_of(foreign, read, file), file, tolerance=tolerance)
+
+
+def _model_of(foreign: Foreign, read: ForeignInputs, file: str) -> LoadedModel:
+    """The model with its margins as its file has them.
+
+    Raises: UsageError where it cannot be walked.
+    """
+    bare = Fitted(foreign.format, foreign.files, read.columns, {}, foreign.trees, {"learner": "xgboost"}, {})
+    try:
+        model = loaded(replace(bare, best_iteration=foreign.best_iteration), Calibration(), 1.0)
+        if foreign.format == XGBOOST:  # its library explains it, so it must be able to
+            model.contributions([np.zeros(1)] * foreign.count)
+    except RegistryError as error:
+        raise UsageError(f"{file}: {str(error.__cause__ or error).rstrip('.')}.") from error
+    except BROKEN as error:
+        raise UsageError(f"{file}: {broken(error)}.") from error
+    return model
+
+
+def foreign_file(path: Path, rounds: int | None, readers: Iterable[Reader]) -> tuple[Foreign, str]:
+    """The model in a file, and the file's SHA-256.
+
+    Args:
+        readers: Importers of files of models; the first that knows the file reads it.
+
+    Raises: UsageError where it cannot be read or brought.
+    """
+    try:
+        size = path.stat().st_size
+        if size > BYTES_MAX:
+            raise UsageError(
+                f"{path.name} is larger than {BYTES_MAX // 2**20} MiB, too large to score in microseconds;"
+                " train fewer trees, or shallower ones."
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    read = (reader(path.name, data, rounds) for reader in readers)
+    found = next((foreign for foreign in read if foreign is not None), None)
+    if found is None:
+        raise UsageError(f"{path.name} is not a model that can be imported.")
+    return found, sha256(data).hexdigest()
+
+
+def settings_for(definitions: Definitions, event: str, read: ForeignInputs) -> tuple[ModelSettings, list[str]]:
+    """Settings of model.yaml for this model's inputs, and those that do not apply."""
+    settings = definitions.models.get(event) or plain_settings(definitions, event, read.inputs)
+    names = {input_.name for input_ in read.inputs}
+    given_away = [name for name in settings.give_away if name in names]
+    said = []
+    if given_away:
+        said.append(
+            f"It reads {', '.join(given_away)}, which give_away lists. Metrics without them are missing, because it"
+            " was not trained here."
+        )
+    return replace(settings, inputs=read.inputs, give_away=(), search={}), said
+
+
+def _with_covers(foreign: Foreign, read: ForeignInputs, given: TrainingSet, seed: int) -> bytes:
+    """The model, with how many rows of the set come to each node where its file does not say how many came."""
+    if foreign.with_covers is None or not len(given):
+        return foreign.data
+    rows = drawn_rows(np.arange(len(given)), seed)
+    columns = columns_for(read.columns, [input_.take(rows) for input_ in given.inputs])
+    return foreign.with_covers(np.array(columns, np.float64))

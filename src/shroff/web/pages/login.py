@@ -1,0 +1,219 @@
+"""Signing in and out: by a password, by a link that works once, at an OpenID provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlsplit
+
+from starlette.responses import Response
+
+from shroff.errors import PausedError, SignInError, TransientError, UsageError
+from shroff.people import links, oidc, sessions
+from shroff.people.sessions import SignedIn
+from shroff.people.throttle import network_of
+from shroff.web.http.authentication import COOKIE
+from shroff.web.http.messages import Request
+from shroff.web.http.problems import ProblemError
+from shroff.web.http.routes import Route
+from shroff.web.pages.renderer import alone, see_other
+from shroff.web.pages.words import sentence
+
+if TYPE_CHECKING:
+    from shroff.people.desk import Desk
+    from shroff.web.service import Service
+
+VISIT: Final = "shroff_visit"
+FIRST: Final = "/"
+WORK: Final = "/queue"
+ENDED: Final = "You are signed out, or your session has expired. Sign in to continue."
+NOTHING: Final[Mapping[str, str]] = {}
+
+
+async def ask(service: Service, request: Request) -> Response:
+    """The page to sign in by, for a page that is shown to nobody else: it comes next."""
+    there = request.path if request.method in {"GET", "HEAD"} else FIRST
+    query = request.scope["query_string"].decode("latin-1")
+    back = there + (f"?{query}" if query else "")
+    return see_other("/login" if back == FIRST else f"/login?back={quote(back, safe='')}")
+
+
+async def show(service: Service, request: Request) -> Response:
+    """The page to sign in by."""
+    return _login(service, oidc.back_of(request.query_params.get("back", "")))
+
+
+async def sign_in(service: Service, request: Request) -> Response:
+    """Sign in by name and password."""
+    service.address.check_origin(request)
+    form = await request.form()
+    name, back = form.get("name", ""), oidc.back_of(form.get("back", ""))
+    password, before = form.get("password", ""), request.cookies.get(COOKIE, "")
+    try:
+        found = await service.signing.run(
+            network_of(request.address), sessions.sign_in, service.desk, name, password, request.address, before
+        )
+    except PausedError as error:
+        return _login(service, back, name, sentence(str(error)), 429)
+    except ProblemError as error:  # too many at once
+        return _login(service, back, name, sentence(error.detail), error.status)
+    except SignInError as error:
+        return _login(service, back, name, sentence(str(error)), 403)
+    return let_in(service, request, found, back)
+
+
+async def sign_out(service: Service, request: Request) -> Response:
+    """End the session of a browser, which shows that it means it."""
+    token, form = request.cookies.get(COOKIE, ""), await request.form()
+    found = await service.known(service.gate.signed_in, token) if token else None
+    if found is not None:
+        if not found.is_own(form.get("csrf", "")):
+            raise ProblemError(403, "no-csrf", "The form was not sent from this service", "press Sign out there")
+        await service.in_thread(sessions.sign_out, service.desk, token)
+    return _with_cookie(service, request, see_other("/login"), COOKIE, "", 0)
+
+
+async def show_link(service: Service, request: Request) -> Response:
+    """Page of a link that works once. Opening it changes nothing: mail scanners open links, too."""
+    return await _link_page(service, request.path_params["token"])
+
+
+async def use_link(service: Service, request: Request) -> Response:
+    """Use a link up: it makes the first admin, or sets a password."""
+    service.address.check_origin(request)
+    form, token, before = await request.form(), request.path_params["token"], request.cookies.get(COOKIE, "")
+    try:
+        found = await service.signing.run(
+            network_of(request.address), _used, service.desk, token, form, request.address, before
+        )
+    except SignInError as error:
+        return _link_gone(error)
+    except UsageError as error:
+        return await _link_page(service, token, form, sentence(str(error)))
+    return let_in(service, request, found, FIRST)
+
+
+async def show_once(service: Service, request: Request) -> Response:
+    """Sign in by a link that works once; sessions that it opened before go on."""
+    try:
+        user = await service.in_thread(links.signs_in, service.desk, request.path_params["token"])
+    except SignInError as error:
+        token = request.cookies.get(COOKIE, "")
+        is_in = bool(token) and await service.known(service.gate.signed_in, token) is not None
+        return see_other(WORK) if is_in else _link_gone(error)
+    return alone("once.html", user=user)
+
+
+async def use_once(service: Service, request: Request) -> Response:
+    """Use that link up, and begin where work is."""
+    service.address.check_origin(request)
+    token, before = request.path_params["token"], request.cookies.get(COOKIE, "")
+    try:
+        found = await service.in_thread(links.sign_in, service.desk, token, request.address, before)
+    except SignInError as error:
+        return _link_gone(error)
+    return let_in(service, request, found, WORK)
+
+
+async def _link_page(service: Service, token: str, form: Mapping[str, str] = NOTHING, mistake: str = "") -> Response:
+    try:
+        user = await service.in_thread(links.asks_for, service.desk, token)
+    except SignInError as error:
+        return _link_gone(error)
+    kept = {name: form.get(name, "") for name in ("name", "display_name")}
+    return alone("link.html", 422 if mistake else 200, user=user, mistake=mistake, **kept)
+
+
+def _link_gone(error: SignInError) -> Response:
+    words = {"title": "This link does not work", "way": "/login", "way_says": "Sign in"}
+    return alone("end.html", 404, words=sentence(str(error)), **words)
+
+
+def _used(desk: Desk, token: str, form: dict[str, str], address: str, before: str) -> SignedIn:
+    if form.get("password") != form.get("again"):
+        raise UsageError("the two passwords differ")
+    name, shown = form.get("name", ""), form.get("display_name", "")
+    return links.use(
+        desk, token, form.get("password", ""), name=name, display_name=shown or name, address=address, before=before
+    )
+
+
+async def begin_visit(service: Service, request: Request) -> Response:
+    """Go to the OpenID provider."""
+    provider = service.provider
+    if provider is None:
+        raise ProblemError(404, "not-found", "Page not found", "no identity provider is configured")
+    back = request.query_params.get("back", FIRST)
+    try:
+        begun = await service.in_thread(oidc.begin, service.desk, provider, _redirect_uri(service, request), back)
+    except (TransientError, UsageError) as error:
+        return _login(service, oidc.back_of(back), mistake=sentence(str(error)), status=503)
+    return _with_cookie(service, request, see_other(begun.url), VISIT, begun.token, oidc.LASTS_MS // 1_000)
+
+
+async def end_visit(service: Service, request: Request) -> Response:
+    """Come back from the OpenID provider."""
+    provider, query = service.provider, request.query_params
+    if provider is None:
+        raise ProblemError(404, "not-found", "Page not found", "no identity provider is configured")
+    if "error" in query:
+        return _login(service, FIRST, mistake="Sign-in with the provider failed. Try again.", status=403)
+
+    def finish() -> tuple[SignedIn, str]:
+        return oidc.finish(
+            service.desk,
+            provider,
+            _redirect_uri(service, request),
+            token=request.cookies.get(VISIT, ""),
+            answer=oidc.ProviderAnswer(query.get("state", ""), query.get("code", ""), query.get("iss", "")),
+            address=request.address,
+            before=request.cookies.get(COOKIE, ""),
+        )
+
+    try:
+        found, back = await service.in_thread(finish)
+    except (SignInError, TransientError, UsageError) as error:
+        status = 403 if isinstance(error, SignInError) else 503
+        return _login(service, FIRST, mistake=sentence(str(error)), status=status)
+    return _with_cookie(service, request, let_in(service, request, found, back), VISIT, "", 0)
+
+
+def _login(service: Service, back: str, name: str = "", mistake: str = "", status: int = 200) -> Response:
+    provider = service.provider
+    host = urlsplit(provider.issuer).hostname if provider is not None else ""
+    told = ENDED if back != FIRST and not mistake else ""
+    shown = {"back": back, "name": name, "mistake": mistake, "told": told}
+    return alone("login.html", status, has_provider=provider is not None, provider=host, **shown)
+
+
+def let_in(service: Service, request: Request, found: SignedIn, back: str) -> Response:
+    """Go on as somebody who is signed in from now on."""
+    seconds = service.desk.times.lasts_ms // 1_000
+    return _with_cookie(service, request, see_other(back), COOKIE, found.token, seconds)
+
+
+def _with_cookie(
+    service: Service, request: Request, response: Response, name: str, value: str, seconds: int
+) -> Response:
+    """A response with a cookie that no script reads, and that comes along from other sites with links only."""
+    secure = "; Secure" if service.address.is_encrypted(request) else ""
+    text = f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+    response.headers.append("set-cookie", text)
+    return response
+
+
+def _redirect_uri(service: Service, request: Request) -> str:
+    return service.address.of(request) + oidc.PATH
+
+
+ROUTES: Final = (
+    Route("GET", "/login", None, show, is_page=True),
+    Route("POST", "/login", None, sign_in, is_page=True),
+    Route("POST", "/login/out", None, sign_out, is_page=True),
+    Route("GET", f"{links.PATH}{{token}}", None, show_link, is_page=True),
+    Route("POST", f"{links.PATH}{{token}}", None, use_link, is_page=True),
+    Route("GET", f"{links.ONCE}{{token}}", None, show_once, is_page=True),
+    Route("POST", f"{links.ONCE}{{token}}", None, use_once, is_page=True),
+    Route("GET", f"{oidc.PATH}/begin", None, begin_visit, is_page=True),
+    Route("GET", oidc.PATH, None, end_visit, is_page=True),
+)

@@ -1,0 +1,183 @@
+"""Search from any page: payments, keys of entities, cases, rules and lists, by ids, names and amounts.
+
+Only a whole id opens what it names at once; all else is listed, with the field that has the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response
+
+from shroff.errors import UsageError
+from shroff.events.summary import EventSummary, summary_of
+from shroff.explain.entities import EntityLook, fields_of
+from shroff.people.access import Right
+from shroff.web.http.messages import Request
+from shroff.web.http.pagination import cursor_of, next_of
+from shroff.web.http.routes import Route
+from shroff.web.pages.decision import decision_path, entity_path
+from shroff.web.pages.renderer import page, see_other
+
+if TYPE_CHECKING:
+    from shroff.cases.case import Case
+    from shroff.people.access import Who
+    from shroff.streams.log import Log, Record
+    from shroff.web.service import Service
+
+NAMES_MAX: Final = 10  # rules and lists
+TEXT_MAX: Final = 200
+_CASE: Final = re.compile(r"(?:case\s*#?|#)\s*([0-9]{1,12})", re.IGNORECASE)
+_NUMBER: Final = re.compile(r"[0-9]{1,12}")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """One thing that was found: its kind, its name and path; of an event also what it says, its time and outcome.
+
+    `matched` is the field that has the text; empty where its name is the text.
+    """
+
+    kind: str
+    name: str
+    path: str
+    says: str = ""
+    at_ms: int | None = None
+    outcome: str = ""
+    matched: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResults:
+    """Search results. `is_whole`: they are called so, as a whole.
+
+    Parts of texts of at least `text_min` characters are searched in the newest `places` of the log. Here they were
+    behind `looked_to`: 0 where that is all of the log, None where nothing asked for it.
+    """
+
+    hits: Sequence[SearchHit]
+    looked_to: int | None = None
+    places: int = 0
+    text_min: int = 0
+    is_whole: bool = False
+
+
+async def find(service: Service, request: Request) -> Response:
+    """Results of a search: the one thing that is called so, or all matches to choose from."""
+    text, before = request.query_params.get("q", "").strip()[:TEXT_MAX], cursor_of(request.query_params, int)
+    found = await service.in_thread(_found, service, request.who, text, before) if text else SearchResults([])
+    if len(found.hits) == 1 and found.is_whole:
+        return see_other(found.hits[0].path)
+    earlier = next_of(found.looked_to) if found.looked_to else None
+    sees_people = request.who.may(Right.READ_PERSONAL) and service.project.definitions.events.has_personal
+    return await page(service, request, "find.html", text=text, found=found, earlier=earlier, sees_people=sees_people)
+
+
+def _found(service: Service, who: Who, text: str, before: int | None) -> SearchResults:
+    """Whole ids first, wherever they are; where there is none, parts of ids, names and amounts."""
+    named = _CASE.fullmatch(text)
+    if named is not None:
+        return SearchResults(list(_cases(service, who, int(named[1]))), is_whole=True)
+    hits = list(_named(service, who, text, is_whole=True))
+    try:
+        with service.project.opened.reading() as log:
+            hits += [] if before is not None else _whole(service, log, text, is_key=not hits)
+            if hits and before is None:
+                return SearchResults([*hits, *_case_too(service, who, text)], is_whole=True)
+            part = _look(service, log).search(text, before, may_see=who.may(Right.READ_PERSONAL))
+            hits = [*_case_too(service, who, text), *_named(service, who, text, is_whole=False)]
+            hits = hits if before is None else []
+            hits += [replace(_key(entity, key, name), matched=by) for entity, key, name, by in part.keys]
+            found = ((_event(service, log, record), by) for record, by in part.events)
+            hits += [replace(hit, matched=by) for hit, by in found if hit is not None]
+            return SearchResults(hits, part.looked_to, part.places, part.text_min)
+    except UsageError:  # there is no log yet
+        return SearchResults(hits, is_whole=before is None)
+
+
+def _whole(service: Service, log: Log, text: str, *, is_key: bool) -> list[SearchHit]:
+    """The decisions of this id, with or without its type; else, if asked, the keys of this text."""
+    definitions = service.project.definitions
+    type_, _, id_ = text.partition("/")
+    wanted = [(event, text) for event in definitions.events.decided]
+    if type_ in definitions.events.decided and id_:
+        wanted.append((type_, id_))
+    there = [record for event, one in wanted for record in log.find(event, [one]).values()]
+    hits = [hit for record in there if (hit := _event(service, log, record)) is not None]
+    if hits or not is_key:
+        return hits
+    look = _look(service, log)
+    entity, _, key = text.partition("/")
+    if entity in definitions.events.entities and entity in look.entities_with(key)[0]:
+        return [_key(entity, key, key)]
+    return [_key(name, text, _name(service, look, name, text)) for name in look.entities_with(text)[0]]
+
+
+def _look(service: Service, log: Log) -> EntityLook:
+    definitions = service.project.definitions
+    return EntityLook(log, definitions, service.project.history.key_index(definitions))
+
+
+def _key(entity: str, key: str, name: str) -> SearchHit:
+    is_named = name != key
+    return SearchHit(entity, name if is_named else key, entity_path(entity, key), f"id {key}" if is_named else "")
+
+
+def _name(service: Service, look: EntityLook, entity: str, key: str) -> str:
+    """The name that the newest event of a key has for it, such as `•••• 4821`; the key where it has none."""
+    events = look.timeline(entity, key, limit=1).events
+    return _summary(service, events[0].record).name_of(entity, key) if events else key
+
+
+def _summary(service: Service, record: Record) -> EventSummary:
+    definitions = service.project.definitions
+    return summary_of(definitions.events.types.get(record.type), fields_of(record), definitions.settings.currency)
+
+
+def _event(service: Service, log: Log, record: Record) -> SearchHit | None:
+    row = log.decisions(record.type, [record.id]).get(record.id) if record.decided else None
+    if row is None:
+        return None
+    summary = _summary(service, record)
+    named = [f"{entity} {name}" for entity, name in summary.names.items() if name not in summary.line]
+    says = ", ".join(text for text in (summary.line, *named) if text)
+    return SearchHit(record.type, record.id, decision_path(record.type, record.id), says, record.time_ms, row.outcome)
+
+
+def _case_too(service: Service, who: Who, text: str) -> list[SearchHit]:
+    return list(_cases(service, who, int(text))) if _NUMBER.fullmatch(text) else []
+
+
+def _cases(service: Service, who: Who, number: int) -> Iterator[SearchHit]:
+    if who.may(Right.READ_CASES):
+        with service.cases.store.look() as look:
+            case = look.case(number)
+        if case is not None:
+            yield SearchHit("case", str(number), f"/cases/{number}", f"{_about(service, case)}, {case.state}")
+
+
+def _about(service: Service, case: Case) -> str:
+    """Whom a case is about, by its name where events have one."""
+    try:
+        with service.project.opened.reading() as log:
+            return f"{case.entity} {_name(service, _look(service, log), case.entity, case.key)}"
+    except UsageError:  # an entity that the project has no more, or no log
+        return f"{case.entity} {case.key}"
+
+
+def _named(service: Service, who: Who, text: str, *, is_whole: bool) -> Iterator[SearchHit]:
+    """Rules and lists that are called so, or whose name has the text in it."""
+    if not who.may(Right.READ_DEFINITIONS):
+        return
+    definitions, text = service.project.definitions, text.casefold()
+    named = [("rule", rule.id, f"/rules/{rule.id}") for rule in definitions.rules]
+    named += [("list", name, f"/lists/{name}") for name in sorted(definitions.reference.lists)]
+    found = [one for one in named if one[1].casefold() == text or (not is_whole and text in one[1].casefold())]
+    for kind, name, path in found[:NAMES_MAX]:
+        yield SearchHit(kind, name, path)
+
+
+ROUTES: Final = (Route("GET", "/find", Right.READ_DECISIONS, find, is_page=True),)

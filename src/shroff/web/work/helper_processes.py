@@ -1,0 +1,144 @@
+"""Work beside requests: alerts are raised as the log grows, what is due is carried out, and the key index follows."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from subprocess import DEVNULL
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Final
+
+from shroff.cases.alert_rules import RecentDecisions
+from shroff.cases.timers import carry_out
+from shroff.errors import ShroffError, trace_of
+from shroff.explain.key_index import PLACES
+from shroff.runtime.logs import failure
+
+if TYPE_CHECKING:
+    from shroff.app.project import Project
+    from shroff.cases.alert_consumer import AlertConsumer
+    from shroff.cases.desk import CaseService
+    from shroff.streams.log import Log
+    from shroff.web.service import Service
+
+EVERY_S: Final = 15.0
+DUE: Final = 2 * PLACES  # so many have to lack: a process that indexes takes half a second to start
+PAUSE: Final = 40  # times as long where a try led to nothing: a disk is full, say
+
+LOOK_S: Final = 0.5  # between two looks at the log and the clock: where alerts came, events wait some 3 ms for each
+GAP_S: Final = 0.01  # between two steps through a log that is far ahead, so that others get their turn
+AFTER_FAILURE_S: Final = 5.0
+
+
+class CaseKeeper:
+    """A thread that follows the log and the clock for one service.
+
+    Several services of one project may each have one: what is done is done once (see `cases.alert_consumer`, `timers`).
+
+    Args:
+        asked: Called where labels were put into the log's inbox.
+        tell: Told of what failed, once for each failure.
+
+    The thread that writes the log adds to `recent` what it has committed.
+    """
+
+    def __init__(
+        self, project: Project, desk: CaseService, asked: Callable[[], None], tell: Callable[[str], None]
+    ) -> None:
+        self._project, self._desk, self._asked, self._tell = project, desk, asked, tell
+        self._stop = Event()
+        self.recent = RecentDecisions(desk.settings.outcomes)
+        self._log: Log | None = None
+        self._follower: AlertConsumer | None = None
+        self._told, self._taken = "", 0
+        self._thread = Thread(target=self._run, name="cases", daemon=True)
+
+    def begin(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """End when the step that is under way is done."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        pause_s = LOOK_S
+        while not self._stop.wait(pause_s):
+            try:
+                pause_s = GAP_S if self._steps() else LOOK_S
+                self._told = ""
+            except (ShroffError, OSError) as error:
+                self._failed(str(error))
+                pause_s = AFTER_FAILURE_S
+            except Exception as error:  # noqa: BLE001 - the outermost loop of this thread: the service goes on
+                self._failed(trace_of(error), error)
+                pause_s = AFTER_FAILURE_S
+        self._let_go()
+
+    def _steps(self) -> bool:
+        """Whether there is more to read."""
+        if carry_out(self._desk):
+            self._asked()
+        if self._taken != self._project.opened.taken.number:
+            self._let_go()  # which has the notices of before
+        if self._follower is None:
+            self._taken = self._project.opened.taken.number
+            if not self._project.opened.has_log():
+                return False
+            self._log = self._project.opened.open_log(read_only=True)
+            self._follower = self._project.cases.follower(self._desk, self._log, self.recent)
+        return self._follower.step()
+
+    def _failed(self, words: str, unexpected: Exception | None = None) -> None:
+        self._let_go()
+        if words != self._told:
+            self._told = words
+            self._tell(f"cases wait: {words}" if unexpected is None else failure("cases wait", unexpected))
+
+    def _let_go(self) -> None:
+        log, self._log, self._follower = self._log, None, None
+        if log is not None:
+            with suppress(ShroffError, OSError):
+                log.close()
+
+
+async def keep_indexed(service: Service, every_s: float = EVERY_S) -> None:
+    """Have the index follow the log, until it is canceled."""
+    wait_s = every_s
+    while True:
+        await asyncio.sleep(wait_s)
+        wait_s = every_s
+        if service.is_ready and (before := await service.in_thread(_lacks, service)) >= DUE:
+            await _index(service)
+            wait_s = every_s if await service.in_thread(_lacks, service) < before else PAUSE * every_s
+
+
+def _lacks(service: Service) -> int:
+    project = service.project
+    try:
+        with project.opened.reading() as log:
+            return project.history.key_index(project.definitions).lacks(log)
+    except ShroffError:  # whoever asks for a page is told
+        return 0
+
+
+async def _index(service: Service) -> None:
+    words = (sys.executable, "-m", "shroff", "-C", str(service.project.opened.places.folder), "index")
+    # Not by the loop: uvloop copies this process to begin another one, for which every event would wait 30 ms.
+    process = await asyncio.to_thread(_begun, words)
+    try:
+        await asyncio.to_thread(process.wait)
+    finally:
+        process.terminate()  # which its thread then sees; nothing, where it has ended
+
+
+def _begun(words: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Begin a program, alone in its session (see `runtime.process_wide`)."""
+    return subprocess.Popen(  # noqa: S603 - this program
+        words, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
+    )

@@ -1,0 +1,110 @@
+"""Live source of a service, read between the requests of programs.
+
+The log has one writer, so the process that serves a project with a source reads that source, too: a batch of requests,
+then
+a batch of messages, each in a commit of its own. Messages carry how far the source was read and how far it was before,
+as a worker's do (docs/decisions/0028). A source that is away is tried again, and holds up no request.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final
+
+from shroff.errors import StateError, TransientError, UsageError
+from shroff.log.writer import Writer
+from shroff.streams.log import Log
+from shroff.streams.source import Source
+from shroff.worker.serving.batch_commit import PoisonSearch
+from shroff.worker.serving.counts import WorkerCounts
+from shroff.worker.serving.lines import Inflow
+from shroff.worker.serving.source_positions import SourceBatch, SourceReading
+
+AT_ONCE: Final = 512  # messages of a batch: what a request waits for at most, some ten milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFeed:
+    """A source and its reader; `opened` gives a validator of the active definitions."""
+
+    source: Source
+    opened: Callable[[Writer], Inflow]
+    keeps_late: bool | Collection[str] = False
+
+
+class Feeding:
+    """One term of reading a source, on the log's thread.
+
+    Args:
+        work: Is kept up to date.
+        tell: Told that the source is away.
+    """
+
+    def __init__(
+        self,
+        feed: SourceFeed,
+        log: Log,
+        writer: Writer,
+        work: WorkerCounts,
+        careful: PoisonSearch,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._source, self._keeps_late = feed.source, feed.keeps_late
+        writer.by = feed.source.name
+        self._log, self._writer, self._work, self._poison = log, writer, work, careful
+        self._inflow = feed.opened(writer)
+        self._inflow.unwanted = careful.unwanted
+        self._reading = SourceReading(self._source, log, work, tell)
+        self.is_flowing = False  # whether more may be there at once
+
+    def turn(self) -> bool:
+        """Decide and commit available messages, with no batch open; whether there were any.
+
+        Raises: SuspectError where the program fails at a message; whatever the log raises. State is to be thrown away
+            then, and the source begun again.
+        """
+        gathered = self._polled(min(self._poison.size, AT_ONCE))
+        self.is_flowing = bool(gathered.submissions)
+        if not gathered.offsets:
+            return False
+        self._writer.keeps_late = self._keeps_late
+        try:
+            prepared = self._poison.take(self._writer, self._work, gathered.submissions, gathered.kept)
+        finally:
+            self._writer.keeps_late = False  # a request that comes too late is refused: its sender is told
+        self._reading.done(gathered, prepared, time.monotonic())
+        self._log.maintain()
+        return True
+
+    def attend(self, now_s: float) -> None:
+        """Tasks besides reading: the source's state, and dead letters. Raises: as the log's `append`."""
+        self._reading.attend(now_s)
+        if self._reading.has_letters:
+            self._reading.send_letters()
+
+    def end(self) -> None:
+        """Send pending dead letters, with no batch open. Raises: as the log's `append`."""
+        self._reading.end()
+
+    # ---- reading
+
+    def _polled(self, size: int) -> SourceBatch:
+        """What the source has; where it cannot be had it is begun again later, and requests go on meanwhile.
+
+        So it is where somebody has to do something, as for a topic that is gone: a worker ends then, which has nothing
+        else to do.
+        """
+        gathered, reading, arrived_s = SourceBatch(), self._reading, time.monotonic()
+        if not reading.is_due:
+            return gathered
+        try:
+            if not reading.is_begun:
+                reading.begin()
+            found = self._source.poll(size, 0.0)
+        except (TransientError, UsageError, StateError) as error:
+            reading.is_away(error, is_lasting=not isinstance(error, TransientError))
+            return gathered
+        reading.add(gathered, found, self._inflow.submissions(found), arrived_s)
+        return gathered

@@ -1,0 +1,214 @@
+"""Several named sources that are read at once, in one order of time, as if they were parts of one.
+
+Each works on a thread of its own, so that one that does not answer delays no other. What is in their merges is taken
+together, in the order of one merge that has all parts. A source that fails is begun again by itself. As long as it may
+have something earlier, the others wait for it, but for half a minute at most; where it had been read to its end, they
+do not wait at all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
+from itertools import chain
+from typing import Final
+
+from shroff.errors import StateError
+from shroff.events.intake import READ, Submission
+from shroff.log.columns.lines import sent_of
+from shroff.log.read_positions import known
+from shroff.log.writer import Answer
+from shroff.runtime.progress import unheard
+from shroff.streams.log import Outbox
+from shroff.streams.merge import Run, take_together
+from shroff.streams.source import Health, Source, Standing, Taken, Trimming
+from shroff.worker.serving.source_reader import ANSWER_S, NamedReader, ReadNews
+
+__all__ = ["Note", "ReadNews", "SeveralSources"]
+
+ROUND_S: Final = 0.1  # so long a round waits for a source; who needs longer is taken from in a later one
+IDLE_S: Final = 0.05
+NOTED_S: Final = 1.0  # between two notes of how sources are doing
+
+Claims = Mapping[str, Collection[str]]
+Note = Callable[[str, ReadNews], None]
+
+
+class SeveralSources:
+    """A `streams.source.Source` whose parts are those of named sources, each with its source's name before its own.
+
+    Args:
+        sources: By their names.
+        claims: By their kinds the topics (streams, subscriptions) that they name, each with the names of those.
+        tell: Told that one fails, and that it is read again.
+        note: Given news of one, by its name, now and then.
+    """
+
+    name = READ
+    takes_refused = False  # each reader sends its own
+
+    def __init__(
+        self,
+        sources: Mapping[str, Source],
+        claims: Mapping[str, Claims] | None = None,
+        tell: Callable[[str], None] = unheard,
+        note: Note | None = None,
+    ) -> None:
+        is_alone = len(sources) == 1
+        self.readers = [
+            NamedReader(name, one, (claims or {}).get(one.name, {}), tell, is_alone=is_alone)
+            for name, one in sources.items()
+        ]
+        self._note, self._noted_s = note, 0.0
+
+    def adopt(self, log: Outbox) -> None:
+        """Let sources that had no name, or were the only one, read on where the log has them under their kind."""
+        named = log.offsets(READ)
+        taken = {part.split("/", 2)[2] for part in named}
+        for reader in self.readers:
+            was = known(log.offsets(reader.source.name))
+            reader.before.adopt({part: at for part, at in was.items() if part not in taken})
+
+    # ---- the contract
+
+    def start(self, offsets: Mapping[str, str]) -> None:
+        for reader in self.readers:
+            reader.begin_at(reader.own(offsets))
+
+    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+        """Raises: what one fails with that waiting will not mend."""
+        return list(chain.from_iterable(reader.look(offsets) for reader in self.readers))
+
+    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+        until_s = time.monotonic() + timeout_s
+        while True:
+            found = self._round(limit)
+            left_s = until_s - time.monotonic()
+            if found or left_s <= 0:
+                return found
+            self._wait(left_s)
+
+    def acknowledge(self, offsets: Mapping[str, str]) -> None:
+        for reader in self.readers:
+            reader.thread.later(reader.source.acknowledge, reader.own(offsets))
+
+    def refuse(self, refused: Sequence[object]) -> None:
+        """Nothing: readers do."""
+
+    def health(self) -> Health:
+        each = [reader.health for reader in self.readers]
+        lags = [one.lag for one in each if one.lag is not None]
+        return Health(
+            sum(lags) if len(lags) == len(each) else None,
+            sum(one.errors for one in each),
+            sum(one.rebalances for one in each),
+            [f"source {reader.label}: {reader.failing}" for reader in self.readers if reader.failing],
+            sum(one.overtaken for one in each),
+            max(one.overtaken_ms for one in each),
+            {reader.label: reader.failing for reader in self.readers},
+        )
+
+    def trim(self, offsets: Mapping[str, str]) -> None:
+        for reader in self.readers:
+            if isinstance(reader.source, Trimming):
+                reader.thread.later(reader.source.trim, reader.own(offsets))
+
+    def close(self) -> None:
+        self.note(is_due=True)
+        for reader in self.readers:
+            reader.close()
+
+    # ---- what came
+
+    def count(self, submissions: Sequence[Submission], answers: Sequence[Answer]) -> None:
+        """Take note of what became of messages."""
+        by_source: dict[str, ReadNews] = {}
+        news = {reader.label: reader.news for reader in self.readers}
+        for (source, time_ms), answer in zip(sent_of(submissions), answers, strict=True):
+            own = by_source.get(source) or by_source.setdefault(source, news[source.split("/", 2)[1]])
+            own.add(answer.kind, time_ms)
+
+    def note(self, *, is_due: bool = False) -> None:
+        """Pass on what is new of each source, now and then."""
+        now_s = time.monotonic()
+        if self._note is not None and (is_due or now_s - self._noted_s >= NOTED_S):
+            self._noted_s = now_s
+            for reader in self.readers:
+                if (news := reader.told()) is not None:
+                    self._note(reader.label, news)
+
+    # ---- reading
+
+    def _round(self, limit: int) -> list[Taken]:
+        """What may go now, the earliest first, without waiting for messages."""
+        found: list[Taken] = []
+        for reader in self.readers:
+            found += reader.collect()
+            reader.fill(limit if reader.merge is not None else max(1, (limit - _count(found)) // 2))
+            if reader.merge is None:
+                found += reader.collect(ANSWER_S)  # here alone, so that it does not give more than there is room for
+        _settle(self.readers)
+        found += chain.from_iterable(reader.collect() for reader in self.readers)
+        if all(reader.is_lasting for reader in self.readers):
+            raise self.readers[0].error or StateError("no source is read")
+        self.note()
+        now_s = time.monotonic()
+        holding = [reader for reader in self.readers if reader.holds_up(now_s)]  # all are asked: each notes since when
+        if holding:
+            return found
+        return found + self._taken(limit - _count(found))
+
+    def _taken(self, limit: int) -> list[Taken]:
+        present = [reader for reader in self.readers if reader.is_filled and reader.merge is not None]
+        found: list[Taken] = []
+        while True:
+            some = self._merged(present, limit)
+            found += some
+            limit -= _count(some)
+            waiting = [one for one in present if one.merge is not None and one.merge.waits_for]
+            if limit <= 0 or not waiting:
+                break
+            for one in waiting:
+                one.find_out()
+            _settle(waiting)
+            answers = [one.has_found_out() for one in waiting]
+            if not all(answers):
+                break
+        for one in present:
+            one.is_drained = one.task is None and one.merge is not None and one.merge.is_drained
+        return found
+
+    def _merged(self, readers: Sequence[NamedReader], limit: int) -> list[Taken]:
+        """At most so many lines of all together."""
+        merges = {reader.label: reader.merge for reader in readers if reader.merge is not None}
+        labels = {id(merge): label for label, merge in merges.items()}
+        runs: dict[str, list[Run]] = {label: [] for label in merges}
+        order = []
+        for merge, run in take_together(list(merges.values()), limit):
+            order.append(labels[id(merge)])
+            runs[order[-1]].append(run)
+        taken = {reader.label: iter(reader.taken(runs[reader.label])) for reader in readers if runs[reader.label]}
+        return [next(taken[label]) for label in order]
+
+    def _wait(self, left_s: float) -> None:
+        """Until a reader has something new, or for a while."""
+        wait_s = min(left_s, IDLE_S)
+        for reader in self.readers:
+            reader.await_messages(wait_s)
+        tasks = [reader.task for reader in self.readers if reader.task is not None]
+        if tasks:
+            wait(tasks, wait_s, FIRST_COMPLETED)
+        else:
+            time.sleep(wait_s)
+
+
+def _settle(readers: Sequence[NamedReader]) -> None:
+    """Let readers finish what they do, for a moment; not those that were slow before, or wait for messages."""
+    wait([reader.task for reader in readers if reader.task is not None and not reader.is_slow], ROUND_S)
+    for reader in readers:
+        reader.is_slow = reader.task is not None and not reader.task.done()
+
+
+def _count(found: Sequence[Taken]) -> int:
+    return sum(len(one.lines) for one in found)

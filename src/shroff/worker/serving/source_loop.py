@@ -1,0 +1,254 @@
+"""One time of leading a log: batches of what a source gives, one decided while the one before is committed."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
+from threading import Event
+from typing import Final
+
+from shroff.errors import ShroffError, TransientError
+from shroff.log.read_positions import known
+from shroff.log.unmatched_files import PassingOver
+from shroff.log.writer import Prepared, Writer
+from shroff.streams.log import Log
+from shroff.streams.source import Source
+from shroff.worker.inbox import InboxServer
+from shroff.worker.ingest import Committer, short_turns
+from shroff.worker.serving.batch_commit import PoisonSearch, RequestError, SuspectError, unmeant_as
+from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
+from shroff.worker.serving.delivery import Outflow, Tended
+from shroff.worker.serving.lines import Inflow
+from shroff.worker.serving.snapshot_schedule import SnapshotSchedule
+from shroff.worker.serving.source_positions import SourceBatch, SourceReading
+
+IDLE_S: Final = 0.05  # how long a poll waits where nothing is there, and how often the inbox is looked into
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderTerm:
+    """One term of leading a log, as a leader gives it to the loop that does its work.
+
+    Args:
+        log: Opened for writing; the writer's.
+        delivering: Delivers from it to sinks.
+        work: Is kept up to date, from the thread of the loop.
+        tell: Told in words what somebody should know.
+    """
+
+    log: Log
+    writer: Writer
+    inbox: InboxServer
+    delivering: Callable[[Log], AbstractContextManager[Tended]]
+    work: WorkerCounts
+    careful: PoisonSearch
+    options: WorkerOptions
+    tell: Callable[[str], None]
+
+
+class SourceLoop:
+    """Works as long as the log is led by this process and nothing fails.
+
+    Args:
+        passing_over: Where files are read, what notes which of them are passed over.
+    """
+
+    def __init__(
+        self,
+        term: LeaderTerm,
+        inflow: Inflow,
+        source: Source,
+        passing_over: PassingOver | None = None,
+    ) -> None:
+        log, writer, work, options, tell = term.log, term.writer, term.work, term.options, term.tell
+        self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, term.inbox, inflow, source
+        self._work, self._poison, self._options = work, term.careful, options
+        self._passing_over = passing_over
+        writer.by = options.source_name or source.name
+        self._held = ExitStack()
+        self._outflow = Outflow(log, term.delivering, self._held, tell)
+        self._saving = SnapshotSchedule(writer, source, work, options, tell)
+        self._reading = SourceReading(source, log, work, tell)
+        self._rounds: deque[SourceBatch] = deque()
+        self._is_empty = False  # the source, when it was last asked
+        self._failure: ShroffError | None = None
+        self._committed_s = 0.0
+        now_s = time.monotonic()
+        self._came_s = self._saved_s = now_s
+        self._looked_s = 0.0
+
+    def run(self, stop: Event) -> None:
+        """Go on until somebody stops it, or it is to end by itself; what was polled is then committed.
+
+        Raises: SuspectError where the program fails at a message, RequestError where it fails at a request; whatever
+            the log and the source raise. No commit is under way then.
+        """
+        with short_turns(), ThreadPoolExecutor(1, thread_name_prefix="commit") as thread, self._held:
+            self._committer = Committer(self._writer, thread, self._done, self._behind_commit)
+            try:
+                while not stop.is_set() and not self._is_over():
+                    self._turn()
+                self._drain()
+                self._reading.end()
+                self._saving.end()
+                self._work.health = self._source.health()
+                if not stop.is_set():  # whoever stops it does not wait for mails
+                    self._outflow.finish_all()
+            except Exception:
+                self._drain()  # what was decided may get there, and counts then; if that failed, it came first
+                raise
+            finally:
+                self._writer.give_up_snapshot()
+
+    def _is_over(self) -> bool:
+        options = self._options
+        if options.limit is not None and self._left() <= 0:
+            return True
+        if options.until_idle_s is None or self._rounds or not self._is_empty:
+            return False
+        is_quiet = time.monotonic() - self._came_s >= options.until_idle_s and not self._source.health().lag
+        return is_quiet and self._has_no_more()
+
+    def _has_no_more(self) -> bool:
+        """Whether the outside system is the cause; otherwise the source is started again later."""
+        try:
+            standings = self._source.look(known(self._reading.reached))
+        except TransientError as error:
+            self._is_away(error)
+            return False
+        self._came_s = time.monotonic()  # whoever is silent, or has more, is asked again after as long
+        if any(standing.waiting is None and standing.is_counted and not standing.trouble for standing in standings):
+            return False  # nobody answers for it
+        are_new = any(standing.waiting and standing.part not in self._reading.reached for standing in standings)
+        return not are_new and not self._source.health().lag
+
+    def _turn(self) -> None:
+        """One poll, and what can be done after it: nothing that is there waits for more to come."""
+        gathered = self._polled(SourceBatch(), 0.0 if self._committer.prepared is not None else IDLE_S)
+        if gathered or self._committer.is_done:
+            self._finish()
+            self._attend()
+        if gathered:
+            self._decide(self._polled(gathered, 0.0))
+        elif not self._committer.is_under_way:
+            self._committer.start()
+
+    # ---- reading
+
+    def _left(self) -> int:
+        """How many messages may still be polled, by the limit."""
+        on_their_way = sum(len(one.submissions) for one in self._rounds)
+        limit = self._options.limit
+        return self._poison.size if limit is None else limit - self._work.taken - on_their_way
+
+    def _polled(self, gathered: SourceBatch, wait_s: float) -> SourceBatch:
+        """What was gathered, and what the source gives beside it."""
+        room = min(self._poison.size, self._left()) - len(gathered.submissions)
+        if room <= 0 or not self._reads():
+            return gathered
+        try:
+            if self._failure is not None:
+                raise self._failure
+            found = self._source.poll(room, wait_s)
+        except TransientError as error:
+            self._is_away(error)
+            return gathered
+        except ShroffError as error:
+            if not gathered:
+                raise
+            self._failure = error  # which is told when what came before it is done
+            return gathered
+        self._is_empty = not found
+        if found:
+            self._came_s = time.monotonic()
+            submissions = self._inflow.submissions(found)
+            self._reading.add(gathered, found, submissions, self._came_s)
+            if self._passing_over is not None:
+                gathered.passed_over.update({offset.part: offset for offset in self._passing_over.offsets(found)})
+        return gathered
+
+    def _reads(self) -> bool:
+        """Whether the source was started; one that is away is tried now and then."""
+        reading = self._reading
+        if reading.is_begun:
+            return True
+        if not reading.is_due:
+            time.sleep(IDLE_S)
+            return False
+        try:
+            reading.begin()
+        except TransientError as error:
+            self._is_away(error)
+            return False
+        self._came_s = time.monotonic()
+        return True
+
+    def _is_away(self, error: TransientError) -> None:
+        self._is_empty = False
+        self._reading.is_away(error)
+
+    # ---- deciding and committing
+
+    def _decide(self, gathered: SourceBatch) -> None:
+        """Decide a batch beside the commit of the one before, and leave it to be committed."""
+        committer, writer = self._committer, self._writer
+        if not writer.looks_ahead:
+            self._drain()
+        with unmeant_as(partial(SuspectError, gathered.submissions)):
+            known = writer.look_up(gathered.submissions)
+            committer.start()
+            prepared = writer.prepare(gathered.submissions, offsets=gathered.kept, known=known)
+        self._rounds.append(gathered)
+        committer.prepared = prepared
+        if self._poison.is_on:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Have everything committed that was decided."""
+        self._finish()
+        self._committer.start()
+        self._finish()
+
+    def _finish(self) -> None:
+        """Wait for the commit that is under way, if one is."""
+        with unmeant_as(lambda error: SuspectError(self._rounds[0].submissions, error)):
+            self._committer.finish()
+
+    def _behind_commit(self) -> None:
+        """On the thread that commits: when it was done, and what keeps the log fast."""
+        self._committed_s = time.monotonic()
+        self._log.maintain()
+
+    def _done(self, prepared: Prepared) -> None:
+        """A batch is durable."""
+        done = self._rounds.popleft()
+        self._work.counts.add(prepared, len(done.submissions))
+        self._work.batches += 1
+        self._work.seq += len(prepared.batch.records)
+        self._reading.done(done, prepared, self._committed_s)
+        self._poison.passed(done.submissions, has_taken=bool(prepared.batch.records))
+
+    # ---- between batches
+
+    def _attend(self) -> None:
+        """What is due beside the messages, no commit being under way: the inbox, dead letters, a snapshot."""
+        now_s = time.monotonic()
+        self._reading.attend(now_s)
+        if now_s - self._looked_s >= IDLE_S:
+            self._looked_s = now_s
+            if self._inbox.has_requests():
+                self._drain()
+                with unmeant_as(RequestError):
+                    self._inbox.serve()
+                self._work.seq = self._writer.seq
+        self._outflow.attend(now_s)
+        self._work.sinks = self._outflow.health
+        if self._reading.has_letters:
+            self._drain()
+            self._reading.send_letters()
+        self._saving.attend(now_s, self._drain, is_searching=self._poison.is_on)

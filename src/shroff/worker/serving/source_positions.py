@@ -1,0 +1,146 @@
+"""Reading a source by the active writer: from the committed offset, and again after an outage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from shroff.errors import ShroffError
+from shroff.events.intake import Submission
+from shroff.log.columns.lines import together
+from shroff.log.read_positions import known
+from shroff.log.writer import Prepared
+from shroff.runtime import traces
+from shroff.runtime.traces import TracedEvent
+from shroff.streams.log import Log, Offset
+from shroff.streams.source import Source, Taken
+from shroff.worker.serving.counts import WorkerCounts, trace_batch
+from shroff.worker.serving.dead_letters import DeadLetters
+from shroff.worker.serving.multi_source import SeveralSources
+from shroff.worker.serving.source_reader import Backoff
+
+HEALTH_S: Final = 0.25
+
+
+@dataclass(slots=True)
+class SourceBatch:
+    """A batch on its way: its submissions, how far its source is read with it, and when how many of them came.
+
+    `passed_over` are offsets that are kept beside, of files that are not read.
+    """
+
+    submissions: Sequence[Submission] = ()
+    offsets: dict[str, Offset] = field(default_factory=dict)
+    passed_over: dict[str, Offset] = field(default_factory=dict)
+    arrived: list[tuple[float, int]] = field(default_factory=list)
+    traced: list[TracedEvent] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.submissions or self.offsets)
+
+    @property
+    def kept(self) -> list[Offset]:
+        """All offsets that are committed with it."""
+        return [*self.offsets.values(), *self.passed_over.values()]
+
+
+class SourceReading:
+    """A source for one time of leading, with its dead letters. `reached` is how far each part was gathered from.
+
+    Args:
+        work: Is kept up to date: offsets, latencies, health, and what is waited for.
+        tell: Told that the source is away.
+    """
+
+    def __init__(self, source: Source, log: Log, work: WorkerCounts, tell: Callable[[str], None]) -> None:
+        self._source, self._work, self._tell = source, work, tell
+        self._several = source if isinstance(source, SeveralSources) else None
+        if self._several is not None:
+            self._several.adopt(log)
+        each = [(f"{reader.name}/", reader) for reader in self._several.readers] if self._several else [("", source)]
+        self._letters = [(begin, DeadLetters(log, one, tell)) for begin, one in each]
+        self.reached = log.offsets(source.name)
+        work.offsets = known(self.reached)
+        self.is_begun, self._retry, self._asked_s = False, Backoff(), 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is read, or to be begun now."""
+        return self.is_begun or self._retry.is_due
+
+    @property
+    def has_letters(self) -> bool:
+        """Whether there may be dead letters that can be sent now."""
+        return any(one.is_due for _, one in self._letters)
+
+    def begin(self) -> None:
+        """Begin behind what was reached. Raises: as the source's `start`; `is_away` says then when it is due again."""
+        self._source.start(known(self.reached))
+        self.is_begun = True
+        self._retry.worked()
+        self._work.waits_for = ""
+
+    def is_away(self, error: ShroffError, *, is_lasting: bool = False) -> None:
+        """The source cannot be had now: it is begun again later, behind what was gathered from it.
+
+        Args:
+            is_lasting: Waiting alone will not mend it, so it is not tried often.
+        """
+        self.is_begun = False
+        self._retry.failed(is_lasting=is_lasting)
+        words = f"waiting for the source: {error}"
+        if words != self._work.waits_for:
+            self._work.waits_for = words
+            self._tell(words)
+
+    def add(
+        self, gathered: SourceBatch, found: Sequence[Taken], submissions: Sequence[Submission], came_s: float
+    ) -> None:
+        """Add messages to a batch: how far parts are read with them, and how far they were before it."""
+        if traces.is_on():
+            lines = (line for taken in found for line in taken.lines)
+            numbered = enumerate(lines, len(gathered.submissions))
+            gathered.traced += [TracedEvent(number, line.trace, came_s) for number, line in numbered if line.trace]
+        gathered.submissions = together([gathered.submissions, submissions])
+        gathered.arrived.append((came_s, len(submissions)))
+        for part, offset in {taken.part: taken.offset for taken in found}.items():
+            before = gathered.offsets.get(part)
+            then = self.reached.get(part) if before is None else before.before
+            gathered.offsets[part] = Offset(self._source.name, part, offset, then)
+            self.reached[part] = offset
+
+    def done(self, gathered: SourceBatch, prepared: Prepared, committed_s: float) -> None:
+        """A batch is durable."""
+        work, offsets = self._work, {offset.part: offset.offset for offset in gathered.offsets.values()}
+        work.done_s = committed_s
+        for came_s, count in gathered.arrived:
+            work.latencies.add(committed_s - came_s, count)
+        if traces.is_on() and gathered.arrived:
+            trace_batch(work, prepared, gathered.traced, gathered.arrived[0][0], committed_s)
+        work.offsets.update(offsets)
+        self._source.acknowledge(offsets)
+        for _, one in self._letters:
+            one.note(len(prepared.batch.refused))
+        if self._several is not None:
+            self._several.count(gathered.submissions, prepared.answers)
+
+    def attend(self, now_s: float) -> None:
+        """Look now and then how the source is doing."""
+        if now_s - self._asked_s >= HEALTH_S:
+            self._asked_s = now_s
+            self._work.health = self._source.health()
+
+    def send_letters(self) -> None:
+        """Send some dead letters, no batch being open. Raises: as the log's `append`."""
+        for begin, one in self._letters:
+            if one.is_due:
+                one.send(self._parts(begin))
+
+    def end(self) -> None:
+        """Send what there is of dead letters, no batch being open. Raises: as the log's `append`."""
+        for begin, one in self._letters:
+            one.send_all(self._parts(begin))
+
+    def _parts(self, begin: str) -> set[str]:
+        return {part for part in self.reached if part.startswith(begin)}

@@ -1,0 +1,369 @@
+"""Import of Stripe Radar rules: each with the same hits, or refused with what is missing.
+
+What is missing spreads in both languages, as Radar has it since May 2024: a comparison with it is missing, its opposite
+too, and a rule whose condition is missing does not hit. One thing differs, and is written out. There an allow rule wins
+over a block rule; here a rule's decline is never canceled, so what is allowed is taken out of the condition.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Final
+
+from shroff.errors import Problem, nearest
+from shroff.language.checker import check
+from shroff.language.expression import FeatureValue, Node, walk
+from shroff.language.names import Scope
+from shroff.language.printer import text_of
+from shroff.language.syntax import ExpressionError
+from shroff.language.types import BOOLEAN
+from shroff.language.values import show_duration
+from shroff_plugins.foreign_rules.attributes import COUNTRY, EXACT, Added, Attributes, Meaning, RadarTarget
+from shroff_plugins.foreign_rules.syntax import (
+    Attribute,
+    Condition,
+    Joined,
+    ListName,
+    Missing,
+    Pattern,
+    Place,
+    RadarCompare,
+    RadarError,
+    RadarNot,
+    RadarNumber,
+    RadarRule,
+    RadarTruth,
+    RadarWithin,
+    Text,
+    attributes_of,
+)
+
+EFFECTS: Final[Mapping[str, str]] = {"block": "decline", "review": "review", "allow": "allow", "3ds": "challenge"}
+ID_LENGTH_MAX: Final = 100
+_SPAN_MAX: Final = 30  # characters of a number of seconds, minutes or hours
+_SIGNS: Final = {"=": "=="}
+_COUNTRY: Final = re.compile(r"[A-Za-z0-9]{1,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A rule in our language. `when` is its condition; `added` are features that it needs and the project lacks."""
+
+    id: str
+    by: str
+    when: str
+    effect: str
+    source: RadarRule
+    added: tuple[Added, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRule:
+    """A rule that was not imported; `attribute` is what is missing, or empty for another reason."""
+
+    text: str
+    attribute: str
+    problem: Problem
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Result for the rules of a file, each list in its order."""
+
+    carried: list[Carried] = field(default_factory=list)
+    refused: list[RefusedRule] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def added(self) -> list[Added]:
+        """The features that the rules need, each once."""
+        return list({f"{one.entity}.{one.name}": one for rule in self.carried for one in rule.added}.values())
+
+
+@dataclass(frozen=True, slots=True)
+class RadarOptions:
+    """Options of the import.
+
+    Args:
+        file: Names the file in messages.
+        by: The entity that is flagged; empty: the one whose features a rule reads, or the first of the event.
+        taken: Rule ids that are taken already.
+    """
+
+    file: str
+    by: str = ""
+    taken: frozenset[str] = frozenset()
+
+
+def carry_over(rules: Sequence[RadarRule], target: RadarTarget, options: RadarOptions) -> Outcome:
+    """Translate each rule, or give the reason why not."""
+    carrier = _Carrier(target, options)
+    allowed = [one for one in rules if one.action == "allow"]
+    for rule in allowed:
+        carrier.try_to_carry(rule, "")
+    allows = " or ".join(f"({one.when})" for one in carrier.outcome.carried)
+    for rule in rules:
+        if rule.action != "allow":
+            carrier.try_to_carry(rule, allows if rule.action == "block" else "")
+    outcome = carrier.outcome
+    outcome.notes += carrier.notes
+    outcome.carried.sort(key=lambda one: one.source.place.line)
+    outcome.refused.sort(key=lambda one: (one.problem.line, one.problem.column))
+    actions = {one.source.action for one in outcome.carried}
+    if {"allow", "3ds"} <= actions:
+        outcome.notes.append("An allow rule cancels a challenge here; in Radar 3D Secure is requested all the same.")
+    return outcome
+
+
+class _Carrier:
+    """Carries rules over, one after the other."""
+
+    def __init__(self, target: RadarTarget, options: RadarOptions) -> None:
+        self._target, self._options, self._ids = target, options, set(options.taken)
+        self._attributes = Attributes(target)
+        self.outcome = Outcome()
+        self._now = ""  # the attribute whose meaning is looked for
+
+    def try_to_carry(self, rule: RadarRule, allows: str) -> None:
+        self._now = ""
+        try:
+            self.outcome.carried.append(self._carried(rule, allows))
+        except RadarError as error:
+            place = error.place
+            problem = Problem(self._options.file, place.line, place.column, "", error.message, error.hint)
+            self.outcome.refused.append(RefusedRule(rule.text, self._now, problem))
+
+    def _carried(self, rule: RadarRule, allows: str) -> Carried:
+        text = self._condition(rule.condition)
+        if allows:
+            text = f"({text}) and not (({allows}) else false)"
+        node = self._typed(text, rule.place)
+        read = {part.name for part in walk(node) if isinstance(part, FeatureValue)}
+        added = tuple(one for name, one in self._attributes.added.items() if name in read)
+        by = self._options.by or self._by(node, rule.place)
+        return Carried(self._id(rule), by, text_of(node), EFFECTS[rule.action], rule, added)
+
+    def _typed(self, text: str, place: Place) -> Node:
+        scope = Scope(
+            self._target.names,
+            what="the rule",
+            this=(self._target.event,),
+            feature=self._attributes.type_of,
+            feature_names=self._attributes.names,
+            reads_score=True,
+        )
+        try:
+            node = check(text, scope, BOOLEAN)
+            check(text_of(node), scope, BOOLEAN)  # what is written must be short enough, too
+        except ExpressionError as error:
+            raise RadarError(f"in the language it is {text!r}: {error.message}", place, error.hint) from None
+        return node
+
+    def _by(self, node: Node, place: Place) -> str:
+        named = [part.name.partition(".")[0] for part in walk(node) if isinstance(part, FeatureValue)]
+        entities = self._target.events.entities
+        found = next(iter([*named, *(name for name, one in entities.items() if self._target.event in one.keys)]), "")
+        if not found:
+            hint = "Declare one under entities in events.yaml."
+            raise RadarError(f"{self._target.event} has no entity that a rule could flag.", place, hint)
+        return found
+
+    def _id(self, rule: RadarRule) -> str:
+        """A unique name made of the attributes that the rule reads."""
+        words = [re.sub(r"\W+", "_", one.name.strip(":").lower()).strip("_") for one in attributes_of(rule.condition)]
+        action = "challenge" if rule.action == "3ds" else rule.action
+        base = "_".join([action, *dict.fromkeys(words)])[:ID_LENGTH_MAX].rstrip("_")
+        found, number = base, 2
+        while found in self._ids:
+            found, number = f"{base}_{number}", number + 1
+        self._ids.add(found)
+        return found
+
+    @property
+    def notes(self) -> list[str]:
+        """Notes on features that the rules need."""
+        return self._attributes.notes
+
+    # ---- conditions
+
+    def _condition(self, condition: Condition) -> str:
+        match condition:
+            case Joined(operator, parts):
+                return f" {operator} ".join(f"({self._condition(part)})" for part in parts)
+            case RadarNot(operand):
+                return f"not ({self._condition(operand)})"
+            case Missing(attribute):
+                return f"{self._meaning(attribute).text} is missing"
+            case RadarTruth(attribute):
+                return self._truth(attribute)
+            case RadarWithin():
+                return self._within(condition)
+            case Pattern():
+                return self._pattern(condition)
+            case RadarCompare():
+                return self._compare(condition)
+
+    def _meaning(self, attribute: Attribute) -> Meaning:
+        self._now = attribute.shown
+        found = self._attributes.meaning(attribute)
+        self._now = ""  # what is wrong from here on is something else
+        return found
+
+    def _truth(self, attribute: Attribute) -> str:
+        meaning = self._meaning(attribute)
+        if meaning.type.kind != "boolean":
+            hint = f"Compare it, such as {attribute.shown} = 'value'."
+            raise RadarError(f"{attribute.shown} is {meaning.type}, no truth.", attribute.place, hint)
+        return meaning.text
+
+    def _compare(self, condition: RadarCompare) -> str:
+        left, operator = self._meaning(condition.left), _SIGNS.get(condition.operator, condition.operator)
+        self._check_operator(condition.left, left, condition.operator)
+        right = condition.right
+        if isinstance(right, Attribute):
+            other = self._meaning(right)
+            if left.type.is_text != other.type.is_text or other.type.kind == "boolean":
+                words = f"{condition.left.shown} is {left.type}, and {right.shown} is {other.type}."
+                raise RadarError(words, right.place)
+            if left.is_hashed != other.is_hashed:
+                raise RadarError(f"one of {condition.left.shown} and {right.shown} is hashed.", right.place)
+            case = _common_case(left, other)
+            return f"{left.in_case(case)} {operator} {other.in_case(case)}"
+        return f"{_operand(left)} {operator} {self._literal(condition.left, left, right)}"
+
+    def _check_operator(self, attribute: Attribute, meaning: Meaning, operator: str) -> None:
+        if meaning.type.kind == "boolean":
+            hint = f"Write {attribute.shown}, or not {attribute.shown} for the opposite."
+            raise RadarError(f"{attribute.shown} is a boolean: write it without a comparison.", attribute.place, hint)
+        if meaning.type.is_text and operator not in {"=", "!="}:
+            raise RadarError(f"{attribute.shown} is a text, which takes = and != only.", attribute.place)
+
+    def _literal(self, attribute: Attribute, meaning: Meaning, value: Text | RadarNumber) -> str:
+        """A value as a literal beside an attribute."""
+        kind = meaning.type.kind
+        if not meaning.type.is_text:
+            if isinstance(value, Text):
+                raise RadarError(f"{attribute.shown} is {meaning.type}, and {value.value!r} is a text.", value.place)
+            return _duration(value, meaning.unit_ms) if kind == "duration" else value.text
+        if isinstance(value, RadarNumber):
+            hint = "Quote it for the text; for a number declare the field so."
+            raise RadarError(f"{attribute.shown} is a text, and {value.text} is a number.", value.place, hint)
+        if meaning.is_hashed:
+            words = f"{meaning.text} is hashed, so no rule can name a value of it."
+            raise RadarError(words, value.place, "Put the value into a list, and write IN @list: it is hashed there.")
+        if meaning.kind == COUNTRY and not _COUNTRY.fullmatch(value.value):
+            raise RadarError(
+                f"{value.value!r} is not a code of a country or state.", value.place, "Write such as 'US'."
+            )
+        if _is_closed(meaning):
+            return _quoted(self._choice(attribute, meaning, value))
+        return _quoted(_fold(meaning, value.value))
+
+    def _choice(self, attribute: Attribute, meaning: Meaning, value: Text) -> str:
+        """The text of a choice that is meant, whatever its case."""
+        is_exact = meaning.kind == EXACT
+        for choice in meaning.type.choices:
+            if choice == value.value or (not is_exact and choice.lower() == value.value.lower()):
+                return choice
+        hint = nearest(value.value, meaning.type.choices) or f"It is one of {', '.join(meaning.type.choices)}."
+        raise RadarError(f"{attribute.shown} is never {value.value!r} here.", value.place, hint)
+
+    def _within(self, condition: RadarWithin) -> str:
+        attribute, meaning = condition.left, self._meaning(condition.left)
+        if meaning.type.kind == "boolean":
+            self._check_operator(attribute, meaning, "in")
+        if isinstance(condition.values, ListName):
+            return f"{meaning.in_case(meaning.case)} in {self._list(attribute, meaning, condition.values)}"
+        values = ", ".join(self._literal(attribute, meaning, value) for value in condition.values)
+        return f"{_operand(meaning)} in [{values}]"
+
+    def _list(self, attribute: Attribute, meaning: Meaning, named: ListName) -> str:
+        name = self._target.mapped.lists.get(named.name, named.name.lower())
+        lists = self._target.names.lists
+        if not meaning.type.is_text:
+            raise RadarError(f"{attribute.shown} is {meaning.type}, and lists hold texts.", attribute.place)
+        if name not in lists:
+            self._now = f"@{named.name}"
+            case = f" in {meaning.case} case" if meaning.case else ""
+            hint = nearest(name, lists) or (
+                f"Put its values{case} into lists/{name}.csv, under the line 'value,note,added_by,expires_at'; or name "
+                f"yours in the mapping, under lists: '{named.name}: NAME'."
+            )
+            raise RadarError(f"there is no list {name}.", named.place, hint)
+        case = f"in {meaning.case} case" if meaning.case else "as events have them"
+        note = f"Values of lists/{name}.csv must be {case}: {attribute.shown} is compared so."
+        if (meaning.case or meaning.kind != EXACT) and note not in self.outcome.notes:
+            self.outcome.notes.append(note)
+        return f"lists.{name}"
+
+    def _pattern(self, condition: Pattern) -> str:
+        attribute, meaning, value = condition.left, self._meaning(condition.left), condition.right
+        if not meaning.type.is_text or meaning.is_hashed:
+            what = "hashed" if meaning.is_hashed else meaning.type
+            words = f"{attribute.shown} is {what}, and {condition.operator.upper()} looks into a text."
+            raise RadarError(words, attribute.place)
+        text, operand = _fold(meaning, value.value), meaning.in_case(meaning.case)
+        if condition.operator == "includes":
+            return f"contains({operand}, {_quoted(text)})"
+        return _like(operand, text, value.place)
+
+
+def _is_closed(meaning: Meaning) -> bool:
+    """Whether it is a choice without other values."""
+    return meaning.type.kind == "choice" and not meaning.type.is_open
+
+
+def _operand(meaning: Meaning) -> str:
+    """An attribute as an operand beside a value."""
+    is_folded = meaning.type.is_text and not _is_closed(meaning)
+    return meaning.in_case(meaning.case) if is_folded else meaning.text
+
+
+def _common_case(one: Meaning, other: Meaning) -> str:
+    """The case in which two attributes are compared; as they are written where one of them is known by that."""
+    if not one.type.is_text or one.is_hashed:
+        return ""
+    if EXACT in {one.kind, other.kind}:
+        return one.own_case or other.own_case
+    return "upper" if COUNTRY in {one.kind, other.kind} else "lower"
+
+
+def _fold(meaning: Meaning, value: str) -> str:
+    return {"upper": value.upper, "lower": value.lower}.get(meaning.case, lambda: value)()
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"
+
+
+def _duration(value: RadarNumber, unit_ms: int) -> str:
+    span_ms = Fraction(value.text) * unit_ms if len(value.text) <= _SPAN_MAX else Fraction(-1)
+    if span_ms < 0 or span_ms.denominator != 1:
+        raise RadarError(f"{value.text[:_SPAN_MAX]} is not a span of whole milliseconds.", value.place)
+    return show_duration(int(span_ms))
+
+
+def _like(operand: str, pattern: str, place: Place) -> str:
+    """A pattern with `%` for anything, by the functions that there are: at most two texts, at the ends or one between.
+
+    >>> _like("x", "fraud%@example.org", Place(1, 1))
+    "(starts_with(x, 'fraud') and ends_with(x, '@example.org') and length(x) >= 17)"
+    """
+    first, *rest = re.sub("%+", "%", pattern).split("%")
+    if not rest:
+        return f"{operand} == {_quoted(first)}"
+    *between, last = rest
+    between = [one for one in between if one]
+    if len(between) > 1 or (between and (first or last)):
+        hint = "Write it as several conditions: one text at the beginning, one at the end, one anywhere."
+        raise RadarError(f"the pattern {pattern!r} has too many parts.", place, hint)
+    parts = [f"contains({operand}, {_quoted(one)})" for one in between]
+    parts += [f"starts_with({operand}, {_quoted(first)})"] if first else []
+    parts += [f"ends_with({operand}, {_quoted(last)})"] if last else []
+    if first and last:
+        parts.append(f"length({operand}) >= {len(first) + len(last)}")
+    return f"({' and '.join(parts)})" if parts else f"not ({operand} is missing)"
