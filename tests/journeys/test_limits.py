@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 LOOP_S_MAX = 0.6  # of the event loop's time that one attack may take; before, these took 2 to 80
+OWN_S = 0.001  # of the event loop's time that one request of somebody else may take meanwhile
 CHECK = "/api/v1/rules/x/draft/check"
 CHUNKED = "transfer-encoding: chunked\r\n"
 RULE = "- id: x\n  on: payment\n  by: card\n  when: this.amount > 1\n  effect: note\n"
@@ -53,14 +54,13 @@ def loop_s(service: Served) -> float:
 @contextmanager
 def others(service: Served) -> Iterator[None]:
     """Somebody else asks and posts all the time, and is answered each time."""
-    ended, failed = threading.Event(), list[Any]()
+    ended, statuses = threading.Event(), list[int]()
 
     def use() -> None:
         with service.client() as client:
             while not ended.wait(0.02):
-                found = [client.get("/health/live").status_code, client.post(EVENTS, json=PAYMENT).status_code]
-                if found != [200, 200]:
-                    failed.append(found)
+                statuses.append(client.get("/health/live").status_code)
+                statuses.append(client.post(EVENTS, json=PAYMENT).status_code)
 
     with ThreadPoolExecutor(1) as threads:
         using = threads.submit(use)
@@ -72,8 +72,8 @@ def others(service: Served) -> Iterator[None]:
             ended.set()
         using.result()
 
-    assert failed == []
-    assert used_s < LOOP_S_MAX
+    assert set(statuses) <= {200}
+    assert used_s < LOOP_S_MAX + OWN_S * len(statuses)
 
 
 def said(service: Served, *parts: bytes) -> bytes:
