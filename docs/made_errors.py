@@ -80,7 +80,6 @@ REQUESTS: Final[Texts] = {
     "bad-form": ("A form has a missing or wrong field.", "Reload the page, and send the form again."),
     "bad-header": ("A header has a wrong value.", "Correct the header that `detail` names."),
     "bad-query": ("A query parameter is unknown or has a wrong value.", "Correct the parameter that `detail` names."),
-    "bad-limit": ("`limit` is not in its range.", "Use a number in the range that `detail` names."),
     "bad-question": ("This count or funnel cannot be computed.", "Correct the field, type or period in `detail`."),
     "not-a-form": (
         "The content type is no form.",
@@ -133,7 +132,6 @@ OBJECTS: Final[Texts] = {
     "no-job": ("There is no such job or schedule.", "Use an id of `shroff jobs`, or a name of schedules.yaml."),
     "bad-job": ("There is no job of this kind, or it is not allowed.", "Use a kind that `detail` names."),
     "bad-params": ("A parameter of the job is wrong.", "Correct the parameter that `detail` names."),
-    "bad-schedules": ("schedules.yaml has errors.", "Correct the error, then run `shroff check`."),
     "job-busy": ("The same job runs already.", "Wait for the job at `url`."),
     "no-such-mart": ("The project has no such mart.", "Use a name of `marts/`."),
     "no-mail": ("The mailbox has no such mail.", "List the mails. Old ones are deleted after the retention period."),

@@ -27,10 +27,10 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 FRAMES_MAX: Final = 30  # of an error that the log shows
 COVERED: Final = "[covered]"
@@ -114,6 +114,8 @@ class RefusalError(UsageError):
     status: ClassVar[int] = 400
     code: ClassVar[str] = "bad-request"
     title: ClassVar[str] = "Invalid request"
+    headers: Mapping[str, str] = {}  # of the response
+    more: Mapping[str, Any] = {}  # further fields of the problem document
 
 
 class NotAllowedError(ShroffError):

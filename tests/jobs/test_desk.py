@@ -11,10 +11,11 @@ from threading import Thread
 import pytest
 
 from shroff.app import project as app
-from shroff.app.jobs.desk import JobBusyError, JobDesk, NoJobError
-from shroff.app.jobs.kinds import ParamsError, kind_named
+from shroff.app.jobs.desk import JobDesk
+from shroff.app.jobs.kinds import kind_named
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.jobs import job as jobs
+from shroff.jobs.job import JobBusyError, NoJobError, ParamsError
 from shroff.people.access import Role
 from shroff.people.store import rows_of
 from tests.support.desks import ADMIN, START, Desks
@@ -181,7 +182,7 @@ def test_one_of_a_kind_waits_or_runs_at_a_time_and_two_of_all_run(desks):
 def test_parameters_are_strict_and_say_where(kind, params, path):
     with pytest.raises(ParamsError) as found:
         kind_named(kind).read(params)
-    assert found.value.path == path
+    assert found.value.more["errors"][0]["path"] == path
 
 
 def test_who_may_not_do_what_a_kind_does_may_not_queue_it(desks):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -46,7 +48,15 @@ def command_of(word: str) -> click.Command:
     for one in declared:
         if one.name != word:
             made.add_command(_command(one))
+    for by_hand in _by_hand(word):
+        made.add_command(by_hand)
     return made
+
+
+def _by_hand(word: str) -> Sequence[click.Command]:
+    """Commands of a group that stream or wait, which stand in cli/WORD.py."""
+    name = f"shroff.cli.{word.replace('-', '_')}"
+    return getattr(import_module(name), "BY_HAND", ()) if find_spec(name) is not None else ()
 
 
 def _command(declared: Operation[..., Any]) -> ExampleCommand:
@@ -125,6 +135,7 @@ def _parameter(one: RequestField) -> click.Parameter:
         metavar=about.metavar or None,
         default=None if one.is_required else one.default,
         help=about.help,
+        show_default=bool(one.default) and kind is not click.BOOL,
         shell_complete=offer,
     )
 
@@ -138,6 +149,9 @@ def _kind(one: RequestField) -> tuple[click.ParamType[Any], bool]:
         return _TextFile(), is_many
     if get_origin(type_) is Literal:
         return click.Choice([str(word) for word in get_args(type_)]), is_many
+    if type_ in {int, float} and (bounds := _bounds(one.type)) is not None:
+        range_: Any = click.IntRange if type_ is int else click.FloatRange
+        return range_(bounds.ge, bounds.le), is_many
     kinds: dict[Any, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT, bool: click.BOOL, Path: _PATH}
     return kinds.get(type_, click.STRING), is_many
 
@@ -149,6 +163,11 @@ def _bare(type_: Any) -> Any:
     if get_origin(type_) in {Union, UnionType}:
         return _bare(next(one for one in get_args(type_) if one is not NoneType))
     return type_
+
+
+def _bounds(type_: Any) -> msgspec.Meta | None:
+    """The bounds of a number; None where it has none."""
+    return next((extra for extra in getattr(type_, "__metadata__", ()) if isinstance(extra, msgspec.Meta)), None)
 
 
 class _TextFile(click.ParamType[Any]):

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from shroff.errors import covered
+from shroff.errors import RefusalError, covered
 from shroff.project.schedules import TIMEOUT_MS
 
 QUEUED: Final = "queued"
@@ -97,6 +97,43 @@ class Job(msgspec.Struct, frozen=True):
         """Its parameters."""
         found: dict[str, Any] = msgspec.json.decode(self.params)
         return found
+
+
+class JobError(RefusalError):
+    """There is no job of this kind, or it is not available."""
+
+    status, code, title = 422, "bad-job", "This job is not available"
+
+
+class NoJobError(RefusalError):
+    """There is no such job or schedule."""
+
+    status, code, title = 404, "no-job", "There is no such job or schedule"
+
+
+class ParamsError(RefusalError):
+    """A kind of job does not take these parameters: `path` is where, `words` what is wrong."""
+
+    status, code, title = 422, "bad-params", "Invalid job parameters"
+
+    def __init__(self, path: str, words: str) -> None:
+        super().__init__(f"{path}: {words}")
+        self.more = {"errors": [{"path": path, "detail": words}]}
+
+
+class JobBusyError(RefusalError):
+    """A job of this kind already waits or runs; `url` and Location name it."""
+
+    status, code, title = 409, "job-busy", "A job of this kind is still running"
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"a job {job.kind} is {job.state} already: {job.id}. Wait for it, or cancel it.")
+        self.job, self.more, self.headers = job, {"url": url_of(job)}, {"location": url_of(job)}
+
+
+def url_of(job: Job) -> str:
+    """Where the API has it."""
+    return f"/api/v1/jobs/{job.id}"
 
 
 def new_id(now_ms: int, number: int = 0) -> str:

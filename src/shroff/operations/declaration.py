@@ -106,9 +106,11 @@ class Operation(Generic[Given, Outcome]):
         audit: The action recorded before the act, as `object.verb`. A function that takes `Record` records by it what
             was there before; for others the row has the request.
         refusals: The errors that callers tell apart, each with its status over HTTP.
+        status: Of its response over HTTP where it went well; with 202, Location is the answer's `url`.
         schema: The name of its body in OpenAPI, where it is not that of the request.
         body_bytes_max: The largest body; 0 for the limit of all routes.
         is_long: Whether it can run as a job; it takes `ProgressSteps`.
+        kind: The kind of that job, where it is not the name with `-`.
     """
 
     name: str
@@ -119,9 +121,11 @@ class Operation(Generic[Given, Outcome]):
     has_command: bool = True
     audit: str = ""
     refusals: Sequence[type[RefusalError]] = ()
+    status: int = 200
     schema: str = ""
     body_bytes_max: int = 0
     is_long: bool = False
+    kind: str = ""
 
     def __call__(self, *args: Given.args, **named: Given.kwargs) -> Outcome:
         return self.run(*args, **named)

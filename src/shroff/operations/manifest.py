@@ -1,7 +1,8 @@
 """The manifest: the first word of each command, the module that has it, and one line of help.
 
 A module is imported when one of its commands, routes or calls is used, so that `shroff --help` stays quick. Modules of
-shroff.cli hold commands of their own; all others declare operations. Other packages add rows by entry points of the
+shroff.cli hold commands of their own; all others declare operations, and cli/WORD.py may have `BY_HAND` beside them:
+commands of the group that stream or wait. Other packages add rows by entry points of the
 group shroff.operations: the name is the word, the value the module.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import Final
 
 from shroff.errors import UsageError
@@ -45,7 +46,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "drift": ("cli.drift", "compare a model's recent inputs with a reference"),
     "backtest": ("cli.backtest", "compare draft rules or models with past decisions"),
     "generate": ("cli.generate", "synthetic data, with fraud: orders of a shop as Parquet"),
-    "jobs": ("cli.jobs", "background jobs, by hand or on a schedule"),
+    "jobs": ("app.jobs.job_operations", "background jobs, by hand or on a schedule"),
     "counts": ("cli.counts", "count events by type, day, week or a field"),
     "facts": ("cli.facts", "show the features of one card, user or other key at a time"),
     "summaries": ("cli.summaries", "write five-minute counts and sums into SQL tables"),
@@ -112,7 +113,3 @@ def load_all() -> None:
     for word, (module, _) in commands().items():
         if not module.startswith("shroff.cli."):
             load(word)
-
-
-def _package(point: EntryPoint) -> str:
-    return point.value if point.dist is None else point.dist.name

@@ -11,9 +11,24 @@ from msgspec.structs import replace
 
 from shroff.adapters.jobs.sql import JobChange, JobLook, SqlJobs
 from shroff.app.jobs.kinds import kind_named
-from shroff.errors import UsageError, nearest
+from shroff.errors import nearest
 from shroff.jobs.due_times import ScheduleMark, next_due_ms, plan
-from shroff.jobs.job import DONE, FINISHED, RUNNING, SKIPPED, Job, begun, ended, lost, new_id, renewed, stopped
+from shroff.jobs.job import (
+    DONE,
+    FINISHED,
+    RUNNING,
+    SKIPPED,
+    Job,
+    JobBusyError,
+    JobError,
+    NoJobError,
+    begun,
+    ended,
+    lost,
+    new_id,
+    renewed,
+    stopped,
+)
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.project.schedules import (
@@ -33,18 +48,6 @@ AT_ONCE: Final = 2  # jobs that run at a time, of all processes together
 SET_BACK_MS: Final = 3_600_000  # a clock that was set back by more than this does not keep schedules from running
 QUEUED_MAX: Final = 100  # of one schedule
 GONE: Final = "its process ended without a message"
-
-
-class JobBusyError(UsageError):
-    """A job of this kind waits or runs already: `job`."""
-
-    def __init__(self, job: Job) -> None:
-        super().__init__(f"a job {job.kind} is {job.state} already: {job.id}. Wait for it, or cancel it.")
-        self.job = job
-
-
-class NoJobError(UsageError):
-    """There is no such job or schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class JobDesk:
             who.require(right)
         text = msgspec.json.encode(params).decode()
         if not (TIMEOUT_MS_MIN <= timeout_ms <= TIMEOUT_MS_MAX and 0 <= retries <= RETRIES_MAX):
-            raise UsageError(f"timeout must be 1s to 7d, and retries 0 to {RETRIES_MAX}.")
+            raise JobError(f"timeout must be 1s to 7d, and retries 0 to {RETRIES_MAX}.")
         job = Job("", kind, text, _text_of(who), timeout_ms=timeout_ms, retries=retries)
         return self._added(who, job, "job.begin")
 
@@ -117,7 +120,7 @@ class JobDesk:
         with self._store.change() as change:
             job = _known(change, id)
             if not job.is_open:
-                raise UsageError(f"the job {id} has ended: it is {job.state}.")
+                raise JobError(f"the job {id} has ended: it is {job.state}.")
             job = stopped(job, self._now_ms())
             change.put(job)
             change.people.audit(Act(who, "job.cancel", job.kind, None, {"job": id}), self._now_ms())

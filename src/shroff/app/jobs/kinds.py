@@ -17,6 +17,7 @@ import msgspec
 
 from shroff.app.jobs.paths import InPath, OutPath, path_mistakes
 from shroff.errors import Problem, UsageError, nearest
+from shroff.jobs.job import JobError, ParamsError
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import Mapping as YamlMapping
 from shroff.operations import manifest
@@ -201,14 +202,6 @@ class JobKind(msgspec.Struct, frozen=True):
         return found
 
 
-class ParamsError(UsageError):
-    """Parameters that a kind does not take: where, and what is wrong."""
-
-    def __init__(self, path: str, words: str) -> None:
-        super().__init__(f"{path}: {words}")
-        self.path, self.words = path, words
-
-
 _WORK: Final = "shroff.app.jobs.work"
 _ORDERS: Final = "shroff.examples.order_jobs"
 KINDS: Final[Mapping[str, JobKind]] = {
@@ -255,7 +248,7 @@ def _of_operations() -> Mapping[str, JobKind]:
             namespace = {"__doc__": declared.summary, "rights": (Right(declared.right),)}
             fields = [field for field in declared.fields if not field.about.is_local]
             params = struct_of(declared.request.__name__, fields, namespace, bases=(JobParams,), frozen=True)
-            name = declared.name.replace(" ", "-")
+            name = declared.kind or declared.name.replace(" ", "-")
             kinds[name] = OperationKind(name, cast("type[JobParams]", params), declared.run.__module__, declared)
     return kinds
 
@@ -266,7 +259,7 @@ def kind_named(name: str) -> JobKind:
         return own
     if name not in (known := all_kinds()):
         hint = nearest(name, known) or f"There is {', '.join(known)}."
-        raise UsageError(f"there is no kind of job {name!r}. {hint}")
+        raise JobError(f"there is no kind of job {name!r}. {hint}")
     return known[name]
 
 

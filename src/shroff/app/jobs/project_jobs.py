@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
-from shroff.app.adapter_factory import AdapterFactory
+from shroff.app.people import ProjectPeople
 from shroff.errors import DefinitionError, Problem, ShroffError
 from shroff.events.event import time_text
 from shroff.jobs.job import Job
@@ -33,9 +33,9 @@ class ProjectJobs:
 
     @contextmanager
     def open(self) -> Iterator[JobDesk]:
-        """Open the job desk with its own database connection."""
-        with closing(AdapterFactory(self._opened).open_people()) as people:
-            yield self.desk(people)
+        """Open the job desk, with the service's database connections or with its own."""
+        with ProjectPeople(self._opened).open() as people:
+            yield self.desk(people.store)
 
     def desk(self, people: PeopleStore) -> JobDesk:
         """Open the store of jobs with the database connections of people."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.web.service import Service
 
+ACCEPTED: Final = 202
 THREADS: Final = 8  # apart from others: an operation may wait for the writer, whose reply is read on those
 OF_SENDER_MAX: Final = 4
 
@@ -33,7 +34,8 @@ def route_of(declared: Operation[..., Any]) -> Route:
     async def handle(service: Service, request: Request) -> Json[Any]:
         asked = await read(service, declared, request)
         answer = await service.operations.run(request.who, asked)
-        return await service.in_thread(Json, answer)  # a list may have a million entries
+        headers = {"location": answer.url} if declared.status == ACCEPTED else None
+        return await service.in_thread(Json, answer, declared.status, headers)  # a list may have a million entries
 
     query = {one.wire: one.about.help for one in declared.fields_in("query")}
     problems = {refusal.status: getdoc(refusal) or "" for refusal in declared.refusals}
@@ -48,6 +50,7 @@ def route_of(declared: Operation[..., Any]) -> Route:
         problems,
         query,
         answer=declared.answer,
+        status=declared.status,
         required=[one.wire for one in declared.fields_in("query") if one.is_required],
     )
 

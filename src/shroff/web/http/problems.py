@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NotRequired, TypedDict, Unpack
+from typing import Final, NotRequired, TypedDict, Unpack, cast
 
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.errors import (
@@ -123,7 +123,9 @@ def of_error(error: ShroffError) -> ProblemError:
         case ChangedMeanwhileError():
             return ProblemError(412, "changed-meanwhile", "It was changed meanwhile", words)
         case RefusalError():
-            return ProblemError(error.status, error.code, error.title, words)
+            return ProblemError(
+                error.status, error.code, error.title, words, error.headers, **cast("ProblemMore", error.more)
+            )
         case UsageError():
             return ProblemError(400, "bad-request", "Invalid request", words)
         case LogBusyError() | TransientError():

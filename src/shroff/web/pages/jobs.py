@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
+from shroff.app.jobs.job_operations import CancelJob, NewJob, PauseSchedule, ResumeSchedule, RunSchedule
 from shroff.app.jobs.kinds import all_kinds
-from shroff.errors import DefinitionError
+from shroff.errors import DefinitionError, UsageError
 from shroff.jobs.due_times import in_words
 from shroff.people.access import Right
-from shroff.web.api.jobs import asked
 from shroff.web.http.messages import Request
-from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.renderer import page, see_other
 
@@ -42,12 +41,8 @@ KIND_WORDS: Final = {
 }
 
 
-async def listed(service: Service, request: Request) -> Response:
+async def listed(service: Service, request: Request, mistake: str = "") -> Response:
     """Schedules, jobs, and a form to begin one."""
-    return await _listed(service, request)
-
-
-async def _listed(service: Service, request: Request, mistake: str = "") -> Response:
     found = await service.in_thread(service.jobs.jobs, SHOWN)
     states: list[ScheduleState] = []
     try:
@@ -81,32 +76,28 @@ async def begin(service: Service, request: Request) -> Response:
     except (ValueError, RecursionError):
         params = None
     if not isinstance(params, dict):
-        return await _listed(service, request, 'Parameters are a JSON object, as {"full": true}.')
-    try:
-        job = await asked(service, lambda: service.jobs.begin(request.who, form.get("kind", ""), params))
-    except ProblemError as error:
-        return await _listed(service, request, error.detail)
-    return see_other(f"{PATH}/{job.id}")
+        return await listed(service, request, 'Parameters are a JSON object, as {"full": true}.')
+    return await _begun(service, request, form.get("kind", ""), params)
 
 
 async def again(service: Service, request: Request) -> Response:
     """Queue a job as one that has ended: of the same kind, parameters, timeout and retries."""
-    old = await asked(service, lambda: service.jobs.job(request.path_params["id"]))
+    old = await service.in_thread(service.jobs.job, request.path_params["id"])
+    how = {"timeout_s": old.timeout_ms // 1_000, "retries": old.retries}
+    return await _begun(service, request, old.kind, old.arguments, **how)
+
+
+async def _begun(service: Service, request: Request, kind: str, params: dict[str, Any], **how: int) -> Response:
     try:
-        job = await asked(
-            service,
-            lambda: service.jobs.begin(
-                request.who, old.kind, old.arguments, timeout_ms=old.timeout_ms, retries=old.retries
-            ),
-        )
-    except ProblemError as error:
-        return await _listed(service, request, error.detail)
+        job = await service.operations.run(request.who, NewJob(kind=kind, params=params, **how))
+    except UsageError as error:
+        return await listed(service, request, str(error))
     return see_other(f"{PATH}/{job.id}")
 
 
 async def show(service: Service, request: Request) -> Response:
     """One job."""
-    found = await asked(service, lambda: service.jobs.job(request.path_params["id"]))
+    found = await service.in_thread(service.jobs.job, request.path_params["id"])
     return await page(
         service,
         request,
@@ -122,7 +113,7 @@ async def show(service: Service, request: Request) -> Response:
 async def cancel(service: Service, request: Request) -> Response:
     """End a job that waits or runs."""
     id_ = request.path_params["id"]
-    await asked(service, lambda: service.jobs.cancel(request.who, id_))
+    await service.operations.run(request.who, CancelJob(id=id_))
     return see_other(f"{PATH}/{id_}")
 
 
@@ -132,11 +123,12 @@ async def scheduled(service: Service, request: Request) -> Response:
     name, do = form.get("schedule", ""), form.get("do", "")
     try:
         if do == "run":
-            job = await asked(service, lambda: service.jobs.run_now(request.who, name))
+            job = await service.operations.run(request.who, RunSchedule(name=name))
             return see_other(f"{PATH}/{job.id}")
-        await asked(service, lambda: service.jobs.pause(request.who, name, is_paused=do == "pause"))
-    except ProblemError as error:
-        return await _listed(service, request, error.detail)
+        change = PauseSchedule(name=name) if do == "pause" else ResumeSchedule(name=name)
+        await service.operations.run(request.who, change)
+    except (UsageError, DefinitionError) as error:
+        return await listed(service, request, str(error))
     return see_other(PATH)
 
 
