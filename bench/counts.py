@@ -26,7 +26,7 @@ from bench import funnels
 from bench.machine import describe, spread, write_result
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.analytics.counts import EventCount, EventCounts, count_events
+from shroff.analytics.counts import CountQuestion, count_events
 from shroff.lake.reader import LakeReader
 from shroff.language.values import DAY_MS
 from shroff.log.event_notes import DayCounts
@@ -67,17 +67,13 @@ def by_command(folder: Path) -> int:
 
 
 def by_log(folder: Path) -> int:
-    return total(shroff.open(folder).analytics.event_counts(FIRST, LAST))
+    return shroff.open(folder).run(CountQuestion(start_date=FIRST, end_date=LAST)).total
 
 
 def by_lake(folder: Path) -> int:
     lake = LakeReader(RetriedObjects(FolderObjects(str(folder))), state=funnels.state_of(folder))
     definitions = load_definitions(funnels.FILES).or_raise()
-    return total(count_events(EventCounts(FIRST, LAST), definitions, [(MemoryLog(), lake)]))
-
-
-def total(found: list[EventCount]) -> int:
-    return sum(one.count for one in found)
+    return count_events(CountQuestion(), (FIRST, LAST), definitions, [(MemoryLog(), lake)]).total
 
 
 def rows(ways: Mapping[str, tuple[Callable[[Path], int], Path]], events: int, runs: int) -> Iterator[str]:

@@ -138,8 +138,8 @@ def by_shroff(folder: Path) -> Numbers:
     lake = LakeReader(RetriedObjects(FolderObjects(str(folder))), state=state_of(folder))
     question = FunnelQuestion(funnel, FIRST, FIRST + timedelta(DAYS - 1))
     found = document_of([question], [ask_funnel(question, definitions, [(MemoryLog(), lake)])])
-    days = {name: [row["dropped_off"] for row in found["rows"] if row["step"] == name] for name in STEPS[:-1]}
-    return days | {"users": [one["users"] for one in found["steps"]]}
+    days = {name: [row.dropped_off for row in found.rows if row.step == name] for name in STEPS[:-1]}
+    return days | {"users": [step.users for step in found.steps]}
 
 
 def by_pandas(folder: Path) -> Numbers:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import shroff
 from shroff.analytics import facts
-from shroff.analytics.facts import FactsQuestion, KeyFacts, facts_of
+from shroff.analytics.facts import FactsDocument, FactsQuestion, facts_of
+from shroff.app.analytics.count_operations import KeyAtMoment
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.events.event import Event, canonical_value, time_text
@@ -154,7 +155,7 @@ ROWS = (
 )
 
 
-def ask(key: str, at: int | None = None, *names: str, entity: str = "card", **how: Any) -> KeyFacts:
+def ask(key: str, at: int | None = None, *names: str, entity: str = "card", **how: Any) -> FactsDocument:
     definitions, log = bank(*ROWS)
     as_of_ms = None if at is None else NOON + at * MINUTE
     return facts_of(FactsQuestion(entity, key, as_of_ms, names, **how), definitions, log, NOON)
@@ -174,7 +175,7 @@ def test_a_window_is_open_on_the_left_and_has_the_moment_itself():
 def test_without_a_moment_it_is_that_of_the_newest_event():
     found = ask("b")
 
-    assert found.as_of_ms == NOON + 60 * MINUTE
+    assert found.as_of == time_text(NOON + 60 * MINUTE)
     assert found.features == {
         "card.frauds": 0, "card.payments": 2, "card.received": "0.00", "card.since_last": 900.0,
         "card.spent_1h": "12.00", "card.twice": 4,
@@ -210,7 +211,7 @@ def test_a_cut_off_of_a_feature_is_for_what_it_counts_and_not_for_what_that_saw(
     project.ingest(tmp_path / "app.jsonl")
 
     def asked(since: str | dict[str, str] | None) -> Any:
-        return project.analytics.facts("user", "u", features=[name], since=since).features[name]
+        return project.run(KeyAtMoment(entity="user", key="u", features=(name,), since=since)).features[name]
 
     cut = time_text(NOON + 2)
 

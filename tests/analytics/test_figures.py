@@ -12,7 +12,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import shroff
+from shroff.analytics.counts import CountQuestion
 from shroff.app.analytics.figures import ReportFigures
+from shroff.app.analytics.funnel_operations import FunnelDays
 from tests.support.projects import write_files
 from tests.support.spread import ingest, spread
 
@@ -136,14 +138,15 @@ def test_figures_are_those_of_the_definition_wherever_events_lie(shop: Path, whe
 def test_counts_are_those_of_shroff_counts_and_drop_offs_those_of_shroff_funnel(shop: Path):
     ingest(shop, lines(9))
     project, zone = shroff.open(shop), "Europe/Berlin"
-    analytics, figures = project.analytics, project.notice_files.declared["kpi"].figures
+    figures = project.notice_files.declared["kpi"].figures
     days = [DAY - timedelta(back) for back in (3, 2, 1, 0)]
 
     found = ReportFigures(project.opened).figures(figures, DAY, zone)
-    counts = analytics.event_counts(days[0], DAY, zone=zone)
+    counts = project.run(CountQuestion(start_date=days[0], end_date=DAY, zone=zone)).rows
     assert list(found["events"].values[-4:]) == [sum(one.count for one in counts if one.day == day) for day in days]
     (step,) = ReportFigures(project.opened).drop_offs("buying", DAY, zone)
-    alone = [analytics.funnel("buying", day, day, zone=zone)["rows"][0]["dropped_off"] for day in days]
+    asked = [FunnelDays(funnel="buying", start_date=day, end_date=day, zone=zone) for day in days]
+    alone = [project.run(one).rows[0].dropped_off for one in asked]
     assert [*step.before, step.count] == alone
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import duckdb
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,6 +20,9 @@ import pytest
 import shroff
 from shroff.analytics.funnel_events import StepEvents, in_order
 from shroff.analytics.funnel_steps import drop_offs, reached
+from shroff.app.analytics import funnel_operations
+from shroff.app.analytics.funnel_operations import FunnelDays
+from shroff.app.project import Project
 from shroff.errors import UsageError
 from tests.support.effort import times
 from tests.support.spread import ingest, spread
@@ -271,6 +275,16 @@ def shop(tmp_path: Path) -> Path:
     return folder
 
 
+def funnel(project: Project, name: str | None = None, first: Any = None, last: Any = None, **how: Any) -> Any:
+    """The answer as JSON."""
+    days = FunnelDays(funnel=name, start_date=first and day(first), end_date=last and day(last), **how)
+    return msgspec.to_builtins(project.run(days))
+
+
+def day(named: date | str) -> date:
+    return date.fromisoformat(named) if isinstance(named, str) else named
+
+
 FIRST, LAST = date(2026, 3, 28), date(2026, 3, 31)
 
 
@@ -284,12 +298,12 @@ def starts_of(zone: str) -> list[int]:
 def test_funnels_are_those_of_the_definition_wherever_events_lie(shop: Path, where: str):
     events = lines(5)
     spread(shop, events, 240, where)
-    analytics = shroff.open(shop).analytics
+    project = shroff.open(shop)
 
-    for funnel, zone, steps in (("typed", "UTC", "ab"), ("odd", "Europe/Berlin", ("small", "c", "bought"))):
-        rows = rows_by_hand(funnel, events)
-        starts, is_ever = starts_of(zone), funnel == "odd"
-        found = analytics.funnel(funnel, FIRST, LAST, zone=zone, split="")
+    for name, zone, steps in (("typed", "UTC", "ab"), ("odd", "Europe/Berlin", ("small", "c", "bought"))):
+        rows = rows_by_hand(name, events)
+        starts, is_ever = starts_of(zone), name == "odd"
+        found = funnel(project, name, FIRST, LAST, zone=zone, split="")
         for number, step in enumerate(steps[:-1]):
             truth = days_by_definition(rows, number, starts, is_ever)
             mine = [one for one in found["rows"] if one["step"] == step]
@@ -297,8 +311,8 @@ def test_funnels_are_those_of_the_definition_wherever_events_lie(shop: Path, whe
             assert numbers == [tuple(map(len, day)) for day in truth]
             assert [one["dropped_off_before"] for one in mine] == [0, *(len(day[0]) for day in truth[:-1])]
             for kind, users in zip(("dropped_off", "recovered", "still_out"), truth[2], strict=True):
-                named = {"first": FIRST, "last": LAST, "zone": zone}
-                assert analytics.funnel_users(funnel, f"{kind}:{step}", "2026-03-30", **named) == sorted(users)
+                named = {"zone": zone, "users": f"{kind}:{step}", "day": date(2026, 3, 30)}
+                assert funnel(project, name, FIRST, LAST, **named)["users"] == sorted(users)
         truth_steps = reached_by_definition(rows, len(steps), starts[0], starts[-1], 10_800_000 if is_ever else None)
         assert [one["users"] for one in found["steps"]] == list(map(len, truth_steps))
         medians = [one["median_s"] for one in found["steps"][1:]]
@@ -307,7 +321,7 @@ def test_funnels_are_those_of_the_definition_wherever_events_lie(shop: Path, whe
         assert [one["users"] for one in found["trend"] if one["step"] == steps[0]] == came
         assert sum(one["users"] for one in found["trend"] if one["step"] == steps[-1]) == len(truth_steps[-1])
 
-    split = analytics.funnel("odd", FIRST, LAST, zone="Europe/Berlin")
+    split = funnel(project, "odd", FIRST, LAST, zone="Europe/Berlin")
     for day, whole in zip(group(split["rows"]), found["rows"], strict=True):
         assert [one["value"] for one in day] == ["false", "true", None]
         for name in ("dropped_off", "dropped_off_before", "recovered", "still_out"):
@@ -327,7 +341,7 @@ def test_a_user_counts_for_the_value_of_the_step_at_which_they_dropped_off(shop:
     ]
     bought = {"bought": {"id": "b", "at": "2026-03-29T08:00:00Z", "user": "u", "shop": "s", "amount": "9.00"}}
     ingest(shop, [*steps, bought])
-    rows = shroff.open(shop).analytics.funnel("odd", "2026-03-28", "2026-03-29")["rows"]
+    rows = funnel(shroff.open(shop), "odd", "2026-03-28", "2026-03-29")["rows"]
     numbers = [(one["day"][-2:], one["value"], one["dropped_off"], one["recovered"]) for one in rows]
 
     assert numbers[6:] == [
@@ -340,7 +354,7 @@ def test_the_shipped_example_has_two_funnels_of_five_steps(root: Path, tmp_path:
     folder = shutil.copytree(root / "examples" / "app-funnels", tmp_path / "app")
     project = shroff.open(folder)
     report = project.ingest([folder / "app.jsonl"])
-    found = project.analytics.funnel(first="2026-03-01", last="2026-03-04")
+    found = funnel(project, first="2026-03-01", last="2026-03-04")
 
     assert (project.check().is_ok, report.events.appended, report.events.quarantined) == (True, 169, 0)
     users = [one["users"] for one in found["steps"] if one["funnel"] == "onboarding"]
@@ -358,7 +372,7 @@ def test_a_day_has_its_first_moment_and_not_its_last(shop: Path):
         for n, (user, one) in enumerate(zip(("ann", "ben", "cy"), at, strict=True))
     ]
     ingest(shop, steps)
-    found = shroff.open(shop).analytics.funnel("typed", "2026-03-28", "2026-03-29")
+    found = funnel(shroff.open(shop), "typed", "2026-03-28", "2026-03-29")
 
     assert [one["dropped_off"] for one in found["rows"]] == [1, 2]
     assert [one["users"] for one in found["steps"]] == [2, 0]
@@ -370,9 +384,9 @@ def test_without_days_the_three_up_to_yesterday_are_counted(shop: Path):
     project = shroff.open(shop)
     project.opened.now_ms = lambda: 1_772_409_600_000  # 2026-03-02T00:00Z
 
-    found = project.analytics.funnel("typed")
+    found = funnel(project, "typed")
     assert (found["first"], found["last"]) == ("2026-02-27", "2026-03-01")
-    found = project.analytics.funnel("typed", zone="America/New_York")
+    found = funnel(project, "typed", zone="America/New_York")
     assert (found["first"], found["last"]) == ("2026-02-26", "2026-02-28")
 
 
@@ -388,18 +402,26 @@ def test_without_days_the_three_up_to_yesterday_are_counted(shop: Path):
             {"name": "odd", "split": "amount"},
             "amount is of type money: split by a text, choice, boolean or integer.",
         ),
-        ({"most": 4}, "6 events would have to be read, but the limit here is 4."),
     ],
 )
 def test_what_cannot_be_counted_is_refused_with_its_cure(shop: Path, how: dict[str, Any], words: str):
     ingest(shop, lines(1, 5))
     with pytest.raises(UsageError) as raised:
-        shroff.open(shop).analytics.funnel(**how)
+        funnel(shroff.open(shop), **how)
     assert words in str(raised.value)
 
 
+def test_a_service_reads_so_many_events_at_most(shop: Path, monkeypatch: pytest.MonkeyPatch):
+    ingest(shop, lines(1, 5))
+    monkeypatch.setattr(funnel_operations, "is_served", lambda _: True)
+    monkeypatch.setattr(funnel_operations, "EVENTS_MAX", 4)
+
+    with pytest.raises(UsageError, match="6 events would have to be read, but the limit here is 4"):
+        funnel(shroff.open(shop))
+
+
 @pytest.mark.parametrize(
-    ("kind", "step", "day", "words"),
+    ("kind", "step", "at", "words"),
     [
         ("dropped", "a", None, "'dropped' is not a number of a funnel. Did you mean dropped_off?"),
         ("lost", "b", None, "'b' is not a step of typed with a step behind it."),
@@ -407,10 +429,11 @@ def test_what_cannot_be_counted_is_refused_with_its_cure(shop: Path, how: dict[s
         ("recovered", "a", "2026-01-01", "2026-01-01 is not among the days from 2026-03-27 to 2026-03-28."),
     ],
 )
-def test_users_of_no_number_are_refused(shop: Path, kind: str, step: str, day: str | None, words: str):
+def test_users_of_no_number_are_refused(shop: Path, kind: str, step: str, at: str | None, words: str):
     ingest(shop, lines(1, 5))
+    users = {"users": f"{kind}:{step}", "day": at and day(at)}
     with pytest.raises(UsageError) as raised:
-        shroff.open(shop).analytics.funnel_users("typed", f"{kind}:{step}", day, first="2026-03-27", last="2026-03-28")
+        funnel(shroff.open(shop), "typed", "2026-03-27", "2026-03-28", **users)
     assert words in str(raised.value)
 
 

@@ -170,7 +170,7 @@ def test_flags_counts_figures_mails_and_tables_are_those_of_plain_python(folder)
 
     days = sorted({at_ms // DAY_MS for *_, at_ms, _ in others + moved})
     first, last = (datetime.fromtimestamp(day * 86_400, UTC).date().isoformat() for day in (days[0], days[-1]))
-    counts = project.analytics.event_counts(first, last, types=["app_event"], by="name")
+    counts = project.counts(start_date=first, end_date=last, event_types=["app_event"], by="name").rows
     assert {(str(one.day), one.value): one.count for one in counts} == Counter(
         (datetime.fromtimestamp(at_ms / 1_000, UTC).date().isoformat(), name) for _, name, at_ms, _ in others
     )
@@ -178,7 +178,7 @@ def test_flags_counts_figures_mails_and_tables_are_those_of_plain_python(folder)
     users = {user for user, _, at_ms, _ in others + moved if at_ms // DAY_MS == yesterday}
     (report,) = (one for one in mails if "To: team@savings.example" in one)
     assert re.search(rf"^ +Users +{len(users)} ", report, re.MULTILINE), report
-    steps = {one["step"]: one["users"] for one in project.analytics.funnel("onboarding", first, last)["steps"]}
+    steps = {one.step: one.users for one in project.funnel(funnel="onboarding", start_date=first, end_date=last).steps}
     assert steps == went_on(others, ("ENTERED_ONBOARD_SCREEN", "ENTERED_REFERRAL_CODE", "USER_LOGGED_IN"))
 
 

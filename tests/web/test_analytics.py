@@ -16,8 +16,8 @@ from shroff.analytics.closed_duckdb import QueryLimits
 from shroff.analytics.marts.build import MartFiles, Origin, build
 from shroff.analytics.marts.models import load_models
 from shroff.analytics.marts.views import LakeFiles
+from shroff.app.analytics import count_operations, funnel_operations
 from shroff.config import TEMPLATE_FOLDER
-from shroff.web.api import analytics, funnels
 from shroff.web.pages import analytics as screen
 from tests.support.webs import Answered, Asker, Browser, run
 
@@ -109,11 +109,11 @@ def test_facts_are_asked_by_programs(bank):
     run(bank, steps)
 
 
-def test_a_day_and_a_week_that_are_not_over_are_marked_in_the_chart_and_the_table(bank, monkeypatch):
+def test_a_day_and_a_week_that_are_not_over_are_marked_in_the_chart_and_the_table(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await fill(browser)
         now_ms = int(datetime(2026, 1, 3, 22, tzinfo=UTC).timestamp() * 1_000)
-        monkeypatch.setattr(type(asks.service.project.opened), "now_ms", lambda self: now_ms)
+        asks.service.project.opened.now_ms = lambda: now_ms
         tomorrow = "?type=payment"
         for query, marked, says in (
             ("", ["2026-01-03"], "3 January 2026: 3 so far"),
@@ -165,7 +165,7 @@ def test_a_question_that_cannot_be_answered_says_why(bank, body, words):
 
 
 def test_a_long_log_without_its_lake_is_not_read_for_a_screen(bank, monkeypatch):
-    monkeypatch.setattr(analytics, "PLACES_MAX", 5)
+    monkeypatch.setattr(count_operations, "PLACES_MAX", 5)
 
     async def steps(asks: Asker, browser: Browser) -> None:
         await fill(browser)
@@ -234,7 +234,7 @@ def test_funnels_are_asked_by_programs(app):
 
 
 def test_very_many_events_are_not_read_for_a_funnel(app, monkeypatch):
-    monkeypatch.setattr(funnels, "EVENTS_MAX", 100)
+    monkeypatch.setattr(funnel_operations, "EVENTS_MAX", 100)
 
     async def steps(asks: Asker, browser: Browser) -> None:
         found = await call(browser, "POST", FUNNELS, MARCH)

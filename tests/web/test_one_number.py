@@ -13,7 +13,7 @@ import re
 import subprocess
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email import message_from_bytes
 from email.policy import SMTP
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from shroff.app.analytics.count_operations import figures_of_days
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.people import users
@@ -158,8 +159,9 @@ class Bank:
         return " ".join(text_of(message_from_bytes(found.data, policy=SMTP)).split())
 
     async def day(self) -> Any:
-        first = self.asks.service.project.analytics.day_figures
-        return next(iter((await asyncio.to_thread(first, DAY, DAY)).values()))
+        opened, day = self.asks.service.project.opened, date.fromisoformat(DAY)
+        figures = await asyncio.to_thread(figures_of_days, opened, day, day, opened.systems.time_zone)
+        return next(iter(figures.values()))
 
 
 def words(body: str) -> str:

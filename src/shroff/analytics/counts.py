@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final, NotRequired, TypedDict
+from functools import partial
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from shroff.errors import UsageError, nearest
@@ -25,83 +26,108 @@ from shroff.events.definitions import EventType
 from shroff.lake.files import opened
 from shroff.lake.reader import LakeReader
 from shroff.lake.rows import field_columns
-from shroff.language.values import DAY_MS, day_starts_ms, days_of
+from shroff.language.values import DAY_MS, day_named, day_starts_ms, days_of
 from shroff.log.columns.tables import known_type
 from shroff.log.event_notes import DayCounts, sources_of
 from shroff.log.later_labels import places_between
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, split_words
 from shroff.project.definitions import Definitions
+from shroff.runtime.texts import many, one_line, table
 from shroff.streams.lake_manifest import File
 from shroff.streams.log import Log, Record
 
 VALUES_MAX: Final = 1_000  # of the field that is counted by
 ROWS_MAX: Final = 100_000  # of an answer
 DAY, WEEK, SOURCE = "day", "week", "source"
+BAR: Final = 30  # signs of the longest bar
 _COUNTED: Final = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields with few values
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Times = NDArray[np.int64]
 Tally = Counter[tuple[int, str, str | None]]  # of day number, type, and value of the field
 
 
-@dataclass(frozen=True, slots=True)
-class EventCounts:
-    """A question for counts.
+class CountQuestion(OperationRequest["CountRows"], rename="camel"):
+    """The counts to compute; days as `2026-03-01`, the last one included. All event types by default.
 
-    Args:
-        first: The first day.
-        last: The last day, which belongs to it.
-        types: Event types; all of them where empty.
-        by: `day`, `week` (of Monday to Sunday, cut at the ends), `source`, or a field: then each day is split by its
-            values.
-        source: Only events that came by the source of this name; all where it is None.
-        zone: Whose days these are, as `Europe/Berlin`.
-        zeros: Whether days without an event of a type have a row.
+    `by` is `day`, `week` (of Monday to Sunday, cut at the ends), `source` or a field, whose values split each day. With
+    `source` only events of that source count. Days are in `zone`, by default the project's.
     """
 
-    first: date
-    last: date
-    types: tuple[str, ...] = ()
-    by: str = DAY
-    zone: str = "UTC"
-    zeros: bool = False
-    source: str | None = None
+    start_date: Annotated[
+        date | None,
+        Param(
+            "The first day.  [default: six days before the last]",
+            flags="--from",
+            metavar="DAY",
+            read=partial(day_named, name="the first day"),
+        ),
+    ] = None
+    end_date: Annotated[
+        date | None,
+        Param(
+            "The last day, included.  [default: that of the newest event]",
+            flags="--to",
+            metavar="DAY",
+            read=partial(day_named, name="the last day"),
+        ),
+    ] = None
+    event_types: Annotated[
+        tuple[str, ...],
+        Param("Event types.  [default: all]", flags="--types", metavar="A,B", complete="event_types", read=split_words),
+    ] = ()
+    by: Annotated[
+        str,
+        Param(
+            "What each row counts: a day, a week, or a day and a source or a value of a field.  [default: day]",
+            metavar="day|week|source|FIELD",
+        ),
+    ] = DAY
+    zone: Annotated[
+        str,
+        Param("Time zone of the days, as Europe/Berlin.  [default: the project's]", metavar="ZONE"),
+    ] = ""
+    zeros: Annotated[bool, Param("Include days without an event.")] = False
+    source: Annotated[str | None, Param("Only events of this source.", metavar="NAME")] = None
 
 
-@dataclass(frozen=True, slots=True)
-class EventCount:
-    """So many events of a type on a day; of a week `day` is its Monday. `value` is of the field, or the source."""
-
-    day: date
-    type: str
-    count: int
-    value: str | None = None
-
-
-class CountRow(TypedDict):
+class CountRow(msgspec.Struct, frozen=True):
     """The number of events of a type on a day; a week is shown as its Monday.
 
     `value` is that of the field, null if missing.
     """
 
-    day: str
+    day: date
     type: str
     count: int
-    value: NotRequired[str | None]
+    value: str | UnsetType | None = UNSET
 
 
-class CountRows(TypedDict):
+class CountRows(OperationAnswer, dict=True):
     """Counts by day, type and value, and their total."""
 
     rows: list[CountRow]
     total: int
 
+    def text(self) -> str:
+        if not self.rows:
+            return "No events on these days."
+        by, most = vars(self)["by"], max(row.count for row in self.rows) or 1
+        lacking = "-" if by == SOURCE else "(missing)"
+        rows = [
+            (
+                row.day.isoformat(),
+                row.type,
+                *([] if row.value is UNSET else [one_line(lacking if row.value is None else row.value)]),
+                row.count,
+                "▇" * round(BAR * row.count / most),
+            )
+            for row in self.rows
+        ]
+        heads = ("week of" if by == WEEK else "day", "type", *([] if by in {DAY, WEEK} else [by]), "events", "")
+        return f"{table(rows, heads)}\n{many(self.total, 'event')}."
 
-@dataclass(frozen=True, slots=True)
-class CountedType:
-    """An event type, and the fields by whose values its days can be split."""
-
-    type: str
-    is_decided: bool
-    fields: list[str]
+    def hints(self) -> Sequence[str]:
+        return "shroff counts --by week", "shroff export events"
 
 
 def counted_fields(type_: EventType) -> list[str]:
@@ -109,26 +135,17 @@ def counted_fields(type_: EventType) -> list[str]:
     return [field.name for field in type_.fields if field.type.kind in _COUNTED and field.name != type_.id_field]
 
 
-def rows_of(found: Sequence[EventCount], by: str) -> CountRows:
-    """Counts as JSON; with `value` where a field splits the days."""
-    rows: list[CountRow] = []
-    for one in found:
-        row: CountRow = {"day": one.day.isoformat(), "type": one.type, "count": one.count}
-        if by not in {DAY, WEEK}:
-            row["value"] = one.value
-        rows.append(row)
-    return {"rows": rows, "total": sum(one.count for one in found)}
-
-
 def count_events(
-    question: EventCounts,
+    question: CountQuestion,
+    days: tuple[date, date],
     definitions: Definitions,
     histories: Sequence[tuple[Log, LakeReader | None]],
     most: int | None = None,
-) -> list[EventCount]:
+) -> CountRows:
     """Count events.
 
     Args:
+        days: The first and the last day, in the zone of the question.
         histories: The log of each lane, and the lake where it has one.
         most: So many events are read at most; what the log has noted or the lake's list of files answers is not read.
 
@@ -137,7 +154,7 @@ def count_events(
     Cost: of whole days in UTC 2 µs a day of the log; else 8 µs an event of these days that the log alone has, and a
         column of the lake.
     """
-    asked = _Asked(question, definitions)
+    asked = _Asked(question, days, definitions)
     reads = sum(asked.reads(log, lake) for log, lake in histories)
     if most is not None and reads > most:
         raise UsageError(
@@ -157,21 +174,21 @@ def count_events(
 class _Asked:
     """A question that was checked, and what its answer is made of."""
 
-    def __init__(self, question: EventCounts, definitions: Definitions) -> None:
-        for name in question.types:
+    def __init__(self, question: CountQuestion, days: tuple[date, date], definitions: Definitions) -> None:
+        for name in question.event_types:
             known_type(definitions, name)
         declared = definitions.events.types
-        types = [name for name in declared if not question.types or name in question.types]
+        types = [name for name in declared if not question.event_types or name in question.event_types]
         self._field = "" if question.by in {DAY, WEEK} else question.by
         self._is_weekly, self._zeros = question.by == WEEK, question.zeros
         self._source, self._is_by_source = question.source, question.by == SOURCE
         of_field = "" if self._is_by_source else self._field
-        self._columns = _columns(of_field, [declared[name] for name in types], is_named=bool(question.types))
+        self._columns = _columns(of_field, [declared[name] for name in types], is_named=bool(question.event_types))
         self._has_sources = self._is_by_source or self._source is not None
         self._seen = set[str | None]()  # values of the field
-        self._first, days = question.first.toordinal(), days_of(question.first, question.last)
-        self._is_read = bool(self._field) or self._has_sources or question.zone != "UTC"
-        self._starts_ms = np.array(day_starts_ms(question.first, days, question.zone), np.int64)
+        self._by, self._first = question.by, days[0].toordinal()
+        self._is_read = bool(self._field) or self._has_sources or (question.zone or "UTC") != "UTC"
+        self._starts_ms = np.array(day_starts_ms(days[0], days_of(*days), question.zone or "UTC"), np.int64)
         self._lateness_ms = definitions.settings.lateness_ms
 
     def reads(self, log: Log, lake: LakeReader | None) -> int:
@@ -269,7 +286,7 @@ class _Asked:
                 "fewer days."
             )
 
-    def rows(self, found: Tally) -> list[EventCount]:
+    def rows(self, found: Tally) -> CountRows:
         """The answer."""
         if self._zeros:
             kinds = {(name, value) for _, name, value in found}
@@ -287,7 +304,11 @@ class _Asked:
         ordered = sorted(
             sums.items(), key=lambda one: (one[0][0], places[one[0][1]], one[0][2] is None, one[0][2] or "")
         )
-        return [EventCount(at, name, count, value) for (at, name, value), count in ordered]
+        is_split = bool(self._field)
+        rows = [CountRow(at, name, count, value if is_split else UNSET) for (at, name, value), count in ordered]
+        answer = CountRows(rows=rows, total=sum(sums.values()))
+        vars(answer)["by"] = self._by  # for people, and no part of the JSON
+        return answer
 
 
 def _check_rows(count: int) -> None:

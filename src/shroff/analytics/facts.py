@@ -8,8 +8,8 @@ found by the key index, so the cost is that of the key's own events, and not of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -38,8 +38,10 @@ from shroff.language.field_types import FieldType
 from shroff.language.types import TEXT, TIME
 from shroff.language.values import Value
 from shroff.log.history import Records
+from shroff.operations.declaration import OperationAnswer
 from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import read_by
+from shroff.runtime.texts import many, one_line, shown, table
 from shroff.streams.log import Log, Record
 
 if TYPE_CHECKING:
@@ -68,24 +70,12 @@ class FactsQuestion:
     since_ms: int | Mapping[str, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class KeyFacts:
-    """The features of a key at a moment, in the forms of a decision's JSON.
+class FactsDocument(OperationAnswer):
+    """The features of a key at a point in time.
 
-    `events` is how many events and labels of the key the log has up to the moment; 0 for a key that it never saw.
-    `left_out` are the features that have no value between events, each with the reason.
+    `events` is the number of events and labels of the key up to then, 0 for a key that the log never saw. `left_out`
+    names features without a value between events, with the reason.
     """
-
-    entity: str
-    key: str
-    as_of_ms: int
-    events: int
-    features: Mapping[str, Scalar]
-    left_out: Mapping[str, str] = field(default_factory=dict)
-
-
-class FactsDocument(TypedDict):
-    """The features of a key at a point in time."""
 
     entity: str
     key: str
@@ -94,17 +84,15 @@ class FactsDocument(TypedDict):
     features: dict[str, Scalar]
     left_out: dict[str, str]
 
+    def text(self) -> str:
+        rows = [(name, one_line(shown(value))) for name, value in self.features.items()]
+        head = f"{self.entity} {one_line(self.key)} at {self.as_of}: {many(self.events, 'event')} read"
+        left = [f"  {name} {reason}" for name, reason in self.left_out.items()]
+        parts = [head, table(rows) if rows else "  This entity has no feature that has a value between events."]
+        return "\n".join([*parts, *(["Left out:", *left] if left else [])])
 
-def document_of(found: KeyFacts) -> FactsDocument:
-    """Facts as JSON."""
-    return {
-        "entity": found.entity,
-        "key": found.key,
-        "as_of": time_text(found.as_of_ms),
-        "events": found.events,
-        "features": dict(found.features),
-        "left_out": dict(found.left_out),
-    }
+    def hints(self) -> Sequence[str]:
+        return ("shroff index",)
 
 
 def facts_of(
@@ -114,7 +102,7 @@ def facts_of(
     now_ms: int,
     index: KeyIndex | None = None,
     most: int = EVENTS_MAX,
-) -> KeyFacts:
+) -> FactsDocument:
     """The features of a key at a moment.
 
     Args:
@@ -134,11 +122,18 @@ def facts_of(
     found = [one for one in _History(log, definitions, index, most).of(probe) if one.time_ms <= as_of_ms]
     values = probe.values(found, as_of_ms)
     places = definitions.settings.money_places
-    shown = {
+    features = {
         name: msgspec.json.decode(canonical_value(values[name], definitions.features[name].type, places))
         for name in sorted(values)
     }
-    return KeyFacts(question.entity, question.key, as_of_ms, len(found), shown, probe.left_out)
+    return FactsDocument(
+        entity=question.entity,
+        key=question.key,
+        as_of=time_text(as_of_ms),
+        events=len(found),
+        features=features,
+        left_out=probe.left_out,
+    )
 
 
 class _Probe:

@@ -10,17 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any, Final, NotRequired, TypedDict
+from typing import Final
 
+import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
 from shroff.analytics.counts import ROWS_MAX, VALUES_MAX, shown_value
 from shroff.analytics.funnel_events import Histories, ReadTimes, StepEvents, Words, read_steps, reads
 from shroff.analytics.funnel_steps import DropOffDay, Reached, Truths, drop_offs, reached
 from shroff.errors import UsageError, nearest
-from shroff.language.values import DAYS_MAX, day_starts_ms, key_text
+from shroff.language.values import DAYS_MAX, day_starts_ms, key_text, show_duration
+from shroff.operations.declaration import OperationAnswer
 from shroff.project.definitions import Definitions
 from shroff.project.funnels import Funnel, split_mistake
+from shroff.runtime.texts import one_line, table
 
 DROPPED_OFF, RECOVERED, STILL_OUT, REACHED, LOST = KINDS = (
     "dropped_off", "recovered", "still_out", "reached", "lost",
@@ -46,7 +50,7 @@ class FunnelQuestion:
     split: str | None = None
 
 
-class DropOffRow(TypedDict):
+class DropOffRow(msgspec.Struct, frozen=True):
     """A step on a day. Users dropped off by the end of the previous day are either recovered or still out."""
 
     funnel: str
@@ -56,10 +60,10 @@ class DropOffRow(TypedDict):
     dropped_off_before: int
     recovered: int
     still_out: int
-    value: NotRequired[str | None]
+    value: str | UnsetType | None = UNSET
 
 
-class StepRow(TypedDict):
+class StepRow(msgspec.Struct, frozen=True):
     """A step: the users who reached it, their share of those at the first step, and seconds since the previous step."""
 
     funnel: str
@@ -69,10 +73,16 @@ class StepRow(TypedDict):
     lower_quartile_s: float | None
     median_s: float | None
     upper_quartile_s: float | None
-    value: NotRequired[str | None]
+    value: str | UnsetType | None = UNSET
+
+    @property
+    def taken(self) -> list[str]:
+        """The quartiles of the time since the previous step, for people."""
+        seconds = self.lower_quartile_s, self.median_s, self.upper_quartile_s
+        return ["" if one_s is None else show_duration(round(1_000 * one_s)) for one_s in seconds]
 
 
-class TrendRow(TypedDict):
+class TrendRow(msgspec.Struct, frozen=True):
     """Of the users who came to the first step on a day, the number that reached a step by the end of the last day."""
 
     funnel: str
@@ -81,7 +91,7 @@ class TrendRow(TypedDict):
     users: int
 
 
-class FunnelDocument(TypedDict):
+class FunnelDocument(OperationAnswer):
     """Funnels over some days: drop-off and recovery by day, users by step, and the same by day of the first step.
     `dropped_off` of a row counts from the first day to the end of its day.
     """
@@ -93,18 +103,51 @@ class FunnelDocument(TypedDict):
     steps: list[StepRow]
     trend: list[TrendRow]
 
+    def text(self) -> str:
+        parts = [f"{self.first} to {self.last}, days of {self.zone}"]
+        for name in dict.fromkeys(row.funnel for row in self.steps):
+            steps = [row for row in self.steps if row.funnel == name]
+            split = ("value",) if steps[0].value is not UNSET else ()
+            shown = [
+                (
+                    row.step,
+                    *_value(row.value),
+                    row.users,
+                    "" if row.conversion is None else f"{row.conversion:.1%}",
+                    *row.taken,
+                )
+                for row in steps
+            ]
+            days = [
+                (row.day, row.step, *_value(row.value), row.dropped_off, row.recovered, row.still_out)
+                for row in self.rows
+                if row.funnel == name
+            ]
+            heads = ("step", *split, "users", "of first", "lower quartile", "median", "upper quartile")
+            day_heads = ("day", "step", *split, "dropped off", "recovered", "still out")
+            parts += [name, table(shown, heads), table(days, day_heads)]
+        return "\n\n".join(parts)
+
+    def hints(self) -> Sequence[str]:
+        row = next(iter(self.rows), None)
+        return [] if row is None else [f"shroff funnel {row.funnel} --users dropped_off:{row.step}", "shroff counts"]
+
+
+def _value(value: str | UnsetType | None) -> tuple[str, ...]:
+    return () if value is UNSET else ("(missing)" if value is None else one_line(value),)
+
 
 def document_of(questions: Sequence[FunnelQuestion], answers: Sequence[FunnelAnswer]) -> FunnelDocument:
     """Answers for the same days as one JSON document."""
     first = questions[0]
-    return {
-        "first": first.first.isoformat(),
-        "last": first.last.isoformat(),
-        "zone": first.zone,
-        "rows": [row for answer in answers for row in answer.rows()],
-        "steps": [row for answer in answers for row in answer.steps()],
-        "trend": [row for answer in answers for row in answer.trend()],
-    }
+    return FunnelDocument(
+        first=first.first.isoformat(),
+        last=first.last.isoformat(),
+        zone=first.zone,
+        rows=[row for answer in answers for row in answer.rows()],
+        steps=[row for answer in answers for row in answer.steps()],
+        trend=[row for answer in answers for row in answer.trend()],
+    )
 
 
 def ask_funnel(
@@ -167,17 +210,10 @@ class FunnelAnswer:
                 mine = value_of[one.users] == number
                 users = int(mine.sum())
                 began = users if one is found[0] else began
-                taken = [None] * 3 if one is found[0] else [_at_rank(one.taken_ms[mine], q) for q in QUARTILES]
-                row: StepRow = {
-                    "funnel": self._funnel.name,
-                    "step": step.name,
-                    "users": users,
-                    "conversion": users / began if began else None,
-                    "lower_quartile_s": taken[0],
-                    "median_s": taken[1],
-                    "upper_quartile_s": taken[2],
-                }
-                yield self._with_value(row, number)
+                lower, median, upper = (None if one is found[0] else _at_rank(one.taken_ms[mine], q) for q in QUARTILES)
+                conversion = users / began if began else None
+                value = self._value_of(number)
+                yield StepRow(self._funnel.name, step.name, users, conversion, lower, median, upper, value)
 
     def trend(self) -> Iterator[TrendRow]:
         """The users of each day of the first step, by how far they came."""
@@ -187,7 +223,7 @@ class FunnelAnswer:
         counts = [np.bincount(day_of[one.users], minlength=len(self._starts_ms)).tolist() for one in found]
         for at, day in enumerate(self._days()):
             for step, count in zip(self._funnel.steps, counts, strict=True):
-                yield {"funnel": self._funnel.name, "day": day, "step": step.name, "users": count[at]}
+                yield TrendRow(self._funnel.name, day, step.name, count[at])
 
     def dropped_by_day(self, step: int) -> list[int]:
         """How many users of a step dropped off by the end of the day, each day as a question of its own counts it."""
@@ -233,16 +269,9 @@ class FunnelAnswer:
         dropped, before = of(found.dropped, found.splits), of(found.before, found.before_splits)
         recovered = of(found.recovered, found.before_splits)
         for number, at in self._values():
-            row: DropOffRow = {
-                "funnel": self._funnel.name,
-                "day": day,
-                "step": self._funnel.steps[step].name,
-                "dropped_off": dropped[at],
-                "dropped_off_before": before[at],
-                "recovered": recovered[at],
-                "still_out": before[at] - recovered[at],
-            }
-            yield self._with_value(row, number)
+            out = before[at] - recovered[at]
+            counts = dropped[at], before[at], recovered[at], out
+            yield DropOffRow(self._funnel.name, day, self._funnel.steps[step].name, *counts, self._value_of(number))
 
     def _drop_offs(self, step: int) -> Iterator[DropOffDay]:
         return drop_offs(self._events, step, self._starts_ms, is_ever=self._funnel.is_ever)
@@ -261,10 +290,10 @@ class FunnelAnswer:
         ordered = sorted(there, key=lambda number: (number < 0, str(shown_value(values[number]))))
         return [(number, number + 1) for number in ordered]
 
-    def _with_value(self, row: Any, number: int) -> Any:
-        if self._question.split:
-            row["value"] = None if number < 0 else shown_value(self._events.values[number])
-        return row
+    def _value_of(self, number: int) -> str | UnsetType | None:
+        if not self._question.split:
+            return UNSET
+        return None if number < 0 else shown_value(self._events.values[number])
 
     def _days(self) -> list[str]:
         days = (self._question.last - self._question.first).days + 1

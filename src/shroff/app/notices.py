@@ -20,6 +20,7 @@ from shroff.app.notice_files import NoticeFiles
 from shroff.app.opened import intake_of
 from shroff.errors import DefinitionError
 from shroff.events import hash_keys
+from shroff.language.values import day_named
 from shroff.project.settings.system import System
 
 if TYPE_CHECKING:
@@ -222,7 +223,6 @@ class NoticeViews:
         For a report, `day` is a day such as `2026-03-01`; by default the last that was due.
         Nothing is sent, and its link answers nothing. Raises: UsageError.
         """
-        from shroff.app.analytics.event_counts import day_named
         from shroff.notices.preview import preview
 
         with closing(self._opened.open_log(read_only=True)) as log:
@@ -239,7 +239,6 @@ class NoticeViews:
 
         Raises: UsageError where the notice is no report, or `day` is none.
         """
-        from shroff.app.analytics.event_counts import day_named
         from shroff.notices.preview import make_report
 
         notice = NoticeFiles(self._opened).one(name)

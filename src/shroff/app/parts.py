@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shroff.app.adapter_factory import AdapterFactory
-    from shroff.app.analytics.event_counts import Analytics
     from shroff.app.analytics.marts import Marts
     from shroff.app.analytics.summaries import Summaries
     from shroff.app.arrow_tables import ArrowTables
@@ -71,7 +70,6 @@ class ProjectParts:
         self.opened = opened
 
     agreements: cached_property[Agreements] = part("rules.agreements:Agreements")
-    analytics: cached_property[Analytics] = part("analytics.event_counts:Analytics")
     applying: cached_property[Applying] = part("live.deployment:Applying")
     backtests: cached_property[LogBacktests] = part("rules.backtests:LogBacktests")
     cases: cached_property[ProjectCases] = part("cases:ProjectCases")

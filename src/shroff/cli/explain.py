@@ -11,6 +11,7 @@ from shroff.cli import completion
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, one_line, table
 from shroff.language.values import show_duration
+from shroff.runtime.texts import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -117,12 +118,3 @@ def _length(value: object) -> str:
         return shown(value)
     seconds = float(str(value))
     return show_duration(1_000 * round(seconds) if abs(seconds) >= 1 else round(1_000 * seconds))
-
-
-def shown(value: object) -> str:
-    """A value of a decision for people: reals short, missing as a word."""
-    if value is None:
-        return "missing"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

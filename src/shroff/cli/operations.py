@@ -78,7 +78,8 @@ def _run(declared: Operation[..., Any], session: Session, values: dict[str, Any]
 def tell(session: Session, answer: OperationAnswer) -> int:
     """Give an answer as the command's output, with hints; gives the exit status."""
     session.answer(msgspec.to_builtins(answer), "" if session.is_json else answer.text())
-    session.next(*answer.hints())
+    if hints := answer.hints():
+        session.next(*hints)
     return answer.exit_status()
 
 
@@ -126,14 +127,16 @@ def _parameter(one: RequestField) -> click.Parameter:
             metavar=about.metavar or None,
             shell_complete=offer,
         )
+    read = about.read
     return click.Option(
         [about.flags or f"--{one.name.replace('_', '-')}", one.name],
-        type=kind,
+        type=kind if read is None else click.STRING,
         is_flag=kind is click.BOOL,
-        multiple=is_many,
+        multiple=is_many if read is None else about.is_repeated,
         required=one.is_required,
         metavar=about.metavar or None,
-        default=None if one.is_required else one.default,
+        default=None if one.is_required or read is not None else one.default,
+        callback=None if read is None else lambda _context, _option, text: read(text) if text else None,
         help=about.help,
         show_default=bool(one.default) and kind is not click.BOOL,
         shell_complete=offer,

@@ -26,6 +26,7 @@ Value = str | int | float | bool | None
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 86_400_000
+YEARS: Final = (1900, 9000)
 DAYS_MAX: Final = 3_700  # of one question
 _UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
 _AMOUNT: Final = re.compile(r"(?:[A-Za-z]{3}\s+|[€$£¥]\s*)?([0-9][0-9., ]{0,24})(?:\s*[€$£¥]|\s+[A-Za-z]{3})?")
@@ -422,6 +423,17 @@ def is_zone(name: str) -> bool:
         return bool(zone_named(name))
     except UsageError:
         return False
+
+
+def day_named(given: date | str | None, name: str) -> date | None:
+    """A day that somebody named, None where nobody did. Raises: UsageError for what is none."""
+    try:
+        day = date.fromisoformat(given) if isinstance(given, str) else given
+    except ValueError:
+        raise UsageError(f"{name}: {given!r} is not a day. Write it as 2026-03-01.") from None
+    if day is not None and not YEARS[0] <= day.year <= YEARS[1]:
+        raise UsageError(f"{name}: {day} is not between the years {YEARS[0]} and {YEARS[1]}.")
+    return day
 
 
 def day_at(time_ms: int, zone: str) -> date:

@@ -37,6 +37,8 @@ class Param:
         is_argument: Whether it is an argument and not an option, where its default does not say so.
         is_local: For commands and Python calls alone: over HTTP the caller's identity says it.
         is_file: A command line names a file, whose text is the value.
+        read: Gives the value of an option's text, or of the texts of a repeated one. Raises: UsageError.
+        is_repeated: Whether an option with `read` may be given several times.
     """
 
     help: str
@@ -46,6 +48,13 @@ class Param:
     is_argument: bool | None = None
     is_local: bool = False
     is_file: bool = False
+    read: Callable[[Any], Any] | None = None
+    is_repeated: bool = False
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """The words of an option such as `--types A,B`."""
+    return tuple(word for word in text.split(",") if word)
 
 
 class OperationRequest(msgspec.Struct, Generic[Outcome_co], forbid_unknown_fields=True, kw_only=True):
@@ -111,6 +120,7 @@ class Operation(Generic[Given, Outcome]):
         body_bytes_max: The largest body; 0 for the limit of all routes.
         is_long: Whether it can run as a job; it takes `ProgressSteps`.
         kind: The kind of that job, where it is not the name with `-`.
+        unanswered: The title of `422 bad-question`, where a question that has no answer is a mistake of its body.
     """
 
     name: str
@@ -126,6 +136,7 @@ class Operation(Generic[Given, Outcome]):
     body_bytes_max: int = 0
     is_long: bool = False
     kind: str = ""
+    unanswered: str = ""
 
     def __call__(self, *args: Given.args, **named: Given.kwargs) -> Outcome:
         return self.run(*args, **named)
@@ -153,8 +164,9 @@ class Operation(Generic[Given, Outcome]):
 
     @cached_property
     def answer(self) -> type[OperationAnswer]:
-        """The type of its answer."""
-        return cast("type[OperationAnswer]", self._named(signature(self.run).return_annotation))
+        """The type of its answer; the first of several, of which others are for commands alone."""
+        first, _, _ = signature(self.run).return_annotation.partition(" | ")
+        return cast("type[OperationAnswer]", self._named(first))
 
     def _named(self, annotation: Any) -> Any:
         return self.run.__globals__[annotation] if isinstance(annotation, str) else annotation

@@ -87,6 +87,15 @@ def many(count: int, one: str, more: str = "") -> str:
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
+def shown(value: object) -> str:
+    """A value of a decision for people: reals short, missing as a word."""
+    if value is None:
+        return "missing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def argument(text: object) -> str:
     """The text as one argument of a shell command, for hints."""
     return shlex.quote(str(text))

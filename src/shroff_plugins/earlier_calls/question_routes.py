@@ -6,19 +6,17 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from starlette.responses import Response
 
-from shroff.analytics.counts import DAY
-from shroff.analytics.facts import document_of
 from shroff.errors import DefinitionError, InputError, UsageError, nearest
 from shroff.explain.entities import EntityLook
+from shroff.operations.declaration import named
 from shroff.people.access import Right
 from shroff.people.audit import Act
-from shroff.web.api.analytics import KEY_EVENTS_MAX, PLACES_MAX
 from shroff.web.api.cases.flags import flagged, known_key, shown
 from shroff.web.api.entities import event_shown
 from shroff.web.api.events import JSON_TYPES, check_rate
-from shroff.web.api.funnels import EVENTS_MAX
 from shroff.web.http.messages import JSON, Request
 from shroff.web.http.problems import ProblemError, at_paths
 from shroff.web.http.routes import Route, RouteDoc
@@ -36,6 +34,7 @@ from shroff_plugins.earlier_calls.questions import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shroff.app.project import Project
     from shroff.explain.entities import KeyEvent
     from shroff.web.service import Service
     from shroff_plugins.earlier_calls.questions import Part
@@ -97,9 +96,9 @@ async def _answered(service: Service, request: Request, reader: QuestionReader) 
         ((columns, mail),) = questions
         assert isinstance(mail, MailAsked)
         return Response(reader.answer(columns, await _sent(service, request, reader.call, mail)), media_type=JSON)
-    ask = _ASKS[reader.call.reads]
+    ask, project = _ASKS[reader.call.reads], service.operations.acting(request.who)
     try:
-        texts = [reader.answer(columns, await ask(service, asked)) for columns, asked in questions]
+        texts = [reader.answer(columns, await ask(service, project, asked)) for columns, asked in questions]
     except (UsageError, DefinitionError, InputError) as error:  # a value that an expression of the answer cannot read
         raise ProblemError(422, "bad-question", "No answer is possible", str(error)) from None
     return Response(b"[" + b",".join(texts) + b"]" if reader.call.many else texts[0], media_type=JSON)
@@ -108,63 +107,57 @@ async def _answered(service: Service, request: Request, reader: QuestionReader) 
 # ---- what can be asked for
 
 
-async def _counts(service: Service, asked: CountsAsked) -> Found:
-    analytics = service.project.analytics
+async def _counts(service: Service, project: Project, asked: CountsAsked) -> Found:
     found = await service.in_thread(
-        lambda: analytics.event_counts(
-            asked.start_date,
-            asked.end_date,
-            types=asked.event_types,
-            by=asked.by or DAY,
+        lambda: named(project.run, project, "counts")(
+            start_date=asked.start_date,
+            end_date=asked.end_date,
+            event_types=asked.event_types,
+            by=asked.by or None,
             zone=asked.zone,
-            most=PLACES_MAX,
         )
     )
     sums: Counter[tuple[str, str | None]] = Counter()
-    for one in found:
-        if asked.values is None or one.value in asked.values:
-            sums[one.type, one.value] += one.count
+    for row in found.rows:
+        value = None if row.value is msgspec.UNSET else row.value
+        if asked.values is None or value in asked.values:
+            sums[row.type, value] += row.count
     rows = [{"type": type_, "value": value, "count": count} for (type_, value), count in sums.items()]
     return {"rows": rows, "total": sum(sums.values())}
 
 
-async def _facts(service: Service, asked: FactsAsked) -> Found:
-    analytics = service.project.analytics
-    found = await service.in_thread(
-        lambda: analytics.facts(
-            asked.entity, asked.key, as_of=asked.as_of, features=asked.features, since=asked.since, most=KEY_EVENTS_MAX
-        )
+async def _facts(service: Service, project: Project, asked: FactsAsked) -> Found:
+    given = {"entity": asked.entity, "key": asked.key, "as_of": asked.as_of}
+    facts = await service.in_thread(
+        lambda: named(project.run, project, "facts")(**given, features=asked.features, since=asked.since)
     )
-    return {**document_of(found)}
+    return {**msgspec.to_builtins(facts)}
 
 
-async def _flags(service: Service, asked: FlagsAsked) -> Found:
-    _check_entity(service, asked.entity)
-    found = await service.in_thread(flagged, service.project, asked.entity, asked.key, asked.fields, asked.limit)
+async def _flags(service: Service, project: Project, asked: FlagsAsked) -> Found:
+    _check_entity(project, asked.entity)
+    found = await service.in_thread(flagged, project, asked.entity, asked.key, asked.fields, asked.limit)
     return {"flags": await shown(service, found)}
 
 
-async def _funnel(service: Service, asked: FunnelAsked) -> Found:
-    analytics = service.project.analytics
+async def _funnel(service: Service, project: Project, asked: FunnelAsked) -> Found:
     found = await service.in_thread(
-        lambda: analytics.funnel(
-            asked.funnel, asked.start_date, asked.end_date, zone=asked.zone, split="", most=EVENTS_MAX
+        lambda: named(project.run, project, "funnel")(
+            funnel=asked.funnel, start_date=asked.start_date, end_date=asked.end_date, zone=asked.zone, split=""
         )
     )
-    steps = {row["step"]: row for row in reversed(found["rows"]) if row["day"] == found["last"]}
+    steps = {row.step: row for row in reversed(found.rows) if row.day == found.last}
     row = steps.get(asked.step) if asked.step is not None else next(reversed(steps.values()), None)
     if row is None:
         known = [*reversed(steps)]
         hint = nearest(asked.step or "", known) or f"There is {', '.join(known)}."
         raise UsageError(f"{asked.step!r} is not a step of {asked.funnel} from which users drop off. {hint}")
-    return {**row}
+    return {**msgspec.to_builtins(row)}
 
 
-async def _events(service: Service, asked: EventsAsked) -> Found:
-    project = service.project
-
+async def _events(service: Service, project: Project, asked: EventsAsked) -> Found:
     def read() -> Sequence[KeyEvent]:
-        _check_entity(service, asked.entity)
+        _check_entity(project, asked.entity)
         with project.opened.reading() as log:
             look = EntityLook(log, project.definitions, project.history.key_index(project.definitions))
             if asked.key.endswith("*"):
@@ -174,13 +167,13 @@ async def _events(service: Service, asked: EventsAsked) -> Found:
     return {"events": [event_shown(event) for event in await service.in_thread(read)]}
 
 
-def _check_entity(service: Service, name: str) -> None:
-    entities = service.project.definitions.events.entities
+def _check_entity(project: Project, name: str) -> None:
+    entities = project.definitions.events.entities
     if name not in entities:
         raise UsageError(f"{name!r} is not an entity. {nearest(name, entities) or ', '.join(entities)}")
 
 
-_ASKS: Final[Mapping[str, Callable[[Service, Any], Awaitable[Found]]]] = {
+_ASKS: Final[Mapping[str, Callable[[Service, Project, Any], Awaitable[Found]]]] = {
     "counts": _counts,
     "facts": _facts,
     "flags": _flags,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from shroff.analytics.figures import FigureQuestion, answer_figures, drop_offs_of
-from shroff.app.analytics.event_counts import Analytics, history_of
-from shroff.app.analytics.funnels import funnels_of
-from shroff.errors import UsageError, nearest
+from shroff.app.analytics.count_operations import KeyAtMoment, facts_asked
+from shroff.app.analytics.funnel_operations import funnel_named
+from shroff.app.analytics.histories import history_of
+from shroff.events.event import time_text
 from shroff.language.values import parse_decimal, rescale_half_even
 
 if TYPE_CHECKING:
@@ -42,31 +42,28 @@ class ReportFigures:
         """The drop-offs of a funnel's steps on a day, beside those of the three days before.
 
         Raises: UsageError where there is none of this name; DefinitionError for a mistake in funnels.yaml; others as
-            `Analytics.funnel`.
+            `funnel_operations.count_funnels`.
         """
-        funnels = funnels_of(self._opened)
-        if funnel not in funnels:
-            hint = nearest(funnel, funnels) or f"There is {', '.join(funnels) or 'none'}."
-            raise UsageError(f"there is no funnel {funnel!r} in funnels.yaml. {hint}")
+        asked = funnel_named(self._opened, funnel)
         with ExitStack() as held:
             histories = self._histories(held)
-            return drop_offs_of(funnels[funnel], day, zone, self._opened.definitions, histories)
+            return drop_offs_of(asked, day, zone, self._opened.definitions, histories)
 
     def newest_ms(self) -> int | None:
         """The time of the newest event; None without one."""
-        with ExitStack() as held:
-            newest = [log.watermark_ms() for log, _ in self._histories(held)]
-        return max((one for one in newest if one is not None), default=None)
+        with self._opened.reading() as log:
+            return log.watermark_ms()
 
     def _histories(self, held: ExitStack) -> list[tuple[Log, LakeReader | None]]:
         return [history_of(self._opened, held)]
 
     def _fact(self, figure: Figure, at_ms: int) -> Value:
         entity, _, _ = figure.fact.partition(".")
-        found = Analytics(self._opened).facts(
-            entity, figure.key, as_of=datetime.fromtimestamp(at_ms / 1_000, UTC), features=[figure.fact]
+        facts = facts_asked(
+            self._opened,
+            KeyAtMoment(entity=entity, key=figure.key, as_of=time_text(at_ms), features=(figure.fact,)),
         )
-        return _typed(found.features[figure.fact], figure.type)
+        return _typed(facts.features[figure.fact], figure.type)
 
 
 def _typed(value: Scalar, type_: Type) -> Value:

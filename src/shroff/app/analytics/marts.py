@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from shroff import config
-from shroff.app.analytics.event_counts import history_of
+from shroff.app.analytics.histories import history_of
 from shroff.errors import StateError, UsageError
 from shroff.runtime.process_wide import threads
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shroff.errors import ShroffError
+from shroff.errors import DefinitionError, RefusalError, ShroffError, UsageError
 from shroff.operations import manifest
 from shroff.operations.declaration import OPERATIONS, InvalidRequestError, Operation, OperationRequest, Outcome
 from shroff.people.access import Right
 from shroff.web.http.concurrency_limits import ConcurrencyLimits
 from shroff.web.http.messages import BODY_BYTES_MAX, Json, Request, decoded
+from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, api
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ def route_of(declared: Operation[..., Any]) -> Route:
 
     async def handle(service: Service, request: Request) -> Json[Any]:
         asked = await read(service, declared, request)
-        answer = await service.operations.run(request.who, asked)
+        try:
+            answer = await service.operations.run(request.who, asked)
+        except (UsageError, DefinitionError) as error:
+            if not declared.unanswered or isinstance(error, RefusalError):
+                raise
+            raise ProblemError(422, "bad-question", declared.unanswered, str(error)) from None
         headers = {"location": answer.url} if declared.status == ACCEPTED else None
         return await service.in_thread(Json, answer, declared.status, headers)  # a list may have a million entries
 

@@ -11,10 +11,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
+from msgspec import UNSET
 from starlette.responses import Response
 
-from shroff.analytics.counts import DAY, SOURCE, WEEK, EventCount, shown_value
+from shroff.analytics.counts import DAY, SOURCE, WEEK, CountQuestion, CountRow, shown_value
 from shroff.analytics.day_figures import CUSTOMER, DayFigures, has_amounts
+from shroff.app.analytics.count_operations import ShowCountable, figures_of_days
 from shroff.errors import UsageError
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
@@ -23,7 +25,6 @@ from shroff.log.event_notes import EventSources, sources_of
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.whole_files import csv_line
-from shroff.web.api.analytics import PLACES_MAX, CountQuestion, counted
 from shroff.web.http.messages import Request
 from shroff.web.http.pagination import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
@@ -80,14 +81,14 @@ class CountedEvent:
 
 async def show(service: Service, request: Request) -> Response:
     """The page."""
-    found, mistake = list[EventCount](), ""
+    found, mistake = list[CountRow](), ""
     question = CountQuestion(zone=days_zone(service, request))
     try:
         question = _question(service, request)
-        found = await service.in_thread(counted, service.project, question)
+        found = (await service.operations.run(request.who, question)).rows
     except UsageError as error:
         mistake = sentence(str(error))
-    types = await service.in_thread(service.project.analytics.event_types)
+    countable = await service.operations.run(request.who, ShowCountable())
     is_open = _is_open(service.project, question) if found else None
     return await page(
         service,
@@ -104,9 +105,9 @@ async def show(service: Service, request: Request) -> Response:
         question=question,
         first=question.start_date or (found[0].day if found else ""),
         last=question.end_date or (found[-1].day if found else ""),
-        types=types,
-        sources=await service.in_thread(service.project.analytics.event_sources),
-        fields=sorted({name for type_ in types for name in type_.fields}),
+        types=countable.types,
+        sources=countable.sources,
+        fields=sorted({name for type_ in countable.types for name in type_.fields}),
         is_split=question.by not in {DAY, WEEK},
         rows_path=lambda one: rows_path(one, question),
         mistake=mistake,
@@ -138,9 +139,7 @@ class DayRow:
 def _day_rows(project: Project, question: CountQuestion) -> list[DayRow]:
     """The days, newest first; none where there is no log, or the days have too many events."""
     try:
-        found = project.analytics.day_figures(
-            question.start_date, question.end_date, zone=question.zone, most=PLACES_MAX
-        )
+        found = figures_of_days(project.opened, question.start_date, question.end_date, question.zone)
     except UsageError:
         return []
     today, places = day_at(project.opened.now_ms(), question.zone), project.definitions.settings.money_places
@@ -173,7 +172,7 @@ async def download(service: Service, request: Request) -> Response:
     """The same rows as CSV, of which no cell is a formula."""
     try:
         question = _question(service, request)
-        found = await service.in_thread(counted, service.project, question)
+        found = (await service.operations.run(request.who, question)).rows
     except UsageError as error:
         raise ProblemError(422, "bad-question", "The counts cannot be computed", str(error)) from None
     is_split = question.by not in {DAY, WEEK}
@@ -189,7 +188,7 @@ def _question(service: Service, request: Request) -> CountQuestion:
     return CountQuestion(
         start_date=day_of(given.get("from", "")),
         end_date=day_of(given.get("to", "")),
-        event_types=[one for one in given.getlist("type") if one],
+        event_types=tuple(name for name in given.getlist("type") if name),
         by=given.get("by") or DAY,
         zone=given.get("zone", "").strip() or days_zone(service, request),
         source=given.get("source") or None,
@@ -215,7 +214,7 @@ def _is_open(project: Project, question: CountQuestion) -> Callable[[date], bool
     return lambda day: grows and day <= today < day + timedelta(days)
 
 
-def _chart(found: Sequence[EventCount], by: str, is_open: Callable[[date], bool] | None) -> Bars | None:
+def _chart(found: Sequence[CountRow], by: str, is_open: Callable[[date], bool] | None) -> Bars | None:
     """All that was counted, by day or week."""
     days: Counter[date] = Counter()
     for one in found:
@@ -233,7 +232,7 @@ def _chart(found: Sequence[EventCount], by: str, is_open: Callable[[date], bool]
     return with_open(chart, next((at for at, day in enumerate(whole) if is_open(day)), None))
 
 
-def rows_path(one: EventCount, question: CountQuestion) -> str:
+def rows_path(one: CountRow, question: CountQuestion) -> str:
     """The address of the events of a count; empty for none, and for those whose source nobody knows."""
     if not one.count or (question.by == SOURCE and one.value is None):
         return ""
@@ -241,7 +240,7 @@ def rows_path(one: EventCount, question: CountQuestion) -> str:
     first, last = max(one.day, question.start_date or one.day), min(last, question.end_date or last)
     source = (one.value or "") if question.by == SOURCE else question.source or ""
     field = "" if question.by in {DAY, WEEK, SOURCE} else question.by
-    value = one.value if field else None
+    value = one.value if field and one.value is not UNSET else None
     return f"{EVENTS}?{EventsWanted(one.type, first, last, question.zone, field, value, source).query}"
 
 

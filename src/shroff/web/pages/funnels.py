@@ -8,15 +8,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
+import msgspec
 from starlette.responses import Response
 
 from shroff.analytics.funnels import DropOffRow, FunnelDocument
+from shroff.app.analytics.count_operations import ShowCountable
+from shroff.app.analytics.funnel_operations import FunnelDays, UserNames, funnels_of
 from shroff.errors import DefinitionError, UsageError
-from shroff.language.values import show_duration
 from shroff.people.access import Right
 from shroff.project.funnels import Funnel
 from shroff.runtime.whole_files import csv_line
-from shroff.web.api.funnels import FunnelDays, FunnelUsers, counted, users_of
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 PATH: Final = "/analytics/funnels"
 SHOWN: Final = 500  # rows of the table by day
-_NOTHING: Final[FunnelDocument] = {"first": "", "last": "", "zone": "UTC", "rows": [], "steps": [], "trend": []}
+_NOTHING: Final = FunnelDocument(first="", last="", zone="UTC", rows=[], steps=[], trend=[])
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -38,33 +39,34 @@ async def show(service: Service, request: Request) -> Response:
     funnels, found, mistake = dict[str, Funnel](), _NOTHING, ""
     asked = FunnelDays()
     try:
-        funnels = await service.in_thread(service.project.analytics.funnels)
+        funnels = await service.in_thread(funnels_of, service.project.opened)
         if funnels:
             asked = _question(service, request, next(iter(funnels)))
-            found = await service.in_thread(counted, service.project, asked)
+            answer = await service.operations.run(request.who, asked)
+            assert isinstance(answer, FunnelDocument)
+            found = answer
     except (UsageError, DefinitionError) as error:
         mistake = sentence(str(error))
     funnel = funnels.get(asked.funnel or "")
-    days = {"from": found["first"], "to": found["last"], "zone": found["zone"], "funnel": asked.funnel or ""}
+    types = (await service.operations.run(request.who, ShowCountable())).types
+    days = {"from": found.first, "to": found.last, "zone": found.zone, "funnel": asked.funnel or ""}
     return await page(
         service,
         request,
         "funnels.html",
         funnels=list(funnels),
         funnel=funnel,
-        fields=_fields(service, funnel),
+        fields=sorted({name for type_ in types for name in type_.fields if funnel and type_.type in funnel.events}),
         asked=asked,
         found=found,
-        rows=found["rows"][:SHOWN],
-        steps=[{**one, "taken": [_duration(one[name]) for name in _TAKEN]} for one in found["steps"]],
-        chart=_chart(found["rows"], funnel),
+        rows=found.rows[:SHOWN],
+        steps=found.steps,
+        chart=_chart(found.rows, funnel),
         mistake=mistake,
+        has_value=lambda row: row.value is not msgspec.UNSET,
         users=lambda number, day="": f"{PATH}/users.csv?{urlencode({**days, 'number': number, 'day': day})}",
         path=PATH,
     )
-
-
-_TAKEN: Final = ("lower_quartile_s", "median_s", "upper_quartile_s")
 
 
 async def download(service: Service, request: Request) -> Response:
@@ -72,19 +74,13 @@ async def download(service: Service, request: Request) -> Response:
     given = request.query_params
     try:
         days = _question(service, request, given.get("funnel", ""))
-        asked = FunnelUsers(
-            days.funnel or "",
-            given.get("number", ""),
-            day_of(given.get("day", "")),
-            days.start_date,
-            days.end_date,
-            days.zone,
-        )
-        found = await service.in_thread(users_of, service.project, asked)
+        asked = msgspec.structs.replace(days, users=given.get("number", "") or ":", day=day_of(given.get("day", "")))
+        answer = await service.operations.run(request.who, asked)
+        assert isinstance(answer, UserNames)
     except (UsageError, DefinitionError) as error:
         raise ProblemError(422, "bad-question", "The funnel cannot be computed", str(error)) from None
     headers = {"content-disposition": 'attachment; filename="users.csv"'}
-    return Response(b"".join(csv_line([one]) for one in ["user", *found]), 200, headers, CSV)
+    return Response(b"".join(csv_line([one]) for one in ["user", *answer.users]), 200, headers, CSV)
 
 
 def _question(service: Service, request: Request, name: str) -> FunnelDays:
@@ -99,26 +95,16 @@ def _question(service: Service, request: Request, name: str) -> FunnelDays:
     )
 
 
-def _fields(service: Service, funnel: Funnel | None) -> list[str]:
-    """The fields that numbers can be split by."""
-    types = service.project.analytics.event_types()
-    return sorted({name for type_ in types if funnel and type_.type in funnel.events for name in type_.fields})
-
-
 def _chart(rows: Sequence[DropOffRow], funnel: Funnel | None) -> Bars | None:
     """Who had dropped off at the first step by the end of each day."""
     days: dict[str, int] = {}
     for row in rows:
-        if funnel is not None and row["step"] == funnel.steps[0].name:
-            days[row["day"]] = days.get(row["day"], 0) + row["dropped_off"]
+        if funnel is not None and row.step == funnel.steps[0].name:
+            days[row.day] = days.get(row.day, 0) + row.dropped_off
     if not any(days.values()):
         return None
     labels = [date.fromisoformat(day).strftime("%-d %b") for day in days]
     return signed_bars(labels, [Decimal(count) for count in days.values()])
-
-
-def _duration(seconds: float | None) -> str:
-    return "" if seconds is None else show_duration(round(1_000 * seconds))
 
 
 ROUTES: Final = (
