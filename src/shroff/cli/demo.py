@@ -4,37 +4,43 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
-from shroff.cli.session import Session, argument, command, dump, one_line
+from shroff.cli.session import Session, argument, command, one_line
+from shroff.language.values import DAY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from shroff.app.project import Project
-    from shroff.cli.demo_progress import DemoProgress
-    from shroff.cli.demo_report import DemoSummary
+    from shroff.cli.demo_report import DemoSummary, DemoTraining
     from shroff.examples.bank import BankPeriod, Label, Payment
-    from shroff.examples.demo import Example, Tally
-    from shroff.explain.explanation import Explained
+    from shroff.examples.demo import Tally
     from shroff.log.writer import Answer
     from shroff.worker.ingest import IngestReport
 
 # A minute must do with a cold kernel cache on two slow cores: compiling, a past to learn from, then 10,000 a second.
 EVENTS: Final = 100_000
-SEED: Final = 2  # the template's rules were written looking at seed 1
+SEED: Final = 2
 TEMPLATE: Final = "payments"
-PAST: Final = "past"  # the project that learns, beside the one that is shown
+EVENT: Final = "payment"
 NAME: Final = "Demo Bank"
 HOST: Final = "127.0.0.1"
 PORT: Final = 8000
+LINE_EVERY_S: Final = 1.0
+PAST_EVENTS: Final = 60_000  # eight weeks: four to learn from, two to test on, two in which labels come
+BEFORE_MS: Final = 63 * DAY_MS  # whole weeks, so many that all of the past is over when the stream begins
+# Eight weeks hold two folds, and a demo is to be over before somebody leaves: few trees that learn fast.
+SPLIT: Final = "  split: { train: 28d, delay: 7d, test: 7d, folds: 2 }"
+PARAMETERS: Final = "  parameters: { trees: 60, depth: 4, learning_rate: 0.1 }"
 
 
 def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int]:
@@ -46,6 +52,11 @@ def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int
     return check
 
 
+def _number(flag: str, metavar: str, default: int, words: str, **more: Any) -> Callable[..., Any]:
+    more = {"type": int} | more
+    return click.option(flag, metavar=metavar, default=default, show_default=True, help=words, **more)
+
+
 @command(
     "demo",
     "shroff demo",
@@ -53,32 +64,9 @@ def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int
     "shroff demo --once --events 20000 --seed 7",
     "shroff demo --once --json",
 )
-@click.option(
-    "--events",
-    metavar="N",
-    type=int,
-    default=EVENTS,
-    show_default=True,
-    callback=_at_least(1),
-    help="Number of payments.",
-)
-@click.option(
-    "--seed",
-    metavar="S",
-    type=int,
-    default=SEED,
-    show_default=True,
-    callback=_at_least(0),
-    help="Random seed; a different seed generates a different bank.",
-)
-@click.option(
-    "--port",
-    metavar="P",
-    type=click.IntRange(0, 65_535),
-    default=PORT,
-    show_default=True,
-    help="The port of the service; 0 for any free one.",
-)
+@_number("--events", "N", EVENTS, "Number of payments.", callback=_at_least(1))
+@_number("--seed", "S", SEED, "Random seed; a different seed generates a different bank.", callback=_at_least(0))
+@_number("--port", "P", PORT, "The port of the service; 0 for any free one.", type=click.IntRange(0, 65_535))
 @click.option("--once", is_flag=True, help="Exit after the summary, and remove the project.")
 def demo(session: Session, events: int, seed: int, port: int, once: bool) -> None:
     """Train a model on one synthetic bank, score the payments of a second one, and serve the result.
@@ -91,118 +79,176 @@ def demo(session: Session, events: int, seed: int, port: int, once: bool) -> Non
     session.stopped = "The demo's project was removed."
     if once:
         with _project_folder(keep=False) as folder:
-            _answer(session, _run(folder, events, seed, is_served=False).summary)
-    else:
-        _serve(session, events, seed, port)
-
-
-def _serve(session: Session, events: int, seed: int, port: int) -> None:
-    """Make the bank and serve it, at a port that is held from the start: else a minute's work might be for nothing."""
+            _answer(session, run_demo(folder, events, seed, is_served=False)[1])
+        return
     from shroff.cli.demo_served import GUEST, serve_bank
     from shroff.web.server import At, bound
 
-    with bound(At(HOST, port)) as listening:
+    with bound(At(HOST, port)) as listening:  # from the start: else a minute's work might be for nothing
         listening.listen()
         with _project_folder(keep=True) as folder:
-            made = _run(folder, events, seed, is_served=True)
+            project, summary, going = run_demo(folder, events, seed, is_served=True)
 
             def begun(url: str) -> None:
-                _answer(session, replace(made.summary, url=url))
+                _answer(session, replace(summary, url=url))
                 session.flush()
 
-            def tell(words: str) -> None:
-                session.say(f"shroff: {one_line(words)}")
-
-            serve_bank(made.project, listening, made.going, begun, tell)
+            serve_bank(project, listening, going, begun, lambda words: session.say(f"shroff: {one_line(words)}"))
     session.say("Stopped. The project is kept.")
     session.next(f"shroff -C {argument(folder)} serve --port {port} --sign-in {GUEST}")
 
 
-@dataclass(frozen=True, slots=True)
-class DemoProject:
-    """Result of the demo. `going` are the events that follow later; nothing where it is not served."""
+class DemoProgress:
+    """Progress on standard error: a line that renews itself on a terminal, elsewhere one for each phase and second."""
 
-    project: Project
-    summary: DemoSummary
-    going: Iterator[Payment | Label]
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._console = Console(stderr=True, highlight=False)
+        self.status = self._console.status("")
+        self._words, self._events, self._began_s, self._said_s = "", 0, 0.0, 0.0
+
+    def phase(self, words: str, events: int = 0) -> None:
+        """Say what is being done; where payments are decided, of how many."""
+        if words != self._words:
+            self._show(words)
+        self._words, self._events, self._began_s = words, events, time.monotonic()
+        self._said_s = self._began_s
+
+    def decided(self, tally: Tally) -> None:
+        """Say how far the stream is; cheap enough for every batch."""
+        now_s, counts, frauds = time.monotonic(), tally.by_outcome, tally.frauds
+        if not self._console.is_terminal and now_s - self._said_s < LINE_EVERY_S:
+            return
+        self._said_s, pace = now_s, tally.decisions / max(now_s - self._began_s, 0.001)
+        self._show(
+            f"{tally.decisions:,} of {self._events:,} payments, {pace:,.0f} a second: "
+            f"{counts['decline']:,} declined, {counts['review']:,} to review, {counts['challenge']:,} challenged, "
+            f"{frauds.caught.payments:,} of {frauds.payments:,} frauds caught"
+        )
+
+    def _show(self, words: str) -> None:
+        if self._console.is_terminal:
+            self.status.update(words)
+        else:
+            self._console.file.write(f"{words}\n")
 
 
-def _run(folder: Path, events: int, seed: int, *, is_served: bool) -> DemoProject:
-    from shroff.cli.demo_progress import shown_progress
-
-    with shown_progress() as progress:
-        return run_demo(folder, events, seed, progress, is_served=is_served)
-
-
-def run_demo(folder: Path, events: int, seed: int, progress: DemoProgress, *, is_served: bool) -> DemoProject:
+def run_demo(
+    folder: Path, events: int, seed: int, *, is_served: bool
+) -> tuple[Project, DemoSummary, Iterator[Payment | Label]]:
     """Run the demo: a past in a folder beside the one that is named, then the stream in a copy of its project.
 
-    The stream of one that is served ends now; any other is the same whenever it runs.
+    The stream of one that is served ends now; any other is the same whenever it runs. Gives the project, its summary,
+    and the events that follow later.
     """
+    from shroff import config
     from shroff.app import project as app
-    from shroff.cli import demo_past, demo_served
+    from shroff.cli import demo_served
     from shroff.cli.demo_kernels import kernels_beside
-    from shroff.cli.demo_report import DemoSummary
+    from shroff.cli.demo_report import SEED_OF_THE_RULES, DemoSummary
 
-    with kernels_beside(lambda: progress.phase("compiling the kernels for training")) as wait:
+    progress = DemoProgress()
+    with progress.status, kernels_beside(lambda: progress.phase("compiling the kernels for training")) as wait:
         progress.phase(f"making a project from the template {TEMPLATE}")
-        past, _ = app.make_project(folder.with_name(PAST), TEMPLATE, NAME)
+        past, _ = app.make_project(folder.with_name("past"), TEMPLATE, NAME)
         _load_kernels(progress)
         from shroff.examples.bank import START_MS, BankPeriod, stretch_upto
 
         stretch = stretch_upto(events, seed, past.opened.now_ms()) if is_served else BankPeriod(START_MS, 0)
-        learnt = demo_past.learn_from_past(past, _past_seed(seed), progress, stretch.start_ms, wait)
-    project = _copied(past, folder)
-    shutil.rmtree(past.opened.places.folder, ignore_errors=True)
-    if is_served:
-        demo_served.declare_names(project)
-    progress.phase(f"deciding {events:,} payments of a synthetic bank, seed {seed}", events)
-    decided = _decide(project, events, seed, stretch, progress, is_served=is_served)
-    progress.phase("explaining one decision")
-    definitions, reports, tally = project.definitions, decided.reports, decided.tally
-    summary = DemoSummary(
-        tally,
-        learnt,
-        seed,
-        sum(report.events.appended for report in reports),
-        sum(report.labels.appended for report in reports),
-        sum(report.seconds for report in reports),
-        definitions.settings.currency,
-        definitions.policy(demo_past.EVENT),
-        _explained(project, tally.example),
-        str(folder) if is_served else None,
-        demo_served.raise_cases(project) if is_served else 0,
-        decided.asked,
-    )
-    return DemoProject(project, summary, decided.going)
+        past_seed = SEED_OF_THE_RULES + (seed == SEED_OF_THE_RULES)
+        learnt = learn_from_past(past, past_seed, progress, stretch.start_ms, wait)
+        shutil.copytree(past.opened.places.folder, folder, ignore=shutil.ignore_patterns(config.STATE_FOLDER))
+        shutil.rmtree(past.opened.places.folder, ignore_errors=True)
+        project = app.open_exactly(folder)
+        if is_served:
+            demo_served.declare_names(project)
+        progress.phase(f"deciding {events:,} payments of a synthetic bank, seed {seed}", events)
+        reports, tally, going, asked = _decide(project, events, seed, stretch, progress, is_served=is_served)
+        progress.phase("explaining one decision")
+        example = tally.example
+        summary = DemoSummary(
+            tally,
+            learnt,
+            seed,
+            reports,
+            project.definitions,
+            None if example is None else project.explain(msgspec.json.decode(example.document)["id"]),
+            str(folder) if is_served else None,
+            demo_served.raise_cases(project) if is_served else 0,
+            asked,
+        )
+    return project, summary, going
 
 
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """Result of the stream."""
+def learn_from_past(
+    project: Project, seed: int, progress: DemoProgress, upto_ms: int, wait: Callable[[], None]
+) -> DemoTraining:
+    """Fill a project's log with another bank's past, train on it, and put the model with its thresholds in force.
 
-    reports: Sequence[IngestReport]
-    tally: Tally
-    asked: int
-    going: Iterator[Payment | Label]
+    Args:
+        upto_ms: The first instant of the stream that follows, a Monday.
+        wait: Called before training: it returns when the kernels for that are compiled.
+
+    Cost: about 10 s of one core, half of it training.
+    """
+    from shroff.cli.demo_report import DemoTraining
+    from shroff.cli.demo_served import edit
+    from shroff.examples.demo import Truth, stream
+    from shroff.training.train import Steps
+    from shroff.worker.ingest import ingest
+
+    edit(project.opened.places.folder / "model.yaml", r"(?m)^  split:.*$", f"{SPLIT}\n{PARAMETERS}")
+    project.opened.reload()
+    project.opened.now_ms = lambda: upto_ms  # a demo gives the same each time, the model's id too
+    truth = Truth()
+    words = f"training data: {PAST_EVENTS:,} payments of another bank, seed {seed}, with their labels"
+    progress.phase(words, PAST_EVENTS)
+    _, on_batch = _counted(project, truth, progress)
+    intake = project.taking.intake(keeps_hashes=False)
+    with project.opened.writing() as (writer, _log):
+        past = stream(intake, PAST_EVENTS, seed, truth, upto_ms - BEFORE_MS, ends_at_once=True)
+        taken = ingest(writer, past, on_batch=on_batch)
+    wait()
+    progress.phase("training a model on these payments")
+    steps = Steps(folds=lambda number, of: progress.phase(f"training a model: fold {number} of {of} is done"))
+    report = project.train(EVENT, promote=True, by="shroff demo", steps=steps)
+    if not report.promoted:
+        return DemoTraining(seed, taken, report)
+    progress.phase("choosing thresholds of the score by cost")
+    best = project.cutoffs.thresholds(EVENT, apply=True)[0].found.best
+    return DemoTraining(seed, taken, report, best.review_at, best.decline_at)
+
+
+def _counted(project: Project, truth: Any, progress: DemoProgress) -> tuple[Tally, Callable[[Sequence[Answer]], None]]:
+    """Figures, and what adds a batch to them."""
+    from shroff.examples.demo import Tally
+
+    tally = Tally(truth, {rule.id: rule.effect for rule in project.definitions.rules})
+
+    def on_batch(answers: Sequence[Answer]) -> None:
+        tally.add(answers)
+        progress.decided(tally)
+
+    return tally, on_batch
 
 
 def _decide(
     project: Project, events: int, seed: int, stretch: BankPeriod, progress: DemoProgress, *, is_served: bool
-) -> _Decided:
+) -> tuple[Sequence[IngestReport], Tally, Iterator[Payment | Label], int]:
+    """Decide the stream; gives its reports and figures, what follows later, and how many customers are asked."""
     from shroff.cli import demo_served
     from shroff.examples.bank import bank_from, known_at_the_end, with_labels
-    from shroff.examples.demo import Tally, Truth, named, stream, submitted
+    from shroff.examples.demo import Truth, named, stream, submitted
     from shroff.worker.ingest import BATCH_SIZE, ingest
 
-    definitions, truth = project.definitions, Truth()
-    tally = Tally(truth, {rule.id: rule.effect for rule in definitions.rules})
+    truth = Truth()
+    tally, count = _counted(project, truth, progress)
     intake, analysts = project.taking.intake(keeps_hashes=False), demo_served.Analysts(truth)
 
     def on_batch(answers: Sequence[Answer]) -> None:
-        tally.add(answers)
+        count(answers)
         analysts.see(answers)
-        progress.decided(tally)
 
     going: Iterator[Payment | Label] = iter(())
     submissions = stream(intake, events, seed, truth)
@@ -211,36 +257,12 @@ def _decide(
         submissions = submitted(intake, analysts.beside(known_at_the_end(going, events)), truth)
     with project.opened.writing() as (writer, log):
         first = ingest(writer, islice(submissions, max(0, events - demo_served.TAIL)), on_batch=on_batch)
-        last = ingest(
-            writer, submissions, batch_size=demo_served.AT_ONCE if is_served else BATCH_SIZE, on_batch=on_batch
-        )
+        size = demo_served.AT_ONCE if is_served else BATCH_SIZE
+        last = ingest(writer, submissions, batch_size=size, on_batch=on_batch)
         if is_served:
             ingest(writer, submitted(intake, analysts.answers(), truth))
         asked = demo_served.leave_questions(log) if is_served else 0
-    return _Decided((first, last), tally, asked, going)
-
-
-def _past_seed(seed: int) -> int:
-    """The bank to learn from: the one that the rules were written looking at, and another one where that is shown."""
-    from shroff.cli import demo_past
-
-    return demo_past.SEED if seed != demo_past.SEED else demo_past.SEED + 1
-
-
-def _copied(past: Project, folder: Path) -> Project:
-    """The same project with a new log: its rules, its model in force and its thresholds."""
-    from shroff import config
-    from shroff.app import project as app
-
-    shutil.copytree(past.opened.places.folder, folder, ignore=shutil.ignore_patterns(config.STATE_FOLDER))
-    return app.open_exactly(folder)
-
-
-def _explained(project: Project, example: Example | None) -> Explained | None:
-    """The example as `shroff explain` has it."""
-    if example is None:
-        return None
-    return project.explain(msgspec.json.decode(example.document)["id"])
+    return (first, last), tally, going, asked
 
 
 def _load_kernels(progress: DemoProgress) -> None:
@@ -263,22 +285,17 @@ def _load_kernels(progress: DemoProgress) -> None:
 def _project_folder(*, keep: bool) -> Iterator[Path]:
     """A temporary folder; it stays only if asked for, and if the demo came to its end."""
     parent = Path(tempfile.mkdtemp(prefix="shroff-demo-"))
-    is_done = False
     try:
         yield parent / "bank"
-        is_done = True
+    except BaseException:
+        keep = False
+        raise
     finally:
-        if not (keep and is_done):
+        if not keep:
             shutil.rmtree(parent, ignore_errors=True)
 
 
 def _answer(session: Session, summary: DemoSummary) -> None:
-    from rich.console import Console
+    from shroff.cli.demo_report import document, text_of
 
-    from shroff.cli.demo_report import document, print_report
-
-    if session.is_json:
-        session.line(dump(document(summary)))
-        return
-    session.has_written = True
-    print_report(summary, Console(highlight=False))
+    session.answer(document(summary), "" if session.is_json else text_of(summary))

@@ -1,34 +1,27 @@
-"""The summary that the demo ends with: for people as tables, for programs as one JSON document."""
+"""The summary that the demo ends with: for people as text, for programs as one JSON document."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
-from rich.padding import Padding
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-
-from shroff.cli.demo_past import SEED as SEED_OF_THE_RULES
-from shroff.cli.demo_past import DemoTraining
-from shroff.cli.demo_progress import OUTCOME_STYLES
-from shroff.cli.session import argument, many, one_line, program_word
-from shroff.examples.demo import MONEY_PLACES, REVIEW, Caught, DemoFigures, Example, Fraud, Sum, Tally
+from shroff.cli.session import argument, many, one_line, program_word, table
+from shroff.examples.demo import MONEY_PLACES, REVIEW, Caught, DemoFigures, Tally
 from shroff.language.values import show_decimal
-from shroff.project.policy import Policy
 
 if TYPE_CHECKING:
     from shroff.explain.explanation import Explained
+    from shroff.project.definitions import Definitions
+    from shroff.project.policy import Policy
+    from shroff.training.train import TrainReport
+    from shroff.worker.ingest import IngestReport
 
+SEED_OF_THE_RULES: Final = 1  # of the bank that the template's rules were written looking at
 OUTCOMES: Final = ("approve", "challenge", "review", "decline")
-WIDTH_MAX: Final = 100
-BAR_WIDTH: Final = 12
+WIDTH: Final = 80
 SAVED: Final = (
     "Caught: declined, or held for a review or a challenge. Money saved: the amounts of the frauds caught. The "
     "costs of reviews and false declines are in policy.yaml; only the last line subtracts them."
@@ -42,8 +35,32 @@ REASONS_SHOWN: Final = 6  # of the model's, for people
 
 
 @dataclass(frozen=True, slots=True)
+class DemoTraining:
+    """The bank that the model learned from, and the report on it; the thresholds are of `shroff thresholds`."""
+
+    seed: int
+    taken: IngestReport
+    report: TrainReport
+    review_at: float | None = None
+    decline_at: float | None = None
+
+    @property
+    def model(self) -> str:
+        return self.report.stored.id
+
+    @property
+    def average_precision(self) -> float | None:
+        return self.report.evaluation.metrics["average_precision"].mean
+
+    @property
+    def average_precision_of_rules(self) -> float | None:
+        compared = self.report.evaluation.compared["rules_only"].metrics.get("average_precision")
+        return None if compared is None else compared.mean
+
+
+@dataclass(frozen=True, slots=True)
 class DemoSummary:
-    """Summary of the demo. `currency` and `policy` are the project's; `explained` is the tally's example.
+    """Summary of the demo; `explained` is the tally's example.
 
     Of one that is served `folder` is the project, `cases` are open, `asked` customers are asked by mail, and `url` is
     the address that lets somebody in, once it can be opened.
@@ -52,16 +69,25 @@ class DemoSummary:
     tally: Tally
     learnt: DemoTraining
     seed: int
-    events: int
-    labels: int
-    seconds: float
-    currency: str
-    policy: Policy
+    reports: Sequence[IngestReport]
+    definitions: Definitions
     explained: Explained | None
     folder: str | None = None
     cases: int = 0
     asked: int = 0
     url: str | None = None
+
+    @property
+    def events(self) -> int:
+        return sum(report.events.appended for report in self.reports)
+
+    @property
+    def seconds(self) -> float:
+        return sum(report.seconds for report in self.reports)
+
+    @property
+    def policy(self) -> Policy:
+        return self.definitions.policy("payment")
 
 
 # ---- for programs
@@ -70,41 +96,30 @@ class DemoSummary:
 def document(summary: DemoSummary) -> dict[str, Any]:
     """The summary as `--json` gives it; money as decimal strings, rates in [0, 1] or null of nothing."""
     tally = summary.tally
-    frauds, example = tally.frauds, tally.example
+    example = tally.example
     return {
         "events": summary.events,
-        "labels": summary.labels,
+        "labels": sum(report.labels.appended for report in summary.reports),
         "decisions": tally.decisions,
         "by_outcome": {outcome: tally.by_outcome[outcome] for outcome in OUTCOMES},
-        "fraud_caught": frauds.caught.payments,
-        "fraud_missed": frauds.missed.payments,
-        "money_saved": money(frauds.caught),
-        "money_lost": money(frauds.missed),
+        **_caught(tally.frauds, "fraud_"),
         "rules_alone": _figures(tally.rules_alone, summary.policy),
         "with_model": _figures(tally.all, summary.policy),
         "model": _model(summary),
         "precision": tally.precision,
         "recall": tally.recall,
         "recall_of_money": tally.recall_of_money,
-        "frauds": {
-            kind: {
-                "caught": one.caught.payments,
-                "missed": one.missed.payments,
-                "money_saved": money(one.caught),
-                "money_lost": money(one.missed),
-            }
-            for kind, one in sorted(tally.kinds.items())
-        },
+        "frauds": {kind: _caught(caught) for kind, caught in sorted(tally.kinds.items())},
         "rules": [
             {
-                "id": rule,
-                "effect": one.effect,
-                "hits": one.hits,
-                "frauds": one.frauds,
-                "precision": one.precision,
-                "recall": tally.recall_of(rule),
+                "id": id_,
+                "effect": rule.effect,
+                "hits": rule.hits,
+                "frauds": rule.frauds,
+                "precision": rule.precision,
+                "recall": tally.recall_of(id_),
             }
-            for rule, one in sorted(tally.rules.items())
+            for id_, rule in sorted(tally.rules.items())
         ],
         "seconds": round(summary.seconds, 3),
         "events_per_second": round(summary.events / summary.seconds, 1),
@@ -118,133 +133,132 @@ def document(summary: DemoSummary) -> dict[str, Any]:
     }
 
 
-def _figures(found: DemoFigures, policy: Policy) -> dict[str, Any]:
-    """What one way to decide came to; `money_left` is what was saved less what stopping cost."""
+def _caught(frauds: Caught, before: str = "") -> dict[str, Any]:
     return {
-        "fraud_caught": found.frauds.caught.payments,
-        "fraud_missed": found.frauds.missed.payments,
-        "money_saved": money(found.frauds.caught),
-        "stopped": found.stopped,
-        "reviewed": found.by_outcome[REVIEW],
-        "honest_declined": found.honest_declined,
-        "cost": show_decimal(found.cost_minor(policy), MONEY_PLACES),
-        "money_left": show_decimal(found.gained_minor(policy), MONEY_PLACES),
+        f"{before}caught": frauds.caught.payments,
+        f"{before}missed": frauds.missed.payments,
+        "money_saved": _money(frauds.caught.amount_minor),
+        "money_lost": _money(frauds.missed.amount_minor),
+    }
+
+
+def _figures(figures: DemoFigures, policy: Policy) -> dict[str, Any]:
+    """What one way to decide came to; `money_left` is what was saved less what stopping cost."""
+    caught = _caught(figures.frauds, "fraud_")
+    del caught["money_lost"]
+    return {
+        **caught,
+        "stopped": figures.stopped,
+        "reviewed": figures.by_outcome[REVIEW],
+        "honest_declined": figures.honest_declined,
+        "cost": _money(figures.cost_minor(policy)),
+        "money_left": _money(figures.gained_minor(policy)),
     }
 
 
 def _model(summary: DemoSummary) -> dict[str, Any]:
     """The model, where it comes from, and what it added to the rules: in money saved, and in that less costs."""
-    learnt, tally = summary.learnt, summary.tally
-    ours, rules = tally.all, tally.rules_alone
-    added = ours.frauds.caught.amount_minor - rules.frauds.caught.amount_minor
-    left = ours.gained_minor(summary.policy) - rules.gained_minor(summary.policy)
+    learnt, ours, rules = summary.learnt, summary.tally.all, summary.tally.rules_alone
+    report, policy = learnt.report, summary.policy
     return {
         "id": learnt.model,
-        "in_force": learnt.is_in_force,
-        "why_not": learnt.why_not,
+        "in_force": report.promoted,
+        "why_not": report.why_not,
         "average_precision": learnt.average_precision,
         "average_precision_of_rules": learnt.average_precision_of_rules,
-        "gates": {gate.name: gate.passed for gate in learnt.report.gates},
+        "gates": {gate.name: gate.passed for gate in report.gates},
         "review_at": learnt.review_at,
         "decline_at": learnt.decline_at,
         "learnt_from": {
             "seed": learnt.seed,
-            "events": learnt.events,
-            "labels": learnt.labels,
-            "rows": learnt.report.rows,
-            "frauds": learnt.report.fraud,
+            "events": learnt.taken.events.appended,
+            "labels": learnt.taken.labels.appended,
+            "rows": report.rows,
+            "frauds": report.fraud,
         },
-        "money_added": show_decimal(added, MONEY_PLACES),
-        "money_left_added": show_decimal(left, MONEY_PLACES),
+        "money_added": _money(ours.frauds.caught.amount_minor - rules.frauds.caught.amount_minor),
+        "money_left_added": _money(ours.gained_minor(policy) - rules.gained_minor(policy)),
     }
 
 
-def money(amounts: Sum) -> str:
-    return show_decimal(amounts.amount_minor, MONEY_PLACES)
+def _money(minor: int) -> str:
+    return show_decimal(minor, MONEY_PLACES)
 
 
 # ---- for people
 
 
-def print_report(summary: DemoSummary, console: Console) -> None:
-    """Print the summary to the console."""
-    console.width = min(console.width, WIDTH_MAX)
-    tally = summary.tally
-    console.print()
-    _print_head(summary, console)
-    for table in (_added(summary), _outcomes(tally), _frauds(tally, summary.currency), _rules(tally)):
-        console.print()
-        console.print(table)
-    console.print()
-    console.print(f"[dim]{SAVED}[/]")
-    console.print()
-    console.print(_about_the_model(summary))
-    if tally.example is not None and summary.explained is not None:
-        _explain(tally.example, summary.explained, summary.currency, console)
-    console.print()
+def text_of(summary: DemoSummary) -> str:
+    """The summary for people; paragraphs are wrapped, links and commands are not."""
+    parts = [_head(summary), _added(summary), _outcomes(summary.tally), _frauds(summary), _rules(summary.tally)]
+    parts += [_filled(SAVED), _filled(_about_the_model(summary)), *_explained(summary)]
     if summary.folder is None or summary.url is None:
-        console.print(NOT_SERVED)
-        return
-    _print_next(summary.folder, summary.learnt.model, summary.explained, console)
-    _print_way_in(summary.url, summary.cases, summary.asked, console)
+        return "\n\n".join(["", *parts, _filled(NOT_SERVED)])
+    ids = [f"explain {argument(summary.explained.row.id)}"] if summary.explained else []
+    commands = [*ids, f"models show {argument(summary.learnt.model)}", "verify"]
+    lines = [one_line(f"  {program_word()} -C {argument(summary.folder)} {words}") for words in commands]
+    waiting = f"{many(summary.cases, 'case')} in the queue"
+    mails = f", {many(summary.asked, 'mail')} to customers to answer" if summary.asked else ""
+    parts += ["\n".join(["The project is kept. Try in another terminal:", *lines])]
+    running = f"The service is running: {waiting}{mails}."
+    parts += [f"{running}\nOpen this link. It signs you in once, only on this machine:", f"  {one_line(summary.url)}"]
+    return "\n\n".join(["", *parts, "More payments arrive as you look around. Press Ctrl-C to stop."])
 
 
-def _print_head(summary: DemoSummary, console: Console) -> None:
-    frauds, pace = summary.tally.frauds, summary.events / summary.seconds
-    console.print(
-        f"Synthetic bank, seed {summary.seed}: [bold]{many(summary.events, 'payment')}[/] decided "
-        f"in {summary.seconds:.1f} s, [bold]{pace:,.0f} a second[/]."
+def _filled(text: str) -> str:
+    return textwrap.fill(text, WIDTH)
+
+
+def _head(summary: DemoSummary) -> str:
+    tally, currency, pace = summary.tally, summary.definitions.settings.currency, summary.events / summary.seconds
+    frauds, of_money = tally.frauds, _percent(tally.recall_of_money)
+    return "\n".join(
+        _filled(line)
+        for line in (
+            (
+                f"Synthetic bank, seed {summary.seed}: {many(summary.events, 'payment')} decided in "
+                f"{summary.seconds:.1f} s, {pace:,.0f} a second."
+            ),
+            (
+                f"{frauds.caught.payments:,} of {frauds.payments:,} frauds caught, {_percent(tally.recall)}: "
+                f"{_cents(frauds.caught.amount_minor)} {currency} saved, {of_money} of the money."
+            ),
+            f"Missed: {many(frauds.missed.payments, 'fraud')}, {_cents(frauds.missed.amount_minor)} {currency}.",
+        )
     )
-    console.print(
-        f"[bold]{frauds.caught.payments:,} of {frauds.payments:,} frauds caught[/], {_percent(summary.tally.recall)}: "
-        f"[bold]{_amount(frauds.caught)} {summary.currency} saved[/], "
-        f"{_percent(summary.tally.recall_of_money)} of the money."
-    )
-    console.print(f"Missed: {many(frauds.missed.payments, 'fraud')}, {_amount(frauds.missed)} {summary.currency}.")
 
 
-def _table(*columns: str) -> Table:
-    """A calm table: no lines but one below the head; the first column is text, the others figures."""
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1))
-    for at, name in enumerate(columns):
-        table.add_column(name, justify="left" if at == 0 else "right", no_wrap=True)
-    return table
-
-
-def _added(summary: DemoSummary) -> Table:
+def _added(summary: DemoSummary) -> str:
     """What the model added to the rules, in payments and in money."""
     rules, ours, policy = summary.tally.rules_alone, summary.tally.all, summary.policy
-    table = _table("What the model adds", "rules alone", "with the model", "added")
-
-    def row(name: str, alone: int, together: int, *, is_money: bool = False, style: str | None = None) -> None:
-        show = _cents if is_money else "{:,}".format
-        table.add_row(name, show(alone), show(together), show(together - alone), style=style)
-
-    caught = rules.frauds.caught, ours.frauds.caught
-    row("frauds caught", *(one.payments for one in caught))
-    row("payments to review", rules.by_outcome[REVIEW], ours.by_outcome[REVIEW])
-    row("honest payments declined", rules.honest_declined, ours.honest_declined)
-    row(f"{summary.currency} saved", *(one.amount_minor for one in caught), is_money=True)
-    row(f"{summary.currency} these cost", rules.cost_minor(policy), ours.cost_minor(policy), is_money=True)
-    left = rules.gained_minor(policy), ours.gained_minor(policy)
-    row(f"{summary.currency} left", *left, is_money=True, style="bold")
-    return table
+    currency, count = summary.definitions.settings.currency, "{:,}".format
+    measures: Sequence[tuple[str, Callable[[DemoFigures], int], Callable[[int], str]]] = (
+        ("frauds caught", lambda way: way.frauds.caught.payments, count),
+        ("payments to review", lambda way: way.by_outcome[REVIEW], count),
+        ("honest payments declined", lambda way: way.honest_declined, count),
+        (f"{currency} saved", lambda way: way.frauds.caught.amount_minor, _cents),
+        (f"{currency} these cost", lambda way: way.cost_minor(policy), _cents),
+        (f"{currency} left", lambda way: way.gained_minor(policy), _cents),
+    )
+    rows = [(name, show(of(rules)), show(of(ours)), show(of(ours) - of(rules))) for name, of, show in measures]
+    return table(rows, ("What the model adds", "rules alone", "with the model", "added"), "")
 
 
 def _about_the_model(summary: DemoSummary) -> str:
     """Where the model comes from, how it was tested, and what it had seen of what is shown: nothing."""
     learnt, report = summary.learnt, summary.learnt.report
     ours, rules = (
-        "-" if one is None else f"{one:.2f}" for one in (learnt.average_precision, learnt.average_precision_of_rules)
+        "-" if value is None else f"{value:.2f}"
+        for value in (learnt.average_precision, learnt.average_precision_of_rules)
     )
     first = (
-        f"[bold]The model.[/] {learnt.model} was trained on another synthetic bank, seed {learnt.seed}: "
-        f"{learnt.events:,} payments, and the labels that were there at its end; {many(report.rows, 'payment')} with "
-        f"{many(report.fraud, 'fraud')} were old enough. Tested there on two later weeks: average precision {ours}, "
-        f"of the rules {rules}."
+        f"The model. {learnt.model} was trained on another synthetic bank, seed {learnt.seed}: "
+        f"{learnt.taken.events.appended:,} payments, and the labels that were there at its end; "
+        f"{many(report.rows, 'payment')} with {many(report.fraud, 'fraud')} were old enough. Tested there on two "
+        f"later weeks: average precision {ours}, of the rules {rules}."
     )
-    if not learnt.is_in_force:
-        return f"{first} It is not active: {learnt.why_not}. Only rules decided."
+    if not report.promoted:
+        return f"{first} It is not active: {report.why_not}. Only rules decided."
     cuts = ", ".join(
         f"{word} from {cut:.3f}"
         for word, cut in (("review", learnt.review_at), ("decline", learnt.decline_at))
@@ -258,171 +272,73 @@ def _about_the_model(summary: DemoSummary) -> str:
     return f"{first} Its gates passed, costs gave its thresholds ({cuts or 'none'}). {seen}"
 
 
-def _outcomes(tally: Tally) -> Table:
-    table = _table("Outcome", "payments", "share", "frauds among them")
-    for outcome in OUTCOMES:
-        count = tally.by_outcome[outcome]
-        share = _percent(count / tally.decisions if tally.decisions else None, places=2)
-        name = Text(outcome, style=OUTCOME_STYLES[outcome])
-        table.add_row(name, f"{count:,}", share, f"{tally.frauds_by_outcome[outcome]:,}")
-    return table
+def _outcomes(tally: Tally) -> str:
+    rows = [
+        (outcome, count, _percent(count / max(tally.decisions, 1), places=2), tally.frauds_by_outcome[outcome])
+        for outcome, count in ((outcome, tally.by_outcome[outcome]) for outcome in OUTCOMES)
+    ]
+    return table(rows, ("Outcome", "payments", "share", "frauds among them"), "")
 
 
-def _frauds(tally: Tally, currency: str) -> Table:
-    table = _table("Fraud", "frauds", "caught", "missed", f"{currency} saved", f"{currency} lost")
-    table.add_column("saved", max_width=BAR_WIDTH)
-    rows = [*sorted(tally.kinds.items()), ("all", tally.frauds)]
-    for name, one in rows:
-        cells = (
-            f"{one.payments:,}",
-            f"{one.caught.payments:,}",
-            f"{one.missed.payments:,}",
-            _amount(one.caught),
-            _amount(one.missed),
-            _bar(one),
+def _frauds(summary: DemoSummary) -> str:
+    tally, currency = summary.tally, summary.definitions.settings.currency
+    rows = [
+        (
+            name.replace("_", " "),
+            frauds.payments,
+            frauds.caught.payments,
+            frauds.missed.payments,
+            _cents(frauds.caught.amount_minor),
+            _cents(frauds.missed.amount_minor),
         )
-        table.add_row(name.replace("_", " "), *cells, style="bold" if name == "all" else None)
-    return table
+        for name, frauds in [*sorted(tally.kinds.items()), ("all", tally.frauds)]
+    ]
+    return table(rows, ("Fraud", "frauds", "caught", "missed", f"{currency} saved", f"{currency} lost"), "")
 
 
-def _bar(one: Caught) -> ProgressBar:
-    """The money that was saved, of all that was at stake."""
-    saved, lost = one.caught.amount_minor, one.missed.amount_minor
-    return ProgressBar(saved + lost, saved, style="red", complete_style="green", finished_style="green")
-
-
-def _rules(tally: Tally) -> Table:
+def _rules(tally: Tally) -> str:
     """Rules by how many frauds they hit; last a row for what all of them came to."""
-    table = _table("Rule", "effect", "hits", "frauds", "precision", "recall")
-    table.columns[1].justify = "left"
-    for rule, one in sorted(tally.rules.items(), key=lambda item: (-item[1].frauds, -item[1].hits, item[0])):
-        effect = Text(one.effect, style=OUTCOME_STYLES.get(one.effect, ""))
-        table.add_row(
-            rule, effect, f"{one.hits:,}", f"{one.frauds:,}", _percent(one.precision), _percent(tally.recall_of(rule))
-        )
-    caught = tally.frauds.caught.payments
-    table.add_row(
-        "all, with the model",
-        "",
-        f"{tally.stopped:,}",
-        f"{caught:,}",
-        _percent(tally.precision),
-        _percent(tally.recall),
-        style="bold",
-    )
-    return table
+    ordered = sorted(tally.rules.items(), key=lambda item: (-item[1].frauds, -item[1].hits, item[0]))
+    rows = [
+        (id_, rule.effect, rule.hits, rule.frauds, _percent(rule.precision), _percent(tally.recall_of(id_)))
+        for id_, rule in ordered
+    ]
+    caught, shares = tally.frauds.caught.payments, (_percent(tally.precision), _percent(tally.recall))
+    rows.append(("all, with the model", "", tally.stopped, caught, *shares))
+    return table(rows, ("Rule", "effect", "hits", "frauds", "precision", "recall"), "")
 
 
-def _amount(amounts: Sum) -> str:
-    return _cents(amounts.amount_minor)
-
-
-def _cents(amount_minor: int) -> str:
-    return f"{amount_minor / 10**MONEY_PLACES:,.{MONEY_PLACES}f}"
+def _cents(minor: int) -> str:
+    return f"{minor / 10**MONEY_PLACES:,.{MONEY_PLACES}f}"
 
 
 def _percent(share: float | None, places: int = 1) -> str:
     return "-" if share is None else f"{100 * share:.{places}f} %"
 
 
-# ---- one decision
-
-
-def _explain(example: Example, explained: Explained, currency: str, console: Console) -> None:
-    """One decision: what it was about, why it came out so, and the features beside it."""
-    row, document = explained.row, explained.document
-    style = OUTCOME_STYLES[row.outcome]
-    console.print()
-    named = escape(one_line(f"{row.event}/{row.id}"))
-    console.print(f"[bold]One decision explained.[/] {named}: [{style}]{row.outcome}[/]. {_truth(example.fraud)}")
-    if example.fraud is not None:
-        console.print(Padding(_payment(example.fraud.event, currency), (0, 0, 0, 2), expand=False))
-    reasons = Table.grid(padding=(0, 2))
-    reasons.add_column(justify="right", no_wrap=True)
-    reasons.add_column(no_wrap=True)
-    reasons.add_column()
-    for one in document["reasons"]:
-        effect = Text(one["effect"], style=OUTCOME_STYLES.get(one["effect"], ""))
-        reasons.add_row(effect, one["code"], Text(one_line(explained.rule_words.get(one["code"], one["text"]))))
-    for reason in explained.reasons[:REASONS_SHOWN]:
-        style = "red" if reason.contribution > 0 else "green"
-        reasons.add_row(Text(f"{reason.contribution:+.2f}", style=style), reason.code, Text(one_line(reason.text)))
-    console.print(Padding(reasons, (1, 0, 1, 2), expand=False))
-    if document["score"] is not None:
-        words = f"Its score is {document['score']:.3f}. {MODEL_REASONS}"
-        console.print(Padding(Text(words, style="dim"), (0, 0, 1, 2), expand=False))
-    read = _read(document["rules"], explained)
-    console.print(Padding(_features(document["features"], read), (0, 0, 0, 2), expand=False))
-
-
-def _truth(fraud: Fraud | None) -> str:
-    return f"Actually it was {fraud.kind.replace('_', ' ') if fraud else 'an honest payment'}."
-
-
-def _read(rules: Collection[str], explained: Explained) -> frozenset[str]:
-    """The features that stand in the words of the rules behind a decision, and in the model's first reasons."""
-    words = [rule.text for rule in explained.explanation.rules if rule.id in rules]
-    told = {feature.name for feature in explained.explanation.features if any(feature.name in text for text in words)}
-    return frozenset([*told, *(reason.code for reason in explained.reasons[:REASONS_SHOWN])])
-
-
-def _payment(event: Mapping[str, str], currency: str) -> Text:
-    where = f"{event['merchant']} ({event['channel']}, {event['country']})"
-    device = f", device {event['device']}" if "device" in event else ""
-    when = event["paid_at"].replace("T", " ").partition(".")[0]
-    return Text(one_line(f"{event['amount']} {currency} at {when} UTC: card {event['card']} at {where}{device}"))
-
-
-def _features(features: Mapping[str, Any], read: Collection[str]) -> Table:
-    """Two columns of names and values; those behind the reasons come first, in bold."""
-    names = sorted(features, key=lambda name: (name not in read, name))
-    cells = [
-        (_named(name, name in read), Text(_value(features[name]), "bold" if name in read else "dim")) for name in names
+def _explained(summary: DemoSummary) -> Iterator[str]:
+    """One decision: what it was about, and why it came out so; `shroff explain` has the features beside it."""
+    example, explained = summary.tally.example, summary.explained
+    if example is None or explained is None:
+        return
+    row, fraud = explained.row, example.fraud
+    truth = f"Actually it was {fraud.kind.replace('_', ' ') if fraud else 'an honest payment'}."
+    yield _filled(one_line(f"One decision explained. {row.event}/{row.id}: {row.outcome}. {truth}"))
+    if fraud is not None:
+        event, when = fraud.event, fraud.event["paid_at"].replace("T", " ").partition(".")[0]
+        where = f"{event['merchant']} ({event['channel']}, {event['country']})"
+        device = f", device {event['device']}" if "device" in event else ""
+        amount = f"{event['amount']} {summary.definitions.settings.currency}"
+        yield _filled(one_line(f"{amount} at {when} UTC: card {event['card']} at {where}{device}"))
+    words = explained.rule_words
+    reasons = [
+        (reason["effect"], words.get(reason["code"], reason["text"])) for reason in explained.document["reasons"]
     ]
-    half = -(-len(cells) // 2)
-    table = Table.grid(padding=(0, 2))
-    for side in range(2):
-        table.add_column(no_wrap=True)
-        table.add_column(justify="right", no_wrap=True)
-        if side == 0:
-            table.add_column(width=2)
-    for row in range(half):
-        left, right = cells[row], cells[row + half] if row + half < len(cells) else (Text(), Text())
-        table.add_row(*left, "", *right)
-    return table
-
-
-def _named(name: str, is_read: bool) -> Text:
-    return Text(name, style="bold" if is_read else "dim")
-
-
-def _value(value: object) -> str:
-    """A feature's JSON value for people."""
-    if value is None:
-        return "missing"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 1 else f"{value:,.2f}"
-    return one_line(value)
-
-
-def _print_next(folder: str, model: str, explained: Explained | None, console: Console) -> None:
-    ids: Sequence[str] = [explained.row.id] if explained else []
-    console.print("The project is kept. Try in another terminal:")
-    commands = [*(f"explain {argument(id_)}" for id_ in ids), f"models show {argument(model)}", "verify"]
-    for command in commands:
-        console.print(escape(one_line(f"  {program_word()} -C {argument(folder)} {command}")), soft_wrap=True)
-
-
-def _print_way_in(url: str, cases: int, asked: int, console: Console) -> None:
-    """Last what is done next, so that it stands at the foot of the terminal."""
-    waiting = f"{many(cases, 'case')} in the queue"
-    mails = f", {many(asked, 'mail')} to customers to answer" if asked else ""
-    console.print()
-    console.print(f"[bold]The service is running:[/] {waiting}{mails}.")
-    console.print("Open this link. It signs you in once, only on this machine:")
-    console.print()
-    console.print(escape(one_line(f"  {url}")), style="bold", soft_wrap=True)
-    console.print()
-    console.print("More payments arrive as you look around. Press Ctrl-C to stop.")
+    reasons += [(f"{reason.contribution:+.2f}", reason.text) for reason in explained.reasons[:REASONS_SHOWN]]
+    indent = " " * 12
+    yield "\n".join(
+        textwrap.fill(one_line(text), WIDTH, initial_indent=f"{effect:>10}  ", subsequent_indent=indent)
+        for effect, text in reasons
+    )
+    if explained.document["score"] is not None:
+        yield _filled(f"Its score is {explained.document['score']:.3f}. {MODEL_REASONS}")

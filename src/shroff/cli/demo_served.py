@@ -52,17 +52,18 @@ API: Final = "/api/v1"
 def declare_names(project: Project) -> None:
     """Name the bank and declare the names in its payments. Customers get mails, also about payments of weeks ago."""
     folder = project.opened.places.folder
-    _edit(folder / "shroff.yaml", r"(?m)^name: .*$", f"name: {BANK}")
-    _edit(folder / "events.yaml", r"(?m)^(    device: .*\n)", rf"\1{FIELDS}")
-    _edit(folder / "events.yaml", r"(?m)^  summary: .*$", f"  summary: [{', '.join(SUMMARY)}]")
-    _edit(folder / QUESTIONS_FILE, r"(?m)(^# An address.*\n)(^#.*\n)*^to: .*$", "to: { field: email }")
+    edit(folder / "shroff.yaml", r"(?m)^name: .*$", f"name: {BANK}")
+    edit(folder / "events.yaml", r"(?m)^(    device: .*\n)", rf"\1{FIELDS}")
+    edit(folder / "events.yaml", r"(?m)^  summary: .*$", f"  summary: [{', '.join(SUMMARY)}]")
+    edit(folder / QUESTIONS_FILE, r"(?m)(^# An address.*\n)(^#.*\n)*^to: .*$", "to: { field: email }")
     shown = "show: { amount: this.amount, merchant: this.merchant_name, card: this.card_label }"
-    _edit(folder / QUESTIONS_FILE, r"(?m)^show: .*$", shown)
-    _edit(folder / QUESTIONS_FILE, r"(?m)^(when: .*\n)", rf"\1{WITHIN}")
+    edit(folder / QUESTIONS_FILE, r"(?m)^show: .*$", shown)
+    edit(folder / QUESTIONS_FILE, r"(?m)^(when: .*\n)", rf"\1{WITHIN}")
     project.opened.reload()
 
 
-def _edit(path: Path, pattern: str, replacement: str) -> None:
+def edit(path: Path, pattern: str, replacement: str) -> None:
+    """Replace what a file of the template has once."""
     text, found = re.subn(pattern, replacement, config.read_text(path))
     assert found == 1, f"the template's {path.name} has this once: {pattern}"
     config.write_text(path, text)
