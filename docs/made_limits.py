@@ -16,13 +16,14 @@ from shroff.language.values import show_duration
 from shroff.language.yaml import reader as yamlreading
 from shroff.log import ruletests
 from shroff.log.columns import lines
+from shroff.operations import pagination
 from shroff.people import throttle
 from shroff.project import schedules
 from shroff.web import server, service
 from shroff.web.api import events, hooks
 from shroff.web.api.rules import backtests as judged
 from shroff.web.api.rules import draft_checks
-from shroff.web.http import asgi, concurrency_limits, pagination, problems, proxies, streaming
+from shroff.web.http import asgi, concurrency_limits, problems, proxies, streaming
 from shroff.web.http import messages as http
 from shroff.web.http.authentication import SENDERS_MAX
 from shroff.web.work import check_work

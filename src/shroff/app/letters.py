@@ -91,8 +91,7 @@ class SentLetters:
     def look_at_mail(self) -> Finding:
         """Check notices for `doctor`: mails, calls and documents that were not sent correctly."""
         from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
-        from shroff.notices.outgoing_mail import SHIPPED
-        from shroff.notices.store import OPEN, REFUSED, SENT, UNKNOWN
+        from shroff.notices.store import OPEN, REFUSED, SENT, SHIPPED, UNKNOWN
 
         own = {"smtp": "a mail server"}.get(self._opened.systems.mailer.kind, self._opened.systems.mailer.kind)
         where = f"files in {self._opened.places.mail}" if self._opened.systems.mails_are_files else own

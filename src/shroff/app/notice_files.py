@@ -66,11 +66,8 @@ class NoticeFiles:
         if not found:
             return None
         from shroff.notices.case_notifications import CaseNotifications
-        from shroff.notices.facts import Facts
 
-        return CaseNotifications(
-            found, Facts(self._opened.definitions), self.store_beside(people), log, self._opened.now_ms
-        )
+        return CaseNotifications(found, self._opened.definitions, self.store_beside(people), log, self._opened.now_ms)
 
     def store_beside(self, people: PeopleStore) -> NoticeStore:
         """Open the store of notices with the database connections of people; that store closes them."""

@@ -122,7 +122,7 @@ def _parameter(one: RequestField) -> click.Parameter:
         return click.Argument(
             [one.name],
             type=kind,
-            required=one.is_required,
+            required=one.is_required and not is_many,
             nargs=-1 if is_many else 1,
             metavar=about.metavar or None,
             shell_complete=offer,

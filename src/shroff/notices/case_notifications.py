@@ -10,6 +10,7 @@ from shroff.notices.facts import Facts
 from shroff.notices.store import Due, NoticeStore
 from shroff.notices.triggers import BEGUN, SOURCE, due_of, is_news
 from shroff.people.store import Change
+from shroff.project.definitions import Definitions
 from shroff.streams.log import Log, kept_offset
 
 
@@ -24,13 +25,15 @@ class CaseNotifications:
     """
 
     notices: Sequence[Notice]
-    facts: Facts
+    definitions: Definitions
     store: NoticeStore
     log: Log
     now_ms: Callable[[], int]
+    facts: Facts = field(init=False)
     _begun: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
+        self.facts = Facts(self.definitions)
         with self.store.look():  # makes its tables: inside of a transaction that would wait for itself
             pass
 

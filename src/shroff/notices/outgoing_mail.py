@@ -24,7 +24,18 @@ from shroff.notices.notification_routes import addresses_of, keys_of, quiet_end_
 from shroff.notices.questions import PATH, token_of
 from shroff.notices.reports.daily import report_values
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, SENT, UNKNOWN, Due, NoticeStore, OutgoingMessage
+from shroff.notices.store import (
+    DROPPED,
+    NO_ONE,
+    OPEN,
+    REFUSED,
+    SENT,
+    SHIPPED,
+    UNKNOWN,
+    Due,
+    NoticeStore,
+    OutgoingMessage,
+)
 from shroff.notices.texts.localization import covered
 from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.texts.templates import TextError
@@ -45,7 +56,6 @@ FEW: Final = 12  # letters for which one connection is enough
 AWAY_MS: Final = 1_000  # for which a way that is away is left alone, twice as long after each further time,
 AWAY_MS_MAX: Final = MINUTE_MS  # up to this
 MAIL: Final = ""  # the way of all mails; those of webhooks and the lake are called as their notices
-SHIPPED: Final = "it was written with the text that comes with shroff, since the project's own failed:"
 TWICE: Final = "the connection was lost twice during delivery, so it may have been sent twice or not at all"
 
 

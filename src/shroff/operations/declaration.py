@@ -200,7 +200,8 @@ class Operation(Generic[Given, Outcome]):
     @cached_property
     def body(self) -> type[msgspec.Struct] | None:
         """The type of what is posted; None where nothing is."""
-        return self._struct(self.schema or self.request.__name__, self.fields_in("body"))
+        made = self._struct(self.schema or self.request.__name__, self.fields_in("body"))
+        return _BODIES.setdefault(self.schema, made) if self.schema else made
 
     @cached_property
     def query(self) -> type[msgspec.Struct] | None:
@@ -269,6 +270,7 @@ class OperationGroup:
 
 OPERATIONS: Final[dict[str, Operation[..., Any]]] = {}  # by name; of the modules that were imported
 GROUPS: Final[dict[str, OperationGroup]] = {}
+_BODIES: Final[dict[str, type[msgspec.Struct] | None]] = {}  # that several operations share, by their name
 _BY_REQUEST: Final[dict[type, Operation[..., Any]]] = {}
 
 

@@ -37,7 +37,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {  # word: (module below shroff
     "explain": ("cli.explain", "explain a decision: reasons, features, rules"),
     "replay": ("cli.replay", "compute one decision again from the log and compare"),
     "verify": ("cli.verify", "compute the whole log again and compare"),
-    "quarantine": ("cli.quarantine", "show refused input, retry or drop it"),
+    "quarantine": ("app.live.quarantine_operations", "show refused input, retry or drop it"),
     "outbox": ("cli.outbox", "outgoing deliveries of sinks: show, deliver, retry, drop"),
     "notices": ("cli.notices", "notifications: list, preview, test mails, failed letters"),
     "lists": ("app.rules.list_operations", "show and change the lists that rules read"),

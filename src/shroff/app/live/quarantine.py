@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shroff.app.live.requests import Waits, WriterRequests
+from shroff.app.live.requests import WriterRequests
 from shroff.app.opened import intake_of
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import format_by_name, read_lines
@@ -17,7 +17,6 @@ from shroff.events.formats.lines import CsvHeader
 from shroff.events.mapping import parsed
 from shroff.events.readers import ID_LENGTH_MAX
 from shroff.people.audit import Action
-from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +36,17 @@ class QuarantineEntries:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
 
-    def retry(self, numbers: Sequence[int], files: Sequence[Path] = (), waits: Waits = unheard) -> list[Retried]:
+    def newest(self, most: int, before: int | None = None) -> list[tuple[int, Refused, str | None]]:
+        """Get the newest entries, from before this number on, each with the event that fixed it, if any."""
+        if not self._opened.has_log():
+            return []
+        with self._opened.reading() as log:
+            numbers = [number for number in log.refused_numbers() if before is None or number < before]
+            entries = log.refused(numbers[-most:])
+            fixed = self.fixed(log, entries)
+        return [(number, entry, fixed.get(number)) for number, entry in reversed(entries)]
+
+    def retry(self, numbers: Sequence[int], files: Sequence[Path] = ()) -> list[Retried]:
         """Retry quarantined entries, all of them without numbers; entries that are refused again stay.
 
         `files` are those that CSV lines came from, or others with the same name and first line.
@@ -46,11 +55,23 @@ class QuarantineEntries:
         """
         from shroff.worker.inbox import RETRY, retried_of, retry_request
 
-        WriterRequests(self._opened).needs_log("so nothing is in quarantine")
-        _check_numbers(numbers)
+        self._check(numbers)
         headers = {path.name: header for path in files if (header := self._header(path)) is not None}
         action = Action("quarantine.retry", "quarantine", None, list(numbers) or "all")
-        return retried_of(WriterRequests(self._opened).ask(RETRY, retry_request(numbers, headers), waits, action))
+        return retried_of(
+            WriterRequests(self._opened).ask(RETRY, retry_request(numbers, headers), self._opened.waits, action)
+        )
+
+    def _check(self, numbers: Sequence[int]) -> None:
+        """Raises: UsageError for what is no entry, before anything is asked and recorded."""
+        from shroff.worker.quarantine_retry import known_numbers
+
+        WriterRequests(self._opened).needs_log("so nothing is in quarantine")
+        for number in numbers:
+            if type(number) is not int:
+                raise UsageError(f"quarantine entries are named by number, and {number!r} is not a number of one.")
+        with self._opened.reading() as log:
+            known_numbers(log, numbers)
 
     def _header(self, path: Path) -> CsvHeader | None:
         """The header of a file, None where it has none; where its ending says nothing, it is CSV."""
@@ -82,21 +103,20 @@ class QuarantineEntries:
                         found[number] = f"{type_}/{id_}"
         return found
 
-    def drop(self, numbers: Sequence[int], waits: Waits = unheard) -> int:
+    def drop(self, numbers: Sequence[int]) -> int:
         """Drop quarantined entries for good, all of them without numbers; gives their number.
 
         Raises: UsageError where there is no log yet.
         """
         from shroff.worker.inbox import DROP, drop, drop_request, dropped_of
 
-        WriterRequests(self._opened).needs_log("so nothing is in quarantine")
-        _check_numbers(numbers)
+        self._check(numbers)
         body = drop_request(numbers)
         if not numbers:  # what comes in while the request waits stays
             with self._opened.reading() as log:
                 body = drop_request(log.refused_numbers(), is_all=True)
         action = Action("quarantine.drop", "quarantine", None, list(numbers) or "all")
-        return dropped_of(WriterRequests(self._opened).ask_of_log(DROP, body, drop, waits, action))
+        return dropped_of(WriterRequests(self._opened).ask_of_log(DROP, body, drop, self._opened.waits, action))
 
 
 def _is_sent_again(log: LogReader, entry: Refused, record: Record) -> bool:
@@ -135,10 +155,3 @@ def _scalars(value: object) -> Iterator[str | float]:
             waiting += reversed(one)
         elif isinstance(one, str | float) or (isinstance(one, int) and one.bit_length() <= 64):
             yield one
-
-
-def _check_numbers(numbers: Sequence[int]) -> None:
-    """Raises: UsageError for what is no number of an entry, before anything is asked."""
-    for number in numbers:
-        if type(number) is not int:
-            raise UsageError(f"quarantine entries are named by number, and {number!r} is not a number of one.")

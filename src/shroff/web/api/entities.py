@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final, TypedDict
 
 from shroff.events.event import Scalar, TimeText, time_text
 from shroff.explain.entities import EntityLook, KeyEvent, KeyLinks, Neighbour, Timeline, fields_of
+from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
 from shroff.web.api.cases.flags import Flagged, FlagShown, known_key, shown, with_fields
 from shroff.web.http.messages import Json, Request
-from shroff.web.http.pagination import cursor_of, limit_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import PAGED, api
 

@@ -1,4 +1,4 @@
-"""Health of the service and its systems: `doctor`, sinks, drift, and the quarantine with retry."""
+"""Health of the service and its systems: `doctor`, sinks, drift, and how much is in quarantine."""
 
 from __future__ import annotations
 
@@ -8,23 +8,16 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypedDict
 
-import msgspec
-
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.monitoring.doctor import NOTE, WRONG, EarlierFindings, Finding
 from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
-from shroff.people.access import Right, Who
-from shroff.people.audit import Act
+from shroff.people.access import Right
 from shroff.runtime.memo import Fresh
-from shroff.streams.log import Refused
 from shroff.web.api.operator_alerts import FiringAlert, shown
-from shroff.web.http.messages import Json, Request, decoded
-from shroff.web.http.pagination import cursor_of, limit_of, next_of, parted
-from shroff.web.http.routes import PAGED, api
-from shroff.worker.inbox import DROP, RETRY, drop_request, dropped_of, retried_of, retry_request
+from shroff.web.http.messages import Json, Request
+from shroff.web.http.routes import api
 from shroff.worker.outbox import LAKE, Deliveries
-from shroff.worker.quarantine_retry import Retried, known_numbers
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -37,9 +30,6 @@ FIXED_FRESH_S: Final = 10.0
 AGAIN_S: Final = 5.0  # and at least, for who wants another one now
 OLD_S: Final = 600.0  # from when on a look says nothing of now
 PATIENCE_S: Final = 0.05  # for which a page waits for a new look before it shows what is known
-BODY_BYTES_MAX: Final = 256 * 1024
-NUMBERS_MAX: Final = 10_000
-RAW_SHOWN: Final = 2_000  # bytes of an entry
 InThread: TypeAlias = "Callable[[Callable[[], Look]], Awaitable[Look]]"
 LEAVING_S: Final = 2.0  # for which the state of deliveries serves everybody
 _ORDER: Final = {WRONG: 0, NOTE: 1}
@@ -73,20 +63,6 @@ class Known:
 
     look: Look | None
     is_looking: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """An entry of quarantine; `raw` is empty where it may hold what is personal, and who looks may not see that.
-
-    `fixed_by` is the event that was accepted once it was corrected and sent again; empty where there is none.
-    """
-
-    number: int
-    entry: Refused
-    raw: str
-    is_withheld: bool
-    fixed_by: str
 
 
 class Quarantined(NamedTuple):
@@ -204,52 +180,6 @@ class Health(TypedDict):
     alerts: list[FiringAlert]
 
 
-class QuarantineEntry(TypedDict):
-    """A refused input. `raw` is null if it may contain personal data that the caller may not see.
-
-    `fixed_by` is the event that was accepted after the input was corrected and sent again, such as payment/p-1.
-    """
-
-    number: int
-    source: str
-    place: str
-    type: str
-    reason: str
-    at: TimeText
-    raw: str | None
-    fixed_by: str | None
-
-
-class Quarantine(TypedDict):
-    """A page of the quarantine."""
-
-    entries: list[QuarantineEntry]
-    next: str | None
-
-
-class RetriedEntry(TypedDict):
-    """The result of one retried entry."""
-
-    number: int
-    outcome: str
-    reason: str
-
-
-class RetriedEntries(TypedDict):
-    """The results of the retried entries."""
-
-    read: int
-    taken: int
-    quarantined: int
-    entries: list[RetriedEntry]
-
-
-class DroppedEntries(TypedDict):
-    """The number of dropped entries."""
-
-    dropped: int
-
-
 async def health(service: Service, request: Request) -> Json[Health]:
     """How all is."""
     found = await service.in_thread(service.health.look)
@@ -277,123 +207,10 @@ async def health(service: Service, request: Request) -> Json[Health]:
     )
 
 
-# ---- quarantine
-
-
-class QuarantineNumbers(msgspec.Struct, forbid_unknown_fields=True):
-    """Entries by their numbers."""
-
-    numbers: list[int]
-
-
-async def quarantine(service: Service, request: Request) -> Json[Quarantine]:
-    """Refused input, the newest first."""
-    limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
-    found, last = parted(await service.in_thread(entries, service.project, request.who, limit + 1, before), limit)
-    shown: list[QuarantineEntry] = [
-        {
-            "number": one.number,
-            "source": one.entry.source,
-            "place": one.entry.place,
-            "type": one.entry.type,
-            "reason": one.entry.reason,
-            "at": time_text(one.entry.at_ms),
-            "raw": None if one.is_withheld else one.raw,
-            "fixed_by": one.fixed_by or None,
-        }
-        for one in found
-    ]
-    return Json({"entries": shown, "next": None if last is None else next_of(last.number)})
-
-
-async def retry(service: Service, request: Request) -> Json[RetriedEntries]:
-    """Bring entries back in."""
-    found = await retried(service, request, await _numbers(request))
-    return Json(
-        {
-            "read": len(found),
-            "taken": sum(not one.stays for one in found),
-            "quarantined": sum(one.stays for one in found),
-            "entries": [{"number": one.number, "outcome": one.outcome, "reason": one.reason} for one in found],
-        }
-    )
-
-
-async def drop(service: Service, request: Request) -> Json[DroppedEntries]:
-    """Remove entries for ever."""
-    return Json({"dropped": await dropped(service, request, await _numbers(request))})
-
-
-async def retried(service: Service, request: Request, numbers: Sequence[int]) -> list[Retried]:
-    """Bring these back in, as who asks. Raises: UsageError for one that is not there."""
-    await service.in_thread(_check, service.project, numbers)
-    act = Act(request.who, "quarantine.retry", "quarantine", None, list(numbers))
-    (result,) = await service.asked_of_log(act, RETRY, [retry_request(numbers, {})])
-    return retried_of(result)
-
-
-async def dropped(service: Service, request: Request, numbers: Sequence[int]) -> int:
-    """Remove these for ever, as who asks. Raises: UsageError for one that is not there."""
-    await service.in_thread(_check, service.project, numbers)
-    act = Act(request.who, "quarantine.drop", "quarantine", None, list(numbers))
-    (result,) = await service.asked_of_log(act, DROP, [drop_request(numbers)])
-    return dropped_of(result)
-
-
-def entries(project: Project, who: Who, limit: int, before: int | None = None) -> list[Kept]:
-    """Entries of quarantine, the newest first, from before this number on."""
-    definitions = project.definitions
-    is_withheld = definitions.events.has_personal and not who.may(Right.READ_PERSONAL)
-    try:
-        with project.opened.reading() as log:
-            numbers = [
-                refused_number for refused_number in log.refused_numbers() if before is None or refused_number < before
-            ][-limit:]
-            found = log.refused(numbers)
-            fixed = project.quarantine.fixed(log, found)
-    except UsageError:  # there is no log yet
-        return []
-    return [
-        Kept(
-            number,
-            entry,
-            "" if is_withheld else entry.raw[:RAW_SHOWN].decode("utf-8", "replace"),
-            is_withheld,
-            fixed.get(number, ""),
-        )
-        for number, entry in reversed(found)
-    ]
-
-
-def _check(project: Project, numbers: Sequence[int]) -> None:
-    if not numbers or len(numbers) > NUMBERS_MAX:
-        raise UsageError(f"name 1 to {NUMBERS_MAX:,} entries of quarantine by their numbers.")
-    with project.opened.reading() as log:
-        known_numbers(log, numbers)
-
-
-async def _numbers(request: Request) -> list[int]:
-    return decoded(await request.body(BODY_BYTES_MAX), QuarantineNumbers).numbers
-
-
-_MENDED: Final = {400: "One of them does not exist."}
-
 ROUTES: Final = (
     api("GET", "/health", Right.READ_METRICS, health)(
         "Get the service's health: the findings of `shroff doctor`, at most a minute old, sinks, drift, and alerts of "
         "Prometheus that fire.",
         "Each finding, with its remedy.",
-    ),
-    api("GET", "/quarantine", Right.MEND_INPUT, quarantine)(
-        "List quarantined input, newest first.",
-        "Each entry with its reason. Its bytes are included unless they may contain personal data.",
-        problems={400: ""},
-        query=PAGED,
-    ),
-    api("POST", "/quarantine/retry", Right.MEND_INPUT, retry)(
-        "Retry entries with the current project.", "The result for each entry.", QuarantineNumbers, _MENDED
-    ),
-    api("POST", "/quarantine/drop", Right.MEND_INPUT, drop)(
-        "Drop quarantined entries for good.", "The number of dropped entries.", QuarantineNumbers, _MENDED
     ),
 )

@@ -11,10 +11,10 @@ from shroff.events.event import TimeText, time_text
 from shroff.notices.mailbox import StoredMail, kept_mail, kept_mails
 from shroff.notices.store import FAILED, OPEN, REFUSED, SENT, STATES, UNKNOWN, OutgoingMessage, Question
 from shroff.notices.texts.mails import one_line
+from shroff.operations.pagination import cursor_of, limit_of, next_of, parted
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.http.messages import Json, Request, decoded
-from shroff.web.http.pagination import cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import api
 

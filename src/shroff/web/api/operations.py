@@ -13,6 +13,7 @@ import msgspec
 from shroff.errors import DefinitionError, RefusalError, ShroffError, UsageError
 from shroff.operations import manifest
 from shroff.operations.declaration import OPERATIONS, InvalidRequestError, Operation, OperationRequest, Outcome
+from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right
 from shroff.web.http.concurrency_limits import ConcurrencyLimits
 from shroff.web.http.messages import BODY_BYTES_MAX, Json, Request, decoded
@@ -45,9 +46,7 @@ def route_of(declared: Operation[..., Any]) -> Route:
 
     query = {one.wire: one.about.help for one in declared.fields_in("query")}
     problems = {refusal.status: getdoc(refusal) or "" for refusal in declared.refusals}
-    if query:
-        problems.setdefault(422, "")
-    if declared.method != "GET":
+    if query or declared.method != "GET":
         problems.setdefault(400, "")
     return api(declared.method, declared.path, Right(declared.right), handle)(
         declared.summary,
@@ -65,10 +64,13 @@ async def read(service: Service, declared: Operation[..., Any], request: Request
     """The request of an operation in a request over HTTP. Raises: InvalidRequestError; ProblemError."""
     fields = declared.fields_in("path")
     given = {one.name: request.path_params[one.wire] for one in fields}
-    try:
-        if declared.query is not None:
+    if declared.query is not None:
+        try:
             query = msgspec.convert(dict(request.query_params), declared.query, strict=False)
-            given |= msgspec.structs.asdict(query)
+        except msgspec.ValidationError as error:
+            raise BadQueryError(str(error)) from None
+        given |= msgspec.structs.asdict(query)
+    try:
         if declared.body is not None:
             raw = await request.body(declared.body_bytes_max or BODY_BYTES_MAX)
             given |= msgspec.structs.asdict(await service.in_thread(decoded, raw, declared.body))

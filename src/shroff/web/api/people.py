@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final, TypedDict, TypeVar
 import msgspec
 
 from shroff.language.values import named_duration
+from shroff.operations.pagination import cursor_of, limit_of, next_of, parted
 from shroff.people import documents, keys, links, sessions, users
 from shroff.people.access import Right, Who
 from shroff.people.desk import Desk
 from shroff.people.store import ApiKey, AuditFilter, User
 from shroff.web.http.messages import Json, Request, decoded
-from shroff.web.http.pagination import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import PAGED, api
 
 if TYPE_CHECKING:

@@ -22,11 +22,11 @@ from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.language.values import day_at, day_starts_ms, days_of, show_decimal
 from shroff.log.event_notes import EventSources, sources_of
+from shroff.operations.pagination import cursor_of, next_of
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.whole_files import csv_line
 from shroff.web.http.messages import Request
-from shroff.web.http.pagination import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, bars_of, day_text, signed_bars, with_open

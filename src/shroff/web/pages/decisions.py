@@ -20,12 +20,12 @@ from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.language.values import day_at, day_starts_ms, show_decimal, written_amount
 from shroff.log.later_labels import places_between
+from shroff.operations.pagination import cursor_of, next_of
 from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.whole_files import csv_line
 from shroff.web.http.messages import Request
-from shroff.web.http.pagination import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path

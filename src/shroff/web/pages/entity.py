@@ -14,13 +14,13 @@ from shroff.cases.case import FRAUD, about_of
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import EntityLook, KeyEvent, KeyLinks, KeyTotals, Timeline, fields_of
 from shroff.language.expression import ThisField
+from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
 from shroff.streams.log import PENDING
 from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.api.entities import known_entity
 from shroff.web.http.messages import Request
-from shroff.web.http.pagination import cursor_of, limit_of, next_of
 from shroff.web.http.routes import Route
 from shroff.web.pages.cases.answers import offer
 from shroff.web.pages.cases.casework import Where, line_of

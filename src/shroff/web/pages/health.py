@@ -8,10 +8,11 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from shroff.app.live.quarantine_operations import DropQuarantined, RetryQuarantined, ShowNewestQuarantined
 from shroff.errors import UsageError
 from shroff.monitoring.drift_record import DriftFigure, DriftLook
 from shroff.people.access import Right
-from shroff.web.api.health import Look, dropped, entries, retried
+from shroff.web.api.health import Look
 from shroff.web.api.live import look as look_live
 from shroff.web.api.live import period_of
 from shroff.web.http.messages import Request
@@ -56,11 +57,11 @@ async def mend(service: Service, request: Request) -> Response:
     numbers = [int(text) for text in texts if text.isdecimal() and text.isascii() and len(text) < 19]
     try:
         if form.get("do") == "drop":
-            counts = {"dropped": await dropped(service, request, numbers)}
+            gone = await service.operations.run(request.who, DropQuarantined(numbers=tuple(numbers)))
+            counts = {"dropped": gone.dropped}
         else:
-            found = await retried(service, request, numbers)
-            stays = [one for one in found if one.stays]
-            counts = {"taken": len(found) - len(stays), "refused again": len(stays)}
+            tried = await service.operations.run(request.who, RetryQuarantined(numbers=tuple(numbers)))
+            counts = {"taken": tried.taken, "refused again": tried.quarantined}
     except UsageError as error:
         return await _page(service, request, mistake=sentence(str(error)))
     return see_other(f"{PATH}?{urlencode(counts)}")
@@ -69,7 +70,8 @@ async def mend(service: Service, request: Request) -> Response:
 async def _page(service: Service, request: Request, mistake: str = "") -> Response:
     known = await service.health.known(service.in_thread)
     may_mend = request.who.may(Right.MEND_INPUT)
-    kept = await service.in_thread(entries, service.project, request.who, ENTRIES_SHOWN) if may_mend else []
+    newest = ShowNewestQuarantined(limit=ENTRIES_SHOWN)
+    kept = (await service.operations.run(request.who, newest)).entries if may_mend else []
     return await page(
         service,
         request,

@@ -19,12 +19,12 @@ from shroff.notices.mailbox import StoredMail, kept_mail, kept_mails
 from shroff.notices.questions import PATH
 from shroff.notices.store import FAILED, OPEN, STATES
 from shroff.notices.texts.mails import one_line
+from shroff.operations.pagination import cursor_of, next_of, parted
 from shroff.people.access import Right
 from shroff.people.addresses import masked
 from shroff.people.audit import Act
 from shroff.web.api.notices import MailPreview, letters_of, mail_shown, notice_shown
 from shroff.web.http.messages import Request
-from shroff.web.http.pagination import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path

@@ -15,9 +15,9 @@ from starlette.responses import Response
 from shroff.errors import UsageError
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import EntityLook, fields_of
+from shroff.operations.pagination import cursor_of, next_of
 from shroff.people.access import Right
 from shroff.web.http.messages import Request
-from shroff.web.http.pagination import cursor_of, next_of
 from shroff.web.http.routes import Route
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.renderer import page, see_other

@@ -10,12 +10,12 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from shroff.errors import NotAllowedError, UsageError
+from shroff.operations.pagination import cursor_of, next_of, parted
 from shroff.people import keys, links, sessions, users
 from shroff.people.access import RIGHTS, Right, Role
 from shroff.people.audit import Verified
 from shroff.web.api.people import NewKey, NewUser, UserChange, changed_user, made_key, made_user, rows_of, wanted_of
 from shroff.web.http.messages import Request
-from shroff.web.http.pagination import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.audit_words import RIGHT_WORDS, action_words, changes_of

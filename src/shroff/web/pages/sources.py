@@ -12,7 +12,6 @@ from starlette.responses import Response
 from shroff.errors import ShroffError, UsageError
 from shroff.people.access import Right
 from shroff.runtime.logs import scrubbed
-from shroff.web.api.health import Kept, entries
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
@@ -20,6 +19,7 @@ from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
+    from shroff.streams.log import Refused
     from shroff.web.service import Service
 
 PATH: Final = "/sources"
@@ -55,7 +55,7 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
     found = await service.in_thread(service.project.pushed.all)
     read = await service.in_thread(service.project.source.named)
     may_mend = request.who.may(Right.MEND_INPUT)
-    kept = await service.in_thread(entries, service.project, request.who, ENTRIES_LOOKED) if may_mend else []
+    kept = await service.in_thread(service.project.quarantine.newest, ENTRIES_LOOKED) if may_mend else []
     return await page(
         service,
         request,
@@ -74,16 +74,16 @@ async def _page(service: Service, request: Request, mistake: str = "") -> Respon
     )
 
 
-def _reasons(kept: Iterable[Kept], *, has_values: bool) -> dict[str, list[tuple[str, int]]]:
+def _reasons(kept: Iterable[tuple[int, Refused, str | None]], *, has_values: bool) -> dict[str, list[tuple[str, int]]]:
     """Why rows are in quarantine, by the name of their source: the most frequent reasons with their counts, and others.
 
     Reasons that differ by the values that they quote are one reason. A value is shown where all of them quote it.
     """
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for one in kept:
-        way, _, rest = one.entry.source.partition("/")
-        if way in {"hooks", "pulled", "read"} and not one.fixed_by:
-            reason = scrubbed(one.entry.reason)
+    for _, entry, fixed_by in kept:
+        way, _, rest = entry.source.partition("/")
+        if way in {"hooks", "pulled", "read"} and not fixed_by:
+            reason = scrubbed(entry.reason)
             found[rest.partition("/")[0]][QUOTED.sub("…", reason)].append(reason)
     return {name: _counted(alike, has_values=has_values) for name, alike in found.items()}
 

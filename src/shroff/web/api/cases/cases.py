@@ -17,6 +17,7 @@ from shroff.cases.files import SIZE_MAX, TYPES, named_for
 from shroff.cases.filters import LARGEST, MEANINGS, order_of, wanted_of
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import parse_time
+from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
 from shroff.project.lists import ListChange
 from shroff.web.api.cases import case_documents as documents
@@ -24,7 +25,6 @@ from shroff.web.api.cases.asked import asked_about, shown
 from shroff.web.api.cases.case_answers import CaseListEntry, also_of, listed, unlisted
 from shroff.web.api.cases.case_documents import Verdict
 from shroff.web.http.messages import ANY, Json, Request, decoded, seen, tagged, tags_of
-from shroff.web.http.pagination import cursor_of, limit_of, next_of
 from shroff.web.http.problems import ProblemError, ProblemMore
 from shroff.web.http.routes import PAGED, Handle, Route, api
 

@@ -14,13 +14,13 @@ from shroff.explain.entities import fields_of
 from shroff.features.key_texts import stored_text
 from shroff.log.flags import ACCURACY
 from shroff.log.history import Said, said_last
+from shroff.operations.pagination import LIMIT_MAX, cursor_of, limit_of, next_of, parted
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.streams.delivering_rows import Flag, flag_document
 from shroff.streams.log import PENDING, FlagRow
 from shroff.web.api.events import label_shown
 from shroff.web.http.messages import PROBLEM, Json, Request, decoded
-from shroff.web.http.pagination import LIMIT_MAX, cursor_of, limit_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import PAGED, api
 from shroff.worker.inbox import LABELS, answers_of, labels_request

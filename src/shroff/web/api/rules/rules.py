@@ -10,11 +10,11 @@ from shroff.app.rules.agreements import ChangeAsked
 from shroff.events.event import TimeText, time_text
 from shroff.explain.hit_records import HitEvent, RulePrecision, RuleRecord
 from shroff.language.values import show_decimal
+from shroff.operations.pagination import cursor_of, limit_of, next_of, parted
 from shroff.people.access import Right
 from shroff.web.api.rules.drafts import AdoptedFile, put_back
 from shroff.web.api.rules.rule_looks import RuleLook, all_rules, one_rule, reason_of, subject_of, who_changed
 from shroff.web.http.messages import Json, Request, decoded
-from shroff.web.http.pagination import cursor_of, limit_of, next_of, parted
 from shroff.web.http.routes import PAGED, api
 
 if TYPE_CHECKING:

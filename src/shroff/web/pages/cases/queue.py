@@ -13,12 +13,12 @@ from shroff.cases import case_actions, case_queries, dispositions
 from shroff.cases.case import ESCALATED, STATES, CaseFilter
 from shroff.cases.filters import LARGEST, order_of, query_of, queue_of, wanted_of
 from shroff.language.values import DAY_MS
+from shroff.operations.pagination import cursor_of, next_of
 from shroff.people.access import Right
 from shroff.web.api.cases.asked import EVENTS_MAX, asked_in, newest_alerts
 from shroff.web.api.cases.case_answers import unlisted
 from shroff.web.api.cases.cases import done, number_of
 from shroff.web.http.messages import Request
-from shroff.web.http.pagination import cursor_of, next_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates

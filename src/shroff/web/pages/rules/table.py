@@ -14,6 +14,7 @@ from starlette.responses import Response
 from shroff.app.rules.list_files import WAITS
 from shroff.errors import ShroffError
 from shroff.language.values import day_number, show_decimal
+from shroff.operations.pagination import cursor_of, next_of, parted
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.rules.silences import list_of
@@ -31,7 +32,6 @@ from shroff.web.api.rules.rule_looks import (
     who_changed,
 )
 from shroff.web.http.messages import Request
-from shroff.web.http.pagination import cursor_of, next_of, parted
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, bars_of, with_open

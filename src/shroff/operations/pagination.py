@@ -1,39 +1,46 @@
-"""Lists in parts: how many are wanted, and where the part before ended."""
+"""Lists in pages: where the page before ended, and the cursor of the next."""
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from shroff.web.http.problems import ProblemError
+from shroff.errors import RefusalError
+from shroff.operations.declaration import Param
 
 LIMIT: Final = 50
 LIMIT_MAX: Final = 500
-
+Limit = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX), Param(f"Page size, 1 to {LIMIT_MAX}. Default: {LIMIT}.")]
+Cursor = Annotated[str, Param("`next` of the previous page.")]
 One = TypeVar("One")
 
 
+class BadQueryError(RefusalError):
+    """The query cannot be parsed or validated."""
+
+    status, code, title = 400, "bad-query", "The query cannot be read"
+
+
 def limit_of(query: Mapping[str, str]) -> int:
-    """How many are wanted. Raises: ProblemError where it is no number from 1 to 500."""
+    """How many are wanted. Raises: BadQueryError where it is no number from 1 to 500."""
     text = query.get("limit", str(LIMIT))
     if not (text.isdecimal() and text.isascii() and len(text) <= 3 and 1 <= int(text) <= LIMIT_MAX):
-        raise ProblemError(400, "bad-query", "The query cannot be read", f"limit: it is 1 to {LIMIT_MAX}")
+        raise BadQueryError(f"limit: it is 1 to {LIMIT_MAX}")
     return int(text)
 
 
 def cursor_of(query: Mapping[str, str], type_: type[One]) -> One | None:
-    """Where the part before ended; None for the first one. Raises: ProblemError where nobody gave that cursor."""
+    """The last row of the page before; None for the first page. Raises: BadQueryError for an unknown cursor."""
     text = query.get("cursor", "")
     if not text:
         return None
     try:
         return msgspec.json.decode(urlsafe_b64decode(text.encode("ascii", "strict")), type=type_)
     except (ValueError, RecursionError):
-        words = "cursor: send the 'next' of the previous response unchanged"
-        raise ProblemError(400, "bad-query", "The query cannot be read", words) from None
+        raise BadQueryError("cursor: send the 'next' of the previous response unchanged") from None
 
 
 def parted(found: Sequence[One], limit: int) -> tuple[Sequence[One], One | None]:
