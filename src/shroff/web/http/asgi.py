@@ -85,7 +85,7 @@ class Application:
             request.check_head()
             route = await self._allowed(here, request)
             name = route.path
-            if request.method not in SAFE:
+            if request.method not in SAFE and request.scope["query_string"]:
                 _ = request.query_params  # one that cannot be read is refused before anything is taken
             sender = SENDER.get()
             self._take(sender)
@@ -228,7 +228,9 @@ def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> Prob
 async def _sent(response: Response, request: Request, send: Send) -> None:
     """Send an answer; where more of the request comes and nobody reads it, end the connection behind both."""
     if not request.leaves_body:
-        await response(request.scope, request.receive, partial(_in_parts, send))
+        body = getattr(response, "body", None)  # what streams has none
+        in_parts = body is None or len(body) > PART_BYTES
+        await response(request.scope, request.receive, partial(_in_parts, send) if in_parts else send)
         return
     response.headers["connection"] = "close"
     await response(request.scope, request.receive, lambda message: _in_parts(send, {**message, "more_body": True}))
@@ -249,7 +251,8 @@ def with_standing(response: Response, seconds: float) -> Response:
     """The answer with the headers that all have, and how long it took."""
     timing = (b"server-timing", b"total;dur=%.3f" % (1_000 * seconds))
     own = {name for name, _ in response.raw_headers}
-    response.raw_headers += [*(one for one in STANDING if one[0] not in own), timing]
+    response.raw_headers += [line for line in STANDING if line[0] not in own]
+    response.raw_headers.append(timing)
     return response
 
 

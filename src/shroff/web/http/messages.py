@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from starlette import requests
-from starlette.datastructures import QueryParams
+from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
@@ -48,6 +48,24 @@ FORM_FIELDS_MAX: Final = 1_000
 NO_PROXIES: Final = Proxies()
 
 
+class Head(Headers):
+    """The header lines of a request, of those that come twice the first, in a table: Starlette reads all each time."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        self._table = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(self._list)}
+
+    def __getitem__(self, key: str) -> str:
+        return self._table[key.lower()]
+
+    def get(self, key: str, default: str = "") -> str:  # type: ignore[override]  # a text, as it is read everywhere
+        """The value of a line, or what stands for it where there is none."""
+        return self._table.get(key.lower(), default)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key.lower() in self._table
+
+
 class Request(requests.Request):
     """Starlette's request. What reads a query, cookies, a form or a body is ours: it has limits, and refuses damage.
 
@@ -73,11 +91,13 @@ class Request(requests.Request):
         if address > URL_BYTES_MAX:
             words = f"an address has at most {URL_BYTES_MAX:,} bytes"
             raise ProblemError(414, "address-too-long", "The address is too long", words)
-        headers = self.scope["headers"]
-        size = address + sum(len(name) + len(value) for name, value in headers)
+        headers, size = self.scope["headers"], address
+        for name, value in headers:
+            size += len(name) + len(value)
         if len(headers) > HEADERS_MAX or size > HEAD_BYTES_MAX:
             words = f"the head of a request has at most {HEADERS_MAX} lines and {HEAD_BYTES_MAX:,} bytes"
             raise ProblemError(431, "head-too-long", "The head of the request is too long", words)
+        self._headers = Head(self.scope)
 
     @property
     def path(self) -> str:
