@@ -38,7 +38,7 @@ from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import keys
 from shroff.people.access import RIGHTS, Role, Who
-from shroff.people.desk import TOKEN_LENGTH
+from shroff.people.store import TOKEN_LENGTH
 from tools import sns
 
 SHROFF = Path(sys.executable).parent / "shroff"

@@ -27,6 +27,7 @@ from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.people.audit import Action
+from shroff.people.audit_operations import VerifyAudit
 from tests.support.telling import NOW_MS, Bank, payment, token_in
 
 KEY = bytes(range(32))
@@ -88,8 +89,8 @@ def test_a_project_is_restored_elsewhere_with_all_that_happened_in_it(bank, secr
     assert receipts(tmp_path / "again") == receipts(bank.folder)
     again = Bank(tmp_path / "again")
     assert again.project.verify().mismatches == 0
-    assert again.project.people.verify_audit().is_whole
-    assert again.project.people.verify_audit().rows == 1
+    assert again.project.run(VerifyAudit()).ok
+    assert again.project.run(VerifyAudit()).rows == 1
     sent = again.tell()
     assert [one["To"] for one in sent.read] == ["ann@customers.example"], "of p-2 alone; that of p-1 was sent"
     confirming = again.project.notices.confirming()

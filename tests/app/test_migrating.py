@@ -19,6 +19,7 @@ from shroff.app.backups.vault import Vault
 from shroff.app.opened import Opened
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, LogBusyError, StorageError
+from shroff.people.audit_operations import VerifyAudit
 from shroff.testing.rows import everything, payments
 from tests.support.next_version import use_version_2
 
@@ -128,7 +129,7 @@ def used(opened: Opened) -> None:
     """What each command does first: the log, and people."""
     with opened.reading():
         pass
-    app.Project(opened).people.verify_audit()
+    app.Project(opened).run(VerifyAudit())
 
 
 def test_nothing_begins_while_a_worker_runs(old, tmp_path):

@@ -25,8 +25,7 @@ from shroff.errors import SignInError, TransientError, UsageError
 from shroff.people import oidc, sessions, users
 from shroff.people.access import Role, local
 from shroff.people.audit import sealing
-from shroff.people.desk import Desk
-from shroff.people.store import rows_of
+from shroff.people.store import Desk, rows_of
 from tests.support.providers import claimed, provider_started, sent_back
 
 HERE = "http://127.0.0.1:8000/login/oidc"

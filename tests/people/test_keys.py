@@ -18,9 +18,8 @@ from shroff.errors import NotAllowedError, SignInError, TransientError, UsageErr
 from shroff.people import keys
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing
-from shroff.people.desk import Desk, token_hash
 from shroff.people.keys import KeyRing
-from shroff.people.store import PeopleQueries, rows_of
+from shroff.people.store import Desk, PeopleQueries, rows_of, token_hash
 
 NOW_MS = 1_700_000_000_000
 ROOT = local("root", "command")

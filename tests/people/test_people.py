@@ -17,9 +17,8 @@ from shroff.errors import NotAllowedError, PausedError, SignInError, UsageError
 from shroff.people import links, passwords, sessions, throttle, users
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing, verify
-from shroff.people.desk import Desk
 from shroff.people.passwords import Passwords
-from shroff.people.store import Session, User, rows_of
+from shroff.people.store import Desk, Session, User, rows_of
 from shroff.project.settings.systems import SessionTimes
 
 NOW_MS = 1_700_000_000_000

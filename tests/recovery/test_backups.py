@@ -17,6 +17,7 @@ from shroff.app.backups.creation import BackupWriter
 from shroff.app.backups.restoration import restore
 from shroff.app.backups.retention import KeepRules, pruned, verified
 from shroff.app.backups.vault import Vault
+from shroff.people.audit_operations import VerifyAudit
 from tests.support.effort import times
 from tests.support.forks import SHROFF
 from tests.support.kill import KillSwitch
@@ -55,7 +56,7 @@ def test_a_lost_disk_costs_the_tail_at_most(tmp_path: Path) -> None:
     assert ingest_in_a_process(bank, first) == 0
     project = app.open_exactly(bank)
     project.opened.hasher("a value")
-    project.people.verify_audit()
+    project.run(VerifyAudit())
     shutil.copytree(bank / ".shroff", secrets, ignore=lambda _, names: [one for one in names if one != "hash.key"])
     follower = subprocess.Popen(
         [SHROFF, "-C", bank, "backup", "create", "--follow", "--every", str(EVERY_S), "--at", place, "--json"],
@@ -77,7 +78,7 @@ def test_a_lost_disk_costs_the_tail_at_most(tmp_path: Path) -> None:
     assert kept["decisions"] == had["decisions"][: len(kept["decisions"])]
     found = app.open_exactly(again)
     assert found.verify().mismatches == 0
-    assert found.people.verify_audit().is_whole
+    assert found.run(VerifyAudit()).ok
     assert ingest_in_a_process(again, events) == 0
     assert contents(again)["decisions"] == everything["decisions"]
 

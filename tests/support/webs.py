@@ -18,8 +18,7 @@ from shroff.app import project as app
 from shroff.errors import SignInError
 from shroff.people import links, users
 from shroff.people.access import RIGHTS, Right, Role, Who
-from shroff.people.desk import Desk
-from shroff.people.store import ApiKey
+from shroff.people.store import ApiKey, Desk
 from shroff.web.http.address import origin_of
 from shroff.web.http.asgi import Application
 from shroff.web.http.authentication import Gate as GateContract

@@ -13,7 +13,7 @@ import pytest
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import users
 from shroff.people.access import Role
-from shroff.people.desk import token_hash
+from shroff.people.store import token_hash
 from tests.support.webs import PASSWORD, Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow

@@ -23,7 +23,7 @@ from shroff.errors import StorageError
 from shroff.log.batch_in_progress import BatchInProgress
 from shroff.log.writer import Writer
 from shroff.people.access import RIGHTS, Role
-from shroff.people.desk import TOKEN_LENGTH
+from shroff.people.store import TOKEN_LENGTH
 from shroff.web.http.asgi import is_open
 from shroff.web.http.routes import OPEN_BELOW
 from shroff.web.service import Limits, Service

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shroff.cases.case_erasure import WrittenNotes
     from shroff.cases.case_queries import Backlog
     from shroff.cases.desk import CaseService
-    from shroff.people.desk import Desk
+    from shroff.people.store import Desk
     from shroff.streams.log import Log
 
 

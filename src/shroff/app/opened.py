@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from shroff.explain.key_index import KeyIndex
     from shroff.log.writer import Writer
     from shroff.people.access import Who
-    from shroff.people.desk import Desk
+    from shroff.people.store import Desk
     from shroff.streams.log import Log
 
 FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
@@ -67,6 +67,7 @@ class Opened:
     served_at: str = ""  # the address of the service that this process is, once it listens
     waits: Callable[[str], None] = unheard  # told what holds if a wait for the writer is ended by Ctrl-C
     asked_by: Who | None = None
+    asked_at: str = ""  # the address at which this caller reaches the service
     desk: Desk | None = None  # people and the record, where a service has them open
     adopt: Callable[[], str] | None = None  # how a service makes the files active; gives why that waits
     read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all that this process opens of the project

@@ -12,7 +12,9 @@ from shroff.app.parts import ProjectParts
 from shroff.operations.declaration import Operation, OperationAnswer, OperationRequest, ProgressSteps, operation_of
 
 if TYPE_CHECKING:
+    from shroff.app.people import ProjectPeople
     from shroff.app.project import Project
+    from shroff.people.store import Desk
     from shroff.streams.log import Log
 
 Outcome = TypeVar("Outcome", bound=OperationAnswer)
@@ -22,16 +24,25 @@ def _log(project: Project, held: ExitStack) -> Log:
     return held.enter_context(project.opened.reading())
 
 
+def _desk(project: Project, held: ExitStack) -> Desk:
+    people: ProjectPeople = project.people
+    return held.enter_context(people.open())
+
+
 # Parts of a project by the names of their classes: `lists: cached_property[ListFiles]` is given to `lists: ListFiles`.
 PARTS: Final = {kind[len("cached_property[") : -1]: name for name, kind in ProjectParts.__annotations__.items()}
 # What else an operation can take; a log is open for as long as it runs.
 VALUES: Final[Mapping[str, Callable[[Project, ExitStack], object]]] = {
     "Clock": lambda project, _: project.opened.now_ms,
+    "Desk": _desk,
     "Definitions": lambda project, _: project.definitions,
     "Log": _log,
     "Project": lambda project, _: project,
+    "ProjectPaths": lambda project, _: project.opened.places,
     "Registry": lambda project, _: project.opened.registry,
+    "ServiceUrl": lambda project, _: project.opened.asked_at or project.opened.systems.public_url,
     "Systems": lambda project, _: project.opened.systems,
+    "Warn": lambda project, _: project.opened.warnings.append,
     "Who": lambda project, _: project.opened.who,
 }
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from shroff.app.adapter_factory import AdapterFactory
-from shroff.errors import ReadOnlyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from shroff.app.opened import Opened
     from shroff.people.access import Who
-    from shroff.people.audit import Act, Action, Verified
-    from shroff.people.desk import Desk
+    from shroff.people.audit import Act, Action
+    from shroff.people.store import Desk
     from shroff.streams.log import Log
 
 
@@ -33,7 +31,7 @@ class ProjectPeople:
         if self._opened.desk is not None:
             yield self._opened.desk
             return
-        from shroff.people.desk import Desk
+        from shroff.people.store import Desk
 
         with closing(AdapterFactory(self._opened).open_people()) as store:
             yield Desk(store, self._opened.now_ms, times_now=lambda: self._opened.systems.sessions)
@@ -59,31 +57,3 @@ class ProjectPeople:
         from shroff.people.audit import Act
 
         return Act(who or self._opened.who, action.action, action.subject, action.before, action.after)
-
-    def verify_audit(self) -> Verified:
-        """Verify the hash chain of the audit log and its sealed end.
-
-        The length of an intact audit log is stored on this machine, to detect later truncation.
-        Cost: 10 µs a row.
-
-        Raises: StorageError where what was noted on this machine cannot be read or written.
-        """
-        from shroff.people.audit import note_head, noted_head, verify
-        from shroff.people.store import AuditFilter, rows_of
-
-        with self.open() as desk:
-            noted = noted_head(self._opened.places)
-            with desk.store.look() as look:
-                head = look.head()
-            upto = 0 if head is None else head.number
-            rows = takewhile(lambda row: row.number <= upto, rows_of(desk.store))
-            found = verify(rows, head, desk.store.seal, noted)
-            with desk.store.look() as look:  # rows behind the head: they came meanwhile, or nobody recorded them
-                if look.record(AuditFilter(), after=upto, limit=1) and look.head() == head:
-                    found = verify(rows_of(desk.store), head, desk.store.seal, noted)
-            if found.is_whole and head is not None and head.number and noted != (head.number, head.hash):
-                try:
-                    note_head(self._opened.places, head.number, head.hash)
-                except ReadOnlyError as error:
-                    self._opened.warnings.append(f"{error} An older copy in its place would not be noticed by this.")
-            return found

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from shroff.log.ruletests import CheckReport
     from shroff.log.writer import Answer
     from shroff.people.access import Who
-    from shroff.people.desk import Desk
+    from shroff.people.store import Desk
     from shroff.project.definitions import Definitions
     from shroff.replay.compare import Replayed, Verification
     from shroff.replay.notebook import AnswerList, Moment
@@ -78,14 +78,17 @@ class _Parts(ProjectParts):
             connection: sqlite3.Connection = connect()
             return connection
 
-    def acting_as(self, who: Who, desk: Desk | None = None, adopt: Callable[[], str] | None = None) -> Project:
+    def acting_as(
+        self, who: Who, desk: Desk | None = None, adopt: Callable[[], str] | None = None, asked_at: str = ""
+    ) -> Project:
         """The same project, whose actions are recorded as those of the person for whom a service does them.
 
         Args:
             desk: Where the service has people and the record open.
             adopt: Has the service's writer make the project's files active; gives why that waits.
+            asked_at: The address at which this person reaches the service.
         """
-        return Project(replace(self.opened, asked_by=who, desk=desk, adopt=adopt))
+        return Project(replace(self.opened, asked_by=who, desk=desk, adopt=adopt, asked_at=asked_at))
 
 
 class Project(Printed, _Parts):

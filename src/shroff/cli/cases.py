@@ -10,8 +10,8 @@ import click
 import msgspec
 
 from shroff.cli.session import ExampleGroup, Session, command, cut, json_option, many, table
-from shroff.cli.users import moment_text
 from shroff.errors import LogBusyError, UsageError
+from shroff.events.event import time_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,7 @@ def show(session: Session, number: int) -> None:
                 [
                     (
                         alert.named,
-                        moment_text(alert.time_ms),
+                        time_text(alert.time_ms),
                         alert.outcome,
                         cut(told(alert.rule, alert.reason), WIDTH),
                         alert.verdict,
@@ -108,7 +108,7 @@ def show(session: Session, number: int) -> None:
             ),
         ]
         if found.history:
-            done = [(moment_text(row.at_ms), row.name, row.what, cut(row.words, WIDTH)) for row in found.history]
+            done = [(time_text(row.at_ms), row.name, row.what, cut(row.words, WIDTH)) for row in found.history]
             lines.append(table(done, ("at", "by", "what", "words")))
         document = documents.detail(desk, found)
     session.answer(document, "\n".join(lines))
@@ -178,7 +178,7 @@ def _write_now(project: Project) -> None:
 
 def _headline(desk: CaseService, one: Case) -> str:
     about = f"{one.entity} {one.key}{_at_stake(desk, one.stake)}"
-    return f"Case {one.number}, {one.state}: {about}, due {moment_text(one.due_ms)}."
+    return f"Case {one.number}, {one.state}: {about}, due {time_text(one.due_ms)}."
 
 
 def _cells(desk: CaseService, one: Case, told: Callable[[str, str], str]) -> tuple[object, ...]:
@@ -187,7 +187,7 @@ def _cells(desk: CaseService, one: Case, told: Callable[[str, str], str]) -> tup
     score = "" if one.score is None else f"{one.score / SCORE_PARTS:.4f}"
     about = cut(f"{one.entity} {one.key}", WIDTH)
     stake = _money(desk, one.stake)
-    return one.number, moment_text(one.due_ms), about, stake, score, one.state, cut(told(one.rule, one.reason), WIDTH)
+    return one.number, time_text(one.due_ms), about, stake, score, one.state, cut(told(one.rule, one.reason), WIDTH)
 
 
 def _money(desk: CaseService, units: int | None) -> str:

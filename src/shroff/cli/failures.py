@@ -36,9 +36,13 @@ BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 _OPTIONS: Final = {  # by the arguments that are read behind the command line
     "as_of": "--as-of",
     "end": "--to",
+    "expires": "--expires",
+    "from": "--from",
+    "overlap": "--overlap",
     "recent": "--recent",
     "reference": "--reference",
     "start": "--from",
+    "to": "--to",
     "trained_until": "--trained-until",
 }
 MISTAKE: Final = 70  # a mistake in the program: EX_SOFTWARE of sysexits.h

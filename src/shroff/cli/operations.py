@@ -19,6 +19,7 @@ from shroff import config
 from shroff.cli import completion
 from shroff.cli.progress import ProgressBars, unknown
 from shroff.cli.session import ExampleCommand, ExampleGroup, Session, command, json_option
+from shroff.errors import UsageError
 from shroff.operations.declaration import (
     GROUPS,
     Operation,
@@ -116,6 +117,9 @@ def drawn_steps() -> Iterator[ProgressSteps]:
 
 def _parameter(one: RequestField) -> click.Parameter:
     about, (kind, is_many) = one.about, _kind(one)
+    if about.is_secret:
+        read = partial(_secret, one)
+        return click.Option([about.flags, one.name], is_flag=True, callback=read, help=about.help)
     offer = getattr(completion, about.complete) if about.complete else None
     is_argument = one.is_required and not about.flags if about.is_argument is None else about.is_argument
     if is_argument:
@@ -141,6 +145,21 @@ def _parameter(one: RequestField) -> click.Parameter:
         show_default=bool(one.default) and kind is not click.BOOL,
         shell_complete=offer,
     )
+
+
+def _secret(one: RequestField, context: click.Context, parameter: click.Parameter, is_given: bool) -> str:
+    """The first line of standard input where the flag is given; what a terminal asks for where it is required."""
+    if context.resilient_parsing or not (is_given or one.is_required):
+        return ""
+    if is_given:
+        text = sys.stdin.readline().rstrip("\r\n")
+        if not text:
+            raise UsageError(f"the first line of standard input is empty; it must be the {one.name}.")
+        return text
+    if not sys.stdin.isatty():
+        raise UsageError(f"there is no terminal to ask for a {one.name}: add {one.about.flags}.")
+    asked: str = click.prompt(f"New {one.name}", hide_input=True, confirmation_prompt=True, err=True)
+    return asked
 
 
 def _kind(one: RequestField) -> tuple[click.ParamType[Any], bool]:

@@ -117,6 +117,11 @@ def time_text(value_ms: int) -> str:
     return f"{_day_text(day)}{_minute_text(minute)}{second:02d}Z"
 
 
+def time_text_or_none(value_ms: int | None) -> str | None:
+    """The same for a time that may be missing."""
+    return None if value_ms is None else time_text(value_ms)
+
+
 def read_time(text: str) -> int:
     """Read what `parse_time` reads, RFC 3339 or epoch milliseconds, with a short way for the usual form."""
     length = len(text)

@@ -39,6 +39,7 @@ class Param:
         is_file: A command line names a file, whose text is the value.
         read: Gives the value of an option's text, or of the texts of a repeated one. Raises: UsageError.
         is_repeated: Whether an option with `read` may be given several times.
+        is_secret: A command reads it from standard input, with the flag; a required one is asked for at the terminal.
     """
 
     help: str
@@ -50,6 +51,7 @@ class Param:
     is_file: bool = False
     read: Callable[[Any], Any] | None = None
     is_repeated: bool = False
+    is_secret: bool = False
 
 
 def split_words(text: str) -> tuple[str, ...]:
@@ -86,6 +88,8 @@ class ProgressSteps:
 
 
 Record = Callable[..., None]  # record(subject, before=None, after=None): writes the audit row, durable on return
+ServiceUrl = str  # where the caller reaches the service, without a slash at the end; empty where that is not known
+Warn = Callable[[str], None]  # tells the user of a command what does not stop it
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -138,3 +139,20 @@ _WAYS: Final = MappingProxyType({"user": "web", "key": "api", "command": "comman
 
 def _lacking(who: Who) -> str:
     return f"the role {who.role.value}" if who.rights == RIGHTS[who.role] else f"this {who.kind}"
+
+
+def network_of(address: str) -> str:
+    """Network that counts as one sender: of an IPv6 address its /64, which one subscriber has whole.
+
+    >>> network_of("2001:db8::5:1"), network_of("::ffff:192.0.2.7"), network_of("192.0.2.7"), network_of("")
+    ('2001:db8::/64', '192.0.2.7', '192.0.2.7', '')
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))

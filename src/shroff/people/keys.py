@@ -18,8 +18,7 @@ from typing import Any, Final, NamedTuple
 from shroff.errors import NotAllowedError, ShroffError, SignInError, UsageError, nearest
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act
-from shroff.people.desk import Desk, token_hash
-from shroff.people.store import ApiKey
+from shroff.people.store import ApiKey, Desk, token_hash
 
 PATTERN: Final = re.compile(r"shroff_([a-z0-9]{12})_([0-9a-f]{64})")
 WRONG: Final = "this key is not known, has expired or was revoked"

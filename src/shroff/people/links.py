@@ -9,9 +9,8 @@ from shroff.errors import SignInError
 from shroff.people import passwords, users
 from shroff.people.access import Right, Role, Who
 from shroff.people.audit import Act
-from shroff.people.desk import Desk, token_hash
 from shroff.people.sessions import SignedIn, open_session
-from shroff.people.store import Link, User
+from shroff.people.store import Desk, Link, User, token_hash
 
 FIRST_LASTS_MS: Final = 3_600_000
 PASSWORD_LASTS_MS: Final = 3 * 24 * 3_600_000

@@ -11,8 +11,7 @@ from shroff.errors import SignInError, UsageError
 from shroff.people import passwords, throttle
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.people.desk import Desk, token_hash
-from shroff.people.store import Change, Session, User
+from shroff.people.store import Change, Desk, Session, User, token_hash
 from shroff.people.users import as_who, check_here, known_name, with_password
 
 SEEN_EVERY_MS: Final = 60_000  # how often a use is written down, at most

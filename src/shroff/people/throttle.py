@@ -6,15 +6,13 @@ An attempt is counted before it is looked at, and taken back where it was right:
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
 from shroff.errors import PausedError
-from shroff.people.access import RIGHTS, Role, Who
+from shroff.people.access import RIGHTS, Role, Who, network_of
 from shroff.people.audit import Act
-from shroff.people.desk import Desk
-from shroff.people.store import Attempts, Change
+from shroff.people.store import Attempts, Change, Desk
 
 PAUSE_MS_MAX: Final = 15 * 60_000
 FORGOTTEN_MS: Final = 24 * 3_600_000  # after so long without an attempt, those before count no more
@@ -71,23 +69,6 @@ def pause_ms(limit: AttemptLimit, count: int) -> int:
 
 def _limits(name: str, address: str) -> tuple[tuple[AttemptLimit, str], tuple[AttemptLimit, str]]:
     return (BY_NAME, name), (BY_ADDRESS, network_of(address))
-
-
-def network_of(address: str) -> str:
-    """Network that counts as one sender: of an IPv6 address its /64, which one subscriber has whole.
-
-    >>> network_of("2001:db8::5:1"), network_of("::ffff:192.0.2.7"), network_of("192.0.2.7"), network_of("")
-    ('2001:db8::/64', '192.0.2.7', '192.0.2.7', '')
-    """
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return address
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
 
 
 def _counted(change: Change, limit: AttemptLimit, text: str, now_ms: int) -> tuple[AttemptLimit, Attempts, Attempts]:

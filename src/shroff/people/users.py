@@ -7,15 +7,14 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from typing import Final, TypedDict
+from typing import Any, Final
 from zoneinfo import available_timezones
 
 from shroff.errors import UsageError, nearest
 from shroff.people import passwords
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act
-from shroff.people.desk import Desk
-from shroff.people.store import Change, PeopleQueries, User
+from shroff.people.store import Change, Desk, PeopleQueries, User
 
 PEOPLE: Final = (Role.ADMIN, Role.ANALYST, Role.AUTHOR, Role.VIEWER)  # roles that people have; services have keys
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
@@ -207,18 +206,7 @@ def as_who(user: User) -> Who:
     return Who("user", user.id, user.name, user.role, RIGHTS[user.role], user.display_name)
 
 
-class UserShown(TypedDict):
-    """The fields of a user that people and the audit may see."""
-
-    name: str
-    display_name: str
-    email: str
-    role: str
-    disabled: bool
-    signs_in_by: str
-
-
-def shown(user: User) -> UserShown:
+def shown(user: User) -> dict[str, Any]:
     """The fields of a user that people and the audit may see."""
     return {
         "name": user.name,

@@ -33,7 +33,7 @@ from shroff.worker.ingest import short_turns
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.people.desk import Desk
+    from shroff.people.store import Desk
 
 __all__ = ["At", "Limits", "ServiceOptions", "bound", "gate_of", "serve"]
 KEPT_S: Final = 75.0  # for which a connection may be idle between two requests

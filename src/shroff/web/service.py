@@ -50,9 +50,8 @@ if TYPE_CHECKING:
     from shroff.log.writer import Answer, Writer
     from shroff.people.access import Who
     from shroff.people.audit import Act
-    from shroff.people.desk import Desk
     from shroff.people.oidc import Provider
-    from shroff.people.store import Change
+    from shroff.people.store import Change, Desk
     from shroff.project.settings.systems import Systems
     from shroff.streams.log import Log
     from shroff.web.http.routes import Route

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from shroff.errors import TransientError, UsageError
 from shroff.log.writer import DUPLICATE, REFUSED
-from shroff.people.throttle import network_of
+from shroff.people.access import network_of
 from shroff.streams.push import CHALLENGE, MESSAGE, FetchNeededError, Push, PushRefusedError, PushSource
 from shroff.web.api.events import check_rate_of, shown
 from shroff.web.http.messages import JSON, PROBLEM, Request

@@ -36,7 +36,7 @@ def route_of(declared: Operation[..., Any]) -> Route:
     async def handle(service: Service, request: Request) -> Json[Any]:
         asked = await read(service, declared, request)
         try:
-            answer = await service.operations.run(request.who, asked)
+            answer = await service.operations.run(request.who, asked, service.address.of(request))
         except (UsageError, DefinitionError) as error:
             if not declared.unanswered or isinstance(error, RefusalError):
                 raise
@@ -101,27 +101,27 @@ class OperationThreads:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="act")
         self._shares = ConcurrencyLimits(self._threads, OF_SENDER_MAX)
 
-    async def run(self, who: Who, request: OperationRequest[Outcome]) -> Outcome:
-        """Run an operation for a caller. Raises: what the operation raises."""
+    async def run(self, who: Who, request: OperationRequest[Outcome], asked_at: str = "") -> Outcome:
+        """Run an operation for a caller, who reaches the service at this address. Raises: what the operation raises."""
         loop = asyncio.get_running_loop()
 
         def run() -> Outcome:
             try:
-                return self.acting(who, loop).run(request)
+                return self.acting(who, loop, asked_at).run(request)
             finally:
                 with suppress(ShroffError):  # files that it changed are read here, and not by the event loop
                     _ = self._service.project.opened.loaded
 
         return await self._shares.run(run)
 
-    def acting(self, who: Who, loop: asyncio.AbstractEventLoop | None = None) -> Project:
+    def acting(self, who: Who, loop: asyncio.AbstractEventLoop | None = None, asked_at: str = "") -> Project:
         """The project for a caller: acts are recorded as theirs; with the loop, this service's writer adopts files."""
 
         def adopt() -> str:
             assert loop is not None
             return asyncio.run_coroutine_threadsafe(self._service.adopted(), loop).result()
 
-        return self._service.project.acting_as(who, self._service.desk, adopt if loop is not None else None)
+        return self._service.project.acting_as(who, self._service.desk, adopt if loop is not None else None, asked_at)
 
     def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
         """End, as an executor does."""

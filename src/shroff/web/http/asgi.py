@@ -16,9 +16,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from shroff.errors import ShroffError, SignInError
-from shroff.people.access import Who
-from shroff.people.desk import TOKEN_LENGTH
-from shroff.people.throttle import network_of
+from shroff.people.access import Who, network_of
+from shroff.people.store import TOKEN_LENGTH
 from shroff.runtime import traces
 from shroff.runtime.logs import IDS, failure, ids_of
 from shroff.web.http.authentication import COOKIE

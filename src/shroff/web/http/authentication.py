@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from shroff.people.access import Who
-from shroff.people.desk import Desk
 from shroff.people.keys import KeyRing
 from shroff.people.sessions import SignedIn, signed_in
+from shroff.people.store import Desk
 
 COOKIE: Final = "shroff_session"
 SENDERS_MAX: Final = 10_000  # whose pace is remembered

@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-import msgspec
-
 from shroff.events.event import time_text
 from shroff.people.access import Right
-from shroff.people.audit import AuditEntry
 from shroff.web.pages.words import lasting
 
 INSTANT_MS_MIN: Final = 10**11  # of a name in `_ms`: smaller numbers are durations, greater ones times since 1970
@@ -89,9 +86,8 @@ def action_words(action: str) -> str:
     return _ACTIONS.get(action) or f"{verb} {noun}".replace("_", " ").strip().capitalize()
 
 
-def changes_of(row: AuditEntry, names: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def changes_of(before: object, after: object, names: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Changes of an action: name, old and new value of each field that differs. `names` has users by id."""
-    before, after = msgspec.json.decode(row.before), msgspec.json.decode(row.after)
     if isinstance(before, dict) and isinstance(after, dict):
         named = [name for name in {**before, **after} if name not in _TAGS]
         changed = [name for name in named if before.get(name) != after.get(name)]

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, Response
 
 from shroff.errors import ShroffError, TransientError
 from shroff.notices.texts.words import LANGUAGES, WORDS
-from shroff.people.throttle import network_of
+from shroff.people.access import network_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
 from shroff.web.pages.renderer import environment

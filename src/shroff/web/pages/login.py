@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from shroff.errors import PausedError, SignInError, TransientError, UsageError
 from shroff.people import links, oidc, sessions
+from shroff.people.access import network_of
 from shroff.people.sessions import SignedIn
-from shroff.people.throttle import network_of
 from shroff.web.http.authentication import COOKIE
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
@@ -20,7 +20,7 @@ from shroff.web.pages.renderer import alone, see_other
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
-    from shroff.people.desk import Desk
+    from shroff.people.store import Desk
     from shroff.web.service import Service
 
 VISIT: Final = "shroff_visit"

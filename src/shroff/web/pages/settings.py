@@ -1,4 +1,4 @@
-"""The record of who did what, and who may do what: users, their sessions, the keys of programs."""
+"""Settings: the audit log, also over HTTP; users and their sessions; API keys of programs."""
 
 from __future__ import annotations
 
@@ -10,26 +10,44 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from shroff.errors import NotAllowedError, UsageError
-from shroff.operations.pagination import cursor_of, next_of, parted
-from shroff.people import keys, links, sessions, users
+from shroff.events.event import read_time
+from shroff.operations.pagination import limit_of
 from shroff.people.access import RIGHTS, Right, Role
-from shroff.people.audit import Verified
-from shroff.web.api.people import NewKey, NewUser, UserChange, changed_user, made_key, made_user, rows_of, wanted_of
-from shroff.web.http.messages import Request
+from shroff.people.audit_operations import AuditCheck, AuditRows, ListAudit, VerifyAudit
+from shroff.people.key_operations import CreateKey, RevokeKey, ShowKeys
+from shroff.people.user_operations import (
+    AddUser,
+    ChangeUser,
+    DeleteUser,
+    EndSession,
+    LinkUser,
+    ShowSessions,
+    ShowUsers,
+    UserLink,
+)
+from shroff.people.users import PEOPLE
+from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
-from shroff.web.http.routes import Route, Screen
+from shroff.web.http.routes import PAGED, Route, Screen, api
 from shroff.web.pages.audit_words import RIGHT_WORDS, action_words, changes_of
 from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
+    from shroff.operations.declaration import OperationRequest, Outcome
     from shroff.web.service import Service
 
 ROWS_SHOWN: Final = 50
 AUDIT: Final = "/settings/audit"
 USERS: Final = "/settings/users"
 KEYS: Final = "/settings/keys"
-FILTERS: Final = ("who", "action", "subject", "from", "to")
+FILTERS: Final = {
+    "who": "The user or program: a name, or an id such as user-3.",
+    "action": "The action, such as user.role, or a prefix: user.",
+    "subject": "The object, such as user ann.",
+    "from": "From this time on.",
+    "to": "Before this time.",
+}
 LASTING: Final = {"30d": "30 days", "90d": "90 days", "365d": "1 year", "": "never"}
 NOTHING: Final[Mapping[str, str]] = {}
 
@@ -55,114 +73,76 @@ async def first(service: Service, request: Request) -> Response:
     return see_other(_tabs(request)[0].path)
 
 
-# ---- the record
+async def _run(service: Service, request: Request, asked: OperationRequest[Outcome]) -> Outcome:
+    return await service.operations.run(request.who, asked, service.address.of(request))
 
 
-async def audit(service: Service, request: Request) -> Response:
-    """Rows of the record."""
-    return await _audit(service, request)
+# ---- the audit log
 
 
-async def verify(service: Service, request: Request) -> Response:
-    """Whether the record is whole."""
-    found = await service.in_thread(service.project.people.verify_audit)
-    return await _audit(service, request, found)
+async def list_audit(service: Service, request: Request) -> Json[AuditRows]:
+    """A page of the audit log."""
+    return Json(await _run(service, request, _wanted(request, limit_of(request.query_params))))
 
 
-async def _audit(service: Service, request: Request, verified: Verified | None = None) -> Response:
-    query = request.query_params
+def _wanted(request: Request, limit: int) -> ListAudit:
+    given = [request.query_params.get(name, "").strip() for name in (*FILTERS, "cursor")]
+    who, action, subject, start, end, cursor = given
+    return ListAudit(who=who, action=action, subject=subject, start=start, end=end, limit=limit, cursor=cursor)
+
+
+async def audit(service: Service, request: Request, verified: AuditCheck | None = None) -> Response:
+    """Page of the audit log."""
+    wanted = _wanted(request, ROWS_SHOWN)
     try:
-        wanted = wanted_of(query)
+        answer = await _run(service, request, wanted)
     except UsageError as error:
         raise ProblemError(400, "bad-query", "The query cannot be read", str(error)) from None
-    before = cursor_of(query, int)
-    rows, last = parted(await service.in_thread(rows_of, service.desk, wanted, before, ROWS_SHOWN + 1), ROWS_SHOWN)
-    known = await service.in_thread(users.all_users, service.desk)
-    names = {one.id: one.display_name for one in known}
-    given = {name: query.get(name, "").strip() for name in FILTERS}
+    known = await _run(service, request, ShowUsers())
+    names = {user.id: user.display_name for user in known.users}
+    given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
     kept = {name: text for name, text in given.items() if text}
-    older = urlencode({**kept, "cursor": next_of(last.number)}) if last is not None else ""
     return await _page(
         service,
         request,
         "settings_audit.html",
-        rows=[(row, changes_of(row, names)) for row in rows],
+        rows=[(row, changes_of(row.before, row.after, names)) for row in answer.rows],
         action_words=action_words,
         given=given,
-        older=older,
-        is_first=before is None,
+        older=urlencode({**kept, "cursor": answer.next}) if answer.next else "",
+        is_first=not wanted.cursor,
         verified=verified,
     )
+
+
+async def verify(service: Service, request: Request) -> Response:
+    """Verify the audit log, and show its page with the result."""
+    return await audit(service, request, await _run(service, request, VerifyAudit()))
 
 
 # ---- users and sessions
 
 
-async def show_users(service: Service, request: Request) -> Response:
-    """Page of the users and their sessions."""
-    return await _users(service, request)
-
-
-async def add_user(service: Service, request: Request) -> Response:
-    """Let somebody sign in; shows the link by which they set a password, this one time."""
-    form = await request.form()
-    given = NewUser(*(form.get(name, "").strip() for name in ("name", "role", "display_name", "email")))
-    try:
-        user, link = await service.in_thread(made_user, service.desk, request.who, given)
-    except UsageError as error:
-        return await _users(service, request, mistake=sentence(str(error)), form=form)
-    return await _users(service, request, link=_whole(service, request, link), of=user.name)
-
-
-async def change_user(service: Service, request: Request) -> Response:
-    """Action of a button beside a user: change the role, disable, enable, new link, delete."""
-    form, name = await request.form(), request.path_params["name"]
-    desk, who, link = service.desk, request.who, ""
-    try:
-        match form.get("do"):
-            case "role":
-                await service.in_thread(changed_user, desk, who, name, UserChange(role=form.get("role", "")))
-            case "disable" | "enable" as do:
-                await service.in_thread(changed_user, desk, who, name, UserChange(disabled=do == "disable"))
-            case "link":
-                link = await service.in_thread(links.for_password, desk, who, name)
-            case "delete":
-                await service.in_thread(users.delete, desk, who, name)
-            case _:
-                raise ProblemError(400, "bad-form", "The form cannot be read", "do: the action is missing")
-    except UsageError as error:
-        return await _users(service, request, mistake=sentence(str(error)))
-    return await _users(service, request, link=_whole(service, request, link), of=name) if link else see_other(USERS)
-
-
-async def end_session(service: Service, request: Request) -> Response:
-    """End a session."""
-    try:
-        await service.in_thread(sessions.end_named, service.desk, request.who, request.path_params["id"])
-    except UsageError as error:
-        return await _users(service, request, mistake=sentence(str(error)))
-    return see_other(USERS)
-
-
-async def _users(
+async def show_users(
     service: Service,
     request: Request,
     *,
     mistake: str = "",
     form: Mapping[str, str] = NOTHING,
-    link: str = "",
+    link: str | None = None,
     of: str = "",
 ) -> Response:
-    found = await service.in_thread(users.all_users, service.desk)
-    there = await service.in_thread(sessions.open_sessions, service.desk)
+    """Page of the users and their sessions."""
+    users = (await _run(service, request, ShowUsers())).users
     return await _page(
         service,
         request,
         "settings_users.html",
-        users=[(one, users.signs_in_by(one)) for one in found],
-        sessions=there,
-        roles=[role.value for role in users.PEOPLE],
-        may=_may(),
+        users=users,
+        names={user.name: user.display_name for user in users},
+        sessions=(await _run(service, request, ShowSessions())).sessions,
+        roles=[role.value for role in PEOPLE],
+        may=[(right, [right in RIGHTS[role] for role in PEOPLE]) for right in Right],
         right_words=RIGHT_WORDS,
         mistake=mistake,
         form={name: form.get(name, "") for name in ("name", "role", "display_name", "email")},
@@ -174,46 +154,52 @@ async def _users(
     )
 
 
-def _may() -> list[tuple[Right, list[bool]]]:
-    """Each right, and whether each role of people has it."""
-    return [(right, [right in RIGHTS[role] for role in users.PEOPLE]) for right in Right]
+async def add_user(service: Service, request: Request) -> Response:
+    """Add a user; shows the link to set the password, this one time."""
+    form = await request.form()
+    name, role, display_name, email = (form.get(key, "").strip() for key in ("name", "role", "display_name", "email"))
+    try:
+        made = await _run(service, request, AddUser(name=name, role=role, display_name=display_name, email=email))
+    except UsageError as error:
+        return await show_users(service, request, mistake=sentence(str(error)), form=form)
+    return await show_users(service, request, link=made.url, of=made.user.name)
 
 
-def _whole(service: Service, request: Request, path: str) -> str:
-    """A link as it is sent to somebody."""
-    return service.address.of(request) + path
+async def change_user(service: Service, request: Request) -> Response:
+    """Action of a button beside a user: change the role, disable, enable, new link, delete."""
+    form, name = await request.form(), request.path_params["name"]
+    acts: dict[str, OperationRequest[Any]] = {
+        "role": ChangeUser(name=name, role=form.get("role", "")),
+        "disable": ChangeUser(name=name, disabled=True),
+        "enable": ChangeUser(name=name, disabled=False),
+        "link": LinkUser(name=name),
+        "delete": DeleteUser(name=name),
+    }
+    act = acts.get(form.get("do", ""))
+    if act is None:
+        raise ProblemError(400, "bad-form", "The form cannot be read", "do: the action is missing")
+    return await _act(service, request, act)
+
+
+async def end_session(service: Service, request: Request) -> Response:
+    """End a session."""
+    return await _act(service, request, EndSession(id=request.path_params["id"]))
+
+
+async def _act(service: Service, request: Request, act: OperationRequest[Any]) -> Response:
+    try:
+        answer = await _run(service, request, act)
+    except UsageError as error:
+        return await show_users(service, request, mistake=sentence(str(error)))
+    if isinstance(answer, UserLink):
+        return await show_users(service, request, link=answer.url, of=answer.user or "")
+    return see_other(USERS)
 
 
 # ---- keys
 
 
-async def show_keys(service: Service, request: Request) -> Response:
-    """The keys of programs."""
-    return await _keys(service, request)
-
-
-async def make_key(service: Service, request: Request) -> Response:
-    """Make a key; shows its text, this one time."""
-    form = await request.form()
-    scopes = form.get("scopes", "").replace(",", " ").split()
-    given = NewKey(form.get("name", ""), form.get("role", ""), scopes, form.get("expires", ""))
-    try:
-        key, text = await service.in_thread(made_key, service.desk, request.who, given)
-    except (UsageError, NotAllowedError) as error:
-        return await _keys(service, request, mistake=sentence(str(error)), form=form)
-    return await _keys(service, request, made=key.name, text=text)
-
-
-async def revoke_key(service: Service, request: Request) -> Response:
-    """End a key."""
-    try:
-        await service.in_thread(keys.revoke, service.desk, request.who, request.path_params["id"])
-    except UsageError as error:
-        return await _keys(service, request, mistake=sentence(str(error)))
-    return see_other(KEYS)
-
-
-async def _keys(
+async def show_keys(
     service: Service,
     request: Request,
     *,
@@ -222,13 +208,14 @@ async def _keys(
     made: str = "",
     text: str = "",
 ) -> Response:
-    found = await service.in_thread(keys.all_keys, service.desk)
+    """Page of the API keys of programs."""
+    keys = (await _run(service, request, ShowKeys())).keys[::-1]
+    now_ms = service.desk.now_ms()
     return await _page(
         service,
         request,
         "settings_keys.html",
-        keys=found[::-1],
-        now_ms=service.desk.now_ms(),
+        keys=[(key, bool(key.expires_at) and read_time(key.expires_at or "") <= now_ms) for key in keys],
         roles=[role.value for role in Role],
         lasting=LASTING,
         mistake=mistake,
@@ -238,18 +225,46 @@ async def _keys(
     )
 
 
+async def create_key(service: Service, request: Request) -> Response:
+    """Create a key; shows its text, this one time."""
+    form = await request.form()
+    name, role, scopes, expires = (form.get(key, "") for key in ("name", "role", "scopes", "expires"))
+    wanted = tuple(scopes.replace(",", " ").split())
+    try:
+        made = await _run(service, request, CreateKey(name=name, role=role, scopes=wanted, expires=expires))
+    except (UsageError, NotAllowedError) as error:
+        return await show_keys(service, request, mistake=sentence(str(error)), form=form)
+    return await show_keys(service, request, made=made.name, text=made.key)
+
+
+async def revoke_key(service: Service, request: Request) -> Response:
+    """Revoke a key."""
+    try:
+        await _run(service, request, RevokeKey(key=request.path_params["id"]))
+    except UsageError as error:
+        return await show_keys(service, request, mistake=sentence(str(error)))
+    return see_other(KEYS)
+
+
 # ---- all of them
 
 
-async def _page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
+async def _page(service: Service, request: Request, template: str, /, **shown: Any) -> Response:
+    status = 422 if shown.get("mistake") else 200
     return await page(service, request, template, status, tabs=_tabs(request), path=request.path, **shown)
 
 
 def _tabs(request: Request) -> list[SettingsTab]:
-    return [one for one in TABS if request.who.may(one.right)]
+    return [tab for tab in TABS if request.who.may(tab.right)]
 
 
 ROUTES: Final = (
+    api("GET", "/audit", Right.READ_AUDIT, list_audit)(
+        "List the audit log, newest first: who did what, with old and new values.",
+        "A page of the audit log.",
+        problems={400: ""},
+        query={**FILTERS, **PAGED},
+    ),
     Route("GET", "/settings", Right.READ_AUDIT, first, is_page=True, screen=Screen("Settings", 120)),
     Route("GET", AUDIT, Right.READ_AUDIT, audit, is_page=True),
     Route("POST", AUDIT, Right.READ_AUDIT, verify, is_page=True),
@@ -258,6 +273,6 @@ ROUTES: Final = (
     Route("POST", f"{USERS}/{{name}}", Right.MANAGE_USERS, change_user, is_page=True),
     Route("POST", "/settings/sessions/{id}", Right.MANAGE_USERS, end_session, is_page=True),
     Route("GET", KEYS, Right.MANAGE_KEYS, show_keys, is_page=True),
-    Route("POST", KEYS, Right.MANAGE_KEYS, make_key, is_page=True),
+    Route("POST", KEYS, Right.MANAGE_KEYS, create_key, is_page=True),
     Route("POST", f"{KEYS}/{{id}}", Right.MANAGE_KEYS, revoke_key, is_page=True),
 )

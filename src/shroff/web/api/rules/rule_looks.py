@@ -27,7 +27,7 @@ from shroff.web.http.problems import ProblemError
 if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.people.audit import AuditEntry
-    from shroff.people.desk import Desk
+    from shroff.people.store import Desk
     from shroff.project.definitions import Definitions
     from shroff.rules.definitions import Rule
     from shroff.web.service import Service

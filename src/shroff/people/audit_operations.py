@@ -1,0 +1,172 @@
+"""Operations on the audit log: list its rows, verify its hash chain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import TYPE_CHECKING, Annotated, Final
+
+import msgspec
+
+from shroff.errors import ReadOnlyError, UsageError
+from shroff.events.event import TimeText, time_text
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.people.audit import note_head, noted_head, verify
+from shroff.people.store import AuditFilter, rows_of
+from shroff.replay.notebook import moment_ms
+from shroff.runtime.texts import cut, many, table
+
+if TYPE_CHECKING:
+    from shroff.config import ProjectPaths
+    from shroff.operations.declaration import Warn
+    from shroff.people.audit import AuditEntry
+    from shroff.people.store import Desk
+
+RIGHT: Final = "read:audit"
+WIDTH: Final = 60
+Value = Annotated[object, msgspec.Meta(description="The value before or after, as any JSON; null if there was none.")]
+
+group(
+    "audit",
+    """Show and verify the audit log: every write by a person, a program or a command, with old and new values.
+
+    Its rows form a hash chain, and its end is sealed with a key of the project (.shroff/hash.key).
+    """,
+    examples=("shroff audit", "shroff audit verify", "shroff audit list --who ann --from 2026-11-01 --json"),
+)
+
+
+class AuditRow(msgspec.Struct, rename={"before": "from", "after": "to"}):
+    """A row of the audit log."""
+
+    number: int
+    at: TimeText
+    who: str
+    name: str
+    via: str
+    action: str
+    subject: str
+    before: Value
+    after: Value
+    previous: str
+    hash: str
+
+    @classmethod
+    def of(cls, row: AuditEntry) -> AuditRow:
+        before, after = msgspec.json.decode(row.before), msgspec.json.decode(row.after)
+        names = (row.who, row.name, row.via, row.action, row.subject)
+        return cls(row.number, time_text(row.at_ms), *names, before, after, row.previous.hex(), row.hash.hex())
+
+
+class ListAudit(OperationRequest["AuditRows"], rename={"start": "from", "end": "to"}):
+    """Which rows of the audit log are wanted."""
+
+    who: Annotated[str, Param("The user or program: a name, or an id such as user-3.")] = ""
+    action: Annotated[str, Param("The action, or all actions with this prefix: user.role, user.")] = ""
+    subject: Annotated[str, Param("The object: 'user ann', payment/p-1.")] = ""
+    start: Annotated[
+        str | None, Param("Rows from this time on; a day is its start, UTC.", flags="--from", metavar="TIME")
+    ] = None
+    end: Annotated[str | None, Param("Rows before this time.", flags="--to", metavar="TIME")] = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1_000_000), Param("Maximum number, newest first.  [default: 100]")] = (
+        100
+    )
+    cursor: Annotated[str, Param("Continue after another page: its 'next'.", metavar="NEXT")] = ""
+
+
+class AuditRows(OperationAnswer):
+    """A page of the audit log, the newest first. `next` is the cursor of the following page."""
+
+    rows: list[AuditRow]
+    next: str | None
+
+    def text(self) -> str:
+        rows = [
+            (row.number, row.at, row.name, row.via, row.action, cut(row.subject, WIDTH), cut(_json(row.after), WIDTH))
+            for row in self.rows
+        ]
+        heads = ("row", "time", "who", "via", "action", "subject", "to")
+        return f"{many(len(rows), 'row')}, newest first." + ("\n" + table(rows, heads) if rows else "")
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff audit verify"]
+
+
+def _json(value: object) -> str:
+    return "" if value is None else msgspec.json.encode(value, order="deterministic").decode()
+
+
+@operation(
+    "audit list",
+    right=RIGHT,
+    examples=[
+        "shroff audit list",
+        "shroff audit list --who ann --action user --from 2026-11-01 --to 2026-12-01",
+        "shroff audit list --subject 'user ann' --json",
+    ],
+)
+def list_audit(desk: Desk, request: ListAudit) -> AuditRows:
+    """Show rows of the audit log, newest first."""
+    times = moment_ms(request.start or None, "from"), moment_ms(request.end or None, "to")
+    wanted = AuditFilter(request.who.strip(), request.action.strip().removesuffix("."), request.subject.strip(), *times)
+    if request.cursor and not (request.cursor.isascii() and request.cursor.isdecimal() and len(request.cursor) < 19):
+        raise UsageError("cursor: send the 'next' of the previous response unchanged")
+    before = int(request.cursor) if request.cursor else None
+    with desk.store.look() as look:
+        rows = look.record(wanted, before=before, limit=request.limit + 1, is_newest_first=True)
+    shown = rows[: request.limit]
+    return AuditRows(rows=[AuditRow.of(row) for row in shown], next=str(shown[-1].number) if rows != shown else None)
+
+
+class VerifyAudit(OperationRequest["AuditCheck"]):
+    """The whole audit log."""
+
+
+class AuditCheck(OperationAnswer):
+    """The result. `broken_at` is the first row that does not match, `why` the reason."""
+
+    ok: bool
+    rows: int
+    broken_at: int | None
+    why: str | None
+
+    def text(self) -> str:
+        if self.ok:
+            return f"{many(self.rows, 'row')}, none changed or removed since it was recorded."
+        return f"Broken at row {self.broken_at:,}: {self.why}.\n{many(self.rows, 'row')} before it are intact."
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff audit list"] if self.ok else ("shroff audit list --limit 20", "shroff doctor")
+
+    def exit_status(self) -> int:
+        return 0 if self.ok else 1
+
+
+@operation(
+    "audit verify",
+    right=RIGHT,
+    http="POST /audit/verify",
+    examples=["shroff audit verify", "shroff audit verify --json"],
+)
+def verify_audit(desk: Desk, places: ProjectPaths, warn: Warn, request: VerifyAudit) -> AuditCheck:
+    """Verify the hash chain of the audit log and its sealed end.
+
+    Exit status 1 if a row was changed, removed, inserted or moved, or rows are missing at the end; the output names
+    the first row that does not match. A verified audit log is noted in .shroff/audit.head. With this note, this
+    machine detects an older copy put in its place.
+    """
+    noted = noted_head(places)
+    with desk.store.look() as look:
+        head = look.head()
+    upto = 0 if head is None else head.number
+    checked = verify(takewhile(lambda row: row.number <= upto, rows_of(desk.store)), head, desk.store.seal, noted)
+    with desk.store.look() as look:  # rows behind the head: they came meanwhile, or nobody recorded them
+        if look.record(AuditFilter(), after=upto, limit=1) and look.head() == head:
+            checked = verify(rows_of(desk.store), head, desk.store.seal, noted)
+    if checked.is_whole and head is not None and head.number and noted != (head.number, head.hash):
+        try:
+            note_head(places, head.number, head.hash)
+        except ReadOnlyError as error:
+            warn(f"{error} An older copy in its place would not be noticed by this.")
+    ok, broken_at, why = checked.is_whole, checked.broken_at or None, checked.why or None
+    return AuditCheck(ok=ok, rows=checked.rows, broken_at=broken_at, why=why)

@@ -1,0 +1,201 @@
+"""Operations on API keys of programs: list, create, rotate and revoke them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from shroff.events.event import TimeText, time_text, time_text_or_none
+from shroff.language.values import named_duration
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.people import keys
+from shroff.runtime.texts import argument, many, table
+
+if TYPE_CHECKING:
+    from shroff.people.access import Who
+    from shroff.people.store import ApiKey, Desk
+
+RIGHT: Final = "manage:keys"
+
+group(
+    "keys",
+    """Show, create, rotate and revoke API keys of programs.
+
+    A program sends its key with each call: 'Authorization: Bearer KEY'. The key is shown once, when it is created;
+    only its hash is stored. Each change is in the audit log ('shroff audit list --action key').
+    """,
+    examples=(
+        "shroff keys",
+        "shroff keys create till --role service",
+        "shroff keys create dashboard --role viewer --scope read:decisions --expires 90d",
+        "shroff keys rotate till --overlap 1h",
+        "shroff keys revoke till",
+    ),
+)
+
+
+class KeyDocument(OperationAnswer):
+    """An API key, without its secret text."""
+
+    id: str
+    name: str
+    role: str
+    scopes: list[str]
+    made_at: TimeText
+    made_by: str
+    expires_at: TimeText | None
+    revoked_at: TimeText | None
+    used_at: TimeText | None
+
+    def text(self) -> str:
+        return f"The key {self.name} ({self.id}) is revoked. Requests with it are refused."
+
+    def hints(self) -> Sequence[str]:
+        return "shroff keys list", f"shroff audit list --subject {argument(f'key {self.id}')}"
+
+    @property
+    def state(self) -> str:
+        """Until when it is valid, in words."""
+        return "revoked" if self.revoked_at else f"until {self.expires_at}" if self.expires_at else "never expires"
+
+
+def _fields(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "role": key.role.value,
+        "scopes": [scope.value for scope in key.scopes],
+        "made_at": time_text(key.made_at_ms),
+        "made_by": key.made_by,
+        "expires_at": time_text_or_none(key.ends_at_ms),
+        "revoked_at": time_text_or_none(key.revoked_at_ms),
+        "used_at": time_text_or_none(key.used_at_ms),
+    }
+
+
+class ShowKeys(OperationRequest["Keys"]):
+    """All API keys."""
+
+
+class Keys(OperationAnswer):
+    """Keys without their text, revoked ones included."""
+
+    keys: list[KeyDocument]
+
+    def text(self) -> str:
+        rows = [
+            (key.id, key.name, key.role, " ".join(key.scopes) or "all of its role", key.state, key.used_at or "never")
+            for key in self.keys
+        ]
+        heads = ("id", "name", "role", "may", "state", "used")
+        return f"{many(len(rows), 'key')}." + ("\n" + table(rows, heads) if rows else "")
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff keys create NAME --role service"]
+
+
+@operation("keys list", right=RIGHT, http="GET /keys", examples=["shroff keys list", "shroff keys list --json"])
+def list_keys(desk: Desk, request: ShowKeys) -> Keys:
+    """List all API keys, revoked ones included, without their secret text."""
+    return Keys(keys=[KeyDocument(**_fields(key)) for key in keys.all_keys(desk)])
+
+
+class NewKeyAnswer(KeyDocument):
+    """The key with its secret text, which is shown only once."""
+
+    key: str
+
+    def text(self) -> str:
+        return f"{self.key}\nThis is the key of {self.name}, role {self.role}. It is not shown again."
+
+    def hints(self) -> Sequence[str]:
+        return "shroff keys list", f"shroff keys revoke {self.id}"
+
+
+class CreateKey(OperationRequest[NewKeyAnswer]):
+    """An API key to create."""
+
+    name: Annotated[str, Param("The name: what the key is for.")]
+    role: Annotated[str, Param("The role: admin, analyst, author, viewer or service.", flags="--role", metavar="ROLE")]
+    expires: Annotated[str, Param("Expire after this time, as in 90d.  [default: never]", metavar="DURATION")] = ""
+    scopes: Annotated[
+        tuple[str, ...], Param("Only this right of the role; may be repeated.", flags="--scope", metavar="RIGHT")
+    ] = ()
+
+
+@operation(
+    "keys create",
+    right=RIGHT,
+    http="POST /keys",
+    schema="NewKey",
+    body_bytes_max=64 * 1024,
+    examples=[
+        "shroff keys create till --role service",
+        "shroff keys create dashboard --role viewer --scope read:decisions --expires 90d",
+    ],
+)
+def create_key(desk: Desk, who: Who, request: CreateKey) -> NewKeyAnswer:
+    """Create an API key and show it, this one time. It has at most the rights of its creator."""
+    scopes = [keys.known_scope(scope) for scope in request.scopes]
+    lasts_ms, role = _lasts_ms(request.expires), keys.known_role(request.role)
+    key, text = keys.create(desk, who, request.name, role, scopes=scopes, lasts_ms=lasts_ms)
+    return NewKeyAnswer(**_fields(key), key=text)
+
+
+def _lasts_ms(expires: str) -> int | None:
+    return named_duration("expires", expires, is_positive=True) if expires else None
+
+
+class RotatedKey(NewKeyAnswer):
+    """The successor of a key with its secret text, and the old key with the time at which it ends."""
+
+    old: KeyDocument
+
+    def text(self) -> str:
+        return (
+            f"{self.key}\nThis is the new key of {self.name}, role {self.role}. It is not shown again. The old key "
+            f"({self.old.id}) is valid until {self.old.expires_at}."
+        )
+
+    def hints(self) -> Sequence[str]:
+        return "shroff keys list", f"shroff keys revoke {self.old.id}"
+
+
+class RotateKey(OperationRequest[RotatedKey]):
+    """A key to replace."""
+
+    key: Annotated[str, Param("The key: its id, its name or its text.")]
+    overlap: Annotated[str, Param("How long the old key stays valid.  [default: 24h]", metavar="DURATION")] = "24h"
+    expires: Annotated[str, Param("Expire after this time.  [default: as the old key]", metavar="DURATION")] = ""
+
+
+@operation(
+    "keys rotate",
+    right=RIGHT,
+    examples=["shroff keys rotate till", "shroff keys rotate till --overlap 1h --expires 90d"],
+)
+def rotate_key(desk: Desk, who: Who, request: RotateKey) -> RotatedKey:
+    """Create the successor of an API key and show it, this one time. Both are valid during the overlap.
+
+    The new key has the name, role and scopes of the old one. Give it to the program before the overlap ends.
+    """
+    overlap_ms = named_duration("overlap", request.overlap, is_positive=True)
+    new, text, old = keys.rotate(desk, who, request.key, overlap_ms=overlap_ms, lasts_ms=_lasts_ms(request.expires))
+    return RotatedKey(**_fields(new), key=text, old=KeyDocument(**_fields(old)))
+
+
+class RevokeKey(OperationRequest[KeyDocument], rename={"key": "id"}):
+    """The key to revoke."""
+
+    key: Annotated[str, Param("The key: its id, its name or its text.")]
+
+
+@operation(
+    "keys revoke",
+    right=RIGHT,
+    http="DELETE /keys/{id}",
+    examples=["shroff keys revoke till", "shroff keys revoke k7m2q9x4ab1c"],
+)
+def revoke_key(desk: Desk, who: Who, request: RevokeKey) -> KeyDocument:
+    """Revoke an API key by its id, its name or its text. Running services may accept it for one more second."""
+    return KeyDocument(**_fields(keys.revoke(desk, who, request.key)))

@@ -1,0 +1,400 @@
+"""Operations on users: who may sign in, with which role, by which link, and the sessions that are open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
+
+import msgspec
+
+from shroff.events.event import TimeText, time_text, time_text_or_none
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.people import links, sessions, users
+from shroff.runtime.texts import argument, many, table
+
+if TYPE_CHECKING:
+    from shroff.operations.declaration import ServiceUrl
+    from shroff.people.access import Who
+    from shroff.people.sessions import Open
+    from shroff.people.store import Desk, User
+
+BODY_BYTES_MAX: Final = 64 * 1024
+RIGHT: Final = "manage:users"
+
+group(
+    "users",
+    """Show and change the users who may sign in, and their roles.
+
+    Anyone who can run this command on the machine acts as an admin. Each change is in the audit log ('shroff audit
+    list').
+    """,
+    examples=(
+        "shroff users",
+        "shroff users add ann --role analyst --display-name 'Ann Lee' --email ann@bank.org",
+        "shroff users role ann author",
+        "shroff users link",
+    ),
+)
+
+
+class UserDocument(msgspec.Struct):
+    """A user, without a credential. `signs_in_by` is `password`, `oidc` or `nothing`."""
+
+    id: str
+    name: str
+    display_name: str
+    email: str
+    role: str
+    disabled: bool
+    signs_in_by: str
+    made_at: TimeText
+    last_login_at: TimeText | None
+
+    @classmethod
+    def of(cls, user: User) -> UserDocument:
+        made_at, last = time_text(user.made_at_ms), time_text_or_none(user.last_login_ms)
+        return cls(id=user.id, **users.shown(user), made_at=made_at, last_login_at=last)
+
+    @property
+    def sign_in(self) -> str:
+        """How the user signs in, in words."""
+        if self.disabled:
+            return "disabled"
+        return "has no password yet" if self.signs_in_by == "nothing" else f"by {self.signs_in_by}"
+
+
+class UserAnswer(OperationAnswer):
+    """One user."""
+
+    user: UserDocument
+    words: ClassVar[str] = "{name} is {role} now{again}."
+
+    @classmethod
+    def of(cls, user: User) -> Self:
+        return cls(user=UserDocument.of(user))
+
+    def text(self) -> str:
+        again = "" if self.user.disabled else ", and has to sign in again"
+        text = self.words.format(name=self.user.name, role=self.user.role, again=again)
+        return text[0].upper() + text[1:]
+
+    def hints(self) -> Sequence[str]:
+        return "shroff users list", f"shroff audit list --subject {argument(f'user {self.user.name}')}"
+
+
+class OfUser(OperationRequest[UserAnswer]):
+    """A request about one user."""
+
+    name: Annotated[str, Param("The user.")]
+
+
+class ShowUsers(OperationRequest["Users"]):
+    """All users."""
+
+
+class Users(OperationAnswer):
+    """Users with their roles."""
+
+    users: list[UserDocument]
+
+    def text(self) -> str:
+        rows = [(one.name, one.display_name, one.role, one.sign_in, one.last_login_at or "never") for one in self.users]
+        heads = ("name", "shown as", "role", "state", "signed in")
+        return f"{many(len(rows), 'user')}." + ("\n" + table(rows, heads) if rows else "")
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff users add NAME --role ROLE" if self.users else "shroff users link"]
+
+
+@operation("users list", right=RIGHT, http="GET /users", examples=["shroff users list", "shroff users list --json"])
+def list_users(desk: Desk, request: ShowUsers) -> Users:
+    """List all users with their roles."""
+    return Users(users=[UserDocument.of(user) for user in users.all_users(desk)])
+
+
+# ---- adding
+
+
+class UserLink(OperationAnswer):
+    """A one-time link: its path and its full URL, if the address of the service is known; without `user` for an admin.
+
+    It sets the user's password, or creates an admin.
+    """
+
+    link: str
+    url: str | None
+    user: str | None
+
+    def text(self) -> str:
+        what = f"sets the password of {self.user}; it works once"
+        what = what if self.user else "creates an admin; it works once, for one hour"
+        return f"This link {what}:\n  {_link_text(self.link, self.url)}."
+
+    def hints(self) -> Sequence[str]:
+        return ["shroff serve"]
+
+
+def _link_text(link: str, url: str | None) -> str:
+    return url or f"{link}\nPut the address of the service before it, such as https://shroff.example.org"
+
+
+class AddUser(OperationRequest["NewUserAnswer"]):
+    """A user to add, who sets the password with a link."""
+
+    name: Annotated[str, Param("The user's name.")]
+    role: Annotated[str, Param("The user's role: admin, analyst, author or viewer.", flags="--role", metavar="ROLE")]
+    display_name: Annotated[str, Param("The display name.  [default: the name]")] = ""
+    email: Annotated[str, Param("The mail address.")] = ""
+    password: Annotated[
+        str,
+        Param(
+            "Read the password from the first line of standard input.",
+            flags="--password-stdin",
+            is_local=True,
+            is_secret=True,
+        ),
+    ] = ""
+
+
+class NewUserAnswer(UserAnswer):
+    """The user, and a one-time link to set the password, valid for three days; null if a password was given."""
+
+    link: str | None
+    url: str | None
+
+    def text(self) -> str:
+        text = f"{self.user.name} can sign in as {self.user.role}."
+        if self.link is None:
+            return text
+        return (
+            f"{text} To set the password, open this link once within three days:\n  {_link_text(self.link, self.url)}"
+        )
+
+    def hints(self) -> Sequence[str]:
+        return "shroff users list", "shroff serve"
+
+
+@operation(
+    "users add",
+    right=RIGHT,
+    http="POST /users",
+    schema="NewUser",
+    body_bytes_max=BODY_BYTES_MAX,
+    examples=[
+        "shroff users add ann --role analyst --display-name 'Ann Lee' --email ann@bank.org",
+        "pass show ann | shroff users add ann --role admin --password-stdin",
+    ],
+)
+def add_user(desk: Desk, who: Who, service: ServiceUrl, request: AddUser) -> NewUserAnswer:
+    """Add a user. Without a password, the output has a one-time link to set one, valid for three days.
+
+    Users who sign in by OpenID Connect need neither: they are created at their first sign-in if 'roles' in shroff.yaml
+    allows it.
+    """
+    role, more = users.known_role(request.role), {"display_name": request.display_name, "email": request.email}
+    user = users.add(desk, who, request.name, role, password=request.password, **more)
+    link = None if request.password else links.for_password(desk, who, user.name)
+    url = service + link if service and link else None
+    return NewUserAnswer(user=UserDocument.of(user), link=link, url=url)
+
+
+class LinkUser(OperationRequest[UserLink]):
+    """The user who gets a link to set the password; without a name, it creates an admin."""
+
+    name: Annotated[str | None, Param("The user.", is_argument=True)] = None
+
+
+@operation(
+    "users link",
+    right=RIGHT,
+    http="POST /users/{name}/link",
+    examples=["shroff users link", "shroff users link ann"],
+)
+def link_user(desk: Desk, who: Who, service: ServiceUrl, request: LinkUser) -> UserLink:
+    """Create a one-time link: with a NAME it sets that user's password, without one it creates an admin.
+
+    Use it if the first link or a password was lost. Links for admins are valid for one hour, others for three days.
+    """
+    name = request.name
+    link = links.for_admin(desk, who) if name is None else links.for_password(desk, who, name)
+    return UserLink(link=link, url=service + link if service else None, user=name)
+
+
+# ---- changing
+
+
+class SetRole(OfUser):
+    """The new role of a user."""
+
+    role: Annotated[str, Param("The role: admin, analyst, author or viewer.")]
+
+
+@operation("users role", right=RIGHT, examples=["shroff users role ann author"])
+def set_role(desk: Desk, who: Who, request: SetRole) -> UserAnswer:
+    """Change a user's role; the user's sessions end."""
+    return UserAnswer.of(users.set_role(desk, who, request.name, users.known_role(request.role)))
+
+
+class DisableUser(OfUser):
+    """The user whose sign-in to disable."""
+
+
+class DisabledUser(UserAnswer):
+    """A user who can no longer sign in."""
+
+    words: ClassVar[str] = "{name} can no longer sign in; open sessions are ended."
+
+
+@operation("users disable", right=RIGHT, examples=["shroff users disable ann"])
+def disable_user(desk: Desk, who: Who, request: DisableUser) -> DisabledUser:
+    """Disable a user's sign-in; open sessions end at once."""
+    return DisabledUser.of(users.disable(desk, who, request.name))
+
+
+class EnableUser(OfUser):
+    """The user whose sign-in to enable."""
+
+
+class EnabledUser(UserAnswer):
+    """A user who can sign in again."""
+
+    words: ClassVar[str] = "{name} can sign in again."
+
+
+@operation("users enable", right=RIGHT, examples=["shroff users enable ann"])
+def enable_user(desk: Desk, who: Who, request: EnableUser) -> EnabledUser:
+    """Enable the sign-in of a disabled user again."""
+    return EnabledUser.of(users.enable(desk, who, request.name))
+
+
+class SetPassword(OfUser):
+    """The new password of a user."""
+
+    password: Annotated[
+        str,
+        Param("Read the password from the first line of standard input.", flags="--password-stdin", is_secret=True),
+    ]
+
+
+class PasswordUser(UserAnswer):
+    """A user with a new password."""
+
+    words: ClassVar[str] = "{name} has a new password{again}."
+
+
+@operation(
+    "users password",
+    right=RIGHT,
+    examples=["shroff users password ann", "pass show ann | shroff users password ann --password-stdin"],
+)
+def set_password(desk: Desk, who: Who, request: SetPassword) -> PasswordUser:
+    """Set a user's password; the user's sessions end. A terminal asks for it without showing it."""
+    return PasswordUser.of(users.set_password(desk, who, request.name, request.password))
+
+
+class ChangeUser(OfUser):
+    """The changes of a user; fields left out stay."""
+
+    role: str | None = None
+    disabled: bool | None = None
+    display_name: str | None = None
+    email: str | None = None
+
+
+@operation(
+    "users change",
+    right=RIGHT,
+    http="PATCH /users/{name}",
+    schema="UserChange",
+    body_bytes_max=BODY_BYTES_MAX,
+    has_command=False,
+)
+def change_user(desk: Desk, who: Who, request: ChangeUser) -> UserAnswer:
+    """Change a user. A changed role or a disabled sign-in ends the user's sessions.
+
+    Each change is a transaction of its own, those first that may be refused.
+    """
+    name = request.name
+    role = None if request.role is None else users.known_role(request.role)
+    users.check_texts(request.display_name or "", request.email or "")
+    with desk.store.look() as look:
+        user = users.in_look(look, users.known_name(name))
+    if role is not None and role != user.role:
+        user = users.set_role(desk, who, name, role)
+    if request.disabled is not None and request.disabled != user.is_disabled:
+        user = (users.disable if request.disabled else users.enable)(desk, who, name)
+    if request.display_name is not None or request.email is not None:
+        shown_as = user.display_name if request.display_name is None else request.display_name
+        email = user.email if request.email is None else request.email
+        user = users.rename(desk, who, name, display_name=shown_as, email=email)
+    return UserAnswer.of(user)
+
+
+class DeleteUser(OfUser):
+    """The user to remove."""
+
+
+class RemovedUser(UserAnswer):
+    """The removed user."""
+
+    words: ClassVar[str] = "{name} is removed. The audit log keeps their actions under this name."
+
+
+@operation("users delete", right=RIGHT, http="DELETE /users/{name}", examples=["shroff users delete ann"])
+def delete_user(desk: Desk, who: Who, request: DeleteUser) -> RemovedUser:
+    """Remove a user. The audit log keeps the name and its actions. To keep the user too, use 'disable'."""
+    return RemovedUser.of(users.delete(desk, who, request.name))
+
+
+# ---- sessions
+
+
+class SessionDocument(msgspec.Struct):
+    """An open session, without its token."""
+
+    id: str
+    user: str
+    address: str
+    signed_in_at: TimeText
+    used_at: TimeText
+    ends_at: TimeText
+
+    @classmethod
+    def of(cls, found: Open) -> SessionDocument:
+        session = found.session
+        times = (session.made_at_ms, session.seen_at_ms, found.ends_at_ms)
+        return cls(found.id, found.user.name, session.address, *map(time_text, times))
+
+
+class ShowSessions(OperationRequest["Sessions"]):
+    """All open sessions."""
+
+
+class Sessions(OperationAnswer):
+    """The sessions, most recently used first."""
+
+    sessions: list[SessionDocument]
+
+
+@operation("users sessions", right=RIGHT, http="GET /sessions", has_command=False)
+def list_sessions(desk: Desk, request: ShowSessions) -> Sessions:
+    """List open sessions."""
+    return Sessions(sessions=[SessionDocument.of(one) for one in sessions.open_sessions(desk)])
+
+
+class EndSession(OperationRequest["SessionAnswer"]):
+    """The session to end."""
+
+    id: str
+
+
+class SessionAnswer(OperationAnswer):
+    """One session."""
+
+    session: SessionDocument
+
+
+@operation("users end-session", right=RIGHT, http="DELETE /sessions/{id}", has_command=False)
+def end_session(desk: Desk, who: Who, request: EndSession) -> SessionAnswer:
+    """End a session."""
+    return SessionAnswer(session=SessionDocument.of(sessions.end_named(desk, who, request.id)))
