@@ -118,8 +118,8 @@ def drawn_steps() -> Iterator[ProgressSteps]:
 def _parameter(one: RequestField) -> click.Parameter:
     about, (kind, is_many) = one.about, _kind(one)
     if about.is_secret:
-        read = partial(_secret, one)
-        return click.Option([about.flags, one.name], is_flag=True, callback=read, help=about.help)
+        secret = partial(_secret, one)
+        return click.Option([about.flags, one.name], is_flag=True, callback=secret, help=about.help)
     offer = getattr(completion, about.complete) if about.complete else None
     is_argument = one.is_required and not about.flags if about.is_argument is None else about.is_argument
     if is_argument:
