@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import struct
 from collections import Counter
 from decimal import Decimal
 from types import SimpleNamespace
@@ -15,16 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.adapters.sources.files import FileSource
-from shroff.events import intake as intake_module
-from shroff.events.avro.plain import _cents
 from shroff.events.avro.schema import schema_name_of
 from shroff.events.avro.wire import AvroDecoder, AvroEncoder
 from shroff.events.definitions import Events, EventType, Field, Settings
 from shroff.events.event import YEAR_10000_MS, Codec
 from shroff.events.formats.wire import JsonDecoder, JsonEncoder
 from shroff.events.intake import Intake
-from shroff.events.raw_values import Float32
-from shroff.events.readers import SPAN_MS_MAX, YEAR_1_MS, reader
+from shroff.events.readers import SPAN_MS_MAX, YEAR_1_MS
 from shroff.language.field_types import Bounds, FieldType
 from shroff.language.types import (
     BOOLEAN,
@@ -46,7 +42,7 @@ from shroff.log.columns.lines import EventRun
 from shroff.log.columns.read_lines import kernels
 from shroff.streams.source import Taken
 from shroff.worker.serving.lines import Inflow
-from tests.support.avros import avro_file, message, project, received, record, sent, taken
+from tests.support.avros import avro_file, message, project, record, sent, taken
 from tests.support.effort import examples, times
 from tests.support.registry_memory import MemoryRegistry
 
@@ -86,9 +82,9 @@ def events_with_values(draw):
     return event_type, [tuple(draw(one) for one in values) for _ in range(draw(st.integers(1, 3)))]
 
 
-@given(events_with_values(), st.booleans())
+@given(events_with_values())
 @settings(max_examples=examples(200), deadline=None)
-def test_events_arrive_as_they_were_sent_by_avro_and_by_json_and_by_either_way_through_the_door(found, is_short):
+def test_events_arrive_as_they_were_sent_by_avro_and_by_json(found):
     event_type, rows = found
     events = Events({"payment": event_type})
     registry, names = MemoryRegistry(), event_type.field_names
@@ -98,14 +94,10 @@ def test_events_arrive_as_they_were_sent_by_avro_and_by_json_and_by_either_way_t
     }
     decoders = {"avro": AvroDecoder(registry, events, "payment", settings=SETTINGS), "jsonl": JsonDecoder()}
     arrived = {}
-    with pytest.MonkeyPatch.context() as patch:
-        if not is_short:
-            patch.setattr(intake_module, "avro_reader", lambda *_: None)
-            patch.setattr(intake_module, "plain_reader", lambda *_: None)
-        for format, encoder in encoders.items():
-            sent_bytes = [encoder.value("payment", dict(zip(names, row, strict=True))) for row in rows]
-            lines = [decoders[format].line(at, one) for at, one in enumerate(sent_bytes, 1)]
-            arrived[format] = taken(lines, format, events, SETTINGS)
+    for format, encoder in encoders.items():
+        sent_bytes = [encoder.value("payment", dict(zip(names, row, strict=True))) for row in rows]
+        lines = [decoders[format].line(at, one) for at, one in enumerate(sent_bytes, 1)]
+        arrived[format] = taken(lines, format, events, SETTINGS)
 
     for format, submissions in arrived.items():
         assert [one.refusal for one in submissions] == [None] * len(rows), format
@@ -144,44 +136,11 @@ WRITERS = {
 }
 
 
-@st.composite
-def foreign_messages(draw):
-    """A field of ours, the type that a writer has for it, and one of its values."""
-    ours, theirs = draw(st.sampled_from(sorted(KINDS))), draw(st.sampled_from(sorted(WRITERS)))
-    type_, strategy = WRITERS[theirs]
-    is_nullable = draw(st.booleans())
-    values = st.none() | strategy if is_nullable else strategy
-    return KINDS[ours][0], ["null", type_] if is_nullable else type_, draw(values), draw(st.booleans())
-
-
 def unlogical(type_):
     """The type as it is stored, so that a writer can send values that its own library would refuse."""
     if isinstance(type_, list):
         return [unlogical(one) for one in type_]
     return type_["type"] if isinstance(type_, dict) and type_.get("logicalType", "decimal") != "decimal" else type_
-
-
-@given(foreign_messages())
-@settings(max_examples=examples(600), deadline=None)
-def test_the_short_way_gives_what_the_door_gives_for_any_writer(found):
-    type_, theirs, value, is_optional = found
-    bounds = Bounds((), 0, 10**9) if type_.is_numeric else None
-    shape = FieldType(type_, is_optional, bounds=bounds)
-    fields = (Field("id", FieldType(TEXT)), Field("at", FieldType(TIME)), Field("x", shape))
-    events = Events({"payment": EventType("payment", "id", "at", is_decided=True, fields=fields)})
-    registry = MemoryRegistry()
-    id_ = registry.register("x", json.dumps(record(("id", "string"), ("at", "long"), ("x", theirs))))
-    schema = record(("id", "string"), ("at", "long"), ("x", unlogical(theirs)))
-    line = message(id_, schema, {"id": "p", "at": 5, "x": value})
-
-    short = received(registry, line, events, SETTINGS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intake_module, "avro_reader", lambda *_: None)
-        whole = received(registry, line, events, SETTINGS)
-
-    assert (short.event, short.refusal) == (whole.event, whole.refusal)
-    assert repr(short.event) == repr(whole.event)
-    assert short.raw() == whole.raw() == line
 
 
 # ---- many messages at once
@@ -339,22 +298,6 @@ def test_a_text_that_looks_like_json_stays_in_its_field():
     assert isinstance(run, EventRun)
     assert [one.event.values for one in run] == [(id_, 5, None) for id_ in ["p", 'p","note":"x', "p\\n", "p\n"]]
     assert sorted(run.careful) == [1, 2, 3]
-
-
-@given(st.floats(-140_000, 140_000, width=32) | st.integers(-14_000_000, 14_000_000).map(lambda cents: cents / 100))
-@settings(max_examples=examples(2_000), deadline=None)
-def test_cents_of_narrow_floats_are_those_of_their_shortest_decimal(value):
-    (narrow,) = struct.unpack("<f", struct.pack("<f", value))
-
-    assert _cents(narrow) in {None, reader(money(2), currency="EUR")(Float32(narrow))}
-
-
-def test_each_cent_below_the_limit_comes_back_from_a_narrow_float():
-    drawn = random.Random(7)
-    for cents in [0, 1, 13_107_199, *(drawn.randrange(13_107_200) for _ in range(20_000))]:
-        (narrow,) = struct.unpack("<f", struct.pack("<f", cents / 100))
-
-        assert _cents(narrow) == cents
 
 
 # ---- what a writer's schema could do

@@ -10,12 +10,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 from threading import Event, Thread
+from typing import Any
 
 import msgspec
 import pytest
 
 from shroff.errors import LogBusyError, OvertakenError, StateError, StorageError, TransientError, UsageError
 from shroff.events.intake import Intake
+from shroff.events.validation import EventValidator
 from shroff.language.values import DAY_MS
 from shroff.log.read_positions import Forgotten, forget, parts_read
 from shroff.log.state.snapshots import restore
@@ -491,16 +493,14 @@ def poisoned(count: int, *places: int) -> MemoryTopic:
 
 
 def test_a_line_that_the_door_fails_at_is_refused_by_itself(place, monkeypatch):
-    from shroff.events.formats.plain import PlainReader
+    admit = EventValidator.admit_with_personal
 
-    read = PlainReader.read
-
-    def failing(self: PlainReader, raw: bytes) -> object:
-        if b"POISON" in raw:
+    def failing(self: EventValidator, name: str, fields: Mapping[str, object], **rest: Any) -> object:
+        if "POISON" in str(fields["card"]):
             raise ValueError("a marker")
-        return read(self, raw)
+        return admit(self, name, fields, **rest)
 
-    monkeypatch.setattr(PlainReader, "read", failing)
+    monkeypatch.setattr(EventValidator, "admit_with_personal", failing)
     work = Worker(place, MemorySource(poisoned(100, 0, 41, 42, 99)), AT_END).run()
 
     entries = [one for _, one in place.log.refused_list()]

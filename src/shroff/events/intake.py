@@ -12,15 +12,20 @@ import msgspec
 
 from shroff.errors import InputError, UsageError, nearest
 from shroff.events.avro.fit import fit
-from shroff.events.avro.plain import AvroReader, avro_reader
 from shroff.events.avro.schema import Avro, schema_name_of
 from shroff.events.avro.values import schema_name
 from shroff.events.definitions import Events, EventType, Settings
 from shroff.events.event import Event
 from shroff.events.formats.csv_records import SEPARATORS
 from shroff.events.formats.lines import CsvHeader, Line, Lines
-from shroff.events.formats.plain import PlainReader, plain_reader
-from shroff.events.line_types import LineReading, check_columns, check_separator, csv_layout, tells_type
+from shroff.events.line_types import (
+    LineReading,
+    check_columns,
+    check_separator,
+    csv_layout,
+    has_column_form,
+    tells_type,
+)
 from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Picked, Unmatched
 from shroff.events.raw_values import Number
 from shroff.events.redaction import LineRedactor, RedactedValues, keeping_hashed, masked, opened, unread
@@ -167,11 +172,15 @@ class Intake:
         return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
 
     def plain_type(self, lines: Lines, source: str, as_type: str | None) -> EventType | None:
-        """The type of all these lines, where a short way is open to it; of CSV, where columns are made of it."""
+        """The type of all these lines of JSON or CSV, where columns are made of it."""
         _check_type(as_type, self.events)
         as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
         _check_beginning(lines, as_type, reading)
-        return None if self._plain(as_type or "", reading) is None else self.events.types[as_type or ""]
+        type_ = self.events.types.get(as_type or "")
+        if type_ is None or reading.format not in {"jsonl", "csv"} or not reading.is_short_for(type_.name):
+            return None
+        is_plain = reading.format == "csv" or reading.mappers[type_.name].is_plain
+        return type_ if is_plain and has_column_form(type_) else None
 
     def lay_out(self, lines: Lines, source: str, as_type: str | None = None, *, beside: str | None = None) -> Lines:
         """Have the beginning of a CSV file read as the mappings of its types say (`csv_layout`); gives the lines.
@@ -194,11 +203,8 @@ class Intake:
         as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
         own = {} if lines.columns is not None else self._own(as_type, reading)
         name, reading = own.get(schema.name, (as_type or "", reading))
-        if (
-            (type_ := self.events.types.get(name)) is None
-            or not reading.is_short_for(name)
-            or plain_reader(type_) is None
-        ):
+        type_ = self.events.types.get(name)
+        if type_ is None or not reading.is_short_for(name) or not has_column_form(type_):
             return None
         if reading.mappers[name].has_zone:
             return None
@@ -286,28 +292,20 @@ class Intake:
     ) -> Iterator[Submission]:
         source, dispatcher = reading.source, reading.dispatcher
         takers = {name: self._taker(name, reading) for name in reading.mappers}
-        own_takers = {schema: self._own_taker(*one) for schema, one in own.items()}
+        own_takers = {schema: (name, self._taker(name, own_reading)) for schema, (name, own_reading) in own.items()}
         only = takers.get(as_type or "")
-        records = self._records(as_type or "", reading)
-        plain = self._plain(as_type or "", reading) if reading.format == "jsonl" else None
         may_tell = reading.seals is not None or reading.is_default
         has_taken = as_type is not None and (as_type == LABEL or as_type not in dispatcher.conditioned)
         for line in lines:
-            if plain is not None and (found := plain.read(line.raw)) is not None:
-                event, body = found
-                yield Submission(source, line.place, line.original, event.type, event, None, None, body)
-                continue
-            if own_takers and (take := own_takers.get(schema_name(line))) is not None:
-                has_taken = True
-                yield take(line)
-                continue
-            if records is not None and (recorded := records.read(line)) is not None:
-                yield Submission(source, line.place, line.original, recorded.type, recorded)
-                continue
+            own_type, own_take = own_takers.get(schema_name(line), ("", None)) if own_takers else ("", None)
+            has_taken = has_taken or own_take is not None
             if line.columns is None:
-                yield self.unreadable(line, source, as_type or "", "")
+                yield self.unreadable(line, source, own_type or as_type or "", "")
                 continue
             row = MappedRow(reading.file, line.number, line.columns)
+            if own_take is not None:
+                yield own_take(line, row, None)
+                continue
             try:
                 if only is not None and not (may_tell and tells_type(as_type or "", row, reading)):
                     picked = None if dispatcher.leaves(as_type or "", row) else Picked(as_type or "")
@@ -326,22 +324,6 @@ class Intake:
                 self._unmatched.pop(source, None)
             yield takers[picked.type](line, row, picked.fields)
 
-    def _plain(self, type_name: str, reading: LineReading) -> PlainReader | None:
-        """The short way for lines of JSON of this type, where one is open to them; of CSV, where columns are made."""
-        event_type, format = self.events.types.get(type_name), reading.format
-        if event_type is None or format not in {"jsonl", "csv"} or not reading.is_short_for(type_name):
-            return None
-        return plain_reader(event_type) if format == "csv" or reading.mappers[type_name].is_plain else None
-
-    def _records(self, type_name: str, reading: LineReading) -> AvroReader | None:
-        """The short way for records of Avro of this type, where one is open to them."""
-        mapper, event_type = reading.mappers.get(type_name), self.events.types.get(type_name)
-        if reading.format != "avro" or mapper is None or event_type is None or not reading.is_short_for(type_name):
-            return None
-        if mapper.has_zone:
-            return None
-        return avro_reader(event_type, mapper, self.settings.currency, reading.file)
-
     def _own(self, as_type: str | None, reading: LineReading) -> dict[str, tuple[str, LineReading]]:
         """Type and reading of our own schemas, by their names: their records tell their types, and need no mapping."""
         types = {**self.events.types, LABEL: self.events.label_input}
@@ -354,19 +336,6 @@ class Intake:
         own = replace(reading, mappers=mappers, keeper=keeper)
         wanted = types if as_type is None else [as_type]
         return {schema_name_of(name, self.settings): (name, own) for name in wanted}
-
-    def _own_taker(self, type_name: str, reading: LineReading) -> Callable[[Line], Submission]:
-        records, taker = self._records(type_name, reading), self._taker(type_name, reading)
-
-        def take(line: Line) -> Submission:
-            event = None if records is None else records.read(line)
-            if event is not None:
-                return Submission(reading.source, line.place, line.original, event.type, event)
-            if line.columns is None:
-                return self.unreadable(line, reading.source, type_name, "")
-            return taker(line, MappedRow(reading.file, line.number, line.columns), None)
-
-        return take
 
     def _note(self, line: Line, row: MappedRow, reading: LineReading) -> None:
         """Keep that a source has a line that no type takes, while it has none that one does."""

@@ -38,9 +38,16 @@ class LineReading:
     keeps_untaken: bool
 
     def is_short_for(self, type_name: str) -> bool:
-        """Whether a short way past validation may be open: nothing is hashed, and every line is of this type."""
+        """Whether lines may be read as columns: nothing is hashed, and every line is of this type."""
         has_when = self.dispatcher.has_conditions if self.is_default else type_name in self.dispatcher.conditioned
         return self.keeper is None and self.seals is None and not has_when
+
+
+def has_column_form(event_type: EventType) -> bool:
+    """Whether lines of a type may be read as columns: nothing is hashed or personal, and JSON has all its types."""
+    kinds = {"text", "choice", "integer", "boolean", "money", "number", "time"}
+    fields = event_type.fields
+    return not event_type.personal and all(field.type.kind in kinds and not field.shape.is_hashed for field in fields)
 
 
 def tells_type(type_name: str, row: MappedRow, reading: LineReading) -> bool:

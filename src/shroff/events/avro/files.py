@@ -148,7 +148,7 @@ class _Blocks:
                 words = f"the block is damaged here, and the {count - done:,} records from here on in it are not read"
                 yield Line(number, stream.getvalue()[at:], None, words)
                 return
-            yield AvroLine(number, None, None, _record=record, shape=shape)
+            yield AvroLine(number, None, *shape.columns(record), shape=shape)
         if rest := stream.read():
             yield Line(number + 1, rest, None, f"{len(rest):,} bytes follow the last record of a block")
 

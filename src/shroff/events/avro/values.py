@@ -67,8 +67,8 @@ class Shape:
             raise TrailingBytesError(f"{left:,} bytes follow it")
         return found
 
-    def columns(self, record: Mapping[str, Any]) -> dict[str, object]:
-        """A record's values in the forms that validation reads. Raises: ValueError for an impossible date or time."""
+    def columns(self, record: Mapping[str, Any]) -> tuple[dict[str, object] | None, str | None]:
+        """A record's values in the forms that validation reads, or why it has none: an impossible date or time."""
         found = dict(record)
         for name, convert in self._converts:
             value = found[name]
@@ -76,52 +76,14 @@ class Shape:
                 try:
                     found[name] = convert(value)
                 except (ValueError, OverflowError) as error:
-                    raise ValueError(f"{name}: {error}") from None
-        return found
-
-
-ReadRecord = Callable[[bytes], tuple[dict[str, Any] | None, str | None]]
+                    return None, f"{name}: {error}"
+        return found, None
 
 
 class AvroLine(Line):
-    """A line of one record, whose values are brought into forms for validation when somebody asks for columns.
+    """A line of one record, and the shape of its schema."""
 
-    With `reads` the record is read from the bytes when it is first asked for, or why it is none.
-    """
-
-    _record: dict[str, Any] | None = None
     shape: Shape | None = None
-    reads: ReadRecord | None = None
-
-    @property
-    def record(self) -> dict[str, Any] | None:
-        """The values as they are stored; None where the bytes are no record."""
-        reads, self.reads = self.reads, None
-        if reads is not None:
-            self._record, self._error = reads(self.raw)
-        return self._record
-
-    @property
-    def columns(self) -> dict[str, object] | None:
-        if self._columns is None and self._error is None:
-            self._make()
-        return self._columns
-
-    @property
-    def error(self) -> str | None:
-        if self._columns is None and self._error is None:
-            self._make()
-        return self._error
-
-    def _make(self) -> None:
-        assert self.shape is not None
-        record = self.record
-        if record is None:
-            return
-        try:
-            self._columns = self.shape.columns(record)
-        except ValueError as error:
-            self._error = str(error)
 
 
 def schema_name(line: Line) -> str:

@@ -12,9 +12,9 @@ from shroff.errors import UsageError
 from shroff.events.avro.fit import fit, refusal
 from shroff.events.avro.schema import as_tree, bare, schema_of
 from shroff.events.avro.subjects import REFUSED, settle, subjects_of
-from shroff.events.avro.values import DAMAGED, AvroLine, ReadRecord, Shape, TrailingBytesError, library
+from shroff.events.avro.values import DAMAGED, AvroLine, Shape, TrailingBytesError, library
 from shroff.events.definitions import Events, EventType, Settings
-from shroff.events.formats.lines import Line
+from shroff.events.formats.lines import Line, Read
 from shroff.events.formats.schemas import SchemaRegistry
 from shroff.events.formats.wire import MESSAGE_BYTES_MAX, oversize
 from shroff.events.mapping import LABEL
@@ -26,7 +26,7 @@ UNKNOWN_FOR_S: Final = 5.0  # how long an id that the registry does not know is 
 _IDS_MAX: Final = 10_000  # of schemas that are remembered; ids of damaged messages could be any
 
 
-_Known = tuple[Shape, ReadRecord]
+_Known = tuple[Shape, Read]
 
 
 class AvroDecoder:
@@ -73,7 +73,7 @@ class AvroDecoder:
         if isinstance(known, str):
             return Line(number, value, None, known)
         shape, reads = known
-        return AvroLine(number, value, None, shape=shape, reads=reads)
+        return AvroLine(number, value, None, None, reads, shape=shape)
 
     def close(self) -> None:
         """Let the registry's connection go; a further schema opens it again."""
@@ -106,7 +106,7 @@ class AvroDecoder:
         shape = Shape(text)
         found = [(fit(shape.schema, type_, self._settings), type_) for type_ in self._types]
         if any(one.is_readable for one, _ in found):
-            return shape, partial(_record_of, shape, id_)
+            return shape, partial(_columns_of, shape, id_)
         nearest, event_type = min(found, key=lambda one: len(one[0].misfits))
         return f"schema {id_} is refused: {refusal(nearest, text, event_type, self._settings)}"
 
@@ -171,12 +171,13 @@ def _decimal_bytes(units: int) -> bytes:
     return units.to_bytes((units + (units < 0)).bit_length() // 8 + 1, "big", signed=True)
 
 
-def _record_of(shape: Shape, id_: int, message: bytes) -> tuple[dict[str, Any] | None, str | None]:
-    """The record of a message, or why it is none."""
+def _columns_of(shape: Shape, id_: int, message: bytes) -> tuple[dict[str, object] | None, str | None]:
+    """The columns of a message's record, or why it has none."""
     try:
-        return shape.record(message, FRAME_BYTES), None
+        record = shape.record(message, FRAME_BYTES)
     except DAMAGED as error:
         return None, f"the message is not a record of schema {id_}: {_words(error)}"
+    return shape.columns(record)
 
 
 def _unframed(value: bytes) -> str:

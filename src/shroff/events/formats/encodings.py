@@ -25,8 +25,8 @@ import msgspec
 
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.csv_records import CsvRecords, Tell
+from shroff.events.formats.doubled_keys import doubled_key, may_double
 from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExtent, Line, Lines
-from shroff.events.formats.plain import doubled_key, may_double
 from shroff.events.raw_values import Number, canonical_json, shown
 from shroff.runtime.progress import unheard
 

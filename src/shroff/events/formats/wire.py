@@ -55,7 +55,7 @@ class Encoder(Protocol):
 class JsonDecoder:
     """Messages that are one JSON object each.
 
-    Their bytes are read when somebody asks for columns, so that the short way (`events.formats.plain`) reads them once.
+    Their bytes are read when somebody asks for columns: compiled code may read them instead.
     """
 
     format = "jsonl"

@@ -59,7 +59,7 @@ _ASCII_MAX: Final = 127
 _INFINITE: Final = 0x7FF
 _YEAR_1000_MS: Final = -30_610_224_000_000
 _YEAR_10000_MS: Final = 253_402_300_800_000
-_CENTS_BELOW: Final = 131_072.0  # as `events.avro.plain.EXACT_BELOW`
+_CENTS_BELOW: Final = 131_072.0  # below it 32-bit floats lie closer than cents, so each cent has its own
 _TRUE: Final = np.frombuffer(b"true".ljust(32), np.uint8)
 _FALSE: Final = np.frombuffer(b"false".ljust(32), np.uint8)
 
@@ -104,7 +104,7 @@ def _units_of(data: Any, first: Word, last: Word) -> Any:
 
 @compiled
 def _cents_of(bits: Word) -> Any:
-    """The cents of a 32-bit float by its bits, as `events.avro.plain` has them, and whether it is the nearest to them.
+    """The cents of a 32-bit float by its bits, and whether it is the nearest to them.
 
     Zero and what is no normal number, in a power of ten that cents have not, is not looked at here.
     """
