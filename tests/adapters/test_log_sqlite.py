@@ -535,8 +535,7 @@ def test_a_frame_that_is_being_made_is_dropped_where_its_rows_go(path, monkeypat
 
 def test_no_call_between_batches_does_more_than_a_step_of_a_frame(path, monkeypatch):
     done = list[str]()
-    for name in ("_put_decisions", "_insert_frames"):
-        monkeypatch.setattr(SqliteLog, name, noted(done, name, getattr(SqliteLog, name)))
+    monkeypatch.setattr(SqliteLog, "_swap", noted(done, "_swap", SqliteLog._swap))
     monkeypatch.setattr(compaction, "pack", noted(done, "pack", compaction.pack))
     with closing(SqliteLog(path)) as log:
         log.append(Batch(records=payments(1, 100).records))

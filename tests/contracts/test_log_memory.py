@@ -715,8 +715,11 @@ def suite(log: type[MemoryLog], unsupported: dict[str, str]) -> TestMemoryLog:
 
 
 def rejects(log: type[MemoryLog], test: str, folder: Path, unsupported: dict[str, str]) -> bool:
+    made = suite(log, unsupported)
+    makes = {"log": made.make_log, "reader": made.make_reader, "tmp_path": lambda folder: folder}
+    bound = getattr(made, test)
     try:
-        getattr(suite(log, unsupported), test)(folder)
+        bound(*(makes[name](folder) for name in inspect.signature(bound).parameters))
     except (Exception, pytest.fail.Exception):  # noqa: BLE001 - however it fails, it is rejected
         return True
     return False

@@ -25,11 +25,10 @@ from shroff.adapters.databases import deadline, postgres_session
 from shroff.adapters.log import compaction, event_frames, frame_queries
 from shroff.adapters.log import lease as log_lease
 from shroff.adapters.log.event_frames import EventFrame
-from shroff.adapters.log.ids.server_tables import ServerIdTables
-from shroff.adapters.log.postgresql import PostgresLog
+from shroff.adapters.log.ids.tables import IdTables
+from shroff.adapters.log.postgresql import STEPS, PostgresLog
 from shroff.adapters.log.queries import NUMBER_MAX
 from shroff.adapters.log.rows import EVENT_FRAMES
-from shroff.adapters.log.server import STEPS, ServerLog
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import LogBusyError, OvertakenError, ShroffError, StateError, StorageError, TransientError
 from shroff.streams.log import Batch, HitRow
@@ -46,8 +45,7 @@ LEASE_S = 0.6
 SECRET = "not-for-anybody"
 APPEND_AND_DIE = """
 import sys
-from shroff.adapters.log.postgresql import PostgresLog
-from shroff.adapters.log.server import STEPS
+from shroff.adapters.log.postgresql import STEPS, PostgresLog
 from shroff.testing.rows import everything
 from tests.support.kill import kill_at
 log = PostgresLog(sys.argv[1], on_step=kill_at(sys.argv[2], STEPS), lease_s=0.6)
@@ -72,7 +70,7 @@ class Place:
         login = f"{told['user']}:{told['password']}"
         return f"{parts.scheme}://{login}@127.0.0.1:{told['port']}/{told['database']}?schema={self.name}"
 
-    def open(self, url: str = "", lease_s: float = LEASE_S, **options: Any) -> ServerLog:
+    def open(self, url: str = "", lease_s: float = LEASE_S, **options: Any) -> PostgresLog:
         return PostgresLog(url or self.url(), lease_s=lease_s, **options)
 
     def ends_ms(self) -> int:
@@ -109,7 +107,7 @@ def place(postgres) -> Iterator[Place]:
     made.drop()
 
 
-def opened_within(place: Place, within_s: float = 60) -> ServerLog:
+def opened_within(place: Place, within_s: float = 60) -> PostgresLog:
     deadline = time.monotonic() + within_s
     while True:
         try:
@@ -184,7 +182,7 @@ def test_who_was_overtaken_within_a_commit_is_told_both(place):
     successors = []
     with Wire("127.0.0.1", urlsplit(place.address).port, how="behind") as wire:
         with closing(place.open(place.url(port=wire.own_port))) as log:
-            connect = log._connect
+            connect = log._connection.connect
 
             def after_the_takeover():
                 if not successors:
@@ -192,7 +190,7 @@ def test_who_was_overtaken_within_a_commit_is_told_both(place):
                     successors.append(place.open())
                 return connect()
 
-            log._connect = after_the_takeover
+            log._connection.connect = after_the_takeover
             wire.cut_at = b"COMMIT"
             words = (
                 "Whether the last batch is stored shows when the log is opened again. Another process has taken over"
@@ -227,18 +225,18 @@ def test_a_connection_that_is_cut_before_the_commit_undoes_the_batch_and_the_log
 
 def test_a_connection_that_is_lost_within_a_merge_undoes_the_batch_and_the_log_goes_on(place, monkeypatch):
     with small_runs(**SMALL), closing(place.open()) as log:
-        read, is_lost = ServerIdTables.parts_between, False
+        read, is_lost = IdTables.parts_between, False
 
-        def losing(tables: ServerIdTables, first: int, end: int) -> Any:
+        def losing(tables: IdTables, first: int, end: int) -> Any:
             nonlocal is_lost
             if not is_lost:
                 is_lost = True
-                log._session.close()
+                log._connection.session.close()
             return read(tables, first, end)
 
         for first in range(1, 900, 300):
             log.append(payments(first, 300))
-        monkeypatch.setattr(ServerIdTables, "parts_between", losing)
+        monkeypatch.setattr(IdTables, "parts_between", losing)
         with pytest.raises(TransientError, match="cannot be reached, or closed the connection"):
             log.append(payments(901, 300))
         assert is_lost
@@ -318,7 +316,7 @@ def test_of_two_that_begin_a_new_log_at_once_one_leads_and_the_other_is_told_so(
             one.start()
         for one in both:
             one.join()
-        logs = [one for one in outcomes if isinstance(one, ServerLog)]
+        logs = [one for one in outcomes if isinstance(one, PostgresLog)]
         assert [type(one) for one in outcomes if one not in logs] == [LogBusyError]
         logs[0].close()
         place.drop()
@@ -353,9 +351,9 @@ def test_a_connection_that_was_lost_while_idle_is_made_again(place):
         assert [row.key for row in log.outbox()] == ["4-0"]
 
 
-def end_session(place: Place, log: ServerLog) -> None:
+def end_session(place: Place, log: PostgresLog) -> None:
     """End the connection that a log asks and writes by, as an administrator would."""
-    name = log._session.name()
+    name = log._connection.session.name()
     place.run(f"SELECT pg_terminate_backend({name.split()[0]}, 5000)")
 
 
@@ -448,7 +446,7 @@ def test_numbers_and_bytes_of_any_size_are_written_as_they_are(place):
     sizes = enumerate((0, 1, 250, 251, 65_535, 65_536, 70_000), 1)
     frames = [EventFrame(seq, -seq, 0, 2**40, 2**32 if seq % 2 else None, 0, b"'" * size) for seq, size in sizes]
     with closing(place.open()) as log:
-        session = log._begun()
+        session = log._connection.begin()
         session.put(EVENT_FRAMES, frames)
         session.put(EVENT_FRAMES, [])
         session.flush()
@@ -579,19 +577,19 @@ def test_a_kill_at_any_call_of_a_merge_leaves_each_id_once_and_the_merge_goes_on
         monkeypatch.setattr(module, "FRAME_ROWS", 16)
 
     def dying(name: str) -> None:
-        whole = getattr(ServerIdTables, name)
+        whole = getattr(IdTables, name)
 
-        def call(tables: ServerIdTables, *given: Any) -> Any:
+        def call(tables: IdTables, *given: Any) -> Any:
             nonlocal left
             left -= 1
             if left == 0:
                 if at % 2:
-                    log._session.flush()
-                log._session.close()
+                    log._connection.session.flush()
+                log._connection.session.close()
                 raise KeyboardInterrupt
             return whole(tables, *given)
 
-        monkeypatch.setattr(ServerIdTables, name, call)
+        monkeypatch.setattr(IdTables, name, call)
 
     def batch(number: int) -> Batch:
         return Batch(records=payments(16 * number + 1, 16).records)
@@ -639,7 +637,7 @@ def test_rows_of_small_batches_move_into_frames_but_for_the_newest(place, monkey
                 each.append(everything(first))
             if first == 61:
                 with monkeypatch.context() as patched:
-                    patched.setattr(ServerIdTables, "add", Mock(side_effect=KeyboardInterrupt))
+                    patched.setattr(IdTables, "add", Mock(side_effect=KeyboardInterrupt))
                     before, rows = contents(log), log._event_rows
                     log._event_rows = 99
                     with pytest.raises(KeyboardInterrupt):
@@ -752,7 +750,13 @@ def test_a_server_that_cannot_be_used_is_named_without_the_password(place, chang
 
 def test_a_log_shows_its_place_and_no_secret(place):
     with closing(place.open()) as log:
-        shown = [log.place, repr(log), repr(log._session), repr(vars(log)), repr(vars(log._session))]
+        shown = [
+            log.place,
+            repr(log),
+            repr(log._connection.session),
+            repr(vars(log)),
+            repr(vars(log._connection.session)),
+        ]
 
     assert not any(str(urlsplit(place.address).password) in one for one in shown)
     assert log.place.startswith(place.address.partition("://")[0])

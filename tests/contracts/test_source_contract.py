@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -358,7 +359,7 @@ def _fails(name: str, arguments: dict[str, Any], kind: type[ListSource]) -> bool
         return opened[-1]
 
     wanted = inspect.signature(getattr(bound, name)).parameters
-    given = {"outside": outside, "open": open_} | arguments
+    given = {"outside": outside, "open": open_, "start": partial(contract.started, open_)} | arguments
     try:
         getattr(bound, name)(**{each: given[each] for each in wanted if each in given})
     except (Exception, pytest.fail.Exception):  # noqa: BLE001 - whatever goes wrong rejects it

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.events.formats.doubled_keys import doubled_key, may_double
-from shroff.events.formats.encodings import read_lines
+from shroff.events.formats.encodings import doubled_key, may_double, read_lines
 from shroff.events.intake import Intake, Submission
 from tests.support.projects import definitions
 

@@ -18,8 +18,7 @@ from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import Log
 from shroff.testing.contracts.log.beside import LogBesideContract
 from shroff.testing.contracts.log.inbox import LogInboxContract
-from shroff.testing.contracts.log.quarantine import LogQuarantineContract
-from shroff.testing.contracts.log.stuck import LogStuckContract
+from shroff.testing.contracts.log.stuck import LogQuarantineContract, LogStuckContract
 from shroff.testing.contracts.log.unique import LogUniqueContract
 from tests.events.test_unique import label, payment, project
 from tests.support.log_memory import MemoryLog, MemoryStore

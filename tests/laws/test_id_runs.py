@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain, combinations
 from typing import Any
@@ -20,8 +20,8 @@ from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.ids.entries import digests_of
 from shroff.adapters.log.ids.id_index import IdRuns
 from shroff.adapters.log.ids.memory import Filters, filter_of
-from shroff.adapters.log.ids.sqlite_tables import SqliteIdTables
-from shroff.adapters.log.rows import id_digest, ids_by_type, places_by_type
+from shroff.adapters.log.ids.tables import IdTables
+from shroff.adapters.log.rows import RowTable, id_digest, ids_by_type, places_by_type
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StateError, StorageError
 from shroff.replay.verification import verify
@@ -55,15 +55,20 @@ class Runs:
         self.writer, self.reader = self.opened(is_writer=True), self.opened(is_writer=False)
 
     def opened(self, *, is_writer: bool) -> IdRuns:
-        return IdRuns(SqliteIdTables(self.ask, self.write), StorageError, is_writer=is_writer)
+        return IdRuns(
+            IdTables(statements.WORDING, self.ask, self.with_ids, self.put, self.ask), StorageError, is_writer=is_writer
+        )
 
     def ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
         return self.shell.execute(sql, values).fetchall()
 
-    def write(self, statement: statements.Statement, rows: Sequence[tuple[Any, ...]]) -> int:
+    def with_ids(self, question: statements.Statement, _shape: str, ids: Sequence[int]) -> Iterator[Any]:
+        for part in statements.parts(ids):
+            yield from self.ask(statements.text(question, len(part)), part)
+
+    def put(self, table: RowTable, rows: Sequence[tuple[Any, ...]]) -> None:
         for part in statements.parts(rows):
-            self.shell.execute(statements.text(statement, len(part)), list(chain.from_iterable(part)))
-        return len(rows)
+            self.ask(statements.text(statements.put(table), len(part)), list(chain.from_iterable(part)))
 
 
 def add_until_merging(writer: IdRuns) -> list[str]:
@@ -211,7 +216,7 @@ def test_what_a_pruning_that_was_undone_had_dropped_is_found(fails):
         runs.writer.committed()
         runs.shell.execute("BEGIN")
         if fails:
-            with patch.object(SqliteIdTables, "drop", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+            with patch.object(IdTables, "drop", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
                 runs.writer.prune(len(names))
         else:
             runs.writer.prune(len(names))
@@ -229,40 +234,6 @@ def test_a_run_that_is_lost_while_it_is_merged_is_named():
         runs.shell.execute("DELETE FROM id_parts WHERE part >> 32 = ?", (lost,))
         with pytest.raises(StorageError, match=f"run {lost} of the index of ids is missing"):
             runs.opened(is_writer=True).places("payment", ["p-1"])
-
-
-def test_filters_of_another_size_are_made_again_once_and_stored_one_with_each_batch():
-    """Also where a batch is undone between, and a run is pruned before its filter was stored."""
-    with small_runs(**SMALL), closing((runs := Runs()).shell):
-        names = [f"p-{seq}" for seq in range(1, 401)]
-        with small_runs(FILTER_WORDS=16):
-            for first in range(1, 401, 100):
-                seqs = range(first, first + 100)
-                runs.writer.add({"payment": names[first - 1 : first + 99]}, {"payment": seqs}, 0)
-        runs.writer, made = runs.opened(is_writer=True), list[int]()
-        entries_of = IdRuns._entries_of
-
-        def counted(self: IdRuns, run: int, expected: Any) -> Any:
-            made.append(run)
-            return entries_of(self, run, expected)
-
-        with patch.object(IdRuns, "_entries_of", counted):
-            for seq, what in ((401, "commit"), (402, "undo"), (402, "commit"), (403, "prune"), (404, "commit")):
-                runs.shell.execute("BEGIN")
-                if what == "prune":
-                    runs.writer.prune(100)
-                runs.writer.add({"payment": [f"p-{seq}"]}, {"payment": [seq]}, 0)
-                runs.shell.execute("ROLLBACK" if what == "undo" else "COMMIT")
-                (runs.writer.undone if what == "undo" else runs.writer.committed)()
-                sizes = [size for (size,) in runs.shell.execute("SELECT length(filter) FROM id_runs WHERE size >= 64")]
-                assert sizes.count(8 * 24) == {401: 1, 402: 1 + (what == "commit"), 403: 3, 404: 3}[seq]
-                assert what == "undo" or len(runs.writer._rebuilt) == sizes.count(8 * 16)
-            assert [run for run in made if run <= 4] == [1, 2, 3, 4, 1, 2, 3]
-            made.clear()
-            runs.reader.check()
-            again = runs.opened(is_writer=True)
-            assert len(again.places("payment", names)) == 300
-            assert not {1, 2, 3, 4}.intersection(made)
 
 
 def test_a_list_that_is_changed_is_looked_for_as_it_is_then():

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from shroff.errors import InputError
 from shroff.events.event import Codec
-from shroff.events.formats.doubled_keys import doubled_key
-from shroff.events.formats.encodings import read_stream
+from shroff.events.formats.encodings import doubled_key, read_stream
 from shroff.events.formats.lines import Line
 from shroff.events.intake import Submission
 from shroff.events.line_types import has_column_form

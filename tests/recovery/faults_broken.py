@@ -18,9 +18,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from shroff.adapters.log import compaction, frames, queries
-from shroff.adapters.log import server as log_server
+from shroff.adapters.log import batch_rows, compaction, frames, queries, server_connection
 from shroff.adapters.log import sqlite as log_sqlite
+from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.log import writer
 from shroff.log.state import snapshots
@@ -80,7 +80,7 @@ def effects_apart() -> None:
 def effects_again() -> None:
     """A worker that starts makes the last notices once more, in case they were not made."""
     _again(SqliteLog, lambda log, row: log._connection.execute(_AGAIN.format(*"????"), row))
-    _again(log_server.ServerLog, lambda log, row: log._session.do(_AGAIN.format(*["%s"] * 4), row))
+    _again(PostgresLog, lambda log, row: log._connection.session.do(_AGAIN.format(*["%s"] * 4), row))
 
 
 _AGAIN = "INSERT INTO outbox (seq, number, kind, body) VALUES ({}, {}, {}, {}) ON CONFLICT DO NOTHING"
@@ -132,16 +132,16 @@ def small_frames() -> None:
 def frames_apart() -> None:
     """Rows are gone before the frame that has them is there; some are killed between."""
     small_frames()
-    put = SqliteLog._put_decisions
+    swap = SqliteLog._swap
 
-    def between(self: SqliteLog, frame: frames.DecisionFrame) -> None:
-        if self._rows > 8:
-            self._take_out_rows(self.wording.framed_rows["decisions"], frame.first, frame.seq)
+    def between(self: SqliteLog, table: str, first: int, last: int, put: Callable[[], None]) -> None:
+        if table == "decisions" and self._rows > 8:
+            self._do(self.wording.framed_rows[table], (first, last))
             self._connection.execute("COMMIT")
             os.kill(os.getpid(), signal.SIGKILL)
-        put(self, frame)
+        swap(self, table, first, last, put)
 
-    SqliteLog._put_decisions = between
+    SqliteLog._swap = between
 
 
 def offsets_first() -> None:
@@ -154,7 +154,7 @@ def offsets_first() -> None:
         if batch.records and counted[0] > 3:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    _offsets_first(log_server.ServerLog, between)
+    _offsets_first(PostgresLog, between)
 
 
 def _offsets_first(log: Any, between: Callable[[Batch], None]) -> None:
@@ -191,5 +191,5 @@ def acknowledged_first() -> None:
 
 def forgets_who_leads() -> None:
     """A worker does not look whether it still leads, nor where the offsets stand."""
-    log_server.check_epoch = lambda *_: None
-    log_server.check_offsets = lambda *_: None
+    server_connection.check_epoch = lambda *_: None
+    batch_rows.check_offsets = lambda *_: None

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from shroff.adapters.databases import postgres_session, sqlite_file
+from shroff.adapters.databases import postgres_tables, sqlite_file
 from shroff.adapters.databases.postgres_dump import PostgresDump
 from shroff.adapters.log import postgresql, sqlite
 from shroff.adapters.people import sql as people
@@ -29,12 +29,12 @@ def use_version_2(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "0002_add_notes.sql").write_text(SCRIPT)
     versions: list[tuple[Any, str]] = [
-        *((module, "VERSION") for module in (sqlite, postgres_session, postgresql)),
+        *((module, "VERSION") for module in (sqlite, postgres_tables, postgresql)),
         *((module, "LOG_VERSION") for module in (people, migration)),
     ]
     for module, name in versions:
         monkeypatch.setattr(module, name, 2)
     monkeypatch.setattr(PostgresDump, "version", 2)
     monkeypatch.setitem(migration.KNOWN, migration.LOG, 2)
-    for place in (sqlite_file, postgres_session):
+    for place in (sqlite_file, postgres_tables):
         monkeypatch.setattr(place, "MIGRATIONS", folder)

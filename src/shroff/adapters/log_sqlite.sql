@@ -133,7 +133,8 @@ CREATE TABLE hits (
 ) WITHOUT ROWID;
 
 -- Input that was not taken. AUTOINCREMENT, so that a number a person noted never means another entry later.
--- `digest`: BLAKE2b of `type` and `raw`, 16 bytes: a line that is read as event and as label has an entry for each.
+-- `digest`: BLAKE2b of `source`, `place`, `type` and `raw`, 16 bytes: a line that is read as event and as label has an
+-- entry for each.
 CREATE TABLE quarantine (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     source TEXT    NOT NULL,
@@ -142,8 +143,7 @@ CREATE TABLE quarantine (
     reason TEXT    NOT NULL,
     raw    BLOB    NOT NULL,
     at_ms  INTEGER NOT NULL,
-    digest BLOB    NOT NULL,
-    UNIQUE (source, place, digest)
+    digest BLOB    NOT NULL UNIQUE
 );
 
 -- Labels whose event is not in the log yet, numbered in the order of their arrival. With a `field`, a unique one,

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from shroff.errors import Problem
-from shroff.events.formats.doubled_keys import doubled_key
+from shroff.events.formats.encodings import doubled_key
 
 FILE: Final = "models/in_force.json"
 ID: Final = r"^[a-z0-9][a-z0-9-]{0,63}$"  # of a model: the name of its folder

@@ -15,7 +15,8 @@ import psycopg
 
 from shroff.adapters.databases.dump_tools import UNFINISHED, ClientPrograms, check_removable, dumped, feed
 from shroff.adapters.databases.postgres_errors import postgres_error
-from shroff.adapters.databases.postgres_session import VERSION, PostgresSession, parameters
+from shroff.adapters.databases.postgres_session import PostgresSession, parameters
+from shroff.adapters.databases.postgres_tables import VERSION
 from shroff.adapters.databases.server_url import ServerUrl
 from shroff.adapters.log.lease import alone
 from shroff.errors import LogBusyError, StorageError
@@ -66,7 +67,10 @@ class PostgresDump:
                 connection.execute("SET idle_in_transaction_session_timeout = 0")
                 connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 (snapshot,) = _row(connection, "SELECT pg_export_snapshot()")
-                seq = max(self._last_seq(connection, table) for table in ("events", "event_frames"))
+                last = (
+                    f"SELECT coalesce(max(seq), 0) FROM {self.tables}.{table}" for table in ("events", "event_frames")
+                )
+                seq = max(int(_row(connection, sql)[0]) for sql in last)
             words = [path, "--format=custom", "--compress=0", "--no-owner", "--no-privileges", "--no-password"]
             words += [f"--schema={self.tables}", f"--snapshot={snapshot}", "--lock-wait-timeout=60000"]
             yield seq, made_by, "", dumped(words, self._variables, self._url.password)
@@ -120,12 +124,6 @@ class PostgresDump:
     def finish(self) -> None:
         with self._connected() as connection, self._failing():
             connection.execute(f"COMMENT ON SCHEMA {self.tables} IS NULL")
-
-    def _last_seq(self, connection: psycopg.Connection[Any], table: str) -> int:
-        """The last place in a table, 0 where an older log has none such."""
-        if _row(connection, "SELECT to_regclass(%s)", (f"{self.tables}.{table}",)) == (None,):
-            return 0
-        return int(_row(connection, f"SELECT coalesce(max(seq), 0) FROM {self.tables}.{table}")[0])
 
     def _tool(self, name: str, connection: psycopg.Connection[Any]) -> tuple[str, str]:
         return PROGRAMS.found(name, self._tools, connection.info.server_version // 10_000, self.place)

@@ -6,8 +6,7 @@ from typing import Final
 
 import psycopg
 
-from shroff.adapters.log.session import CollisionError
-from shroff.errors import LogBusyError, ShroffError, StorageError, TransientError
+from shroff.errors import LogBusyError, ShroffError, StateError, StorageError, TransientError
 
 _COLLISION: Final = "23505"
 _LOCKED: Final = ("55P03", "40P01")
@@ -27,6 +26,10 @@ _UNSENT: Final = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSuppor
 # Words of libpq, which has no number for what goes wrong before a server answers.
 _REFUSALS: Final = ("authentication failed", "no password supplied", "role", "pg_hba.conf")
 _UNTRUSTED: Final = ("certificate", "SSL", "TLS")
+
+
+class CollisionError(StateError):
+    """A row has a key that is taken; the log looks up which."""
 
 
 def postgres_error(error: psycopg.Error, place: str, user: str) -> ShroffError:

@@ -6,40 +6,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cache
-from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import pq
 
 from shroff.adapters.databases.deadline import Deadline
-from shroff.adapters.databases.dump_tools import UNFINISHED, left_by_a_restore
 from shroff.adapters.databases.postgres_errors import postgres_error
 from shroff.adapters.databases.postgres_values import column, copy_lines, register
 from shroff.adapters.databases.server_url import VERIFIED, ServerUrl
 from shroff.adapters.databases.text_signs import ESCAPE, escaped, unescaped
 from shroff.adapters.log.rows import RowTable
-from shroff.adapters.log.server_sql import About, server_wording
-from shroff.adapters.log.session import Session
-from shroff.adapters.log.sql_text import Dialect
+from shroff.adapters.log.sql_text import SqlWording
 from shroff.errors import ShroffError, StorageError
 
-VERSION: Final = 1  # of the tables
-FOLDER: Final = resources.files("shroff.adapters")
-MIGRATIONS: Final = FOLDER.joinpath("migrations_postgres")  # from version 1 on, as 0002_*.sql
-_DIALECT: Final = Dialect(mark="%s", quote='"', as_bytes="convert_to({}, 'UTF8')")
-_NOW_MS: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-_WORDING: Final = server_wording(
-    _DIALECT,
-    now_ms=_NOW_MS,
-    line="convert_to(left(kind, 1) || decided || type || ' ' || body || chr(10), 'UTF8')",
-    outcome_line="convert_to(seq || ' ' || outcome || chr(10), 'UTF8')",
-    # Whatever the planner takes the table for, each id is looked for by the index: `id = ANY (...) AND type = ...` was
-    # seen to read all events of a type, and look for each among the ids.
-    listed="SELECT {columns} FROM unnest({{}}) AS wanted (wanted) CROSS JOIN LATERAL "
-    "(SELECT * FROM {table} WHERE {column} = wanted.wanted{more} OFFSET 0) AS found",
+# Of a record as the line that `Log.lines` gives, in bytes, and of an outcome likewise.
+LINES: Final = (
+    "SELECT convert_to(left(kind, 1) || decided || type || ' ' || body || chr(10), 'UTF8') FROM events "
+    "WHERE seq > ? AND seq <= ? ORDER BY seq"
+)
+OUTCOME_LINES: Final = (
+    "SELECT convert_to(seq || ' ' || outcome || chr(10), 'UTF8') FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq"
 )
 _PIECE_BYTES: Final = 32_000_000  # of one statement; PostgreSQL takes up to a gigabyte
 # From so many rows on COPY is worth its two round trips: 11 µs an event with its decision, 18 by arrays, both machines'
@@ -73,15 +62,39 @@ _ENDING: Final = ("FATAL", "PANIC")
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
-class PostgresSession(Session):
-    """A connection to PostgreSQL; what a transaction writes is pipelined."""
+class About(NamedTuple):
+    """A question about a list of ids; `kind` is that of the ids, as `adapters.log.queries` has them."""
 
-    wording = _WORDING
-    now_ms = _NOW_MS
+    sql: str
+    kind: str
+
+
+def _about(columns: str, table: str, column: str, more: str = "", kind: str = "t") -> About:
+    """Whatever the planner takes the table for, each id is looked for by the index.
+
+    `id = ANY (...) AND type = ...` was seen to read all events of a type, and look for each among the ids.
+    """
+    return About(
+        f"SELECT {columns} FROM unnest(?) AS wanted (wanted) CROSS JOIN LATERAL "
+        f"(SELECT * FROM {table} WHERE {column} = wanted.wanted{more} OFFSET 0) AS found",
+        kind,
+    )
+
+
+WORDING: Final = SqlWording("convert_to({}, 'UTF8')", _about, by_digest=True)
+
+
+class PostgresSession:
+    """A connection to PostgreSQL that is in no transaction unless `begin` was called; what one writes is pipelined.
+
+    Marks of values are `?`. Every method raises TransientError where the server cannot be reached or the connection is
+    lost, LogBusyError where a lock is not to be had in time, and StorageError where the server refuses; after a loss
+    `is_lost` is true. What `put`, `take_out` and `do` write may go out as late as with `flush`, and fail as late.
+    """
 
     def __init__(self, url: ServerUrl) -> None:
-        """Raises: as `Session`."""
-        self._url, self._schema = url, url.name("schema", "shroff")
+        """Raises: as every method."""
+        self._url, self.place, self.schema = url, url.place, url.name("schema", "shroff")
         self._pipeline: psycopg.Pipeline | None = None
         self._written, self._planned_for = 0, 100  # rows, and at how many of them statements were planned
         try:  # connecting has a limit of its own
@@ -90,9 +103,9 @@ class PostgresSession(Session):
             raise postgres_error(error, url.place, url.user) from error
         register(self._connection)
         self._deadline = Deadline(self._connection.fileno())
-        settings = {"search_path": self._schema, **_SETTINGS}
+        settings = {"search_path": self.schema, **_SETTINGS}
         try:  # by statements, as poolers take no settings with a connection
-            self._run("; ".join(f"SET {name} = '{value}'" for name, value in settings.items()))
+            self.run("; ".join(f"SET {name} = '{value}'" for name, value in settings.items()))
         except BaseException:
             self._deadline.close()
             self._connection.close()
@@ -104,32 +117,35 @@ class PostgresSession(Session):
         return bool(self._connection.closed)
 
     def ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
+        """All rows of a question, or of a statement that gives some."""
         self.flush()
         with self._failing():
             cursor = self._connection.cursor(binary=True)
             cursor.execute(_query(sql), [escaped(value) if type(value) is str else value for value in values])
             return _unescaped_rows(cursor.fetchall(), shape) if cursor.description else []
 
-    def about(self, question: About, ids: Sequence[Any], more: Sequence[str]) -> tuple[str, Sequence[object]]:
-        return question.sql.format("%s"), (column(question.kind, ids), *more)
-
     def do(self, sql: str, values: Sequence[object] = ()) -> None:
+        """Carry out a statement; in a transaction it may go out later."""
         with self._failing():
             if self._connection.pgconn.transaction_status != pq.TransactionStatus.IDLE and self._pipeline is None:
-                self._pipeline = self._entered()
+                self._pipeline = self._connection.pipeline()
+                self._pipeline.__enter__()
             self._connection.execute(_query(sql), [escaped(value) if type(value) is str else value for value in values])
 
     def changed(self, sql: str, values: Sequence[object] = ()) -> int:
+        """Carry out a statement at once; gives how many rows it found."""
         self.flush()
         with self._failing():
             return int(self._connection.execute(_query(sql), values).rowcount)
 
     def begin(self, sql: str) -> list[Any]:
+        """Begin a transaction, with its first question."""
         with self._failing():
             if self._written >= self._planned_for * _PLANNED_AGAIN:
                 self._planned_for = self._written
                 self._connection.execute("DISCARD PLANS", prepare=False)
-            self._pipeline = self._entered()
+            self._pipeline = self._connection.pipeline()
+            self._pipeline.__enter__()
             self._connection.execute("BEGIN", prepare=False)
             cursor = self._connection.execute(_query(sql))
         self.flush()
@@ -137,6 +153,8 @@ class PostgresSession(Session):
         return rows
 
     def put(self, table: RowTable, rows: Iterable[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
+        """Write rows, as `RowFraming._put` says."""
+        table = by_digest(table)
         found = list(map(table.of, rows))
         self._written += len(found)
         if len(found) >= _COPY_FROM and not newest_wins:
@@ -145,100 +163,46 @@ class PostgresSession(Session):
             self._put(_put_sql(table, tuple(newest_wins), adds), table.kinds, list(zip(*found, strict=True)))
 
     def take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
+        """Remove the rows that have these keys; those that are not there are passed over."""
         found = list(map(table.of, rows))
         if found:
             sql = f"DELETE FROM {table.name} WHERE ({_names(table)}) IN (SELECT * FROM unnest({_marks(table)}))"
             values = [column(kind, one) for kind, one in zip(table.kinds, zip(*found, strict=True), strict=True)]
             self.do(sql, values)
 
-    def request(self, kind: str, body: str, at_ms: int) -> int:
-        sql = (
-            "WITH next AS (UPDATE inbox_number SET number = number + 1 RETURNING number) "
-            "INSERT INTO inbox (number, kind, body, at_ms) SELECT number, %s, %s, %s FROM next RETURNING number"
-        )
-        return int(self.ask(sql, (kind, body, at_ms))[0][0])
-
-    def reply(self, replies: Sequence[tuple[bytes, int]]) -> int:
-        bodies, numbers = zip(*replies, strict=True)
-        sql = (
-            "UPDATE inbox SET body = '', reply = r.reply FROM unnest(%s, %s) AS r (reply, number) "
-            "WHERE inbox.number = r.number AND inbox.reply IS NULL"
-        )
-        return self.changed(sql, (column("j", bodies), column("i", numbers)))
-
     def flush(self) -> None:
+        """Send what is written, and see that it was taken."""
         pipeline, self._pipeline = self._pipeline, None
         if pipeline is not None:
             with self._failing():
                 pipeline.__exit__(None, None, None)
 
     def commit(self) -> None:
+        """End the transaction."""
         self.flush()
         with self._failing():
             if self._connection.execute("COMMIT", prepare=False).statusmessage != "COMMIT":
                 raise StorageError(f"{self._url.place}: PostgreSQL rolled back the transaction instead of a commit")
 
     def rollback(self) -> None:
+        """Undo the transaction."""
         with suppress(ShroffError):
             self.flush()
         with self._failing():
             self._connection.execute("ROLLBACK", prepare=False)
 
     def name(self) -> str:
+        """A name by which another session can end this one."""
         ((name,),) = self.ask(f"SELECT {_NAME} FROM pg_stat_activity WHERE pid = pg_backend_pid()")
         return str(name)
 
     def end(self, name: str) -> None:
-        sql = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {_NAME} = %s AND pid <> pg_backend_pid()"
+        """End another session of this user by its name, where there still is one."""
+        sql = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {_NAME} = ? AND pid <> pg_backend_pid()"
         self.ask(sql, (name,))
 
-    def version(self) -> int | None:
-        # By the catalogue as this transaction sees it: `to_regclass` may not know yet what another process just made.
-        sql = (
-            "SELECT obj_description(n.oid, 'pg_namespace') FROM pg_class c JOIN pg_namespace n "
-            "ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = 'version'"
-        )
-        found = self.ask(sql, (self._schema,), "T")
-        if found == [(UNFINISHED,)]:
-            raise left_by_a_restore(self._url.place)
-        return int(self.ask("SELECT number FROM version")[0][0]) if found else None
-
-    def make_tables(self) -> None:
-        """In one transaction, which another process that makes them as well waits for."""
-        try:
-            self.begin("SELECT pg_advisory_xact_lock(hashtextextended(current_setting('search_path'), 7526466502987))")
-            found = self.version()
-            if found is None:
-                self._check_empty()
-                self.ask(f"CREATE SCHEMA IF NOT EXISTS {self._schema}")
-                self._run(FOLDER.joinpath("log_postgres.sql").read_text(encoding="utf-8"))
-                self._run("CREATE TABLE version (number bigint NOT NULL); INSERT INTO version VALUES (1)")
-            for number in range((found or VERSION) + 1, VERSION + 1):
-                (script,) = [one for one in MIGRATIONS.iterdir() if one.name.startswith(f"{number:04}_")]
-                self._run(script.read_text(encoding="utf-8"))
-            self.do("UPDATE version SET number = %s", (VERSION,))
-            self.commit()
-        except BaseException:
-            with suppress(ShroffError):
-                self.rollback()
-            raise
-
-    def check_durable(self) -> None:
-        ((fsync,),) = self.ask("SHOW fsync")
-        if fsync != "on":
-            raise StorageError(
-                f"{self._url.place}: the server does not flush to disk, so acknowledged data may be lost. Set "
-                f"fsync = on there; it is {fsync}"
-            )
-
-    def size_bytes(self) -> int:
-        sql = (
-            "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c "
-            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relkind = 'r'"
-        )
-        return int(self.ask(sql, (self._schema,))[0][0])
-
     def close(self) -> None:
+        """End the connection; what is not committed is undone. Closing twice does nothing."""
         self._deadline.close()
         self._connection.close()
         pipeline, self._pipeline = self._pipeline, None
@@ -266,24 +230,10 @@ class PostgresSession(Session):
             for start in range(0, len(rows), _COPIED_AT_ONCE):
                 copy.write(copy_lines(table.kinds, rows[start : start + _COPIED_AT_ONCE]))
 
-    def _entered(self) -> Any:
-        pipeline = self._connection.pipeline()
-        pipeline.__enter__()
-        return pipeline
-
-    def _run(self, script: str) -> None:
+    def run(self, script: str) -> None:
         """Run a script, which has no values."""
         with self._failing():
             self._connection.execute(_query(script), prepare=False)
-
-    def _check_empty(self) -> None:
-        """Raises: StorageError where another program's tables are in the schema."""
-        sql = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s"
-        if self.ask(sql, (self._schema,))[0][0]:
-            raise StorageError(
-                f"{self._url.place}: the schema {self._schema} has tables that are not a log of shroff. Use another "
-                f"schema in the address, as in ?schema=shroff_log"
-            )
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -299,12 +249,6 @@ class PostgresSession(Session):
 
 # A session by its process and the moment at which it began, as a process number alone may come again.
 _NAME: Final = "(pid || ' ' || extract(epoch FROM backend_start))"
-
-
-def there_is_a_log(url: ServerUrl) -> bool:
-    """Whether there are tables of ours."""
-    with closing(PostgresSession(url)) as session:
-        return session.version() is not None
 
 
 def parameters(url: ServerUrl) -> dict[str, Any]:
@@ -331,9 +275,16 @@ def parameters(url: ServerUrl) -> dict[str, Any]:
     }
 
 
+@cache
 def _query(sql: str) -> Any:
     """A statement of ours: psycopg asks that nobody puts values into it, and nobody does."""
-    return sql
+    return sql.replace("?", "%s")
+
+
+@cache
+def by_digest(table: RowTable) -> RowTable:
+    """A table with the digests by which its rows are found."""
+    return table.by_digest()
 
 
 def _names(table: RowTable) -> str:
@@ -341,7 +292,7 @@ def _names(table: RowTable) -> str:
 
 
 def _marks(table: RowTable) -> str:
-    return ", ".join(["%s"] * len(table.columns))
+    return ", ".join(["?"] * len(table.columns))
 
 
 @cache

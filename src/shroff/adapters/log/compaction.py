@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from shroff.adapters.log import event_frames
 from shroff.adapters.log.event_frames import EventFrame
-from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, DecisionFrame, pack
+from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, pack
 from shroff.adapters.log.id_checks import IdChecks
 from shroff.adapters.log.queries import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MAX
+from shroff.adapters.log.rows import FRAMES, RowTable
 from shroff.streams.log import Batch, DecisionRow, Record
 
 STEP_ROWS: Final = 64  # that are read at once
@@ -29,16 +30,21 @@ class RowFraming(IdChecks):
         """Write something in a transaction of its own."""
 
     @abstractmethod
-    def _put_decisions(self, frame: DecisionFrame) -> None:
-        """Write a frame within the open transaction."""
+    def _put(self, table: RowTable, rows: Sequence[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
+        """Write rows within the open transaction.
+
+        Args:
+            newest_wins: Columns that a row takes over where one of its key is there already.
+            adds: A column that is added to the one that is there.
+        """
 
     @abstractmethod
-    def _insert_frames(self, frames: Iterable[EventFrame], records: Sequence[Record]) -> None:
+    def _do(self, sql: str, values: Sequence[object]) -> None:
+        """Carry out a statement within the open transaction."""
+
+    @abstractmethod
+    def _insert_frames(self, frames: Sequence[EventFrame], records: Sequence[Record]) -> None:
         """Write frames and the ids of these records within the open transaction."""
-
-    @abstractmethod
-    def _take_out_rows(self, sql: str, first: int, last: int) -> None:
-        """Remove rows within the open transaction."""
 
     def index_again(self) -> int:
         """Make the index of ids again, if it is damaged; gives how many ids it then has, else 0. Cost: 3 µs an id."""
@@ -114,7 +120,7 @@ class RowFraming(IdChecks):
         if self._unpacked(frame) != [(one.seq, one.outcome, one.receipt, one.document) for one in found]:
             raise self._damaged(f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame")
         yield 0
-        self._transact(lambda: self._swap("decisions", frame.first, frame.seq, lambda: self._put_decisions(frame)))
+        self._transact(lambda: self._swap("decisions", frame.first, frame.seq, lambda: self._put(FRAMES, [frame])))
         yield len(found)
 
     def _move_events(self, count: int) -> Iterator[int]:
@@ -136,5 +142,5 @@ class RowFraming(IdChecks):
 
     def _swap(self, table: str, first: int, last: int, put: Callable[[], None]) -> None:
         """Remove rows, and put in their frame."""
-        self._take_out_rows(self.wording.framed_rows[table], first, last)
+        self._do(self.wording.framed_rows[table], (first, last))
         put()

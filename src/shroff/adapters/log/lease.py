@@ -1,5 +1,7 @@
 """Writer lease of a log on a server: renewed by the server's clock, with an epoch that outlives it."""
 
+# ruff: noqa: S608 - the names put into SQL are this module's own; values are always bound
+
 from __future__ import annotations
 
 import os
@@ -8,13 +10,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from shroff.adapters.log.server_sql import ServerWording
-from shroff.adapters.log.session import Session
 from shroff.errors import LogBusyError, ShroffError
 
+if TYPE_CHECKING:
+    from shroff.adapters.databases.postgres_session import PostgresSession
+
 LEASE_S: Final = 3.0
+EPOCH_HELD: Final = "SELECT epoch FROM lead FOR UPDATE"  # each transaction holds it, so that no former leader commits
+_NOW_MS: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"  # the server's clock
+_HELD: Final = f"SELECT owner, session, expires_ms - {_NOW_MS}, epoch FROM lease FOR UPDATE"
+_TAKE: Final = f"UPDATE lease SET epoch = ?, owner = ?, session = ?, expires_ms = {_NOW_MS} + ?"
+_RENEW: Final = f"UPDATE lease SET expires_ms = {_NOW_MS} + ? WHERE epoch = ?"
+_GIVE_BACK: Final = "UPDATE lease SET expires_ms = 0 WHERE epoch = ?"
 BEATS: Final = 3  # in the time of a lease
 OWNER_LENGTH_MAX: Final = 200
 _LET_GO: Final[dict[str, int]] = {}  # by place: the epoch of the lease that this process closed and could not give back
@@ -29,11 +38,9 @@ class Lease:
     """
 
     place: str
-    wording: ServerWording
-    now_ms: str
     length_ms: int
 
-    def take(self, session: Session) -> int:
+    def take(self, session: PostgresSession) -> int:
         """Lead from now on; gives the epoch.
 
         A transaction that a former owner still has open, frozen or cut off, is ended first. A lease that a log of this
@@ -42,13 +49,13 @@ class Lease:
         Raises: LogBusyError where another process holds the lease, or its last transaction does not end in time.
         """
         try:
-            ((owner, name, left_ms, held),) = session.begin(self.wording.lease_held)
+            ((owner, name, left_ms, held),) = session.begin(_HELD)
             if (owner, held) != (_owner(), _LET_GO.get(self.place)):
                 _check_free(self.place, owner, left_ms)
             session.end(name)
-            ((epoch,),) = session.ask(self.wording.lead_held)
-            session.do(self.wording.lead, (epoch + 1,))
-            session.do(self.wording.take_lease, (epoch + 1, _owner(), session.name(), self.length_ms))
+            ((epoch,),) = session.ask(EPOCH_HELD)
+            session.do("UPDATE lead SET epoch = ?", (epoch + 1,))
+            session.do(_TAKE, (epoch + 1, _owner(), session.name(), self.length_ms))
             session.commit()
         except BaseException:
             with suppress(ShroffError):
@@ -57,33 +64,33 @@ class Lease:
         _LET_GO.pop(self.place, None)
         return int(epoch) + 1
 
-    def renew(self, session: Session, epoch: int) -> bool:
+    def renew(self, session: PostgresSession, epoch: int) -> bool:
         """Hold it for longer; gives whether it was still ours."""
-        return session.changed(self.wording.renew_lease, (self.length_ms, epoch)) == 1
+        return session.changed(_RENEW, (self.length_ms, epoch)) == 1
 
-    def move(self, session: Session, epoch: int) -> None:
+    def move(self, session: PostgresSession, epoch: int) -> None:
         """Say that this is the owner's session from now on, and end the one before, which may hold locks."""
-        rows = session.ask(self.wording.lease_session, (epoch,), "t")
+        rows = session.ask("SELECT session FROM lease WHERE epoch = ?", (epoch,), "t")
         if rows:
             session.end(rows[0][0])
-            session.do(self.wording.move_lease, (session.name(), epoch))
+            session.do("UPDATE lease SET session = ? WHERE epoch = ?", (session.name(), epoch))
 
-    def give_back(self, session: Session | None, connect: Callable[[], Session], epoch: int) -> None:
+    def give_back(self, session: PostgresSession | None, connect: Callable[[], PostgresSession], epoch: int) -> None:
         """Let the next one in at once. Where the server is away the lease runs out by itself."""
         _LET_GO[self.place] = epoch
         with suppress(ShroffError):
             if session is not None and not session.is_lost:
-                session.do(self.wording.give_lease_back, (epoch,))
+                session.do(_GIVE_BACK, (epoch,))
             else:
                 with closing(connect()) as another:
-                    another.do(self.wording.give_lease_back, (epoch,))
+                    another.do(_GIVE_BACK, (epoch,))
             _LET_GO.pop(self.place, None)
 
 
 class Heart:
     """Renews a lease from a thread and a session of its own, so that a long commit or computation does not lose it."""
 
-    def __init__(self, connect: Callable[[], Session], lease: Lease, epoch: int) -> None:
+    def __init__(self, connect: Callable[[], PostgresSession], lease: Lease, epoch: int) -> None:
         self._connect, self._lease, self._epoch = connect, lease, epoch
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="shroff lease", daemon=True)
@@ -95,7 +102,7 @@ class Heart:
         self._thread.join()
 
     def _beat(self) -> None:
-        session: Session | None = None
+        session: PostgresSession | None = None
         is_ours = True
         while is_ours and not self._stopped.wait(self._lease.length_ms / 1_000 / BEATS):
             try:
@@ -108,10 +115,10 @@ class Heart:
 
 
 @contextmanager
-def alone(place: str, connect: Callable[[], Session]) -> Iterator[None]:
+def alone(place: str, connect: Callable[[], PostgresSession]) -> Iterator[None]:
     """Keep other processes from leading a log, whose tables stay as they are. Raises: as `Lease.take`."""
     with closing(connect()) as session:
-        lease = Lease(place, session.wording, session.now_ms, int(LEASE_S * 1_000))
+        lease = Lease(place, int(LEASE_S * 1_000))
         epoch = lease.take(session)
         heart = Heart(connect, lease, epoch)
         try:

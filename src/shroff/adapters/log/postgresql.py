@@ -2,31 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shroff.adapters.databases.server_url import ServerUrl, server_url
+from shroff.adapters.log.batch_rows import BatchRows
+from shroff.adapters.log.ids.id_index import IdRuns
+from shroff.adapters.log.ids.tables import IdTables
 from shroff.adapters.log.lease import LEASE_S
-from shroff.adapters.log.server import STEPS, ServerLog, no_step
-from shroff.errors import UsageError
+from shroff.adapters.log.rows import APPEND_STEPS, RowTable, digest
+from shroff.adapters.log.server_connection import ServerConnection
+from shroff.errors import StateError, StorageError, UsageError
+from shroff.streams.batch_check import next_pruned
+from shroff.streams.log import PRUNED_AT_ONCE, Batch, Reply
 
 try:
-    from shroff.adapters.databases.postgres_session import VERSION, PostgresSession, there_is_a_log
+    from shroff.adapters.databases.postgres_errors import CollisionError
+    from shroff.adapters.databases.postgres_session import LINES, OUTCOME_LINES, WORDING, PostgresSession
+    from shroff.adapters.databases.postgres_tables import (
+        VERSION,
+        check_durable,
+        known_version,
+        make_tables,
+        size_bytes,
+        there_is_a_log,
+    )
+    from shroff.adapters.databases.postgres_values import column
 except ModuleNotFoundError:
     raise UsageError("PostgreSQL needs the extra 'postgres': pip install 'shroff[postgres]'.") from None
 
 if TYPE_CHECKING:
     from shroff.adapters.databases.postgres_dump import PostgresDump
 
-__all__ = ["STEPS", "VERSION", "PostgresLog"]
-
 PORT: Final = 5432
 OPTIONS: Final = ("schema", "sslmode", "sslrootcert", "sslcert", "sslkey")
+STEPS: Final = APPEND_STEPS
+_IDS_AT_ONCE: Final = 4_096
+_LINES_AT_ONCE: Final = 8_192
+_REQUEST: Final = (
+    "WITH next AS (UPDATE inbox_number SET number = number + 1 RETURNING number) "
+    "INSERT INTO inbox (number, kind, body, at_ms) SELECT number, ?, ?, ? FROM next RETURNING number"
+)
+_REPLY: Final = (
+    "UPDATE inbox SET body = '', reply = r.reply FROM unnest(?, ?) AS r (reply, number) "
+    "WHERE inbox.number = r.number AND inbox.reply IS NULL"
+)
+_Given = TypeVar("_Given")
 
 
-class PostgresLog(ServerLog):
+def no_step(_step: str) -> None:
+    """Take no notice of a step."""
+
+
+class PostgresLog(BatchRows):
     """The event log in PostgreSQL: for a worker and its standby on different machines, and for many readers.
 
     Keeps every promise of `streams.log.Log`. One process leads: it holds a lease of `lease_s` by the server's clock,
@@ -60,8 +90,27 @@ class PostgresLog(ServerLog):
             if it refuses, or has something else at this place; UsageError if the address is none.
         """
         found = _read(url)
-        connect = partial(PostgresSession, found)
-        super().__init__(found.place, connect, version=VERSION, read_only=read_only, on_step=on_step, lease_s=lease_s)
+        self.place, self.epoch, self.wording = found.place, 0, WORDING
+        self._read_only, self._is_counted, self._on_step = read_only, read_only, on_step
+        self._end, self._pruned, self._is_pruned_known = None, 0, True
+        self._connection = ServerConnection(found.place, partial(PostgresSession, found), lease_s)
+        tables = IdTables(self.wording, self._ask, self._with_ids, self._put, self._do)
+        self._ids = IdRuns(tables, self._damaged_ids, is_writer=not read_only)
+        try:
+            session = self._connection.connected()
+            version = known_version(session, read_only=read_only)
+            if not read_only:
+                check_durable(session)
+                if not version:
+                    make_tables(session)
+                self.epoch = self._connection.lead()
+                if version and version != VERSION:  # nobody of an older version writes them meanwhile
+                    make_tables(session)
+                self._pruned = self.pruned_to()
+            self._check_ends(is_writer=not read_only)
+        except BaseException:
+            self.close()
+            raise
 
     @staticmethod
     def is_there(url: str) -> bool:
@@ -74,6 +123,134 @@ class PostgresLog(ServerLog):
         from shroff.adapters.databases.postgres_dump import PostgresDump
 
         return PostgresDump(_read(url), tools)
+
+    # Writing
+
+    def append(self, batch: Batch) -> None:
+        """Commit a batch in one transaction, durable on return.
+
+        Where the connection is lost in the commit itself, whether the batch is there cannot be known before the log is
+        opened again: it then says so and answers nothing more. Lost before that, nothing of the batch is there.
+
+        Raises: StateError, OvertakenError, StorageError as in the contract; TransientError where the server cannot be
+            reached, or gave up; LogBusyError where a lock of ours is held for longer than 5 s.
+        """
+
+        def write() -> None:
+            self._on_step("begin")
+            self._insert(batch)
+
+        try:
+            self._transact(write, before_commit=partial(self._on_step, "before commit"))
+        except CollisionError as error:
+            raise self._taken(batch, error) from error
+        self._count_rows(batch)
+        self._on_step("after commit")
+
+    def maintain(self) -> None:
+        """Put records and decisions of small batches into frames, but for the newest: call it between batches."""
+        self._frame_small_batches()
+
+    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
+        """Put a request into the inbox, durable on return; gives its number. Readers may, from any machine."""
+        self._ask("SELECT 1")  # an idle connection may be lost, and a request is not put twice to find that out
+        return int(self._connection.connected().ask(_REQUEST, (kind, body.decode(), at_ms))[0][0])
+
+    def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
+        """Let go of events, labels and decisions up to a place; gives the place that it came to."""
+        self._forget_moving()
+
+        def write() -> int:
+            pruned = self.pruned_to()
+            stop = next_pruned(upto, places, pruned, self.last_seq(), self.place)
+            self._prune_to(pruned, stop)
+            return stop
+
+        try:
+            self._pruned = self._transact(write)
+        except BaseException:
+            self._is_pruned_known = False  # it may be done all the same
+            raise
+        return self._pruned
+
+    # Reading, where servers differ from a file
+
+    def _row_lines(self, after: int, upto: int) -> tuple[int, bytes]:
+        lines = self._joined(LINES, after, upto)
+        return len(lines), b"".join(lines)
+
+    def _row_outcomes(self, after: int, upto: int) -> bytes:
+        return b"".join(self._joined(OUTCOME_LINES, after, upto))
+
+    def _joined(self, sql: str, start: int, stop: int) -> list[bytes]:
+        """The lines of so many places, asked for in pieces, since a driver holds all that it was given twice."""
+        found: list[bytes] = []
+        for first in range(start, stop, _LINES_AT_ONCE):
+            rows = self._ask(sql, (first, min(first + _LINES_AT_ONCE, stop)), "b")
+            found += [line for (line,) in rows]
+        return found
+
+    # Size and end
+
+    def size_bytes(self) -> int:
+        """Bytes of the log's tables and indexes on the server."""
+        return self._connection.use(size_bytes)
+
+    def close(self) -> None:
+        """Let go of the connection and of the writer's place. Closing twice does nothing."""
+        self._connection.close()
+
+    def _damaged(self, what: str) -> StorageError:
+        return StorageError(f"{self.place}: {what}. Restore a backup")
+
+    # Below: how rows are written and asked for
+
+    def _put(self, table: RowTable, rows: Sequence[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
+        self._connection.connected().put(table, rows, newest_wins=newest_wins, adds=adds)
+
+    def _take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
+        self._connection.connected().take_out(table, rows)
+
+    def _do(self, sql: str, values: Sequence[object]) -> None:
+        self._connection.connected().do(sql, values)
+
+    def _answer(self, replies: Sequence[Reply]) -> int:
+        bodies, numbers = [reply.body for reply in replies], [reply.number for reply in replies]
+        return self._connection.connected().changed(_REPLY, (column("j", bodies), column("i", numbers)))
+
+    def _transact(self, write: Callable[[], _Given], *, before_commit: Callable[[], None] | None = None) -> _Given:
+        """Write something in a transaction of its own; whether a commit with a step before it came through is told."""
+        if self._read_only:
+            raise StateError(f"{self.place} was opened for reading only")
+        session, is_committing = self._connection.begin(), False
+        try:
+            if not self._is_pruned_known:
+                self._pruned, self._is_pruned_known = self.pruned_to(), True
+            given = write()
+            session.flush()
+            if before_commit is not None:
+                before_commit()
+                is_committing = True
+            session.commit()
+            self._ids.committed()
+            self._connection.committed()
+        except BaseException as error:
+            self._end = None
+            self._ids.undone()
+            self._connection.undo(error, is_committing=is_committing)
+            raise
+        return given
+
+    def _ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
+        return self._connection.use(lambda session: session.ask(sql, values, shape))
+
+    def _with_ids(self, question: Any, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
+        wanted = list(dict.fromkeys(ids))
+        if question.kind == "b":  # asked by digests, which an index takes however long texts are
+            wanted = [digest(one.encode()) if isinstance(one, str) else one for one in wanted]
+        for start in range(0, len(wanted), _IDS_AT_ONCE):
+            part = wanted[start : start + _IDS_AT_ONCE]
+            yield from self._ask(question.sql, (column(question.kind, part), *more), shape)
 
 
 def _read(url: str) -> ServerUrl:

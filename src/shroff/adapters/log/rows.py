@@ -20,8 +20,6 @@ from shroff.streams.log import (
     Refused,
     Remark,
     StuckRow,
-    UniqueValue,
-    WaitingLabel,
 )
 from shroff.streams.log_columns import RecordColumns
 
@@ -31,62 +29,34 @@ APPEND_STEPS: Final = (  # what a log in a database tells of an `append`, in thi
 )
 _Row = TypeVar("_Row")
 _RECORD: Final = ("seq", "kind", "type", "id", "time_ms", "body", "decided")
-_DECISION: Final = ("seq", "outcome", "receipt", "document")
 _FLAG: Final = ("seq", "rule", "entity", "key", "event", "reason", "time_ms", "accuracy")
 _HIT: Final = ("seq", "rule", "key", "shadow")
-_WAITING: Final = ("event_type", "event_id", "id", "body", "source", "place", "raw", "field")
-_UNIQUE: Final = ("type", "field", "value", "seq")
-_INDEXED: Final = ("type", "field", "form")
-_OUTBOX: Final = ("seq", "number", "kind", "body")
-_OFFSET: Final = ("source", "part", "offset")
-_REMARK: Final = ("what", "asker", "count", "first_seq", "first_ms", "last_seq", "last_ms")
 _STUCK: Final = ("sink", "seq", "number", "kind", "event", "id", "outcome", "body", "fields", "reason", "attempts")
-_PERSONAL: Final = ("type", "id", "field", "value")
-_LATE: Final = ("type", "id", "time_ms", "body", "at_ms")
 
 _of_flag = attrgetter(*_FLAG)
 _of_hit = attrgetter(*_HIT)
-of_frame = attrgetter("seq", "first", "outcomes", "data", "crc")
-of_event_frame = attrgetter("seq", "first", "labels", "controls", "chain", "crc", "data")
-of_waiting = attrgetter(*_WAITING)
-of_unique = attrgetter(*_UNIQUE)
-of_indexed = attrgetter(*_INDEXED)
-of_outbox = attrgetter(*_OUTBOX)
-of_offset = attrgetter(*_OFFSET)
-of_remark = attrgetter(*_REMARK)
-of_stuck = attrgetter(*_STUCK, "at_ms", "is_due")
-of_personal = attrgetter(*_PERSONAL)
-of_late = attrgetter(*_LATE)
-of_reply = attrgetter("body", "number")
 
 
-def of_decision(row: DecisionRow) -> tuple[Any, ...]:
+def _of_decision(row: DecisionRow) -> tuple[Any, ...]:
     """The row of a decision, its sum last."""
     seq, event, id_, outcome, receipt, document = astuple(row)
     return seq, outcome, receipt, document, decision_sum(seq, event, id_, outcome, receipt, document)
 
 
-def of_flag(row: tuple[FlagRow, int]) -> tuple[Any, ...]:
+def _of_flag_row(row: tuple[FlagRow, int]) -> tuple[Any, ...]:
     """The row of a flag and of its number in the batch."""
     return (*_of_flag(row[0]), flag_sum(row[0]), row[1])
 
 
-def of_hit(row: tuple[HitRow, int]) -> tuple[Any, ...]:
+def _of_hit_row(row: tuple[HitRow, int]) -> tuple[Any, ...]:
     """The row of a hit and of its number in the batch."""
     return (*_of_hit(row[0]), hit_sum(row[0]), row[1])
 
 
-def of_refused(refused: Refused) -> tuple[Any, ...]:
-    """The row of an entry in quarantine, with the digest of its type and bytes: each reading of a line is one."""
-    return (
-        refused.source,
-        refused.place,
-        refused.type,
-        refused.reason,
-        refused.raw,
-        refused.at_ms,
-        digest(refused.type.encode(), refused.raw),
-    )
+def _of_refused(row: Refused) -> tuple[Any, ...]:
+    """The row of an entry in quarantine, with its digest: each reading of a line is one."""
+    key = digest(row.source.encode(), row.place.encode(), row.type.encode(), row.raw)
+    return (row.source, row.place, row.type, row.reason, row.raw, row.at_ms, key)
 
 
 def id_digest(type_: str, id_: str) -> bytes:
@@ -160,14 +130,15 @@ def added_up(remarks: Iterable[Remark]) -> list[Remark]:
     return list(found.values())
 
 
-# Tables of a server
+# Tables
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RowTable:
-    """A table by its columns, their kinds (as in `log_questions`), and how a row becomes their values.
+    """A table by its columns, their kinds (as in `queries`), and how a row becomes their values.
 
-    Where rows take the place of others, `key` says by which columns.
+    Where rows take the place of others, `key` says by which columns. A server, whose indexes take no long texts, has a
+    column `digest` as well, with what `digest_of` gives of a row.
     """
 
     name: str
@@ -175,56 +146,79 @@ class RowTable:
     kinds: str
     of: Callable[[Any], tuple[Any, ...]]
     key: tuple[str, ...] = ()
+    digest_of: Callable[[Any], bytes] | None = None
+
+    def by_digest(self) -> RowTable:
+        """The table as it is on a server."""
+        make, of = self.digest_of, self.of
+        if make is None:
+            return self
+        key = ("digest",) if self.key else ()
+        return RowTable(self.name, (*self.columns, "digest"), f"{self.kinds}b", lambda row: (*of(row), make(row)), key)
 
 
-def _of_refused(row: Refused) -> tuple[Any, ...]:
-    key = digest(row.source.encode(), row.place.encode(), row.type.encode(), row.raw)
-    return (row.source, row.place, row.type, row.reason, row.raw, row.at_ms, key)
-
-
-def _of_waiting(row: WaitingLabel) -> tuple[Any, ...]:
-    return (*of_waiting(row), digest(row.event_id.encode()))
-
-
-def _of_unique(row: UniqueValue) -> tuple[Any, ...]:
-    return (*of_unique(row), digest(row.value.encode()))
-
-
-def _of_offset(row: Offset) -> tuple[Any, ...]:
-    return (row.source, row.part, row.offset, digest(row.source.encode(), row.part.encode()))
+def _fields(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> RowTable:
+    """A table whose columns are the fields of its rows."""
+    return RowTable(name, columns, kinds, attrgetter(*columns), **options)
 
 
 EVENTS: Final = RowTable("events", (*_RECORD, "crc", "chain"), "itttijiiI", tuple)
 EVENT_FRAMES: Final = RowTable(
-    "event_frames", ("seq", "first_seq", "labels", "controls", "chain", "crc", "data"), "iiiiIib", of_event_frame
+    "event_frames",
+    ("seq", "first_seq", "labels", "controls", "chain", "crc", "data"),
+    "iiiiIib",
+    attrgetter("seq", "first", "labels", "controls", "chain", "crc", "data"),
 )
 ID_RUNS: Final = RowTable(
     "id_runs", ("run", "crc", "bits", "size", "last_seq", "filter_crc", "filter"), "iiiiiib", tuple
 )
 ID_PARTS: Final = RowTable("id_parts", ("part", "data", "crc"), "ibi", tuple)
-DECISIONS: Final = RowTable("decisions", (*_DECISION, "crc"), "itbji", of_decision)
-FRAMES: Final = RowTable("decision_frames", ("seq", "first_seq", "outcomes", "data", "crc"), "iibbi", of_frame)
-FLAGS: Final = RowTable("flags", (*_FLAG, "crc", "number"), "itttttitii", of_flag)
-HITS: Final = RowTable("hits", (*_HIT, "crc", "number"), "itTiii", of_hit)
+DECISIONS: Final = RowTable("decisions", ("seq", "outcome", "receipt", "document", "crc"), "itbji", _of_decision)
+FRAMES: Final = RowTable(
+    "decision_frames",
+    ("seq", "first_seq", "outcomes", "data", "crc"),
+    "iibbi",
+    attrgetter("seq", "first", "outcomes", "data", "crc"),
+)
+FLAGS: Final = RowTable("flags", (*_FLAG, "crc", "number"), "itttttitii", _of_flag_row)
+HITS: Final = RowTable("hits", (*_HIT, "crc", "number"), "itTiii", _of_hit_row)
 REFUSED: Final = RowTable(
     "quarantine", ("source", "place", "type", "reason", "raw", "at_ms", "digest"), "ttttbib", _of_refused, ("digest",)
 )
-WAITING: Final = RowTable("waiting_labels", (*_WAITING, "digest"), "tttjttbtb", _of_waiting)
-UNIQUE: Final = RowTable("unique_values", (*_UNIQUE, "digest"), "tttib", _of_unique)
-INDEXED: Final = RowTable("unique_fields", _INDEXED, "ttt", of_indexed)
-OUTBOX: Final = RowTable("outbox", _OUTBOX, "iitj", of_outbox)
-OFFSETS: Final = RowTable("offsets", (*_OFFSET, "digest"), "tttb", _of_offset, ("digest",))
-REMARKS: Final = RowTable("remarks", _REMARK, "ttiiiii", of_remark, ("what", "asker"))
-STUCK: Final = RowTable("stuck", (*_STUCK, "at_ms", "is_due"), "tiittttjjtiii", of_stuck, ("sink", "seq", "number"))
-PERSONAL: Final = RowTable("personal", _PERSONAL, "tttt", of_personal)
+WAITING: Final = _fields(
+    "waiting_labels",
+    ("event_type", "event_id", "id", "body", "source", "place", "raw", "field"),
+    "tttjttbt",
+    digest_of=lambda row: digest(row.event_id.encode()),
+)
+UNIQUE: Final = _fields(
+    "unique_values", ("type", "field", "value", "seq"), "ttti", digest_of=lambda row: digest(row.value.encode())
+)
+INDEXED: Final = _fields("unique_fields", ("type", "field", "form"), "ttt")
+OUTBOX: Final = _fields("outbox", ("seq", "number", "kind", "body"), "iitj")
+OFFSETS: Final = _fields(
+    "offsets",
+    ("source", "part", "offset"),
+    "ttt",
+    key=("source", "part"),
+    digest_of=lambda row: digest(row.source.encode(), row.part.encode()),
+)
+REMARKS: Final = _fields(
+    "remarks",
+    ("what", "asker", "count", "first_seq", "first_ms", "last_seq", "last_ms"),
+    "ttiiiii",
+    key=("what", "asker"),
+)
+STUCK: Final = _fields("stuck", (*_STUCK, "at_ms", "is_due"), "tiittttjjtiii", key=_STUCK[:3])
+PERSONAL: Final = _fields("personal", ("type", "id", "field", "value"), "tttt")
 PRUNED: Final = RowTable("pruned_ids", ("digest", "seq"), "bi", tuple)
-LATE: Final = RowTable("late_events", _LATE, "ttiji", of_late)
+LATE: Final = _fields("late_events", ("type", "id", "time_ms", "body", "at_ms"), "ttiji")
 
 # What leaves a table is named by these columns.
 JOINED: Final = RowTable("waiting_labels", ("id",), "t", lambda id_: (id_,))
 DROPPED: Final = RowTable("quarantine", ("number",), "i", lambda number: (number,))
 DONE: Final = RowTable("outbox", ("seq", "number"), "ii", tuple)
-UNSTUCK: Final = RowTable("stuck", ("sink", "seq", "number"), "tii", tuple)
+UNSTUCK: Final = RowTable("stuck", _STUCK[:3], "tii", tuple)
 ERASED: Final = RowTable("personal", ("type", "id"), "tt", tuple)
 
 

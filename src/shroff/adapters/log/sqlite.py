@@ -18,38 +18,22 @@ from shroff.adapters.databases.sqlite_file import (
     check_unchanged,
     connect,
     connect_beside,
-    damaged,
     storage_error,
     turn_of,
     write_between,
 )
 from shroff.adapters.databases.write_ahead import Checkpoints, file_beside
-from shroff.adapters.log import event_frames
-from shroff.adapters.log import rows as row_forms
 from shroff.adapters.log import sqlite_statements as statements
-from shroff.adapters.log.event_frames import EventFrame
-from shroff.adapters.log.frames import DecisionFrame, framed
 from shroff.adapters.log.ids.id_index import IdRuns
-from shroff.adapters.log.ids.sqlite_tables import SqliteIdTables
-from shroff.adapters.log.queries import NUMBER_MAX
-from shroff.adapters.log.sql_text import overlapping
+from shroff.adapters.log.ids.tables import IdTables
+from shroff.adapters.log.rows import APPEND_STEPS, RowTable
 from shroff.adapters.log.sqlite_queries import SqliteQuestions
-from shroff.adapters.log.sums import chained
 from shroff.errors import StateError, StorageError
-from shroff.streams.batch_check import (
-    check_batch,
-    check_epoch,
-    check_offsets,
-    check_pruned,
-    next_pruned,
-    no_request,
-    taken_id,
-)
-from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Record, Reply
-from shroff.streams.log_columns import newest_ms
+from shroff.streams.batch_check import check_epoch, next_pruned
+from shroff.streams.log import PRUNED_AT_ONCE, Batch, Reply
 
 VERSION: Final = 1  # of the tables; PRAGMA user_version
-STEPS: Final = row_forms.APPEND_STEPS
+STEPS: Final = APPEND_STEPS
 PRUNE_STEPS: Final = ("pruning", "ids", "rows", "after commit")
 
 _EMERGENCY_PAGES: Final = 16_384  # 128 MB, where nobody calls `maintain`
@@ -94,9 +78,10 @@ class SqliteLog(SqliteQuestions):
         self.path, self.place, self.epoch = path, str(path), 0
         self._read_only, self._is_counted, self._on_step = read_only, read_only, on_step
         self._unusable, self._asking = "", Lock()
-        self._end: tuple[int, int] | None = None  # the last place and the sum of all lines, where they are known
+        self._end = None
         self._checkpoints, self._turn = Checkpoints(path, VERSION, self._ask), turn_of(path)
-        self._ids = IdRuns(SqliteIdTables(self._ask, self._run), self._damaged_ids, is_writer=not read_only)
+        tables = IdTables(self.wording, self._ask, self._with_ids, self._put, self._do)
+        self._ids = IdRuns(tables, self._damaged_ids, is_writer=not read_only)
         self._lock = None if read_only else WriterLock(path.with_suffix(".lock"), guards=path)
         try:
             self._connection = connect(
@@ -105,7 +90,7 @@ class SqliteLog(SqliteQuestions):
             if not read_only:
                 self._connection.execute(f"PRAGMA wal_autocheckpoint = {_EMERGENCY_PAGES}")
                 self._connection.execute("PRAGMA busy_timeout = 0")  # `begin_between` waits
-            self._pruned = 0  # the writer's; nobody else moves it
+            self._pruned = 0
             if not read_only:
                 self.epoch, self._pruned = self._lead(), self.pruned_to()
             self._check_ends(is_writer=not read_only)
@@ -141,7 +126,8 @@ class SqliteLog(SqliteQuestions):
             try:
                 begin_between(sql)
                 self._on_step("begin")
-                self._insert(batch, *self._led_end())
+                self._check_lead()
+                self._insert(batch)
                 self._on_step("before commit")
                 committing = True
                 sql.execute("COMMIT")
@@ -196,11 +182,6 @@ class SqliteLog(SqliteQuestions):
         except sqlite3.Error as error:
             raise storage_error(error, self.path) from error
 
-    def outbox_done(self, keys: Iterable[str]) -> None:
-        """Take delivered rows out of the outbox."""
-        rows = [(int(seq), int(number)) for seq, _, number in (key.partition("-") for key in keys)]
-        self._transact(partial(self._run, statements.OUTBOX_DONE, rows))
-
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
         """Let go of events, labels and decisions up to a place; gives the place that it came to.
 
@@ -210,7 +191,7 @@ class SqliteLog(SqliteQuestions):
         self._forget_moving()
         stop = next_pruned(upto, places, self._pruned, self.last_seq(), self.place)
         if stop > self._pruned:
-            self._transact(partial(self._prune_to, stop))
+            self._transact(partial(self._prune_to, self._pruned, stop))
             self._pruned = stop
             self._on_step("after commit")
         return stop
@@ -235,115 +216,26 @@ class SqliteLog(SqliteQuestions):
             self._lock.release()
         check_unchanged(self._connection)
 
-    # Below: how a batch becomes rows
+    # Below: how rows are written
 
-    def _insert(self, batch: Batch, last_seq: int, chain: int) -> None:
-        """Write all rows of the batch inside the open transaction."""
-        check_batch(batch, last_seq)
-        check_offsets(batch.offsets, self.offsets)
-        if self._pruned:
-            check_pruned(batch.records, self.pruned_places)
-        self._insert_events(batch.records, chain)
-        if batch.records:
-            self._connection.execute(statements.BATCH, (last_seq + 1, batch.at_ms))
-            newest = newest_ms(batch.records)
-            self._connection.execute(self.wording.move_end, (last_seq + len(batch.records), newest, newest))
-        if batch.watermark_ms is not None:
-            self._connection.execute(self.wording.set_watermark, (batch.watermark_ms,))
-        self._on_step("events")
-        self._insert_unique(batch)
-        self._on_step("unique")
-        frames, few = framed(batch.decisions)
-        self._run(statements.FRAMES, frames, row_forms.of_frame)
-        self._run(statements.DECISIONS, few, row_forms.of_decision)
-        self._on_step("decisions")
-        self._run(statements.FLAGS, batch.flags and row_forms.numbered(batch.flags), row_forms.of_flag)
-        self._run(statements.HITS, batch.hits and row_forms.numbered(batch.hits), row_forms.of_hit)
-        self._on_step("flags")
-        self._run(statements.REFUSED, batch.refused and row_forms.refused_once(batch.refused), row_forms.of_refused)
-        self._run(statements.WAITING, batch.waiting, row_forms.of_waiting)
-        self._run(statements.JOINED, [(id_,) for id_ in batch.joined])
-        self._on_step("refused")
-        self._run(statements.OUTBOX, batch.outbox, row_forms.of_outbox)
-        self._run(statements.OFFSETS, batch.offsets and row_forms.last_offsets(batch.offsets), row_forms.of_offset)
-        self._run(statements.REMARKS, batch.remarks, row_forms.of_remark)
-        self._run(statements.QUARANTINE_DROP, [(number,) for number in batch.dropped])
-        self._run(statements.UNSTUCK, batch.unstuck)
-        self._run(statements.STUCK, batch.stuck, row_forms.of_stuck)
-        self._run(statements.ERASED, batch.erased)
-        self._run(statements.PERSONAL, batch.personal, row_forms.of_personal)
-        self._run(statements.LATE, batch.late, row_forms.of_late)
-        self._on_step("offsets")
-        if batch.replies:
-            self._reply(batch.replies)
-        self._on_step("replies")
+    def _put(self, table: RowTable, rows: Sequence[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
+        if rows:
+            self._run(statements.put(table, tuple(newest_wins), adds), list(map(table.of, rows)))
 
-    def _insert_events(self, records: Sequence[Record], chain: int) -> None:
-        """Write the records, and see that none has an id that another has: rows know of their own only."""
-        frames, few = event_frames.framed(records, chain)
-        elsewhere = self._places if frames else self._framed_places
-        for type_, ids in row_forms.ids_by_type(records).items():
-            if elsewhere(type_, ids) or (frames and len(set(ids)) < len(ids)):
-                raise taken_id(records, self.find) or damaged(self.path, "an index has an id of no record")
-        rows = list(chained(few, chain))
-        self._run(statements.EVENTS, rows)
-        if records:
-            self._end = (rows[-1][0], rows[-1][-1]) if rows else None
-        self._insert_frames(frames, records if frames else ())
+    def _take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
+        self._run(statements.take_out(table), list(map(table.of, rows)))
 
-    def _insert_frames(self, frames: Iterable[EventFrame], records: Sequence[Record]) -> None:
-        self._run(statements.EVENT_FRAMES, list(map(row_forms.of_event_frame, frames)))
-        if records:
-            self._ids.add(row_forms.ids_by_type(records), row_forms.places_by_type(records), self._pruned)
+    def _do(self, sql: str, values: Sequence[object]) -> None:
+        self._connection.execute(sql, values)
 
-    def _put_decisions(self, frame: DecisionFrame) -> None:
-        self._run(statements.FRAMES, [row_forms.of_frame(frame)])
+    def _answer(self, replies: Sequence[Reply]) -> int:
+        answers = [(reply.body, reply.number) for reply in replies]
+        return self._connection.executemany(statements.REPLY, answers).rowcount
 
-    def _take_out_rows(self, sql: str, first: int, last: int) -> None:
-        self._connection.execute(sql, (first, last))
-
-    def _insert_unique(self, batch: Batch) -> None:
-        """Write what the batch says of unique fields."""
-        for type_and_field in batch.unindexed:
-            for sql in statements.UNINDEXED:
-                self._connection.execute(sql, type_and_field)
-        self._run(statements.UNIQUE, list(map(row_forms.of_unique, batch.unique)))
-        self._run(statements.INDEXED, list(map(row_forms.of_indexed, batch.indexed)))
-
-    def _reply(self, replies: Sequence[Reply]) -> None:
-        """Answer requests inside the open transaction, and let old replies go."""
-        if self._connection.executemany(statements.REPLY, map(row_forms.of_reply, replies)).rowcount != len(replies):
-            raise no_request(replies, self.asked(limit=NUMBER_MAX))
-        oldest = max(reply.number for reply in replies) - REPLIES_KEPT
-        self._connection.execute("DELETE FROM inbox WHERE number <= ? AND reply IS NOT NULL", (oldest,))
-
-    def _run(self, statement: statements.Statement, given: Sequence[Any], row_of: Callable[[Any], Any] = tuple) -> int:
-        """Run the statement over all rows, made of what is given; gives how many rows of the table it touched."""
-        if not given:
-            return 0
-        rows = list(map(row_of, given))
-        return sum(
-            self._connection.execute(statements.text(statement, len(part)), list(chain.from_iterable(part))).rowcount
-            for part in statements.parts(rows)
-        )
-
-    def _prune_to(self, stop: int) -> None:
-        """Take the places (pruned, stop] out, inside the open transaction."""
-        sql, between = self._connection, (self._pruned, stop)
-        self._on_step("pruning")
-        leaving = self._leaving(*between)
-        self._run(statements.PRUNED, leaving.digests)
-        self._ids.prune(stop)
-        self._on_step("ids")
-        for statement in self.wording.prune:
-            sql.execute(statement, between)
-        for statement in self.wording.prune_frames:
-            sql.execute(statement, overlapping(*between))
-        self._run(statements.FRAMES, leaving.decision_frames, row_forms.of_frame)
-        self._insert_frames(leaving.event_frames, ())
-        self._run(statements.EVENTS, leaving.controls)
-        sql.execute("UPDATE pruned SET seq = ?", (stop,))
-        self._on_step("rows")
+    def _run(self, statement: statements.Statement, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run a statement over all rows."""
+        for part in statements.parts(rows) if rows else ():
+            self._connection.execute(statements.text(statement, len(part)), list(chain.from_iterable(part)))
 
     def _transact(self, write: Callable[[], _Given]) -> _Given:
         """Write something in a transaction of its own."""
@@ -377,14 +269,6 @@ class SqliteLog(SqliteQuestions):
     def _check_lead(self) -> None:
         """Refuse to write where the lock beside the file was removed, and another process opened the log."""
         check_epoch(self.epoch, self._epoch(), self.place)
-
-    def _led_end(self) -> tuple[int, int]:
-        """The last place and the sum of all lines, where this process still leads."""
-        self._check_lead()
-        if self._end is None:
-            ends = self._ask(statements.ENDS, shape="II")
-            self._end = max((seq or 0, chain or 0) for seq, chain in ends)
-        return self._end
 
     def _undo(self) -> None:
         """Roll back what is open; a log that cannot even do that answers nothing more."""

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, Final
 
 from shroff.adapters.databases.sqlite_file import NO_UTF8, damaged, storage_error
-from shroff.adapters.log.compaction import RowFraming
+from shroff.adapters.log.batch_rows import BatchRows
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frames import DecisionFrame
 from shroff.adapters.log.sql_text import SqlWording
@@ -44,7 +44,7 @@ _DECISIONS: Final = """CREATE TEMP VIEW decisions AS
     FROM decision_frames, json_each(framed_decisions(seq, first_seq, outcomes, data, crc)) one"""
 
 
-class SqliteQuestions(RowFraming):
+class SqliteQuestions(BatchRows):
     """The reading half of `SqliteLog`, which opens the connection."""
 
     path: Path

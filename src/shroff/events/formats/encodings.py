@@ -13,19 +13,20 @@ has shown to be UTF-8, a later line that is not is an error of that line.
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import msgspec
 
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.csv_records import CsvRecords, Tell
-from shroff.events.formats.doubled_keys import doubled_key, may_double
 from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExtent, Line, Lines
 from shroff.events.raw_values import Number, canonical_json, shown
 from shroff.runtime.progress import unheard
@@ -59,6 +60,8 @@ _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _GZIP_MARK: Final = b"\x1f\x8b"
 _ZIP_MARKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # of Excel's files, new and old, and of archives
 _BINARY_MARKS: Final = {b"PAR1": "parquet", b"Obj\x01": "avro"}
+_BLANKS: Final = b" \t\r\n"
+_END_OF_KEY: Final = b'":'
 _decode: Final = msgspec.json.Decoder(float_hook=Number).decode
 _BROKEN_GZIP: Final = (EOFError, gzip.BadGzipFile, zlib.error)
 
@@ -311,6 +314,52 @@ def _kind(value: object) -> str:
     if isinstance(value, Number | int | float) and not isinstance(value, bool):
         return "a number"
     return "a text" if isinstance(value, str) else "null" if value is None else shown(value)
+
+
+# ---- keys that stand twice in one object: which of the values was meant nobody can say, and the decoder keeps the last
+#
+# Each key of a text ends in `":`, blanks aside, and in no string does that stand unless its quotation mark is escaped.
+# So a text that has it as often as its decoded form has keys has none twice; what has it more often is read once more.
+
+
+def key_count(raw: bytes) -> int:
+    """How many keys a JSON text has, those within included; more where strings look like keys, never fewer."""
+    return raw.translate(None, _BLANKS).count(_END_OF_KEY)
+
+
+def may_double(raw: bytes, decoded: object) -> bool:
+    """Whether an object of a JSON text may have a key twice; False where none has.
+
+    Cost: 0.3 us for an object of 150 bytes without others within; a microsecond more with them.
+    """
+    keys = key_count(raw)
+    return not (type(decoded) is dict and keys == len(decoded)) and keys != _keys_in(decoded)
+
+
+def doubled_key(raw: bytes) -> str | None:
+    """A key that is used twice in one object of a JSON text, the text's own or one within. Cost: some 10 us."""
+    doubled: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        if len(pairs) > 1:
+            doubled.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+
+    # Numbers stay texts: what is too long for one of Python's is no mistake here.
+    json.loads(raw.decode(), object_pairs_hook=look, parse_int=str, parse_float=str, strict=False)
+    return doubled[0] if doubled else None
+
+
+def _keys_in(value: object) -> int:
+    """How many keys all objects of a decoded value have together."""
+    count, ahead = 0, [value]
+    while ahead:
+        one = ahead.pop()
+        if type(one) is dict:
+            count += len(one)
+            ahead.extend(one.values())
+        elif type(one) is list:
+            ahead.extend(one)
+    return count
 
 
 def _doubled_words(key: str) -> str:

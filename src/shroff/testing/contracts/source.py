@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -25,6 +26,9 @@ HOUR_MS: Final = 3_600_000
 SECONDS_ENOUGH: Final = 20.0  # until the next message comes, on a machine with much else to do
 LONG_S: Final = 8.0  # of a poll that is ended by a message long before
 QUIET_S: Final = 0.3  # for which a source that has given all is asked for more; tests of one in memory set less
+
+
+Opens = Callable[..., Source]
 
 
 class Outside(ABC):
@@ -79,7 +83,7 @@ class SourceContract(Contract):
         made.close()
 
     @pytest.fixture
-    def open(self, outside: Outside) -> Iterator[Callable[..., Source]]:
+    def open(self, outside: Outside) -> Iterator[Opens]:
         opened: list[Source] = []
 
         def open_(decoder: Decoder | None = None) -> Source:
@@ -90,63 +94,56 @@ class SourceContract(Contract):
         for one in opened:
             one.close()
 
+    @pytest.fixture
+    def start(self, open: Opens) -> Opens:
+        return partial(started, open)
+
     # Reading
 
     @promise("keeps the order of a part")
     @pytest.mark.parametrize("limit", [1, 7, 4_096])
-    def test_messages_of_a_part_come_once_and_in_their_order(
-        self, outside: Outside, open: Callable[..., Source], limit: int
-    ) -> None:
+    def test_messages_of_a_part_come_once_and_in_their_order(self, outside: Outside, start: Opens, limit: int) -> None:
         count = 60 if limit == 1 else self.many
         for at, part in enumerate(outside.parts):
             outside.put(part, [message(n) for n in range(count + at)])
-        source = open()
-        source.start({})
+        source = start()
         found = read(source, sum(count + at for at in range(len(outside.parts))), limit)
 
         for at, part in enumerate(outside.parts):
             assert numbers(found, part) == list(range(count + at))
 
-    def test_a_poll_gives_no_more_than_its_limit(self, outside: Outside, open: Callable[..., Source]) -> None:
+    def test_a_poll_gives_no_more_than_its_limit(self, outside: Outside, start: Opens) -> None:
         for part in outside.parts:
             outside.put(part, [message(n) for n in range(20)])
-        source = open()
-        source.start({})
+        source = start()
         read(source, 10, limit=3, is_all=False)
         for limit in (1, 2, 5, 1):
             assert len(lines(source.poll(limit, 5.0))) <= limit
 
     @promise("keeps the order of a part")
-    def test_lines_have_the_bytes_that_were_sent_and_places_of_their_own(
-        self, outside: Outside, open: Callable[..., Source]
-    ) -> None:
+    def test_lines_have_the_bytes_that_were_sent_and_places_of_their_own(self, outside: Outside, start: Opens) -> None:
         part = outside.parts[0]
         sent = [message(n, text="é\n " * n) for n in range(50)]
         outside.put(part, sent)
-        source = open()
-        source.start({})
+        source = start()
         found = lines(read(source, 50))
 
         assert [line.raw for line in found] == sent
         assert len({line.place for line in found}) == 50
 
-    def test_what_comes_later_is_read_too(self, outside: Outside, open: Callable[..., Source]) -> None:
-        source = open()
-        source.start({})
+    def test_what_comes_later_is_read_too(self, outside: Outside, start: Opens) -> None:
+        source = start()
         for n in range(4):
             for part in outside.parts:
                 outside.put(part, [message(n)])
                 assert numbers(read(source, 1), part) == [n]
 
-    def test_a_part_with_few_messages_does_not_wait_for_one_with_many(
-        self, outside: Outside, open: Callable[..., Source]
-    ) -> None:
+    def test_a_part_with_few_messages_does_not_wait_for_one_with_many(self, outside: Outside, start: Opens) -> None:
         many, few = outside.parts[:2]
         count = self.many * 5 // 3
         outside.put(many, [message(n) for n in range(count)])
         outside.put(few, [message(n) for n in range(3)])
-        source = open()
-        source.start({})
+        source = start()
         found = read(source, count + 3, limit=count // 50)
 
         last = max(at for at, one in enumerate(found) if one.part == few)
@@ -155,7 +152,7 @@ class SourceContract(Contract):
     # Looking
 
     @promise("counts what waits")
-    def test_a_look_counts_what_waits_and_takes_nothing(self, outside: Outside, open: Callable[..., Source]) -> None:
+    def test_a_look_counts_what_waits_and_takes_nothing(self, outside: Outside, open: Opens) -> None:
         first, second = outside.parts[:2]
         outside.put(first, [message(n) for n in range(9)])
         outside.put(second, [message(n) for n in range(3)])
@@ -171,11 +168,10 @@ class SourceContract(Contract):
         assert numbers(read(source, 2), first) == [9, 10]
 
     @promise("tells of messages that are gone")
-    def test_a_look_tells_where_messages_are_gone(self, outside: Outside, open: Callable[..., Source]) -> None:
+    def test_a_look_tells_where_messages_are_gone(self, outside: Outside, open: Opens, start: Opens) -> None:
         part, other = outside.parts[:2]
         outside.put(part, [message(n) for n in range(10)])
-        source = open()
-        source.start({})
+        source = start()
         offset = read(source, 4, limit=4, is_all=False)[-1].offset
         outside.remove_first(part, 7)
         found = {one.part: one.trouble for one in open().look({part: offset})}
@@ -185,12 +181,11 @@ class SourceContract(Contract):
     # Offsets
 
     @promise("reads on from any offset")
-    def test_reading_goes_on_exactly_behind_any_offset(self, outside: Outside, open: Callable[..., Source]) -> None:
+    def test_reading_goes_on_exactly_behind_any_offset(self, outside: Outside, start: Opens) -> None:
         first, second = outside.parts[:2]
         for part in (first, second):
             outside.put(part, [message(n) for n in range(30)])
-        source = open()
-        source.start({})
+        source = start()
         seen: list[tuple[dict[str, str], dict[str, int]]] = []
         offsets: dict[str, str] = {}
         counts = dict.fromkeys(outside.parts, 0)
@@ -201,8 +196,7 @@ class SourceContract(Contract):
                 seen.append((dict(offsets), dict(counts)))
         source.close()
         for stored, passed in seen[:: len(seen) // 8]:
-            other = open()
-            other.start(stored)
+            other = start(stored)
             found = read(other, 60 - sum(passed.values()))
             other.close()
 
@@ -210,13 +204,10 @@ class SourceContract(Contract):
                 assert numbers(found, part) == list(range(passed[part], 30))
 
     @promise("reads on from any offset")
-    def test_to_start_again_gives_again_what_was_polled_since(
-        self, outside: Outside, open: Callable[..., Source]
-    ) -> None:
+    def test_to_start_again_gives_again_what_was_polled_since(self, outside: Outside, start: Opens) -> None:
         part = outside.parts[0]
         outside.put(part, [message(n) for n in range(400)])
-        source = open()
-        source.start({})
+        source = start()
         some = read(source, 100, limit=100, is_all=False)
         source.poll(50, 5.0)
         stored = {one.part: one.offset for one in some}
@@ -228,44 +219,37 @@ class SourceContract(Contract):
         assert numbers(read(source, 400), part) == list(range(400))
 
     @promise("reads on from any offset")
-    def test_nothing_is_read_twice_where_a_part_was_read_to_its_end(
-        self, outside: Outside, open: Callable[..., Source]
-    ) -> None:
+    def test_nothing_is_read_twice_where_a_part_was_read_to_its_end(self, outside: Outside, start: Opens) -> None:
         part = outside.parts[0]
         outside.put(part, [message(0)])
-        source = open()
-        source.start({})
+        source = start()
         stored = {one.part: one.offset for one in read(source, 1)}
         source.close()
-        other = open()
-        other.start(stored)
+        other = start(stored)
 
         assert lines(other.poll(10, 1.0)) == []
         outside.put(part, [message(1)])
         assert numbers(read(other, 1), part) == [1]
 
     @promise("reads on from any offset")
-    def test_what_is_passed_is_a_hint_that_loses_nothing(self, outside: Outside, open: Callable[..., Source]) -> None:
+    def test_what_is_passed_is_a_hint_that_loses_nothing(self, outside: Outside, start: Opens) -> None:
         part = outside.parts[0]
         outside.put(part, [message(n) for n in range(20)])
-        source = open()
-        source.start({})
+        source = start()
         source.acknowledge({})
         found = read(source, 20)
         for one in found:
             source.acknowledge({one.part: one.offset})
         source.close()
-        other = open()
-        other.start({})
+        other = start()
 
         assert numbers(read(other, 20), part) == list(range(20))
 
     @promise("reads on from any offset")
-    def test_two_sources_read_everything_both(self, outside: Outside, open: Callable[..., Source]) -> None:
+    def test_two_sources_read_everything_both(self, outside: Outside, open: Opens, start: Opens) -> None:
         part = outside.parts[0]
         outside.put(part, [message(n) for n in range(40)])
-        one = open()
-        one.start({})
+        one = start()
         first = read(one, 10, limit=10, is_all=False)
         two = open()
         self.let_read(one, two)
@@ -283,12 +267,11 @@ class SourceContract(Contract):
 
     @promise("tells of messages that are gone")
     def test_messages_that_are_gone_behind_an_offset_are_told_by_their_count(
-        self, outside: Outside, open: Callable[..., Source]
+        self, outside: Outside, open: Opens, start: Opens
     ) -> None:
         part = outside.parts[0]
         outside.put(part, [message(n) for n in range(60)])
-        source = open()
-        source.start({})
+        source = start()
         some = read(source, 10, limit=10, is_all=False)
         source.close()
         outside.remove_first(part, len(lines(some)) + 15)
@@ -297,11 +280,10 @@ class SourceContract(Contract):
             read_from(open(), {one.part: one.offset for one in some})
 
     @promise("knows a part that was recreated")
-    def test_an_offset_behind_the_end_of_a_part_is_refused(self, outside: Outside, open: Callable[..., Source]) -> None:
+    def test_an_offset_behind_the_end_of_a_part_is_refused(self, outside: Outside, open: Opens, start: Opens) -> None:
         part = outside.parts[0]
         outside.put(part, [message(n) for n in range(10)])
-        source = open()
-        source.start({})
+        source = start()
         stored = {one.part: one.offset for one in read(source, 10)}
         source.close()
         anew = self.make_outside()
@@ -313,7 +295,7 @@ class SourceContract(Contract):
         finally:
             anew.close()
 
-    def test_an_offset_that_is_none_is_refused(self, outside: Outside, open: Callable[..., Source]) -> None:
+    def test_an_offset_that_is_none_is_refused(self, outside: Outside, open: Opens) -> None:
         with pytest.raises(StateError, match="'nonsense'"):
             open().start({outside.parts[0]: "nonsense"})
 
@@ -321,13 +303,12 @@ class SourceContract(Contract):
 
     @promise("keeps the order of a part")
     def test_bytes_that_nobody_can_read_are_lines_with_an_error_and_the_part_goes_on(
-        self, outside: Outside, open: Callable[..., Source]
+        self, outside: Outside, start: Opens
     ) -> None:
         part = outside.parts[0]
         sent = [value for n, bad in enumerate(UNREADABLE) for value in (message(n), bad)]
         outside.put(part, [*sent, message(99)])
-        source = open()
-        source.start({})
+        source = start()
         found = lines(read(source, len(sent) + 1))
 
         assert [line.raw for line in found] == [*sent, message(99)]
@@ -335,12 +316,11 @@ class SourceContract(Contract):
         assert all(line.columns is None for line in found if line.error)
 
     @promise("keeps the order of a part")
-    def test_messages_whose_schema_is_away_are_waited_for(self, outside: Outside, open: Callable[..., Source]) -> None:
+    def test_messages_whose_schema_is_away_are_waited_for(self, outside: Outside, start: Opens) -> None:
         part = outside.parts[0]
         outside.put(part, [message(n) for n in range(10)])
         decoder = AwayAtTimes({4, 7})
-        source = open(decoder)
-        source.start({})
+        source = start(decoder=decoder)
         found = source.poll(10, 1.0)
         before = len(lines(found))  # some may wait for what is behind them
 
@@ -355,15 +335,12 @@ class SourceContract(Contract):
         decoder.is_away = False
         assert numbers(read(source, 10 - before), part) == list(range(before, 10))
 
-    def test_dead_letters_have_the_bytes_the_place_and_the_reason(
-        self, outside: Outside, open: Callable[..., Source]
-    ) -> None:
+    def test_dead_letters_have_the_bytes_the_place_and_the_reason(self, outside: Outside, start: Opens) -> None:
         part = outside.parts[0]
         refused = [
             Refused(part, str(n), "payment", "amount: é", raw, 1_700_000_000_000) for n, raw in enumerate(UNREADABLE)
         ]
-        source = open()
-        source.start({})
+        source = start()
 
         assert source.takes_refused
         source.refuse(refused)
@@ -376,21 +353,17 @@ class SourceContract(Contract):
 
     # Waiting
 
-    def test_a_poll_that_finds_nothing_ends_after_its_timeout(
-        self, outside: Outside, open: Callable[..., Source]
-    ) -> None:
-        source = open()
-        source.start({})
+    def test_a_poll_that_finds_nothing_ends_after_its_timeout(self, outside: Outside, start: Opens) -> None:
+        source = start()
         source.poll(10, 1.0)
         for timeout_s in (0.0, 0.4):
             began_s = time.monotonic()
             assert lines(source.poll(10, timeout_s)) == []
             assert timeout_s - 0.05 <= time.monotonic() - began_s < timeout_s + 2.0
 
-    def test_a_poll_ends_as_soon_as_something_is_there(self, outside: Outside, open: Callable[..., Source]) -> None:
+    def test_a_poll_ends_as_soon_as_something_is_there(self, outside: Outside, start: Opens) -> None:
         part = outside.parts[-1]
-        source = open()
-        source.start({})
+        source = start()
         source.poll(10, 1.0)
         put = threading.Timer(0.3, outside.put, (part, [message(1)]))
         put.start()
@@ -404,32 +377,27 @@ class SourceContract(Contract):
     # Parts
 
     @promise("finds new parts")
-    def test_a_part_that_is_new_is_found_and_read_from_its_beginning(
-        self, outside: Outside, open: Callable[..., Source]
-    ) -> None:
+    def test_a_part_that_is_new_is_found_and_read_from_its_beginning(self, outside: Outside, start: Opens) -> None:
         outside.put(outside.parts[0], [message(0)])
-        source = open()
-        source.start({})
+        source = start()
         read(source, 1)
         part = outside.add_part()
         outside.put(part, [message(n) for n in range(20)])
         found = read(source, 20)
 
         assert numbers(found, part) == list(range(20))
-        other = open()
-        other.start({part: found[-1].offset})
+        other = start({part: found[-1].offset})
         assert numbers(read(other, 1), part) == []
 
     @promise("puts parts in order of time")
     @pytest.mark.parametrize("count", [400, 6_000])
     def test_what_waits_in_several_parts_comes_in_order_of_time(
-        self, outside: Outside, open: Callable[..., Source], count: int
+        self, outside: Outside, start: Opens, count: int
     ) -> None:
         count, span_ms = min(count, 2 * self.many), 240 * HOUR_MS
         for at, part in enumerate(outside.parts):
             outside.put(part, [message(n, at=n * span_ms // count + at) for n in range(count)])
-        source = open()
-        source.start({})
+        source = start()
         found = lines(read(source, count * len(outside.parts)))
         times_ms = [moment(line) or 0 for line in found]
 
@@ -437,13 +405,12 @@ class SourceContract(Contract):
 
     @promise("puts parts in order of time")
     def test_the_order_is_the_same_where_reading_is_begun_again_before_what_was_sent_again(
-        self, outside: Outside, open: Callable[..., Source]
+        self, outside: Outside, start: Opens
     ) -> None:
         times = [*range(0, 200, 10), *range(100, 200, 10)]
         for at, part in enumerate(outside.parts[:2]):
             outside.put(part, [message(n, at=time + 5 * at) for n, time in enumerate(times)])
-        source = open()
-        source.start({})
+        source = start()
         whole = places(read(source, 60))
         offsets: dict[str, str] = {}
         found: list[tuple[str, int]] = []
@@ -460,11 +427,10 @@ class SourceContract(Contract):
     # How it is doing
 
     @promise("counts what waits")
-    def test_health_counts_what_waits(self, outside: Outside, open: Callable[..., Source]) -> None:
+    def test_health_counts_what_waits(self, outside: Outside, start: Opens) -> None:
         for part in outside.parts:
             outside.put(part, [message(n) for n in range(500)])
-        source = open()
-        source.start({})
+        source = start()
         total = 500 * len(outside.parts)
         some = lines(read(source, 20, limit=20, is_all=False))
 
@@ -472,10 +438,9 @@ class SourceContract(Contract):
         read(source, total - len(some))
         assert source.health().lag == 0
 
-    def test_closing_twice_does_nothing(self, open: Callable[..., Source]) -> None:
+    def test_closing_twice_does_nothing(self, open: Opens, start: Opens) -> None:
         open().close()
-        source = open()
-        source.start({})
+        source = start()
         source.poll(1, 0)
         source.close()
         source.close()
@@ -493,6 +458,13 @@ class AwayAtTimes(JsonDecoder):
         if self.is_away and found.columns is not None and found.columns["n"] in self._away:
             raise SchemasAwayError("the schema registry at http://registry.example:8081 cannot be reached")
         return found
+
+
+def started(open: Opens, offsets: Mapping[str, str] | None = None, *, decoder: Decoder | None = None) -> Source:
+    """A source that was opened and reads behind these offsets; from the beginning without any."""
+    source = open(decoder)
+    source.start(offsets or {})
+    return source
 
 
 def message(n: int, *, at: int | None = None, text: str = "") -> bytes:

@@ -31,7 +31,6 @@ from shroff.adapters.log.ids.entries import (
     unpacked,
 )
 from shroff.adapters.log.ids.memory import (
-    FILTER_WORDS,
     FINAL,
     YOUNG,
     Filters,
@@ -77,7 +76,6 @@ class ReadRuns:
         self._runs: dict[int, IdRun] | None = None
         self._unfinished = dict[int, Unfinished]()
         self._memory: Memory | None = None
-        self._rebuilt = list[int]()  # runs whose filters are of another size in the tables
         self._asked: deque[_Asked] = deque(maxlen=_KEPT)
         self._added: deque[Numbers] = deque(maxlen=_KEPT)  # half digests of the last batches
         self._batches = 0  # that were added
@@ -272,13 +270,9 @@ class ReadRuns:
         if self._memory is None:
             runs, filters = self._current(), Filters()
             young, old = dict[int, Numbers](), dict[int, Numbers]()
-            self._rebuilt = []
             for run, one in runs.items():
                 if one.size >= FINAL:
-                    kept = self._filter(run, one)
-                    is_kept = len(kept) == 8 * FILTER_WORDS  # else it is of the first programs that had runs
-                    filters.add(run, np.frombuffer(kept, "<u8") if is_kept else filter_of(self._entries_of(run, one)))
-                    self._rebuilt += [] if is_kept else [run]
+                    filters.add(run, np.frombuffer(self._filter(run, one), "<u8"))
                 else:
                     (young if one.size < YOUNG else old)[run] = self._entries_of(run, one)[:, 0]
             for run, made in self._unfinished.items():
@@ -326,7 +320,6 @@ class IdRuns(ReadRuns):
         self._write(entries)
         self._merge(2 * len(entries), pruned)
         self._delete()
-        self._store_rebuilt()
 
     def prune(self, upto: int) -> None:
         """Drop the runs of which nothing is left."""
@@ -453,17 +446,6 @@ class IdRuns(ReadRuns):
             one = self._current().pop(run)
             self._tables.drop(run)
             self._unfinished[run] = Unfinished(one.bits)
-
-    def _store_rebuilt(self) -> None:
-        """Store one of the filters that were made again, so that the next start does not have to make it."""
-        runs, memory = self._current(), self._remembered()
-        self._rebuilt = [run for run in self._rebuilt if run in runs]
-        if self._rebuilt:
-            run = self._rebuilt.pop()
-            kept = memory.filters.of(run).astype("<u8").tobytes()
-            runs[run] = replace(runs[run], filter_crc=crc32(kept))
-            self._tables.drop(run)
-            self._tables.add(row_of(run, runs[run], kept), ())
 
     def _delete(self) -> None:
         """Delete some parts of runs that are not asked any longer."""

@@ -31,8 +31,7 @@ from shroff.testing.contracts.log.inbox import LogInboxContract
 from shroff.testing.contracts.log.large_batches import LogLargeBatchContract
 from shroff.testing.contracts.log.lead import LogLeadContract
 from shroff.testing.contracts.log.pruning import LogPruningContract
-from shroff.testing.contracts.log.quarantine import LogQuarantineContract
-from shroff.testing.contracts.log.stuck import LogStuckContract
+from shroff.testing.contracts.log.stuck import LogQuarantineContract, LogStuckContract
 from shroff.testing.contracts.log.unique import LogUniqueContract
 from shroff.testing.contracts.promises import promise
 from shroff.testing.rows import (
@@ -72,14 +71,10 @@ class LogContract(
 
     # Places and ids
 
-    def test_an_empty_log_says_so(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
-
+    def test_an_empty_log_says_so(self, log: Log) -> None:
         assert contents(log) == [0, None, [], [], [], [], [], [], [], None, [], [], {}, []]
-        log.close()
 
-    def test_what_is_appended_is_read_back(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_what_is_appended_is_read_back(self, log: Log) -> None:
         batch = everything(1)
         log.append(batch)
 
@@ -91,10 +86,8 @@ class LogContract(
         assert read[7:] == [batch.waiting, batch.outbox, "1", batch.remarks, batch.stuck, beside, batch.late]
         assert all(type(each.decided) is bool for each in next(log.read()))
         assert all(type(each.shadow) is bool for each in next(log.hits_after()))
-        log.close()
 
-    def test_places_follow_each_other_without_a_gap(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_places_follow_each_other_without_a_gap(self, log: Log) -> None:
         log.append(payments(1, 2))
         for places in ([4], [2], [1], [0], [3, 5], [4, 3], [3, 3]):
             with pytest.raises(StateError):
@@ -102,10 +95,8 @@ class LogContract(
 
         log.append(payments(3, 2))
         assert [each.seq for part in log.read() for each in part] == [1, 2, 3, 4]
-        log.close()
 
-    def test_an_id_is_unique_within_its_type(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_an_id_is_unique_within_its_type(self, log: Log) -> None:
         log.append(Batch(records=[record(1, "a"), record(2, "a", type="login"), record(3, "A")]))
         with pytest.raises(StateError, match=r"payment/a .*sequence number 1 .*sequence number 4"):
             log.append(Batch(records=[record(4, "a")]))
@@ -113,10 +104,8 @@ class LogContract(
             log.append(Batch(records=[record(4, "b"), record(5, "b")]))
 
         assert log.last_seq() == 3
-        log.close()
 
-    def test_rows_belong_to_records_of_their_batch(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_rows_belong_to_records_of_their_batch(self, log: Log) -> None:
         log.append(payments(1, 2))
         for wrong in (
             Batch(records=[record(3)], decisions=[decision(record(3, "other"))]),
@@ -131,10 +120,8 @@ class LogContract(
                 log.append(wrong)
 
         assert log.last_seq() == 2
-        log.close()
 
-    def test_a_batch_is_there_whole_or_not_at_all(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_batch_is_there_whole_or_not_at_all(self, log: Log) -> None:
         log.append(everything(1))
         before = contents(log)
         for spoil in _SPOILS:
@@ -146,12 +133,10 @@ class LogContract(
 
         log.append(everything(4))
         assert log.last_seq() == 6
-        log.close()
 
     # Reading
 
-    def test_reading_gives_slices_in_order(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_reading_gives_slices_in_order(self, log: Log) -> None:
         log.append(payments(1, 7))
         log.append(payments(8, 3))
 
@@ -162,10 +147,8 @@ class LogContract(
             assert _places(read(upto=0)) == []
             assert _places(read(after=10)) == []
             assert _places(read(after=8, upto=99)) == [[9, 10]]
-        log.close()
 
-    def test_lines_say_what_records_and_decisions_say(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_lines_say_what_records_and_decisions_say(self, log: Log) -> None:
         log.append(payments(1, 3))
         log.append(Batch(records=[record(4, kind="control", type="control"), record(5, kind="label", type="label")]))
         log.append(payments(6, 2))
@@ -181,20 +164,16 @@ class LogContract(
         outcomes = [b"%d approve\n" % seq for seq in (1, 2, 3, 6, 7)]
         assert b"".join(log.outcome_lines(size=2)) == b"".join(outcomes)
         assert b"".join(log.outcome_lines(after=2, upto=6, size=3)) == b"".join(outcomes[2:4])
-        log.close()
 
-    def test_reading_ends_where_the_log_ended_when_it_began(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_reading_ends_where_the_log_ended_when_it_began(self, log: Log) -> None:
         log.append(payments(1, 4))
         reading = log.read(size=2)
         first = next(reading)
         log.append(payments(5, 4))
 
         assert _places([first, *reading]) == [[1, 2], [3, 4]]
-        log.close()
 
-    def test_records_and_decisions_are_found_by_any_id(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_records_and_decisions_are_found_by_any_id(self, log: Log) -> None:
         records = [record(seq, id_) for seq, id_ in enumerate(ODD_IDS, start=1)]
         log.append(Batch(records=records, decisions=[decision(each) for each in records[:-1]]))
 
@@ -204,10 +183,8 @@ class LogContract(
         assert log.find("payment", []) == {}
         assert log.decisions("payment", ODD_IDS) == {each.id: decision(each) for each in records[:-1]}
         assert log.decisions("login", ODD_IDS) == {}
-        log.close()
 
-    def test_records_are_found_at_their_places(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_records_are_found_at_their_places(self, log: Log) -> None:
         assert log.records_at([]) == log.records_at([0, 1]) == {}
         batch = everything(1)
         log.append(batch)
@@ -216,10 +193,8 @@ class LogContract(
         there = {each.seq: each for part in log.read() for each in part}
         assert log.records_at(there) == there
         assert log.records_at([5, 2, 5, 99, 0, -1, 1]) == {seq: there[seq] for seq in (5, 2, 1)}
-        log.close()
 
-    def test_long_lists_are_no_different(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_long_lists_are_no_different(self, log: Log) -> None:
         batch = payments(1, 5_003)
         log.append(batch)
 
@@ -229,13 +204,11 @@ class LogContract(
         assert log.records_at(range(10_000, 0, -1)) == {each.seq: each for each in batch.records}
         assert [each for part in log.read() for each in part] == batch.records
         assert [each for part in log.decisions_after() for each in part] == batch.decisions
-        log.close()
 
-    def test_the_watermark_is_the_greatest_time_of_events(self, tmp_path: Path) -> None:
+    def test_the_watermark_is_the_greatest_time_of_events(self, log: Log) -> None:
         #  place       1        2        3 (label)  4 (late)  5
         #  time        10       30       90         20        40
         #  watermark   10       30       30         30        40
-        log = self.make_log(tmp_path)
         seen = []
         for seq, (kind, at) in enumerate(
             [("event", 10), ("event", 30), ("label", 90), ("event", 20), ("event", 40)], start=1
@@ -244,10 +217,8 @@ class LogContract(
             seen.append((log.watermark_ms() or 0) - NOW_MS)
 
         assert seen == [10, 30, 30, 30, 40]
-        log.close()
 
-    def test_control_events_are_found_in_their_order(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_control_events_are_found_in_their_order(self, log: Log) -> None:
         for seq in (1, 2, 10, 11):
             while log.last_seq() < seq - 1:
                 log.append(payments(log.last_seq() + 1, 1))
@@ -257,22 +228,18 @@ class LogContract(
         assert [each.seq for each in log.controls(1, 10)] == [2, 10]
         assert [each.seq for each in log.controls(2)] == [10, 11]
         assert [each.seq for each in log.controls(upto=9)] == [1, 2]
-        log.close()
 
-    def test_labels_are_found_in_their_order(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_labels_are_found_in_their_order(self, log: Log) -> None:
         for seq in range(1, 13):
             kind: Kind = "label" if seq in {2, 3, 10, 11} else "event"
             log.append(Batch(records=[record(seq, str(seq), type=kind, kind=kind)]))
 
         assert [[each.seq for each in part] for part in log.labels_after(2, 11, size=2)] == [[3, 10], [11]]
         assert [record.kind for part in log.labels_after() for record in part] == ["label"] * 4
-        log.close()
 
     # What stands beside the records
 
-    def test_waiting_labels_keep_the_order_of_their_arrival(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_waiting_labels_keep_the_order_of_their_arrival(self, log: Log) -> None:
         arrived = [label("z", "p-9"), label("a", "p-8"), label("m", "p-9"), label("b", "p-9", "login")]
         log.append(Batch(waiting=arrived[:2]))
         log.append(Batch(waiting=arrived[2:]))
@@ -281,28 +248,22 @@ class LogContract(
         assert log.waiting_for("payment", ["p-8", "p-9", "p-10"]) == arrived[:3]
         assert log.waiting_for("login", ["p-9"]) == arrived[3:]
         assert log.waiting_with_ids(["m", "z", "nobody"]) == [arrived[0], arrived[2]]
-        log.close()
 
-    def test_a_joined_label_waits_no_longer(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_joined_label_waits_no_longer(self, log: Log) -> None:
         log.append(Batch(waiting=[label("a", "p-1"), label("b", "p-2"), label("c", "p-1")]))
         joined = [record(1), record(2, "a", kind="label", type="label"), record(3, "c", kind="label", type="label")]
         log.append(Batch(records=joined, joined=["a", "c"]))
 
         assert log.waiting_all() == [label("b", "p-2")]
-        log.close()
 
-    def test_the_newest_offset_of_each_part_counts(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_the_newest_offset_of_each_part_counts(self, log: Log) -> None:
         log.append(Batch(offsets=[Offset("a", "0", "10"), Offset("a", "1", "x"), Offset("b", "0", "é")]))
         log.append(Batch(offsets=[Offset("a", "0", "15"), Offset("a", "0", "20")]))
 
         assert [log.offset(*part) for part in (("a", "0"), ("a", "1"), ("b", "0"))] == ["20", "x", "é"]
         assert log.offset("b", "1") is None
-        log.close()
 
-    def test_remarks_of_the_same_add_up(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_remarks_of_the_same_add_up(self, log: Log) -> None:
         for first, remarks in ((1, [remark(1, 2), remark(2, 2, "rule b", 1)]), (3, [remark(3, 3, count=1)]), (5, [])):
             batch = payments(first, 2)
             batch.remarks.extend(remarks)
@@ -311,10 +272,8 @@ class LogContract(
         log.append(Batch(records=[record(7)], remarks=[other]))
 
         assert log.remarks() == [other, remark(1, 3, count=3), remark(2, 2, "rule b", 1)]
-        log.close()
 
-    def test_the_outbox_gives_oldest_first_until_it_is_told_done(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_the_outbox_gives_oldest_first_until_it_is_told_done(self, log: Log) -> None:
         rows = [OutboxRow(seq, number, "mail", b"{}") for seq in (1, 2, 10) for number in (0, 1)]
         batch = payments(1, 10)
         batch.outbox.extend(reversed(rows))
@@ -324,12 +283,10 @@ class LogContract(
         assert log.outbox(limit=2) == rows[:2]
         log.outbox_done(["1-1", "10-0", "99-0"])
         assert log.outbox() == [rows[0], rows[2], rows[3], rows[5]]
-        log.close()
 
     # Time, trouble and neighbours
 
-    def test_a_closed_log_is_as_it_was_when_it_is_opened_again(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_closed_log_is_as_it_was_when_it_is_opened_again(self, log: Log, tmp_path: Path) -> None:
         log.append(everything(1))
         log.append(everything(4))
         before = contents(log)
@@ -396,8 +353,7 @@ class LogContract(
         assert reader.last_seq() == 0
         reader.close()
 
-    def test_a_second_writer_is_refused_at_once(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_second_writer_is_refused_at_once(self, log: Log, tmp_path: Path) -> None:
         log.append(payments(1, 1))
         began = time.monotonic()
         with pytest.raises(LogBusyError):
@@ -424,15 +380,13 @@ class LogContract(
         assert log.last_seq() == 6
         log.close()
 
-    def test_size_grows_with_what_is_stored(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_size_grows_with_what_is_stored(self, log: Log) -> None:
         empty = log.size_bytes()
         log.append(payments(1, 2_000))
         log.maintain()
 
         assert log.size_bytes() - empty > 2_000 * 50
         assert log.last_seq() == 2_000
-        log.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from pathlib import Path
 
 import pytest
 
 from shroff.errors import StateError
 from shroff.streams.log import Batch, Counts, HitRow, Log, PersonalValue
-from shroff.testing.contracts.promises import Contract
+from shroff.testing.contracts.log import LogCase
 from shroff.testing.rows import NOW_MS, ODD_IDS, contents, flag, late, payments, personal, record
 
 
-class LogBesideContract(Contract):
+class LogBesideContract(LogCase):
     """The log contract: data beside its events."""
 
-    @abstractmethod
-    def make_log(self, folder: Path) -> Log:
-        """Open the log in this folder for writing; a new one where there is none."""
-
-    def test_a_batch_may_set_the_watermark_and_later_events_move_it_on_from_there(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_batch_may_set_the_watermark_and_later_events_move_it_on_from_there(self, log: Log) -> None:
         log.append(Batch(records=[record(1, at=90)]))
         log.append(Batch(records=[record(2, kind="control", at=0)], watermark_ms=NOW_MS + 20))
         seen = [log.watermark_ms()]
@@ -30,10 +24,8 @@ class LogBesideContract(Contract):
             seen.append(log.watermark_ms())
 
         assert seen == [NOW_MS + 20, NOW_MS + 20, NOW_MS + 30]
-        log.close()
 
-    def test_personal_values_are_found_by_their_event(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_personal_values_are_found_by_their_event(self, log: Log) -> None:
         log.append(Batch(personal=[personal("p-1"), personal("p-1", "phone", "+1"), personal("p-2")]))
         log.append(Batch(personal=[PersonalValue("login", "p-1", "email", "x")]))
 
@@ -44,10 +36,8 @@ class LogBesideContract(Contract):
         }
         assert log.personal("login", ["p-1", "p-2"]) == {"p-1": {"email": "x"}}
         assert log.personal("payment", []) == {}
-        log.close()
 
-    def test_what_is_erased_is_gone_and_nothing_else(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_what_is_erased_is_gone_and_nothing_else(self, log: Log) -> None:
         batch = payments(1, 3)
         batch.personal = [personal(one.id) for one in batch.records]
         log.append(batch)
@@ -59,19 +49,15 @@ class LogBesideContract(Contract):
         assert contents(log)[:6] == before
         log.append(Batch(erased=[("payment", ids[1])], personal=[personal(ids[1], "phone", "+1")]))
         assert log.personal("payment", ids)[ids[1]] == {"phone": "+1"}
-        log.close()
 
-    def test_many_are_erased_at_once(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_many_are_erased_at_once(self, log: Log) -> None:
         ids = [f"p-{number}" for number in range(3_000)]
         log.append(Batch(personal=[personal(id_) for id_ in ids]))
         log.append(Batch(erased=[("payment", id_) for id_ in ids[1:]]))
 
         assert list(log.personal("payment", ids)) == ids[:1]
-        log.close()
 
-    def test_late_events_are_kept_without_a_place_in_the_order_of_their_names(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_late_events_are_kept_without_a_place_in_the_order_of_their_names(self, log: Log) -> None:
         rows = [late("b"), late("B"), late("a"), late("z", "login")]
         log.append(Batch(late=rows))
         in_order = [rows[3], rows[1], rows[2], rows[0]]
@@ -80,27 +66,22 @@ class LogBesideContract(Contract):
         assert log.late_after("login", "z", 2) == in_order[1:3]
         assert log.late("payment", ["a", "z", "b"]) == {"a": rows[2], "b": rows[0]}
         assert (log.last_seq(), log.watermark_ms(), log.counts()) == (0, None, Counts(0, 0, 0, 0, 4))
-        log.close()
 
-    def test_odd_ids_of_what_lies_beside_stay_as_they_are(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_odd_ids_of_what_lies_beside_stay_as_they_are(self, log: Log) -> None:
         log.append(
             Batch(personal=[personal(id_, value=id_ or "-") for id_ in ODD_IDS], late=[late(id_) for id_ in ODD_IDS])
         )
 
         assert log.personal("payment", ODD_IDS) == {id_: {"email": id_ or "-"} for id_ in ODD_IDS}
         assert log.late("payment", ODD_IDS) == {id_: late(id_) for id_ in ODD_IDS}
-        log.close()
 
-    def test_a_refused_batch_leaves_what_lies_beside_as_it_was(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_refused_batch_leaves_what_lies_beside_as_it_was(self, log: Log) -> None:
         log.append(Batch(personal=[personal("p-1")], late=[late("p-2")]))
         with pytest.raises(StateError):
             log.append(Batch(records=[record(7)], erased=[("payment", "p-1")], late=[late("p-3")]))
 
         assert list(log.personal("payment", ["p-1"])) == ["p-1"]
         assert log.late_after() == [late("p-2")]
-        log.close()
 
     def test_what_lies_beside_is_there_after_a_start(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
@@ -113,15 +94,10 @@ class LogBesideContract(Contract):
         log.close()
 
 
-class LogFlagsContract(Contract):
+class LogFlagsContract(LogCase):
     """The log contract: flags and hits."""
 
-    @abstractmethod
-    def make_log(self, folder: Path) -> Log:
-        """Open the log in this folder for writing, a new one where there is none."""
-
-    def test_several_flags_and_hits_of_one_event_keep_their_order(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_several_flags_and_hits_of_one_event_keep_their_order(self, log: Log) -> None:
         flags = [flag(1, "b"), flag(1, "a"), flag(1, "a", "c2"), flag(2, "c"), flag(2, "b")]
         hits = [HitRow(each.seq, each.rule, each.key, shadow=each.rule == "b") for each in flags]
         log.append(Batch(records=[record(1), record(2)], flags=flags, hits=hits))
@@ -129,10 +105,8 @@ class LogFlagsContract(Contract):
         assert [row for part in log.flags_after(size=2) for row in part] == flags
         assert [row for part in log.hits_after(size=1) for row in part] == hits
         assert [row for part in log.hits_after(after=1) for row in part] == hits[3:]
-        log.close()
 
-    def test_flags_of_a_key_come_newest_first_and_go_on_where_they_ended(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_flags_of_a_key_come_newest_first_and_go_on_where_they_ended(self, log: Log) -> None:
         flags = [flag(1, "b"), flag(1, "a"), flag(1, "a", "c2"), flag(2, "c"), flag(2, "b"), flag(3, "a", "C")]
         log.append(Batch(records=[record(1), record(2), record(3)], flags=flags))
         entity, key = flags[0].entity, flags[0].key
@@ -143,4 +117,3 @@ class LogFlagsContract(Contract):
         assert log.flags_of(entity, key, (1, "a"), limit=3) == newest_first[3:]
         assert log.flags_of(entity, "c2") == [flags[2]]
         assert log.flags_of("other", key) == log.flags_of(entity, "nobody") == []
-        log.close()

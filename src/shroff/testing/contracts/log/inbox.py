@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from abc import abstractmethod
 from pathlib import Path
 
 import pytest
 
 from shroff.errors import StateError
 from shroff.streams.log import Batch, Log, Reply, Request
-from shroff.testing.contracts.promises import Contract
+from shroff.testing.contracts.log import LogCase
 from shroff.testing.rows import NOW_MS, contents, everything, payments
 
 
-class LogInboxContract(Contract):
+class LogInboxContract(LogCase):
     """The log contract: the inbox."""
 
-    @abstractmethod
-    def make_log(self, folder: Path) -> Log:
-        """Open the log in this folder for writing; a new one where there is none."""
-
-    @abstractmethod
-    def make_reader(self, folder: Path) -> Log:
-        """Open the log in this folder for reading."""
-
-    def reopen(self, folder: Path) -> Log:
-        """Open a log again that was closed."""
-        return self.make_log(folder)
-
-    def test_requests_wait_in_the_order_in_which_they_were_asked(self, tmp_path: Path) -> None:
-        log, reader = self.make_log(tmp_path), self.make_reader(tmp_path)
+    def test_requests_wait_in_the_order_in_which_they_were_asked(self, log: Log, reader: Log) -> None:
         bodies = [b'{"caf\xc3\xa9":1}', b"[]", b'""']
         times = [NOW_MS, NOW_MS + 5, NOW_MS + 3]
         askers = [(log, "first"), (reader, "second"), (log, "first")]
@@ -45,11 +31,8 @@ class LogInboxContract(Contract):
         assert log.asked() == reader.asked() == waiting
         assert log.asked(limit=2) == waiting[:2]
         assert [log.reply_to(number) for number in (*numbers, 10**6)] == [None] * 4
-        reader.close()
-        log.close()
 
-    def test_a_reply_comes_with_its_batch_and_only_once(self, tmp_path: Path) -> None:
-        log, reader = self.make_log(tmp_path), self.make_reader(tmp_path)
+    def test_a_reply_comes_with_its_batch_and_only_once(self, log: Log, reader: Log) -> None:
         first, second, third = (reader.ask("label", b"{}", NOW_MS) for _ in range(3))
         batch = everything(1)
         batch.replies.extend([Reply(third, b'"c\xc3\xa9"'), Reply(first, b"1")])
@@ -67,11 +50,8 @@ class LogInboxContract(Contract):
         assert reader.reply_to(first) == b"1"
         log.append(Batch(replies=[Reply(second, b"2")]))
         assert (log.asked(), reader.reply_to(second)) == ([], b"2")
-        reader.close()
-        log.close()
 
-    def test_a_batch_that_is_refused_leaves_requests_waiting(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_batch_that_is_refused_leaves_requests_waiting(self, log: Log) -> None:
         number = log.ask("label", b"{}", NOW_MS)
         batch = everything(1)
         batch.replies.append(Reply(number, b"1"))
@@ -81,10 +61,8 @@ class LogInboxContract(Contract):
 
         assert log.asked() == [Request(number, "label", b"{}", NOW_MS)]
         assert log.reply_to(number) is None
-        log.close()
 
-    def test_a_request_outlives_the_writer_and_its_number_is_not_used_again(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_request_outlives_the_writer_and_its_number_is_not_used_again(self, log: Log, tmp_path: Path) -> None:
         first = log.ask("label", b"{}", NOW_MS)
         log.append(Batch(replies=[Reply(first, b"1")]))
         second = log.ask("label", b"[]", NOW_MS)
@@ -96,8 +74,7 @@ class LogInboxContract(Contract):
         assert again.ask("label", b"{}", NOW_MS) > second > first
         again.close()
 
-    def test_replies_are_kept_for_a_time(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_replies_are_kept_for_a_time(self, log: Log) -> None:
         oldest = log.ask("label", b"{}", NOW_MS)
         log.append(Batch(replies=[Reply(oldest, b"1")]))
         numbers = [log.ask("label", b"{}", NOW_MS) for _ in range(10)]
@@ -105,10 +82,8 @@ class LogInboxContract(Contract):
 
         assert log.reply_to(oldest) == b"1"
         assert [log.reply_to(number) for number in numbers] == [b"2"] * 10
-        log.close()
 
-    def test_many_may_ask_beside_a_writer_at_work(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_many_may_ask_beside_a_writer_at_work(self, log: Log, tmp_path: Path) -> None:
         given: list[int] = []
         readers = [self.make_reader(tmp_path) for _ in range(4)]
         askers = [threading.Thread(target=_ask_tens, args=(reader, given)) for reader in readers]
@@ -128,7 +103,6 @@ class LogInboxContract(Contract):
         assert replied == sorted(given)
         assert len(set(replied)) == 40
         assert [log.reply_to(number) for number in replied] == [b"%d" % number for number in replied]
-        log.close()
 
 
 def _ask_tens(log: Log, given: list[int]) -> None:

@@ -5,7 +5,6 @@ A part of `contracts.log`.
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -15,23 +14,14 @@ from msgspec.structs import replace
 
 from shroff.errors import StateError
 from shroff.streams.log import Batch, DecisionRow, Log, Record
-from shroff.testing.contracts.promises import Contract
+from shroff.testing.contracts.log import LogCase
 from shroff.testing.rows import payments, record
 
 
-class LogLargeBatchContract(Contract):
+class LogLargeBatchContract(LogCase):
     """The log contract: records and decisions of large batches."""
 
-    @abstractmethod
-    def make_log(self, folder: Path) -> Log:
-        """Open the log in this folder for writing, a new one where there is none."""
-
-    @abstractmethod
-    def make_reader(self, folder: Path) -> Log:
-        """Open the log in this folder for reading, beside a writer."""
-
-    def test_decisions_of_large_batches_read_as_those_of_small_ones(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_decisions_of_large_batches_read_as_those_of_small_ones(self, log: Log, tmp_path: Path) -> None:
         mixed = payments(4, 700)
         mixed.records = [  # a label and what is not decided stand between them
             one if at % 7 else record(at + 4, kind="label", type="label", id=f"l-{at}")
@@ -60,10 +50,8 @@ class LogLargeBatchContract(Contract):
                 assert each.decisions("payment", [*ids, "nobody", "p-22"]) == dict(zip(ids, wanted, strict=True))
             assert each.decisions("login", [decisions[0].id]) == {}
         reader.close()
-        log.close()
 
-    def test_records_of_large_batches_read_as_those_of_small_ones(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_records_of_large_batches_read_as_those_of_small_ones(self, log: Log, tmp_path: Path) -> None:
         batches = [
             Batch(records=part) for part in (_mixed(1, 3), _mixed(4, 2_500), _mixed(2_504, 5), _mixed(2_509, 300))
         ]
@@ -95,10 +83,8 @@ class LogLargeBatchContract(Contract):
                 assert each.find("payment", [*(one.id for one in wanted), "nobody"]) == payments_
             assert each.find("login", [records[0].id]) == {}
         reader.close()
-        log.close()
 
-    def test_an_id_is_taken_by_batches_of_any_size(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_an_id_is_taken_by_batches_of_any_size(self, log: Log) -> None:
         for batch in (payments(1, 3), payments(4, 300)):
             log.append(batch)
         for count in (1, 300):
@@ -114,10 +100,8 @@ class LogLargeBatchContract(Contract):
             with pytest.raises(StateError, match="payment/p-304 is already in the log"):
                 log.append(batch)
         assert log.last_seq() == 303
-        log.close()
 
-    def test_a_large_batch_is_pruned_at_any_place(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_large_batch_is_pruned_at_any_place(self, log: Log, tmp_path: Path) -> None:
         large, control = payments(1, 600), record(2, "c-2", type="control", kind="control")
         large.records = [large.records[0], control, *large.records[2:]]
         large.decisions = [large.decisions[0], *large.decisions[2:]]

@@ -17,14 +17,15 @@ import pytest
 
 from shroff.errors import LogBusyError, OvertakenError
 from shroff.streams.log import Batch, Lead, Log, Offset
-from shroff.testing.contracts.promises import Contract, promise
+from shroff.testing.contracts.log import LogCase
+from shroff.testing.contracts.promises import promise
 from shroff.testing.log_holder import APPENDED
 from shroff.testing.rows import contents, everything, payments
 
 OPENERS = 4  # at once
 
 
-class LogLeadContract(Contract):
+class LogLeadContract(LogCase):
     """The log contract: several processes that each believe to be the active writer (leader).
 
     `free_s`: within so many seconds the place of a killed owner is free. `overtaken_s`: within so many a frozen owner's
@@ -33,18 +34,6 @@ class LogLeadContract(Contract):
 
     free_s: ClassVar[float] = 0.5
     overtaken_s: ClassVar[float] = 0.5
-
-    @abstractmethod
-    def make_log(self, folder: Path) -> Log:
-        """Open the log in this folder for writing; a new one where there is none."""
-
-    @abstractmethod
-    def make_reader(self, folder: Path) -> Log:
-        """Open the log in this folder for reading."""
-
-    @abstractmethod
-    def overtake(self, log: Log, folder: Path) -> Log:
-        """Open a log for writing that this process holds already, as if its owner had been silent for too long."""
 
     @abstractmethod
     def holding_program(self, folder: Path) -> Sequence[str]:
@@ -104,17 +93,14 @@ class LogLeadContract(Contract):
 
     # Offsets
 
-    def test_the_offsets_of_a_source_are_told_together(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_the_offsets_of_a_source_are_told_together(self, log: Log) -> None:
         parts = {str(part): f"{part}:é" for part in range(12)}
         log.append(Batch(offsets=[*(Offset("a", *each) for each in parts.items()), Offset("b", "0", "7")]))
 
         assert log.offsets("a") == parts
         assert (log.offsets("b"), log.offsets("c")) == ({"0": "7"}, {})
-        log.close()
 
-    def test_an_offset_moves_only_from_where_the_batch_says_it_was(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_an_offset_moves_only_from_where_the_batch_says_it_was(self, log: Log) -> None:
         log.append(Batch(offsets=[Offset("a", "0", "5"), Offset("a", "1", "")]))
         before = contents(log)
         for wrong in (
@@ -134,10 +120,8 @@ class LogLeadContract(Contract):
                 log.append(batch)
             assert contents(log) == before
             assert (log.offsets("a"), log.offsets("b")) == ({"0": "5", "1": ""}, {})
-        log.close()
 
-    def test_an_offset_that_is_where_the_batch_says_moves_with_it(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_an_offset_that_is_where_the_batch_says_moves_with_it(self, log: Log) -> None:
         log.append(Batch(offsets=[Offset("a", "0", "5", before=None), Offset("a", "1", "", before=None)]))
         moves = [
             Offset("a", "0", "6", before="5"),
@@ -148,7 +132,6 @@ class LogLeadContract(Contract):
         log.append(Batch(offsets=moves))
 
         assert log.offsets("a") == {"0": "7", "1": "1", "2": "3"}
-        log.close()
 
     # Owners that are killed or frozen
 

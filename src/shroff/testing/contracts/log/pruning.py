@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -12,27 +11,14 @@ import pytest
 
 from shroff.errors import OvertakenError, PrunedError, StateError
 from shroff.streams.log import Batch, Log, UniqueValue
-from shroff.testing.contracts.promises import Contract
+from shroff.testing.contracts.log import LogCase
 from shroff.testing.rows import ODD_IDS, contents, decision, everything, payments, record
 
 
-class LogPruningContract(Contract):
+class LogPruningContract(LogCase):
     """The log contract: pruning of old records."""
 
-    @abstractmethod
-    def make_log(self, folder: Path) -> Log:
-        """Open the log in this folder for writing, a new one where there is none."""
-
-    @abstractmethod
-    def make_reader(self, folder: Path) -> Log:
-        """Open the log in this folder for reading, beside a writer."""
-
-    @abstractmethod
-    def overtake(self, log: Log, folder: Path) -> Log:
-        """Open the log for writing although this one writes it, as after a failure of whatever keeps them apart."""
-
-    def test_what_is_behind_a_pruned_place_reads_as_before(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_what_is_behind_a_pruned_place_reads_as_before(self, log: Log, tmp_path: Path) -> None:
         for first in (1, 4, 7):
             log.append(everything(first))
         places = ("read", "labels_after", "decisions_after", "flags_after", "hits_after", "lines", "outcome_lines")
@@ -45,10 +31,8 @@ class LogPruningContract(Contract):
             assert [_flat(getattr(each, name)(4)) for name in places] == before
             assert each.last_seq() == 9
         reader.close()
-        log.close()
 
-    def test_what_is_no_record_and_no_decision_stays(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_what_is_no_record_and_no_decision_stays(self, log: Log) -> None:
         log.append(everything(1))
         log.append(payments(4, 2))
         before = contents(log)
@@ -63,10 +47,8 @@ class LogPruningContract(Contract):
         assert log.remarks() == before[10]
         assert log.stuck() == before[11]
         assert log.late_after() == before[13]
-        log.close()
 
-    def test_the_ingest_time_of_each_batch_is_kept_beyond_its_records(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_the_ingest_time_of_each_batch_is_kept_beyond_its_records(self, log: Log) -> None:
         for first, count, at_ms in ((1, 3, 1_000), (4, 1, None), (5, 4, 2_000)):
             batch = payments(first, count)
             batch.at_ms = at_ms
@@ -78,10 +60,8 @@ class LogPruningContract(Contract):
             assert [log.ingested(after) for after in (2, 3, 4, 7, 8)] == [whole, whole[1:], *[whole[2:]] * 2, []]
             assert [log.ingested(0, upto) for upto in (0, 1, 4)] == [[], whole[:1], whole[:2]]
             log.prune(6)
-        log.close()
 
-    def test_reading_from_a_pruned_place_is_refused(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_reading_from_a_pruned_place_is_refused(self, log: Log) -> None:
         log.append(payments(1, 9))
         log.prune(5)
 
@@ -90,10 +70,8 @@ class LogPruningContract(Contract):
                 with pytest.raises(PrunedError, match=r"up to sequence number 5 .*lake"):
                     list(getattr(log, name)(after, upto))
             assert list(getattr(log, name)(5, 5)) == []
-        log.close()
 
-    def test_a_reader_that_is_overtaken_by_pruning_is_told(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_reader_that_is_overtaken_by_pruning_is_told(self, log: Log) -> None:
         log.append(payments(1, 9))
         read = log.read(size=3)
         assert [one.seq for one in next(read)] == [1, 2, 3]
@@ -108,10 +86,8 @@ class LogPruningContract(Contract):
         rest = _until_pruned(read)
         assert rest in ([], list(range(4, 10)))  # what was read at once, or nothing: never places 8 and 9 behind 3
         assert len(_until_pruned(lines)) in (0, 2)
-        log.close()
 
-    def test_control_events_stay(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_control_events_stay(self, log: Log) -> None:
         controls = [record(seq, str(seq), kind="control", type="control") for seq in (1, 3, 5)]
         rest = [record(2), record(4), record(6)]
         log.append(Batch(records=sorted([*controls, *rest], key=lambda one: one.seq)))
@@ -121,7 +97,6 @@ class LogPruningContract(Contract):
         assert log.find("control", ["1", "3", "5"]) == {control.id: control for control in controls}
         assert [one.seq for one in _flat(log.read(4))] == [5, 6]
         assert log.records_at(range(8)) == {one.seq: one for one in (*controls, rest[-1])}
-        log.close()
 
     def test_ids_are_remembered_for_ever(self, tmp_path: Path) -> None:
         log = self.make_log(tmp_path)
@@ -145,18 +120,15 @@ class LogPruningContract(Contract):
         assert log.last_seq() == count + 3
         log.close()
 
-    def test_decisions_of_pruned_events_are_gone_and_no_others(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_decisions_of_pruned_events_are_gone_and_no_others(self, log: Log) -> None:
         records = [record(seq) for seq in range(1, 5)]
         log.append(Batch(records=records, decisions=[decision(one) for one in records]))
         log.prune(2)
 
         assert list(log.decisions("payment", [one.id for one in records])) == [one.id for one in records[2:]]
         assert _flat(log.decisions_after(2)) == [decision(one) for one in records[2:]]
-        log.close()
 
-    def test_unique_values_of_pruned_events_keep_their_places(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_unique_values_of_pruned_events_keep_their_places(self, log: Log) -> None:
         values = [UniqueValue("payment", "arn", f"v{seq}", seq) for seq in (1, 2, 3)]
         log.append(Batch(records=[record(seq) for seq in (1, 2, 3)], unique=values))
         log.prune(2)
@@ -168,18 +140,14 @@ class LogPruningContract(Contract):
         assert log.find_unique("payment", "arn", asked) == {"v3": record(3)}
         with pytest.raises(StateError, match=r"arn is unique.* sequence number 1"):
             log.append(Batch(records=[record(4)], unique=[UniqueValue("payment", "arn", "v1", 4)]))
-        log.close()
 
-    def test_pruning_goes_in_parts_and_never_back(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_pruning_goes_in_parts_and_never_back(self, log: Log) -> None:
         log.append(payments(1, 9))
 
         assert [log.prune(6, 4), log.prune(6, 4), log.prune(6, 4), log.prune(2)] == [4, 6, 6, 6]
         assert [one.seq for one in _flat(log.read(6))] == [7, 8, 9]
-        log.close()
 
-    def test_the_last_place_is_never_pruned(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_the_last_place_is_never_pruned(self, log: Log) -> None:
         with pytest.raises(StateError):
             log.prune(0)
         log.append(payments(1, 3))
@@ -188,10 +156,8 @@ class LogPruningContract(Contract):
                 log.prune(upto)
 
         assert (log.pruned_to(), len(_flat(log.read()))) == (0, 3)
-        log.close()
 
-    def test_only_who_leads_prunes(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_only_who_leads_prunes(self, log: Log, tmp_path: Path) -> None:
         log.append(payments(1, 3))
         reader = self.make_reader(tmp_path)
         with pytest.raises(StateError):

@@ -1,28 +1,21 @@
-"""Stuck rows of sinks in a log, as tests. A part of `contracts.log`."""
+"""What was refused, as tests: quarantine, and stuck rows of sinks. A part of `contracts.log`."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from shroff.errors import StateError
 from shroff.streams.log import Batch, Counts, Log, Offset
-from shroff.testing.contracts.promises import Contract
-from shroff.testing.rows import ODD_IDS, contents, payments, record, stuck
+from shroff.testing.contracts.log import LogCase
+from shroff.testing.rows import NOW_MS, ODD_IDS, contents, everything, label, payments, record, refused, stuck
 
 
-class LogStuckContract(Contract):
+class LogStuckContract(LogCase):
     """The log contract: rows that are stuck."""
 
-    @abstractmethod
-    def make_log(self, folder: Path) -> Log:
-        """Open the log in this folder for writing; a new one where there is none."""
-
-    def test_stuck_rows_are_kept_as_they_were_in_the_order_of_their_keys(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_stuck_rows_are_kept_as_they_were_in_the_order_of_their_keys(self, log: Log) -> None:
         rows = [stuck(9, sink="b"), stuck(10, 2, "a"), stuck(10, 1, "a"), stuck(2, 7, "a"), stuck(1, sink="B")]
         log.append(Batch(stuck=rows))
         in_order = [rows[4], rows[3], rows[2], rows[1], rows[0]]
@@ -34,10 +27,8 @@ class LogStuckContract(Contract):
         assert log.stuck(after=in_order[1].key) == in_order[2:]
         assert log.stuck("a", after=in_order[1].key, limit=1) == in_order[2:3]
         assert log.counts() == Counts(0, 0, 0, 5)
-        log.close()
 
-    def test_a_stuck_row_takes_the_place_of_one_of_its_key(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_stuck_row_takes_the_place_of_one_of_its_key(self, log: Log) -> None:
         log.append(Batch(stuck=[stuck(1), stuck(2)]))
         again = replace(stuck(1), reason="still", attempts=2, at_ms=5, body=b'{"a":1}', fields=b'{"b":2}', is_due=True)
         log.append(Batch(stuck=[replace(again, reason="between"), again]))
@@ -45,28 +36,22 @@ class LogStuckContract(Contract):
         assert log.stuck() == [again, stuck(2)]
         assert log.stuck(is_due=True) == [again]
         assert log.stuck("other", is_due=True) == []
-        log.close()
 
-    def test_what_is_stuck_no_more_goes_before_new_rows_come(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_what_is_stuck_no_more_goes_before_new_rows_come(self, log: Log) -> None:
         log.append(Batch(stuck=[stuck(1), stuck(2), stuck(2, 1), stuck(2, sink="other")]))
         log.append(Batch(unstuck=[("decided", 1, 0), ("decided", 2, 0), ("nobody", 1, 0)], stuck=[stuck(1)]))
 
         assert log.stuck() == [stuck(1), stuck(2, 1), stuck(2, sink="other")]
         log.append(Batch(unstuck=[row.key for row in log.stuck()]))
         assert log.counts() == Counts(0, 0, 0, 0)
-        log.close()
 
-    def test_odd_ids_of_stuck_rows_stay_as_they_are(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_odd_ids_of_stuck_rows_stay_as_they_are(self, log: Log) -> None:
         rows = [replace(stuck(seq), id=id_, reason=id_) for seq, id_ in enumerate(ODD_IDS, 1)]
         log.append(Batch(stuck=rows))
 
         assert log.stuck() == rows
-        log.close()
 
-    def test_a_refused_batch_leaves_what_is_stuck_as_it_was(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_refused_batch_leaves_what_is_stuck_as_it_was(self, log: Log) -> None:
         log.append(payments(1, 1))
         log.append(Batch(stuck=[stuck(1)]))
         before = contents(log)
@@ -77,4 +62,47 @@ class LogStuckContract(Contract):
         assert contents(log) == before
         log.append(Batch(unstuck=gone.unstuck, stuck=gone.stuck, offsets=[Offset("sink:decided", "", "7")]))
         assert (log.stuck(), log.offset("sink:decided", "")) == ([stuck(7)], "7")
-        log.close()
+
+
+class LogQuarantineContract(LogCase):
+    """The log contract: the quarantine."""
+
+    def test_the_same_refused_bytes_of_one_place_and_type_are_one_entry(self, log: Log) -> None:
+        log.append(Batch(refused=[refused(), refused()]))
+        others = [refused(place="18"), refused(raw=b""), refused(source="april.csv"), replace(refused(), type="label")]
+        log.append(Batch(refused=[*others, refused()]))
+
+        assert [entry for _, entry in log.refused_list()] == [refused(), *others]
+
+    def test_an_entry_that_is_refused_again_has_the_newest_reason(self, log: Log) -> None:
+        log.append(Batch(refused=[refused("1"), refused("2")]))
+        numbers = log.refused_numbers()
+        newest = replace(refused("1"), reason="it is too late", at_ms=NOW_MS + 5)
+        log.append(Batch(refused=[replace(newest, reason="between"), newest]))
+
+        assert log.refused_list() == list(zip(numbers, [newest, refused("2")], strict=True))
+
+    def test_entries_are_found_by_their_numbers_and_counted(self, log: Log) -> None:
+        log.append(Batch(refused=[refused(str(place)) for place in range(5)]))
+        first, *_, last = numbers = log.refused_numbers()
+        entries = log.refused_list()
+
+        assert numbers == [number for number, _ in entries]
+        assert log.refused([last, 10**6, first, last]) == [entries[0], entries[-1]]
+        assert log.refused([]) == []
+        assert log.counts() == Counts(5, 0, 0)
+        log.append(everything(1))
+        log.append(Batch(dropped=[first], waiting=[label("a", "p-1")]))
+        assert log.counts() == Counts(4, 2, 1, 1, 1)
+        assert log.refused_numbers() == numbers[1:]
+
+    def test_a_number_in_quarantine_never_means_another_entry(self, log: Log) -> None:
+        log.append(Batch(refused=[refused("1"), refused("2"), refused("3")]))
+        numbers = [number for number, _ in log.refused_list()]
+
+        log.append(Batch(dropped=[numbers[2], numbers[0], 10**6]))
+        assert [entry for _, entry in log.refused_list()] == [refused("2")]
+        log.append(Batch(refused=[refused("3")]))
+        kept, new = (number for number, _ in log.refused_list())
+        assert kept == numbers[1]
+        assert new > numbers[2]

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from pathlib import Path
 
 import pytest
 
 from shroff.errors import StateError
 from shroff.streams.log import Batch, Indexed, Log, UniqueValue
-from shroff.testing.contracts.promises import Contract
+from shroff.testing.contracts.log import LogCase
 from shroff.testing.rows import ODD_IDS, label, payments, record
 
 
-class LogUniqueContract(Contract):
+class LogUniqueContract(LogCase):
     """The log contract: unique fields."""
 
-    @abstractmethod
-    def make_log(self, folder: Path) -> Log:
-        """Open the log in this folder for writing, a new one where there is none."""
-
-    @abstractmethod
-    def make_reader(self, folder: Path) -> Log:
-        """Open the log in this folder for reading, beside a writer."""
-
-    def test_values_find_their_records(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_values_find_their_records(self, log: Log, tmp_path: Path) -> None:
         batch = payments(1, len(ODD_IDS))
         batch.unique = [_value(id_, seq) for seq, id_ in enumerate(ODD_IDS, start=1)]
         log.append(batch)
@@ -38,10 +28,8 @@ class LogUniqueContract(Contract):
         assert reader.find_unique("payment", "arn", ["nobody", "x"]) == {}
         assert reader.find_unique("payment", "arn", []) == {}
         reader.close()
-        log.close()
 
-    def test_a_value_stands_once_and_a_batch_that_repeats_one_is_refused_whole(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_value_stands_once_and_a_batch_that_repeats_one_is_refused_whole(self, log: Log) -> None:
         log.append(Batch(records=[record(1), record(2)], unique=[_value("a", 1)]))
         for wrong in ([_value("a", 3)], [_value("b", 2), _value("b", 3)]):
             with pytest.raises(StateError, match=r"payment.arn is unique.* sequence number 3 .*sequence number [12]"):
@@ -52,10 +40,8 @@ class LogUniqueContract(Contract):
 
         assert log.last_seq() == 2
         assert list(log.find_unique("payment", "arn", ["a", "b", "c"])) == ["a"]
-        log.close()
 
-    def test_what_is_indexed_is_told_until_it_is_forgotten(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_what_is_indexed_is_told_until_it_is_forgotten(self, log: Log) -> None:
         fields = [Indexed("login", "token", "text"), Indexed("payment", "arn", "text")]
         log.append(Batch(records=[record(1)], unique=[_value("a", 1), _value("a", 1, "rrn")], indexed=fields[::-1]))
         assert log.indexed() == fields
@@ -68,10 +54,8 @@ class LogUniqueContract(Contract):
 
         assert log.indexed() == [again]
         assert list(log.find_unique("payment", "arn", ["a", "b"])) == ["b"]
-        log.close()
 
-    def test_a_label_that_waits_for_a_value_does_not_wait_for_the_id_of_that_text(self, tmp_path: Path) -> None:
-        log = self.make_log(tmp_path)
+    def test_a_label_that_waits_for_a_value_does_not_wait_for_the_id_of_that_text(self, log: Log) -> None:
         by_id, by_arn, by_rrn = label("a", "x"), label("b", "x", field="arn"), label("c", "x", field="rrn")
         log.append(Batch(waiting=[by_rrn, by_arn, by_id]))
 
@@ -79,7 +63,6 @@ class LogUniqueContract(Contract):
         assert log.waiting_for("payment", ["x", "y"], "arn") == [by_arn]
         assert log.waiting_for("login", ["x"], "arn") == []
         assert log.waiting_all() == [by_rrn, by_arn, by_id]
-        log.close()
 
 
 def _value(value: str, seq: int, field: str = "arn", type: str = "payment") -> UniqueValue:

@@ -1,0 +1,110 @@
+"""The tables of a log in one schema of a PostgreSQL database: `log_postgres.sql` and the migrations behind it."""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from importlib import resources
+from typing import Final
+
+from shroff.adapters.databases.dump_tools import UNFINISHED, left_by_a_restore
+from shroff.adapters.databases.postgres_session import PostgresSession
+from shroff.adapters.databases.server_url import ServerUrl
+from shroff.errors import ShroffError, StorageError, TransientError
+
+VERSION: Final = 1  # of the tables
+FOLDER: Final = resources.files("shroff.adapters")
+MIGRATIONS: Final = FOLDER.joinpath("migrations_postgres")  # from version 1 on, as 0002_*.sql
+
+
+def there_is_a_log(url: ServerUrl) -> bool:
+    """Whether there are tables of ours."""
+    with closing(PostgresSession(url)) as session:
+        return version_of(session) is not None
+
+
+def version_of(session: PostgresSession) -> int | None:
+    """The version of the tables; None where there are none, and 0 where they are being made."""
+    # By the catalogue as this transaction sees it: `to_regclass` may not know yet what another process just made.
+    sql = (
+        "SELECT obj_description(n.oid, 'pg_namespace') FROM pg_class c JOIN pg_namespace n "
+        "ON n.oid = c.relnamespace WHERE n.nspname = ? AND c.relname = 'version'"
+    )
+    found = session.ask(sql, (session.schema,), "T")
+    if found == [(UNFINISHED,)]:
+        raise left_by_a_restore(session.place)
+    return int(session.ask("SELECT number FROM version")[0][0]) if found else None
+
+
+def known_version(session: PostgresSession, *, read_only: bool) -> int | None:
+    """The version of the tables. Raises: StorageError where there is no log to read, or one of a newer version."""
+    found = version_of(session)
+    if found is not None and found > VERSION:
+        raise StorageError(
+            f"{session.place} was written by a newer shroff: its tables are version {found}, and this program "
+            f"supports up to {VERSION}. Install that version or a newer one"
+        )
+    if read_only and found is None:
+        raise StorageError(
+            f"there is no log at {session.place}. Start a writer (`shroff ingest` or `shroff run`) or check the address"
+        )
+    if read_only and found == 0:
+        raise TransientError(f"the tables of {session.place} are being made. Try again")
+    if read_only and found is not None and found < VERSION:
+        raise StorageError(
+            f"{session.place} has tables of version {found}, and this needs {VERSION}: an older shroff wrote it. End "
+            f"its processes, then run 'shroff migrate --apply'"
+        )
+    return found
+
+
+def make_tables(session: PostgresSession) -> None:
+    """Make the tables, or bring them up to date, in one transaction, which another process that does waits for.
+
+    Raises: StorageError where other tables are in their place.
+    """
+    try:
+        session.begin("SELECT pg_advisory_xact_lock(hashtextextended(current_setting('search_path'), 7526466502987))")
+        found = version_of(session)
+        if found is None:
+            _check_empty(session)
+            session.ask(f"CREATE SCHEMA IF NOT EXISTS {session.schema}")
+            session.run(FOLDER.joinpath("log_postgres.sql").read_text(encoding="utf-8"))
+            session.run("CREATE TABLE version (number bigint NOT NULL); INSERT INTO version VALUES (1)")
+        for number in range((found or VERSION) + 1, VERSION + 1):
+            (script,) = [one for one in MIGRATIONS.iterdir() if one.name.startswith(f"{number:04}_")]
+            session.run(script.read_text(encoding="utf-8"))
+        session.do("UPDATE version SET number = ?", (VERSION,))
+        session.commit()
+    except BaseException:
+        with suppress(ShroffError):
+            session.rollback()
+        raise
+
+
+def check_durable(session: PostgresSession) -> None:
+    """Raises: StorageError where the server does not flush what is committed before it says so."""
+    ((fsync,),) = session.ask("SHOW fsync")
+    if fsync != "on":
+        raise StorageError(
+            f"{session.place}: the server does not flush to disk, so acknowledged data may be lost. Set "
+            f"fsync = on there; it is {fsync}"
+        )
+
+
+def size_bytes(session: PostgresSession) -> int:
+    """Bytes of the tables and their indexes."""
+    sql = (
+        "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c "
+        "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ? AND c.relkind = 'r'"
+    )
+    return int(session.ask(sql, (session.schema,))[0][0])
+
+
+def _check_empty(session: PostgresSession) -> None:
+    """Raises: StorageError where another program's tables are in the schema."""
+    sql = "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ?"
+    if session.ask(sql, (session.schema,))[0][0]:
+        raise StorageError(
+            f"{session.place}: the schema {session.schema} has tables that are not a log of shroff. Use another "
+            f"schema in the address, as in ?schema=shroff_log"
+        )

@@ -1,0 +1,163 @@
+"""Rows of a batch, as both databases write them within a transaction."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from shroff.adapters.log import event_frames
+from shroff.adapters.log.compaction import RowFraming
+from shroff.adapters.log.event_frames import EventFrame
+from shroff.adapters.log.frames import framed
+from shroff.adapters.log.queries import NUMBER_MAX
+from shroff.adapters.log.rows import (
+    DECISIONS,
+    DONE,
+    DROPPED,
+    ERASED,
+    EVENT_FRAMES,
+    EVENTS,
+    FLAGS,
+    FRAMES,
+    HITS,
+    INDEXED,
+    JOINED,
+    LATE,
+    OFFSETS,
+    OUTBOX,
+    PERSONAL,
+    PRUNED,
+    REFUSED,
+    REMARKS,
+    STUCK,
+    UNIQUE,
+    UNSTUCK,
+    WAITING,
+    RowTable,
+    added_up,
+    ids_by_type,
+    last_offsets,
+    last_stuck,
+    numbered,
+    places_by_type,
+    refused_once,
+)
+from shroff.adapters.log.sql_text import overlapping
+from shroff.adapters.log.sums import chained
+from shroff.streams.batch_check import check_batch, check_offsets, check_pruned, no_request, taken_id
+from shroff.streams.log import REPLIES_KEPT, Batch, Record, Reply
+from shroff.streams.log_columns import newest_ms
+
+
+class BatchRows(RowFraming):
+    """The writing half of a log: what goes into which table."""
+
+    _on_step: Callable[[str], None]
+    _end: tuple[int, int] | None  # the last place and the sum of all lines, where they are known for certain
+    _pruned: int  # the writer's; nobody else moves it
+
+    @abstractmethod
+    def _take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
+        """Remove the rows that have these keys; those that are not there are passed over."""
+
+    @abstractmethod
+    def _answer(self, replies: Sequence[Reply]) -> int:
+        """Answer requests by their numbers; gives how many of them waited."""
+
+    def outbox_done(self, keys: Iterable[str]) -> None:
+        """Take delivered rows out of the outbox."""
+        rows = [(int(seq), int(number)) for seq, _, number in (key.partition("-") for key in keys)]
+        self._transact(lambda: self._take_out(DONE, rows))  # failed, they leave again
+
+    def _newest(self) -> tuple[int, int]:
+        """The last place, and the sum of all lines."""
+        if self._end is None:
+            self._end = max((seq or 0, chain or 0) for seq, chain in self._ask(self.wording.newest, shape="II"))
+        return self._end
+
+    def _insert(self, batch: Batch) -> None:
+        """Write all rows of the batch inside the open transaction."""
+        seq, chain = self._newest()
+        check_batch(batch, seq)
+        check_offsets(batch.offsets, self.offsets)
+        if self._pruned:
+            check_pruned(batch.records, self.pruned_places)
+        if batch.records:
+            self._end = self._insert_events(batch.records, chain)
+            self._do(self.wording.begin_batch, (seq + 1, batch.at_ms))
+            newest = newest_ms(batch.records)
+            self._do(self.wording.move_end, (self._end[0], newest, newest))
+        if batch.watermark_ms is not None:
+            self._do(self.wording.set_watermark, (batch.watermark_ms,))
+        self._on_step("events")
+        for type_and_field in batch.unindexed:
+            for sql in self.wording.unindexed:
+                self._do(sql, type_and_field)
+        self._put(UNIQUE, batch.unique)
+        self._put(INDEXED, batch.indexed)
+        self._on_step("unique")
+        frames, few = framed(batch.decisions)
+        self._put(FRAMES, frames)
+        self._put(DECISIONS, few)
+        self._on_step("decisions")
+        self._put(FLAGS, numbered(batch.flags))
+        self._put(HITS, numbered(batch.hits))
+        self._on_step("flags")
+        self._put(REFUSED, refused_once(batch.refused), newest_wins=("reason", "at_ms"))
+        self._put(WAITING, batch.waiting)
+        self._take_out(JOINED, batch.joined)
+        self._on_step("refused")
+        self._put(OUTBOX, batch.outbox)
+        self._take_out(UNSTUCK, batch.unstuck)
+        self._put(STUCK, last_stuck(batch.stuck), newest_wins=STUCK.columns[3:])
+        self._take_out(ERASED, batch.erased)
+        self._put(PERSONAL, batch.personal)
+        self._put(LATE, batch.late)
+        self._put(OFFSETS, last_offsets(batch.offsets), newest_wins=("offset",))
+        self._put(REMARKS, added_up(batch.remarks), newest_wins=("last_seq", "last_ms"), adds="count")
+        self._take_out(DROPPED, batch.dropped)
+        self._on_step("offsets")
+        if batch.replies:
+            self._reply(batch.replies)
+        self._on_step("replies")
+
+    def _insert_events(self, records: Sequence[Record], chain: int) -> tuple[int, int]:
+        """Write the records, and see that none has an id that another has: rows and frames know of their own only."""
+        frames, few = event_frames.framed(records, chain)
+        elsewhere, names = self._places if frames else self._framed_places, ids_by_type(records)
+        for type_, ids in names.items():
+            if elsewhere(type_, ids) or (frames and len(set(ids)) < len(ids)):
+                raise taken_id(records, self.find) or self._damaged("an index has an id of no record")
+        rows = list(chained(few, chain))
+        self._put(EVENTS, rows)
+        self._insert_frames(frames, records if frames else ())
+        return (rows[-1][0], rows[-1][-1]) if rows else (frames[-1].seq, frames[-1].chain or 0)
+
+    def _insert_frames(self, frames: Sequence[EventFrame], records: Sequence[Record]) -> None:
+        self._put(EVENT_FRAMES, frames)
+        if records:
+            self._ids.add(ids_by_type(records), places_by_type(records), self._pruned)
+
+    def _reply(self, replies: Sequence[Reply]) -> None:
+        """Answer requests inside the open transaction, and let old replies go."""
+        if self._answer(replies) != len(replies):
+            raise no_request(replies, self.asked(limit=NUMBER_MAX))
+        self._do(self.wording.forget_replies, (max(reply.number for reply in replies) - REPLIES_KEPT,))
+
+    def _prune_to(self, pruned: int, stop: int) -> None:
+        """Take the places (pruned, stop] out, inside the open transaction."""
+        self._on_step("pruning")
+        leaving = self._leaving(pruned, stop)
+        self._put(PRUNED, leaving.digests)
+        self._ids.prune(stop)
+        self._on_step("ids")
+        for sql in self.wording.prune:
+            self._do(sql, (pruned, stop))
+        for sql in self.wording.prune_frames:
+            self._do(sql, overlapping(pruned, stop))
+        self._put(FRAMES, leaving.decision_frames)
+        self._put(EVENT_FRAMES, leaving.event_frames)
+        self._put(EVENTS, leaving.controls)
+        self._do(self.wording.move_pruned, (stop,))
+        self._on_step("rows")
