@@ -344,7 +344,7 @@ def test_a_watch_that_was_killed_before_it_promoted_asks_what_is_asked_now(
     (bank / "model.yaml").write_text(learnable.FILES["model.yaml"].replace("0.6", "0.9999"))
     (report,) = app.open(bank).training.watch(folder, options)
 
-    assert [one.summary.id for one in app.open(bank).models.all()] == [report.model]
+    assert [one.id for one in app.open(bank).models.all()] == [report.model]
     assert (report.promoted, report.why) == (False, "it failed auc_roc")
 
 

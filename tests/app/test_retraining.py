@@ -117,7 +117,7 @@ def test_a_model_that_passes_is_promoted_where_that_is_asked_and_one_that_fails_
     assert first.promoted
     assert not second.promoted
     assert second.why == "it failed auc_roc"
-    roles = {one.summary.id: one.role for one in app.open(bank).models.all()}
+    roles = {one.id: one.role for one in app.open(bank).models.all()}
     assert roles == {first.model: "champion", second.model: ""}
 
 

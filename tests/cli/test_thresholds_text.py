@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
-from shroff.app.models.cutoffs import AppliedCutoffs
-from shroff.cli.thresholds import _text
+from shroff.app.models.threshold_operations import CheapestThresholds
 from shroff.models.evaluation.cost_table import Fixed, Weighed
 from shroff.models.evaluation.metrics import Terms
 from shroff.models.evaluation.thresholds import OutOfFold, thresholds
@@ -24,6 +24,10 @@ def found_of(weighed: Weighed, terms: Terms) -> Cutoffs:
     return Cutoffs("m-1", "payment", found, terms, 400, 40, 1.0, 2, "EUR")
 
 
+def text(report: Cutoffs) -> str:
+    return CheapestThresholds.measured(report).text()
+
+
 def ruled(count: int) -> Weighed:
     """Of four hundred events in twenty days so many are reviewed by a rule."""
     given, nothing = made_up(5), np.zeros(400, np.bool_)
@@ -32,7 +36,7 @@ def ruled(count: int) -> Weighed:
 
 def test_reviews_stay_within_the_limit_in_the_mean_and_the_days_above_it_are_told():
     one = found_of(made_up(5), TERMS)
-    found, document = one.found, one.as_document()
+    found, document = one.found, msgspec.to_builtins(CheapestThresholds.measured(one))
     by_day = np.bincount(made_up(5).rows.days, made_up(5).scores >= (found.best.review_at or 2), DAYS)
     declined = np.bincount(made_up(5).rows.days, made_up(5).scores >= (found.best.decline_at or 2), DAYS)
     reviews = by_day - declined
@@ -40,10 +44,8 @@ def test_reviews_stay_within_the_limit_in_the_mean_and_the_days_above_it_are_tol
     assert 0 < found.best.reviews <= 5 < found.reviews_most == reviews.max()
     assert found.days_over == np.count_nonzero(reviews > 5) > 0
     told = f"{found.best.reviews:.1f} reviews a day on average, of a capacity of 5"
-    assert f"{told}; {found.reviews_most} on the busiest day; {found.days_over} days of 20 above that." in _text(
-        one, None
-    )
-    assert "NOTE" not in _text(one, None)
+    assert f"{told}; {found.reviews_most} on the busiest day; {found.days_over} days of 20 above that." in text(one)
+    assert "NOTE" not in text(one)
     assert (document["reviews_a_day"], document["days_over"]) == (5, found.days_over)
     assert (document["reviews_by_rules"], document["rules_beyond_people"]) == (0.0, False)
 
@@ -52,32 +54,30 @@ def test_rules_that_ask_for_more_than_people_can_do_are_told():
     one = found_of(ruled(200), TERMS)
 
     assert one.found.best.reviews > 5, "rules have them, whatever people can do"
-    assert "NOTE: rules alone require 10.0 reviews a day; the review capacity is 5 (costs.reviews_a_day" in _text(
-        one, None
-    )
-    assert one.as_document()["rules_beyond_people"]
+    assert "NOTE: rules alone require 10.0 reviews a day; the review capacity is 5 (costs.reviews_a_day" in text(one)
+    assert CheapestThresholds.measured(one).rules_beyond_people
     assert not found_of(ruled(100), TERMS).is_beyond_people, "as many as people can do are not too many"
 
 
 def test_without_a_limit_none_is_told():
-    text = _text(found_of(ruled(200), replace(TERMS, reviews_a_day=None)), None)
+    shown = text(found_of(ruled(200), replace(TERMS, reviews_a_day=None)))
 
-    assert "NOTE" not in text
-    assert "capacity" not in text
+    assert "NOTE" not in shown
+    assert "capacity" not in shown
 
 
 def test_columns_of_money_name_the_currency():
-    text = _text(found_of(made_up(5), TERMS), None)
-    (heads,) = [line for line in text.splitlines() if "review at" in line]
+    shown = text(found_of(made_up(5), TERMS))
+    (heads,) = [line for line in shown.splitlines() if "review at" in line]
 
     for name in ("cost a day, EUR", "missed, EUR", "false declines, EUR", "reviews a day"):
         assert name in heads
-    assert "EUR a day (95 %" in text
+    assert "EUR a day (95 %" in shown
 
 
 def test_the_cheapest_cut_offs_are_told_with_their_cost_and_marked_on_the_curve():
     one = found_of(made_up(5), TERMS)
-    best, lines = one.found.best, _text(one, None).splitlines()
+    best, lines = one.found.best, text(one).splitlines()
     (cheapest,) = [line.split() for line in lines if line.endswith("◂ cheapest")]
 
     assert lines[0] == "m-1 on 400 tested events of 20 days, 40 of them frauds:"
@@ -95,9 +95,9 @@ def test_the_out_of_fold_estimate_says_why_there_is_none_and_when_it_is_worse_th
 
     def told(cost: float) -> str:
         there = OutOfFold(cost, 0.5, 1_200.25, 2.5, 0.25, ())
-        return _text(replace(one, found=replace(one.found, elsewhere=there)), None)
+        return text(replace(one, found=replace(one.found, elsewhere=there)))
 
-    assert f"There is no out-of-fold estimate: {one.found.why_not}." in _text(one, None)
+    assert f"There is no out-of-fold estimate: {one.found.why_not}." in text(one)
     assert (
         "tested on that one: 100.00 EUR a day (95 %: 0.50 to 1,200.25): 25% of the frauds stopped, 2.5 reviews"
         in told(100)
@@ -109,9 +109,12 @@ def test_the_out_of_fold_estimate_says_why_there_is_none_and_when_it_is_worse_th
 @pytest.mark.parametrize(
     ("applied", "told"),
     [
-        (AppliedCutoffs(in_force=True, why_not=""), "policy.yaml is written, and active from the next event on."),
-        (AppliedCutoffs(in_force=False, why_not="a bank"), "policy.yaml is written. It is not active yet: a bank."),
+        ((True, ""), "policy.yaml is written, and active from the next event on."),
+        ((False, "a bank"), "policy.yaml is written. It is not active yet: a bank."),
     ],
 )
 def test_whether_cut_offs_are_in_force_is_the_last_word(applied, told):
-    assert _text(found_of(made_up(5), TERMS), applied).splitlines()[-1] == told
+    answer = CheapestThresholds.measured(found_of(made_up(5), TERMS))
+    answer.in_force, answer.why_not = applied
+
+    assert answer.text().splitlines()[-1] == told

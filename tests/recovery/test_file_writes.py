@@ -53,12 +53,12 @@ def train(project: app.Project) -> None:
 
 
 def promote(project: app.Project) -> None:
-    later = max(one.summary.id for one in project.models.all())  # ids have the day
+    later = max(one.id for one in project.models.all())  # ids have the day
     assert project.models.promote(later, by="ann").in_force
 
 
 def promote_earlier(project: app.Project) -> None:
-    assert project.models.promote(min(one.summary.id for one in project.models.all())).in_force
+    assert project.models.promote(min(one.id for one in project.models.all())).in_force
 
 
 def block(*values: str) -> Callable[[app.Project], None]:
@@ -146,7 +146,7 @@ def payments(number: int) -> list[dict[str, object]]:
 def seen(folder: Path) -> dict[str, object]:
     """What the project has, whoever did it and when. Each part of it is whole wherever a process was killed."""
     project = app.open(folder)
-    champion = next(one.summary for one in project.models.all() if one.role == "champion")
+    champion = next(one for one in project.models.all() if one.role == "champion")
     snapshots = Snapshots(folder / ".shroff" / "snapshots")
     with project.opened.reading() as log, project.lake.open() as lake:
         kept, checked = contents_of(log), lake.check()

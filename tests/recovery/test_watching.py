@@ -143,7 +143,7 @@ def test_kills_between_commits_change_nothing(folder: Path, tmp_path: Path, mome
     assert signal.SIGKILL in kills
     assert trained_for(project) == dict.fromkeys(NAMES, 1)
     found = app.open(project)
-    models = {one.summary.id: one.role for one in found.models.all()}
+    models = {one.id: one.role for one in found.models.all()}
     assert sorted(models.values()) == ["before", "before", "champion"], "each was promoted once"
     [champion] = [id_ for id_, role in models.items() if role == "champion"]
     assert found.opened.registry.read(champion).manifest["brought_by"]["file"] == NAMES[-1]

@@ -181,7 +181,7 @@ def test_it_stands_beside_the_champion_and_can_be_promoted(days, tmp_path):
     assert own.promoted
     assert report.promoted
     assert champion.about == f"{own.stored.id}, the active model"
-    assert next(one for one in project.models.all() if one.role == "champion").summary.id == report.stored.id
+    assert next(one for one in project.models.all() if one.role == "champion").id == report.stored.id
     project.train()  # beside one whose training data nobody knows the end of
 
 

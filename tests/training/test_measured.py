@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 
+import msgspec
 import pytest
 
-from shroff.cli.model_comparison import document_of
+from shroff.app.models.model_operations import ComparedModels
+from shroff.app.models.threshold_operations import CheapestThresholds
 from shroff.models.evaluation.baselines import approve_all
 from shroff.models.evaluation.folds import Evaluation, evaluate
 from shroff.models.evaluation.metrics import Terms
@@ -62,13 +64,14 @@ def test_a_comparison_has_its_money_as_amounts_and_its_counts_as_numbers():
     precise = Paired("average_precision", 0.5, 0.625, 0.125, 0.0, 0.25, 0.2, 17)
     counts = (100, 90, 9, 10, 0)
     found = Comparison("payment", "m-1", "m-2", TRIED, 0, *counts, (saved, precise), money_places=3)
-    money, rate = document_of(found)["metrics"]
+    answer = ComparedModels.measured(found)
+    money, rate = answer.metrics
 
     assert money["champion"] == "10.000"
     assert [money[name] for name in ("mean", "low", "high", "seen_from")] == ["2.500", "-1.000", "6.000", "4.000"]
     assert (money["name"], money["frauds_wanted"], money["verdict"]) == ("money_saved", 17, "open")
     assert (rate["mean"], rate["frauds_wanted"]) == (0.125, 17)
-    assert "money_places" not in document_of(found)
+    assert "money_places" not in msgspec.to_builtins(answer)
 
 
 def test_a_comparison_is_told_with_what_is_known_of_its_events():
@@ -85,7 +88,8 @@ def test_a_comparison_is_told_with_what_is_known_of_its_events():
 @pytest.mark.parametrize("folds", [1, 3])
 def test_cut_offs_have_their_costs_as_amounts_and_their_scores_as_numbers(folds):
     found = thresholds(made_up(5, folds=folds), TERMS, seed=1)
-    document = Cutoffs("m-1", "payment", found, TERMS, 400, 40, 1.0, 3).as_document()
+    report = Cutoffs("m-1", "payment", found, TERMS, 400, 40, 1.0, 3)
+    document = msgspec.to_builtins(CheapestThresholds.measured(report))
     points = [document["best"], document["now"], *document["curve"]]
     costs = [document[name] for name in document if name.startswith(("expected_cost", "cost_"))]
     elsewhere = document["elsewhere"]

@@ -11,11 +11,10 @@ import msgspec
 import pytest
 
 from shroff.app import project as app
-from shroff.app.models.promotion import Deployment, ListedModel, Promotions
+from shroff.app.models.promotion import Deployment, ListedModel, ModelDetails, Promotions
 from shroff.config import TEMPLATE_FOLDER
-from shroff.models.registry import GateResult, Stored, Summary
+from shroff.models.registry import GateResult, Stored
 from shroff.people.store import AuditFilter
-from shroff.web.api import models as web_models
 from tests.support.trained import fitted_to
 from tests.support.webs import Answered, Asker, Browser, run
 
@@ -101,8 +100,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...
     files = {"metrics.json": msgspec.json.encode(metrics), "gates.json": msgspec.json.encode([gate])}
     stored = Stored("m-1", "d", "payment", msgspec.json.encode(manifest), files)
 
-    def shown(project: app.Project, id_: str) -> web_models.ModelDetails:
-        return web_models.ModelDetails(stored)
+    def shown(self: Promotions, id_: str) -> ModelDetails:
+        return ModelDetails(stored)
 
     def promote(self: Promotions, id_: str, *, waive: tuple[str, ...], reason: str, by: str) -> Deployment:
         deeds.append(("promote", self._opened.who.name, tuple(waive)))
@@ -113,8 +112,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...
         deeds.append(("unshadow" if stop else "shadow", self._opened.who.name, ()))
         return Deployment("payment", id_, "shadow", in_force=False, why_not="the log is away")
 
-    monkeypatch.setattr(web_models, "shown", shown)
-    monkeypatch.setattr("shroff.web.pages.models.shown", shown)
+    monkeypatch.setattr(Promotions, "one", shown)
     monkeypatch.setattr(Promotions, "promote", promote)
     monkeypatch.setattr(Promotions, "shadow", shadow)
     return deeds
@@ -165,13 +163,12 @@ def test_a_model_is_shown_with_its_gates_and_ranges(bank, told):
 
 def test_a_failed_gate_is_shown_as_waived_where_a_promotion_waived_it(bank, monkeypatch):
     async def steps(asks: Asker, browser: Browser) -> None:
-        judged = Summary("m-1", event="payment", failed=("brier",))
         for role, unwaived, says in (
             ("", ("brier",), "failed"),
             ("champion", ("brier",), "failed"),
             ("champion", (), "waived"),
         ):
-            one = ListedModel(judged, role, unwaived=unwaived)
+            one = ListedModel("m-1", event="payment", failed=("brier",), role=role, unwaived=unwaived)
             monkeypatch.setattr(Promotions, "all", lambda _, one=one: [one])
             assert re.findall(r"</svg>1 (\w+)</span>", (await browser.get("/models")).body.decode()) == [says]
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from shroff.app import project as app
+from shroff.app.models.threshold_operations import ShowThresholds
 from shroff.config import TEMPLATE_FOLDER
 from shroff.models.registry import TESTED
 from shroff.people import users
@@ -104,7 +105,7 @@ def test_without_a_model_the_page_says_how_one_comes(tmp_path):
         assert b"shroff train --promote" in page.body
         assert b"--model" not in page.body, "an option of a command is no way for whoever looks at a page"
         refused = await browser.get("/api/v1/thresholds", accept="*/*")
-        assert (refused.status, refused.json()["detail"].endswith("There is none: train one first.")) == (400, True)
+        assert (refused.status, refused.json()["detail"].endswith("Train one first.")) == (400, True)
 
     run(tmp_path / "bank", steps)
 
@@ -114,7 +115,7 @@ def test_where_no_model_is_in_force_those_that_can_be_named_are(bank):
         page = await browser.get("/thresholds")
         assert b'href="/thresholds?model=m-1"' in page.body
         refused = await browser.get("/api/v1/thresholds", accept="*/*")
-        assert refused.json()["detail"].endswith("Name one of the registry as ?model=ID: m-1.")
+        assert refused.json()["detail"].endswith("Name one of the registry, by --model ID or ?model=ID: m-1.")
 
     run(bank, steps)
 
@@ -122,8 +123,8 @@ def test_where_no_model_is_in_force_those_that_can_be_named_are(bank):
 def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weighs_by_other_costs(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         told = (await browser.get(f"/api/v1/thresholds?{WHICH}")).json()
-        command, _ = asks.service.project.cutoffs.thresholds(model="m-1")
-        assert told == msgspec.json.decode(msgspec.json.encode(command.as_document()))
+        command = await asyncio.to_thread(asks.service.project.run, ShowThresholds(model="m-1"))
+        assert told == msgspec.json.decode(msgspec.json.encode(command))
         page = await browser.get(f"/thresholds?{WHICH}")
         shown = page.body.decode()
         assert 'id="review-at"' not in shown, "nothing is proposed before somebody asks for it"
@@ -163,7 +164,7 @@ def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weigh
 
 @pytest.mark.parametrize(
     "query",
-    ["missed=-1", "review=nan", "review=1e99", "reviews_a_day=x", "review_at=2", "review_at=0.9&decline_at=0.5"],
+    ["missed=-1", "review=nan", "review=1e99", "review_at=2", "review_at=0.9&decline_at=0.5"],
 )
 def test_what_cannot_be_weighed_by_is_refused_in_words(bank, query):
     async def steps(asks: Asker, browser: Browser) -> None:
@@ -171,6 +172,15 @@ def test_what_cannot_be_weighed_by_is_refused_in_words(bank, query):
             found = await browser.get(f"{path}?{WHICH}&{query}")
             assert found.status == 400
             assert f"rite {query.partition('=')[0]}".encode() in found.body
+
+    run(bank, steps)
+
+
+def test_what_is_no_number_is_refused_by_its_name(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        for path in ("/thresholds", "/api/v1/thresholds"):
+            found = await browser.get(f"{path}?{WHICH}&reviews_a_day=x")
+            assert (found.status, b"reviews_a_day" in found.body) == (422, True)
 
     run(bank, steps)
 

@@ -59,6 +59,9 @@ def words(*options: str) -> Offer:
     return offer
 
 
+backends: Final = words("local", "dask", "spark")
+
+
 def words_in_turn(*options: str) -> Offer:
     """Offers some words after each comma of a list, those that stand in it already aside."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -104,30 +104,10 @@ def ingest(session: Session, files: tuple[Path, ...], options: IngestArguments) 
             restoring=restoring,
             on_batch=on_batch,
         )
-    session.answer(document_of(report), text_of(report))
+    session.answer(report.document(), text_of(report))
     refused = report.events.quarantined + report.labels.quarantined
     session.next(*(next_steps(refused, report) or ["shroff export decisions", "shroff verify"]))
     return QUARANTINED if refused or report.unmatched else 0
-
-
-def document_of(report: IngestReport) -> dict[str, Any]:
-    """The counts of an ingest as JSON has them."""
-    events, labels, typed = report.events, report.labels, report.typed
-    return {
-        "read": events.read,
-        "appended": events.appended,
-        "duplicates": events.duplicates,
-        "quarantined": events.quarantined,
-        "untaken": report.untaken,
-        "unmatched": [unmatched_document(one) for one in report.unmatched],
-        "decisions": report.decisions,
-        "by_outcome": dict(report.by_outcome),
-        "seconds": round(report.seconds, 3),
-        "labels": {
-            **{name: getattr(labels, name) for name in ("read", "appended", "pending", "duplicates", "quarantined")},
-            **({"undeclared": {"count": len(typed), "example": typed[0]}} if typed else {}),
-        },
-    }
 
 
 def counts_text(counts: IngestCounts) -> str:
@@ -166,16 +146,6 @@ def labels_text(report: IngestReport) -> list[str]:
 def next_steps(refused: int, report: IngestReport) -> list[str]:
     """Next commands after an ingest that left something out."""
     return [*(["shroff quarantine list"] if refused else []), *(["shroff check"] if report.unmatched else [])]
-
-
-def unmatched_document(one: Unmatched) -> dict[str, Any]:
-    """A file of which no line was accepted, as JSON."""
-    return {
-        "file": one.source,
-        "lines": one.lines,
-        "line": one.line,
-        "asked": [asked._asdict() for asked in one.asked()],
-    }
 
 
 def unmatched_text(found: Sequence[Unmatched]) -> list[str]:

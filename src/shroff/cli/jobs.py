@@ -60,7 +60,7 @@ def run(session: Session, kind: str | None, params: tuple[str, ...], schedule: s
 def work(session: Session) -> None:
     """Run jobs and schedules until Ctrl-C, if no service does. Several may work at once: each job runs once."""
     from shroff.app.jobs.worker import JobWorker, command_of
-    from shroff.cli.training_watch import ended_cleanly
+    from shroff.runtime.process_wide import ended_cleanly
 
     folder = session.project.opened.places.folder
     with session.project.jobs.open() as desk, ended_cleanly():

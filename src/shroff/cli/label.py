@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shroff.cli import completion
-from shroff.cli.ingest import QUARANTINED, document_of, labels_text
+from shroff.cli.ingest import QUARANTINED, labels_text
 from shroff.cli.options import gathered
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command, many, one_line, table
@@ -276,7 +276,7 @@ def _understood(reference: str, answer: Answer) -> str:
 def _file(session: Session, file: Path) -> int:
     with bars("reading, labels") as (progress,):
         report = session.project.labelling.add_file(file, progress, session.waits)
-    counts: dict[str, Any] = document_of(report)["labels"]
+    counts: dict[str, Any] = report.document()["labels"]
     session.answer(counts, "\n".join(labels_text(report)))
     session.next("shroff quarantine list" if report.labels.quarantined else "shroff export labels")
     return QUARANTINED if report.labels.quarantined else 0

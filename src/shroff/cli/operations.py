@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -19,6 +19,7 @@ from shroff import config
 from shroff.cli import completion
 from shroff.cli.progress import ProgressBars, unknown
 from shroff.cli.session import ExampleCommand, ExampleGroup, Session, command, json_option
+from shroff.cli.stages import Stages, stages
 from shroff.errors import UsageError
 from shroff.operations.declaration import (
     GROUPS,
@@ -71,8 +72,8 @@ def _command(declared: Operation[..., Any]) -> ExampleCommand:
 
 def _run(declared: Operation[..., Any], session: Session, values: dict[str, Any]) -> int:
     """Run an operation, and give its answer as text or JSON; gives the exit status."""
-    with drawn_steps() as progress:
-        answer: OperationAnswer = session.project.run(declared.read(values), progress)
+    with ExitStack() as held:
+        answer: OperationAnswer = session.project.run(declared.read(values), DrawnSteps(session, held))
     return tell(session, answer)
 
 
@@ -88,28 +89,43 @@ def tell(session: Session, answer: OperationAnswer) -> int:
 
 
 class DrawnSteps(ProgressSteps):
-    """Progress of an operation as bars, each step one."""
+    """Progress of an operation: bars on a terminal, or stages; `held` closes at the end of the operation."""
 
-    def __init__(self, drawn: ProgressBars) -> None:
-        self._drawn = drawn
+    def __init__(self, session: Session, held: ExitStack) -> None:
+        self._session, self._held = session, held
+        self._bars: ProgressBars | None = None
+        self._stages: Stages | None = None
 
     def counting(self, name: str, total: int = 0) -> Callable[[int], None]:
         """A callback that counts a step of this size; 0 where it is unknown."""
-        share = (lambda: self._drawn.count / total) if total else unknown
-        return partial(self._drawn.advance, (name, share))
+        if not sys.stderr.isatty():
+            return super().counting(name, total)
+        if self._bars is None:
+            self._bars = drawn = ProgressBars()
+            self._held.callback(drawn.stop)
+        drawn = self._bars
+        return partial(drawn.advance, (name, (lambda: drawn.count / total) if total else unknown))
 
+    def step(self, name: str) -> None:
+        """Begin a step, which is a line where nobody watches."""
+        if self._stages is None:
+            self._stages = self._held.enter_context(stages())
+        self._stages.begin(name)
 
-@contextmanager
-def drawn_steps() -> Iterator[ProgressSteps]:
-    """Progress of an operation; on a terminal it is drawn, and gone at the end."""
-    if not sys.stderr.isatty():
-        yield ProgressSteps()
-        return
-    drawn = ProgressBars()
-    try:
-        yield DrawnSteps(drawn)
-    finally:
-        drawn.stop()
+    def count(self, number: int) -> None:
+        """Count so much more of the step."""
+        if self._stages is not None:
+            self._stages.count(number)
+
+    def say(self, text: str) -> None:
+        """Write a line of the answer, unless that is JSON."""
+        if not self._session.is_json:
+            self._session.show(text)
+            self._session.flush()
+
+    def warn(self, text: str) -> None:
+        """Write a line to standard error."""
+        self._session.say(f"shroff: {text}")
 
 
 # ---- parameters

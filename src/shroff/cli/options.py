@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import wraps
-from pathlib import Path
 from typing import Any, Final, cast
 
 import click
@@ -45,36 +44,6 @@ def cluster_options(words: str, names: Sequence[str] = ("local", "dask", "spark"
             help="Number of partitions of each entity's keys (16); each must fit into the memory of one process.",
         ),
     )
-
-
-def source_options(function: Function) -> Function:
-    """Options of the training data: FILEs with `--as`, `--labels` and `--order`, or the log; and `--as-of`."""
-    add = _with(
-        click.argument("files", metavar="[FILE...]", nargs=-1, type=click.Path(path_type=Path)),
-        click.option(
-            "--as",
-            "event",
-            metavar="EVENT",
-            shell_complete=completion.event_types,
-            help="The event type, if model.yaml has models of several.",
-        ),
-        click.option(
-            "--labels", metavar="FILE", type=click.Path(path_type=Path), help="Labels of the events of FILEs."
-        ),
-        click.option(
-            "--order",
-            type=click.Choice(["file", "time"]),
-            default="file",
-            show_default=True,
-            help="time: sort by event time.",
-        ),
-        click.option(
-            "--as-of",
-            metavar="TIME",
-            help="Use what was known at this time; a day is its start, UTC.  [default: the last record]",
-        ),
-    )
-    return add(function)
 
 
 def gathered(kind: type[Any]) -> Callable[[Function], Function]:

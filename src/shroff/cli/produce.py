@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from shroff.cli import completion
-from shroff.cli.ingest import QUARANTINED, unmatched_document, unmatched_text
+from shroff.cli.ingest import QUARANTINED, unmatched_text
 from shroff.cli.options import FORMAT, gathered
 from shroff.cli.progress import drawing
 from shroff.cli.session import Session, command, many, one_line
@@ -147,7 +147,7 @@ def _tell(done: Production, session: Session) -> None:
         "failed": done.failed,
         "refused": done.refused,
         "untaken": done.untaken,
-        "unmatched": [unmatched_document(one) for one in done.unmatched],
+        "unmatched": [source.document() for source in done.unmatched],
         "behind": done.behind,
         "topics": done.made,
         "by_topic": done.by_topic,

@@ -13,7 +13,7 @@ import click
 
 from shroff import __version__
 from shroff.cli import completion
-from shroff.cli.ingest import QUARANTINED, document_of, next_steps, text_of
+from shroff.cli.ingest import QUARANTINED, next_steps, text_of
 from shroff.cli.options import gathered
 from shroff.cli.session import Session, command, many, one_line
 from shroff.cli.watched_work import watched
@@ -134,7 +134,7 @@ def work_document(work: WorkerCounts) -> dict[str, Any]:
     """Work of a worker, as JSON."""
     from shroff.streams.source import shown
 
-    counts = document_of(work.counts)
+    counts = work.counts.document()
     return {
         **counts,
         "quarantined": work.quarantined,

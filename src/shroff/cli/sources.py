@@ -259,9 +259,8 @@ def _state(counts: SourceCounts) -> str:
 
 
 def _synced(one: SyncedFile) -> dict[str, Any]:
-    from shroff.cli.ingest import document_of
 
-    appended = None if one.appended is None else document_of(one.appended)
+    appended = None if one.appended is None else one.appended.document()
     return {"file": one.name, "state": one.state, "why": one.why, "suspicious": one.suspicious, "appended": appended}
 
 

@@ -8,7 +8,7 @@ import click
 
 from shroff.cli.progress import bars
 from shroff.cli.session import ExampleGroup, Session, command, json_option, many
-from shroff.cli.training_watch import ended_cleanly
+from shroff.runtime.process_wide import ended_cleanly
 
 if TYPE_CHECKING:
     from shroff.analytics.summary_writer import Built

@@ -469,3 +469,8 @@ class Unmatched:
     line: int
     asked: Callable[[], list[UnmetCondition]]
     lines: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        asked = [condition._asdict() for condition in self.asked()]
+        return {"file": self.source, "lines": self.lines, "line": self.line, "asked": asked}

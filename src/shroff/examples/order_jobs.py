@@ -9,7 +9,8 @@ from zlib import crc32
 import msgspec
 
 from shroff.app.jobs.kinds import SyncParams
-from shroff.app.jobs.work import path_of, sync, trained
+from shroff.app.jobs.work import path_of, sync
+from shroff.app.models.training_operations import TrainModel
 from shroff.errors import UsageError
 from shroff.examples.orders import generate_orders
 
@@ -63,7 +64,8 @@ def orders_pipeline(project: Project, params: PipelineParams, run: JobRun) -> Ma
     way = Way(reading=run.counting("training set, reading"), computing=run.counting("training set, computing"))
     given = made.files, made.labels_file
     rows = project.training_sets.write(folder / SET, EVENT, way=way, files=given[0], labels=given[1], order="time")
-    model = trained(project, run, EVENT, promote=params.promote, files=given[0], labels=given[1], order="time")
+    wanted = TrainModel(files=tuple(given[0]), event=EVENT, labels=given[1], order="time", promote=params.promote)
+    model = project.run(wanted, run).brief()
     run.step("gates and publishing")
     run.say(f"{model['model']}: {'passed its gates' if model['passed'] else 'did not pass its gates'}")
     taken = {name: sync(project, SyncParams(name), run) for name in params.sources}

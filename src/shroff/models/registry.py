@@ -29,7 +29,7 @@ from typing import Any, Final
 import msgspec
 
 from shroff.config import FOLDER_MODE, make_folder, private
-from shroff.errors import RegistryError, StateError, StorageError, UsageError, nearest
+from shroff.errors import RefusalError, RegistryError, StateError, StorageError, UsageError, nearest
 from shroff.models.in_force import FILE, ID
 from shroff.models.model import RUN, Model, digest_of, pretty, refuse_pickle
 from shroff.runtime.whole_files import foreign, sync_folder
@@ -54,7 +54,13 @@ _CURE: Final = (
 )
 
 
-class GateResult(msgspec.Struct, frozen=True, omit_defaults=True):
+class UnknownModelError(RefusalError):
+    """There is no such model."""
+
+    status, code, title = 404, "no-model", "There is no such model"
+
+
+class GateResult(msgspec.Struct, frozen=True):
     """The result of a gate: the value, its limit in words, and whether it passed. `note` describes the comparison."""
 
     name: str
@@ -129,8 +135,7 @@ class Stored:
         return [gate for gate in self.gates if not gate.passed]
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class ModelSummary(msgspec.Struct, frozen=True):
     """One line of a list of models. Of one that cannot score `problem` says what is wrong, and only its id is known.
 
     `is_judged` says whether its folder has gates, of which there may be none; `damaged` what is wrong with files that
@@ -172,21 +177,21 @@ class Registry:
             return []
         return sorted(path.name for path in self.folder.iterdir() if path.is_dir() and _ID.fullmatch(path.name))
 
-    def summaries(self) -> list[Summary]:
+    def summaries(self) -> list[ModelSummary]:
         """Summaries of every model, also damaged ones. Cost: reads and hashes each file."""
         return [self._summary(id_) for id_ in self.ids()]
 
-    def _summary(self, id_: str) -> Summary:
+    def _summary(self, id_: str) -> ModelSummary:
         try:
             stored = self.read(id_)
             manifest = msgspec.json.decode(stored.manifest_bytes, type=_Manifest)
             failed = tuple(gate.name for gate in stored.failed)
         except StateError as error:
-            return Summary(id_, problem=str(error))
+            return ModelSummary(id_, problem=str(error))
         is_judged = GATES in stored.files
         made_at = manifest.run.made_at
         damaged = tuple(stored.damaged.values())
-        return Summary(id_, stored.digest, stored.event, manifest.learner, made_at, failed, "", is_judged, damaged)
+        return ModelSummary(id_, stored.digest, stored.event, manifest.learner, made_at, failed, "", is_judged, damaged)
 
     def add(
         self,
@@ -292,7 +297,7 @@ class Registry:
 
         Files that no score reads may be damaged: what decides is distinguished from what was measured.
 
-        Raises: UsageError where there is no such model and no digest to know it by; RegistryError where one is in force
+        Raises: UnknownModelError where no digest says that there is one; RegistryError where one is in force
             and is not there, or where what scores is damaged, or other than the digest says.
         """
         folder = self.folder / id_
@@ -300,7 +305,7 @@ class Registry:
             if digest is not None:
                 raise RegistryError(f"the folder models/{id_} of an active model is missing. {_CURE}")
             near = nearest(id_, self.ids()) or "'shroff models list' names those that there are."
-            raise UsageError(f"there is no model {id_!r}. {near}")
+            raise UnknownModelError(f"there is no model {id_!r}. {near}")
         text = _read(folder, id_, MANIFEST)
         found = digest_of(text)
         if digest is not None and found != digest:

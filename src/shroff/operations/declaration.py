@@ -10,10 +10,10 @@ From this come the command, the route, the Python call, the client's call, the a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from inspect import cleandoc, getdoc, signature
-from typing import Annotated, Any, Final, Generic, ParamSpec, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Generic, ParamSpec, Self, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -24,6 +24,7 @@ Given = ParamSpec("Given")
 Outcome = TypeVar("Outcome", bound="OperationAnswer")
 Outcome_co = TypeVar("Outcome_co", bound="OperationAnswer", covariant=True)
 Ran = TypeVar("Ran")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Param:
         read: Gives the value of an option's text, or of the texts of a repeated one. Raises: UsageError.
         is_repeated: Whether an option with `read` may be given several times.
         is_secret: A command reads it from standard input, with the flag; a required one is asked for at the terminal.
+        is_etag: The version that is to be changed: over HTTP the header If-Match, its tags with commas between them, or
+            nothing for whichever there is.
     """
 
     help: str
@@ -49,6 +52,7 @@ class Param:
     is_argument: bool | None = None
     is_local: bool = False
     is_file: bool = False
+    is_etag: bool = False
     read: Callable[[Any], Any] | None = None
     is_repeated: bool = False
     is_secret: bool = False
@@ -78,13 +82,54 @@ class OperationAnswer(msgspec.Struct, kw_only=True):
         """Exit status of the command: 1 where the answer is no."""
         return 0
 
+    def etag(self) -> str:
+        """The version of what it shows, over HTTP in the header ETag; empty for none."""
+        return ""
+
+    def brief(self) -> Mapping[str, Any]:
+        """What a job keeps of it as its result."""
+        return cast("Mapping[str, Any]", msgspec.to_builtins(self))
+
+
+class ReportAnswer(OperationAnswer, Generic[Value], dict=True):
+    """The JSON of a report, with the report itself for texts, pages and Python."""
+
+    @classmethod
+    def of(cls, report: Value, **fields: Any) -> Self:
+        """The answer with these fields."""
+        answer = cls(**fields)
+        answer.__dict__["report"] = report
+        return answer
+
+    @property
+    def report(self) -> Value:
+        return cast("Value", self.__dict__["report"])
+
+    def text(self) -> str:
+        return repr(self.report)
+
 
 class ProgressSteps:
-    """Progress of a long operation, step by step. This one shows nothing; commands draw it, jobs keep it."""
+    """Progress of a long operation, step by step. This one shows nothing; commands draw it, jobs keep it.
+
+    Either `counting` gives a callback for each step, or `step` begins one and `count` counts it.
+    """
 
     def counting(self, name: str, total: int = 0) -> Callable[[int], None]:
         """A callback that counts a step of this size; 0 where it is unknown."""
         return lambda _count: None
+
+    def step(self, name: str) -> None:
+        """Begin a step."""
+
+    def count(self, number: int) -> None:
+        """Count so much more of the step."""
+
+    def say(self, text: str) -> None:
+        """Write a part of the answer for people as soon as it is known."""
+
+    def warn(self, text: str) -> None:
+        """Write a message beside the answer."""
 
 
 Record = Callable[..., None]  # record(subject, before=None, after=None): writes the audit row, durable on return
@@ -125,6 +170,8 @@ class Operation(Generic[Given, Outcome]):
         is_long: Whether it can run as a job; it takes `ProgressSteps`.
         kind: The kind of that job, where it is not the name with `-`.
         unanswered: The title of `422 bad-question`, where a question that has no answer is a mistake of its body.
+        rights_of: Rights that a job takes beside, by the field that is set.
+        conflict: What an answer with an exit status means over HTTP, where it has status 409.
     """
 
     name: str
@@ -141,6 +188,8 @@ class Operation(Generic[Given, Outcome]):
     is_long: bool = False
     kind: str = ""
     unanswered: str = ""
+    rights_of: Mapping[str, str] = field(default_factory=dict)
+    conflict: str = ""
 
     def __call__(self, *args: Given.args, **named: Given.kwargs) -> Outcome:
         return self.run(*args, **named)
@@ -193,12 +242,14 @@ class Operation(Generic[Given, Outcome]):
         return self.http.partition(" ")[2]
 
     def fields_in(self, place: str) -> Sequence[RequestField]:
-        """The fields that a request over HTTP has in its `path`, `query` or `body`."""
+        """The fields that a request over HTTP has in its `path`, `query`, `header` or `body`."""
         return [one for one in self.fields if not one.about.is_local and self._place(one) == place]
 
     def _place(self, one: RequestField) -> str:
         if f"{{{one.wire}}}" in self.path:
             return "path"
+        if one.about.is_etag:
+            return "header"
         return "query" if self.method in {"GET", "DELETE"} else "body"
 
     @cached_property

@@ -16,14 +16,23 @@ from typing import Any, Final
 import msgspec
 
 from shroff import config
-from shroff.errors import ReadOnlyError, StorageError
+from shroff.errors import ReadOnlyError, StorageError, UsageError
 from shroff.people.access import Who
 
 FIRST: Final = bytes(32)  # what the first row has for the hash of the row before it
 TEXT_MAX: Final = 600  # characters of a name or a subject
+REASON_MAX: Final = 1_000  # characters
 VALUE_MAX: Final = 20_000  # bytes of what something was before, or is now, as JSON; longer ones keep their hash
 _FORM: Final = "shroff audit 1"  # is part of each hash, so that another form is never taken for this one
 Seal = Callable[[int, bytes], bytes]
+
+
+def checked_reason(text: str) -> str:
+    """The reason of an act, for its row. Raises: UsageError where there is none, or it is too long."""
+    reason = text.strip()
+    if not reason or len(reason) > REASON_MAX or not reason.isprintable():
+        raise UsageError(f"say why, on one line of {REASON_MAX:,} characters at most.")
+    return reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import gc
 import mmap
 import os
 import pwd
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from threading import Event, Lock, get_ident
+from types import FrameType
 from typing import Final
 
 _WAITING: Final = "OMP_WAIT_POLICY"
@@ -263,3 +265,23 @@ def user_name() -> str:
 def threads() -> int:
     """How many threads this process may use at the same time, by the machine and by who started it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# ---- the end, asked for by Ctrl-C or SIGTERM
+
+
+@contextmanager
+def ended_cleanly() -> Iterator[Callable[[], bool]]:
+    """End what is inside at Ctrl-C and SIGTERM, without a failure; gives whether that came. For the main thread."""
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    stopped = Event()
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield stopped.is_set
+    except KeyboardInterrupt:
+        stopped.set()
+    finally:
+        signal.signal(signal.SIGTERM, before)

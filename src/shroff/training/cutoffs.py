@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, TypedDict
+from typing import Final
 
 import numpy as np
 
@@ -11,10 +11,9 @@ from shroff.errors import UsageError
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.cost_table import Cuts, Point
 from shroff.models.evaluation.metrics import Terms
-from shroff.models.evaluation.thresholds import OutOfFold, Thresholds, point_at, thresholds
+from shroff.models.evaluation.thresholds import Thresholds, point_at, thresholds
 from shroff.models.registry import Stored
 from shroff.project.definitions import Definitions
-from shroff.training.measured import money_text
 from shroff.training.tested_rows import stored_rows, weighed_of
 from shroff.training.train import terms_of
 
@@ -41,70 +40,6 @@ class WhatIf:
 
 
 AS_IT_IS: Final = WhatIf()
-
-
-class CutoffsPoint(TypedDict):
-    """Two thresholds and their results per day."""
-
-    review_at: float | None
-    decline_at: float | None
-    cost: str | None
-    missed: str | None
-    false_declines: str | None
-    reviews: float
-    reviews_cost: str | None
-    frauds_stopped: float
-
-
-class CutoffsFold(TypedDict):
-    """The thresholds with which one fold was evaluated."""
-
-    review_at: float | None
-    decline_at: float | None
-    cost: str | None
-
-
-class CutoffsElsewhere(TypedDict):
-    """The out-of-fold estimate: the cost of such thresholds on events that were not used to choose them."""
-
-    cost: str | None
-    low: str | None
-    high: str | None
-    reviews: float
-    frauds_stopped: float
-    folds: list[CutoffsFold]
-
-
-class CutoffsDocument(TypedDict):
-    """Thresholds as JSON: `expected_cost` and the curve are per day."""
-
-    model: str
-    event: str
-    review_at: float | None
-    decline_at: float | None
-    expected_cost: str | None
-    expected_cost_low: str | None
-    expected_cost_high: str | None
-    chosen_on_these_events: bool
-    elsewhere: CutoffsElsewhere | None
-    elsewhere_why_not: str
-    drawn: str
-    cost_without_score: str | None
-    review_at_interval: Cuts | None
-    decline_at_interval: Cuts | None
-    best: CutoffsPoint
-    now: CutoffsPoint | None
-    tried: CutoffsPoint | None
-    curve: list[CutoffsPoint]
-    reviews_a_day: float | None
-    reviews_by_rules: float
-    rules_beyond_people: bool
-    reviews_busiest_day: int
-    days_over: int
-    days: int
-    events: int
-    frauds: int
-    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,69 +72,6 @@ class Cutoffs:
         """Whether rules alone ask for more reviews a day than people have time for: the score then adds none."""
         limit = self.terms.reviews_a_day
         return limit is not None and self.found.without.reviews > limit
-
-    def as_document(self) -> CutoffsDocument:
-        """As JSON."""
-        found, places = self.found, self.money_places
-        elsewhere = found.elsewhere
-        return {
-            "model": self.model,
-            "event": self.event,
-            "review_at": found.best.review_at,
-            "decline_at": found.best.decline_at,
-            "expected_cost": money_text(found.best.cost, places),
-            "expected_cost_low": money_text(found.cost_low, places),
-            "expected_cost_high": money_text(found.cost_high, places),
-            "chosen_on_these_events": True,
-            "elsewhere": None if elsewhere is None else _elsewhere(elsewhere, places),
-            "elsewhere_why_not": found.why_not,
-            "drawn": found.drawn,
-            "cost_without_score": money_text(found.without.cost, places),
-            "review_at_interval": found.reviews_at,
-            "decline_at_interval": found.declines_at,
-            "best": _point(found.best, places),
-            "now": None if found.now is None else _point(found.now, places),
-            "tried": None if self.tried is None else _point(self.tried, places),
-            "curve": [_point(one, places) for one in found.curve],
-            "reviews_a_day": self.terms.reviews_a_day,
-            "reviews_by_rules": found.without.reviews,
-            "rules_beyond_people": self.is_beyond_people,
-            "reviews_busiest_day": found.reviews_most,
-            "days_over": found.days_over,
-            "days": found.days,
-            "events": self.events,
-            "frauds": self.frauds,
-            "share": self.share,
-        }
-
-
-def _elsewhere(found: OutOfFold, places: int) -> CutoffsElsewhere:
-    return {
-        "cost": money_text(found.cost, places),
-        "low": money_text(found.low, places),
-        "high": money_text(found.high, places),
-        "reviews": found.reviews,
-        "frauds_stopped": found.frauds_stopped,
-        "folds": [_fold(cuts, cost, places) for cuts, cost in found.folds],
-    }
-
-
-def _fold(cuts: Cuts, cost: float, places: int) -> CutoffsFold:
-    review_at, decline_at = cuts
-    return {"review_at": review_at, "decline_at": decline_at, "cost": money_text(cost, places)}
-
-
-def _point(found: Point, places: int) -> CutoffsPoint:
-    return {
-        "review_at": found.review_at,
-        "decline_at": found.decline_at,
-        "cost": money_text(found.cost, places),
-        "missed": money_text(found.missed, places),
-        "false_declines": money_text(found.false_declines, places),
-        "reviews": found.reviews,
-        "reviews_cost": money_text(found.reviews_cost, places),
-        "frauds_stopped": found.frauds_stopped,
-    }
 
 
 def cutoffs_of(

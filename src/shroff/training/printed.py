@@ -25,13 +25,13 @@ SHOWN: Final = (  # of the metrics
 )
 
 
-def text(report: TrainReport, made: str) -> str:
-    """What `TrainReport.printed` gives."""
+def text(report: TrainReport) -> str:
+    """A trained model as `shroff train` prints it."""
     stored = report.stored
     folds = [fold for fold in report.evaluation.folds if not fold.why]
     learnt = f"trained on {many(report.rows, 'event')} with {many(report.fraud, 'fraud')} in {report.seconds:.1f} s"
     lines = [
-        f"{stored.id} scores {stored.event}: {made or learnt}, tested on {many(len(folds), 'fold')}.",
+        f"{stored.id} scores {stored.event}: {report.made or learnt}, tested on {many(len(folds), 'fold')}.",
         "",
         _metrics_text(report),
         "",

@@ -110,6 +110,7 @@ class TrainReport(Printed):
         promoted: Whether it is in force now; `why_not` says why it is not.
         is_champion: Whether it was made the champion, be it in force already or not.
         is_incomplete: Lines of the files that it was trained on were left out, as `remarks` say.
+        made: How it came about, in words, where it was not trained here.
     """
 
     stored: Stored
@@ -126,13 +127,10 @@ class TrainReport(Printed):
     why_not: str = ""
     is_incomplete: bool = False
     is_champion: bool = False
+    made: str = ""
 
     def __repr__(self) -> str:
-        return self.printed()
-
-    def printed(self, made: str = "") -> str:
-        """As `shroff train` prints it; `made` says how the model came about, where it was not trained here."""
-        return text(self, made)
+        return text(self)
 
     @property
     def passed(self) -> bool:

@@ -27,7 +27,6 @@ from shroff.web.api.operator_alerts import OperatorAlerts
 from shroff.web.api.rules.backtests import Backtests
 from shroff.web.api.rules.draft_checks import DraftCheck, check_of
 from shroff.web.api.rules.rule_looks import RuleLooks
-from shroff.web.api.rules.thresholds import Weighings
 from shroff.web.http.address import Address
 from shroff.web.http.authentication import Gate, Pace
 from shroff.web.http.concurrency_limits import ConcurrencyLimits, Turns, too_many
@@ -182,7 +181,7 @@ class Service:
         self.streams, self.verdicts, self.operator_alerts = Streams(), VerdictsInForce(), OperatorAlerts()
         self.health, self.reasons = HealthBoard(project), FirstReasons(project)
         self.board, self.queue_count = Board(project, lambda: self.work, self.cases), QueueCount(self.cases)
-        self.weighings, self.label_board = Weighings(project), LabelBoard(project)
+        self.label_board = LabelBoard(project)
         self.is_ending = False
         self._writer_tasks = WriterTasks()
         self._copies = asyncio.Semaphore(COPIES_MAX)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from logging import DEBUG
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shroff.events.intake import Submission
 from shroff.events.mapping import Unmatched
@@ -69,6 +69,27 @@ class IngestReport:
     def typed(self) -> list[str]:
         """Of labels that still wait, the ids that look like TYPE/ID themselves, with a type that is not declared."""
         return [one for one in self._pending.values() if one]
+
+    def document(self) -> dict[str, Any]:
+        """The counts as JSON."""
+        events, labels, typed = self.events, self.labels, self.typed
+        return {
+            "read": events.read,
+            "appended": events.appended,
+            "duplicates": events.duplicates,
+            "quarantined": events.quarantined,
+            "untaken": self.untaken,
+            "unmatched": [source.document() for source in self.unmatched],
+            "decisions": self.decisions,
+            "by_outcome": dict(self.by_outcome),
+            "seconds": round(self.seconds, 3),
+            "labels": {
+                **{
+                    name: getattr(labels, name) for name in ("read", "appended", "pending", "duplicates", "quarantined")
+                },
+                **({"undeclared": {"count": len(typed), "example": typed[0]}} if typed else {}),
+            },
+        }
 
     def add(self, prepared: Prepared, received: int | None = None) -> None:
         """Count a batch that is durable, of so many submissions; by default as many as it has answers."""

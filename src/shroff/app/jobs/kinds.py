@@ -21,7 +21,7 @@ from shroff.jobs.job import JobError, ParamsError
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import Mapping as YamlMapping
 from shroff.operations import manifest
-from shroff.operations.declaration import OPERATIONS, Operation, struct_of
+from shroff.operations.declaration import OPERATIONS, Operation, OperationAnswer, struct_of
 from shroff.people.access import Right
 from shroff.project.schedules import FILE, load_schedules
 from shroff.project.settings.installed import JOBS, installed
@@ -50,18 +50,6 @@ class FeaturesParams(JobParams, frozen=True):
 
     event: Name
     out: OutPath = "out/features.parquet"
-
-
-class TrainParams(JobParams, frozen=True):
-    """Train a model with the labels known at `as_of`; with `promote` it becomes champion if its gates passed."""
-
-    event: Name | None = None
-    as_of: Name | None = None
-    promote: bool = False
-
-    @property
-    def rights(self) -> tuple[Right, ...]:
-        return (Right.TRAIN_MODELS, *([Right.PROMOTE_MODELS] if self.promote else []))
 
 
 class BacktestParams(JobParams, frozen=True, rename={"start": "from", "end": "to"}):
@@ -216,7 +204,6 @@ KINDS: Final[Mapping[str, JobKind]] = {
         JobKind("report", ReportParams, f"{_WORK}:report"),
         JobKind("summaries", SummariesParams, f"{_WORK}:summaries"),
         JobKind("sync", SyncParams, f"{_WORK}:sync"),
-        JobKind("train", TrainParams, f"{_WORK}:train"),
     )
 }
 
@@ -236,8 +223,13 @@ class OperationKind(JobKind, frozen=True):
 
 
 def _run(declared: Operation[..., Any], project: Project, params: JobParams, run: JobRun) -> Mapping[str, Any]:
-    answer = project.run(declared.read(msgspec.structs.asdict(params)), run)
-    return cast("Mapping[str, Any]", msgspec.to_builtins(answer))
+    answer: OperationAnswer = project.run(declared.read(msgspec.structs.asdict(params)), run)
+    return answer.brief()
+
+
+def _rights(declared: Operation[..., Any], params: JobParams) -> tuple[Right, ...]:
+    more = (right for field, right in declared.rights_of.items() if getattr(params, field))
+    return tuple(map(Right, (declared.right, *more)))
 
 
 def _of_operations() -> Mapping[str, JobKind]:
@@ -245,7 +237,7 @@ def _of_operations() -> Mapping[str, JobKind]:
     kinds = {}
     for declared in OPERATIONS.values():
         if declared.is_long:
-            namespace = {"__doc__": declared.summary, "rights": (Right(declared.right),)}
+            namespace = {"__doc__": declared.summary, "rights": property(partial(_rights, declared))}
             fields = [field for field in declared.fields if not field.about.is_local]
             params = struct_of(declared.request.__name__, fields, namespace, bases=(JobParams,), frozen=True)
             name = declared.kind or declared.name.replace(" ", "-")

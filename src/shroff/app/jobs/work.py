@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import structs
 
 from shroff import config
 from shroff.app.jobs.paths import paths_of
 from shroff.errors import StateError, UsageError
-from shroff.events.event import time_text
 from shroff.jobs.job import cut
 from shroff.language.yaml import text as yamltext
 from shroff.operations.declaration import ProgressSteps
@@ -29,9 +27,7 @@ if TYPE_CHECKING:
         ReportParams,
         SummariesParams,
         SyncParams,
-        TrainParams,
     )
-    from shroff.app.models.trainings import TrainOptions
     from shroff.app.project import Project
 
 Result = Mapping[str, Any]
@@ -72,6 +68,8 @@ class JobRun(ProgressSteps):
         with self._lock:
             name, done, total, lines = self._seen
             self._seen = (name, done, total, cut((*lines, text)))
+
+    warn = say
 
     def counting(self, name: str, total: int = UNKNOWN) -> Callable[[int], None]:
         """A callback that counts a step, which begins with its first call."""
@@ -134,31 +132,6 @@ def features(project: Project, params: FeaturesParams, run: JobRun) -> Result:
     way = Way("batch", run.counting("reading events"), run.counting("computing events"))
     report = project.tables.write_features(params.event, (), out, way)
     return {"file": params.out, "rows": report.rows, "columns": len(report.columns)}
-
-
-def train(project: Project, params: TrainParams, run: JobRun) -> Result:
-    """As `shroff train`. Gates that do not pass are no failure of the job: `passed` says so."""
-    return trained(project, run, params.event, as_of=params.as_of, promote=params.promote)
-
-
-def trained(project: Project, run: JobRun, event: str | None, **how: Unpack[TrainOptions]) -> Result:
-    """Train with the arguments of `Project.train`, and give the result."""
-    from shroff.training.train import Steps
-
-    how["steps"] = Steps(run.count, trials=lambda _trial: run.count(1), stage=run.step)
-    how["by"] = project.opened.who.name
-    report = project.train(event, **how)
-    return {
-        "model": report.stored.id,
-        "event": report.stored.event,
-        "as_of": time_text(report.as_of_ms),
-        "rows": report.rows,
-        "fraud": report.fraud,
-        "passed": report.passed,
-        "gates": [structs.asdict(gate) for gate in report.gates],
-        "promoted": report.promoted,
-        "why_not": report.why_not or None,
-    }
 
 
 def backtest(project: Project, params: BacktestParams, run: JobRun) -> Result:

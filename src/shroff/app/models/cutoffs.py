@@ -8,33 +8,72 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from shroff import config
 from shroff.app.live.requests import WriterRequests
 from shroff.app.models.promotion import Promotions
 from shroff.app.people import ProjectPeople
 from shroff.app.rules.rule_files import ChangedMeanwhileError
+from shroff.operations.declaration import ReportAnswer
 from shroff.people.audit import Action
-from shroff.runtime.progress import unheard
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
-    from shroff.app.live.requests import Waits
+    from pathlib import Path
+
     from shroff.app.opened import Opened
     from shroff.models.evaluation.cost_table import Cuts
     from shroff.models.registry import Stored
+    from shroff.people.audit import AuditEntry
+    from shroff.project.policy import Policy
     from shroff.training.cutoffs import Cutoffs, WhatIf
 
 Costs = Mapping[str, str]
 NO_COSTS: Final[Costs] = {}
-CUT: Final = "The thresholds are written; they become active with the next command that writes."
+APPLY: Final = "thresholds.apply"  # in the audit log
+CUTS: Final = ("review_at", "decline_at")
+AMOUNTS: Final = ("false_decline", "review", "reviews_a_day")
+WRITTEN: Final = "The thresholds are written; they become active with the next command that writes."
+
+
+class AppliedCutoffs(ReportAnswer[str]):
+    """Whether they are active in the log yet."""
+
+    in_force: bool
+    why_not: str | None
+
+    def etag(self) -> str:
+        return self.report
 
 
 @dataclass(frozen=True, slots=True)
-class AppliedCutoffs:
-    """Result of applying thresholds: active, or the reason why not."""
+class CutoffsChange:
+    """A change of thresholds and costs as the audit log has it."""
 
-    in_force: bool
-    why_not: str
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+
+    @classmethod
+    def of(cls, row: AuditEntry) -> CutoffsChange:
+        """As a row has it."""
+        return cls(*(msgspec.json.decode(text or "{}", type=dict[str, str]) for text in (row.before, row.after)))
+
+    @staticmethod
+    def cuts(side: Mapping[str, str]) -> Cuts:
+        """The thresholds of one side."""
+        review_at, decline_at = (float(side[name]) if name in side else None for name in CUTS)
+        return review_at, decline_at
+
+    @staticmethod
+    def costs(side: Mapping[str, str]) -> dict[str, str]:
+        """The costs of one side that changed."""
+        return {name: side[name] for name in ("missed_fraud", *AMOUNTS) if name in side}
+
+    def can_be_undone(self, policy: Policy) -> bool:
+        """Whether its thresholds are active, and each of its costs stood there before."""
+        is_active = self.cuts(self.after) == (policy.review_at, policy.decline_at)
+        return is_active and self.costs(self.after).keys() == self.costs(self.before).keys()
 
 
 class ScoreCutoffs:
@@ -49,7 +88,6 @@ class ScoreCutoffs:
         *,
         model: str = "",
         apply: bool = False,
-        waits: Waits = unheard,
         what_if: WhatIf | None = None,
     ) -> tuple[Cutoffs, AppliedCutoffs | None]:
         """Compute the thresholds of the score with the lowest cost by the policy; with `apply`, make them active.
@@ -69,7 +107,7 @@ class ScoreCutoffs:
         if not apply:
             return found, None
         best = found.found.best
-        return found, self.write(stored.event, (best.review_at, best.decline_at), model=stored.id, waits=waits)
+        return found, self.write(stored.event, (best.review_at, best.decline_at), model=stored.id)
 
     @property
     def policy_tag(self) -> str:
@@ -85,7 +123,6 @@ class ScoreCutoffs:
         model: str = "",
         reason: str = "",
         tag: str = "",
-        waits: Waits = unheard,
     ) -> AppliedCutoffs:
         """Write thresholds of an event type into policy.yaml and make them active.
 
@@ -95,8 +132,8 @@ class ScoreCutoffs:
             cuts: The thresholds for review and decline; None for no threshold.
             costs: Other costs to write with them, in the notation of policy.yaml.
             model: The model whose test rows they were chosen on, for the audit log.
-            tag: The `policy_tag` of the policy that they were chosen for; without it, any current policy is
-                overwritten.
+            tag: The `policy_tag` of the policy that they were chosen for, or several with commas between them; without
+                it, any current policy is overwritten.
 
         Raises: ChangedMeanwhileError; UsageError where policy.yaml cannot be changed; DefinitionError where they fit
             nothing.
@@ -104,7 +141,7 @@ class ScoreCutoffs:
         from shroff.project.policy_text import POLICY, costs_of
 
         with config.editing(self._opened.places):
-            if tag and tag != self.policy_tag:
+            if tag and self.policy_tag not in tag.split(","):
                 raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; run the command again.")
             self._opened.reload()
             policy = self._opened.definitions.policy(event)
@@ -114,10 +151,24 @@ class ScoreCutoffs:
             there = costs_of(text, event) if costs else {}
             before |= {name: there[name] for name in costs if name in there}
             more = {name: text for name, text in (("model", model), ("reason", reason)) if text}
-            ProjectPeople(self._opened).record(Action("thresholds.apply", f"policy of {event}", before, after | more))
+            ProjectPeople(self._opened).record(Action(APPLY, f"policy of {event}", before, after | more))
             config.write_text(own(self._opened.places.folder, POLICY), changed)
         self._opened.reload()
-        return AppliedCutoffs(*WriterRequests(self._opened).put_in_force(waits, CUT))
+        in_force, why_not = WriterRequests(self._opened).put_in_force(self._opened.waits, WRITTEN)
+        return AppliedCutoffs.of(self.policy_tag, in_force=in_force, why_not=why_not or None)
+
+    @property
+    def folder(self) -> Path:
+        """The project's."""
+        return self._opened.places.folder
+
+    def active_ids(self) -> tuple[str, ...]:
+        """The models that have a role."""
+        return tuple(model.id for model in Promotions(self._opened).all() if model.role)
+
+    def model_ids(self) -> list[str]:
+        """The models that can be named where none is active, the newest first."""
+        return [model.id for model in Promotions(self._opened).all()]
 
     def proposed(self, event: str, cuts: Cuts, costs: Costs = NO_COSTS) -> tuple[str, str]:
         """The text of policy.yaml, and what `write` would make of it. Raises: UsageError as `write`."""
@@ -131,7 +182,7 @@ class ScoreCutoffs:
         from shroff.project.policy_text import costs_of
 
         there = costs_of(self._policy_text(), event)
-        given = {name: getattr(what_if, name) for name in ("false_decline", "review", "reviews_a_day")}
+        given = {name: getattr(what_if, name) for name in AMOUNTS}
         found = {name: f"{value:.10g}" for name, value in given.items() if value is not None}
         if what_if.missed_share != 1:
             now = there["missed_fraud"]
@@ -152,8 +203,7 @@ class ScoreCutoffs:
 
 
 def _cuts_told(cuts: Cuts) -> dict[str, str]:
-    named = zip(("review_at", "decline_at"), cuts, strict=True)
-    return {name: str(cut) for name, cut in named if cut is not None}
+    return {name: str(cut) for name, cut in zip(CUTS, cuts, strict=True) if cut is not None}
 
 
 def _is_same(text: str, other: str) -> bool:

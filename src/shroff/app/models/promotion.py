@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import asdict
+
 from shroff import config
 from shroff.app.live.requests import WriterRequests
 from shroff.app.models.role_changes import (
@@ -32,15 +34,15 @@ from shroff.models.in_force import (
     role_of,
     text_of,
 )
-from shroff.models.registry import GateResult, Stored, Summary
+from shroff.models.registry import GateResult, ModelSummary, Stored
+from shroff.operations.declaration import OperationAnswer
 from shroff.people.audit import Action
-from shroff.runtime.progress import unheard
+from shroff.runtime.texts import argument, many, one_line, table
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from shroff.app.live.requests import Waits
     from shroff.app.opened import Opened
     from shroff.replay.notebook import Moment
     from shroff.training.comparison import Comparison
@@ -62,8 +64,7 @@ class NoChampionError(UsageError):
     """No model is in force where one is asked for; each way in says how another one is named there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
+class Deployment(OperationAnswer):
     """The result of a change of the active models.
 
     `champion` and `before` are the champion's ids after and before the call, empty for none. `failed` are gates that
@@ -86,17 +87,61 @@ class Deployment:
         """Which gates keep the model from being promoted, in words; empty for none."""
         return failure_of(self.failed)
 
+    def text(self) -> str:
+        if self.what == REFUSED:
+            return (
+                f"{self.model} is not promoted: it fails {many(len(self.failed), 'gate')}.\n{gates_text(self.failed)}"
+            )
+        scores = f"{self.champion} scores {self.event}" if self.champion else f"rules alone decide {self.event}"
+        words = {
+            PROMOTED: f"{self.model} is the champion of {self.event}"
+            + (f", replacing {self.before}." if self.before else "."),
+            ROLLED_BACK: f"{self.before} is rolled back: {scores}.",
+            IN_SHADOW: f"{self.model} is in shadow.",
+            OUT_OF_SHADOW: f"{self.model} is out of shadow.",
+            CHALLENGES: f"{self.model} challenges {self.champion}.",
+            NO_CHALLENGER: f"{self.model} no longer challenges; {self.champion} scores all of {self.event}.",
+            SAME: f"nothing changed; {self.model} already had this role.",
+        }[self.what]
+        active = "active from the next event" if self.in_force else f"not active: {self.why_not.rstrip('.')}"
+        return f"{words} It is {active}." + (f"\n{self.unused}" if self.unused else "")
 
-@dataclass(frozen=True, slots=True)
-class ListedModel:
-    """A model of the registry with what it is now: champion, challenger, in shadow, before; nothing.
+    def hints(self) -> Sequence[str]:
+        if not self.failed:
+            return "shroff models list", "shroff verify"
+        id_, waived = argument(self.model), " ".join(f"--waive {argument(gate.words)}" for gate in self.failed)
+        return f"shroff models show {id_}", f"shroff models promote {id_} {waived} --reason TEXT --by NAME"
+
+    def exit_status(self) -> int:
+        return 1 if self.failed else 0
+
+
+def gates_text(gates: Sequence[GateResult]) -> str:
+    """Gates as a table."""
+    from shroff.models.evaluation.gates import value_text
+
+    if not gates:
+        return "  no gates"
+    rows = [
+        (
+            gate.name,
+            value_text(gate),
+            gate.limit,
+            f"{'passed' if gate.passed else 'failed'}{f': {one_line(gate.note)}' if gate.note else ''}",
+        )
+        for gate in gates
+    ]
+    return table(rows, ("gate", "value", "limit", ""))
+
+
+class ListedModel(ModelSummary, frozen=True):
+    """A model of the registry with its role: champion, challenger, shadow, before, or none.
 
     `redefined` names the inputs of one that scores which mean something else now than when it was trained; `unused`
     says of a champion that its score changes no decision, with the cure. `unwaived` are the failed gates, by name,
     that no promotion waived.
     """
 
-    summary: Summary
     role: str = ""
     redefined: tuple[str, ...] = ()
     unused: str = ""
@@ -144,13 +189,13 @@ class Promotions:
         )  # of equal ones by id
         return [
             ListedModel(
-                one,
-                _role(in_force, one.id),
-                changed.get(one.id, ()),
-                _words(unused.get(one.id)),
-                in_force.get(one.event, InForce()).unwaived(one.id, one.failed),
+                **asdict(model),
+                role=_role(in_force, model.id),
+                redefined=changed.get(model.id, ()),
+                unused=_words(unused.get(model.id)),
+                unwaived=in_force.get(model.event, InForce()).unwaived(model.id, model.failed),
             )
-            for one in found
+            for model in found
         ]
 
     def one(self, id_: str) -> ModelDetails:
@@ -163,9 +208,7 @@ class Promotions:
             changed = self._opened.definitions.redefined(stored.event, stored.manifest)
         return ModelDetails(stored, role_of(found, id_), promotions, changed)
 
-    def promote(
-        self, id_: str, *, waive: Sequence[str] = (), reason: str = "", by: str = "", waits: Waits = unheard
-    ) -> Deployment:
+    def promote(self, id_: str, *, waive: Sequence[str] = (), reason: str = "", by: str = "") -> Deployment:
         """Promote a model to champion of its event type, if its gates pass or are waived with reason and name.
 
         Gates are checked again. These fail: a comparison with a former champion, new gates of model.yaml that the
@@ -198,11 +241,11 @@ class Promotions:
             return promoted(found, Promotion(id_, stored.digest, time_text(self._opened.now_ms()), by, tuple(waived)))
 
         try:
-            return self._change(stored.event, id_, PROMOTED, change, waits, by)
+            return self._change(stored.event, id_, PROMOTED, change, by)
         except _GatesError as error:
             return Deployment(stored.event, id_, REFUSED, error.champion, error.champion, error.failed)
 
-    def rollback(self, event: str = "", waits: Waits = unheard, *, by: str = "") -> Deployment:
+    def rollback(self, event: str = "", *, by: str = "") -> Deployment:
         """Return to the previous champion; without one, rules alone decide. `event` is optional with one model.
 
         `by`: the user, for the audit log.
@@ -219,9 +262,9 @@ class Promotions:
                 self._opened.registry.load(changed.champion.id, changed.champion.digest)
             return changed
 
-        return self._change(event, "", ROLLED_BACK, back, waits, by)
+        return self._change(event, "", ROLLED_BACK, back, by)
 
-    def shadow(self, id_: str, *, stop: bool = False, waits: Waits = unheard) -> Deployment:
+    def shadow(self, id_: str, *, stop: bool = False) -> Deployment:
         """Put a model in shadow: it scores every event, without effect. With `stop`, take it out."""
         if stop:
 
@@ -229,12 +272,12 @@ class Promotions:
                 is_done = role_of(found, id_) != "shadow" and role_of(then, id_) == "shadow"
                 return found if is_done else unshadowed(found, id_)
 
-            return self._change(self._event_tried(id_), id_, OUT_OF_SHADOW, change, waits)
+            return self._change(self._event_tried(id_), id_, OUT_OF_SHADOW, change)
         stored = self._loadable(id_)
         named = Named(id_, stored.digest)
-        return self._change(stored.event, id_, IN_SHADOW, lambda found, _then: shadowed(found, named), waits)
+        return self._change(stored.event, id_, IN_SHADOW, lambda found, _then: shadowed(found, named))
 
-    def challenge(self, id_: str, share: float, entity: str, waits: Waits = unheard) -> Deployment:
+    def challenge(self, id_: str, share: float, entity: str) -> Deployment:
         """Let a model score a share of an entity's keys instead of the champion, by a hash of model and key.
 
         It is compared with the current champion, whichever it was compared with at training.
@@ -257,16 +300,16 @@ class Promotions:
                 f"{id_} failed its gates ({names}), and a challenger makes decisions. Put it in shadow instead."
             )
         challenger = Challenger(id_, stored.digest, share, entity)
-        return self._change(stored.event, id_, CHALLENGES, lambda found, _then: challenged(found, challenger), waits)
+        return self._change(stored.event, id_, CHALLENGES, lambda found, _then: challenged(found, challenger))
 
-    def unchallenge(self, id_: str, waits: Waits = unheard) -> Deployment:
+    def unchallenge(self, id_: str) -> Deployment:
         """End a challenge; the champion scores these keys again."""
 
         def change(found: InForce, then: InForce) -> InForce:
             is_done = found.challenger is None and role_of(then, id_) == "challenger"
             return found if is_done else unchallenged(found, id_)
 
-        return self._change(self._event_tried(id_), id_, NO_CHALLENGER, change, waits)
+        return self._change(self._event_tried(id_), id_, NO_CHALLENGER, change)
 
     # ---- how
 
@@ -330,7 +373,7 @@ class Promotions:
         raise UsageError(f"{id_} is neither in shadow nor a challenger. 'shroff models list' shows the roles.")
 
     def _change(
-        self, event: str, id_: str, what: str, change: Callable[[InForce, InForce], InForce], waits: Waits, by: str = ""
+        self, event: str, id_: str, what: str, change: Callable[[InForce, InForce], InForce], by: str = ""
     ) -> Deployment:
         """Change the file as a whole or not at all, and have the process that writes the log adopt it.
 
@@ -360,7 +403,7 @@ class Promotions:
             if after != found:
                 config.write_text(own(self._opened.places.folder, FILE), text)
         self._opened.reload()
-        done, why_not = WriterRequests(self._opened).put_in_force(waits, WRITTEN)
+        done, why_not = WriterRequests(self._opened).put_in_force(self._opened.waits, WRITTEN)
         active = (self._logged() or {}).get(event, InForce()) if done else after
         if active.meaning() != after.meaning():
             done, why_not = False, OVERTAKEN

@@ -16,7 +16,7 @@ from shroff.operations.declaration import OPERATIONS, InvalidRequestError, Opera
 from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right
 from shroff.web.http.concurrency_limits import ConcurrencyLimits
-from shroff.web.http.messages import BODY_BYTES_MAX, Json, Request, decoded
+from shroff.web.http.messages import ANY, BODY_BYTES_MAX, Json, Request, decoded, tagged, tags_of
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, api
 
@@ -41,13 +41,16 @@ def route_of(declared: Operation[..., Any]) -> Route:
             if not declared.unanswered or isinstance(error, RefusalError):
                 raise
             raise ProblemError(422, "bad-question", declared.unanswered, str(error)) from None
-        headers = {"location": answer.url} if declared.status == ACCEPTED else None
-        return await service.in_thread(Json, answer, declared.status, headers)  # a list may have a million entries
+        status = 409 if declared.conflict and answer.exit_status() else declared.status
+        headers = {"location": answer.url} if status == ACCEPTED else tagged(answer.etag()) if answer.etag() else {}
+        return await service.in_thread(Json, answer, status, headers)  # a list may have a million entries
 
     query = {one.wire: one.about.help for one in declared.fields_in("query")}
     problems = {refusal.status: getdoc(refusal) or "" for refusal in declared.refusals}
     if query or declared.method != "GET":
         problems.setdefault(400, "")
+    if declared.fields_in("header"):
+        problems |= {412: "It has been changed since.", 428: "If-Match is missing."}
     return api(declared.method, declared.path, Right(declared.right), handle)(
         declared.summary,
         _paragraph(declared.answer),
@@ -56,6 +59,8 @@ def route_of(declared: Operation[..., Any]) -> Route:
         query,
         answer=declared.answer,
         status=declared.status,
+        others={409: (declared.conflict, declared.answer)} if declared.conflict else {},
+        headers={"If-Match": "The ETag of the version that you read."} if declared.fields_in("header") else {},
         required=[one.wire for one in declared.fields_in("query") if one.is_required],
     )
 
@@ -64,6 +69,11 @@ async def read(service: Service, declared: Operation[..., Any], request: Request
     """The request of an operation in a request over HTTP. Raises: InvalidRequestError; ProblemError."""
     fields = declared.fields_in("path")
     given = {one.name: request.path_params[one.wire] for one in fields}
+    for field in declared.fields_in("header"):
+        if not (tags := tags_of(request)):
+            words = "send the ETag of what you read as If-Match"
+            raise ProblemError(428, "no-precondition", "If-Match is missing", words)
+        given[field.name] = "" if ANY in tags else ",".join(tags)
     if declared.query is not None:
         try:
             query = msgspec.convert(dict(request.query_params), declared.query, strict=False)

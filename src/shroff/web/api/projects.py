@@ -22,63 +22,12 @@ from shroff.web.http.routes import API, api
 from shroff.web.http.schemas import Adopted
 
 if TYPE_CHECKING:
-    from shroff.app.models.promotion import ListedModel
     from shroff.rules.definitions import Rule
     from shroff.web.service import Service
 
 BODY_BYTES_MAX: Final = 2 * 1024 * 1024
 _FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.yaml")  # of a draft in a backtest, which writes it
 WAITS_S: Final = 5.0  # for another backtest, of which there is one at a time
-
-
-# ---- models
-
-
-class ModelSummary(TypedDict):
-    """A model of the registry with its state. If it cannot score, `problem` has the reason."""
-
-    id: str
-    digest: str
-    event: str
-    learner: str
-    made_at: str
-    failed: list[str]
-    problem: str
-    is_judged: bool
-    damaged: list[str]
-    role: str
-    redefined: list[str]
-    unused: str
-
-
-class Models(TypedDict):
-    """The models of the registry, newest first."""
-
-    models: list[ModelSummary]
-
-
-async def models(service: Service, request: Request) -> Json[Models]:
-    """The models of the registry, the newest first, with what each is now."""
-    found = await service.in_thread(service.project.models.all)
-    return Json({"models": [_model(one) for one in found]})
-
-
-def _model(one: ListedModel) -> ModelSummary:
-    found = one.summary
-    return {
-        "id": found.id,
-        "digest": found.digest,
-        "event": found.event,
-        "learner": found.learner,
-        "made_at": found.made_at,
-        "failed": list(found.failed),
-        "problem": found.problem,
-        "is_judged": found.is_judged,
-        "damaged": list(found.damaged),
-        "role": one.role,
-        "redefined": list(one.redefined),
-        "unused": one.unused,
-    }
 
 
 # ---- rules
@@ -286,9 +235,6 @@ async def one_backtest(service: Service, request: Request) -> Json[BacktestRun]:
 
 
 ROUTES: Final = (
-    api("GET", "/models", Right.READ_DEFINITIONS, models)(
-        "List the models of the registry, newest first.", "Each model with its current state."
-    ),
     api("GET", "/rules", Right.READ_DEFINITIONS, rules)("List the rule files.", "Files with their rules."),
     api("GET", "/rules/{file}", Right.READ_DEFINITIONS, rule_file)(
         "Get one rule file with its text.", "The file; the header ETag has its tag.", problems={404: ""}

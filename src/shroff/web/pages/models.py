@@ -10,11 +10,12 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from shroff.app.models.model_operations import ChangeModel
 from shroff.errors import DefinitionError, ShroffError, StateError, UsageError
 from shroff.models.in_force import InForce
 from shroff.models.keys import metric_of, metric_words
+from shroff.models.registry import UnknownModelError
 from shroff.people.access import Right
-from shroff.web.api.models import ModelChange, changed, shown
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
@@ -105,7 +106,7 @@ def _versions(service: Service, found: Sequence[ListedModel]) -> list[ComparedMo
     baselines: Mapping[str, Any] = {}
     for one in found[:VERSIONS_SHOWN]:
         with suppress(ShroffError):
-            stored = service.project.opened.registry.read(one.summary.id)
+            stored = service.project.opened.registry.read(one.id)
             read.append((stored.id, one, _facts(stored.manifest), _by_name(stored.metrics)))
             if one.role == "champion" or not baselines:
                 baselines = stored.metrics.get("baselines", {})
@@ -189,9 +190,14 @@ async def show_one(service: Service, request: Request) -> Response:
 async def change(service: Service, request: Request) -> Response:
     """Another role for a model."""
     form = await request.form()
-    waive = [text for name, text in form.items() if name.startswith("waive_")]
+    waive = tuple(text for name, text in form.items() if name.startswith("waive_"))
     try:
-        found = await changed(service, request, ModelChange(form.get("do", ""), form.get("reason", ""), waive))
+        wanted = ChangeModel(
+            id=request.path_params["id"], do=form.get("do", ""), reason=form.get("reason", ""), waive=waive
+        )
+        found = await service.operations.run(request.who, wanted)
+    except UnknownModelError:
+        raise
     except (UsageError, DefinitionError, StateError) as error:
         return await _model(service, request, sentence(str(error)), form)
     if found.failed:
@@ -204,7 +210,7 @@ async def _model(service: Service, request: Request, mistake: str = "", form: Ma
     from shroff.models.evaluation.gates import value_text  # their libraries take time that lists of models need not
     from shroff.training.measured import slices_told
 
-    found = await service.in_thread(shown, service.project, request.path_params["id"])
+    found = await service.in_thread(service.project.models.one, request.path_params["id"])
     stored = found.stored
     return await page(
         service,

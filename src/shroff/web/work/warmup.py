@@ -14,13 +14,13 @@ from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
+from shroff.app.models.threshold_operations import ShowThresholds
 from shroff.cases import case_queries
 from shroff.cases.filters import queue_of
 from shroff.errors import ShroffError
 from shroff.log.state.fold import COLUMN_READER
 from shroff.monitoring.live_metrics import BLOCK, LOOKED_BACK
 from shroff.runtime.logs import failure
-from shroff.training.cutoffs import WhatIf
 from shroff.web.api.cases.asked import newest_alerts
 from shroff.web.api.live import FIRST, PERIODS, Look, look_now
 from shroff.web.http.static import static_files
@@ -69,7 +69,7 @@ def steps(service: Service) -> Iterator[Step]:
     yield partial(import_module, COLUMN_READER)  # a replay that reads many records uses it if it is there
     if service.is_ready and service.work.seq <= HEAVY_MAX:  # neither where it stands by: nobody looks there
         yield partial(service.label_board.look, None)
-        yield partial(service.weighings.look, "", "", WhatIf())
+        yield partial(service.project.run, ShowThresholds())
     for _ in range(LOOKED_BACK // BLOCK):
         if service.board.is_behind:
             yield service.board.read_on

@@ -15,9 +15,8 @@ from shroff.app.rules.rule_files import Before
 from shroff.errors import NotAllowedError
 from shroff.events.event import TimeText, time_text
 from shroff.people.access import Right
-from shroff.people.audit import Act
+from shroff.people.audit import Act, checked_reason
 from shroff.rules.texts import tag_of
-from shroff.web.api.models import checked_reason
 from shroff.web.api.rules.draft_checks import DraftCheck
 from shroff.web.api.rules.rule_looks import OFF, RuleLook, one_rule, subject_of
 from shroff.web.http.messages import Json, Request, decoded, seen, tagged, tags_of

@@ -13,9 +13,9 @@ from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.explain.hit_records import RuleRecord
 from shroff.people.access import Right
+from shroff.people.audit import checked_reason
 from shroff.rules.silences import trial_of
 from shroff.rules.texts import in_shadow, renamed
-from shroff.web.api.models import checked_reason
 from shroff.web.api.rules.backtests import DONE, Kept
 from shroff.web.api.rules.drafts import (
     activate,

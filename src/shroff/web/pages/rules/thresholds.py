@@ -6,18 +6,31 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import log10
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from shroff.app.models.cutoffs import APPLY, CUTS, AppliedCutoffs, CutoffsChange
 from shroff.app.models.promotion import NoChampionError
-from shroff.errors import DefinitionError, UsageError
+from shroff.app.models.threshold_operations import (
+    CheapestThresholds,
+    Costs,
+    SetThresholds,
+    ShowThresholds,
+    UndoThresholds,
+    lower,
+    show_thresholds,
+    what_if_of,
+)
+from shroff.errors import DefinitionError, RefusalError, UsageError
+from shroff.operations.declaration import OperationRequest
 from shroff.people.access import Right
+from shroff.people.audit import AuditEntry
+from shroff.people.store import AuditFilter
+from shroff.runtime.memo import Fresh
 from shroff.training.measured import money_text
-from shroff.web.api.rules.thresholds import AskedCutoffs, CutoffsChange, Look, ids_of, put, put_back, what_if_of
 from shroff.web.http.messages import Request
-from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import SCALES, Axis, Plot, nice, plot_of
 from shroff.web.pages.renderer import page, see_other
@@ -36,7 +49,9 @@ REVIEWS_HEIGHT: Final = 80
 TIMES_THE_BEST: Final = 3  # what costs more would make the rest of the curve look flat
 LEAST_SCORE: Final = 1e-4  # on the axis, which goes by factors: most scores are small
 LEAST_SHORT: Final = 1e-3
-CUTS: Final = ("review_at", "decline_at")
+CHANGES_SHOWN: Final = 6
+CHANGES_FRESH_S: Final = 60.0
+_CHANGES: Final = Fresh[Sequence[AuditEntry]](32)
 COSTS: Final = ("missed", "false_decline", "review", "reviews_a_day")
 WHICH: Final = ("event", "model")
 NOTHING: Final[Mapping[str, str]] = {}
@@ -124,36 +139,48 @@ async def apply(service: Service, request: Request) -> Response:
     event, tag = form.get("event", ""), form.get("tag", "")
     which = {name: form[name] for name in WHICH if form.get(name)}
     costs = {name: form[name] for name in COSTS if form.get(name)}
+    wanted: OperationRequest[AppliedCutoffs]
     try:
         if form.get("undo"):
-            found = await put_back(service, request, event, tag)
+            wanted = UndoThresholds(event=event, tag=tag)
         else:
-            review_at, decline_at = (_cut(form, name) for name in CUTS)
-            what_if = what_if_of(costs if form.get("costs") else NOTHING)
-            cuts, reason, model = (review_at, decline_at), form.get("reason", ""), form.get("model", "")
-            found = await put(service, request, AskedCutoffs(event, cuts, reason, tag, model, what_if))
-    except (UsageError, DefinitionError) as error:
+            cuts = {name: _cut(form, name) for name in CUTS}
+            more = Costs(**{name: float(text) for name, text in costs.items()}) if form.get("costs") else None
+            reason, model = form.get("reason", ""), form.get("model", "")
+            wanted = SetThresholds(event=event, reason=reason, costs=more, model=model, tag=tag, **cuts)
+        done = await service.operations.run(request.who, wanted)
+    except RefusalError:
+        raise
+    except (UsageError, DefinitionError, ValueError) as error:
         asked = {**which, **costs, **{name: form.get(name, "") for name in CUTS}, "use": "1"}
-        with suppress(ProblemError):
-            what_if_of(asked)
+        with suppress(UsageError):
+            _wanted(asked)
             which = asked
         return await _page(service, request, which, sentence(str(error)), form)
-    return see_other(f"{PATH}?{urlencode(which | {'said': 'done' if found.in_force else 'waits'})}")
+    _CHANGES.forget()
+    return see_other(f"{PATH}?{urlencode(which | {'said': 'done' if done.in_force else 'waits'})}")
+
+
+def _wanted(query: Mapping[str, str]) -> ShowThresholds:
+    """What a query asks for. Raises: UsageError."""
+    given = {field.name: query[field.wire] for field in show_thresholds.fields_in("query") if query.get(field.wire)}
+    wanted = cast("ShowThresholds", show_thresholds.read(given))
+    what_if_of(wanted, (wanted.review_at, wanted.decline_at))
+    return wanted
 
 
 async def _page(
     service: Service, request: Request, query: Mapping[str, str], mistake: str = "", typed: Mapping[str, str] = NOTHING
 ) -> Response:
     why_not, shown, others, proposal = "", None, list[str](), None
-    event = query.get("event", "")
+    event, cutoffs, wanted = query.get("event", ""), service.project.cutoffs, _wanted(query)
     try:
-        look = await service.weighings.weighed(service, query)
-        shown = shown_of(look, {name: query[name] for name in WHICH if query.get(name)})
-        proposal = await service.in_thread(_proposal, service, look, shown) if query.get("use") else None
-    except NoChampionError as error:
-        why_not, others = str(error), await service.in_thread(ids_of, service.project)
+        answer = await service.operations.run(request.who, wanted)
+        shown = shown_of(answer, wanted, {name: query[name] for name in WHICH if query.get(name)})
+        proposal = await service.in_thread(_proposal, service, shown) if query.get("use") else None
     except UsageError as error:
-        why_not = str(error)
+        why_not = str(error.__cause__ or error)
+        others = await service.in_thread(cutoffs.model_ids) if isinstance(error.__cause__, NoChampionError) else []
     return await page(
         service,
         request,
@@ -174,11 +201,11 @@ async def _page(
     )
 
 
-def _proposal(service: Service, look: Look, shown: Shown) -> CutoffsProposal:
+def _proposal(service: Service, shown: Shown) -> CutoffsProposal:
     """The thresholds that somebody wants to use, as a change of policy.yaml. Raises: UsageError."""
-    cutoffs, tried, event = service.project.cutoffs, look.found.tried, look.found.event
+    cutoffs, tried, event = service.project.cutoffs, shown.found.tried, shown.found.event
     cuts = (tried.review_at, tried.decline_at) if tried is not None else (None, None)
-    costs = cutoffs.costs(event, what_if_of({name: str(value) for name, value in shown.moved.items()}))
+    costs = cutoffs.costs(event, what_if_of(Costs(**shown.moved)))
     warnings = [
         f"No {event} will be {done} by its score."
         for done, now, new in zip(("reviewed", "declined"), shown.active, cuts, strict=True)
@@ -199,13 +226,23 @@ def _amount(service: Service) -> Callable[..., str]:
 
 def _scored(service: Service) -> list[str]:
     """The event types that have a model in force."""
-    return sorted({one.summary.event for one in service.project.models.all() if one.role == "champion"})
+    return sorted({one.event for one in service.project.models.all() if one.role == "champion"})
 
 
 def _applied(service: Service, shown: Shown) -> list[Applied]:
-    """The thresholds that were applied last, newest first."""
-    found, policy = list[Applied](), service.project.definitions.policy(shown.found.event)
-    for row in service.weighings.applied(service.desk.store, shown.found.event, shown.tag):
+    """The thresholds that were applied last, newest first.
+
+    The rows are kept for a minute of the same policy.yaml: the audit log is asked by an act, and so read as a whole.
+    """
+    event, store = shown.found.event, service.desk.store
+
+    def recorded() -> Sequence[AuditEntry]:
+        wanted = AuditFilter(action=APPLY, subject=f"policy of {event}")
+        with store.look() as look:
+            return look.record(wanted, before=None, limit=CHANGES_SHOWN, is_newest_first=True)
+
+    found, policy = list[Applied](), service.project.definitions.policy(event)
+    for row in _CHANGES.get((service.project.cutoffs.folder, event, shown.tag), recorded, CHANGES_FRESH_S):
         change = CutoffsChange.of(row)
         cuts = change.cuts(change.after)
         path = _use_path(shown.which, cuts) if any(cut is not None for cut in cuts) else ""
@@ -243,10 +280,11 @@ def _cut(form: Mapping[str, str], name: str) -> float | None:
 # ---- what is shown
 
 
-def shown_of(look: Look, which: Mapping[str, str]) -> Shown:
+def shown_of(answer: CheapestThresholds, wanted: ShowThresholds, which: Mapping[str, str]) -> Shown:
     """The page's view of thresholds."""
-    found, what_if = look.found, look.what_if
-    sliders = sliders_of(found, _declared(found), found.terms, what_if.missed_share)
+    found = answer.report
+    missed = 100.0 if wanted.missed is None else wanted.missed
+    sliders = sliders_of(found, _declared(found), found.terms, missed)
     best, now, tried = found.found.best, in_force(found), found.tried
     rows = [Row("active", now)] if now is not None else [Row("rules alone", found.found.without)]
     rows.append(Row("recommended", best))
@@ -257,7 +295,7 @@ def shown_of(look: Look, which: Mapping[str, str]) -> Shown:
     return Shown(
         found,
         which,
-        look.tag,
+        answer.etag(),
         sliders,
         rows,
         *_charts(found, points),
@@ -286,14 +324,14 @@ def _declared(found: Cutoffs) -> Terms:
     return found.declared or found.terms
 
 
-def sliders_of(found: Cutoffs, declared: Terms, now: Terms, missed_share: float) -> list[Slider]:
+def sliders_of(found: Cutoffs, declared: Terms, now: Terms, missed: float) -> list[Slider]:
     """One for each cost, and for people's time; where policy.yaml sets no limit, its end is as much as can come."""
     places, currency = found.money_places, found.currency
     all_a_day = max(1.0, found.events / found.share / max(1, found.found.days))
     limit = declared.reviews_a_day
     unlimited = _slider("reviews_a_day", "Reviews, at most", "a day", None, now.reviews_a_day, 0, all_a_day)
     return [
-        _slider("missed", "Missed fraud, of its amount", "%", 100.0, 100 * missed_share, 0),
+        _slider("missed", "Missed fraud, of its amount", "%", 100.0, missed, 0),
         _slider("false_decline", "False decline", currency, declared.false_decline or 0.0, now.false_decline, places),
         _slider("review", "Review", currency, declared.review or 0.0, now.review, places),
         _slider("reviews_a_day", "Reviews, at most", "a day", limit, now.reviews_a_day, 0)
@@ -346,7 +384,7 @@ def _near(found: Cutoffs) -> list[Point]:
 
 def place_of(point: Point) -> float:
     """Where a point stands on the curve: at its lower threshold; where there is none, at the end."""
-    return min((cut for cut in (point.review_at, point.decline_at) if cut is not None), default=1.0)
+    return lower(point, 1.0)
 
 
 def _charts(found: Cutoffs, points: Sequence[Point]) -> tuple[Plot, Plot]:

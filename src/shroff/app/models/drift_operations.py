@@ -1,0 +1,136 @@
+"""The operation that measures drift of the champion's inputs, its score and the label delay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+from shroff.events.event import time_text
+from shroff.operations.declaration import OperationRequest, Param, ReportAnswer, operation
+from shroff.runtime.texts import argument, many, one_line, table
+
+if TYPE_CHECKING:
+    from shroff.app.health import HealthChecks
+    from shroff.monitoring.drift import Drift
+    from shroff.monitoring.drift_report import DriftPeriod, DriftReport
+    from shroff.operations.declaration import ProgressSteps
+
+
+class MeasureDrift(OperationRequest["DriftAnswer"]):
+    """The periods to compare."""
+
+    event: Annotated[
+        str | None,
+        Param("Event type, if several have a model.", flags="--as", metavar="EVENT", complete="event_types"),
+    ] = None
+    reference: Annotated[
+        str,
+        Param(
+            "The reference data: model for the champion's training data, or a period before the recent one, as 90d.",
+            metavar="model|LENGTH",
+        ),
+    ] = "model"
+    recent: Annotated[str, Param("The length of the recent period.", metavar="LENGTH")] = "7d"
+    as_of: Annotated[
+        str | None,
+        Param("End of the recent period; a day is its start, UTC.  [default: the newest event]", metavar="TIME"),
+    ] = None
+    fail: Annotated[bool, Param("Exit with status 1 if something has drifted.", is_local=True)] = False
+
+
+class DriftAnswer(ReportAnswer["DriftReport"]):
+    """Drift of each input, the score and the label delay, largest first."""
+
+    event: str
+    as_of: str
+    model: str
+    reference: dict[str, Any]
+    recent: dict[str, Any]
+    limit: float
+    moved: list[str]
+    unclear: list[str]
+    inputs: list[dict[str, Any]]
+    redefined: tuple[str, ...]
+    label_delay_days: dict[str, float | None]
+    remarks: tuple[str, ...]
+
+    def text(self) -> str:
+        report: DriftReport = self.report
+        count = len(self.inputs)
+        by = f" by {self.model}" if self.model else ""
+        moved = f"{len(self.moved):,} of {count:,} drifted" if self.moved else "no drift"
+        if unclear := len(self.unclear):
+            few = f"too few events to judge {unclear:,} of {count:,}"
+            moved = f"unclear, {few}" if unclear == count else f"{moved}, {few}"
+        heads = ("", "", "index", "by chance", "test", "p", "missing", "before", "unseen")
+        lines = [
+            f"{self.event}{by}: {moved}, as of {self.as_of}.",
+            f"  reference  {_period(report.reference)}",
+            f"  recent     {_period(report.recent)}",
+            "",
+            table([_row(drift) for drift in report.found], heads),
+        ]
+        if None not in report.label_delay_days:
+            before, now = report.label_delay_days
+            lines += ["", f"  Median label delay: {now:.1f} days; {before:.1f} days in the reference."]
+        return "\n".join([*lines, *(f"  {one_line(words)}" for words in self.remarks)])
+
+    def hints(self) -> Sequence[str]:
+        return [*([f"shroff train --as {argument(self.event)}"] if self.moved else []), "shroff doctor"]
+
+    def exit_status(self) -> int:
+        return 1 if self.moved and self.__dict__["fails"] else 0
+
+
+@operation(
+    "drift",
+    right="read:definitions",
+    is_long=True,
+    examples=["shroff drift", "shroff drift --reference 90d --recent 14d", "shroff drift --fail --json"],
+)
+def measure_drift(health: HealthChecks, progress: ProgressSteps, request: MeasureDrift) -> DriftAnswer:
+    """Measure drift of the champion's inputs, its score and the label delay, largest first.
+
+    The measure is the population stability index (PSI): below 0.1 little has changed, from 0.2 on much has. An item
+    has drifted if its PSI is at least 0.2 and above what chance gives for samples of these sizes. `doctor` reports
+    drift until it ends.
+    """
+    from shroff.monitoring.drift import LIMIT
+
+    reading = progress.counting("reading events")
+    report = health.drift(
+        request.event, reference=request.reference, recent=request.recent, as_of=request.as_of, reading=reading
+    )
+    answer = DriftAnswer.of(
+        report,
+        event=report.event,
+        as_of=time_text(report.as_of_ms),
+        model=report.model,
+        reference=report.reference.as_document(),
+        recent=report.recent.as_document(),
+        limit=LIMIT,
+        moved=[drift.name for drift in report.moved],
+        unclear=[drift.name for drift in report.unclear],
+        inputs=[
+            {**asdict(drift), "has_moved": drift.has_moved, "is_unclear": drift.is_unclear} for drift in report.found
+        ],
+        redefined=report.redefined,
+        label_delay_days=dict(zip(("reference", "recent"), report.label_delay_days, strict=True)),
+        remarks=report.remarks,
+    )
+    answer.__dict__["fails"] = request.fail
+    return answer
+
+
+def _period(period: DriftPeriod) -> str:
+    ends = f"{time_text(period.start_ms)} to {time_text(period.end_ms)}"
+    return f"{ends}, {many(period.rows, 'event')}: {period.about}"
+
+
+def _row(drift: Drift) -> tuple[str, ...]:
+    test = "-" if drift.statistic is None else f"{drift.test} {drift.statistic:.3g}"
+    p_value = "-" if drift.p_value is None else f"{drift.p_value:.2g}"
+    mark = "moved" if drift.has_moved else "too few" if drift.is_unclear else ""
+    shares = (f"{share:.1%}" for share in (drift.missing_now, drift.missing_before, drift.unseen))
+    return drift.name, mark, f"{drift.psi:.3f}", f"{drift.psi_by_chance:.3f}", test, p_value, *shares

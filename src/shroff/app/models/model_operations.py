@@ -1,0 +1,497 @@
+"""Operations on models: the registry, its active models, imports and comparisons."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+from msgspec.structs import astuple
+
+from shroff.app.models.promotion import Deployment, ListedModel, gates_text
+from shroff.app.models.training_operations import TrainedModel
+from shroff.errors import UsageError
+from shroff.models.in_force import Promotion
+from shroff.models.registry import REPORT, GateResult, UnknownModelError
+from shroff.operations.declaration import (
+    OperationAnswer,
+    OperationRequest,
+    Param,
+    ReportAnswer,
+    group,
+    operation,
+)
+from shroff.people.audit import checked_reason
+from shroff.runtime.texts import argument, many, one_line, table
+
+if TYPE_CHECKING:
+    from shroff.app.models.promotion import Promotions
+    from shroff.app.models.trainings import Training
+    from shroff.operations.declaration import ProgressSteps, Record
+    from shroff.people.access import Who
+    from shroff.project.definitions import Definitions
+    from shroff.training.comparison import Comparison
+
+BODY_BYTES_MAX: Final = 64 * 1024
+_PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)\s*%")
+Id = Annotated[str, Param("The model.", metavar="MODEL", complete="model_ids")]
+AsOf = Annotated[
+    str | None,
+    Param("Use the labels known at this time.  [default: the log's last record]", flags="--as-of", metavar="TIME"),
+]
+
+group(
+    "models",
+    """List the models of the registry, and choose which of them score.
+
+    A model is a folder, models/ID. For each event type, models/in_force.json names the champion, the models in shadow,
+    and the challenger that scores a share of the keys. A change is active at once, also in another process that
+    writes, and the log records the event from which it applies.
+    """,
+    examples=("shroff models list", "shroff models promote m-20260701-3f2a --by ann", "shroff models rollback"),
+)
+
+
+# ---- looking
+
+
+class ShowModels(OperationRequest["Models"]):
+    """All models."""
+
+
+class Models(OperationAnswer):
+    """The models of the registry with their current state, newest first."""
+
+    models: list[ListedModel]
+
+    def text(self) -> str:
+        text = f"{many(len(self.models), 'model')}."
+        if self.models:
+            rows = [
+                (model.id, _minute(model), model.event, model.role, model.learner, _state(model))
+                for model in self.models
+            ]
+            text += "\n" + table(rows, ("model", "made", "scores", "role", "learner", "gates"))
+        for model in self.models:
+            redefined = [f"{model.id}: {_redefined(model.redefined)}"] if model.redefined else []
+            lines = (*redefined, *([model.unused] if model.unused else []), *model.damaged)
+            text += "".join(f"\n  {one_line(line)}" for line in lines)
+        return text
+
+    def hints(self) -> Sequence[str]:
+        return [f"shroff models show {argument(self.models[0].id)}" if self.models else "shroff train"]
+
+
+def _minute(model: ListedModel) -> str:
+    """When a model was made, to the minute of UTC."""
+    return one_line(model.made_at[:16].replace("T", " ")) or "-"
+
+
+def _redefined(names: Sequence[str]) -> str:
+    means = "means" if len(names) == 1 else "mean"
+    return f"{one_line(', '.join(names))} {means} something else now than at training"
+
+
+def _state(model: ListedModel) -> str:
+    if model.problem or not model.is_judged:
+        return model.problem or "not judged"
+    if model.unwaived:
+        return f"failed: {', '.join(model.unwaived)}"
+    return f"waived: {', '.join(model.failed)}" if model.failed else "passed"
+
+
+@operation("models list", right="read:definitions", http="GET /models", examples=["shroff models list"])
+def show_models(models: Promotions, request: ShowModels) -> Models:
+    """List the models of the registry with their current state, newest first."""
+    return Models(models=models.all())
+
+
+class ShowModel(OperationRequest["Model"]):
+    """One model."""
+
+    id: Id
+    report: Annotated[
+        Path | None,
+        Param(
+            "Write the model's report as one HTML page: metrics, curves, feature effects.",
+            metavar="FILE",
+            is_local=True,
+        ),
+    ] = None
+
+
+class PromotionRecord(Promotion, frozen=True, omit_defaults=False):
+    """A promotion to champion: when, by whom, and the waived gates."""
+
+
+class Model(OperationAnswer):
+    """One model with all its details."""
+
+    id: str
+    event: str
+    role: str
+    digest: str
+    gates: list[GateResult]
+    metrics: Annotated[
+        dict[str, Any],
+        msgspec.Meta(description="`metrics.json`, see the reference of metrics. Slices have `words`."),
+    ]
+    promotions: list[PromotionRecord]
+    manifest: Annotated[dict[str, Any], msgspec.Meta(description="`manifest.json`: how the model was made.")]
+    files: list[str]
+    damaged: dict[str, str]
+    redefined: tuple[str, ...]
+
+    def text(self) -> str:
+        role = f", {self.role}" if self.role else ""
+        lines = [f"{self.id} scores {self.event}{role}."]
+        manifest = self.manifest
+        lines += [f"  {key}: {one_line(manifest[key])}" for key in ("learner", "made_at", "as_of") if key in manifest]
+        if (origin := manifest.get("imported")) is not None:
+            until = f", until {origin['trained_until']}" if "trained_until" in origin else ""
+            lines.append(f"  trained elsewhere{until}: {one_line(origin['file'])}, {origin['source']}")
+        inputs = [str(item.get("name", item)) for item in manifest.get("inputs", ())]
+        lines.append(f"  reads {many(len(inputs), 'input')}: {one_line(', '.join(inputs))}")
+        lines += [f"  {_redefined(self.redefined)}"] if self.redefined else []
+        lines.append(gates_text(self.gates))
+        lines += [_slices_text(self.metrics["slices"])] if self.metrics.get("slices") else []
+        for promotion in self.promotions:
+            lines.append(f"  promoted {promotion.at}{f' by {one_line(promotion.by)}' if promotion.by else ''}")
+            waivers = (f"{f'{w.gate} {w.limit}'.rstrip()}, by {w.by}: {w.reason}" for w in promotion.waived)
+            lines += [f"    waived {one_line(words)}" for words in waivers]
+        return "\n".join([*lines, *(f"  {one_line(words)}" for words in self.damaged.values())])
+
+    def hints(self) -> Sequence[str]:
+        can_lead = self.role != "champion" and all(gate.passed for gate in self.gates)
+        return [f"shroff models promote {argument(self.id)}" if can_lead else "shroff models list"]
+
+
+def _slices_text(slices: Sequence[dict[str, Any]]) -> str:
+    rows = []
+    for part in slices:
+        precision = part["metrics"]["average_precision"]
+        worse = "worse than the champion" if part["falls_by_more_than_noise"] else ""
+        shown = "none" if precision is None else f"{precision:.4f}"
+        rows.append((one_line(part["words"]), f"{part['rows']:,}", f"{part['frauds']:,}", shown, worse))
+    return table(rows, ("slice", "events", "frauds", "average precision", ""))
+
+
+@operation(
+    "models show",
+    right="read:definitions",
+    http="GET /models/{id}",
+    refusals=[UnknownModelError],
+    examples=["shroff models show m-20260701-3f2a", "shroff models show m-20260701-3f2a --report model.html"],
+)
+def show_model(models: Promotions, definitions: Definitions, request: ShowModel) -> Model:
+    """Show one model: its origin, its metrics and its gates."""
+    from shroff.runtime.whole_files import write_lines
+    from shroff.training.measured import slices_told, with_money
+
+    details = models.one(request.id)
+    stored = details.stored
+    if request.report is not None:
+        if (page := stored.file(REPORT)) is None:
+            raise UsageError(f"{stored.id} has no report: only models that 'shroff train' made here have one.")
+        write_lines(request.report, [[page]])
+    metrics = slices_told(definitions, stored.event, stored.metrics)
+    return Model(
+        id=stored.id,
+        event=stored.event,
+        role=details.role,
+        digest=stored.digest,
+        gates=stored.gates,
+        metrics=with_money(metrics, definitions.settings.money_places),
+        promotions=[PromotionRecord(*astuple(promotion)) for promotion in details.promotions],
+        manifest=stored.manifest,
+        files=sorted(stored.files),
+        damaged=dict(stored.damaged),
+        redefined=details.redefined,
+    )
+
+
+class CompareModels(OperationRequest["ComparedModels"]):
+    """Two models to compare."""
+
+    ids: Annotated[
+        tuple[str, ...], Param("The models.", metavar="[CHAMPION] [CHALLENGER]", complete="model_ids", is_argument=True)
+    ] = ()
+    as_of: AsOf = None
+
+
+class ComparedModels(ReportAnswer["Comparison"]):
+    """Two models on the same events: each metric of both, with the paired difference."""
+
+    event: str
+    champion: str
+    challenger: str
+    on: str
+    since_seq: int
+    events: int
+    rows: int
+    frauds: int
+    immature: int
+    unclear: int
+    needs: str
+    drawn: str
+    metrics: list[dict[str, Any]]
+
+    @classmethod
+    def measured(cls, report: Comparison) -> ComparedModels:
+        """The answer of a comparison."""
+        from shroff.training.measured import plain, with_money
+
+        document = asdict(report)
+        places = document.pop("money_places")
+        document["metrics"] = [
+            with_money({pair.name: asdict(pair)}, places)[pair.name]
+            | {"frauds_wanted": pair.frauds_wanted, "verdict": pair.verdict}
+            for pair in report.found
+        ]
+        del document["found"]
+        return cls.of(report, **plain(document))
+
+    def hints(self) -> Sequence[str]:
+        is_better = any(metric["verdict"] == "better" for metric in self.metrics)
+        return [f"shroff models {'promote' if is_better else 'show'} {argument(self.challenger)}"]
+
+
+@operation(
+    "models compare",
+    right="read:definitions",
+    examples=["shroff models compare", "shroff models compare m-20260701-3f2a m-20260801-77ab"],
+)
+def compare_models(models: Promotions, progress: ProgressSteps, request: CompareModels) -> ComparedModels:
+    """Compare two models on the same events: the difference, and the smallest detectable difference.
+
+    Champion, challengers and models in shadow are compared on the live events that both have scored. Other models are
+    compared on events that are in test folds of both. Without names, the champion is compared with its challengers and
+    the models in shadow.
+    """
+    return ComparedModels.measured(
+        models.compare(*request.ids, as_of=request.as_of, reading=progress.counting("reading events"))
+    )
+
+
+# ---- models of others
+
+
+class ImportModel(OperationRequest[TrainedModel]):
+    """A model that was trained elsewhere."""
+
+    file: Annotated[Path, Param("The model.")]
+    check: Annotated[
+        Path | None,
+        Param("Rows with input values and the model's own score or margin; each must be reproduced.", metavar="FILE"),
+    ] = None
+    event: Annotated[
+        str | None,
+        Param(
+            "The event type, if model.yaml has models of several.",
+            flags="--as",
+            metavar="EVENT",
+            complete="event_types",
+        ),
+    ] = None
+    inputs: Annotated[
+        str | None,
+        Param("Inputs, in the order of the model's features.  [default: as in model.yaml]", metavar="A,B,C|FILE"),
+    ] = None
+    categories: Annotated[
+        tuple[str, ...],
+        Param("The categories of an input in the order of their codes; may be repeated.", metavar="INPUT=A,B,C"),
+    ] = ()
+    trained_until: Annotated[
+        str | None, Param("End of its training data; earlier tests are left out.", metavar="TIME")
+    ] = None
+    calibrate: Annotated[bool, Param("Fit a calibration on labeled events, as 'train' does.")] = False
+    rounds: Annotated[
+        int | None, Param("Number of boosting rounds to use.  [default: as in the file]", metavar="N")
+    ] = None
+    tolerance: Annotated[
+        float | None,
+        Param("Largest accepted difference for a row of --check.  [default: 1e-6, for margins 1e-5]", metavar="X"),
+    ] = None
+    as_of: AsOf = None
+    promote: Annotated[bool, Param("Make it the champion if its gates passed.")] = False
+    by: Annotated[str, Param("Who imports it.", metavar="NAME")] = ""
+
+
+@operation(
+    "models import",
+    right="train:models",
+    examples=[
+        "shroff models import fraud.json --check rows.csv",
+        "shroff models import fraud.onnx --check rows.csv --inputs payment.amount,card.payments_1h --calibrate",
+        "shroff models import fraud.txt --check rows.parquet --inputs inputs.yaml --trained-until 2026-05-01",
+    ],
+)
+def import_model(training: Training, progress: ProgressSteps, request: ImportModel) -> TrainedModel:
+    """Import a model trained elsewhere: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX.
+
+    The model is checked on rows and evaluated on the same folds and gates as a model trained here. It is kept in the
+    registry and becomes the champion only with --promote and if its gates passed. Pickle files are refused, because
+    they run code when they are read.
+    """
+    from shroff.training.foreign.inputs import categories_in
+    from shroff.training.foreign.model_import import IMPORTED
+    from shroff.training.foreign.rows import SNIPPET
+    from shroff.training.train import Steps
+
+    given = msgspec.structs.asdict(request)
+    file, check = given.pop("file"), given.pop("check")
+    if check is None:
+        raise UsageError(f"--check names rows with the model's own scores, to check it against, such as {SNIPPET}.")
+    given["categories"] = categories_in(request.categories)
+    judging = progress.counting("judging folds")
+    steps = Steps(progress.counting("reading events"), lambda _number, _of: judging(1))
+    report = training.import_model(file, check=check, steps=steps, **given)
+    origin = report.stored.manifest[IMPORTED]
+    checked = origin["checked"]
+    made = (
+        f"{origin['source']} from {origin['file']}, {many(checked['rows'], 'row')} of {checked['file']} reproduced"
+        f" (at most {checked['worst']:.1g} off)"
+    )
+    return TrainedModel.measured(replace(report, made=made), imported=origin)
+
+
+# ---- changing
+
+
+class PromoteModel(OperationRequest[Deployment]):
+    """A model to promote."""
+
+    id: Id
+    waive: Annotated[
+        tuple[str, ...],
+        Param("Promote although this gate failed; name it with its limit. May be repeated.", metavar="'GATE LIMIT'"),
+    ] = ()
+    reason: Annotated[str, Param("Why the gate is waived.", metavar="TEXT")] = ""
+    by: Annotated[str, Param("Who promotes it.", metavar="NAME")] = ""
+
+
+@operation(
+    "models promote",
+    right="promote:models",
+    refusals=[UnknownModelError],
+    examples=[
+        "shroff models promote m-20260701-3f2a --by ann",
+        "shroff models promote m-20260701-3f2a --waive 'brier at most 0.02' --reason 'small sample' --by ann",
+    ],
+)
+def promote_model(models: Promotions, request: PromoteModel) -> Deployment:
+    """Promote a model to champion: from the next event on, its score counts.
+
+    Its gates are checked again. A comparison with a champion that has been replaced since does not count. Gates added
+    to model.yaml since training are checked against the recorded metrics. The inputs must have the same meaning as in
+    training. A model that fails a gate is promoted only if you waive that gate, with a reason and a name;
+    models/in_force.json records them.
+    """
+    return models.promote(request.id, waive=request.waive, reason=request.reason, by=request.by)
+
+
+class RollBackModel(OperationRequest[Deployment]):
+    """The champion to roll back."""
+
+    event: Annotated[str, Param("The event type.", complete="event_types", is_argument=True)] = ""
+    by: Annotated[str, Param("Who rolls it back.", metavar="NAME")] = ""
+
+
+@operation(
+    "models rollback",
+    right="promote:models",
+    examples=["shroff models rollback", "shroff models rollback payment --by ann"],
+)
+def roll_back_model(models: Promotions, request: RollBackModel) -> Deployment:
+    """Return to the previous champion, without checking gates. If there was none, rules alone decide.
+
+    EVENT is optional if models of one event type are active.
+    """
+    return models.rollback(request.event, by=request.by)
+
+
+class ShadowModel(OperationRequest[Deployment]):
+    """A model to put in shadow."""
+
+    id: Id
+    stop: Annotated[bool, Param("Take it out of shadow.")] = False
+
+
+@operation(
+    "models shadow",
+    right="promote:models",
+    refusals=[UnknownModelError],
+    examples=["shroff models shadow m-20260701-3f2a", "shroff models shadow m-20260701-3f2a --stop"],
+)
+def shadow_model(models: Promotions, request: ShadowModel) -> Deployment:
+    """Put a model in shadow: it scores every event, without effect on decisions."""
+    return models.shadow(request.id, stop=request.stop)
+
+
+class ChallengeWithModel(OperationRequest[Deployment]):
+    """A challenger, with its share of keys."""
+
+    id: Id
+    share: Annotated[str, Param("The share of keys that it scores, such as 10%.", metavar="PERCENT")] = ""
+    entity: Annotated[str, Param("The entity whose keys are split.", flags="--of", metavar="ENTITY")] = ""
+    stop: Annotated[bool, Param("End the challenge; the champion scores these keys again.")] = False
+
+
+@operation(
+    "models challenge",
+    right="promote:models",
+    refusals=[UnknownModelError],
+    examples=[
+        "shroff models challenge m-20260701-3f2a --share 10% --of card",
+        "shroff models challenge m-20260701-3f2a --stop",
+    ],
+)
+def challenge_with_model(models: Promotions, request: ChallengeWithModel) -> Deployment:
+    """Let a model score a share of the keys instead of the champion; a hash always picks the same keys."""
+    if request.stop:
+        return models.unchallenge(request.id)
+    match = _PERCENT.fullmatch(request.share)
+    if match is None or not request.entity:
+        raise UsageError("a challenger needs --share PERCENT, such as 10%, and --of ENTITY, or --stop.")
+    return models.challenge(request.id, float(match[1]) / 100, request.entity)
+
+
+class ChangeModel(OperationRequest[Deployment]):
+    """A change of a model: `promote`, `shadow`, `unshadow` or `rollback`, and the reason. `waive` lists gates to waive,
+    each by metric and limit.
+    """
+
+    id: str
+    do: str
+    reason: str
+    waive: tuple[str, ...] = ()
+
+
+@operation(
+    "models change",
+    right="promote:models",
+    http="POST /models/{id}",
+    has_command=False,
+    schema="ModelChange",
+    body_bytes_max=BODY_BYTES_MAX,
+    audit="model.ask",
+    refusals=[UnknownModelError],
+    conflict="The model fails gates that are not waived; the problem names them.",
+)
+def change_model(models: Promotions, who: Who, record: Record, request: ChangeModel) -> Deployment:
+    """Promote a model, roll it back, put it in shadow or take it out; with a reason, which is recorded."""
+    id_, reason = request.id, checked_reason(request.reason)
+    details = models.one(id_)
+    if request.do not in {"promote", "shadow", "unshadow", "rollback"}:
+        raise UsageError("do: it is promote, shadow, unshadow or rollback.")
+    if request.do == "rollback" and details.role != "champion":
+        raise UsageError(f"{id_} is not the champion; only the champion can be rolled back.")
+    record(f"model {id_}", after={"do": request.do, "reason": reason})
+    if request.do == "promote":
+        return models.promote(id_, waive=request.waive, reason=reason if request.waive else "", by=who.name)
+    if request.do == "rollback":
+        return models.rollback(details.stored.event)
+    return models.shadow(id_, stop=request.do == "unshadow")
