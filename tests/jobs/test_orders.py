@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
+import msgspec
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -91,12 +93,12 @@ def test_the_pipeline_goes_through_its_steps_in_order_and_tells_what_it_made(tmp
     told = {"model": "m-1", "passed": True, "promoted": True}
     asked = {}
 
-    def trained(project, run, event, **how):
-        asked.update(how)
-        run.step("learning")
-        return told
+    def trained(self, request, progress):
+        asked.update(msgspec.structs.asdict(request))
+        progress.step("learning")
+        return SimpleNamespace(brief=lambda: told)
 
-    monkeypatch.setattr(order_jobs, "trained", trained)
+    monkeypatch.setattr(app.Project, "run", trained)
     kind, run = kind_named("orders-pipeline"), JobRun(0)
     params = kind.read({"batches": 11, "size": 60, "promote": True})
     for _ in range(2):  # and again, over what is there

@@ -33,8 +33,9 @@ NOT_PASSED: Final = 1
 QUARANTINED: Final = 4
 NO_MODEL: Final = 5
 WATCHED: Final = ("once", "file", "settled", "markers", "poll", "labels_inside", "no_decide")
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 EventOfModel = Annotated[
-    str | None,
+    Name | None,
     Param(
         "The event type, if model.yaml has models of several.", flags="--as", metavar="EVENT", complete="event_types"
     ),
@@ -45,7 +46,7 @@ InputPaths = Annotated[
 LabelPath = Annotated[Path | None, Param("Labels of the events of FILEs.", metavar="FILE", is_local=True)]
 InputOrder = Annotated[Literal["file", "time"], Param("time: sort by event time.", is_local=True)]
 KnownAt = Annotated[
-    str | None,
+    Name | None,
     Param("Use what was known at this time; a day is its start, UTC.  [default: the last record]", metavar="TIME"),
 ]
 

@@ -21,7 +21,7 @@ DIFFERENT: Final = 1
 QUARANTINED: Final = 4
 
 
-class WriteTrainingSet(OperationRequest["TrainingSet"]):
+class WriteTrainingSet(OperationRequest["BuiltTrainingSet"]):
     """A training set to write, or to build again."""
 
     files: InputPaths = ()
@@ -46,7 +46,7 @@ class WriteTrainingSet(OperationRequest["TrainingSet"]):
     ] = None
 
 
-class TrainingSet(ReportAnswer["SetReport"]):
+class BuiltTrainingSet(ReportAnswer["SetReport"]):
     """A training set with its manifest; of one that was built again, whether its bytes are equal."""
 
     folder: str
@@ -85,7 +85,9 @@ class TrainingSet(ReportAnswer["SetReport"]):
         "shroff training-set --again march",
     ],
 )
-def write_training_set(training_sets: TrainingSets, progress: ProgressSteps, request: WriteTrainingSet) -> TrainingSet:
+def write_training_set(
+    training_sets: TrainingSets, progress: ProgressSteps, request: WriteTrainingSet
+) -> BuiltTrainingSet:
     """Write the training data of 'train' to a folder, from the log or from FILEs.
 
     The folder gets rows.parquet, labels.parquet and manifest.json.
@@ -115,9 +117,9 @@ def write_training_set(training_sets: TrainingSets, progress: ProgressSteps, req
         return _answer(training_sets.write(request.out, request.event, way=way, **given))
 
 
-def _answer(report: SetReport, **more: Any) -> TrainingSet:
+def _answer(report: SetReport, **more: Any) -> BuiltTrainingSet:
     left = report.left
-    return TrainingSet.of(
+    return BuiltTrainingSet.of(
         report,
         folder=str(report.folder),
         seconds=round(report.seconds, 3),
