@@ -14,7 +14,6 @@ from shroff.adapters.cases import sql
 from shroff.adapters.cases.schema import case_tables
 from shroff.adapters.cases.sql import SqlCases, SqlCaseWriter
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.people.schema import tables
 from shroff.adapters.people.sql import SqlPeople, _Changing
 from shroff.cases.case import Alert, Attached, Case, CaseActivity, CaseFilter, Happened, Pending, View
 from shroff.cases.store import CaseChange, CaseReader, Cursor
@@ -65,7 +64,7 @@ class HoldsNothing(SqlCases):
     @contextmanager
     def change(self) -> Iterator[CaseChange]:
         with self._people.database.transaction(is_change=False) as connection:
-            people = _Changing(connection, tables(), SEAL, "here")
+            people = _Changing(connection, SEAL, "here")
             yield SqlCaseWriter(connection, self._tables, people)
 
 

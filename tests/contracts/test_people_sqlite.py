@@ -6,6 +6,7 @@ import inspect
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from shroff.adapters.people.sql import SqlPeople, _Changing
 from shroff.errors import ShroffError
 from shroff.people.access import Role
 from shroff.people.audit import FIRST, Act, AuditEntry, Seal, row_of
-from shroff.people.store import Attempts, Change, Link, User
+from shroff.people.store import Change, Row, User
 from tests.contracts.broken_stores import changing
 from tests.support import forks
 from tests.support.contracts.people import SEAL, PeopleContract
@@ -56,7 +57,7 @@ class Broken(SqlPeople):
     @contextmanager
     def change(self) -> Iterator[Change]:
         with self._database.transaction(is_change=True) as connection:
-            made = self.changing(connection, self._tables, self.seal, self.place)
+            made = self.changing(connection, self.seal, self.place)
             made.hold()
             yield made
 
@@ -74,13 +75,13 @@ class HoldsNothing(SqlPeople):
     @contextmanager
     def change(self) -> Iterator[Change]:
         with self._database.transaction(is_change=False) as connection:
-            yield _Changing(connection, self._tables, self.seal, self.place)
+            yield _Changing(connection, self.seal, self.place)
 
 
 @changing(Broken)
 class LeavesLinks(_Changing):
-    def take_link(self, hash: bytes) -> Link | None:
-        return self.link(hash)
+    def take(self, kind: type[Row], key: object) -> Row | None:
+        return self.find(kind, key)
 
 
 @changing(Broken)
@@ -132,15 +133,15 @@ class AsksNobody(_Changing):
 
 @changing(Broken)
 class NeverForgets(_Changing):
-    def put_attempts(self, attempts: Attempts) -> None:
-        if self.attempts(attempts.hash) is None:
-            super().put_attempts(attempts)
+    def put(self, row: Row) -> None:
+        if self.find(type(row), row.hash) is None:
+            super().put(row)
 
 
 @changing(Broken)
 class AnswersForAll(_Changing):
-    def put_answered(self, hash: bytes, outcome: str, at_ms: int) -> None:
-        super().put_answered(bytes(32), outcome, at_ms)
+    def put(self, row: Row) -> None:
+        super().put(replace(row, hash=bytes(32)))
 
 
 BROKEN = {

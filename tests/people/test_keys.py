@@ -19,7 +19,7 @@ from shroff.people import keys
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing
 from shroff.people.keys import KeyRing
-from shroff.people.store import Desk, PeopleQueries, rows_of, token_hash
+from shroff.people.store import ApiKey, Desk, PeopleQueries, rows_of, token_hash
 
 NOW_MS = 1_700_000_000_000
 ROOT = local("root", "command")
@@ -271,7 +271,7 @@ def test_when_a_key_was_used_is_written_down_now_and_then(desk, ring, clocks):
         ring.at_hand(text)
         settled(ring)
     with desk.store.look() as look:
-        assert look.key(id_).used_at_ms == NOW_MS
+        assert look.find(ApiKey, id_).used_at_ms == NOW_MS
 
 
 def test_the_use_of_a_key_that_is_used_seldom_is_written_down_and_that_of_a_wrong_secret_is_not(desk, ring, clocks):
@@ -280,13 +280,13 @@ def test_the_use_of_a_key_that_is_used_seldom_is_written_down_and_that_of_a_wron
         ring.who(f"{text[:-1]}{'1' if text[-1] == '0' else '0'}")
     settled(ring)
     with desk.store.look() as look:
-        assert look.key(id_).used_at_ms is None
+        assert look.find(ApiKey, id_).used_at_ms is None
     for _ in range(3):
         clocks.pass_s(3_600)
         ring.who(text)
         settled(ring)
     with desk.store.look() as look:
-        assert look.key(id_).used_at_ms == NOW_MS + 3 * 3_600_000
+        assert look.find(ApiKey, id_).used_at_ms == NOW_MS + 3 * 3_600_000
 
 
 def test_made_up_keys_push_no_real_one_out(desk, ring, clocks, monkeypatch):

@@ -432,7 +432,7 @@ def test_a_session_of_an_earlier_stamp_is_none_even_if_its_row_is_still_there(de
     rows = [Session(sessions.token_hash(f"t{n}"), ann.number, n, NOW_MS, NOW_MS, NOW_MS + 9_999, "") for n in (0, 1)]
     with desk.store.change() as change:
         for row in rows:
-            change.put_session(row)
+            change.put(row)
 
     assert [sessions.signed_in(desk, f"t{n}") is None for n in (0, 1)] == [True, False]
 
@@ -440,7 +440,7 @@ def test_a_session_of_an_earlier_stamp_is_none_even_if_its_row_is_still_there(de
 def test_a_session_that_was_ended_is_not_brought_back_by_a_use_at_the_same_time(desk, ann, clock):
     now = signed(desk)
     with desk.store.look() as look:
-        session = look.session(sessions.token_hash(now.token))
+        session = look.find(Session, sessions.token_hash(now.token))
     sessions.sign_out(desk, now.token)
     sessions._seen(desk, session, clock() + 1)
 

@@ -73,7 +73,7 @@ async def owned(asks: Asker, key: str, by: str) -> Who:
         desk, admin = asks.service.desk, asks.service.project.opened.who
         user = users.add(desk, admin, by, Role.ADMIN, password=PASSWORD)
         with desk.store.change() as change:
-            change.put_key(ApiKey(key, key, b"", Role(key), (), 0, by, None))
+            change.put(ApiKey(key, key, b"", Role(key), (), 0, by, None))
         return Who("user", user.id, by, Role.ADMIN, RIGHTS[Role.ADMIN])
 
     return await asyncio.to_thread(step)

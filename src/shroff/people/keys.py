@@ -54,7 +54,7 @@ def create(
     who.require(Right.MANAGE_KEYS)
     key, text = _new(desk, who, name, role, scopes=scopes, lasts_ms=lasts_ms)
     with desk.store.change() as change:
-        change.put_key(key)
+        change.put(key)
         change.audit(Act(who, "key.create", f"key {key.id}", None, shown(key)), desk.now_ms())
     return key, text
 
@@ -82,7 +82,7 @@ def rotate(desk: Desk, who: Who, id_or_name: str, *, overlap_ms: int, lasts_ms: 
         ends_at_ms = now_ms + overlap_ms
         ending = replace(old, ends_at_ms=min(ends_at_ms, old.ends_at_ms or ends_at_ms))
         for one in (key, ending):
-            change.put_key(one)
+            change.put(one)
         change.audit(Act(who, "key.create", f"key {key.id}", None, shown(key)), now_ms)
         change.audit(Act(who, "key.rotate", f"key {old.id}", shown(old), shown(ending)), now_ms)
     return Rotated(key, text, ending)
@@ -147,7 +147,7 @@ def revoke(desk: Desk, who: Who, id_or_name: str) -> ApiKey:
         if key.revoked_at_ms is not None:
             return key
         now = replace(key, revoked_at_ms=desk.now_ms())
-        change.put_key(now)
+        change.put(now)
         change.audit(Act(who, "key.revoke", f"key {key.id}", shown(key), shown(now)), desk.now_ms())
     return now
 
@@ -264,7 +264,7 @@ class KeyRing:
     def _read(self, id_: str) -> _Known:
         began_s = self._clock_s()
         with self._desk.store.look() as look:
-            key = look.key(id_)
+            key = look.find(ApiKey, id_)
         found = _Known(key, began_s, None if key is None else as_who(key))
         if found.key is not None:
             self._known[id_] = found
@@ -288,9 +288,9 @@ class KeyRing:
 
     def _noted(self, id_: str) -> None:
         with suppress(ShroffError), self._desk.store.change() as change:
-            key = change.key(id_)
+            key = change.find(ApiKey, id_)
             if key is not None:
-                change.put_key(replace(key, used_at_ms=self._desk.now_ms()))
+                change.put(replace(key, used_at_ms=self._desk.now_ms()))
 
 
 def _parts(text: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from shroff.people import passwords, users
 from shroff.people.access import Right, Role, Who
 from shroff.people.audit import Act
 from shroff.people.sessions import SignedIn, open_session
-from shroff.people.store import Desk, Link, User, token_hash
+from shroff.people.store import Desk, Link, PeopleQueries, User, token_hash
 
 FIRST_LASTS_MS: Final = 3_600_000
 PASSWORD_LASTS_MS: Final = 3 * 24 * 3_600_000
@@ -60,7 +60,7 @@ def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, p
     token, now_ms = desk.token(), desk.now_ms()
     told = {"hours": lasts_ms // 3_600_000, **({"signs_in": True} if path == ONCE else {})}
     with desk.store.change() as change:
-        change.put_link(Link(_kept(path, token), user, now_ms + lasts_ms))
+        change.put(Link(_kept(path, token), user, now_ms + lasts_ms))
         change.audit(Act(who, "link.make", subject, None, told), now_ms)
     return path + token
 
@@ -77,8 +77,8 @@ def asks_for(desk: Desk, token: str) -> User | None:
     Raises: SignInError where it does nothing.
     """
     with desk.store.look() as look:
-        link = look.link(token_hash(token))
-        user = None if link is None or link.user is None else look.user(link.user)
+        link = look.find(Link, token_hash(token))
+        user = _owner(look, link)
     _check(link, user, desk.now_ms())
     return user
 
@@ -99,8 +99,8 @@ def use(
     """
     new = _new(desk, asks_for(desk, token), password, name, display_name)  # the hash takes its time before all else
     with desk.store.change() as change:
-        link = change.take_link(token_hash(token))
-        user = None if link is None or link.user is None else change.user(link.user)
+        link = change.take(Link, token_hash(token))
+        user = _owner(change, link)
         _check(link, user, desk.now_ms())
         if user is None:
             user = change.add_user(new)
@@ -114,16 +114,16 @@ def use(
 def signs_in(desk: Desk, token: str) -> User:
     """The user whom a link signs in. Changes nothing, as `asks_for`. Raises: SignInError for a link that is invalid."""
     with desk.store.look() as look:
-        link = look.link(_kept(ONCE, token))
-        user = None if link is None or link.user is None else look.user(link.user)
+        link = look.find(Link, _kept(ONCE, token))
+        user = _owner(look, link)
     return _there(link, user, desk.now_ms())
 
 
 def sign_in(desk: Desk, token: str, address: str, before: str = "") -> SignedIn:
     """Use a link up that signs a user in; their password stays. Raises: SignInError where it does nothing."""
     with desk.store.change() as change:
-        link = change.take_link(_kept(ONCE, token))
-        user = None if link is None or link.user is None else change.user(link.user)
+        link = change.take(Link, _kept(ONCE, token))
+        user = _owner(change, link)
         return open_session(desk, change, _there(link, user, desk.now_ms()), address, before, by="link")
 
 
@@ -134,6 +134,10 @@ def _new(desk: Desk, asked: User | None, password: str, name: str, display_name:
         return replace(asked, password=desk.passwords.hash(password))
     passwords.check(password, name, display_name)
     return users.new_user(desk, name, Role.ADMIN, display_name=display_name, password=password)
+
+
+def _owner(look: PeopleQueries, link: Link | None) -> User | None:
+    return None if link is None or link.user is None else look.find(User, link.user)
 
 
 def _check(link: Link | None, user: User | None, now_ms: int) -> None:

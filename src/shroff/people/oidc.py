@@ -92,7 +92,7 @@ def begin(desk: Desk, provider: Provider, redirect_uri: str, back: str = "/") ->
     challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
     url = provider.address(redirect_uri=redirect_uri, state=state, nonce=nonce, challenge=challenge)
     with desk.store.change() as change:
-        change.put_visit(Visit(token_hash(token), state, nonce, verifier, back_of(back), desk.now_ms() + LASTS_MS))
+        change.put(Visit(token_hash(token), state, nonce, verifier, back_of(back), desk.now_ms() + LASTS_MS))
     return Begun(url, token)
 
 
@@ -124,7 +124,7 @@ def finish(
     Raises: SignInError where it is not the visit that was begun, or this person may not be here; TransientError.
     """
     with desk.store.change() as change:
-        visit = change.take_visit(token_hash(token))
+        visit = change.take(Visit, token_hash(token))
     if visit is None or desk.now_ms() >= visit.ends_at_ms:
         raise SignInError("this visit has ended, or was begun in another browser. Sign in again")
     if not hmac.compare_digest(visit.state.encode(), answer.state.encode("utf-8", "surrogatepass")):

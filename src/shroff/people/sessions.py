@@ -66,7 +66,7 @@ def sign_in(desk: Desk, name: str, password: str, address: str, before: str = ""
         raise SignInError(WRONG)
     renewed = desk.passwords.hash(password) if desk.passwords.is_outdated(user.password) else ""
     with desk.store.change() as change:
-        now = change.user(user.number)
+        now = change.find(User, user.number)
         if now is None or now.stamp != user.stamp or now.is_disabled:  # changed while the hash was computed
             raise SignInError(WRONG)
         throttle.succeed(change, known, address)
@@ -88,7 +88,7 @@ def change_password(desk: Desk, signed: SignedIn, password: str, new: str, addre
     passwords.check(new, signed.user.name, signed.user.display_name, signed.user.email)
     hashed = desk.passwords.hash(new)
     with desk.store.change() as change:
-        now = change.user(signed.user.number)
+        now = change.find(User, signed.user.number)
         if now is None or now.stamp != signed.user.stamp or now.is_disabled:  # changed while the hash was computed
             raise SignInError(WRONG)
         user = with_password(desk, change, signed.who, replace(now, password=hashed))
@@ -103,11 +103,11 @@ def open_session(
     user = replace(user, last_login_ms=now_ms)
     change.put_user(user)
     if before:
-        change.end_session(token_hash(before))
+        change.take(Session, token_hash(before))
     change.sweep(now_ms, now_ms - desk.times.idle_ms, now_ms - throttle.FORGOTTEN_MS)
     token = desk.token()
     ends_at_ms = now_ms + desk.times.lasts_ms
-    change.put_session(Session(token_hash(token), user.number, user.stamp, now_ms, now_ms, ends_at_ms, address[:200]))
+    change.put(Session(token_hash(token), user.number, user.stamp, now_ms, now_ms, ends_at_ms, address[:200]))
     who = as_who(user)
     change.audit(Act(who, "sign_in.by_" + ("oidc" if user.subject else by), f"user {user.name}"), now_ms)
     return SignedIn(who, user, token, ends_at_ms)
@@ -122,8 +122,8 @@ def signed_in(desk: Desk, token: str, *, is_use: bool = True) -> SignedIn | None
     """
     now_ms = desk.now_ms()
     with desk.store.look() as look:
-        session = look.session(token_hash(token))
-        user = None if session is None else look.user(session.user)
+        session = look.find(Session, token_hash(token))
+        user = None if session is None else look.find(User, session.user)
     if session is None or user is None or not _holds(desk, session, user, now_ms):
         return None
     every_ms = min(SEEN_EVERY_MS, desk.times.idle_ms // SEEN_IN_IDLE)
@@ -140,9 +140,9 @@ def _holds(desk: Desk, session: Session, user: User, now_ms: int) -> bool:
 def _seen(desk: Desk, session: Session, now_ms: int) -> None:
     """Write down that a session is used; one that was ended meanwhile stays so."""
     with desk.store.change() as change:
-        found = change.session(session.hash)
+        found = change.find(Session, session.hash)
         if found is not None:
-            change.put_session(replace(found, seen_at_ms=max(found.seen_at_ms, now_ms)))
+            change.put(replace(found, seen_at_ms=max(found.seen_at_ms, now_ms)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ def end_named(desk: Desk, who: Who, id_: str) -> Open:
     if named is None:
         raise UsageError("there is no open session of this id.")
     with desk.store.change() as change:
-        change.end_session(named.session.hash)
+        change.take(Session, named.session.hash)
         change.audit(Act(who, "session.end", f"user {named.user.name}", {"session": named.id}), desk.now_ms())
     return named
 
@@ -197,6 +197,6 @@ def sign_out(desk: Desk, token: str) -> None:
     """End a session. One that is not there is no mistake."""
     found = signed_in(desk, token)
     with desk.store.change() as change:
-        change.end_session(token_hash(token))
+        change.take(Session, token_hash(token))
         if found is not None:
             change.audit(Act(found.who, "sign_in.end", f"user {found.user.name}"), desk.now_ms())

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from shroff.people.access import Right, Role
 from shroff.people.audit import Act, AuditEntry, Head, Seal
@@ -125,14 +125,26 @@ class AuditFilter:
     end_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """The outcome that was answered in the place of an event's decision; `hash` stands for the event."""
+
+    hash: bytes
+    outcome: str
+    at_ms: int
+
+
+Row = TypeVar("Row", User, Session, ApiKey, Link, Attempts, Visit, KeptAnswer)
+
+
 class PeopleQueries(Protocol):
     """Questions to the store."""
 
+    def find(self, kind: type[Row], key: object) -> Row | None:
+        """The row of this kind and key, which is its first field: a number, an id, or the hash of a token."""
+
     def users(self) -> list[User]:
         """All users, by their names."""
-
-    def user(self, number: int) -> User | None:
-        """The user of this number."""
 
     def user_named(self, name: str) -> User | None:
         """The user of this name."""
@@ -140,26 +152,11 @@ class PeopleQueries(Protocol):
     def user_known_as(self, subject: str) -> User | None:
         """The user who is this at the OpenID provider."""
 
-    def session(self, hash: bytes) -> Session | None:
-        """The session of a token with this hash."""
-
     def sessions(self) -> list[Session]:
         """All sessions, also those that have ended and were not swept away yet; the one that was used last first."""
 
     def keys(self) -> list[ApiKey]:
         """All keys, revoked ones too, by when they were made."""
-
-    def key(self, id: str) -> ApiKey | None:
-        """The key of this id."""
-
-    def link(self, hash: bytes) -> Link | None:
-        """The link of a token with this hash."""
-
-    def attempts(self, hash: bytes) -> Attempts | None:
-        """Stored sign-in attempts."""
-
-    def answered(self, hash: bytes) -> str | None:
-        """The outcome that was answered in the place of an event's decision; `hash` stands for the event."""
 
     def head(self) -> Head | None:
         """The head of the record; None where somebody took it away."""
@@ -183,6 +180,12 @@ class Change(PeopleQueries, Protocol):
     has ended, whichever process makes it.
     """
 
+    def put(self, row: Session | ApiKey | Link | Attempts | Visit | KeptAnswer) -> None:
+        """Keep a row, new or changed."""
+
+    def take(self, kind: type[Row], key: object) -> Row | None:
+        """Remove a row; gives it, or None where there was none."""
+
     def add_user(self, user: User) -> User:
         """Keep a new user, whose number is not looked at; gives it with its number.
 
@@ -193,43 +196,13 @@ class Change(PeopleQueries, Protocol):
         """Keep the user of this number as it is here. Raises: as `add_user`."""
 
     def remove_user(self, number: int) -> None:
-        """Let go of a user, with sessions and links."""
-
-    def put_session(self, session: Session) -> None:
-        """Keep a session, new or changed."""
-
-    def end_session(self, hash: bytes) -> None:
-        """Let go of a session; one that is not there is no mistake."""
+        """Remove a user, with sessions and links."""
 
     def end_sessions(self, user: int) -> int:
-        """Let go of all sessions of a user; gives how many there were."""
-
-    def put_key(self, key: ApiKey) -> None:
-        """Keep a key, new or changed."""
-
-    def put_link(self, link: Link) -> None:
-        """Keep a link."""
-
-    def take_link(self, hash: bytes) -> Link | None:
-        """The link of a token with this hash, which is gone with it."""
-
-    def put_attempts(self, attempts: Attempts) -> None:
-        """Keep what is known of attempts, new or changed."""
-
-    def forget_attempts(self, hash: bytes) -> None:
-        """Let go of what is known of attempts."""
-
-    def put_visit(self, visit: Visit) -> None:
-        """Keep a visit to the OpenID provider."""
-
-    def take_visit(self, hash: bytes) -> Visit | None:
-        """The visit that a browser remembers, which is gone with it."""
-
-    def put_answered(self, hash: bytes, outcome: str, at_ms: int) -> None:
-        """Keep what was answered in the place of a decision; nothing is kept for this event yet."""
+        """Remove all sessions of a user; gives how many there were."""
 
     def sweep(self, now_ms: int, unseen_since_ms: int, quiet_since_ms: int) -> None:
-        """Let go of sessions, links and visits that have ended, of sessions that nobody used, and of old attempts."""
+        """Remove sessions, links and visits that have ended, sessions that nobody used, and old attempts."""
 
     def audit(self, act: Act, at_ms: int) -> AuditEntry:
         """Put a row at the end of the record and seal its head; gives the row."""

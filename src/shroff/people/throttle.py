@@ -42,7 +42,7 @@ def begin(desk: Desk, name: str, address: str) -> None:
         wait_ms = max(before.until_ms for _, before, _ in counted) - now_ms
         if wait_ms <= 0:
             for limit, _, after in counted:
-                change.put_attempts(after)
+                change.put(after)
                 if after.count == limit.free + 1:  # each pause told anew would fill the record
                     subject = f"{limit.kind} {name if limit is BY_NAME else address}"[:200]
                     change.audit(Act(_NOBODY, "sign_in.pause", subject, None, {"attempts": after.count}), now_ms)
@@ -54,11 +54,11 @@ def succeed(change: Change, name: str, address: str) -> None:
     """Forget attempts by this name, and take the one that was right back from the address."""
     for limit, text in _limits(name, address):
         hash_ = _hash(limit, text)
-        found = change.attempts(hash_)
+        found = change.find(Attempts, hash_)
         if found is None or limit is BY_NAME:
-            change.forget_attempts(hash_)
+            change.take(Attempts, hash_)
         else:
-            change.put_attempts(Attempts(hash_, max(found.count - 1, 0), found.last_at_ms, 0))
+            change.put(Attempts(hash_, max(found.count - 1, 0), found.last_at_ms, 0))
 
 
 def pause_ms(limit: AttemptLimit, count: int) -> int:
@@ -74,7 +74,7 @@ def _limits(name: str, address: str) -> tuple[tuple[AttemptLimit, str], tuple[At
 def _counted(change: Change, limit: AttemptLimit, text: str, now_ms: int) -> tuple[AttemptLimit, Attempts, Attempts]:
     """What is known of attempts, and the same with one more."""
     hash_ = _hash(limit, text)
-    before = change.attempts(hash_) or Attempts(hash_, 0, now_ms, 0)
+    before = change.find(Attempts, hash_) or Attempts(hash_, 0, now_ms, 0)
     if now_ms - before.last_at_ms > FORGOTTEN_MS:
         before = Attempts(hash_, 0, now_ms, 0)
     count = before.count + 1

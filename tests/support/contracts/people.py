@@ -80,7 +80,7 @@ class PeopleContract(PeopleRowsContract):
         ]
         with self.changing(tmp_path) as change:
             kept = [change.add_user(one) for one in given]
-            seen = [change.user(one.number) for one in kept]
+            seen = [change.find(User, one.number) for one in kept]
 
         with closing(self.make_store(tmp_path)) as store, store.look() as look:
             assert seen == kept
@@ -130,16 +130,16 @@ class PeopleContract(PeopleRowsContract):
     def test_the_number_of_a_removed_user_never_comes_again(self, tmp_path: Path) -> None:
         with self.changing(tmp_path) as change:
             first = change.add_user(user("ann"))
-            change.put_session(Session(hash_of("s"), first.number, 1, NOW_MS, NOW_MS, NOW_MS, ""))
-            change.put_link(Link(hash_of("l"), first.number, NOW_MS))
+            change.put(Session(hash_of("s"), first.number, 1, NOW_MS, NOW_MS, NOW_MS, ""))
+            change.put(Link(hash_of("l"), first.number, NOW_MS))
             change.remove_user(first.number)
         with self.changing(tmp_path) as change:
             second = change.add_user(user("ann"))
 
             assert second.number > first.number
-            assert change.user(first.number) is None
-            assert change.session(hash_of("s")) is None
-            assert change.link(hash_of("l")) is None
+            assert change.find(User, first.number) is None
+            assert change.find(Session, hash_of("s")) is None
+            assert change.find(Link, hash_of("l")) is None
 
     def test_sessions_are_those_that_were_put_the_one_used_last_first(self, tmp_path: Path) -> None:
         with self.changing(tmp_path) as change:
@@ -147,11 +147,11 @@ class PeopleContract(PeopleRowsContract):
             first = Session(hash_of("a"), ann, 1, NOW_MS, NOW_MS + 5, NOW_MS + 9, "here")
             second = Session(hash_of("b"), ann, 1, NOW_MS, NOW_MS + 7, NOW_MS + 9, "there")
             for one in (first, second):
-                change.put_session(one)
+                change.put(one)
         with self.changing(tmp_path) as change:
             assert change.sessions() == [second, first]
-            change.put_session(replace(first, seen_at_ms=NOW_MS + 8))
-            change.end_session(second.hash)
+            change.put(replace(first, seen_at_ms=NOW_MS + 8))
+            change.take(Session, second.hash)
 
             assert [one.hash for one in change.sessions()] == [first.hash]
 
@@ -166,7 +166,7 @@ class PeopleContract(PeopleRowsContract):
             with store.change() as change:
                 change.add_user(user("ann"))
                 change.put_user(replace(kept, display_name="other"))
-                change.put_link(Link(hash_of("l"), None, NOW_MS))
+                change.put(Link(hash_of("l"), None, NOW_MS))
                 change.audit(act("ann"), NOW_MS)
                 change.ask("labels", b"[]", NOW_MS)
                 raise RuntimeError
@@ -175,7 +175,7 @@ class PeopleContract(PeopleRowsContract):
             fail()
         with store.look() as look:
             assert look.users() == [kept]
-            assert look.link(hash_of("l")) is None
+            assert look.find(Link, hash_of("l")) is None
         assert list(rows_of(store)) == []
         store.close()
         with closing(self.make_log(tmp_path)) as log:
@@ -188,27 +188,27 @@ class PeopleContract(PeopleRowsContract):
         def count(store: PeopleStore) -> None:
             for _ in range(15):
                 with store.change() as change:
-                    found = change.attempts(hash_)
+                    found = change.find(Attempts, hash_)
                     with suppress(threading.BrokenBarrierError):  # once the first has waited for a second one in vain
                         two.wait(ALONE_S)
-                    change.put_attempts(Attempts(hash_, 1 if found is None else found.count + 1, NOW_MS, 0))
+                    change.put(Attempts(hash_, 1 if found is None else found.count + 1, NOW_MS, 0))
 
         _at_once([lambda store=store: count(store) for store in stores])  # a lambda
         with stores[0].look() as look:
-            assert look.attempts(hash_) == Attempts(hash_, 45, NOW_MS, 0)
+            assert look.find(Attempts, hash_) == Attempts(hash_, 45, NOW_MS, 0)
         for store in stores:
             store.close()
 
     def test_of_many_who_take_a_link_one_gets_it(self, tmp_path: Path) -> None:
         link, visit = Link(hash_of("link"), None, NOW_MS), Visit(hash_of("visit"), "s", "n", "v", "/", NOW_MS)
         with self.changing(tmp_path) as change:
-            change.put_link(link)
-            change.put_visit(visit)
+            change.put(link)
+            change.put(visit)
         store, taken = self.make_store(tmp_path), []
 
         def take() -> None:
             with store.change() as change:
-                taken.append((change.take_link(link.hash), change.take_visit(visit.hash)))
+                taken.append((change.take(Link, link.hash), change.take(Visit, visit.hash)))
 
         _at_once([take] * 6)
         store.close()

@@ -11,7 +11,7 @@ import pytest
 
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import Act
-from shroff.people.store import ApiKey, Attempts, AuditFilter, Link, PeopleStore, Session, Visit
+from shroff.people.store import ApiKey, Attempts, AuditFilter, KeptAnswer, Link, PeopleStore, Session, Visit
 from shroff.testing.contracts.promises import Contract, promise
 from shroff.testing.rows import NOW_MS
 
@@ -40,16 +40,16 @@ class PeopleRowsContract(Contract):
         seen = replace(one, seen_at_ms=NOW_MS + 4)
         with store.change() as change:
             for session in (one, two, other, seen):
-                change.put_session(session)
+                change.put(session)
         with store.look() as look:
-            assert [look.session(_hash(name)) for name in "1234"] == [seen, two, other, None]
+            assert [look.find(Session, _hash(name)) for name in "1234"] == [seen, two, other, None]
         with store.change() as change:
             assert change.end_sessions(1) == 2
-            change.end_session(_hash("3"))
-            change.end_session(_hash("3"))
+            change.take(Session, _hash("3"))
+            change.take(Session, _hash("3"))
 
         with store.look() as look:
-            assert [look.session(_hash(name)) for name in "123"] == [None] * 3
+            assert [look.find(Session, _hash(name)) for name in "123"] == [None] * 3
         store.close()
 
     def test_keys_are_kept_and_changed(self, tmp_path: Path) -> None:
@@ -59,11 +59,11 @@ class PeopleRowsContract(Contract):
         revoked = replace(key, revoked_at_ms=NOW_MS + 3)
         with store.change() as change:
             for one in (later, key, revoked):
-                change.put_key(one)
+                change.put(one)
 
         with store.look() as look:
             assert look.keys() == [revoked, later]
-            assert [look.key(id_) for id_ in ("k1", "k2", "K1", "k1 ")] == [later, revoked, None, None]
+            assert [look.find(ApiKey, id_) for id_ in ("k1", "k2", "K1", "k1 ")] == [later, revoked, None, None]
         store.close()
 
     def test_attempts_are_kept_and_forgotten(self, tmp_path: Path) -> None:
@@ -72,23 +72,24 @@ class PeopleRowsContract(Contract):
         more = replace(one, count=2, until_ms=NOW_MS + 1)
         with store.change() as change:
             for found in (one, two, more):
-                change.put_attempts(found)
-            change.forget_attempts(two.hash)
-            change.forget_attempts(two.hash)
+                change.put(found)
+            change.take(Attempts, two.hash)
+            change.take(Attempts, two.hash)
 
         with store.look() as look:
-            assert [look.attempts(one.hash), look.attempts(two.hash)] == [more, None]
+            assert [look.find(Attempts, one.hash), look.find(Attempts, two.hash)] == [more, None]
         store.close()
 
     def test_what_was_answered_in_the_place_of_a_decision_is_kept_by_its_event(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
         with store.change() as change:
-            change.put_answered(_hash("1"), "review", NOW_MS)
-            change.put_answered(_hash("2"), "approve", NOW_MS)
-            assert change.answered(_hash("1")) == "review"
+            change.put(KeptAnswer(_hash("1"), "review", NOW_MS))
+            change.put(KeptAnswer(_hash("2"), "approve", NOW_MS))
+            assert change.find(KeptAnswer, _hash("1")) == KeptAnswer(_hash("1"), "review", NOW_MS)
 
         with store.look() as look:
-            assert [look.answered(_hash(name)) for name in "123"] == ["review", "approve", None]
+            kept = [look.find(KeptAnswer, _hash(name)) for name in "123"]
+            assert [None if answer is None else answer.outcome for answer in kept] == ["review", "approve", None]
         store.close()
 
     def test_sweeping_takes_what_has_ended_and_leaves_the_rest(self, tmp_path: Path) -> None:
@@ -98,18 +99,18 @@ class PeopleRowsContract(Contract):
         held = replace(ended, hash=_hash("held"), seen_at_ms=NOW_MS - 9, ends_at_ms=NOW_MS + 1)
         with store.change() as change:
             for session in (ended, unseen, held):
-                change.put_session(session)
+                change.put(session)
             for name, ends_at_ms in (("old", NOW_MS), ("new", NOW_MS + 1)):
-                change.put_link(Link(_hash(name), None, ends_at_ms))
-                change.put_visit(Visit(_hash(name), "", "", "", "", ends_at_ms))
-            change.put_attempts(Attempts(_hash("old"), 1, NOW_MS - 20, 0))
-            change.put_attempts(Attempts(_hash("new"), 1, NOW_MS - 19, 0))
+                change.put(Link(_hash(name), None, ends_at_ms))
+                change.put(Visit(_hash(name), "", "", "", "", ends_at_ms))
+            change.put(Attempts(_hash("old"), 1, NOW_MS - 20, 0))
+            change.put(Attempts(_hash("new"), 1, NOW_MS - 19, 0))
             change.sweep(NOW_MS, NOW_MS - 10, NOW_MS - 20)
 
-            assert [change.session(_hash(name)) for name in ("ended", "unseen", "held")] == [None, None, held]
-            assert [change.link(_hash(name)) is None for name in ("old", "new")] == [True, False]
-            assert [change.attempts(_hash(name)) is None for name in ("old", "new")] == [True, False]
-            assert [change.take_visit(_hash(name)) is None for name in ("old", "new")] == [True, False]
+            assert [change.find(Session, _hash(name)) for name in ("ended", "unseen", "held")] == [None, None, held]
+            assert [change.find(Link, _hash(name)) is None for name in ("old", "new")] == [True, False]
+            assert [change.find(Attempts, _hash(name)) is None for name in ("old", "new")] == [True, False]
+            assert [change.take(Visit, _hash(name)) is None for name in ("old", "new")] == [True, False]
         store.close()
 
     def test_the_record_answers_who_did_what_and_when(self, tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from importlib import resources
 from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Connection, LargeBinary, MetaData, Table, Text, TypeDecorator
+
+from shroff.people.access import Right, Role
+from shroff.people.audit import AuditEntry, Head
+from shroff.people.store import ApiKey, Attempts, KeptAnswer, Link, Session, User, Visit
 
 VERSION: Final = 1  # of the tables: the number of the last script
 # What the words in braces stand for.
@@ -49,43 +52,68 @@ _GUARDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PeopleTables:
-    """The tables of people."""
+class _Converted(TypeDecorator[Any]):
+    """A column whose values are others in Python."""
 
-    users: Table
-    sessions: Table
-    api_keys: Table
-    links: Table
-    attempts: Table
-    visits: Table
-    audit: Table
-    audit_head: Table
-    answered: Table
+    impl, cache_ok = Text, True
+
+    def __init__(self, impl: Any, bind: Callable[[Any], Any], result: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.impl, self.bind, self.result = impl(), bind, result
+
+    def process_bind_param(self, value: Any, dialect: Any) -> Any:
+        return self.bind(value)
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
+        return self.result(value)
 
 
-_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
-    {  # name of a table: its columns, each with a letter for what it holds: whole numbers, texts, hashes
-        "users": "number:i name:t display_name:t email:t role:t password:t stamp:i is_disabled:i made_at_ms:i "
-        "last_login_ms:i subject:t zone:t theme:t",
-        "sessions": "hash:h user_:i stamp:i made_at_ms:i seen_at_ms:i ends_at_ms:i address:t",
-        "api_keys": "id:t name:t hash:h role:t scopes:t made_at_ms:i made_by:t ends_at_ms:i revoked_at_ms:i "
+def _scopes(text: str) -> tuple[Right, ...]:
+    return tuple(map(Right, text.split()))
+
+
+def _text_or_null(text: str) -> str | None:
+    return text or None
+
+
+def _text(value: str | None) -> str:
+    return value or ""
+
+
+_COLUMNS: Final[Mapping[type, str]] = MappingProxyType(
+    {  # what a table keeps: its name and columns, in the order of the fields, each with a letter of `_KINDS`
+        User: "users number:i name:t display_name:t email:t role:r password:t stamp:i is_disabled:b made_at_ms:i "
+        "last_login_ms:i subject:e zone:e theme:e",
+        Session: "sessions hash:h user_:i stamp:i made_at_ms:i seen_at_ms:i ends_at_ms:i address:t",
+        ApiKey: "api_keys id:t name:t hash:h role:r scopes:s made_at_ms:i made_by:t ends_at_ms:i revoked_at_ms:i "
         "used_at_ms:i",
-        "links": "hash:h user_:i ends_at_ms:i",
-        "attempts": "hash:h count:i last_at_ms:i until_ms:i",
-        "visits": "hash:h state:t nonce:t verifier:t back:t ends_at_ms:i",
-        "audit": "number:i at_ms:i who:t name:t via:t action:t subject:t before_:t after_:t previous:h hash:h",
-        "audit_head": "one:i number:i hash:h seal:h",
-        "answered": "hash:h outcome:t at_ms:i",
+        Link: "links hash:h user_:i ends_at_ms:i",
+        Attempts: "attempts hash:h count:i last_at_ms:i until_ms:i",
+        Visit: "visits hash:h state:t nonce:t verifier:t back:t ends_at_ms:i",
+        AuditEntry: "audit number:i at_ms:i who:t name:t via:t action:t subject:t before_:t after_:t previous:h hash:h",
+        Head: "audit_head one:i number:i hash:h seal:h",
+        KeptAnswer: "answered hash:h outcome:t at_ms:i",
     }
 )
-_KINDS: Final[Mapping[str, Any]] = MappingProxyType({"i": BigInteger, "t": Text, "h": LargeBinary})
+_KINDS: Final[Mapping[str, Callable[[], Any]]] = MappingProxyType(
+    {  # whole numbers, texts, hashes, flags, texts that may be empty, roles, scopes
+        "i": BigInteger,
+        "t": Text,
+        "h": LargeBinary,
+        "b": partial(_Converted, BigInteger, int, bool),
+        "e": partial(_Converted, Text, _text_or_null, _text),
+        "r": partial(_Converted, Text, str, Role),
+        "s": partial(_Converted, Text, " ".join, _scopes),
+    }
+)
 
 
 @cache
-def tables() -> PeopleTables:
-    """The tables of people; the first column of each is its key."""
-    return PeopleTables(**tables_of(_COLUMNS))
+def tables() -> Mapping[type, Table]:
+    """The tables of people, by what they keep; the first column of each is its key."""
+    named = {kind: text.partition(" ")[::2] for kind, text in _COLUMNS.items()}
+    made = tables_of(dict(named.values()))
+    return {kind: made[name] for kind, (name, _) in named.items()}
 
 
 def tables_of(described: Mapping[str, str]) -> dict[str, Table]:

@@ -17,6 +17,7 @@ from shroff.events.event import TimeText, time_text
 from shroff.language.values import DAY_MS
 from shroff.people.audit import Action
 from shroff.people.keys import key_of
+from shroff.people.store import ApiKey
 from shroff.rules.texts import tag_of
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Agreements:
         if who.kind != "key":
             return [asks]
         with ProjectPeople(self._opened).open() as desk, desk.store.look() as look:
-            key = look.key(key_of(who))
+            key = look.find(ApiKey, key_of(who))
             user = None if key is None else look.user_named(key.made_by)
         if user is not None:
             return [asks, Author(user.id, user.name)]

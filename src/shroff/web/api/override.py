@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shroff.people.audit import Act
+from shroff.people.store import KeptAnswer
 
 if TYPE_CHECKING:
     from shroff.people.access import Who
@@ -28,11 +29,11 @@ async def kept(service: Service, who: Who, document: bytes, answered: str) -> by
 
     def keep(change: Change, now_ms: int) -> None:
         hash_ = _hash(event, id_)
-        before = change.answered(hash_)
+        before = change.find(KeptAnswer, hash_)
         if before is not None:
-            found[0] = before
+            found[0] = before.outcome
             return
-        change.put_answered(hash_, answered, now_ms)
+        change.put(KeptAnswer(hash_, answered, now_ms))
         after = {"answered": answered, "decided": decision["outcome"]}
         change.audit(Act(who, "event.answered", f"{event}/{id_}", None, after), now_ms)
 
@@ -49,7 +50,8 @@ def told(service: Service, event: str, id_: str, document: bytes) -> bytes:
 def answer(service: Service, event: str, id_: str) -> str | None:
     """The override of a decision; None where the decision came in time. May wait for the store."""
     with service.desk.store.look() as look:
-        return look.answered(_hash(event, id_))
+        kept_answer = look.find(KeptAnswer, _hash(event, id_))
+    return None if kept_answer is None else kept_answer.outcome
 
 
 def _beside(document: bytes, answered: str) -> bytes:
