@@ -275,7 +275,7 @@ BREAKS = [
     ),
     pytest.param("_Gathered.decided_in", hits_of_the_past, 3, id="hits of the past count"),
     pytest.param(
-        "log_columns.read_decimals",
+        "log_columns.read_words",
         lambda old: lambda *given: without_signs(old, *given),
         2,
         id="amounts are read wrong",

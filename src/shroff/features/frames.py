@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -59,6 +60,30 @@ class Coded(msgspec.Struct, frozen=True):
 
     def take(self, rows: NDArray[Any]) -> Coded:
         return Coded(self.codes[rows], self.dictionary)
+
+
+class LazyColumns(Mapping[str, Column | Coded], ABC):
+    """Columns of these names, each made when it is asked for."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names, self._made = names, dict[str, Column | Coded]()
+
+    @abstractmethod
+    def _make(self, name: str) -> Column | Coded:
+        """The column of a name."""
+
+    def __getitem__(self, name: str) -> Column | Coded:
+        if name not in self._made:
+            if name not in self._names:
+                raise KeyError(name)
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class _Known(dict[Any, int]):

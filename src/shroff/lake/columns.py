@@ -28,12 +28,10 @@ from shroff.log.columns.kernel import (
     TEXT,
     THERE,
     TOKEN,
+    WORD_KINDS,
     find_values,
     gather_texts,
-    read_decimals,
-    read_integers,
-    read_times,
-    read_truths,
+    read_words,
 )
 from shroff.log.columns.tables import arrow_type
 
@@ -128,17 +126,18 @@ class JsonColumns:
             return self._texts(name, places)
         if type_.kind in {"real", "duration"}:
             return self._reals(name, places)
-        dtype: Any = np.uint8 if type_.kind == "boolean" else np.int64
-        values, states = np.zeros(self._count, dtype), np.empty(self._count, np.uint8)
-        if type_.kind in {"money", "number"}:
-            read_decimals(*places, wanted.scale, values, states)
+        values, states = np.zeros(self._count, np.int64), np.empty(self._count, np.uint8)
+        is_decimal = type_.kind in {"money", "number"}
+        read_words(*places, WORD_KINDS[type_.kind], wanted.scale if is_decimal else 0, values, states)
+        if is_decimal:
             return self._decimals(name, values, states, wanted)
-        _READERS[type_.kind](*places, values, states)
         for row in np.flatnonzero((states != THERE) & (places[3] != MISSING)).tolist():
             value = self._value(name, row, _PYTHON[type_.kind])
             states[row] = MISSING if value is None else THERE
             values[row] = 0 if value is None else value
-        return pa.array(values.astype(np.bool_) if dtype is np.uint8 else values, mask=states != THERE).cast(wanted)
+        return pa.array(values.astype(np.bool_) if type_.kind == "boolean" else values, mask=states != THERE).cast(
+            wanted
+        )
 
     def _texts(self, name: str, places: Any) -> pa.Array:
         data, firsts, lasts, kinds = places
@@ -252,7 +251,6 @@ def _integer(value: Any) -> int | None:
     return found if INTEGER_MIN <= found <= INTEGER_MAX else None
 
 
-_READERS: Final[dict[str, Any]] = {"integer": read_integers, "boolean": read_truths, "time": read_times}
 _PYTHON: Final[dict[str, Callable[[Any], Any]]] = {"integer": _integer, "boolean": bool, "time": parse_time}
 
 

@@ -29,7 +29,7 @@ from shroff.events.intake import Intake, Submission
 from shroff.events.mapping import Dispatcher
 from shroff.events.redaction import keeping_hashed
 from shroff.events.validation import latest_ms, too_early
-from shroff.features.frames import Coded, ColumnFrame
+from shroff.features.frames import Coded, ColumnFrame, LazyColumns
 from shroff.language.columns import Column
 from shroff.log.columns.text_codes import Key, TextCodes, grown, is_full, size_for
 from shroff.log.state.feature_events import (
@@ -325,24 +325,13 @@ class Coder:
         return codes, new[:count]
 
 
-class FileColumns(Mapping[str, Column | Coded]):
-    """The taken events of a batch as the columns that a frame reads, each made when it is asked for."""
+class FileColumns(LazyColumns):
+    """The taken events of a batch as the columns that a frame reads."""
 
     def __init__(self, admitted: Admitted, rows: NDArray[np.int64], coders: dict[str, Coder], key: Key) -> None:
+        super().__init__(admitted.columns.keys())
         self._admitted, self._coders, self._key = admitted, coders, key
         self._rows = None if len(rows) == len(admitted.rows) else rows
-        self._made: dict[str, Column | Coded] = {}
-
-    def __getitem__(self, name: str) -> Column | Coded:
-        if name not in self._made:
-            self._made[name] = self._make(name)
-        return self._made[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._admitted.columns)
-
-    def __len__(self) -> int:
-        return len(self._admitted.columns)
 
     def column(self, name: str) -> Column:
         """A field that is no text."""

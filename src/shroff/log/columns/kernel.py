@@ -18,6 +18,20 @@ TEXT: Final = 1  # kinds of a value's token: a text without escapes, and anythin
 TOKEN: Final = 2
 STRANGE: Final = 3
 
+DECIMAL: Final = 0  # kinds of fields whose values are whole numbers here
+INTEGER: Final = 1
+DURATION: Final = 2
+TRUTH: Final = 3
+TIME: Final = 4
+WORD_KINDS: Final = {
+    "money": DECIMAL,
+    "number": DECIMAL,
+    "integer": INTEGER,
+    "duration": DURATION,
+    "boolean": TRUTH,
+    "time": TIME,
+}
+
 NEWLINE: Final = 10
 SPACE: Final = 32
 QUOTE: Final = 34
@@ -171,38 +185,6 @@ def decimal(data: Any, first: Word, last: Word) -> Any:
     return -number if negative else number, places, count, True
 
 
-@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64, int64[::1], uint8[::1])")
-def read_decimals(data: Any, firsts: Any, lasts: Any, kinds: Any, places: Word, values: Any, states: Any) -> None:
-    """Money and numbers, stored as texts, in smallest units."""
-    for row in range(len(firsts)):
-        states[row] = MISSING if kinds[row] == 0 else ODD
-        if kinds[row] != TEXT:
-            continue
-        number, found, _, fits = decimal(data, firsts[row], lasts[row])
-        if not fits or found > places:
-            continue
-        for _ in range(places - found):
-            if number > UNITS_MAX or number < -UNITS_MAX:
-                break
-            number *= 10
-        if -UNITS_MAX <= number <= UNITS_MAX:
-            values[row] = number
-            states[row] = THERE
-
-
-@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
-def read_integers(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
-    """Integers, which are texts beyond 2^53."""
-    for row in range(len(firsts)):
-        states[row] = MISSING if kinds[row] == 0 else ODD
-        if kinds[row] == 0 or kinds[row] == STRANGE:
-            continue
-        number, places, _, fits = decimal(data, firsts[row], lasts[row])
-        if fits and places == 0:
-            values[row] = number
-            states[row] = THERE
-
-
 @native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], float64[::1], uint8[::1])")
 def read_reals(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
     """Floats of so few digits that one division of exact numbers rounds them correctly."""
@@ -216,31 +198,6 @@ def read_reals(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, stat
             for _ in range(places):
                 scale *= 10.0
             values[row] = float(number) / scale
-            states[row] = THERE
-
-
-@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
-def read_durations(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
-    """Seconds with up to three decimal places, as milliseconds."""
-    for row in range(len(firsts)):
-        states[row] = MISSING if kinds[row] == 0 else ODD
-        if kinds[row] != TOKEN:
-            continue
-        number, places, count, fits = decimal(data, firsts[row], lasts[row])
-        if fits and places <= 3 and count <= SECONDS_MAX_DIGITS:
-            for _ in range(3 - places):
-                number *= 10
-            values[row] = number
-            states[row] = THERE
-
-
-@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], uint8[::1], uint8[::1])")
-def read_truths(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
-    """Whether each is `true`; otherwise it is `false`."""
-    for row in range(len(firsts)):
-        states[row] = MISSING if kinds[row] == 0 else ODD
-        if kinds[row] == TOKEN and (data[firsts[row]] == LETTER_T or data[firsts[row]] == LETTER_F):
-            values[row] = data[firsts[row]] == LETTER_T
             states[row] = THERE
 
 
@@ -286,13 +243,42 @@ def time_of(data: Any, first: Word, last: Word) -> Any:
     return days_from_civil(year, month, day) * DAY_MS + seconds * 1_000 + rest_ms, True
 
 
-@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64[::1], uint8[::1])")
-def read_times(data: Any, firsts: Any, lasts: Any, kinds: Any, values: Any, states: Any) -> None:
-    """Times in milliseconds."""
+@compiled
+def _word_of(data: Any, first: Word, last: Word, token: Word, kind: Word, places: Word) -> Any:
+    """A value that is a whole number here, and whether it is one of its kind in the stored form."""
+    if kind == TIME:
+        value, fits = time_of(data, first, last)
+        return value, fits and token == TEXT
+    if kind == TRUTH:
+        is_true = data[first] == LETTER_T
+        return (1 if is_true else 0), token == TOKEN and (is_true or data[first] == LETTER_F)
+    number, found, count, fits = decimal(data, first, last)
+    if kind == INTEGER:  # beyond 2^53 it is a text
+        return number, fits and found == 0
+    if kind == DURATION:
+        places = 3
+        fits = fits and token == TOKEN and count <= SECONDS_MAX_DIGITS
+    else:
+        fits = fits and token == TEXT
+    fits = fits and found <= places
+    for _ in range(places - found if fits else 0):
+        if -UNITS_MAX <= number <= UNITS_MAX:
+            number *= 10
+    return number, fits and -UNITS_MAX <= number <= UNITS_MAX
+
+
+@native("void(uint8[::1], int64[::1], int64[::1], uint8[::1], int64, int64, int64[::1], uint8[::1])")
+def read_words(
+    data: Any, firsts: Any, lasts: Any, kinds: Any, kind: Word, places: Word, values: Any, states: Any
+) -> None:
+    """The values of a field in smallest units, milliseconds, or 1 and 0, by one of `WORD_KINDS`.
+
+    `places` are those of money and numbers, which are stored as texts.
+    """
     for row in range(len(firsts)):
         states[row] = MISSING if kinds[row] == 0 else ODD
-        if kinds[row] == TEXT:
-            value, fits = time_of(data, firsts[row], lasts[row])
+        if kinds[row] == TEXT or kinds[row] == TOKEN:
+            value, fits = _word_of(data, firsts[row], lasts[row], kinds[row], kind, places)
             if fits:
                 values[row] = value
                 states[row] = THERE

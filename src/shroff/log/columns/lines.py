@@ -19,7 +19,7 @@ from shroff.events.avro.wire import FRAME_BYTES
 from shroff.events.definitions import Events, EventType
 from shroff.events.event import Event
 from shroff.events.intake import Submission
-from shroff.features.frames import Coded
+from shroff.features.frames import Coded, LazyColumns
 from shroff.language.columns import Column, values_of
 from shroff.log.columns.avro_columns import RecordForm, lines_of
 from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom, Texts, kernels
@@ -224,8 +224,8 @@ def _behind(place: Callable[[int], str], skipped: int, number: int) -> str:
     return place(skipped + number)
 
 
-class _Columns(Mapping[str, Column | Coded]):
-    """The fields of a run's events, each made when it is asked for; texts as numbers, but for ids.
+class _Columns(LazyColumns):
+    """The fields of a run's events; texts as numbers, but for ids.
 
     It knows nothing of its run: of a cycle the two would stay until the collector comes, which it seldom does.
 
@@ -236,7 +236,8 @@ class _Columns(Mapping[str, Column | Coded]):
     def __init__(
         self, type_: EventType, read: ReadLines, careful: Mapping[int, Event], at: Sequence[int] | None
     ) -> None:
-        self._type, self._read, self._careful, self._made = type_, read, careful, dict[str, Column | Coded]()
+        super().__init__(type_.field_names)
+        self._type, self._read, self._careful = type_, read, careful
         self._rows = None if at is None else np.array(at, np.int64)
 
     def plain(self, name: str) -> Column:
@@ -244,20 +245,8 @@ class _Columns(Mapping[str, Column | Coded]):
         found = self[name]
         return found.column() if isinstance(found, Coded) else found
 
-    def __getitem__(self, name: str) -> Column | Coded:
-        if name not in self._made:
-            if name not in self._type.field_names:
-                raise KeyError(name)
-            self._made[name] = self._column(self._type.at(name))
-        return self._made[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._type.field_names)
-
-    def __len__(self) -> int:
-        return len(self._type.fields)
-
-    def _column(self, number: int) -> Column | Coded:
+    def _make(self, name: str) -> Column | Coded:
+        number = self._type.at(name)
         others = {at: event.values[number] for at, event in self._careful.items()}
         found = self._read.coded(number, others) or self._read.column(number, others)
         return found if self._rows is None else found.take(self._rows)

@@ -22,7 +22,7 @@ from shroff.engine.stored import damaged
 from shroff.events.definitions import EventType
 from shroff.events.event import Event, by_canonical_key
 from shroff.events.labels import LabelEvent
-from shroff.features.frames import Coded, ColumnFrame, Frame
+from shroff.features.frames import Coded, ColumnFrame, Frame, LazyColumns
 from shroff.language.columns import Column
 from shroff.log.columns.files import Coder
 from shroff.log.columns.kernel import (
@@ -30,15 +30,12 @@ from shroff.log.columns.kernel import (
     ODD,
     TEXT,
     THERE,
+    WORD_KINDS,
     find_values,
     gather_texts,
-    read_decimals,
-    read_durations,
-    read_integers,
     read_outcomes,
     read_reals,
-    read_times,
-    read_truths,
+    read_words,
     sort_out,
 )
 from shroff.log.history import Records
@@ -230,35 +227,22 @@ class LineReader:
         return self._coders[type_.name, name]
 
 
-class _BodyColumns(Mapping[str, Column | Coded]):
-    """The fields of some events of one type, each made when it is asked for."""
+class _BodyColumns(LazyColumns):
+    """The fields of some events of one type."""
 
     def __init__(
         self, reader: LineReader, type_: EventType, data: Bytes, begins: Words, ends: Words, seqs: Words
     ) -> None:
         self._reader, self._type, self._data = reader, type_, data
         self._begins, self._ends, self._seqs = begins, ends, seqs
-        self._made: dict[str, Column | Coded] = {}
         self._odd: dict[int, Event] = {}
         order = [type_.fields[at].name for at in by_canonical_key(type_)]
+        super().__init__(order)
         self._numbers = {name: number for number, name in enumerate(order)}
         shape = len(order), len(begins)
         self._firsts, self._lasts = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         self._kinds = np.zeros(shape, np.uint8)
         find_values(data, begins, ends, *reader.names(type_), self._firsts, self._lasts, self._kinds)
-
-    def __getitem__(self, name: str) -> Column | Coded:
-        if name not in self._numbers:
-            raise KeyError(name)
-        if name not in self._made:
-            self._made[name] = self._make(name)
-        return self._made[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._numbers)
-
-    def __len__(self) -> int:
-        return len(self._numbers)
 
     def column(self, name: str) -> Column:
         """A field that is no text."""
@@ -297,18 +281,17 @@ class _BodyColumns(Mapping[str, Column | Coded]):
 
     def _values(self, name: str, kind: str) -> Column:
         type_ = self._type.fields[self._type.at(name)].type
-        values: NDArray[Any] = np.zeros(len(self._begins), _DTYPES.get(kind, np.int64))
+        values: NDArray[Any] = np.zeros(len(self._begins), np.float64 if kind == "real" else np.int64)
         states = np.empty(len(values), np.uint8)
-        places = self._places(name)
-        if kind in {"money", "number"}:
-            read_decimals(*places, type_.places, values, states)
+        if kind == "real":
+            read_reals(*self._places(name), values, states)
         else:
-            _READERS[kind](*places, values, states)
+            read_words(*self._places(name), WORD_KINDS[kind], type_.places, values, states)
         for row in self._unsure(name, states):
             value = self._event(row).values[self._type.at(name)]
             states[row] = MISSING if value is None else THERE
             values[row] = 0 if value is None else value
-        return Column(values.view(np.bool_) if kind == "boolean" else values, states == THERE)
+        return Column(values.astype(np.bool_) if kind == "boolean" else values, states == THERE)
 
     def _arrow(self, name: str) -> tuple[Any, Bytes]:
         data, firsts, lasts, kinds = self._places(name)
@@ -339,16 +322,6 @@ class _BodyColumns(Mapping[str, Column | Coded]):
             body = self._data[self._begins[row] : self._ends[row]].tobytes()
             self._odd[row] = self._reader.event(self._type, int(self._seqs[row]), body)
         return self._odd[row]
-
-
-_DTYPES: Final = {"real": np.float64, "boolean": np.uint8}
-_READERS: Final[dict[str, Any]] = {
-    "integer": read_integers,
-    "real": read_reals,
-    "boolean": read_truths,
-    "time": read_times,
-    "duration": read_durations,
-}
 
 
 def _joined(names: list[str]) -> tuple[Bytes, Words]:

@@ -17,6 +17,9 @@ WRITERS = 4
 ODD_VALUES = ('"Ab"', '"é\\n\U0001f4b6"', '"a\\"b"', "1e-7", "null", "true", '"9007199254740993"', "9", '""', '"0.00"')
 
 
+Opens = Callable[..., OnlineStore]
+
+
 def row(key: str, seq: int, names: Sequence[str] = ("card.n", "card.spent"), version: str = "v1") -> EntityRow:
     """The features of a card as of a place, which all of them show."""
     event = f"payment/p-{seq}"
@@ -31,7 +34,7 @@ class OnlineContract(Contract):
         """Open the store of this name, to write for a log; a new one where there is none."""
 
     @pytest.fixture
-    def open(self, place: str) -> Iterator[Callable[..., OnlineStore]]:
+    def open(self, place: str) -> Iterator[Opens]:
         opened: list[OnlineStore] = []
 
         def open_(log: str = "log-1", *, elsewhere: bool = False) -> OnlineStore:
@@ -47,7 +50,7 @@ class OnlineContract(Contract):
     def place(self) -> str:
         """A name that no other test has."""
 
-    def test_what_was_written_is_read_key_by_key(self, open: Callable[..., OnlineStore]) -> None:
+    def test_what_was_written_is_read_key_by_key(self, open: Opens) -> None:
         rows = [row(key, seq) for seq, key in enumerate(ODD_IDS)]
         open().write(rows)
         store = open()
@@ -58,7 +61,7 @@ class OnlineContract(Contract):
         assert store.read("card", []) == []
         assert open(elsewhere=True).read("card", [ODD_IDS[3]]) == [None]
 
-    def test_values_and_names_are_kept_as_they_are(self, open: Callable[..., OnlineStore]) -> None:
+    def test_values_and_names_are_kept_as_they_are(self, open: Opens) -> None:
         wanted = row("c", 7)._replace(features={f"card.f{at}": text for at, text in enumerate(ODD_VALUES)})
         wide = row("wide", 7, [f"card.f{at}" for at in range(1_000)])
         none = row("none", 7, [])
@@ -67,7 +70,7 @@ class OnlineContract(Contract):
 
         assert store.read("card", ["c", "wide", "none"]) == [wanted, wide, none]
 
-    def test_many_rows_are_no_different(self, open: Callable[..., OnlineStore]) -> None:
+    def test_many_rows_are_no_different(self, open: Opens) -> None:
         rows = [row(f"c{at}", at, [f"card.f{one}" for one in range(at % 5)], f"v{at % 3}") for at in range(2_000)]
         store = open()
         store.write(rows)
@@ -75,9 +78,7 @@ class OnlineContract(Contract):
 
         assert store.read("card", [one.key for one in rows]) == rows
 
-    def test_an_older_row_changes_nothing_and_neither_does_the_same_again(
-        self, open: Callable[..., OnlineStore]
-    ) -> None:
+    def test_an_older_row_changes_nothing_and_neither_does_the_same_again(self, open: Opens) -> None:
         store, other = open(), open()
         for seq, seen in ((5, 5), (4, 5), (5, 5), (9, 9), (10, 10), (1, 10), (100, 100), (99, 100)):
             one = store if seq % 2 else other
@@ -87,21 +88,21 @@ class OnlineContract(Contract):
         store.write([row("c", 100)._replace(event="payment/another")])
         assert store.read("card", ["c"]) == [row("c", 100)]
 
-    def test_of_a_write_what_is_newer_counts_and_what_is_older_does_not(self, open: Callable[..., OnlineStore]) -> None:
+    def test_of_a_write_what_is_newer_counts_and_what_is_older_does_not(self, open: Opens) -> None:
         store = open()
         store.write([row("a", 5), row("b", 5), row("c", 5)])
         store.write([row("a", 4), row("b", 6), row("d", 1)])
 
         assert store.read("card", "abcd") == [row("a", 5), row("b", 6), row("c", 5), row("d", 1)]
 
-    def test_features_that_a_new_version_does_not_have_are_gone(self, open: Callable[..., OnlineStore]) -> None:
+    def test_features_that_a_new_version_does_not_have_are_gone(self, open: Opens) -> None:
         store = open()
         store.write([row("c", 1, ["card.n", "card.old"])])
         store.write([row("c", 2, ["card.n", "card.new"], "v2")])
 
         assert store.read("card", ["c"]) == [row("c", 2, ["card.n", "card.new"], "v2")]
 
-    def test_a_row_of_another_log_is_replaced_whatever_its_place(self, open: Callable[..., OnlineStore]) -> None:
+    def test_a_row_of_another_log_is_replaced_whatever_its_place(self, open: Opens) -> None:
         open("log-1").write([row("c", 1_000), row("d", 1_000)])
         store = open("log-2")
         store.write([row("c", 3)])
@@ -109,7 +110,7 @@ class OnlineContract(Contract):
 
         assert store.read("card", "cd") == [row("c", 3), row("d", 1_000)]
 
-    def test_of_writers_at_once_the_newest_row_of_each_key_stays(self, open: Callable[..., OnlineStore]) -> None:
+    def test_of_writers_at_once_the_newest_row_of_each_key_stays(self, open: Opens) -> None:
         places = [(f"c{seq % 20}", seq) for seq in range(1, 2_001)]
 
         def write(number: int) -> None:
@@ -126,7 +127,7 @@ class OnlineContract(Contract):
         keys = [f"c{at}" for at in range(20)]
         assert open().read("card", keys) == [row(key, 1_980 + at if at else 2_000) for at, key in enumerate(keys)]
 
-    def test_a_reader_sees_rows_of_one_writer_each(self, open: Callable[..., OnlineStore]) -> None:
+    def test_a_reader_sees_rows_of_one_writer_each(self, open: Opens) -> None:
         names = {version: [f"card.{version}_{at}" for at in range(50)] for version in ("v0", "v1")}
         seen: list[EntityRow | None] = []
         is_done = threading.Event()
@@ -150,7 +151,7 @@ class OnlineContract(Contract):
             one is None or one == row("c", one.as_of_seq, names[one.definitions], one.definitions) for one in seen
         )
 
-    def test_closing_twice_does_nothing(self, open: Callable[..., OnlineStore]) -> None:
+    def test_closing_twice_does_nothing(self, open: Opens) -> None:
         store = open()
         store.write([row("c", 1)])
         store.close()
