@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shroff.errors import DefinitionError, StorageError
 from shroff.features.online import engine as online
-from shroff.features.plan import Kept
+from shroff.features.plan import KeptValues
 from shroff.log.state import fold as folding
 from shroff.log.state.fold import Folded, fold
 from shroff.log.writer import Writer
@@ -115,7 +115,7 @@ def test_the_law_catches_state_that_stands_on_what_is_not_computed_any_more(monk
         assert everything(restarted(both, history, [(30, False)], None)) == truth
 
     real = online.kept_of
-    monkeypatch.setattr(online, "kept_of", lambda plan: Kept(frozenset(), tuple(False for _ in real(plan).asked)))
+    monkeypatch.setattr(online, "kept_of", lambda plan: KeptValues(frozenset(), tuple(False for _ in real(plan).asked)))
     with by_columns():
         assert everything(restarted(both, history, [(30, False)], None)) != truth
 

@@ -47,7 +47,7 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class OrderPeriod:
     """A week or month: its orders, each with its id, and the labels that came to be known in it."""
 
     orders: tuple[tuple[str, ShopOrder], ...]
@@ -63,7 +63,7 @@ def period_ends(count: int, by: str) -> list[int]:
     return [(date(month // 12, month % 12 + 1, 1) - first).days for month in months]
 
 
-def periods(count: int, orders: int, seed: int, by: str = "week") -> Iterator[Period]:
+def periods(count: int, orders: int, seed: int, by: str = "week") -> Iterator[OrderPeriod]:
     """Give so many weeks or months one after the other, the first from 2026-01-05 on, of about so many orders each.
 
     Fourteen orders in a thousand are frauds. Nine frauds in ten are reported, days or weeks later; one
@@ -95,7 +95,7 @@ def periods(count: int, orders: int, seed: int, by: str = "week") -> Iterator[Pe
         labels = []
         while known and known[0][0] < end_ms:
             labels.append(heappop(known)[2])
-        yield Period(tuple(taken), tuple(labels))
+        yield OrderPeriod(tuple(taken), tuple(labels))
 
 
 def write_periods(folder: Path, count: int, orders: int, seed: int) -> list[Path]:
@@ -164,7 +164,7 @@ def _write(table: pa.Table, path: Path) -> None:
         pq.write_table(table, file)
 
 
-def orders_table(period: Period) -> pa.Table:
+def orders_table(period: OrderPeriod) -> pa.Table:
     """The orders as the template's events.yaml has them."""
     from decimal import Decimal
 
@@ -184,7 +184,7 @@ def orders_table(period: Period) -> pa.Table:
     )
 
 
-def labels_table(period: Period) -> pa.Table:
+def labels_table(period: OrderPeriod) -> pa.Table:
     """The labels as `shroff label FILE` takes them."""
     import pyarrow as pa
 

@@ -240,7 +240,7 @@ def group_key(aggregate: Aggregate, stage: int, rule: str | None) -> GroupKey:
     return GroupKey(*where, pairs, stage, rule, is_look, aggregate.each_source)
 
 
-class Kept(msgspec.Struct, frozen=True):
+class KeptValues(msgspec.Struct, frozen=True):
     """Values of events that are computed only because state depends on them.
 
     Args:
@@ -253,7 +253,7 @@ class Kept(msgspec.Struct, frozen=True):
     asked: tuple[bool, ...]
 
 
-def kept_of(plan: Plan) -> Kept:
+def kept_of(plan: Plan) -> KeptValues:
     """The part of a plan that state depends on."""
     taken = chain.from_iterable(group.aggregates for group in plan.groups)
     names = {part.name for aggregate in taken for part in walk(aggregate) if isinstance(part, ItemFeature)}
@@ -263,7 +263,7 @@ def kept_of(plan: Plan) -> Kept:
             names |= {part.name for part in walk(one.node) if isinstance(part, FeatureValue)}
             answers |= set(aggregates(one.node))
     asked = (any(one in answers or _is_ever_distinct(one) for one in group.aggregates) for group in plan.groups)
-    return Kept(frozenset(names), tuple(asked))
+    return KeptValues(frozenset(names), tuple(asked))
 
 
 def _is_ever_distinct(aggregate: Aggregate) -> bool:

@@ -76,7 +76,7 @@ CLOUDS: Final = {
 }
 
 
-class Entry(NamedTuple):
+class BucketEntry(NamedTuple):
     """An object of a bucket: its key behind the prefix, its bytes, and what is another one when they are."""
 
     name: str
@@ -178,12 +178,12 @@ class BucketObjects:
         nothing: list[Listed] = []
         return iter(sorted(self._asked(folder or "the bucket", read, nothing), key=lambda one: one.name))
 
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[BucketEntry, ...]:
         """The objects that others put here, whatever their names."""
 
-        def read() -> tuple[Entry, ...]:
+        def read() -> tuple[BucketEntry, ...]:
             pages = self._obstore.list(self._store, chunk_size=PAGE)
-            return tuple(Entry(one["path"], one["size"], _version_of(one)) for page in pages for one in page)
+            return tuple(BucketEntry(one["path"], one["size"], _version_of(one)) for page in pages for one in page)
 
         return self._asked("the bucket", read, ())
 

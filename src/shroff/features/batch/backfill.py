@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.features.batch.backfill_cells import Asked, Order, Run, Span, keep_series, put_by_slot, sort_by_key
+from shroff.features.batch.backfill_cells import AskedRows, Order, Run, Span, keep_series, put_by_slot, sort_by_key
 from shroff.features.batch.backfill_late import LateKeys
 from shroff.features.batch.backfill_plan import tables_of
 from shroff.features.online.window_state import HistoryPlan, check_plan, own
@@ -169,7 +169,7 @@ class Backfill:
         (begin, end), records = rows, self._records
         if self._ask_themselves and end - begin == len(self._times):
             times = self._cell_times.copy() if self._has_late else self._cell_times
-            asked = Asked(self._cells, times, self._late, self._cells.starts, self._cells.ends, self._come)
+            asked = AskedRows(self._cells, times, self._late, self._cells.starts, self._cells.ends, self._come)
             run(self._take_records, [(*part, records) for part in asked.parts(self._threads)])
         else:
             found, asked = self._asked(run, begin, end)
@@ -184,7 +184,7 @@ class Backfill:
 
         run(answer, [(first,) for first in range(0, end - begin, ROWS_PER_TASK)])
 
-    def _asked(self, run: Run, begin: int, end: int) -> tuple[Words, Asked]:
+    def _asked(self, run: Run, begin: int, end: int) -> tuple[Words, AskedRows]:
         """The rows [begin, end) by key, and which keys these are; its cost does not grow with those of other rows."""
         from shroff.features.batch.backfill_kernels import find_keys, number_keys
 
@@ -195,9 +195,9 @@ class Backfill:
         number_keys(asks, self._numbers, found, numbered)
         order, cells = self._sorted(run, numbered, len(found), begin), self._cells
         of_keys = (self._late[found], cells.starts[found], cells.ends[found], self._come[found])
-        return found, Asked(order, self._times_of(run, order, self._times[begin:end]), *of_keys)
+        return found, AskedRows(order, self._times_of(run, order, self._times[begin:end]), *of_keys)
 
-    def _take_records(self, keys: Span, asked: Asked, records: Words) -> None:
+    def _take_records(self, keys: Span, asked: AskedRows, records: Words) -> None:
         """Fill the records of the rows that ask about a range of keys."""
         from shroff.features.batch.backfill_words import TOGETHER, take_records
 
@@ -222,7 +222,7 @@ class Backfill:
         if not self._needs_history and asked.late[keys[0] : keys[1]].any():
             self._take_late_records(keys, asked, room, records)
 
-    def _take_late_records(self, keys: Span, asked: Asked, room: tuple[Any, ...], records: Words) -> None:
+    def _take_late_records(self, keys: Span, asked: AskedRows, room: tuple[Any, ...], records: Words) -> None:
         """The same for its keys with late rows, whose cells are put in the order of time on the way."""
         from shroff.features.batch.backfill_runs import STACK_WORDS, take_late_records
 

@@ -85,7 +85,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedRows:
     """Rows with queries, by key: their order and times, and the range of each key.
 
     `starts` and `ends` are of its cells; `come` counts those that stand in the order of time.
@@ -103,7 +103,7 @@ class Asked:
         first, last = keys
         return int((self.ends[first:last] - self.starts[first:last]).max(initial=0))
 
-    def parts(self, threads: int) -> Iterator[tuple[Span, Asked]]:
+    def parts(self, threads: int) -> Iterator[tuple[Span, AskedRows]]:
         """Ranges of keys with their queries; a key too large for one thread is split.
 
         A key with late rows stays whole, since its cells come into the order of time one after the other.
@@ -167,7 +167,7 @@ def ranges_of(upto: Words, count: int) -> tuple[Span, ...]:
     return tuple(pairwise(sorted({0, *cuts.clip(max=len(upto)).tolist(), len(upto)})))
 
 
-class Kept(msgspec.Struct, frozen=True):
+class KeptSeries(msgspec.Struct, frozen=True):
     """Stored values of the series, in slots; `series` says which rows of the arrays are whose."""
 
     series: Words
@@ -179,13 +179,13 @@ class Kept(msgspec.Struct, frozen=True):
 
 def keep_series(
     run: Run, plan: HistoryPlan, order: Order, late: Flags, inserts: Words, values: Words, kept: Flags, parts: int
-) -> Kept:
+) -> KeptSeries:
     """Choose the storage of each series by its queries and value range, and fill it."""
     from shroff.features.batch.backfill_kernels import fill_series
 
     slots = len(order.rows)
     series, words, rows = choose_words(run, plan, order, inserts, values, kept, parts)
-    made = Kept(
+    made = KeptSeries(
         series,
         maps=np.zeros((rows[OF_MAP], slots), np.int32),
         cells=np.empty(words, np.int64),
@@ -240,7 +240,7 @@ def choose_words(
     return series, total, rows
 
 
-def _link(made: Kept, number: int, keys: Span, order: Order, late: Flags) -> None:
+def _link(made: KeptSeries, number: int, keys: Span, order: Order, late: Flags) -> None:
     """Link or rank the equal values of a range of keys, where a query needs it."""
     from shroff.features.batch.backfill_values import link_values, rank_values
 
