@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.response import addinfourl
 
-from shroff.adapters.lake.bucket import BucketObjects, Entry
+from shroff.adapters.lake.bucket import BucketEntry, BucketObjects
 from shroff.config import make_folder, private
 from shroff.errors import NotThereYetError, TransientError, UsageError, covered
 from shroff.events.formats.encodings import format_by_name, is_text_name
@@ -99,7 +99,7 @@ class BucketFiles(PulledSource):
     def __init__(self, objects: BucketObjects, place: PullPlace, *, has_markers: bool = False) -> None:
         self._objects = objects
         self._place, self._downloads, self._has_markers = place, place.folder, has_markers
-        self._found: dict[str, Entry] = {}
+        self._found: dict[str, BucketEntry] = {}
         self.source = place.source_of(self._objects.address)
 
     def names(self) -> list[str]:
