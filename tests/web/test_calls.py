@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shroff.app import project as app
-from shroff.app.letters import SentLetters
+from shroff.app.notice_files import SentLetters
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.notices.mailer import DoubtError, Unmailed

@@ -12,13 +12,12 @@ from shroff.app.analytics.summaries import Summaries
 from shroff.app.backups.retention import finding
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.lakes import Lakes
-from shroff.app.letters import SentLetters
 from shroff.app.live.sink_delivery import Sinks
 from shroff.app.live.source_views import SourceParts
 from shroff.app.live.sync_sources import PulledSources
 from shroff.app.live.versions import FileVersions
 from shroff.app.live.webhook_sources import PushedSources
-from shroff.app.notice_files import NoticeFiles
+from shroff.app.notice_files import NoticeFiles, SentLetters
 from shroff.app.notices import NoticeViews
 from shroff.errors import ShroffError, StorageError, UsageError
 from shroff.events.event import time_text

@@ -1,29 +1,41 @@
-"""Notices as a project declares them, and the store of what was sent."""
+"""Notices as a project declares them, their letters and mails, and the store of what was sent."""
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from secrets import token_hex
 from typing import TYPE_CHECKING, Final
 
 from shroff import config
 from shroff.app.adapter_factory import AdapterFactory
-from shroff.errors import Problem, UsageError, nearest
+from shroff.errors import Problem, ShroffError, UsageError, nearest
+from shroff.events.event import time_text
+from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import Mapping as YamlMapping
 from shroff.project.funnels import FILE as FUNNELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from shroff.app.opened import Opened
+    from shroff.monitoring.doctor import Finding
     from shroff.notices.case_notifications import CaseNotifications
     from shroff.notices.definitions import Notice
-    from shroff.notices.store import NoticeStore
+    from shroff.notices.mailbox import StoredMail
+    from shroff.notices.mailer import Mailer
+    from shroff.notices.store import NoticeStore, OutgoingMessage, Question
     from shroff.people.store import PeopleStore
     from shroff.project.definitions import Loaded
     from shroff.streams.log import Log
 
 FOLDER: Final = "notices/"
+SENDER: Final = "shroff@localhost"
+LETTERS_SHOWN: Final = 999  # of the newest, that are looked at
+REASON_MAX: Final = 300  # characters that are kept
 
 
 class NoticeFiles:
@@ -56,6 +68,12 @@ class NoticeFiles:
             raise UsageError(f"there is no notice {name!r}. {hint}")
         return found[name]
 
+    @property
+    def mail_folder(self) -> str | None:
+        """The folder of the built-in mailbox, in that of the project; None where a server takes the mails."""
+        places = self._opened.places
+        return str(places.mail).removeprefix(f"{places.folder}/") if self._opened.systems.mails_are_files else None
+
     def open_store(self) -> NoticeStore:
         """Open the store of notices; the caller closes it."""
         return self.store_beside(AdapterFactory(self._opened).open_people())
@@ -83,6 +101,210 @@ class NoticeFiles:
         """Open the store of notifications: pending ones, messages, questions. Raises: UsageError without a log."""
         with closing(self.open_store()) as store:
             yield store
+
+
+class SentLetters:
+    """Letters of notices: delivery and records."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def open_mailer(self) -> Mailer:
+        """Open the mailer; the caller closes it. Raises: UsageError for invalid settings."""
+        system = self._opened.systems.mailer
+        adapter = AdapterFactory(self._opened).adapter_named(f"mailer.{system.kind}")
+        if self._opened.systems.mails_are_files:
+            folder: Mailer = adapter(self._opened.places.mail)
+            return folder
+        own: Mailer = adapter(self._opened.systems.settled("mailer", system, self._opened.places.folder))
+        return own
+
+    def mails(self, limit: int) -> list[StoredMail]:
+        """Get the newest mails of the built-in mailbox."""
+        from shroff.notices.mailbox import kept_mails
+
+        return kept_mails(self._opened.places.mail, limit)
+
+    def mail(self, name: str) -> StoredMail | None:
+        """Get one of them; None if there is none of this name."""
+        from shroff.notices.mailbox import kept_mail
+
+        return kept_mail(self._opened.places.mail, name)
+
+    def page(
+        self, states: str, before: tuple[int, str] | None, limit: int
+    ) -> tuple[int, dict[str, int], list[OutgoingMessage], list[OutgoingMessage]]:
+        """Get notifications that are no letter yet, open and failed letters by state, a page of letters,
+        and the oldest letter of each notice that fails.
+
+        `states` are names with commas; all if empty. Raises: BadQueryError for an unknown one.
+        """
+        from shroff.notices.store import FAILED, OPEN, STATES
+        from shroff.operations.pagination import BadQueryError
+
+        chosen = [state for state in states.split(",") if state]
+        if not set(chosen) <= set(STATES):
+            raise BadQueryError(f"state: of {', '.join(STATES)}")
+        with NoticeFiles(self._opened).told() as store, store.look() as look:
+            counts = look.count_letters((OPEN, *FAILED))
+            return look.count_waiting(), counts, look.letters(chosen, before=before, limit=limit), look.failing()
+
+    def questions(self, event: str) -> list[Question]:
+        """Get the questions to customers about a decision, oldest first."""
+        with NoticeFiles(self._opened).told() as store, store.look() as look:
+            return look.questions_about([event])
+
+    def look_at_server(self) -> Finding:
+        """Check for `doctor` that the mail server answers and accepts the account. Raises: as `Mailer.send`."""
+        from shroff.monitoring.doctor import OK, Finding
+        from shroff.notices.mailer import MailServer
+
+        with closing(self.open_mailer()) as mailer:
+            where = mailer.greet() if isinstance(mailer, MailServer) else self._opened.systems.mailer.kind
+        return Finding("mail server", OK, f"{where} answers")
+
+    def sweep(self) -> int:
+        from shroff.notices.mailbox import remove_older
+
+        kept_ms = self._opened.systems.mails_kept_ms
+        return remove_older(self._opened.places.mail, self._opened.now_ms() - kept_ms)
+
+    def remove(self, id: str) -> None:
+        from shroff.notices.mailbox import kept_of
+
+        for path in kept_of(self._opened.places.mail, [id]):
+            path.unlink(missing_ok=True)
+
+    def forget(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
+        """Delete stored mails about these events, and the records of all recipients.
+
+        As `Erasing.erase`. Test mails of notices are removed too, because they belong to no known event.
+        """
+        from shroff.notices.mailbox import kept_of
+        from shroff.notices.preview import preview_id
+        from shroff.people.audit import Act
+
+        with NoticeFiles(self._opened).told() as store:
+            with store.look() as look:
+                letters = [one.id for one in look.letters_about(events)]
+                asked = look.questions_about(events)
+            ids = [*letters, *(one.letter for one in asked), *map(preview_id, NoticeFiles(self._opened).declared)]
+            files = kept_of(self._opened.places.mail, ids)
+            if of is not None and (files or letters or asked):
+                told = {"mails": len(files), "letters": len(letters)}
+                with store.change() as change:
+                    change.people.audit(Act(self._opened.who, "mail.erase", of, None, told), self._opened.now_ms())
+                    change.forget(letters, events)
+                for path in files:
+                    path.unlink(missing_ok=True)
+        return len(files), len(letters)
+
+    def look_at_mail(self) -> Finding:
+        """Check notices for `doctor`: mails, calls and documents that were not sent correctly."""
+        from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
+        from shroff.notices.store import OPEN, REFUSED, SENT, SHIPPED, UNKNOWN
+
+        own = {"smtp": "a mail server"}.get(self._opened.systems.mailer.kind, self._opened.systems.mailer.kind)
+        where = f"files in {self._opened.places.mail}" if self._opened.systems.mails_are_files else own
+        if not NoticeFiles(self._opened).declared:
+            return Finding("mail", OK, f"no notice is declared; mails would go to {where}")
+        try:
+            with NoticeFiles(self._opened).told() as store, store.look() as look:
+                counts = Counter(look.count_letters([OPEN, SENT, REFUSED, UNKNOWN]))
+                sent, failing = look.letters([SENT], limit=LETTERS_SHOWN), look.failing()
+        except (ShroffError, OSError) as error:
+            return Finding("mail", NOTE, f"sent mails cannot be read: {error}")
+        wrong, cures = list[str](), list[str]()
+        if failing:
+            since = f"nothing of notice {failing[0].notice} leaves since {time_text(failing[0].made_ms)}"
+            wrong.append(f"{since}: {failing[0].reason}; {counts[OPEN]:,} waiting")
+            cures.append("'shroff serve' and 'shroff run' retry. Check the mail server, or the address that is called.")
+        if counts[REFUSED] or counts[UNKNOWN]:
+            kinds = (REFUSED, "refused"), (UNKNOWN, "with unknown delivery")
+            words = " and ".join(f"{counts[state]:,} {says}" for state, says in kinds if counts[state])
+            wrong.append(f"messages of notices: {words}")
+            cures.append(
+                "'shroff notices letters' shows the reasons. 'shroff notices retry LETTER' sends one again, 'shroff "
+                "notices drop LETTER' discards it."
+            )
+        if wrong:
+            return Finding("mail", WRONG, "; ".join(wrong), " ".join(cures))
+        since_ms = self._opened.now_ms() - DAY_MS
+        failed = [one for one in sent if one.done_ms > since_ms and SHIPPED in one.reason]
+        if failed:
+            words = f"{_many(len(failed))} sent in the last day without the project's own text: {failed[0].reason}"
+            return Finding("mail", WRONG, words, "Correct the text, then 'shroff check' and 'shroff apply'.")
+        waits = f", {counts[OPEN]:,} waiting" if counts[OPEN] else ""
+        return Finding("mail", OK, f"{counts[SENT]:,} sent to {where}{waits}, none refused")
+
+    def drop(self, id: str) -> OutgoingMessage:
+        """Drop a letter that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
+        from shroff.notices.preview import given_up
+
+        with NoticeFiles(self._opened).told() as store:
+            return given_up(store, id, self._opened.now_ms())
+
+    def retry(self, id: str) -> OutgoingMessage:
+        """Send a letter again that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
+        from shroff.notices.preview import again
+
+        with NoticeFiles(self._opened).told() as store:
+            return again(store, id, self._opened.now_ms())
+
+    def send_once(self, call: str, to: Sequence[str], subject: str, text: str, key: str = "") -> list[str]:
+        """Send a mail now, once per key; gives the reasons of refused addresses, also from an earlier attempt.
+
+        Args:
+            call: The name of the call, used instead of a notice.
+            to: Plain addresses.
+            key: The same key and mail again sends nothing; without a key each call sends.
+
+        Raises: UsageError for another mail with this key, and where nobody knows whether it was sent; TransientError
+            where nobody has it, so that the same key may be tried again.
+        """
+        from shroff.notices.mailer import DoubtError
+        from shroff.notices.store import DROPPED, REFUSED, SENT, UNKNOWN, OutgoingMessage
+        from shroff.notices.texts.mails import RenderedText, mail_of
+
+        now_ms, content = self._opened.now_ms(), sha256(repr((call, *to, subject, text)).encode()).digest()
+        id = f"call-{sha256(repr((call, key)).encode()).hexdigest()[:24] if key else token_hex(12)}"
+        sender = config.filled(self._opened.systems.mail.text("from", SENDER), "mail")
+        mail = mail_of(RenderedText(subject, text, ""), id=id, sender=sender, recipients=to, made_ms=now_ms)
+        claimed = OutgoingMessage(id, call, "", content, now_ms, now_ms, "[]", UNKNOWN, shown=_many(len(to)))
+        with NoticeFiles(self._opened).told() as store:
+            with store.change() as change:
+                before = change.letter(id)
+                if before is not None and before.state != DROPPED:
+                    return _sent_before(before, content, len(to))
+                change.put_letter(claimed)
+            state, refused = DROPPED, list[str]()
+            try:
+                with closing(self.open_mailer()) as mailer:
+                    refused = [one.reason for one in mailer.send(mail)]
+                state = REFUSED if len(refused) >= len(to) else SENT
+            except DoubtError:
+                state = UNKNOWN
+                raise
+            finally:
+                reason = "; ".join(refused)[:REASON_MAX]
+                with store.change() as change:
+                    change.put_letter(replace(claimed, state=state, done_ms=now_ms, attempts=1, reason=reason))
+        return refused
+
+
+def _sent_before(before: OutgoingMessage, content: bytes, recipients: int) -> list[str]:
+    """Why addresses were refused the time before. Raises: UsageError."""
+    from shroff.notices.store import REFUSED, UNKNOWN
+
+    if before.who != content:
+        raise UsageError("the idempotency key belongs to another mail: use a new key.")
+    if before.state == UNKNOWN:
+        raise UsageError("the mail with this idempotency key is being sent, or its delivery is unknown.")
+    return [before.reason] * recipients if before.state == REFUSED else []
+
+
+def _many(count: int) -> str:
+    return f"{count}" if count <= LETTERS_SHOWN else f"more than {LETTERS_SHOWN}"
 
 
 def with_notices(files: Mapping[str, str], loaded: Loaded) -> Loaded:

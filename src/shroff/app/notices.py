@@ -12,11 +12,10 @@ from shroff.app.cases import ProjectCases
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.label_reports import LabelReports
 from shroff.app.lakes import Lakes
-from shroff.app.letters import SENDER, SentLetters
 from shroff.app.live.pulled_files import PulledFiles
 from shroff.app.live.versions import FileVersions
 from shroff.app.live.webhook_sources import PushedSources
-from shroff.app.notice_files import NoticeFiles
+from shroff.app.notice_files import SENDER, NoticeFiles, SentLetters
 from shroff.app.opened import intake_of
 from shroff.errors import DefinitionError
 from shroff.events import hash_keys

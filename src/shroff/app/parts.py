@@ -17,16 +17,14 @@ if TYPE_CHECKING:
     from shroff.app.jobs.project_jobs import ProjectJobs
     from shroff.app.label_reports import LabelReports
     from shroff.app.lakes import Lakes
-    from shroff.app.letters import SentLetters
     from shroff.app.live.deployment import Applying
     from shroff.app.live.ingest import EventIngest
     from shroff.app.live.kafka_producer import Productions
     from shroff.app.live.label_intake import Labelling
-    from shroff.app.live.online_views import OnlineFeatures
     from shroff.app.live.quarantine import QuarantineEntries
     from shroff.app.live.request_inbox import Inboxes
     from shroff.app.live.requests import WriterRequests
-    from shroff.app.live.routes import Routes
+    from shroff.app.live.routes import OnlineFeatures, Routes
     from shroff.app.live.sink_delivery import Sinks
     from shroff.app.live.source_views import SourceParts
     from shroff.app.live.sync_sources import PulledSources
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
     from shroff.app.models.promotion import Promotions
     from shroff.app.models.training_sets import TrainingSets
     from shroff.app.models.trainings import Training
-    from shroff.app.notice_files import NoticeFiles
+    from shroff.app.notice_files import NoticeFiles, SentLetters
     from shroff.app.notices import NoticeViews
     from shroff.app.opened import Opened
     from shroff.app.people import ProjectPeople
@@ -83,14 +81,14 @@ class ProjectParts:
     label_reports: cached_property[LabelReports] = part("label_reports:LabelReports")
     labelling: cached_property[Labelling] = part("live.label_intake:Labelling")
     lake: cached_property[Lakes] = part("lakes:Lakes")
-    letters: cached_property[SentLetters] = part("letters:SentLetters")
+    letters: cached_property[SentLetters] = part("notice_files:SentLetters")
     lists: cached_property[ListFiles] = part("rules.list_files:ListFiles")
     live: cached_property[WorkerRuns] = part("live.worker_runs:WorkerRuns")
     marts: cached_property[Marts] = part("analytics.marts:Marts")
     models: cached_property[Promotions] = part("models.promotion:Promotions")
     notice_files: cached_property[NoticeFiles] = part("notice_files:NoticeFiles")
     notices: cached_property[NoticeViews] = part("notices:NoticeViews")
-    online: cached_property[OnlineFeatures] = part("live.online_views:OnlineFeatures")
+    online: cached_property[OnlineFeatures] = part("live.routes:OnlineFeatures")
     outside: cached_property[AdapterFactory] = part("adapter_factory:AdapterFactory")
     people: cached_property[ProjectPeople] = part("people:ProjectPeople")
     production: cached_property[Productions] = part("live.kafka_producer:Productions")

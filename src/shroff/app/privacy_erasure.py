@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shroff.app.cases import ProjectCases
-from shroff.app.letters import SentLetters
 from shroff.app.live.requests import WriterRequests
+from shroff.app.notice_files import SentLetters
 from shroff.errors import UsageError
 from shroff.explain.finding_keys import KeyFinder
 from shroff.features.key_texts import key_of, stored_key

@@ -10,6 +10,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from shroff import __version__
 from shroff.cli import completion
@@ -206,9 +207,9 @@ def _unsent_text(count: int, reason: str | None) -> list[str]:
 
 
 def _documents(sinks: list[SinkState] | None) -> list[dict[str, Any]] | None:
-    from shroff.cli.outbox import state_document
+    from shroff.app.live.outbox_operations import state_shown
 
-    return None if sinks is None else [state_document(sink) for sink in sinks]
+    return None if sinks is None else [msgspec.to_builtins(state_shown(sink)) for sink in sinks]
 
 
 def _held_back(sinks: list[SinkState] | None) -> list[str]:

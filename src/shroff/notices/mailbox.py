@@ -73,21 +73,22 @@ def _written(folder: Path) -> Iterator[tuple[float, Path]]:
                 continue
 
 
+def parts_of(data: bytes) -> tuple[str, str, str]:
+    """Subject, plain text and HTML of a mail."""
+    message = message_from_bytes(data, policy=SMTP)
+    plain, html = (message.get_body((kind,)) for kind in ("plain", "html"))
+    text = "" if plain is None else str(plain.get_content()).replace("\r\n", "\n")
+    return str(message["Subject"]), text, "" if html is None else str(html.get_content())
+
+
 def _read(path: Path) -> StoredMail | None:
     try:
         if path.stat().st_size > BYTES_MAX:
             return None
-        message = message_from_bytes(path.read_bytes(), policy=SMTP)
+        data = path.read_bytes()
+        message = message_from_bytes(data, policy=SMTP)
         at_ms = round(parsedate_to_datetime(str(message["Date"])).timestamp() * 1_000)
-        plain, html = (message.get_body((kind,)) for kind in ("plain", "html"))
-        return StoredMail(
-            path.stem,
-            str(message["Subject"]),
-            str(message["From"]),
-            str(message["To"]),
-            at_ms,
-            "" if plain is None else str(plain.get_content()).replace("\r\n", "\n"),
-            "" if html is None else str(html.get_content()),
-        )
+        subject, text, html = parts_of(data)
+        return StoredMail(path.stem, subject, str(message["From"]), str(message["To"]), at_ms, text, html)
     except (OSError, ValueError, TypeError, LookupError):
         return None

@@ -7,15 +7,13 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shroff import config
-from shroff.app.live.online_views import OnlineFeatures
-from shroff.app.live.requests import Waits, WriterRequests
-from shroff.app.live.routes import Routes
+from shroff.app.live.requests import WriterRequests
+from shroff.app.live.routes import OnlineFeatures, Routes
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.notices import NoticeViews
 from shroff.app.people import ProjectPeople
 from shroff.errors import UsageError
 from shroff.people.audit import Action
-from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
@@ -129,12 +127,12 @@ class Sinks:
             yield SinkDelivery(self._opened, log, delivery, couriers, held)
 
     def deliver(
-        self, waits: Waits = unheard, told: Callable[[list[DeliveryHealth]], None] | None = None
+        self, on_progress: Callable[[list[DeliveryHealth]], object] = lambda _states: None
     ) -> list[DeliveryHealth]:
         """Deliver all pending and retried rows, as far as sinks accept them; gives the results.
 
         For projects without a worker, and beside a process that writes and does not deliver. A sink that fails three
-        times is skipped. `told` is called several times a second.
+        times is skipped. `on_progress` is called several times a second.
 
         Raises: UsageError where there is no log, or no sink; LogBusyError where another process delivers.
         """
@@ -148,10 +146,10 @@ class Sinks:
             raise UsageError("this project has no sinks. Name one in shroff.yaml under 'sinks:'.")
 
         def record(moved: Sequence[DeliveryProgress]) -> None:
-            self._ask_outbox(moved_request(moved), waits)
+            self._ask_outbox(moved_request(moved))
 
         with config.delivering(self._opened.places):
-            self._ask_outbox(begin_request({route.name: route.from_now for route in routes}), waits)
+            self._ask_outbox(begin_request({route.name: route.from_now for route in routes}))
             with self._opened.reading() as log:
                 target = log.last_seq()
             delivery = Delivery([Courier(route, self._reader, self._opened.now_ms) for route in routes], record)
@@ -161,8 +159,7 @@ class Sinks:
                     for courier in delivery.couriers
                 ):
                     delivery.tend()
-                    if told is not None:
-                        told(delivery.health(target))
+                    on_progress(delivery.health(target))
                     time.sleep(0.05)
             except BaseException:
                 delivery.stop()
@@ -187,20 +184,20 @@ class Sinks:
         with self._opened.reading() as log:
             return [row for rows in all_stuck(log, sink) for row in rows]
 
-    def retry(self, keys: Sequence[StuckKey] = (), sink: str = "", waits: Waits = unheard) -> int:
+    def retry(self, keys: Sequence[StuckKey] = (), sink: str = "") -> int:
         """Retry stuck rows, all of a sink or of all sinks without keys; gives their number.
 
         They leave again with the next delivery. Raises: UsageError for a key under which nothing is stuck.
         """
         from shroff.worker.outbox import retry_request
 
-        return self._move_stuck("retry", retry_request, keys, sink, waits)
+        return self._move_stuck("retry", retry_request, keys, sink)
 
-    def drop(self, keys: Sequence[StuckKey] = (), sink: str = "", waits: Waits = unheard) -> int:
+    def drop(self, keys: Sequence[StuckKey] = (), sink: str = "") -> int:
         """Drop stuck rows for good; as `retry`. They stay in the log."""
         from shroff.worker.outbox import drop_request
 
-        return self._move_stuck("drop", drop_request, keys, sink, waits)
+        return self._move_stuck("drop", drop_request, keys, sink)
 
     def _move_stuck(
         self,
@@ -208,7 +205,6 @@ class Sinks:
         request_of: Callable[[Sequence[StuckKey]], bytes],
         keys: Sequence[StuckKey],
         sink: str,
-        waits: Waits,
     ) -> int:
         """Have stuck rows retried or dropped, page by page, by the writer of the log or here; gives their number."""
         from shroff.worker.outbox import done_of, pages
@@ -217,14 +213,14 @@ class Sinks:
         chosen = keys or [row.key for row in self.stuck(sink)]
         action = Action(f"outbox.{what}", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
         ProjectPeople(self._opened).record(action)
-        return sum(int(done_of(self._ask_outbox(request_of(page), waits))[what]) for page in pages(chosen))
+        return sum(int(done_of(self._ask_outbox(request_of(page)))[what]) for page in pages(chosen))
 
-    def _ask_outbox(self, body: bytes, waits: Waits) -> msgspec.Raw:
+    def _ask_outbox(self, body: bytes) -> msgspec.Raw:
         """Have a request about sinks carried out, by the process that writes the log, or here where none does."""
         from shroff.worker.inbox import tend_outbox
         from shroff.worker.outbox import OUTBOX
 
-        return WriterRequests(self._opened).ask_of_log(OUTBOX, body, tend_outbox, waits)
+        return WriterRequests(self._opened).ask_of_log(OUTBOX, body, tend_outbox, self._opened.waits)
 
     def _reader(self) -> Log:
         return self._opened.open_log(read_only=True)

@@ -13,17 +13,22 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from starlette.responses import HTMLResponse, Response
 
+from shroff.app.notice_operations import (
+    ListNotices,
+    MailPreview,
+    NoticeTest,
+    PreviewNotice,
+    RetryLetter,
+    UnknownNoticeError,
+)
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.notices.definitions import OF_EVENTS
-from shroff.notices.mailbox import StoredMail, kept_mail, kept_mails
 from shroff.notices.questions import PATH
 from shroff.notices.store import FAILED, OPEN, STATES
 from shroff.notices.texts.mails import one_line
 from shroff.operations.pagination import cursor_of, next_of, parted
 from shroff.people.access import Right
 from shroff.people.addresses import masked
-from shroff.people.audit import Act
-from shroff.web.api.notices import MailPreview, letters_of, mail_shown, notice_shown
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from shroff.notices.definitions import Notice
+    from shroff.notices.mailbox import StoredMail
     from shroff.web.service import Service
 
 SHOWN: Final = 50
@@ -74,7 +80,7 @@ class AskedMail:
 async def mailbox(service: Service, request: Request) -> Response:
     """The mails that lie as files, the newest first."""
     project = service.project
-    mails, last = parted(await service.in_thread(kept_mails, project.opened.places.mail, SHOWN + 1), SHOWN)
+    mails, last = parted(await service.in_thread(project.letters.mails, SHOWN + 1), SHOWN)
     asked = await service.in_thread(_asked, service, mails)
     has_server = not project.opened.systems.mails_are_files
     shown: dict[str, Any] = {"mails": mails, "asked": asked, "is_cut": last is not None, "masked": masked}
@@ -113,7 +119,7 @@ async def mail_html(service: Service, request: Request) -> Response:
 
 
 async def _kept(service: Service, request: Request) -> StoredMail:
-    found = await service.in_thread(kept_mail, service.project.opened.places.mail, request.path_params["name"])
+    found = await service.in_thread(service.project.letters.mail, request.path_params["name"])
     if found is None:
         raise ProblemError(404, "no-mail", "There is no such mail", "the mailbox has no mail of this name")
     return found
@@ -125,11 +131,8 @@ async def _kept(service: Service, request: Request) -> StoredMail:
 async def letters(service: Service, request: Request) -> Response:
     """Letters that were sent, wait or were refused, the newest first."""
     state = request.query_params.get("state", "")
-    if state and state not in STATES:
-        raise ProblemError(400, "bad-query", "The query cannot be read", f"state: of {', '.join(STATES)}")
     before = cursor_of(request.query_params, tuple[int, str])
-    states = [state] if state else []
-    waiting, counts, letters = await service.in_thread(letters_of, service.project, states, before, SHOWN + 1)
+    waiting, counts, letters, _ = await service.in_thread(service.project.letters.page, state, before, SHOWN + 1)
     found, last = parted(letters, SHOWN)
     older = None if last is None else next_of((last.made_ms, last.id))
     leaving = await service.in_thread(service.health.leaving, service.work.sinks)
@@ -149,9 +152,7 @@ async def letters(service: Service, request: Request) -> Response:
 
 async def retry(service: Service, request: Request) -> Response:
     """Have a letter leave again."""
-    id_ = request.path_params["id"]
-    await service.recorded(Act(request.who, "notice.retry", f"letter {one_line(id_)}"))
-    await service.in_thread(service.project.letters.retry, id_)
+    await service.operations.run(request.who, RetryLetter(id=request.path_params["id"]))
     return see_other("/mails/letters")
 
 
@@ -160,8 +161,8 @@ async def retry(service: Service, request: Request) -> Response:
 
 async def notices(service: Service, request: Request) -> Response:
     """Notices with their recipients."""
-    found = await service.in_thread(lambda: service.project.notice_files.declared)
-    return await page(service, request, "notices.html", notices=[notice_shown(one) for one in found.values()])
+    found = await service.operations.run(request.who, ListNotices())
+    return await page(service, request, "notices.html", notices=found.notices)
 
 
 async def notice(service: Service, request: Request) -> Response:
@@ -171,16 +172,18 @@ async def notice(service: Service, request: Request) -> Response:
 
 async def notice_html(service: Service, request: Request) -> Response:
     """Its HTML, for the frame of that page."""
-    return _in_frame((await _previewed(service, request, _of(request.query_params)))["html"])
+    return _in_frame((await _previewed(service, request, _of(request.query_params))).html)
 
 
 async def test(service: Service, request: Request) -> Response:
     """Send that mail to an address, now."""
-    form, name = await request.form(), (await _declared(service, request)).name
+    form = await request.form()
     to, of = form.get("to", "").strip(), _of(form)
-    await service.recorded(Act(request.who, "notice.test", f"notice {name}", None, {"event": of.event}))
+    test = NoticeTest(name=request.path_params["name"], to=to, event=of.event, day=of.day)
     try:
-        refused = await service.in_thread(service.project.notices.test, name, to, *of)
+        refused = (await service.operations.run(request.who, test)).refused
+    except UnknownNoticeError:
+        raise
     except (UsageError, TransientError) as error:
         refused = [str(error)]
     tried = Tried("bad", f"Not sent: {refused[0]}") if refused else Tried("good", f"Sent to {to}.")
@@ -208,16 +211,16 @@ def _of(given: Mapping[str, str]) -> PreviewOf:
 
 
 async def _previewed(service: Service, request: Request, of: PreviewOf) -> MailPreview:
-    one = await _declared(service, request)
-    return mail_shown(await service.in_thread(service.project.notices.preview, one.name, *of))
+    preview = PreviewNotice(name=request.path_params["name"], event=of.event, day=of.day)
+    return await service.operations.run(request.who, preview)
 
 
 async def _declared(service: Service, request: Request) -> Notice:
-    """The notice of a path. Raises: ProblemError with 404 where there is none."""
+    """The notice of a path. Raises: UnknownNoticeError."""
     name = request.path_params["name"]
     found = (await service.in_thread(lambda: service.project.notice_files.declared)).get(name)
     if found is None:
-        raise ProblemError(404, "no-notice", "There is no such notice", f"notices/{one_line(name)}.yaml is not there")
+        raise UnknownNoticeError(f"notices/{one_line(name)}.yaml is not there")
     return found
 
 
